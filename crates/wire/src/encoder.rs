@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{EncodeError, Format, json_array, json_seq, ndjson, sse, text};
+
+/// What Server-Sent Events can say about an item besides its data. Other formats leave it out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Meta<'a> {
+    /// The event's id: what a client that lost the connection says it saw last.
+    pub id: Option<&'a str>,
+    /// The event's type; `message` if none is named.
+    pub event: Option<&'a str>,
+    /// How long a client should wait before it reconnects; sent in whole milliseconds.
+    pub retry: Option<Duration>,
+}
+
+impl<'a> Meta<'a> {
+    /// Sets the id.
+    #[must_use]
+    pub fn id(mut self, id: &'a str) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Sets the event type.
+    #[must_use]
+    pub fn event(mut self, event: &'a str) -> Self {
+        self.event = Some(event);
+        self
+    }
+
+    /// Sets the time to wait before a reconnect.
+    #[must_use]
+    pub fn retry(mut self, retry: Duration) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+}
+
+/// Writes items in one format, framing included.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    format: Format,
+    items: u64,
+}
+
+impl Encoder {
+    /// An encoder at the start of a stream.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, items: 0 }
+    }
+
+    /// The format that it writes.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// How many items it has written.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// Appends one item to `out`.
+    ///
+    /// # Errors
+    /// The item can't be serialised, or `meta` can't be represented in SSE. `out` and the encoder
+    /// are then as they were before.
+    #[inline]
+    pub fn item<T: Serialize + ?Sized>(
+        &mut self,
+        meta: &Meta<'_>,
+        item: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let start = out.len();
+        let written = match self.format {
+            Format::Ndjson => ndjson::encode(item, out),
+            Format::Sse => sse::encode_json(meta, item, out),
+            Format::JsonSeq => json_seq::encode(item, out),
+            Format::JsonArray => json_array::encode(self.items == 0, item, out),
+            Format::Text => text::encode_line(item, out),
+        };
+        match written {
+            Ok(()) => self.items += 1,
+            Err(_) => out.truncate(start),
+        }
+        written
+    }
+
+    /// Appends what ends a complete stream: the bracket of an array; nothing in the other formats.
+    pub fn end(&mut self, out: &mut Vec<u8>) {
+        if self.format == Format::JsonArray {
+            json_array::encode_end(self.items == 0, out);
+        }
+    }
+}

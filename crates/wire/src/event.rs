@@ -1,0 +1,46 @@
+use crate::Str;
+
+/// One complete item as it came off the wire.
+///
+/// In every format but SSE only [`data`](Self::data) carries something; the other fields have their
+/// defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// The payload. In the JSON formats and in NDJSON: the text of one JSON value.
+    pub data: Str,
+    /// The SSE event type; `message` where the stream names none.
+    pub event: Str,
+    /// The SSE last event id *after* this event: it persists from event to event, as the standard
+    /// says, and is empty until the stream sets one.
+    pub id: Str,
+}
+
+impl Event {
+    /// The event type of an event that names none.
+    pub const DEFAULT_TYPE: &'static str = "message";
+
+    /// An event with this payload and default metadata.
+    #[must_use]
+    pub fn new(data: Str) -> Self {
+        Self {
+            data,
+            event: Str::from_static(Self::DEFAULT_TYPE),
+            id: Str::from_static(""),
+        }
+    }
+
+    /// Whether this is the mark by which a Headwater server says that a stream is finished.
+    ///
+    /// See [`sse::END_ID`](crate::sse::END_ID).
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        &*self.id == crate::sse::END_ID
+    }
+
+    /// Whether the server reports an error in this event (`event: error`).
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        &*self.event == crate::sse::ERROR_EVENT
+    }
+}

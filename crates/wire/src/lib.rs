@@ -1,0 +1,59 @@
+//! Streaming formats, bytes in and events out, with no I/O.
+//!
+//! | format | media type | module |
+//! |---|---|---|
+//! | Server-Sent Events | `text/event-stream` | [`sse`] |
+//! | newline-delimited JSON | `application/x-ndjson`, `application/jsonl` | [`ndjson`] |
+//! | JSON text sequence (RFC 7464) | `application/json-seq` | [`json_seq`] |
+//! | one JSON array, streamed | `application/json` | [`json_array`] |
+//! | plain text | `text/plain` | [`text`] |
+//!
+//! Writing: an [`Encoder`] appends one item at a time to a `Vec<u8>`.
+//! Reading: a [`Decoder`] takes chunks cut anywhere and gives complete [`Event`]s. Whatever the
+//! chunking, the events are the same; the work is linear in the input; memory is bounded by
+//! [`Limits`].
+//!
+//! ```
+//! use headwater_wire::{Decoder, Encoder, Format, Limits, Meta};
+//!
+//! let mut out = Vec::new();
+//! let mut encoder = Encoder::new(Format::Sse);
+//! encoder.item(&Meta::default().id("1"), &["a", "b"], &mut out)?;
+//! assert_eq!(out, b"id: 1\ndata: [\"a\",\"b\"]\n\n");
+//!
+//! let mut decoder = Decoder::new(Format::Sse, Limits::default());
+//! for chunk in out.chunks(3) {
+//!     decoder.push(chunk.to_vec().into());
+//! }
+//! decoder.finish();
+//! let event = decoder.next()?.expect("one event was written");
+//! assert_eq!((&*event.id, &*event.data), ("1", r#"["a","b"]"#));
+//! assert!(decoder.next()?.is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What is not here: sockets, timers, HTTP, retries. The fuzz targets of every decoder are in
+//! `fuzz/` at the root of the repository.
+
+mod decoder;
+mod encoder;
+mod error;
+mod event;
+mod format;
+pub mod json;
+pub mod json_array;
+pub mod json_seq;
+mod limits;
+mod lines;
+pub mod ndjson;
+pub mod sse;
+mod str_bytes;
+pub mod text;
+
+pub use decoder::Decoder;
+pub use encoder::{Encoder, Meta};
+pub use error::{DecodeError, EncodeError};
+pub use event::Event;
+pub use format::Format;
+pub use limits::Limits;
+pub use str_bytes::Str;

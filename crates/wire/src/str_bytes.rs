@@ -1,0 +1,125 @@
+use std::{fmt, ops::Deref, str::Utf8Error};
+
+use bytes::Bytes;
+
+/// A string that shares its memory: [`Bytes`] known to be UTF-8. Cloning and slicing don't copy.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Str(Bytes);
+
+impl Str {
+    /// A string over static memory.
+    #[must_use]
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// Checks that `bytes` is UTF-8.
+    ///
+    /// # Errors
+    /// Says where it isn't, as [`std::str::from_utf8`] does.
+    pub fn from_utf8(bytes: Bytes) -> Result<Self, Utf8Error> {
+        std::str::from_utf8(&bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Decodes `bytes`, with U+FFFD in the place of what isn't UTF-8. Copies only in that case.
+    #[must_use]
+    pub fn from_utf8_lossy(bytes: Bytes) -> Self {
+        match std::str::from_utf8(&bytes) {
+            Ok(_) => Self(bytes),
+            Err(_) => String::from_utf8_lossy(&bytes).into_owned().into(),
+        }
+    }
+
+    /// The string itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        debug_assert!(std::str::from_utf8(&self.0).is_ok());
+        // SAFETY: every constructor checks that the bytes are UTF-8, and nothing changes them.
+        #[allow(unsafe_code, reason = "checking again on each access would make reading quadratic")]
+        unsafe {
+            std::str::from_utf8_unchecked(&self.0)
+        }
+    }
+
+    /// The bytes of the string, shared.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl Deref for Str {
+    type Target = str;
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for Str {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl From<String> for Str {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for Str {
+    fn from(text: &str) -> Self {
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl From<Str> for String {
+    fn from(text: Str) -> Self {
+        text.as_str().to_owned()
+    }
+}
+
+impl PartialEq<str> for Str {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Str {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl fmt::Debug for Str {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Str {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_is_utf8_is_not_copied() {
+        let bytes = Bytes::from_static("grüße".as_bytes());
+        let text = Str::from_utf8_lossy(bytes.clone());
+        assert_eq!(text.as_ptr(), bytes.as_ptr());
+        assert_eq!(text, "grüße");
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_an_error_or_replaced() {
+        let bytes = Bytes::from_static(b"a\xffb");
+        assert_eq!(Str::from_utf8(bytes.clone()).unwrap_err().valid_up_to(), 1);
+        assert_eq!(Str::from_utf8_lossy(bytes), "a\u{fffd}b");
+    }
+}

@@ -1,0 +1,2 @@
+//! The habits.
+fn main() {}
