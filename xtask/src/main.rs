@@ -1,2 +1,54 @@
-//! The habits.
-fn main() {}
+//! The habits of this repository, as code: `cargo xtask help` lists them.
+//!
+//! It needs nothing but the standard library, so that it builds in a second on a fresh machine.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "this program's output is for the person at the terminal"
+)]
+
+mod shell;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+Commands:
+  test   Install what the tests need where it is missing, and run them all
+  bench  Run the benchmarks side by side with their peers (cargo xtask bench --help)
+  help   Print this text
+
+cargo xtask test [--only rust|doc|fuzz|e2e]... [--fuzz-seconds N]
+  rust   unit and integration tests (cargo nextest)
+  doc    the examples in the documentation (cargo test --doc)
+  fuzz   each fuzz target for N seconds (default 10)
+  e2e    the tour read by curl, Python, Node.js, Chromium and through nginx (pytest)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let outcome = match command {
+        "test" => test::run_all(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!(
+            "there is no command `{other}`; `cargo xtask help` lists them"
+        )),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

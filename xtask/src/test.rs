@@ -1,0 +1,194 @@
+//! `cargo xtask test`: every test that there is, in four steps.
+
+use crate::shell::{command, output, root, run};
+use crate::tools;
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Rust,
+    Doc,
+    Fuzz,
+    E2e,
+}
+
+impl Step {
+    const ALL: [Self; 4] = [Self::Rust, Self::Doc, Self::Fuzz, Self::E2e];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Doc => "doc",
+            Self::Fuzz => "fuzz",
+            Self::E2e => "e2e",
+        }
+    }
+
+    fn run(self, plan: &Plan) -> Result<(), String> {
+        match self {
+            Self::Rust => rust(),
+            Self::Doc => run(command("cargo").args(["test", "--workspace", "--doc"])),
+            Self::Fuzz => fuzz(plan.fuzz_seconds),
+            Self::E2e => e2e(),
+        }
+    }
+}
+
+struct Plan {
+    steps: Vec<Step>,
+    fuzz_seconds: u32,
+}
+
+impl Plan {
+    fn parse(args: &[String]) -> Result<Self, String> {
+        let mut plan = Self {
+            steps: Vec::new(),
+            fuzz_seconds: 10,
+        };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--only" => {
+                    let name = value()?;
+                    let step = Step::ALL.into_iter().find(|step| step.name() == name);
+                    plan.steps
+                        .push(step.ok_or_else(|| format!("there is no step `{name}`"))?);
+                }
+                "--fuzz-seconds" => {
+                    let seconds = value()?;
+                    plan.fuzz_seconds = seconds
+                        .parse()
+                        .map_err(|_| format!("`{seconds}` is not a number of seconds"))?;
+                }
+                other => return Err(format!("`{other}` is not an option of `cargo xtask test`")),
+            }
+        }
+        if plan.steps.is_empty() {
+            plan.steps = Step::ALL.to_vec();
+        }
+        Ok(plan)
+    }
+}
+
+/// Runs the steps that `args` name, or all of them. A step that fails doesn't keep the next ones
+/// from running.
+pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
+    let plan = Plan::parse(args)?;
+    let mut results: Vec<(Step, Duration, Result<(), String>)> = Vec::new();
+    for &step in &plan.steps {
+        println!("\n==> {}", step.name());
+        let start = Instant::now();
+        let result = step.run(&plan);
+        let took = start.elapsed();
+        if let Err(message) = &result {
+            eprintln!("xtask: {message}");
+        }
+        println!("<== {}: {:.1} s", step.name(), took.as_secs_f64());
+        results.push((step, took, result));
+    }
+
+    println!("\ncargo xtask test:");
+    for (step, took, result) in &results {
+        let outcome = match result {
+            Ok(()) => "ok",
+            Err(message) => message,
+        };
+        println!(
+            "  {:<5} {:>7.1} s  {outcome}",
+            step.name(),
+            took.as_secs_f64()
+        );
+    }
+    match results
+        .iter()
+        .filter(|(_, _, result)| result.is_err())
+        .count()
+    {
+        0 => Ok(()),
+        failed => Err(format!("{failed} of {} steps failed", results.len())),
+    }
+}
+
+fn rust() -> Result<(), String> {
+    if tools::ensure_nextest() {
+        run(command("cargo").args(["nextest", "run", "--workspace"]))
+    } else {
+        run(command("cargo").args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--examples",
+        ]))
+    }
+}
+
+fn fuzz(seconds: u32) -> Result<(), String> {
+    tools::ensure_fuzz()?;
+    // The targets live in a workspace of their own, and cargo-fuzz finds it from its parent.
+    let cargo_fuzz = || {
+        let mut cargo = command("cargo");
+        if has_nightly() {
+            cargo.arg("+nightly");
+        } else {
+            // The sanitizer's flag is unstable; the stable compiler takes it when told so.
+            cargo.env("RUSTC_BOOTSTRAP", "1");
+        }
+        cargo.arg("fuzz");
+        cargo
+    };
+    let targets = output(cargo_fuzz().arg("list"))?;
+    if targets.split_whitespace().next().is_none() {
+        return Err("`cargo fuzz list` names no target".to_owned());
+    }
+    run(cargo_fuzz().arg("build"))?;
+    for target in targets.split_whitespace() {
+        // What the fuzzer finds goes into the first folder; the committed seeds are only read.
+        let corpus = root().join("fuzz/corpus").join(target);
+        let seeds = root().join("fuzz/seeds").join(target);
+        fs::create_dir_all(&corpus)
+            .map_err(|error| format!("{} cannot be made: {error}", corpus.display()))?;
+        let mut cargo = cargo_fuzz();
+        cargo.args(["run", target]).arg(corpus);
+        if seeds.is_dir() {
+            cargo.arg(seeds);
+        }
+        cargo.args([
+            "--",
+            &format!("-max_total_time={seconds}"),
+            "-timeout=10",
+            "-verbosity=0",
+        ]);
+        run(&mut cargo)?;
+        println!("fuzz target {target}: nothing found in {seconds} s");
+    }
+    Ok(())
+}
+
+fn has_nightly() -> bool {
+    let mut rustup = Command::new("rustup");
+    rustup.args(["toolchain", "list"]);
+    output(&mut rustup).is_ok_and(|list| list.lines().any(|line| line.starts_with("nightly")))
+}
+
+fn e2e() -> Result<(), String> {
+    let python = tools::ensure_e2e()?;
+    // The whole workspace, as in the step `rust`: one choice of features, so nothing builds twice.
+    run(command("cargo").args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
+    let target = root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
+    let built = target.join("debug");
+    run(command(python)
+        .args(["-m", "pytest", "tests/e2e"])
+        .env("HEADWATER_TOUR", built.join("examples/tour"))
+        .env("HEADWATER_TOUR_CLIENT", built.join("examples/tour_client"))
+        .env(
+            "HEADWATER_TOUR_CLIENT_BLOCKING",
+            built.join("examples/tour_client_blocking"),
+        )
+        .env("HEADWATER_CLI", built.join("headwater"))
+        .env("HEADWATER_SCREENSHOTS", target.join("screenshots")))
+}

@@ -1,0 +1,146 @@
+//! What the tests need besides Rust, installed where it is missing.
+
+use crate::shell::{command, is_on_path, root, run, works};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Programs that the end-to-end tests start, and the Debian packages that bring them.
+const DEBIAN: &[(&str, &[&str])] = &[
+    ("chromium", &["chromium"]),
+    ("curl", &["curl"]),
+    ("nginx", &["nginx"]),
+    ("node", &["nodejs"]),
+    ("npm", &["npm"]),
+    ("python3", &["python3", "python3-venv"]),
+];
+
+/// The compiler that the fuzzer's runtime is built with.
+const DEBIAN_FUZZ: &[(&str, &[&str])] = &[("c++", &["g++"])];
+
+/// Makes sure of everything that the end-to-end tests use: Debian's packages, the Python
+/// environment and the Node.js packages. Gives the path of the environment's Python.
+pub(crate) fn ensure_e2e() -> Result<PathBuf, String> {
+    ensure_debian(DEBIAN)?;
+    let python = ensure_venv()?;
+    ensure_node_packages()?;
+    Ok(python)
+}
+
+/// Makes sure of cargo-fuzz and the compiler that it needs.
+pub(crate) fn ensure_fuzz() -> Result<(), String> {
+    ensure_debian(DEBIAN_FUZZ)?;
+    if is_on_path("cargo-fuzz") {
+        Ok(())
+    } else {
+        cargo_install("cargo-fuzz")
+    }
+}
+
+/// Whether cargo-nextest is there now. Plain `cargo test` can stand in for it, so a failure to
+/// install it is shown and is no error.
+pub(crate) fn ensure_nextest() -> bool {
+    if is_on_path("cargo-nextest") {
+        return true;
+    }
+    match cargo_install("cargo-nextest") {
+        Ok(()) => true,
+        Err(message) => {
+            eprintln!("xtask: {message}; going on with `cargo test`");
+            false
+        }
+    }
+}
+
+fn cargo_install(name: &str) -> Result<(), String> {
+    run(command("cargo").args(["install", "--locked", "--quiet", name]))
+}
+
+fn ensure_debian(wanted: &[(&str, &[&str])]) -> Result<(), String> {
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|(program, _)| !is_on_path(program))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
+    let packages: Vec<_> = missing
+        .iter()
+        .flat_map(|(_, packages)| packages.iter())
+        .collect();
+    let is_root = fs::metadata("/proc/self").is_ok_and(|meta| {
+        use std::os::unix::fs::MetadataExt;
+        meta.uid() == 0
+    });
+    if !is_root || !is_on_path("apt-get") {
+        return Err(format!(
+            "the tests need {}: install them first (Debian's packages: {packages:?})",
+            programs.join(", ")
+        ));
+    }
+    run(command("apt-get").args(["update", "-qq"]))?;
+    run(command("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // A package's service is not wanted: the tests start their own nginx.
+        .env("RUNLEVEL", "1")
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(packages))
+}
+
+fn ensure_venv() -> Result<PathBuf, String> {
+    let venv = root().join(".venv");
+    let python = venv.join("bin/python");
+    let requirements = root().join("tests/e2e/requirements.txt");
+    if is_stamped(&venv, &requirements) && works(command(&python).arg("--version")) {
+        return Ok(python);
+    }
+    run(command("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&venv))?;
+    run(command(&python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+        ])
+        .arg(&requirements))?;
+    stamp(&venv, &requirements)?;
+    Ok(python)
+}
+
+fn ensure_node_packages() -> Result<(), String> {
+    let folder = root().join("tests/e2e/node");
+    let (modules, lock) = (
+        folder.join("node_modules"),
+        folder.join("package-lock.json"),
+    );
+    if is_stamped(&modules, &lock) {
+        return Ok(());
+    }
+    run(command("npm").current_dir(&folder).args([
+        "ci",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ]))?;
+    stamp(&modules, &lock)
+}
+
+/// A folder of installed packages keeps a copy of the list that it was installed from: while the
+/// two are the same, there is nothing to install.
+fn stamp(folder: &Path, list: &Path) -> Result<(), String> {
+    let copy = folder.join(".installed-from");
+    fs::copy(list, &copy)
+        .map_err(|error| format!("{} cannot be written: {error}", copy.display()))?;
+    Ok(())
+}
+
+fn is_stamped(folder: &Path, list: &Path) -> bool {
+    match (fs::read(folder.join(".installed-from")), fs::read(list)) {
+        (Ok(installed), Ok(wanted)) => installed == wanted,
+        _ => false,
+    }
+}
