@@ -1,1 +1,57 @@
-//! Headwater.
+//! Typed JSON streams from axum handlers, in the format that each client asks for.
+//!
+//! A handler returns [`Streaming<T>`]. A browser's `EventSource` reads it as Server-Sent Events, curl and
+//! programs as NDJSON, and so on, each item the moment it exists. [`serve`] runs the app.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use futures_util::stream;
+//! use headwater::Streaming;
+//!
+//! async fn squares() -> Streaming<u64> {
+//!     Streaming::new(stream::iter((1..=10).map(|n| n * n)))
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let app = Router::new().route("/squares", get(squares));
+//!     headwater::serve(app, "127.0.0.1:8000").await
+//! }
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | stream typed items | [`Streaming`], with [`Item`] for ids and event names |
+//! | feed a stream from a task or thread | [`Streaming::channel`], [`Sender`] |
+//! | stream text or bytes as they are | [`Raw`] |
+//! | report an error | [`Problem`] |
+//! | resume after a break | [`LastEventId`] |
+//! | run the app | [`serve`] |
+//! | test it in process | [`test::TestClient`] |
+//! | run it under another server | [`layer`] |
+//!
+//! What is not here: the formats themselves (`headwater-wire`), and clients (`headwater-client`).
+
+mod body;
+mod channel;
+mod item;
+mod last_event_id;
+mod negotiate;
+mod problem;
+mod raw;
+mod serve;
+mod source;
+mod streaming;
+pub mod test;
+mod unsent;
+
+pub use channel::{SendError, Sender};
+pub use headwater_wire::{Format, Limits};
+pub use http::StatusCode;
+pub use item::{IntoItem, Item};
+pub use last_event_id::LastEventId;
+pub use negotiate::{Negotiate, NegotiateLayer, layer};
+pub use problem::Problem;
+pub use raw::Raw;
+pub use serve::{Address, BoundAddress, Serve, serve};
+pub use streaming::Streaming;

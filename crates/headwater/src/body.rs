@@ -1,0 +1,321 @@
+//! The body of a stream: fills chunks, keeps the line alive, and ends so that nobody mistakes how.
+
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use headwater_wire::{Encoder, Format, sse};
+use http_body::Frame;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
+
+use crate::{
+    Problem,
+    source::{self, BoxSource, Filled, Sink},
+    unsent::{Content, Kind, Options},
+};
+
+/// How much goes out at once when items are ready faster than they can be sent.
+const CHUNK: usize = 64 * 1024;
+
+/// The room that a full chunk leaves for the item that crosses its mark.
+const HEADROOM: usize = 1024;
+
+/// The first chunk of a stream reserves this much; later ones as much as their predecessor filled.
+const FIRST_CHUNK: usize = 256;
+
+/// How long a cut body waits before it says so. HTTP servers drop what they still hold of a body when
+/// it fails; this lets the error event, and the items before it, go out first.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// How long clients are told to stay away when the server shuts down; each gets a time of its own
+/// between these, so that they don't all come back at once.
+const FAREWELL_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
+
+/// What the server that runs a stream shares with it.
+pub(crate) struct Served {
+    /// Counts the items that went out.
+    pub(crate) items: Arc<AtomicU64>,
+    /// Ready when the server shuts down.
+    pub(crate) shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Dropped after the source is.
+    pub(crate) _dropped: Option<DropGuard>,
+}
+
+pub(crate) struct StreamBody {
+    // The source stands before `served`, whose guard tells a test that the source is gone.
+    source: Option<BoxSource>,
+    served: Option<Box<Served>>,
+    sink: Sink,
+    /// How filling stopped in `prime`, not yet acted upon.
+    filled: Option<Filled>,
+    state: State,
+    is_sse: bool,
+    finish_on_shutdown: bool,
+    heartbeat: Option<Heartbeat>,
+    /// How much the last chunk held.
+    last_chunk: usize,
+}
+
+enum State {
+    Open,
+    /// The body will fail, after a moment.
+    Cutting(Cut, Option<Pin<Box<Sleep>>>),
+    Over,
+}
+
+struct Heartbeat {
+    every: Duration,
+    /// When something went out last.
+    last: Instant,
+    /// Set at the first silence, then left to run: moving it at every item would cost more than a
+    /// look at the clock when it fires.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Heartbeat {
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let due = self.last + self.every;
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            std::task::ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if now >= due {
+                self.last = now;
+                timer.as_mut().reset(now + self.every);
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+    }
+}
+
+impl StreamBody {
+    pub(crate) fn new(content: Content, format: Format) -> Self {
+        let Content {
+            source,
+            kind,
+            options:
+                Options {
+                    heartbeat,
+                    retry,
+                    finish_on_shutdown,
+                    ..
+                },
+        } = content;
+        let is_sse = format == Format::Sse && matches!(kind, Kind::Items);
+        let mut out = Vec::new();
+        if let (true, Some(retry)) = (is_sse, retry) {
+            sse::encode_retry(retry, &mut out);
+        }
+        Self {
+            source: Some(source),
+            served: None,
+            sink: Sink {
+                encoder: Encoder::new(format),
+                out,
+                items: 0,
+                raw: !matches!(kind, Kind::Items),
+            },
+            filled: None,
+            state: State::Open,
+            is_sse,
+            finish_on_shutdown,
+            heartbeat: (is_sse && !heartbeat.is_zero()).then(|| Heartbeat {
+                every: heartbeat,
+                last: Instant::now(),
+                timer: None,
+            }),
+            last_chunk: FIRST_CHUNK,
+        }
+    }
+
+    pub(crate) fn set_served(&mut self, served: Served) {
+        self.served = Some(Box::new(served));
+    }
+
+    /// Fills the first chunk, before the response's head goes out.
+    ///
+    /// # Errors
+    /// The stream failed before its first item.
+    pub(crate) async fn prime(&mut self, wait: Duration) -> Result<(), Problem> {
+        if wait.is_zero() {
+            return Ok(());
+        }
+        let wait = self
+            .heartbeat
+            .as_ref()
+            .map_or(wait, |heartbeat| wait.min(heartbeat.every));
+        let before = self.sink.out.len();
+        let first_fill = std::future::poll_fn(|cx| {
+            let Some(source) = &mut self.source else {
+                return Poll::Ready(None);
+            };
+            match source.as_mut().poll_fill(cx, &mut self.sink, CHUNK) {
+                Poll::Ready(filled) => Poll::Ready(Some(filled)),
+                Poll::Pending if self.sink.out.len() > before => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        // No answer in time means that the head goes out as it is.
+        let filled = tokio::time::timeout(wait, first_fill).await.unwrap_or(None);
+        match filled {
+            Some(Filled::Failed(problem)) if self.sink.items == 0 => {
+                self.source = None;
+                Err(problem)
+            }
+            filled => {
+                self.filled = filled;
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends what is ready and takes note of what it means for the stream.
+    fn fill(&mut self, cx: &mut Context<'_>) {
+        let Some(source) = &mut self.source else {
+            return;
+        };
+        let filled = match self.filled.take() {
+            Some(filled) => filled,
+            None => {
+                if self.sink.out.is_empty() {
+                    self.sink.out.reserve_exact(self.last_chunk);
+                }
+                match source.as_mut().poll_fill(cx, &mut self.sink, CHUNK) {
+                    Poll::Ready(filled) => filled,
+                    Poll::Pending => return,
+                }
+            }
+        };
+        match filled {
+            Filled::Full => return,
+            Filled::End => {
+                self.state = State::Over;
+                self.sink.end(self.is_sse);
+            }
+            Filled::Failed(problem) => {
+                problem.log();
+                if self.is_sse {
+                    source::encode_failure(&problem, &mut self.sink.out);
+                }
+                self.state = State::Cutting(Cut::Failed, None);
+            }
+        }
+        self.source = None;
+    }
+
+    /// Cuts the stream if the server is shutting down.
+    fn check_shutdown(&mut self, cx: &mut Context<'_>) {
+        if self.finish_on_shutdown {
+            return;
+        }
+        let Some(served) = &mut self.served else {
+            return;
+        };
+        let Some(shutdown) = &mut served.shutdown else {
+            return;
+        };
+        if shutdown.as_mut().poll(cx).is_ready() {
+            served.shutdown = None;
+            self.source = None;
+            if self.is_sse {
+                let (least, most) = FAREWELL_RETRY;
+                let retry = least + (most - least).mul_f64(fastrand::f64());
+                sse::encode_retry(retry, &mut self.sink.out);
+                sse::encode_comment("the server is shutting down", &mut self.sink.out);
+            }
+            self.state = State::Cutting(Cut::Shutdown, None);
+        }
+    }
+
+    /// Takes what was filled as a chunk.
+    fn chunk(&mut self) -> Bytes {
+        let out = std::mem::take(&mut self.sink.out);
+        self.last_chunk = if out.len() >= CHUNK {
+            CHUNK + HEADROOM
+        } else {
+            out.len()
+        };
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.last = Instant::now();
+        }
+        if let Some(served) = &self.served {
+            served.items.store(self.sink.items, Ordering::Relaxed);
+        }
+        out.into()
+    }
+}
+
+impl http_body::Body for StreamBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = &mut *self;
+        if matches!(this.state, State::Open) {
+            this.fill(cx);
+        }
+        if matches!(this.state, State::Open) {
+            this.check_shutdown(cx);
+        }
+        if !this.sink.out.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(this.chunk()))));
+        }
+        match &mut this.state {
+            State::Over => Poll::Ready(None),
+            State::Open => {
+                // An empty buffer that waits for its next item need not hold memory meanwhile.
+                this.sink.out = Vec::new();
+                let Some(heartbeat) = &mut this.heartbeat else {
+                    return Poll::Pending;
+                };
+                std::task::ready!(heartbeat.poll_due(cx));
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b":\n\n")))))
+            }
+            State::Cutting(cut, linger) => {
+                let cut = *cut;
+                let linger = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+                std::task::ready!(linger.as_mut().poll(cx));
+                this.state = State::Over;
+                Poll::Ready(Some(Err(cut)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Over) && self.sink.out.is_empty()
+    }
+}
+
+/// Why a body ended before its stream was complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Failed,
+    Shutdown,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "the stream failed",
+            Self::Shutdown => "the server is shutting down",
+        })
+    }
+}
+
+impl Error for Cut {}

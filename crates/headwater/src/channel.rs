@@ -1,0 +1,213 @@
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use crate::{Item, Problem, item::IntoItem};
+
+/// What goes through a channel.
+enum Message<T> {
+    Item(Item<T>),
+    Fail(Problem),
+    Finish,
+}
+
+/// The writing end of [`Streaming::channel`](crate::Streaming::channel).
+///
+/// The stream is complete when [`finish`](Self::finish) is called. A sender that is dropped without
+/// that (its task failed, panicked or was aborted) fails the stream, so that no reader takes what
+/// came until then for the whole.
+pub struct Sender<T> {
+    messages: mpsc::Sender<Message<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sends one item. Waits while the channel is full, which is how a slow reader slows its producer.
+    ///
+    /// # Errors
+    /// Nobody reads any more: the client left, or the server is shutting down. It is time to stop.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, the item was not sent.
+    pub async fn send(&self, item: impl IntoItem<T>) -> Result<(), SendError> {
+        self.messages
+            .send(Message::Item(item.into_item()))
+            .await
+            .map_err(|_| SendError(()))
+    }
+
+    /// Like [`send`](Self::send), from a thread of its own.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Panics
+    /// When called on a thread that runs async tasks.
+    pub fn blocking_send(&self, item: impl IntoItem<T>) -> Result<(), SendError> {
+        self.messages
+            .blocking_send(Message::Item(item.into_item()))
+            .map_err(|_| SendError(()))
+    }
+
+    /// Ends the stream as complete.
+    pub async fn finish(self) {
+        // No one to tell: nobody reads any more.
+        let _ = self.messages.send(Message::Finish).await;
+    }
+
+    /// Ends the stream with an error, which the client sees.
+    pub async fn fail(self, problem: impl Into<Problem>) {
+        let _ = self.messages.send(Message::Fail(problem.into())).await;
+    }
+
+    /// Waits until nobody reads any more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn closed(&self) {
+        self.messages.closed().await;
+    }
+
+    /// Whether nobody reads any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.messages.is_closed()
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Nobody reads the stream any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendError(());
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads the stream any more")
+    }
+}
+
+impl Error for SendError {}
+
+/// The reading end: ends only as the sender says.
+pub(crate) struct Receiver<T> {
+    messages: mpsc::Receiver<Message<T>>,
+    over: bool,
+}
+
+pub(crate) fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let (sender, receiver) = mpsc::channel(capacity.max(1));
+    (
+        Sender { messages: sender },
+        Receiver {
+            messages: receiver,
+            over: false,
+        },
+    )
+}
+
+impl<T> Stream for Receiver<T> {
+    type Item = Result<Item<T>, Problem>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let message = std::task::ready!(self.messages.poll_recv(cx));
+        self.over = !matches!(message, Some(Message::Item(_)));
+        Poll::Ready(match message {
+            Some(Message::Item(item)) => Some(Ok(item)),
+            Some(Message::Finish) => None,
+            Some(Message::Fail(problem)) => Some(Err(problem)),
+            None => Some(Err(Problem::internal(
+                "the sender of a stream was dropped without `finish`",
+            ))),
+        })
+    }
+}
+
+/// A stream of what `items` gives, run on a thread of its own.
+///
+/// The thread starts at the first poll, so a stream that is never read costs none, and stops at the
+/// next item after the stream is dropped. It is not one of the runtime's blocking threads: those are
+/// few, and the runtime waits for them when it ends, which an iterator that waits for its next item
+/// would delay for ever.
+pub(crate) struct Blocking<I, T> {
+    state: BlockingState<I, T>,
+}
+
+enum BlockingState<I, T> {
+    Idle(Option<I>),
+    Running(Receiver<T>),
+}
+
+/// How many items a blocking iterator may be ahead of its reader.
+const BLOCKING_AHEAD: usize = 64;
+
+impl<I, T> Blocking<I, T> {
+    pub(crate) fn new(items: I) -> Self {
+        Self {
+            state: BlockingState::Idle(Some(items)),
+        }
+    }
+}
+
+impl<I, T> Unpin for Blocking<I, T> {}
+
+impl<I, T> Stream for Blocking<I, T>
+where
+    I: IntoIterator + Send + 'static,
+    I::Item: IntoItem<T>,
+    T: Send + 'static,
+{
+    type Item = Result<Item<T>, Problem>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match &mut self.state {
+                BlockingState::Running(receiver) => return Pin::new(receiver).poll_next(cx),
+                BlockingState::Idle(items) => {
+                    let Some(items) = items.take() else {
+                        return Poll::Ready(None);
+                    };
+                    match spawn(items) {
+                        Ok(receiver) => self.state = BlockingState::Running(receiver),
+                        Err(error) => return Poll::Ready(Some(Err(error.into()))),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn spawn<I, T>(items: I) -> std::io::Result<Receiver<T>>
+where
+    I: IntoIterator + Send + 'static,
+    I::Item: IntoItem<T>,
+    T: Send + 'static,
+{
+    let (sender, receiver) = channel(BLOCKING_AHEAD);
+    std::thread::Builder::new()
+        .name("headwater-iter".to_owned())
+        .spawn(move || {
+            for item in items {
+                if sender.blocking_send(item).is_err() {
+                    return;
+                }
+            }
+            // Reached only if the iterator ended by itself: a panic drops the sender without this.
+            let _ = sender.messages.blocking_send(Message::Finish);
+        })?;
+    Ok(receiver)
+}

@@ -1,0 +1,276 @@
+//! Which format a client asks for: `Accept` (RFC 9110 §12.5.1), or `?format=`.
+
+use headwater_wire::Format;
+use http::{HeaderMap, StatusCode, Uri, header};
+
+use crate::Problem;
+
+/// The query parameter for clients that can't set headers.
+const PARAMETER: &str = "format";
+
+/// The format to answer in.
+///
+/// # Errors
+/// 406, with the formats that there are.
+pub(crate) fn choose(uri: &Uri, headers: &HeaderMap) -> Result<Format, Problem> {
+    if let Some(name) = query_parameter(uri.query().unwrap_or_default()) {
+        return Format::from_name(&name)
+            .ok_or_else(|| not_acceptable(format!("there is no format {name:?}")));
+    }
+    let mut ranges = Vec::new();
+    for value in headers.get_all(header::ACCEPT) {
+        ranges.extend(
+            value
+                .to_str()
+                .unwrap_or_default()
+                .split(',')
+                .filter_map(Range::parse),
+        );
+    }
+    // "If no Accept header field is present […] the user agent will accept any media type"; one that
+    // holds no media range says as little.
+    if ranges.is_empty() {
+        return Ok(Format::Ndjson);
+    }
+    // A browser's own address bar: it offers to save NDJSON, and shows text as it comes.
+    let page = ranges.iter().any(|range| range.is("text", "html"));
+    let preferred = if page { Format::Text } else { Format::Ndjson };
+    Format::ALL
+        .into_iter()
+        .filter_map(|format| Some((format, Wish::of(format, &ranges)?)))
+        .max_by_key(|(format, wish)| {
+            (
+                *wish,
+                *format == preferred,
+                std::cmp::Reverse(rank(*format)),
+            )
+        })
+        .map(|(format, _)| format)
+        .ok_or_else(|| not_acceptable("none of the formats asked for is offered".to_owned()))
+}
+
+/// The place of a format in the server's own order.
+fn rank(format: Format) -> usize {
+    Format::ALL
+        .iter()
+        .position(|other| *other == format)
+        .unwrap_or(usize::MAX)
+}
+
+fn not_acceptable(what: String) -> Problem {
+    let media_types: Vec<_> = Format::ALL
+        .iter()
+        .map(|format| format.media_types()[0])
+        .collect();
+    let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
+    Problem::new(StatusCode::NOT_ACCEPTABLE)
+        .detail(format!(
+            "{what}; ask for one of {} by Accept, or {} by ?{PARAMETER}=",
+            media_types.join(", "),
+            names.join(", "),
+        ))
+        .with("media_types", media_types)
+        .with("formats", names)
+}
+
+fn query_parameter(query: &str) -> Option<String> {
+    query.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name == PARAMETER).then(|| percent_decode(value))
+    })
+}
+
+/// Undoes the escapes that a media type in a query may have, such as `%2F`.
+fn percent_decode(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = (first == b'%')
+            .then(|| tail.get(..2))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// One member of `Accept`. Parameters but `q` are left aside: no format here has variants.
+struct Range<'a> {
+    main: &'a str,
+    sub: &'a str,
+    /// The weight in thousandths (§12.4.2: three digits at most).
+    weight: u16,
+}
+
+impl<'a> Range<'a> {
+    /// `None` for what is no media range; such a member is ignored.
+    fn parse(member: &'a str) -> Option<Self> {
+        let mut parts = member.split(';').map(str::trim);
+        let (main, sub) = parts.next()?.split_once('/')?;
+        let mut weight = 1000;
+        for part in parts {
+            if let Some((name, value)) = part.split_once('=')
+                && name.trim().eq_ignore_ascii_case("q")
+            {
+                weight = parse_weight(value.trim())?;
+            }
+        }
+        Some(Self { main, sub, weight })
+    }
+
+    fn is(&self, main: &str, sub: &str) -> bool {
+        self.main.eq_ignore_ascii_case(main) && self.sub.eq_ignore_ascii_case(sub)
+    }
+}
+
+/// `( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )`, in thousandths (RFC 9110 §12.4.2).
+fn parse_weight(value: &str) -> Option<u16> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
+    match (whole, fraction) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
+}
+
+/// How much a client wants a format: the weight, then how exactly it was named, then how early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Wish {
+    weight: u16,
+    precedence: u8,
+    earliness: std::cmp::Reverse<usize>,
+}
+
+impl Wish {
+    /// "The most specific reference has precedence" (§12.5.1): `text/plain;q=0, */*` leaves text out.
+    fn of(format: Format, ranges: &[Range<'_>]) -> Option<Self> {
+        let mut best: Option<Self> = None;
+        for (place, range) in ranges.iter().enumerate() {
+            for media in format.media_types() {
+                let Some((main, sub)) = media.split_once('/') else {
+                    continue;
+                };
+                let precedence = if range.is(main, sub) {
+                    2
+                } else if range.is(main, "*") {
+                    1
+                } else if range.is("*", "*") {
+                    0
+                } else {
+                    continue;
+                };
+                // Among wildcards of one precedence no format was named before another.
+                let place = if precedence == 2 { place } else { usize::MAX };
+                let wish = Self {
+                    weight: range.weight,
+                    precedence,
+                    earliness: std::cmp::Reverse(place),
+                };
+                if best.is_none_or(|best| precedence > best.precedence) {
+                    best = Some(wish);
+                }
+            }
+        }
+        best.filter(|wish| wish.weight > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn check(accept: &str, expected: Option<Format>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
+        let chosen = choose(&Uri::from_static("/"), &headers).ok();
+        assert_eq!(chosen, expected, "Accept: {accept}");
+    }
+
+    #[test]
+    fn accept_chooses_the_format() {
+        use Format::*;
+        for (accept, expected) in [
+            ("", Some(Ndjson)),
+            ("*/*", Some(Ndjson)),
+            ("nonsense", Some(Ndjson)),
+            ("text/event-stream", Some(Sse)),
+            ("TEXT/Event-Stream", Some(Sse)),
+            ("application/jsonl", Some(Ndjson)),
+            ("application/json", Some(JsonArray)),
+            ("application/json; charset=utf-8", Some(JsonArray)),
+            ("application/json-seq", Some(JsonSeq)),
+            ("application/*", Some(Ndjson)),
+            ("text/*", Some(Sse)),
+            ("text/plain, */*", Some(Text)),
+            ("application/json, text/event-stream", Some(JsonArray)),
+            ("text/event-stream, application/json", Some(Sse)),
+            ("text/event-stream;q=0.5, application/json", Some(JsonArray)),
+            (
+                "text/event-stream;q=0.501, application/json;q=0.5",
+                Some(Sse),
+            ),
+            ("text/event-stream;q=0.1, */*;q=0.9", Some(Ndjson)),
+            ("*/*, application/x-ndjson;q=0", Some(Sse)),
+            ("application/x-ndjson;q=0, */*", Some(Sse)),
+            ("image/png", None),
+            ("text/html", None),
+            ("*/*;q=0", None),
+            ("text/event-stream;q=2, text/plain;q=0.2", Some(Text)),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Some(Text),
+            ),
+        ] {
+            check(accept, expected);
+        }
+    }
+
+    #[test]
+    fn several_accept_headers_are_one_list() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::ACCEPT, HeaderValue::from_static("image/png"));
+        headers.append(header::ACCEPT, HeaderValue::from_static("text/plain"));
+        assert_eq!(
+            choose(&Uri::from_static("/"), &headers).unwrap(),
+            Format::Text
+        );
+    }
+
+    #[test]
+    fn the_query_wins_over_the_header() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("text/plain"));
+        for (uri, expected) in [
+            ("/?format=sse", Format::Sse),
+            ("/?a=b&format=JSON", Format::JsonArray),
+            ("/?format=application%2fjson-seq", Format::JsonSeq),
+            ("/?formats=sse", Format::Text),
+        ] {
+            assert_eq!(
+                choose(&Uri::from_static(uri), &headers).unwrap(),
+                expected,
+                "{uri}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_lists_what_there_is() {
+        let problem = choose(&Uri::from_static("/?format=xml"), &HeaderMap::new()).unwrap_err();
+        assert_eq!(problem.status(), StatusCode::NOT_ACCEPTABLE);
+        let text = serde_json::to_string(&problem).unwrap();
+        for format in Format::ALL {
+            assert!(
+                text.contains(format.name()) && text.contains(format.media_types()[0]),
+                "{text}"
+            );
+        }
+    }
+}

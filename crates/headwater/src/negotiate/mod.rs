@@ -1,0 +1,188 @@
+//! The layer between a handler's stream and the client: it knows the request.
+
+mod accept;
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, atomic::AtomicU64},
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use headwater_wire::{Format, sse};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use tokio_util::sync::CancellationToken;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    Problem,
+    body::{Served, StreamBody},
+    last_event_id::LAST_EVENT_ID,
+    unsent::{Content, Kind, Unsent},
+};
+
+/// What the server, or a test, asks of the streams of one request: an extension of the request.
+#[derive(Clone, Default)]
+pub(crate) struct Asked {
+    pub(crate) items: Arc<AtomicU64>,
+    pub(crate) shutdown: Option<CancellationToken>,
+    pub(crate) dropped: Option<CancellationToken>,
+}
+
+/// The layer that sends each stream in the format that its client asks for.
+///
+/// [`serve`](crate::serve) and the [test client](crate::test) have it built in. Under `axum::serve`, or
+/// in the router of another app, it goes around all that returns a [`Streaming`](crate::Streaming):
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use futures_util::stream;
+/// use headwater::Streaming;
+///
+/// let app: Router = Router::new()
+///     .route("/", get(async || Streaming::new(stream::iter([1, 2, 3]))))
+///     .layer(headwater::layer());
+/// ```
+#[must_use]
+pub fn layer() -> NegotiateLayer {
+    NegotiateLayer(())
+}
+
+/// See [`layer`].
+#[derive(Debug, Clone, Copy)]
+pub struct NegotiateLayer(());
+
+impl<S> Layer<S> for NegotiateLayer {
+    type Service = Negotiate<S>;
+
+    fn layer(&self, inner: S) -> Negotiate<S> {
+        Negotiate { inner }
+    }
+}
+
+/// The service that [`layer`] makes.
+#[derive(Debug, Clone)]
+pub struct Negotiate<S> {
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Negotiate<S>
+where
+    S: Service<Request<Body>, Error = Infallible>,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if is_after_end(&request) {
+            return Box::pin(std::future::ready(Ok(no_more())));
+        }
+        let client = Client::of(&request);
+        let response = self.inner.call(request);
+        Box::pin(async move {
+            let Ok(response) = response.await;
+            let mut response = response.into_response();
+            match response
+                .extensions_mut()
+                .remove::<Unsent>()
+                .and_then(|unsent| unsent.take())
+            {
+                None => Ok(response),
+                Some(content) => Ok(client.answer(response, content).await),
+            }
+        })
+    }
+}
+
+/// Whether an `EventSource` comes back to a stream that had ended.
+fn is_after_end(request: &Request<Body>) -> bool {
+    request
+        .headers()
+        .get(&LAST_EVENT_ID)
+        .is_some_and(|id| id == sse::END_ID)
+}
+
+/// "A client can be told to stop reconnecting using the HTTP 204 No Content response code" (WHATWG HTML
+/// §9.2.1). The handler isn't asked: what it would do has been done.
+fn no_more() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What must be known of a request once its handler has consumed it.
+struct Client {
+    is_head: bool,
+    format: Result<Format, Problem>,
+    asked: Option<Asked>,
+}
+
+impl Client {
+    fn of(request: &Request<Body>) -> Self {
+        Self {
+            is_head: request.method() == Method::HEAD,
+            format: accept::choose(request.uri(), request.headers()),
+            asked: request.extensions().get().cloned(),
+        }
+    }
+
+    async fn answer(self, mut response: Response, content: Content) -> Response {
+        let format = match (&content.kind, self.format) {
+            (Kind::Raw(_), _) => Format::Text,
+            (Kind::Items, Ok(format)) => {
+                let content_type = HeaderValue::from_static(format.content_type());
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, content_type);
+                format
+            }
+            (Kind::Items, Err(problem)) => {
+                let mut refusal = problem.into_response();
+                refusal
+                    .headers_mut()
+                    .insert(header::VARY, HeaderValue::from_static("accept"));
+                return refusal;
+            }
+        };
+        if self.is_head {
+            *response.body_mut() = Body::empty();
+            return response;
+        }
+        let wait = content.options.first_item_wait;
+        let mut body = StreamBody::new(content, format);
+        if let Some(asked) = self.asked {
+            body.set_served(asked.into());
+        }
+        if let Err(problem) = body.prime(wait).await {
+            return problem.into_response();
+        }
+        *response.body_mut() = Body::new(body);
+        response
+    }
+}
+
+impl From<Asked> for Served {
+    fn from(asked: Asked) -> Self {
+        Self {
+            items: asked.items,
+            shutdown: asked
+                .shutdown
+                .map(|token| Box::pin(token.cancelled_owned())),
+            _dropped: asked.dropped.map(CancellationToken::drop_guard),
+        }
+    }
+}

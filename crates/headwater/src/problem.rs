@@ -1,0 +1,265 @@
+use std::{error::Error, fmt};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value};
+
+/// An error as clients see it: problem details for HTTP APIs (RFC 9457).
+///
+/// A handler returns `Result<_, Problem>`; a stream yields `Result<T, Problem>`. Any
+/// [`std::error::Error`] becomes one by `?`: status 500, and a body that says no more than that, while
+/// the error itself goes to the log. What a client should know is said on purpose:
+///
+/// ```
+/// use headwater::{Problem, StatusCode};
+///
+/// let problem = Problem::new(StatusCode::NOT_FOUND)
+///     .detail("there is no symbol XYZ")
+///     .with("known", ["ABC", "DEF"]);
+/// assert_eq!(
+///     serde_json::to_string(&problem).unwrap(),
+///     r#"{"title":"Not Found","status":404,"detail":"there is no symbol XYZ","known":["ABC","DEF"]}"#,
+/// );
+/// ```
+// No `std::error::Error` for this type: the conversion from every error rules it out, and it is the
+// more useful of the two.
+pub struct Problem(Box<Inner>);
+
+struct Inner {
+    status: StatusCode,
+    type_uri: Option<String>,
+    title: Option<String>,
+    detail: Option<String>,
+    instance: Option<String>,
+    members: Map<String, Value>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Problem {
+    /// The media type of a problem (RFC 9457 §3).
+    pub const CONTENT_TYPE: &'static str = "application/problem+json";
+
+    /// A problem that says no more than its status. Its title is the status's reason phrase.
+    #[must_use]
+    pub fn new(status: StatusCode) -> Self {
+        Self(Box::new(Inner {
+            status,
+            type_uri: None,
+            title: None,
+            detail: None,
+            instance: None,
+            members: Map::new(),
+            source: None,
+        }))
+    }
+
+    /// Status 500 for the client, `source` for the log.
+    #[must_use]
+    pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR).source(source)
+    }
+
+    /// Sets `type`, a URI that names the kind of problem; `about:blank` is meant if there is none.
+    #[must_use]
+    pub fn type_uri(mut self, uri: impl Into<String>) -> Self {
+        self.0.type_uri = Some(uri.into());
+        self
+    }
+
+    /// Sets `title`, a summary of the kind of problem.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.0.title = Some(title.into());
+        self
+    }
+
+    /// Sets `detail`: what went wrong this time, and what would be right.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Sets `instance`, a URI that names this occurrence.
+    #[must_use]
+    pub fn instance(mut self, uri: impl Into<String>) -> Self {
+        self.0.instance = Some(uri.into());
+        self
+    }
+
+    /// Adds an extension member (RFC 9457 §3.2). One of the standard's own members is not replaced.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        let name = name.into();
+        if !["type", "title", "status", "detail", "instance"].contains(&name.as_str()) {
+            self.0.members.insert(name, value.into());
+        }
+        self
+    }
+
+    /// Keeps the cause for the log. No client sees it.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// Writes the cause, if there is one, or a problem of the server's own, to the log.
+    pub(crate) fn log(&self) {
+        if let Some(source) = &self.0.source {
+            tracing::error!(status = self.0.status.as_u16(), error = %Chain(&**source), "{self}");
+        } else if self.0.status.is_server_error() {
+            tracing::error!(status = self.0.status.as_u16(), "{self}");
+        }
+    }
+}
+
+/// An error with all its causes, on one line.
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            status,
+            title,
+            detail,
+            ..
+        } = &*self.0;
+        let title = title
+            .as_deref()
+            .or(status.canonical_reason())
+            .unwrap_or("unknown status");
+        match detail {
+            Some(detail) => write!(f, "{title}: {detail}"),
+            None => f.write_str(title),
+        }
+    }
+}
+
+impl fmt::Debug for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Problem")
+            .field("status", &self.0.status)
+            .field("title", &self.0.title)
+            .field("detail", &self.0.detail)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Inner {
+            status,
+            type_uri,
+            title,
+            detail,
+            instance,
+            members,
+            ..
+        } = &*self.0;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(type_uri) = type_uri {
+            map.serialize_entry("type", type_uri)?;
+        }
+        if let Some(title) = title.as_deref().or(status.canonical_reason()) {
+            map.serialize_entry("title", title)?;
+        }
+        map.serialize_entry("status", &status.as_u16())?;
+        if let Some(detail) = detail {
+            map.serialize_entry("detail", detail)?;
+        }
+        if let Some(instance) = instance {
+            map.serialize_entry("instance", instance)?;
+        }
+        for (name, value) in members {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.log();
+        // Strings, numbers and JSON values under string keys: nothing here can fail to serialise.
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.0.status;
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(Self::CONTENT_TYPE),
+        );
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_server_tells_the_client_only_its_status() {
+        fn fails() -> Result<(), Problem> {
+            Err(io::Error::other("password is hunter2"))?;
+            Ok(())
+        }
+        let problem = fails().unwrap_err();
+        assert_eq!(
+            serde_json::to_string(&problem).unwrap(),
+            r#"{"title":"Internal Server Error","status":500}"#
+        );
+        assert!(format!("{problem:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_members_stand_in_the_standards_order() {
+        let problem = Problem::new(StatusCode::CONFLICT)
+            .with("balance", 30)
+            .with("status", 999)
+            .detail("too little")
+            .title("No credit")
+            .instance("/account/1")
+            .type_uri("https://example.com/credit");
+        assert_eq!(
+            serde_json::to_string(&problem).unwrap(),
+            r#"{"type":"https://example.com/credit","title":"No credit","status":409,"detail":"too little","instance":"/account/1","balance":30}"#
+        );
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::CONFLICT);
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+    }
+}

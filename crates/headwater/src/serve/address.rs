@@ -1,0 +1,230 @@
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
+
+/// Where to listen: what [`serve`](super::serve) takes as an address.
+///
+/// It is made from
+/// - a string: `"127.0.0.1:8000"`, `"localhost:8000"`, `"[::1]:8000"`, or `"unix:/run/app.sock"`;
+/// - a [`SocketAddr`];
+/// - a [`TcpListener`] or a [`UnixListener`] that is bound already.
+///
+/// Port 0 lets the system choose; [`Serve::on_bound`](super::Serve::on_bound) tells which.
+#[derive(Debug)]
+pub struct Address(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Name(String),
+    Socket(SocketAddr),
+    Path(PathBuf),
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl From<&str> for Address {
+    fn from(address: &str) -> Self {
+        match address.strip_prefix("unix:") {
+            Some(path) => Self(Kind::Path(path.into())),
+            None => Self(Kind::Name(address.to_owned())),
+        }
+    }
+}
+
+impl From<String> for Address {
+    fn from(address: String) -> Self {
+        address.as_str().into()
+    }
+}
+
+impl From<&String> for Address {
+    fn from(address: &String) -> Self {
+        address.as_str().into()
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self(Kind::Socket(address))
+    }
+}
+
+impl From<TcpListener> for Address {
+    fn from(listener: TcpListener) -> Self {
+        Self(Kind::Tcp(listener))
+    }
+}
+
+impl From<UnixListener> for Address {
+    fn from(listener: UnixListener) -> Self {
+        Self(Kind::Unix(listener))
+    }
+}
+
+/// Where a server listens, once it does. Its text is a URL, or `unix:` and a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BoundAddress {
+    /// A TCP address with its real port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket; empty if it has none.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for BoundAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A bound listener. The file of a Unix socket that it made goes with it.
+pub(super) struct Listener {
+    socket: Socket,
+    owned_path: Option<PathBuf>,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    pub(super) async fn bind(Address(kind): Address) -> io::Result<Self> {
+        let mut owned_path = None;
+        let named = |error: io::Error, what: &dyn fmt::Display| {
+            io::Error::new(error.kind(), format!("can't listen on {what}: {error}"))
+        };
+        let socket = match kind {
+            Kind::Tcp(listener) => Socket::Tcp(listener),
+            Kind::Unix(listener) => Socket::Unix(listener),
+            Kind::Name(name) => Socket::Tcp(
+                TcpListener::bind(&name)
+                    .await
+                    .map_err(|error| named(error, &name))?,
+            ),
+            Kind::Socket(address) => Socket::Tcp(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|error| named(error, &address))?,
+            ),
+            Kind::Path(path) => {
+                remove_stale(&path).await;
+                let listener =
+                    UnixListener::bind(&path).map_err(|error| named(error, &path.display()))?;
+                owned_path = Some(path);
+                Socket::Unix(listener)
+            }
+        };
+        Ok(Self { socket, owned_path })
+    }
+
+    pub(super) fn address(&self) -> io::Result<BoundAddress> {
+        Ok(match &self.socket {
+            Socket::Tcp(listener) => BoundAddress::Tcp(listener.local_addr()?),
+            Socket::Unix(listener) => BoundAddress::Unix(
+                listener
+                    .local_addr()?
+                    .as_pathname()
+                    .unwrap_or(Path::new(""))
+                    .to_owned(),
+            ),
+        })
+    }
+
+    /// # Cancel safety
+    /// No connection is lost if the future is dropped.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Items are small and each is meant to be on the wire at once.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Some(peer)))
+            }
+            Socket::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), None)),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.owned_path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Removes the socket that a server which was killed has left; one that answers is left alone.
+async fn remove_stale(path: &Path) {
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if UnixStream::connect(path).await.is_err_and(refused) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// An accepted connection.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+macro_rules! either {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($inner) => $call,
+            Stream::Unix($inner) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(&mut *self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(&mut *self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(&mut *self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(&mut *self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(&mut *self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

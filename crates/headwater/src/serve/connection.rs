@@ -1,0 +1,194 @@
+//! One connection, from its first byte to its close.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::AtomicU64},
+    task::Poll,
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::ConnectInfo};
+use http::Request;
+use hyper::{body::Incoming, server::conn, service::Service};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
+
+use super::{
+    Settings,
+    access::{Record, Watched},
+    activity::Activity,
+    address::Stream,
+    io::Io,
+};
+use crate::{Negotiate, negotiate::Asked};
+
+/// How much of a response a connection may hold besides the chunk that is being written, and how large
+/// a request's head may be. It bounds what a reader costs that doesn't read.
+const BUFFER: usize = 64 * 1024;
+
+/// HTTP/2 asks a silent peer whether it is there, and waits this long for the answer.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How many requests one HTTP/2 connection may have at a time.
+const HTTP2_STREAMS: u32 = 256;
+
+pub(super) async fn run(
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    app: Negotiate<Router>,
+    settings: Arc<Settings>,
+    shutdown: CancellationToken,
+) {
+    let activity = Activity::new();
+    let mut io = Io::new(stream, Arc::clone(&activity));
+    let patience = settings.header_read_timeout;
+    let patience = if patience.is_zero() {
+        Duration::MAX
+    } else {
+        patience
+    };
+    let http2 = tokio::select! {
+        sniffed = tokio::time::timeout(patience, io.is_http2()) => sniffed,
+        // Nothing was asked yet, so nothing is owed.
+        () = shutdown.cancelled() => return,
+    };
+    let Ok(Ok(http2)) = http2 else { return };
+    let handler = Handler {
+        app,
+        peer,
+        activity: Arc::clone(&activity),
+        shutdown: shutdown.clone(),
+    };
+    let io = TokioIo::new(io);
+    let ended = if http2 {
+        // Boxed, so that the many HTTP/1.1 connections don't carry the larger state of the few.
+        Box::pin(async move {
+            activity.forget_head();
+            let connection = conn::http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_EVERY)
+                .keep_alive_timeout(PING_PATIENCE)
+                .max_concurrent_streams(HTTP2_STREAMS)
+                .max_send_buf_size(BUFFER)
+                .serve_connection(io, handler);
+            drive(connection, &activity, &settings, &shutdown).await
+        })
+        .await
+    } else {
+        let connection = conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            // Both kinds of wait are `activity`'s to time; hyper has one limit for the two.
+            .header_read_timeout(None)
+            .max_buf_size(BUFFER)
+            .serve_connection(io, handler);
+        drive(connection, &activity, &settings, &shutdown).await
+    };
+    if let Err(error) = ended {
+        // Clients come and go as they like; that is no news.
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "a connection ended early"
+        );
+    }
+}
+
+/// What the connections of both versions of HTTP have in common.
+trait Connection: Future<Output = hyper::Result<()>> {
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<S> Connection for conn::http1::Connection<TokioIo<Io>, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Watched>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl Connection for conn::http2::Connection<TokioIo<Io>, Handler, TokioExecutor> {
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Runs a connection until it ends, is idle for too long, or is slow with a request's head.
+async fn drive(
+    connection: impl Connection,
+    activity: &Activity,
+    settings: &Settings,
+    shutdown: &CancellationToken,
+) -> hyper::Result<()> {
+    let mut connection = pin!(connection);
+    let mut shutdown = pin!(shutdown.cancelled());
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    let mut finishing = false;
+    poll_fn(|cx| {
+        if !finishing && shutdown.as_mut().poll(cx).is_ready() {
+            finishing = true;
+            connection.as_mut().finish();
+        }
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        let deadline = activity.deadline(settings.header_read_timeout, settings.idle_timeout);
+        let Some(deadline) = deadline else {
+            // A long stream needs no timer; what it needs most is to be small.
+            timer = None;
+            return Poll::Pending;
+        };
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        std::task::ready!(timer.as_mut().poll(cx));
+        debug_assert!(Instant::now() >= deadline);
+        Poll::Ready(Ok(()))
+    })
+    .await
+}
+
+/// Gives a connection's requests to the app.
+struct Handler {
+    app: Negotiate<Router>,
+    peer: Option<SocketAddr>,
+    activity: Arc<Activity>,
+    shutdown: CancellationToken,
+}
+
+impl Service<Request<Incoming>> for Handler {
+    type Response = http::Response<Watched>;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let in_flight = self.activity.begin();
+        let items = Arc::new(AtomicU64::new(0));
+        let mut record = Record::of(&request, self.peer, &items);
+        let mut request = request.map(Body::new);
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
+        let asked = Asked {
+            items,
+            shutdown: Some(self.shutdown.clone()),
+            dropped: None,
+        };
+        request.extensions_mut().insert(asked);
+        // A router is always ready.
+        let response = self.app.clone().call(request);
+        Box::pin(async move {
+            let response = response.await?;
+            if let Some(record) = &mut record {
+                record.status = response.status().as_u16();
+            }
+            Ok(response.map(|body| Watched::new(body, record, in_flight)))
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! The runner: from an axum `Router` to a server that can be relied upon.
+
+mod access;
+mod activity;
+mod address;
+mod connection;
+mod io;
+
+use std::{fmt, io as std_io, pin::Pin, sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tower_layer::Layer;
+
+use self::address::Listener;
+pub use self::address::{Address, BoundAddress};
+
+/// How long a failed `accept` (too many open files, mostly) waits before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type BoundFn = Box<dyn FnOnce(&BoundAddress) + Send>;
+type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Serves `app` at `address` until SIGTERM or SIGINT.
+///
+/// HTTP/1.1 and HTTP/2 (cleartext, by prior knowledge) on TCP or a Unix socket. Every
+/// [`Streaming`](crate::Streaming) response gets the format that its client asks for; no layer is needed.
+/// Await it as it is, or set what should differ first:
+///
+/// ```no_run
+/// # async fn example(app: axum::Router) -> std::io::Result<()> {
+/// use std::time::Duration;
+///
+/// headwater::serve(app, "0.0.0.0:8000")
+///     .max_connections(50_000)
+///     .shutdown_deadline(Duration::from_secs(25))
+///     .on_bound(|address| println!("listening on {address}"))
+///     .await
+/// # }
+/// ```
+///
+/// # Shutdown
+/// On the signal the server stops accepting. Requests in flight go on; streams are cut, with a `retry:` of
+/// a random time in SSE so that clients don't all come back at once; those that are marked with
+/// [`finish_on_shutdown`](crate::Streaming::finish_on_shutdown) go on. What is left at the
+/// [deadline](Serve::shutdown_deadline), or at a second signal, is dropped.
+///
+/// # Log
+/// One line for each request, when it is over, at level INFO to the `tracing` target `headwater::access`: peer,
+/// method, path without its query, status, how it ended (`complete`, `cut` by the server, or `left` by the
+/// client), milliseconds, items and bytes.
+///
+/// # Errors
+/// The address can't be bound.
+pub fn serve(app: Router, address: impl Into<Address>) -> Serve {
+    Serve {
+        app,
+        address: address.into(),
+        settings: Settings::default(),
+        on_bound: None,
+        shutdown_on: None,
+    }
+}
+
+/// A server that has not been started; see [`serve`]. Awaiting it runs it.
+#[must_use = "a server does nothing until it is awaited"]
+pub struct Serve {
+    app: Router,
+    address: Address,
+    settings: Settings,
+    on_bound: Option<BoundFn>,
+    shutdown_on: Option<ShutdownFuture>,
+}
+
+#[derive(Debug)]
+struct Settings {
+    max_connections: usize,
+    header_read_timeout: Duration,
+    idle_timeout: Duration,
+    shutdown_deadline: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_connections: 100_000,
+            header_read_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            shutdown_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Serve {
+    /// Sets how many connections may be open at a time, at least 1. More wait in the system's queue.
+    /// Default: 100,000, as far as the system's limit of open files allows; the process's own limit is
+    /// raised to that when the server starts.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.settings.max_connections = connections.max(1);
+        self
+    }
+
+    /// Sets how long a request's head may take from its first byte, and a new connection's first head
+    /// from the start. Default: 30 s. Zero: no limit.
+    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.header_read_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a connection may stay open without a request. Default: 75 s. Zero: no limit.
+    /// A response that is being streamed, however rarely, is never idle.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a shutdown may take. Default: 10 s.
+    pub fn shutdown_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.shutdown_deadline = deadline;
+        self
+    }
+
+    /// Calls `tell` once, when connections are accepted, with the real address.
+    pub fn on_bound(mut self, tell: impl FnOnce(&BoundAddress) + Send + 'static) -> Self {
+        self.on_bound = Some(Box::new(tell));
+        self
+    }
+
+    /// Shuts down when `signal` is ready, instead of on SIGTERM or SIGINT.
+    pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.shutdown_on = Some(Box::pin(signal));
+        self
+    }
+
+    async fn run(self) -> std_io::Result<()> {
+        let Self {
+            app,
+            address,
+            settings,
+            on_bound,
+            shutdown_on,
+        } = self;
+        raise_open_files();
+        let mut signal = match shutdown_on {
+            Some(signal) => signal,
+            None => Box::pin(signals()?.next()),
+        };
+        let listener = Listener::bind(address).await?;
+        if let Some(tell) = on_bound {
+            tell(&listener.address()?);
+        }
+
+        let app = crate::layer().layer(app);
+        let settings = Arc::new(settings);
+        let shutdown = CancellationToken::new();
+        let mut connections = JoinSet::new();
+        loop {
+            let has_room = connections.len() < settings.max_connections;
+            tokio::select! {
+                biased;
+                () = &mut signal => break,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept(), if has_room => match accepted {
+                    Ok((stream, peer)) => {
+                        let (app, settings) = (app.clone(), Arc::clone(&settings));
+                        let shutdown = shutdown.clone();
+                        connections.spawn(connection::run(stream, peer, app, settings, shutdown));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+
+        drop(listener);
+        shutdown.cancel();
+        tracing::info!(connections = connections.len(), "shutting down");
+        let deadline = Instant::now() + settings.shutdown_deadline;
+        let again = async {
+            match signals() {
+                Ok(signals) => signals.next().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = async { while connections.join_next().await.is_some() {} } => {}
+            () = tokio::time::sleep_until(deadline) => {}
+            () = again => {}
+        }
+        if !connections.is_empty() {
+            tracing::warn!(
+                connections = connections.len(),
+                "dropped at the shutdown's deadline"
+            );
+        }
+        connections.shutdown().await;
+        Ok(())
+    }
+}
+
+impl IntoFuture for Serve {
+    type Output = std_io::Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = std_io::Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("address", &self.address)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+/// Listens from now on, so that a signal that comes before `next` is polled is not lost.
+fn signals() -> std_io::Result<Signals> {
+    use tokio::signal::unix::{SignalKind, signal};
+    Ok(Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    })
+}
+
+impl Signals {
+    async fn next(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: the usual 1,024 is a limit for programs that use
+/// `select`, not for a server, each of whose readers is an open file.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}

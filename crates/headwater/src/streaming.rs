@@ -1,0 +1,184 @@
+use std::{fmt, marker::PhantomData, time::Duration};
+
+use axum::response::{IntoResponse, Response};
+use futures_core::Stream;
+use serde::Serialize;
+
+use crate::{
+    Problem, Sender,
+    channel::{self, Blocking},
+    item::IntoItem,
+    source::{self, BoxSource},
+    unsent::{Content, Kind, Options, Unsent},
+};
+
+/// A response whose items go out one by one, each as soon as it is there.
+///
+/// Return it from an axum handler. Every client gets the format that it asks for:
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use futures_util::stream;
+/// use headwater::Streaming;
+///
+/// #[derive(serde::Serialize)]
+/// struct Tick {
+///     n: u64,
+/// }
+///
+/// async fn ticks() -> Streaming<Tick> {
+///     Streaming::new(stream::iter((1..=3).map(|n| Tick { n })))
+/// }
+///
+/// let app: Router = Router::new().route("/ticks", get(ticks));
+/// ```
+///
+/// # What a client sees
+/// - The format is chosen by `Accept` (RFC 9110 §12.5.1), or by `?format=` with `ndjson`, `sse`,
+///   `json-seq`, `json` or `text`. `*/*`, or no wish at all, is NDJSON. Nothing acceptable is 406.
+/// - An error that comes before the first item, within [`first_item_wait`](Self::first_item_wait),
+///   has its real status and a problem document ([`Problem`]).
+/// - A later error cuts the body, in every format, so that nobody takes it for the end; SSE says
+///   before that what happened, by `event: error` with the problem as data.
+/// - A complete SSE stream ends with `event: end`. A browser's `EventSource` that comes back after that
+///   gets 204, which stops it.
+/// - When the client leaves, the stream is dropped. An SSE stream notices at the latest at the next
+///   heartbeat.
+///
+/// # Where it works
+/// Under [`serve`](crate::serve) and the [test client](crate::test), as it is. Under `axum::serve`, put
+/// [`layer`](crate::layer) around the router: without it nothing knows what the client asks for, so all
+/// get NDJSON.
+pub struct Streaming<T> {
+    source: BoxSource,
+    options: Options,
+    _item: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + 'static> Streaming<T> {
+    /// The items of `stream`, each a `T` or an [`Item<T>`](crate::Item).
+    pub fn new<S>(stream: S) -> Self
+    where
+        S: Stream + Send + 'static,
+        S::Item: IntoItem<T>,
+    {
+        Self::from_source(source::items(stream, |item: S::Item| Ok(item.into_item())))
+    }
+
+    /// The items of `stream` until it yields an error, which ends the response.
+    pub fn try_new<S, I, E>(stream: S) -> Self
+    where
+        S: Stream<Item = Result<I, E>> + Send + 'static,
+        I: IntoItem<T>,
+        E: Into<Problem>,
+    {
+        Self::from_source(source::items(stream, |item: Result<I, E>| match item {
+            Ok(item) => Ok(item.into_item()),
+            Err(error) => Err(error.into()),
+        }))
+    }
+
+    /// The items of an iterator that may block, run on a thread of its own.
+    ///
+    /// The thread starts when the stream is first read. It is at most 64 items ahead of the reader, and
+    /// after the client has left it ends at the iterator's next item.
+    pub fn blocking<I>(items: I) -> Self
+    where
+        I: IntoIterator + Send + 'static,
+        I::Item: IntoItem<T>,
+        T: Send,
+    {
+        Self::from_source(source::items(Blocking::new(items), |item| item))
+    }
+
+    /// A stream, and the [`Sender`] that feeds it from another task or thread.
+    ///
+    /// `capacity` is how many items may wait for the reader, at least 1; then the sender waits.
+    ///
+    /// ```
+    /// use headwater::Streaming;
+    ///
+    /// async fn countdown() -> Streaming<u32> {
+    ///     let (sender, stream) = Streaming::channel(16);
+    ///     tokio::spawn(async move {
+    ///         for n in (0..3).rev() {
+    ///             if sender.send(n).await.is_err() {
+    ///                 return; // The client has left.
+    ///             }
+    ///         }
+    ///         sender.finish().await;
+    ///     });
+    ///     stream
+    /// }
+    /// ```
+    #[must_use]
+    pub fn channel(capacity: usize) -> (Sender<T>, Self)
+    where
+        T: Send,
+    {
+        let (sender, receiver) = channel::channel(capacity);
+        (
+            sender,
+            Self::from_source(source::items(receiver, |item| item)),
+        )
+    }
+
+    fn from_source(source: BoxSource) -> Self {
+        Self {
+            source,
+            options: Options::default(),
+            _item: PhantomData,
+        }
+    }
+}
+
+impl<T> Streaming<T> {
+    /// Sets how long an SSE stream may be silent before a comment goes out as a sign of life.
+    /// Default: 15 s. Zero turns it off.
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.options.heartbeat = every;
+        self
+    }
+
+    /// Sets how long the response's head waits for the first item, so that an error in its place has
+    /// its real status. Default: 1 s, or a heartbeat if that is shorter. Zero sends the head at once.
+    #[must_use]
+    pub fn first_item_wait(mut self, wait: Duration) -> Self {
+        self.options.first_item_wait = wait;
+        self
+    }
+
+    /// Tells SSE clients at the start how long to wait before they reconnect.
+    #[must_use]
+    pub fn retry(mut self, retry: Duration) -> Self {
+        self.options.retry = Some(retry);
+        self
+    }
+
+    /// Lets the stream run on when the server shuts down, until its deadline: for streams that end by
+    /// themselves, such as an answer that is being generated. The default is to cut it at once.
+    #[must_use]
+    pub fn finish_on_shutdown(mut self) -> Self {
+        self.options.finish_on_shutdown = true;
+        self
+    }
+}
+
+impl<T> IntoResponse for Streaming<T> {
+    fn into_response(self) -> Response {
+        Unsent::respond(Content {
+            source: self.source,
+            kind: Kind::Items,
+            options: self.options,
+        })
+    }
+}
+
+impl<T> fmt::Debug for Streaming<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

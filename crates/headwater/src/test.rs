@@ -1,0 +1,378 @@
+//! Tests of streaming endpoints, in process: no socket, no port, no waiting for the end.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use futures_util::stream;
+//! use headwater::{Format, Streaming, test::TestClient};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let app = Router::new().route("/count", get(async || Streaming::new(stream::iter(1_u64..))));
+//!
+//! let client = TestClient::new(app);
+//! let mut numbers = client.get("/count").accept(Format::Sse).stream::<u64>().await;
+//! assert_eq!(numbers.take(3).await, [1, 2, 3]);
+//! numbers.leave().await; // The stream has no end; leaving drops it, which this asserts.
+//! # }
+//! ```
+//!
+//! Like assertions, these functions panic where something is not as a test expects it, and say what was
+//! there instead.
+
+use std::{fmt, marker::PhantomData, time::Duration};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use headwater_wire::{Decoder, Event, Format, Limits};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_util::sync::CancellationToken;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{Negotiate, negotiate::Asked};
+
+/// How long a test waits for an item, or for a stream to be dropped, before it fails.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Calls a router as a client would.
+#[derive(Debug, Clone)]
+pub struct TestClient {
+    app: Negotiate<Router>,
+}
+
+impl TestClient {
+    /// A client of `app`.
+    #[must_use]
+    pub fn new(app: Router) -> Self {
+        Self {
+            app: crate::layer().layer(app),
+        }
+    }
+
+    /// A GET of this path and query.
+    #[must_use]
+    pub fn get(&self, uri: &str) -> TestRequest {
+        self.request(Method::GET, uri)
+    }
+
+    /// A POST to this path and query.
+    #[must_use]
+    pub fn post(&self, uri: &str) -> TestRequest {
+        self.request(Method::POST, uri)
+    }
+
+    /// A request with any method.
+    ///
+    /// # Panics
+    /// `uri` is not one.
+    #[must_use]
+    pub fn request(&self, method: Method, uri: &str) -> TestRequest {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri
+            .parse()
+            .unwrap_or_else(|error| panic!("{uri:?}: {error}"));
+        TestRequest {
+            app: self.app.clone(),
+            request,
+        }
+    }
+}
+
+/// A request that has not been sent yet.
+#[derive(Debug)]
+pub struct TestRequest {
+    app: Negotiate<Router>,
+    request: Request<Body>,
+}
+
+impl TestRequest {
+    /// Asks for a format, by `Accept`.
+    #[must_use]
+    pub fn accept(self, format: Format) -> Self {
+        self.header(header::ACCEPT.as_str(), format.media_types()[0])
+    }
+
+    /// Says which event was seen last, as a returning `EventSource` does.
+    #[must_use]
+    pub fn last_event_id(self, id: &str) -> Self {
+        self.header("last-event-id", id)
+    }
+
+    /// Sets a header.
+    ///
+    /// # Panics
+    /// The name or the value can't be a header's.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name
+            .parse()
+            .unwrap_or_else(|error| panic!("{name:?}: {error}"));
+        let value =
+            HeaderValue::from_str(value).unwrap_or_else(|error| panic!("{value:?}: {error}"));
+        self.request.headers_mut().insert(name, value);
+        self
+    }
+
+    /// Sends `value` as a JSON body.
+    ///
+    /// # Panics
+    /// `value` can't be serialised.
+    #[must_use]
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        let body = serde_json::to_vec(value).unwrap_or_else(|error| panic!("the body: {error}"));
+        self.header("content-type", "application/json").body(body)
+    }
+
+    /// Sends a body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        *self.request.body_mut() = Body::from(body.into());
+        self
+    }
+
+    /// Sends the request and reads the response's head.
+    pub async fn send(mut self) -> TestResponse {
+        let dropped = CancellationToken::new();
+        let asked = Asked {
+            dropped: Some(dropped.clone()),
+            ..Asked::default()
+        };
+        self.request.extensions_mut().insert(asked);
+        let Ok(response) = self.app.call(self.request).await;
+        let (head, body) = response.into_parts();
+        TestResponse {
+            status: head.status,
+            headers: head.headers,
+            body,
+            dropped,
+        }
+    }
+
+    /// Sends the request and reads the response as a stream of `T`.
+    ///
+    /// # Panics
+    /// The response is not a 200 in one of the streaming formats.
+    pub async fn stream<T: DeserializeOwned>(self) -> TestStream<T> {
+        self.send().await.stream().await
+    }
+}
+
+/// A response whose body has not been read yet.
+pub struct TestResponse {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body,
+    dropped: CancellationToken,
+}
+
+impl TestResponse {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Reads the whole body as text.
+    ///
+    /// # Panics
+    /// The body is cut, or is not UTF-8.
+    pub async fn text(self) -> String {
+        let bytes = self
+            .body
+            .collect()
+            .await
+            .unwrap_or_else(|error| panic!("the body: {error}"));
+        String::from_utf8(bytes.to_bytes().into())
+            .unwrap_or_else(|error| panic!("the body: {error}"))
+    }
+
+    /// Reads the whole body as one JSON value.
+    ///
+    /// # Panics
+    /// The body is cut, or is not such a value.
+    pub async fn json<T: DeserializeOwned>(self) -> T {
+        let text = self.text().await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("the body {text:?}: {error}"))
+    }
+
+    /// The body in chunks, as the server makes them; a cut is an error.
+    #[must_use]
+    pub fn into_data_stream(self) -> axum::body::BodyDataStream {
+        self.body.into_data_stream()
+    }
+
+    /// Reads the body as a stream of `T`, in the format that the response says.
+    ///
+    /// # Panics
+    /// The response is not a 200 in one of the streaming formats.
+    pub async fn stream<T: DeserializeOwned>(self) -> TestStream<T> {
+        if self.status != StatusCode::OK {
+            let status = self.status;
+            panic!("the status is {status}, not 200: {}", self.text().await);
+        }
+        let content_type = self
+            .headers
+            .get(header::CONTENT_TYPE)
+            .map(HeaderValue::as_bytes);
+        let format = content_type
+            .and_then(|value| Format::from_content_type(std::str::from_utf8(value).ok()?))
+            .unwrap_or_else(|| panic!("no streaming format: {content_type:?}"));
+        TestStream {
+            body: self.body,
+            decoder: Decoder::new(format, Limits::default()),
+            dropped: self.dropped,
+            cut: None,
+            finished: false,
+            _item: PhantomData,
+        }
+    }
+}
+
+impl fmt::Debug for TestResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestResponse")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The items of a response, as they come.
+pub struct TestStream<T> {
+    body: Body,
+    decoder: Decoder,
+    dropped: CancellationToken,
+    cut: Option<String>,
+    finished: bool,
+    _item: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> TestStream<T> {
+    /// The format that the server chose.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.decoder.format()
+    }
+
+    /// The next item; `None` when the stream is complete.
+    ///
+    /// # Panics
+    /// The stream is cut, reports an error, holds something else than a `T`, or is silent for 10 s.
+    pub async fn next(&mut self) -> Option<T> {
+        let event = self.next_event().await?;
+        assert!(
+            !event.is_error(),
+            "the stream reports an error: {}",
+            event.data
+        );
+        let text = &event.data;
+        Some(if self.decoder.format().is_json() {
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("the item {text}: {error}"))
+        } else {
+            let value = serde_json::Value::from(&**text);
+            serde_json::from_value(value)
+                .unwrap_or_else(|error| panic!("the item {text:?}: {error}"))
+        })
+    }
+
+    /// The next event with its id and name, error events included; `None` when the stream is complete.
+    ///
+    /// # Panics
+    /// The stream is cut, is malformed, or is silent for 10 s.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        match tokio::time::timeout(PATIENCE, self.poll_event()).await {
+            Ok(Ok(event)) => event,
+            Ok(Err(cut)) => panic!("the stream was cut: {cut}"),
+            Err(_) => panic!("nothing came for {PATIENCE:?}"),
+        }
+    }
+
+    /// Reads on until the stream is cut, and gives the reason.
+    ///
+    /// # Panics
+    /// The stream ends as complete instead, or goes on for 10 s.
+    pub async fn cut(&mut self) -> String {
+        let read = async {
+            loop {
+                match self.poll_event().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("the stream ended as complete"),
+                    Err(cut) => return cut,
+                }
+            }
+        };
+        match tokio::time::timeout(PATIENCE, read).await {
+            Ok(cut) => cut,
+            Err(_) => panic!("the stream went on for {PATIENCE:?}"),
+        }
+    }
+
+    /// The next `count` items, or fewer if the stream is complete before that.
+    ///
+    /// # Panics
+    /// As [`next`](Self::next).
+    pub async fn take(&mut self, count: usize) -> Vec<T> {
+        let mut items = Vec::new();
+        while items.len() < count
+            && let Some(item) = self.next().await
+        {
+            items.push(item);
+        }
+        items
+    }
+
+    /// Leaves, as a client that closes its connection, and waits until the handler's stream is dropped.
+    ///
+    /// # Panics
+    /// It isn't within 10 s.
+    pub async fn leave(self) {
+        drop(self.body);
+        let dropped = tokio::time::timeout(PATIENCE, self.dropped.cancelled()).await;
+        assert!(
+            dropped.is_ok(),
+            "the handler's stream was not dropped within {PATIENCE:?}"
+        );
+    }
+
+    async fn poll_event(&mut self) -> Result<Option<Event>, String> {
+        loop {
+            if let Some(event) = self.decoder.next().map_err(|error| error.to_string())? {
+                return Ok(Some(event).filter(|event| !event.is_end()));
+            }
+            if let Some(cut) = &self.cut {
+                return Err(cut.clone());
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.decoder.push(data);
+                    }
+                }
+                // What came before the cut is still given.
+                Some(Err(error)) => self.cut = Some(error.to_string()),
+                None if self.finished => return Ok(None),
+                None => {
+                    self.finished = true;
+                    self.decoder.finish();
+                }
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for TestStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestStream")
+            .field("format", &self.decoder.format())
+            .finish_non_exhaustive()
+    }
+}
