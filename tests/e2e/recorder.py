@@ -1,0 +1,113 @@
+"""A TCP proxy that keeps what passed through it, and can cut every connection."""
+
+import re
+import select
+import socket
+import struct
+import threading
+import time
+
+REQUEST = re.compile(rb"^(GET|HEAD|POST) (\S+) HTTP/1\.[01]\r\n(.*?)\r\n\r\n", re.S | re.M)
+STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})", re.M)
+
+
+class Recorder:
+    """Forwards `port` to `upstream`, a port of the loopback interface."""
+
+    def __init__(self, upstream):
+        self.upstream = upstream
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.Lock()
+        self.connections = []
+        # What came from the server, with the time when it came: (seconds, bytes).
+        self.sent = []
+        self._from_client = []
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        self.cut()
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def requests(self, path):
+        """The headers of each request for `path`, in order, with names in lower case."""
+        with self.lock:
+            sent = [bytes(data) for data in self._from_client]
+        found = []
+        for data in sent:
+            for request in REQUEST.finditer(data):
+                if request[2].decode().split("?")[0] == path:
+                    lines = request[3].decode().split("\r\n")
+                    pairs = (line.split(": ", 1) for line in lines)
+                    found.append({name.lower(): value for name, value in pairs})
+        return found
+
+    def statuses(self):
+        """The status of each response that passed, in order."""
+        with self.lock:
+            data = b"".join(data for _, data in self.sent)
+        return [int(status) for status in STATUS.findall(data)]
+
+    def sent_at(self, needle):
+        """When the first chunk with `needle` came from the server."""
+        with self.lock:
+            return next(at for at, data in self.sent if needle in data)
+
+    def cut(self):
+        """Resets every connection, as a network does that goes away."""
+        with self.lock:
+            connections, self.connections = self.connections, []
+        for pair in connections:
+            for connection in pair:
+                linger = struct.pack("ii", 1, 0)
+                try:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # It was closed already.
+                connection.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.upstream))
+            except OSError:
+                client.close()
+                continue
+            with self.lock:
+                self.connections.append((client, server))
+                requests = bytearray()
+                self._from_client.append(requests)
+            threading.Thread(
+                target=self._forward, args=(client, server, requests), daemon=True
+            ).start()
+
+    def _forward(self, client, server, requests):
+        try:
+            while True:
+                readable, _, _ = select.select([client, server], [], [])
+                for source in readable:
+                    data = source.recv(64 * 1024)
+                    if not data:
+                        return
+                    with self.lock:
+                        if source is client:
+                            requests += data
+                        else:
+                            self.sent.append((time.monotonic(), data))
+                    (server if source is client else client).sendall(data)
+        except (OSError, ValueError):
+            pass  # One side reset its connection, or `cut` closed both.
+        finally:
+            client.close()
+            server.close()

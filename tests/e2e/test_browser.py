@@ -1,0 +1,162 @@
+"""The tour read by the `EventSource` of a real browser, and the page that it draws."""
+
+import os
+import pathlib
+import urllib.parse
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from programs import program
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+# Keeps every event of a stream in `window.seen`, and when it opened or failed.
+LISTEN = """
+(url) => {
+    window.seen = [];
+    window.errors = [];
+    window.opened = 0;
+    window.source = new EventSource(url);
+    source.onopen = () => { opened += 1; };
+    source.onmessage = (event) => {
+        const item = document.createElement('li');
+        item.textContent = event.data;
+        document.body.append(item);
+        seen.push(JSON.parse(event.data).n);
+    };
+    source.addEventListener('end', () => { window.ended = true; });
+    source.onerror = () => { errors.push(source.readyState); };
+}
+"""
+CLOSED = 2
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        # A fresh user-data-dir comes with every launch.
+        browser = playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context()
+    page = context.new_page()
+    yield page
+    context.close()
+
+
+def test_items_appear_in_the_page_as_they_come(page, tour):
+    page.goto(tour.url("/"))
+    page.evaluate(LISTEN, "/ticks?count=100&every_ms=200")
+    page.wait_for_function("document.querySelectorAll('li').length === 2", timeout=10_000)
+    page.wait_for_function("document.querySelectorAll('li').length === 4", timeout=10_000)
+    assert '"n":3' in page.locator("li").nth(2).text_content()
+    assert page.evaluate("[opened, errors.length]") == [1, 0]
+
+
+def test_it_stops_after_the_end_of_the_stream(page, recorder):
+    page.goto(recorder.url("/"))
+    page.evaluate(LISTEN, "/ticks?count=5&every_ms=20")
+    page.wait_for_function(f"source.readyState === {CLOSED}", timeout=30_000)
+    assert page.evaluate("seen") == [1, 2, 3, 4, 5]
+    assert page.evaluate("ended")
+    # One request more than the first one, answered 204. Then no other, however long one waits.
+    page.wait_for_timeout(4_000)
+    requests = recorder.requests("/ticks")
+    assert [request.get("last-event-id") for request in requests] == [None, "headwater:end"]
+    assert [status for status in recorder.statuses() if status == 204] == [204]
+
+
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+def test_it_resumes_after_the_server_was_restarted(page, own_tour, end):
+    page.goto(own_tour.url("/"))
+    page.evaluate(LISTEN, "/ticks?count=30&every_ms=50")
+    page.wait_for_function("seen.length >= 5", timeout=10_000)
+    getattr(own_tour, end)()
+    page.wait_for_function("errors.length >= 1", timeout=10_000)
+    assert page.evaluate("seen.length") < 30
+    own_tour.start()
+    page.wait_for_function("window.ended", timeout=45_000)
+    assert page.evaluate("seen") == list(range(1, 31))
+
+
+def test_nothing_is_lost_or_doubled_when_the_connection_is_cut(page, recorder):
+    page.goto(recorder.url("/"))
+    page.evaluate(LISTEN, "/ticks?count=20&every_ms=100")
+    page.wait_for_function("seen.length >= 7", timeout=10_000)
+    recorder.cut()
+    page.wait_for_function("window.ended", timeout=45_000)
+    assert page.evaluate("seen") == list(range(1, 21))
+    assert len(recorder.requests("/ticks")) == 2
+
+
+LOOKS = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
+    "phone": {
+        "color_scheme": "light",
+        "viewport": {"width": 390, "height": 844},
+        "device_scale_factor": 2,
+        "is_mobile": True,
+    },
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_watch_page_draws_the_machine_live(browser, tour, look):
+    context = browser.new_context(**LOOKS[look])
+    try:
+        page = context.new_page()
+        asked, problems = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+        page.goto(tour.url("/watch"))
+        page.wait_for_function("document.body.innerText.match(/\\d/)", timeout=10_000)
+
+        # What it shows moves, because the figures do.
+        shown = page.evaluate("document.body.innerText")
+        page.wait_for_function("(shown) => document.body.innerText !== shown", arg=shown, timeout=10_000)
+        page.wait_for_timeout(4_000)
+
+        # Nothing runs out of the window at the side.
+        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert widths[0] <= widths[1], widths
+        screenshot(page, f"watch-{look}.png")
+
+        hosts = {urllib.parse.urlsplit(url).netloc for url in asked if not url.startswith("data:")}
+        assert hosts == {f"127.0.0.1:{tour.port}"}
+        assert any("/system" in url for url in asked)
+        assert not problems
+    finally:
+        context.close()
+
+
+def test_the_watch_page_says_when_the_stream_is_gone_and_comes_back(page, own_tour):
+    page.goto(own_tour.url("/watch"))
+    page.wait_for_function("/live/i.test(document.body.innerText)", timeout=10_000)
+    own_tour.kill()
+    page.wait_for_function("/reconnect/i.test(document.body.innerText)", timeout=10_000)
+    own_tour.start()
+    page.wait_for_function("/live/i.test(document.body.innerText)", timeout=45_000)
+
+
+def screenshot(page, name):
+    """For people to look at."""
+    folder = os.environ.get("HEADWATER_SCREENSHOTS")
+    if folder:
+        path = pathlib.Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=path / name, full_page=True)

@@ -1,0 +1,100 @@
+//! The application served by a process of its own.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A server process, ended at the latest when this is dropped.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server that gives itself `deadline` to shut down.
+    pub(crate) fn start(deadline: Duration) -> io::Result<Self> {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_fault-server"))
+            .arg(deadline.as_millis().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(stdout) = process.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        match line.trim().parse() {
+            Ok(address) => Ok(Self { process, address }),
+            Err(_) => {
+                process.kill()?;
+                process.wait()?;
+                Err(io::Error::other(format!(
+                    "the server said {line:?} in place of its address"
+                )))
+            }
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Ends the process as a crash does: at once, with no last words.
+    pub(crate) fn crash(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Asks the process to stop, as an operator or a service manager does.
+    pub(crate) fn terminate(&self) -> io::Result<()> {
+        let pid = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("the process has no id"))?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
+    /// Waits for the process to exit by itself.
+    pub(crate) async fn exit(&mut self, limit: Duration) -> io::Result<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
+            if start.elapsed() > limit {
+                return Err(io::Error::other(format!(
+                    "the server still runs after {limit:?}"
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The resident memory of the process in bytes.
+    pub(crate) fn resident(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let kib = status.lines().find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .strip_suffix("kB")?
+                .trim()
+                .parse()
+                .ok()
+        });
+        let kib: u64 = kib.ok_or_else(|| io::Error::other("no VmRSS in /proc/PID/status"))?;
+        Ok(kib * 1024)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already, which is what is wanted.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,25 @@
+//! The application of the fault tests as a process of its own, which a test can kill.
+//!
+//! `fault-server DEADLINE_MS` serves on a free port, prints the address on a line, and gives itself
+//! that long to shut down.
+
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let deadline = std::env::args().nth(1).and_then(|arg| arg.parse().ok());
+    let Some(deadline) = deadline.map(Duration::from_millis) else {
+        return Err(io::Error::other("usage: fault-server DEADLINE_MS"));
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    writeln!(io::stdout(), "{}", listener.local_addr()?)?;
+    headwater::serve(headwater_tests::app(), listener)
+        .max_connections(10_000)
+        .shutdown_deadline(deadline)
+        .await
+}
