@@ -16,8 +16,12 @@ pub struct DecodeError {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    TooLarge { limit: usize },
-    TooDeep { limit: usize },
+    TooLarge {
+        limit: usize,
+    },
+    TooDeep {
+        limit: usize,
+    },
     Utf8,
     /// What was expected or found, as the end of a sentence: `expected "," or "]"`.
     Syntax(&'static str),
@@ -26,7 +30,12 @@ pub(crate) enum Kind {
 
 impl DecodeError {
     pub(crate) fn new(kind: Kind, format: Format, item: u64, offset: u64) -> Self {
-        Self { kind, format, item, offset }
+        Self {
+            kind,
+            format,
+            item,
+            offset,
+        }
     }
 
     /// The item is larger than [`Limits::max_item_bytes`](crate::Limits::max_item_bytes).
@@ -74,7 +83,12 @@ impl DecodeError {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, format, item, offset } = self;
+        let Self {
+            kind,
+            format,
+            item,
+            offset,
+        } = self;
         write!(f, "{format} item {item}, byte {offset}: ")?;
         match kind {
             Kind::TooLarge { limit } => write!(f, "larger than the limit of {limit} bytes"),
@@ -94,7 +108,10 @@ pub struct EncodeError(pub(crate) EncodeKind);
 
 #[derive(Debug)]
 pub(crate) enum EncodeKind {
-    Field { field: &'static str, found: &'static str },
+    Field {
+        field: &'static str,
+        found: &'static str,
+    },
     Json(serde_json::Error),
 }
 

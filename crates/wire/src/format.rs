@@ -30,7 +30,11 @@ impl Format {
     #[must_use]
     pub const fn media_types(self) -> &'static [&'static str] {
         match self {
-            Self::Ndjson => &["application/x-ndjson", "application/jsonl", "application/ndjson"],
+            Self::Ndjson => &[
+                "application/x-ndjson",
+                "application/jsonl",
+                "application/ndjson",
+            ],
             Self::Sse => &["text/event-stream"],
             Self::JsonSeq => &["application/json-seq"],
             Self::JsonArray => &["application/json"],
@@ -83,7 +87,10 @@ impl Format {
     pub fn from_content_type(value: &str) -> Option<Self> {
         let essence = value.split(';').next().unwrap_or_default().trim();
         Self::ALL.into_iter().find(|format| {
-            format.media_types().iter().any(|media| media.eq_ignore_ascii_case(essence))
+            format
+                .media_types()
+                .iter()
+                .any(|media| media.eq_ignore_ascii_case(essence))
         })
     }
 
@@ -108,7 +115,10 @@ mod tests {
     fn every_name_and_media_type_leads_back_to_its_format() {
         for format in Format::ALL {
             assert_eq!(Format::from_name(format.name()), Some(format));
-            assert_eq!(Format::from_content_type(format.content_type()), Some(format));
+            assert_eq!(
+                Format::from_content_type(format.content_type()),
+                Some(format)
+            );
             for media in format.media_types() {
                 assert_eq!(Format::from_name(&media.to_uppercase()), Some(format));
             }

@@ -1,8 +1,15 @@
 //! One JSON array whose elements are the items (`application/json`), written and read as it grows.
 
+use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{EncodeError, json};
+use crate::{
+    DecodeError, EncodeError, Event, Format, Limits, Str,
+    error::Kind,
+    input::Input,
+    json::{self, Scan},
+    lines::take_carry,
+};
 
 /// Appends one element to `out`, after the opening bracket or a comma. Each element starts a line.
 ///
@@ -20,4 +27,208 @@ pub fn encode<T: Serialize + ?Sized>(
 /// Appends the closing bracket; `empty` says that no element was written.
 pub fn encode_end(empty: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(if empty { b"[]\n" } else { b"\n]\n" });
+}
+
+/// Reads one JSON array, and gives its elements as they come.
+///
+/// The brackets and commas of the array are checked, and of each element its encoding, its depth
+/// and that its brackets match; the rest of its grammar is not: whoever deserialises it does that.
+/// [`Limits::max_item_bytes`] bounds an element without the white space around it. An array whose
+/// `]` has not come by the end of the stream is an error.
+#[derive(Debug)]
+pub struct Decoder {
+    input: Input,
+    limits: Limits,
+    state: State,
+    /// The start of an element that is cut by the end of a chunk.
+    carry: Vec<u8>,
+    /// How many bytes of the stream stand before the element.
+    element_offset: u64,
+    items: u64,
+    failed: Option<DecodeError>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing has come yet.
+    Start,
+    /// The array is open: an element or its end.
+    First,
+    /// After a comma: an element.
+    Element,
+    /// In an array, an object or a string.
+    Bracketed(Scan),
+    /// In a number or a literal.
+    Plain,
+    /// After an element: a comma or the end of the array.
+    Comma,
+    /// After the array.
+    End,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            input: Input::default(),
+            limits,
+            state: State::Start,
+            carry: Vec::new(),
+            element_offset: 0,
+            items: 0,
+            failed: None,
+        }
+    }
+
+    /// Adds the next bytes of the stream, cut anywhere.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.input.push(chunk);
+    }
+
+    /// Says that no more bytes will come; what is pushed after this is ignored.
+    pub fn finish(&mut self) {
+        self.input.finish();
+    }
+
+    /// How many elements it has given.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// The next element. `None`: more input is needed or, after [`finish`](Self::finish), this was
+    /// all.
+    ///
+    /// # Errors
+    /// The stream is not an array, is not complete at its end, or an element is too large, too deep
+    /// or not UTF-8. Every later call says the same.
+    #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
+    pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let next = self.advance();
+        next.map_err(|(kind, offset)| {
+            let error = DecodeError::new(kind, Format::JsonArray, self.items + 1, offset);
+            self.failed = Some(error.clone());
+            error
+        })
+    }
+
+    fn advance(&mut self) -> Result<Option<Event>, (Kind, u64)> {
+        loop {
+            if self.input.is_empty() && !self.input.refill() {
+                return if self.input.is_finished() && !matches!(self.state, State::End) {
+                    Err((Kind::Truncated, self.input.offset()))
+                } else {
+                    Ok(None)
+                };
+            }
+            if !matches!(self.state, State::Bracketed(_) | State::Plain) && !self.between()? {
+                continue;
+            }
+            if let Some(end) = self.element_end()? {
+                return self.give(end).map(Some);
+            }
+        }
+    }
+
+    /// Reads what stands between elements; true if an element starts.
+    fn between(&mut self) -> Result<bool, (Kind, u64)> {
+        let rest = self.input.rest();
+        let Some(len) = rest.iter().position(|byte| !json::is_space(*byte)) else {
+            self.input.read_to(self.input.chunk().len());
+            return Ok(false);
+        };
+        let at = self.input.at() + len;
+        self.state = match (&self.state, rest[len]) {
+            (State::Start, b'[') => State::First,
+            (State::Comma, b',') => State::Element,
+            (State::First | State::Comma, b']') => State::End,
+            (State::First | State::Element, b'"' | b'[' | b'{') => {
+                State::Bracketed(Scan::default())
+            }
+            (State::First | State::Element, b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
+                State::Plain
+            }
+            (state, _) => {
+                return Err((Kind::Syntax(state.expected()), self.input.offset_of(at)));
+            }
+        };
+        if matches!(self.state, State::Bracketed(_) | State::Plain) {
+            self.input.read_to(at);
+            self.element_offset = self.input.offset();
+            Ok(true)
+        } else {
+            self.input.read_to(at + 1);
+            Ok(false)
+        }
+    }
+
+    /// Looks for the end of the element: its position in the chunk. Otherwise keeps what is there.
+    #[inline]
+    fn element_end(&mut self) -> Result<Option<usize>, (Kind, u64)> {
+        let start = self.input.at();
+        let rest = self.input.rest();
+        // Nothing beyond the limit is looked at, so that the chunking can't decide which of two
+        // faults is found first.
+        let limit = self.limits.max_item_bytes;
+        let room = limit - self.carry.len();
+        let window = &rest[..rest.len().min(room)];
+        let end = match &mut self.state {
+            State::Bracketed(scan) => scan
+                .piece(window, self.limits.max_depth)
+                .map_err(|(kind, at)| (kind, self.input.offset_of(start + at)))?,
+            _ => {
+                let plain = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.');
+                window
+                    .iter()
+                    .position(|byte| !plain(byte))
+                    .or_else(|| rest.get(room).filter(|byte| !plain(byte)).map(|_| room))
+            }
+        };
+        if let Some(len) = end {
+            return Ok(Some(start + len));
+        }
+        if rest.len() > room {
+            return Err((Kind::TooLarge { limit }, self.input.offset_of(start + room)));
+        }
+        self.carry.extend_from_slice(rest);
+        self.input.read_to(self.input.chunk().len());
+        Ok(None)
+    }
+
+    /// Gives the element that ends at the position `end`.
+    fn give(&mut self, end: usize) -> Result<Event, (Kind, u64)> {
+        let start = self.input.at();
+        let bytes = if self.carry.is_empty() {
+            self.input.chunk().slice(start..end)
+        } else {
+            self.carry
+                .extend_from_slice(&self.input.chunk()[start..end]);
+            let len = self.carry.len();
+            let bytes = take_carry(&mut self.carry, 0..len);
+            self.carry.clear();
+            bytes
+        };
+        self.input.read_to(end);
+        self.state = State::Comma;
+        let data = Str::from_utf8(bytes)
+            .map_err(|error| (Kind::Utf8, self.element_offset + error.valid_up_to() as u64))?;
+        self.items += 1;
+        Ok(Event::new(data))
+    }
+}
+
+impl State {
+    fn expected(&self) -> &'static str {
+        match self {
+            Self::Start => "expected \"[\"",
+            Self::First => "expected a value or \"]\"",
+            Self::Comma => "expected \",\" or \"]\"",
+            Self::End => "expected the end after \"]\"",
+            Self::Element | Self::Bracketed(_) | Self::Plain => "expected a value",
+        }
+    }
 }

@@ -1,8 +1,16 @@
 //! JSON text sequences, RFC 7464 (`application/json-seq`).
 
+use bytes::Bytes;
+use memchr::{memchr, memchr2};
 use serde::Serialize;
 
-use crate::{EncodeError, json};
+use crate::{
+    DecodeError, EncodeError, Event, Format, Limits, Str,
+    error::Kind,
+    input::Input,
+    json::{self, Scan},
+    lines::take_carry,
+};
 
 /// The record separator that starts every JSON text (RFC 7464 §2.2).
 pub const RECORD_SEPARATOR: u8 = 0x1e;
@@ -16,4 +24,321 @@ pub fn encode<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), 
     json::encode_on_one_line(item, out)?;
     out.push(b'\n');
     Ok(())
+}
+
+/// Reads a JSON text sequence.
+///
+/// An element that is broken is reported, with its number, and the next call goes on with the next
+/// element (RFC 7464 §2.3). An element counts as cut if the next record separator or the end of the
+/// stream comes before it is complete, or right after a top-level number, `true`, `false` or `null`
+/// (§2.4).
+///
+/// A complete element is given at its line feed, not only when the next one starts. What follows it
+/// before the next record separator is an error of its own.
+///
+/// [`Limits::max_item_bytes`] bounds what stands between a record separator and the line feed.
+#[derive(Debug)]
+pub struct Decoder {
+    input: Input,
+    limits: Limits,
+    state: State,
+    /// The start of an element that is cut by the end of a chunk.
+    carry: Vec<u8>,
+    /// The position in the chunk from which the element has not been copied.
+    start: usize,
+    /// How many bytes of the stream stand before the element.
+    element_offset: u64,
+    /// The number of the last element that came to its end, broken or not.
+    element: u64,
+    items: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Only white space may come before the next record separator.
+    Between,
+    /// After an error: everything up to the next record separator is skipped.
+    Skip,
+    /// In an element that has had no line feed.
+    Line,
+    /// In an element that goes over many lines.
+    Lines(Shape),
+}
+
+/// What is known of an element of many lines, so that it is checked in full only once, at the first
+/// line feed at which it can be complete.
+#[derive(Debug)]
+enum Shape {
+    Blank,
+    Open(Scan),
+    Closed,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            input: Input::default(),
+            limits,
+            state: State::Between,
+            carry: Vec::new(),
+            start: 0,
+            element_offset: 0,
+            element: 0,
+            items: 0,
+        }
+    }
+
+    /// Adds the next bytes of the stream, cut anywhere.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.input.push(chunk);
+    }
+
+    /// Says that no more bytes will come; what is pushed after this is ignored.
+    pub fn finish(&mut self) {
+        self.input.finish();
+    }
+
+    /// How many items it has given; broken elements don't count.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// The next item. `None`: more input is needed or, after [`finish`](Self::finish), this was
+    /// all.
+    ///
+    /// # Errors
+    /// An element is not one JSON text, is cut, too large or too deep. Its number counts all the
+    /// elements, broken ones too. The next call goes on behind it.
+    #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
+    pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
+        loop {
+            if self.input.is_empty() && !self.refill() {
+                return if self.input.is_finished() {
+                    self.end()
+                } else {
+                    Ok(None)
+                };
+            }
+            match self.state {
+                State::Between | State::Skip => self.between()?,
+                State::Line | State::Lines(_) => {
+                    if let Some(event) = self.element()? {
+                        return Ok(Some(event));
+                    }
+                }
+            }
+        }
+    }
+
+    fn refill(&mut self) -> bool {
+        if matches!(self.state, State::Line | State::Lines(_)) {
+            self.carry
+                .extend_from_slice(&self.input.chunk()[self.start..]);
+        }
+        self.start = 0;
+        self.input.refill()
+    }
+
+    /// Looks for the next record separator.
+    fn between(&mut self) -> Result<(), DecodeError> {
+        let rest = self.input.rest();
+        let found = match self.state {
+            State::Skip => memchr(RECORD_SEPARATOR, rest),
+            _ => rest.iter().position(|byte| !json::is_space(*byte)),
+        };
+        let Some(len) = found else {
+            self.input.read_to(self.input.chunk().len());
+            return Ok(());
+        };
+        let at = self.input.at() + len;
+        if rest[len] != RECORD_SEPARATOR {
+            self.input.read_to(at);
+            self.state = State::Skip;
+            let kind = Kind::Syntax("expected a record separator");
+            return Err(self.error(kind, self.element.max(1), self.input.offset()));
+        }
+        self.input.read_to(at + 1);
+        self.begin();
+        Ok(())
+    }
+
+    /// Starts an element behind a record separator.
+    fn begin(&mut self) {
+        self.carry.clear();
+        self.start = self.input.at();
+        self.element_offset = self.input.offset();
+        self.state = State::Line;
+    }
+
+    /// Reads on in an element, up to the next line feed, record separator or end of a chunk.
+    fn element(&mut self) -> Result<Option<Event>, DecodeError> {
+        let at = self.input.at();
+        let rest = self.input.rest();
+        let found = memchr2(b'\n', RECORD_SEPARATOR, rest);
+        let len = found.unwrap_or(rest.len());
+        let line_feed = found.is_some_and(|len| rest[len] == b'\n');
+
+        let limit = self.limits.max_item_bytes;
+        let before = self.carry.len() + at - self.start;
+        let fits = len.min(limit.saturating_sub(before));
+        if let State::Lines(shape) = &mut self.state
+            && let Err((kind, index)) = shape.piece(&rest[..fits], self.limits.max_depth)
+        {
+            return self.broken(kind, (before + index) as u64);
+        }
+        if fits < len || (line_feed && before > limit) {
+            return self.broken(Kind::TooLarge { limit }, limit as u64);
+        }
+        self.input.read_to(at + len);
+        if line_feed {
+            self.line_feed()
+        } else if found.is_some() {
+            self.separator()
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Gives the element if it is complete at this line feed.
+    fn line_feed(&mut self) -> Result<Option<Event>, DecodeError> {
+        let end = self.input.at();
+        let max_depth = self.limits.max_depth;
+        let text = text(&mut self.carry, &mut self.start, &self.input, end);
+        let checked = match &mut self.state {
+            State::Lines(Shape::Closed) => json::check(text, max_depth),
+            State::Lines(_) => {
+                self.input.read_to(end + 1);
+                return Ok(None);
+            }
+            _ => match json::check(text, max_depth) {
+                Err(error) if error.is_end() => {
+                    let mut shape = Shape::Blank;
+                    // The check has found no fault, so this finds none either.
+                    let scanned = shape.piece(text, max_depth);
+                    debug_assert!(scanned.is_ok());
+                    self.state = State::Lines(shape);
+                    self.input.read_to(end + 1);
+                    return Ok(None);
+                }
+                checked => checked,
+            },
+        };
+        match checked {
+            Ok(()) => {
+                let event = self.give();
+                self.input.read_to(end + 1);
+                Ok(event)
+            }
+            Err(error) => {
+                let (kind, index) = error.into_fault(max_depth);
+                self.broken(kind, index as u64)
+            }
+        }
+    }
+
+    /// Gives the element if it is complete at this record separator or at the end of the stream.
+    fn separator(&mut self) -> Result<Option<Event>, DecodeError> {
+        let end = self.input.at();
+        let max_depth = self.limits.max_depth;
+        let text = text(&mut self.carry, &mut self.start, &self.input, end);
+        if text.is_empty() && !self.input.is_empty() {
+            // "Multiple consecutive RS octets do not denote empty sequence elements between them"
+            // (§2.1).
+            self.state = State::Between;
+            return Ok(None);
+        }
+        // "JSON-text sequence elements consisting of [a number or a literal]" may be cut without a
+        // trace if no white space follows them (§2.4).
+        let delimited = match text.last() {
+            Some(b'"' | b']' | b'}') => true,
+            Some(byte) => json::is_space(*byte),
+            None => false,
+        };
+        let len = text.len();
+        match json::check(text, max_depth) {
+            Ok(()) if delimited => Ok(self.give()),
+            Ok(()) => self.broken(Kind::Truncated, len as u64),
+            Err(error) => {
+                let (kind, index) = error.into_fault(max_depth);
+                self.broken(kind, index as u64)
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<Option<Event>, DecodeError> {
+        match self.state {
+            State::Between | State::Skip => Ok(None),
+            State::Line | State::Lines(_) => self.separator(),
+        }
+    }
+
+    /// Gives the element, which has been checked and ends where the input has been read to.
+    fn give(&mut self) -> Option<Event> {
+        self.state = State::Between;
+        self.element += 1;
+        let bytes = if self.carry.is_empty() {
+            let value = json::trim(&self.input.chunk()[self.start..self.input.at()]);
+            self.input
+                .chunk()
+                .slice(self.start + value.start..self.start + value.end)
+        } else {
+            let value = json::trim(&self.carry);
+            take_carry(&mut self.carry, value)
+        };
+        self.carry.clear();
+        self.items += 1;
+        Some(Event::new(Str::from_utf8_lossy(bytes)))
+    }
+
+    /// Reports the element as broken at this index in it, and goes on with the next one.
+    #[cold]
+    fn broken(&mut self, kind: Kind, index: u64) -> Result<Option<Event>, DecodeError> {
+        self.state = State::Skip;
+        self.carry.clear();
+        self.element += 1;
+        Err(self.error(kind, self.element, self.element_offset + index))
+    }
+
+    fn error(&self, kind: Kind, element: u64, offset: u64) -> DecodeError {
+        DecodeError::new(kind, Format::JsonSeq, element, offset)
+    }
+}
+
+/// The element up to the position `end`, in one piece.
+fn text<'a>(carry: &'a mut Vec<u8>, start: &mut usize, input: &'a Input, end: usize) -> &'a [u8] {
+    let piece = &input.chunk()[*start..end];
+    if carry.is_empty() {
+        return piece;
+    }
+    carry.extend_from_slice(piece);
+    *start = end;
+    carry
+}
+
+impl Shape {
+    fn piece(&mut self, bytes: &[u8], max_depth: usize) -> Result<(), (Kind, usize)> {
+        let mut at = 0;
+        if let Self::Blank = self {
+            match bytes.iter().position(|byte| !json::is_space(*byte)) {
+                None => return Ok(()),
+                Some(first) => {
+                    at = first;
+                    *self = match bytes[first] {
+                        b'[' | b'{' | b'"' => Self::Open(Scan::default()),
+                        _ => Self::Closed,
+                    };
+                }
+            }
+        }
+        if let Self::Open(scan) = self {
+            let end = scan.piece(&bytes[at..], max_depth);
+            if end.map_err(|(kind, index)| (kind, at + index))?.is_some() {
+                *self = Self::Closed;
+            }
+        }
+        Ok(())
+    }
 }

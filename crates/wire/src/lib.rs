@@ -40,6 +40,7 @@ mod encoder;
 mod error;
 mod event;
 mod format;
+mod input;
 pub mod json;
 pub mod json_array;
 pub mod json_seq;

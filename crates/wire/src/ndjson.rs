@@ -1,8 +1,14 @@
 //! Newline-delimited JSON: one value a line (`application/x-ndjson`, `application/jsonl`).
 
+use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{EncodeError, json};
+use crate::{
+    DecodeError, EncodeError, Event, Format, Limits, Str,
+    error::Kind,
+    json,
+    lines::{Ends, Lines},
+};
 
 /// Appends `item` and a line feed to `out`.
 ///
@@ -13,4 +19,128 @@ pub fn encode<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), 
     json::encode_on_one_line(item, out)?;
     out.push(b'\n');
     Ok(())
+}
+
+/// Reads NDJSON.
+///
+/// Blank lines are skipped; white space around a value, a CR before the LF and a byte order mark at
+/// the start are tolerated. A last line without its LF counts only if it is a complete JSON text.
+///
+/// Encoding and depth of each value are checked, its grammar is not: whoever deserialises it does.
+/// [`Limits::max_item_bytes`] bounds a line without its end.
+#[derive(Debug)]
+pub struct Decoder {
+    lines: Lines,
+    limits: Limits,
+    items: u64,
+    failed: Option<DecodeError>,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        // Behind a line of the largest size a CR may stand, and it takes another byte to be sure.
+        let max_line = limits.max_item_bytes.saturating_add(2);
+        Self {
+            lines: Lines::new(Ends::Lf, true, max_line),
+            limits,
+            items: 0,
+            failed: None,
+        }
+    }
+
+    /// Adds the next bytes of the stream, cut anywhere.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.lines.push(chunk);
+    }
+
+    /// Says that no more bytes will come; what is pushed after this is ignored.
+    pub fn finish(&mut self) {
+        self.lines.finish();
+    }
+
+    /// How many items it has given.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// The next item. `None`: more input is needed or, after [`finish`](Self::finish), this was
+    /// all.
+    ///
+    /// # Errors
+    /// The item is too large, too deep, not UTF-8 or, at the end of the stream, not complete. Every
+    /// later call says the same.
+    #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        while self.lines.advance() {
+            let line = self.lines.line();
+            let len = line.len() - usize::from(line.ends_with(b"\r"));
+            if len > self.limits.max_item_bytes {
+                return self.too_large(self.lines.line_offset());
+            }
+            let value = json::trim(line);
+            if value.is_empty() {
+                continue;
+            }
+            let offset = self.lines.line_offset() + value.start as u64;
+            match json::item(self.lines.take(value), self.limits.max_depth) {
+                Ok(data) => return Ok(Some(self.give(data))),
+                Err((kind, at)) => return self.fail(kind, offset + at as u64),
+            }
+        }
+        let partial = self.lines.partial();
+        if partial.len() - usize::from(partial.ends_with(b"\r")) > self.limits.max_item_bytes {
+            return self.too_large(self.lines.partial_offset());
+        }
+        if self.lines.is_finished() && self.lines.end_partial() {
+            return self.last_line();
+        }
+        Ok(None)
+    }
+
+    /// Gives the line that the end of the stream ended, if it lost nothing.
+    fn last_line(&mut self) -> Result<Option<Event>, DecodeError> {
+        let end = self.lines.offset();
+        let value = json::trim(self.lines.line());
+        if value.is_empty() {
+            return Ok(None);
+        }
+        let offset = self.lines.line_offset() + value.start as u64;
+        let bytes = self.lines.take(value);
+        match json::check(&bytes, self.limits.max_depth).map(|()| Str::from_utf8(bytes)) {
+            Ok(Ok(data)) => Ok(Some(self.give(data))),
+            Err(error) if error.is_too_deep() => {
+                let kind = Kind::TooDeep {
+                    limit: self.limits.max_depth,
+                };
+                self.fail(kind, offset + error.offset() as u64)
+            }
+            _ => self.fail(Kind::Truncated, end),
+        }
+    }
+
+    #[inline]
+    fn give(&mut self, data: Str) -> Event {
+        self.items += 1;
+        Event::new(data)
+    }
+
+    #[cold]
+    fn too_large(&mut self, line_offset: u64) -> Result<Option<Event>, DecodeError> {
+        let limit = self.limits.max_item_bytes;
+        self.fail(Kind::TooLarge { limit }, line_offset + limit as u64)
+    }
+
+    #[cold]
+    fn fail(&mut self, kind: Kind, offset: u64) -> Result<Option<Event>, DecodeError> {
+        let error = DecodeError::new(kind, Format::Ndjson, self.items + 1, offset);
+        self.failed = Some(error.clone());
+        Err(error)
+    }
 }

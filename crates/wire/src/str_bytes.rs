@@ -31,12 +31,23 @@ impl Str {
         }
     }
 
+    /// As much of the start of `bytes` as is UTF-8, and what is wrong behind it.
+    pub(crate) fn valid_prefix(bytes: &Bytes) -> (Self, Result<(), Utf8Error>) {
+        match std::str::from_utf8(bytes) {
+            Ok(_) => (Self(bytes.clone()), Ok(())),
+            Err(error) => (Self(bytes.slice(..error.valid_up_to())), Err(error)),
+        }
+    }
+
     /// The string itself.
     #[must_use]
     pub fn as_str(&self) -> &str {
         debug_assert!(std::str::from_utf8(&self.0).is_ok());
+        #[allow(
+            unsafe_code,
+            reason = "checking again on each access would make reading quadratic"
+        )]
         // SAFETY: every constructor checks that the bytes are UTF-8, and nothing changes them.
-        #[allow(unsafe_code, reason = "checking again on each access would make reading quadratic")]
         unsafe {
             std::str::from_utf8_unchecked(&self.0)
         }

@@ -1,9 +1,21 @@
 //! JSON as the formats need it: one value on one line, checked for form and depth (RFC 8259).
 
+mod brackets;
+mod check;
+mod scan;
+
+use std::ops::Range;
+
+use bytes::Bytes;
 use memchr::memchr2;
 use serde::Serialize;
 
-use crate::{EncodeError, error::EncodeKind};
+pub use self::check::{CheckError, check};
+pub(crate) use self::scan::Scan;
+use crate::{
+    EncodeError, Str,
+    error::{EncodeKind, Kind},
+};
 
 /// Appends `item` as JSON without a line break.
 ///
@@ -28,6 +40,51 @@ fn unfold(json: &mut [u8]) {
     while let Some(at) = memchr2(b'\n', b'\r', &json[from..]) {
         json[from + at] = b' ';
         from += at + 1;
+    }
+}
+
+/// Whether this is JSON's white space (RFC 8259 §2).
+#[inline]
+pub(crate) fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// The part of `bytes` without the white space around it.
+#[inline]
+pub(crate) fn trim(bytes: &[u8]) -> Range<usize> {
+    let Some(start) = bytes.iter().position(|byte| !is_space(*byte)) else {
+        return 0..0;
+    };
+    let end = bytes
+        .iter()
+        .rposition(|byte| !is_space(*byte))
+        .map_or(start, |last| last + 1);
+    start..end
+}
+
+/// Takes `bytes` as an item: its encoding and its depth are checked, its grammar is left to the
+/// deserialiser.
+///
+/// # Errors
+/// What is wrong, and at which index.
+#[inline]
+pub(crate) fn item(bytes: Bytes, max_depth: usize) -> Result<Str, (Kind, usize)> {
+    if let Some(at) = scan::too_deep(&bytes, max_depth) {
+        return Err((Kind::TooDeep { limit: max_depth }, at));
+    }
+    Str::from_utf8(bytes).map_err(|error| (Kind::Utf8, error.valid_up_to()))
+}
+
+impl CheckError {
+    /// The same as the fault of an item, and at which index.
+    pub(crate) fn into_fault(self, limit: usize) -> (Kind, usize) {
+        let kind = match self.expected() {
+            Some(_) if self.is_end() => Kind::Truncated,
+            Some(expected) => Kind::Syntax(expected),
+            None if self.is_too_deep() => Kind::TooDeep { limit },
+            None => Kind::Utf8,
+        };
+        (kind, self.offset())
     }
 }
 

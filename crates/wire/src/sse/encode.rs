@@ -58,7 +58,10 @@ fn encode_meta(meta: &Meta<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         // "If the field value contains U+0000 NULL, then ignore the field" (§9.2.6): an id with one
         // would be lost without a word.
         if memchr(0, id.as_bytes()).is_some() {
-            return Err(EncodeError(EncodeKind::Field { field: "id", found: "a NUL" }));
+            return Err(EncodeError(EncodeKind::Field {
+                field: "id",
+                found: "a NUL",
+            }));
         }
         encode_field("id", id, out)?;
     }
@@ -72,7 +75,10 @@ fn encode_meta(meta: &Meta<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
 
 fn encode_field(field: &'static str, value: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     if memchr2(b'\n', b'\r', value.as_bytes()).is_some() {
-        return Err(EncodeError(EncodeKind::Field { field, found: "a line break" }));
+        return Err(EncodeError(EncodeKind::Field {
+            field,
+            found: "a line break",
+        }));
     }
     out.extend_from_slice(field.as_bytes());
     out.extend_from_slice(b": ");
@@ -93,7 +99,11 @@ fn encode_lines(prefix: &str, text: &str, out: &mut Vec<u8>) {
         };
         out.extend_from_slice(&rest[..at]);
         out.push(b'\n');
-        let end = if rest[at..].starts_with(b"\r\n") { 2 } else { 1 };
+        let end = if rest[at..].starts_with(b"\r\n") {
+            2
+        } else {
+            1
+        };
         rest = &rest[at + end..];
     }
 }
@@ -110,23 +120,38 @@ mod tests {
 
     #[test]
     fn every_line_of_the_data_gets_a_field_of_its_own() {
-        assert_eq!(text(&Meta::default(), "a\nb\r\nc\rd"), "data: a\ndata: b\ndata: c\ndata: d\n\n");
+        assert_eq!(
+            text(&Meta::default(), "a\nb\r\nc\rd"),
+            "data: a\ndata: b\ndata: c\ndata: d\n\n"
+        );
         assert_eq!(text(&Meta::default(), ""), "data: \n\n");
         assert_eq!(text(&Meta::default(), "a\n"), "data: a\ndata: \n\n");
     }
 
     #[test]
     fn metadata_stands_before_the_data() {
-        let meta = Meta::default().event("tick").id("7").retry(Duration::from_millis(1500));
-        assert_eq!(text(&meta, "x"), "event: tick\nid: 7\nretry: 1500\ndata: x\n\n");
+        let meta = Meta::default()
+            .event("tick")
+            .id("7")
+            .retry(Duration::from_millis(1500));
+        assert_eq!(
+            text(&meta, "x"),
+            "event: tick\nid: 7\nretry: 1500\ndata: x\n\n"
+        );
     }
 
     #[test]
     fn a_field_that_the_format_cannot_carry_is_refused() {
         for (meta, message) in [
-            (Meta::default().id("a\nb"), "an SSE id can't hold a line break"),
+            (
+                Meta::default().id("a\nb"),
+                "an SSE id can't hold a line break",
+            ),
             (Meta::default().id("a\0b"), "an SSE id can't hold a NUL"),
-            (Meta::default().event("a\rb"), "an SSE event can't hold a line break"),
+            (
+                Meta::default().event("a\rb"),
+                "an SSE event can't hold a line break",
+            ),
         ] {
             let error = encode_text(&meta, "x", &mut Vec::new()).unwrap_err();
             assert!(error.is_field());

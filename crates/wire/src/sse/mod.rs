@@ -1,7 +1,10 @@
 //! Server-Sent Events, as the WHATWG HTML standard has them (§9.2, "Server-sent events").
 
+mod decode;
 mod encode;
+mod field;
 
+pub use decode::Decoder;
 pub use encode::{encode_comment, encode_json, encode_retry, encode_text};
 
 /// The id of the event by which a Headwater server says that a stream is finished.

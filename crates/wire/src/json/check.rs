@@ -1,0 +1,346 @@
+use std::{error::Error, fmt};
+
+use super::brackets::{Bracket, Brackets};
+
+/// Why some bytes are not one JSON text, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckError {
+    offset: usize,
+    fault: Fault,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fault {
+    Expected(&'static str),
+    End(&'static str),
+    TooDeep(usize),
+    Utf8,
+}
+
+impl CheckError {
+    /// How many bytes stand before the fault.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The bytes end before the JSON text does; more bytes could complete it.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        matches!(self.fault, Fault::End(_))
+    }
+
+    /// Arrays and objects nest deeper than allowed.
+    #[must_use]
+    pub fn is_too_deep(&self) -> bool {
+        matches!(self.fault, Fault::TooDeep(_))
+    }
+
+    /// The bytes are not UTF-8.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        matches!(self.fault, Fault::Utf8)
+    }
+
+    /// What the grammar demands at [`offset`](Self::offset), if it is the grammar that is broken.
+    #[must_use]
+    pub fn expected(&self) -> Option<&'static str> {
+        match self.fault {
+            Fault::Expected(what) | Fault::End(what) => Some(what),
+            Fault::TooDeep(_) | Fault::Utf8 => None,
+        }
+    }
+}
+
+impl fmt::Display for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, fault } = self;
+        write!(f, "byte {offset}: ")?;
+        match fault {
+            Fault::Expected(what) => f.write_str(what),
+            Fault::End(what) => write!(f, "{what}, found the end"),
+            Fault::TooDeep(limit) => write!(f, "nested deeper than the limit of {limit}"),
+            Fault::Utf8 => f.write_str("not valid UTF-8"),
+        }
+    }
+}
+
+impl Error for CheckError {}
+
+/// Checks that `bytes` is exactly one JSON text by RFC 8259, white space around it allowed, in
+/// UTF-8 and with arrays and objects at most `max_depth` deep (`[[1]]` is two deep).
+///
+/// Linear in the input, without recursion. Unlike a deserialiser it doesn't ask whether `\u`
+/// escapes form pairs of surrogates, whether names repeat or how large a number is: the grammar
+/// allows all of that.
+///
+/// ```
+/// use headwater_wire::json;
+///
+/// assert!(json::check(br#"{"a": [1, 2e3, "\u00fc"]}"#, 2).is_ok());
+/// assert!(json::check(b"[[1]]", 1).is_err_and(|error| error.is_too_deep()));
+/// let error = json::check(b"[1,]", 128).unwrap_err();
+/// assert_eq!(error.to_string(), "byte 3: expected a value");
+/// ```
+///
+/// # Errors
+/// The first fault. What is not UTF-8 counts as a fault at its first bad byte.
+pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), CheckError> {
+    let grammar = Walk {
+        bytes,
+        at: 0,
+        max_depth,
+    }
+    .text();
+    // The walk lets every byte from 0x80 on pass inside strings, so their encoding is still open.
+    let walked = match &grammar {
+        Ok(()) => bytes,
+        Err(error) => &bytes[..error.offset],
+    };
+    match std::str::from_utf8(walked) {
+        Ok(_) => grammar,
+        // A character that is only cut by the end of the input could still be completed.
+        Err(error) if error.error_len().is_none() && walked.len() == bytes.len() => grammar,
+        Err(error) => Err(CheckError {
+            offset: error.valid_up_to(),
+            fault: Fault::Utf8,
+        }),
+    }
+}
+
+struct Walk<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    max_depth: usize,
+}
+
+type Step = Result<(), CheckError>;
+
+const VALUE: &str = "expected a value";
+
+impl Walk<'_> {
+    fn text(&mut self) -> Step {
+        let mut open = Brackets::default();
+        loop {
+            match self.token() {
+                Some(b'{') => {
+                    self.open(&mut open, Bracket::Brace)?;
+                    if self.token() == Some(b'}') {
+                        self.at += 1;
+                        open.pop();
+                    } else {
+                        self.name("expected a name or \"}\"")?;
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.open(&mut open, Bracket::Square)?;
+                    if self.token() == Some(b']') {
+                        self.at += 1;
+                        open.pop();
+                    } else {
+                        continue;
+                    }
+                }
+                Some(b'"') => self.string()?,
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.literal(b"true")?,
+                Some(b'f') => self.literal(b"false")?,
+                Some(b'n') => self.literal(b"null")?,
+                _ => return self.expected(VALUE),
+            }
+            if self.closed(&mut open)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes on after a value: past closing brackets, to the next value or the end of the text.
+    #[inline]
+    fn closed(&mut self, open: &mut Brackets) -> Result<bool, CheckError> {
+        loop {
+            let token = self.token();
+            match (open.last(), token) {
+                (None, None) => return Ok(true),
+                (None, Some(_)) => self.expected("expected the end")?,
+                (Some(Bracket::Brace), Some(b'}')) | (Some(Bracket::Square), Some(b']')) => {
+                    self.at += 1;
+                    open.pop();
+                }
+                (Some(Bracket::Brace), Some(b',')) => {
+                    self.at += 1;
+                    self.name("expected a name")?;
+                    return Ok(false);
+                }
+                (Some(Bracket::Square), Some(b',')) => {
+                    self.at += 1;
+                    return Ok(false);
+                }
+                (Some(Bracket::Brace), _) => self.expected("expected \",\" or \"}\"")?,
+                (Some(Bracket::Square), _) => self.expected("expected \",\" or \"]\"")?,
+            }
+        }
+    }
+
+    fn expected(&self, what: &'static str) -> Step {
+        let fault = if self.at == self.bytes.len() {
+            Fault::End(what)
+        } else {
+            Fault::Expected(what)
+        };
+        Err(CheckError {
+            offset: self.at,
+            fault,
+        })
+    }
+
+    /// The first byte of the next token, not read yet.
+    #[inline]
+    fn token(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+    }
+
+    fn open(&mut self, open: &mut Brackets, bracket: Bracket) -> Step {
+        if open.depth() == self.max_depth {
+            return Err(CheckError {
+                offset: self.at,
+                fault: Fault::TooDeep(self.max_depth),
+            });
+        }
+        self.at += 1;
+        open.push(bracket);
+        Ok(())
+    }
+
+    /// A name and the colon after it.
+    #[inline]
+    fn name(&mut self, expected: &'static str) -> Step {
+        if self.token() != Some(b'"') {
+            return self.expected(expected);
+        }
+        self.string()?;
+        if self.token() != Some(b':') {
+            return self.expected("expected \":\"");
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn string(&mut self) -> Step {
+        self.at += 1;
+        loop {
+            self.at += plain_len(&self.bytes[self.at..]);
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                Some(_) => return self.expected("expected no control character in a string"),
+                None => return self.expected("expected the end of a string"),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Step {
+        self.at += 1;
+        match self.bytes.get(self.at) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.bytes.get(self.at).is_some_and(u8::is_ascii_hexdigit) {
+                        return self.expected("expected four hexadecimal digits");
+                    }
+                    self.at += 1;
+                }
+                Ok(())
+            }
+            _ => self.expected("expected an escape: one of \"\\/bfnrtu"),
+        }
+    }
+
+    #[inline]
+    fn number(&mut self) -> Step {
+        if self.bytes[self.at] == b'-' {
+            self.at += 1;
+        }
+        if self.bytes.get(self.at) == Some(&b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// One digit or more.
+    #[inline]
+    fn digits(&mut self) -> Step {
+        let start = self.at;
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        if self.at == start {
+            self.expected("expected a digit")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn literal(&mut self, literal: &'static [u8]) -> Step {
+        for byte in literal {
+            if self.bytes.get(self.at) != Some(byte) {
+                return self.expected("expected true, false or null");
+            }
+            self.at += 1;
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes come before the first `"`, `\` or control character.
+#[inline]
+fn plain_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHS: u64 = ONES * 0x80;
+    // Sets the high bit of each byte that is zero, and perhaps of some after the first such byte.
+    const fn zeros(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word & HIGHS
+    }
+    let mut len = 0;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let quotes = zeros(word ^ (ONES * b'"' as u64));
+        let escapes = zeros(word ^ (ONES * b'\\' as u64));
+        let found = controls | quotes | escapes;
+        if found != 0 {
+            return len + found.trailing_zeros() as usize / 8;
+        }
+        len += 8;
+    }
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    len + rest.iter().position(special).unwrap_or(rest.len())
+}

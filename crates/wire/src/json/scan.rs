@@ -1,0 +1,138 @@
+use memchr::memchr2;
+
+use super::brackets::{Bracket, Brackets};
+use crate::error::Kind;
+
+/// Finds the end of an array, an object or a string that comes in pieces, by its brackets and
+/// quotes; the rest of the grammar is left to the deserialiser.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    open: Brackets,
+    in_string: bool,
+    /// The last byte was a backslash in a string.
+    escaped: bool,
+}
+
+impl Scan {
+    /// Reads on; the value starts with the first byte of the first piece, which is `[`, `{` or `"`.
+    /// Gives where the value ends, if it does.
+    ///
+    /// # Errors
+    /// A bracket that doesn't match or is too deep, and its index.
+    pub(crate) fn piece(
+        &mut self,
+        bytes: &[u8],
+        max_depth: usize,
+    ) -> Result<Option<usize>, (Kind, usize)> {
+        let mut at = 0;
+        loop {
+            if self.in_string {
+                let Some(len) = self.string(&bytes[at..]) else {
+                    return Ok(None);
+                };
+                at += len;
+                if self.open.depth() == 0 {
+                    return Ok(Some(at));
+                }
+            }
+            let Some(len) = bytes[at..]
+                .iter()
+                .position(|byte| STRUCTURAL[usize::from(*byte)])
+            else {
+                return Ok(None);
+            };
+            at += len;
+            match bytes[at] {
+                b'"' => self.in_string = true,
+                opener @ (b'[' | b'{') => {
+                    if self.open.depth() == max_depth {
+                        return Err((Kind::TooDeep { limit: max_depth }, at));
+                    }
+                    let brace = opener == b'{';
+                    self.open.push(if brace {
+                        Bracket::Brace
+                    } else {
+                        Bracket::Square
+                    });
+                }
+                closer => {
+                    match (self.open.last(), closer) {
+                        (Some(Bracket::Square), b']') | (Some(Bracket::Brace), b'}') => {}
+                        (Some(Bracket::Square), _) => {
+                            return Err((Kind::Syntax("expected \"]\", found \"}\""), at));
+                        }
+                        _ => return Err((Kind::Syntax("expected \"}\", found \"]\""), at)),
+                    }
+                    self.open.pop();
+                    if self.open.depth() == 0 {
+                        return Ok(Some(at + 1));
+                    }
+                }
+            }
+            at += 1;
+        }
+    }
+
+    /// Reads on in a string; gives how many bytes it takes to its end, if it ends.
+    #[inline]
+    fn string(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        if self.escaped && !bytes.is_empty() {
+            self.escaped = false;
+            at = 1;
+        }
+        loop {
+            at += memchr2(b'"', b'\\', &bytes[at..])?;
+            if bytes[at] == b'"' {
+                self.in_string = false;
+                return Some(at + 1);
+            }
+            at += 2;
+            if at > bytes.len() {
+                self.escaped = true;
+                return None;
+            }
+        }
+    }
+}
+
+/// Finds the first bracket that nests deeper than `max_depth`, in a value that may be malformed.
+pub(crate) fn too_deep(bytes: &[u8], max_depth: usize) -> Option<usize> {
+    // Nearly every value has fewer brackets than that, and counting them is fast.
+    let openers = || bytes.iter().filter(|byte| **byte | 0x20 == b'{').count();
+    if bytes.len() <= max_depth || openers() <= max_depth {
+        return None;
+    }
+    let mut depth = 0_usize;
+    let mut at = 0;
+    loop {
+        at += bytes[at..]
+            .iter()
+            .position(|byte| STRUCTURAL[usize::from(*byte)])?;
+        match bytes[at] {
+            b'"' => {
+                let mut string = Scan {
+                    in_string: true,
+                    ..Scan::default()
+                };
+                at += string.string(&bytes[at + 1..])?;
+            }
+            b'[' | b'{' if depth == max_depth => return Some(at),
+            b'[' | b'{' => depth += 1,
+            _ => depth = depth.saturating_sub(1),
+        }
+        at += 1;
+    }
+}
+
+/// The bytes that mean something outside of strings.
+static STRUCTURAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = b"\"[]{}";
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+};

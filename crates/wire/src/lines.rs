@@ -1,0 +1,239 @@
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::memchr;
+
+use crate::input::Input;
+
+const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// Cuts chunks into lines, without a copy where a line lies in one chunk.
+///
+/// Linear in the input for any chunking: each byte is looked at once for each kind of line end, and
+/// copied at most once when its line is cut by the end of a chunk.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    input: Input,
+    ends: Ends,
+    /// The position of the first CR in the unread part of the chunk, if CRs end lines; else, and if
+    /// there is none, the chunk's length. Most streams have none, and one look for LF will do.
+    next_cr: usize,
+    /// The last chunk ended with a CR: an LF that comes next belongs to it.
+    after_cr: bool,
+    /// How many bytes of a byte order mark have been seen at the start; 3 when that is settled.
+    bom: usize,
+    /// The start of a line that is cut by the end of a chunk, without what exceeds `max_carry`.
+    carry: Vec<u8>,
+    carry_offset: u64,
+    max_carry: usize,
+    line: Line,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// LF, CR or CRLF (WHATWG HTML §9.2.5).
+    Any,
+    /// LF only; a CR before it is part of the line.
+    Lf,
+}
+
+/// Where the current line is.
+#[derive(Debug)]
+enum Line {
+    Chunk { start: usize, end: usize },
+    Carry,
+}
+
+impl Lines {
+    /// `max_line` is how long a line may be that is cut by the end of a chunk; what comes after is
+    /// not kept. A decoder that sees a line longer than its limit allows must refuse it, so it sets
+    /// `max_line` above its limit.
+    pub(crate) fn new(ends: Ends, skip_bom: bool, max_line: usize) -> Self {
+        Self {
+            input: Input::default(),
+            ends,
+            next_cr: 0,
+            after_cr: false,
+            bom: if skip_bom { 0 } else { BOM.len() },
+            carry: Vec::new(),
+            carry_offset: 0,
+            max_carry: max_line,
+            line: Line::Chunk { start: 0, end: 0 },
+        }
+    }
+
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        self.input.push(chunk);
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.input.finish();
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.input.is_finished()
+    }
+
+    /// Goes to the next complete line; false if there is none yet.
+    #[inline]
+    pub(crate) fn advance(&mut self) -> bool {
+        if matches!(self.line, Line::Carry) {
+            self.carry.clear();
+            self.line = Line::Chunk { start: 0, end: 0 };
+        }
+        loop {
+            if self.input.is_empty() {
+                if !self.refill() {
+                    return false;
+                }
+                continue;
+            }
+            let start = self.input.at();
+            let Some(end) = self.find_end(start) else {
+                self.keep(start, self.input.chunk().len());
+                self.input.read_to(self.input.chunk().len());
+                continue;
+            };
+            if self.carry.is_empty() {
+                self.line = Line::Chunk { start, end };
+            } else {
+                self.keep(start, end);
+                self.line = Line::Carry;
+            }
+            return true;
+        }
+    }
+
+    /// The current line, without its end. Valid after [`advance`](Self::advance) said true.
+    #[inline]
+    pub(crate) fn line(&self) -> &[u8] {
+        match self.line {
+            Line::Chunk { start, end } => &self.input.chunk()[start..end],
+            Line::Carry => &self.carry,
+        }
+    }
+
+    /// How many bytes of the stream stand before the current line.
+    pub(crate) fn line_offset(&self) -> u64 {
+        match self.line {
+            Line::Chunk { start, .. } => self.input.offset_of(start),
+            Line::Carry => self.carry_offset,
+        }
+    }
+
+    /// A part of the current line, to keep. The line itself may be gone after this.
+    #[inline]
+    pub(crate) fn take(&mut self, part: Range<usize>) -> Bytes {
+        match self.line {
+            Line::Chunk { start, end } => {
+                debug_assert!(start + part.end <= end);
+                self.input
+                    .chunk()
+                    .slice(start + part.start..start + part.end)
+            }
+            Line::Carry => take_carry(&mut self.carry, part),
+        }
+    }
+
+    /// The line that has begun and not ended yet. Valid after [`advance`](Self::advance) said false.
+    pub(crate) fn partial(&self) -> &[u8] {
+        &self.carry
+    }
+
+    /// How many bytes of the stream stand before the [`partial`](Self::partial) line.
+    pub(crate) fn partial_offset(&self) -> u64 {
+        self.carry_offset
+    }
+
+    /// How many bytes of the stream have been read.
+    pub(crate) fn offset(&self) -> u64 {
+        self.input.offset()
+    }
+
+    /// Makes the partial line the current one, at the end of the input; false if it is empty.
+    pub(crate) fn end_partial(&mut self) -> bool {
+        debug_assert!(self.is_finished() && self.input.is_empty());
+        if self.bom < BOM.len() {
+            self.carry.extend_from_slice(&BOM[..self.bom]);
+            self.bom = BOM.len();
+        }
+        if self.carry.is_empty() {
+            return false;
+        }
+        self.line = Line::Carry;
+        true
+    }
+
+    /// Finds the end of the line that starts at `start` and reads past it.
+    #[inline]
+    fn find_end(&mut self, start: usize) -> Option<usize> {
+        let chunk = self.input.chunk();
+        if let Some(len) = memchr(b'\n', &chunk[start..self.next_cr]) {
+            self.input.read_to(start + len + 1);
+            return Some(start + len);
+        }
+        if self.next_cr == chunk.len() {
+            return None;
+        }
+        let end = self.next_cr;
+        let mut next = end + 1;
+        match chunk.get(next) {
+            Some(b'\n') => next += 1,
+            Some(_) => {}
+            None => self.after_cr = true,
+        }
+        self.next_cr = memchr(b'\r', &chunk[next..]).map_or(chunk.len(), |len| next + len);
+        self.input.read_to(next);
+        Some(end)
+    }
+
+    #[cold]
+    fn refill(&mut self) -> bool {
+        if !self.input.refill() {
+            return false;
+        }
+        let chunk = self.input.chunk();
+        let mut at = 0;
+        while self.bom < BOM.len() && at < chunk.len() {
+            if chunk[at] == BOM[self.bom] {
+                self.bom += 1;
+                at += 1;
+            } else {
+                // No byte order mark after all: what looked like one belongs to the first line.
+                self.carry.extend_from_slice(&BOM[..self.bom]);
+                self.bom = BOM.len();
+                // The part of it in this chunk is now in the carry too, so `at` stays behind it.
+            }
+        }
+        if self.after_cr {
+            self.after_cr = false;
+            at += usize::from(chunk[at] == b'\n');
+        }
+        self.next_cr = match self.ends {
+            Ends::Any => memchr(b'\r', &chunk[at..]).map_or(chunk.len(), |len| at + len),
+            Ends::Lf => chunk.len(),
+        };
+        self.input.read_to(at);
+        true
+    }
+
+    /// Copies a part of the chunk behind the part of its line that came before.
+    fn keep(&mut self, start: usize, end: usize) {
+        if self.carry.is_empty() {
+            self.carry_offset = self.input.offset_of(start);
+        }
+        let room = self.max_carry - self.carry.len();
+        let end = end.min(start.saturating_add(room));
+        self.carry
+            .extend_from_slice(&self.input.chunk()[start..end]);
+    }
+}
+
+/// Hands out what was copied, and the memory with it unless most of that is unused.
+pub(crate) fn take_carry(carry: &mut Vec<u8>, part: Range<usize>) -> Bytes {
+    if carry.capacity() / 2 > part.len() {
+        Bytes::copy_from_slice(&carry[part])
+    } else {
+        Bytes::from(std::mem::take(carry)).slice(part)
+    }
+}

@@ -1,0 +1,229 @@
+use std::{mem, time::Duration};
+
+use bytes::Bytes;
+
+use super::field::{Field, parse};
+use crate::{
+    DecodeError, Event, Format, Limits, Str,
+    error::Kind,
+    lines::{Ends, Lines},
+};
+
+/// Room in a line for a field's name, the colon and the space.
+const MAX_PREFIX: usize = "event: ".len();
+
+/// Reads `text/event-stream` to the letter of WHATWG HTML §9.2.6, "Interpreting an event stream".
+///
+/// Comments and unknown fields are skipped. What isn't UTF-8 arrives as U+FFFD. An event that the
+/// end of the stream cuts is dropped, as the standard demands.
+///
+/// [`Limits::max_item_bytes`] bounds the data of an event, with the LFs between its lines, and the
+/// value of each other field.
+#[derive(Debug)]
+pub struct Decoder {
+    lines: Lines,
+    max_item_bytes: usize,
+    data: Data,
+    event: Option<Str>,
+    /// The last event id buffer, where it differs from `last_event_id`.
+    new_id: Option<Str>,
+    last_event_id: Str,
+    retry: Option<Duration>,
+    items: u64,
+    failed: Option<DecodeError>,
+}
+
+/// The data buffer. Without a `data` field yet it is not the same as with an empty one.
+#[derive(Debug)]
+enum Data {
+    None,
+    Line(Bytes),
+    Lines(Vec<u8>),
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let max_line = limits.max_item_bytes.saturating_add(MAX_PREFIX + 1);
+        Self {
+            lines: Lines::new(Ends::Any, true, max_line),
+            max_item_bytes: limits.max_item_bytes,
+            data: Data::None,
+            event: None,
+            new_id: None,
+            last_event_id: Str::default(),
+            retry: None,
+            items: 0,
+            failed: None,
+        }
+    }
+
+    /// Adds the next bytes of the stream, cut anywhere.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.lines.push(chunk);
+    }
+
+    /// Says that no more bytes will come; what is pushed after this is ignored.
+    pub fn finish(&mut self) {
+        self.lines.finish();
+    }
+
+    /// How many events it has given.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// The time to wait before a reconnect, if the stream has named one.
+    #[must_use]
+    pub fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    /// The last event id, which persists; empty until the stream sets one.
+    #[must_use]
+    pub fn last_event_id(&self) -> &Str {
+        &self.last_event_id
+    }
+
+    /// The next event. `None`: more input is needed or, after [`finish`](Self::finish), this was
+    /// all.
+    ///
+    /// # Errors
+    /// The event is too large; every later call says the same.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it isn't an iterator: `None` may not be the end"
+    )]
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        while self.lines.advance() {
+            let line = self.lines.line();
+            if line.is_empty() {
+                if let Some(event) = self.dispatch() {
+                    return Ok(Some(event));
+                }
+            } else if let Some((field, value)) = parse(line) {
+                let end = line.len();
+                self.check_size(field, value, end, self.lines.line_offset())?;
+                self.take_field(field, value, end);
+            }
+        }
+        self.check_partial()?;
+        Ok(None)
+    }
+
+    /// Acts on a field whose value stands in the current line from `value` to `end`.
+    fn take_field(&mut self, field: Field, value: usize, end: usize) {
+        match field {
+            Field::Data => match &mut self.data {
+                Data::None => self.data = Data::Line(self.lines.take(value..end)),
+                Data::Line(first) => {
+                    let mut lines = Vec::with_capacity(2 * (first.len() + end - value + 1));
+                    lines.extend_from_slice(first);
+                    lines.push(b'\n');
+                    lines.extend_from_slice(&self.lines.line()[value..]);
+                    self.data = Data::Lines(lines);
+                }
+                Data::Lines(lines) => {
+                    lines.push(b'\n');
+                    lines.extend_from_slice(&self.lines.line()[value..]);
+                }
+            },
+            Field::Event => self.event = Some(Str::from_utf8_lossy(self.lines.take(value..end))),
+            Field::Id => {
+                if !self.lines.line()[value..].contains(&0) {
+                    self.new_id = Some(Str::from_utf8_lossy(self.lines.take(value..end)));
+                }
+            }
+            Field::Retry => {
+                if let Some(retry) = parse_retry(&self.lines.line()[value..]) {
+                    self.retry = Some(retry);
+                }
+            }
+        }
+    }
+
+    /// What an empty line does (§9.2.6, "dispatch the event").
+    #[inline]
+    fn dispatch(&mut self) -> Option<Event> {
+        if let Some(id) = self.new_id.take() {
+            self.last_event_id = id;
+        }
+        let event = self.event.take();
+        let data = match mem::replace(&mut self.data, Data::None) {
+            Data::None => return None,
+            Data::Line(line) => line,
+            Data::Lines(lines) => lines.into(),
+        };
+        self.items += 1;
+        Some(Event {
+            data: Str::from_utf8_lossy(data),
+            event: event
+                .filter(|event| !event.is_empty())
+                .unwrap_or(Str::from_static(Event::DEFAULT_TYPE)),
+            id: self.last_event_id.clone(),
+        })
+    }
+
+    /// Refuses a line that is too large before its end has come.
+    fn check_partial(&mut self) -> Result<(), DecodeError> {
+        let line = self.lines.partial();
+        match parse(line) {
+            // Without a colon the name may go on, and mean something else.
+            Some((field, value)) if line.contains(&b':') => {
+                self.check_size(field, value, line.len(), self.lines.partial_offset())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a field that is too large, at the first byte that is too many or, where the data has
+    /// no room for another line at all, at the start of the line.
+    #[inline]
+    fn check_size(
+        &mut self,
+        field: Field,
+        value: usize,
+        end: usize,
+        line_offset: u64,
+    ) -> Result<(), DecodeError> {
+        let limit = self.max_item_bytes;
+        let taken = match (field, &self.data) {
+            (Field::Data, Data::Line(line)) => line.len() + 1,
+            (Field::Data, Data::Lines(lines)) => lines.len() + 1,
+            _ => 0,
+        };
+        let fault = match limit.checked_sub(taken) {
+            Some(room) if end - value <= room => return Ok(()),
+            Some(room) => value + room,
+            None => 0,
+        };
+        let error = DecodeError::new(
+            Kind::TooLarge { limit },
+            Format::Sse,
+            self.items + 1,
+            line_offset + fault as u64,
+        );
+        self.failed = Some(error.clone());
+        Err(error)
+    }
+}
+
+/// "If the field value consists of only ASCII digits, then interpret [it] as an integer in base
+/// ten" (§9.2.6). What is larger than a `u64` is as good as for ever.
+fn parse_retry(value: &[u8]) -> Option<Duration> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let millis = value.iter().fold(0_u64, |millis, digit| {
+        millis
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    });
+    Some(Duration::from_millis(millis))
+}
