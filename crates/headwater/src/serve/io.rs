@@ -60,15 +60,20 @@ impl AsyncRead for Io {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let before = buf.filled().len();
         if this.given < this.read {
             let sniffed = &this.sniffed[usize::from(this.given)..usize::from(this.read)];
             let given = sniffed.len().min(buf.remaining());
             buf.put_slice(&sniffed[..given]);
             this.given += u8::try_from(given).unwrap_or(u8::MAX);
-            return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        // On with the rest in the same call: a head that comes in two parts would make hyper double its
+        // buffer, which the connection then keeps.
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Pending if buf.filled().len() == before => return Poll::Pending,
+            Poll::Pending => {}
+            Poll::Ready(read) => read?,
+        }
         if buf.filled().len() > before {
             this.activity.read();
         }
