@@ -1,0 +1,23 @@
+//! Reads typed items as they come. `cargo run --example tour_client [URL]`
+#![expect(clippy::print_stdout, reason = "to print is what it is for")]
+
+#[derive(Debug, serde::Deserialize)]
+struct Tick {
+    n: u64,
+    symbol: String,
+    price: f64,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), headwater_client::Error> {
+    let url = std::env::args().nth(1);
+    let url = url
+        .as_deref()
+        .unwrap_or("http://127.0.0.1:8000/ticks?count=10&every_ms=200");
+    let mut ticks = headwater_client::get(url).stream::<Tick>().await?;
+    while let Some(tick) = ticks.next().await {
+        let Tick { n, symbol, price } = tick?;
+        println!("{n:>4} {symbol} {price:.2}");
+    }
+    Ok(())
+}

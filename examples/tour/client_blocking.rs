@@ -1,0 +1,21 @@
+//! Reads typed items as they come. `cargo run --example tour_client_blocking [URL]`
+#![expect(clippy::print_stdout, reason = "to print is what it is for")]
+
+#[derive(Debug, serde::Deserialize)]
+struct Tick {
+    n: u64,
+    symbol: String,
+    price: f64,
+}
+
+fn main() -> Result<(), headwater_client::Error> {
+    let url = std::env::args().nth(1);
+    let url = url
+        .as_deref()
+        .unwrap_or("http://127.0.0.1:8000/ticks?count=10&every_ms=200");
+    for tick in headwater_client::blocking::get(url).stream::<Tick>()? {
+        let Tick { n, symbol, price } = tick?;
+        println!("{n:>4} {symbol} {price:.2}");
+    }
+    Ok(())
+}
