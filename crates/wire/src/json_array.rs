@@ -11,7 +11,10 @@ use crate::{
     lines::take_carry,
 };
 
-/// Appends one element to `out`, after the opening bracket or a comma. Each element starts a line.
+/// Appends one element to `out`, between the opening bracket or a comma and a line feed.
+///
+/// The line feed stands behind the element, not before the next: it shows a reader that a number is
+/// complete, before the next element is there.
 ///
 /// # Errors
 /// `item` can't be serialised; what was appended until then stays in `out`.
@@ -20,13 +23,15 @@ pub fn encode<T: Serialize + ?Sized>(
     item: &T,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    out.extend_from_slice(if first { b"[\n" } else { b",\n" });
-    json::encode_on_one_line(item, out)
+    out.push(if first { b'[' } else { b',' });
+    json::encode_on_one_line(item, out)?;
+    out.push(b'\n');
+    Ok(())
 }
 
 /// Appends the closing bracket; `empty` says that no element was written.
 pub fn encode_end(empty: bool, out: &mut Vec<u8>) {
-    out.extend_from_slice(if empty { b"[]\n" } else { b"\n]\n" });
+    out.extend_from_slice(if empty { b"[]\n" } else { b"]\n" });
 }
 
 /// Reads one JSON array, and gives its elements as they come.

@@ -104,7 +104,7 @@ pub(super) struct Watched {
     // Dropped first: a stream's last word on its items comes before the record is written.
     body: Body,
     record: Option<Box<Record>>,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl Watched {
@@ -117,7 +117,7 @@ impl Watched {
         Self {
             body,
             record,
-            _in_flight: in_flight,
+            in_flight,
         }
     }
 }
@@ -131,17 +131,22 @@ impl http_body::Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let is_over = http_body::Body::is_end_stream(&self.body);
+        let is_complete = match &frame {
+            Some(Ok(_)) => http_body::Body::is_end_stream(&self.body),
+            Some(Err(_)) => false,
+            None => true,
+        };
+        if is_complete {
+            self.in_flight.activity().end_closing_body();
+        }
         if let Some(record) = &mut self.record {
-            match &frame {
-                Some(Ok(frame)) => {
-                    record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                    if is_over {
-                        record.end = End::Complete;
-                    }
-                }
-                Some(Err(_)) => record.end = End::Cut,
-                None => record.end = End::Complete,
+            if let Some(Ok(frame)) = &frame {
+                record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            if is_complete {
+                record.end = End::Complete;
+            } else if matches!(frame, Some(Err(_))) {
+                record.end = End::Cut;
             }
         }
         Poll::Ready(frame)

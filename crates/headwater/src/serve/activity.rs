@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +20,13 @@ pub(super) struct Activity {
     in_head: AtomicBool,
     /// When the present wait began, in milliseconds after `start`.
     since: AtomicU64,
+    /// How far a body is whose only end is the connection's: see [`Activity::ends_by_reset`].
+    closing_body: AtomicU8,
 }
+
+const NONE: u8 = 0;
+const OPEN: u8 = 1;
+const ENDED: u8 = 2;
 
 impl Activity {
     /// A new connection owes a request.
@@ -30,6 +36,7 @@ impl Activity {
             in_flight: AtomicU32::new(0),
             in_head: AtomicBool::new(true),
             since: AtomicU64::new(0),
+            closing_body: AtomicU8::new(NONE),
         })
     }
 
@@ -64,6 +71,31 @@ impl Activity {
         }
     }
 
+    /// HTTP/1.0 has no chunks: a body whose length isn't known ends when the connection is closed, so a
+    /// close in the middle reads as a complete response. Only a reset says that it isn't one.
+    pub(super) fn open_closing_body(&self) {
+        self.closing_body.store(OPEN, Ordering::Relaxed);
+    }
+
+    /// The body is complete, but for what is still to be written.
+    pub(super) fn end_closing_body(&self) {
+        let _ =
+            self.closing_body
+                .compare_exchange(OPEN, ENDED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// All that was to be written is.
+    pub(super) fn flushed(&self) {
+        let _ =
+            self.closing_body
+                .compare_exchange(ENDED, NONE, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether a close at this moment would pass a cut body off as a complete one.
+    pub(super) fn ends_by_reset(&self) -> bool {
+        self.closing_body.load(Ordering::Relaxed) != NONE
+    }
+
     /// When the connection is to be closed, if nothing happens until then.
     pub(super) fn deadline(&self, head: Duration, idle: Duration) -> Option<Instant> {
         if self.in_flight.load(Ordering::Relaxed) > 0 {
@@ -84,6 +116,12 @@ impl Activity {
 
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    pub(super) fn activity(&self) -> &Activity {
+        &self.0
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use http::Request;
+use http::{Request, Version};
 use hyper::{body::Incoming, server::conn, service::Service};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::{Instant, Sleep};
@@ -171,6 +171,7 @@ impl Service<Request<Incoming>> for Handler {
         let in_flight = self.activity.begin();
         let items = Arc::new(AtomicU64::new(0));
         let mut record = Record::of(&request, self.peer, &items);
+        let is_http10 = request.version() == Version::HTTP_10;
         let mut request = request.map(Body::new);
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(ConnectInfo(peer));
@@ -187,6 +188,12 @@ impl Service<Request<Incoming>> for Handler {
             let response = response.await?;
             if let Some(record) = &mut record {
                 record.status = response.status().as_u16();
+            }
+            let has_end = http_body::Body::size_hint(response.body())
+                .exact()
+                .is_some();
+            if is_http10 && !has_end {
+                in_flight.activity().open_closing_body();
             }
             Ok(response.map(|body| Watched::new(body, record, in_flight)))
         })

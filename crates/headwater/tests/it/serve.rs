@@ -29,6 +29,15 @@ async fn start(configure: impl FnOnce(Serve) -> Serve) -> Server {
             get(async || Streaming::new(stream::pending::<u64>()).first_item_wait(Duration::ZERO)),
         )
         .route(
+            "/broken",
+            get(async || {
+                Streaming::try_new(stream::iter([
+                    Ok(1),
+                    Err(std::io::Error::other("on purpose")),
+                ]))
+            }),
+        )
+        .route(
             "/finish",
             get(async || {
                 let item = async {
@@ -247,6 +256,30 @@ async fn a_shutdown_ends_by_its_deadline() {
     let took = server.stop().await;
     assert!(took < Duration::from_millis(250), "{took:?}");
     assert_eq!(read_all(&mut finite).await, "");
+}
+
+#[tokio::test]
+async fn over_http_1_0_a_cut_is_a_reset_and_an_end_is_not() {
+    let server = start(|serve| serve).await;
+    let ask = async |path: &str| {
+        let mut socket = server.connect().await;
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let ended = socket.read_to_end(&mut bytes).await;
+        (
+            String::from_utf8(bytes).unwrap(),
+            ended.map_err(|error| error.kind()),
+        )
+    };
+    let (body, ended) = ask("/broken").await;
+    assert!(body.ends_with("\r\n\r\n1\n"), "{body}");
+    assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset));
+    let (body, ended) = ask("/finish").await;
+    assert!(body.ends_with("\r\n\r\n7\n"), "{body}");
+    assert!(ended.is_ok(), "{ended:?}");
+    assert!(ask("/").await.1.is_ok());
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn every_format_carries_the_items_and_the_same_headers() {
             "application/json-seq",
             "\x1e\"a\"\n\x1e\"b\\nc\"\n",
         ),
-        ("json", "application/json", "[\n\"a\",\n\"b\\nc\"\n]\n"),
+        ("json", "application/json", "[\"a\"\n,\"b\\nc\"\n]\n"),
         ("text", "text/plain; charset=utf-8", "a\nb\nc\n"),
     ] {
         let response = client.get(&format!("/?format={name}")).send().await;
