@@ -20,8 +20,8 @@ use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 
 use crate::{
     Problem,
+    response::{Content, Kind, Options},
     source::{self, BoxSource, Filled, Sink},
-    unsent::{Content, Kind, Options},
 };
 
 /// How much goes out at once when items are ready faster than they can be sent.
@@ -56,10 +56,11 @@ pub(crate) struct StreamBody {
     source: Option<BoxSource>,
     served: Option<Box<Served>>,
     sink: Sink,
-    /// How filling stopped in `prime`, not yet acted upon.
+    /// How filling stopped in `poll_prime`, not yet acted upon.
     filled: Option<Filled>,
     state: State,
     is_sse: bool,
+    first_item_wait: Duration,
     finish_on_shutdown: bool,
     heartbeat: Option<Heartbeat>,
     /// How much the last chunk held.
@@ -106,14 +107,14 @@ impl StreamBody {
         let Content {
             source,
             kind,
-            options:
-                Options {
-                    heartbeat,
-                    retry,
-                    finish_on_shutdown,
-                    ..
-                },
+            options,
         } = content;
+        let Options {
+            heartbeat,
+            first_item_wait,
+            retry,
+            finish_on_shutdown,
+        } = options;
         let is_sse = format == Format::Sse && matches!(kind, Kind::Items);
         let mut out = Vec::new();
         if let (true, Some(retry)) = (is_sse, retry) {
@@ -131,6 +132,7 @@ impl StreamBody {
             filled: None,
             state: State::Open,
             is_sse,
+            first_item_wait,
             finish_on_shutdown,
             heartbeat: (is_sse && !heartbeat.is_zero()).then(|| Heartbeat {
                 every: heartbeat,
@@ -145,39 +147,34 @@ impl StreamBody {
         self.served = Some(Box::new(served));
     }
 
+    /// How long the response's head may wait for the first item, if at all.
+    pub(crate) fn first_item_wait(&self) -> Option<Duration> {
+        let wait = match &self.heartbeat {
+            Some(heartbeat) => self.first_item_wait.min(heartbeat.every),
+            None => self.first_item_wait,
+        };
+        Some(wait).filter(|wait| !wait.is_zero())
+    }
+
     /// Fills the first chunk, before the response's head goes out.
     ///
     /// # Errors
     /// The stream failed before its first item.
-    pub(crate) async fn prime(&mut self, wait: Duration) -> Result<(), Problem> {
-        if wait.is_zero() {
-            return Ok(());
-        }
-        let wait = self
-            .heartbeat
-            .as_ref()
-            .map_or(wait, |heartbeat| wait.min(heartbeat.every));
-        let before = self.sink.out.len();
-        let first_fill = std::future::poll_fn(|cx| {
-            let Some(source) = &mut self.source else {
-                return Poll::Ready(None);
-            };
-            match source.as_mut().poll_fill(cx, &mut self.sink, CHUNK) {
-                Poll::Ready(filled) => Poll::Ready(Some(filled)),
-                Poll::Pending if self.sink.out.len() > before => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        });
-        // No answer in time means that the head goes out as it is.
-        let filled = tokio::time::timeout(wait, first_fill).await.unwrap_or(None);
-        match filled {
-            Some(Filled::Failed(problem)) if self.sink.items == 0 => {
+    pub(crate) fn poll_prime(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
+        let Some(source) = &mut self.source else {
+            return Poll::Ready(Ok(()));
+        };
+        match source.as_mut().poll_fill(cx, &mut self.sink, CHUNK) {
+            Poll::Pending if self.sink.items == 0 => Poll::Pending,
+            Poll::Pending => Poll::Ready(Ok(())),
+            Poll::Ready(Filled::Failed(problem)) if self.sink.items == 0 => {
                 self.source = None;
-                Err(problem)
+                self.state = State::Over;
+                Poll::Ready(Err(problem))
             }
-            filled => {
-                self.filled = filled;
-                Ok(())
+            Poll::Ready(filled) => {
+                self.filled = Some(filled);
+                Poll::Ready(Ok(()))
             }
         }
     }
@@ -258,30 +255,27 @@ impl StreamBody {
     }
 }
 
-impl http_body::Body for StreamBody {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+impl StreamBody {
+    /// As [`http_body::Body::poll_frame`].
+    pub(crate) fn poll_frame(
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let this = &mut *self;
-        if matches!(this.state, State::Open) {
-            this.fill(cx);
+        if matches!(self.state, State::Open) {
+            self.fill(cx);
         }
-        if matches!(this.state, State::Open) {
-            this.check_shutdown(cx);
+        if matches!(self.state, State::Open) {
+            self.check_shutdown(cx);
         }
-        if !this.sink.out.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(this.chunk()))));
+        if !self.sink.out.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(self.chunk()))));
         }
-        match &mut this.state {
+        match &mut self.state {
             State::Over => Poll::Ready(None),
             State::Open => {
                 // An empty buffer that waits for its next item need not hold memory meanwhile.
-                this.sink.out = Vec::new();
-                let Some(heartbeat) = &mut this.heartbeat else {
+                self.sink.out = Vec::new();
+                let Some(heartbeat) = &mut self.heartbeat else {
                     return Poll::Pending;
                 };
                 std::task::ready!(heartbeat.poll_due(cx));
@@ -291,13 +285,14 @@ impl http_body::Body for StreamBody {
                 let cut = *cut;
                 let linger = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
                 std::task::ready!(linger.as_mut().poll(cx));
-                this.state = State::Over;
+                self.state = State::Over;
                 Poll::Ready(Some(Err(cut)))
             }
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    /// As [`http_body::Body::is_end_stream`].
+    pub(crate) fn is_end_stream(&self) -> bool {
         matches!(self.state, State::Over) && self.sink.out.is_empty()
     }
 }

@@ -39,11 +39,11 @@ mod last_event_id;
 mod negotiate;
 mod problem;
 mod raw;
+mod response;
 mod serve;
 mod source;
 mod streaming;
 pub mod test;
-mod unsent;
 
 pub use channel::{SendError, Sender};
 pub use headwater_wire::{Format, Limits};

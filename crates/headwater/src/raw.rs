@@ -7,8 +7,8 @@ use http::HeaderValue;
 
 use crate::{
     Problem,
+    response::{Content, Kind, Options},
     source::{self, BoxSource},
-    unsent::{Content, Kind, Options, Unsent},
 };
 
 /// A response of text or bytes in chunks, sent as they come and as they are.
@@ -113,11 +113,12 @@ impl Raw {
 impl IntoResponse for Raw {
     fn into_response(self) -> Response {
         let kind = Kind::Raw(self.content_type);
-        Unsent::respond(Content {
+        Content {
             source: self.source,
             kind,
             options: self.options,
-        })
+        }
+        .into_response()
     }
 }
 

@@ -8,8 +8,8 @@ use crate::{
     Problem, Sender,
     channel::{self, Blocking},
     item::IntoItem,
+    response::{Content, Kind, Options},
     source::{self, BoxSource},
-    unsent::{Content, Kind, Options, Unsent},
 };
 
 /// A response whose items go out one by one, each as soon as it is there.
@@ -167,11 +167,12 @@ impl<T> Streaming<T> {
 
 impl<T> IntoResponse for Streaming<T> {
     fn into_response(self) -> Response {
-        Unsent::respond(Content {
+        Content {
             source: self.source,
             kind: Kind::Items,
             options: self.options,
-        })
+        }
+        .into_response()
     }
 }
 

@@ -12,10 +12,9 @@ const PARAMETER: &str = "format";
 ///
 /// # Errors
 /// 406, with the formats that there are.
-pub(crate) fn choose(uri: &Uri, headers: &HeaderMap) -> Result<Format, Problem> {
+pub(crate) fn choose(uri: &Uri, headers: &HeaderMap) -> Result<Format, Refusal> {
     if let Some(name) = query_parameter(uri.query().unwrap_or_default()) {
-        return Format::from_name(&name)
-            .ok_or_else(|| not_acceptable(format!("there is no format {name:?}")));
+        return Format::from_name(&name).ok_or(Refusal::Unknown(name));
     }
     let mut ranges = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
@@ -46,7 +45,7 @@ pub(crate) fn choose(uri: &Uri, headers: &HeaderMap) -> Result<Format, Problem> 
             )
         })
         .map(|(format, _)| format)
-        .ok_or_else(|| not_acceptable("none of the formats asked for is offered".to_owned()))
+        .ok_or(Refusal::Unwanted)
 }
 
 /// The place of a format in the server's own order.
@@ -57,20 +56,35 @@ fn rank(format: Format) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-fn not_acceptable(what: String) -> Problem {
-    let media_types: Vec<_> = Format::ALL
-        .iter()
-        .map(|format| format.media_types()[0])
-        .collect();
-    let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
-    Problem::new(StatusCode::NOT_ACCEPTABLE)
-        .detail(format!(
-            "{what}; ask for one of {} by Accept, or {} by ?{PARAMETER}=",
-            media_types.join(", "),
-            names.join(", "),
-        ))
-        .with("media_types", media_types)
-        .with("formats", names)
+/// Why there is no format to answer in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// `?format=` names none.
+    Unknown(String),
+    /// `Accept` leaves none.
+    Unwanted,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let what = match refusal {
+            Refusal::Unknown(name) => format!("there is no format {name:?}"),
+            Refusal::Unwanted => "none of the formats asked for is offered".to_owned(),
+        };
+        let media_types: Vec<_> = Format::ALL
+            .iter()
+            .map(|format| format.media_types()[0])
+            .collect();
+        let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
+        Self::new(StatusCode::NOT_ACCEPTABLE)
+            .detail(format!(
+                "{what}; ask for one of {} by Accept, or {} by ?{PARAMETER}=",
+                media_types.join(", "),
+                names.join(", "),
+            ))
+            .with("media_types", media_types)
+            .with("formats", names)
+    }
 }
 
 fn query_parameter(query: &str) -> Option<String> {
@@ -263,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_refusal_lists_what_there_is() {
-        let problem = choose(&Uri::from_static("/?format=xml"), &HeaderMap::new()).unwrap_err();
+        let refusal = choose(&Uri::from_static("/?format=xml"), &HeaderMap::new()).unwrap_err();
+        let problem = Problem::from(refusal);
         assert_eq!(problem.status(), StatusCode::NOT_ACCEPTABLE);
         let text = serde_json::to_string(&problem).unwrap();
         for format in Format::ALL {

@@ -19,12 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{
-    Problem,
-    body::{Served, StreamBody},
-    last_event_id::LAST_EVENT_ID,
-    unsent::{Content, Kind, Unsent},
-};
+use self::accept::Refusal;
+use crate::{Problem, body::Served, last_event_id::LAST_EVENT_ID, response::SharedBody};
 
 /// What the server, or a test, asks of the streams of one request: an extension of the request.
 #[derive(Clone, Default)]
@@ -90,18 +86,22 @@ where
             return Box::pin(std::future::ready(Ok(no_more())));
         }
         let client = Client::of(&request);
-        let response = self.inner.call(request);
-        Box::pin(async move {
+        let is_head = request.method() == Method::HEAD;
+        // Called in the scope too: a service may do its work there and return a future that is ready.
+        let response = CLIENT.sync_scope(client.clone(), || self.inner.call(request));
+        let response = CLIENT.scope(client, async move {
             let Ok(response) = response.await;
-            let mut response = response.into_response();
-            match response
-                .extensions_mut()
-                .remove::<Unsent>()
-                .and_then(|unsent| unsent.take())
+            response.into_response()
+        });
+        Box::pin(async move {
+            let mut response = response.await;
+            if let Some(body) = response.extensions_mut().remove::<SharedBody>()
+                && !is_head
+                && let Err(problem) = body.prime().await
             {
-                None => Ok(response),
-                Some(content) => Ok(client.answer(response, content).await),
+                return Ok(replace(response, problem));
             }
+            Ok(response)
         })
     }
 }
@@ -124,55 +124,43 @@ fn no_more() -> Response {
     response
 }
 
-/// What must be known of a request once its handler has consumed it.
-struct Client {
-    is_head: bool,
-    format: Result<Format, Problem>,
-    asked: Option<Asked>,
+/// The response that says `problem`, with the headers that the app's layers have set (CORS, say) on the one
+/// that it replaces.
+fn replace(response: Response, problem: Problem) -> Response {
+    let mut replacement = problem.into_response();
+    for (name, value) in response.headers() {
+        let of_body = name.as_str().starts_with("content-");
+        if !of_body {
+            replacement.headers_mut().append(name, value.clone());
+        }
+    }
+    replacement
+}
+
+/// What a response depends on, of the request that it answers.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) format: Result<Format, Refusal>,
+    pub(crate) asked: Option<Asked>,
 }
 
 impl Client {
     fn of(request: &Request<Body>) -> Self {
         Self {
-            is_head: request.method() == Method::HEAD,
             format: accept::choose(request.uri(), request.headers()),
             asked: request.extensions().get().cloned(),
         }
     }
+}
 
-    async fn answer(self, mut response: Response, content: Content) -> Response {
-        let format = match (&content.kind, self.format) {
-            (Kind::Raw(_), _) => Format::Text,
-            (Kind::Items, Ok(format)) => {
-                let content_type = HeaderValue::from_static(format.content_type());
-                response
-                    .headers_mut()
-                    .insert(header::CONTENT_TYPE, content_type);
-                format
-            }
-            (Kind::Items, Err(problem)) => {
-                let mut refusal = problem.into_response();
-                refusal
-                    .headers_mut()
-                    .insert(header::VARY, HeaderValue::from_static("accept"));
-                return refusal;
-            }
-        };
-        if self.is_head {
-            *response.body_mut() = Body::empty();
-            return response;
-        }
-        let wait = content.options.first_item_wait;
-        let mut body = StreamBody::new(content, format);
-        if let Some(asked) = self.asked {
-            body.set_served(asked.into());
-        }
-        if let Err(problem) = body.prime(wait).await {
-            return problem.into_response();
-        }
-        *response.body_mut() = Body::new(body);
-        response
-    }
+tokio::task_local! {
+    /// The client whose request is being handled.
+    static CLIENT: Client;
+}
+
+/// The client whose request is being handled; `None` where no layer is.
+pub(crate) fn client() -> Option<Client> {
+    CLIENT.try_with(Client::clone).ok()
 }
 
 impl From<Asked> for Served {

@@ -169,7 +169,13 @@ async fn a_later_error_cuts_every_format_and_sse_says_why() {
     });
     for format in Format::ALL {
         let mut items = client.get("/").accept(format).stream::<u64>().await;
-        assert_eq!(items.take(2).await.len(), 2, "{format}");
+        for n in ["1", "2"] {
+            assert_eq!(
+                &*items.next_event().await.expect("an item").data,
+                n,
+                "{format}"
+            );
+        }
         assert_eq!(items.cut().await, "the stream failed", "{format}");
     }
     let mut events = client.get("/").accept(Format::Sse).stream::<u64>().await;
@@ -486,4 +492,47 @@ async fn raw_chunks_go_out_as_they_are_whatever_is_asked_for() {
         .collect()
         .await;
     assert_eq!(chunks.concat(), [0, 255, 10]);
+}
+
+/// A layer of an app, as compression or CORS is one: it sees the response and wraps its body.
+async fn stamp(mut response: axum::response::Response) -> axum::response::Response {
+    let content_type = response.headers()["content-type"].clone();
+    response.headers_mut().insert("x-seen", content_type);
+    response.map(|body| {
+        let stamped = body
+            .into_data_stream()
+            .map(|chunk| chunk.map(|bytes| [b"> ", &bytes[..]].concat()));
+        axum::body::Body::from_stream(stamped)
+    })
+}
+
+#[tokio::test]
+async fn the_layers_of_an_app_see_the_real_response_and_may_wrap_its_body() {
+    let app = Router::new()
+        .route("/", get(async || Streaming::new(stream::iter([1]))))
+        .layer(axum::middleware::map_response(stamp));
+    let response = TestClient::new(app).get("/?format=json").send().await;
+    assert_eq!(response.headers()["x-seen"], "application/json");
+    assert_eq!(response.text().await, "> [1\n]\n");
+}
+
+#[tokio::test]
+async fn an_early_error_keeps_the_headers_that_layers_have_set() {
+    let app = Router::new()
+        .route(
+            "/",
+            get(async || {
+                let failure = Problem::new(StatusCode::BAD_GATEWAY);
+                Streaming::<u64>::try_new(stream::iter([Err::<u64, _>(failure)]))
+            }),
+        )
+        .layer(axum::middleware::map_response(stamp));
+    let response = TestClient::new(app).get("/").send().await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(response.headers()["x-seen"], "application/x-ndjson");
+    assert_eq!(response.headers().get_all("content-type").iter().count(), 1);
+    assert_eq!(
+        response.text().await,
+        r#"{"title":"Bad Gateway","status":502}"#
+    );
 }
