@@ -1,1 +1,106 @@
-//! Async and blocking clients.
+//! Async and blocking clients for streams of JSON over HTTP.
+//!
+//! Iterate over complete, typed items, in whichever format the server sends them: Server-Sent
+//! Events, NDJSON, JSON text sequences, a JSON array or lines of text.
+//!
+//! ```no_run
+//! #[derive(serde::Deserialize, Debug)]
+//! struct Tick {
+//!     n: u64,
+//!     price: f64,
+//! }
+//!
+//! # async fn run() -> Result<(), headwater_client::Error> {
+//! let mut ticks = headwater_client::get("http://127.0.0.1:8000/ticks").stream::<Tick>().await?;
+//! while let Some(tick) = ticks.next().await {
+//!     println!("{:?}", tick?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Items`] is a [`Stream`](futures_core::Stream) too. [`blocking`] has the same names with
+//! iterators, for code that isn't async. Other ways to read an answer: [`Request::events`],
+//! [`lines`](Request::lines), [`chunks`](Request::chunks), [`raw`](Request::raw), and as a whole
+//! [`text`](Request::text), [`bytes`](Request::bytes), [`value`](Request::value).
+//!
+//! # What it does by itself
+//!
+//! - **Nothing is taken for complete that isn't.** A body that is cut is an error
+//!   ([`Error::is_truncated`]), never a quiet end. (An HTTP/1.0 body that ends with its connection
+//!   can't tell; every other can.)
+//! - **SSE streams are taken up again** where they were, by the last event id: when the connection
+//!   breaks, when nothing comes for the [idle timeout](Request::idle_timeout), and when the response
+//!   ends without saying that the stream is finished. It waits as long as the server's `retry:`
+//!   says, and longer, with jitter, the more often it fails. It stops at 204, at the end mark of a
+//!   Headwater server, and with an error at any other format or status; 5xx and 429 are tried again
+//!   ([`max_attempts`](Request::max_attempts), `Retry-After`).
+//! - **A POST is never sent twice** unless [`replay`](Request::replay) allows it. An SSE answer to a
+//!   POST is therefore one response: its end is the end.
+//! - **The first connection isn't retried** unless
+//!   [`retry_first_connect`](Request::retry_first_connect) says so: a wrong URL is seen at once.
+//! - **Redirects** are followed up to 10 times; `Authorization`, cookies and the URL's password
+//!   don't go to another host, other headers do. A reconnect starts from the first URL again.
+//! - **An error in the middle of a stream** (`event: error`) is an [`Error`] with the server's
+//!   [`Problem`], and the end.
+//! - **An item of the wrong shape** is an error that names its number and the path inside it, and
+//!   the stream goes on.
+//! - **Memory is bounded**: [`max_item_bytes`](Request::max_item_bytes),
+//!   [`max_depth`](Request::max_depth), [`max_body_bytes`](Request::max_body_bytes).
+//!
+//! # What it doesn't do
+//!
+//! It asks for no compression and refuses a compressed body where it would decode it. It keeps no
+//! cookies. A proxy is taken from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`).
+//!
+//! # Inside
+//!
+//! All that is decided is decided by a state machine without I/O or clock (`session`), tested
+//! without sockets; `exchange` runs it over reqwest; `blocking` runs that. The parsers are those of
+//! [`headwater_wire`]. `tests/` has a server that misbehaves, and each test for both clients.
+
+pub mod blocking;
+mod client;
+mod error;
+mod exchange;
+mod items;
+mod options;
+mod plan;
+mod problem;
+mod request;
+mod session;
+
+pub use bytes::Bytes;
+pub use headwater_wire::{Event, Format, Str};
+pub use http::{HeaderMap, Method, StatusCode};
+
+pub use self::{
+    client::{Client, ClientBuilder},
+    error::Error,
+    items::Items,
+    plan::{DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_ATTEMPTS, DEFAULT_MAX_BODY_BYTES},
+    problem::Problem,
+    request::Request,
+};
+
+/// A GET request by a client of its own. For many requests keep a [`Client`], which keeps its
+/// connections.
+pub fn get(url: impl AsRef<str>) -> Request {
+    request(Method::GET, url)
+}
+
+/// A POST request by a client of its own. For many requests keep a [`Client`].
+pub fn post(url: impl AsRef<str>) -> Request {
+    request(Method::POST, url)
+}
+
+/// A request of any method by a client of its own. For many requests keep a [`Client`].
+pub fn request(method: Method, url: impl AsRef<str>) -> Request {
+    match Client::new() {
+        Ok(client) => client.request(method, url),
+        Err(error) => {
+            let plan = plan::Plan::new(method, url.as_ref(), plan::Settings::default());
+            Request::new(Err(error), plan)
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The same client for code that isn't async: the same names, the same behaviour, iterators where
+//! the async client has streams.
+//!
+//! ```no_run
+//! # #[derive(serde::Deserialize, Debug)]
+//! # struct Tick { n: u64 }
+//! for tick in headwater_client::blocking::get("http://127.0.0.1:8000/ticks").stream::<Tick>()? {
+//!     println!("{:?}", tick?);
+//! }
+//! # Ok::<(), headwater_client::Error>(())
+//! ```
+//!
+//! A client has a tokio runtime of its own, which runs on the thread that waits for it, and only
+//! while it waits. Items that are already decoded are given without entering it.
+//!
+//! # Panics
+//! As everything that blocks, sending a request or waiting for an item panics on a thread that runs
+//! async tasks. There, use the async client, or `tokio::task::spawn_blocking`. Dropping never panics.
+
+mod items;
+mod runtime;
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use headwater_wire::{Event, Str};
+use http::Method;
+use serde::de::DeserializeOwned;
+
+pub use self::items::Items;
+use self::runtime::Runtime;
+use crate::{
+    client::Parts,
+    error::Error,
+    options::{client_options, request_options, setting_options},
+    plan::{Plan, Settings},
+};
+
+/// A GET request by a client of its own. For many requests keep a [`Client`], which keeps its
+/// connections.
+pub fn get(url: impl AsRef<str>) -> Request {
+    request(Method::GET, url)
+}
+
+/// A POST request by a client of its own. For many requests keep a [`Client`].
+pub fn post(url: impl AsRef<str>) -> Request {
+    request(Method::POST, url)
+}
+
+/// A request of any method by a client of its own. For many requests keep a [`Client`].
+pub fn request(method: Method, url: impl AsRef<str>) -> Request {
+    match Client::new() {
+        Ok(client) => client.request(method, url),
+        Err(error) => {
+            let mut plan = Plan::new(method, url.as_ref(), Settings::default());
+            plan.fail(error);
+            Request { client: None, plan }
+        }
+    }
+}
+
+/// Sends requests and keeps their connections for the next ones. Cloning it is cheap and shares
+/// them. Several threads may use it at once.
+#[derive(Clone)]
+pub struct Client {
+    engine: Engine,
+    settings: Settings,
+}
+
+/// What runs the requests.
+#[derive(Clone)]
+struct Engine {
+    runtime: Arc<Runtime>,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client with the default settings.
+    ///
+    /// # Errors
+    /// TLS can't be set up, or the system gives no more file descriptors.
+    pub fn new() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// Starts a client with other settings.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            parts: Parts::default(),
+        }
+    }
+
+    /// A GET request.
+    pub fn get(&self, url: impl AsRef<str>) -> Request {
+        self.request(Method::GET, url)
+    }
+
+    /// A POST request.
+    pub fn post(&self, url: impl AsRef<str>) -> Request {
+        self.request(Method::POST, url)
+    }
+
+    /// A request of any method.
+    pub fn request(&self, method: Method, url: impl AsRef<str>) -> Request {
+        let plan = Plan::new(method, url.as_ref(), self.settings.clone());
+        Request {
+            client: Some(self.engine.clone()),
+            plan,
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// The settings of a [`Client`] to be. What is set here holds for each of its requests that doesn't
+/// set it itself.
+#[must_use]
+pub struct ClientBuilder {
+    parts: Parts,
+}
+
+impl ClientBuilder {
+    client_options!();
+
+    fn parts(&mut self) -> &mut Parts {
+        &mut self.parts
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// A setting is wrong, TLS can't be set up, or the system gives no more file descriptors.
+    pub fn build(self) -> Result<Client, Error> {
+        let (http, settings) = self.parts.build()?;
+        Ok(Client {
+            engine: Engine {
+                runtime: Arc::new(Runtime::new()?),
+                http,
+            },
+            settings,
+        })
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").finish_non_exhaustive()
+    }
+}
+
+/// A request to be sent: options first, then one of the ways to read its answer.
+///
+/// What was wrong with an option is that last step's error.
+#[must_use = "nothing is sent before the answer is read"]
+pub struct Request {
+    /// None if it couldn't be made; then the plan has the error.
+    client: Option<Engine>,
+    plan: Plan,
+}
+
+/// Each is the async method of the same name, run to its end.
+macro_rules! reading {
+    ($($(#[$doc:meta])* $name:ident $(<$t:ident>)? ($($arg:ident: $type:ty)?) -> $out:ty;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// As the async method of the same name.
+        pub fn $name $(<$t: DeserializeOwned>)? (self $(, $arg: $type)?) -> Result<Items<$out>, Error> {
+            let (engine, request) = self.into_async()?;
+            let items = engine.runtime.start(request.$name($($arg)?))?;
+            Ok(Items::new(items, engine.runtime))
+        }
+    )*};
+}
+
+impl Request {
+    request_options!();
+
+    fn plan(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    reading! {
+        /// Reads the body as items of `T`, in the format that the response names: see
+        /// [`crate::Request::stream`].
+        stream<T>() -> T;
+        /// Reads the body as events: see [`crate::Request::events`].
+        events() -> Event;
+        /// Reads the body as lines of text: see [`crate::Request::lines`].
+        lines() -> Str;
+        /// Reads the body `size` bytes at a time: see [`crate::Request::chunks`].
+        chunks(size: usize) -> Bytes;
+        /// Reads the body in pieces as they come: see [`crate::Request::raw`].
+        raw() -> Bytes;
+    }
+
+    /// Reads the whole body, up to [`max_body_bytes`](Self::max_body_bytes).
+    ///
+    /// # Errors
+    /// As [`crate::Request::bytes`].
+    pub fn bytes(self) -> Result<Bytes, Error> {
+        let (engine, request) = self.into_async()?;
+        engine.runtime.start(request.bytes())
+    }
+
+    /// Reads the whole body as UTF-8, up to [`max_body_bytes`](Self::max_body_bytes).
+    ///
+    /// # Errors
+    /// As [`crate::Request::text`].
+    pub fn text(self) -> Result<String, Error> {
+        let (engine, request) = self.into_async()?;
+        engine.runtime.start(request.text())
+    }
+
+    /// Reads the whole body as one JSON value, up to [`max_body_bytes`](Self::max_body_bytes).
+    ///
+    /// # Errors
+    /// As [`crate::Request::value`].
+    pub fn value<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let (engine, request) = self.into_async()?;
+        engine.runtime.start(request.value())
+    }
+
+    fn into_async(self) -> Result<(Engine, crate::Request), Error> {
+        let plan = self.plan.checked()?;
+        let engine = self
+            .client
+            .ok_or_else(|| Error::request("there is no client"))?;
+        let request = crate::Request::new(Ok(engine.http.clone()), plan);
+        Ok((engine, request))
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({})", self.plan.place())
+    }
+}

@@ -1,0 +1,142 @@
+use std::time::Duration;
+
+use http::Method;
+
+use crate::{
+    Request,
+    error::{Error, Kind},
+    options::{client_options, setting_options},
+    plan::{Plan, Settings, parse_header},
+};
+
+/// Sends requests and keeps their connections for the next ones. Cloning it is cheap and shares
+/// them.
+///
+/// It belongs to one tokio runtime: its connections live in the runtime that they were made in.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    settings: Settings,
+}
+
+impl Client {
+    /// A client with the default settings.
+    ///
+    /// # Errors
+    /// TLS can't be set up: the platform's certificates can't be read.
+    pub fn new() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// Starts a client with other settings.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            parts: Parts::default(),
+        }
+    }
+
+    /// A GET request.
+    pub fn get(&self, url: impl AsRef<str>) -> Request {
+        self.request(Method::GET, url)
+    }
+
+    /// A POST request.
+    pub fn post(&self, url: impl AsRef<str>) -> Request {
+        self.request(Method::POST, url)
+    }
+
+    /// A request of any method.
+    pub fn request(&self, method: Method, url: impl AsRef<str>) -> Request {
+        let plan = Plan::new(method, url.as_ref(), self.settings.clone());
+        Request::new(Ok(self.http.clone()), plan)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the headers: they may be secret.
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// The settings of a [`Client`] to be. What is set here holds for each of its requests that doesn't
+/// set it itself.
+#[must_use]
+pub struct ClientBuilder {
+    parts: Parts,
+}
+
+impl ClientBuilder {
+    client_options!();
+
+    fn parts(&mut self) -> &mut Parts {
+        &mut self.parts
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// A setting is wrong, or TLS can't be set up: the platform's certificates can't be read.
+    pub fn build(self) -> Result<Client, Error> {
+        let (http, settings) = self.parts.build()?;
+        Ok(Client { http, settings })
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder").finish_non_exhaustive()
+    }
+}
+
+/// What async and blocking clients are built from.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) http2_prior_knowledge: bool,
+    error: Option<Error>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            connect_timeout: Duration::from_secs(10),
+            http2_prior_knowledge: false,
+            error: None,
+        }
+    }
+}
+
+impl Parts {
+    pub(crate) fn header(&mut self, name: &str, value: &str) {
+        match parse_header(name, value) {
+            Ok((name, value)) => {
+                self.settings.headers.append(name, value);
+            }
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+
+    pub(crate) fn build(self) -> Result<(reqwest::Client, Settings), Error> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(self.connect_timeout)
+            // A referrer would show one host the query that was meant for another.
+            .referer(false);
+        if self.http2_prior_knowledge {
+            http = http.http2_prior_knowledge();
+        }
+        let http = http.build().map_err(|error| {
+            let what = "the client can't be set up".to_owned();
+            Error::new(Kind::Request(what)).with_source(error.without_url())
+        })?;
+        Ok((http, self.settings))
+    }
+}

@@ -1,0 +1,399 @@
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use headwater_wire::{DecodeError, Format, json::CheckError};
+use http::StatusCode;
+
+use crate::problem::{Plain, Problem};
+
+pub(crate) type Source = Box<dyn StdError + Send + Sync>;
+
+/// What went wrong with a request or in the middle of its answer.
+///
+/// The message says what, where and, if the client can know, what would be right. It never holds
+/// the URL's user, password, query or fragment, nor any header. [`source`](StdError::source) has
+/// the error below, if there is one.
+///
+/// After an error the stream is over and gives `None`, with two exceptions: an item that doesn't
+/// deserialise ([`is_deserialize`](Self::is_deserialize)), and a damaged record of a JSON text
+/// sequence, where the standard says how to go on (RFC 7464 §2.1).
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    /// The method and the redacted URL.
+    place: Option<String>,
+    /// How often in a row connecting failed; 0 where that is no question.
+    attempts: u32,
+    source: Option<Source>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// The request can't be made; the text says what is wrong with it.
+    Request(String),
+    /// No response: not connected, or the connection broke before the head.
+    Connect,
+    /// Too many redirects, or one to where the client doesn't go.
+    Redirect,
+    Status {
+        status: StatusCode,
+        problem: Option<Problem>,
+        /// The start of a body in words, where there's no problem.
+        said: Option<String>,
+    },
+    ContentType {
+        found: Option<String>,
+        wanted: Wanted,
+    },
+    /// Nothing came for so long.
+    Timeout {
+        idle: Duration,
+        waited_for: &'static str,
+    },
+    /// The connection broke in the middle of the body.
+    Truncated,
+    Decode(DecodeError),
+    /// The whole body is larger than the cap.
+    BodyTooLarge {
+        limit: usize,
+    },
+    BodyNotUtf8 {
+        offset: usize,
+    },
+    /// A body that should be one JSON text.
+    BodyNotJson(CheckError),
+    Deserialize {
+        /// The number of the item, from 1; none if it is a whole body.
+        item: Option<u64>,
+        /// Where in it, as in `bids[2].price`; empty: at the top.
+        path: String,
+    },
+    /// The server reported an error in the middle of the stream.
+    Problem(Problem),
+}
+
+/// What the client could have read.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    AnyFormat,
+    Format(Format),
+    Uncompressed,
+}
+
+impl Error {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            place: None,
+            attempts: 0,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn request(what: impl Into<String>) -> Self {
+        Self::new(Kind::Request(what.into()))
+    }
+
+    pub(crate) fn undecodable(error: DecodeError) -> Self {
+        Self::new(Kind::Decode(error))
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.0.place.get_or_insert_with(|| place.to_owned());
+        self
+    }
+
+    pub(crate) fn after_attempts(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    /// The request itself is wrong: its URL, a header, a setting. Nothing was sent.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        matches!(self.0.kind, Kind::Request(_))
+    }
+
+    /// There was no response: the connection couldn't be made, or broke before the response's head
+    /// was there.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self.0.kind, Kind::Connect)
+    }
+
+    /// Too many redirects (more than 10), or one to a URL that isn't `http` or `https`.
+    #[must_use]
+    pub fn is_redirect(&self) -> bool {
+        matches!(self.0.kind, Kind::Redirect)
+    }
+
+    /// The response's status is not a success. [`status`](Self::status) has it.
+    #[must_use]
+    pub fn is_status(&self) -> bool {
+        matches!(self.0.kind, Kind::Status { .. })
+    }
+
+    /// The body is in no format that the client can read as asked.
+    #[must_use]
+    pub fn is_content_type(&self) -> bool {
+        matches!(self.0.kind, Kind::ContentType { .. })
+    }
+
+    /// No byte came for the whole idle timeout, or connecting took longer than its timeout.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self.0.kind {
+            Kind::Timeout { .. } => true,
+            Kind::Connect => {
+                let source = self.0.source.as_deref();
+                source
+                    .and_then(|source| source.downcast_ref::<reqwest::Error>())
+                    .is_some_and(reqwest::Error::is_timeout)
+            }
+            _ => false,
+        }
+    }
+
+    /// The body was cut: the connection broke before its end, or it ended inside an item. What came
+    /// before is not the whole.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        matches!(self.0.kind, Kind::Truncated)
+            || self.decode(DecodeError::is_truncated)
+            || self.json(CheckError::is_end)
+    }
+
+    /// An item, or a body that is read as a whole, is larger than its limit.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.0.kind, Kind::BodyTooLarge { .. }) || self.decode(DecodeError::is_too_large)
+    }
+
+    /// A JSON item nests deeper than its limit.
+    #[must_use]
+    pub fn is_too_deep(&self) -> bool {
+        self.decode(DecodeError::is_too_deep) || self.json(CheckError::is_too_deep)
+    }
+
+    /// The body breaks its format: the bytes are not UTF-8, or not JSON where JSON must be.
+    #[must_use]
+    pub fn is_decode(&self) -> bool {
+        matches!(self.0.kind, Kind::BodyNotUtf8 { .. })
+            || self.decode(|error| error.is_utf8() || error.is_syntax())
+            || self.json(|error| error.is_utf8() || error.expected().is_some())
+    }
+
+    /// An item is complete and valid but isn't what the type wants. [`item`](Self::item) and
+    /// [`path`](Self::path) say where. The stream goes on with the next item.
+    #[must_use]
+    pub fn is_deserialize(&self) -> bool {
+        matches!(self.0.kind, Kind::Deserialize { .. })
+    }
+
+    /// The server explained itself: [`problem`](Self::problem) is there. Without
+    /// [`is_status`](Self::is_status) it did so in the middle of a stream, by `event: error`.
+    #[must_use]
+    pub fn is_problem(&self) -> bool {
+        self.problem().is_some()
+    }
+
+    /// The status of a response that was not a success.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self.0.kind {
+            Kind::Status { status, .. } => Some(status),
+            _ => None,
+        }
+    }
+
+    /// What the server says about the error.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match &self.0.kind {
+            Kind::Status { problem, .. } => problem.as_ref(),
+            Kind::Problem(problem) => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// The number of the item at fault; the first of the stream is 1.
+    #[must_use]
+    pub fn item(&self) -> Option<u64> {
+        match &self.0.kind {
+            Kind::Deserialize { item, .. } => *item,
+            Kind::Decode(error) => Some(error.item()),
+            _ => None,
+        }
+    }
+
+    /// Where inside the item the fault is, as in `bids[2].price`; `""` is the item as a whole.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match &self.0.kind {
+            Kind::Deserialize { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether another attempt may fare better.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self.0.kind,
+            Kind::Connect | Kind::Timeout { .. } | Kind::Truncated
+        )
+    }
+
+    fn decode(&self, test: impl Fn(&DecodeError) -> bool) -> bool {
+        matches!(&self.0.kind, Kind::Decode(error) if test(error))
+    }
+
+    fn json(&self, test: impl Fn(&CheckError) -> bool) -> bool {
+        matches!(&self.0.kind, Kind::BodyNotJson(error) if test(error))
+    }
+
+    /// The innermost cause that says more than the error itself.
+    fn root(&self) -> Option<&(dyn StdError + 'static)> {
+        let mut error = StdError::source(self)?;
+        while let Some(source) = error.source() {
+            error = source;
+        }
+        Some(error)
+    }
+
+    fn fmt_kind(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.kind {
+            Kind::Request(what) => f.write_str(what),
+            Kind::Connect if self.is_timeout() => f.write_str("connecting took too long"),
+            Kind::Connect => f.write_str("no response"),
+            Kind::Redirect => f.write_str("can't follow the redirect"),
+            Kind::Status {
+                status,
+                problem,
+                said,
+            } => {
+                write!(f, "the server answered {status}")?;
+                match (problem, said) {
+                    (Some(problem), _) => write!(f, ": {problem}"),
+                    (None, Some(said)) => write!(f, ": {}", Plain(said)),
+                    (None, None) => Ok(()),
+                }
+            }
+            Kind::ContentType { found, wanted } => wanted.fmt(found.as_deref(), f),
+            Kind::Timeout { idle, waited_for } => {
+                write!(f, "waited {idle:?} for {waited_for}, and no byte came")
+            }
+            Kind::Truncated => f.write_str("the body was cut: it is not complete"),
+            Kind::Decode(error) => write!(f, "{error}"),
+            Kind::BodyTooLarge { limit } => {
+                write!(f, "the body is larger than the limit of {limit} bytes")
+            }
+            Kind::BodyNotUtf8 { offset } => write!(f, "byte {offset}: not valid UTF-8"),
+            Kind::BodyNotJson(error) => write!(f, "the body is not JSON: {error}"),
+            Kind::Deserialize { item, path } => {
+                match item {
+                    Some(item) => write!(f, "item {item}")?,
+                    None => f.write_str("the body")?,
+                }
+                if path.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ", at {}", Plain(path))
+                }
+            }
+            Kind::Problem(problem) => {
+                write!(f, "the server reports an error in the stream: {problem}")
+            }
+        }
+    }
+}
+
+impl Wanted {
+    fn fmt(&self, found: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = match found {
+            Some(found) => &format!("{}", Plain(found)),
+            None => "no content type",
+        };
+        match self {
+            Self::Uncompressed => {
+                write!(
+                    f,
+                    "the body is compressed ({found}), which was not asked for"
+                )
+            }
+            Self::Format(format) => {
+                write!(
+                    f,
+                    "the body is {found}, but {} was wanted",
+                    format.media_types()[0]
+                )
+            }
+            Self::AnyFormat => {
+                write!(
+                    f,
+                    "the body is {found}, which is not a stream of items; it should be "
+                )?;
+                let last = Format::ALL.len() - 1;
+                for (n, format) in Format::ALL.iter().enumerate() {
+                    let comma = if n == 0 {
+                        ""
+                    } else if n == last {
+                        " or "
+                    } else {
+                        ", "
+                    };
+                    write!(f, "{comma}{}", format.media_types()[0])?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.0.place {
+            write!(f, "{place}: ")?;
+        }
+        self.fmt_kind(f)?;
+        // A decode error is its own message; elsewhere the cause is what a person wants to know.
+        if !matches!(self.0.kind, Kind::Decode(_) | Kind::BodyNotJson(_))
+            && let Some(root) = self.root()
+        {
+            write!(f, ": {}", Plain(&root.to_string()))?;
+        }
+        match self.0.attempts {
+            0 | 1 => Ok(()),
+            attempts => write!(f, " (gave up after {attempts} attempts in a row)"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Error");
+        debug.field("kind", &self.0.kind);
+        if let Some(place) = &self.0.place {
+            debug.field("place", place);
+        }
+        if let Some(source) = &self.0.source {
+            debug.field("source", source);
+        }
+        debug.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match (&self.0.kind, &self.0.source) {
+            (Kind::Decode(error), _) => Some(error),
+            (Kind::BodyNotJson(error), _) => Some(error),
+            (_, Some(source)) => Some(&**source),
+            (_, None) => None,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Runs a [`Session`] over reqwest. Nothing is decided here: this does what the session says, and
+//! says what came of it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body::Body as _;
+use reqwest::Body;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::{
+    error::{Error, Kind},
+    plan::Plan,
+    session::{Head, Piece, Reading, Session, Step},
+};
+
+type Sending = Pin<Box<dyn Future<Output = reqwest::Result<reqwest::Response>> + Send>>;
+
+pub(crate) struct Exchange {
+    session: Session,
+    io: Io,
+    idle: Idle,
+    http: reqwest::Client,
+    plan: Plan,
+    /// Of the last response that was accepted.
+    status: StatusCode,
+    headers: HeaderMap,
+}
+
+enum Io {
+    Nothing,
+    Pausing(Pin<Box<Sleep>>),
+    Sending(Sending),
+    Body(Body),
+}
+
+impl Exchange {
+    /// Sends the request and waits for the head of a response that can be read.
+    pub(crate) async fn open(
+        http: reqwest::Client,
+        plan: Plan,
+        reading: Reading,
+    ) -> Result<Self, Error> {
+        let seed = fastrand::u64(..);
+        let mut exchange = Self {
+            session: Session::new(reading, plan.policy(), plan.last_event_id.clone(), seed),
+            io: Io::Nothing,
+            idle: Idle::new(plan.settings.idle_timeout),
+            http,
+            plan,
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+        };
+        let opened = std::future::poll_fn(|cx| exchange.poll_open(cx)).await;
+        match opened {
+            Ok(()) => Ok(exchange),
+            Err(error) => Err(exchange.located(error)),
+        }
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Lets go of the network; whether there was something to let go of.
+    pub(crate) fn close(&mut self) -> bool {
+        !matches!(std::mem::replace(&mut self.io, Io::Nothing), Io::Nothing)
+    }
+
+    pub(crate) fn located(&self, error: Error) -> Error {
+        error.at(&self.plan.place())
+    }
+
+    /// A piece that is here already; `None`: only [`poll_next`](Self::poll_next) can tell.
+    #[inline]
+    pub(crate) fn ready(&mut self) -> Option<Result<Piece, Error>> {
+        match self.session.next() {
+            Ok(Step::Piece(piece)) => Some(Ok(piece)),
+            Ok(_) => None,
+            Err(error) => Some(Err(self.located(error))),
+        }
+    }
+
+    /// The next piece; `None` at the end. Cancel-safe: all state is in `self`.
+    #[inline]
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Error>>> {
+        loop {
+            match self.session.next() {
+                Ok(Step::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(Step::End) => {
+                    self.io = Io::Nothing;
+                    return Poll::Ready(None);
+                }
+                Ok(step) => ready!(self.poll_io(step, cx)),
+                Err(error) => return Poll::Ready(Some(Err(self.located(error)))),
+            }
+        }
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while !self.session.is_open() {
+            match self.session.next() {
+                // Nothing is decoded before the body is open.
+                Ok(Step::End | Step::Piece(_)) => break,
+                Ok(step) => ready!(self.poll_io(step, cx)),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Does the one thing that the session waits for, and tells it.
+    fn poll_io(&mut self, step: Step, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.io {
+            Io::Pausing(sleep) => {
+                ready!(sleep.as_mut().poll(cx));
+                self.send();
+            }
+            Io::Sending(sending) => match sending.as_mut().poll(cx) {
+                Poll::Ready(response) => self.responded(response),
+                Poll::Pending => ready!(self.poll_idle("the response", cx)),
+            },
+            Io::Body(body) if step == Step::Read => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => {
+                    self.idle.rearm();
+                    match frame {
+                        Some(Ok(frame)) => {
+                            if let Ok(chunk) = frame.into_data() {
+                                self.session.chunk(chunk);
+                            }
+                        }
+                        Some(Err(error)) => {
+                            let error =
+                                Error::new(Kind::Truncated).with_source(error.without_url());
+                            self.lost(error);
+                        }
+                        None => {
+                            self.io = Io::Nothing;
+                            self.session.end();
+                        }
+                    }
+                }
+                Poll::Pending => ready!(self.poll_idle("more of the body", cx)),
+            },
+            Io::Nothing | Io::Body(_) => match step {
+                Step::Connect(Duration::ZERO) => self.send(),
+                Step::Connect(after) => self.io = Io::Pausing(Box::pin(sleep(after))),
+                Step::Read | Step::Piece(_) | Step::End => {
+                    self.lost(Error::new(Kind::Truncated));
+                }
+            },
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_idle(&mut self, waited_for: &'static str, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.idle.poll(cx));
+        self.lost(Error::new(Kind::Timeout {
+            idle: self.idle.timeout,
+            waited_for,
+        }));
+        Poll::Ready(())
+    }
+
+    fn lost(&mut self, error: Error) {
+        self.io = Io::Nothing;
+        self.session.lost(error);
+    }
+
+    fn send(&mut self) {
+        self.idle.rearm();
+        let request = self.plan.request(self.session.last_event_id());
+        match request {
+            Ok(request) => self.io = Io::Sending(Box::pin(self.http.execute(request))),
+            Err(error) => self.lost(error),
+        }
+    }
+
+    fn responded(&mut self, response: reqwest::Result<reqwest::Response>) {
+        self.idle.rearm();
+        let response = match response {
+            Ok(response) => http::Response::from(response),
+            Err(error) => return self.lost(connect_error(error)),
+        };
+        let (head, body) = response.into_parts();
+        self.io = Io::Body(body);
+        let text = |name| Some(String::from_utf8_lossy(head.headers.get(name)?.as_bytes()).into());
+        self.session.head(Head {
+            status: head.status,
+            content_type: text(header::CONTENT_TYPE),
+            content_encoding: text(header::CONTENT_ENCODING),
+            retry_after: head.headers.get(header::RETRY_AFTER).and_then(retry_after),
+        });
+        self.status = head.status;
+        self.headers = head.headers;
+    }
+}
+
+fn connect_error(error: reqwest::Error) -> Error {
+    let kind = if error.is_redirect() {
+        Kind::Redirect
+    } else if error.is_builder() {
+        Kind::Request("the request can't be sent".to_owned())
+    } else {
+        Kind::Connect
+    };
+    Error::new(kind).with_source(error.without_url())
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date.
+fn retry_after(value: &HeaderValue) -> Option<Duration> {
+    let value = value.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// Runs out when nothing came for the whole timeout. The timer is touched only where there's
+/// something to wait for: not for an item, and not for a chunk that is already here.
+struct Idle {
+    timeout: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+}
+
+impl Idle {
+    /// `timeout` zero: it never runs out.
+    fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            sleep: None,
+            armed: false,
+        }
+    }
+
+    fn rearm(&mut self) {
+        self.armed = false;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timeout.is_zero() {
+            return Poll::Pending;
+        }
+        let timeout = self.timeout;
+        let sleep = self.sleep.get_or_insert_with(|| {
+            self.armed = true;
+            Box::pin(sleep(timeout))
+        });
+        if !self.armed {
+            self.armed = true;
+            let now = Instant::now();
+            // A timeout beyond what the clock can hold is as good as none.
+            let deadline = now.checked_add(timeout).unwrap_or_else(|| now + FAR);
+            sleep.as_mut().reset(deadline);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
+
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let read = |text: &'static str| retry_after(&HeaderValue::from_static(text));
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        let hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+        let seconds = retry_after(&HeaderValue::from_str(&hour).unwrap())
+            .unwrap()
+            .as_secs();
+        assert!((3590..=3600).contains(&seconds), "{seconds}");
+        assert_eq!(read("soon"), None);
+    }
+}

@@ -1,0 +1,286 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater_wire::{Format, Limits, Str};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use reqwest::Url;
+
+use crate::{
+    error::Error,
+    session::{Backoff, Policy, Reading},
+};
+
+/// The default cap of a body that is read as a whole: 16 MiB.
+pub const DEFAULT_MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// The default idle timeout: 60 s.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The default of how often in a row connecting may fail: 10.
+pub const DEFAULT_MAX_ATTEMPTS: u32 = 10;
+
+/// Wanted first: SSE can be resumed and says when it is finished.
+const ACCEPT_ITEMS: &str = "text/event-stream, application/x-ndjson;q=0.9, \
+    application/jsonl;q=0.9, application/json-seq;q=0.8, application/json;q=0.7, \
+    text/plain;q=0.5, */*;q=0.1";
+
+/// What a client's requests have in common.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) headers: HeaderMap,
+    pub(crate) limits: Limits,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) reconnect: bool,
+    pub(crate) retry_first_connect: bool,
+    pub(crate) max_attempts: u32,
+    pub(crate) backoff: Backoff,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            headers: HeaderMap::new(),
+            limits: Limits::default(),
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            reconnect: true,
+            retry_first_connect: false,
+            max_attempts: DEFAULT_MAX_ATTEMPTS,
+            backoff: Backoff::DEFAULT,
+        }
+    }
+}
+
+/// One request, as often as it must be sent.
+pub(crate) struct Plan {
+    pub(crate) method: Method,
+    /// None if what was given isn't one; then there's an error.
+    url: Option<Url>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) format: Option<Format>,
+    pub(crate) replay: bool,
+    pub(crate) last_event_id: Str,
+    pub(crate) settings: Settings,
+    /// The first thing that was wrong.
+    error: Option<Error>,
+}
+
+impl Plan {
+    pub(crate) fn new(method: Method, url: &str, settings: Settings) -> Self {
+        let (url, error) = match parse_url(url) {
+            Ok(url) => (Some(url), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            format: None,
+            replay: false,
+            last_event_id: Str::default(),
+            settings,
+            error,
+        }
+    }
+
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            reconnect: self.settings.reconnect,
+            replayable: self.method.is_safe() || self.replay,
+            retry_first_connect: self.settings.retry_first_connect,
+            max_attempts: self.settings.max_attempts,
+            backoff: self.settings.backoff.clone(),
+        }
+    }
+
+    pub(crate) fn items(&self) -> Reading {
+        Reading::Items {
+            format: self.format,
+            limits: self.settings.limits,
+        }
+    }
+
+    /// The method and the URL without what may be secret.
+    pub(crate) fn place(&self) -> String {
+        let Some(url) = &self.url else {
+            return self.method.to_string();
+        };
+        let mut url = url.clone();
+        // Neither can fail: only `http` and `https` get this far.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_query(None);
+        url.set_fragment(None);
+        format!("{} {url}", self.method)
+    }
+
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+
+    /// The plan, unless something in it was wrong.
+    pub(crate) fn checked(mut self) -> Result<Self, Error> {
+        match self.error.take() {
+            Some(error) => Err(error.at(&self.place())),
+            None => Ok(self),
+        }
+    }
+
+    pub(crate) fn query(&mut self, name: &str, value: &str) {
+        if let Some(url) = &mut self.url {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+
+    pub(crate) fn header(&mut self, name: &str, value: &str) {
+        match parse_header(name, value) {
+            Ok((name, value)) => {
+                self.headers.append(name, value);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Sets a header unless the caller, or the client's settings, have done so.
+    pub(crate) fn default_header(&mut self, name: HeaderName, value: &'static str) {
+        if !self.settings.headers.contains_key(&name) && !self.headers.contains_key(&name) {
+            self.headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+
+    /// What to ask for where items are read.
+    pub(crate) fn accept_items(&mut self) {
+        let accept = match self.format {
+            None => ACCEPT_ITEMS,
+            Some(Format::Ndjson) => "application/x-ndjson, application/jsonl, */*;q=0.1",
+            Some(Format::Sse) => "text/event-stream, */*;q=0.1",
+            Some(Format::JsonSeq) => "application/json-seq, */*;q=0.1",
+            Some(Format::JsonArray) => "application/json, */*;q=0.1",
+            Some(_) => "text/plain, */*;q=0.1",
+        };
+        self.default_header(header::ACCEPT, accept);
+        self.default_header(header::CACHE_CONTROL, "no-cache");
+    }
+
+    pub(crate) fn request(&self, last_event_id: &str) -> Result<reqwest::Request, Error> {
+        let url = self
+            .url
+            .clone()
+            .ok_or_else(|| Error::request("there is no URL"))?;
+        let mut request = reqwest::Request::new(self.method.clone(), url);
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        for name in self
+            .settings
+            .headers
+            .keys()
+            .filter(|name| !self.headers.contains_key(*name))
+        {
+            for value in self.settings.headers.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        if !last_event_id.is_empty() {
+            let value = HeaderValue::from_bytes(last_event_id.as_bytes()).map_err(|_| {
+                Error::request(
+                    "the last event id holds a control character, which no header can carry: \
+                     the stream can't be resumed",
+                )
+            })?;
+            headers.insert("last-event-id", value);
+        }
+        *request.body_mut() = self.body.clone().map(Into::into);
+        Ok(request)
+    }
+}
+
+fn parse_url(text: &str) -> Result<Url, Error> {
+    // The text isn't shown: what can't be parsed can't be redacted.
+    let url = Url::parse(text).map_err(|error| {
+        Error::request("this is no URL; it should be like http://host/path").with_source(error)
+    })?;
+    match url.scheme() {
+        "http" => Ok(url),
+        "https" if cfg!(feature = "rustls") => Ok(url),
+        "https" => Err(Error::request(
+            "https needs the feature `rustls` of headwater-client",
+        )),
+        other => Err(Error::request(format!(
+            "the URL's scheme is `{other}`, but only http and https are known"
+        ))),
+    }
+}
+
+pub(crate) fn parse_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        Error::request("a header's name may hold only letters, digits and !#$%&'*+-.^_`|~")
+    })?;
+    let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+        Error::request(format!(
+            "the value of the header `{parsed}` holds a control character"
+        ))
+    })?;
+    value.set_sensitive(matches!(parsed, header::AUTHORIZATION | header::COOKIE));
+    Ok((parsed, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(url: &str) -> Plan {
+        Plan::new(Method::GET, url, Settings::default())
+    }
+
+    #[test]
+    fn an_error_shows_neither_user_nor_password_nor_query() {
+        let place = plan("http://me:secret@example.com:81/a/b?token=secret#secret").place();
+        assert_eq!(place, "GET http://example.com:81/a/b");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_request_is_said_before_anything_is_sent() {
+        for (url, message) in [
+            (
+                "example.com/?token=secret",
+                "GET: this is no URL; it should be like http://host/path: \
+                 relative URL without a base",
+            ),
+            (
+                "ftp://example.com/?token=secret",
+                "GET: the URL's scheme is `ftp`, but only http and https are known",
+            ),
+        ] {
+            let error = plan(url).checked().err().unwrap();
+            assert!(error.is_request());
+            assert_eq!(error.to_string(), message);
+        }
+        let mut plan = plan("http://example.com/");
+        plan.header("x-token", "secret\n");
+        let error = plan.checked().err().unwrap().to_string();
+        let wanted = "the value of the header `x-token` holds a control character";
+        assert_eq!(error, format!("GET http://example.com/: {wanted}"));
+    }
+
+    #[test]
+    fn a_requests_header_takes_the_place_of_the_clients() {
+        let mut settings = Settings::default();
+        settings
+            .headers
+            .insert("x-a", HeaderValue::from_static("client"));
+        settings
+            .headers
+            .insert("x-b", HeaderValue::from_static("client"));
+        let mut plan = Plan::new(Method::GET, "http://example.com/", settings);
+        plan.header("x-a", "1");
+        plan.header("x-a", "2");
+        let request = plan.request("7").unwrap();
+        let all = |name| request.headers().get_all(name).iter().collect::<Vec<_>>();
+        assert_eq!(all("x-a"), ["1", "2"]);
+        assert_eq!(all("x-b"), ["client"]);
+        assert_eq!(all("last-event-id"), ["7"]);
+        assert!(plan.request("\u{1}").unwrap_err().is_request());
+        assert!(plan.request("ü").is_ok(), "UTF-8 is sent as it is");
+    }
+}

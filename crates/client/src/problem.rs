@@ -1,0 +1,148 @@
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+/// What a server says went wrong: the members of RFC 9457, "Problem Details for HTTP APIs".
+///
+/// It comes as the body of a refusal (`application/problem+json`), or as the data of an
+/// `event: error` in the middle of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    members: Map<String, Value>,
+}
+
+impl Problem {
+    /// Reads the JSON text of a problem. `None`: it isn't a JSON object.
+    pub(crate) fn from_json(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text)
+            .ok()
+            .map(|members| Self { members })
+    }
+
+    /// A problem of which nothing but a sentence is known.
+    pub(crate) fn from_detail(detail: &str) -> Self {
+        let detail = Value::String(detail.to_owned());
+        Self {
+            members: Map::from_iter([("detail".to_owned(), detail)]),
+        }
+    }
+
+    /// The URI that names the kind of problem; `about:blank` if the server names none.
+    #[must_use]
+    pub fn type_uri(&self) -> &str {
+        self.text("type").unwrap_or("about:blank")
+    }
+
+    /// A short summary, the same for all problems of this kind.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.text("title")
+    }
+
+    /// The status code that the server gives the problem; for an error in the middle of a stream it
+    /// is not the status of the response, which was a success.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.members.get("status")?.as_u64()?.try_into().ok()
+    }
+
+    /// What went wrong this time.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.text("detail")
+    }
+
+    /// The URI of this occurrence.
+    #[must_use]
+    pub fn instance(&self) -> Option<&str> {
+        self.text("instance")
+    }
+
+    /// Any member, the standard's own and extensions alike.
+    #[must_use]
+    pub fn get(&self, member: &str) -> Option<&Value> {
+        self.members.get(member)
+    }
+
+    /// All members as they came.
+    #[must_use]
+    pub fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+
+    /// A member of the wrong type counts as absent (RFC 9457 §3.1).
+    fn text(&self, member: &str) -> Option<&str> {
+        self.members.get(member)?.as_str()
+    }
+}
+
+/// The title and the detail, as far as they are there.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.title(), self.detail()) {
+            (Some(title), Some(detail)) => write!(f, "{}: {}", Plain(title), Plain(detail)),
+            (Some(one), None) | (None, Some(one)) => write!(f, "{}", Plain(one)),
+            (None, None) if self.members.is_empty() => f.write_str("it doesn't say why"),
+            (None, None) => {
+                let all = Value::Object(self.members.clone()).to_string();
+                write!(f, "{}", Plain(&all))
+            }
+        }
+    }
+}
+
+/// Text from the server for a person's terminal: at most 300 characters, control characters escaped.
+pub(crate) struct Plain<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.chars();
+        for c in chars.by_ref().take(300) {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                write!(f, "{c}")?;
+            }
+        }
+        if chars.next().is_some() {
+            f.write_str("…")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_of_the_standard_and_extensions_are_there() {
+        let problem = Problem::from_json(
+            br#"{"type":"https://example.com/quota","title":"No quota left","status":429,
+                "detail":"0 of 10","instance":"/q/1","left":0}"#,
+        )
+        .unwrap();
+        assert_eq!(problem.type_uri(), "https://example.com/quota");
+        assert_eq!(problem.status(), Some(429));
+        assert_eq!(problem.instance(), Some("/q/1"));
+        assert_eq!(problem.get("left"), Some(&Value::from(0)));
+        assert_eq!(problem.to_string(), "No quota left: 0 of 10");
+    }
+
+    #[test]
+    fn a_member_of_the_wrong_type_counts_as_absent() {
+        let problem = Problem::from_json(br#"{"title":7,"status":"no"}"#).unwrap();
+        assert_eq!((problem.title(), problem.status()), (None, None));
+        assert_eq!(problem.type_uri(), "about:blank");
+        assert_eq!(problem.to_string(), r#"{"status":"no","title":7}"#);
+        assert_eq!(Problem::from_json(b"[1]"), None);
+    }
+
+    #[test]
+    fn a_message_from_outside_cannot_steer_the_terminal() {
+        let problem = Problem::from_detail("\u{1b}[2Jgone\n");
+        assert_eq!(problem.to_string(), "\\u{1b}[2Jgone\\n");
+        assert_eq!(Plain(&"x".repeat(400)).to_string().chars().count(), 301);
+    }
+}

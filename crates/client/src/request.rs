@@ -1,0 +1,166 @@
+use bytes::{Bytes, BytesMut};
+use headwater_wire::{Event, Str};
+use http::header;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Items,
+    error::{Error, Kind},
+    exchange::Exchange,
+    items::{self, deserialize_json},
+    options::{request_options, setting_options},
+    plan::Plan,
+    session::{Piece, Reading},
+};
+
+/// A request to be sent: options first, then one of the ways to read its answer.
+///
+/// Nothing is sent before the future of that last step is polled. What was wrong with an option is
+/// that step's error. Dropping the future gives up the request.
+#[must_use = "nothing is sent before the answer is read"]
+pub struct Request {
+    http: Result<reqwest::Client, Error>,
+    plan: Plan,
+}
+
+impl Request {
+    request_options!();
+
+    pub(crate) fn new(http: Result<reqwest::Client, Error>, plan: Plan) -> Self {
+        Self { http, plan }
+    }
+
+    fn plan(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    /// Reads the body as a stream of `T`, in the format that the response names.
+    ///
+    /// In the JSON formats and in SSE, an item is deserialised from its JSON; in plain text, from
+    /// its line as a string. An `application/json` body that isn't an array is one item.
+    ///
+    /// # Errors
+    /// There's no response, or it isn't a success, or it is in none of the formats. The first
+    /// connection is tried once, unless
+    /// [`retry_first_connect`](Self::retry_first_connect) says otherwise.
+    pub async fn stream<T: DeserializeOwned>(mut self) -> Result<Items<T>, Error> {
+        self.plan.accept_items();
+        let reading = self.plan.items();
+        Ok(Items::new(self.open(reading).await?, items::deserialize))
+    }
+
+    /// Reads the body as a stream of events, which say id and type in SSE. In the other formats an
+    /// event has only its data.
+    ///
+    /// The events that end a stream or report an error aren't given but acted on: the stream ends,
+    /// or its last item is the error.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream).
+    pub async fn events(mut self) -> Result<Items<Event>, Error> {
+        self.plan.accept_items();
+        let reading = self.plan.items();
+        Ok(Items::new(self.open(reading).await?, items::event))
+    }
+
+    /// Reads the body as lines of text, whatever its content type. A line ends at LF or CRLF, which
+    /// isn't part of it. It is one response: there's no reconnect.
+    ///
+    /// # Errors
+    /// There's no response, or it isn't a success.
+    pub async fn lines(self) -> Result<Items<Str>, Error> {
+        let reading = Reading::Lines {
+            limits: self.plan.settings.limits,
+        };
+        Ok(Items::new(self.open(reading).await?, items::line))
+    }
+
+    /// Reads the body `size` bytes at a time; only the last chunk may be shorter. No chunk is empty.
+    /// It is one response: there's no reconnect.
+    ///
+    /// # Errors
+    /// There's no response, or it isn't a success, or `size` is 0.
+    pub async fn chunks(mut self, size: usize) -> Result<Items<Bytes>, Error> {
+        if size == 0 {
+            self.plan.fail(Error::request(
+                "chunks of 0 bytes have no end; the least is 1",
+            ));
+        }
+        Ok(Items::new(
+            self.open(Reading::Chunks(size)).await?,
+            items::bytes,
+        ))
+    }
+
+    /// Reads the body in pieces as they come off the network. No piece is empty. It is one response:
+    /// there's no reconnect.
+    ///
+    /// # Errors
+    /// There's no response, or it isn't a success.
+    pub async fn raw(self) -> Result<Items<Bytes>, Error> {
+        Ok(Items::new(self.open(Reading::Raw).await?, items::bytes))
+    }
+
+    /// Reads the whole body, up to [`max_body_bytes`](Self::max_body_bytes).
+    ///
+    /// # Errors
+    /// There's no response, or it isn't a success; the body is cut or too large.
+    pub async fn bytes(self) -> Result<Bytes, Error> {
+        Ok(self.whole().await?.0)
+    }
+
+    /// Reads the whole body as UTF-8, up to [`max_body_bytes`](Self::max_body_bytes).
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes), or it isn't UTF-8.
+    pub async fn text(self) -> Result<String, Error> {
+        let (body, exchange) = self.whole().await?;
+        String::from_utf8(body.into()).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to();
+            exchange.located(Error::new(Kind::BodyNotUtf8 { offset }))
+        })
+    }
+
+    /// Reads the whole body as one JSON value, up to [`max_body_bytes`](Self::max_body_bytes).
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes), or it isn't JSON, or not what `T` wants.
+    pub async fn value<T: DeserializeOwned>(mut self) -> Result<T, Error> {
+        self.plan
+            .default_header(header::ACCEPT, "application/json, */*;q=0.1");
+        let (body, exchange) = self.whole().await?;
+        let text = std::str::from_utf8(&body).map_err(|error| {
+            exchange.located(Error::new(Kind::BodyNotUtf8 {
+                offset: error.valid_up_to(),
+            }))
+        })?;
+        deserialize_json(text, None).map_err(|error| exchange.located(error))
+    }
+
+    async fn whole(self) -> Result<(Bytes, Exchange), Error> {
+        let mut exchange = self.open(Reading::Raw).await?;
+        let limit = exchange.plan().settings.max_body_bytes;
+        let mut whole = BytesMut::new();
+        while let Some(piece) = std::future::poll_fn(|cx| exchange.poll_next(cx)).await {
+            let Piece::Bytes(piece) = piece? else {
+                continue;
+            };
+            if whole.len() + piece.len() > limit {
+                return Err(exchange.located(Error::new(Kind::BodyTooLarge { limit })));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok((whole.freeze(), exchange))
+    }
+
+    async fn open(self, reading: Reading) -> Result<Exchange, Error> {
+        let plan = self.plan.checked()?;
+        Exchange::open(self.http?, plan, reading).await
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Request({})", self.plan.place())
+    }
+}

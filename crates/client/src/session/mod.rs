@@ -1,0 +1,384 @@
+//! One request and its answers, without I/O and without a clock: fed with what the network says,
+//! it tells what to do next.
+//!
+//! ```text
+//!             head()                chunk(), end()
+//!  Connect ───────────► Body ───────────────────────► next() gives the items
+//!     ▲  ▲                │ end(), lost()
+//!     │  └── may retry ───┤
+//!     │                   ▼
+//!     │ may retry       Over: next() gives the error, if it is one, then the end
+//!     │                   ▲
+//!     └── head() ── Refused (reads what the server says about it)
+//! ```
+//!
+//! Invariants: bytes that were pushed are decoded to the last complete item before anything is
+//! asked of the network, so the last event id that a reconnect sends is that of the last item that
+//! the caller got. An item is given once.
+
+mod policy;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater_wire::{Event, Format, Str};
+use http::StatusCode;
+
+use self::reader::Reader;
+pub(crate) use self::{
+    policy::{Backoff, Policy},
+    reader::{Piece, Reading},
+};
+use crate::{
+    error::{Error, Kind, Wanted},
+    problem::Problem,
+};
+
+/// What the session needs to know of a response's head.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<String>,
+    pub(crate) content_encoding: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Give this to the caller.
+    Piece(Piece),
+    /// Read on, and say what came: `chunk`, `end` or `lost`.
+    Read,
+    /// After so long, send the request with [`Session::last_event_id`], and say what came: `head`
+    /// or `lost`. The old body, if there was one, is of no more use.
+    Connect(Duration),
+    /// The stream is over, and nothing is missing.
+    End,
+}
+
+pub(crate) struct Session {
+    reading: Reading,
+    policy: Policy,
+    state: State,
+    /// The id to resume from; of an open SSE body only the decoder has the newest.
+    last_event_id: Str,
+    retry: Option<Duration>,
+    /// A first response was accepted.
+    opened: bool,
+    /// It was SSE, which can be resumed.
+    resumable: bool,
+    /// The open connection has named an id.
+    has_id: bool,
+    /// How often in a row connecting failed.
+    attempts: u32,
+    /// How many connections in a row brought no item.
+    barren: u32,
+    items: u64,
+    rng: fastrand::Rng,
+}
+
+enum State {
+    Connect(Duration),
+    Body { reader: Reader, over: bool },
+    Refused(Refused),
+    Over(Option<Error>),
+}
+
+impl Session {
+    /// `seed` is for the jitter.
+    pub(crate) fn new(reading: Reading, policy: Policy, last_event_id: Str, seed: u64) -> Self {
+        Self {
+            reading,
+            policy,
+            state: State::Connect(Duration::ZERO),
+            last_event_id,
+            retry: None,
+            opened: false,
+            resumable: false,
+            has_id: false,
+            attempts: 0,
+            barren: 0,
+            items: 0,
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// How many pieces were given; the number of the last one.
+    pub(crate) fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// Whether a response was accepted and its body is being read.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Body { .. })
+    }
+
+    /// The format of the open body; none for lines, chunks and raw bytes.
+    pub(crate) fn format(&self) -> Option<Format> {
+        match (&self.state, &self.reading) {
+            (State::Body { reader, .. }, Reading::Items { .. }) => reader.format(),
+            _ => None,
+        }
+    }
+
+    /// The id of the last event that was given; `""` if there's none.
+    pub(crate) fn last_event_id(&self) -> &Str {
+        if let State::Body { reader, .. } = &self.state
+            && let Some(decoder) = reader.sse()
+            && (self.has_id || !decoder.last_event_id().is_empty())
+        {
+            return decoder.last_event_id();
+        }
+        &self.last_event_id
+    }
+
+    /// What to do next. `Err` is for the caller; the session goes on, or is over.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Step, Error> {
+        loop {
+            match &mut self.state {
+                State::Body { reader, over } => match reader.next() {
+                    Ok(Some(Piece::Event(event))) => {
+                        if let Some(step) = self.event(event) {
+                            return step;
+                        }
+                    }
+                    Ok(Some(piece)) => {
+                        self.items += 1;
+                        return Ok(Step::Piece(piece));
+                    }
+                    Ok(None) if !*over => return Ok(Step::Read),
+                    Ok(None) => self.ended(),
+                    Err(error) => {
+                        if !reader.goes_on_after_an_error() {
+                            self.over(None);
+                        }
+                        return Err(error);
+                    }
+                },
+                State::Connect(after) => return Ok(Step::Connect(*after)),
+                State::Refused(_) => return Ok(Step::Read),
+                State::Over(error) => return error.take().map_or(Ok(Step::End), Err),
+            }
+        }
+    }
+
+    /// `None`: it isn't one for the caller; the state says how to go on.
+    #[inline]
+    fn event(&mut self, mut event: Event) -> Option<Result<Step, Error>> {
+        if !event.id.is_empty() {
+            self.has_id = true;
+            if event.is_end() && self.resumable {
+                self.over(None);
+                return None;
+            }
+        } else if !self.has_id && !self.last_event_id.is_empty() {
+            // What EventSource does: the id lives longer than the connection that named it.
+            event.id = self.last_event_id.clone();
+        }
+        if event.is_error() && self.resumable {
+            let problem = Problem::from_json(event.data.as_bytes());
+            let problem = problem.unwrap_or_else(|| Problem::from_detail(&event.data));
+            self.over(Some(Error::new(Kind::Problem(problem))));
+            return None;
+        }
+        self.items += 1;
+        self.barren = 0;
+        Some(Ok(Step::Piece(Piece::Event(event))))
+    }
+
+    /// A response's head came.
+    pub(crate) fn head(&mut self, head: Head) {
+        let status = head.status;
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+            return self.over(None);
+        }
+        if status.is_success() {
+            return match self.open(&head) {
+                Ok(()) => {}
+                Err(error) => self.over(Some(error)),
+            };
+        }
+        self.attempts += 1;
+        let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        if passing && self.may_retry() {
+            let delay = self.delay().max(head.retry_after.unwrap_or_default());
+            self.state = State::Connect(delay);
+        } else {
+            self.state = State::Refused(Refused::new(&head, self.attempts));
+        }
+    }
+
+    fn open(&mut self, head: &Head) -> Result<(), Error> {
+        let reader = Reader::open(&self.reading, head)?;
+        if self.resumable && reader.format() != Some(Format::Sse) {
+            let (found, wanted) = (head.content_type.clone(), Wanted::Format(Format::Sse));
+            return Err(Error::new(Kind::ContentType { found, wanted }));
+        }
+        self.resumable = reader.sse().is_some();
+        self.opened = true;
+        self.has_id = false;
+        self.attempts = 0;
+        self.state = State::Body {
+            reader,
+            over: false,
+        };
+        Ok(())
+    }
+
+    /// A piece of the body came.
+    pub(crate) fn chunk(&mut self, chunk: Bytes) {
+        match &mut self.state {
+            State::Body { reader, .. } => reader.push(chunk),
+            State::Refused(refused) => {
+                if let Some(error) = refused.push(&chunk) {
+                    self.over(Some(error));
+                }
+            }
+            State::Connect(_) | State::Over(_) => {}
+        }
+    }
+
+    /// The body ended as it should.
+    pub(crate) fn end(&mut self) {
+        match &mut self.state {
+            State::Body { reader, over } => {
+                reader.finish();
+                *over = true;
+            }
+            State::Refused(refused) => {
+                let error = refused.error();
+                self.over(Some(error));
+            }
+            State::Connect(_) | State::Over(_) => {}
+        }
+    }
+
+    /// Connecting failed, or the body broke.
+    pub(crate) fn lost(&mut self, error: Error) {
+        match &mut self.state {
+            State::Refused(refused) => {
+                let error = refused.error();
+                return self.over(Some(error));
+            }
+            State::Over(_) => return,
+            State::Body { .. } => {}
+            State::Connect(_) => self.attempts += 1,
+        }
+        if error.is_passing() && self.may_retry() {
+            self.reconnect();
+        } else {
+            let attempts = self.attempts;
+            self.over(Some(error.after_attempts(attempts)));
+        }
+    }
+
+    /// All of a body that ended as it should was given. An SSE stream that is finished says so;
+    /// this one didn't.
+    fn ended(&mut self) {
+        if self.resumable && self.may_retry() {
+            self.reconnect();
+        } else {
+            self.over(None);
+        }
+    }
+
+    fn may_retry(&self) -> bool {
+        let wanted = if self.opened {
+            self.resumable && self.policy.reconnect
+        } else {
+            self.policy.retry_first_connect
+        };
+        wanted && self.policy.replayable && self.attempts < self.policy.max_attempts.max(1)
+    }
+
+    fn reconnect(&mut self) {
+        self.remember();
+        let delay = self.delay();
+        self.state = State::Connect(delay);
+    }
+
+    fn delay(&mut self) -> Duration {
+        let delay = self
+            .policy
+            .backoff
+            .delay(self.retry, self.barren, &mut self.rng);
+        self.barren = self.barren.saturating_add(1);
+        delay
+    }
+
+    fn over(&mut self, error: Option<Error>) {
+        self.remember();
+        self.state = State::Over(error);
+    }
+
+    /// Keeps what the decoder of the open body knows and the next one needs.
+    fn remember(&mut self) {
+        self.last_event_id = self.last_event_id().clone();
+        if let State::Body { reader, .. } = &self.state
+            && let Some(decoder) = reader.sse()
+        {
+            self.retry = decoder.retry().or(self.retry);
+        }
+    }
+}
+
+/// A response that is no success, while its body is read for what it says.
+struct Refused {
+    status: StatusCode,
+    content_type: String,
+    body: Vec<u8>,
+    attempts: u32,
+}
+
+impl Refused {
+    /// A body that is longer isn't read for its message.
+    const MAX_BODY: usize = 64 * 1024;
+
+    fn new(head: &Head, attempts: u32) -> Self {
+        let content_type = head.content_type.clone().unwrap_or_default();
+        Self {
+            status: head.status,
+            content_type,
+            body: Vec::new(),
+            attempts,
+        }
+    }
+
+    fn push(&mut self, chunk: &[u8]) -> Option<Error> {
+        if self.body.len() + chunk.len() > Self::MAX_BODY {
+            return Some(self.error());
+        }
+        self.body.extend_from_slice(chunk);
+        None
+    }
+
+    fn error(&self) -> Error {
+        let essence = self
+            .content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        let is = |media: &str| essence.eq_ignore_ascii_case(media);
+        let problem = if is("application/problem+json") {
+            Problem::from_json(&self.body)
+        } else {
+            None
+        };
+        let readable = is("text/plain") || is("application/json");
+        let said = (readable && problem.is_none() && !self.body.is_empty())
+            .then(|| String::from_utf8_lossy(&self.body).trim().to_owned());
+        let status = self.status;
+        Error::new(Kind::Status {
+            status,
+            problem,
+            said,
+        })
+        .after_attempts(self.attempts)
+    }
+}

@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+/// When to try again, and for how long.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    /// Whether an SSE stream that broke is taken up again.
+    pub(crate) reconnect: bool,
+    /// Whether the request may be sent more than once.
+    pub(crate) replayable: bool,
+    /// Whether the first attempt is repeated too.
+    pub(crate) retry_first_connect: bool,
+    /// How often in a row connecting may fail.
+    pub(crate) max_attempts: u32,
+    pub(crate) backoff: Backoff,
+}
+
+/// Exponential backoff with full jitter.
+#[derive(Debug, Clone)]
+pub(crate) struct Backoff {
+    pub(crate) base: Duration,
+    pub(crate) cap: Duration,
+}
+
+impl Backoff {
+    pub(crate) const DEFAULT: Self = Self {
+        base: Duration::from_secs(1),
+        cap: Duration::from_secs(30),
+    };
+
+    /// No reconnect comes sooner, so that no server, whatever it says, makes the client spin.
+    pub(crate) const MIN: Duration = Duration::from_millis(10);
+
+    /// How long to wait when `barren` connections in a row brought no item.
+    ///
+    /// The server's `retry` is the least (WHATWG HTML §9.2.3: "wait a delay equal to the
+    /// reconnection time", then "optionally, wait some more"), and what is waited for the first
+    /// time; without one, the first wait is anything up to the base. The range doubles with each
+    /// barren connection, up to the cap.
+    pub(crate) fn delay(
+        &self,
+        retry: Option<Duration>,
+        barren: u32,
+        rng: &mut fastrand::Rng,
+    ) -> Duration {
+        let least = retry.unwrap_or_default().max(Self::MIN);
+        let most = match (retry, barren) {
+            (Some(_), 0) => least,
+            (retry, barren) => {
+                let base = retry.unwrap_or_default().max(self.base);
+                base.saturating_mul(1 << barren.min(20)).min(self.cap)
+            }
+        };
+        let span = most.saturating_sub(least);
+        least + Duration::from_millis(rng.u64(0..=span.as_millis().try_into().unwrap_or(u64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(retry: Option<Duration>, barren: u32) -> (u128, u128) {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let delays: Vec<_> = (0..10_000)
+            .map(|_| Backoff::DEFAULT.delay(retry, barren, &mut rng).as_millis())
+            .collect();
+        (*delays.iter().min().unwrap(), *delays.iter().max().unwrap())
+    }
+
+    #[test]
+    fn the_range_doubles_up_to_the_cap_and_starts_near_zero() {
+        for (barren, most) in [
+            (0, 1000),
+            (1, 2000),
+            (4, 16_000),
+            (5, 30_000),
+            (4_000_000, 30_000),
+        ] {
+            let (low, high) = range(None, barren);
+            assert!(low < most / 50, "{barren}: {low}");
+            assert!(high <= most && high > most * 49 / 50, "{barren}: {high}");
+        }
+    }
+
+    #[test]
+    fn the_servers_retry_is_waited_for_exactly_and_then_the_least() {
+        let retry = Some(Duration::from_millis(2500));
+        assert_eq!(range(retry, 0), (2500, 2500));
+        let (low, high) = range(retry, 2);
+        assert!((2500..2600).contains(&low), "{low}");
+        assert!((9900..=10_000).contains(&high), "{high}");
+        let day = Duration::from_secs(86_400);
+        assert_eq!(range(Some(day), 9), (day.as_millis(), day.as_millis()));
+    }
+
+    #[test]
+    fn a_server_that_asks_for_no_wait_does_not_make_the_client_spin() {
+        let low = range(Some(Duration::ZERO), 0);
+        assert_eq!(low, (10, 10));
+        assert!(range(Some(Duration::ZERO), 3).1 > 7000);
+    }
+}
