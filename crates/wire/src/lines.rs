@@ -104,6 +104,18 @@ impl Lines {
         }
     }
 
+    /// Goes past an empty line if one that ends with LF comes next in the chunk. Spares the common
+    /// end of an SSE event a whole [`advance`](Self::advance); the current line stays.
+    #[inline]
+    pub(crate) fn skip_empty(&mut self) -> bool {
+        let next = self.input.at();
+        // After a CR at the end of a chunk nothing is left in the chunk, so this LF is a line of its
+        // own.
+        let empty = self.input.chunk().get(next) == Some(&b'\n');
+        self.input.read_to(next + usize::from(empty));
+        empty
+    }
+
     /// The current line, without its end. Valid after [`advance`](Self::advance) said true.
     #[inline]
     pub(crate) fn line(&self) -> &[u8] {

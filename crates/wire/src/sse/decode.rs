@@ -1,6 +1,7 @@
 use std::{mem, time::Duration};
 
 use bytes::Bytes;
+use memchr::memchr;
 
 use super::field::{Field, parse};
 use crate::{
@@ -110,7 +111,15 @@ impl Decoder {
             } else if let Some((field, value)) = parse(line) {
                 let end = line.len();
                 self.check_size(field, value, end, self.lines.line_offset())?;
-                self.take_field(field, value, end);
+                if matches!((field, &self.data), (Field::Data, Data::None)) {
+                    let data = self.lines.take(value..end);
+                    if self.lines.skip_empty() {
+                        return Ok(Some(self.give(data)));
+                    }
+                    self.data = Data::Line(data);
+                } else {
+                    self.take_field(field, value, end);
+                }
             }
         }
         self.check_partial()?;
@@ -136,7 +145,7 @@ impl Decoder {
             },
             Field::Event => self.event = Some(Str::from_utf8_lossy(self.lines.take(value..end))),
             Field::Id => {
-                if !self.lines.line()[value..].contains(&0) {
+                if memchr(0, &self.lines.line()[value..]).is_none() {
                     self.new_id = Some(Str::from_utf8_lossy(self.lines.take(value..end)));
                 }
             }
@@ -149,25 +158,44 @@ impl Decoder {
     }
 
     /// What an empty line does (§9.2.6, "dispatch the event").
-    #[inline]
     fn dispatch(&mut self) -> Option<Event> {
-        if let Some(id) = self.new_id.take() {
-            self.last_event_id = id;
+        match mem::replace(&mut self.data, Data::None) {
+            Data::Line(line) => Some(self.give(line)),
+            Data::Lines(lines) => Some(self.give(lines.into())),
+            Data::None => {
+                self.commit_id();
+                self.event = None;
+                None
+            }
         }
-        let event = self.event.take();
-        let data = match mem::replace(&mut self.data, Data::None) {
-            Data::None => return None,
-            Data::Line(line) => line,
-            Data::Lines(lines) => lines.into(),
-        };
+    }
+
+    #[inline]
+    fn give(&mut self, data: Bytes) -> Event {
+        self.commit_id();
         self.items += 1;
-        Some(Event {
+        Event {
             data: Str::from_utf8_lossy(data),
-            event: event
-                .filter(|event| !event.is_empty())
-                .unwrap_or(Str::from_static(Event::DEFAULT_TYPE)),
+            event: match self.event {
+                Some(_) => self.take_event(),
+                None => Str::from_static(Event::DEFAULT_TYPE),
+            },
             id: self.last_event_id.clone(),
-        })
+        }
+    }
+
+    fn take_event(&mut self) -> Str {
+        match self.event.take() {
+            Some(event) if !event.is_empty() => event,
+            _ => Str::from_static(Event::DEFAULT_TYPE),
+        }
+    }
+
+    #[inline]
+    fn commit_id(&mut self) {
+        if self.new_id.is_some() {
+            self.last_event_id = self.new_id.take().unwrap_or_default();
+        }
     }
 
     /// Refuses a line that is too large before its end has come.

@@ -11,24 +11,17 @@ pub(super) enum Field {
 /// that the standard tells to ignore.
 #[inline]
 pub(super) fn parse(line: &[u8]) -> Option<(Field, usize)> {
-    let (field, name) = match line.first()? {
-        b'd' => (Field::Data, "data"),
-        b'e' => (Field::Event, "event"),
-        b'i' => (Field::Id, "id"),
-        b'r' => (Field::Retry, "retry"),
+    let (field, after_name) = match line.first()? {
+        b'd' => (Field::Data, line.strip_prefix(b"data")?),
+        b'e' => (Field::Event, line.strip_prefix(b"event")?),
+        b'i' => (Field::Id, line.strip_prefix(b"id")?),
+        b'r' => (Field::Retry, line.strip_prefix(b"retry")?),
         _ => return None,
     };
-    if !line.starts_with(name.as_bytes()) {
-        return None;
-    }
-    match line.get(name.len()..name.len() + 2) {
-        Some(b": ") => Some((field, name.len() + 2)),
-        Some([b':', _]) => Some((field, name.len() + 1)),
-        Some(_) => None,
-        None => match line.get(name.len()) {
-            None => Some((field, name.len())),
-            Some(b':') => Some((field, name.len() + 1)),
-            Some(_) => None,
-        },
-    }
+    let value = match after_name {
+        [b':', b' ', value @ ..] | [b':', value @ ..] => value,
+        [] => after_name,
+        _ => return None,
+    };
+    Some((field, line.len() - value.len()))
 }
