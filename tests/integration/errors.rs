@@ -1,10 +1,16 @@
 //! Errors of the handler's stream: a real status before the first item, a cut body after it.
 
+use std::{io, time::Duration};
+
 use axum::{Router, http::StatusCode, routing::get};
 use futures_util::{StreamExt as _, stream};
 use headwater::{Problem, Streaming};
 use headwater_tests::Numbered;
 use headwater_wire::Format;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     Outcome, raw,
@@ -17,20 +23,22 @@ fn problem() -> Problem {
         .with("well", 7)
 }
 
-/// `/early` fails before the first item, `/late` after it.
+/// `/early` fails before the first item, `/late` after it, `/complete` not at all.
 fn app() -> Router {
     let early = || async { Streaming::try_new(stream::iter([Err::<Numbered, _>(problem())])) };
     let late = || async {
         let items = stream::iter([Ok(Numbered::new(1))]);
         Streaming::try_new(items.chain(stream::once(async {
             // By now the first item is on its way.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             Err(problem())
         })))
     };
+    let complete = || async { Streaming::new(stream::iter([Numbered::new(1)])) };
     Router::new()
         .route("/early", get(early))
         .route("/late", get(late))
+        .route("/complete", get(complete))
 }
 
 #[tokio::test]
@@ -90,5 +98,31 @@ async fn an_sse_client_gets_the_problem_of_a_late_error_and_does_not_come_back()
         .expect_err("the handler failed");
     assert!(error.is_problem(), "{error}");
     assert!(soon(items.next()).await.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_error_after_the_first_item_resets_a_connection_whose_close_would_be_a_clean_end()
+-> Outcome {
+    // HTTP/1.0, which nginx speaks to its upstream by default, has no chunks: the body ends with the
+    // connection, so only a reset tells a cut from an end.
+    let server = Served::new(app()).await;
+    for (path, is_complete) in [("/late", false), ("/complete", true)] {
+        let mut connection = TcpStream::connect(server.address).await?;
+        connection
+            .write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())
+            .await?;
+        let mut seen = Vec::new();
+        let ended = soon(connection.read_to_end(&mut seen)).await;
+        let seen = String::from_utf8(seen)?;
+        assert!(seen.contains("😀"), "{path}: {seen}");
+        match ended {
+            Ok(_) => assert!(is_complete, "{path}: a cut that looks like a clean end"),
+            Err(error) => {
+                assert!(!is_complete, "{path}: {error}");
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            }
+        }
+    }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Bytes that are no UTF-8, from a server and from a client.
 
-use axum::{Router, extract::Path, routing::get};
+use axum::{Router, extract::Path, http::HeaderValue, routing::get};
 use bytes::Bytes;
 use futures_util::stream;
 use headwater::Raw;
@@ -25,7 +25,8 @@ fn app() -> Router {
             "json" => ("application/json", b"[\"good\",\"bad \xff\"]"),
             _ => ("text/plain; charset=utf-8", b"good\nbad \xff\n"),
         };
-        Raw::bytes(stream::iter([Bytes::from_static(body)])).content_type(content_type)
+        Raw::bytes(stream::iter([Bytes::from_static(body)]))
+            .content_type(HeaderValue::from_static(content_type))
     };
     Router::new().route("/{format}", get(handler))
 }
@@ -88,7 +89,7 @@ async fn a_request_with_invalid_utf8_is_answered_and_harms_nobody() -> Outcome {
         assert!(response.status == 200 || (400..500).contains(&response.status));
     }
     let items: Vec<Value> =
-        soon(headwater_client::get(server.url("/items?count=2&format=json")).json()).await?;
+        soon(headwater_client::get(server.url("/items?count=2&format=json")).value()).await?;
     assert_eq!(items.len(), 2);
     Ok(())
 }

@@ -5,9 +5,9 @@
 
 use std::{iter, time::Duration};
 
-use axum::{Router, extract::Query, routing::get};
+use axum::{Router, body::Bytes, extract::Query, routing::get};
 use futures_util::{Stream, StreamExt as _, stream};
-use headwater::{Item, Streaming};
+use headwater::{Item, Raw, Streaming};
 use serde::{Deserialize, Serialize};
 
 /// One item of every stream here.
@@ -48,7 +48,8 @@ struct Count {
 /// - `/idle` never sends an item;
 /// - `/items?count=&every_ms=` sends [`Numbered`] items, with the number as their id;
 /// - `/last-words?count=&every_ms=` is the same, and may finish while the server shuts down;
-/// - `/flood` sends items of 64 KiB without end, as fast as they are read.
+/// - `/flood` sends items of 64 KiB without end, as fast as they are read;
+/// - `/flood-of-bytes` does so with bytes that cost nothing to encode.
 pub fn app() -> Router {
     Router::new()
         .route("/idle", get(idle))
@@ -61,6 +62,7 @@ pub fn app() -> Router {
             get(|query| async { Streaming::new(items(query)).finish_on_shutdown() }),
         )
         .route("/flood", get(flood))
+        .route("/flood-of-bytes", get(flood_of_bytes))
 }
 
 async fn idle() -> Streaming<Numbered> {
@@ -85,4 +87,8 @@ async fn flood() -> Streaming<Numbered> {
         .zip(iter::repeat(text))
         .map(|(n, text)| Numbered { n, text });
     Streaming::new(stream::iter(items))
+}
+
+async fn flood_of_bytes() -> Raw {
+    Raw::bytes(stream::repeat(Bytes::from_static(&[b'x'; 64 * 1024])))
 }

@@ -122,7 +122,7 @@ async fn a_server_without_streams_exits_at_once() -> Outcome {
 async fn readers_that_have_stopped_reading_do_not_hold_the_server_past_its_deadline() -> Outcome {
     let deadline = Duration::from_secs(2);
     let mut server = Server::start(deadline)?;
-    let stalled = soon(connect(&server, "/flood", 20)).await?;
+    let stalled = soon(connect(&server, "/flood-of-bytes", 20)).await?;
     server.terminate()?;
     assert!(server.exit(deadline + SLACK).await?.success());
     drop(stalled);
