@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use http::Method;
 
@@ -26,6 +26,11 @@ impl Client {
     /// TLS can't be set up: the platform's certificates can't be read.
     pub fn new() -> Result<Self, Error> {
         Self::builder().build()
+    }
+
+    pub(crate) fn shared() -> Result<Self, Error> {
+        let (http, settings) = Parts::shared()?;
+        Ok(Self { http, settings })
     }
 
     /// Starts a client with other settings.
@@ -95,6 +100,7 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) connect_timeout: Duration,
     pub(crate) http2_prior_knowledge: bool,
+    keep_connections: bool,
     error: Option<Error>,
 }
 
@@ -104,6 +110,7 @@ impl Default for Parts {
             settings: Settings::default(),
             connect_timeout: Duration::from_secs(10),
             http2_prior_knowledge: false,
+            keep_connections: true,
             error: None,
         }
     }
@@ -121,6 +128,22 @@ impl Parts {
         }
     }
 
+    /// The client of the functions that need none. It keeps no connection, which would belong to
+    /// one runtime; so it can be shared by all, and TLS is set up once.
+    pub(crate) fn shared() -> Result<(reqwest::Client, Settings), Error> {
+        static SHARED: OnceLock<reqwest::Client> = OnceLock::new();
+        let settings = Settings::default();
+        if let Some(http) = SHARED.get() {
+            return Ok((http.clone(), settings));
+        }
+        let (http, settings) = Self {
+            keep_connections: false,
+            ..Self::default()
+        }
+        .build()?;
+        Ok((SHARED.get_or_init(|| http).clone(), settings))
+    }
+
     pub(crate) fn build(self) -> Result<(reqwest::Client, Settings), Error> {
         if let Some(error) = self.error {
             return Err(error);
@@ -130,6 +153,9 @@ impl Parts {
             .connect_timeout(self.connect_timeout)
             // A referrer would show one host the query that was meant for another.
             .referer(false);
+        if !self.keep_connections {
+            http = http.pool_max_idle_per_host(0);
+        }
         if self.http2_prior_knowledge {
             http = http.http2_prior_knowledge();
         }

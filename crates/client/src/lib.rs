@@ -83,20 +83,22 @@ pub use self::{
     request::Request,
 };
 
-/// A GET request by a client of its own. For many requests keep a [`Client`], which keeps its
-/// connections.
+/// A GET request with the default settings, on a connection of its own. For many requests keep a
+/// [`Client`], which keeps its connections.
 pub fn get(url: impl AsRef<str>) -> Request {
     request(Method::GET, url)
 }
 
-/// A POST request by a client of its own. For many requests keep a [`Client`].
+/// A POST request with the default settings, on a connection of its own. For many requests keep a
+/// [`Client`].
 pub fn post(url: impl AsRef<str>) -> Request {
     request(Method::POST, url)
 }
 
-/// A request of any method by a client of its own. For many requests keep a [`Client`].
+/// A request of any method with the default settings, on a connection of its own. For many requests
+/// keep a [`Client`].
 pub fn request(method: Method, url: impl AsRef<str>) -> Request {
-    match Client::new() {
+    match Client::shared() {
         Ok(client) => client.request(method, url),
         Err(error) => {
             let plan = plan::Plan::new(method, url.as_ref(), plan::Settings::default());

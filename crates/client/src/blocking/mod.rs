@@ -36,20 +36,22 @@ use crate::{
     plan::{Plan, Settings},
 };
 
-/// A GET request by a client of its own. For many requests keep a [`Client`], which keeps its
-/// connections.
+/// A GET request with the default settings, on a connection of its own. For many requests keep a
+/// [`Client`], which keeps its connections.
 pub fn get(url: impl AsRef<str>) -> Request {
     request(Method::GET, url)
 }
 
-/// A POST request by a client of its own. For many requests keep a [`Client`].
+/// A POST request with the default settings, on a connection of its own. For many requests keep a
+/// [`Client`].
 pub fn post(url: impl AsRef<str>) -> Request {
     request(Method::POST, url)
 }
 
-/// A request of any method by a client of its own. For many requests keep a [`Client`].
+/// A request of any method with the default settings, on a connection of its own. For many requests
+/// keep a [`Client`].
 pub fn request(method: Method, url: impl AsRef<str>) -> Request {
-    match Client::new() {
+    match Client::shared() {
         Ok(client) => client.request(method, url),
         Err(error) => {
             let mut plan = Plan::new(method, url.as_ref(), Settings::default());
@@ -81,6 +83,21 @@ impl Client {
     /// TLS can't be set up, or the system gives no more file descriptors.
     pub fn new() -> Result<Self, Error> {
         Self::builder().build()
+    }
+
+    fn shared() -> Result<Self, Error> {
+        let (http, settings) = Parts::shared()?;
+        Self::with(http, settings)
+    }
+
+    fn with(http: reqwest::Client, settings: Settings) -> Result<Self, Error> {
+        Ok(Self {
+            engine: Engine {
+                runtime: Arc::new(Runtime::new()?),
+                http,
+            },
+            settings,
+        })
     }
 
     /// Starts a client with other settings.

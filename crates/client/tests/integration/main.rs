@@ -1,0 +1,12 @@
+//! The clients against a server that misbehaves: each test for the async and for the blocking one.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod leaving;
+mod server;
+#[macro_use]
+mod twins;
+mod failures;
+mod formats;
+mod reconnects;
+mod requests;

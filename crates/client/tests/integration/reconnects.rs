@@ -1,0 +1,160 @@
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use headwater_client::StatusCode;
+
+use crate::{
+    server::{Call, Server},
+    twins::{cut_short, good},
+};
+
+const SHORT: Duration = Duration::from_millis(30);
+const END: &str = "event: end\nid: headwater:end\ndata: {}\n\n";
+
+/// Sends the event after the one that the client saw last, and then breaks; the mark after 5.
+fn one_more(call: &mut Call) {
+    let seen = call
+        .request
+        .header("last-event-id")
+        .map_or(0, |id| id.parse().unwrap());
+    call.start("text/event-stream");
+    if seen == 5 {
+        call.chunk(END);
+    } else {
+        call.chunk(format!(
+            "retry: 10\nid: {0}\ndata: {0}\n\ndata: not compl",
+            seen + 1
+        ));
+    }
+}
+
+twins! {
+    fn a_stream_that_breaks_at_every_item_arrives_whole_and_once() {
+        let server = Server::start(one_more);
+        let items = wait(client::get(server.url("/")).stream::<u32>());
+        assert_eq!(good(all(items)), [1, 2, 3, 4, 5]);
+        let ids: Vec<_> = server
+            .requests()
+            .iter()
+            .map(|request| request.header("last-event-id").unwrap_or_default())
+            .collect();
+        assert_eq!(ids, ["", "1", "2", "3", "4", "5"]);
+    }
+
+    fn a_later_run_resumes_where_an_earlier_one_was() {
+        let server = Server::start(one_more);
+        let items = wait(client::get(server.url("/")).last_event_id("3").stream::<u32>());
+        assert_eq!(good(all(items)), [4, 5]);
+    }
+
+    fn a_204_stops_a_stream_that_ended_without_the_mark() {
+        let server = Server::start(|call| match call.n {
+            0 => call.respond("200 OK", "text/event-stream", "retry: 10\nid: 1\ndata: 1\n\n"),
+            _ => call.write("HTTP/1.1 204 No Content\r\n\r\n"),
+        });
+        assert_eq!(good(all(wait(client::get(server.url("/")).stream::<u32>()))), [1]);
+        assert_eq!(server.requests().len(), 2);
+    }
+
+    fn the_servers_retry_is_waited_for() {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&times);
+        let server = Server::start(move |call| {
+            noted.lock().unwrap().push(Instant::now());
+            match call.n {
+                0 => call.respond("200 OK", "text/event-stream", "retry: 250\ndata: 1\n\n"),
+                _ => call.respond("200 OK", "text/event-stream", END),
+            }
+        });
+        assert_eq!(good(all(wait(client::get(server.url("/")).stream::<u32>()))), [1]);
+        let times = times.lock().unwrap();
+        let waited = times[1] - times[0];
+        assert!(waited >= Duration::from_millis(250), "{waited:?}");
+    }
+
+    fn a_server_that_is_down_for_a_while_is_tried_until_it_is_back() {
+        let server = Server::start(|call| match call.n {
+            0 => {
+                call.start("text/event-stream");
+                call.chunk("id: 1\ndata: 1\n\n");
+            }
+            1 => call.respond_with("503 Service Unavailable", "retry-after: 0"),
+            2 => call.write(""),
+            3 => call.respond_with("429 Too Many Requests", "x: y"),
+            _ => call.respond("200 OK", "text/event-stream", format!("data: 2\n\n{END}")),
+        });
+        let request = client::get(server.url("/")).backoff(SHORT, SHORT);
+        assert_eq!(good(all(wait(request.stream::<u32>()))), [1, 2]);
+        assert_eq!(server.requests().len(), 5);
+    }
+
+    fn a_server_that_stays_down_is_given_up() {
+        let server = Server::start(|call| match call.n {
+            0 => call.respond("200 OK", "text/event-stream", "data: 1\n\n"),
+            _ => call.respond_with("503 Service Unavailable", "x: y"),
+        });
+        let request = client::get(server.url("/")).backoff(SHORT, SHORT).max_attempts(3);
+        let (items, error) = cut_short(all(wait(request.stream::<u32>())));
+        assert_eq!(items, [1]);
+        assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert!(error.to_string().ends_with("(gave up after 3 attempts in a row)"), "{error}");
+        assert_eq!(server.requests().len(), 4);
+    }
+
+    fn a_404_or_another_format_ends_the_reconnects() {
+        for content_type in ["text/html", "application/x-ndjson", "404"] {
+            let server = Server::start(move |call| match call.n {
+                0 => call.respond("200 OK", "text/event-stream", "retry: 10\ndata: 1\n\n"),
+                _ if content_type == "404" => call.respond_with("404 Not Found", "x: y"),
+                _ => call.respond("200 OK", content_type, ""),
+            });
+            let (items, error) = cut_short(all(wait(client::get(server.url("/")).stream::<u32>())));
+            assert_eq!(items, [1]);
+            assert!(error.is_content_type() || error.is_status(), "{error}");
+            assert_eq!(server.requests().len(), 2);
+        }
+    }
+
+    fn silence_makes_an_sse_stream_reconnect() {
+        let server = Server::start(|call| {
+            call.start("text/event-stream");
+            if call.n == 0 {
+                call.chunk("retry: 10\nid: 1\ndata: 1\n\n");
+                assert!(call.wait_for_close(), "the old connection is closed");
+            } else {
+                call.chunk(format!("id: 2\ndata: 2\n\n{END}"));
+            }
+        });
+        let request = client::get(server.url("/")).idle_timeout(Duration::from_millis(100));
+        assert_eq!(good(all(wait(request.stream::<u32>()))), [1, 2]);
+        assert_eq!(server.requests()[1].header("last-event-id").unwrap(), "1");
+    }
+
+    fn a_post_is_never_sent_twice_unasked() {
+        let server = Server::start(|call| match call.n {
+            0 | 1 => {
+                call.start("text/event-stream");
+                call.chunk("retry: 10\nid: 1\ndata: 1\n\n");
+            }
+            _ => call.respond("200 OK", "text/event-stream", format!("data: 2\n\n{END}")),
+        });
+        let post = || client::post(server.url("/")).body("ask");
+        let (items, error) = cut_short(all(wait(post().stream::<u32>())));
+        assert_eq!(items, [1]);
+        assert!(error.is_truncated(), "{error}");
+        assert_eq!(server.requests().len(), 1);
+
+        assert_eq!(good(all(wait(post().replay(true).stream::<u32>()))), [1, 2]);
+        let requests = server.requests();
+        assert_eq!(requests.len(), 3);
+        assert!(requests.iter().all(|request| request.body == "ask"), "{requests:?}");
+    }
+
+    fn the_clean_end_of_a_posts_answer_is_the_end() {
+        let server = Server::answering("text/event-stream", "data: 1\n\n");
+        assert_eq!(good(all(wait(client::post(server.url("/")).stream::<u32>()))), [1]);
+        assert_eq!(server.requests().len(), 1);
+    }
+}

@@ -1,0 +1,196 @@
+//! A server that writes exactly the bytes that a test wants.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Longer than anything here takes: a server that waits this long fails its test.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Server {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) line: String,
+    headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Request {
+    /// The value of a header; all of them, joined, if it came more than once.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        let values: Vec<_> = self
+            .headers
+            .iter()
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.clone())
+            .collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+}
+
+/// One request being answered; the connection closes with it.
+pub(crate) struct Call {
+    /// Which request this is, from 0.
+    pub(crate) n: usize,
+    pub(crate) request: Request,
+    stream: BufReader<TcpStream>,
+}
+
+impl Server {
+    /// Answers each request on a thread of its own.
+    pub(crate) fn start(answer: impl Fn(&mut Call) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let answer = Arc::new(answer);
+        let (stopped, seen) = (Arc::clone(&stop), Arc::clone(&requests));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+                thread::spawn(move || serve(stream.unwrap(), &*answer, &seen));
+            }
+        });
+        Self {
+            address,
+            stop,
+            requests,
+        }
+    }
+
+    /// Answers every request with this.
+    pub(crate) fn answering(content_type: &str, body: impl AsRef<[u8]>) -> Self {
+        let (content_type, body) = (content_type.to_owned(), body.as_ref().to_vec());
+        Self::start(move |call| call.respond("200 OK", &content_type, &body))
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The requests so far.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread, which ends.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn serve(stream: TcpStream, answer: &dyn Fn(&mut Call), seen: &Mutex<Vec<Request>>) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut stream = BufReader::new(stream);
+    let Some(request) = read_request(&mut stream) else {
+        return;
+    };
+    let n = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(request.clone());
+        seen.len() - 1
+    };
+    answer(&mut Call { n, request, stream });
+}
+
+fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    stream.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let mut headers = Vec::new();
+    loop {
+        let mut header = String::new();
+        stream.read_line(&mut header).ok()?;
+        let Some((name, value)) = header.split_once(':') else {
+            break;
+        };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut request = Request {
+        line: line.trim().to_owned(),
+        headers,
+        body: String::new(),
+    };
+    let length = request
+        .header("content-length")
+        .map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    request.body = String::from_utf8(body).unwrap();
+    Some(request)
+}
+
+impl Call {
+    /// Bytes as they are. A client that has gone is no fault.
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.get_mut().write_all(bytes.as_ref());
+    }
+
+    /// A whole response.
+    pub(crate) fn respond(&mut self, status: &str, content_type: &str, body: impl AsRef<[u8]>) {
+        let body = body.as_ref();
+        self.write(format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n",
+            body.len()
+        ));
+        self.write(body);
+    }
+
+    /// A response with this status and header lines, and no body.
+    pub(crate) fn respond_with(&mut self, status: &str, headers: &str) {
+        self.write(format!(
+            "HTTP/1.1 {status}\r\n{headers}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        ));
+    }
+
+    /// The head of a response whose body comes in chunks.
+    pub(crate) fn start(&mut self, content_type: &str) {
+        self.write(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\
+             connection: close\r\n\r\n"
+        ));
+    }
+
+    pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+        chunk.extend_from_slice(bytes);
+        chunk.extend_from_slice(b"\r\n");
+        self.write(chunk);
+    }
+
+    /// The clean end of the chunks. Without it the body is cut.
+    pub(crate) fn end(&mut self) {
+        self.write("0\r\n\r\n");
+    }
+
+    /// Waits until the client closes the connection; whether it did.
+    pub(crate) fn wait_for_close(&mut self) -> bool {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+}

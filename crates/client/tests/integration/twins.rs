@@ -1,0 +1,82 @@
+//! One text of a test, two clients.
+
+/// Makes each function a test of the async and of the blocking client. In its body, `client` is the
+/// module under test, `wait` gives what a request's last step gives, and `next` and `all` read items.
+macro_rules! twins {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
+        mod asynchronous {
+            #[allow(unused_imports)]
+            use super::*;
+            #[allow(unused_imports)]
+            use headwater_client as client;
+            #[allow(unused_imports)]
+            use crate::twins::asynchronous::*;
+            $($(#[$meta])* #[test] fn $name() $body)*
+        }
+        mod blocking {
+            #[allow(unused_imports)]
+            use super::*;
+            #[allow(unused_imports)]
+            use headwater_client::blocking as client;
+            #[allow(unused_imports)]
+            use crate::twins::blocking::*;
+            $($(#[$meta])* #[test] fn $name() $body)*
+        }
+    };
+}
+
+pub(crate) mod asynchronous {
+    use headwater_client::{Error, Items};
+    use tokio::runtime::{Builder, Runtime};
+
+    thread_local! {
+        static RUNTIME: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    }
+
+    pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+        RUNTIME.with(|runtime| runtime.block_on(future))
+    }
+
+    pub(crate) fn next<T>(items: &mut Items<T>) -> Option<Result<T, Error>> {
+        wait(items.next())
+    }
+
+    /// All items and the errors among them, in order.
+    pub(crate) fn all<T>(items: Result<Items<T>, Error>) -> Vec<Result<T, Error>> {
+        let mut items = items.unwrap();
+        std::iter::from_fn(|| next(&mut items)).collect()
+    }
+}
+
+pub(crate) mod blocking {
+    use headwater_client::{Error, blocking::Items};
+
+    pub(crate) fn wait<T>(value: T) -> T {
+        value
+    }
+
+    pub(crate) fn next<T>(items: &mut Items<T>) -> Option<Result<T, Error>> {
+        items.next()
+    }
+
+    /// All items and the errors among them, in order.
+    pub(crate) fn all<T>(items: Result<Items<T>, Error>) -> Vec<Result<T, Error>> {
+        items.unwrap().collect()
+    }
+}
+
+/// The items, none of which may be an error.
+pub(crate) fn good<T>(items: Vec<Result<T, headwater_client::Error>>) -> Vec<T> {
+    items.into_iter().collect::<Result<_, _>>().unwrap()
+}
+
+/// The items before the error that ends them.
+pub(crate) fn cut_short<T: std::fmt::Debug>(
+    mut items: Vec<Result<T, headwater_client::Error>>,
+) -> (Vec<T>, headwater_client::Error) {
+    let error = items
+        .pop()
+        .expect("there is an error")
+        .expect_err("it ends with an error");
+    (good(items), error)
+}
