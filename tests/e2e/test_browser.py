@@ -1,11 +1,13 @@
 """The tour read by the `EventSource` of a real browser, and the page that it draws."""
 
+import json
 import os
 import pathlib
+import re
 import urllib.parse
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from programs import program
 
@@ -124,12 +126,16 @@ def test_the_watch_page_draws_the_machine_live(browser, tour, look):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
         page.goto(tour.url("/watch"))
-        page.wait_for_function("document.body.innerText.match(/\\d/)", timeout=10_000)
 
-        # What it shows moves, because the figures do.
-        shown = page.evaluate("document.body.innerText")
-        page.wait_for_function("(shown) => document.body.innerText !== shown", arg=shown, timeout=10_000)
-        page.wait_for_timeout(4_000)
+        # The figures are there, and go on coming.
+        expect(page.locator("#state")).to_have_text("Live", timeout=10_000)
+        expect(page.locator("#cpu")).to_have_text(re.compile(r"^\d+$"), timeout=10_000)
+        expect(page.locator("#memory")).to_have_text(re.compile(r"\d"))
+        expect(page.locator("#cores > *").first).to_be_visible()
+        expect(page.locator("#disks")).to_have_text(re.compile(r"\d"))
+        expect(page.locator("#items")).to_have_text("4", timeout=10_000)
+        assert json.loads(page.locator("#raw").text_content())
+        assert is_drawn(page, "#cpu-chart") and is_drawn(page, "#network-chart")
 
         # Nothing runs out of the window at the side.
         widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
@@ -146,11 +152,21 @@ def test_the_watch_page_draws_the_machine_live(browser, tour, look):
 
 def test_the_watch_page_says_when_the_stream_is_gone_and_comes_back(page, own_tour):
     page.goto(own_tour.url("/watch"))
-    page.wait_for_function("/live/i.test(document.body.innerText)", timeout=10_000)
+    state = page.locator("#state")
+    expect(state).to_have_text("Live", timeout=10_000)
     own_tour.kill()
-    page.wait_for_function("/reconnect/i.test(document.body.innerText)", timeout=10_000)
+    expect(state).to_have_text(re.compile("^Reconnecting"), timeout=10_000)
     own_tour.start()
-    page.wait_for_function("/live/i.test(document.body.innerText)", timeout=45_000)
+    expect(state).to_have_text("Live", timeout=45_000)
+    expect(page.locator("#breaks")).to_have_text("1")
+
+
+def is_drawn(page, canvas):
+    """Whether any pixel of a canvas is set."""
+    return page.locator(canvas).evaluate(
+        """(canvas) => canvas.getContext('2d')
+            .getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0)"""
+    )
 
 
 def screenshot(page, name):

@@ -1,11 +1,12 @@
 """The tour as a process of its own."""
 
-import os
 import queue
 import re
 import signal
 import subprocess
 import threading
+
+from programs import binary
 
 
 class Tour:
@@ -24,7 +25,7 @@ class Tour:
         self.kill()
 
     def start(self):
-        command = [os.environ["HEADWATER_TOUR"], "--listen", f"127.0.0.1:{self.port}", *self.args]
+        command = [binary("HEADWATER_TOUR"), "--listen", f"127.0.0.1:{self.port}", *self.args]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
