@@ -237,3 +237,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

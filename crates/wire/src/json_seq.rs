@@ -342,3 +342,6 @@ impl Shape {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,11 @@ pub mod sse;
 mod str_bytes;
 pub mod text;
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testing;
+
 pub use decoder::Decoder;
 pub use encoder::{Encoder, Meta};
 pub use error::{DecodeError, EncodeError};

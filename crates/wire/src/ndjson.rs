@@ -144,3 +144,6 @@ impl Decoder {
         Err(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -238,3 +238,6 @@ impl ChunkDecoder {
         Err(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

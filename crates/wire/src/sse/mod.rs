@@ -3,6 +3,10 @@
 mod decode;
 mod encode;
 mod field;
+#[cfg(test)]
+pub(crate) mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use decode::Decoder;
 pub use encode::{encode_comment, encode_json, encode_retry, encode_text};

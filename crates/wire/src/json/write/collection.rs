@@ -1,0 +1,214 @@
+//! Arrays and objects. The lengths that types announce are not needed, and so can't be wrong.
+
+use serde::ser::{
+    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant,
+};
+use serde_json::Error;
+
+use super::{Writer, key::KeyWriter, raw, text};
+
+/// An array whose bracket is not written before the first element is there.
+pub(super) struct Array<'a> {
+    out: &'a mut Vec<u8>,
+    /// What stands before the next element: the bracket or a comma.
+    lead: u8,
+    of_variant: bool,
+}
+
+impl<'a> Array<'a> {
+    #[inline]
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            lead: b'[',
+            of_variant: false,
+        }
+    }
+
+    /// An array inside `{"variant":`, which it closes.
+    #[inline]
+    pub(super) fn of_variant(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            of_variant: true,
+            ..Self::new(out)
+        }
+    }
+
+    #[inline]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.out.push(self.lead);
+        self.lead = b',';
+        value.serialize(Writer(self.out))
+    }
+
+    #[inline]
+    fn close(self) {
+        if self.lead == b'[' {
+            self.out.push(b'[');
+        }
+        self.out.push(b']');
+        if self.of_variant {
+            self.out.push(b'}');
+        }
+    }
+}
+
+macro_rules! array {
+    ($($trait:ident $method:ident)*) => {$(
+        impl $trait for Array<'_> {
+            type Ok = ();
+            type Error = Error;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                self.element(value)
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), Error> {
+                self.close();
+                Ok(())
+            }
+        }
+    )*};
+}
+
+array! {
+    SerializeSeq serialize_element
+    SerializeTuple serialize_element
+    SerializeTupleStruct serialize_field
+    SerializeTupleVariant serialize_field
+}
+
+/// An object whose brace is not written before the first member is there.
+pub(super) struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    /// What stands before the next member: the brace or a comma.
+    lead: u8,
+    of_variant: bool,
+}
+
+impl<'a> Object<'a> {
+    #[inline]
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            lead: b'{',
+            of_variant: false,
+        }
+    }
+
+    /// An object inside `{"variant":`, which it closes.
+    #[inline]
+    pub(super) fn of_variant(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            of_variant: true,
+            ..Self::new(out)
+        }
+    }
+
+    #[inline]
+    fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
+        text::member(self.lead, key, self.out);
+        self.lead = b',';
+        value.serialize(Writer(self.out))
+    }
+
+    #[inline]
+    fn close(self) {
+        if self.lead == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
+        if self.of_variant {
+            self.out.push(b'}');
+        }
+    }
+}
+
+impl SerializeMap for Object<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+        self.out.push(self.lead);
+        self.lead = b',';
+        key.serialize(KeyWriter(self.out))
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.out.push(b':');
+        value.serialize(Writer(self.out))
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Error> {
+        self.close();
+        Ok(())
+    }
+}
+
+impl SerializeStructVariant for Object<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    #[inline]
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.field(key, value)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Error> {
+        self.close();
+        Ok(())
+    }
+}
+
+/// What a struct becomes: an object, or the JSON that one of `serde_json`'s own types carries.
+pub(super) enum Fields<'a> {
+    Object(Object<'a>),
+    Raw(&'a mut Vec<u8>),
+}
+
+impl<'a> Fields<'a> {
+    #[inline]
+    pub(super) fn new(name: &'static str, out: &'a mut Vec<u8>) -> Self {
+        if raw::is_token(name) {
+            Self::Raw(out)
+        } else {
+            Self::Object(Object::new(out))
+        }
+    }
+}
+
+impl SerializeStruct for Fields<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    #[inline]
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Object(object) => object.field(key, value),
+            Self::Raw(out) => value.serialize(raw::RawWriter(out)),
+        }
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Error> {
+        if let Self::Object(object) = self {
+            object.close();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! JSON that is there already: `serde_json`'s `RawValue`, and its `Number` where it keeps the digits.
+
+use memchr::memchr2;
+use serde::ser::{Error as _, Serializer};
+use serde_json::Error;
+
+use super::refuse::{refuse_all_but_scalars, refuse_scalars};
+
+/// Whether a struct of this name stands for its text. `Number` is one if somebody in the build has
+/// turned on the feature `arbitrary_precision`.
+#[inline]
+pub(super) fn is_token(name: &str) -> bool {
+    name == "$serde_json::private::RawValue" || name == "$serde_json::private::Number"
+}
+
+/// Writes a string as the JSON that it is.
+pub(super) struct RawWriter<'a>(pub(super) &'a mut Vec<u8>);
+
+impl Serializer for RawWriter<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_str(self, json: &str) -> Result<(), Error> {
+        let start = self.0.len();
+        self.0.extend_from_slice(json.as_bytes());
+        unfold(&mut self.0[start..]);
+        Ok(())
+    }
+
+    refuse_scalars! {
+        Error::custom("expected RawValue");
+        serialize_bool bool,
+        serialize_i8 i8,
+        serialize_i16 i16,
+        serialize_i32 i32,
+        serialize_i64 i64,
+        serialize_i128 i128,
+        serialize_u8 u8,
+        serialize_u16 u16,
+        serialize_u32 u32,
+        serialize_u64 u64,
+        serialize_u128 u128,
+        serialize_f32 f32,
+        serialize_f64 f64,
+        serialize_char char,
+    }
+
+    refuse_all_but_scalars!(Error::custom("expected RawValue"));
+}
+
+/// Replaces line breaks by spaces. In JSON they stand only between tokens, where any white space is
+/// as good (RFC 8259 §2).
+fn unfold(json: &mut [u8]) {
+    let mut from = 0;
+    while let Some(at) = memchr2(b'\n', b'\r', &json[from..]) {
+        json[from + at] = b' ';
+        from += at + 1;
+    }
+}
