@@ -34,7 +34,6 @@ impl Client {
     }
 
     /// Starts a client with other settings.
-    #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
             parts: Parts::default(),
@@ -67,7 +66,7 @@ impl std::fmt::Debug for Client {
 
 /// The settings of a [`Client`] to be. What is set here holds for each of its requests that doesn't
 /// set it itself.
-#[must_use]
+#[must_use = "`build` makes the client"]
 pub struct ClientBuilder {
     parts: Parts,
 }

@@ -5,47 +5,40 @@ macro_rules! request_options {
     () => {
         /// Adds a header. It takes the place of a header of this name that the client sends by
         /// default; given twice, both are sent.
-        #[must_use]
         pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
             self.plan().header(name.as_ref(), value.as_ref());
             self
         }
 
         /// Sends `Authorization: Bearer TOKEN`. After a redirect to another host it isn't sent.
-        #[must_use]
         pub fn bearer(self, token: impl AsRef<str>) -> Self {
             self.header("authorization", format!("Bearer {}", token.as_ref()))
         }
 
         /// Appends a pair to the URL's query, percent-encoded.
-        #[must_use]
         pub fn query(mut self, name: impl AsRef<str>, value: impl ToString) -> Self {
             self.plan().query(name.as_ref(), &value.to_string());
             self
         }
 
         /// Sends this `Accept` and not the one that fits what is read.
-        #[must_use]
         pub fn accept(self, media_types: impl AsRef<str>) -> Self {
             self.header("accept", media_types)
         }
 
         /// Reads the body in this format, whatever its content type, and asks for it.
-        #[must_use]
         pub fn format(mut self, format: $crate::Format) -> Self {
             self.plan().format = Some(format);
             self
         }
 
         /// Sends a body.
-        #[must_use]
         pub fn body(mut self, body: impl Into<bytes::Bytes>) -> Self {
             self.plan().body = Some(body.into());
             self
         }
 
         /// Sends `body` as JSON, as `Content-Type: application/json` unless one was set before.
-        #[must_use]
         pub fn json<B: serde::Serialize + ?Sized>(mut self, body: &B) -> Self {
             match serde_json::to_vec(body) {
                 Ok(json) => {
@@ -65,14 +58,12 @@ macro_rules! request_options {
         /// Whether the request may be sent more than once though its method may change something
         /// on the server: then a POST is taken up again like a GET. Default: no. (GET, HEAD and
         /// OPTIONS always may.)
-        #[must_use]
         pub fn replay(mut self, replay: bool) -> Self {
             self.plan().replay = replay;
             self
         }
 
         /// Resumes after this event: the first request has it as `Last-Event-ID`.
-        #[must_use]
         pub fn last_event_id(mut self, id: impl AsRef<str>) -> Self {
             self.plan().last_event_id = id.as_ref().into();
             self
@@ -87,7 +78,6 @@ macro_rules! setting_options {
     (|$self:ident| $settings:expr) => {
         /// Whether an SSE stream that breaks, or ends without saying that it is finished, is taken
         /// up again where it was. Default: yes. Other formats can't be resumed.
-        #[must_use]
         pub fn reconnect(mut self, reconnect: bool) -> Self {
             let $self = &mut self;
             $settings.reconnect = reconnect;
@@ -96,7 +86,6 @@ macro_rules! setting_options {
 
         /// Whether the first connection, too, is tried again. Default: no, so that a wrong URL or a
         /// server that isn't there is seen at once.
-        #[must_use]
         pub fn retry_first_connect(mut self, retry: bool) -> Self {
             let $self = &mut self;
             $settings.retry_first_connect = retry;
@@ -107,7 +96,6 @@ macro_rules! setting_options {
         /// given. At least 1; default: 10, which is two to three minutes. A response that is
         /// accepted starts the count anew, so a stream that is quiet, or ends again and again, is
         /// taken up without limit.
-        #[must_use]
         pub fn max_attempts(mut self, attempts: u32) -> Self {
             let $self = &mut self;
             $settings.max_attempts = attempts;
@@ -117,7 +105,6 @@ macro_rules! setting_options {
         /// The time to wait before a reconnect: anything up to `base` the first time, up to twice
         /// as much each time after that without an item in between, but never more than up to
         /// `cap`. A server's `retry:` or `Retry-After` is the least. Default: 1 s and 30 s.
-        #[must_use]
         pub fn backoff(mut self, base: std::time::Duration, cap: std::time::Duration) -> Self {
             let $self = &mut self;
             $settings.backoff = $crate::session::Backoff { base, cap };
@@ -126,7 +113,6 @@ macro_rules! setting_options {
 
         /// How long to wait without a single byte: for the response and for more of its body. Then
         /// SSE reconnects; elsewhere it is an error. Default: 60 s; zero turns it off.
-        #[must_use]
         pub fn idle_timeout(mut self, timeout: std::time::Duration) -> Self {
             let $self = &mut self;
             $settings.idle_timeout = timeout;
@@ -134,7 +120,6 @@ macro_rules! setting_options {
         }
 
         /// The largest item, in bytes without its framing. Default: 8 MiB.
-        #[must_use]
         pub fn max_item_bytes(mut self, bytes: usize) -> Self {
             let $self = &mut self;
             $settings.limits.max_item_bytes = bytes;
@@ -143,7 +128,6 @@ macro_rules! setting_options {
 
         /// How deep a JSON item may nest. Default: 128. Where items are deserialised, `serde_json`
         /// goes no deeper than 127.
-        #[must_use]
         pub fn max_depth(mut self, depth: usize) -> Self {
             let $self = &mut self;
             $settings.limits.max_depth = depth;
@@ -151,7 +135,6 @@ macro_rules! setting_options {
         }
 
         /// The largest body that is read as a whole, in bytes. Default: 16 MiB.
-        #[must_use]
         pub fn max_body_bytes(mut self, bytes: usize) -> Self {
             let $self = &mut self;
             $settings.max_body_bytes = bytes;
@@ -164,7 +147,6 @@ macro_rules! setting_options {
 macro_rules! client_options {
     () => {
         /// A header for every request that doesn't set it itself.
-        #[must_use]
         pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
             self.parts().header(name.as_ref(), value.as_ref());
             self
@@ -172,13 +154,11 @@ macro_rules! client_options {
 
         /// Sends `Authorization: Bearer TOKEN` with every request. After a redirect to another host
         /// it isn't sent.
-        #[must_use]
         pub fn bearer(self, token: impl AsRef<str>) -> Self {
             self.header("authorization", format!("Bearer {}", token.as_ref()))
         }
 
         /// How long connecting may take, TLS included. Default: 10 s.
-        #[must_use]
         pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.parts().connect_timeout = timeout;
             self
@@ -186,7 +166,6 @@ macro_rules! client_options {
 
         /// Speaks HTTP/2 without asking first, also over cleartext. Default: HTTP/1.1, or what TLS
         /// agrees on.
-        #[must_use]
         pub fn http2_prior_knowledge(mut self) -> Self {
             self.parts().http2_prior_knowledge = true;
             self

@@ -1,0 +1,142 @@
+use super::*;
+
+#[test]
+fn retry_after_is_the_least_to_wait() {
+    let mut session = open(policy(), "text/event-stream");
+    session.lost(cut());
+    connects(&mut session);
+    session.head(Head {
+        retry_after: Some(Duration::from_secs(77)),
+        ..head(429, "")
+    });
+    assert_eq!(connects(&mut session), Duration::from_secs(77));
+}
+
+#[test]
+fn a_4xx_is_an_error_at_once_with_the_servers_problem() {
+    let mut session = open(policy(), "text/event-stream");
+    session.lost(cut());
+    connects(&mut session);
+    session.head(head(404, "application/problem+json; charset=utf-8"));
+    assert_eq!(session.next().unwrap(), Step::Read);
+    session.chunk(Bytes::from_static(br#"{"title":"No such stream","#));
+    session.chunk(Bytes::from_static(br#""detail":"/ticks"}"#));
+    session.end();
+    let error = fails(&mut session);
+    assert!(error.is_status() && error.is_problem());
+    assert_eq!(error.problem().unwrap().detail(), Some("/ticks"));
+    assert_eq!(
+        error.to_string(),
+        "the server answered 404 Not Found: No such stream: /ticks"
+    );
+}
+
+#[test]
+fn a_refusal_without_end_is_not_read_without_end() {
+    let mut session = items(policy());
+    session.head(head(500, "text/plain"));
+    for _ in 0..5 {
+        session.chunk(Bytes::from(vec![b'x'; 16 * 1024]));
+    }
+    let error = fails(&mut session);
+    assert_eq!(error.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
+    assert!(error.to_string().len() < 500, "nor shown");
+}
+
+#[test]
+fn a_content_type_that_is_no_stream_is_an_error_that_names_what_would_be() {
+    let mut session = items(policy());
+    session.head(ok("text/html"));
+    let error = fails(&mut session);
+    assert!(error.is_content_type());
+    assert_eq!(
+        error.to_string(),
+        "the body is text/html, which is not a stream of items; it should be \
+         application/x-ndjson, text/event-stream, application/json-seq, application/json or text/plain"
+    );
+
+    let mut session = open(policy(), "text/event-stream");
+    session.lost(cut());
+    connects(&mut session);
+    session.head(ok("application/x-ndjson"));
+    let error = fails(&mut session);
+    assert!(
+        error.is_content_type(),
+        "what began as SSE can't go on as anything else"
+    );
+}
+
+#[test]
+fn a_compressed_body_that_nobody_asked_for_is_refused() {
+    let mut session = items(policy());
+    let content_encoding = Some("gzip".to_owned());
+    session.head(Head {
+        content_encoding,
+        ..ok("application/x-ndjson")
+    });
+    assert!(fails(&mut session).is_content_type());
+}
+
+#[test]
+fn connecting_that_fails_too_often_in_a_row_is_an_error_that_says_how_often() {
+    let mut session = open(policy(), "text/event-stream");
+    session.lost(cut());
+    for _ in 0..2 {
+        connects(&mut session);
+        session.lost(refused());
+    }
+    connects(&mut session);
+    session.head(head(503, "text/plain"));
+    session.chunk(Bytes::from_static(b"maintenance\n"));
+    session.end();
+    let error = fails(&mut session);
+    assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert_eq!(
+        error.to_string(),
+        "the server answered 503 Service Unavailable: maintenance (gave up after 3 attempts in a row)"
+    );
+}
+
+#[test]
+fn the_first_connection_is_tried_again_only_if_asked() {
+    for failure in [refused, || {
+        Error::new(Kind::Timeout {
+            idle: FAST.cap,
+            waited_for: "it",
+        })
+    }] {
+        let mut session = items(policy());
+        session.lost(failure());
+        fails(&mut session);
+
+        let mut session = items(Policy {
+            retry_first_connect: true,
+            ..policy()
+        });
+        for _ in 0..2 {
+            session.lost(failure());
+            connects(&mut session);
+        }
+        session.lost(failure());
+        let error = fails(&mut session).to_string();
+        assert!(
+            error.ends_with("(gave up after 3 attempts in a row)"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_accepted_response_starts_the_count_of_failures_anew() {
+    let mut session = open(policy(), "text/event-stream");
+    for _ in 0..20 {
+        session.lost(cut());
+        for _ in 0..2 {
+            connects(&mut session);
+            session.lost(refused());
+        }
+        connects(&mut session);
+        session.head(ok("text/event-stream"));
+        assert_eq!(session.next().unwrap(), Step::Read);
+    }
+}
