@@ -38,6 +38,10 @@ impl<T> Item<T> {
     ///
     /// An id with a line break or a NUL can't be sent: the stream fails there.
     #[must_use]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "numbers and strings are passed as they are"
+    )]
     pub fn id(mut self, id: impl ToString) -> Self {
         self.meta_mut().id = Some(id.to_string());
         self

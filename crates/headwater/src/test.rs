@@ -205,7 +205,6 @@ impl TestResponse {
     }
 
     /// The body in chunks, as the server makes them; a cut is an error.
-    #[must_use]
     pub fn into_data_stream(self) -> axum::body::BodyDataStream {
         self.body.into_data_stream()
     }

@@ -99,7 +99,7 @@ where
                 && !is_head
                 && let Err(problem) = body.prime().await
             {
-                return Ok(replace(response, problem));
+                return Ok(replace(&response, problem));
             }
             Ok(response)
         })
@@ -126,7 +126,7 @@ fn no_more() -> Response {
 
 /// The response that says `problem`, with the headers that the app's layers have set (CORS, say) on the one
 /// that it replaces.
-fn replace(response: Response, problem: Problem) -> Response {
+fn replace(response: &Response, problem: Problem) -> Response {
     let mut replacement = problem.into_response();
     for (name, value) in response.headers() {
         let of_body = name.as_str().starts_with("content-");

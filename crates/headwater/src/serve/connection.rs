@@ -45,47 +45,39 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) {
     let activity = Activity::new();
-    let mut io = Io::new(stream, Arc::clone(&activity));
-    let patience = settings.header_read_timeout;
-    let patience = if patience.is_zero() {
-        Duration::MAX
-    } else {
-        patience
+    let Some((io, http2)) = open(stream, &activity, &settings, &shutdown).await else {
+        return;
     };
-    let http2 = tokio::select! {
-        sniffed = tokio::time::timeout(patience, io.is_http2()) => sniffed,
-        // Nothing was asked yet, so nothing is owed.
-        () = shutdown.cancelled() => return,
-    };
-    let Ok(Ok(http2)) = http2 else { return };
     let handler = Handler {
         app,
         peer,
         activity: Arc::clone(&activity),
         shutdown: shutdown.clone(),
     };
-    let io = TokioIo::new(io);
+    // A connection is pinned where it is made: a future that is handed on is kept twice in the task, and
+    // tasks are what idle readers are made of. That of HTTP/2 is boxed, so that the many HTTP/1.1
+    // connections don't carry its larger state.
     let ended = if http2 {
-        // Boxed, so that the many HTTP/1.1 connections don't carry the larger state of the few.
-        Box::pin(async move {
-            activity.forget_head();
-            let connection = conn::http2::Builder::new(TokioExecutor::new())
+        activity.forget_head();
+        let mut connection = Box::pin(
+            conn::http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_PATIENCE)
                 .max_concurrent_streams(HTTP2_STREAMS)
                 .max_send_buf_size(BUFFER)
-                .serve_connection(io, handler);
-            drive(connection, &activity, &settings, &shutdown).await
-        })
-        .await
+                .serve_connection(io, handler),
+        );
+        drive(connection.as_mut(), &activity, &settings, &shutdown).await
     } else {
-        let connection = conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            // Both kinds of wait are `activity`'s to time; hyper has one limit for the two.
-            .header_read_timeout(None)
-            .max_buf_size(BUFFER)
-            .serve_connection(io, handler);
+        let connection = pin!(
+            conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                // Both kinds of wait are `activity`'s to time; hyper has one limit for the two.
+                .header_read_timeout(None)
+                .max_buf_size(BUFFER)
+                .serve_connection(io, handler)
+        );
         drive(connection, &activity, &settings, &shutdown).await
     };
     if let Err(error) = ended {
@@ -95,6 +87,28 @@ pub(super) async fn run(
             "a connection ended early"
         );
     }
+}
+
+/// Reads as much as tells whether the client speaks HTTP/2; `None` if it went or took too long.
+async fn open(
+    stream: Stream,
+    activity: &Arc<Activity>,
+    settings: &Settings,
+    shutdown: &CancellationToken,
+) -> Option<(TokioIo<Io>, bool)> {
+    let mut io = Io::new(stream, Arc::clone(activity));
+    let patience = settings.header_read_timeout;
+    let patience = if patience.is_zero() {
+        Duration::MAX
+    } else {
+        patience
+    };
+    let http2 = tokio::select! {
+        sniffed = tokio::time::timeout(patience, io.is_http2()) => sniffed.ok()?.ok()?,
+        // Nothing was asked yet, so nothing is owed.
+        () = shutdown.cancelled() => return None,
+    };
+    Some((TokioIo::new(io), http2))
 }
 
 /// What the connections of both versions of HTTP have in common.
@@ -120,12 +134,11 @@ impl Connection for conn::http2::Connection<TokioIo<Io>, Handler, TokioExecutor>
 
 /// Runs a connection until it ends, is idle for too long, or is slow with a request's head.
 async fn drive(
-    connection: impl Connection,
+    mut connection: Pin<&mut impl Connection>,
     activity: &Activity,
     settings: &Settings,
     shutdown: &CancellationToken,
 ) -> hyper::Result<()> {
-    let mut connection = pin!(connection);
     let mut shutdown = pin!(shutdown.cancelled());
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let mut finishing = false;

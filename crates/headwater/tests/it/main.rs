@@ -1,4 +1,6 @@
 //! The framework as its users call it: in process where a socket plays no part, over loopback where it does.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod serve;
 mod streaming;
