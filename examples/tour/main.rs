@@ -31,7 +31,7 @@ const MAX_TAIL_LINES: usize = 10_000;
 /// A tour of Headwater: JSON streams from plain handlers.
 #[derive(Parser)]
 struct Args {
-    /// Where to listen: an address and port, or unix:/path. Port 0 lets the system choose
+    /// Where to listen: an address and port (0 lets the system choose), or `unix:` and a path
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     listen: String,
     /// The log file that /tail follows
