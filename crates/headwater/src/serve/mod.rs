@@ -177,6 +177,7 @@ impl Serve {
 
         drop(listener);
         shutdown.cancel();
+        while connections.try_join_next().is_some() {}
         tracing::info!(connections = connections.len(), "shutting down");
         let deadline = Instant::now() + settings.shutdown_deadline;
         let again = async {
