@@ -1,0 +1,48 @@
+#![no_main]
+
+use headwater_wire::json;
+use libfuzzer_sys::fuzz_target;
+use serde_json::value::RawValue;
+
+fuzz_target!(|input: &[u8]| {
+    let checked = json::check(input, usize::MAX);
+    let accepted = std::str::from_utf8(input)
+        .is_ok_and(|text| serde_json::from_str::<&RawValue>(text).is_ok());
+    assert_eq!(checked.is_ok(), accepted, "{checked:?}");
+
+    match &checked {
+        Ok(()) => {
+            // As deep as it is, and not one less.
+            let depth = (0..).find(|depth| json::check(input, *depth).is_ok());
+            let deepest = deepest(input);
+            assert_eq!(depth, Some(deepest));
+        }
+        Err(error) => {
+            assert!(error.offset() <= input.len());
+            // The fault stays where it is, whatever comes behind it.
+            if !error.is_end() {
+                let longer = [input, b" \""].concat();
+                assert_eq!(json::check(&longer, usize::MAX), checked);
+            }
+        }
+    }
+});
+
+/// How deep a valid JSON text nests.
+fn deepest(text: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
+}
