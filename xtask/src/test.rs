@@ -1,12 +1,12 @@
 //! `cargo xtask test`: every test that there is, in four steps.
 
-use crate::shell::{command, output, root, run};
+use crate::shell::{command, output, root, run, run_quietly};
 use crate::tools;
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Rust,
     Doc,
@@ -163,7 +163,7 @@ fn fuzz(seconds: u32) -> Result<(), String> {
             "-timeout=10",
             "-verbosity=0",
         ]);
-        run(&mut cargo)?;
+        run_quietly(&mut cargo)?;
         println!("fuzz target {target}: nothing found in {seconds} s");
     }
     Ok(())
@@ -191,4 +191,33 @@ fn e2e() -> Result<(), String> {
         )
         .env("HEADWATER_CLI", built.join("headwater"))
         .env("HEADWATER_SCREENSHOTS", target.join("screenshots")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Plan, Step};
+
+    fn plan(args: &[&str]) -> Result<Plan, String> {
+        Plan::parse(&args.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_step_runs_unless_some_are_named() {
+        assert!(plan(&[]).is_ok_and(|plan| plan.steps == Step::ALL));
+        let named = plan(&["--only", "doc", "--only", "e2e"]);
+        assert!(named.is_ok_and(|plan| plan.steps == [Step::Doc, Step::E2e]));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_in_the_error() {
+        for args in [
+            &["--only", "nothing"][..],
+            &["--only"],
+            &["--fuzz-seconds", "x"],
+            &["--all"],
+        ] {
+            let error = plan(args).err().unwrap_or_default();
+            assert!(error.contains(args[args.len() - 1]), "{args:?}: {error}");
+        }
+    }
 }
