@@ -1,2 +1,45 @@
-//! The command line.
-fn main() {}
+//! The `headwater` command: streams over HTTP from the shell.
+//!
+//! `args` says what can be asked for, each subcommand has a module of its own, and `exit` turns what
+//! came of it into a status. What is done on the network is done by `headwater-client`.
+
+mod args;
+mod exit;
+mod get;
+mod interrupt;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    args::{Args, Command},
+    exit::Failure,
+    interrupt::Interrupt,
+};
+
+fn main() -> ExitCode {
+    let Args { command } = Args::parse();
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    // The connection has a thread of its own: it reads while this one writes.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("can't start: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let interrupt = Interrupt::listen()?;
+        match command {
+            Command::Get(args) => get::run(args, interrupt).await,
+        }
+    });
+    // The look-up of a name may be under way; nothing waits for it.
+    runtime.shutdown_background();
+    outcome
+}

@@ -107,7 +107,7 @@ impl Exchange {
                     self.io = Io::Nothing;
                     return Poll::Ready(None);
                 }
-                Ok(step) => ready!(self.poll_io(step, cx)),
+                Ok(step) => ready!(self.poll_io(&step, cx)),
                 Err(error) => return Poll::Ready(Some(Err(self.located(error)))),
             }
         }
@@ -118,7 +118,7 @@ impl Exchange {
             match self.session.next() {
                 // Nothing is decoded before the body is open.
                 Ok(Step::End | Step::Piece(_)) => break,
-                Ok(step) => ready!(self.poll_io(step, cx)),
+                Ok(step) => ready!(self.poll_io(&step, cx)),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -126,7 +126,7 @@ impl Exchange {
     }
 
     /// Does the one thing that the session waits for, and tells it.
-    fn poll_io(&mut self, step: Step, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_io(&mut self, step: &Step, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.io {
             Io::Pausing(sleep) => {
                 ready!(sleep.as_mut().poll(cx));
@@ -136,7 +136,7 @@ impl Exchange {
                 Poll::Ready(response) => self.responded(response),
                 Poll::Pending => ready!(self.poll_idle("the response", cx)),
             },
-            Io::Body(body) if step == Step::Read => match Pin::new(body).poll_frame(cx) {
+            Io::Body(body) if *step == Step::Read => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => {
                     self.idle.rearm();
                     match frame {
@@ -160,7 +160,7 @@ impl Exchange {
             },
             Io::Nothing | Io::Body(_) => match step {
                 Step::Connect(Duration::ZERO) => self.send(),
-                Step::Connect(after) => self.io = Io::Pausing(Box::pin(sleep(after))),
+                Step::Connect(after) => self.io = Io::Pausing(Box::pin(sleep(*after))),
                 Step::Read | Step::Piece(_) | Step::End => {
                     self.lost(Error::new(Kind::Truncated));
                 }
@@ -201,7 +201,7 @@ impl Exchange {
         let (head, body) = response.into_parts();
         self.io = Io::Body(body);
         let text = |name| Some(String::from_utf8_lossy(head.headers.get(name)?.as_bytes()).into());
-        self.session.head(Head {
+        self.session.head(&Head {
             status: head.status,
             content_type: text(header::CONTENT_TYPE),
             content_encoding: text(header::CONTENT_ENCODING),

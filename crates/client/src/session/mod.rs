@@ -192,13 +192,13 @@ impl Session {
     }
 
     /// A response's head came.
-    pub(crate) fn head(&mut self, head: Head) {
+    pub(crate) fn head(&mut self, head: &Head) {
         let status = head.status;
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
             return self.over(None);
         }
         if status.is_success() {
-            return match self.open(&head) {
+            return match self.open(head) {
                 Ok(()) => {}
                 Err(error) => self.over(Some(error)),
             };
@@ -209,7 +209,7 @@ impl Session {
             let delay = self.delay().max(head.retry_after.unwrap_or_default());
             self.state = State::Connect(delay);
         } else {
-            self.state = State::Refused(Refused::new(&head, self.attempts));
+            self.state = State::Refused(Refused::new(head, self.attempts));
         }
     }
 

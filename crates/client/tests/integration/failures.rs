@@ -7,7 +7,7 @@ use crate::{
     twins::{cut_short, good},
 };
 
-const SHORT: Duration = Duration::from_millis(60);
+const SHORT: Duration = Duration::from_millis(300);
 
 twins! {
     fn a_body_that_is_cut_is_an_error_after_its_complete_items() {
@@ -105,7 +105,7 @@ twins! {
         let error = wait(client::get(server.url("/")).stream::<u32>()).unwrap_err();
         assert_eq!(error.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
         assert_eq!(good(all(wait(client::get(server.url("/")).stream::<u32>()))), [1]);
-        let request = client::get(server.url("/")).retry_first_connect(true).backoff(SHORT, SHORT);
+        let request = client::get(server.url("/")).retry_first_connect(true).backoff(SHORT / 10, SHORT / 10);
         assert_eq!(good(all(wait(request.stream::<u32>()))), [1]);
         assert_eq!(server.requests().len(), 4);
     }
@@ -133,7 +133,7 @@ twins! {
         assert_eq!(items, [1]);
         assert!(error.is_timeout(), "{error}");
         let text = error.to_string();
-        assert!(text.ends_with("waited 60ms for more of the body, and no byte came"), "{text}");
+        assert!(text.ends_with("waited 300ms for more of the body, and no byte came"), "{text}");
     }
 
     fn silence_before_the_response_is_a_timeout() {
@@ -167,11 +167,11 @@ twins! {
             }
             call.end();
         });
-        let request = client::get(server.url("/")).idle_timeout(Duration::from_millis(200));
+        let request = client::get(server.url("/")).idle_timeout(Duration::from_millis(300));
         let mut items = wait(request.stream::<u32>()).unwrap();
         for n in 0..4 {
             assert_eq!(next(&mut items).unwrap().unwrap(), n);
-            thread::sleep(Duration::from_millis(if n == 0 { 300 } else { 0 }));
+            thread::sleep(Duration::from_millis(if n == 0 { 500 } else { 0 }));
         }
         assert!(next(&mut items).is_none());
     }

@@ -127,7 +127,7 @@ twins! {
                 call.chunk(format!("id: 2\ndata: 2\n\n{END}"));
             }
         });
-        let request = client::get(server.url("/")).idle_timeout(Duration::from_millis(100));
+        let request = client::get(server.url("/")).idle_timeout(Duration::from_millis(300));
         assert_eq!(good(all(wait(request.stream::<u32>()))), [1, 2]);
         assert_eq!(server.requests()[1].header("last-event-id").unwrap(), "1");
     }

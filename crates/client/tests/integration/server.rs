@@ -143,7 +143,12 @@ fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
 impl Call {
     /// Bytes as they are. A client that has gone is no fault.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.get_mut().write_all(bytes.as_ref());
+        self.arrives(bytes.as_ref());
+    }
+
+    /// Bytes as they are; whether the client is still there.
+    fn arrives(&mut self, bytes: &[u8]) -> bool {
+        self.stream.get_mut().write_all(bytes).is_ok()
     }
 
     /// A whole response.
@@ -173,11 +178,16 @@ impl Call {
     }
 
     pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
+        self.chunk_arrives(bytes);
+    }
+
+    /// Sends a chunk; whether the client is still there.
+    pub(crate) fn chunk_arrives(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let bytes = bytes.as_ref();
         let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
         chunk.extend_from_slice(bytes);
         chunk.extend_from_slice(b"\r\n");
-        self.write(chunk);
+        self.arrives(&chunk)
     }
 
     /// The clean end of the chunks. Without it the body is cut.

@@ -66,7 +66,7 @@ fn run(payloads: &[String], fates: impl IntoIterator<Item = Fate>) -> Vec<String
             Step::End => return data,
             Step::Connect(_) => match fates.next() {
                 Some(Fate::Refused) => session.lost(refused()),
-                Some(Fate::Unavailable) => session.head(head(503, "text/html")),
+                Some(Fate::Unavailable) => session.head(&head(503, "text/html")),
                 fate => {
                     let mut body = answer(payloads, session.last_event_id());
                     let mut chunk = 7;
@@ -80,7 +80,7 @@ fn run(payloads: &[String], fates: impl IntoIterator<Item = Fate>) -> Vec<String
                         body.truncate(after);
                         (chunk, by) = (size, how);
                     }
-                    session.head(ok("text/event-stream"));
+                    session.head(&ok("text/event-stream"));
                     let chunks: Vec<_> = body.chunks(chunk).map(Bytes::copy_from_slice).collect();
                     incoming = Some((chunks.into_iter(), by));
                 }
@@ -139,7 +139,7 @@ proptest! {
         cuts in prop::collection::vec(0..300_usize, 0..12),
     ) {
         let mut session = Session::new(Reading::Chunks(size), policy(), Str::default(), 7);
-        session.head(ok("application/octet-stream"));
+        session.head(&ok("application/octet-stream"));
         let mut pieces = Vec::new();
         let mut take = |session: &mut Session| loop {
             match session.next().unwrap() {

@@ -30,7 +30,7 @@ fn items(policy: Policy) -> Session {
 fn open(policy: Policy, content_type: &str) -> Session {
     let mut session = items(policy);
     assert_eq!(session.next().unwrap(), Step::Connect(Duration::ZERO));
-    session.head(ok(content_type));
+    session.head(&ok(content_type));
     session
 }
 
@@ -106,7 +106,7 @@ fn an_sse_stream_is_taken_up_where_it_broke() {
     session.lost(cut());
     connects(&mut session);
     assert_eq!(*session.last_event_id(), "2");
-    session.head(ok("text/event-stream"));
+    session.head(&ok("text/event-stream"));
     assert_eq!(feed(&mut session, "id: 3\ndata: c\n\n"), ["c"]);
     assert_eq!(session.items(), 3);
 }
@@ -117,7 +117,7 @@ fn an_id_outlives_the_connection_that_named_it_until_it_is_reset() {
     feed(&mut session, "id: 1\ndata: a\n\n");
     session.lost(cut());
     connects(&mut session);
-    session.head(ok("text/event-stream"));
+    session.head(&ok("text/event-stream"));
     session.chunk(Bytes::from_static(
         b"data: b\n\nid: 2\ndata: c\n\nid:\ndata: d\n\n",
     ));
@@ -138,7 +138,7 @@ fn a_response_that_ends_without_the_end_mark_is_taken_up_but_not_with_the_mark()
     feed(&mut session, "id: 1\ndata: a\n\n");
     session.end();
     assert!(connects(&mut session) >= Backoff::MIN);
-    session.head(ok("text/event-stream"));
+    session.head(&ok("text/event-stream"));
     session.chunk(Bytes::from_static(
         b"event: end\nid: headwater:end\ndata: {}\n\nid: 9\ndata: x\n\n",
     ));
@@ -154,13 +154,13 @@ fn a_response_that_ends_without_the_end_mark_is_taken_up_but_not_with_the_mark()
 #[test]
 fn a_204_is_the_end_at_first_and_after_a_reconnect() {
     let mut session = items(policy());
-    session.head(head(204, ""));
+    session.head(&head(204, ""));
     assert_eq!(session.next().unwrap(), Step::End);
 
     let mut session = open(policy(), "text/event-stream");
     session.end();
     connects(&mut session);
-    session.head(head(204, ""));
+    session.head(&head(204, ""));
     assert_eq!(session.next().unwrap(), Step::End);
 }
 
@@ -171,7 +171,7 @@ fn the_servers_retry_is_waited_for_and_kept_over_connections() {
     for _ in 0..2 {
         session.end();
         assert_eq!(connects(&mut session), Duration::from_millis(4321));
-        session.head(ok("text/event-stream"));
+        session.head(&ok("text/event-stream"));
         feed(&mut session, "data: a\n\n");
     }
 }
@@ -183,7 +183,7 @@ fn the_wait_grows_while_no_item_comes_and_is_short_again_after_one() {
     for _ in 0..200 {
         session.end();
         longest = longest.max(connects(&mut session));
-        session.head(ok("text/event-stream"));
+        session.head(&ok("text/event-stream"));
         assert_eq!(session.next().unwrap(), Step::Read);
     }
     assert!(longest > FAST.cap / 2 && longest <= FAST.cap, "{longest:?}");
@@ -327,7 +327,7 @@ fn a_json_body_that_is_no_array_is_one_item() {
             limits,
         };
         let mut session = Session::new(reading, policy(), Str::default(), 7);
-        session.head(ok("application/json"));
+        session.head(&ok("application/json"));
         session.chunk(Bytes::from_static(body.as_bytes()));
         session.end();
         let error = fails(&mut session);
@@ -343,7 +343,7 @@ fn the_caller_may_name_the_format() {
         limits,
     };
     let mut session = Session::new(reading, policy(), Str::default(), 7);
-    session.head(ok("application/octet-stream"));
+    session.head(&ok("application/octet-stream"));
     assert_eq!(feed(&mut session, "1\n2\n"), ["1", "2"]);
     assert_eq!(session.format(), Some(Format::Ndjson));
 }

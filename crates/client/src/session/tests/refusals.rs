@@ -5,7 +5,7 @@ fn retry_after_is_the_least_to_wait() {
     let mut session = open(policy(), "text/event-stream");
     session.lost(cut());
     connects(&mut session);
-    session.head(Head {
+    session.head(&Head {
         retry_after: Some(Duration::from_secs(77)),
         ..head(429, "")
     });
@@ -17,7 +17,7 @@ fn a_4xx_is_an_error_at_once_with_the_servers_problem() {
     let mut session = open(policy(), "text/event-stream");
     session.lost(cut());
     connects(&mut session);
-    session.head(head(404, "application/problem+json; charset=utf-8"));
+    session.head(&head(404, "application/problem+json; charset=utf-8"));
     assert_eq!(session.next().unwrap(), Step::Read);
     session.chunk(Bytes::from_static(br#"{"title":"No such stream","#));
     session.chunk(Bytes::from_static(br#""detail":"/ticks"}"#));
@@ -34,7 +34,7 @@ fn a_4xx_is_an_error_at_once_with_the_servers_problem() {
 #[test]
 fn a_refusal_without_end_is_not_read_without_end() {
     let mut session = items(policy());
-    session.head(head(500, "text/plain"));
+    session.head(&head(500, "text/plain"));
     for _ in 0..5 {
         session.chunk(Bytes::from(vec![b'x'; 16 * 1024]));
     }
@@ -46,7 +46,7 @@ fn a_refusal_without_end_is_not_read_without_end() {
 #[test]
 fn a_content_type_that_is_no_stream_is_an_error_that_names_what_would_be() {
     let mut session = items(policy());
-    session.head(ok("text/html"));
+    session.head(&ok("text/html"));
     let error = fails(&mut session);
     assert!(error.is_content_type());
     assert_eq!(
@@ -58,7 +58,7 @@ fn a_content_type_that_is_no_stream_is_an_error_that_names_what_would_be() {
     let mut session = open(policy(), "text/event-stream");
     session.lost(cut());
     connects(&mut session);
-    session.head(ok("application/x-ndjson"));
+    session.head(&ok("application/x-ndjson"));
     let error = fails(&mut session);
     assert!(
         error.is_content_type(),
@@ -70,7 +70,7 @@ fn a_content_type_that_is_no_stream_is_an_error_that_names_what_would_be() {
 fn a_compressed_body_that_nobody_asked_for_is_refused() {
     let mut session = items(policy());
     let content_encoding = Some("gzip".to_owned());
-    session.head(Head {
+    session.head(&Head {
         content_encoding,
         ..ok("application/x-ndjson")
     });
@@ -86,7 +86,7 @@ fn connecting_that_fails_too_often_in_a_row_is_an_error_that_says_how_often() {
         session.lost(refused());
     }
     connects(&mut session);
-    session.head(head(503, "text/plain"));
+    session.head(&head(503, "text/plain"));
     session.chunk(Bytes::from_static(b"maintenance\n"));
     session.end();
     let error = fails(&mut session);
@@ -136,7 +136,7 @@ fn an_accepted_response_starts_the_count_of_failures_anew() {
             session.lost(refused());
         }
         connects(&mut session);
-        session.head(ok("text/event-stream"));
+        session.head(&ok("text/event-stream"));
         assert_eq!(session.next().unwrap(), Step::Read);
     }
 }

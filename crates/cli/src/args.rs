@@ -1,0 +1,210 @@
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use headwater_client::{Format, Method};
+
+use crate::exit::EXIT_CODES;
+
+/// Streams of JSON over plain HTTP.
+#[derive(Parser)]
+#[command(name = "headwater", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Print the items of a stream as they arrive
+    ///
+    /// Reads Server-Sent Events, NDJSON, JSON text sequences, a JSON array or lines of text,
+    /// whichever the server sends, and prints one item a line. A body that is cut is an error,
+    /// never a quiet end.
+    #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
+    Get(Box<Get>),
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Get {
+    /// The address of the stream: http://… or https://…
+    pub(crate) url: String,
+
+    #[command(flatten)]
+    pub(crate) request: Request,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Request")]
+pub(crate) struct Request {
+    /// Send a header; may be given more than once
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
+
+    /// The method [default: GET, or POST with --data]
+    #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = method)]
+    pub(crate) method: Option<Method>,
+
+    /// Send a body: this text, a file's content, or with `-` the standard input
+    ///
+    /// It is sent as application/json if it is JSON, else as application/octet-stream; -H sets
+    /// another Content-Type.
+    #[arg(
+        short = 'd',
+        long,
+        value_name = "TEXT|@FILE|-",
+        allow_hyphen_values = true
+    )]
+    pub(crate) data: Option<String>,
+
+    /// Resume after this event
+    #[arg(long, value_name = "ID")]
+    pub(crate) last_event_id: Option<String>,
+
+    /// Speak HTTP/2 from the start, also without TLS
+    #[arg(long)]
+    pub(crate) http2: bool,
+}
+
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Reading")]
+pub(crate) struct Reading {
+    /// Ask for this format, and read the body as it
+    #[arg(long, value_name = "FORMAT", value_parser = FormatParser)]
+    pub(crate) format: Option<Format>,
+
+    /// Take an SSE stream up again where it breaks or ends unfinished
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) reconnect: bool,
+
+    /// End after so many items
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "raw")]
+    pub(crate) max_items: Option<NonZeroU64>,
+
+    /// Give up, or reconnect, when nothing comes for so long: 1.5, 500ms, 2m; 0 is for ever
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) idle_timeout: Duration,
+}
+
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
+    /// Write to a file, with progress on stderr
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// No progress on stderr
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Print the bytes as they come, undecoded
+    #[arg(long)]
+    pub(crate) raw: bool,
+
+    /// Put before each item the time of its arrival (UTC)
+    #[arg(short, long, conflicts_with = "raw")]
+    pub(crate) timestamps: bool,
+
+    /// Put before each item its event type and id (`-` if it has none)
+    #[arg(short = 'i', long = "events", conflicts_with = "raw")]
+    pub(crate) events: bool,
+
+    #[allow(
+        clippy::doc_markdown,
+        reason = "it is shown as it stands, not rendered"
+    )]
+    /// Whether JSON is coloured; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// The formats by their names, so that `--help` lists them.
+#[derive(Clone)]
+struct FormatParser;
+
+impl clap::builder::TypedValueParser for FormatParser {
+    type Value = Format;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Format, clap::Error> {
+        let names = clap::builder::PossibleValuesParser::new(Format::ALL.map(Format::name));
+        let name = names.parse_ref(command, arg, value)?;
+        Format::from_name(&name)
+            .ok_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidValue))
+    }
+
+    fn possible_values(
+        &self,
+    ) -> Option<Box<dyn Iterator<Item = clap::builder::PossibleValue> + '_>> {
+        let names = Format::ALL.into_iter().map(Format::name);
+        Some(Box::new(names.map(clap::builder::PossibleValue::new)))
+    }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    text.parse().map_err(|_| "not a method".to_owned())
+}
+
+/// A number of seconds, or with one of the units ms, s, m, h.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        unit => {
+            return Err(format!(
+                "`{unit}` is no unit of time; there are ms, s, m and h"
+            ));
+        }
+    };
+    let number: f64 = digits
+        .parse()
+        .map_err(|_| "not a time: write it like 90, 1.5s or 500ms")?;
+    Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        let read = |text| duration(text).map(|time| time.as_millis());
+        assert_eq!(read("60"), Ok(60_000));
+        assert_eq!(read("1.5s"), Ok(1500));
+        assert_eq!(read("500ms"), Ok(500));
+        assert_eq!(read("2m"), Ok(120_000));
+        assert_eq!(read("0"), Ok(0));
+        for bad in ["", "s", "1d", "-1", "1e400", "x"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

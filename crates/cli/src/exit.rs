@@ -1,0 +1,78 @@
+use std::{fmt, process::ExitCode};
+
+use headwater_client::Error;
+
+/// Shown by `--help`; [`Failure`] gives them.
+pub(crate) const EXIT_CODES: &str = "\
+Exit status:
+  0    the stream is complete, or --max-items were printed, or the reader of the output has gone
+  1    an error that is none of the following
+  2    the command line is wrong
+  3    the body was cut: what was printed is not the whole
+  4    the server answered with a status that is no success
+  5    nothing came for the idle timeout, or connecting took too long
+  130  ended by Ctrl-C (SIGINT); 143 by SIGTERM";
+
+/// Why a command did not do all it was asked to.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    /// None where there's nothing to say.
+    message: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn other(message: impl fmt::Display) -> Self {
+        Self {
+            code: 1,
+            message: Some(message.to_string()),
+        }
+    }
+
+    /// A signal ended the command; the shell's convention is 128 and its number.
+    pub(crate) fn signal(number: u8) -> Self {
+        Self {
+            code: 128 + number,
+            message: None,
+        }
+    }
+
+    /// Some items were reported as damaged already.
+    pub(crate) fn damaged() -> Self {
+        Self {
+            code: 1,
+            message: None,
+        }
+    }
+
+    /// Says what went wrong, and gives the exit status.
+    pub(crate) fn report(self) -> ExitCode {
+        if let Some(message) = self.message {
+            eprintln!("headwater: {message}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = if error.is_timeout() {
+            5
+        } else if error.is_status() {
+            4
+        } else if error.is_truncated() {
+            3
+        } else {
+            1
+        };
+        let hint = if error.is_content_type() {
+            "\n(--raw prints any body as it is, --format reads it as what you name)"
+        } else {
+            ""
+        };
+        Self {
+            code,
+            message: Some(format!("{error}{hint}")),
+        }
+    }
+}

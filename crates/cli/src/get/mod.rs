@@ -1,0 +1,159 @@
+//! `headwater get`: prints the items of a stream as they arrive.
+
+mod color;
+mod output;
+mod print;
+mod progress;
+mod time;
+
+use std::{
+    fs,
+    io::{self, Read as _},
+};
+
+use headwater_client::{Bytes, Client, Event, Items, Method, Request};
+
+use self::{
+    output::{Output, Written},
+    print::Printer,
+};
+use crate::{args, exit::Failure, interrupt::Interrupt};
+
+pub(crate) async fn run(args: Box<args::Get>, mut interrupt: Interrupt) -> Result<(), Failure> {
+    let request = request(&args)?;
+    let mut output = Output::open(&args.output)?;
+    let done = tokio::select! {
+        done = read(&args, request, &mut output) => done,
+        number = interrupt.wait() => Err(Failure::signal(number)),
+    };
+    // What was printed so far is there, whatever came then.
+    let flushed = output.finish();
+    done.and(flushed)
+}
+
+/// The stream is over, or nobody reads on.
+struct Done;
+
+async fn read(args: &args::Get, request: Request, output: &mut Output) -> Result<Done, Failure> {
+    if args.output.raw {
+        let pieces = request.raw().await?;
+        return copy(pieces, output).await;
+    }
+    let items = request.events().await?;
+    let printer = Printer::new(&args.output, output.is_terminal());
+    print(
+        items,
+        &printer,
+        args.reading.max_items.map(u64::from),
+        output,
+    )
+    .await
+}
+
+/// Prints items. What is there already goes out as one write.
+async fn print(
+    mut items: Items<Event>,
+    printer: &Printer,
+    max_items: Option<u64>,
+    output: &mut Output,
+) -> Result<Done, Failure> {
+    let mut damaged = false;
+    while let Some(mut item) = items.next().await {
+        loop {
+            match item {
+                Ok(event) => {
+                    if output.item(|line| printer.print(&event, line))? == Written::NobodyReads {
+                        return Ok(Done);
+                    }
+                    if max_items == Some(output.items()) {
+                        return Ok(Done);
+                    }
+                }
+                // One record of a JSON text sequence; the next may be sound.
+                Err(error) if items.format().is_some() => {
+                    output.note(&format!("headwater: {error}"));
+                    damaged = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            match items.next_ready() {
+                Some(next) => item = next,
+                None => break,
+            }
+        }
+        if output.flush()? == Written::NobodyReads {
+            return Ok(Done);
+        }
+    }
+    if damaged {
+        Err(Failure::damaged())
+    } else {
+        Ok(Done)
+    }
+}
+
+async fn copy(mut pieces: Items<Bytes>, output: &mut Output) -> Result<Done, Failure> {
+    while let Some(piece) = pieces.next().await {
+        output.bytes(&piece?)?;
+        if output.flush()? == Written::NobodyReads {
+            break;
+        }
+    }
+    Ok(Done)
+}
+
+fn request(args: &args::Get) -> Result<Request, Failure> {
+    let mut client = Client::builder();
+    if args.request.http2 {
+        client = client.http2_prior_knowledge();
+    }
+    let body = args.request.data.as_deref().map(body).transpose()?;
+    let method = args.request.method.clone().unwrap_or(match body {
+        Some(_) => Method::POST,
+        None => Method::GET,
+    });
+    let mut request = client.build()?.request(method, &args.url);
+    for (name, value) in &args.request.headers {
+        request = request.header(name, value);
+    }
+    if let Some(body) = body {
+        let named = args
+            .request
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if !named {
+            let json = headwater_wire::json::check(&body, usize::MAX).is_ok();
+            let content_type = if json {
+                "application/json"
+            } else {
+                "application/octet-stream"
+            };
+            request = request.header("content-type", content_type);
+        }
+        request = request.body(body);
+    }
+    if let Some(id) = &args.request.last_event_id {
+        request = request.last_event_id(id);
+    }
+    if let Some(format) = args.reading.format {
+        request = request.format(format);
+    }
+    Ok(request
+        .reconnect(args.reading.reconnect)
+        .idle_timeout(args.reading.idle_timeout))
+}
+
+/// What `--data` names.
+fn body(data: &str) -> Result<Vec<u8>, Failure> {
+    match data.strip_prefix('@') {
+        Some(path) => fs::read(path).map_err(|error| Failure::other(format!("{path}: {error}"))),
+        None if data == "-" => {
+            let mut body = Vec::new();
+            let read = io::stdin().read_to_end(&mut body);
+            read.map_err(|error| Failure::other(format!("the standard input: {error}")))?;
+            Ok(body)
+        }
+        None => Ok(data.as_bytes().to_vec()),
+    }
+}

@@ -1,0 +1,114 @@
+use std::{
+    fs::File,
+    io::{self, BufWriter, ErrorKind, IsTerminal as _, Write},
+};
+
+use super::progress::Progress;
+use crate::{args, exit::Failure};
+
+/// Past this the output is written though more items are ready.
+const BUFFER: usize = 64 * 1024;
+
+/// Where the items go: the standard output or a file.
+pub(super) struct Output {
+    target: BufWriter<Box<dyn Write>>,
+    name: String,
+    terminal: bool,
+    line: Vec<u8>,
+    items: u64,
+    bytes: u64,
+    progress: Option<Progress>,
+}
+
+/// Whether it is worthwhile to go on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Yes,
+    /// The pipe is broken: whoever read it has seen enough.
+    NobodyReads,
+}
+
+impl Output {
+    pub(super) fn open(args: &args::Output) -> Result<Self, Failure> {
+        let path = args.output.as_ref().filter(|path| path.as_os_str() != "-");
+        let name = path.map_or("the standard output".to_owned(), |path| {
+            path.display().to_string()
+        });
+        let target: Box<dyn Write> = match path {
+            Some(path) => Box::new(File::create(path).map_err(|error| failure(&name, &error))?),
+            None => Box::new(io::stdout()),
+        };
+        Ok(Self {
+            target: BufWriter::with_capacity(BUFFER, target),
+            name,
+            terminal: path.is_none() && io::stdout().is_terminal(),
+            line: Vec::new(),
+            items: 0,
+            bytes: 0,
+            progress: (path.is_some() && !args.quiet).then(|| Progress::start(args.raw)),
+        })
+    }
+
+    pub(super) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// How many items were written.
+    pub(super) fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// Writes one item, as `print` appends it.
+    pub(super) fn item(&mut self, print: impl FnOnce(&mut Vec<u8>)) -> Result<Written, Failure> {
+        self.line.clear();
+        print(&mut self.line);
+        self.items += 1;
+        self.bytes += self.line.len() as u64;
+        let written = self.target.write_all(&self.line);
+        self.written(written)
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<Written, Failure> {
+        self.bytes += bytes.len() as u64;
+        let written = self.target.write_all(bytes);
+        self.written(written)
+    }
+
+    /// Hands on all that was written.
+    pub(super) fn flush(&mut self) -> Result<Written, Failure> {
+        if let Some(progress) = &mut self.progress {
+            progress.tell(self.items, self.bytes);
+        }
+        let flushed = self.target.flush();
+        self.written(flushed)
+    }
+
+    /// Says something on stderr.
+    pub(super) fn note(&self, line: &str) {
+        match &self.progress {
+            Some(progress) => progress.note(line),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// Hands on all that was written, and ends the progress.
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        let flushed = self.flush();
+        if let Some(progress) = &self.progress {
+            progress.finish(self.items, self.bytes);
+        }
+        flushed.map(|_| ())
+    }
+
+    fn written(&self, result: io::Result<()>) -> Result<Written, Failure> {
+        match result {
+            Ok(()) => Ok(Written::Yes),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Written::NobodyReads),
+            Err(error) => Err(failure(&self.name, &error)),
+        }
+    }
+}
+
+fn failure(name: &str, error: &io::Error) -> Failure {
+    Failure::other(format!("{name}: {error}"))
+}

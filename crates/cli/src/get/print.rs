@@ -1,0 +1,176 @@
+use std::time::SystemTime;
+
+use headwater_client::Event;
+use headwater_wire::{Limits, json};
+
+use super::{color, time};
+use crate::args;
+
+/// How an item becomes a line.
+pub(super) struct Printer {
+    timestamps: bool,
+    events: bool,
+    color: bool,
+    terminal: bool,
+}
+
+impl Printer {
+    pub(super) fn new(args: &args::Output, terminal: bool) -> Self {
+        let color = match args.color {
+            args::Color::Always => true,
+            args::Color::Never => false,
+            args::Color::Auto => {
+                let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+                let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+                terminal && !set("NO_COLOR") && !dumb
+            }
+        };
+        Self {
+            timestamps: args.timestamps,
+            events: args.events,
+            color,
+            terminal,
+        }
+    }
+
+    /// Appends the item and a line feed.
+    pub(super) fn print(&self, event: &Event, out: &mut Vec<u8>) {
+        if self.timestamps || self.events {
+            self.aside(event, out);
+        }
+        let data = &*event.data;
+        // What stands on one line, piped on uncoloured, needs no second look.
+        let plain = !self.color && !self.terminal && !data.contains(['\n', '\r']);
+        if plain {
+            out.extend_from_slice(data.as_bytes());
+        } else if json::check(data.as_bytes(), Limits::DEFAULT_MAX_DEPTH).is_ok() {
+            self.json(data, out);
+        } else {
+            self.text(data, out);
+        }
+        out.push(b'\n');
+    }
+
+    fn aside(&self, event: &Event, out: &mut Vec<u8>) {
+        if self.color {
+            out.extend_from_slice(color::DIM.as_bytes());
+        }
+        if self.timestamps {
+            time::write(SystemTime::now(), out);
+            out.push(b' ');
+        }
+        if self.events {
+            self.text(&event.event, out);
+            out.push(b' ');
+            self.text(if event.id.is_empty() { "-" } else { &event.id }, out);
+            out.push(b' ');
+        }
+        if self.color {
+            out.extend_from_slice(color::RESET.as_bytes());
+        }
+    }
+
+    /// JSON goes on one line: its line breaks stand between tokens, where a space is as good.
+    fn json(&self, data: &str, out: &mut Vec<u8>) {
+        let start = out.len();
+        if self.color {
+            color::json(data, out);
+        } else {
+            out.extend_from_slice(data.as_bytes());
+        }
+        for byte in &mut out[start..] {
+            if matches!(*byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+    }
+
+    /// Text goes as it is, but on a terminal nothing from outside may move the cursor.
+    fn text(&self, data: &str, out: &mut Vec<u8>) {
+        if !self.terminal {
+            out.extend_from_slice(data.as_bytes());
+            return;
+        }
+        for c in data.chars() {
+            if c.is_control() && c != '\n' && c != '\t' {
+                out.extend(c.escape_default().map(|c| c as u8));
+            } else {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(printer: &Printer, data: &str) -> String {
+        let mut out = Vec::new();
+        let mut event = Event::new(data.into());
+        event.event = "tick".into();
+        printer.print(&event, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    const PLAIN: Printer = Printer {
+        timestamps: false,
+        events: false,
+        color: false,
+        terminal: false,
+    };
+
+    #[test]
+    fn json_goes_on_one_line_and_text_as_it_is() {
+        assert_eq!(print(&PLAIN, "{\"a\":\n1}"), "{\"a\": 1}\n");
+        assert_eq!(print(&PLAIN, "one\ntwo\u{1b}"), "one\ntwo\u{1b}\n");
+    }
+
+    #[test]
+    fn text_cannot_steer_a_terminal() {
+        let terminal = Printer {
+            terminal: true,
+            ..PLAIN
+        };
+        assert_eq!(
+            print(&terminal, "a\tb\u{1b}[2J\u{9b}"),
+            "a\tb\\u{1b}[2J\\u{9b}\n"
+        );
+        assert_eq!(
+            print(
+                &Printer {
+                    color: true,
+                    ..terminal
+                },
+                "1"
+            ),
+            "\u{1b}[36m1\u{1b}[0m\n"
+        );
+    }
+
+    #[test]
+    fn event_and_time_stand_before_the_item() {
+        assert_eq!(
+            print(
+                &Printer {
+                    events: true,
+                    ..PLAIN
+                },
+                "1"
+            ),
+            "tick - 1\n"
+        );
+        let line = print(
+            &Printer {
+                timestamps: true,
+                ..PLAIN
+            },
+            "1",
+        );
+        let (time, item) = line.split_once(' ').unwrap();
+        assert_eq!(
+            (time.len(), item),
+            ("2024-02-29T12:34:56.789Z".len(), "1\n")
+        );
+    }
+}

@@ -1,0 +1,121 @@
+use std::{
+    fmt,
+    io::IsTerminal as _,
+    time::{Duration, Instant},
+};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+
+/// No more often than a person can read.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Tells on stderr how it goes: live on a terminal, and at the end in one line.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    started: Instant,
+    told: Instant,
+    raw: bool,
+}
+
+impl Progress {
+    /// `raw`: there are no items to count.
+    pub(super) fn start(raw: bool) -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+                bar.set_style(style);
+            }
+            bar.set_message("waiting for the first item");
+            bar.enable_steady_tick(EVERY);
+            bar
+        } else {
+            ProgressBar::hidden()
+        };
+        let now = Instant::now();
+        Self {
+            bar,
+            started: now,
+            told: now,
+            raw,
+        }
+    }
+
+    pub(super) fn tell(&mut self, items: u64, bytes: u64) {
+        if self.told.elapsed() >= EVERY && !self.bar.is_hidden() {
+            self.told = Instant::now();
+            self.bar.set_message(self.summary(items, bytes).to_string());
+        }
+    }
+
+    /// Prints a line above the bar.
+    pub(super) fn note(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    /// Takes the bar away and says how it went.
+    pub(super) fn finish(&self, items: u64, bytes: u64) {
+        self.bar.finish_and_clear();
+        eprintln!("{}", self.summary(items, bytes));
+    }
+
+    fn summary(&self, items: u64, bytes: u64) -> Summary {
+        Summary {
+            items: (!self.raw).then_some(items),
+            bytes,
+            time: self.started.elapsed(),
+        }
+    }
+}
+
+struct Summary {
+    items: Option<u64>,
+    bytes: u64,
+    time: Duration,
+}
+
+impl fmt::Display for Summary {
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rates are shown with three digits"
+    )]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.time.as_secs_f64();
+        let rate = |count: u64| (count as f64 / seconds.max(0.001)) as u64;
+        if let Some(items) = self.items {
+            let plural = if items == 1 { "" } else { "s" };
+            write!(f, "{} item{plural}, ", HumanCount(items))?;
+        }
+        write!(f, "{} in {seconds:.1} s", HumanBytes(self.bytes))?;
+        if let Some(items) = self.items {
+            write!(f, ", {} items/s", HumanCount(rate(items)))?;
+        }
+        write!(f, ", {}/s", HumanBytes(rate(self.bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_says_items_bytes_time_and_rate() {
+        let time = Duration::from_millis(2500);
+        let summary = Summary {
+            items: Some(12_345),
+            bytes: 5 << 20,
+            time,
+        };
+        assert_eq!(
+            summary.to_string(),
+            "12,345 items, 5.00 MiB in 2.5 s, 4,938 items/s, 2.00 MiB/s"
+        );
+        let summary = Summary {
+            items: None,
+            bytes: 10,
+            time: Duration::from_secs(1),
+        };
+        assert_eq!(summary.to_string(), "10 B in 1.0 s, 10 B/s");
+    }
+}

@@ -1,0 +1,88 @@
+use std::{process, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::exit::Failure;
+
+/// How long a command has to end by itself; it may hang in a write that nobody reads.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Waits for the signals that end the program politely.
+pub(crate) struct Interrupt {
+    signal: watch::Receiver<Option<u8>>,
+}
+
+impl Interrupt {
+    /// From now on Ctrl-C and SIGTERM don't end the process at once, but at the latest after a
+    /// second.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let failed = |error| Failure::other(format!("can't listen for signals: {error}"));
+        let mut signals = Signals::new().map_err(failed)?;
+        let (sender, signal) = watch::channel(None);
+        tokio::spawn(async move {
+            let number = signals.next().await;
+            sender.send_replace(Some(number));
+            tokio::select! {
+                () = tokio::time::sleep(GRACE) => {}
+                _ = signals.next() => {}
+            }
+            process::exit(128 + i32::from(number));
+        });
+        Ok(Self { signal })
+    }
+
+    /// The signal, once there is one. Cancel-safe.
+    pub(crate) async fn wait(&mut self) -> u8 {
+        loop {
+            if let Some(number) = *self.signal.borrow_and_update() {
+                return number;
+            }
+            if self.signal.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The number of the next signal.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// The number that Ctrl-C would have on Unix.
+    async fn next(&mut self) -> u8 {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => 2,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

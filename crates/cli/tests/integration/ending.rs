@@ -1,0 +1,191 @@
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Command,
+};
+
+use crate::{
+    running::{Scratch, finish, get, run, signal, wait},
+    server::Server,
+};
+
+/// Sends an item, and no more, until the client goes.
+fn one_and_silence() -> Server {
+    Server::start(|call| {
+        call.start("application/x-ndjson");
+        call.chunk("1\n");
+        call.wait_for_close();
+    })
+}
+
+/// Sends items until the client goes.
+fn endless() -> Server {
+    Server::start(|call| {
+        call.start("application/x-ndjson");
+        let chunk = "{\"n\":1}\n".repeat(1000);
+        for _ in 0..100_000 {
+            if !call.chunk_arrives(&chunk) {
+                return;
+            }
+        }
+        panic!("the client stays for ever");
+    })
+}
+
+#[test]
+fn a_cut_stream_ends_with_3_after_its_items() {
+    let server = Server::start(|call| {
+        call.start("application/x-ndjson");
+        call.chunk("1\n2\n{\"half\":");
+    });
+    let said = run(&server.url("/x?token=secret"), &[]);
+    assert_eq!((said.code, &*said.stdout), (3, "1\n2\n"));
+    let wanted = format!("headwater: GET {}: the body was cut", server.url("/x"));
+    assert!(said.stderr.starts_with(&wanted), "{}", said.stderr);
+    assert!(!said.stderr.contains("secret"), "{}", said.stderr);
+}
+
+#[test]
+fn a_status_that_is_no_success_ends_with_4_and_what_the_server_says() {
+    let server = Server::start(|call| {
+        let problem = "{\"title\":\"No such stream\",\"detail\":\"try /ticks\"}";
+        call.respond("404 Not Found", "application/problem+json", problem);
+    });
+    let said = run(&server.url("/"), &[]);
+    assert_eq!((said.code, &*said.stdout), (4, ""));
+    let wanted = "the server answered 404 Not Found: No such stream: try /ticks\n";
+    assert!(said.stderr.ends_with(wanted), "{}", said.stderr);
+}
+
+#[test]
+fn silence_ends_with_5() {
+    let server = one_and_silence();
+    let said = run(&server.url("/"), &["--idle-timeout", "300ms"]);
+    assert_eq!((said.code, &*said.stdout), (5, "1\n"));
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    for args in [
+        &["--raw", "--timestamps"][..],
+        &["--format", "xml"],
+        &["-n", "0"],
+        &["-H", "x"],
+    ] {
+        assert_eq!(run("http://localhost/", args).code, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn other_errors_end_with_1_and_say_what_would_be_right() {
+    let said = run("localhost:8000/ticks", &[]);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.stderr.contains("only http and https are known"),
+        "{}",
+        said.stderr
+    );
+
+    let server = Server::answering("text/html", "<p>");
+    let said = run(&server.url("/"), &[]);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.stderr.contains("--raw prints any body"),
+        "{}",
+        said.stderr
+    );
+
+    let body = "data: 1\n\nevent: error\ndata: {\"title\":\"Out of ticks\"}\n\n";
+    let server = Server::answering("text/event-stream", body);
+    let said = run(&server.url("/"), &[]);
+    assert_eq!((said.code, &*said.stdout), (1, "1\n"));
+    assert!(
+        said.stderr.ends_with("in the stream: Out of ticks\n"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn ctrl_c_ends_with_130_and_what_came_is_written() {
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let server = one_and_silence();
+        let file = Scratch::new(name);
+        let child = get(&server.url("/"), &["--output", file.path()])
+            .spawn()
+            .unwrap();
+        while !std::fs::read(file.path()).is_ok_and(|content| content == b"1\n") {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        signal(&child, name);
+        let said = finish(child);
+        assert_eq!(said.code, code);
+        assert_eq!(file.content(), "1\n");
+        assert!(
+            said.stderr.starts_with("1 item, 2 B in "),
+            "{}",
+            said.stderr
+        );
+    }
+}
+
+#[test]
+fn ctrl_c_ends_it_though_nobody_reads_what_it_prints() {
+    let server = endless();
+    let mut child = get(&server.url("/"), &[]).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    // By now it prints into a full pipe, or soon will.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    signal(&child, "-INT");
+    assert_eq!(wait(&mut child).code(), Some(130));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let server = endless();
+    let mut child = get(&server.url("/"), &[]).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    drop(stdout);
+    let said = finish(child);
+    assert_eq!((&*line, said.code, &*said.stderr), ("{\"n\":1}\n", 0, ""));
+}
+
+#[test]
+fn after_so_many_items_it_ends_and_leaves() {
+    let server = endless();
+    let said = run(&server.url("/"), &["--max-items", "1500"]);
+    assert_eq!((said.code, said.stdout.lines().count()), (0, 1500));
+}
+
+#[test]
+fn a_broken_sse_stream_is_taken_up_again_only_if_asked() {
+    let server = Server::start(|call| {
+        call.start("text/event-stream");
+        if call.request.header("last-event-id").is_some() {
+            call.chunk("data: 2\n\nevent: end\nid: headwater:end\ndata: {}\n\n");
+        } else {
+            call.chunk("retry: 10\nid: 1\ndata: 1\n\n");
+        }
+    });
+    let said = run(&server.url("/"), &[]);
+    assert_eq!((said.code, &*said.stdout), (3, "1\n"));
+    let said = run(&server.url("/"), &["--reconnect"]);
+    assert_eq!((said.code, &*said.stdout), (0, "1\n2\n"));
+    let said = run(&server.url("/"), &["--last-event-id", "1"]);
+    assert_eq!((said.code, &*said.stdout), (0, "2\n"));
+}
+
+#[test]
+fn without_arguments_it_shows_what_there_is() {
+    let output = Command::new(env!("CARGO_BIN_EXE_headwater"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("Usage: headwater <COMMAND>")
+    );
+}

@@ -1,0 +1,11 @@
+//! The real binary against a server that writes exactly what a test wants.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod ending;
+mod printing;
+mod running;
+mod sending;
+#[allow(dead_code, reason = "the tests of headwater-client use more of it")]
+#[path = "../../../client/tests/integration/server.rs"]
+mod server;
