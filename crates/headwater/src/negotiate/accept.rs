@@ -197,6 +197,7 @@ impl Wish {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -243,6 +244,38 @@ mod tests {
             ),
         ] {
             check(accept, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_and_no_query_is_too_odd(accept in any::<Vec<u8>>(), query in "[ -~]*") {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(&accept) {
+                headers.insert(header::ACCEPT, value);
+            }
+            if let Ok(uri) = format!("/?{query}").parse() {
+                let _ = choose(&uri, &headers);
+            }
+        }
+
+        #[test]
+        fn what_is_chosen_has_the_highest_weight(weights in prop::array::uniform5(0_u16..=1000)) {
+            let accept = Format::ALL
+                .iter()
+                .zip(weights)
+                .map(|(format, weight)| {
+                    let media = format.media_types()[0];
+                    format!("{media};q={}.{:03}", weight / 1000, weight % 1000)
+                })
+                .collect::<Vec<_>>()
+                .join(", ");
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_str(&accept).unwrap());
+            let chosen = choose(&Uri::from_static("/"), &headers).ok();
+            let most = weights.iter().copied().max().unwrap_or(0);
+            let expected = weights.iter().position(|weight| *weight == most && most > 0);
+            prop_assert_eq!(chosen, expected.map(|place| Format::ALL[place]), "{}", accept);
         }
     }
 

@@ -26,16 +26,13 @@ use super::{
 };
 use crate::{Negotiate, negotiate::Asked};
 
-/// How much of a response a connection may hold besides the chunk that is being written, and how large
-/// a request's head may be. It bounds what a reader costs that doesn't read.
-const BUFFER: usize = 64 * 1024;
+/// How much of a response a connection may hold besides the chunk that is being written: it bounds what a
+/// reader costs that doesn't read. hyper has one size for this and the most that a head may have.
+pub(super) const BUFFER: u32 = 64 * 1024;
 
 /// HTTP/2 asks a silent peer whether it is there, and waits this long for the answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
-
-/// How many requests one HTTP/2 connection may have at a time.
-const HTTP2_STREAMS: u32 = 256;
 
 pub(super) async fn run(
     stream: Stream,
@@ -64,8 +61,9 @@ pub(super) async fn run(
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_PATIENCE)
-                .max_concurrent_streams(HTTP2_STREAMS)
-                .max_send_buf_size(BUFFER)
+                .max_concurrent_streams(settings.max_requests_per_connection)
+                .max_header_list_size(settings.max_head_bytes)
+                .max_send_buf_size(BUFFER as usize)
                 .serve_connection(io, handler),
         );
         drive(connection.as_mut(), &activity, &settings, &shutdown).await
@@ -75,7 +73,8 @@ pub(super) async fn run(
                 .timer(TokioTimer::new())
                 // Both kinds of wait are `activity`'s to time; hyper has one limit for the two.
                 .header_read_timeout(None)
-                .max_buf_size(BUFFER)
+                .max_buf_size(BUFFER as usize)
+                .max_header_size(settings.max_head_bytes as usize)
                 .serve_connection(io, handler)
         );
         drive(connection, &activity, &settings, &shutdown).await

@@ -76,6 +76,8 @@ pub struct Serve {
 #[derive(Debug)]
 struct Settings {
     max_connections: usize,
+    max_requests_per_connection: u32,
+    max_head_bytes: u32,
     header_read_timeout: Duration,
     idle_timeout: Duration,
     shutdown_deadline: Duration,
@@ -85,6 +87,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: 100_000,
+            max_requests_per_connection: 256,
+            max_head_bytes: 32 * 1024,
             header_read_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             shutdown_deadline: Duration::from_secs(10),
@@ -98,6 +102,23 @@ impl Serve {
     /// raised to that when the server starts.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections.max(1);
+        self
+    }
+
+    /// Sets how many requests one HTTP/2 connection may have in flight, at least 1. Default: 256. HTTP/1.1 has
+    /// one at a time.
+    pub fn max_requests_per_connection(mut self, requests: u32) -> Self {
+        self.settings.max_requests_per_connection = requests.max(1);
+        self
+    }
+
+    /// Sets how large a request's line and headers may be together, in bytes, at most 64 KiB. A larger head
+    /// is answered with 431. Default: 32 KiB.
+    ///
+    /// Bodies are not the server's to limit but the handlers': axum's extractors stop at 2 MB
+    /// ([`DefaultBodyLimit`](axum::extract::DefaultBodyLimit)).
+    pub fn max_head_bytes(mut self, bytes: u32) -> Self {
+        self.settings.max_head_bytes = bytes.min(connection::BUFFER);
         self
     }
 

@@ -186,6 +186,23 @@ async fn a_slow_head_and_an_idle_connection_are_closed_and_a_stream_is_not() {
 }
 
 #[tokio::test]
+async fn a_head_of_the_largest_size_passes_and_one_byte_more_does_not() {
+    let server = start(|serve| serve.max_head_bytes(10_000)).await;
+    let head = |size: usize| {
+        let rest = format!("GET / HTTP/1.1\r\nx: \r\n{CLOSE}").len();
+        format!(
+            "GET / HTTP/1.1\r\nx: {}\r\n{CLOSE}",
+            "a".repeat(size - rest)
+        )
+    };
+    let answer = server.ask(&head(10_000)).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = server.ask(&head(10_001)).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_wait_for_room() {
     let server = start(|serve| serve.max_connections(1)).await;
     let mut first = server.connect().await;
