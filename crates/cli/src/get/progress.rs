@@ -82,16 +82,18 @@ impl fmt::Display for Summary {
     )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.time.as_secs_f64();
-        let rate = |count: u64| (count as f64 / seconds.max(0.001)) as u64;
+        let rate = |count: u64| count as f64 / seconds.max(0.001);
         if let Some(items) = self.items {
             let plural = if items == 1 { "" } else { "s" };
             write!(f, "{} item{plural}, ", HumanCount(items))?;
         }
         write!(f, "{} in {seconds:.1} s", HumanBytes(self.bytes))?;
-        if let Some(items) = self.items {
-            write!(f, ", {} items/s", HumanCount(rate(items)))?;
+        match self.items.map(rate) {
+            Some(rate) if rate < 100.0 => write!(f, ", {rate:.1} items/s")?,
+            Some(rate) => write!(f, ", {} items/s", HumanCount(rate as u64))?,
+            None => {}
         }
-        write!(f, ", {}/s", HumanBytes(rate(self.bytes)))
+        write!(f, ", {}/s", HumanBytes(rate(self.bytes) as u64))
     }
 }
 
