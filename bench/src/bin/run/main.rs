@@ -1,0 +1,63 @@
+//! Runs the benchmarks, prints the tables and writes them to `results/`.
+//!
+//! `run --help` says what it takes.
+
+mod clients;
+mod decode;
+mod drain;
+mod idle;
+mod machine;
+mod options;
+mod paced;
+mod peer;
+mod python;
+mod report;
+mod stats;
+
+use headwater_bench::{Error, system};
+
+use crate::{
+    options::{Options, Part},
+    report::Report,
+};
+
+const HELP: &str = "\
+Usage: cargo xtask bench [options]
+
+  --quick      smaller counts and fewer runs: to see that everything works, not to compare
+  --only PARTS some of drain,paced,idle,decode,clients
+  --runs N     how often each short measurement is repeated (default 7, quick 3)
+  --name NAME  what the results are called, after the date (default full, quick quick)
+
+The tables are printed, and written to bench/results/DATE-NAME.md. Nothing else should run meanwhile.
+";
+
+fn main() -> Result<(), Error> {
+    if std::env::args()
+        .skip(1)
+        .any(|arg| arg == "--help" || arg == "-h")
+    {
+        print!("{HELP}");
+        return Ok(());
+    }
+    let options = Options::parse(std::env::args().skip(1))?;
+    system::allow_open_files(16_384)?;
+    python::ensure()?;
+    let mut report = Report::new(&options);
+    for part in &options.parts {
+        eprintln!("== {}", part.name());
+        match part {
+            Part::Drain => drain::run(&options, &mut report)?,
+            Part::Paced => paced::run(&options, &mut report)?,
+            Part::Idle => idle::run(&options, &mut report)?,
+            Part::Decode => decode::run(&options, &mut report)?,
+            Part::Clients => clients::run(&options, &mut report)?,
+        }
+    }
+    let markdown = report.to_markdown();
+    println!("{markdown}");
+    let path = options.results_file();
+    std::fs::write(&path, markdown)?;
+    eprintln!("written to {}", path.display());
+    Ok(())
+}

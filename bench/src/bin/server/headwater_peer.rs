@@ -1,0 +1,56 @@
+//! Headwater as its documentation uses it.
+
+use axum::{
+    Router,
+    extract::{Query, State},
+    routing::get,
+};
+use futures_util::stream;
+use headwater::{BoundAddress, Streaming};
+use headwater_bench::{
+    Error,
+    item::{Item, items},
+};
+use serde::Deserialize;
+
+use crate::source::Source;
+
+#[derive(Deserialize)]
+struct Count {
+    count: u64,
+}
+
+pub(crate) fn run(rate: u32) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let app = Router::new()
+            // The client's `Accept` chooses the format; two paths, so that all servers have the same.
+            .route("/sse", get(drain))
+            .route("/ndjson", get(drain))
+            .route("/paced", get(paced))
+            .route("/idle", get(idle))
+            .with_state(Source::start(rate));
+        let listening = |address: &BoundAddress| {
+            if let BoundAddress::Tcp(address) = address {
+                crate::announce(*address);
+            }
+        };
+        Ok(headwater::serve(app, "127.0.0.1:0")
+            .on_bound(listening)
+            .await?)
+    })
+}
+
+async fn drain(Query(Count { count }): Query<Count>) -> Streaming<Item> {
+    Streaming::new(stream::iter(items(count)))
+}
+
+async fn paced(State(source): State<Source>) -> Streaming<Item> {
+    Streaming::new(source.subscribe())
+}
+
+async fn idle() -> Streaming<Item> {
+    Streaming::new(stream::pending::<Item>())
+}

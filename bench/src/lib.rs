@@ -1,0 +1,13 @@
+//! What the benchmark's programs share: the item, the clocks, the load generator.
+//!
+//! The programs: `server` (Headwater, axum and the bare loops, one at a time), `client` (one typed
+//! client at a time), `decode` (the decoders in process) and `run`, which starts them, reads from
+//! them and writes the tables. Nothing here uses Headwater: the load generator is independent.
+
+pub mod chunked;
+pub mod item;
+pub mod load;
+pub mod system;
+
+/// What went wrong, for a person to read.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
