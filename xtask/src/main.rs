@@ -7,6 +7,7 @@
     reason = "this program's output is for the person at the terminal"
 )]
 
+mod bench;
 mod shell;
 mod test;
 mod tools;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     };
     let outcome = match command {
         "test" => test::run_all(rest),
+        "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
