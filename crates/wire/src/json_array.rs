@@ -9,6 +9,7 @@ use crate::{
     input::Input,
     json::{self, Scan},
     lines::take_carry,
+    work,
 };
 
 /// Appends one element to `out`, between the opening bracket or a comma and a line feed.
@@ -199,6 +200,7 @@ impl Decoder {
         if rest.len() > room {
             return Err((Kind::TooLarge { limit }, self.input.offset_of(start + room)));
         }
+        work::count(rest.len());
         self.carry.extend_from_slice(rest);
         self.input.read_to(self.input.chunk().len());
         Ok(None)

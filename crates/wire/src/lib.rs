@@ -50,6 +50,7 @@ pub mod ndjson;
 pub mod sse;
 mod str_bytes;
 pub mod text;
+mod work;
 
 #[cfg(test)]
 mod properties;

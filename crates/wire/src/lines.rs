@@ -3,7 +3,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::memchr;
 
-use crate::input::Input;
+use crate::{input::Input, work};
 
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
@@ -104,16 +104,17 @@ impl Lines {
         }
     }
 
-    /// Goes past an empty line if one that ends with LF comes next in the chunk. Spares the common
-    /// end of an SSE event a whole [`advance`](Self::advance); the current line stays.
+    /// Goes past an empty line if one comes next in the chunk. Spares the common end of an SSE event
+    /// a whole [`advance`](Self::advance); the current line stays.
     #[inline]
     pub(crate) fn skip_empty(&mut self) -> bool {
         let next = self.input.at();
-        // After a CR at the end of a chunk nothing is left in the chunk, so this LF is a line of its
-        // own.
-        let empty = self.input.chunk().get(next) == Some(&b'\n');
-        self.input.read_to(next + usize::from(empty));
-        empty
+        match self.input.chunk().get(next) {
+            Some(b'\n') => self.input.read_to(next + 1),
+            Some(b'\r') if self.ends == Ends::Any => self.skip_cr(next),
+            _ => return false,
+        }
+        true
     }
 
     /// The current line, without its end. Valid after [`advance`](Self::advance) said true.
@@ -180,7 +181,9 @@ impl Lines {
     #[inline]
     fn find_end(&mut self, start: usize) -> Option<usize> {
         let chunk = self.input.chunk();
-        if let Some(len) = memchr(b'\n', &chunk[start..self.next_cr]) {
+        let lf = memchr(b'\n', &chunk[start..self.next_cr]);
+        work::count(lf.unwrap_or(self.next_cr - start));
+        if let Some(len) = lf {
             self.input.read_to(start + len + 1);
             return Some(start + len);
         }
@@ -188,15 +191,22 @@ impl Lines {
             return None;
         }
         let end = self.next_cr;
-        let mut next = end + 1;
+        self.skip_cr(end);
+        Some(end)
+    }
+
+    /// Reads past the CR at the position `cr`, and the LF that may belong to it.
+    fn skip_cr(&mut self, cr: usize) {
+        debug_assert_eq!(cr, self.next_cr);
+        let chunk = self.input.chunk();
+        let mut next = cr + 1;
         match chunk.get(next) {
             Some(b'\n') => next += 1,
             Some(_) => {}
             None => self.after_cr = true,
         }
-        self.next_cr = memchr(b'\r', &chunk[next..]).map_or(chunk.len(), |len| next + len);
+        self.next_cr = find_cr(chunk, next);
         self.input.read_to(next);
-        Some(end)
     }
 
     #[cold]
@@ -222,7 +232,7 @@ impl Lines {
             at += usize::from(chunk[at] == b'\n');
         }
         self.next_cr = match self.ends {
-            Ends::Any => memchr(b'\r', &chunk[at..]).map_or(chunk.len(), |len| at + len),
+            Ends::Any => find_cr(chunk, at),
             Ends::Lf => chunk.len(),
         };
         self.input.read_to(at);
@@ -236,9 +246,17 @@ impl Lines {
         }
         let room = self.max_carry - self.carry.len();
         let end = end.min(start.saturating_add(room));
+        work::count(end - start);
         self.carry
             .extend_from_slice(&self.input.chunk()[start..end]);
     }
+}
+
+/// The position of the first CR from `at` on, or the end of the chunk.
+fn find_cr(chunk: &[u8], at: usize) -> usize {
+    let cr = memchr(b'\r', &chunk[at..]).map_or(chunk.len(), |len| at + len);
+    work::count(cr - at);
+    cr
 }
 
 /// Hands out what was copied, and the memory with it unless most of that is unused.

@@ -7,6 +7,7 @@ use crate::{
     Encoder, Format, Limits, Meta, json,
     sse::reference,
     testing::{Cuts, decode, decode_chunks},
+    work::counted,
 };
 
 fn any_cuts() -> impl Strategy<Value = Cuts> {
@@ -218,6 +219,50 @@ proptest! {
             match json::check(&text.as_bytes()[..len], 128) {
                 Ok(()) => prop_assert!(value.is_number()),
                 Err(error) => prop_assert!(error.is_end(), "{error}"),
+            }
+        }
+    }
+}
+
+/// One item of about `len` bytes, full of what makes decoders look back: lines without their end,
+/// quotes, escapes and brackets.
+fn large_item(format: Format, len: usize) -> String {
+    match format {
+        Format::Sse => format!("{}\n", "data: a:b\r\ndata\r:\r".repeat(len / 20)),
+        Format::JsonSeq => format!("\x1e[{}1]\n", "[\"\\\"\"],\n1,\n".repeat(len / 11)),
+        Format::JsonArray => format!("[[{}1]]", "[\"\\\"\"],\n1,\n".repeat(len / 11)),
+        Format::Ndjson => format!("[{}1]\n", "[\"\\\"\"], 1, ".repeat(len / 11)),
+        Format::Text => format!("{}\n", "a\rb ".repeat(len / 4)),
+    }
+}
+
+#[test]
+fn the_work_is_linear_in_the_input_for_any_chunking() {
+    const LEN: usize = 40_000;
+    for format in Format::ALL {
+        let large = large_item(format, LEN);
+        let small = match format {
+            Format::Sse => "data: a\n\n".repeat(LEN / 9),
+            Format::JsonSeq => "\x1e1\n".repeat(LEN / 3),
+            Format::JsonArray => format!("[{}1]", "1,".repeat(LEN / 2)),
+            Format::Ndjson | Format::Text => "1\n".repeat(LEN / 2),
+        };
+        for bytes in [large, small] {
+            for size in [1, 2, 100, usize::MAX] {
+                let work = counted(|| {
+                    let limits = Limits::default();
+                    let outcome = decode(format, limits, bytes.as_bytes(), &Cuts::every(size));
+                    assert_eq!(outcome.error(), None);
+                    assert!(outcome.items > 0);
+                });
+                assert!(
+                    work >= bytes.len() / 2,
+                    "{format}: {work} bytes is not all of the work"
+                );
+                assert!(
+                    work < 8 * bytes.len(),
+                    "{format} in pieces of {size}: {work} bytes"
+                );
             }
         }
     }

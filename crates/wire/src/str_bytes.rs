@@ -2,6 +2,8 @@ use std::{fmt, ops::Deref, str::Utf8Error};
 
 use bytes::Bytes;
 
+use crate::work;
+
 /// A string that shares its memory: [`Bytes`] known to be UTF-8. Cloning and slicing don't copy.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Str(Bytes);
@@ -122,7 +124,8 @@ impl fmt::Display for Str {
 /// Whether all of `bytes` is ASCII, and so UTF-8. Most text is, and this is several times faster to
 /// tell, on short text faster than `<[u8]>::is_ascii` too: it has no loop over single bytes.
 #[inline]
-fn is_ascii(bytes: &[u8]) -> bool {
+pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
+    work::count(bytes.len());
     let Some(last) = bytes.last_chunk::<8>() else {
         return bytes.iter().all(u8::is_ascii);
     };

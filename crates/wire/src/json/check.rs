@@ -1,6 +1,10 @@
 use std::{error::Error, fmt};
 
-use super::brackets::{Bracket, Brackets};
+use super::{
+    brackets::{Bracket, Brackets},
+    swar::until_special,
+};
+use crate::{str_bytes::is_ascii, work};
 
 /// Why some bytes are not one JSON text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +90,7 @@ impl Error for CheckError {}
 /// # Errors
 /// The first fault. What is not UTF-8 counts as a fault at its first bad byte.
 pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), CheckError> {
+    work::count(bytes.len());
     let grammar = Walk {
         bytes,
         at: 0,
@@ -97,6 +102,9 @@ pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), CheckError> {
         Ok(()) => bytes,
         Err(error) => &bytes[..error.offset],
     };
+    if is_ascii(walked) {
+        return grammar;
+    }
     match std::str::from_utf8(walked) {
         Ok(_) => grammar,
         // A character that is only cut by the end of the input could still be completed.
@@ -236,7 +244,7 @@ impl Walk<'_> {
     fn string(&mut self) -> Step {
         self.at += 1;
         loop {
-            self.at += plain_len(&self.bytes[self.at..]);
+            self.at += until_special(&self.bytes[self.at..]);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -317,30 +325,4 @@ impl Walk<'_> {
         }
         Ok(())
     }
-}
-
-/// How many bytes come before the first `"`, `\` or control character.
-#[inline]
-fn plain_len(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGHS: u64 = ONES * 0x80;
-    // Sets the high bit of each byte that is zero, and perhaps of some after the first such byte.
-    const fn zeros(word: u64) -> u64 {
-        word.wrapping_sub(ONES) & !word & HIGHS
-    }
-    let mut len = 0;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let quotes = zeros(word ^ (ONES * b'"' as u64));
-        let escapes = zeros(word ^ (ONES * b'\\' as u64));
-        let found = controls | quotes | escapes;
-        if found != 0 {
-            return len + found.trailing_zeros() as usize / 8;
-        }
-        len += 8;
-    }
-    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    len + rest.iter().position(special).unwrap_or(rest.len())
 }

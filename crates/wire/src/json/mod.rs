@@ -3,6 +3,7 @@
 mod brackets;
 mod check;
 mod scan;
+mod swar;
 
 use std::ops::Range;
 

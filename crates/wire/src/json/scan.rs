@@ -1,7 +1,8 @@
-use memchr::memchr2;
-
-use super::brackets::{Bracket, Brackets};
-use crate::error::Kind;
+use super::{
+    brackets::{Bracket, Brackets},
+    swar::until_quote_or_escape,
+};
+use crate::{error::Kind, work};
 
 /// Finds the end of an array, an object or a string that comes in pieces, by its brackets and
 /// quotes; the rest of the grammar is left to the deserialiser.
@@ -35,12 +36,11 @@ impl Scan {
                     return Ok(Some(at));
                 }
             }
-            let Some(len) = bytes[at..]
+            let found = bytes[at..]
                 .iter()
-                .position(|byte| STRUCTURAL[usize::from(*byte)])
-            else {
-                return Ok(None);
-            };
+                .position(|byte| STRUCTURAL[usize::from(*byte)]);
+            work::count(found.unwrap_or(bytes.len() - at));
+            let Some(len) = found else { return Ok(None) };
             at += len;
             match bytes[at] {
                 b'"' => self.in_string = true,
@@ -82,8 +82,10 @@ impl Scan {
             at = 1;
         }
         loop {
-            at += memchr2(b'"', b'\\', &bytes[at..])?;
-            if bytes[at] == b'"' {
+            let len = until_quote_or_escape(&bytes[at..]);
+            work::count(len);
+            at += len;
+            if *bytes.get(at)? == b'"' {
                 self.in_string = false;
                 return Some(at + 1);
             }
