@@ -18,7 +18,7 @@ use axum::{
 use clap::Parser;
 use futures_core::Stream;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use headwater::{Item, LastEventId, Problem, Raw, StatusCode, Streaming};
+use headwater::{Item, LastEventId, Problem, Raw, Streaming};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::interval;
@@ -135,13 +135,12 @@ async fn ticks(
     query: Result<Query<TicksQuery>, QueryRejection>,
     LastEventId(last): LastEventId,
 ) -> Result<Streaming<Tick>, Problem> {
-    let Query(TicksQuery { count, every_ms }) =
-        query.map_err(|error| bad_request(error.body_text()))?;
+    let Query(TicksQuery { count, every_ms }) = query?;
     let seen = match last {
         None => 0,
         Some(id) => id
             .parse()
-            .map_err(|_| bad_request("Last-Event-ID is none of this stream's"))?,
+            .map_err(|_| Problem::bad_request("Last-Event-ID is none of this stream's"))?,
     };
     let ticks = stream::iter((seen..count).map(|seen| Item::new(Tick::nth(seen + 1)).id(seen + 1)));
     Ok(match every_ms {
@@ -165,7 +164,7 @@ async fn machine(
     State(tour): State<Arc<Tour>>,
     query: Result<Query<SystemQuery>, QueryRejection>,
 ) -> Result<Streaming<Arc<system::Reading>>, Problem> {
-    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
+    let Query(query) = query?;
     let every = Duration::from_millis(query.every_ms);
     Ok(Streaming::new(
         tour.machine.readings(every).map_err(Problem::internal)?,
@@ -189,13 +188,14 @@ async fn tail(
     LastEventId(last): LastEventId,
 ) -> Result<Streaming<tail::Line>, Problem> {
     let Some(log) = tour.log.clone() else {
-        return Err(Problem::new(StatusCode::NOT_FOUND)
-            .detail("no log to follow: name one when you start the tour, with --log FILE"));
+        return Err(Problem::not_found(
+            "no log to follow: name one when you start the tour, with --log FILE",
+        ));
     };
     let lines = match query {
         Ok(Query(query)) if query.lines <= MAX_TAIL_LINES => query.lines,
         _ => {
-            return Err(bad_request(format!(
+            return Err(Problem::bad_request(format!(
                 "lines is a number from 0 to {MAX_TAIL_LINES}"
             )));
         }
@@ -204,11 +204,11 @@ async fn tail(
         None => tail::Start::Last(lines),
         Some(id) => tail::Start::After(
             id.parse()
-                .map_err(|_| bad_request("Last-Event-ID is none of this stream's"))?,
+                .map_err(|_| Problem::bad_request("Last-Event-ID is none of this stream's"))?,
         ),
     };
     let lines = tail::follow(log, start)
-        .map_ok(|(position, line)| Item::new(line).id(position))
+        .map_ok(|(position, line)| Item::new(line).id(position.to_string()))
         .map_err(|error| Problem::internal(error).detail("the log can't be read"));
     Ok(Streaming::try_new(lines))
 }
@@ -221,10 +221,6 @@ async fn watch() -> impl IntoResponse {
         [(CONTENT_SECURITY_POLICY, POLICY)],
         Html(include_str!("watch.html")),
     )
-}
-
-fn bad_request(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST).detail(detail)
 }
 
 #[cfg(test)]

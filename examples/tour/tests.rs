@@ -1,4 +1,4 @@
-use headwater::{Format, test::TestClient};
+use headwater::{Format, StatusCode, test::TestClient};
 
 use super::*;
 

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{borrow::Cow, fmt, time::Duration};
 
 use headwater_wire::Meta;
 use serde::Serialize;
@@ -10,18 +10,13 @@ use serde::Serialize;
 /// ```
 /// use headwater::Item;
 ///
-/// let item = Item::new(["a", "b"]).id("17").event("letters");
+/// let item = Item::new(["a", "b"]).id(17).event("letters");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item<T> {
     pub(crate) data: T,
-    meta: Option<Box<OwnedMeta>>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct OwnedMeta {
-    id: Option<String>,
-    event: Option<String>,
+    pub(crate) id: Option<ItemId>,
+    event: Option<Cow<'static, str>>,
     retry: Option<Duration>,
 }
 
@@ -30,20 +25,22 @@ impl<T> Item<T> {
     #[must_use]
     #[inline]
     pub const fn new(data: T) -> Self {
-        Self { data, meta: None }
+        Self {
+            data,
+            id: None,
+            event: None,
+            retry: None,
+        }
     }
 
-    /// Sets the id. A client that comes back after a break says the last id that it saw, which a
-    /// handler reads with [`LastEventId`](crate::LastEventId).
+    /// Sets the id, a number or a string. A client that comes back after a break says the last id that it
+    /// saw, which a handler reads with [`LastEventId`](crate::LastEventId).
     ///
     /// An id with a line break or a NUL can't be sent: the stream fails there.
     #[must_use]
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "numbers and strings are passed as they are"
-    )]
-    pub fn id(mut self, id: impl ToString) -> Self {
-        self.meta_mut().id = Some(id.to_string());
+    #[inline]
+    pub fn id(mut self, id: impl Into<ItemId>) -> Self {
+        self.id = Some(id.into());
         self
     }
 
@@ -52,31 +49,97 @@ impl<T> Item<T> {
     ///
     /// A name with a line break can't be sent: the stream fails there.
     #[must_use]
-    pub fn event(mut self, name: impl Into<String>) -> Self {
-        self.meta_mut().event = Some(name.into());
+    #[inline]
+    pub fn event(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.event = Some(name.into());
         self
     }
 
     /// Sets how long a client should wait before it reconnects, in whole milliseconds.
     #[must_use]
+    #[inline]
     pub fn retry(mut self, retry: Duration) -> Self {
-        self.meta_mut().retry = Some(retry);
+        self.retry = Some(retry);
         self
     }
 
-    fn meta_mut(&mut self) -> &mut OwnedMeta {
-        self.meta.get_or_insert_default()
-    }
-
+    /// What SSE says of the item; `digits` is where a number is written out.
     #[inline]
-    pub(crate) fn meta(&self) -> Meta<'_> {
+    pub(crate) fn meta<'a>(&'a self, digits: &'a mut itoa::Buffer) -> Meta<'a> {
         let mut meta = Meta::default();
-        if let Some(own) = &self.meta {
-            meta.id = own.id.as_deref();
-            meta.event = own.event.as_deref();
-            meta.retry = own.retry;
-        }
+        meta.id = match &self.id {
+            None => None,
+            Some(ItemId(Id::Number(number))) => Some(digits.format(*number)),
+            Some(ItemId(Id::Text(text))) => Some(text),
+        };
+        meta.event = self.event.as_deref();
+        meta.retry = self.retry;
         meta
+    }
+}
+
+/// An item's id: a string, or an integer, which is sent as its decimal digits and costs no memory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ItemId(Id);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Id {
+    Number(i128),
+    Text(Cow<'static, str>),
+}
+
+impl ItemId {
+    /// Whether it is this string.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        matches!(&self.0, Id::Text(own) if own == text)
+    }
+}
+
+impl From<&'static str> for ItemId {
+    fn from(id: &'static str) -> Self {
+        Self(Id::Text(id.into()))
+    }
+}
+
+impl From<String> for ItemId {
+    fn from(id: String) -> Self {
+        Self(Id::Text(id.into()))
+    }
+}
+
+impl From<&String> for ItemId {
+    fn from(id: &String) -> Self {
+        Self(Id::Text(id.clone().into()))
+    }
+}
+
+macro_rules! from_integers {
+    ($($integer:ty),*) => {$(
+        impl From<$integer> for ItemId {
+            #[inline]
+            fn from(id: $integer) -> Self {
+                Self(Id::Number(id.into()))
+            }
+        }
+    )*};
+}
+
+from_integers!(u8, u16, u32, u64, i8, i16, i32, i64);
+
+impl From<usize> for ItemId {
+    #[inline]
+    fn from(id: usize) -> Self {
+        // No machine has longer addresses than `i128` has digits for.
+        Self(Id::Number(i128::try_from(id).unwrap_or(i128::MAX)))
+    }
+}
+
+impl fmt::Debug for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Id::Number(number) => number.fmt(f),
+            Id::Text(text) => text.fmt(f),
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub mod test;
 pub use channel::{SendError, Sender};
 pub use headwater_wire::{Format, Limits};
 pub use http::StatusCode;
-pub use item::{IntoItem, Item};
+pub use item::{IntoItem, Item, ItemId};
 pub use last_event_id::LastEventId;
 pub use negotiate::{Negotiate, NegotiateLayer, layer};
 pub use problem::Problem;

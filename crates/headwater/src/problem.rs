@@ -1,7 +1,8 @@
-use std::{error::Error, fmt};
+use std::{any::Any, error::Error, fmt};
 
 use axum::{
     body::Body,
+    extract::rejection,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
@@ -10,16 +11,15 @@ use serde_json::{Map, Value};
 
 /// An error as clients see it: problem details for HTTP APIs (RFC 9457).
 ///
-/// A handler returns `Result<_, Problem>`; a stream yields `Result<T, Problem>`. Any
+/// A handler returns `Result<_, Problem>`; a stream yields `Result<T, Problem>`. The rejections of axum's
+/// extractors become one by `?`, with their status and text. Any other
 /// [`std::error::Error`] becomes one by `?`: status 500, and a body that says no more than that, while
 /// the error itself goes to the log. What a client should know is said on purpose:
 ///
 /// ```
-/// use headwater::{Problem, StatusCode};
+/// use headwater::Problem;
 ///
-/// let problem = Problem::new(StatusCode::NOT_FOUND)
-///     .detail("there is no symbol XYZ")
-///     .with("known", ["ABC", "DEF"]);
+/// let problem = Problem::not_found("there is no symbol XYZ").with("known", ["ABC", "DEF"]);
 /// assert_eq!(
 ///     serde_json::to_string(&problem).unwrap(),
 ///     r#"{"title":"Not Found","status":404,"detail":"there is no symbol XYZ","known":["ABC","DEF"]}"#,
@@ -55,6 +55,18 @@ impl Problem {
             members: Map::new(),
             source: None,
         }))
+    }
+
+    /// Status 400, with what is wrong and what would be right.
+    #[must_use]
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST).detail(detail)
+    }
+
+    /// Status 404, with what is not there.
+    #[must_use]
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND).detail(detail)
     }
 
     /// Status 500 for the client, `source` for the log.
@@ -141,8 +153,28 @@ impl fmt::Display for Chain<'_> {
 
 impl<E: Error + Send + Sync + 'static> From<E> for Problem {
     fn from(error: E) -> Self {
-        Self::internal(error)
+        rejection(&error).unwrap_or_else(|| Self::internal(error))
     }
+}
+
+/// What one of axum's extractors says of a request: the client's to know, with the status that axum gives
+/// it. A handler that takes `Result<Query<T>, QueryRejection>` uses `?` on it.
+fn rejection(error: &dyn Any) -> Option<Problem> {
+    macro_rules! any_of {
+        ($($rejection:ident),*) => {$(
+            if let Some(rejection) = error.downcast_ref::<rejection::$rejection>() {
+                return Some(Problem::new(rejection.status()).detail(rejection.body_text()));
+            }
+        )*};
+    }
+    any_of!(
+        QueryRejection,
+        PathRejection,
+        JsonRejection,
+        BytesRejection,
+        StringRejection
+    );
+    None
 }
 
 impl fmt::Display for Problem {

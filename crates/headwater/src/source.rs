@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use headwater_wire::{Encoder, Meta, sse};
+use headwater_wire::{Encoder, Format, Meta, sse};
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
@@ -27,14 +27,18 @@ pub(crate) struct Sink {
 
 impl Sink {
     fn item<T: Serialize>(&mut self, item: &Item<T>) -> Result<(), Problem> {
-        let meta = item.meta();
-        if meta.id == Some(sse::END_ID) {
+        if item.id.as_ref().is_some_and(|id| id.is(sse::END_ID)) {
             return Err(Problem::internal(format!(
                 "item {}: the id {:?} is kept for the end of a stream",
                 self.items + 1,
                 sse::END_ID
             )));
         }
+        let mut digits = itoa::Buffer::new();
+        let meta = match self.encoder.format() {
+            Format::Sse => item.meta(&mut digits),
+            _ => Meta::default(),
+        };
         self.encoder
             .item::<T>(&meta, &item.data, &mut self.out)
             .map_err(|error| {

@@ -536,3 +536,30 @@ async fn an_early_error_keeps_the_headers_that_layers_have_set() {
         r#"{"title":"Bad Gateway","status":502}"#
     );
 }
+
+#[tokio::test]
+async fn what_an_extractor_rejects_becomes_a_problem_by_the_question_mark() {
+    use axum::extract::{Query, rejection::QueryRejection};
+    #[derive(serde::Deserialize)]
+    struct Asked {
+        count: u64,
+    }
+    let client = client(async |asked: Result<Query<Asked>, QueryRejection>| {
+        let Query(Asked { count }) = asked?;
+        Ok::<_, Problem>(Streaming::new(stream::iter(0..count)))
+    });
+    assert_eq!(
+        client.get("/?count=2").stream::<u64>().await.take(9).await,
+        [0, 1]
+    );
+    let response = client.get("/?count=many").send().await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let problem: serde_json::Value = response.json().await;
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("count: invalid digit"),
+        "{problem}"
+    );
+}
