@@ -228,7 +228,7 @@ proptest! {
 /// quotes, escapes and brackets.
 fn large_item(format: Format, len: usize) -> String {
     match format {
-        Format::Sse => format!("{}\n", "data: a:b\r\ndata\r:\r".repeat(len / 20)),
+        Format::Sse => format!("{}\n\n", "data: a:b\r\ndata\r:\r".repeat(len / 20)),
         Format::JsonSeq => format!("\x1e[{}1]\n", "[\"\\\"\"],\n1,\n".repeat(len / 11)),
         Format::JsonArray => format!("[[{}1]]", "[\"\\\"\"],\n1,\n".repeat(len / 11)),
         Format::Ndjson => format!("[{}1]\n", "[\"\\\"\"], 1, ".repeat(len / 11)),
