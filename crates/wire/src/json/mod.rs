@@ -4,11 +4,11 @@ mod brackets;
 mod check;
 mod scan;
 mod swar;
+mod write;
 
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::memchr2;
 use serde::Serialize;
 
 pub use self::check::{CheckError, check};
@@ -27,21 +27,7 @@ pub fn encode_on_one_line<T: Serialize + ?Sized>(
     item: &T,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let start = out.len();
-    serde_json::to_writer(&mut *out, item).map_err(|error| EncodeError(EncodeKind::Json(error)))?;
-    unfold(&mut out[start..]);
-    Ok(())
-}
-
-/// Replaces line breaks by spaces. The serialiser writes none, but a `RawValue` may bring its own;
-/// in JSON they stand only between tokens, where any white space is as good (RFC 8259 §2).
-#[inline]
-fn unfold(json: &mut [u8]) {
-    let mut from = 0;
-    while let Some(at) = memchr2(b'\n', b'\r', &json[from..]) {
-        json[from + at] = b' ';
-        from += at + 1;
-    }
+    write::append(item, out).map_err(|error| EncodeError(EncodeKind::Json(error)))
 }
 
 /// Whether this is JSON's white space (RFC 8259 §2).

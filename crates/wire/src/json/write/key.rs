@@ -12,6 +12,7 @@ pub(super) struct KeyWriter<'a>(pub(super) &'a mut Vec<u8>);
 
 macro_rules! between_quotes {
     ($($method:ident $type:ty),* $(,)?) => {$(
+        #[inline]
         fn $method(self, value: $type) -> Result<(), Error> {
             self.0.push(b'"');
             Writer(self.0).$method(value)?;

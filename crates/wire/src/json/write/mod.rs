@@ -8,11 +8,11 @@
 
 mod collection;
 mod key;
-pub(crate) mod number;
+mod number;
 mod raw;
 mod refuse;
-
-
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::fmt::{self, Display, Write as _};
@@ -127,7 +127,7 @@ impl<'a> Serializer for Writer<'a> {
     #[inline]
     fn serialize_f32(self, value: f32) -> Result<(), Error> {
         if value.is_finite() {
-            number::any_float(value, self.0);
+            number::float(value, self.0);
             Ok(())
         } else {
             self.serialize_unit()
@@ -137,7 +137,7 @@ impl<'a> Serializer for Writer<'a> {
     #[inline]
     fn serialize_f64(self, value: f64) -> Result<(), Error> {
         if value.is_finite() {
-            number::float(value, self.0);
+            number::double(value, self.0);
             Ok(())
         } else {
             self.serialize_unit()

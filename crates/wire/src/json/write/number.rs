@@ -1,60 +1,90 @@
 //! Numbers.
 
-use super::text;
+use super::text::store;
 
 /// Appends an integer.
 #[inline]
-pub(crate) fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
+pub(super) fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-const ZEROS: u64 = 0x3030_3030_3030_3030;
-
+/// Appends a finite float: the shortest digits that read back as the same number, laid out as
+/// `serde_json` does, since it has them from the same crate.
 #[inline]
-fn leading(value: u64, out: &mut Vec<u8>) {
-    let digits = eight(value);
-    let skip = (digits | 1 << 56).trailing_zeros() / 8;
-    text::store((digits | ZEROS) >> (8 * skip), 8 - skip as usize, out);
-}
-
-#[inline]
-fn eight(value: u64) -> u64 {
-    let high = value * 109_951_163 >> 40;
-    let fours = high | (value - high * 10_000) << 32;
-    let high = (fours * 10_486 >> 20) & 0x7f_0000_007f;
-    let twos = high | (fours - high * 100) << 16;
-    let high = (twos * 103 >> 10) & 0x000f_000f_000f_000f;
-    high | (twos - high * 10) << 8
-}
-
-/// Appends a finite float: the shortest digits that read back as the same, laid out as `serde_json`
-/// does, since it uses the same crate.
-#[inline]
-pub(super) fn float(value: f64, out: &mut Vec<u8>) {
-    if !decimal(value, out) {
-        any_float(value, out);
-    }
-}
-
-pub(super) fn any_float(value: impl zmij::Float, out: &mut Vec<u8>) {
+pub(super) fn float(value: impl zmij::Float, out: &mut Vec<u8>) {
     out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
 }
 
-fn decimal(value: f64, out: &mut Vec<u8>) -> bool {
-    let size = value.abs();
-    if !(size < 1e8) { return false; }
-    let scaled = size * 1e4;
-    let units = (scaled + 0.5) as u64;
-    let whole = units as f64;
-    if (scaled - whole).abs() > 1e-3 || whole / 1e4 != size { return false; }
-    if value.is_sign_negative() { out.push(b'-'); }
-    let (int, frac) = (units / 10_000, units % 10_000);
-    leading(int, out);
-    let high = frac * 5243 >> 19;
-    let twos = high | (frac - high * 100) << 16;
-    let high = (twos * 103 >> 10) & 0x000f_000f;
-    let digits = high | (twos - high * 10) << 8;
-    let len = 1.max(8 - digits.leading_zeros() as usize / 8);
-    text::store((digits | 0x3030_3030) << 8 | u64::from(b'.'), 1 + len, out);
-    true
+/// As [`float`], with a shorter way for prices, percentages and whole numbers.
+#[inline]
+pub(super) fn double(value: f64, out: &mut Vec<u8>) {
+    match ten_thousandths(value.abs()) {
+        Some(count) => decimal(value.is_sign_negative(), count, out),
+        None => float(value, out),
+    }
+}
+
+/// How many ten-thousandths `size` is, if that many, rounded to a float, are `size` and are less
+/// than 10¹².
+///
+/// Then no other decimal number of up to 15 digits rounds to `size`, so these are its shortest digits,
+/// once the zeros at their end are gone.
+#[inline]
+fn ten_thousandths(size: f64) -> Option<u64> {
+    // From here to its double, floats are the whole numbers, and their low bits count them.
+    const WHOLE: f64 = (1_u64 << 52) as f64;
+    if size < 1e8 {
+        let rounded = size * 1e4 + WHOLE;
+        // Both sides of the division are exact, so it is what the decimal number rounds to.
+        if (rounded - WHOLE) / 1e4 == size {
+            return Some(rounded.to_bits() - WHOLE.to_bits());
+        }
+    }
+    None
+}
+
+/// Appends so many ten-thousandths, with at least one digit after the point.
+fn decimal(negative: bool, ten_thousandths: u64, out: &mut Vec<u8>) {
+    if negative {
+        out.push(b'-');
+    }
+    let whole = eight_digits(ten_thousandths / 10_000);
+    let zeros = (whole | 1 << 56).trailing_zeros() / 8;
+    store((whole | ASCII) >> (8 * zeros), 8 - zeros as usize, out);
+
+    let rest = four_digits(ten_thousandths % 10_000);
+    let used = (rest | 1).ilog2() as usize / 8 + 1;
+    store((rest | ASCII) << 8 | u64::from(b'.'), 1 + used, out);
+}
+
+/// Makes eight digits ASCII.
+const ASCII: u64 = u64::from_le_bytes([b'0'; 8]);
+
+/// The digits of a number below 10⁸, one a byte, the first in the lowest.
+#[inline]
+fn eight_digits(number: u64) -> u64 {
+    let high = number / 10_000;
+    two_digits_each(hundreds(high | (number - high * 10_000) << 32))
+}
+
+/// The digits of a number below 10⁴, one a byte, the first in the lowest.
+#[inline]
+fn four_digits(number: u64) -> u64 {
+    two_digits_each(hundreds(number))
+}
+
+/// Parts the numbers below 10⁴ in the halves of `word` into numbers below 100 in its quarters.
+#[inline]
+fn hundreds(word: u64) -> u64 {
+    // A hundredth is 10 486 / 2²⁰, close enough below 10⁴; the mask cuts off the other half's excess.
+    let high = ((word * 10_486) >> 20) & 0x7f_0000_007f;
+    high | (word - high * 100) << 16
+}
+
+/// Parts the numbers below 100 in the quarters of `word` into its bytes.
+#[inline]
+fn two_digits_each(word: u64) -> u64 {
+    // A tenth is 103 / 2¹⁰, close enough below 100.
+    let high = ((word * 103) >> 10) & 0x000f_000f_000f_000f;
+    high | (word - high * 10) << 8
 }

@@ -37,10 +37,7 @@ macro_rules! refuse_all_but_scalars {
             Err($error)
         }
 
-        fn serialize_seq(
-            self,
-            _: Option<usize>,
-        ) -> Result<Self::SerializeSeq, serde_json::Error> {
+        fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, serde_json::Error> {
             Err($error)
         }
 
@@ -66,10 +63,7 @@ macro_rules! refuse_all_but_scalars {
             Err($error)
         }
 
-        fn serialize_map(
-            self,
-            _: Option<usize>,
-        ) -> Result<Self::SerializeMap, serde_json::Error> {
+        fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, serde_json::Error> {
             Err($error)
         }
 

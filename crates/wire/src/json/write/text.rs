@@ -1,7 +1,8 @@
 //! Strings (RFC 8259 §7).
 //!
-//! Short pieces are put together in a register and stored as 8 bytes, of which the excess is cut off
-//! again: that costs less than a copy of a length that isn't known beforehand.
+//! Which bytes need an escape is asked of 8 or 16 of them at a time. Short pieces are put together in
+//! a register and stored as 8 bytes, of which the excess is cut off again: that costs less than a
+//! copy of a length that isn't known beforehand.
 
 const WORD: usize = 8;
 const BLOCK: usize = 16;
@@ -10,67 +11,15 @@ const BLOCK: usize = 16;
 #[inline]
 pub(super) fn quoted(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
-    if bytes.len() <= WORD - 2 {
+    let len = bytes.len();
+    if len <= WORD - 2 {
         let word = load(bytes);
-        if marks(word | beyond(bytes.len())) == 0 {
-            store(
-                word << 8 | quote(0) | quote(bytes.len() + 1),
-                bytes.len() + 2,
-                out,
-            );
+        if is_plain_word(word | beyond(len)) {
+            store(word << 8 | quote(0) | quote(len + 1), len + 2, out);
             return;
         }
     }
     quoted_long(bytes, out);
-}
-
-/// Appends `lead`, which is one byte, then `key` between quotes, then a colon.
-// Where the key is a constant, all of it becomes a store or two of constants; that takes inlining.
-#[inline(always)]
-pub(super) fn member(lead: u8, key: &'static str, out: &mut Vec<u8>) {
-    let bytes = key.as_bytes();
-    if let Some(frame) = frame(lead, bytes) {
-        let start = out.len();
-        out.extend_from_slice(&frame.to_le_bytes());
-        out.truncate(start + bytes.len() + 4);
-        return;
-    }
-    out.push(lead);
-    quoted(key, out);
-    out.push(b':');
-}
-
-#[inline(always)]
-fn frame(lead: u8, key: &[u8]) -> Option<u128> {
-    if key.len() > 12 {
-        return None;
-    }
-    let (low, high) = key.split_at(key.len().min(WORD));
-    let (low, high) = (load(low), load(high));
-    if marks(low | beyond(key.len().min(WORD))) != 0 || marks(high | beyond(key.len().saturating_sub(WORD))) != 0 {
-        return None;
-    }
-    let word = u128::from(low) | u128::from(high) << 64;
-    let quotes = u128::from(b'"') << 8 | u128::from(u16::from_le_bytes(*b"\":")) << (16 + 8 * key.len());
-    Some(u128::from(lead) | word << 16 | quotes)
-}
-
-/// Appends `piece`, which needs no escapes.
-#[inline]
-pub(super) fn ascii(piece: &[u8], out: &mut Vec<u8>) {
-    if let (Some(first), Some(last)) = (piece.first_chunk::<16>(), piece.last_chunk::<16>()) {
-        let start = out.len();
-        out.extend_from_slice(first);
-        out.truncate(start + piece.len() - 16);
-        out.extend_from_slice(last);
-    } else if let (Some(first), Some(last)) = (piece.first_chunk::<8>(), piece.last_chunk::<8>()) {
-        let start = out.len();
-        out.extend_from_slice(first);
-        out.truncate(start + piece.len() - 8);
-        out.extend_from_slice(last);
-    } else {
-        store(load(piece), piece.len(), out);
-    }
 }
 
 fn quoted_long(bytes: &[u8], out: &mut Vec<u8>) {
@@ -85,78 +34,99 @@ pub(super) fn escaped(text: &str, out: &mut Vec<u8>) {
     escaped_bytes(text.as_bytes(), out);
 }
 
-#[inline]
-fn escaped_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    let mut rest = bytes;
-    if let Some(last) = bytes.last_chunk::<BLOCK>() {
-        while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
-            if !is_plain(block) {
-                return escaped_words(rest, out);
-            }
-            out.extend_from_slice(block);
-            rest = after;
+/// Appends `lead`, which is one byte, then `key` between quotes, then a colon.
+// Where the key is a constant, as in a struct, inlining makes one store of a constant of all this.
+#[inline(always)]
+pub(super) fn member(lead: u8, key: &'static str, out: &mut Vec<u8>) {
+    match framed(lead, key.as_bytes()) {
+        Some(framed) => {
+            let end = out.len() + key.len() + 4;
+            out.extend_from_slice(&framed.to_le_bytes());
+            out.truncate(end);
         }
-        if is_plain(last) {
-            out.truncate(start + bytes.len() - BLOCK);
-            out.extend_from_slice(last);
-            return;
-        }
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<WORD>(), bytes.last_chunk::<WORD>()) {
-        if marks(u64::from_le_bytes(*first)) | marks(u64::from_le_bytes(*last)) == 0 {
-            out.extend_from_slice(first);
-            out.truncate(start + bytes.len() - WORD);
-            out.extend_from_slice(last);
-            return;
+        None => {
+            out.push(lead);
+            quoted(key, out);
+            out.push(b':');
         }
     }
-    escaped_words(rest, out);
 }
 
-fn escaped_words(mut bytes: &[u8], out: &mut Vec<u8>) {
-    while let Some((block, rest)) = bytes.split_first_chunk::<BLOCK>() {
+/// What [`member`] writes, if the key is short and needs no escapes.
+#[inline(always)]
+fn framed(lead: u8, key: &[u8]) -> Option<u128> {
+    let len = key.len();
+    if len > BLOCK - 4 {
+        return None;
+    }
+    let (start, end) = key.split_at(len.min(WORD));
+    let (low, high) = (load(start), load(end));
+    if !is_plain_word(low | beyond(start.len())) || !is_plain_word(high | beyond(end.len())) {
+        return None;
+    }
+    let key = u128::from(low) | u128::from(high) << (8 * WORD);
+    let before = u16::from_le_bytes([lead, b'"']);
+    let after = u16::from_le_bytes(*b"\":");
+    Some(u128::from(before) | key << 16 | u128::from(after) << (8 * (len + 2)))
+}
+
+#[inline]
+fn escaped_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    let end = out.len() + bytes.len();
+    let mut rest = bytes;
+    let mut all_plain = true;
+    while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
         if is_plain(block) {
             out.extend_from_slice(block);
         } else {
-            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *block;
-            escape(u64::from_le_bytes([a, b, c, d, e, f, g, h]), WORD, out);
-            escape(u64::from_le_bytes([i, j, k, l, m, n, o, p]), WORD, out);
+            all_plain = false;
+            escaped_one_by_one(block, out);
         }
-        bytes = rest;
+        rest = after;
     }
-    if let Some((word, rest)) = bytes.split_first_chunk::<WORD>() {
-        escape(u64::from_le_bytes(*word), WORD, out);
-        bytes = rest;
+    // Where nothing was escaped, the end is written as a whole block or word too, together with bytes
+    // before it that are there already.
+    match (
+        bytes.last_chunk::<BLOCK>(),
+        bytes.first_chunk(),
+        bytes.last_chunk::<WORD>(),
+    ) {
+        (Some(last), _, _) if all_plain && is_plain(last) => {
+            out.truncate(end - BLOCK);
+            out.extend_from_slice(last);
+        }
+        (None, Some(first), Some(last))
+            if is_plain_word(u64::from_le_bytes(*first))
+                && is_plain_word(u64::from_le_bytes(*last)) =>
+        {
+            out.extend_from_slice(first);
+            out.truncate(end - WORD);
+            out.extend_from_slice(last);
+        }
+        _ => escaped_one_by_one(rest, out),
     }
-    escape(load(bytes), bytes.len(), out);
 }
 
-/// Appends the first `len` bytes of `word`, escaped.
+/// Appends `bytes`, which are no more than 16, escaped. Near an escape there are often more, so this
+/// doesn't ask where they are: it does the same for every byte.
 #[inline]
-fn escape(mut word: u64, mut len: usize, out: &mut Vec<u8>) {
-    let mut marks = marks(word | beyond(len));
-    while marks != 0 {
-        let at = marks.trailing_zeros() / 8;
-        store(word, at as usize, out);
-        word >>= 8 * at;
-        let [byte, ..] = word.to_le_bytes();
-        let escape = ESCAPES[usize::from(byte)];
-        let start = out.len();
-        out.extend_from_slice(&escape);
-        out.truncate(start + usize::from(escape[7]));
-        word >>= 8;
-        marks = marks >> (8 * at) >> 8;
-        len -= at as usize + 1;
+fn escaped_one_by_one(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut end = out.len();
+    out.extend_from_slice(&[0; BLOCK * LONGEST + WORD]);
+    for byte in bytes {
+        let piece = PIECES[usize::from(*byte)];
+        out[end..end + WORD].copy_from_slice(&piece);
+        end += usize::from(piece[WORD - 1]);
     }
-    store(word, len, out);
+    out.truncate(end);
 }
 
 /// Appends the first `len` bytes of `word`, which are no more than 8.
 #[inline]
 pub(super) fn store(word: u64, len: usize, out: &mut Vec<u8>) {
-    let start = out.len();
+    let end = out.len() + len;
     out.extend_from_slice(&word.to_le_bytes());
-    out.truncate(start + len);
+    out.truncate(end);
 }
 
 /// `bytes`, which are no more than 8, as a word whose further bytes are 0.
@@ -188,45 +158,55 @@ fn beyond(len: usize) -> u64 {
     if len < WORD { !0 << (8 * len) } else { 0 }
 }
 
-/// The highest bit of every byte that needs an escape: below 0x20, a quote or a backslash.
+/// Whether none of these bytes needs an escape: is below 0x20, a quote or a backslash.
 #[inline]
-fn marks(word: u64) -> u64 {
+fn is_plain_word(word: u64) -> bool {
     const fn each(byte: u8) -> u64 {
         u64::from_le_bytes([byte; WORD])
     }
-    // Without their highest bits, bytes can be added to without a carry into the next one.
+    // Without its highest bit, a byte can be added to without a carry into the next one. The sums have
+    // that bit where the byte is not what is looked for.
     let low = word & each(0x7f);
     let no_control = low + each(0x80 - 0x20);
     let no_quote = (low ^ each(b'"')) + each(0x7f);
     let no_backslash = (low ^ each(b'\\')) + each(0x7f);
-    !(word | no_control & no_quote & no_backslash) & each(0x80)
+    (word | no_control & no_quote & no_backslash) & each(0x80) == each(0x80)
 }
 
-/// Whether none of these bytes needs an escape.
+/// As [`is_plain_word`], of as many bytes as a vector register has everywhere.
 #[inline]
 fn is_plain(block: &[u8; BLOCK]) -> bool {
     // As plain as this, the compiler makes vector instructions of it.
-    !block
-        .iter()
-        .fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\'))
+    !block.iter().fold(false, |found, byte| {
+        found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\')
+    })
 }
 
-/// What is written for each byte that needs an escape; the last byte is the length.
-static ESCAPES: [[u8; 8]; 256] = escape_table();
+/// The longest escape, such as `\u001f`.
+const LONGEST: usize = 6;
 
-const fn escape_table() -> [[u8; 8]; 256] {
+/// What is written for each byte of a string; the last byte of the piece is its length.
+static PIECES: [[u8; WORD]; 256] = pieces();
+
+const fn pieces() -> [[u8; WORD]; 256] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut table = [[0; 8]; 256];
+    const SHORT: &[u8] = b"\x08b\tt\nn\x0cf\rr\"\"\\\\";
+    let mut pieces = [[0, 0, 0, 0, 0, 0, 0, 1]; 256];
     let mut byte = 0;
     while byte < 0x20 {
-        table[byte] = [b'\\', b'u', b'0', b'0', HEX[byte >> 4], HEX[byte & 15], 0, 6];
+        let [high, low] = [HEX[byte >> 4], HEX[byte & 15]];
+        pieces[byte] = [b'\\', b'u', b'0', b'0', high, low, 0, 6];
         byte += 1;
     }
-    let short = b"\x08b\tt\nn\x0cf\rr\"\"\\\\";
+    let mut plain = 0xff;
+    while plain >= 0x20 {
+        pieces[plain as usize][0] = plain;
+        plain -= 1;
+    }
     let mut at = 0;
-    while at < short.len() {
-        table[short[at] as usize] = [b'\\', short[at + 1], 0, 0, 0, 0, 0, 2];
+    while at < SHORT.len() {
+        pieces[SHORT[at] as usize] = [b'\\', SHORT[at + 1], 0, 0, 0, 0, 0, 2];
         at += 2;
     }
-    table
+    pieces
 }
