@@ -116,3 +116,97 @@ impl Decoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Items of each format, and the start of one that is broken or too large for a limit of 10.
+    const STREAMS: [(Format, &str, &str); 5] = [
+        (Format::Ndjson, "[1]\n[2]\n", "1234567890123"),
+        (
+            Format::Sse,
+            "id: 1\ndata: 1\n\ndata: 2\n\n",
+            "data: 1234567890123",
+        ),
+        (Format::JsonSeq, "\x1e[1]\n\x1e[2]\n", "\x1e1234567890123"),
+        (Format::JsonArray, "[[1],[2]", ",1234567890123"),
+        (Format::Text, "1\n2\n", "1234567890123"),
+    ];
+
+    fn decoder(format: Format) -> Decoder {
+        Decoder::new(format, Limits::default().with_max_item_bytes(10))
+    }
+
+    #[test]
+    fn the_decoder_of_a_format_reads_that_format() {
+        for (format, items, _) in STREAMS {
+            let mut decoder = decoder(format);
+            assert_eq!(decoder.format(), format);
+            decoder.push(Bytes::from(items));
+            assert!(decoder.next().unwrap().is_some() && decoder.next().unwrap().is_some());
+            assert_eq!((decoder.next(), decoder.items()), (Ok(None), 2));
+            assert_eq!(
+                decoder.last_event_id(),
+                if format == Format::Sse { "1" } else { "" }
+            );
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_is_read_is_let_go() {
+        for (format, items, _) in STREAMS {
+            let mut decoder = decoder(format);
+            // The id of an event stays, and its chunk with it.
+            let chunk = Bytes::from(items.replace("id: 1\n", "").into_bytes());
+            decoder.push(chunk.clone());
+            let event = decoder.next().unwrap().unwrap();
+            while decoder.next().unwrap().is_some() {}
+            assert!(!chunk.is_unique(), "{format}: the event shares its chunk");
+            drop(event);
+            assert!(chunk.is_unique(), "{format}: nothing else does");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_fatal_error_takes_no_memory() {
+        for (format, items, broken) in STREAMS {
+            let mut decoder = decoder(format);
+            let chunk = Bytes::from([items, broken].concat());
+            decoder.push(chunk.clone());
+            let error = loop {
+                match decoder.next() {
+                    Ok(event) => assert!(event.is_some(), "{format}: the error comes at once"),
+                    Err(error) => break error,
+                }
+            };
+            assert!(
+                error.is_too_large() && error.item() == 3,
+                "{format}: {error}"
+            );
+            let more = Bytes::from(b"more".to_vec());
+            decoder.push(more.clone());
+            if format == Format::JsonSeq {
+                assert_eq!(decoder.next(), Ok(None));
+            } else {
+                assert_eq!(decoder.next(), Err(error));
+            }
+            assert!(more.is_unique(), "{format}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_after_the_end() {
+        for (format, items, _) in STREAMS {
+            let mut decoder = decoder(format);
+            let mut results = Vec::new();
+            decoder.push(Bytes::from(items));
+            decoder.finish();
+            decoder.push(Bytes::from(items));
+            while let Ok(Some(event)) = decoder.next() {
+                results.push(event.data);
+            }
+            assert_eq!(results.len(), 2, "{format}");
+        }
+    }
+}

@@ -28,6 +28,14 @@ impl Input {
         self.finished = true;
     }
 
+    /// Lets go of everything, and drops what comes from now on.
+    pub(crate) fn close(&mut self) {
+        *self = Self {
+            finished: true,
+            ..Self::default()
+        };
+    }
+
     /// Whether no more will come. Chunks may still wait.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished

@@ -118,6 +118,8 @@ impl Decoder {
         next.map_err(|(kind, offset)| {
             let error = DecodeError::new(kind, Format::JsonArray, self.items + 1, offset);
             self.failed = Some(error.clone());
+            self.input.close();
+            self.carry = Vec::new();
             error
         })
     }

@@ -74,6 +74,13 @@ impl Lines {
         self.input.is_finished()
     }
 
+    /// Lets go of everything, and drops what comes from now on.
+    pub(crate) fn close(&mut self) {
+        self.input.close();
+        self.carry = Vec::new();
+        self.line = Line::Chunk { start: 0, end: 0 };
+    }
+
     /// Goes to the next complete line; false if there is none yet.
     #[inline]
     pub(crate) fn advance(&mut self) -> bool {

@@ -141,6 +141,7 @@ impl Decoder {
     fn fail(&mut self, kind: Kind, offset: u64) -> Result<Option<Event>, DecodeError> {
         let error = DecodeError::new(kind, Format::Ndjson, self.items + 1, offset);
         self.failed = Some(error.clone());
+        self.lines.close();
         Err(error)
     }
 }

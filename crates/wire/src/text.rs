@@ -124,6 +124,7 @@ impl LineDecoder {
     fn fail(&mut self, kind: Kind, offset: u64) -> DecodeError {
         let error = DecodeError::new(kind, Format::Text, self.items + 1, offset);
         self.failed = Some(error.clone());
+        self.lines.close();
         error
     }
 }
@@ -235,6 +236,7 @@ impl ChunkDecoder {
         let offset = self.input.offset() - self.carry.len() as u64;
         let error = DecodeError::new(kind, Format::Text, self.items + 1, offset);
         self.failed = Some(error.clone());
+        self.input.close();
         Err(error)
     }
 }

@@ -238,6 +238,8 @@ impl Decoder {
             line_offset + fault as u64,
         );
         self.failed = Some(error.clone());
+        self.data = Data::None;
+        self.lines.close();
         Err(error)
     }
 }
