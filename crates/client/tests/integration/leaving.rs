@@ -160,3 +160,15 @@ fn items_can_be_sent_to_other_threads() {
     send_and_sync::<blocking::Client>();
     send_and_sync::<headwater_client::Error>();
 }
+
+#[test]
+fn a_kept_connection_that_the_server_has_closed_meanwhile_is_not_used() {
+    // It doesn't say that it closes, and does.
+    let server = Server::start(|call| call.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
+    let client = blocking::Client::new().unwrap();
+    for _ in 0..50 {
+        assert_eq!(client.post(server.url("/")).body("x").text().unwrap(), "ok");
+        thread::sleep(Duration::from_millis(3));
+    }
+    assert_eq!(server.requests().len(), 50);
+}
