@@ -25,10 +25,10 @@ pub struct Decoder {
     lines: Lines,
     max_item_bytes: usize,
     data: Data,
-    event: Option<Str>,
+    event: Option<Kept>,
     /// The last event id buffer, where it differs from `last_event_id`.
-    new_id: Option<Str>,
-    last_event_id: Str,
+    new_id: Option<Kept>,
+    last_event_id: Kept,
     retry: Option<Duration>,
     items: u64,
     failed: Option<DecodeError>,
@@ -42,6 +42,32 @@ enum Data {
     Lines(Vec<u8>),
 }
 
+/// A value that outlives its line. As long as it may be given with the next event it shares the
+/// memory of its chunk; between chunks it has memory of its own, as it may be needed for hours.
+#[derive(Debug, Default)]
+struct Kept {
+    text: Str,
+    shares: bool,
+}
+
+impl Kept {
+    fn new(bytes: Bytes) -> Self {
+        Self {
+            text: Str::from_utf8_lossy(bytes),
+            shares: true,
+        }
+    }
+
+    fn copy(&mut self) {
+        if self.shares {
+            *self = Self {
+                text: Str::from(&*self.text),
+                shares: false,
+            };
+        }
+    }
+}
+
 impl Decoder {
     /// A decoder at the start of a stream.
     #[must_use]
@@ -53,7 +79,7 @@ impl Decoder {
             data: Data::None,
             event: None,
             new_id: None,
-            last_event_id: Str::default(),
+            last_event_id: Kept::default(),
             retry: None,
             items: 0,
             failed: None,
@@ -85,7 +111,7 @@ impl Decoder {
     /// The last event id, which persists; empty until the stream sets one.
     #[must_use]
     pub fn last_event_id(&self) -> &Str {
-        &self.last_event_id
+        &self.last_event_id.text
     }
 
     /// The next event. `None`: more input is needed or, after [`finish`](Self::finish), this was
@@ -123,6 +149,7 @@ impl Decoder {
             }
         }
         self.check_partial()?;
+        self.let_go();
         Ok(None)
     }
 
@@ -143,10 +170,10 @@ impl Decoder {
                     lines.extend_from_slice(&self.lines.line()[value..]);
                 }
             },
-            Field::Event => self.event = Some(Str::from_utf8_lossy(self.lines.take(value..end))),
+            Field::Event => self.event = Some(Kept::new(self.lines.take(value..end))),
             Field::Id => {
                 if memchr(0, &self.lines.line()[value..]).is_none() {
-                    self.new_id = Some(Str::from_utf8_lossy(self.lines.take(value..end)));
+                    self.new_id = Some(Kept::new(self.lines.take(value..end)));
                 }
             }
             Field::Retry => {
@@ -180,13 +207,13 @@ impl Decoder {
                 Some(_) => self.take_event(),
                 None => Str::from_static(Event::DEFAULT_TYPE),
             },
-            id: self.last_event_id.clone(),
+            id: self.last_event_id.text.clone(),
         }
     }
 
     fn take_event(&mut self) -> Str {
         match self.event.take() {
-            Some(event) if !event.is_empty() => event,
+            Some(event) if !event.text.is_empty() => event.text,
             _ => Str::from_static(Event::DEFAULT_TYPE),
         }
     }
@@ -196,6 +223,20 @@ impl Decoder {
         if self.new_id.is_some() {
             self.last_event_id = self.new_id.take().unwrap_or_default();
         }
+    }
+
+    /// Copies what is kept for events to come, so that it doesn't keep whole chunks. Each value is
+    /// copied once at most.
+    fn let_go(&mut self) {
+        if let Data::Line(line) = &self.data {
+            self.data = Data::Lines(line.to_vec());
+        }
+        let kept = [
+            self.event.as_mut(),
+            self.new_id.as_mut(),
+            Some(&mut self.last_event_id),
+        ];
+        kept.into_iter().flatten().for_each(Kept::copy);
     }
 
     /// Refuses a line that is too large before its end has come.

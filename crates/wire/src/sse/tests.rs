@@ -251,3 +251,20 @@ fn an_event_in_one_chunk_is_not_copied() {
     assert_eq!(event.event.as_ptr(), chunk[13..].as_ptr());
     assert_eq!(event.data.as_ptr(), chunk[24..].as_ptr());
 }
+
+#[test]
+fn an_unfinished_event_keeps_no_chunk() {
+    let chunk = Bytes::from(b"id: 1\ndata: a\n\nid: 2\nevent: tick\ndata: b\n".to_vec());
+    let mut decoder = Decoder::new(Limits::default());
+    decoder.push(chunk.clone());
+    assert_eq!(decoder.next().unwrap().unwrap().data, "a");
+    assert_eq!(decoder.next(), Ok(None));
+    assert!(chunk.is_unique());
+
+    decoder.push(Bytes::from_static(b"data: c\n\n"));
+    let event = decoder.next().unwrap().unwrap();
+    assert_eq!(
+        (&*event.id, &*event.event, &*event.data),
+        ("2", "tick", "b\nc")
+    );
+}
