@@ -73,30 +73,46 @@ enum Untagged {
     Struct { a: u8 },
 }
 
+/// Keys of all lengths and kinds, which a struct has as constants.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Attributes<'a> {
-    twelve_bytes: bool,
-    thirteen_bytes: bool,
-    a_name_that_is_longer_than_two_words: bool,
-    #[serde(rename = "\"")]
-    quote: u8,
+struct Fields<'a> {
+    n: u8,
+    six_by: u8,
+    seven_b: u8,
+    eight_by: u8,
+    nine_byte: u8,
+    twelve_bytes: u8,
+    thirteen_byte: u8,
+    a_name_that_is_longer_than_two_words: u8,
     #[serde(rename = "")]
     nothing: u8,
-    #[serde(rename = "straße\\")]
+    #[serde(rename = "\"")]
+    quote: u8,
+    #[serde(rename = "twelve byte\n")]
+    escape_at_the_end: u8,
+    #[serde(rename = "a longer name with a \t tab")]
+    long_escape: u8,
+    #[serde(rename = "straße")]
     street: u8,
-    #[serde(rename = "a longer name with a \n break")]
-    long: u8,
     #[serde(skip)]
     _skipped: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     absent: Option<u8>,
+    borrowed: Cow<'a, str>,
+    raw: &'a RawValue,
+}
+
+/// A struct that is a map for the serialiser.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Flattened {
+    thirteen_bytes: bool,
+    #[serde(rename = "a \"longer\" name")]
+    quotes: u8,
     #[serde(flatten)]
     flat: Flat,
     #[serde(flatten)]
     rest: Map<String, Value>,
-    borrowed: Cow<'a, str>,
-    raw: &'a RawValue,
 }
 
 #[derive(Serialize)]
@@ -139,25 +155,35 @@ fn structs_and_enums_are_written_as_serde_json_writes_them() {
     ]);
     let raw = RawValue::from_string(r#"[1.50, "a\u0041"]"#.to_owned()).unwrap();
     for absent in [None, Some(3)] {
-        check(&Attributes {
-            twelve_bytes: true,
-            thirteen_bytes: false,
-            a_name_that_is_longer_than_two_words: true,
+        check(&Fields {
+            n: 1,
+            six_by: 6,
+            seven_b: 7,
+            eight_by: 8,
+            nine_byte: 9,
+            twelve_bytes: 12,
+            thirteen_byte: 13,
+            a_name_that_is_longer_than_two_words: 36,
+            nothing: 0,
             quote: 1,
-            nothing: 2,
-            street: 3,
-            long: 4,
-            _skipped: 5,
+            escape_at_the_end: 12,
+            long_escape: 26,
+            street: 7,
+            _skipped: 0,
             absent,
-            flat: Flat {
-                x: -1,
-                y: Some(None),
-            },
-            rest: Map::from_iter([("more\n".to_owned(), json!([{}, []]))]),
             borrowed: "Cow".into(),
             raw: &raw,
         });
     }
+    check(&Flattened {
+        thirteen_bytes: true,
+        quotes: 1,
+        flat: Flat {
+            x: -1,
+            y: Some(None),
+        },
+        rest: Map::from_iter([("more\n".to_owned(), json!([{}, []]))]),
+    });
 }
 
 #[test]
