@@ -17,6 +17,15 @@ const CRATES: [&str; 9] = [
     "memchr",
 ];
 
+/// How busy the machine is: of interest before the first measurement.
+pub(crate) fn load() -> String {
+    read("/proc/loadavg")
+        .split_whitespace()
+        .take(2)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 pub(crate) fn describe() -> Vec<Vec<String>> {
     let row = |what: &str, which: String| vec![what.to_owned(), which];
     vec![

@@ -57,6 +57,9 @@ fn main() -> Result<(), Error> {
     let markdown = report.to_markdown();
     println!("{markdown}");
     let path = options.results_file();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
     std::fs::write(&path, markdown)?;
     eprintln!("written to {}", path.display());
     Ok(())

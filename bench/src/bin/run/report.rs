@@ -27,6 +27,7 @@ pub(crate) struct Bar {
 
 pub(crate) struct Report {
     command: String,
+    load: String,
     runs: usize,
     tables: Vec<Table>,
     bars: Vec<Bar>,
@@ -38,6 +39,7 @@ impl Report {
             command: format!("cargo xtask bench {}", options.given.join(" "))
                 .trim_end()
                 .to_owned(),
+            load: machine::load(),
             runs: options.runs,
             tables: Vec::new(),
             bars: Vec::new(),
@@ -50,6 +52,13 @@ impl Report {
 
     pub(crate) fn bar(&mut self, bar: Bar) {
         self.bars.push(bar);
+    }
+
+    fn machine(&self) -> Vec<Vec<String>> {
+        let mut rows = machine::describe();
+        let what = "load before the first run, over 1 and 5 minutes".to_owned();
+        rows.push(vec![what, self.load.clone()]);
+        rows
     }
 
     pub(crate) fn to_markdown(&self) -> String {
@@ -71,7 +80,7 @@ impl Report {
             write_rows(&mut out, &table.head, table.rows.clone());
         }
         out.push_str("## Machine and versions\n\n");
-        write_rows(&mut out, &["what", "which"], machine::describe());
+        write_rows(&mut out, &["what", "which"], self.machine());
         out.truncate(out.trim_end().len());
         out.push('\n');
         out
