@@ -1,4 +1,7 @@
 //! Arrays and objects. The lengths that types announce are not needed, and so can't be wrong.
+//!
+//! What is called for each member is always inlined, so that its key and `lead` are constants; why not
+//! in debug builds is said at [`text::member`].
 
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
@@ -35,7 +38,7 @@ impl<'a> Array<'a> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.out.push(self.lead);
         self.lead = b',';
@@ -60,7 +63,7 @@ macro_rules! array {
             type Ok = ();
             type Error = Error;
 
-            #[inline(always)]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
                 self.element(value)
             }
@@ -108,7 +111,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
         text::member(self.lead, key, self.out);
         self.lead = b',';
@@ -155,7 +158,7 @@ impl SerializeStructVariant for Object<'_> {
     type Ok = ();
     type Error = Error;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         key: &'static str,
@@ -192,7 +195,7 @@ impl SerializeStruct for Fields<'_> {
     type Ok = ();
     type Error = Error;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         key: &'static str,

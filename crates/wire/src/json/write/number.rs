@@ -12,7 +12,12 @@ pub(super) fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
 /// `serde_json` does, since it has them from the same crate.
 #[inline]
 pub(super) fn float(value: impl zmij::Float, out: &mut Vec<u8>) {
-    out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+    // Across a border of cache lines, reading what was just written takes 14 ns instead of none.
+    #[repr(align(32))]
+    struct Aligned(zmij::Buffer);
+
+    let mut buffer = Aligned(zmij::Buffer::new());
+    out.extend_from_slice(buffer.0.format_finite(value).as_bytes());
 }
 
 /// As [`float`], with a shorter way for prices, percentages and whole numbers.

@@ -36,7 +36,8 @@ pub(super) fn escaped(text: &str, out: &mut Vec<u8>) {
 
 /// Appends `lead`, which is one byte, then `key` between quotes, then a colon.
 // Where the key is a constant, as in a struct, inlining makes one store of a constant of all this.
-#[inline(always)]
+// Without optimisation it would only make large stack frames of it, which add up in a recursion.
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn member(lead: u8, key: &'static str, out: &mut Vec<u8>) {
     match framed(lead, key.as_bytes()) {
         Some(framed) => {
@@ -53,7 +54,7 @@ pub(super) fn member(lead: u8, key: &'static str, out: &mut Vec<u8>) {
 }
 
 /// What [`member`] writes, if the key is short and needs no escapes.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn framed(lead: u8, key: &[u8]) -> Option<u128> {
     let len = key.len();
     if len > BLOCK - 4 {
@@ -130,7 +131,7 @@ pub(super) fn store(word: u64, len: usize, out: &mut Vec<u8>) {
 }
 
 /// `bytes`, which are no more than 8, as a word whose further bytes are 0.
-#[inline(always)]
+#[inline]
 fn load(bytes: &[u8]) -> u64 {
     let len = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
