@@ -102,6 +102,7 @@ fn the_check_reports_the_first_fault_of_any_kind() {
         (b"[\"\xc3\", x]", "byte 2: not valid UTF-8"),
         (b"[x, \"\xff\"]", "byte 1: expected a value"),
         (b"\xff", "byte 0: expected a value"),
+        (b"\"\xc3\n\"", "byte 1: not valid UTF-8"),
         (b"\"\xed\xa0\x80\"", "byte 1: not valid UTF-8"),
         (b"\"\xc0\xaf\"", "byte 1: not valid UTF-8"),
         (
