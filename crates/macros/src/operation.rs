@@ -1,0 +1,419 @@
+//! `#[headwater::operation]`.
+
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, GenericParam, PathArguments, Result, ReturnType,
+    Signature, Type, Visibility,
+    ext::IdentExt,
+    parse::{Parse, ParseStream},
+    parse_quote,
+    spanned::Spanned,
+};
+
+use crate::docs::Docs;
+
+/// The extractors that read the body, by the last part of their type's name. A macro sees no more than
+/// names; where this guesses too little, the compiler still refuses the handler, in harder words.
+const BODY_EXTRACTORS: [&str; 8] = [
+    "Body",
+    "Bytes",
+    "Form",
+    "Json",
+    "Multipart",
+    "RawForm",
+    "Request",
+    "String",
+];
+
+/// Of the attributes above the function, those that are for callers or lints. The others, such as
+/// `#[tracing::instrument]`, are about the function as it was written.
+const OUTER_ATTRIBUTES: [&str; 10] = [
+    "allow",
+    "cfg",
+    "cfg_attr",
+    "deny",
+    "deprecated",
+    "doc",
+    "expect",
+    "forbid",
+    "must_use",
+    "warn",
+];
+
+pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream {
+    expansion(arguments, item).unwrap_or_else(|error| {
+        // The item stays, so that nobody is told besides that its name is unknown.
+        let error = error.into_compile_error();
+        quote!(#error #item)
+    })
+}
+
+fn expansion(arguments: &TokenStream, item: &TokenStream) -> Result<TokenStream> {
+    if !arguments.is_empty() {
+        return Err(Error::new_spanned(
+            arguments,
+            "`operation` takes no arguments: say tags, security and the like where the route is added",
+        ));
+    }
+    if !mentions(item, "fn") {
+        return Err(Error::new(
+            Span::call_site(),
+            "`operation` goes on a handler, which is an `async fn`",
+        ));
+    }
+    let function: Function = syn::parse2(item.clone())?;
+    function.check()?;
+    Ok(function.expand())
+}
+
+/// A function whose body is left as it is: what is in there, the compiler tells.
+struct Function {
+    attributes: Vec<Attribute>,
+    visibility: Visibility,
+    signature: Signature,
+    body: Group,
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        Ok(Self {
+            attributes: input.call(Attribute::parse_outer)?,
+            visibility: input.parse()?,
+            signature: input.parse()?,
+            body: input.parse()?,
+        })
+    }
+}
+
+impl Function {
+    /// Refuses what is no handler, as far as that can be seen without types.
+    fn check(&self) -> Result<()> {
+        let Signature {
+            ident,
+            asyncness,
+            fn_token,
+            inputs,
+            ..
+        } = &self.signature;
+        if let Some(FnArg::Receiver(receiver)) = inputs.first() {
+            return Err(Error::new_spanned(
+                receiver,
+                "a handler is a function of its own, without `self`: what it needs, it takes with `State`",
+            ));
+        }
+        if asyncness.is_none() {
+            return Err(Error::new_spanned(
+                quote!(#fn_token #ident),
+                format!("a handler is an `async fn`: write `async fn {ident}`"),
+            ));
+        }
+        self.check_qualifiers()?;
+        for argument in self.arguments() {
+            if let Some(span) = find(&argument.to_token_stream(), "impl") {
+                return Err(Error::new(
+                    span,
+                    "what a handler takes has a name: write the type, or a type parameter of the function",
+                ));
+            }
+        }
+        if let Some(span) = find(&self.signature.to_token_stream(), "Self") {
+            return Err(Error::new(
+                span,
+                "a handler is a function of its own: write the type's name in place of `Self`",
+            ));
+        }
+        self.check_bodies()
+    }
+
+    fn check_qualifiers(&self) -> Result<()> {
+        let Signature {
+            constness,
+            unsafety,
+            abi,
+            variadic,
+            ..
+        } = &self.signature;
+        let qualifiers = [
+            constness.map(|it| it.span()),
+            unsafety.map(|it| it.span()),
+            abi.as_ref().map(Spanned::span),
+            variadic.as_ref().map(Spanned::span),
+        ];
+        match qualifiers.into_iter().flatten().next() {
+            None => Ok(()),
+            Some(span) => Err(Error::new(
+                span,
+                "a handler is a plain `async fn`: leave this out",
+            )),
+        }
+    }
+
+    /// There is one body, and it is read last: until then the request is whole.
+    fn check_bodies(&self) -> Result<()> {
+        let arguments: Vec<_> = self.arguments().collect();
+        let bodies: Vec<_> = arguments
+            .iter()
+            .enumerate()
+            .filter_map(|(index, argument)| Some((index, argument, body_extractor(argument)?)))
+            .collect();
+        match bodies.as_slice() {
+            [] => Ok(()),
+            [(index, ..)] if index + 1 == arguments.len() => Ok(()),
+            [(_, argument, name)] => Err(Error::new_spanned(
+                argument,
+                format!("`{name}` reads the request's body, so it comes last: move it to the end"),
+            )),
+            [(.., first), .., (_, argument, name)] => Err(Error::new_spanned(
+                argument,
+                format!(
+                    "a request has one body, and `{first}` reads it already: leave one of them out{}",
+                    if first == name {
+                        ", or put both values into one type"
+                    } else {
+                        ""
+                    }
+                ),
+            )),
+        }
+    }
+
+    /// The arguments' types.
+    fn arguments(&self) -> impl Iterator<Item = &Type> {
+        self.signature
+            .inputs
+            .iter()
+            .filter_map(|input| match input {
+                FnArg::Typed(argument) => Some(&*argument.ty),
+                FnArg::Receiver(_) => None,
+            })
+    }
+
+    /// The function as it was, inside one that wraps what it returns.
+    ///
+    /// The inner one has the same name and generics, so that what the compiler and `tracing` say of it is
+    /// about what was written.
+    fn expand(self) -> TokenStream {
+        let docs = Docs::read(&self.attributes);
+        let (outer_attributes, inner_attributes): (Vec<_>, Vec<_>) =
+            self.attributes.iter().partition(|attribute| {
+                OUTER_ATTRIBUTES
+                    .iter()
+                    .any(|outer| attribute.path().is_ident(outer))
+            });
+        let assertions = self.assertions();
+        let Self {
+            visibility,
+            signature: inner,
+            body,
+            ..
+        } = &self;
+
+        let name = &inner.ident;
+        let id = name.unraw().to_string();
+        let summary = &docs.summary;
+        let description = docs.description();
+
+        let returned = match &inner.output {
+            ReturnType::Default => quote!(()),
+            ReturnType::Type(_, returned) => quote!(#returned),
+        };
+        let mut outer = inner.clone();
+        outer.output = parse_quote! {
+            -> ::headwater::Described<#returned, impl ::headwater::Docs>
+        };
+        // Not the patterns: what they take apart, the inner function gets whole.
+        let mut names = Vec::new();
+        for (index, input) in outer.inputs.iter_mut().enumerate() {
+            if let FnArg::Typed(argument) = input {
+                let name = Ident::new(&format!("argument_{index}"), Span::mixed_site());
+                argument.attrs.clear();
+                argument.pat = parse_quote!(#name);
+                names.push(name);
+            }
+        }
+        let generics = turbofish(inner);
+
+        // Each block keeps its names to itself: what is written in the handler must not see them.
+        quote! {
+            #(#outer_attributes)*
+            #visibility #outer {
+                let handler = {
+                    #(#inner_attributes)*
+                    #inner #body
+
+                    #name #generics (#(#names),*)
+                };
+                #assertions
+                struct Documented;
+
+                impl ::headwater::Docs for Documented {
+                    const NAME: &'static str = #id;
+                    const SUMMARY: &'static str = #summary;
+                    const DESCRIPTION: &'static str = #description;
+                }
+
+                ::headwater::Described::<_, Documented>::new(handler.await)
+            }
+        }
+    }
+
+    /// Says of each argument and of what is returned which trait it needs, at its own place in the source:
+    /// otherwise the compiler would say no more than that the whole function is no handler.
+    fn assertions(&self) -> TokenStream {
+        let inputs = self
+            .arguments()
+            .map(|argument| quote_spanned!(argument.span()=> input::<#argument>();));
+        let output = match &self.signature.output {
+            ReturnType::Default => None,
+            // A type without a name can't be an argument. Its bounds are checked with the route.
+            ReturnType::Type(_, returned) if mentions(&returned.to_token_stream(), "impl") => None,
+            ReturnType::Type(_, returned) => {
+                Some(quote_spanned!(returned.span()=> output::<#returned>();))
+            }
+        };
+        let input_fn = (!self.signature.inputs.is_empty()).then(|| {
+            quote!(
+                fn input<T: ::headwater::OperationInput>() {}
+            )
+        });
+        let output_fn = output.is_some().then(|| {
+            quote!(
+                fn output<T: ::headwater::OperationOutput>() {}
+            )
+        });
+        quote!({ #input_fn #output_fn #(#inputs)* #output })
+    }
+}
+
+/// The generic arguments that pass the function's own parameters on. Lifetimes are inferred.
+fn turbofish(signature: &Signature) -> TokenStream {
+    let mut names = signature
+        .generics
+        .params
+        .iter()
+        .filter_map(|parameter| match parameter {
+            GenericParam::Type(parameter) => Some(&parameter.ident),
+            GenericParam::Const(parameter) => Some(&parameter.ident),
+            GenericParam::Lifetime(_) => None,
+        })
+        .peekable();
+    if names.peek().is_none() {
+        return TokenStream::new();
+    }
+    quote!(::<#(#names),*>)
+}
+
+/// The name of the extractor that reads the body, where this type is one or holds one in an `Option` or
+/// `Result`.
+fn body_extractor(argument: &Type) -> Option<String> {
+    let Type::Path(path) = argument else {
+        return None;
+    };
+    let last = path.path.segments.last()?;
+    if BODY_EXTRACTORS.iter().any(|name| last.ident == name) {
+        return Some(last.ident.to_string());
+    }
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    match arguments.args.first()? {
+        GenericArgument::Type(held) if last.ident == "Option" || last.ident == "Result" => {
+            body_extractor(held)
+        }
+        _ => None,
+    }
+}
+
+fn mentions(tokens: &TokenStream, word: &str) -> bool {
+    find(tokens, word).is_some()
+}
+
+/// Where a word first stands, at any depth.
+fn find(tokens: &TokenStream, word: &str) -> Option<Span> {
+    tokens.clone().into_iter().find_map(|token| match token {
+        TokenTree::Ident(ident) => (ident == word).then(|| ident.span()),
+        TokenTree::Group(group) => find(&group.stream(), word),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(source: &str, expected: Option<&str>) {
+        let item = source.parse().expect("the source is Rust");
+        let error = expansion(&TokenStream::new(), &item).err();
+        let message = error.map(|error| error.to_string());
+        assert_eq!(message.as_deref(), expected, "{source}");
+    }
+
+    #[test]
+    fn a_handler_of_any_shape_is_taken() {
+        for source in [
+            "async fn f() {}",
+            "#[cfg(x)] pub(in crate::a) async fn r#f<'a, T: A, const N: usize>(mut a: T) -> R where T: B {}",
+            "async fn f(State(S { a, .. }): State<S>, [b, c]: Query<[u8; 2]>) -> impl IntoResponse { a }",
+            "async fn f(a: Option<Path<u8>>, b: Result<Json<u8>, Problem>) {}",
+            "async fn f(a: Path<String>, b: Json<Bytes>) {}",
+            "async fn f() { #![allow(x)] what the compiler makes of (this) is not ours }",
+        ] {
+            check(source, None);
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_once_and_last() {
+        let not_last = |name| {
+            format!("`{name}` reads the request's body, so it comes last: move it to the end")
+        };
+        check("async fn f(a: Json<T>, b: U) {}", Some(&not_last("Json")));
+        check(
+            "async fn f(a: axum::Form<T>, b: U) {}",
+            Some(&not_last("Form")),
+        );
+        check(
+            "async fn f(a: Option<Bytes>, b: U) {}",
+            Some(&not_last("Bytes")),
+        );
+        check(
+            "async fn f(a: Json<T>, b: U, c: Json<V>) {}",
+            Some(
+                "a request has one body, and `Json` reads it already: leave one of them out, or put both \
+                 values into one type",
+            ),
+        );
+        check(
+            "async fn f(a: Json<T>, b: String) {}",
+            Some("a request has one body, and `Json` reads it already: leave one of them out"),
+        );
+    }
+
+    #[test]
+    fn the_items_text_survives_an_error() {
+        let item = quote!(
+            fn f() {}
+        );
+        let expanded = expand(&TokenStream::new(), &item).to_string();
+        assert!(expanded.contains("compile_error"), "{expanded}");
+        assert!(expanded.ends_with(&item.to_string()), "{expanded}");
+    }
+
+    #[test]
+    fn attributes_go_where_they_have_their_meaning() {
+        let item = quote! {
+            #[doc = "One."]
+            #[instrument]
+            #[deprecated]
+            async fn f() {}
+        };
+        let expanded = expand(&TokenStream::new(), &item).to_string();
+        let (outer, inner) = expanded.split_once('{').expect("there is a body");
+        let place = |attribute: &str| (outer.contains(attribute), inner.contains(attribute));
+        assert_eq!(place("# [doc ="), (true, false), "{expanded}");
+        assert_eq!(place("# [deprecated]"), (true, false), "{expanded}");
+        assert_eq!(place("# [instrument]"), (false, true), "{expanded}");
+    }
+}
