@@ -11,7 +11,8 @@ pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 ///
 /// The message says what, where and, if the client can know, what would be right. It never holds
 /// the URL's user, password, query or fragment, nor any header. [`source`](StdError::source) has
-/// the error below, if there is one.
+/// the error below, if there is one. `Display` ends with the innermost cause; `Debug`, which is what
+/// Rust prints of an error that `main` returns, names all of them. Both are one line.
 ///
 /// After an error the stream is over and gives `None`, with two exceptions: an item that doesn't
 /// deserialise ([`is_deserialize`](Self::is_deserialize)), and a damaged record of a JSON text
@@ -265,6 +266,21 @@ impl Error {
         Some(error)
     }
 
+    /// Where, and what; without the causes.
+    fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.0.place {
+            write!(f, "{place}: ")?;
+        }
+        self.fmt_kind(f)
+    }
+
+    fn fmt_attempts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.attempts {
+            0 | 1 => Ok(()),
+            attempts => write!(f, " (gave up after {attempts} attempts in a row)"),
+        }
+    }
+
     fn fmt_kind(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.kind {
             Kind::Request(what) => f.write_str(what),
@@ -356,34 +372,32 @@ impl Wanted {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.0.place {
-            write!(f, "{place}: ")?;
-        }
-        self.fmt_kind(f)?;
+        self.fmt_message(f)?;
         // A decode error is its own message; elsewhere the cause is what a person wants to know.
         if !matches!(self.0.kind, Kind::Decode(_) | Kind::BodyNotJson(_))
             && let Some(root) = self.root()
         {
             write!(f, ": {}", Plain(&root.to_string()))?;
         }
-        match self.0.attempts {
-            0 | 1 => Ok(()),
-            attempts => write!(f, " (gave up after {attempts} attempts in a row)"),
-        }
+        self.fmt_attempts(f)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Error");
-        debug.field("kind", &self.0.kind);
-        if let Some(place) = &self.0.place {
-            debug.field("place", place);
+        let mut text = fmt::from_fn(|f| self.fmt_message(f)).to_string();
+        let mut cause = StdError::source(self);
+        while let Some(error) = cause {
+            let message = Plain(&error.to_string()).to_string();
+            // Some errors say what their cause says.
+            if !text.ends_with(&message) {
+                text.push_str(": ");
+                text.push_str(&message);
+            }
+            cause = error.source();
         }
-        if let Some(source) = &self.0.source {
-            debug.field("source", source);
-        }
-        debug.finish()
+        f.write_str(&text)?;
+        self.fmt_attempts(f)
     }
 }
 
@@ -395,5 +409,84 @@ impl StdError for Error {
             (_, Some(source)) => Some(&**source),
             (_, None) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error with a chain of causes, the outermost first.
+    #[derive(Debug)]
+    struct Cause(&'static [&'static str], Option<Box<Cause>>);
+
+    impl Cause {
+        fn chain(messages: &'static [&'static str]) -> Self {
+            let (_, below) = messages.split_first().unwrap();
+            let below = (!below.is_empty()).then(|| Box::new(Self::chain(below)));
+            Self(messages, below)
+        }
+    }
+
+    impl fmt::Display for Cause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0[0])
+        }
+    }
+
+    impl StdError for Cause {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.1.as_deref().map(|below| below as _)
+        }
+    }
+
+    fn no_response(causes: &'static [&'static str]) -> Error {
+        Error::new(Kind::Connect)
+            .at("GET http://localhost/")
+            .with_source(Cause::chain(causes))
+    }
+
+    #[test]
+    fn an_error_that_main_returns_is_its_message_and_its_causes_on_one_line() {
+        let error = no_response(&["can't connect", "tcp", "connection refused"]).after_attempts(3);
+        let attempts = "(gave up after 3 attempts in a row)";
+        assert_eq!(
+            format!("{error:?}"),
+            format!(
+                "GET http://localhost/: no response: can't connect: tcp: connection refused \
+                 {attempts}"
+            )
+        );
+        assert_eq!(format!("{error:#?}"), format!("{error:?}"));
+        assert_eq!(
+            error.to_string(),
+            format!("GET http://localhost/: no response: connection refused {attempts}")
+        );
+    }
+
+    #[test]
+    fn a_cause_that_was_said_already_is_not_said_again() {
+        let error = no_response(&["tcp: refused", "refused", "refused"]);
+        let text = format!("{error:?}");
+        assert_eq!(text, "GET http://localhost/: no response: tcp: refused");
+        let json = headwater_wire::json::check(b"[1", 9).unwrap_err();
+        let error = Error::new(Kind::BodyNotJson(json));
+        assert!(StdError::source(&error).is_some());
+        assert_eq!(format!("{error:?}"), error.to_string());
+    }
+
+    #[test]
+    fn a_cause_cannot_add_a_line() {
+        let text = format!("{:?}", no_response(&["one\ntwo", "\u{1b}[2J"]));
+        assert!(
+            text.ends_with("no response: one\\ntwo: \\u{1b}[2J"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_error_without_a_cause_is_its_message() {
+        let error = Error::request("there is no URL");
+        assert_eq!(format!("{error:?}"), "there is no URL");
     }
 }

@@ -62,6 +62,10 @@ twins! {
         let text = error.to_string();
         assert!(text.starts_with(&format!("GET http://{free}/x: no response: ")), "{text}");
         assert!(text.contains("refused"), "{text}");
+        let debug = format!("{error:?}");
+        assert!(debug.starts_with(&format!("GET http://{free}/x: no response: ")), "{debug}");
+        let (_, cause) = text.split_once("no response: ").unwrap();
+        assert!(debug.ends_with(cause) && debug.len() > text.len(), "{debug}");
         let mut source: Option<&dyn std::error::Error> = Some(&error);
         while let Some(error) = source {
             assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
