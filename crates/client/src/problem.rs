@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_member_of_the_wrong_type_counts_as_absent() {
-        let problem = Problem::from_json(br#"{"title":7,"status":"no"}"#).unwrap();
+        let problem = Problem::from_json(br#"{"status":"no","title":7}"#).unwrap();
         assert_eq!((problem.title(), problem.status()), (None, None));
         assert_eq!(problem.type_uri(), "about:blank");
         assert_eq!(problem.to_string(), r#"{"status":"no","title":7}"#);
