@@ -23,7 +23,7 @@ impl Client {
     /// A client with the default settings.
     ///
     /// # Errors
-    /// TLS can't be set up: the platform's certificates can't be read.
+    /// TLS can't be set up.
     pub fn new() -> Result<Self, Error> {
         Self::builder().build()
     }
@@ -81,7 +81,7 @@ impl ClientBuilder {
     /// Makes the client.
     ///
     /// # Errors
-    /// A setting is wrong, or TLS can't be set up: the platform's certificates can't be read.
+    /// A setting is wrong, or TLS can't be set up.
     pub fn build(self) -> Result<Client, Error> {
         let (http, settings) = self.parts.build()?;
         Ok(Client { http, settings })
@@ -99,6 +99,8 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) connect_timeout: Duration,
     pub(crate) http2_prior_knowledge: bool,
+    #[cfg(feature = "tls")]
+    roots: Vec<reqwest::Certificate>,
     keep_connections: bool,
     error: Option<Error>,
 }
@@ -109,6 +111,8 @@ impl Default for Parts {
             settings: Settings::default(),
             connect_timeout: Duration::from_secs(10),
             http2_prior_knowledge: false,
+            #[cfg(feature = "tls")]
+            roots: Vec::new(),
             keep_connections: true,
             error: None,
         }
@@ -122,6 +126,22 @@ impl Parts {
                 self.settings.headers.append(name, value);
             }
             Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn root_certificate(&mut self, pem: &[u8]) {
+        match reqwest::Certificate::from_pem_bundle(pem) {
+            Ok(roots) if roots.is_empty() => {
+                let what = "the root certificate holds no PEM section `CERTIFICATE`";
+                self.error.get_or_insert(Error::request(what));
+            }
+            Ok(roots) => self.roots.extend(roots),
+            Err(error) => {
+                let what = "the root certificate is not valid PEM";
+                let error = Error::request(what).with_source(error);
                 self.error.get_or_insert(error);
             }
         }
@@ -147,6 +167,21 @@ impl Parts {
         if let Some(error) = self.error {
             return Err(error);
         }
+        let http = self.trusting().build();
+        // A machine without certificates is no reason to do without http: then https trusts nobody.
+        #[cfg(feature = "tls")]
+        let http = match http {
+            Err(_) if self.roots.is_empty() => self.http().tls_certs_only([]).build(),
+            built => built,
+        };
+        let http = http.map_err(|error| {
+            let what = "the client can't be set up".to_owned();
+            Error::new(Kind::Request(what)).with_source(error.without_url())
+        })?;
+        Ok((http, self.settings))
+    }
+
+    fn http(&self) -> reqwest::ClientBuilder {
         let mut http = reqwest::Client::builder()
             .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect_timeout)
@@ -158,10 +193,16 @@ impl Parts {
         if self.http2_prior_knowledge {
             http = http.http2_prior_knowledge();
         }
-        let http = http.build().map_err(|error| {
-            let what = "the client can't be set up".to_owned();
-            Error::new(Kind::Request(what)).with_source(error.without_url())
-        })?;
-        Ok((http, self.settings))
+        http
+    }
+
+    #[cfg(feature = "tls")]
+    fn trusting(&self) -> reqwest::ClientBuilder {
+        self.http().tls_certs_merge(self.roots.iter().cloned())
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn trusting(&self) -> reqwest::ClientBuilder {
+        self.http()
     }
 }

@@ -7,8 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body::Body as _;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http_body::{Body as _, Frame};
 use reqwest::Body;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -35,7 +36,7 @@ enum Io {
     Nothing,
     Pausing(Pin<Box<Sleep>>),
     Sending(Sending),
-    Body(Body),
+    Body { body: Body, version: Version },
 }
 
 impl Exchange {
@@ -136,29 +137,19 @@ impl Exchange {
                 Poll::Ready(response) => self.responded(response),
                 Poll::Pending => ready!(self.poll_idle("the response", cx)),
             },
-            Io::Body(body) if *step == Step::Read => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(frame) => {
-                    self.idle.rearm();
-                    match frame {
-                        Some(Ok(frame)) => {
-                            if let Ok(chunk) = frame.into_data() {
-                                self.session.chunk(chunk);
-                            }
-                        }
-                        Some(Err(error)) => {
-                            let error =
-                                Error::new(Kind::Truncated).with_source(error.without_url());
-                            self.lost(error);
-                        }
-                        None => {
-                            self.io = Io::Nothing;
-                            self.session.end();
-                        }
+            Io::Body { body, version } if *step == Step::Read => {
+                match Pin::new(&mut *body).poll_frame(cx) {
+                    Poll::Ready(frame) => {
+                        // hyper takes a reset with NO_ERROR for an end, but a response without
+                        // END_STREAM is not complete (RFC 9113 §8.1).
+                        let is_cut =
+                            frame.is_none() && *version == Version::HTTP_2 && !body.is_end_stream();
+                        self.received(frame, is_cut);
                     }
+                    Poll::Pending => ready!(self.poll_idle("more of the body", cx)),
                 }
-                Poll::Pending => ready!(self.poll_idle("more of the body", cx)),
-            },
-            Io::Nothing | Io::Body(_) => match step {
+            }
+            Io::Nothing | Io::Body { .. } => match step {
                 Step::Connect(Duration::ZERO) => self.send(),
                 Step::Connect(after) => self.io = Io::Pausing(Box::pin(sleep(*after))),
                 Step::Read | Step::Piece(_) | Step::End => {
@@ -167,6 +158,25 @@ impl Exchange {
             },
         }
         Poll::Ready(())
+    }
+
+    fn received(&mut self, frame: Option<reqwest::Result<Frame<Bytes>>>, is_cut: bool) {
+        self.idle.rearm();
+        match frame {
+            Some(Ok(frame)) => {
+                if let Ok(chunk) = frame.into_data() {
+                    self.session.chunk(chunk);
+                }
+            }
+            Some(Err(error)) => {
+                self.lost(Error::new(Kind::Truncated).with_source(error.without_url()));
+            }
+            None if is_cut => self.lost(Error::new(Kind::Truncated)),
+            None => {
+                self.io = Io::Nothing;
+                self.session.end();
+            }
+        }
     }
 
     fn poll_idle(&mut self, waited_for: &'static str, cx: &mut Context<'_>) -> Poll<()> {
@@ -199,7 +209,10 @@ impl Exchange {
             Err(error) => return self.lost(connect_error(error)),
         };
         let (head, body) = response.into_parts();
-        self.io = Io::Body(body);
+        self.io = Io::Body {
+            body,
+            version: head.version,
+        };
         let text = |name| Some(String::from_utf8_lossy(head.headers.get(name)?.as_bytes()).into());
         self.session.head(&Head {
             status: head.status,

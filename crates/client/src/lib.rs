@@ -48,6 +48,10 @@
 //! - **Memory is bounded**: [`max_item_bytes`](Request::max_item_bytes),
 //!   [`max_depth`](Request::max_depth), [`max_body_bytes`](Request::max_body_bytes).
 //!
+//! - **https** is spoken by rustls with the platform's certificates and those of
+//!   [`root_certificate`](ClientBuilder::root_certificate) (feature `tls`, on by default). On a
+//!   machine that has none, http works and no https server is trusted.
+//!
 //! # What it doesn't do
 //!
 //! It asks for no compression and refuses a compressed body where it would decode it. It keeps no

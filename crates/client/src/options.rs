@@ -164,6 +164,15 @@ macro_rules! client_options {
             self
         }
 
+        /// Trusts these certificates, too, as roots of https: PEM, one or more. Beside the
+        /// platform's own, which are trusted in any case. For a server that has its certificate
+        /// from an authority of your own, or has signed it itself.
+        #[cfg(feature = "tls")]
+        pub fn root_certificate(mut self, pem: impl AsRef<[u8]>) -> Self {
+            self.parts().root_certificate(pem.as_ref());
+            self
+        }
+
         /// Speaks HTTP/2 without asking first, also over cleartext. Default: HTTP/1.1, or what TLS
         /// agrees on.
         pub fn http2_prior_knowledge(mut self) -> Self {

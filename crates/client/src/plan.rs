@@ -202,9 +202,9 @@ fn parse_url(text: &str) -> Result<Url, Error> {
     })?;
     match url.scheme() {
         "http" => Ok(url),
-        "https" if cfg!(feature = "rustls") => Ok(url),
+        "https" if cfg!(feature = "tls") => Ok(url),
         "https" => Err(Error::request(
-            "https needs the feature `rustls` of headwater-client",
+            "https needs the feature `tls` of headwater-client",
         )),
         other => Err(Error::request(format!(
             "the URL's scheme is `{other}`, but only http and https are known"

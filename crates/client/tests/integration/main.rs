@@ -8,5 +8,8 @@ mod server;
 mod twins;
 mod failures;
 mod formats;
+mod http2;
+#[cfg(feature = "tls")]
+mod https;
 mod reconnects;
 mod requests;

@@ -14,7 +14,13 @@ use std::{
 /// Longer than anything here takes: a server that waits this long fails its test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A connection, encrypted or not.
+pub(crate) trait Connection: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Connection for T {}
+
 pub(crate) struct Server {
+    scheme: &'static str,
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -46,28 +52,45 @@ pub(crate) struct Call {
     /// Which request this is, from 0.
     pub(crate) n: usize,
     pub(crate) request: Request,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Connection>>,
 }
 
 impl Server {
     /// Answers each request on a thread of its own.
     pub(crate) fn start(answer: impl Fn(&mut Call) + Send + Sync + 'static) -> Self {
+        Self::over("http", |stream| Box::new(stream), answer)
+    }
+
+    /// As [`start`](Self::start), over what `wrap` makes of a TCP connection.
+    pub(crate) fn over(
+        scheme: &'static str,
+        wrap: impl Fn(TcpStream) -> Box<dyn Connection> + Send + Sync + 'static,
+        answer: impl Fn(&mut Call) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let answer = Arc::new(answer);
+        let handlers = Arc::new((wrap, answer));
         let (stopped, seen) = (Arc::clone(&stop), Arc::clone(&requests));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
-                thread::spawn(move || serve(stream.unwrap(), &*answer, &seen));
+                let (handlers, seen) = (Arc::clone(&handlers), Arc::clone(&seen));
+                thread::spawn(move || {
+                    let stream = stream.unwrap();
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    let (wrap, answer) = &*handlers;
+                    serve(wrap(stream), answer, &seen);
+                });
             }
         });
         Self {
+            scheme,
             address,
             stop,
             requests,
@@ -81,7 +104,7 @@ impl Server {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// The requests so far.
@@ -98,10 +121,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(stream: TcpStream, answer: &dyn Fn(&mut Call), seen: &Mutex<Vec<Request>>) {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream.set_nodelay(true).unwrap();
+fn serve(stream: Box<dyn Connection>, answer: &dyn Fn(&mut Call), seen: &Mutex<Vec<Request>>) {
     let mut stream = BufReader::new(stream);
     let Some(request) = read_request(&mut stream) else {
         return;
@@ -114,7 +134,7 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&mut Call), seen: &Mutex<Vec<Request
     answer(&mut Call { n, request, stream });
 }
 
-fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+fn read_request(stream: &mut BufReader<Box<dyn Connection>>) -> Option<Request> {
     let mut line = String::new();
     stream.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut headers = Vec::new();

@@ -1,0 +1,128 @@
+//! https: whom the client trusts, and what an end is.
+
+use std::{env, net::TcpStream, process::Command, sync::Arc};
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer};
+
+use crate::{
+    server::{Call, Server},
+    twins::{cut_short, good},
+};
+
+type Tls = StreamOwned<ServerConnection, TcpStream>;
+
+/// A server with a certificate for `name` that it has signed itself; and the certificate, as PEM.
+fn server(name: &str, answer: impl Fn(&mut Call) + Send + Sync + 'static) -> (Server, String) {
+    let certified = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key.into())
+        .unwrap();
+    let config = Arc::new(config);
+    let wrap = move |stream| {
+        let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+        Box::new(Tls::new(connection, stream)) as _
+    };
+    (Server::over("https", wrap, answer), certified.cert.pem())
+}
+
+/// A server that a client can trust.
+fn local(answer: impl Fn(&mut Call) + Send + Sync + 'static) -> (Server, String) {
+    server("127.0.0.1", answer)
+}
+
+fn two_items(call: &mut Call) {
+    call.start("application/x-ndjson");
+    call.chunk("1\n2\n");
+    call.end();
+}
+
+twins! {
+    fn a_server_whose_certificate_is_trusted_is_read() {
+        let (server, pem) = local(two_items);
+        let (_, other) = local(two_items);
+        let client = client::Client::builder().root_certificate(other + &pem).build().unwrap();
+        assert_eq!(good(all(wait(client.get(server.url("/")).stream::<u32>()))), [1, 2]);
+    }
+
+    fn a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent() {
+        let (server, _) = local(two_items);
+        let error = wait(client::get(server.url("/")).bearer("secret").stream::<u32>()).unwrap_err();
+        assert!(error.is_connect(), "{error}");
+        assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+        assert!(server.requests().is_empty());
+    }
+
+    fn a_certificate_for_another_name_is_refused() {
+        let (server, pem) = server("elsewhere.example", two_items);
+        let client = client::Client::builder().root_certificate(pem).build().unwrap();
+        let error = wait(client.get(server.url("/")).stream::<u32>()).unwrap_err();
+        assert!(error.is_connect(), "{error}");
+        assert!(error.to_string().contains("not valid for name"), "{error}");
+    }
+
+    fn a_body_that_is_cut_under_tls_is_an_error() {
+        let (server, pem) = local(|call| {
+            call.start("application/x-ndjson");
+            call.chunk("1\n");
+        });
+        let client = client::Client::builder().root_certificate(pem).build().unwrap();
+        let (items, error) = cut_short(all(wait(client.get(server.url("/")).stream::<u32>())));
+        assert_eq!(items, [1]);
+        assert!(error.is_truncated(), "{error}");
+    }
+
+    /// Without TLS, nothing tells such an end from a cut.
+    fn a_body_that_ends_with_its_connection_is_whole_only_if_tls_says_so() {
+        let (server, pem) = local(|call| {
+            call.write("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n1\n");
+        });
+        let client = client::Client::builder().root_certificate(pem).build().unwrap();
+        let (items, error) = cut_short(all(wait(client.get(server.url("/")).stream::<u32>())));
+        assert_eq!(items, [1]);
+        assert!(error.is_truncated(), "{error}");
+    }
+
+    fn a_root_certificate_that_is_none_is_an_error_of_the_settings() {
+        for (pem, wanted) in [
+            ("", "holds no PEM section `CERTIFICATE`"),
+            ("-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n", "is not valid PEM"),
+        ] {
+            let error = client::Client::builder().root_certificate(pem).build().unwrap_err();
+            assert!(error.is_request(), "{error}");
+            assert!(error.to_string().contains(wanted), "{error}");
+        }
+    }
+}
+
+#[test]
+fn on_a_machine_without_certificates_http_works_and_no_https_server_is_trusted() {
+    const NAME: &str =
+        "https::on_a_machine_without_certificates_http_works_and_no_https_server_is_trusted";
+    if env::var_os("SSL_CERT_FILE").is_none_or(|file| file != "/dev/null") {
+        // The platform's certificates are named by the environment, which is the process's.
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", NAME])
+            .env("SSL_CERT_FILE", "/dev/null")
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("1 passed"), "{text}");
+        return;
+    }
+    use headwater_client::blocking::{Client, get};
+    let plain = Server::answering("application/x-ndjson", "1\n");
+    assert_eq!(get(plain.url("/")).text().unwrap(), "1\n");
+    let (server, pem) = local(two_items);
+    let error = get(server.url("/")).text().unwrap_err();
+    assert!(error.is_connect(), "{error}");
+    assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    let client = Client::builder().root_certificate(pem).build().unwrap();
+    assert_eq!(client.get(server.url("/")).text().unwrap(), "1\n2\n");
+}
