@@ -59,6 +59,9 @@ impl Docs {
         }
         let mut description: Vec<_> = pieces.skip_while(is_blank).collect();
         while description.pop_if(|piece| is_blank(piece)).is_some() {}
+        if let Some(Piece::Line(last)) = description.last_mut() {
+            last.truncate(last.trim_end().len());
+        }
         Self {
             summary,
             description,
@@ -282,6 +285,7 @@ mod tests {
             "#[doc = \"One.\\n\\nTwo.\\n  Three.\"]",
             "#[doc = r\"One.\n\nTwo.\n  Three.\"]",
             "/** One.\n *\n * Two.\n *   Three.\n */",
+            "/** One.\n *\n * Two.\n *   Three. */",
             "/**\n * One.\n *\n * Two.\n *   Three.\n */",
             "/**\n    One.\n\n    Two.\n      Three.\n*/",
         ] {

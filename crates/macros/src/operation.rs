@@ -239,50 +239,47 @@ impl Function {
             #(#outer_attributes)*
             #visibility #outer {
                 let handler = {
+                    // Said of the outer function already.
+                    #[allow(clippy::too_many_arguments)]
                     #(#inner_attributes)*
                     #inner #body
 
                     #name #generics (#(#names),*)
                 };
                 #assertions
-                struct Documented;
+                {
+                    struct Documented;
 
-                impl ::headwater::Docs for Documented {
-                    const NAME: &'static str = #id;
-                    const SUMMARY: &'static str = #summary;
-                    const DESCRIPTION: &'static str = #description;
+                    impl ::headwater::Docs for Documented {
+                        const NAME: &'static str = #id;
+                        const SUMMARY: &'static str = #summary;
+                        const DESCRIPTION: &'static str = #description;
+                    }
+
+                    ::headwater::Described::<_, Documented>::new(handler.await)
                 }
-
-                ::headwater::Described::<_, Documented>::new(handler.await)
             }
         }
     }
 
-    /// Says of each argument and of what is returned which trait it needs, at its own place in the source:
-    /// otherwise the compiler would say no more than that the whole function is no handler.
+    /// Names, for each argument and for what is returned, the trait that it needs, at its own place in the
+    /// source: otherwise the compiler would say no more than that the whole function is no handler.
     fn assertions(&self) -> TokenStream {
-        let inputs = self
-            .arguments()
-            .map(|argument| quote_spanned!(argument.span()=> input::<#argument>();));
-        let output = match &self.signature.output {
-            ReturnType::Default => None,
-            // A type without a name can't be an argument. Its bounds are checked with the route.
-            ReturnType::Type(_, returned) if mentions(&returned.to_token_stream(), "impl") => None,
-            ReturnType::Type(_, returned) => {
-                Some(quote_spanned!(returned.span()=> output::<#returned>();))
+        let inputs = self.arguments().map(|argument| {
+            quote_spanned! {argument.span()=>
+                let _ = <#argument as ::headwater::OperationInput>::describe;
             }
+        });
+        let output = match &self.signature.output {
+            // A type without a name can't be named here either. Its bounds are checked with the route.
+            ReturnType::Type(_, returned) if !mentions(&returned.to_token_stream(), "impl") => {
+                Some(quote_spanned! {returned.span()=>
+                    let _ = <#returned as ::headwater::OperationOutput>::describe;
+                })
+            }
+            _ => None,
         };
-        let input_fn = (!self.signature.inputs.is_empty()).then(|| {
-            quote!(
-                fn input<T: ::headwater::OperationInput>() {}
-            )
-        });
-        let output_fn = output.is_some().then(|| {
-            quote!(
-                fn output<T: ::headwater::OperationOutput>() {}
-            )
-        });
-        quote!({ #input_fn #output_fn #(#inputs)* #output })
+        quote!(#(#inputs)* #output)
     }
 }
 
