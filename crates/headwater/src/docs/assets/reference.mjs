@@ -1,0 +1,63 @@
+// The API reference: the document, with a link to the player at each stream, drawn by Scalar.
+
+import { baseOf, eachOperation, idOf, load, streamOf } from "./document.mjs";
+import { $, setText } from "./dom.mjs";
+
+const COLOURS = `
+.light-mode {
+  --scalar-background-1: #fbfaf6; --scalar-background-2: #f3f1ea; --scalar-background-3: #e9e6dc;
+  --scalar-color-1: #14211f; --scalar-color-2: #4c5a56; --scalar-color-3: #6b7a75; --scalar-color-accent: #0c7570;
+  --scalar-border-color: #dcd9cd; --scalar-background-accent: #0c75701a;
+}
+.dark-mode {
+  --scalar-background-1: #101b1d; --scalar-background-2: #0b1315; --scalar-background-3: #18272a;
+  --scalar-color-1: #e4ece8; --scalar-color-2: #a6b8b3; --scalar-color-3: #7f9590; --scalar-color-accent: #62cfc0;
+  --scalar-border-color: #1f2e30; --scalar-background-accent: #62cfc01f;
+}
+:root {
+  --scalar-font: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  --scalar-font-code: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+}
+`;
+
+/** Everything of Scalar's that would ask, or lead to, another host is off. */
+const CONFIGURATION = {
+  agent: { disabled: true },
+  customCss: COLOURS,
+  defaultHttpClient: { targetKey: "shell", clientKey: "curl" },
+  documentDownloadType: "json",
+  externalUrls: { dashboardUrl: "", registryUrl: "", proxyUrl: "", apiBaseUrl: "" },
+  hideClientButton: true,
+  mcp: { disabled: true },
+  persistAuth: false,
+  showDeveloperTools: "never",
+  telemetry: false,
+  theme: "default",
+  withDefaultFonts: false,
+};
+
+/** Leads from each streaming operation's description to the player. */
+function linkPlayer(api) {
+  eachOperation(api, (path, method, operation) => {
+    if (!streamOf(api, operation)) return;
+    const url = new URL("docs/play", document.baseURI);
+    url.hash = encodeURIComponent(idOf(path, method, operation));
+    const link = `[▶ Play this stream](${url.href})`;
+    operation.description = operation.description ? `${link}\n\n${operation.description}` : link;
+  });
+}
+
+async function open() {
+  const url = new URL("openapi.json", document.baseURI);
+  const api = await load(url);
+  document.title = api.info?.title ?? document.title;
+  // Where the app itself is: the document may not know under which prefix, or in front of which host, it lies.
+  api.servers = [{ url: baseOf(api, url).href.replace(/\/$/, "") }, ...(api.servers ?? []).slice(1)];
+  linkPlayer(api);
+  globalThis.Scalar.createApiReference("#reference", { ...CONFIGURATION, content: api });
+}
+
+open().catch((error) => {
+  setText($("fault"), `The reference can't be shown: ${error.message}`);
+  $("fault").hidden = false;
+});

@@ -1,0 +1,123 @@
+//! The pages that document an app and play its streams: `/docs` and `/docs/play`.
+//!
+//! Everything comes from the binary, and the pages ask no other host for anything: their policies
+//! (`Content-Security-Policy`) say so. They read `openapi.json` beside them. Every URL in them is
+//! relative, so that an app may lie under a prefix.
+//!
+//! The player is plain HTML, CSS and JavaScript modules in `assets/`, served as they are. Those that
+//! know no page (parsers, document, request, snippets) are tested with Node, in `tests/`.
+
+mod asset;
+
+use std::sync::LazyLock;
+
+use axum::{
+    Router,
+    extract::Request,
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use self::asset::Asset;
+
+const HTML: &str = "text/html; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// What the reference may do. Scalar writes its style into the page, and reads files that a user
+/// chooses for a request body as `blob:`.
+const REFERENCE_POLICY: &str = "default-src 'none'; script-src 'self'; \
+    style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data: blob:; \
+    font-src 'self' data:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'self'";
+
+/// What the player may do.
+const PLAYER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'self'";
+
+macro_rules! assets {
+    ($($content_type:ident $name:literal,)*) => {
+        [$(($name, $content_type, include_bytes!(concat!("assets/", $name)))),*]
+    };
+}
+
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// What the pages load, by its name under `/docs/assets/`.
+const ASSETS: &[(&str, &str, &[u8])] = &assets![
+    CSS "play.css",
+    CSS "reference.css",
+    SVG "icon.svg",
+    JAVASCRIPT "copy.mjs",
+    JAVASCRIPT "decoder.mjs",
+    JAVASCRIPT "document.mjs",
+    JAVASCRIPT "dom.mjs",
+    JAVASCRIPT "fields.mjs",
+    JAVASCRIPT "form.mjs",
+    JAVASCRIPT "formats.mjs",
+    JAVASCRIPT "json-array.mjs",
+    JAVASCRIPT "json-scan.mjs",
+    JAVASCRIPT "json-seq.mjs",
+    JAVASCRIPT "json-text.mjs",
+    JAVASCRIPT "json-view.mjs",
+    JAVASCRIPT "lines.mjs",
+    JAVASCRIPT "list.mjs",
+    JAVASCRIPT "main.mjs",
+    JAVASCRIPT "meter.mjs",
+    JAVASCRIPT "notice.mjs",
+    JAVASCRIPT "reference.mjs",
+    JAVASCRIPT "request.mjs",
+    JAVASCRIPT "schema.mjs",
+    JAVASCRIPT "session.mjs",
+    JAVASCRIPT "snippets.mjs",
+    JAVASCRIPT "sse.mjs",
+    JAVASCRIPT "theme.mjs",
+];
+
+/// The routes of both pages, for an app that has `/openapi.json`.
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    static REFERENCE: LazyLock<Asset> = LazyLock::new(|| {
+        Asset::new(
+            HTML,
+            Bytes::from_static(include_bytes!("assets/reference.html")),
+        )
+    });
+    static PLAYER: LazyLock<Asset> =
+        LazyLock::new(|| Asset::new(HTML, Bytes::from_static(include_bytes!("assets/play.html"))));
+    static FILES: LazyLock<Vec<(&str, Asset)>> = LazyLock::new(|| {
+        let asset = |&(name, content_type, body)| {
+            (name, Asset::new(content_type, Bytes::from_static(body)))
+        };
+        ASSETS.iter().map(asset).collect()
+    });
+    let mut router = Router::new()
+        .route(
+            "/docs",
+            get(async |headers: HeaderMap| REFERENCE.page(&headers, REFERENCE_POLICY)),
+        )
+        .route(
+            "/docs/play",
+            get(async |headers: HeaderMap| PLAYER.page(&headers, PLAYER_POLICY)),
+        )
+        // The pages' URLs are relative to names without a slash at their end.
+        .route("/docs/", get(async || Redirect::permanent("../docs")))
+        .route("/docs/play/", get(async || Redirect::permanent("../play")))
+        .route("/docs/scalar.js", get(scalar));
+    for (name, asset) in FILES.iter() {
+        router = router.route(
+            &format!("/docs/assets/{name}"),
+            get(async |headers: HeaderMap| asset.response(&headers)),
+        );
+    }
+    router
+}
+
+async fn scalar(request: Request) -> Response {
+    match asset::scalar() {
+        Some(script) => script.response(request.headers()),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
