@@ -1,0 +1,100 @@
+use std::{error::Error, fmt};
+
+use jsonschema::{ReferencingError, ValidationError, error::ValidationErrorKind as Kind};
+
+use super::words;
+
+/// Why a document can't be compiled to a [`Schema`](super::Schema).
+pub struct SchemaError(Box<Inner>);
+
+struct Inner {
+    reason: Reason,
+    message: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Invalid,
+    Limit,
+    Outside,
+}
+
+impl SchemaError {
+    fn new(reason: Reason, message: String) -> Self {
+        Self(Box::new(Inner { reason, message }))
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Reason::Invalid, message.into())
+    }
+
+    pub(super) fn limit(what: &str, limit: usize, unit: &str) -> Self {
+        Self::new(Reason::Limit, format!("the schema {what} {limit} {unit}"))
+    }
+
+    /// It asks for more than the [`SchemaLimits`](super::SchemaLimits) allow.
+    #[must_use]
+    pub fn is_over_limit(&self) -> bool {
+        self.0.reason == Reason::Limit
+    }
+
+    /// It refers to a document other than itself. Nothing is fetched.
+    #[must_use]
+    pub fn is_outside_reference(&self) -> bool {
+        self.0.reason == Reason::Outside
+    }
+}
+
+impl From<ValidationError<'_>> for SchemaError {
+    fn from(error: ValidationError<'_>) -> Self {
+        match error.kind() {
+            Kind::Referencing(ReferencingError::Unretrievable { uri, .. }) => Self::new(
+                Reason::Outside,
+                format!(
+                    "the schema refers to {}, which is not in it, and nothing is fetched",
+                    words::cut(uri),
+                ),
+            ),
+            Kind::Referencing(ReferencingError::UnknownSpecification { specification }) => {
+                Self::new(
+                    Reason::Outside,
+                    format!(
+                        "the dialect of the schema is not known: {}",
+                        words::cut(specification),
+                    ),
+                )
+            }
+            Kind::Referencing(error) => {
+                Self::invalid(format!("a reference leads nowhere: {error}"))
+            }
+            Kind::Format { format } if format == "regex" => {
+                let pattern = error.instance();
+                let pattern = pattern.as_str().unwrap_or_default();
+                Self::invalid(format!(
+                    "the schema has a pattern that is not a regular expression, or one with look-around or \
+                     back references, which take more than linear time: {}",
+                    words::cut(pattern),
+                ))
+            }
+            _ => Self::invalid(format!(
+                "the document is not a schema: at \"{}\", {}",
+                words::cut(error.instance_path().as_str()),
+                words::of(&error).detail,
+            )),
+        }
+    }
+}
+
+impl fmt::Display for SchemaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for SchemaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SchemaError({self})")
+    }
+}
+
+impl Error for SchemaError {}

@@ -1,0 +1,200 @@
+//! How much a schema from outside may ask for.
+
+use std::io;
+
+use serde_json::Value;
+
+use super::{SchemaError, plan::Plan};
+
+/// How much a schema from outside may ask for.
+///
+/// Together they bound what compiling it costs, and what checking one value costs for each array,
+/// object and scalar in it. All are inclusive: a document of exactly
+/// [`max_bytes`](Self::max_bytes) passes.
+///
+/// ```
+/// use headwater::schema::{Schema, SchemaLimits};
+/// use serde_json::json;
+///
+/// let limits = SchemaLimits::default().with_max_pattern_bytes(10);
+/// let document = json!({"pattern": "^[a-z]{1,20}$"});
+/// let error = Schema::compile_with(&document, &limits).unwrap_err();
+/// assert!(error.is_over_limit());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchemaLimits {
+    /// The size of the document in bytes, as compact JSON. Default: 64 KiB.
+    pub max_bytes: usize,
+    /// How deep the arrays and objects of the document may nest. Default: 64.
+    pub max_depth: usize,
+    /// How many subschemas can be reached from the root, itself included. Default: 1,000.
+    pub max_subschemas: usize,
+    /// How many schemas may lead one into the next without going into the value, by `$ref`, `allOf`,
+    /// `anyOf` and the like. It bounds the stack. Default: 12.
+    pub max_nesting: usize,
+    /// How many times, counted over the whole document, a subschema may be applied when every
+    /// reference is written out; one that leads back to where it comes from counts once. A short
+    /// document whose references double at each step would otherwise ask for 2ⁿ checks.
+    /// Default: 100,000.
+    pub max_applications: usize,
+    /// The length in bytes of a regular expression. Default: 1,000.
+    pub max_pattern_bytes: usize,
+}
+
+impl SchemaLimits {
+    /// The default limit for the document: 64 KiB.
+    pub const DEFAULT_MAX_BYTES: usize = 64 * 1024;
+    /// The default limit for the document's own nesting: 64.
+    pub const DEFAULT_MAX_DEPTH: usize = 64;
+    /// The default limit for the number of subschemas: 1,000.
+    pub const DEFAULT_MAX_SUBSCHEMAS: usize = 1000;
+    /// The default limit for schemas that lead into each other at one place in the value: 12.
+    pub const DEFAULT_MAX_NESTING: usize = 12;
+    /// The default limit for the applications of subschemas: 100,000.
+    pub const DEFAULT_MAX_APPLICATIONS: usize = 100_000;
+    /// The default limit for a regular expression: 1,000 bytes.
+    pub const DEFAULT_MAX_PATTERN_BYTES: usize = 1000;
+
+    /// Sets [`max_bytes`](Self::max_bytes).
+    #[must_use]
+    pub fn with_max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Sets [`max_depth`](Self::max_depth).
+    #[must_use]
+    pub fn with_max_depth(mut self, depth: usize) -> Self {
+        self.max_depth = depth;
+        self
+    }
+
+    /// Sets [`max_subschemas`](Self::max_subschemas).
+    #[must_use]
+    pub fn with_max_subschemas(mut self, subschemas: usize) -> Self {
+        self.max_subschemas = subschemas;
+        self
+    }
+
+    /// Sets [`max_nesting`](Self::max_nesting).
+    #[must_use]
+    pub fn with_max_nesting(mut self, nesting: usize) -> Self {
+        self.max_nesting = nesting;
+        self
+    }
+
+    /// Sets [`max_applications`](Self::max_applications).
+    #[must_use]
+    pub fn with_max_applications(mut self, applications: usize) -> Self {
+        self.max_applications = applications;
+        self
+    }
+
+    /// Sets [`max_pattern_bytes`](Self::max_pattern_bytes).
+    #[must_use]
+    pub fn with_max_pattern_bytes(mut self, bytes: usize) -> Self {
+        self.max_pattern_bytes = bytes;
+        self
+    }
+
+    /// Checks what can be seen without reading the document as a schema.
+    pub(super) fn admit_document(&self, document: &Value) -> Result<(), SchemaError> {
+        // Before the size: writing the document recurses.
+        if is_deeper(document, self.max_depth) {
+            return Err(SchemaError::limit(
+                "nests deeper than",
+                self.max_depth,
+                "levels",
+            ));
+        }
+        if is_longer(document, self.max_bytes) {
+            return Err(SchemaError::limit(
+                "is longer than",
+                self.max_bytes,
+                "bytes",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks what the document asks for as a schema.
+    pub(super) fn admit_plan(&self, plan: &Plan) -> Result<(), SchemaError> {
+        if plan.nodes.len() > self.max_subschemas {
+            let limit = self.max_subschemas;
+            return Err(SchemaError::limit("has more than", limit, "subschemas"));
+        }
+        if let Some(pattern) = plan.patterns().find(|it| it.len() > self.max_pattern_bytes) {
+            let start: String = pattern.chars().take(20).collect();
+            let what = format!("has a regular expression ({start}…) longer than");
+            return Err(SchemaError::limit(&what, self.max_pattern_bytes, "bytes"));
+        }
+        let Some(nesting) = plan.nesting() else {
+            return Err(SchemaError::invalid(
+                "the schema leads back to itself without going into the value",
+            ));
+        };
+        if nesting > self.max_nesting {
+            let what = "applies schemas through each other to one place, in a row of more than";
+            return Err(SchemaError::limit(what, self.max_nesting, "schemas"));
+        }
+        if plan.applications() > self.max_applications {
+            let limit = self.max_applications;
+            return Err(SchemaError::limit(
+                "with its references written out, has more than",
+                limit,
+                "subschemas",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Default for SchemaLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: Self::DEFAULT_MAX_BYTES,
+            max_depth: Self::DEFAULT_MAX_DEPTH,
+            max_subschemas: Self::DEFAULT_MAX_SUBSCHEMAS,
+            max_nesting: Self::DEFAULT_MAX_NESTING,
+            max_applications: Self::DEFAULT_MAX_APPLICATIONS,
+            max_pattern_bytes: Self::DEFAULT_MAX_PATTERN_BYTES,
+        }
+    }
+}
+
+/// Whether arrays and objects nest deeper than `levels`; goes no deeper itself.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let within = |child: &Value| is_deeper(child, levels - 1);
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(within),
+        Value::Object(members) => levels == 0 || members.values().any(within),
+        _ => false,
+    }
+}
+
+/// Whether a value is longer than `bytes` as compact JSON; writes no more than that.
+pub(super) fn is_longer(value: &Value, bytes: usize) -> bool {
+    serde_json::to_writer(Bounded { left: bytes }, value).is_err()
+}
+
+/// Counts what is written to it, and fails above a limit.
+struct Bounded {
+    left: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.left.checked_sub(bytes.len()) {
+            Some(left) => {
+                self.left = left;
+                Ok(bytes.len())
+            }
+            None => Err(io::Error::other("over the limit")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

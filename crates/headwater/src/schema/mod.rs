@@ -1,0 +1,221 @@
+//! Checks of JSON values against schemas, with every fault that a value has.
+//!
+//! A [`Schema`] comes from a Rust type, or from a document (JSON Schema, draft 2020-12 where it names
+//! no other). [`Schema::is_valid`] is the fast way, [`Schema::check`] says what is wrong.
+//!
+//! ```
+//! use headwater::schema::Schema;
+//! use schemars::JsonSchema;
+//! use serde_json::json;
+//!
+//! #[derive(JsonSchema)]
+//! struct Order {
+//!     /// How many.
+//!     #[schemars(range(min = 1, max = 1000))]
+//!     count: u32,
+//!     symbol: String,
+//! }
+//!
+//! let faults = Schema::of::<Order>().check(&json!({"count": 2000})).unwrap_err();
+//! assert_eq!(
+//!     faults.to_string(),
+//!     r#"2 faults: the property "symbol" is missing; /count: 2000 is greater than the maximum of 1000"#,
+//! );
+//! ```
+//!
+//! Schemas and values may come from outside. Regular expressions take linear time, nothing is
+//! fetched, [`SchemaLimits`] bound what a document may ask for, and the list of faults and the work
+//! that finds them are bounded too. Both recurse as deep as the value: it is to be one that
+//! `serde_json` read, which goes 128 deep.
+
+use std::{
+    any, fmt,
+    sync::{Arc, OnceLock},
+};
+
+use jsonschema::{PatternOptions, ValidationOptions, Validator};
+use schemars::{JsonSchema, SchemaGenerator, generate::Contract};
+use serde_json::Value;
+
+mod error;
+mod explain;
+mod fault;
+mod limits;
+mod plan;
+mod reference;
+mod search;
+mod settings;
+mod union;
+mod words;
+
+pub use error::SchemaError;
+pub use fault::{Fault, Faults};
+pub use limits::SchemaLimits;
+pub(crate) use settings::settings;
+
+use plan::Plan;
+
+/// A compiled schema. A clone shares it.
+///
+/// `type` and the like decide as JSON Schema has it: 1.0 is an integer. `format` is checked where
+/// it is one of JSON Schema's own, or `ip`; a format that is not known says nothing.
+#[derive(Clone)]
+pub struct Schema(Arc<Inner>);
+
+struct Inner {
+    document: Value,
+    validator: Validator,
+    /// Made when a value is invalid for the first time.
+    plan: OnceLock<Plan>,
+}
+
+impl Schema {
+    /// The schema of what `T` deserialises from.
+    ///
+    /// Each call compiles it, in some 100 µs; keep what it returns. It can't be kept here, for a `T`
+    /// that is not `'static` has no identity to look it up by.
+    ///
+    /// # Panics
+    /// The schema that `T` gives is not one, or has a pattern with look-around or a reference to
+    /// another document. It is the program's own mistake, and shows on the first use.
+    #[must_use]
+    pub fn of<T: JsonSchema + ?Sized>() -> Self {
+        Self::generate::<T>(Contract::Deserialize)
+    }
+
+    /// The schema of what `T` serialises to: for what goes out.
+    ///
+    /// # Panics
+    /// As [`of`](Self::of).
+    #[must_use]
+    pub fn of_serialized<T: JsonSchema + ?Sized>() -> Self {
+        Self::generate::<T>(Contract::Serialize)
+    }
+
+    fn generate<T: JsonSchema + ?Sized>(contract: Contract) -> Self {
+        let generator = settings(contract).into_generator();
+        let document = generator.into_root_schema_for::<T>();
+        Self::of_own(document.to_value(), any::type_name::<T>())
+    }
+
+    /// Compiles a schema that the program itself brings.
+    fn of_own(document: Value, name: &str) -> Self {
+        match build(&document) {
+            Ok(validator) => Self::new(document, validator),
+            Err(error) => panic!("the schema of {name} can't be used: {error}"),
+        }
+    }
+
+    /// Compiles a schema within the default [`SchemaLimits`].
+    ///
+    /// # Errors
+    /// The document is not a schema of the draft that its `$schema` names (2020-12 if none), refers
+    /// to another document, has a regular expression that does not take linear time, or is over a
+    /// limit.
+    pub fn compile(document: &Value) -> Result<Self, SchemaError> {
+        Self::compile_with(document, &SchemaLimits::default())
+    }
+
+    /// Compiles a schema within limits.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn compile_with(document: &Value, limits: &SchemaLimits) -> Result<Self, SchemaError> {
+        limits.admit_document(document)?;
+        let draft = jsonschema::Draft::default().detect(document);
+        let plan = Plan::new(document, draft);
+        limits.admit_plan(&plan)?;
+        let schema = Self::new(document.clone(), build(document)?);
+        // Not set before: the schema is new.
+        let _ = schema.0.plan.set(plan);
+        Ok(schema)
+    }
+
+    fn new(document: Value, validator: Validator) -> Self {
+        Self(Arc::new(Inner {
+            document,
+            validator,
+            plan: OnceLock::new(),
+        }))
+    }
+
+    /// The schema as it was compiled.
+    #[must_use]
+    pub fn document(&self) -> &Value {
+        &self.0.document
+    }
+
+    /// Whether a value is valid. No faults are gathered: this is the fast way.
+    #[must_use]
+    pub fn is_valid(&self, value: &Value) -> bool {
+        self.0.validator.is_valid(value)
+    }
+
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it. Of a union (`anyOf`, `oneOf`) it is what is wrong by the
+    /// branch that fits best.
+    pub fn check(&self, value: &Value) -> Result<(), Faults> {
+        if self.is_valid(value) {
+            return Ok(());
+        }
+        let inner = &*self.0;
+        let plan = inner
+            .plan
+            .get_or_init(|| Plan::new(&inner.document, inner.validator.draft()));
+        Err(search::faults(plan, value))
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Schema").field(&self.0.document).finish()
+    }
+}
+
+/// The schema of a type that is known by how it makes its schema.
+///
+/// # Panics
+/// As [`Schema::of`].
+pub(crate) fn of_type(
+    json_schema: fn(&mut SchemaGenerator) -> schemars::Schema,
+    contract: Contract,
+) -> Schema {
+    let mut generator = settings(contract).into_generator();
+    let mut schema = json_schema(&mut generator);
+    let definitions = generator.take_definitions(false);
+    if !definitions.is_empty() {
+        schema.insert("$defs".to_owned(), definitions.into());
+    }
+    for transform in generator.transforms_mut() {
+        transform.transform(&mut schema);
+    }
+    let name = schema.get("title").and_then(Value::as_str);
+    let name = name.unwrap_or("a type").to_owned();
+    Schema::of_own(schema.to_value(), &name)
+}
+
+/// How a regular expression may grow when it is compiled, in bytes.
+const MAX_COMPILED_PATTERN: usize = 1024 * 1024;
+
+/// What every schema is compiled with.
+fn options() -> ValidationOptions<'static> {
+    let patterns = PatternOptions::regex().size_limit(MAX_COMPILED_PATTERN);
+    jsonschema::options()
+        .offline()
+        .with_pattern_options(patterns)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(true)
+        // What schemars calls an `IpAddr`.
+        .with_format("ip", |text: &str| text.parse::<std::net::IpAddr>().is_ok())
+}
+
+fn build(document: &Value) -> Result<Validator, SchemaError> {
+    Ok(options().build(document)?)
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

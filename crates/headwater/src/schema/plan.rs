@@ -1,0 +1,390 @@
+//! A schema laid out for the search for faults: which subschemas it applies, and to what.
+//!
+//! `jsonschema` decides whether a value is valid. What it collects when a value is not grows with
+//! the branches of each `anyOf` to the power of the nesting, so the search walks by itself, within
+//! bounds, and asks `jsonschema` only about the keywords that look at one value alone: those are
+//! the [`Lone`] schemas here. A reference that can't be followed in the document by its pointer or
+//! anchor is left out; the walk then takes what it leads to as met.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::OnceLock,
+};
+
+use jsonschema::{Draft, Validator};
+use serde_json::{Map, Value, json};
+
+use super::{
+    options,
+    reference::{Names, escape},
+};
+
+/// The number of a node in its plan.
+pub(super) type Id = usize;
+
+/// All subschemas that can be reached from the root, which is number 0.
+pub(super) struct Plan {
+    pub(super) nodes: Vec<Node>,
+}
+
+/// One subschema.
+pub(super) struct Node {
+    /// The keywords that look at the value alone.
+    pub(super) lone: Lone,
+    /// `$ref`, `allOf`: all of them apply to the same value.
+    pub(super) all: Vec<Id>,
+    pub(super) any_of: Vec<Id>,
+    pub(super) one_of: Vec<Id>,
+    pub(super) not: Option<Id>,
+    /// `if`, `then`, `else`.
+    pub(super) condition: Option<(Id, Option<Id>, Option<Id>)>,
+    /// `dependentSchemas`: apply to the object that has the property.
+    pub(super) dependents: BTreeMap<String, Id>,
+    pub(super) properties: BTreeMap<String, Id>,
+    pub(super) patterns: Vec<(Lone, Id)>,
+    pub(super) additional: Option<Id>,
+    pub(super) names: Option<Id>,
+    pub(super) unevaluated_properties: Option<Id>,
+    pub(super) prefix: Vec<Id>,
+    pub(super) items: Option<Id>,
+    pub(super) contains: Option<Contains>,
+    pub(super) unevaluated_items: Option<Id>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Contains {
+    pub(super) id: Id,
+    pub(super) min: u64,
+    pub(super) max: u64,
+}
+
+/// A schema without subschemas. It is compiled when it is first asked.
+pub(super) struct Lone {
+    pub(super) schema: Value,
+    draft: Draft,
+    compiled: OnceLock<Option<Validator>>,
+}
+
+impl Lone {
+    fn new(schema: Value, draft: Draft) -> Self {
+        Self {
+            schema,
+            draft,
+            compiled: OnceLock::new(),
+        }
+    }
+
+    /// None if it asks for nothing.
+    pub(super) fn validator(&self) -> Option<&Validator> {
+        self.compiled
+            .get_or_init(|| {
+                if self.schema.as_object().is_some_and(Map::is_empty) {
+                    return None;
+                }
+                // The whole document did compile, with the same keywords in it.
+                options().with_draft(self.draft).build(&self.schema).ok()
+            })
+            .as_ref()
+    }
+
+    pub(super) fn is_valid(&self, value: &Value) -> bool {
+        self.validator().is_none_or(|it| it.is_valid(value))
+    }
+
+    /// Whether it allows nothing at all.
+    pub(super) fn is_false(&self) -> bool {
+        self.schema == Value::Bool(false)
+    }
+
+    fn pattern(&self) -> Option<&str> {
+        self.schema.get("pattern").and_then(Value::as_str)
+    }
+}
+
+/// The keywords that look at one value alone, in every draft.
+const LONE_KEYWORDS: [&str; 21] = [
+    "type",
+    "enum",
+    "const",
+    "multipleOf",
+    "minimum",
+    "exclusiveMinimum",
+    "maximum",
+    "exclusiveMaximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "format",
+    "contentEncoding",
+    "contentMediaType",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+    "required",
+    "dependentRequired",
+];
+
+impl Plan {
+    /// Lays out a document that is valid as a schema of its draft.
+    pub(super) fn new(document: &Value, draft: Draft) -> Self {
+        let empty = Map::new();
+        let mut layout = Layout {
+            document,
+            empty: &empty,
+            draft,
+            names: Names::of(document, draft),
+            ids: HashMap::new(),
+            positions: Vec::new(),
+        };
+        layout.id(String::new(), document);
+        let mut nodes = Vec::new();
+        while let Some((pointer, schema)) = layout.positions.get(nodes.len()).cloned() {
+            nodes.push(layout.node(&pointer, schema));
+        }
+        Self { nodes }
+    }
+
+    /// Every regular expression.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().flat_map(|node| {
+            let keys = node.patterns.iter().map(|(key, _)| key);
+            keys.chain([&node.lone]).filter_map(Lone::pattern)
+        })
+    }
+
+    /// How many schemas at most lead one into the next at the same value; none if a schema leads
+    /// back to itself so.
+    pub(super) fn nesting(&self) -> Option<usize> {
+        fn visit(plan: &Plan, id: Id, seen: &mut HashMap<Id, Option<usize>>) -> Option<usize> {
+            if let Some(known) = seen.get(&id) {
+                return *known;
+            }
+            // Met again before it is known, it leads back to itself.
+            seen.insert(id, None);
+            let mut deepest = 0;
+            for next in plan.nodes[id].in_place() {
+                deepest = deepest.max(visit(plan, next, seen)?);
+            }
+            seen.insert(id, Some(deepest + 1));
+            Some(deepest + 1)
+        }
+        let mut seen = HashMap::new();
+        (0..self.nodes.len()).try_fold(0, |most, id| Some(visit(self, id, &mut seen)?.max(most)))
+    }
+
+    /// How many applications of a subschema there are with all references written out. One that
+    /// leads back counts once: `jsonschema` remembers the results of those.
+    pub(super) fn applications(&self) -> usize {
+        fn visit(plan: &Plan, id: Id, seen: &mut HashMap<Id, usize>) -> usize {
+            if let Some(known) = seen.get(&id) {
+                return *known;
+            }
+            seen.insert(id, 1);
+            let node = &plan.nodes[id];
+            let mut sum: usize = 1;
+            for next in node.in_place().chain(node.below()) {
+                sum = sum.saturating_add(visit(plan, next, seen));
+            }
+            seen.insert(id, sum);
+            sum
+        }
+        visit(self, 0, &mut HashMap::new())
+    }
+}
+
+impl Node {
+    /// The subschemas that apply to the same value.
+    fn in_place(&self) -> impl Iterator<Item = Id> {
+        let condition = self.condition.into_iter();
+        [&self.all, &self.any_of, &self.one_of]
+            .into_iter()
+            .flatten()
+            .copied()
+            .chain(self.not)
+            .chain(
+                condition.flat_map(|(test, then, other)| {
+                    [Some(test), then, other].into_iter().flatten()
+                }),
+            )
+            .chain(self.dependents.values().copied())
+    }
+
+    /// The subschemas that apply to what the value holds.
+    fn below(&self) -> impl Iterator<Item = Id> {
+        self.properties
+            .values()
+            .copied()
+            .chain(self.patterns.iter().map(|(_, id)| *id))
+            .chain(self.prefix.iter().copied())
+            .chain(self.contains.map(|contains| contains.id))
+            .chain(
+                [self.additional, self.names, self.items]
+                    .into_iter()
+                    .flatten(),
+            )
+            .chain(self.unevaluated_properties)
+            .chain(self.unevaluated_items)
+    }
+}
+
+/// A plan in the making.
+struct Layout<'d> {
+    document: &'d Value,
+    empty: &'d Map<String, Value>,
+    draft: Draft,
+    names: Names<'d>,
+    ids: HashMap<String, Id>,
+    /// Where each node stands, by its number.
+    positions: Vec<(String, &'d Value)>,
+}
+
+impl<'d> Layout<'d> {
+    /// The number of the schema that stands at a pointer.
+    fn id(&mut self, pointer: String, schema: &'d Value) -> Id {
+        if let Some(id) = self.ids.get(&pointer) {
+            return *id;
+        }
+        let id = self.positions.len();
+        self.ids.insert(pointer.clone(), id);
+        self.positions.push((pointer, schema));
+        id
+    }
+
+    fn node(&mut self, pointer: &str, schema: &'d Value) -> Node {
+        let Value::Object(schema) = schema else {
+            return self.keywords(pointer, self.empty, schema.clone());
+        };
+        // Up to draft 7 nothing counts beside `$ref`.
+        if self.draft <= Draft::Draft7 && schema.contains_key("$ref") {
+            let mut node = self.keywords(pointer, self.empty, json!({}));
+            node.all.extend(self.follow(&schema["$ref"]));
+            return node;
+        }
+        let lone = LONE_KEYWORDS
+            .iter()
+            .filter_map(|&key| Some((key.to_owned(), schema.get(key)?.clone())))
+            .chain(lone_dependencies(schema).filter(|_| knows(self.draft, "dependencies")))
+            .collect();
+        self.keywords(pointer, schema, Value::Object(lone))
+    }
+
+    fn keywords(&mut self, pointer: &str, schema: &'d Map<String, Value>, lone: Value) -> Node {
+        let one = |layout: &mut Self, key: &str| {
+            let schema = schema.get(key).filter(|_| knows(layout.draft, key))?;
+            Some(layout.id(format!("{pointer}/{key}"), schema))
+        };
+        let mut all: Vec<Id> = ["$ref", "$dynamicRef", "$recursiveRef"]
+            .iter()
+            .filter(|key| knows(self.draft, key))
+            .filter_map(|key| schema.get(*key))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .filter_map(|reference| self.follow(reference))
+            .collect();
+        all.extend(self.list(pointer, schema, "allOf"));
+        let tuple = schema.get("items").is_some_and(Value::is_array);
+        let (prefix, items) = if tuple {
+            (
+                self.list(pointer, schema, "items"),
+                one(self, "additionalItems"),
+            )
+        } else {
+            (
+                self.list(pointer, schema, "prefixItems"),
+                one(self, "items"),
+            )
+        };
+        let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
+        Node {
+            lone: Lone::new(lone, self.draft),
+            all,
+            any_of: self.list(pointer, schema, "anyOf"),
+            one_of: self.list(pointer, schema, "oneOf"),
+            not: one(self, "not"),
+            condition: one(self, "if").map(|test| (test, one(self, "then"), one(self, "else"))),
+            dependents: ["dependentSchemas", "dependencies"]
+                .iter()
+                .flat_map(|key| self.map(pointer, schema, key))
+                .collect(),
+            properties: self.map(pointer, schema, "properties"),
+            patterns: self
+                .map(pointer, schema, "patternProperties")
+                .into_iter()
+                .map(|(key, id)| (Lone::new(json!({"pattern": key}), self.draft), id))
+                .collect(),
+            additional: one(self, "additionalProperties"),
+            names: one(self, "propertyNames"),
+            unevaluated_properties: one(self, "unevaluatedProperties"),
+            prefix,
+            items,
+            contains: one(self, "contains").map(|id| Contains {
+                id,
+                min: bound("minContains").unwrap_or(1),
+                max: bound("maxContains").unwrap_or(u64::MAX),
+            }),
+            unevaluated_items: one(self, "unevaluatedItems"),
+        }
+    }
+
+    fn list(&mut self, pointer: &str, schema: &'d Map<String, Value>, key: &str) -> Vec<Id> {
+        let schemas = schema.get(key).filter(|_| knows(self.draft, key));
+        schemas
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .map(|(index, schema)| self.id(format!("{pointer}/{key}/{index}"), schema))
+            .collect()
+    }
+
+    fn map(
+        &mut self,
+        pointer: &str,
+        schema: &'d Map<String, Value>,
+        key: &str,
+    ) -> BTreeMap<String, Id> {
+        let schemas = schema.get(key).filter(|_| knows(self.draft, key));
+        schemas
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            // An array is the other form of `dependencies`.
+            .filter(|(_, schema)| !schema.is_array())
+            .map(|(name, schema)| {
+                let pointer = format!("{pointer}/{key}/{}", escape(name));
+                (name.clone(), self.id(pointer, schema))
+            })
+            .collect()
+    }
+
+    /// The schema that a reference leads to, if that is in the document.
+    fn follow(&mut self, reference: &Value) -> Option<Id> {
+        let pointer = self.names.pointer_of(reference.as_str()?)?;
+        let schema = self.document.pointer(&pointer)?;
+        Some(self.id(pointer, schema))
+    }
+}
+
+/// Whether a draft has a keyword that not all of them have.
+fn knows(draft: Draft, keyword: &str) -> bool {
+    match keyword {
+        "contains" | "propertyNames" => draft >= Draft::Draft6,
+        "if" => draft >= Draft::Draft7,
+        "dependencies" => draft <= Draft::Draft7,
+        "dependentSchemas" | "unevaluatedItems" | "unevaluatedProperties" => {
+            draft >= Draft::Draft201909
+        }
+        "$recursiveRef" => draft == Draft::Draft201909,
+        "$dynamicRef" | "prefixItems" => draft >= Draft::Draft202012,
+        _ => true,
+    }
+}
+
+/// The part of `dependencies` (up to draft 7) that asks for other properties.
+fn lone_dependencies(schema: &Map<String, Value>) -> Option<(String, Value)> {
+    let mut lone = schema.get("dependencies")?.as_object()?.clone();
+    lone.retain(|_, wanted| wanted.is_array());
+    Some(("dependencies".to_owned(), Value::Object(lone)))
+}

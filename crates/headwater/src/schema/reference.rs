@@ -1,0 +1,89 @@
+//! What a `$ref` means inside its document.
+
+use std::collections::HashMap;
+
+use jsonschema::Draft;
+use serde_json::Value;
+
+/// What references in a document may be called by.
+pub(super) struct Names<'d> {
+    root: &'d str,
+    anchors: HashMap<&'d str, String>,
+    /// Whether a part of the document has a URI of its own, so that references mean other things
+    /// in different places.
+    is_compound: bool,
+}
+
+impl<'d> Names<'d> {
+    pub(super) fn of(document: &'d Value, draft: Draft) -> Self {
+        let id = if draft == Draft::Draft4 { "id" } else { "$id" };
+        let mut names = Self {
+            root: document.get(id).and_then(Value::as_str).unwrap_or_default(),
+            anchors: HashMap::new(),
+            is_compound: false,
+        };
+        names.gather(document, "", id);
+        names
+    }
+
+    fn gather(&mut self, value: &'d Value, pointer: &str, id: &str) {
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.gather(item, &format!("{pointer}/{index}"), id);
+                }
+            }
+            Value::Object(members) => {
+                for (name, member) in members {
+                    match (name.as_str(), member) {
+                        ("$anchor" | "$dynamicAnchor", Value::String(anchor)) => {
+                            self.anchors.insert(anchor, pointer.to_owned());
+                        }
+                        (name, Value::String(_)) if name == id && !pointer.is_empty() => {
+                            self.is_compound = true;
+                        }
+                        _ => self.gather(member, &format!("{pointer}/{}", escape(name)), id),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The JSON Pointer of what a reference means.
+    pub(super) fn pointer_of(&self, reference: &str) -> Option<String> {
+        if self.is_compound {
+            return None;
+        }
+        let (uri, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+        if !uri.is_empty() && uri != self.root.trim_end_matches('#') {
+            return None;
+        }
+        let fragment = percent_decode(fragment)?;
+        if fragment.is_empty() || fragment.starts_with('/') {
+            return Some(fragment);
+        }
+        self.anchors.get(fragment.as_str()).cloned()
+    }
+}
+
+/// A name as a token of a JSON Pointer (RFC 6901 §3).
+pub(super) fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first == b'%' {
+            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,293 @@
+//! The search for what is wrong with a value that is known to be invalid.
+//!
+//! It goes only where the value is invalid, and its work is bounded: whether a part of the value is
+//! valid is worked out once for each subschema, and the steps into invalid parts are counted. Of a
+//! union it follows the branch that was meant, as far as that can be told.
+//!
+//! Here is what it keeps, and whether a part of the value is valid; `explain` and `union` find out
+//! why not.
+
+use std::{collections::HashMap, ptr};
+
+use serde_json::Value;
+
+use super::{
+    fault::{Fault, Faults},
+    plan::{Id, Node, Plan},
+    reference::escape,
+    words::{self, Gist, Words},
+};
+
+/// How many steps a search may take into invalid parts of the value.
+const STEPS: u32 = 20_000;
+
+/// Results that took more steps than this to find are remembered.
+const WORTH_REMEMBERING: u64 = 16;
+
+/// How long the pointers of the faults that are kept may be together, in bytes.
+const MAX_POINTERS: usize = 64 * 1024;
+
+/// What is wrong with a value that is not valid.
+pub(super) fn faults(plan: &Plan, value: &Value) -> Faults {
+    let mut search = Search::new(plan);
+    let mut found = Found::default();
+    search.explain(0, value, &Path::Root, &mut found);
+    if found.faults.is_empty() {
+        // What is wrong stands behind a reference that the plan does not follow.
+        found.add(&Path::Root, value, words::invalid(value));
+    }
+    let kept = found.faults.into_iter().map(|(fault, _)| fault).collect();
+    Faults::new(kept, found.more)
+}
+
+/// Whether a value is valid, as the search sees it.
+#[cfg(test)]
+pub(super) fn is_valid(plan: &Plan, value: &Value) -> bool {
+    Search::new(plan).valid(0, value)
+}
+
+/// The way from the root of the value to a part of it.
+pub(super) enum Path<'a> {
+    Root,
+    Member(&'a Path<'a>, &'a str),
+    Item(&'a Path<'a>, usize),
+}
+
+impl Path<'_> {
+    pub(super) fn pointer(&self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Member(up, name) => format!("{}/{}", up.pointer(), escape(name)),
+            Self::Item(up, index) => format!("{}/{index}", up.pointer()),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) faults: Vec<(Fault, Gist)>,
+    pub(super) more: usize,
+    pointers: usize,
+}
+
+impl Found {
+    pub(super) fn is_full(&self) -> bool {
+        self.faults.len() >= Faults::MAX || self.pointers > MAX_POINTERS
+    }
+
+    pub(super) fn add(&mut self, path: &Path<'_>, value: &Value, words: Words) {
+        if self.is_full() {
+            self.more += 1;
+            return;
+        }
+        let pointer = path.pointer();
+        // Two ways may lead to the same schema.
+        let is_known = |(fault, _): &(Fault, Gist)| {
+            fault.pointer() == pointer && fault.detail() == words.detail
+        };
+        if self.faults.iter().any(is_known) {
+            return;
+        }
+        self.pointers += pointer.len();
+        let fault = Fault::new(pointer, words.detail, value, words.allowed);
+        self.faults
+            .push((fault.of_missing(words.missing), words.gist));
+    }
+
+    pub(super) fn add_all(&mut self, other: Self) {
+        self.more += other.more;
+        for entry in other.faults {
+            if self.is_full() {
+                self.more += 1;
+            } else if !self.faults.iter().any(|(fault, _)| *fault == entry.0) {
+                self.pointers += entry.0.pointer().len();
+                self.faults.push(entry);
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.faults.len() + self.more
+    }
+}
+
+pub(super) struct Search<'p> {
+    pub(super) plan: &'p Plan,
+    /// How many steps into invalid parts are left.
+    pub(super) steps: u32,
+    /// How often a subschema was applied to a part of the value.
+    visits: u64,
+    /// Whether an array or object is valid, where that took long to find out.
+    known: HashMap<(Id, *const Value), bool>,
+    /// What is being worked out, to notice a schema that leads back to itself.
+    pub(super) active: Vec<(Id, *const Value)>,
+}
+
+impl<'p> Search<'p> {
+    fn new(plan: &'p Plan) -> Self {
+        Self {
+            plan,
+            steps: STEPS,
+            visits: 0,
+            known: HashMap::new(),
+            active: Vec::new(),
+        }
+    }
+
+    pub(super) fn node(&self, id: Id) -> &'p Node {
+        &self.plan.nodes[id]
+    }
+
+    /// Whether a part of the value is valid.
+    pub(super) fn valid(&mut self, id: Id, value: &Value) -> bool {
+        let key = (id, ptr::from_ref(value));
+        if self.is_active(key) {
+            return true;
+        }
+        let keeps = value.is_array() || value.is_object();
+        if keeps && let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let before = self.visits;
+        self.visits += 1;
+        self.active.push(key);
+        let valid = self.holds(self.node(id), value);
+        self.active.pop();
+        if keeps && self.visits - before > WORTH_REMEMBERING {
+            self.known.insert(key, valid);
+        }
+        valid
+    }
+
+    pub(super) fn is_active(&self, key: (Id, *const Value)) -> bool {
+        let here = self.active.iter().rev().take_while(|it| it.1 == key.1);
+        here.into_iter().any(|it| it.0 == key.0)
+    }
+
+    fn holds(&mut self, node: &'p Node, value: &Value) -> bool {
+        node.lone.is_valid(value)
+            && self
+                .branches(node, value)
+                .iter()
+                .all(|id| self.valid(*id, value))
+            && (node.any_of.is_empty() || node.any_of.iter().any(|id| self.valid(*id, value)))
+            && (node.one_of.is_empty() || self.met(&node.one_of, value) == 1)
+            && node.not.is_none_or(|id| !self.valid(id, value))
+            && match value {
+                Value::Array(items) => self.items_hold(node, value, items),
+                Value::Object(members) => {
+                    members.iter().all(|(name, member)| {
+                        let ids = Self::member_schemas(node, name);
+                        ids.into_iter().all(|id| self.valid(id, member))
+                    }) && node.names.is_none_or(|id| {
+                        members
+                            .keys()
+                            .all(|name| self.valid(id, &name.as_str().into()))
+                    }) && self.unevaluated(node, value).is_empty()
+                }
+                _ => true,
+            }
+    }
+
+    fn items_hold(&mut self, node: &'p Node, value: &Value, items: &[Value]) -> bool {
+        let each = items.iter().enumerate().all(|(index, item)| {
+            let id = node.prefix.get(index).copied().or(node.items);
+            id.is_none_or(|id| self.valid(id, item))
+        });
+        each && node.contains.is_none_or(|contains| {
+            let found = self.count(contains.id, items);
+            (contains.min..=contains.max).contains(&found)
+        }) && self.unevaluated(node, value).is_empty()
+    }
+
+    pub(super) fn count(&mut self, id: Id, items: &[Value]) -> u64 {
+        items.iter().filter(|item| self.valid(id, item)).count() as u64
+    }
+
+    /// The number of schemas that a value is valid by.
+    pub(super) fn met(&mut self, ids: &[Id], value: &Value) -> usize {
+        ids.iter().filter(|id| self.valid(**id, value)).count()
+    }
+
+    /// The schemas that all apply to the same value.
+    pub(super) fn branches(&mut self, node: &'p Node, value: &Value) -> Vec<Id> {
+        let mut ids = node.all.clone();
+        if let Some((test, then, other)) = node.condition {
+            ids.extend(if self.valid(test, value) { then } else { other });
+        }
+        if let Value::Object(members) = value {
+            let dependents = node.dependents.iter();
+            ids.extend(
+                dependents
+                    .filter(|(name, _)| members.contains_key(*name))
+                    .map(|(_, id)| id),
+            );
+        }
+        ids
+    }
+
+    /// The schemas that apply to a member of an object.
+    pub(super) fn member_schemas(node: &Node, name: &str) -> Vec<Id> {
+        let mut ids: Vec<_> = node.properties.get(name).copied().into_iter().collect();
+        if !node.patterns.is_empty() {
+            let name = Value::from(name);
+            let matching = node.patterns.iter().filter(|(key, _)| key.is_valid(&name));
+            ids.extend(matching.map(|(_, id)| id));
+        }
+        if ids.is_empty() {
+            ids.extend(node.additional);
+        }
+        ids
+    }
+
+    /// The places of the members or items that `unevaluatedProperties` or `unevaluatedItems` does
+    /// not allow.
+    pub(super) fn unevaluated(&mut self, node: &'p Node, value: &Value) -> Vec<usize> {
+        let (id, parts): (_, Vec<&Value>) = match value {
+            Value::Array(items) => (node.unevaluated_items, items.iter().collect()),
+            Value::Object(members) => (node.unevaluated_properties, members.values().collect()),
+            _ => return Vec::new(),
+        };
+        let Some(id) = id else { return Vec::new() };
+        let mut seen = vec![false; parts.len()];
+        self.mark_evaluated(node, value, &mut seen);
+        (0..parts.len())
+            .filter(|index| !seen[*index] && !self.valid(id, parts[*index]))
+            .collect()
+    }
+
+    /// Marks the members or items that a schema, or one beside it that holds, says something of.
+    fn mark_evaluated(&mut self, node: &'p Node, value: &Value, seen: &mut [bool]) {
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    seen[index] |= index < node.prefix.len()
+                        || node.items.is_some()
+                        || node.contains.is_some_and(|it| self.valid(it.id, item));
+                }
+            }
+            Value::Object(members) => {
+                for (index, name) in members.keys().enumerate() {
+                    seen[index] |= !Self::member_schemas(node, name).is_empty();
+                }
+            }
+            _ => {}
+        }
+        let mut ids = self.branches(node, value);
+        ids.extend(node.condition.map(|(test, ..)| test));
+        ids.extend(node.any_of.iter().chain(&node.one_of));
+        for id in ids {
+            let key = (id, ptr::from_ref(value));
+            if !self.is_active(key) && self.valid(id, value) {
+                let below = self.node(id);
+                self.active.push(key);
+                self.mark_evaluated(below, value, seen);
+                // What is left over there is said something of too.
+                if below.unevaluated_properties.is_some() || below.unevaluated_items.is_some() {
+                    seen.fill(true);
+                }
+                self.active.pop();
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Unions: which branch was meant, and what is wrong by it.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
+};
+
+use jsonschema::JsonType;
+use serde_json::Value;
+
+use super::{
+    fault::Fault,
+    plan::{Id, Plan},
+    search::{Found, Path, Search},
+    words::{self, Gist, Words},
+};
+
+impl Search<'_> {
+    /// Finds what is wrong with a value that none of the branches of a union allows.
+    pub(super) fn explain_union(
+        &mut self,
+        ids: &[Id],
+        keyword: &str,
+        value: &Value,
+        path: &Path<'_>,
+        found: &mut Found,
+    ) {
+        let tag = Tag::of(self.plan, ids, value);
+        match tag {
+            Some(Tag::Names(id)) => return self.explain(id, value, path, found),
+            Some(Tag::Unknown(name, tag, options)) => {
+                let path = Path::Member(path, name);
+                return found.add(&path, tag, words::none_of(tag, options));
+            }
+            Some(Tag::Missing(name, options)) => {
+                return found.add(path, value, words::missing_tag(name, &options));
+            }
+            None => {}
+        }
+        let mut trials = Vec::with_capacity(ids.len());
+        let mut left = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        for id in ids {
+            // Each gets a fair share of the steps, so that one can't use up those of the next.
+            let share = self.steps / left;
+            left -= 1;
+            let rest = self.steps - share;
+            self.steps = share;
+            let mut trial = Found::default();
+            self.explain(*id, value, path, &mut trial);
+            self.steps += rest;
+            trials.push(trial);
+        }
+        trials.retain(|trial| !trial.faults.is_empty());
+        let here = path.pointer();
+        let best = trials
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, trial)| fit(trial, &here));
+        match best {
+            Some((_, trial)) if fit(trial, &here).0 => {
+                found.add(path, value, together(&trials, value, keyword));
+            }
+            Some((index, _)) => found.add_all(trials.swap_remove(index)),
+            None => found.add(path, value, words::unmet(value, keyword)),
+        }
+    }
+}
+
+/// How well a value fits a branch of a union, the best least: whether it is something else
+/// altogether, how many properties it lacks or has too many, how many faults it has, and how deep
+/// the deepest is.
+fn fit(trial: &Found, here: &str) -> (bool, usize, usize, Reverse<Option<usize>>) {
+    let is_other = trial.faults.iter().any(|(fault, gist)| {
+        fault.pointer() == here && matches!(gist, Gist::Type(_) | Gist::Options(_))
+    });
+    let depth = |fault: &Fault| fault.pointer().matches('/').count();
+    let shape = trial.faults.iter().filter(|(fault, gist)| {
+        // What is missing is a fault of the object, what is too much one of the member.
+        let below = usize::from(fault.missing().is_none());
+        matches!(gist, Gist::Shape) && depth(fault) == here.matches('/').count() + below
+    });
+    let deepest = trial.faults.iter().map(|(fault, _)| depth(fault)).max();
+    (is_other, shape.count(), trial.len(), Reverse(deepest))
+}
+
+/// One fault for the branches of a union that all want something else altogether.
+fn together(trials: &[Found], value: &Value, keyword: &str) -> Words {
+    let mut types: Vec<JsonType> = Vec::new();
+    let mut options: Vec<Value> = Vec::new();
+    for (_, gist) in trials.iter().flat_map(|trial| &trial.faults) {
+        match gist {
+            Gist::Type(wanted) => types.extend(wanted),
+            Gist::Options(wanted) => {
+                for option in wanted {
+                    if !options.contains(option) {
+                        options.push(option.clone());
+                    }
+                }
+            }
+            Gist::Shape | Gist::Other => {}
+        }
+    }
+    if !options.is_empty() && types.contains(&JsonType::Null) {
+        types.retain(|one| *one != JsonType::Null);
+        options.push(Value::Null);
+    }
+    match (options.is_empty(), types.is_empty()) {
+        (true, true) => words::unmet(value, keyword),
+        (true, false) => words::wrong_type(value, types),
+        (false, true) => words::none_of(value, options),
+        (false, false) => words::neither_option_nor_type(value, &options, types),
+    }
+}
+
+/// What the property says that tells the branches of a union apart.
+enum Tag<'a> {
+    /// The branch that is meant.
+    Names(Id),
+    /// No branch: the property, its value, and what it may be.
+    Unknown(&'a str, &'a Value, Vec<Value>),
+    /// It is not there; what it may be.
+    Missing(&'a str, Vec<Value>),
+}
+
+impl<'a> Tag<'a> {
+    /// None if there is no such property.
+    fn of(plan: &'a Plan, ids: &[Id], value: &'a Value) -> Option<Self> {
+        let object = value.as_object()?;
+        // Branches for other types than objects have no say.
+        let branches: Vec<_> = ids
+            .iter()
+            .map(|id| (*id, Pins::of(plan, *id)))
+            .filter(|(_, pins)| !pins.is_no_object)
+            .collect();
+        let (_, first) = branches.first()?;
+        let mut names = first.options.keys();
+        let name = *names.find(|name| {
+            branches.len() > 1
+                && branches
+                    .iter()
+                    .all(|(_, pins)| pins.options.contains_key(*name))
+        })?;
+        let options = || {
+            let mut all: Vec<Value> = Vec::new();
+            for option in branches.iter().flat_map(|(_, pins)| &pins.options[name]) {
+                if !all.contains(*option) {
+                    all.push((*option).clone());
+                }
+            }
+            all
+        };
+        let Some(tag) = object.get(name) else {
+            return Some(Self::Missing(name, options()));
+        };
+        let mut meant = branches
+            .iter()
+            .filter(|(_, pins)| pins.options[name].contains(&tag));
+        match (meant.next(), meant.next()) {
+            (Some((id, _)), None) => Some(Self::Names(*id)),
+            // Several have this tag: another thing tells them apart.
+            (Some(_), Some(_)) => None,
+            (None, _) => {
+                let (known, _) = object.get_key_value(name)?;
+                Some(Self::Unknown(known, tag, options()))
+            }
+        }
+    }
+}
+
+/// What a subschema asks of an object beyond doubt.
+#[derive(Default)]
+struct Pins<'a> {
+    is_no_object: bool,
+    /// The required properties that may have but a few values.
+    options: BTreeMap<&'a str, Vec<&'a Value>>,
+}
+
+impl<'a> Pins<'a> {
+    fn of(plan: &'a Plan, id: Id) -> Self {
+        let mut pins = Self::default();
+        let mut required = HashSet::new();
+        pins.gather(plan, id, 0, &mut required);
+        pins.options.retain(|name, _| required.contains(name));
+        pins
+    }
+
+    fn gather(&mut self, plan: &'a Plan, id: Id, depth: u8, required: &mut HashSet<&'a str>) {
+        // Deep enough for what types give; a cycle ends here.
+        const MAX_DEPTH: u8 = 4;
+        let node = &plan.nodes[id];
+        let schema = &node.lone.schema;
+        self.is_no_object |= match schema.get("type") {
+            Some(Value::String(one)) => one != "object",
+            Some(Value::Array(all)) => !all.iter().any(|one| one == "object"),
+            _ => node.lone.is_false(),
+        };
+        let is_object = |option: &Value| option.is_object();
+        self.is_no_object |= schema.get("const").is_some_and(|it| !is_object(it));
+        let names = schema.get("required").and_then(Value::as_array);
+        required.extend(names.into_iter().flatten().filter_map(Value::as_str));
+        for (name, id) in &node.properties {
+            let schema = &plan.nodes[*id].lone.schema;
+            let options = match (schema.get("const"), schema.get("enum")) {
+                (Some(one), _) => vec![one],
+                (None, Some(Value::Array(all))) => all.iter().collect(),
+                _ => continue,
+            };
+            self.options.insert(name, options);
+        }
+        if depth < MAX_DEPTH {
+            for id in &node.all {
+                self.gather(plan, *id, depth + 1, required);
+            }
+        }
+    }
+}
