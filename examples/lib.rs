@@ -1,6 +1,10 @@
-//! Nothing to use: the examples are `tour/`, and this library compiles the code in the README.
+//! Nothing to use: the examples are `tour/`, and this library compiles the code in the README and the guides.
 #![allow(
     clippy::doc_markdown,
-    reason = "the README is prose, for people who read it on a page"
+    reason = "these texts are prose, for people who read them on a page"
 )]
 #![doc = include_str!("../README.md")]
+
+#[doc = include_str!("../docs/from-fastapi.md")]
+#[doc(hidden)]
+pub mod from_fastapi {}

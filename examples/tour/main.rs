@@ -1,32 +1,36 @@
 //! The tour: a small server that shows what Headwater does. `cargo run --release --example tour`
 //!
 //! Every handler that returns `Streaming` serves SSE, NDJSON, JSON text sequences, one JSON array and
-//! plain text: the client chooses, by `Accept` or `?format=`.
+//! plain text: the client chooses, by `Accept` or `?format=`. The types and comments of the handlers are
+//! the OpenAPI document at `/openapi.json` and the docs at `/docs`, where the streams can be played.
 
+mod answer;
 mod system;
 mod tail;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
-    Json, Router,
-    extract::{Query, State, rejection::QueryRejection},
-    http::header::CONTENT_SECURITY_POLICY,
-    response::{Html, IntoResponse},
-    routing::get,
+    extract::State,
+    http::{HeaderName, header::CONTENT_SECURITY_POLICY},
+    response::Html,
 };
 use clap::Parser;
 use futures_core::Stream;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use headwater::{Item, LastEventId, Problem, Raw, Streaming};
+use headwater::{
+    App, Item, Json, LastEventId, OpenApi, Problem, Query, Raw, StatusCode, Streaming, get, post,
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
 use tracing_subscriber::EnvFilter;
-
-/// The most lines of history that `/tail` gives before it follows the file.
-const MAX_TAIL_LINES: usize = 10_000;
 
 /// A tour of Headwater: JSON streams from plain handlers.
 #[derive(Parser)]
@@ -37,11 +41,17 @@ struct Args {
     /// The log file that /tail follows
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Print the OpenAPI document instead of serving
+    #[arg(long)]
+    openapi: bool,
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let args = Args::parse();
+    if args.openapi {
+        return writeln!(io::stdout(), "{:#}", app(None).openapi(OpenApi::V3_2));
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -58,28 +68,61 @@ struct Tour {
     log: Option<PathBuf>,
 }
 
-fn app(log: Option<PathBuf>) -> Router {
-    Router::new()
-        .route("/", get(greeting))
-        .route("/text", get(text))
-        .route("/ticks", get(ticks))
-        .route("/system", get(machine))
-        .route("/tail", get(tail))
-        .route("/watch", get(watch))
+fn app(log: Option<PathBuf>) -> App {
+    App::new("The tour of Headwater", env!("CARGO_PKG_VERSION"))
+        .description(
+            "A small server that shows what Headwater does: streams of typed items, in any format.",
+        )
+        .license("MIT or Apache 2.0", "MIT OR Apache-2.0")
+        .tag("start", "Where to begin.")
+        .tag("streams", "Items, each the moment it exists.")
+        .tag("this machine", "What goes on where the tour runs.")
+        .route("/", get(greeting).tag("start"))
+        .route("/watch", get(watch).tag("start"))
+        .route("/ticks", get(ticks).tag("streams"))
+        .route("/text", get(text).tag("streams"))
+        .route("/answer", post(answer::answer).tag("streams"))
+        .route("/system", get(machine).tag("this machine"))
+        .route(
+            "/tail",
+            get(tail)
+                .tag("this machine")
+                .error(StatusCode::NOT_FOUND, "The tour was started without a log"),
+        )
         .with_state(Arc::new(Tour {
             machine: system::Machine::default(),
             log,
         }))
 }
 
-async fn greeting() -> Json<Value> {
-    Json(json!({
-        "message": "Hello from Headwater",
-        "next": ["/text", "/ticks?count=5&every_ms=500", "/system", "/tail?lines=10", "/watch"],
-    }))
+/// What to look at.
+#[derive(Serialize, JsonSchema)]
+struct Greeting {
+    message: &'static str,
+    /// Paths to go on with.
+    next: [&'static str; 6],
 }
 
-/// Ten messages, one a second: text as it comes, with no items and no format.
+/// A greeting.
+#[headwater::operation]
+async fn greeting() -> Json<Greeting> {
+    Json(Greeting {
+        message: "Hello from Headwater",
+        next: [
+            "/docs",
+            "/text",
+            "/ticks?count=5&every_ms=500",
+            "/system",
+            "/tail?lines=10",
+            "/watch",
+        ],
+    })
+}
+
+/// Ten messages, one a second.
+///
+/// Text as it comes, with no items and no format.
+#[headwater::operation]
 async fn text() -> Raw {
     let messages = stream::iter(1..=10).map(|n| format!("message {n} of 10\n"));
     Raw::text(paced(messages, Duration::from_secs(1)))
@@ -92,8 +135,10 @@ fn paced<S: Stream>(items: S, every: Duration) -> impl Stream<Item = S::Item> {
         .map(|(item, _)| item)
 }
 
-#[derive(Serialize)]
+/// A price at one moment.
+#[derive(Serialize, JsonSchema)]
 struct Tick {
+    /// Its number, counted from 1.
     n: u64,
     symbol: &'static str,
     price: f64,
@@ -114,28 +159,33 @@ impl Tick {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(default)]
-struct TicksQuery {
+#[derive(Deserialize, JsonSchema)]
+struct Pace {
+    /// How many items there are.
+    #[serde(default = "ten")]
     count: u64,
+    /// How many milliseconds pass between two items; 0 is as fast as possible.
+    #[serde(default = "one_second")]
+    #[schemars(range(max = 3_600_000))]
     every_ms: u64,
 }
 
-impl Default for TicksQuery {
-    fn default() -> Self {
-        Self {
-            count: 10,
-            every_ms: 1000,
-        }
-    }
+fn ten() -> u64 {
+    10
 }
 
-/// Typed items. A client that comes back after a break gets what it hasn't seen.
+fn one_second() -> u64 {
+    1000
+}
+
+/// Typed items.
+///
+/// A client that comes back after a break gets what it hasn't seen.
+#[headwater::operation]
 async fn ticks(
-    query: Result<Query<TicksQuery>, QueryRejection>,
+    Query(Pace { count, every_ms }): Query<Pace>,
     LastEventId(last): LastEventId,
 ) -> Result<Streaming<Tick>, Problem> {
-    let Query(TicksQuery { count, every_ms }) = query?;
     let seen = match last {
         None => 0,
         Some(id) => id
@@ -149,56 +199,53 @@ async fn ticks(
     })
 }
 
-#[derive(Deserialize)]
-struct SystemQuery {
+#[derive(Deserialize, JsonSchema)]
+struct Interval {
+    /// How many milliseconds pass between two readings: a multiple of 250, up to 10,000. What is asked for is
+    /// rounded to that.
     #[serde(default = "one_second")]
     every_ms: u64,
 }
 
-fn one_second() -> u64 {
-    1000
-}
-
-/// This machine's CPU, memory, disks and network, for as long as the client stays.
+/// This machine's CPU, memory, disks and network.
+///
+/// One reading after the other, for as long as the client stays.
+#[headwater::operation]
 async fn machine(
     State(tour): State<Arc<Tour>>,
-    query: Result<Query<SystemQuery>, QueryRejection>,
+    Query(interval): Query<Interval>,
 ) -> Result<Streaming<Arc<system::Reading>>, Problem> {
-    let Query(query) = query?;
-    let every = Duration::from_millis(query.every_ms);
+    let every = Duration::from_millis(interval.every_ms);
     Ok(Streaming::new(
         tour.machine.readings(every).map_err(Problem::internal)?,
     ))
 }
 
-#[derive(Deserialize)]
-struct TailQuery {
-    #[serde(default = "ten")]
+#[derive(Deserialize, JsonSchema)]
+struct History {
+    /// How many of the lines that are there already come first.
+    #[serde(default = "ten_lines")]
+    #[schemars(range(max = 10_000))]
     lines: usize,
 }
 
-fn ten() -> usize {
+fn ten_lines() -> usize {
     10
 }
 
-/// The last lines of the log, then every new one. A client that comes back goes on where it was.
+/// The last lines of the log, then every new one.
+///
+/// A client that comes back goes on where it was.
+#[headwater::operation]
 async fn tail(
     State(tour): State<Arc<Tour>>,
-    query: Result<Query<TailQuery>, QueryRejection>,
+    Query(History { lines }): Query<History>,
     LastEventId(last): LastEventId,
 ) -> Result<Streaming<tail::Line>, Problem> {
     let Some(log) = tour.log.clone() else {
         return Err(Problem::not_found(
             "no log to follow: name one when you start the tour, with --log FILE",
         ));
-    };
-    let lines = match query {
-        Ok(Query(query)) if query.lines <= MAX_TAIL_LINES => query.lines,
-        _ => {
-            return Err(Problem::bad_request(format!(
-                "lines is a number from 0 to {MAX_TAIL_LINES}"
-            )));
-        }
     };
     let start = match last {
         None => tail::Start::Last(lines),
@@ -213,8 +260,11 @@ async fn tail(
     Ok(Streaming::try_new(lines))
 }
 
-/// A page with an `EventSource` on `/system`. It needs no other host, and its policy says so.
-async fn watch() -> impl IntoResponse {
+/// A page that draws `/system`.
+///
+/// It reads the stream by an `EventSource`, and needs no other host: its policy says so.
+#[headwater::operation]
+async fn watch() -> ([(HeaderName, &'static str); 1], Html<&'static str>) {
     const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
         style-src 'unsafe-inline'; script-src 'unsafe-inline'";
     (

@@ -13,6 +13,7 @@ use std::{
 
 use futures_core::Stream;
 use futures_util::StreamExt as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sysinfo::{Disks, Networks, System};
 use tokio::sync::watch;
@@ -25,7 +26,7 @@ const SLOWEST: Duration = Duration::from_secs(10);
 const _: () = assert!(STEP.as_millis() > sysinfo::MINIMUM_CPU_UPDATE_INTERVAL.as_millis());
 
 /// The state of the machine at one moment. Sizes are in bytes, rates in bytes per second.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Reading {
     /// When, in milliseconds since 1970.
     pub(crate) at: u64,
@@ -44,19 +45,19 @@ pub(crate) struct Reading {
 }
 
 /// Use in percent since the reading before: in all, and of each core.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Cpu {
     pub(crate) percent: f32,
     pub(crate) cores: Vec<f32>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Space {
     pub(crate) total: u64,
     pub(crate) used: u64,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Disk {
     pub(crate) name: String,
     pub(crate) mount: String,
@@ -67,14 +68,14 @@ pub(crate) struct Disk {
 }
 
 /// All interfaces together, without the loopback, whose traffic stays inside the machine.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Network {
     pub(crate) received_per_second: u64,
     pub(crate) sent_per_second: u64,
     pub(crate) interfaces: Vec<Interface>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Interface {
     pub(crate) name: String,
     pub(crate) received_per_second: u64,

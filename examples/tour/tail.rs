@@ -21,6 +21,7 @@ use std::{
 
 use futures_core::Stream;
 use futures_util::{TryStreamExt as _, stream};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How often the file is looked at when there is nothing to read.
@@ -33,7 +34,7 @@ const READ_BYTES: usize = 16 * 1024;
 const MAX_LOOK_BACK_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One complete line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Line {
     /// Its number, counted from 1 where the reader began.
     pub(crate) line: u64,

@@ -1,4 +1,5 @@
 use headwater::{Format, StatusCode, test::TestClient};
+use serde_json::{Value, json};
 
 use super::*;
 

@@ -107,6 +107,7 @@ impl StreamBody {
         let Content {
             source,
             kind,
+            check,
             options,
         } = content;
         let Options {
@@ -128,6 +129,7 @@ impl StreamBody {
                 out,
                 items: 0,
                 raw: !matches!(kind, Kind::Items),
+                check,
             },
             filled: None,
             state: State::Open,

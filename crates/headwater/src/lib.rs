@@ -32,26 +32,42 @@
 //!
 //! What is not here: the formats themselves (`headwater-wire`), and clients (`headwater-client`).
 
+mod app;
 mod body;
 mod channel;
+mod docs;
+mod extract;
 mod item;
 mod last_event_id;
 mod negotiate;
+mod openapi;
+mod operation;
+mod per_type;
 mod problem;
 mod raw;
 mod response;
+pub mod schema;
 mod serve;
 mod source;
 mod streaming;
 pub mod test;
 
+pub use app::{App, MethodRoute, delete, get, patch, post, put};
 pub use channel::{SendError, Sender};
+pub use extract::{Cookies, Headers, Json, Path, Query, Rejection};
+pub use headwater_macros::{Events, operation};
 pub use headwater_wire::{Format, Limits};
 pub use http::StatusCode;
 pub use item::{IntoItem, Item, ItemId};
 pub use last_event_id::LastEventId;
 pub use negotiate::{Negotiate, NegotiateLayer, layer};
+pub use openapi::{OpenApi, SecurityScheme};
+pub use operation::{
+    Accepted, Created, Described, Docs, Event, Events, In, Operation, OperationHandler,
+    OperationInput, OperationOutput,
+};
 pub use problem::Problem;
 pub use raw::Raw;
+pub use schemars;
 pub use serve::{Address, BoundAddress, Serve, serve};
 pub use streaming::Streaming;

@@ -1,4 +1,4 @@
-use std::{any::Any, error::Error, fmt};
+use std::{any::Any, borrow::Cow, error::Error, fmt};
 
 use axum::{
     body::Body,
@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
@@ -236,6 +237,35 @@ impl Serialize for Problem {
             map.serialize_entry(name, value)?;
         }
         map.end()
+    }
+}
+
+impl JsonSchema for Problem {
+    fn schema_name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "What went wrong (RFC 9457).",
+            "type": "object",
+            "required": ["title", "status"],
+            "properties": {
+                "type": {
+                    "type": "string",
+                    "format": "uri-reference",
+                    "description": "Names the kind of problem.",
+                },
+                "title": {"type": "string", "description": "The kind of problem, in words."},
+                "status": {"type": "integer", "minimum": 100, "maximum": 599},
+                "detail": {"type": "string", "description": "What went wrong this time."},
+                "instance": {
+                    "type": "string",
+                    "format": "uri-reference",
+                    "description": "Names this occurrence.",
+                },
+            },
+        })
     }
 }
 

@@ -116,6 +116,7 @@ impl IntoResponse for Raw {
         Content {
             source: self.source,
             kind,
+            check: None,
             options: self.options,
         }
         .into_response()

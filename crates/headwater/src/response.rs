@@ -25,6 +25,7 @@ use crate::{
     Problem,
     body::{Cut, StreamBody},
     negotiate,
+    schema::Schema,
     source::BoxSource,
 };
 
@@ -57,6 +58,8 @@ impl Default for Options {
 pub(crate) struct Content {
     pub(crate) source: BoxSource,
     pub(crate) kind: Kind,
+    /// What each item must be, if that is to be checked.
+    pub(crate) check: Option<Schema>,
     pub(crate) options: Options,
 }
 

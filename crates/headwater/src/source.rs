@@ -12,7 +12,7 @@ use headwater_wire::{Encoder, Format, Meta, sse};
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
-use crate::{Item, Problem};
+use crate::{Item, Problem, operation, schema::Schema};
 
 /// Bytes on their way out.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Sink {
     pub(crate) items: u64,
     /// Whether the bytes are a developer's own, which no format frames.
     pub(crate) raw: bool,
+    /// What each item must be, if that is to be checked.
+    pub(crate) check: Option<Schema>,
 }
 
 impl Sink {
@@ -33,6 +35,14 @@ impl Sink {
                 self.items + 1,
                 sse::END_ID
             )));
+        }
+        if let Some(schema) = &self.check {
+            operation::check(schema, &item.data).map_err(|problem| {
+                problem.detail(format!(
+                    "item {} is not what its schema says",
+                    self.items + 1
+                ))
+            })?;
         }
         let mut digits = itoa::Buffer::new();
         let meta = match self.encoder.format() {

@@ -5,9 +5,10 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use crate::{
-    Problem, Sender,
+    Event, Events, Problem, Sender,
     channel::{self, Blocking},
     item::IntoItem,
+    operation,
     response::{Content, Kind, Options},
     source::{self, BoxSource},
 };
@@ -123,12 +124,33 @@ impl<T: Serialize + 'static> Streaming<T> {
         )
     }
 
-    fn from_source(source: BoxSource) -> Self {
+    pub(crate) fn from_source(source: BoxSource) -> Self {
         Self {
             source,
             options: Options::default(),
             _item: PhantomData,
         }
+    }
+}
+
+impl<T: Events + Serialize + 'static> Streaming<Event<T>> {
+    /// The items of `stream`, each under the event name of its variant; see [`Events`](trait@Events).
+    pub fn events<S>(stream: S) -> Self
+    where
+        S: Stream<Item = T> + Send + 'static,
+    {
+        Self::from_source(source::items(stream, |item| Ok(Event::item(item))))
+    }
+
+    /// The items of `stream`, each under the event name of its variant, until it yields an error.
+    pub fn try_events<S, E>(stream: S) -> Self
+    where
+        S: Stream<Item = Result<T, E>> + Send + 'static,
+        E: Into<Problem>,
+    {
+        Self::from_source(source::items(stream, |item: Result<T, E>| {
+            item.map(Event::item).map_err(Into::into)
+        }))
     }
 }
 
@@ -170,6 +192,7 @@ impl<T> IntoResponse for Streaming<T> {
         Content {
             source: self.source,
             kind: Kind::Items,
+            check: operation::schema_of::<T>(),
             options: self.options,
         }
         .into_response()

@@ -43,11 +43,11 @@ pub struct TestClient {
 }
 
 impl TestClient {
-    /// A client of `app`.
+    /// A client of `app`, an [`App`](crate::App) or an axum [`Router`].
     #[must_use]
-    pub fn new(app: Router) -> Self {
+    pub fn new(app: impl Into<Router>) -> Self {
         Self {
-            app: crate::layer().layer(app),
+            app: crate::layer().layer(app.into()),
         }
     }
 

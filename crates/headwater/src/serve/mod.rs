@@ -22,7 +22,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 type BoundFn = Box<dyn FnOnce(&BoundAddress) + Send>;
 type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Serves `app` at `address` until SIGTERM or SIGINT.
+/// Serves `app`, an [`App`](crate::App) or an axum [`Router`], at `address` until SIGTERM or SIGINT.
 ///
 /// HTTP/1.1 and HTTP/2 (cleartext, by prior knowledge) on TCP or a Unix socket. Every
 /// [`Streaming`](crate::Streaming) response gets the format that its client asks for; no layer is needed.
@@ -53,9 +53,9 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 ///
 /// # Errors
 /// The address can't be bound.
-pub fn serve(app: Router, address: impl Into<Address>) -> Serve {
+pub fn serve(app: impl Into<Router>, address: impl Into<Address>) -> Serve {
     Serve {
-        app,
+        app: app.into(),
         address: address.into(),
         settings: Settings::default(),
         on_bound: None,

@@ -1,0 +1,333 @@
+//! An app: routes that describe themselves.
+
+mod route;
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    Extension, Router, extract::Request, response::IntoResponse, routing::Route as AxumRoute,
+};
+use serde_json::Value;
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use self::route::{MethodRoute, delete, get, patch, post, put};
+use crate::{
+    docs,
+    openapi::{self, OpenApi, SecurityScheme},
+    operation::{CheckOutgoing, Operation},
+};
+
+/// An app whose routes describe themselves: by an OpenAPI document and a page of docs that plays its streams.
+///
+/// It is a builder around axum's [`Router`]: routes are added in the same way, and the router can be had back.
+///
+/// ```
+/// use futures_util::stream;
+/// use headwater::{App, Path, Query, Streaming, get};
+/// use schemars::JsonSchema;
+///
+/// #[derive(serde::Deserialize, JsonSchema)]
+/// struct Pace {
+///     /// How many items.
+///     #[schemars(range(min = 1, max = 1000))]
+///     count: u64,
+/// }
+///
+/// #[derive(serde::Serialize, JsonSchema)]
+/// struct Price {
+///     symbol: String,
+///     price: f64,
+/// }
+///
+/// /// Prices, as they change.
+/// #[headwater::operation]
+/// async fn prices(Path(symbol): Path<String>, Query(pace): Query<Pace>) -> Streaming<Price> {
+///     Streaming::new(stream::iter((0..pace.count).map(move |n| Price {
+///         symbol: symbol.clone(),
+///         price: 100.0 + n as f64,
+///     })))
+/// }
+///
+/// let app: App = App::new("Prices", "1.0.0").route("/prices/{symbol}", get(prices));
+/// ```
+///
+/// [`serve`](crate::serve) and the [test client](crate::test) take it as it is.
+///
+/// # What it serves besides its routes
+/// - `GET /openapi.json`: the document, OpenAPI 3.2; `?version=3.1` for tools that know no newer one.
+/// - `GET /docs`: the reference, and under `/docs/play` the page that plays streams. All of it comes from the binary; the
+///   browser asks no other host.
+///
+/// [`without_docs`](Self::without_docs) turns these off.
+pub struct App<S = ()> {
+    router: Router<S>,
+    api: Api,
+    docs: bool,
+    check_outgoing: bool,
+}
+
+/// What the document says, but for the schemas, which it works out itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Api {
+    pub(crate) title: String,
+    pub(crate) version: String,
+    pub(crate) description: Option<String>,
+    pub(crate) license: Option<(String, String)>,
+    pub(crate) servers: Vec<String>,
+    pub(crate) tags: Vec<(String, String)>,
+    pub(crate) security_schemes: Vec<(String, SecurityScheme)>,
+    pub(crate) security: Vec<String>,
+    pub(crate) operations: Vec<Entry>,
+}
+
+/// An operation where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) path: String,
+    /// In lower case, as the document has it.
+    pub(crate) method: &'static str,
+    pub(crate) operation: Operation,
+}
+
+impl<S: Clone + Send + Sync + 'static> App<S> {
+    /// An app without routes. `version` is the API's own, such as `1.0.0`.
+    pub fn new(title: impl Into<String>, version: impl Into<String>) -> Self {
+        let mut app = Self::from(Router::new());
+        app.api.title = title.into();
+        app.api.version = version.into();
+        app
+    }
+
+    /// Sets the description, in Markdown.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.api.description = Some(description.into());
+        self
+    }
+
+    /// Sets the licence of the API: its name, and its identifier at SPDX, such as `Apache-2.0`.
+    #[must_use]
+    pub fn license(mut self, name: impl Into<String>, identifier: impl Into<String>) -> Self {
+        self.api.license = Some((name.into(), identifier.into()));
+        self
+    }
+
+    /// Adds a URL under which clients reach the app, such as `https://api.example.com`. Without one, it is the root
+    /// of the host that the document comes from.
+    #[must_use]
+    pub fn server(mut self, url: impl Into<String>) -> Self {
+        self.api.servers.push(url.into());
+        self
+    }
+
+    /// Describes a tag. Tags group operations in the reference, in the order in which they are described here.
+    #[must_use]
+    pub fn tag(mut self, name: impl Into<String>, description: impl Into<String>) -> Self {
+        self.api.tags.push((name.into(), description.into()));
+        self
+    }
+
+    /// Describes a way in which callers prove who they are. It is the handlers' extractors that check it.
+    #[must_use]
+    pub fn security_scheme(mut self, name: impl Into<String>, scheme: SecurityScheme) -> Self {
+        self.api.security_schemes.push((name.into(), scheme));
+        self
+    }
+
+    /// Says that all operations want this security scheme, unless they say what they want themselves. If it is called
+    /// again, any one of the schemes is enough.
+    #[must_use]
+    pub fn security(mut self, scheme: impl Into<String>) -> Self {
+        self.api.security.push(scheme.into());
+        self
+    }
+
+    /// Adds the operations of a path: `/prices/{symbol}`, as in axum.
+    ///
+    /// # Panics
+    /// As axum's [`Router::route`]: the path isn't one, or is there already.
+    #[must_use]
+    pub fn route(mut self, path: &str, route: MethodRoute<S>) -> Self {
+        let (router, operations) = route.into_parts();
+        self.router = self.router.route(path, router);
+        let entries = operations.into_iter().map(|(method, operation)| Entry {
+            path: path.to_owned(),
+            method,
+            operation,
+        });
+        self.api.operations.extend(entries);
+        self
+    }
+
+    /// Adds all routes of another app, with its tags and security schemes, or of an axum [`Router`], which describes
+    /// nothing. Title, version and description stay this app's.
+    ///
+    /// # Panics
+    /// As axum's [`Router::merge`]: both have the same path.
+    #[must_use]
+    pub fn merge(mut self, other: impl Into<App<S>>) -> Self {
+        let other = other.into();
+        self.router = self.router.merge(other.router);
+        self.check_outgoing |= other.check_outgoing;
+        self.api.take(other.api, |path| path);
+        self
+    }
+
+    /// Adds all routes of another app, or of an axum [`Router`], under a prefix.
+    ///
+    /// # Panics
+    /// As axum's [`Router::nest`]: the prefix isn't one.
+    #[must_use]
+    pub fn nest(mut self, prefix: &str, other: impl Into<App<S>>) -> Self {
+        let other = other.into();
+        self.router = self.router.nest(prefix, other.router);
+        self.check_outgoing |= other.check_outgoing;
+        let prefix = prefix.trim_end_matches('/');
+        self.api.take(other.api, |path| match path.as_str() {
+            "/" => prefix.to_owned(),
+            path => format!("{prefix}{path}"),
+        });
+        self
+    }
+
+    /// Puts a layer of tower's around all routes that are there by now.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<AxumRoute> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Error: Into<std::convert::Infallible> + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.router = self.router.layer(layer);
+        self
+    }
+
+    /// Gives the handlers their state.
+    #[must_use]
+    pub fn with_state<S2>(self, state: S) -> App<S2> {
+        App {
+            router: self.router.with_state(state),
+            api: self.api,
+            docs: self.docs,
+            check_outgoing: self.check_outgoing,
+        }
+    }
+
+    /// Turns `/openapi.json` and `/docs` off.
+    #[must_use]
+    pub fn without_docs(mut self) -> Self {
+        self.docs = false;
+        self
+    }
+
+    /// Sets whether what goes out is checked against its schema too. An item or a [`Json`](crate::Json) that isn't what the
+    /// document says then fails its response, and the log tells all its faults. Default: no.
+    ///
+    /// It costs more than the rest of the work on an item: `cfg!(debug_assertions)` has it in debug builds alone.
+    #[must_use]
+    pub fn check_outgoing(mut self, check: bool) -> Self {
+        self.check_outgoing = check;
+        self
+    }
+
+    /// The OpenAPI document. The same app has the same document every time, to the byte.
+    ///
+    /// # Panics
+    /// A handler's types don't fit its route: a [`Path`](crate::Path) wants a name that the route doesn't have; the
+    /// type of a [`Query`](crate::Query) is no struct; an operation wants a security scheme that isn't described. The
+    /// message says which.
+    #[must_use]
+    pub fn openapi(&self, version: OpenApi) -> Value {
+        openapi::render(&self.api, version)
+    }
+
+    /// Gives axum's router, with the routes of the docs.
+    ///
+    /// # Panics
+    /// As [`openapi`](Self::openapi).
+    pub fn into_router(self) -> Router<S> {
+        // Rendered even if no one is to read it: what is wrong with an app shows at its start.
+        let documents = openapi::Documents::of(&self.api);
+        let mut router = self.router;
+        if self.docs {
+            router = router
+                .merge(openapi::route(Arc::new(documents)))
+                .merge(docs::routes());
+        }
+        if self.check_outgoing {
+            router = router.layer(Extension(CheckOutgoing));
+        }
+        router
+    }
+}
+
+impl Api {
+    fn take(&mut self, other: Self, path: impl Fn(String) -> String) {
+        let known =
+            |known: &[(String, _)], name: &str| known.iter().any(|(known, _)| known == name);
+        for (name, description) in other.tags {
+            if !known(&self.tags, &name) {
+                self.tags.push((name, description));
+            }
+        }
+        for (name, scheme) in other.security_schemes {
+            if !self
+                .security_schemes
+                .iter()
+                .any(|(known, _)| *known == name)
+            {
+                self.security_schemes.push((name, scheme));
+            }
+        }
+        let security = other.security;
+        let entries = other.operations.into_iter().map(|mut entry| {
+            entry.path = path(entry.path);
+            // What the other app says for all its operations holds for them here too.
+            if entry.operation.security.is_none() && !security.is_empty() {
+                entry.operation.security = Some(security.clone());
+            }
+            entry
+        });
+        self.operations.extend(entries);
+    }
+}
+
+impl<S> From<Router<S>> for App<S> {
+    fn from(router: Router<S>) -> Self {
+        Self {
+            router,
+            api: Api::default(),
+            docs: true,
+            check_outgoing: false,
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> From<App<S>> for Router<S> {
+    fn from(app: App<S>) -> Self {
+        app.into_router()
+    }
+}
+
+impl<S> Clone for App<S> {
+    fn clone(&self) -> Self {
+        Self {
+            router: self.router.clone(),
+            api: self.api.clone(),
+            docs: self.docs,
+            check_outgoing: self.check_outgoing,
+        }
+    }
+}
+
+impl<S> fmt::Debug for App<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("title", &self.api.title)
+            .field("operations", &self.api.operations.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,220 @@
+//! What is wrong with a request: all of it, in one answer.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    In, Problem,
+    schema::{Fault, Faults},
+};
+
+/// Why an extractor refused a request: faults in what it read, or a problem that left nothing to check.
+///
+/// It becomes a problem document. Status 422 lists all faults of the request: each says where it is, what is wrong
+/// with which value, and what is allowed.
+#[derive(Debug)]
+pub struct Rejection(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Faults(RequestFaults),
+    Problem(Box<Problem>),
+}
+
+impl From<RequestFaults> for Rejection {
+    fn from(faults: RequestFaults) -> Self {
+        Self(Kind::Faults(faults))
+    }
+}
+
+impl Rejection {
+    pub(crate) fn problem(problem: Problem) -> Self {
+        Self(Kind::Problem(Box::new(problem)))
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        match self.0 {
+            Kind::Faults(faults) => {
+                let mut response = faults.problem().into_response();
+                response.extensions_mut().insert(faults);
+                response
+            }
+            Kind::Problem(problem) => problem.into_response(),
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection.0 {
+            Kind::Faults(faults) => faults.problem(),
+            Kind::Problem(problem) => *problem,
+        }
+    }
+}
+
+/// The faults of a request: as entries of the problem's `errors`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RequestFaults {
+    errors: Vec<Value>,
+    /// Faults that are not listed: there are too many.
+    more: usize,
+}
+
+impl RequestFaults {
+    /// Faults of parameters; `name` gives the name of the one that a pointer's first step means.
+    pub(crate) fn of_parameters(place: In, faults: &Faults, name: impl Fn(&str) -> String) -> Self {
+        let errors = faults.iter().map(|fault| {
+            let pointer = fault.pointer();
+            let (first, rest) = match pointer.strip_prefix('/') {
+                Some(steps) => steps.split_at(steps.find('/').unwrap_or(steps.len())),
+                None => ("", ""),
+            };
+            let first = match fault.missing() {
+                Some(property) if first.is_empty() => Cow::Borrowed(property),
+                _ => first.replace("~1", "/").replace("~0", "~").into(),
+            };
+            let mut entry = Map::new();
+            entry.insert("in".to_owned(), place.as_str().into());
+            entry.insert("name".to_owned(), name(&first).into());
+            if !rest.is_empty() {
+                entry.insert("pointer".to_owned(), format!("#{rest}").into());
+            }
+            add(fault, entry)
+        });
+        Self {
+            errors: errors.collect(),
+            more: faults.more(),
+        }
+    }
+
+    /// Faults of a body.
+    pub(crate) fn of_body(faults: &Faults) -> Self {
+        let errors = faults.iter().map(|fault| {
+            let mut entry = Map::new();
+            entry.insert("in".to_owned(), "body".into());
+            entry.insert("pointer".to_owned(), fault.fragment().into());
+            add(fault, entry)
+        });
+        Self {
+            errors: errors.collect(),
+            more: faults.more(),
+        }
+    }
+
+    /// Takes over the faults that an extractor answers with.
+    ///
+    /// # Errors
+    /// It answers with something else, which is then the answer.
+    pub(crate) fn collect(&mut self, mut response: Response) -> Result<(), Box<Response>> {
+        match response.extensions_mut().remove::<Self>() {
+            Some(faults) => {
+                self.errors.extend(faults.errors);
+                self.more += faults.more;
+                Ok(())
+            }
+            None => Err(Box::new(response)),
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        let detail = match self.errors.len() + self.more {
+            1 => "there is a fault in the request".to_owned(),
+            faults => format!("there are {faults} faults in the request"),
+        };
+        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
+            .title("Unprocessable Content")
+            .detail(detail)
+            .with("errors", self.errors.clone());
+        match self.more {
+            0 => problem,
+            more => problem.with("more_errors", more),
+        }
+    }
+}
+
+fn add(fault: &Fault, mut entry: Map<String, Value>) -> Value {
+    entry.insert("detail".to_owned(), fault.detail().into());
+    if let Some(value) = fault.value() {
+        entry.insert("value".to_owned(), value.clone());
+    }
+    entry.insert("allowed".to_owned(), fault.allowed().clone());
+    entry.into()
+}
+
+impl IntoResponse for RequestFaults {
+    fn into_response(self) -> Response {
+        self.problem().into_response()
+    }
+}
+
+/// The document's name for a 422.
+pub(crate) struct Invalid;
+
+impl JsonSchema for Invalid {
+    fn schema_name() -> Cow<'static, str> {
+        "InvalidRequest".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let problem = generator.subschema_for::<Problem>();
+        let mut schema = json_schema!({
+            "description": "All that is wrong with a request.",
+        });
+        schema.insert(
+            "allOf".to_owned(),
+            json!([
+                problem,
+                {
+                    "type": "object",
+                    "required": ["errors"],
+                    "properties": {
+                        "errors": {
+                            "type": "array",
+                            "description": "Every fault, of the parameters and of the body.",
+                            "items": {
+                                "type": "object",
+                                "required": ["in", "detail", "allowed"],
+                                "properties": {
+                                    "in": {
+                                        "description": "The part of the request that is at fault.",
+                                        "enum": ["path", "query", "header", "cookie", "body"],
+                                    },
+                                    "name": {
+                                        "description": "The parameter's name.",
+                                        "type": "string",
+                                    },
+                                    "pointer": {
+                                        "description": "Where in the body, or in the parameter's value: a JSON Pointer (RFC 6901), as a URI's fragment.",
+                                        "type": "string",
+                                    },
+                                    "detail": {
+                                        "description": "What is wrong.",
+                                        "type": "string",
+                                    },
+                                    "value": {
+                                        "description": "The value that is at fault, if it is short.",
+                                    },
+                                    "allowed": {
+                                        "description": "What would be right, in the words of JSON Schema.",
+                                    },
+                                },
+                            },
+                        },
+                        "more_errors": {
+                            "type": "integer",
+                            "description": "How many faults there are beyond those that are listed.",
+                        },
+                    },
+                },
+            ]),
+        );
+        schema
+    }
+}

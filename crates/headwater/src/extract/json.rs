@@ -1,0 +1,183 @@
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequest, OptionalFromRequest, Request},
+    response::{IntoResponse, Response},
+};
+use headwater_wire::json;
+use http::{HeaderMap, HeaderValue, header};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Rejection, RequestFaults, parts};
+use crate::{
+    Operation, OperationInput, Problem, StatusCode,
+    operation::{self, too_large},
+    per_type::per_type,
+    schema::{Faults, Schema},
+};
+
+/// A value as JSON: extracts a request's body, checked against `T`'s schema, and is a response.
+///
+/// A body is at most 2 MB, unless [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) says otherwise, and nested at
+/// most 127 levels deep.
+///
+/// ```
+/// use headwater::Json;
+/// use schemars::JsonSchema;
+///
+/// #[derive(serde::Deserialize, serde::Serialize, JsonSchema)]
+/// struct Order {
+///     #[schemars(length(min = 1, max = 8))]
+///     symbol: String,
+///     #[schemars(range(min = 1))]
+///     amount: u32,
+/// }
+///
+/// async fn order(Json(order): Json<Order>) -> Json<Order> {
+///     Json(order)
+/// }
+/// ```
+///
+/// # What a client sees
+/// - 415: the content type isn't JSON's.
+/// - 413: the body is too large.
+/// - 400: the body isn't JSON; the problem says what is wrong in which line and column.
+/// - 422: the body has not the form of `T`; the problem lists all faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Json<T>(pub T);
+
+struct BodySchema(Schema);
+
+impl<T> Json<T>
+where
+    T: DeserializeOwned + JsonSchema + 'static,
+{
+    fn read(body: &[u8]) -> Result<T, Rejection> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+        let BodySchema(schema) = body_schema::<T>();
+        let faults = if schema.is_valid(&value) {
+            match serde_json::from_value(value) {
+                Ok(value) => return Ok(value),
+                Err(_) => match deserialize(body) {
+                    Ok(value) => return Ok(value),
+                    Err(faults) => faults,
+                },
+            }
+        } else {
+            match schema.check(&value) {
+                Err(faults) => faults,
+                Ok(()) => unreachable!("`is_valid` and `check` agree"),
+            }
+        };
+        Err(RequestFaults::of_body(&faults).into())
+    }
+}
+
+fn body_schema<T: JsonSchema + 'static>() -> &'static BodySchema {
+    per_type::<T, BodySchema>(|| BodySchema(Schema::of::<T>()))
+}
+
+/// What `T` itself says of a body that its schema accepts.
+fn deserialize<T: DeserializeOwned>(body: &[u8]) -> Result<T, Faults> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        Faults::of_serde(&error, &serde_json::from_slice(body).unwrap_or_default())
+    })
+}
+
+fn not_json(error: &serde_json::Error) -> Rejection {
+    let problem = Problem::bad_request(format!("the body is not JSON: {error}"))
+        .with("line", error.line())
+        .with("column", error.column());
+    Rejection::problem(problem)
+}
+
+/// Whether a request says that its body is JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let Some(content_type) = content_type.and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    let media_type = media_type.trim().to_ascii_lowercase();
+    match media_type.split_once('/') {
+        Some(("application", subtype)) => subtype == "json" || subtype.ends_with("+json"),
+        _ => false,
+    }
+}
+
+impl<T, S> FromRequest<S> for Json<T>
+where
+    T: DeserializeOwned + JsonSchema + 'static,
+    S: Send + Sync,
+{
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
+        if !is_json(request.headers()) {
+            let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                .detail("the body's content type is to be application/json");
+            return Err(Rejection::problem(problem));
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|error| {
+            Rejection::problem(Problem::new(error.status()).detail(error.body_text()))
+        })?;
+        Self::read(&body).map(Self)
+    }
+}
+
+/// `None` for a request without a body.
+impl<T, S> OptionalFromRequest<S> for Json<T>
+where
+    T: DeserializeOwned + JsonSchema + 'static,
+    S: Send + Sync,
+{
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Rejection> {
+        if request.headers().get(header::CONTENT_TYPE).is_none() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state)
+            .await
+            .map(Some)
+    }
+}
+
+impl<T: JsonSchema + 'static> OperationInput for Json<T> {
+    fn describe(operation: &mut Operation) {
+        operation.body::<T>("application/json");
+        operation.error(StatusCode::BAD_REQUEST, "The body is not JSON");
+        too_large(operation);
+        operation.error(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The body's content type is not application/json",
+        );
+        parts::invalid(operation);
+        body_schema::<T>();
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match to_bytes(&self.0) {
+            Ok(body) => {
+                let mut response = Response::new(Body::from(body));
+                response.headers_mut().insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("application/json"),
+                );
+                response
+            }
+            Err(problem) => problem.into_response(),
+        }
+    }
+}
+
+fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, Problem> {
+    operation::check_outgoing(value)?;
+    let mut body = Vec::with_capacity(128);
+    json::encode_on_one_line(value, &mut body).map_err(Problem::internal)?;
+    Ok(body)
+}

@@ -1,0 +1,16 @@
+//! Extractors that check what they read against its type's schema.
+
+mod faults;
+mod json;
+mod params;
+mod parts;
+
+pub use self::{
+    faults::Rejection,
+    json::Json,
+    parts::{Cookies, Headers, Path, Query},
+};
+pub(crate) use self::{
+    faults::RequestFaults,
+    params::{header_name, properties},
+};

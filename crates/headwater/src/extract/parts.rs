@@ -1,0 +1,228 @@
+//! The extractors of parameters.
+
+use std::borrow::Cow;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, RawPathParams};
+use http::{header, request::Parts};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::{Rejection, faults::Invalid, params::Params};
+use crate::{In, Operation, OperationInput, Problem, StatusCode};
+
+macro_rules! parameters {
+    ($(#[$docs:meta])* $name:ident, $place:ident) => {
+        $(#[$docs])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct $name<T>(pub T);
+
+        impl<T: JsonSchema + 'static> OperationInput for $name<T> {
+            fn describe(operation: &mut Operation) {
+                operation.parameters::<T>(In::$place);
+                invalid(operation);
+                // Works the schema out at the start of the app, not at the first request.
+                Params::of::<T>();
+            }
+        }
+    };
+}
+
+/// Adds that the request may be found invalid.
+pub(crate) fn invalid(operation: &mut Operation) {
+    operation.problem_of::<Invalid>(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The request does not have the form that is described here",
+    );
+}
+
+parameters!(
+    /// Extracts the parameters of the path, checked against `T`'s schema.
+    ///
+    /// `T` is a struct with a field for each `{name}` of the route, a tuple of as many values as it has, or a
+    /// single value.
+    ///
+    /// ```
+    /// use headwater::{App, Path, get};
+    ///
+    /// async fn price(Path((market, symbol)): Path<(String, String)>) -> String {
+    ///     format!("{market}/{symbol}")
+    /// }
+    ///
+    /// let app: App = App::new("Prices", "1.0.0").route("/prices/{market}/{symbol}", get(price));
+    /// ```
+    Path,
+    Path
+);
+
+parameters!(
+    /// Extracts the parameters of the query, checked against `T`'s schema.
+    ///
+    /// `T` is a struct with a field for each parameter: `Option` or `#[serde(default)]` for one that may be left
+    /// out, `Vec` for one that may be given several times, `#[schemars(range(min = 1))]` and so on for what is
+    /// allowed. Parameters that `T` doesn't know are ignored, unless it says `#[serde(deny_unknown_fields)]`.
+    ///
+    /// ```
+    /// use headwater::Query;
+    /// use schemars::JsonSchema;
+    ///
+    /// #[derive(serde::Deserialize, JsonSchema)]
+    /// struct Page {
+    ///     /// How many to show.
+    ///     #[serde(default = "ten")]
+    ///     #[schemars(range(min = 1, max = 100))]
+    ///     limit: u32,
+    /// }
+    ///
+    /// fn ten() -> u32 {
+    ///     10
+    /// }
+    ///
+    /// async fn list(Query(page): Query<Page>) -> String {
+    ///     format!("{} at most", page.limit)
+    /// }
+    /// ```
+    Query,
+    Query
+);
+
+parameters!(
+    /// Extracts headers, checked against `T`'s schema.
+    ///
+    /// `T` is a struct with a field for each header, `x_request_id` for `X-Request-Id`; `Vec` for one that may be
+    /// given several times. Bytes that aren't UTF-8 are replaced by U+FFFD.
+    Headers,
+    Header
+);
+
+parameters!(
+    /// Extracts cookies, checked against `T`'s schema.
+    ///
+    /// `T` is a struct with a field for each cookie. A value is taken as it is sent, without the double quotes that
+    /// may be around it (RFC 6265 §4.1.1).
+    Cookies,
+    Cookie
+);
+
+impl<T, S> FromRequestParts<S> for Path<T>
+where
+    T: DeserializeOwned + JsonSchema + 'static,
+    S: Send + Sync,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|error| {
+                Rejection::problem(Problem::new(error.status()).detail(error.body_text()))
+            })?;
+        Params::of::<T>()
+            .read(In::Path, || {
+                params.iter().map(|(name, text)| (name.into(), text.into()))
+            })
+            .map(Self)
+    }
+}
+
+impl<T, S> FromRequestParts<S> for Query<T>
+where
+    T: DeserializeOwned + JsonSchema + 'static,
+    S: Send + Sync,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
+        Params::of::<T>()
+            .read(In::Query, || form_urlencoded::parse(query))
+            .map(Self)
+    }
+}
+
+impl<T, S> FromRequestParts<S> for Headers<T>
+where
+    T: DeserializeOwned + JsonSchema + 'static,
+    S: Send + Sync,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let headers = &parts.headers;
+        Params::of::<T>()
+            .read(In::Header, || {
+                headers.iter().map(|(name, value)| {
+                    let value = String::from_utf8_lossy(value.as_bytes());
+                    (Cow::from(name.as_str()), value)
+                })
+            })
+            .map(Self)
+    }
+}
+
+impl<T, S> FromRequestParts<S> for Cookies<T>
+where
+    T: DeserializeOwned + JsonSchema + 'static,
+    S: Send + Sync,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let lines: Vec<_> = parts
+            .headers
+            .get_all(header::COOKIE)
+            .iter()
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
+            .collect();
+        Params::of::<T>()
+            .read(In::Cookie, || lines.iter().flat_map(|line| cookies(line)))
+            .map(Self)
+    }
+}
+
+/// The names and values of a `Cookie` header (RFC 6265 §4.2.1).
+fn cookies(line: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    line.split(';').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let value = value.trim();
+        let value = value
+            .strip_prefix('"')
+            .and_then(|value| value.strip_suffix('"'))
+            .unwrap_or(value);
+        Some((name.trim().into(), value.into()))
+    })
+}
+
+/// `None` for a route without parameters.
+impl<T, S> OptionalFromRequestParts<S> for Path<T>
+where
+    T: DeserializeOwned + JsonSchema + 'static,
+    S: Send + Sync,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Rejection> {
+        match RawPathParams::from_request_parts(parts, state).await {
+            Ok(params) if params.iter().next().is_some() => {
+                <Self as FromRequestParts<S>>::from_request_parts(parts, state)
+                    .await
+                    .map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_split_and_stripped_of_their_quotes() {
+        let found: Vec<_> = cookies("a=1; b=\"two\" ;c;d==; e=").collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        assert_eq!(found, [("a", "1"), ("b", "two"), ("d", "="), ("e", "")]);
+    }
+}

@@ -1,0 +1,105 @@
+//! What a stream holds, in each format.
+
+use headwater_wire::{Format, sse};
+use schemars::Schema;
+use serde_json::{Value, json};
+
+use super::OpenApi;
+use crate::operation::take_names;
+
+/// The media type object of a stream of `item`s; `problem` is the schema of a failure.
+pub(crate) fn media_type(
+    format: Format,
+    mut item: Schema,
+    problem: &Value,
+    version: OpenApi,
+) -> Value {
+    let names = take_names(&mut item);
+    let item = item.to_value();
+    match (format, version) {
+        (Format::JsonArray, _) => json!({"schema": {"type": "array", "items": item}}),
+        (Format::Text, _) => json!({
+            "schema": {
+                "type": "string",
+                "description": "A line for each item: a string as it is, anything else as JSON.",
+            },
+        }),
+        (Format::Sse, OpenApi::V3_2) => {
+            json!({"itemSchema": event(&item, names.as_deref(), problem)})
+        }
+        (Format::Sse, OpenApi::V3_1) => json!({"schema": event(&item, names.as_deref(), problem)}),
+        (_, OpenApi::V3_2) => json!({"itemSchema": item}),
+        (_, OpenApi::V3_1) => json!({"schema": item}),
+    }
+}
+
+/// An event of an SSE stream, as a value (OpenAPI 3.2 §4.14.4, Special Considerations for Server-Sent Events).
+fn event(item: &Value, names: Option<&[String]>, problem: &Value) -> Value {
+    let mut kinds = Vec::new();
+    match (names, variants(item, names.map_or(0, <[_]>::len))) {
+        (Some(names), Some(variants)) => {
+            for (name, variant) in names.iter().zip(variants) {
+                kinds.push(kind(name, &json!({"const": name}), &variant));
+            }
+        }
+        (Some(names), None) => kinds.push(kind("Item", &json!({"enum": names}), item)),
+        (None, _) => kinds.push(json!({
+            "title": "Item",
+            "properties": {
+                "event": {"not": {"enum": [sse::END_EVENT, sse::ERROR_EVENT]}},
+                "data": data(item),
+            },
+        })),
+    }
+    let end = json!({
+        "type": "object",
+        "required": ["items"],
+        "properties": {"items": {"type": "integer", "description": "How many items there were."}},
+    });
+    let mut end = kind("End", &json!({"const": sse::END_EVENT}), &end);
+    end["description"] = "The stream is complete.".into();
+    end["properties"]["id"] = json!({"const": sse::END_ID});
+    kinds.push(end);
+    let mut error = kind("Error", &json!({"const": sse::ERROR_EVENT}), problem);
+    error["description"] = "The stream failed. The response is cut after it.".into();
+    kinds.push(error);
+    json!({
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "data": {"type": "string"},
+            "event": {"type": "string"},
+            "id": {"type": "string"},
+            "retry": {"type": "integer", "minimum": 0},
+        },
+        "oneOf": kinds,
+    })
+}
+
+/// Events of one name.
+fn kind(title: &str, event: &Value, data_schema: &Value) -> Value {
+    json!({
+        "title": title,
+        "required": ["event"],
+        "properties": {"event": event, "data": data(data_schema)},
+    })
+}
+
+fn data(schema: &Value) -> Value {
+    json!({"type": "string", "contentMediaType": "application/json", "contentSchema": schema})
+}
+
+/// The schemas of a union's variants, if it is one of as many.
+fn variants(item: &Value, count: usize) -> Option<Vec<Value>> {
+    if let Some(reference) = item.get("$ref") {
+        // `#/oneOf/2` of the component: the variants themselves stay where they are.
+        let reference = reference.as_str()?;
+        return Some(
+            (0..count)
+                .map(|n| json!({"$ref": format!("{reference}/oneOf/{n}")}))
+                .collect(),
+        );
+    }
+    let variants = item.get("oneOf")?.as_array()?;
+    (variants.len() == count).then(|| variants.clone())
+}

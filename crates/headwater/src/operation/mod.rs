@@ -1,0 +1,298 @@
+//! What one operation of an app is, gathered from the types of its handler.
+
+mod described;
+mod events;
+mod handler;
+mod input;
+mod outgoing;
+mod output;
+mod reply;
+
+use std::any::type_name;
+
+use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
+
+use crate::Problem;
+
+pub use self::{
+    described::{Described, Docs},
+    events::{Event, Events},
+    handler::OperationHandler,
+    input::OperationInput,
+    output::{Accepted, Created, OperationOutput},
+};
+pub(crate) use self::{
+    events::take_names,
+    handler::Operated,
+    input::too_large,
+    outgoing::{CheckOutgoing, check, check_outgoing, schema_of},
+    reply::{Content, Reply, Shape},
+};
+
+/// An operation: one method of one path, as the OpenAPI document describes it.
+///
+/// The types of a handler fill it in ([`OperationInput`], [`OperationOutput`]). What types can't say is said where
+/// the route is added, by the methods of [`MethodRoute`](crate::MethodRoute).
+#[derive(Debug, Clone, Default)]
+pub struct Operation {
+    /// The name of the handler's function, if it has one.
+    pub(crate) name: Option<&'static str>,
+    pub(crate) id: Option<String>,
+    pub(crate) summary: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) deprecated: bool,
+    pub(crate) hidden: bool,
+    /// Names of security schemes, any one of which is enough; `None` means what the app says.
+    pub(crate) security: Option<Vec<String>>,
+    pub(crate) parameters: Vec<Parameters>,
+    pub(crate) body: Option<Body>,
+    /// Replies by status; `None` stands for every other status (OpenAPI's `default`).
+    pub(crate) replies: Vec<(Option<StatusCode>, Reply)>,
+    /// What a reply of the handler's own type counts as, while that type describes itself.
+    success: Success,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Success {
+    Status(StatusCode),
+    Any,
+}
+
+impl Default for Success {
+    fn default() -> Self {
+        Self::Status(StatusCode::OK)
+    }
+}
+
+/// Where a parameter stands in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum In {
+    /// In the path, at a `{name}` of the route.
+    Path,
+    /// In the query.
+    Query,
+    /// In a header.
+    Header,
+    /// In a cookie.
+    Cookie,
+}
+
+impl In {
+    /// The name that OpenAPI and the list of faults have for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Query => "query",
+            Self::Header => "header",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
+/// The parameters that one extractor reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Parameters {
+    pub(crate) place: In,
+    pub(crate) of: ParametersOf,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ParametersOf {
+    /// One for each property of a type.
+    Type(SchemaOf),
+    /// One, by name.
+    Named {
+        name: String,
+        description: String,
+        schema: SchemaOf,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Body {
+    pub(crate) required: bool,
+    pub(crate) content: Content,
+    pub(crate) examples: Vec<Value>,
+}
+
+/// A type's schema, to be made when the document is: only then it is known which types share the components.
+#[derive(Clone, Copy)]
+pub(crate) struct SchemaOf {
+    pub(crate) inline: fn(&mut SchemaGenerator) -> Schema,
+    pub(crate) referenced: fn(&mut SchemaGenerator) -> Schema,
+    pub(crate) type_name: fn() -> &'static str,
+}
+
+impl SchemaOf {
+    pub(crate) fn new<T: JsonSchema>() -> Self {
+        Self {
+            inline: T::json_schema,
+            referenced: |generator| generator.subschema_for::<T>(),
+            type_name: type_name::<T>,
+        }
+    }
+}
+
+impl std::fmt::Debug for SchemaOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str((self.type_name)())
+    }
+}
+
+impl Operation {
+    /// Describes `H` and everything that its types say.
+    pub(crate) fn of<H, T, S>() -> Self
+    where
+        H: OperationHandler<T, S>,
+    {
+        let mut operation = Self {
+            name: function_name(type_name::<H>()),
+            ..Self::default()
+        };
+        H::describe(&mut operation);
+        operation
+    }
+
+    /// Adds a parameter for each property of `T`, whose schema is an object's.
+    pub fn parameters<T: JsonSchema>(&mut self, place: In) {
+        let of = ParametersOf::Type(SchemaOf::new::<T>());
+        self.parameters.push(Parameters { place, of });
+    }
+
+    /// Adds one parameter that may be left out: for an extractor of your own that reads, say, a header.
+    pub fn parameter<T: JsonSchema>(&mut self, place: In, name: &str, description: &str) {
+        let of = ParametersOf::Named {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            schema: SchemaOf::new::<T>(),
+        };
+        self.parameters.push(Parameters { place, of });
+    }
+
+    /// Sets the request's body: a `T` as `media_type`.
+    pub fn body<T: JsonSchema>(&mut self, media_type: &'static str) {
+        self.set_body(Content::of(media_type, Shape::Input(SchemaOf::new::<T>())));
+    }
+
+    /// Sets the request's body: anything, as `media_type`.
+    pub fn raw_body(&mut self, media_type: &'static str) {
+        self.set_body(Content::of(media_type, Shape::Any));
+    }
+
+    fn set_body(&mut self, content: Content) {
+        self.body = Some(Body {
+            required: true,
+            content,
+            examples: Vec::new(),
+        });
+    }
+
+    /// Says that the body may be left out.
+    pub(crate) fn optional_body(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.required = false;
+        }
+    }
+
+    /// Adds a reply that has a status of its own: a `T` as JSON.
+    pub fn reply<T: JsonSchema>(&mut self, status: StatusCode, description: &str) {
+        let content = Content::of("application/json", Shape::Output(SchemaOf::new::<T>()));
+        self.add_reply(Some(status), Reply::new(description, content));
+    }
+
+    /// Adds a reply without a body.
+    pub fn empty_reply(&mut self, status: StatusCode, description: &str) {
+        self.add_reply(Some(status), Reply::new(description, Content::none()));
+    }
+
+    /// Adds an error that the operation may answer with: a [`Problem`](crate::Problem) of this status. One that is
+    /// there already keeps its description.
+    pub fn error(&mut self, status: StatusCode, description: &str) {
+        self.add_reply(Some(status), Reply::problem(description));
+    }
+
+    /// Adds an error whose problem has the members of `T`.
+    pub(crate) fn problem_of<T: JsonSchema>(&mut self, status: StatusCode, description: &str) {
+        let shape = Shape::Output(SchemaOf::new::<T>());
+        let content = Content::of(Problem::CONTENT_TYPE, shape);
+        self.add_reply(Some(status), Reply::new(description, content));
+    }
+
+    /// Adds that any status may come with a [`Problem`](crate::Problem).
+    pub fn any_error(&mut self) {
+        self.add_reply(None, Reply::problem("Something went wrong"));
+    }
+
+    /// Says that the caller must satisfy the app's security scheme of this name.
+    pub fn security(&mut self, scheme: &str) {
+        self.security
+            .get_or_insert_default()
+            .push(scheme.to_owned());
+    }
+
+    /// Takes what a function's doc comment says.
+    pub(crate) fn docs<D: Docs>(&mut self) {
+        self.name = Some(D::NAME);
+        if !D::SUMMARY.is_empty() {
+            self.summary = Some(D::SUMMARY.to_owned());
+        }
+        if !D::DESCRIPTION.is_empty() {
+            self.description = Some(D::DESCRIPTION.to_owned());
+        }
+    }
+
+    /// Adds the reply of a type that stands for success.
+    pub(crate) fn success(&mut self, description: &str, content: Content) {
+        let (status, description) = match self.success {
+            Success::Status(StatusCode::OK) => (Some(StatusCode::OK), description),
+            Success::Status(status) => (
+                Some(status),
+                status.canonical_reason().unwrap_or(description),
+            ),
+            Success::Any => (None, description),
+        };
+        self.add_reply(status, Reply::new(description, content));
+    }
+
+    /// Lets `R` describe itself, under another status than 200.
+    pub(crate) fn success_with<R: OperationOutput>(&mut self, status: Option<StatusCode>) {
+        let before = self.success;
+        self.success = status.map_or(Success::Any, Success::Status);
+        R::describe(self);
+        self.success = before;
+    }
+
+    pub(crate) fn add_reply(&mut self, status: Option<StatusCode>, reply: Reply) {
+        match self.replies.iter_mut().find(|(known, _)| *known == status) {
+            Some((_, known)) => known.merge(reply),
+            None => self.replies.push((status, reply)),
+        }
+    }
+}
+
+/// The name of a function by the name of its type: `tour::ticks` is `ticks`. A closure has none.
+fn function_name(type_name: &'static str) -> Option<&'static str> {
+    let path = type_name.split('<').next().unwrap_or(type_name);
+    path.rsplit("::")
+        .next()
+        .filter(|name| !name.starts_with('{'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_has_a_name_and_a_closure_has_none() {
+        assert_eq!(function_name("tour::ticks"), Some("ticks"));
+        assert_eq!(
+            function_name("tour::ticks<alloc::string::String>"),
+            Some("ticks")
+        );
+        assert_eq!(function_name("tour::main::{{closure}}"), None);
+    }
+}

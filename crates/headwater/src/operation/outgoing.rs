@@ -1,0 +1,83 @@
+//! Checks of what goes out against what the document says of it: for development.
+
+use std::{any::type_name, sync::Arc};
+
+use schemars::generate::Contract;
+use serde::Serialize;
+
+use super::{Operation, Shape};
+use crate::{
+    Problem,
+    schema::{self, Schema},
+};
+
+/// An extension of the request: the app wants its replies checked.
+#[derive(Clone, Copy)]
+pub(crate) struct CheckOutgoing;
+
+/// The schemas of what one operation answers with, by the names of the types.
+pub(crate) struct Outgoing(Arc<[(&'static str, Schema)]>);
+
+tokio::task_local! {
+    static OUTGOING: Arc<[(&'static str, Schema)]>;
+}
+
+impl Outgoing {
+    pub(crate) fn of(operation: &Operation) -> Self {
+        let shapes = operation
+            .replies
+            .iter()
+            .flat_map(|(_, reply)| &reply.content.0)
+            .map(|(_, shape)| shape);
+        let mut schemas = Vec::new();
+        for shape in shapes {
+            if let Shape::Output(of) | Shape::Items(of) = shape
+                && !schemas.iter().any(|(known, _)| *known == (of.type_name)())
+            {
+                let schema = schema::of_type(of.inline, Contract::Serialize);
+                schemas.push(((of.type_name)(), schema));
+            }
+        }
+        Self(schemas.into())
+    }
+
+    /// Has what `response` makes checked.
+    pub(crate) fn scope<F: Future>(&self, response: F) -> impl Future<Output = F::Output> + use<F> {
+        OUTGOING.scope(self.0.clone(), response)
+    }
+}
+
+/// The schema to check a `T` with that goes out now; `None` where no check is wanted.
+pub(crate) fn schema_of<T>() -> Option<Schema> {
+    OUTGOING
+        .try_with(|schemas| {
+            let (_, schema) = schemas.iter().find(|(name, _)| *name == type_name::<T>())?;
+            Some(schema.clone())
+        })
+        .ok()
+        .flatten()
+}
+
+/// Checks a value that goes out now, where that is wanted.
+///
+/// # Errors
+/// It is not what its schema says.
+pub(crate) fn check_outgoing<T: Serialize>(value: &T) -> Result<(), Problem> {
+    match schema_of::<T>() {
+        Some(schema) => check(&schema, value),
+        None => Ok(()),
+    }
+}
+
+/// Checks a value that goes out.
+///
+/// # Errors
+/// It is not what its schema says.
+pub(crate) fn check<T: Serialize>(schema: &Schema, value: &T) -> Result<(), Problem> {
+    let value = serde_json::to_value(value).map_err(Problem::internal)?;
+    schema.check(&value).map_err(|faults| {
+        Problem::internal(format!(
+            "what goes out is not what its schema says: {faults}"
+        ))
+    })
+}

@@ -1,0 +1,63 @@
+//! What comes back from an operation, or goes to it: media types and the shape of what they hold.
+
+use super::SchemaOf;
+use crate::Problem;
+
+/// A reply, as the document describes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) description: String,
+    pub(crate) content: Content,
+}
+
+/// The media types of a body. Empty where there is no body.
+#[derive(Debug, Clone)]
+pub(crate) struct Content(pub(crate) Vec<(&'static str, Shape)>);
+
+/// What a body of one media type holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// One value that is deserialised.
+    Input(SchemaOf),
+    /// One value that is serialised.
+    Output(SchemaOf),
+    /// The items of a stream, in the format of the media type.
+    Items(SchemaOf),
+    /// Text.
+    Text,
+    /// Anything.
+    Any,
+}
+
+impl Reply {
+    pub(crate) fn new(description: &str, content: Content) -> Self {
+        Self {
+            description: description.to_owned(),
+            content,
+        }
+    }
+
+    pub(crate) fn problem(description: &str) -> Self {
+        let shape = Shape::Output(SchemaOf::new::<Problem>());
+        Self::new(description, Content::of(Problem::CONTENT_TYPE, shape))
+    }
+
+    /// Adds what another reply of the same status can hold besides.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (media_type, shape) in other.content.0 {
+            if !self.content.0.iter().any(|(known, _)| *known == media_type) {
+                self.content.0.push((media_type, shape));
+            }
+        }
+    }
+}
+
+impl Content {
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(crate) fn of(media_type: &'static str, shape: Shape) -> Self {
+        Self(vec![(media_type, shape)])
+    }
+}
