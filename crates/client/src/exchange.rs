@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use headwater_wire::Str;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use http_body::{Body as _, Frame};
 use reqwest::Body;
@@ -96,6 +97,12 @@ impl Exchange {
             Ok(_) => None,
             Err(error) => Some(Err(self.located(error))),
         }
+    }
+
+    /// The JSON of an item that is here already; `None` says nothing.
+    #[inline]
+    pub(crate) fn ready_json(&mut self) -> Option<Str> {
+        self.session.next_json()
     }
 
     /// The next piece; `None` at the end. Cancel-safe: all state is in `self`.

@@ -27,14 +27,34 @@ use crate::{
 pub struct Items<T> {
     exchange: Exchange,
     convert: Convert<T>,
+    /// For the shorter way of items that are nothing but JSON.
+    parse: Option<Parse<T>>,
 }
+
+/// Makes an item of its JSON and its number.
+type Parse<T> = fn(&str, Option<u64>) -> Result<T, Error>;
 
 /// Makes an item of a piece; the number is the piece's, from 1.
 pub(crate) type Convert<T> = fn(Piece, u64, Option<Format>) -> Result<T, Error>;
 
 impl<T> Items<T> {
     pub(crate) fn new(exchange: Exchange, convert: Convert<T>) -> Self {
-        Self { exchange, convert }
+        Self {
+            exchange,
+            convert,
+            parse: None,
+        }
+    }
+
+    pub(crate) fn typed(exchange: Exchange) -> Self
+    where
+        T: DeserializeOwned,
+    {
+        Self {
+            exchange,
+            convert: deserialize,
+            parse: Some(deserialize_json),
+        }
     }
 
     /// The next item; `None` at the end.
@@ -58,6 +78,12 @@ impl<T> Items<T> {
     /// As [`next`](Self::next).
     #[inline]
     pub fn next_ready(&mut self) -> Option<Result<T, Error>> {
+        if let Some(parse) = self.parse
+            && let Some(json) = self.exchange.ready_json()
+        {
+            let item = parse(&json, Some(self.exchange.session().items()));
+            return Some(item.map_err(|error| self.exchange.located(error)));
+        }
         let piece = self.exchange.ready()?;
         Some(piece.and_then(|piece| self.item(piece)))
     }
@@ -127,7 +153,7 @@ impl<T> fmt::Debug for Items<T> {
     }
 }
 
-pub(crate) fn deserialize<T: DeserializeOwned>(
+fn deserialize<T: DeserializeOwned>(
     piece: Piece,
     number: u64,
     format: Option<Format>,

@@ -46,7 +46,7 @@ impl Request {
     pub async fn stream<T: DeserializeOwned>(mut self) -> Result<Items<T>, Error> {
         self.plan.accept_items();
         let reading = self.plan.items();
-        Ok(Items::new(self.open(reading).await?, items::deserialize))
+        Ok(Items::typed(self.open(reading).await?))
     }
 
     /// Reads the body as a stream of events, which say id and type in SSE. In the other formats an

@@ -125,6 +125,19 @@ impl Reader {
         }
     }
 
+    /// The next item, if it is already here and can be nothing but its JSON. `None` says nothing.
+    #[inline]
+    pub(super) fn next_json(&mut self) -> Option<Str> {
+        let Self::Items(decoder) = self else {
+            return None;
+        };
+        // In these an error stays, so `next` will give it.
+        if !matches!(decoder.format(), Format::Ndjson | Format::JsonArray) {
+            return None;
+        }
+        Some(decoder.next().ok()??.data)
+    }
+
     /// Whether an error from [`next`](Self::next) is of one item only (RFC 7464 §2.1).
     pub(super) fn goes_on_after_an_error(&self) -> bool {
         matches!(self, Self::Items(decoder) if decoder.format() == Format::JsonSeq)

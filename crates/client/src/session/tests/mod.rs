@@ -347,3 +347,31 @@ fn the_caller_may_name_the_format() {
     assert_eq!(feed(&mut session, "1\n2\n"), ["1", "2"]);
     assert_eq!(session.format(), Some(Format::Ndjson));
 }
+
+#[test]
+fn the_shorter_way_gives_the_same_items_and_leaves_what_is_wrong_to_the_other() {
+    for (content_type, chunk, items) in [
+        ("application/x-ndjson", "1\n2\n\u{1}", 2),
+        ("application/json", "[1,2,]", 2),
+        // Elsewhere there is more to an item than its data, or an error that passes.
+        ("application/json-seq", "\u{1e}1\n\u{1e}2\n", 0),
+        ("text/event-stream", "data: 1\n\ndata: 2\n\n", 0),
+        ("text/plain", "1\n2\n", 0),
+    ] {
+        let mut session = open(policy(), content_type);
+        assert_eq!(session.next_json(), None, "{content_type}");
+        session.chunk(Bytes::from_static(chunk.as_bytes()));
+        let taken: Vec<Str> = std::iter::from_fn(|| session.next_json()).collect();
+        assert_eq!(taken, ["1", "2"][..items], "{content_type}");
+        assert_eq!(session.items(), items as u64, "{content_type}");
+        session.end();
+        let (rest, step) = drain(&mut session);
+        assert_eq!(rest, ["1", "2"][items..], "{content_type}");
+        match content_type {
+            "application/x-ndjson" => assert!(step.unwrap_err().is_truncated()),
+            "application/json" => assert!(step.unwrap_err().is_decode()),
+            "text/event-stream" => assert!(matches!(step, Ok(Step::Connect(_)))),
+            _ => assert_eq!(step.unwrap(), Step::End),
+        }
+    }
+}
