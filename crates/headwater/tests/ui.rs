@@ -1,0 +1,31 @@
+//! What the compiler says to a user: `ui/fail` holds programs that must not compile, each with the message
+//! that must come, and `ui/pass` what must compile and work, as modules of this test.
+//!
+//! After a change of a message, `TRYBUILD=overwrite cargo test -p headwater --test ui` writes the new ones.
+//! Read them: each is to say what is wrong, where, and what to do.
+
+use std::{env, process::Command};
+
+#[path = "ui/pass/mod.rs"]
+mod pass;
+
+#[test]
+fn each_mistake_is_told_at_its_place_with_what_to_do() {
+    if !compiler_is_stable() {
+        eprintln!("skipped: the messages are those of the stable compiler");
+        return;
+    }
+    trybuild::TestCases::new().compile_fail("tests/ui/fail/*.rs");
+}
+
+/// Other channels word their messages otherwise.
+fn compiler_is_stable() -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .arg("--version")
+        .output()
+        .expect("cargo runs, so there is a compiler");
+    let version = String::from_utf8_lossy(&output.stdout);
+    let release = version.split(' ').nth(1).unwrap_or_default();
+    !release.contains('-')
+}

@@ -1,0 +1,6 @@
+use headwater::operation;
+
+#[operation]
+struct Count;
+
+fn main() {}
