@@ -1,0 +1,217 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::offset::Offset;
+
+/// Why the log did not do what it was asked.
+///
+/// What went wrong is asked by predicate. After an error nothing of the operation is in the log,
+/// but for [`is_outcome_unknown`](Self::is_outcome_unknown).
+pub struct Error(Box<Kind>);
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    NotFound,
+    Gone,
+    SourceNotFound,
+    SourceGone,
+    ForkPoint(&'static str),
+    ForkDepth,
+    Trimmed { floor: Offset },
+    BeyondTail { tail: Offset },
+    Invalid(&'static str),
+    TooLarge { what: &'static str, bytes: u64, limit: u64 },
+    TooMany { what: &'static str, limit: u64 },
+    Full { cause: Option<std::io::Error>, unknown: bool },
+    Failed(Box<dyn StdError + Send + Sync>),
+    Storage(Box<dyn StdError + Send + Sync>),
+    Damaged { place: String, cause: Option<Box<dyn StdError + Send + Sync>> },
+    Locked,
+    Version { found: u64 },
+    Closed,
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl Error {
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.0
+    }
+
+    pub(crate) fn damaged(place: impl Into<String>) -> Self {
+        Kind::Damaged { place: place.into(), cause: None }.into()
+    }
+
+    /// There is no such stream, or it has expired or was deleted.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(*self.0, Kind::NotFound)
+    }
+
+    /// The stream was deleted or has expired, but forks of it live, so that its name stays taken.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(*self.0, Kind::Gone)
+    }
+
+    /// The stream to fork does not exist.
+    #[must_use]
+    pub fn is_source_not_found(&self) -> bool {
+        matches!(*self.0, Kind::SourceNotFound)
+    }
+
+    /// The stream to fork was deleted and lives on only in its forks.
+    #[must_use]
+    pub fn is_source_gone(&self) -> bool {
+        matches!(*self.0, Kind::SourceGone)
+    }
+
+    /// The place to fork at is past the source's tail, or its sub-offset past the next boundary.
+    #[must_use]
+    pub fn is_bad_fork_point(&self) -> bool {
+        matches!(*self.0, Kind::ForkPoint(_))
+    }
+
+    /// What was to be read is no longer there: [`floor`](Self::floor) is the first offset that is.
+    #[must_use]
+    pub fn is_trimmed(&self) -> bool {
+        matches!(*self.0, Kind::Trimmed { .. })
+    }
+
+    /// The offset is past the stream's [`tail`](Self::tail).
+    #[must_use]
+    pub fn is_beyond_tail(&self) -> bool {
+        matches!(*self.0, Kind::BeyondTail { .. })
+    }
+
+    /// A name, offset, producer or append that can't be.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        matches!(*self.0, Kind::Invalid(_))
+    }
+
+    /// A message, append, name or schema over its [`limit`](Self::limit), in bytes.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(*self.0, Kind::TooLarge { .. })
+    }
+
+    /// More streams, messages in an append, or forks behind one another than the
+    /// [`limit`](Self::limit) allows.
+    #[must_use]
+    pub fn is_too_many(&self) -> bool {
+        matches!(*self.0, Kind::TooMany { .. } | Kind::ForkDepth)
+    }
+
+    /// There is no room for it: the disk is full, or a log in memory is at its cap. Reading goes
+    /// on, and so does appending when there is room again.
+    #[must_use]
+    pub fn is_storage_full(&self) -> bool {
+        matches!(*self.0, Kind::Full { .. })
+    }
+
+    /// The disk failed while it was being written: the operation may or may not have happened. A
+    /// producer that repeats it with the same epoch and sequence number has it once.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(*self.0, Kind::Failed(_) | Kind::Full { unknown: true, .. })
+    }
+
+    /// What is on the disk is not what was written there. The message says where.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        matches!(*self.0, Kind::Damaged { .. })
+    }
+
+    /// Another process has the log open.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(*self.0, Kind::Locked)
+    }
+
+    /// The log is being closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(*self.0, Kind::Closed)
+    }
+
+    /// The first offset that can still be read, where that [is the matter](Self::is_trimmed).
+    #[must_use]
+    pub fn floor(&self) -> Option<Offset> {
+        match *self.0 {
+            Kind::Trimmed { floor } => Some(floor),
+            _ => None,
+        }
+    }
+
+    /// The stream's tail, where that [is the matter](Self::is_beyond_tail).
+    #[must_use]
+    pub fn tail(&self) -> Option<Offset> {
+        match *self.0 {
+            Kind::BeyondTail { tail } => Some(tail),
+            _ => None,
+        }
+    }
+
+    /// The limit that was passed: bytes or a count.
+    #[must_use]
+    pub fn limit(&self) -> Option<u64> {
+        match *self.0 {
+            Kind::TooLarge { limit, .. } | Kind::TooMany { limit, .. } => Some(limit),
+            Kind::ForkDepth => Some(crate::limits::FORK_DEPTH as u64),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::NotFound => f.write_str("there is no such stream"),
+            Kind::Gone => f.write_str("the stream was deleted; forks of it live on"),
+            Kind::SourceNotFound => f.write_str("there is no such stream to fork"),
+            Kind::SourceGone => f.write_str("the stream to fork was deleted"),
+            Kind::ForkPoint(why) => f.write_str(why),
+            Kind::ForkDepth => {
+                write!(f, "a fork can have {} streams behind it", crate::limits::FORK_DEPTH)
+            }
+            Kind::Trimmed { floor } => write!(f, "what is before offset {floor} is gone"),
+            Kind::BeyondTail { tail } => write!(f, "the stream ends at offset {tail}"),
+            Kind::Invalid(why) => f.write_str(why),
+            Kind::TooLarge { what, bytes, limit } => {
+                write!(f, "{what} of {bytes} bytes is over the limit of {limit}")
+            }
+            Kind::TooMany { what, limit } => write!(f, "{what}: the limit is {limit}"),
+            Kind::Full { .. } => f.write_str("the storage is full"),
+            Kind::Failed(_) => f.write_str("writing failed; whether it happened isn't known"),
+            Kind::Storage(_) => f.write_str("the storage failed"),
+            Kind::Damaged { place, .. } => write!(f, "the log is damaged: {place}"),
+            Kind::Locked => f.write_str("another process has this log open"),
+            Kind::Version { found } => {
+                write!(f, "the log is of format {found}, which this version can't read")
+            }
+            Kind::Closed => f.write_str("the log is closed"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Error").field(&self.0).finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &*self.0 {
+            Kind::Failed(cause) | Kind::Storage(cause) => Some(&**cause),
+            Kind::Damaged { cause: Some(cause), .. } => Some(&**cause),
+            Kind::Full { cause: Some(cause), .. } => Some(cause),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::append::{Append, Outcome};
+use crate::error::Error;
+use crate::follow::{Follower, OrderFollower};
+use crate::name::StreamName;
+use crate::offset::Position;
+use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::settings::Create;
+
+/// What an engine's operation answers, later. It can be sent to another thread.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// A durable log of many streams.
+///
+/// It knows streams, messages and producers, and nothing of HTTP. An engine may be a folder, a
+/// piece of memory or a cluster: nothing here supposes one process or one lock.
+///
+/// The trait can be an object, so that whoever uses a log is not generic over it. What that costs
+/// is one allocation an operation, which is little beside the sync of an append.
+///
+/// # What always holds
+///
+/// - A message that was acknowledged is there, once, with all its bytes, until the stream is
+///   deleted, expires or is trimmed. What an engine's weaker settings give up is in their names.
+/// - Offsets of a stream grow by one with each message and are never given twice. So do positions,
+///   over all streams. Within a stream both orders agree.
+/// - What a reader sees is acknowledged, or would be if the process ended now.
+/// - A future that is dropped before it is ready leaves the operation either done or not, as if
+///   the answer had been lost on its way. It is never half done.
+/// - After an [`Error`] nothing of the operation is in the log, unless
+///   [`is_outcome_unknown`](Error::is_outcome_unknown).
+pub trait Log: Send + Sync + 'static {
+    /// Creates a stream, with its first messages and closed if so wanted, in one step.
+    ///
+    /// Where one of that name is there, it stays as it is, and the answer is about that one.
+    /// A fork without an expiry of its own gets its source's; one without a content type gets that.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`](Error::is_gone) where the name is kept by forks;
+    /// [source not found](Error::is_source_not_found), [source gone](Error::is_source_gone),
+    /// [bad fork point](Error::is_bad_fork_point), [trimmed](Error::is_trimmed) of a fork; limits;
+    /// storage.
+    fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created>;
+
+    /// Appends all of `append` to a stream, or nothing, and answers when it is durable.
+    ///
+    /// Checked in this order: closed, the producer's epoch and sequence number, `seq`. A stream
+    /// that is closed refuses all but two: the repetition of the very append that closed it
+    /// (a duplicate), and closing without messages and without a producer (done already).
+    ///
+    /// # Errors
+    ///
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), limits, storage.
+    fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome>;
+
+    /// Reads messages of about `budget` bytes in all: at least one where there is one, and none
+    /// that would go over it after the first. It doesn't wait for any to come, and doesn't count
+    /// as [use](Self::touch).
+    ///
+    /// # Errors
+    ///
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), [trimmed](Error::is_trimmed) with
+    /// the floor, [beyond the tail](Error::is_beyond_tail), [damaged](Error::is_damaged).
+    fn read<'a>(&'a self, name: &'a StreamName, from: ReadFrom, budget: usize)
+    -> Answer<'a, Chunk>;
+
+    /// Starts to follow a stream.
+    ///
+    /// # Errors
+    ///
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
+    fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower>;
+
+    /// What is known of a stream. Doesn't count as use.
+    ///
+    /// # Errors
+    ///
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
+    fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info>;
+
+    /// Says that a stream is in use, which puts off the end of one that ends when idle. An append
+    /// does so by itself; who reads for somebody calls this once for each request.
+    ///
+    /// # Errors
+    ///
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
+    fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()>;
+
+    /// Deletes a stream. Its name is free at once, unless forks of it live: then it is hidden, and
+    /// its name kept, until the last of them is gone.
+    ///
+    /// # Errors
+    ///
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
+    fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()>;
+
+    /// Lists streams whose names start with `prefix`, after the name `after`, in the order of
+    /// their names: at most `limit` of them, and no more than [`limits::PAGE`](crate::limits::PAGE).
+    ///
+    /// A page can be short, or empty, although more follow: [`Page::after`] says so.
+    ///
+    /// # Errors
+    ///
+    /// Storage.
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<StreamName>,
+        limit: usize,
+    ) -> Answer<'a, Page>;
+
+    /// Reads from a position in the order of all streams, as [`read`](Self::read) does from one
+    /// stream; only messages of streams that match, where `matching` is given. A message that
+    /// doesn't match costs no more than its share of an index. What was trimmed or deleted is
+    /// left out: of messages that are gone, the order has nothing to say.
+    ///
+    /// # Errors
+    ///
+    /// [Beyond the tail](Error::is_beyond_tail), [damaged](Error::is_damaged), storage.
+    fn read_order(
+        &self,
+        from: Position,
+        budget: usize,
+        matching: Option<Matching>,
+    ) -> Answer<'_, OrderChunk>;
+
+    /// Follows the order of all streams: it wakes at every append to any of them.
+    fn follow_order(&self) -> OrderFollower;
+
+    /// How much the log holds.
+    fn usage(&self) -> Usage;
+
+    /// Takes no more operations, finishes those that are under way, and lets go of the storage.
+    /// Followers are told. Doing it again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Storage.
+    fn close(&self) -> Answer<'_, ()>;
+}

@@ -1,0 +1,184 @@
+//! The log in memory: what it holds ends with the process.
+//!
+//! It is what `--data memory` runs on, and what the other engines are tested against, so it is
+//! as plain as it can be: everything is in ordered maps behind one lock, held for no longer than
+//! one operation takes.
+
+mod streams;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::append::{Append, Outcome};
+use crate::clock::Clock;
+use crate::error::{Error, Kind};
+use crate::follow::{Follower, OrderFollower};
+use crate::limits::{self, Limits};
+use crate::log::{Answer, Log};
+use crate::name::StreamName;
+use crate::offset::Position;
+use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::settings::Create;
+use streams::Streams;
+
+/// How many streams an operation that changes something looks after besides.
+const SWEEP: usize = 16;
+
+/// How to keep a log in memory.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MemoryOptions {
+    /// The most bytes it may take, counting about 64 for each message and 512 for each stream
+    /// besides what they hold. 256 MiB unless set. Past that, appending and creating are refused
+    /// as [full](Error::is_storage_full).
+    pub max_bytes: u64,
+    /// The limits.
+    pub limits: Limits,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+impl Default for MemoryOptions {
+    fn default() -> Self {
+        Self { max_bytes: 256 << 20, limits: Limits::default(), clock: Clock::system() }
+    }
+}
+
+/// A log in memory.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use headwater_log::{Append, Create, Log, MemoryLog, ReadFrom, Settings, StreamName};
+///
+/// let log = MemoryLog::default();
+/// let name = StreamName::new("prices")?;
+/// log.create(&name, Create::new(Settings::of_type("application/json"))).await?;
+/// log.append(&name, Append::new(vec!["42".into()])).await?;
+/// let chunk = log.read(&name, ReadFrom::Start, 1 << 16).await?;
+/// assert_eq!(chunk.messages[0].bytes, "42");
+/// assert_eq!(chunk.next.to_string(), "0000000000000001");
+/// # Ok::<(), headwater_log::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct MemoryLog {
+    streams: Mutex<Streams>,
+    limits: Limits,
+    head: watch::Receiver<Position>,
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        Self::new(MemoryOptions::default())
+    }
+}
+
+impl MemoryLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new(options: MemoryOptions) -> Self {
+        let (head, seen) = watch::channel(Position::START);
+        let limits = options.limits.clone();
+        Self { streams: Mutex::new(Streams::new(options, head)), limits, head: seen }
+    }
+
+    /// Ends what has expired and trims what is too old, `steps` streams at the most; says whether
+    /// more is due. Every append and creation does a little of it too.
+    pub fn reclaim(&self, steps: usize) -> bool {
+        self.lock().sweep(steps)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        // Nothing panics half way through a change.
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<'a, T: Send + 'a>(
+        &'a self,
+        work: impl FnOnce(&mut Streams) -> Result<T, Error> + Send + 'a,
+    ) -> Answer<'a, T> {
+        Box::pin(async move {
+            let mut streams = self.lock();
+            if streams.closed {
+                return Err(Kind::Closed.into());
+            }
+            work(&mut streams)
+        })
+    }
+}
+
+impl Log for MemoryLog {
+    fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created> {
+        self.with(move |streams| {
+            create.check(&self.limits)?;
+            streams.sweep(SWEEP);
+            streams.create(name, create)
+        })
+    }
+
+    fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome> {
+        self.with(move |streams| {
+            append.check(&self.limits)?;
+            streams.sweep(SWEEP);
+            streams.append(name, append)
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a StreamName,
+        from: ReadFrom,
+        budget: usize,
+    ) -> Answer<'a, Chunk> {
+        self.with(move |streams| streams.read(name, from, budget))
+    }
+
+    fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
+        self.with(move |streams| streams.follow(name))
+    }
+
+    fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
+        self.with(move |streams| streams.info(name))
+    }
+
+    fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
+        self.with(move |streams| streams.touch(name))
+    }
+
+    fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
+        self.with(move |streams| streams.delete(name))
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<StreamName>,
+        limit: usize,
+    ) -> Answer<'a, Page> {
+        self.with(move |streams| Ok(streams.list(prefix, after.as_ref(), limit.min(limits::PAGE))))
+    }
+
+    fn read_order(
+        &self,
+        from: Position,
+        budget: usize,
+        matching: Option<Matching>,
+    ) -> Answer<'_, OrderChunk> {
+        self.with(move |streams| streams.read_order(from, budget, matching.as_ref()))
+    }
+
+    fn follow_order(&self) -> OrderFollower {
+        OrderFollower::new(self.head.clone())
+    }
+
+    fn usage(&self) -> Usage {
+        self.lock().usage()
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            self.lock().close();
+            Ok(())
+        })
+    }
+}

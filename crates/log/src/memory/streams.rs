@@ -1,0 +1,613 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::append::{Append, Outcome, Receipt};
+use crate::clock::Timestamp;
+use crate::error::{Error, Kind};
+use crate::follow::{Follower, Progress};
+use crate::limits;
+use crate::memory::MemoryOptions;
+use crate::name::StreamName;
+use crate::offset::{Offset, Position};
+use crate::read::{
+    Chunk, Created, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom, Usage,
+};
+use crate::records;
+use crate::rules::{self, ProducerState, State, Verdict};
+use crate::settings::{Create, Expiry, ForkFrom, ForkPoint, Settings};
+
+const PER_MESSAGE: u64 = 64;
+const PER_STREAM: u64 = 512;
+/// How many records a stretch of the order is looked at in one read.
+const SCAN: usize = 10_000;
+
+/// What was appended in one step, or a part of it.
+#[derive(Debug)]
+struct Record {
+    first: u64,
+    position: u64,
+    time: Timestamp,
+    messages: Vec<Bytes>,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Fork {
+    source: u64,
+    point: ForkPoint,
+    /// How many bytes of the last inherited message the fork has; all, if there is no number.
+    cut: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    name: StreamName,
+    settings: Settings,
+    created: Timestamp,
+    used: Timestamp,
+    state: State,
+    producers: HashMap<String, ProducerState>,
+    records: VecDeque<Record>,
+    fork: Option<Fork>,
+    depth: usize,
+    progress: watch::Sender<Progress>,
+}
+
+impl Stream {
+    fn expires(&self) -> Option<Timestamp> {
+        self.settings.expiry.map(|expiry| expiry.after(self.used))
+    }
+
+    /// When something is to be done about it next.
+    fn due(&self) -> u64 {
+        let ends = self.expires().filter(|_| !self.state.hidden);
+        let ages = match (self.settings.max_age, self.records.front()) {
+            (Some(age), Some(oldest)) => Some(oldest.time.after(age)),
+            _ => None,
+        };
+        ends.into_iter().chain(ages).min().map_or(0, |due| due.0.max(1))
+    }
+
+    fn publish(&self, gone: bool) {
+        let tail = Offset::new(self.state.tail);
+        self.progress.send_replace(Progress { tail, closed: self.state.closed, gone });
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Streams {
+    options: MemoryOptions,
+    pub(crate) closed: bool,
+    names: BTreeMap<StreamName, u64>,
+    by_id: HashMap<u64, Stream>,
+    /// First position of a record, its stream, its first offset.
+    order: BTreeMap<u64, (u64, u64)>,
+    timetable: BTreeSet<(u64, u64)>,
+    next_id: u64,
+    head: watch::Sender<Position>,
+    bytes: u64,
+    /// What all of it takes, by the counting of [`MemoryOptions::max_bytes`].
+    taken: u64,
+    latest: Timestamp,
+}
+
+impl Streams {
+    pub(crate) fn new(options: MemoryOptions, head: watch::Sender<Position>) -> Self {
+        Self {
+            options,
+            closed: false,
+            names: BTreeMap::new(),
+            by_id: HashMap::new(),
+            order: BTreeMap::new(),
+            timetable: BTreeSet::new(),
+            next_id: 1,
+            head,
+            bytes: 0,
+            taken: 0,
+            latest: Timestamp(0),
+        }
+    }
+
+    /// The time, which never goes back.
+    fn now(&mut self) -> Timestamp {
+        self.latest = self.latest.max(self.options.clock.now());
+        self.latest
+    }
+
+    fn find(&mut self, name: &StreamName) -> Result<u64, Error> {
+        let now = self.now();
+        let id = *self.names.get(name).ok_or(Kind::NotFound)?;
+        let stream = &self.by_id[&id];
+        if stream.state.hidden {
+            return Err(Kind::Gone.into());
+        }
+        if stream.expires().is_some_and(|end| end <= now) {
+            let kept = stream.state.forks > 0;
+            self.end(id);
+            return Err(if kept { Kind::Gone } else { Kind::NotFound }.into());
+        }
+        Ok(id)
+    }
+
+    fn stream(&mut self, id: u64) -> &mut Stream {
+        self.by_id.get_mut(&id).expect("ids come from the maps, and both are changed together")
+    }
+
+    fn reschedule(&mut self, id: u64) {
+        let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
+        let (old, new) = (stream.state.due, stream.due());
+        stream.state.due = new;
+        self.timetable.remove(&(old, id));
+        if new != 0 {
+            self.timetable.insert((new, id));
+        }
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<(), Error> {
+        if self.taken + bytes > self.options.max_bytes {
+            return Err(Kind::Full { cause: None, unknown: false }.into());
+        }
+        self.taken += bytes;
+        Ok(())
+    }
+
+    pub(crate) fn create(&mut self, name: &StreamName, create: Create) -> Result<Created, Error> {
+        match self.find(name) {
+            Ok(id) => return Ok(Created { info: self.describe(id), is_new: false }),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        let mut settings = create.settings;
+        let fork = create.fork.map(|from| self.fork_point(from)).transpose()?;
+        let mut depth = 0;
+        if let Some(fork) = &fork {
+            let source = &self.by_id[&fork.source];
+            depth = source.depth + 1;
+            if depth > limits::FORK_DEPTH {
+                return Err(Kind::ForkDepth.into());
+            }
+            if settings.content_type.is_empty() {
+                settings.content_type.clone_from(&source.settings.content_type);
+            }
+            settings.expiry = settings.expiry.or(source.settings.expiry);
+        }
+        if self.by_id.len() as u64 >= self.options.limits.streams {
+            let limit = self.options.limits.streams;
+            return Err(Kind::TooMany { what: "too many streams", limit }.into());
+        }
+        let now = self.now();
+        let bytes: usize = create.messages.iter().map(Bytes::len).sum();
+        let more = bytes as u64 + create.messages.len() as u64 * PER_MESSAGE;
+        self.take(PER_STREAM + weight(name, &settings) + more)?;
+
+        let id = self.next_id;
+        self.next_id += 1;
+        let start = fork.as_ref().map_or(0, |fork| fork.point.own.number());
+        if let Some(fork) = &fork {
+            self.stream(fork.source).state.forks += 1;
+        }
+        let state = State { floor: start, tail: start, appended: now.0, ..State::default() };
+        let progress =
+            Progress { tail: Offset::new(start), closed: create.closed, gone: false };
+        let stream = Stream {
+            name: name.clone(),
+            settings,
+            created: now,
+            used: now,
+            state,
+            producers: HashMap::new(),
+            records: VecDeque::new(),
+            fork,
+            depth,
+            progress: watch::Sender::new(progress),
+        };
+        self.by_id.insert(id, stream);
+        self.names.insert(name.clone(), id);
+        self.push(id, create.messages);
+        self.stream(id).state.closed = create.closed;
+        self.reschedule(id);
+        Ok(Created { info: self.describe(id), is_new: true })
+    }
+
+    fn fork_point(&mut self, from: ForkFrom) -> Result<Fork, Error> {
+        let source = self.find(&from.source).map_err(|error| match error.kind() {
+            Kind::Gone => Kind::SourceGone.into(),
+            Kind::NotFound => Kind::SourceNotFound.into(),
+            _ => error,
+        })?;
+        let tail = self.by_id[&source].state.tail;
+        let at = from.at.map_or(tail, Offset::number);
+        let floor = self.floor(source);
+        if at < floor {
+            return Err(Kind::Trimmed { floor: Offset::new(floor) }.into());
+        }
+        let next = (at < tail).then(|| self.message(source, at).bytes.len() as u64);
+        let (own, cut) = crate::settings::own_part(at, tail, from.skip, next)?;
+        let (at, own) = (Offset::new(at), Offset::new(own));
+        let point = ForkPoint { source: from.source, at, skip: from.skip, own };
+        Ok(Fork { source, point, cut })
+    }
+
+    pub(crate) fn append(&mut self, name: &StreamName, append: Append) -> Result<Outcome, Error> {
+        let id = self.find(name)?;
+        let now = self.now();
+        let head = *self.head.borrow();
+        let stream = &self.by_id[&id];
+        let known = append.producer.as_ref().and_then(|p| stream.producers.get(&p.id)).copied();
+        let receipt = |next: u64, position, closed, producer_seq| Receipt {
+            next: Offset::new(next),
+            position,
+            closed,
+            producer_seq,
+        };
+        match rules::judge(&stream.state, known, &append) {
+            Verdict::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
+            Verdict::Done => {
+                let tail = stream.state.tail;
+                return Ok(Outcome::Appended(receipt(tail, head, true, None)));
+            }
+            Verdict::Duplicate(known) => {
+                let closed = stream.state.closed;
+                let seq = Some(known.seq);
+                return Ok(Outcome::Duplicate(receipt(known.next, head, closed, seq)));
+            }
+            Verdict::Accept => {}
+        }
+        let mut more = append.bytes() as u64 + append.messages.len() as u64 * PER_MESSAGE;
+        if append.producer.is_some() && known.is_none() {
+            more += PER_MESSAGE;
+        }
+        self.take(more)?;
+        self.push(id, append.messages);
+        let most = self.options.limits.producers;
+        let stream = self.stream(id);
+        stream.used = now;
+        if let Some(seq) = append.seq {
+            stream.state.seq = Some(seq.into());
+        }
+        if append.close {
+            stream.state.closed = true;
+            stream.state.closed_by.clone_from(&append.producer);
+        }
+        let mut forgotten = 0;
+        let producer_seq = append.producer.as_ref().map(|producer| producer.seq);
+        if let Some(producer) = append.producer {
+            if known.is_none() && stream.producers.len() >= most as usize {
+                forgotten = forget(&mut stream.producers);
+            }
+            let (epoch, seq) = (producer.epoch, producer.seq);
+            let state = ProducerState { epoch, seq, next: stream.state.tail, used: now.0 };
+            stream.producers.insert(producer.id, state);
+        }
+        stream.publish(false);
+        let (tail, closed) = (stream.state.tail, stream.state.closed);
+        self.taken -= forgotten * PER_MESSAGE;
+        self.trim(id, now);
+        self.reschedule(id);
+        let head = *self.head.borrow();
+        Ok(Outcome::Appended(receipt(tail, head, closed, producer_seq)))
+    }
+
+    /// Adds messages for which there is room.
+    fn push(&mut self, id: u64, messages: Vec<Bytes>) {
+        if messages.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let mut position = self.head.borrow().number();
+        let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
+        for range in records::split(&messages) {
+            let messages = messages[range].to_vec();
+            let bytes = messages.iter().map(|message| message.len() as u64).sum();
+            let (first, count) = (stream.state.tail, messages.len() as u64);
+            stream.records.push_back(Record { first, position, time: now, messages, bytes });
+            stream.state.tail += count;
+            stream.state.bytes += bytes;
+            self.bytes += bytes;
+            self.order.insert(position, (id, first));
+            position += count;
+        }
+        stream.state.appended = now.0;
+        self.head.send_replace(Position::new(position));
+    }
+
+    /// Lets go of what is over the stream's caps.
+    fn trim(&mut self, id: u64, now: Timestamp) {
+        let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
+        while let Some(oldest) = stream.records.front() {
+            let too_old =
+                stream.settings.max_age.is_some_and(|age| oldest.time.after(age) <= now);
+            let too_much = stream.settings.max_bytes.is_some_and(|most| stream.state.bytes > most)
+                && stream.records.len() > 1;
+            if !too_old && !too_much {
+                break;
+            }
+            let count = oldest.messages.len() as u64;
+            stream.state.floor = oldest.first + count;
+            stream.state.bytes -= oldest.bytes;
+            self.bytes -= oldest.bytes;
+            self.taken -= oldest.bytes + count * PER_MESSAGE;
+            self.order.remove(&oldest.position);
+            stream.records.pop_front();
+        }
+    }
+
+    pub(crate) fn sweep(&mut self, steps: usize) -> bool {
+        let now = self.now();
+        for _ in 0..steps {
+            match self.timetable.first() {
+                Some(&(due, id)) if due <= now.0 => {
+                    let stream = &self.by_id[&id];
+                    let ends = stream.expires().filter(|_| !stream.state.hidden);
+                    if ends.is_some_and(|end| end <= now) {
+                        self.end(id);
+                    } else {
+                        self.trim(id, now);
+                        self.reschedule(id);
+                    }
+                }
+                _ => return false,
+            }
+        }
+        self.timetable.first().is_some_and(|&(due, _)| due <= now.0)
+    }
+
+    /// Ends a stream: hides it where forks live, and lets go of all of it where none does.
+    fn end(&mut self, id: u64) {
+        let stream = self.stream(id);
+        stream.publish(true);
+        stream.state.hidden = true;
+        self.reschedule(id);
+        let mut next = Some(id);
+        while let Some(id) = next {
+            next = None;
+            let stream = &self.by_id[&id];
+            if stream.state.forks > 0 || !stream.state.hidden {
+                break;
+            }
+            let due = stream.state.due;
+            self.timetable.remove(&(due, id));
+            let stream = self.by_id.remove(&id).expect("it was there a line ago");
+            self.names.remove(&stream.name);
+            self.taken -= PER_STREAM + weight(&stream.name, &stream.settings);
+            self.taken -= stream.producers.len() as u64 * PER_MESSAGE;
+            for record in &stream.records {
+                self.order.remove(&record.position);
+                self.bytes -= record.bytes;
+                self.taken -= record.bytes + record.messages.len() as u64 * PER_MESSAGE;
+            }
+            if let Some(fork) = stream.fork {
+                self.stream(fork.source).state.forks -= 1;
+                next = Some(fork.source);
+            }
+        }
+    }
+
+    fn floor(&self, id: u64) -> u64 {
+        let stream = &self.by_id[&id];
+        match &stream.fork {
+            Some(fork) if stream.state.floor == fork.point.own.number() => {
+                self.floor(fork.source).min(stream.state.floor)
+            }
+            _ => stream.state.floor,
+        }
+    }
+
+    /// The message at an offset between floor and tail, from wherever it is inherited.
+    fn message(&self, id: u64, at: u64) -> Message {
+        let stream = &self.by_id[&id];
+        if let Some(fork) = &stream.fork
+            && at < fork.point.own.number()
+        {
+            let mut message = self.message(fork.source, at);
+            if let Some(cut) = fork.cut
+                && at + 1 == fork.point.own.number()
+            {
+                message.bytes.truncate(cut);
+            }
+            return message;
+        }
+        let record = stream.records.partition_point(|record| record.first <= at) - 1;
+        let record = &stream.records[record];
+        let index = usize::try_from(at - record.first).expect("a record's messages are in memory");
+        let bytes = record.messages[index].clone();
+        Message { offset: Offset::new(at), time: record.time, bytes }
+    }
+
+    pub(crate) fn read(
+        &mut self,
+        name: &StreamName,
+        from: ReadFrom,
+        budget: usize,
+    ) -> Result<Chunk, Error> {
+        let id = self.find(name)?;
+        let (floor, tail) = (self.floor(id), self.by_id[&id].state.tail);
+        let from = match from {
+            ReadFrom::Start => floor,
+            ReadFrom::Tail => tail,
+            ReadFrom::At(offset) => offset.number(),
+            ReadFrom::Since(time) => {
+                let mut low = floor;
+                let mut high = tail;
+                while low < high {
+                    let middle = low.midpoint(high);
+                    if self.message(id, middle).time < time { low = middle + 1 } else { high = middle }
+                }
+                low
+            }
+        };
+        if from < floor {
+            return Err(Kind::Trimmed { floor: Offset::new(floor) }.into());
+        }
+        if from > tail {
+            return Err(Kind::BeyondTail { tail: Offset::new(tail) }.into());
+        }
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        let mut next = from;
+        while next < tail {
+            let message = self.message(id, next);
+            bytes += message.bytes.len();
+            if bytes > budget && !messages.is_empty() {
+                break;
+            }
+            messages.push(message);
+            next += 1;
+        }
+        let closed = self.by_id[&id].state.closed;
+        let (from, at_tail) = (Offset::new(from), next == tail);
+        Ok(Chunk { from, messages, next: Offset::new(next), at_tail, closed })
+    }
+
+    pub(crate) fn read_order(
+        &mut self,
+        from: Position,
+        budget: usize,
+        matching: Option<&Matching>,
+    ) -> Result<OrderChunk, Error> {
+        let head = *self.head.borrow();
+        if from > head {
+            return Err(Kind::BeyondTail { tail: Offset::new(head.number()) }.into());
+        }
+        let start = self.order.range(..=from.number()).next_back().map_or(0, |(&start, _)| start);
+        let mut chunk = OrderChunk { entries: Vec::new(), next: head, at_head: true };
+        let mut bytes = 0;
+        for (scanned, (&first, &(id, offset))) in self.order.range(start..).enumerate() {
+            let stream = &self.by_id[&id];
+            if scanned == SCAN {
+                chunk.next = Position::new(first.max(from.number()));
+                chunk.at_head = false;
+                return Ok(chunk);
+            }
+            if stream.state.hidden || matching.is_some_and(|wanted| !wanted(&stream.name)) {
+                continue;
+            }
+            let record = stream.records.partition_point(|record| record.first < offset);
+            let record = &stream.records[record];
+            for (index, message) in record.messages.iter().enumerate() {
+                let position = first + index as u64;
+                if position < from.number() {
+                    continue;
+                }
+                bytes += message.len();
+                if bytes > budget && !chunk.entries.is_empty() {
+                    chunk.next = Position::new(position);
+                    chunk.at_head = false;
+                    return Ok(chunk);
+                }
+                let offset = Offset::new(offset + index as u64);
+                let message = Message { offset, time: record.time, bytes: message.clone() };
+                let stream = stream.name.clone();
+                chunk.entries.push(Entry { position: Position::new(position), stream, message });
+            }
+        }
+        Ok(chunk)
+    }
+
+    pub(crate) fn follow(&mut self, name: &StreamName) -> Result<Follower, Error> {
+        let id = self.find(name)?;
+        Ok(Follower::new(self.by_id[&id].progress.subscribe()))
+    }
+
+    pub(crate) fn info(&mut self, name: &StreamName) -> Result<Info, Error> {
+        let id = self.find(name)?;
+        Ok(self.describe(id))
+    }
+
+    pub(crate) fn touch(&mut self, name: &StreamName) -> Result<(), Error> {
+        let id = self.find(name)?;
+        let now = self.now();
+        let stream = self.stream(id);
+        if matches!(stream.settings.expiry, Some(Expiry::Idle(_))) {
+            stream.used = now;
+            self.reschedule(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn delete(&mut self, name: &StreamName) -> Result<(), Error> {
+        let id = self.find(name)?;
+        self.end(id);
+        Ok(())
+    }
+
+    pub(crate) fn list(
+        &mut self,
+        prefix: &str,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Page {
+        let now = self.now();
+        let start = match after {
+            Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
+            _ => Bound::Included(prefix),
+        };
+        let mut page = Page { streams: Vec::new(), after: None };
+        for (name, &id) in self.names.range::<str, _>((start, Bound::Unbounded)) {
+            if !name.as_str().starts_with(prefix) {
+                break;
+            }
+            if page.streams.len() == limit {
+                page.after = page.streams.last().map(|info: &Info| info.name.clone());
+                break;
+            }
+            let stream = &self.by_id[&id];
+            if !stream.state.hidden && stream.expires().is_none_or(|end| end > now) {
+                page.streams.push(self.describe(id));
+            }
+        }
+        page
+    }
+
+    fn describe(&self, id: u64) -> Info {
+        let stream = &self.by_id[&id];
+        Info {
+            id,
+            name: stream.name.clone(),
+            settings: stream.settings.clone(),
+            created: stream.created,
+            appended: Timestamp(stream.state.appended),
+            expires: stream.expires(),
+            floor: Offset::new(self.floor(id)),
+            tail: Offset::new(stream.state.tail),
+            closed: stream.state.closed,
+            bytes: stream.state.bytes,
+            fork: stream.fork.as_ref().map(|fork| fork.point.clone()),
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        let streams = self.by_id.len() as u64;
+        Usage { streams, bytes: self.bytes, head: *self.head.borrow() }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.by_id.clear();
+        self.names.clear();
+        self.order.clear();
+        self.timetable.clear();
+        // Followers learn of the end by their sender being gone.
+        let head = *self.head.borrow();
+        self.head = watch::Sender::new(head);
+    }
+}
+
+fn weight(name: &StreamName, settings: &Settings) -> u64 {
+    let schema = settings.schema.as_ref().map_or(0, Bytes::len);
+    (name.as_str().len() + settings.content_type.len() + schema) as u64
+}
+
+/// Forgets the quarter of the producers that was idle longest, and says how many those are.
+fn forget(producers: &mut HashMap<String, ProducerState>) -> u64 {
+    let mut used: Vec<_> = producers.iter().map(|(id, state)| (state.used, id.clone())).collect();
+    used.sort_unstable();
+    used.truncate(used.len().div_ceil(4));
+    for (_, id) in &used {
+        producers.remove(id);
+    }
+    used.len() as u64
+}

@@ -1,0 +1,91 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Kind};
+use crate::limits;
+
+/// What a stream is called: 1 to [`limits::NAME_BYTES`] bytes of UTF-8 without control characters.
+///
+/// To the log a name is one string; that `/` parts it into segments is the business of whoever
+/// asks. Names order by their bytes, which is the order in which streams are listed. A clone
+/// shares the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamName(Arc<str>);
+
+impl StreamName {
+    /// Takes `text` as a name.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty, too long, or has a control character ([`Error::is_invalid`]).
+    pub fn new(text: &str) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(Kind::Invalid("a stream's name can't be empty").into());
+        }
+        if text.len() > limits::NAME_BYTES {
+            return Err(Kind::TooLarge {
+                what: "a stream's name",
+                bytes: text.len() as u64,
+                limit: limits::NAME_BYTES as u64,
+            }
+            .into());
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Kind::Invalid("a stream's name can't have control characters").into());
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for StreamName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for StreamName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_the_greatest_length_passes_and_one_more_byte_does_not() {
+        assert!(StreamName::new(&"n".repeat(limits::NAME_BYTES)).is_ok());
+        let error = StreamName::new(&"n".repeat(limits::NAME_BYTES + 1)).unwrap_err();
+        assert!(error.is_too_large(), "{error}");
+    }
+
+    #[test]
+    fn an_empty_name_and_control_characters_are_refused() {
+        for bad in ["", "a\nb", "\0", "a\u{7f}"] {
+            assert!(StreamName::new(bad).unwrap_err().is_invalid(), "{bad:?}");
+        }
+        assert_eq!(StreamName::new("orders/žluťoučký kůň").unwrap().as_str(), "orders/žluťoučký kůň");
+    }
+}

@@ -1,0 +1,107 @@
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Kind};
+
+/// How many digits an offset's text has.
+const DIGITS: usize = 16;
+
+macro_rules! place {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        ///
+        /// Its text is sixteen decimal digits, so texts order as the places do, and as strings.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// The first there is.
+            pub const START: Self = Self(0);
+            /// The last that has a text. At ten million messages a second it is 31 years away.
+            pub const MAX: Self = Self(9_999_999_999_999_999);
+
+            /// The place with this number; past [`MAX`](Self::MAX) it is `MAX`.
+            #[must_use]
+            pub const fn new(number: u64) -> Self {
+                if number > Self::MAX.0 { Self::MAX } else { Self(number) }
+            }
+
+            /// Its number: how many messages are before it.
+            #[must_use]
+            pub const fn number(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:0width$}", self.0, width = DIGITS)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            /// # Errors
+            ///
+            /// When `text` is anything but sixteen decimal digits ([`Error::is_invalid`]).
+            fn from_str(text: &str) -> Result<Self, Error> {
+                if text.len() != DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(Kind::Invalid($what).into());
+                }
+                match text.parse() {
+                    Ok(number) => Ok(Self(number)),
+                    Err(_) => Err(Kind::Invalid($what).into()),
+                }
+            }
+        }
+    };
+}
+
+place!(
+    /// A place in one stream: before its first message, between two, or after the last.
+    ///
+    /// It counts messages, because the message is what is appended, checked and inherited by a
+    /// fork whole. Where a stream is one run of bytes, each append is a message, so every offset
+    /// that a client was given is such a place.
+    Offset,
+    "an offset is sixteen decimal digits"
+);
+
+place!(
+    /// A place in the one order of all messages of all streams.
+    ///
+    /// What follows position *p* is exactly what was acknowledged after everything before *p*.
+    /// Within one stream both orders agree.
+    Position,
+    "a position is sixteen decimal digits"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn text_orders_as_the_offsets_do_and_comes_back(
+            a in 0..=Offset::MAX.number(), b in 0..=Offset::MAX.number()
+        ) {
+            let (a, b) = (Offset::new(a), Offset::new(b));
+            prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
+            prop_assert_eq!(a.to_string().parse::<Offset>().unwrap(), a);
+        }
+    }
+
+    #[test]
+    fn what_the_log_did_not_write_is_no_offset() {
+        for bad in ["", "-1", "now", "1", "00000000000000001", "+000000000000001", "000000000000000x"] {
+            assert!(bad.parse::<Offset>().unwrap_err().is_invalid(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_number_is_without_a_text_of_sixteen_digits() {
+        assert_eq!(Offset::new(u64::MAX).to_string().len(), DIGITS);
+    }
+}

@@ -1,0 +1,170 @@
+//! What may be appended to a stream, given what is in it. Pure: both engines follow these.
+
+use std::sync::Arc;
+
+use crate::append::{Append, Producer, Refusal};
+use crate::offset::Offset;
+
+/// What changes in a stream's life.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    /// The commit that wrote this.
+    pub(crate) commit: u64,
+    /// The first message of its own that it still has.
+    pub(crate) floor: u64,
+    pub(crate) tail: u64,
+    /// Bytes of the messages of its own that it still has.
+    pub(crate) bytes: u64,
+    pub(crate) closed: bool,
+    /// The producer's append that closed it.
+    pub(crate) closed_by: Option<Producer>,
+    /// Deleted, but kept for its forks.
+    pub(crate) hidden: bool,
+    /// How many streams are direct forks of it.
+    pub(crate) forks: u32,
+    /// It ends no later than this, as far as is written; 0 is never.
+    pub(crate) expires: u64,
+    /// The time of its entry in the timetable; 0 is none.
+    pub(crate) due: u64,
+    pub(crate) appended: u64,
+    pub(crate) seq: Option<Arc<str>>,
+    /// How many producers it remembers.
+    pub(crate) producers: u32,
+}
+
+/// What a stream remembers of one producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProducerState {
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+    /// The offset that was acknowledged for it.
+    pub(crate) next: u64,
+    /// When it last appended, in milliseconds.
+    pub(crate) used: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accept,
+    /// Only to be closed, and closed already.
+    Done,
+    Duplicate(ProducerState),
+    Refuse(Refusal),
+}
+
+/// Judges an append to a stream of this state, by a producer of which this is remembered.
+pub(crate) fn judge(state: &State, known: Option<ProducerState>, append: &Append) -> Verdict {
+    if state.closed {
+        return judge_closed(state, known, append);
+    }
+    if let Some(producer) = &append.producer
+        && let Some(verdict) = judge_producer(known, producer)
+    {
+        return verdict;
+    }
+    if let (Some(seq), Some(last)) = (&append.seq, &state.seq)
+        && **seq <= **last
+    {
+        return Verdict::Refuse(Refusal::SeqRegression { last: last.to_string() });
+    }
+    Verdict::Accept
+}
+
+fn judge_closed(state: &State, known: Option<ProducerState>, append: &Append) -> Verdict {
+    match (&append.producer, known) {
+        (Some(_), Some(known)) if append.producer == state.closed_by => Verdict::Duplicate(known),
+        (None, _) if append.messages.is_empty() => Verdict::Done,
+        _ => Verdict::Refuse(Refusal::Closed { tail: Offset::new(state.tail) }),
+    }
+}
+
+fn judge_producer(known: Option<ProducerState>, producer: &Producer) -> Option<Verdict> {
+    let received = producer.seq;
+    let refusal = match known {
+        None if received == 0 => return None,
+        None => Refusal::Gap { expected: 0, received },
+        Some(known) if producer.epoch < known.epoch => {
+            Refusal::StaleEpoch { current: known.epoch }
+        }
+        Some(known) if producer.epoch > known.epoch => {
+            if received == 0 {
+                return None;
+            }
+            Refusal::EpochStart { received }
+        }
+        Some(known) if received <= known.seq => return Some(Verdict::Duplicate(known)),
+        Some(known) if received == known.seq + 1 => return None,
+        Some(known) => Refusal::Gap { expected: known.seq + 1, received },
+    };
+    Some(Verdict::Refuse(refusal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn append() -> Append {
+        Append::new(vec![Bytes::from_static(b"m")])
+    }
+
+    fn known(epoch: u64, seq: u64) -> Option<ProducerState> {
+        Some(ProducerState { epoch, seq, next: 9, used: 0 })
+    }
+
+    #[track_caller]
+    fn check(known: Option<ProducerState>, epoch: u64, seq: u64, expected: &Verdict) {
+        assert_eq!(&judge(&State::default(), known, &append().by("p", epoch, seq)), expected);
+    }
+
+    #[test]
+    fn a_producer_starts_at_zero_and_goes_on_by_one() {
+        check(None, 0, 0, &Verdict::Accept);
+        check(None, 7, 0, &Verdict::Accept);
+        check(None, 0, 1, &Verdict::Refuse(Refusal::Gap { expected: 0, received: 1 }));
+        check(known(0, 4), 0, 5, &Verdict::Accept);
+        check(known(0, 4), 0, 6, &Verdict::Refuse(Refusal::Gap { expected: 5, received: 6 }));
+    }
+
+    #[test]
+    fn what_a_producer_repeats_is_a_duplicate() {
+        for seq in [0, 3, 4] {
+            check(known(0, 4), 0, seq, &Verdict::Duplicate(known(0, 4).unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_higher_epoch_starts_at_zero_and_shuts_out_the_lower() {
+        check(known(1, 4), 2, 0, &Verdict::Accept);
+        check(known(1, 4), 2, 1, &Verdict::Refuse(Refusal::EpochStart { received: 1 }));
+        check(known(1, 4), 0, 5, &Verdict::Refuse(Refusal::StaleEpoch { current: 1 }));
+    }
+
+    #[test]
+    fn a_closed_stream_knows_only_the_append_that_closed_it() {
+        let by = |seq| Producer { id: "p".into(), epoch: 0, seq };
+        let state = State { closed: true, closed_by: Some(by(4)), tail: 9, ..State::default() };
+        let closed = Verdict::Refuse(Refusal::Closed { tail: Offset::new(9) });
+        let again = append().by("p", 0, 4);
+        assert_eq!(judge(&state, known(0, 4), &again), Verdict::Duplicate(known(0, 4).unwrap()));
+        assert_eq!(judge(&state, known(0, 4), &append().by("p", 0, 3)), closed);
+        assert_eq!(judge(&state, None, &append().by("q", 0, 0)), closed);
+        assert_eq!(judge(&state, None, &append()), closed);
+        assert_eq!(judge(&state, None, &Append::closing()), Verdict::Done);
+    }
+
+    #[test]
+    fn seq_texts_grow_byte_by_byte() {
+        let state = State { seq: Some("10".into()), ..State::default() };
+        let with = |seq: &str| Append { seq: Some(seq.into()), ..append() };
+        let last = "10".to_owned();
+        for low in ["10", "1", "09", ""] {
+            let expected = Verdict::Refuse(Refusal::SeqRegression { last: last.clone() });
+            assert_eq!(judge(&state, None, &with(low)), expected, "{low:?}");
+        }
+        for high in ["100", "11", "2", "a"] {
+            assert_eq!(judge(&state, None, &with(high)), Verdict::Accept, "{high:?}");
+        }
+        assert_eq!(judge(&state, None, &append()), Verdict::Accept);
+    }
+}
