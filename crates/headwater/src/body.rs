@@ -116,7 +116,7 @@ impl StreamBody {
             retry,
             finish_on_shutdown,
         } = options;
-        let is_sse = format == Format::Sse && matches!(kind, Kind::Items);
+        let is_sse = format == Format::Sse && !matches!(kind, Kind::Raw(_));
         let mut out = Vec::new();
         if let (true, Some(retry)) = (is_sse, retry) {
             sse::encode_retry(retry, &mut out);
@@ -127,6 +127,7 @@ impl StreamBody {
             sink: Sink {
                 encoder: Encoder::new(format),
                 out,
+                shared: None,
                 items: 0,
                 raw: !matches!(kind, Kind::Items),
                 check,
@@ -247,13 +248,17 @@ impl StreamBody {
         } else {
             out.len()
         };
+        self.note_sent();
+        out.into()
+    }
+
+    fn note_sent(&mut self) {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.last = Instant::now();
         }
         if let Some(served) = &self.served {
             served.items.store(self.sink.items, Ordering::Relaxed);
         }
-        out.into()
     }
 }
 
@@ -271,6 +276,10 @@ impl StreamBody {
         }
         if !self.sink.out.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(self.chunk()))));
+        }
+        if let Some(shared) = self.sink.shared.take() {
+            self.note_sent();
+            return Poll::Ready(Some(Ok(Frame::data(shared))));
         }
         match &mut self.state {
             State::Over => Poll::Ready(None),
@@ -295,7 +304,7 @@ impl StreamBody {
 
     /// As [`http_body::Body::is_end_stream`].
     pub(crate) fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Over) && self.sink.out.is_empty()
+        matches!(self.state, State::Over) && self.sink.out.is_empty() && self.sink.shared.is_none()
     }
 }
 

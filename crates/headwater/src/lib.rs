@@ -52,7 +52,7 @@ mod source;
 mod streaming;
 pub mod test;
 
-pub use app::{App, MethodRoute, delete, get, patch, post, put};
+pub use app::{App, MethodRoute, delete, get, head, patch, post, put};
 pub use channel::{SendError, Sender};
 pub use extract::{Cookies, Headers, Json, Path, Query, Rejection};
 pub use headwater_macros::{Events, operation};

@@ -3,6 +3,7 @@ use std::{fmt, time::Duration};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_core::Stream;
+use headwater_wire::Format;
 use http::HeaderValue;
 
 use crate::{
@@ -12,6 +13,8 @@ use crate::{
 };
 
 /// A response of text or bytes in chunks, sent as they come and as they are.
+///
+/// [`Raw::frames`] is for chunks that are in one of the streaming formats already.
 ///
 /// There is one format, so `Accept` plays no part. Headers, errors, disconnects and shutdown are those
 /// of [`Streaming`](crate::Streaming).
@@ -26,7 +29,7 @@ use crate::{
 /// ```
 pub struct Raw {
     source: BoxSource,
-    content_type: HeaderValue,
+    kind: Kind,
     options: Options,
 }
 
@@ -79,18 +82,44 @@ impl Raw {
         Self::from_source(source, "application/octet-stream")
     }
 
-    fn from_source(source: BoxSource, content_type: &'static str) -> Self {
+    /// Chunks of whole items that are in `format` already, until an error, which cuts the response. They are sent as
+    /// they are, without a copy: many responses may share their memory.
+    ///
+    /// In SSE there are heartbeats, and the error is an event, as for [`Streaming`](crate::Streaming). The end is the
+    /// stream's own: whatever says that it is complete must be in its last chunk.
+    pub fn frames<S>(format: Format, stream: S) -> Self
+    where
+        S: Stream<Item = Result<Bytes, Problem>> + Send + 'static,
+    {
         Self {
-            source,
-            content_type: HeaderValue::from_static(content_type),
+            source: source::frames(stream),
+            kind: Kind::Frames(format),
             options: Options::default(),
         }
     }
 
-    /// Sets the media type.
+    fn from_source(source: BoxSource, content_type: &'static str) -> Self {
+        Self {
+            source,
+            kind: Kind::Raw(HeaderValue::from_static(content_type)),
+            options: Options::default(),
+        }
+    }
+
+    /// Sets how long an SSE stream may be silent before a comment goes out. Default: 15 s. Zero: none. Other formats
+    /// have no heartbeats.
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.options.heartbeat = every;
+        self
+    }
+
+    /// Sets the media type. That of [`frames`](Self::frames) is their format's.
     #[must_use]
     pub fn content_type(mut self, content_type: HeaderValue) -> Self {
-        self.content_type = content_type;
+        if let Kind::Raw(known) = &mut self.kind {
+            *known = content_type;
+        }
         self
     }
 
@@ -112,10 +141,9 @@ impl Raw {
 
 impl IntoResponse for Raw {
     fn into_response(self) -> Response {
-        let kind = Kind::Raw(self.content_type);
         Content {
             source: self.source,
-            kind,
+            kind: self.kind,
             check: None,
             options: self.options,
         }
@@ -126,7 +154,7 @@ impl IntoResponse for Raw {
 impl fmt::Debug for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Raw")
-            .field("content_type", &self.content_type)
+            .field("kind", &self.kind)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }

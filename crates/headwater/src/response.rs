@@ -63,11 +63,14 @@ pub(crate) struct Content {
     pub(crate) options: Options,
 }
 
+#[derive(Debug)]
 pub(crate) enum Kind {
     /// Typed items, in any format.
     Items,
     /// Chunks of one media type.
     Raw(HeaderValue),
+    /// Chunks that are in a format already.
+    Frames(Format),
 }
 
 impl Content {
@@ -78,6 +81,7 @@ impl Content {
             .map_or(Ok(Format::Ndjson), |client| client.format.clone());
         let (format, content_type) = match (&self.kind, format) {
             (Kind::Raw(content_type), _) => (Format::Text, content_type.clone()),
+            (Kind::Frames(format), _) => (*format, HeaderValue::from_static(format.content_type())),
             (Kind::Items, Ok(format)) => (format, HeaderValue::from_static(format.content_type())),
             (Kind::Items, Err(refusal)) => {
                 let mut response = Problem::from(refusal).into_response();

@@ -19,6 +19,8 @@ use crate::{Item, Problem, operation, schema::Schema};
 pub(crate) struct Sink {
     pub(crate) encoder: Encoder,
     pub(crate) out: Vec<u8>,
+    /// A chunk that goes out after `out`, as it is: its memory may be that of other streams too.
+    pub(crate) shared: Option<Bytes>,
     /// How many items or chunks were written.
     pub(crate) items: u64,
     /// Whether the bytes are a developer's own, which no format frames.
@@ -61,9 +63,12 @@ impl Sink {
 
     /// Appends what makes the stream complete.
     pub(crate) fn end(&mut self, is_sse: bool) {
+        if self.raw {
+            return;
+        }
         if is_sse {
             encode_end(self.items, &mut self.out);
-        } else if !self.raw {
+        } else {
             self.encoder.end(&mut self.out);
         }
     }
@@ -189,6 +194,47 @@ where
             }
         }
         Poll::Ready(Filled::Full)
+    }
+}
+
+pin_project! {
+    /// A stream of chunks that are in a format already, each shared and not copied.
+    struct Frames<S> {
+        #[pin]
+        stream: S,
+    }
+}
+
+pub(crate) fn frames<S>(stream: S) -> BoxSource
+where
+    S: Stream<Item = Result<Bytes, Problem>> + Send + 'static,
+{
+    Box::pin(Frames { stream })
+}
+
+impl<S> Source for Frames<S>
+where
+    S: Stream<Item = Result<Bytes, Problem>> + Send,
+{
+    fn poll_fill(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        sink: &mut Sink,
+        _: usize,
+    ) -> Poll<Filled> {
+        if sink.shared.is_some() || !sink.out.is_empty() {
+            return Poll::Ready(Filled::Full);
+        }
+        match self.project().stream.poll_next(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => Poll::Ready(Filled::End),
+            Poll::Ready(Some(Err(problem))) => Poll::Ready(Filled::Failed(problem)),
+            Poll::Ready(Some(Ok(bytes))) => {
+                sink.shared = Some(bytes);
+                sink.items += 1;
+                Poll::Ready(Filled::Full)
+            }
+        }
     }
 }
 

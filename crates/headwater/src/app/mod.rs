@@ -11,7 +11,7 @@ use serde_json::Value;
 use tower_layer::Layer;
 use tower_service::Service;
 
-pub use self::route::{MethodRoute, delete, get, patch, post, put};
+pub use self::route::{MethodRoute, delete, get, head, patch, post, put};
 use crate::{
     docs,
     openapi::{self, OpenApi, SecurityScheme},

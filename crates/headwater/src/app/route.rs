@@ -68,7 +68,7 @@ macro_rules! methods {
     };
 }
 
-methods!(get GET, post POST, put PUT, patch PATCH, delete DELETE);
+methods!(get GET, post POST, put PUT, patch PATCH, delete DELETE, head HEAD);
 
 impl<S: Clone + Send + Sync + 'static> MethodRoute<S> {
     fn new() -> Self {

@@ -224,6 +224,16 @@ impl Render<'_> {
             if self.version == OpenApi::V3_1 && holds_items(&reply.content) {
                 rendered["description"] = format!("{}. {SEQUENCES}", reply.description).into();
             }
+            if !reply.headers.is_empty() {
+                let headers = reply.headers.iter().map(|header| {
+                    let rendered = json!({
+                        "description": header.description,
+                        "schema": {"type": "string"},
+                    });
+                    (header.name.to_owned(), rendered)
+                });
+                rendered["headers"] = headers.collect::<Map<_, _>>().into();
+            }
             if !reply.content.0.is_empty() {
                 rendered["content"] = self.content(&reply.content);
             }

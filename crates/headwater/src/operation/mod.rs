@@ -10,6 +10,7 @@ mod reply;
 
 use std::any::type_name;
 
+use headwater_wire::Format;
 use http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
@@ -28,7 +29,7 @@ pub(crate) use self::{
     handler::Operated,
     input::too_large,
     outgoing::{CheckOutgoing, check, check_outgoing, schema_of},
-    reply::{Content, Reply, Shape},
+    reply::{Content, Header, Reply, Shape},
 };
 
 /// An operation: one method of one path, as the OpenAPI document describes it.
@@ -192,7 +193,7 @@ impl Operation {
     }
 
     /// Says that the body may be left out.
-    pub(crate) fn optional_body(&mut self) {
+    pub fn optional_body(&mut self) {
         if let Some(body) = &mut self.body {
             body.required = false;
         }
@@ -207,6 +208,45 @@ impl Operation {
     /// Adds a reply without a body.
     pub fn empty_reply(&mut self, status: StatusCode, description: &str) {
         self.add_reply(Some(status), Reply::new(description, Content::none()));
+    }
+
+    /// Adds a reply of text or bytes, as `media_type`. One of that status that is there already keeps its description
+    /// and has the media type besides.
+    pub fn raw_reply(&mut self, status: StatusCode, media_type: &'static str, description: &str) {
+        let content = Content::of(media_type, Shape::Any);
+        self.add_reply(Some(status), Reply::new(description, content));
+    }
+
+    /// Adds a reply that streams items of `T` in these formats. One of that status that is there already keeps its
+    /// description and has the formats besides.
+    pub fn stream_reply<T: JsonSchema>(
+        &mut self,
+        status: StatusCode,
+        formats: &[Format],
+        description: &str,
+    ) {
+        let items = Shape::Items(SchemaOf::new::<T>());
+        let content = formats
+            .iter()
+            .map(|format| (format.media_types()[0], items));
+        self.add_reply(
+            Some(status),
+            Reply::new(description, Content(content.collect())),
+        );
+    }
+
+    /// Describes a header of the reply of this status, which is to be there already.
+    pub fn reply_header(&mut self, status: StatusCode, name: &'static str, description: &str) {
+        let reply = self
+            .replies
+            .iter_mut()
+            .find(|(known, _)| *known == Some(status));
+        if let Some((_, reply)) = reply {
+            reply.add_header(Header {
+                name,
+                description: description.to_owned(),
+            });
+        }
     }
 
     /// Adds an error that the operation may answer with: a [`Problem`](crate::Problem) of this status. One that is

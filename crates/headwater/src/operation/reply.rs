@@ -8,6 +8,14 @@ use crate::Problem;
 pub(crate) struct Reply {
     pub(crate) description: String,
     pub(crate) content: Content,
+    pub(crate) headers: Vec<Header>,
+}
+
+/// A header of a reply, as the document describes it. Its value is text.
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    pub(crate) name: &'static str,
+    pub(crate) description: String,
 }
 
 /// The media types of a body. Empty where there is no body.
@@ -34,6 +42,7 @@ impl Reply {
         Self {
             description: description.to_owned(),
             content,
+            headers: Vec::new(),
         }
     }
 
@@ -48,6 +57,15 @@ impl Reply {
             if !self.content.0.iter().any(|(known, _)| *known == media_type) {
                 self.content.0.push((media_type, shape));
             }
+        }
+        for header in other.headers {
+            self.add_header(header);
+        }
+    }
+
+    pub(crate) fn add_header(&mut self, header: Header) {
+        if !self.headers.iter().any(|known| known.name == header.name) {
+            self.headers.push(header);
         }
     }
 }

@@ -1,0 +1,1 @@
+//! Durable streams by URL: publish with `POST`, follow from anywhere, live, late or after a break.
