@@ -1,1 +1,123 @@
 //! Durable streams by URL: publish with `POST`, follow from anywhere, live, late or after a break.
+//!
+//! A [`Hub`] serves a [`Log`] over HTTP. It is a [`headwater::App`], so that it describes itself, and can be merged
+//! with another or be mounted in a router.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use headwater_hub::Hub;
+//! use headwater_log::{MemoryLog, MemoryOptions};
+//!
+//! # async fn example() -> std::io::Result<()> {
+//! let hub = Hub::new(Arc::new(MemoryLog::new(MemoryOptions::default())));
+//! headwater::serve(hub.app(), "127.0.0.1:8000").await
+//! # }
+//! ```
+//!
+//! | at `/streams/{path}` | |
+//! |---|---|
+//! | `PUT` | creates a stream: content type, expiry, caps, schema, first messages; or a fork of another |
+//! | `POST` | appends; closes with `Stream-Closed: true`; NDJSON line by line as it arrives |
+//! | `GET` | what there is; `live=long-poll` and `live=sse` as the protocol has them; by `Accept`, events or lines |
+//! | `HEAD`, `DELETE` | what is known of it; its end |
+//!
+//! It speaks the Durable Streams protocol. Where that leaves a choice: the scope of `Stream-Seq` is the stream;
+//! `Stream-TTL` with `Stream-Expires-At` is refused; an offset past the tail is; a fork has its source's schema unless
+//! it brings its own. Messages of a `text/*` stream that aren't UTF-8 are sent in SSE and NDJSON with U+FFFD in place of
+//! what isn't; a plain read gives the bytes.
+//!
+//! What is not here: how messages are kept (`headwater-log`), formats (`headwater-wire`), serving (`headwater`).
+
+mod append;
+mod body;
+mod cache;
+mod create;
+mod describe;
+mod error;
+mod headers;
+mod json;
+mod layer;
+pub mod limits;
+mod live;
+mod names;
+mod ndjson;
+mod offset;
+mod options;
+mod path;
+mod read;
+mod schema;
+mod time;
+
+use std::{fmt, sync::Arc};
+
+use headwater::{App, get};
+use headwater_log::Log;
+
+pub use limits::Limits;
+pub use options::{Cors, Options};
+
+/// A hub: streams by URL, over a log.
+///
+/// A clone is the same hub.
+#[derive(Clone)]
+pub struct Hub(Arc<Core>);
+
+/// What all requests share.
+pub(crate) struct Core {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) options: Options,
+    pub(crate) schemas: schema::Schemas,
+    pub(crate) tails: Arc<live::Tails>,
+    pub(crate) seats: live::Seats,
+}
+
+impl Hub {
+    /// A hub over a log, with the default options.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>) -> Self {
+        Self::with(log, Options::default())
+    }
+
+    /// A hub over a log.
+    #[must_use]
+    pub fn with(log: Arc<dyn Log>, options: Options) -> Self {
+        Self(Arc::new(Core {
+            log,
+            options,
+            schemas: schema::Schemas::default(),
+            tails: Arc::default(),
+            seats: live::Seats::default(),
+        }))
+    }
+
+    /// The app that serves it.
+    ///
+    /// # Panics
+    /// The root of the [options](Options::root) has `{` or `}` in it.
+    #[must_use]
+    pub fn app(&self) -> App {
+        let core = Arc::clone(&self.0);
+        let route = describe::read(get(read::read));
+        let route = describe::head(route.head(read::head));
+        let route = describe::create(route.put(create::create));
+        let route = describe::append(route.post(append::append));
+        let route = describe::delete(route.delete(read::delete));
+        let path = format!("{}/{{*path}}", core.options.root.trim_end_matches('/'));
+        let headers = axum::middleware::from_fn_with_state(Arc::clone(&core), layer::headers);
+        App::new("Headwater", env!("CARGO_PKG_VERSION"))
+            .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
+            .tag(describe::TAG, "Streams of messages, each at a URL.")
+            .route(&path, route)
+            .layer(headers)
+            .with_state(core)
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
+    }
+}

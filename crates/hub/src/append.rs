@@ -1,0 +1,156 @@
+//! `POST`: messages go to the end of a stream, all of a request or none.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use headwater::StatusCode;
+use headwater_log::{Append, Info, Outcome, Receipt, StreamName, limits};
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::{
+    Core, body,
+    create::{is_json, same_type},
+    describe::Answer,
+    error::{self, Failure, offset_value},
+    headers, json, names, ndjson,
+    offset::essence,
+    path::StreamPath,
+    schema,
+};
+
+/// Appends to a stream, or closes it.
+///
+/// In a stream of `application/json` the body is one message, or an array of messages; in any other, the body is the
+/// message. A body of `application/x-ndjson` is appended to a stream of JSON line by line as it arrives, however long
+/// it is, and the answer counts the messages.
+#[headwater::operation]
+pub(crate) async fn append(
+    State(core): State<Arc<Core>>,
+    path: StreamPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    post(&core, &path.name, &headers, body)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+        .into()
+}
+
+async fn post(
+    core: &Core,
+    name: &StreamName,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let content_type =
+        headers::text(headers, &header::CONTENT_TYPE)?.filter(|text| !text.is_empty());
+    let mut append = Append::default();
+    append.close = headers::closed(headers);
+    append.producer = headers::producer(headers)?;
+    append.seq = headers::text(headers, &names::STREAM_SEQ)?.map(str::to_owned);
+    if append
+        .seq
+        .as_ref()
+        .is_some_and(|seq| seq.len() > limits::SEQ_BYTES)
+    {
+        let most = limits::SEQ_BYTES;
+        return Err(Failure::bad_request(format!(
+            "Stream-Seq has at most {most} bytes"
+        )));
+    }
+    let is_lines = content_type.is_some_and(is_ndjson);
+    if is_lines {
+        let info = core.log.info(name).await?;
+        if is_json(&info.settings.content_type) {
+            return ndjson::append(core, &info, append, body).await;
+        }
+    }
+    let body = body::whole(body, core.options.limits.body_bytes).await?;
+    let info = core.log.info(name).await?;
+    append.messages = match messages(core, &info, content_type, body, append.close) {
+        Ok(messages) => messages,
+        // That the stream is closed is what the client must learn first.
+        Err(_) if info.closed => return Err(Failure::closed(info.tail)),
+        Err(failure) => return Err(failure),
+    };
+    let producer = append.producer.clone();
+    let is_empty = append.messages.is_empty();
+    let (status, receipt) = match core.log.append(name, append).await? {
+        Outcome::Appended(receipt) if producer.is_some() && !is_empty => (StatusCode::OK, receipt),
+        Outcome::Appended(receipt) | Outcome::Duplicate(receipt) => {
+            (StatusCode::NO_CONTENT, receipt)
+        }
+        Outcome::Refused(refusal) => return Err(error::refusal(&refusal)),
+    };
+    let mut response = status.into_response();
+    note(response.headers_mut(), &receipt);
+    if let Some(producer) = producer {
+        let headers = response.headers_mut();
+        headers.insert(names::PRODUCER_EPOCH, producer.epoch.into());
+        headers.insert(
+            names::PRODUCER_SEQ,
+            receipt.producer_seq.unwrap_or(producer.seq).into(),
+        );
+    }
+    Ok(response)
+}
+
+/// Says where the stream ends now.
+pub(crate) fn note(headers: &mut HeaderMap, receipt: &Receipt) {
+    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(receipt.next));
+    if receipt.closed {
+        headers.insert(names::STREAM_CLOSED, HeaderValue::from_static("true"));
+    }
+}
+
+/// The messages of a request, checked.
+fn messages(
+    core: &Core,
+    info: &Info,
+    content_type: Option<&str>,
+    body: Bytes,
+    close: bool,
+) -> Result<Vec<Bytes>, Failure> {
+    if body.is_empty() {
+        return match close {
+            true => Ok(Vec::new()),
+            false => Err(Failure::bad_request(
+                "an append has a body, unless it closes the stream",
+            )),
+        };
+    }
+    let own = &info.settings.content_type;
+    let Some(content_type) = content_type else {
+        return Err(Failure::bad_request(format!(
+            "Content-Type is missing; the stream's is {own:?}"
+        )));
+    };
+    if !same_type(content_type, own) {
+        return Err(Failure::conflict(format!(
+            "the stream is of type {own:?}, not {content_type:?}"
+        )));
+    }
+    if !is_json(own) {
+        return Ok(vec![body]);
+    }
+    let messages = json::messages(body)?;
+    if messages.is_empty() {
+        return Err(Failure::bad_request("the array has no messages"));
+    }
+    if let Some(schema) = core.schemas.of(info)? {
+        schema::check(&schema, &messages, 0)?;
+    }
+    Ok(messages)
+}
+
+fn is_ndjson(content_type: &str) -> bool {
+    matches!(
+        &*essence(content_type),
+        "application/x-ndjson" | "application/jsonl"
+    )
+}

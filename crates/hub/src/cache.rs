@@ -1,0 +1,126 @@
+//! What tells caches apart: entity tags, how long an answer keeps, and cursors.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use headwater_log::{Chunk, Info, Timestamp};
+use http::{HeaderMap, HeaderValue, header};
+
+/// The moment from which cursors count: 2024-10-09T00:00:00Z.
+const EPOCH: u64 = 1_728_432_000;
+
+/// How many seconds one cursor lasts.
+const INTERVAL: u64 = 20;
+
+/// How far a cursor jumps ahead of a client's own, in seconds, at the most.
+const JITTER: u64 = 3600;
+
+/// How long an answer with old messages keeps, in seconds. What stands before an offset never changes, so it is only
+/// about the stream's end.
+const KEEP: u64 = 60;
+
+/// A cursor that a client sends counts up to here: 2^53, so that every JSON parser keeps it.
+const GREATEST: u64 = 1 << 53;
+
+/// The cursor of this moment.
+pub(crate) fn interval() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    now.saturating_sub(EPOCH) / INTERVAL
+}
+
+/// The least cursor to give a client that sent one: none, or one ahead of its own where that is not yet past. With it,
+/// no client is given the same cursor twice, and no cache serves it one answer for ever.
+pub(crate) fn least_cursor(sent: Option<u64>) -> Option<u64> {
+    let sent = sent.filter(|sent| (interval()..GREATEST).contains(sent))?;
+    let seconds = fastrand::u64(1..=JITTER);
+    Some(sent + (seconds / INTERVAL).max(1))
+}
+
+/// The cursor for a client.
+pub(crate) fn cursor(least: Option<u64>) -> u64 {
+    interval().max(least.unwrap_or(0))
+}
+
+/// The entity tag of a chunk: which stream, from where to where, and whether it is known to be the end.
+pub(crate) fn etag(info: &Info, chunk: &Chunk) -> Option<HeaderValue> {
+    let end = if chunk.closed && chunk.at_tail {
+        ":c"
+    } else {
+        ""
+    };
+    let tag = format!(
+        "\"{:x}:{}:{}{end}\"",
+        info.id,
+        chunk.from.number(),
+        chunk.next.number()
+    );
+    HeaderValue::try_from(tag).ok()
+}
+
+/// Whether `If-None-Match` names this tag (RFC 9110 §13.1.2, by weak comparison).
+pub(crate) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let Ok(etag) = etag.to_str() else {
+        return false;
+    };
+    let sent = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    sent.flat_map(|tags| tags.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+/// `Cache-Control` of messages. Where the stream may have gone on since, a cache asks again; a stream's own end counts
+/// too.
+pub(crate) fn control(info: &Info, is_settled: bool, private: bool) -> HeaderValue {
+    let scope = if private { "private" } else { "public" };
+    let left = info.expires.map_or(KEEP, |end| {
+        let now = Timestamp::from(SystemTime::now());
+        end.0.saturating_sub(now.0) / 1000
+    });
+    let text = if is_settled && left > 0 {
+        format!(
+            "{scope}, max-age={}, stale-while-revalidate={}",
+            left.min(KEEP),
+            left.min(5 * KEEP)
+        )
+    } else {
+        format!("{scope}, no-cache")
+    };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("no-store"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_given_a_cursor_past_its_own() {
+        let now = interval();
+        assert_eq!(least_cursor(None), None);
+        assert_eq!(least_cursor(Some(now - 1)), None);
+        for ahead in [0, 1, 1000] {
+            assert!(least_cursor(Some(now + ahead)).is_some_and(|least| least > now + ahead));
+        }
+        assert_eq!(least_cursor(Some(u64::MAX)), None);
+        assert!(cursor(Some(now + 9)) >= now + 9);
+    }
+
+    #[test]
+    fn a_tag_is_known_among_others_and_when_it_is_weak() {
+        let tag = HeaderValue::from_static("\"1:2:3\"");
+        let known = |sent: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(sent));
+            is_known(&headers, &tag)
+        };
+        assert!(known("\"1:2:3\""));
+        assert!(known("\"x\", W/\"1:2:3\""));
+        assert!(known("*"));
+        assert!(!known("\"1:2:3:c\""));
+        assert!(!is_known(&HeaderMap::new(), &tag));
+    }
+}

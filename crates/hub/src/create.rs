@@ -1,0 +1,287 @@
+//! `PUT`: a stream is there afterwards, as it was asked for.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use headwater::{Problem, StatusCode};
+use headwater_log::{Create, ForkFrom, Info, Settings, Skip, limits};
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::{
+    Core, body,
+    describe::Answer,
+    error::{Failure, offset_value},
+    headers, json, names,
+    offset::{Place, essence},
+    path::StreamPath,
+    schema,
+};
+
+/// What a stream holds that was created without saying so.
+const DEFAULT_TYPE: &str = "application/octet-stream";
+
+/// Creates a stream.
+///
+/// Where there is one of that path already, as it is asked for, nothing happens; if it differs, the answer is 409.
+#[headwater::operation]
+pub(crate) async fn create(
+    State(core): State<Arc<Core>>,
+    path: StreamPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    put(&core, &path, &headers, body)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+        .into()
+}
+
+async fn put(
+    core: &Core,
+    path: &StreamPath,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let wish = Wish::read(path, headers)?;
+    let body = body::whole(body, core.options.limits.body_bytes).await?;
+    let source = match &wish.fork {
+        Some(fork) => Some(core.log.info(&fork.source).await.map_err(of_source)?),
+        None => None,
+    };
+    let create = wish.create(source.as_ref(), body)?;
+    if let Some(schema) = &create.settings.schema {
+        // Compiled before: it was read from a header, or from a stream that was created with it.
+        let document = serde_json::from_slice(schema).map_err(Problem::from)?;
+        let compiled = headwater::schema::Schema::compile(&document).map_err(Problem::from)?;
+        schema::check(&compiled, &create.messages, 0)?;
+    }
+    let created = core.log.create(&path.name, create).await.map_err(|error| {
+        if error.is_gone() {
+            Failure::conflict("the path is kept by forks of a stream that was deleted")
+        } else if error.is_too_many() {
+            let limit = error.limit().unwrap_or_default();
+            Failure::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).with("limit", limit)
+        } else if error.is_trimmed() || error.is_beyond_tail() {
+            Failure::bad_request(error.to_string())
+        } else {
+            error.into()
+        }
+    })?;
+    let info = created.info;
+    if !created.is_new {
+        wish.matches(&info)?;
+    }
+    let mut response = if created.is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    }
+    .into_response();
+    let answer = response.headers_mut();
+    answer.insert(header::CONTENT_TYPE, content_type(&info));
+    answer.insert(names::STREAM_NEXT_OFFSET, offset_value(info.tail));
+    if info.closed {
+        answer.insert(names::STREAM_CLOSED, HeaderValue::from_static("true"));
+    }
+    if created.is_new
+        && let Some(url) = path.url(core.options.public_url.as_deref())
+    {
+        answer.insert(header::LOCATION, url);
+    }
+    Ok(response)
+}
+
+/// A source that was deleted is in conflict with the wish to fork it.
+fn of_source(error: headwater_log::Error) -> Failure {
+    match (error.is_gone(), error.is_not_found()) {
+        (true, _) => Failure::conflict("the stream to fork was deleted"),
+        (_, true) => Failure::new(StatusCode::NOT_FOUND, "there is no such stream to fork"),
+        _ => error.into(),
+    }
+}
+
+/// The content type of a stream as a header.
+pub(crate) fn content_type(info: &Info) -> HeaderValue {
+    // It came as a header.
+    let value = HeaderValue::try_from(&info.settings.content_type);
+    value.unwrap_or(HeaderValue::from_static(DEFAULT_TYPE))
+}
+
+/// What a `PUT` asks for.
+struct Wish {
+    content_type: Option<String>,
+    settings: Settings,
+    fork: Option<ForkFrom>,
+    /// The sub-offset of the fork: messages or bytes, by what the source holds.
+    skip: u64,
+    closed: bool,
+}
+
+impl Wish {
+    fn read(path: &StreamPath, headers: &HeaderMap) -> Result<Self, Failure> {
+        let content_type = headers::text(headers, &header::CONTENT_TYPE)?;
+        let content_type = content_type.map(str::trim).filter(|text| !text.is_empty());
+        if content_type.is_some_and(|text| text.len() > limits::CONTENT_TYPE_BYTES) {
+            let most = limits::CONTENT_TYPE_BYTES;
+            return Err(Failure::bad_request(format!(
+                "Content-Type has at most {most} bytes"
+            )));
+        }
+        let mut settings = Settings::default();
+        settings.expiry = headers::expiry(headers)?;
+        settings.max_age =
+            headers::number(headers, &names::STREAM_MAX_AGE)?.map(Duration::from_secs);
+        settings.max_bytes = headers::number(headers, &names::STREAM_MAX_BYTES)?;
+        let schema = headers.get(names::STREAM_SCHEMA);
+        settings.schema = schema
+            .map(|schema| schema::read(schema.as_bytes()))
+            .transpose()?;
+        let skip = headers::number(headers, &names::STREAM_FORK_SUB_OFFSET)?;
+        let at = headers::text(headers, &names::STREAM_FORK_OFFSET)?;
+        let fork = match headers::text(headers, &names::STREAM_FORKED_FROM)? {
+            Some(source) => {
+                let source = path.other(source)?;
+                let at = match at.map(Place::parse).transpose()? {
+                    None | Some(Place::Now) => None,
+                    Some(Place::Start) => Some(headwater_log::Offset::START),
+                    Some(Place::At(offset)) => Some(offset),
+                };
+                Some(ForkFrom {
+                    source,
+                    at,
+                    skip: Skip::NONE,
+                })
+            }
+            None if at.is_some() || skip.is_some() => {
+                return Err(Failure::bad_request(
+                    "a fork names its source in Stream-Forked-From",
+                ));
+            }
+            None => None,
+        };
+        Ok(Self {
+            content_type: content_type.map(str::to_owned),
+            settings,
+            fork,
+            skip: skip.unwrap_or(0),
+            closed: headers::closed(headers),
+        })
+    }
+
+    /// The stream to create, given its source if it is a fork.
+    fn create(&self, source: Option<&Info>, body: bytes::Bytes) -> Result<Create, Failure> {
+        let mut settings = self.settings.clone();
+        settings.content_type = match (&self.content_type, source) {
+            (Some(wanted), Some(source))
+                if essence(wanted) != essence(&source.settings.content_type) =>
+            {
+                return Err(Failure::conflict(format!(
+                    "the stream to fork is of type {:?}",
+                    source.settings.content_type
+                )));
+            }
+            (Some(wanted), None) => wanted.clone(),
+            (_, Some(source)) => source.settings.content_type.clone(),
+            (None, None) => DEFAULT_TYPE.to_owned(),
+        };
+        if settings.schema.is_none() {
+            settings.schema = source.and_then(|source| source.settings.schema.clone());
+        }
+        let is_json = is_json(&settings.content_type);
+        if settings.schema.is_some() && !is_json {
+            return Err(Failure::bad_request(
+                "only a stream of application/json can have a schema",
+            ));
+        }
+        let mut create = Create::new(settings);
+        create.closed = self.closed;
+        create.messages = match body {
+            body if body.is_empty() => Vec::new(),
+            body if is_json => json::messages(body)?,
+            body => vec![body],
+        };
+        create.fork = self.fork.clone().map(|fork| ForkFrom {
+            skip: if is_json {
+                Skip::Messages(self.skip)
+            } else {
+                Skip::Bytes(self.skip)
+            },
+            ..fork
+        });
+        Ok(create)
+    }
+
+    /// Checks that the stream that is there is the one that is asked for. What the wish leaves open fits anything that
+    /// it could have become.
+    fn matches(&self, info: &Info) -> Result<(), Failure> {
+        let settings = &info.settings;
+        let differs = |what: &str| {
+            Err(Failure::conflict(format!(
+                "the stream is there already, and has another {what}"
+            )))
+        };
+        let is_fork = self.fork.is_some();
+        let wanted = self
+            .content_type
+            .as_deref()
+            .or((!is_fork).then_some(DEFAULT_TYPE));
+        if wanted.is_some_and(|wanted| !same_type(wanted, &settings.content_type)) {
+            return differs("content type");
+        }
+        let fits = |same: bool, left_open: bool| same || (is_fork && left_open);
+        if !fits(
+            self.settings.expiry == settings.expiry,
+            self.settings.expiry.is_none(),
+        ) {
+            return differs("expiry");
+        }
+        if !fits(
+            self.settings.schema == settings.schema,
+            self.settings.schema.is_none(),
+        ) {
+            return differs("schema");
+        }
+        if self.settings.max_age != settings.max_age
+            || self.settings.max_bytes != settings.max_bytes
+        {
+            return differs("age or size cap");
+        }
+        if self.closed != info.closed {
+            let state = if info.closed { "closed" } else { "open" };
+            return Err(Failure::conflict(format!(
+                "the stream is there already, and is {state}"
+            )));
+        }
+        let same_fork = match (&self.fork, &info.fork) {
+            (None, None) => true,
+            (Some(wanted), Some(fork)) => {
+                let (Skip::Messages(skip) | Skip::Bytes(skip)) = fork.skip;
+                wanted.source == fork.source
+                    && wanted.at.is_none_or(|at| at == fork.at)
+                    && self.skip == skip
+            }
+            _ => false,
+        };
+        if same_fork { Ok(()) } else { differs("source") }
+    }
+}
+
+/// Whether a stream's messages are JSON values. A type that only builds on JSON is bytes to the protocol.
+pub(crate) fn is_json(content_type: &str) -> bool {
+    essence(content_type) == "application/json"
+}
+
+/// Whether two content types are the same, whatever the case of their letters and the spaces between their parts.
+pub(crate) fn same_type(one: &str, other: &str) -> bool {
+    let parts = |text: &str| -> Vec<String> {
+        text.split(';')
+            .map(|part| part.trim().to_ascii_lowercase())
+            .collect()
+    };
+    essence(one) == essence(other)
+        && (parts(one) == parts(other) || !one.contains(';') || !other.contains(';'))
+}

@@ -1,0 +1,156 @@
+//! The one place where what the log says becomes what a client is told.
+
+use axum::response::{IntoResponse, Response};
+use headwater::{Problem, StatusCode};
+use headwater_log::{Error, Offset, Refusal};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::names;
+
+/// A request that was not done: a problem, with the headers that the protocol wants beside it.
+pub(crate) struct Failure {
+    problem: Problem,
+    headers: HeaderMap,
+}
+
+impl Failure {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Problem::new(status).detail(detail).into()
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Problem::bad_request(detail).into()
+    }
+
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// The stream is closed, and `tail` is its end.
+    pub(crate) fn closed(tail: Offset) -> Self {
+        Self::conflict("the stream is closed")
+            .header(names::STREAM_CLOSED, HeaderValue::from_static("true"))
+            .header(names::STREAM_NEXT_OFFSET, offset_value(tail))
+    }
+
+    /// Something is over a limit of the hub's.
+    pub(crate) fn too_large(what: &str, limit: usize) -> Self {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
+            .detail(format!("{what} is over the limit of {limit} bytes"))
+            .with("limit", limit)
+            .into()
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Adds a member to the problem.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.problem = self.problem.with(name, value);
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn problem(self) -> Problem {
+        self.problem
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            headers: HeaderMap::new(),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        problem(error).into()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = self.problem.into_response();
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+/// What a client is told of an error of the log.
+pub(crate) fn problem(error: Error) -> Problem {
+    let Some(status) = status(&error) else {
+        return Problem::internal(error);
+    };
+    let mut problem = Problem::new(status).detail(error.to_string());
+    if let Some(limit) = error.limit() {
+        problem = problem.with("limit", limit);
+    }
+    if let Some(floor) = error.floor() {
+        problem = problem.with("floor", floor.to_string());
+    }
+    if let Some(tail) = error.tail() {
+        problem = problem.with("tail", tail.to_string());
+    }
+    if status.is_server_error() {
+        problem.source(error)
+    } else {
+        problem
+    }
+}
+
+fn status(error: &Error) -> Option<StatusCode> {
+    let table: [(fn(&Error) -> bool, StatusCode); 11] = [
+        (Error::is_not_found, StatusCode::NOT_FOUND),
+        (Error::is_gone, StatusCode::GONE),
+        (Error::is_trimmed, StatusCode::GONE),
+        (Error::is_source_not_found, StatusCode::NOT_FOUND),
+        (Error::is_source_gone, StatusCode::CONFLICT),
+        (Error::is_bad_fork_point, StatusCode::BAD_REQUEST),
+        (Error::is_beyond_tail, StatusCode::BAD_REQUEST),
+        (Error::is_invalid, StatusCode::BAD_REQUEST),
+        (
+            |error| error.is_too_large() || error.is_too_many(),
+            StatusCode::PAYLOAD_TOO_LARGE,
+        ),
+        (Error::is_storage_full, StatusCode::INSUFFICIENT_STORAGE),
+        (Error::is_closed, StatusCode::SERVICE_UNAVAILABLE),
+    ];
+    table
+        .into_iter()
+        .find(|(is, _)| is(error))
+        .map(|(_, status)| status)
+}
+
+/// What a client is told of an append that does not fit its stream.
+pub(crate) fn refusal(refusal: &Refusal) -> Failure {
+    match refusal {
+        Refusal::Closed { tail } => Failure::closed(*tail),
+        Refusal::StaleEpoch { current } => Failure::new(
+            StatusCode::FORBIDDEN,
+            format!("a later life of this producer, epoch {current}, has appended"),
+        )
+        .header(names::PRODUCER_EPOCH, (*current).into()),
+        Refusal::EpochStart { received } => Failure::bad_request(format!(
+            "a new epoch starts with sequence number 0, and this is {received}"
+        )),
+        Refusal::Gap { expected, received } => Failure::conflict(format!(
+            "the producer's sequence number {expected} is due, and this is {received}"
+        ))
+        .header(names::PRODUCER_EXPECTED_SEQ, (*expected).into())
+        .header(names::PRODUCER_RECEIVED_SEQ, (*received).into()),
+        Refusal::SeqRegression { last } => Failure::conflict(format!(
+            "Stream-Seq must be greater, byte by byte, than the last, which is {last:?}"
+        )),
+    }
+}
+
+/// An offset as a header's value.
+pub(crate) fn offset_value(offset: Offset) -> HeaderValue {
+    // Sixteen digits.
+    HeaderValue::try_from(offset.to_string()).unwrap_or(HeaderValue::from_static("-1"))
+}

@@ -1,0 +1,164 @@
+//! Headers of requests, and what they mean.
+
+use std::time::Duration;
+
+use headwater::Problem;
+use headwater_log::{Expiry, Producer, limits};
+use http::{HeaderMap, HeaderName};
+
+use crate::{names, time};
+
+/// The value of a header as text, if it is there.
+///
+/// # Errors
+/// It has other bytes than visible ASCII.
+pub(crate) fn text<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Problem> {
+    let value = headers.get(name).map(|value| value.to_str());
+    value
+        .transpose()
+        .map_err(|_| Problem::bad_request(format!("{name} is not visible ASCII")))
+}
+
+/// Whether the stream is to be closed. Anything but `true` is as good as nothing.
+pub(crate) fn closed(headers: &HeaderMap) -> bool {
+    let value = headers.get(names::STREAM_CLOSED);
+    value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+/// A whole number that is not negative, in digits alone and without zeros before it.
+pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem> {
+    let Some(text) = text(headers, name)? else {
+        return Ok(None);
+    };
+    let is_plain = text == "0" || !text.starts_with('0');
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if is_plain && digits => Ok(Some(number)),
+        _ => Err(Problem::bad_request(format!(
+            "{name} is a whole number in decimal digits, without a sign or zeros before it"
+        ))),
+    }
+}
+
+/// When a stream is to end by itself: by `Stream-TTL` or `Stream-Expires-At`, of which only one may be there.
+pub(crate) fn expiry(headers: &HeaderMap) -> Result<Option<Expiry>, Problem> {
+    let ttl = number(headers, &names::STREAM_TTL)?;
+    let at = text(headers, &names::STREAM_EXPIRES_AT)?;
+    match (ttl, at) {
+        (Some(_), Some(_)) => Err(Problem::bad_request(
+            "a stream has either Stream-TTL or Stream-Expires-At, not both",
+        )),
+        (Some(seconds), None) => Ok(Some(Expiry::Idle(Duration::from_secs(seconds)))),
+        (None, Some(at)) => match time::parse(at) {
+            Some(moment) => Ok(Some(Expiry::At(moment))),
+            None => Err(Problem::bad_request(
+                "Stream-Expires-At is a timestamp of RFC 3339",
+            )),
+        },
+        (None, None) => Ok(None),
+    }
+}
+
+/// Which append of which producer a request is. Its three headers come together or not at all.
+pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Problem> {
+    let id = text(headers, &names::PRODUCER_ID)?;
+    let epoch = number(headers, &names::PRODUCER_EPOCH)?;
+    let seq = number(headers, &names::PRODUCER_SEQ)?;
+    let (id, epoch, seq) = match (id, epoch, seq) {
+        (None, None, None) => return Ok(None),
+        (Some(id), Some(epoch), Some(seq)) => (id, epoch, seq),
+        _ => {
+            let detail = "Producer-Id, Producer-Epoch and Producer-Seq come together or not at all";
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    if id.is_empty() || id.len() > limits::PRODUCER_ID_BYTES {
+        let most = limits::PRODUCER_ID_BYTES;
+        return Err(Problem::bad_request(format!(
+            "Producer-Id has 1 to {most} bytes"
+        )));
+    }
+    if epoch.max(seq) > limits::PRODUCER_NUMBER {
+        return Err(Problem::bad_request(
+            "Producer-Epoch and Producer-Seq are at most 2^53 - 1",
+        ));
+    }
+    Ok(Some(Producer {
+        id: id.to_owned(),
+        epoch,
+        seq,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        pairs.collect()
+    }
+
+    #[test]
+    fn a_number_is_written_in_one_way() {
+        let read = |text| number(&headers(&[(names::STREAM_TTL, text)]), &names::STREAM_TTL);
+        assert_eq!(read("0").unwrap(), Some(0));
+        assert_eq!(read("3600").unwrap(), Some(3600));
+        for bad in [
+            "",
+            "+1",
+            "-1",
+            "01",
+            "00",
+            "1.0",
+            "1e3",
+            " 1",
+            "18446744073709551616",
+        ] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_producer_has_all_three_headers_within_their_bounds() {
+        let producer = |epoch, seq| {
+            producer(&headers(&[
+                (names::PRODUCER_ID, "p"),
+                (names::PRODUCER_EPOCH, epoch),
+                (names::PRODUCER_SEQ, seq),
+            ]))
+        };
+        let greatest = "9007199254740991";
+        assert_eq!(
+            producer(greatest, greatest).unwrap().unwrap().seq,
+            limits::PRODUCER_NUMBER
+        );
+        assert!(producer("0", "9007199254740992").is_err());
+        assert!(super::producer(&headers(&[(names::PRODUCER_ID, "p")])).is_err());
+        assert!(super::producer(&HeaderMap::new()).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_true_closes_a_stream() {
+        for (value, expected) in [
+            ("true", true),
+            ("TRUE", true),
+            ("1", false),
+            ("yes", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                closed(&headers(&[(names::STREAM_CLOSED, value)])),
+                expected,
+                "{value:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! JSON mode: a body is one message, or an array of them.
+
+use bytes::Bytes;
+use headwater_wire::json;
+use memchr::memchr2;
+use serde_json::value::RawValue;
+
+use crate::{error::Failure, limits::JSON_DEPTH};
+
+/// The messages of a body: the elements of an array, or the value itself. Every message stands on one line.
+///
+/// # Errors
+/// The body is not one JSON value, or nests too deep.
+pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
+    // An array of messages is one level around them.
+    json::check(&body, JSON_DEPTH + 1).map_err(|error| not_json(&error.to_string()))?;
+    let body = on_one_line(body);
+    let start = body.iter().position(|byte| !byte.is_ascii_whitespace());
+    if start.is_none_or(|start| body[start] != b'[') {
+        return Ok(vec![one(body)?]);
+    }
+    let items: Vec<&RawValue> =
+        serde_json::from_slice(&body).map_err(|error| not_json(&error.to_string()))?;
+    Ok(items
+        .into_iter()
+        .map(|item| body.slice_ref(item.get().as_bytes()))
+        .collect())
+}
+
+/// The message that is all of `text`: one JSON value.
+///
+/// # Errors
+/// It is not one, or nests too deep.
+pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
+    one(on_one_line(text))
+}
+
+fn one(text: Bytes) -> Result<Bytes, Failure> {
+    let text = text.slice_ref(text.trim_ascii());
+    json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error.to_string()))?;
+    Ok(text)
+}
+
+fn not_json(why: &str) -> Failure {
+    Failure::bad_request(format!("not a JSON value that is taken here: {why}"))
+}
+
+/// The same JSON without line breaks, so that it can be a line of NDJSON and of SSE as it is. In JSON a line break
+/// stands only between tokens, where a space means the same.
+fn on_one_line(json: Bytes) -> Bytes {
+    if memchr2(b'\n', b'\r', &json).is_none() {
+        return json;
+    }
+    let mut json = Vec::from(json);
+    for byte in &mut json {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    json.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &'static str, expected: &[&str]) {
+        let found = messages(Bytes::from_static(body.as_bytes()));
+        let Ok(found) = found else {
+            panic!("{body} was refused")
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn exactly_one_level_of_an_array_is_taken_apart() {
+        check(r#" {"a": [1]} "#, &[r#"{"a": [1]}"#]);
+        check(r#"[{"a":1}, "x" ,3]"#, &[r#"{"a":1}"#, r#""x""#, "3"]);
+        check("[[1,2],[3]]", &["[1,2]", "[3]"]);
+        check("[[[1]]]", &["[[1]]"]);
+        check("[]", &[]);
+        check("null", &["null"]);
+    }
+
+    #[test]
+    fn a_message_stands_on_one_line_and_means_the_same() {
+        check("{\r\n  \"a\": \"x\\ny\"\n}\n", &["{    \"a\": \"x\\ny\" }"]);
+        check("[\n1,\n2\n]\n", &["1", "2"]);
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for bad in ["", " ", "{", "[1,]", "1 2", "nul", "\"\u{1}\"", "[1][2]"] {
+            assert!(
+                messages(Bytes::from_static(bad.as_bytes())).is_err(),
+                "{bad:?}"
+            );
+        }
+        assert!(messages(Bytes::from_static(b"\"\xff\"")).is_err());
+    }
+
+    #[test]
+    fn a_message_is_as_deep_as_the_limit_and_no_deeper() {
+        let nested = |depth: usize| Bytes::from("[".repeat(depth) + &"]".repeat(depth));
+        assert!(message(nested(JSON_DEPTH)).is_ok());
+        assert!(message(nested(JSON_DEPTH + 1)).is_err());
+        assert!(
+            messages(nested(JSON_DEPTH + 1)).is_ok(),
+            "one level is around the message"
+        );
+        assert!(messages(nested(JSON_DEPTH + 2)).is_err());
+        let object = format!(
+            "{{\"a\":{}1{}}}",
+            "[".repeat(JSON_DEPTH),
+            "]".repeat(JSON_DEPTH)
+        );
+        assert!(messages(object.into()).is_err());
+    }
+}

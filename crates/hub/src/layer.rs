@@ -1,0 +1,111 @@
+//! What goes on every answer: headers that keep browsers safe, and CORS.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use headwater::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use crate::{Core, options::Cors};
+
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
+
+/// What pages of other origins may send.
+const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, producer-epoch, producer-id, \
+                    producer-seq, stream-closed, stream-expires-at, stream-fork-offset, stream-fork-sub-offset, \
+                    stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, stream-ttl";
+
+/// What pages of other origins may see.
+const SHOWN: &str = "content-type, etag, location, producer-epoch, producer-expected-seq, producer-received-seq, \
+                     producer-seq, retry-after, stream-closed, stream-cursor, stream-expires-at, stream-floor, \
+                     stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date";
+
+/// How long a browser keeps what a preflight said.
+const KEEP_PREFLIGHT: &str = "86400";
+
+/// Handles a request, and sets the headers that every answer has.
+pub(crate) async fn headers(
+    State(core): State<Arc<Core>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_head = request.method() == Method::HEAD;
+    let is_preflight = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let cors = &core.options.cors;
+    let mut response = if is_preflight && *cors != Cors::Off {
+        preflight()
+    } else {
+        next.run(request).await
+    };
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    let headers = response.headers_mut();
+    protect(headers);
+    if is_head || is_error {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    allow(cors, origin.as_ref(), headers);
+    response
+}
+
+fn preflight() -> Response {
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, SENT),
+        (header::ACCESS_CONTROL_MAX_AGE, KEEP_PREFLIGHT),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// A stream is data from anyone: no browser should run it, or take it for what it doesn't say it is.
+fn protect(headers: &mut HeaderMap) {
+    const SAFE: [(HeaderName, HeaderValue); 3] = [
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("cross-origin"),
+        ),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; sandbox"),
+        ),
+    ];
+    for (name, value) in SAFE {
+        headers.entry(name).or_insert(value);
+    }
+}
+
+fn allow(cors: &Cors, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    let allowed = match cors {
+        Cors::Off => return,
+        Cors::Any => HeaderValue::from_static("*"),
+        Cors::Only(origins) => {
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+            match origin {
+                Some(origin)
+                    if origins
+                        .iter()
+                        .any(|known| known.as_bytes() == origin.as_bytes()) =>
+                {
+                    origin.clone()
+                }
+                _ => return,
+            }
+        }
+    };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(SHOWN),
+    );
+}

@@ -1,0 +1,64 @@
+//! How much of anything the hub takes. What differs from hub to hub is in [`Limits`]; the rest are constants. Those of
+//! the log (messages, producers, names, streams) are in `headwater_log::Limits`.
+
+use std::time::Duration;
+
+/// How deep the arrays and objects of a JSON message may nest: as deep as `serde_json` reads.
+pub const JSON_DEPTH: usize = 128;
+
+/// How many compiled schemas are kept. One more, and the one that was used longest ago goes.
+pub const COMPILED_SCHEMAS: usize = 1024;
+
+/// Above this many bytes, a schema is left out of the answer to `HEAD`.
+pub const SCHEMA_HEADER_BYTES: usize = 8 << 10;
+
+/// How many bytes of messages are read at once for a stream's live readers, and go out as one chunk.
+pub(crate) const BATCH_BYTES: usize = 64 << 10;
+
+/// How many bytes of messages are read at once for a live reader that is behind.
+pub(crate) const CATCH_UP_BYTES: usize = 256 << 10;
+
+/// How many bytes of its newest messages a followed stream keeps for its readers.
+pub(crate) const RING_BYTES: usize = 256 << 10;
+
+/// And how many batches of them.
+pub(crate) const RING_BATCHES: usize = 256;
+
+/// A stream that was silent for so long keeps nothing: its readers have it all, or are far behind.
+pub(crate) const RING_IDLE: Duration = Duration::from_secs(1);
+
+/// How many bytes of lines that have come are appended at once.
+pub(crate) const LINES_BYTES: usize = 256 << 10;
+
+/// And how many lines.
+pub(crate) const LINES: usize = 4096;
+
+/// The limits that whoever runs a hub may set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The longest body of a request, in bytes, but for lines of NDJSON, which have no end. Default: 32 MiB.
+    pub body_bytes: usize,
+    /// The longest line of NDJSON, in bytes. Default: 8 MiB.
+    pub line_bytes: usize,
+    /// About how many bytes of messages one answer to a catch-up read or long-poll has, at the most; a message that
+    /// is longer than that comes alone. Default: 1 MiB.
+    pub read_bytes: usize,
+    /// How many readers may follow live or wait in a long-poll, over all streams. Default: 100,000.
+    pub subscribers: usize,
+    /// How many bytes of messages are kept for live readers, over all streams. Their encoded forms come on top, up to
+    /// three times as much. Default: 64 MiB.
+    pub shared_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 32 << 20,
+            line_bytes: 8 << 20,
+            read_bytes: 1 << 20,
+            subscribers: 100_000,
+            shared_bytes: 64 << 20,
+        }
+    }
+}

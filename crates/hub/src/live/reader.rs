@@ -1,0 +1,276 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use headwater::{Problem, StatusCode};
+use headwater_log::{Chunk, Log, Offset, ReadFrom, StreamName};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    frames::{self, End, Form, Shape},
+    ring::{Given, Over},
+    tail::Tail,
+};
+use crate::{cache, error::Failure, limits::CATCH_UP_BYTES};
+
+/// How many readers follow or wait.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seats(Arc<AtomicUsize>);
+
+impl Seats {
+    /// Takes a place among at most `limit` readers, until it is dropped.
+    ///
+    /// # Errors
+    /// 429: there are as many already.
+    pub(crate) fn take(&self, limit: usize) -> Result<Seat, Failure> {
+        let seat = Seat(Arc::clone(&self.0));
+        if self.0.fetch_add(1, Ordering::Relaxed) >= limit {
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS)
+                .detail(format!("{limit} readers follow already"))
+                .with("limit", limit);
+            return Err(problem.into());
+        }
+        Ok(seat)
+    }
+}
+
+/// A reader's place; see [`Seats`].
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One live response: a position in a stream, and the form in which what follows goes out.
+pub(crate) struct Reader {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) name: StreamName,
+    pub(crate) shape: Shape,
+    pub(crate) form: Form,
+    /// The offset before what is sent next.
+    pub(crate) position: Offset,
+    /// Whether it began wherever the stream does, so that what was trimmed meanwhile isn't missed.
+    pub(crate) from_start: bool,
+    /// What wakes it at the tail; without one it ends there.
+    pub(crate) tail: Option<Arc<Tail>>,
+    pub(crate) least_cursor: Option<u64>,
+    /// When it ends at a whole event although the stream goes on.
+    pub(crate) until: Option<Instant>,
+    /// Held as long as the response goes on.
+    pub(crate) _seat: Seat,
+}
+
+/// Where a response stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was sent yet.
+    New,
+    /// Something was, and this is what it said of the stream's end.
+    Sent(End),
+    /// All was.
+    Over,
+}
+
+impl Reader {
+    /// The response's body, in chunks of whole messages.
+    pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Problem>> + Send + 'static {
+        let changes = self.tail.as_ref().map(|tail| tail.changes());
+        let sending = Box::new(Sending {
+            reader: self,
+            changes,
+            state: State::New,
+        });
+        futures_util::stream::unfold(sending, |mut sending| async move {
+            let chunk = sending.next().await?;
+            Some((chunk, sending))
+        })
+    }
+}
+
+struct Sending {
+    reader: Reader,
+    changes: Option<watch::Receiver<()>>,
+    state: State,
+}
+
+impl Sending {
+    async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
+        let chunk = self.chunk().await;
+        if let None | Some(Err(_)) = chunk {
+            self.state = State::Over;
+        }
+        chunk
+    }
+
+    async fn chunk(&mut self) -> Option<Result<Bytes, Problem>> {
+        loop {
+            match self.state {
+                State::Over => return None,
+                State::Sent(End::Closed) => return self.finish(),
+                State::Sent(End::Tail) if self.reader.tail.is_none() => return self.finish(),
+                State::Sent(_) if self.is_late() => return None,
+                State::New | State::Sent(_) => {}
+            }
+            let Some(tail) = &self.reader.tail else {
+                match self.read().await {
+                    Ok(Some(bytes)) => return Some(Ok(bytes)),
+                    Ok(None) => return self.finish(),
+                    Err(problem) => return Some(Err(problem)),
+                }
+            };
+            if let Some(changes) = &mut self.changes {
+                changes.mark_unchanged();
+            }
+            match tail.give(self.reader.position) {
+                Given::Batch(batch, end) => {
+                    let Reader {
+                        form,
+                        position,
+                        least_cursor,
+                        ..
+                    } = self.reader;
+                    let cursor = cache::cursor(least_cursor);
+                    let bytes = if batch.from == position {
+                        batch.encoded(form, end, cursor)
+                    } else {
+                        batch.encoded_from(position, form, end, cursor)
+                    };
+                    self.sent(batch.next, end);
+                    return Some(Ok(bytes));
+                }
+                Given::Behind => match self.read().await {
+                    Ok(Some(bytes)) => return Some(Ok(bytes)),
+                    // The log has less than the ring had: only a stream of the same name after it can.
+                    Ok(None) => return Some(Err(gone())),
+                    Err(problem) => return Some(Err(problem)),
+                },
+                Given::Over(Over::Closed) => {
+                    let form = self.reader.form;
+                    let position = self.reader.position;
+                    let marker = (form == Form::Protocol).then(|| self.control(End::Closed));
+                    self.sent(position, End::Closed);
+                    if let Some(marker) = marker {
+                        return Some(Ok(marker));
+                    }
+                }
+                Given::Over(Over::Gone) => return Some(Err(gone())),
+                Given::Over(Over::Failed) => {
+                    return Some(Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR)));
+                }
+                Given::Wait => {
+                    if self.reader.form == Form::Protocol && self.state != State::Sent(End::Tail) {
+                        let marker = self.control(End::Tail);
+                        self.state = State::Sent(End::Tail);
+                        return Some(Ok(marker));
+                    }
+                    if !self.wait().await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What ends the body when all was sent.
+    fn finish(&mut self) -> Option<Result<Bytes, Problem>> {
+        self.state = State::Over;
+        frames::end(self.reader.form, self.reader.position).map(Ok)
+    }
+
+    fn sent(&mut self, next: Offset, end: End) {
+        self.reader.position = next;
+        self.reader.from_start = false;
+        self.state = State::Sent(end);
+    }
+
+    fn control(&self, end: End) -> Bytes {
+        let mut out = Vec::new();
+        frames::control(
+            self.reader.position,
+            end,
+            cache::cursor(self.reader.least_cursor),
+            &mut out,
+        );
+        out.into()
+    }
+
+    fn is_late(&self) -> bool {
+        self.reader
+            .until
+            .is_some_and(|until| until <= Instant::now())
+    }
+
+    /// Waits at the tail; `false` when the time is up.
+    async fn wait(&mut self) -> bool {
+        let Some(changes) = &mut self.changes else {
+            return false;
+        };
+        match self.reader.until {
+            Some(until) => matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))),
+            None => changes.changed().await.is_ok(),
+        }
+    }
+
+    /// Reads from the log; `None` at its tail.
+    async fn read(&mut self) -> Result<Option<Bytes>, Problem> {
+        let chunk = loop {
+            let Reader {
+                log,
+                name,
+                position,
+                ..
+            } = &self.reader;
+            let chunk = log
+                .read(name, ReadFrom::At(*position), CATCH_UP_BYTES)
+                .await;
+            match chunk {
+                Err(error) if self.reader.from_start && error.is_trimmed() => {
+                    self.reader.position = error.floor().unwrap_or(self.reader.position);
+                }
+                chunk => break chunk.map_err(crate::error::problem)?,
+            }
+        };
+        if self.reader.tail.as_ref().is_some_and(|tail| tail.is_gone()) {
+            return Err(gone());
+        }
+        let Chunk {
+            messages,
+            next,
+            at_tail,
+            closed,
+            ..
+        } = chunk;
+        let end = match (at_tail, closed) {
+            (true, true) => End::Closed,
+            (true, false) => End::Tail,
+            (false, _) => End::More,
+        };
+        if messages.is_empty() {
+            return Ok(None);
+        }
+        let Reader {
+            form,
+            shape,
+            least_cursor,
+            ..
+        } = self.reader;
+        let cursor = cache::cursor(least_cursor);
+        let bytes = frames::encode(form, shape, &messages, next, end, cursor);
+        // Without a tail the end of what is there is where the response ends.
+        self.sent(next, end);
+        Ok(Some(bytes))
+    }
+}
+
+fn gone() -> Problem {
+    Problem::new(StatusCode::GONE).detail("the stream was deleted, or has expired")
+}

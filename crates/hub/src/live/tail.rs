@@ -1,0 +1,237 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use headwater_log::{Error, Expiry, Follower, Info, Log, Offset, ReadFrom, StreamName};
+use tokio::{
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    frames::Shape,
+    ring::{Batch, Given, Over, Ring},
+};
+use crate::limits::{BATCH_BYTES, RING_IDLE};
+
+/// The tails of all streams that are followed.
+#[derive(Default)]
+pub(crate) struct Tails {
+    /// By the stream's number, which no stream after it has. An entry goes with its tail.
+    by_stream: Mutex<HashMap<u64, Weak<Tail>>>,
+    /// What all rings cost.
+    total: Arc<AtomicUsize>,
+}
+
+impl Tails {
+    /// The tail of a stream, made if there is none.
+    ///
+    /// # Errors
+    /// The stream is no longer there.
+    pub(crate) async fn of(
+        self: &Arc<Self>,
+        log: &Arc<dyn Log>,
+        info: &Info,
+        most_in_all: usize,
+    ) -> Result<Arc<Tail>, Error> {
+        if let Some(tail) = self.lock().get(&info.id).and_then(Weak::upgrade) {
+            return Ok(tail);
+        }
+        let follower = log.follow(&info.name).await?;
+        let mut streams = self.lock();
+        if let Some(tail) = streams.get(&info.id).and_then(Weak::upgrade) {
+            return Ok(tail);
+        }
+        let ring = Ring::new(
+            follower.clone().progress().tail,
+            Arc::clone(&self.total),
+            most_in_all,
+        );
+        let shared = Arc::new(Shared {
+            name: info.name.clone(),
+            shape: Shape::of(&info.settings.content_type),
+            log: Arc::clone(log),
+            follower,
+            ring: Mutex::new(ring),
+            changes: watch::Sender::new(()),
+        });
+        let idle = match info.settings.expiry {
+            Some(Expiry::Idle(span)) => Some(span),
+            _ => None,
+        };
+        let task = tokio::spawn(pump(Arc::clone(&shared), info.id, idle)).abort_handle();
+        let tail = Arc::new(Tail {
+            shared,
+            task,
+            stream: info.id,
+            tails: Arc::clone(self),
+        });
+        streams.insert(info.id, Arc::downgrade(&tail));
+        Ok(tail)
+    }
+
+    /// How many streams are followed.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Weak<Tail>>> {
+        self.by_stream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The newest messages of a stream, for those who follow it. It goes with the last of them.
+pub(crate) struct Tail {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+    stream: u64,
+    tails: Arc<Tails>,
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.task.abort();
+        let mut streams = self.tails.lock();
+        // Somebody may have made another one since the last reader let go of this.
+        if streams
+            .get(&self.stream)
+            .is_some_and(|tail| tail.strong_count() == 0)
+        {
+            streams.remove(&self.stream);
+        }
+    }
+}
+
+impl Tail {
+    /// What a reader that wants what follows `from` is given.
+    pub(crate) fn give(&self, from: Offset) -> Given {
+        self.shared.ring().give(from)
+    }
+
+    /// Wakes whenever [`give`](Self::give) may say something else.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Whether the stream is gone: what is read under its name may then be another's.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.shared.follower.clone().progress().gone
+    }
+}
+
+struct Shared {
+    name: StreamName,
+    shape: Shape,
+    log: Arc<dyn Log>,
+    follower: Follower,
+    ring: Mutex<Ring>,
+    changes: watch::Sender<()>,
+}
+
+impl Shared {
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Ring)) {
+        change(&mut self.ring());
+        self.changes.send_replace(());
+    }
+}
+
+/// Moves what is appended to a stream into its ring, until there will be no more.
+async fn pump(shared: Arc<Shared>, stream: u64, idle: Option<Duration>) {
+    let over = match follow(&shared, stream, idle).await {
+        Ok(over) => over,
+        Err(error) if error.is_not_found() || error.is_gone() => Over::Gone,
+        Err(error) => {
+            tracing::error!(stream = %shared.name, %error, "a followed stream can't be read");
+            Over::Failed
+        }
+    };
+    shared.change(|ring| ring.end(over));
+}
+
+async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<Over, Error> {
+    let mut follower = shared.follower.clone();
+    let mut next = follower.progress().tail;
+    shared.change(|ring| ring.skip_to(next));
+    // Another stream may have taken the name since this one was looked up.
+    if shared.log.info(&shared.name).await?.id != stream {
+        return Ok(Over::Gone);
+    }
+    // A stream that ends when it is not used is in use as long as it is followed.
+    let touch_every = idle.map(|span| (span / 3).max(Duration::from_millis(50)));
+    let mut touch_at = touch_every.map(|every| Instant::now() + every);
+    let mut filled_at = Instant::now();
+    loop {
+        let clear_at = (!shared.ring().is_empty()).then(|| filled_at + RING_IDLE);
+        let progress = match touch_at.into_iter().chain(clear_at).min() {
+            Some(until) => timeout_at(until, follower.past(next)).await.ok(),
+            None => Some(follower.past(next).await),
+        };
+        if let (Some(at), Some(every)) = (touch_at, touch_every)
+            && at <= Instant::now()
+        {
+            shared.log.touch(&shared.name).await?;
+            touch_at = Some(Instant::now() + every);
+        }
+        let Some(progress) = progress else {
+            if clear_at.is_some_and(|at| at <= Instant::now()) {
+                shared.ring().clear();
+            }
+            continue;
+        };
+        if progress.gone {
+            return Ok(Over::Gone);
+        }
+        if progress.tail <= next {
+            return Ok(Over::Closed);
+        }
+        let chunk = match shared
+            .log
+            .read(&shared.name, ReadFrom::At(next), BATCH_BYTES)
+            .await
+        {
+            Ok(chunk) => chunk,
+            // Its readers find out by themselves.
+            Err(error) if error.is_trimmed() => {
+                next = error.floor().unwrap_or(progress.tail);
+                shared.change(|ring| ring.skip_to(next));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if follower.progress().gone {
+            return Ok(Over::Gone);
+        }
+        if chunk.messages.is_empty() {
+            continue;
+        }
+        let is_end = chunk.at_tail && chunk.closed;
+        next = chunk.next;
+        filled_at = Instant::now();
+        let batch = Batch::new(
+            chunk.from,
+            next,
+            chunk.messages,
+            shared.shape,
+            chunk.at_tail,
+        );
+        shared.change(|ring| {
+            ring.push(batch);
+            if is_end {
+                ring.end(Over::Closed);
+            }
+        });
+        if is_end {
+            return Ok(Over::Closed);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! `POST` of NDJSON: each line is a message, appended while the rest is still to come.
+
+use axum::{body::Body, response::IntoResponse, response::Response};
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
+use headwater::{Json, StatusCode};
+use headwater_log::{Append, Info, Offset, Outcome, Receipt};
+use memchr::memchr;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    Core,
+    append::note,
+    body,
+    error::{self, Failure},
+    json,
+    limits::{LINES, LINES_BYTES},
+    schema,
+};
+
+/// What came of a body of NDJSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Count {
+    /// How many messages were appended.
+    appended: u64,
+    /// The offset after the last of them.
+    next_offset: String,
+}
+
+/// Appends a body's lines as they arrive.
+///
+/// # Errors
+/// With the number of the line that was at fault, if one was; and in any case with how many messages were appended,
+/// which stay.
+pub(crate) async fn append(
+    core: &Core,
+    info: &Info,
+    wanted: Append,
+    mut body: Body,
+) -> Result<Response, Failure> {
+    if wanted.producer.is_some() || wanted.seq.is_some() {
+        let detail =
+            "lines of NDJSON are many appends: Producer-* and Stream-Seq are for a single one";
+        return Err(Failure::bad_request(detail));
+    }
+    let mut lines = Lines::new(core.options.limits.line_bytes);
+    let mut kept = Kept {
+        core,
+        info,
+        appended: 0,
+        next: info.tail,
+    };
+    loop {
+        let piece = match body::next(&mut body).await {
+            Ok(piece) => piece,
+            Err(failure) => return Err(kept.blame(failure, None)),
+        };
+        let is_end = piece.is_none();
+        lines.push(piece.unwrap_or_default(), is_end);
+        // What came meanwhile goes with it: one append for all of it.
+        let mut ended = is_end;
+        while !ended && lines.len() < LINES_BYTES {
+            match body::next(&mut body).now_or_never() {
+                Some(Ok(Some(piece))) => lines.push(piece, false),
+                Some(Ok(None)) => {
+                    lines.push(Bytes::new(), true);
+                    ended = true;
+                }
+                Some(Err(failure)) => {
+                    kept.append_all(&mut lines).await?;
+                    return Err(kept.blame(failure, None));
+                }
+                None => break,
+            }
+        }
+        kept.append_all(&mut lines).await?;
+        if ended {
+            return kept.finish(wanted.close).await;
+        }
+    }
+}
+
+/// How far an NDJSON body has got.
+struct Kept<'a> {
+    core: &'a Core,
+    info: &'a Info,
+    appended: u64,
+    next: Offset,
+}
+
+impl Kept<'_> {
+    /// Appends all whole lines.
+    async fn append_all(&mut self, lines: &mut Lines) -> Result<(), Failure> {
+        let schema = self
+            .core
+            .schemas
+            .of(self.info)
+            .map_err(|problem| self.blame(problem.into(), None))?;
+        loop {
+            let mut messages = Vec::new();
+            let mut bytes = 0;
+            let mut bad = None;
+            while messages.len() < LINES && bytes < LINES_BYTES {
+                let Some(line) = lines.next() else { break };
+                let checked = line.and_then(json::message).and_then(|message| {
+                    if let Some(schema) = &schema {
+                        schema::check(
+                            schema,
+                            std::slice::from_ref(&message),
+                            self.appended + messages.len() as u64,
+                        )?;
+                    }
+                    Ok(message)
+                });
+                match checked {
+                    Ok(message) => {
+                        bytes += message.len();
+                        messages.push(message);
+                    }
+                    Err(failure) => {
+                        bad = Some(failure);
+                        break;
+                    }
+                }
+            }
+            let is_last = messages.is_empty();
+            if !is_last {
+                self.append(Append::new(messages)).await?;
+            }
+            if let Some(failure) = bad {
+                return Err(self.blame(failure, Some(lines.number)));
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn append(&mut self, append: Append) -> Result<Receipt, Failure> {
+        let count = append.messages.len() as u64;
+        match self.core.log.append(&self.info.name, append).await {
+            Ok(Outcome::Appended(receipt) | Outcome::Duplicate(receipt)) => {
+                self.appended += count;
+                self.next = receipt.next;
+                Ok(receipt)
+            }
+            Ok(Outcome::Refused(refusal)) => Err(self.blame(error::refusal(&refusal), None)),
+            Err(error) => Err(self.blame(error.into(), None)),
+        }
+    }
+
+    async fn finish(mut self, close: bool) -> Result<Response, Failure> {
+        let receipt = if close {
+            Some(self.append(Append::closing()).await?)
+        } else {
+            None
+        };
+        let next_offset = self.next.to_string();
+        let mut response = Json(Count {
+            appended: self.appended,
+            next_offset,
+        })
+        .into_response();
+        *response.status_mut() = StatusCode::OK;
+        match receipt {
+            Some(receipt) => note(response.headers_mut(), &receipt),
+            None => {
+                let value = error::offset_value(self.next);
+                response
+                    .headers_mut()
+                    .insert(crate::names::STREAM_NEXT_OFFSET, value);
+            }
+        }
+        Ok(response)
+    }
+
+    /// Says in a failure how much was kept, and which line was at fault.
+    fn blame(&self, failure: Failure, line: Option<u64>) -> Failure {
+        let failure = failure
+            .with("appended", self.appended)
+            .with("next_offset", self.next.to_string());
+        match line {
+            Some(line) => failure.with("line", line),
+            None => failure,
+        }
+    }
+}
+
+/// Takes bytes that were cut anywhere apart into lines.
+struct Lines {
+    bytes: BytesMut,
+    /// So many bytes at the start have no end of a line.
+    searched: usize,
+    ended: bool,
+    /// The number of the line that was given last, from 1.
+    number: u64,
+    limit: usize,
+}
+
+impl Lines {
+    fn new(limit: usize) -> Self {
+        Self {
+            bytes: BytesMut::new(),
+            searched: 0,
+            ended: false,
+            number: 0,
+            limit,
+        }
+    }
+
+    fn push(&mut self, piece: Bytes, is_end: bool) {
+        self.bytes.extend_from_slice(&piece);
+        self.ended = is_end;
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The next line that is whole and not blank.
+    fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        loop {
+            let end = memchr(b'\n', &self.bytes[self.searched..]).map(|at| self.searched + at);
+            let is_too_long = end.unwrap_or(self.bytes.len()) > self.limit;
+            if is_too_long {
+                self.number += 1;
+                return Some(Err(Failure::too_large("a line", self.limit)));
+            }
+            let line = match end {
+                Some(end) => {
+                    let line = self.bytes.split_to(end).freeze();
+                    self.bytes.advance(1);
+                    line
+                }
+                None if self.ended && !self.bytes.is_empty() => self.bytes.split().freeze(),
+                None => {
+                    self.searched = self.bytes.len();
+                    return None;
+                }
+            };
+            self.searched = 0;
+            self.number += 1;
+            if !line.trim_ascii().is_empty() {
+                return Some(Ok(line));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_the_same_however_they_are_cut() {
+        let text = "1\n\n 22\r\n333\n4";
+        for size in 1..=text.len() {
+            let mut lines = Lines::new(100);
+            let mut found = Vec::new();
+            let mut take = |lines: &mut Lines| {
+                while let Some(line) = lines.next() {
+                    let Ok(line) = line else {
+                        panic!("a line was refused")
+                    };
+                    found.push((lines.number, line.trim_ascii().to_vec()));
+                }
+            };
+            for piece in text.as_bytes().chunks(size) {
+                lines.push(Bytes::copy_from_slice(piece), false);
+                take(&mut lines);
+            }
+            lines.push(Bytes::new(), true);
+            take(&mut lines);
+            let expected: Vec<(u64, Vec<u8>)> = [(1, "1"), (3, "22"), (4, "333"), (5, "4")]
+                .map(|(n, text)| (n, text.into()))
+                .into();
+            assert_eq!(found, expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_as_long_as_the_limit_and_no_longer() {
+        for (text, is_ok) in [("1234\n", true), ("12345\n", false), ("12345", false)] {
+            let mut lines = Lines::new(4);
+            lines.push(Bytes::from_static(text.as_bytes()), false);
+            assert_eq!(
+                lines.next().is_some_and(|line| line.is_ok()),
+                is_ok,
+                "{text:?}"
+            );
+        }
+    }
+}

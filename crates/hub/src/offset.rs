@@ -1,0 +1,184 @@
+//! What a read asks for: the query of a `GET`.
+
+use headwater::Problem;
+use headwater_log::Offset;
+
+/// The first offset as the protocol's reference server writes it. Clients that count on that form are served.
+const ZERO: &str = "0000000000000000_0000000000000000";
+
+/// Where to read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The first message that is still there: `-1`.
+    Start,
+    /// After the last message: `now`.
+    Now,
+    At(Offset),
+}
+
+impl Place {
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+        match text {
+            "-1" => Ok(Self::Start),
+            "now" => Ok(Self::Now),
+            ZERO => Ok(Self::At(Offset::START)),
+            text => text.parse().map(Self::At).map_err(|_| {
+                let detail = "the offset is none that this server gave; \"-1\" is the start, and \"now\" the end";
+                Problem::bad_request(detail)
+            }),
+        }
+    }
+}
+
+/// How to go on at the tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Live {
+    LongPoll,
+    Sse,
+    /// Not at all: `live=false`.
+    No,
+}
+
+/// The formats that a client may ask for in place of the stream's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Sse,
+    Ndjson,
+}
+
+/// The parameters of a read. Those that are not known are ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Query {
+    pub(crate) offset: Option<Place>,
+    pub(crate) live: Option<Live>,
+    pub(crate) cursor: Option<u64>,
+    pub(crate) format: Option<Format>,
+}
+
+impl Query {
+    pub(crate) fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parsed = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "offset" if parsed.offset.is_some() => {
+                    return Err(Problem::bad_request("the offset is given twice"));
+                }
+                "offset" => parsed.offset = Some(Place::parse(&value)?),
+                "live" => parsed.live = Some(live(&value)?),
+                // An echo of ours; one that isn't is as good as none.
+                "cursor" => parsed.cursor = value.parse().ok(),
+                "format" => parsed.format = Some(format(&value)?),
+                _ => {}
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn live(value: &str) -> Result<Live, Problem> {
+    match value {
+        "long-poll" => Ok(Live::LongPoll),
+        "sse" => Ok(Live::Sse),
+        "false" => Ok(Live::No),
+        _ => Err(Problem::bad_request(
+            "live is one of long-poll, sse and false",
+        )),
+    }
+}
+
+fn format(value: &str) -> Result<Format, Problem> {
+    match value {
+        "sse" => Ok(Format::Sse),
+        "ndjson" => Ok(Format::Ndjson),
+        _ => Err(Problem::bad_request("format is one of sse and ndjson")),
+    }
+}
+
+/// The format that `Accept` asks for by name, if it is one that is not the stream's own: of those, the one with the
+/// greatest weight, and the first of equals (RFC 9110 §12.5.1). A wildcard is content with what the stream is.
+pub(crate) fn accepted(accept: &str, content_type: &str) -> Option<Format> {
+    let own = essence(content_type);
+    let mut best: Option<(Option<Format>, f32)> = None;
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts
+            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
+            .map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
+        let format = match &*media {
+            media if media == own => None,
+            "text/event-stream" => Some(Format::Sse),
+            "application/x-ndjson" | "application/jsonl" => Some(Format::Ndjson),
+            _ => continue,
+        };
+        if weight > 0.0 && best.is_none_or(|(_, known)| weight > known) {
+            best = Some((format, weight));
+        }
+    }
+    best.and_then(|(format, _)| format)
+}
+
+/// A media type without its parameters, in lower case.
+pub(crate) fn essence(content_type: &str) -> String {
+    content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refuses(query: &str) {
+        assert!(Query::parse(query).is_err(), "{query:?}");
+    }
+
+    #[test]
+    fn an_offset_is_a_sentinel_or_one_of_ours() {
+        let offset = |query| Query::parse(query).unwrap().offset;
+        assert_eq!(offset("offset=-1"), Some(Place::Start));
+        assert_eq!(offset("offset=now&x=y"), Some(Place::Now));
+        assert_eq!(
+            offset("offset=0000000000000007"),
+            Some(Place::At(Offset::new(7)))
+        );
+        assert_eq!(offset("x=y"), None);
+        refuses("offset=");
+        refuses("offset=7");
+        refuses("offset=0000000000000007,1");
+        refuses("offset=-1&offset=-1");
+    }
+
+    #[test]
+    fn a_mode_that_is_not_known_is_refused_and_a_cursor_is_ignored() {
+        assert_eq!(Query::parse("live=sse&cursor=x").unwrap().cursor, None);
+        assert_eq!(Query::parse("cursor=17").unwrap().cursor, Some(17));
+        refuses("live=yes");
+        refuses("format=xml");
+    }
+
+    #[test]
+    fn a_format_is_taken_when_it_is_asked_for_by_name() {
+        let json = "application/json; charset=utf-8";
+        assert_eq!(accepted("text/event-stream", json), Some(Format::Sse));
+        assert_eq!(
+            accepted("application/x-ndjson;q=0.5, text/html", json),
+            Some(Format::Ndjson)
+        );
+        assert_eq!(
+            accepted("application/jsonl, */*", json),
+            Some(Format::Ndjson)
+        );
+        assert_eq!(accepted("application/json, text/event-stream", json), None);
+        assert_eq!(accepted("text/event-stream;q=0", json), None);
+        assert_eq!(accepted("*/*", json), None);
+        assert_eq!(
+            accepted("application/x-ndjson", "application/x-ndjson"),
+            None
+        );
+    }
+}

@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use crate::limits::Limits;
+
+/// What differs from hub to hub. A builder: each method gives the options with one thing changed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) root: String,
+    pub(crate) public_url: Option<String>,
+    pub(crate) limits: Limits,
+    pub(crate) long_poll: Duration,
+    pub(crate) sse_cycle: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) cors: Cors,
+    pub(crate) private: bool,
+}
+
+/// Which pages of other origins may use the hub. No answer ever allows credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cors {
+    /// Those of any origin.
+    Any,
+    /// Those of these origins: `https://example.com`.
+    Only(Vec<String>),
+    /// None: there are no CORS headers.
+    Off,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            root: "/streams".to_owned(),
+            public_url: None,
+            limits: Limits::default(),
+            long_poll: Duration::from_secs(20),
+            sse_cycle: Duration::from_secs(60),
+            heartbeat: Duration::from_secs(15),
+            cors: Cors::Any,
+            private: false,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the path under which the streams are. Default: `/streams`.
+    #[must_use]
+    pub fn root(mut self, path: &str) -> Self {
+        self.root = format!("/{}", path.trim_matches('/'));
+        self
+    }
+
+    /// Sets how clients reach the server: scheme, host and port. Default: `http://` and the request's `Host`.
+    #[must_use]
+    pub fn public_url(mut self, url: &str) -> Self {
+        self.public_url = Some(url.trim_end_matches('/').to_owned());
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how long a long-poll waits. Default: 20 s.
+    #[must_use]
+    pub fn long_poll(mut self, wait: Duration) -> Self {
+        self.long_poll = wait;
+        self
+    }
+
+    /// Sets how long a response in the protocol's own SSE mode goes on before it ends at a whole event, so that caches
+    /// on the way can join readers anew. Default: 60 s. Zero: it has no end.
+    #[must_use]
+    pub fn sse_cycle(mut self, cycle: Duration) -> Self {
+        self.sse_cycle = cycle;
+        self
+    }
+
+    /// Sets how long an SSE response may be silent before a comment goes out. Default: 15 s. Zero: no comments.
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = every;
+        self
+    }
+
+    /// Sets which pages of other origins may use the hub. Default: [`Cors::Any`].
+    #[must_use]
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = cors;
+        self
+    }
+
+    /// Says that what is read is not for shared caches. Default: it may be kept by them for a minute.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.private = true;
+        self
+    }
+}

@@ -1,0 +1,151 @@
+//! A stream's URL, taken apart: which stream, and where the streams are.
+
+use axum::extract::{FromRequestParts, OriginalUri, RawPathParams};
+use headwater::{Operation, OperationInput, Problem};
+use headwater_log::StreamName;
+use http::{HeaderValue, header, request::Parts};
+use percent_encoding::percent_decode_str;
+
+/// The first segment that is the hub's own.
+pub(crate) const RESERVED: &str = "__ds";
+
+/// The stream that a request is about.
+#[derive(Debug)]
+pub(crate) struct StreamPath {
+    pub(crate) name: StreamName,
+    /// The request's path as it came.
+    raw: String,
+    /// The path under which the streams are, with the slash at its end, decoded.
+    root: String,
+    host: Option<String>,
+}
+
+impl StreamPath {
+    /// The stream's URL. `public` is how clients reach the server, if that was set.
+    pub(crate) fn url(&self, public: Option<&str>) -> Option<HeaderValue> {
+        let path = &self.raw;
+        let url = match (public, &self.host) {
+            (Some(public), _) => format!("{public}{path}"),
+            (None, Some(host)) => format!("http://{host}{path}"),
+            (None, None) => path.clone(),
+        };
+        HeaderValue::try_from(url).ok()
+    }
+
+    /// The stream that a header names: by the path of its URL on this server, or by what follows the root.
+    pub(crate) fn other(&self, path: &str) -> Result<StreamName, Problem> {
+        let path = percent_decode_str(path).decode_utf8();
+        let path = path.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
+        match path.strip_prefix(self.root.as_str()) {
+            Some(name) => name_of(name),
+            None if path.starts_with('/') => Err(Problem::bad_request(format!(
+                "{path:?} is not under {:?}, where the streams of this server are",
+                self.root
+            ))),
+            None => name_of(&path),
+        }
+    }
+}
+
+/// Takes what follows the root as a stream's name.
+///
+/// # Errors
+/// It has an empty segment, one of `.` and `..`, or a control character; it is too long, or the hub's own.
+pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
+    let name = StreamName::new(path).map_err(crate::error::problem)?;
+    if path.split('/').next() == Some(RESERVED) {
+        return Err(Problem::not_found(format!(
+            "paths under {RESERVED} are the hub's own"
+        )));
+    }
+    if path
+        .split('/')
+        .any(|segment| matches!(segment, "" | "." | ".."))
+    {
+        let detail = "a stream's path has no empty segments and none of \".\" and \"..\"";
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(name)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params = params.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
+        let path = params.iter().find(|(name, _)| *name == "path");
+        let (_, path) = path.ok_or_else(|| Problem::not_found("there is no path of a stream"))?;
+        let name = name_of(path)?;
+        // As the client has it: what a router on the way took off is part of it.
+        let uri = parts
+            .extensions
+            .get::<OriginalUri>()
+            .map_or(&parts.uri, |OriginalUri(uri)| uri);
+        let raw = uri.path().to_owned();
+        let decoded = percent_decode_str(&raw).decode_utf8_lossy();
+        let root = decoded.strip_suffix(path).unwrap_or("/").to_owned();
+        let host = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let host = host
+            .or(uri.authority().map(http::uri::Authority::as_str))
+            .map(str::to_owned);
+        Ok(Self {
+            name,
+            raw,
+            root,
+            host,
+        })
+    }
+}
+
+impl OperationInput for StreamPath {
+    fn describe(operation: &mut Operation) {
+        let _ = operation;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_segment_that_means_something_else_is_no_name() {
+        for bad in ["", "/a", "a/", "a//b", "a/./b", "../a", "a\nb"] {
+            assert_eq!(
+                name_of(bad).unwrap_err().status(),
+                StatusCode::BAD_REQUEST,
+                "{bad:?}"
+            );
+        }
+        assert_eq!(name_of("a/b.c/…").unwrap().as_str(), "a/b.c/…");
+    }
+
+    #[test]
+    fn the_hubs_own_paths_are_no_streams() {
+        assert_eq!(name_of("__ds").unwrap_err().status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            name_of("__ds/x").unwrap_err().status(),
+            StatusCode::NOT_FOUND
+        );
+        assert!(name_of("__dsx/x").is_ok());
+        assert!(name_of("x/__ds").is_ok());
+    }
+
+    #[test]
+    fn another_stream_is_named_by_its_url_or_from_the_root() {
+        let path = StreamPath {
+            name: name_of("a").unwrap(),
+            raw: "/v1/s/a".to_owned(),
+            root: "/v1/s/".to_owned(),
+            host: None,
+        };
+        assert_eq!(path.other("/v1/s/b%20c").unwrap().as_str(), "b c");
+        assert_eq!(path.other("b/c").unwrap().as_str(), "b/c");
+        assert!(path.other("/elsewhere/b").is_err());
+    }
+}

@@ -1,0 +1,389 @@
+//! `GET`, `HEAD` and `DELETE`: what a stream holds, what is known of it, and its end.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{RawQuery, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use headwater::{Raw, StatusCode};
+use headwater_log::{Chunk, Expiry, Info, Offset, ReadFrom, StreamName};
+use headwater_wire::{Format as Wire, sse::END_ID};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    Core, cache,
+    create::content_type,
+    describe::Answer,
+    error::{Failure, offset_value},
+    limits::SCHEMA_HEADER_BYTES,
+    live::{Form, Reader, Shape, frames},
+    names,
+    offset::{Format, Live, Place, Query, accepted},
+    path::StreamPath,
+    time,
+};
+
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+
+/// Reads a stream.
+///
+/// By default the answer is what there is, in the stream's own type: JSON messages as one array, all others one after
+/// the other. `live=long-poll` waits for something to come, `live=sse` is the protocol's own SSE. By `Accept` or
+/// `format` the stream is followed as events, one for each message with the offset after it as its id (this is what an
+/// `EventSource` does), or as lines of JSON; `live=false` stops these at the tail.
+#[headwater::operation]
+pub(crate) async fn read(
+    State(core): State<Arc<Core>>,
+    path: StreamPath,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Answer {
+    let query = query.unwrap_or_default();
+    get(&core, &path.name, &query, &headers)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+        .into()
+}
+
+async fn get(
+    core: &Arc<Core>,
+    name: &StreamName,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let query = Query::parse(query)?;
+    if matches!(query.live, Some(Live::LongPoll | Live::Sse)) && query.offset.is_none() {
+        return Err(Failure::bad_request(
+            "a live read says where it starts: offset=-1, now, or an offset",
+        ));
+    }
+    let info = core.log.info(name).await?;
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let by_accept = accept.and_then(|accept| accepted(accept, &info.settings.content_type));
+    let form = match (query.live, query.format.or(by_accept)) {
+        (Some(Live::Sse), _) => Some(Form::Protocol),
+        (Some(Live::LongPoll), _) | (_, None) => None,
+        (_, Some(Format::Sse)) => Some(Form::Events),
+        (_, Some(Format::Ndjson)) => Some(Form::Lines),
+    };
+    let seen = headers
+        .get(names::LAST_EVENT_ID)
+        .filter(|_| matches!(form, Some(Form::Protocol | Form::Events)));
+    if seen.is_some_and(|id| id == END_ID) {
+        return Ok((
+            StatusCode::NO_CONTENT,
+            [(header::CACHE_CONTROL, "no-store")],
+        )
+            .into_response());
+    }
+    // What an `EventSource` saw last is later than what its URL says.
+    let place = match seen
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| !id.is_empty())
+    {
+        Some(id) => Place::parse(id)?,
+        None => query.offset.unwrap_or(Place::Start),
+    };
+    check_place(&info, place)?;
+    if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
+        core.log.touch(name).await?;
+    }
+    match form {
+        Some(form) => follow(core, &info, form, place, &query).await,
+        None if query.live == Some(Live::LongPoll) => long_poll(core, &info, place, &query).await,
+        None if place == Place::Now => Ok(nothing_yet(&info)),
+        None => {
+            let chunk = chunk_at(core, &info, place).await?;
+            Ok(answer(core, &info, chunk, headers))
+        }
+    }
+}
+
+/// Refuses a place that can't be read, before anything is sent.
+fn check_place(info: &Info, place: Place) -> Result<(), Failure> {
+    let Place::At(offset) = place else {
+        return Ok(());
+    };
+    if offset < info.floor {
+        let floor = info.floor;
+        let detail = format!("what is before offset {floor} is gone");
+        return Err(Failure::new(StatusCode::GONE, detail).with("floor", floor.to_string()));
+    }
+    if offset > info.tail {
+        let tail = info.tail;
+        let detail = format!("the stream ends at offset {tail}");
+        return Err(Failure::bad_request(detail).with("tail", tail.to_string()));
+    }
+    Ok(())
+}
+
+async fn chunk_at(core: &Core, info: &Info, place: Place) -> Result<Chunk, Failure> {
+    let from = match place {
+        Place::Start => ReadFrom::Start,
+        Place::Now => ReadFrom::Tail,
+        Place::At(offset) => ReadFrom::At(offset),
+    };
+    Ok(core
+        .log
+        .read(&info.name, from, core.options.limits.read_bytes)
+        .await?)
+}
+
+/// The answer to `offset=now`: where the tail is, and nothing else.
+fn nothing_yet(info: &Info) -> Response {
+    let body = join(info, Vec::new());
+    let mut response = Body::from(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type(info));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(names::STREAM_UP_TO_DATE, TRUE);
+    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(info.tail));
+    if info.closed {
+        headers.insert(names::STREAM_CLOSED, TRUE);
+    }
+    response
+}
+
+/// A chunk as an answer, or 304 if the client has it.
+fn answer(core: &Core, info: &Info, chunk: Chunk, sent: &HeaderMap) -> Response {
+    let etag = cache::etag(info, &chunk);
+    let mut response = match &etag {
+        Some(etag) if cache::is_known(sent, etag) => StatusCode::NOT_MODIFIED.into_response(),
+        _ => StatusCode::OK.into_response(),
+    };
+    let is_settled = !chunk.at_tail || chunk.closed;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CACHE_CONTROL,
+        cache::control(info, is_settled, core.options.private),
+    );
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    if let Some(etag) = etag {
+        headers.insert(header::ETAG, etag);
+    }
+    note(headers, &chunk);
+    if response.status() == StatusCode::OK {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type(info));
+        *response.body_mut() = body(info, chunk);
+    }
+    response
+}
+
+/// Says where a chunk ends.
+fn note(headers: &mut HeaderMap, chunk: &Chunk) {
+    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(chunk.next));
+    if chunk.at_tail {
+        headers.insert(names::STREAM_UP_TO_DATE, TRUE);
+        if chunk.closed {
+            headers.insert(names::STREAM_CLOSED, TRUE);
+        }
+    }
+}
+
+fn body(info: &Info, chunk: Chunk) -> Body {
+    join(
+        info,
+        chunk
+            .messages
+            .into_iter()
+            .map(|message| message.bytes)
+            .collect(),
+    )
+    .into()
+}
+
+/// Messages in the stream's own type.
+fn join(info: &Info, mut messages: Vec<Bytes>) -> Bytes {
+    let is_json = Shape::of(&info.settings.content_type) == Shape::Json;
+    if !is_json && messages.len() == 1 {
+        return messages.pop().unwrap_or_default();
+    }
+    let mut all = Vec::with_capacity(
+        2 + messages
+            .iter()
+            .map(|message| message.len() + 1)
+            .sum::<usize>(),
+    );
+    if is_json {
+        frames::array(messages.iter(), &mut all);
+    } else {
+        messages
+            .iter()
+            .for_each(|message| all.extend_from_slice(message));
+    }
+    all.into()
+}
+
+async fn long_poll(
+    core: &Core,
+    info: &Info,
+    place: Place,
+    query: &Query,
+) -> Result<Response, Failure> {
+    let _seat = core.seats.take(core.options.limits.subscribers)?;
+    let mut follower = core.log.follow(&info.name).await?;
+    // After the follower: what is appended from now on wakes it.
+    let mut chunk = chunk_at(core, info, place).await?;
+    if chunk.messages.is_empty() && !chunk.closed {
+        let waited = timeout(core.options.long_poll, follower.past(chunk.next)).await;
+        if waited.is_ok() {
+            let from = ReadFrom::At(chunk.next);
+            chunk = core
+                .log
+                .read(&info.name, from, core.options.limits.read_bytes)
+                .await?;
+        }
+    }
+    let is_empty = chunk.messages.is_empty();
+    let mut response = if is_empty {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::OK
+    }
+    .into_response();
+    let headers = response.headers_mut();
+    note(headers, &chunk);
+    let cursor = cache::cursor(cache::least_cursor(query.cursor));
+    headers.insert(names::STREAM_CURSOR, cursor.into());
+    if is_empty {
+        headers.insert(names::STREAM_UP_TO_DATE, TRUE);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return Ok(response);
+    }
+    // What follows an offset stays what it is, and the next question is another one. Where "now" is, does not.
+    let control = match place {
+        Place::Now => HeaderValue::from_static("no-store"),
+        _ => cache::control(info, true, core.options.private),
+    };
+    headers.insert(header::CACHE_CONTROL, control);
+    headers.insert(header::CONTENT_TYPE, content_type(info));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    if let Some(etag) = cache::etag(info, &chunk) {
+        headers.insert(header::ETAG, etag);
+    }
+    *response.body_mut() = body(info, chunk);
+    Ok(response)
+}
+
+async fn follow(
+    core: &Arc<Core>,
+    info: &Info,
+    form: Form,
+    place: Place,
+    query: &Query,
+) -> Result<Response, Failure> {
+    let options = &core.options;
+    let seat = core.seats.take(options.limits.subscribers)?;
+    let shape = Shape::of(&info.settings.content_type);
+    let tail = match query.live {
+        Some(Live::No) => None,
+        _ => Some(
+            core.tails
+                .of(&core.log, info, options.limits.shared_bytes)
+                .await?,
+        ),
+    };
+    let cycle = Some(options.sse_cycle).filter(|cycle| form == Form::Protocol && !cycle.is_zero());
+    let position = match place {
+        Place::Start => info.floor,
+        Place::Now => info.tail,
+        Place::At(offset) => offset,
+    };
+    let reader = Reader {
+        log: Arc::clone(&core.log),
+        name: info.name.clone(),
+        shape,
+        form,
+        position,
+        from_start: place == Place::Start,
+        tail,
+        least_cursor: cache::least_cursor(query.cursor),
+        until: cycle.map(|cycle| Instant::now() + cycle),
+        _seat: seat,
+    };
+    let format = if form == Form::Lines {
+        Wire::Ndjson
+    } else {
+        Wire::Sse
+    };
+    let raw = Raw::frames(format, reader.into_stream())
+        .heartbeat(options.heartbeat)
+        // What can be refused has been: the head goes out at once.
+        .first_item_wait(std::time::Duration::ZERO);
+    let mut response = raw.into_response();
+    let headers = response.headers_mut();
+    if shape == Shape::Bytes && form != Form::Lines {
+        headers.insert(
+            names::STREAM_SSE_DATA_ENCODING,
+            HeaderValue::from_static("base64"),
+        );
+    }
+    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(position));
+    Ok(response)
+}
+
+/// What is known of a stream.
+#[headwater::operation]
+pub(crate) async fn head(State(core): State<Arc<Core>>, path: StreamPath) -> Answer {
+    match core.log.info(&path.name).await {
+        Ok(info) => known(&info).into(),
+        Err(error) => Failure::from(error).into_response().into(),
+    }
+}
+
+fn known(info: &Info) -> Response {
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type(info));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(info.tail));
+    if info.closed {
+        headers.insert(names::STREAM_CLOSED, TRUE);
+    }
+    let mut put = |name: HeaderName, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    };
+    match info.settings.expiry {
+        Some(Expiry::Idle(span)) => put(names::STREAM_TTL, span.as_secs().to_string()),
+        Some(Expiry::At(moment)) => put(names::STREAM_EXPIRES_AT, time::format(moment)),
+        None => {}
+    }
+    if let Some(age) = info.settings.max_age {
+        put(names::STREAM_MAX_AGE, age.as_secs().to_string());
+    }
+    if let Some(bytes) = info.settings.max_bytes {
+        put(names::STREAM_MAX_BYTES, bytes.to_string());
+    }
+    if let Some(schema) = &info.settings.schema {
+        let encoded = percent_encode(schema, NON_ALPHANUMERIC).to_string();
+        if encoded.len() <= SCHEMA_HEADER_BYTES {
+            put(names::STREAM_SCHEMA, encoded);
+        }
+    }
+    if info.floor > Offset::START {
+        put(names::STREAM_FLOOR, info.floor.to_string());
+    }
+    response
+}
+
+/// Deletes a stream and all that it holds.
+///
+/// What forks of it have of it stays theirs, and its path stays taken until the last of them is gone.
+#[headwater::operation]
+pub(crate) async fn delete(State(core): State<Arc<Core>>, path: StreamPath) -> Answer {
+    match core.log.delete(&path.name).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response().into(),
+        Err(error) => Failure::from(error).into_response().into(),
+    }
+}
