@@ -104,7 +104,9 @@ pub(crate) fn problem(error: Error) -> Problem {
 }
 
 fn status(error: &Error) -> Option<StatusCode> {
-    let table: [(fn(&Error) -> bool, StatusCode); 11] = [
+    /// Whether it is this that is the matter.
+    type Is = fn(&Error) -> bool;
+    let table: [(Is, StatusCode); 11] = [
         (Error::is_not_found, StatusCode::NOT_FOUND),
         (Error::is_gone, StatusCode::GONE),
         (Error::is_trimmed, StatusCode::GONE),

@@ -17,7 +17,7 @@ pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
     let body = on_one_line(body);
     let start = body.iter().position(|byte| !byte.is_ascii_whitespace());
     if start.is_none_or(|start| body[start] != b'[') {
-        return Ok(vec![one(body)?]);
+        return Ok(vec![one(&body)?]);
     }
     let items: Vec<&RawValue> =
         serde_json::from_slice(&body).map_err(|error| not_json(&error.to_string()))?;
@@ -32,10 +32,10 @@ pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
 /// # Errors
 /// It is not one, or nests too deep.
 pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
-    one(on_one_line(text))
+    one(&on_one_line(text))
 }
 
-fn one(text: Bytes) -> Result<Bytes, Failure> {
+fn one(text: &Bytes) -> Result<Bytes, Failure> {
     let text = text.slice_ref(text.trim_ascii());
     json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error.to_string()))?;
     Ok(text)

@@ -57,14 +57,14 @@ pub(crate) async fn append(
             Err(failure) => return Err(kept.blame(failure, None)),
         };
         let is_end = piece.is_none();
-        lines.push(piece.unwrap_or_default(), is_end);
+        lines.push(&piece.unwrap_or_default(), is_end);
         // What came meanwhile goes with it: one append for all of it.
         let mut ended = is_end;
         while !ended && lines.len() < LINES_BYTES {
             match body::next(&mut body).now_or_never() {
-                Some(Ok(Some(piece))) => lines.push(piece, false),
+                Some(Ok(Some(piece))) => lines.push(&piece, false),
                 Some(Ok(None)) => {
-                    lines.push(Bytes::new(), true);
+                    lines.push(&[], true);
                     ended = true;
                 }
                 Some(Err(failure)) => {
@@ -209,8 +209,8 @@ impl Lines {
         }
     }
 
-    fn push(&mut self, piece: Bytes, is_end: bool) {
-        self.bytes.extend_from_slice(&piece);
+    fn push(&mut self, piece: &[u8], is_end: bool) {
+        self.bytes.extend_from_slice(piece);
         self.ended = is_end;
     }
 
@@ -267,10 +267,10 @@ mod tests {
                 }
             };
             for piece in text.as_bytes().chunks(size) {
-                lines.push(Bytes::copy_from_slice(piece), false);
+                lines.push(piece, false);
                 take(&mut lines);
             }
-            lines.push(Bytes::new(), true);
+            lines.push(&[], true);
             take(&mut lines);
             let expected: Vec<(u64, Vec<u8>)> = [(1, "1"), (3, "22"), (4, "333"), (5, "4")]
                 .map(|(n, text)| (n, text.into()))
@@ -283,7 +283,7 @@ mod tests {
     fn a_line_is_as_long_as_the_limit_and_no_longer() {
         for (text, is_ok) in [("1234\n", true), ("12345\n", false), ("12345", false)] {
             let mut lines = Lines::new(4);
-            lines.push(Bytes::from_static(text.as_bytes()), false);
+            lines.push(text.as_bytes(), false);
             assert_eq!(
                 lines.next().is_some_and(|line| line.is_ok()),
                 is_ok,

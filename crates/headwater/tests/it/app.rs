@@ -438,3 +438,21 @@ fn a_path_that_a_type_does_not_fit_is_named_at_the_start() {
         .route("/a/{b}/{c}", get(async |Path(_): Path<String>| ()))
         .into_router();
 }
+
+#[test]
+fn replies_say_what_is_in_their_headers_and_in_which_formats_they_come() {
+    async fn tick() {}
+    let route = headwater::head(tick).describe(|operation| {
+        operation.raw_reply(StatusCode::CREATED, "image/png", "A picture");
+        operation.stream_reply::<u32>(StatusCode::CREATED, &[Format::Sse], "Numbers");
+        operation.reply_header(StatusCode::CREATED, "X-Place", "Where it is.");
+        operation.reply_header(StatusCode::GONE, "X-Lost", "A reply that isn't there.");
+    });
+    let app: App = App::new("Replies", "1.0.0").route("/", route);
+    let document = app.openapi(OpenApi::V3_2);
+    let reply = &document["paths"]["/"]["head"]["responses"]["201"];
+    assert_eq!(reply["description"], "A picture");
+    assert_eq!(reply["headers"]["X-Place"]["description"], "Where it is.");
+    assert!(reply["content"]["image/png"].is_object());
+    assert_eq!(reply["content"]["text/event-stream"].is_object(), true);
+}

@@ -73,12 +73,6 @@ impl Tails {
         Ok(tail)
     }
 
-    /// How many streams are followed.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Weak<Tail>>> {
         self.by_stream
             .lock()
@@ -232,6 +226,71 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
         });
         if is_end {
             return Ok(Over::Closed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use headwater_log::{Append, Create, MemoryLog, Settings};
+
+    use super::*;
+
+    async fn stream(log: &Arc<dyn Log>) -> Info {
+        let name = StreamName::new("a").unwrap();
+        let create = Create::new(Settings::of_type("text/plain"));
+        log.create(&name, create).await.unwrap().info
+    }
+
+    #[tokio::test]
+    async fn a_tail_is_shared_and_goes_with_the_last_who_holds_it() {
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
+        let tails = Arc::new(Tails::default());
+        let info = stream(&log).await;
+        let one = tails.of(&log, &info, usize::MAX).await.unwrap();
+        let two = tails.of(&log, &info, usize::MAX).await.unwrap();
+        assert!(Arc::ptr_eq(&one, &two));
+        drop(one);
+        assert_eq!(tails.lock().len(), 1);
+        drop(two);
+        assert_eq!(tails.lock().len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ring_keeps_to_its_bounds_and_is_empty_when_nothing_happens() {
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
+        let tails = Arc::new(Tails::default());
+        let info = stream(&log).await;
+        let tail = tails.of(&log, &info, 100_000).await.unwrap();
+        let mut changes = tail.changes();
+        for _ in 0..10 {
+            changes.mark_unchanged();
+            let messages = vec![Bytes::from(vec![b'x'; 30_000])];
+            log.append(&info.name, Append::new(messages)).await.unwrap();
+            changes.changed().await.unwrap();
+            let total = tails.total.load(std::sync::atomic::Ordering::Relaxed);
+            assert!(total <= 100_000, "{total}");
+        }
+        assert!(matches!(tail.give(Offset::START), Given::Behind));
+        assert!(matches!(tail.give(Offset::new(9)), Given::Batch(..)));
+        assert!(matches!(tail.give(Offset::new(10)), Given::Wait));
+        tokio::time::sleep(2 * RING_IDLE).await;
+        assert_eq!(tails.total.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert!(matches!(tail.give(Offset::new(9)), Given::Behind));
+    }
+
+    #[tokio::test]
+    async fn another_stream_of_the_name_is_not_taken_for_the_one_that_was_meant() {
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
+        let tails = Arc::new(Tails::default());
+        let old = stream(&log).await;
+        log.delete(&old.name).await.unwrap();
+        stream(&log).await;
+        let tail = tails.of(&log, &old, usize::MAX).await.unwrap();
+        let mut changes = tail.changes();
+        while !matches!(tail.give(Offset::START), Given::Over(Over::Gone)) {
+            changes.changed().await.unwrap();
         }
     }
 }

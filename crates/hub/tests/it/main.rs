@@ -1,0 +1,107 @@
+//! What the protocol's conformance suite doesn't cover.
+
+mod described;
+mod events;
+mod lines;
+mod live;
+mod refusals;
+mod schemas;
+
+use std::{sync::Arc, time::Duration};
+
+use headwater::test::{TestClient, TestRequest, TestResponse};
+use headwater_hub::{Hub, Options};
+use headwater_log::{Clock, MemoryLog, MemoryOptions, Timestamp};
+use http::Method;
+
+/// A hub in memory, and a client of it.
+struct Server {
+    client: TestClient,
+    clock: Clock,
+    log: Arc<MemoryLog>,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self::with(Options::new().long_poll(Duration::from_millis(200)))
+    }
+
+    fn with(options: Options) -> Self {
+        let mut settings = MemoryOptions::default();
+        settings.clock = Clock::by_hand(Timestamp(1_800_000_000_000));
+        let clock = settings.clock.clone();
+        let log = Arc::new(MemoryLog::new(settings));
+        let client = TestClient::new(Hub::with(log.clone(), options).app());
+        Self { client, clock, log }
+    }
+
+    fn request(&self, method: Method, path: &str) -> TestRequest {
+        self.client.request(method, &format!("/streams/{path}"))
+    }
+
+    fn get(&self, path: &str) -> TestRequest {
+        self.request(Method::GET, path)
+    }
+
+    /// An `EventSource`'s request.
+    fn events(&self, path: &str) -> TestRequest {
+        self.get(path).header("accept", "text/event-stream")
+    }
+
+    /// A request for lines of JSON.
+    fn lines(&self, path: &str) -> TestRequest {
+        self.get(path).header("accept", "application/x-ndjson")
+    }
+
+    async fn put(&self, path: &str, content_type: &str, body: &str) -> TestResponse {
+        let put = self
+            .request(Method::PUT, path)
+            .header("content-type", content_type);
+        put.body(body.to_owned()).send().await
+    }
+
+    async fn put_json(&self, path: &str, body: &str) {
+        let response = self.put(path, "application/json", body).await;
+        assert_eq!(response.status(), 201);
+    }
+
+    async fn post(&self, path: &str, content_type: &str, body: &str) -> TestResponse {
+        let post = self
+            .request(Method::POST, path)
+            .header("content-type", content_type);
+        post.body(body.to_owned()).send().await
+    }
+
+    async fn post_json(&self, path: &str, body: &str) {
+        let response = self.post(path, "application/json", body).await;
+        assert_eq!(response.status(), 204);
+    }
+
+    async fn close(&self, path: &str) {
+        let post = self
+            .request(Method::POST, path)
+            .header("stream-closed", "true");
+        assert_eq!(post.send().await.status(), 204);
+    }
+
+    async fn delete(&self, path: &str) {
+        assert_eq!(
+            self.request(Method::DELETE, path).send().await.status(),
+            204
+        );
+    }
+}
+
+/// An offset as the hub writes it.
+fn offset(number: u64) -> String {
+    format!("{number:016}")
+}
+
+/// A header of a response, as text; empty where there is none.
+fn header(response: &TestResponse, name: &str) -> String {
+    let value = response
+        .headers()
+        .get(name)
+        .map(|value| value.to_str().expect("it is ASCII"));
+    value.unwrap_or_default().to_owned()
+}

@@ -1,0 +1,157 @@
+use std::time::Duration;
+
+use headwater_hub::{Cors, Limits, Options};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{Server, header, offset};
+
+#[tokio::test]
+async fn a_body_is_as_large_as_the_limit_and_no_larger() {
+    let mut limits = Limits::default();
+    limits.body_bytes = 100;
+    let server = Server::with(Options::new().limits(limits));
+    assert_eq!(
+        server
+            .put("t", "text/plain", &"x".repeat(100))
+            .await
+            .status(),
+        201
+    );
+    assert_eq!(
+        server
+            .post("t", "text/plain", &"x".repeat(100))
+            .await
+            .status(),
+        204
+    );
+    let over = server.post("t", "text/plain", &"x".repeat(101)).await;
+    assert_eq!(over.status(), 413);
+    assert_eq!(over.json::<Value>().await["limit"], 100);
+    assert_eq!(
+        server
+            .put("u", "text/plain", &"x".repeat(101))
+            .await
+            .status(),
+        413
+    );
+}
+
+#[tokio::test]
+async fn a_path_is_as_long_as_the_limit_and_no_longer() {
+    let server = Server::new();
+    let longest = "p".repeat(headwater_log::limits::NAME_BYTES);
+    assert_eq!(server.put(&longest, "text/plain", "").await.status(), 201);
+    assert_eq!(
+        server
+            .put(&format!("{longest}p"), "text/plain", "")
+            .await
+            .status(),
+        413
+    );
+}
+
+#[tokio::test]
+async fn there_are_as_many_live_readers_as_the_limit_says() {
+    let mut limits = Limits::default();
+    limits.subscribers = 2;
+    let server = Server::with(
+        Options::new()
+            .limits(limits)
+            .long_poll(Duration::from_millis(50)),
+    );
+    server.put_json("a", "[1]").await;
+    let first = server.events("a").stream::<u64>().await;
+    let second = server.lines("a").stream::<u64>().await;
+    let third = server.events("a").send().await;
+    assert_eq!(third.status(), 429);
+    assert_eq!(third.json::<Value>().await["limit"], 2);
+    let poll = "a?offset=now&live=long-poll";
+    assert_eq!(server.get(poll).send().await.status(), 429);
+    assert_eq!(
+        server.get("a").send().await.status(),
+        200,
+        "others are not kept out"
+    );
+    first.leave().await;
+    assert_eq!(server.get(poll).send().await.status(), 204);
+    second.leave().await;
+}
+
+#[tokio::test]
+async fn an_offset_past_the_tail_says_where_the_tail_is() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    for mode in ["", "&live=sse", "&live=long-poll"] {
+        let response = server
+            .get(&format!("a?offset={}{mode}", offset(2)))
+            .send()
+            .await;
+        assert_eq!(response.status(), 400, "{mode:?}");
+        assert_eq!(response.json::<Value>().await["tail"], json!(offset(1)));
+    }
+}
+
+#[tokio::test]
+async fn paths_that_are_no_streams_are_refused() {
+    let server = Server::new();
+    assert_eq!(server.put("__ds/x", "text/plain", "").await.status(), 404);
+    assert_eq!(server.put("a//b", "text/plain", "").await.status(), 400);
+    assert_eq!(
+        server.put("a/%2e%2e/b", "text/plain", "").await.status(),
+        400
+    );
+    assert_eq!(server.put("a%00", "text/plain", "").await.status(), 400);
+    assert_eq!(server.put("a%FF", "text/plain", "").await.status(), 400);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_is_let_in_as_the_options_say() {
+    let allowed = async |cors: Cors, origin: &str| {
+        let server = Server::with(Options::new().cors(cors));
+        let response = server.put("a", "text/plain", "").await;
+        assert!(response.headers().contains_key("x-content-type-options"));
+        let response = server.get("a").header("origin", origin).send().await;
+        header(&response, "access-control-allow-origin")
+    };
+    let only = || Cors::Only(vec!["https://a.example".to_owned()]);
+    assert_eq!(allowed(Cors::Any, "https://b.example").await, "*");
+    assert_eq!(
+        allowed(only(), "https://a.example").await,
+        "https://a.example"
+    );
+    assert_eq!(allowed(only(), "https://b.example").await, "");
+    assert_eq!(allowed(Cors::Off, "https://a.example").await, "");
+}
+
+#[tokio::test]
+async fn a_stream_in_use_does_not_end_and_one_that_is_not_does() {
+    let server = Server::new();
+    let put = server.request(Method::PUT, "a").header("stream-ttl", "10");
+    put.header("content-type", "application/json").send().await;
+    for _ in 0..3 {
+        server.clock.advance(Duration::from_secs(9));
+        assert_eq!(server.get("a").send().await.status(), 200);
+    }
+    server.clock.advance(Duration::from_secs(9));
+    assert_eq!(server.request(Method::HEAD, "a").send().await.status(), 200);
+    server.clock.advance(Duration::from_secs(2));
+    assert_eq!(
+        server.get("a").send().await.status(),
+        404,
+        "to look is no use"
+    );
+}
+
+#[tokio::test]
+async fn a_log_that_is_closed_says_so() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    let mut events = server.events("a").stream::<u64>().await;
+    assert_eq!(events.next().await, Some(1));
+    headwater_log::Log::close(&*server.log)
+        .await
+        .expect("it closes");
+    assert_eq!(server.get("a").send().await.status(), 503);
+    events.cut().await;
+}

@@ -1,0 +1,56 @@
+//! A reader that stops reading, while much is published. Alone in its process, whose memory it measures.
+
+use std::sync::Arc;
+
+use headwater::test::TestClient;
+use headwater_hub::Hub;
+use headwater_log::{MemoryLog, MemoryOptions};
+use http::Method;
+
+const PIECE: usize = 256 << 10;
+/// 512 MiB.
+const PIECES: usize = 2048;
+/// What the process may take more by then: the log's own cap, a ring, a chunk for each reader, and room for chance.
+const MOST: usize = 48 << 20;
+
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("this is Linux");
+    let pages = pages.split(' ').nth(1).expect("there are fields");
+    pages.parse::<usize>().expect("it is a number") * 4096
+}
+
+#[tokio::test]
+async fn stalled_readers_cost_no_more_however_much_is_published_and_are_told_of_the_gap() {
+    let log = Arc::new(MemoryLog::new(MemoryOptions::default()));
+    let client = TestClient::new(Hub::new(log).app());
+    let put = client
+        .request(Method::PUT, "/streams/a")
+        .header("stream-max-bytes", "1000000");
+    let put = put.header("content-type", "application/json");
+    assert_eq!(put.body("[\"first\"]").send().await.status(), 201);
+    let mut readers = Vec::new();
+    for accept in ["text/event-stream", "application/x-ndjson"] {
+        let request = client.get("/streams/a").header("accept", accept);
+        let mut reader = request.stream::<String>().await;
+        assert_eq!(reader.next().await.as_deref(), Some("first"));
+        readers.push(reader);
+    }
+    let piece = bytes::Bytes::from(format!("\"{}\"", "x".repeat(PIECE)));
+    let publish = async |pieces: usize| {
+        for _ in 0..pieces {
+            let post = client
+                .post("/streams/a")
+                .header("content-type", "application/json");
+            assert_eq!(post.body(piece.clone()).send().await.status(), 204);
+        }
+    };
+    publish(32).await;
+    let before = resident();
+    publish(PIECES).await;
+    let grown = resident().saturating_sub(before);
+    assert!(grown < MOST, "it grew by {grown} bytes");
+    for reader in &mut readers {
+        let reason = reader.cut().await;
+        assert!(!reason.is_empty());
+    }
+}
