@@ -1,0 +1,57 @@
+// Runs the conformance suite: `node run.mjs PROGRAM [argument for vitest]…`.
+//
+// PROGRAM is the hub's example, `cargo build -p headwater-hub --example hub`. It is started on a port of its own choice,
+// and ended when the suite is through. The exit status is the suite's; a test that was skipped counts as one that failed.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const START_MS = 30_000;
+const SUITE_MS = 600_000;
+
+const [program, ...rest] = process.argv.slice(2);
+if (!program) {
+  console.error("usage: node run.mjs PROGRAM [argument for vitest]…");
+  process.exit(2);
+}
+
+const hub = spawn(program, ["127.0.0.1:0", "/v1/stream"], { stdio: ["ignore", "ignore", "pipe"] });
+const stop = () => hub.kill("SIGTERM");
+process.on("exit", stop);
+
+const url = await new Promise((resolve, reject) => {
+  const late = setTimeout(() => reject(new Error("the hub did not start in time")), START_MS);
+  hub.once("error", reject);
+  hub.once("exit", (code) => reject(new Error(`the hub ended with ${code}`)));
+  createInterface({ input: hub.stderr }).on("line", (line) => {
+    const address = /listening on (http:\S+)/.exec(line)?.[1];
+    if (address) {
+      clearTimeout(late);
+      resolve(address.replace(/\/$/, ""));
+    } else {
+      console.error(line);
+    }
+  });
+});
+
+const folder = mkdtempSync(join(tmpdir(), "headwater-conformance-"));
+const results = join(folder, "results.json");
+const suite = spawn(
+  process.execPath,
+  ["node_modules/vitest/vitest.mjs", "run", "--reporter=default", "--reporter=json", `--outputFile.json=${results}`, ...rest],
+  { cwd: import.meta.dirname, env: { ...process.env, HUB_URL: url }, stdio: "inherit", timeout: SUITE_MS },
+);
+const [code] = await once(suite, "exit");
+let skipped = 0;
+try {
+  const { numPassedTests, numTotalTests, numPendingTests } = JSON.parse(readFileSync(results, "utf8"));
+  console.log(`conformance: ${numPassedTests} of ${numTotalTests} passed, ${numPendingTests} skipped`);
+  // A filter on the command line skips what it leaves out.
+  skipped = rest.length > 0 ? 0 : numPendingTests;
+} finally {
+  rmSync(folder, { recursive: true });
+}
+process.exit(code === 0 && skipped === 0 ? 0 : 1);

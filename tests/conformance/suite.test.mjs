@@ -1,0 +1,9 @@
+// The protocol's own suite, against the hub at HUB_URL. `run.mjs` starts one.
+import { runConformanceTests } from "@durable-streams/server-conformance-tests";
+
+runConformanceTests({
+  baseUrl: process.env.HUB_URL,
+  subscriptions: true,
+  // As long as the example waits.
+  longPollTimeoutMs: 2000,
+});
