@@ -70,7 +70,8 @@ async fn post(
             return ndjson::append(core, &info, append, body).await;
         }
     }
-    let body = body::whole(body, core.options.limits.body_bytes).await?;
+    let mut held = core.bodies.hold(&core.options.limits);
+    let body = body::whole(body, &core.options.limits, &mut held).await?;
     let info = core.log.info(name).await?;
     append.messages = match messages(core, &info, content_type, body, append.close) {
         Ok(messages) => messages,

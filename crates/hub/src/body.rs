@@ -1,28 +1,101 @@
-//! Bodies of requests, read whole and no further than a limit.
+//! Bodies of requests: read no further than a limit, and all of them together no further than another.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use headwater::{Problem, StatusCode};
+use headwater::StatusCode;
+use http::{HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use tokio::time::timeout;
 
-use crate::error::Failure;
+use crate::{
+    error::Failure,
+    limits::{BODY_PATIENCE, Limits},
+};
 
-/// Reads a whole body of at most `limit` bytes.
+/// How many bytes of bodies are held, over all requests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bodies(Arc<AtomicUsize>);
+
+impl Bodies {
+    /// Nothing yet, for one request.
+    pub(crate) fn hold(&self, limits: &Limits) -> Held {
+        Held {
+            all: Arc::clone(&self.0),
+            held: 0,
+            most: limits.bodies_bytes,
+        }
+    }
+}
+
+/// What one request holds of its body. It counts until it is dropped, which is to be after the bytes are.
+#[derive(Debug)]
+pub(crate) struct Held {
+    all: Arc<AtomicUsize>,
+    held: usize,
+    most: usize,
+}
+
+impl Held {
+    /// Counts `bytes` more.
+    ///
+    /// # Errors
+    /// 503: all requests together hold as much as they may.
+    pub(crate) fn add(&mut self, bytes: usize) -> Result<(), Failure> {
+        let before = self.all.fetch_add(bytes, Ordering::Relaxed);
+        self.held += bytes;
+        if before.saturating_add(bytes) > self.most {
+            let detail = "too much is being sent to the server at once";
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                .header(header::RETRY_AFTER, HeaderValue::from_static("1")));
+        }
+        Ok(())
+    }
+
+    /// Counts only `bytes` from here.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        let gone = self.held.saturating_sub(bytes);
+        self.all.fetch_sub(gone, Ordering::Relaxed);
+        self.held -= gone;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.keep(0);
+    }
+}
+
+/// Reads a whole body.
 ///
 /// # Errors
-/// 413 where there is more; 400 where the client breaks off.
-pub(crate) async fn whole(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
-    let too_large = || Failure::too_large("the body", limit);
+/// 413 where it is over the limit; 408 where it stops coming; 400 where the client breaks off; 503.
+pub(crate) async fn whole(
+    mut body: Body,
+    limits: &Limits,
+    held: &mut Held,
+) -> Result<Bytes, Failure> {
+    let limit = limits.body_bytes;
     if body.size_hint().lower() > limit as u64 {
-        return Err(too_large());
+        return Err(Failure::too_large("the body", limit));
     }
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
-    while let Some(data) = next(&mut body).await? {
+    loop {
+        let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming");
+        let piece = timeout(BODY_PATIENCE, next(&mut body))
+            .await
+            .map_err(|_| late())?;
+        let Some(data) = piece? else { break };
         if first.len().max(all.len()) + data.len() > limit {
-            return Err(too_large());
+            return Err(Failure::too_large("the body", limit));
         }
+        held.add(data.len())?;
         if first.is_empty() {
             first = data;
             continue;
@@ -43,7 +116,7 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             tracing::debug!(%error, "a request's body broke off");
-            Failure::from(Problem::new(StatusCode::BAD_REQUEST).detail("the body broke off"))
+            Failure::bad_request("the body broke off")
         })?;
         if let Ok(data) = frame.into_data()
             && !data.is_empty()
@@ -52,4 +125,40 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_bodies_together_are_held_up_to_the_limit() {
+        let mut limits = Limits::default();
+        limits.bodies_bytes = 10;
+        let bodies = Bodies::default();
+        let read = async |held: &mut Held, body: &'static str| {
+            whole(Body::from(body), &limits, held).await
+        };
+        let mut one = bodies.hold(&limits);
+        assert!(read(&mut one, "1234567").await.is_ok());
+        let mut two = bodies.hold(&limits);
+        assert!(read(&mut two, "123").await.is_ok());
+        assert!(read(&mut bodies.hold(&limits), "1").await.is_err());
+        drop(one);
+        assert!(read(&mut bodies.hold(&limits), "1234567").await.is_ok());
+        drop(two);
+        assert_eq!(bodies.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_coming_is_given_up() {
+        let silent =
+            Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let limits = Limits::default();
+        let mut held = Bodies::default().hold(&limits);
+        let Err(failure) = whole(silent, &limits, &mut held).await else {
+            panic!("it was read")
+        };
+        assert_eq!(failure.problem().status(), StatusCode::REQUEST_TIMEOUT);
+    }
 }

@@ -1,6 +1,6 @@
 //! `PUT`: a stream is there afterwards, as it was asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -47,7 +47,8 @@ async fn put(
     body: Body,
 ) -> Result<Response, Failure> {
     let wish = Wish::read(path, headers)?;
-    let body = body::whole(body, core.options.limits.body_bytes).await?;
+    let mut held = core.bodies.hold(&core.options.limits);
+    let body = body::whole(body, &core.options.limits, &mut held).await?;
     let source = match &wish.fork {
         Some(fork) => Some(core.log.info(&fork.source).await.map_err(of_source)?),
         None => None,
@@ -59,11 +60,13 @@ async fn put(
         let compiled = headwater::schema::Schema::compile(&document).map_err(Problem::from)?;
         schema::check(&compiled, &create.messages, 0)?;
     }
+    let messages = create.messages.len() as u64;
     let created = core.log.create(&path.name, create).await.map_err(|error| {
+        let limit = error.limit().unwrap_or_default();
         if error.is_gone() {
             Failure::conflict("the path is kept by forks of a stream that was deleted")
-        } else if error.is_too_many() {
-            let limit = error.limit().unwrap_or_default();
+        } else if error.is_too_many() && messages <= limit {
+            // Not messages: streams, or forks behind one another.
             Failure::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).with("limit", limit)
         } else if error.is_trimmed() || error.is_beyond_tail() {
             Failure::bad_request(error.to_string())
@@ -133,8 +136,7 @@ impl Wish {
         }
         let mut settings = Settings::default();
         settings.expiry = headers::expiry(headers)?;
-        settings.max_age =
-            headers::number(headers, &names::STREAM_MAX_AGE)?.map(Duration::from_secs);
+        settings.max_age = headers::seconds(headers, &names::STREAM_MAX_AGE)?;
         settings.max_bytes = headers::number(headers, &names::STREAM_MAX_BYTES)?;
         let schema = headers.get(names::STREAM_SCHEMA);
         settings.schema = schema

@@ -6,7 +6,7 @@ use headwater::Problem;
 use headwater_log::{Expiry, Producer, limits};
 use http::{HeaderMap, HeaderName};
 
-use crate::{names, time};
+use crate::{limits::SECONDS, names, time};
 
 /// The value of a header as text, if it is there.
 ///
@@ -43,15 +43,25 @@ pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u6
     }
 }
 
+/// A span of whole seconds.
+pub(crate) fn seconds(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Duration>, Problem> {
+    match number(headers, name)? {
+        Some(over) if over > SECONDS => Err(Problem::bad_request(format!(
+            "{name} is at most {SECONDS} seconds"
+        ))),
+        seconds => Ok(seconds.map(Duration::from_secs)),
+    }
+}
+
 /// When a stream is to end by itself: by `Stream-TTL` or `Stream-Expires-At`, of which only one may be there.
 pub(crate) fn expiry(headers: &HeaderMap) -> Result<Option<Expiry>, Problem> {
-    let ttl = number(headers, &names::STREAM_TTL)?;
+    let ttl = seconds(headers, &names::STREAM_TTL)?;
     let at = text(headers, &names::STREAM_EXPIRES_AT)?;
     match (ttl, at) {
         (Some(_), Some(_)) => Err(Problem::bad_request(
             "a stream has either Stream-TTL or Stream-Expires-At, not both",
         )),
-        (Some(seconds), None) => Ok(Some(Expiry::Idle(Duration::from_secs(seconds)))),
+        (Some(span), None) => Ok(Some(Expiry::Idle(span))),
         (None, Some(at)) => match time::parse(at) {
             Some(moment) => Ok(Some(Expiry::At(moment))),
             None => Err(Problem::bad_request(
@@ -124,6 +134,16 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_span_is_as_long_as_the_limit_and_no_longer() {
+        let read = |text| seconds(&headers(&[(names::STREAM_TTL, text)]), &names::STREAM_TTL);
+        assert_eq!(
+            read("9007199254740").unwrap(),
+            Some(Duration::from_secs(SECONDS))
+        );
+        assert!(read("9007199254741").is_err());
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) schemas: schema::Schemas,
     pub(crate) tails: Arc<live::Tails>,
     pub(crate) seats: live::Seats,
+    pub(crate) bodies: body::Bodies,
 }
 
 impl Hub {
@@ -88,6 +89,7 @@ impl Hub {
             schemas: schema::Schemas::default(),
             tails: Arc::default(),
             seats: live::Seats::default(),
+            bodies: body::Bodies::default(),
         }))
     }
 

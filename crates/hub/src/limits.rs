@@ -33,12 +33,21 @@ pub(crate) const LINES_BYTES: usize = 256 << 10;
 /// And how many lines.
 pub(crate) const LINES: usize = 4096;
 
+/// How long a body that is read whole may be silent.
+pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The most seconds of an expiry or an age: some 285,000 years, in milliseconds what every JSON parser keeps.
+pub(crate) const SECONDS: u64 = (1 << 53) / 1000;
+
 /// The limits that whoever runs a hub may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// The longest body of a request, in bytes, but for lines of NDJSON, which have no end. Default: 32 MiB.
     pub body_bytes: usize,
+    /// How many bytes of bodies are held while they come in and are appended, over all requests. Past that, requests
+    /// are refused with 503. Default: 512 MiB.
+    pub bodies_bytes: usize,
     /// The longest line of NDJSON, in bytes. Default: 8 MiB.
     pub line_bytes: usize,
     /// About how many bytes of messages one answer to a catch-up read or long-poll has, at the most; a message that
@@ -55,6 +64,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 32 << 20,
+            bodies_bytes: 512 << 20,
             line_bytes: 8 << 20,
             read_bytes: 1 << 20,
             subscribers: 100_000,

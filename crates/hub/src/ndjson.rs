@@ -44,7 +44,9 @@ pub(crate) async fn append(
             "lines of NDJSON are many appends: Producer-* and Stream-Seq are for a single one";
         return Err(Failure::bad_request(detail));
     }
-    let mut lines = Lines::new(core.options.limits.line_bytes);
+    let limits = &core.options.limits;
+    let mut lines = Lines::new(limits.line_bytes);
+    let mut held = core.bodies.hold(limits);
     let mut kept = Kept {
         core,
         info,
@@ -74,7 +76,11 @@ pub(crate) async fn append(
                 None => break,
             }
         }
+        if let Err(failure) = held.add(lines.len()) {
+            return Err(kept.blame(failure, None));
+        }
         kept.append_all(&mut lines).await?;
+        held.keep(lines.len());
         if ended {
             return kept.finish(wanted.close).await;
         }

@@ -307,7 +307,8 @@ async fn follow(
         from_start: place == Place::Start,
         tail,
         least_cursor: cache::least_cursor(query.cursor),
-        until: cycle.map(|cycle| Instant::now() + cycle),
+        // Readers that came together shall not all come back together.
+        until: cycle.map(|cycle| Instant::now() + cycle.mul_f64(0.9 + 0.2 * fastrand::f64())),
         _seat: seat,
     };
     let format = if form == Form::Lines {

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::limits::{BATCH_BYTES, RING_IDLE};
 
+/// How often a stream that is followed is said to be in use: no oftener and no more seldom than this.
+const TOUCH: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3600));
+
 /// The tails of all streams that are followed.
 #[derive(Default)]
 pub(crate) struct Tails {
@@ -141,7 +144,12 @@ impl Shared {
 
 /// Moves what is appended to a stream into its ring, until there will be no more.
 async fn pump(shared: Arc<Shared>, stream: u64, idle: Option<Duration>) {
-    let over = match follow(&shared, stream, idle).await {
+    // However it ends, nobody is left to wait for it.
+    let mut ending = Ending {
+        shared: &shared,
+        over: Over::Failed,
+    };
+    ending.over = match follow(&shared, stream, idle).await {
         Ok(over) => over,
         Err(error) if error.is_not_found() || error.is_gone() => Over::Gone,
         Err(error) => {
@@ -149,7 +157,18 @@ async fn pump(shared: Arc<Shared>, stream: u64, idle: Option<Duration>) {
             Over::Failed
         }
     };
-    shared.change(|ring| ring.end(over));
+}
+
+/// Tells the readers that nothing follows, when it is dropped.
+struct Ending<'a> {
+    shared: &'a Shared,
+    over: Over,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.shared.change(|ring| ring.end(self.over));
+    }
 }
 
 async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<Over, Error> {
@@ -161,7 +180,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
         return Ok(Over::Gone);
     }
     // A stream that ends when it is not used is in use as long as it is followed.
-    let touch_every = idle.map(|span| (span / 3).max(Duration::from_millis(50)));
+    let touch_every = idle.map(|span| (span / 3).clamp(TOUCH.0, TOUCH.1));
     let mut touch_at = touch_every.map(|every| Instant::now() + every);
     let mut filled_at = Instant::now();
     loop {

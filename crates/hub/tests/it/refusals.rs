@@ -155,3 +155,18 @@ async fn a_log_that_is_closed_says_so() {
     assert_eq!(server.get("a").send().await.status(), 503);
     events.cut().await;
 }
+
+#[tokio::test]
+async fn the_longest_time_to_live_is_taken_and_followed() {
+    let server = Server::new();
+    let put = |path, ttl| {
+        let put = server.request(Method::PUT, path).header("stream-ttl", ttl);
+        put.header("content-type", "application/json").send()
+    };
+    assert_eq!(put("a", "9007199254740").await.status(), 201);
+    assert_eq!(put("a", "9007199254740").await.status(), 200);
+    assert_eq!(put("b", "9007199254741").await.status(), 400);
+    let mut events = server.events("a").stream::<u64>().await;
+    server.post_json("a", "1").await;
+    assert_eq!(events.next().await, Some(1));
+}
