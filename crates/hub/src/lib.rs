@@ -47,6 +47,7 @@ mod options;
 mod path;
 mod read;
 mod schema;
+mod subscriptions;
 mod time;
 
 use std::{fmt, sync::Arc};
@@ -71,6 +72,7 @@ pub(crate) struct Core {
     pub(crate) tails: Arc<live::Tails>,
     pub(crate) seats: live::Seats,
     pub(crate) bodies: body::Bodies,
+    pub(crate) subscriptions: subscriptions::Subscriptions,
 }
 
 impl Hub {
@@ -83,7 +85,12 @@ impl Hub {
     /// A hub over a log.
     #[must_use]
     pub fn with(log: Arc<dyn Log>, options: Options) -> Self {
+        let subscriptions = subscriptions::SubscriptionOptions {
+            loopback_webhooks: options.loopback_webhooks,
+            public_url: options.public_url.clone(),
+        };
         Self(Arc::new(Core {
+            subscriptions: subscriptions::Subscriptions::new(Arc::clone(&log), subscriptions),
             log,
             options,
             schemas: schema::Schemas::default(),
@@ -107,12 +114,16 @@ impl Hub {
         let route = describe::delete(route.delete(read::delete));
         let path = format!("{}/{{*path}}", core.options.root.trim_end_matches('/'));
         let headers = axum::middleware::from_fn_with_state(Arc::clone(&core), layer::headers);
-        App::new("Headwater", env!("CARGO_PKG_VERSION"))
+        let app = App::new("Headwater", env!("CARGO_PKG_VERSION"))
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .tag(describe::TAG, "Streams of messages, each at a URL.")
-            .route(&path, route)
-            .layer(headers)
-            .with_state(core)
+            .route(&path, route);
+        let subscriptions = core.subscriptions.routes();
+        let app = match core.options.root.as_str() {
+            "/" => app.merge(subscriptions),
+            root => app.nest(root, subscriptions),
+        };
+        app.layer(headers).with_state(core)
     }
 }
 

@@ -13,6 +13,7 @@ pub struct Options {
     pub(crate) heartbeat: Duration,
     pub(crate) cors: Cors,
     pub(crate) private: bool,
+    pub(crate) loopback_webhooks: bool,
 }
 
 /// Which pages of other origins may use the hub. No answer ever allows credentials.
@@ -37,6 +38,7 @@ impl Default for Options {
             heartbeat: Duration::from_secs(15),
             cors: Cors::Any,
             private: false,
+            loopback_webhooks: false,
         }
     }
 }
@@ -102,6 +104,15 @@ impl Options {
     #[must_use]
     pub fn private(mut self) -> Self {
         self.private = true;
+        self
+    }
+
+    /// Allows webhooks at `http://localhost`, `http://127.0.0.1` and `http://[::1]`, as one wants while developing. Whoever
+    /// may subscribe can then have the hub send requests to services of its own machine. Default: not allowed; a
+    /// webhook is then `https`, at a public address.
+    #[must_use]
+    pub fn loopback_webhooks(mut self) -> Self {
+        self.loopback_webhooks = true;
         self
     }
 }

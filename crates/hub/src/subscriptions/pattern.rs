@@ -37,7 +37,10 @@ impl Pattern {
                 segments.push(segment);
             }
         }
-        Ok(Self { text: text.into(), segments: segments.into() })
+        Ok(Self {
+            text: text.into(),
+            segments: segments.into(),
+        })
     }
 
     /// The pattern as it was given.
@@ -142,7 +145,11 @@ mod tests {
             ("a", "b", false),
         ];
         for (pattern, name, met) in cases {
-            assert_eq!(Pattern::new(pattern).unwrap().matches(name), met, "{pattern} {name}");
+            assert_eq!(
+                Pattern::new(pattern).unwrap().matches(name),
+                met,
+                "{pattern} {name}"
+            );
         }
     }
 

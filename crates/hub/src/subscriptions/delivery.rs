@@ -1,0 +1,128 @@
+//! Calling webhooks.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Client, Url, header, redirect};
+use serde::Deserialize;
+
+use super::limits::{CONNECT_TIMEOUT, WEBHOOK_ANSWER_BYTES};
+use super::target::PublicResolver;
+
+/// What became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// All that it told of is processed.
+    Done,
+    /// It was taken.
+    Accepted,
+    /// It was not.
+    Failed,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) url: Url,
+    pub(super) signature: String,
+    pub(super) body: Bytes,
+    pub(super) timeout: Duration,
+}
+
+/// Calls webhooks. It follows no redirect, asks no proxy, and connects to no address that isn't
+/// public, but where `loopback` allows this machine.
+#[derive(Debug)]
+pub(super) struct Caller {
+    loopback: bool,
+    /// Made at the first call, as it loads the system's certificates.
+    client: OnceLock<Option<Client>>,
+}
+
+#[derive(Deserialize)]
+struct HookAnswer {
+    done: bool,
+}
+
+impl Caller {
+    pub(super) fn new(loopback: bool) -> Self {
+        Self {
+            loopback,
+            client: OnceLock::new(),
+        }
+    }
+
+    fn client(&self) -> Option<Client> {
+        let client = self.client.get_or_init(|| {
+            let client = Client::builder()
+                .redirect(redirect::Policy::none())
+                .no_proxy()
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(Duration::from_secs(30))
+                .pool_max_idle_per_host(4)
+                .dns_resolver(PublicResolver {
+                    loopback: self.loopback,
+                })
+                .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
+                .build();
+            client
+                .inspect_err(|error| tracing::error!(%error, "webhooks can't be called"))
+                .ok()
+        });
+        client.clone()
+    }
+
+    /// Makes a call. The future is the call's whole life: dropped, it ends.
+    pub(super) fn call(&self, call: Call) -> impl Future<Output = Delivered> + Send + use<> {
+        let client = self.client();
+        async move {
+            let Some(client) = client else {
+                return Delivered::Failed;
+            };
+            let host = call.url.host_str().unwrap_or_default().to_owned();
+            let answer = tokio::time::timeout(call.timeout, send(&client, call)).await;
+            match answer {
+                Ok(Ok(delivered)) => delivered,
+                // The URL may hold a secret; the host doesn't.
+                Ok(Err(error)) => {
+                    let error = error.without_url();
+                    tracing::warn!(
+                        host,
+                        error = &error as &dyn std::error::Error,
+                        "a webhook failed"
+                    );
+                    Delivered::Failed
+                }
+                Err(_) => {
+                    tracing::warn!(host, "a webhook took too long");
+                    Delivered::Failed
+                }
+            }
+        }
+    }
+}
+
+async fn send(client: &Client, call: Call) -> Result<Delivered, reqwest::Error> {
+    let request = client
+        .post(call.url)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("webhook-signature", call.signature)
+        .body(call.body);
+    let mut answer = request.send().await?;
+    if !answer.status().is_success() {
+        tracing::warn!(status = answer.status().as_u16(), "a webhook was refused");
+        return Ok(Delivered::Failed);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > WEBHOOK_ANSWER_BYTES {
+            return Ok(Delivered::Accepted);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    match serde_json::from_slice(&body) {
+        Ok(HookAnswer { done: true }) => Ok(Delivered::Done),
+        _ => Ok(Delivered::Accepted),
+    }
+}

@@ -1,0 +1,282 @@
+//! The task that does everything, in turns.
+
+mod commands;
+mod following;
+mod waking;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_log::{Clock, Log, OrderFollower, Position, StreamName, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::delivery::{Caller, Delivered};
+use super::journal::{Journal, Unreadable};
+use super::keys::Keys;
+use super::limits::DELIVERIES;
+use super::options::SubscriptionOptions;
+use super::refusal::Refusal;
+use super::state::{Ack, Config, Registry};
+use super::views::{Claimed, SubscriptionView};
+
+/// How many requests one turn answers at the most.
+const TURN: usize = 256;
+/// How long appends are left to gather before they are looked at, if no one waits for it.
+const GATHER: Duration = Duration::from_millis(2);
+/// How long the engine waits after the log could not be read or written.
+const REST: Duration = Duration::from_secs(1);
+
+/// Where an answer goes.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// What the engine is asked for.
+pub(super) enum Command {
+    Put {
+        id: Arc<str>,
+        config: Box<Config>,
+        base: String,
+        answer: Answer<(bool, SubscriptionView)>,
+    },
+    Show {
+        id: Arc<str>,
+        base: String,
+        answer: Answer<SubscriptionView>,
+    },
+    Remove {
+        id: Arc<str>,
+        answer: Answer<()>,
+    },
+    AddStreams {
+        id: Arc<str>,
+        streams: Vec<StreamName>,
+        answer: Answer<()>,
+    },
+    RemoveStream {
+        id: Arc<str>,
+        stream: StreamName,
+        answer: Answer<()>,
+    },
+    Claim {
+        id: Arc<str>,
+        worker: String,
+        answer: Answer<Claimed>,
+    },
+    /// From a webhook's handler or a worker that claimed.
+    Ack {
+        id: Arc<str>,
+        token: String,
+        ack: Ack,
+        webhook: bool,
+        answer: Answer<bool>,
+    },
+    Release {
+        id: Arc<str>,
+        token: String,
+        wake_id: String,
+        generation: u64,
+        answer: Answer<()>,
+    },
+    Keys {
+        answer: Answer<Arc<Keys>>,
+    },
+}
+
+/// An answer that waits until what it says is stored; or for why it isn't.
+type Held = Box<dyn FnOnce(Result<(), Refusal>) + Send + Sync>;
+
+/// A wake that is issued and not yet on its way.
+struct Issued {
+    id: Arc<str>,
+    wake_id: String,
+    body: Vec<u8>,
+    /// A webhook's, or the stream to write to.
+    to: To,
+}
+
+enum To {
+    Webhook {
+        url: reqwest::Url,
+        timeout: Duration,
+    },
+    Stream(StreamName),
+}
+
+/// A webhook's call that is over: of which wake it told, and what came of it.
+type Call = (Arc<str>, String, Delivered);
+
+/// What the engine waits for.
+enum Event {
+    Command(Command),
+    Called(Call),
+    /// Time has passed, or something was appended.
+    Turn,
+    /// The hub or the log is gone.
+    End,
+}
+
+pub(super) struct Engine {
+    log: Arc<dyn Log>,
+    options: SubscriptionOptions,
+    commands: mpsc::Receiver<Command>,
+    order: OrderFollower,
+    clock: Clock,
+    registry: Registry,
+    /// Up to where the log's order was taken in.
+    seen: Position,
+    caller: Caller,
+    calls: JoinSet<Call>,
+    issued: Vec<Issued>,
+    held: Vec<Held>,
+    /// Until when nothing new is begun, as the log failed.
+    resting: Option<Instant>,
+}
+
+impl Engine {
+    pub(super) fn new(
+        log: Arc<dyn Log>,
+        options: SubscriptionOptions,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let mut order = log.follow_order();
+        Self {
+            seen: order.head(),
+            caller: Caller::new(options.loopback_webhooks),
+            log,
+            options,
+            commands,
+            order,
+            clock: Clock::system(),
+            registry: Registry::default(),
+            calls: JoinSet::new(),
+            issued: Vec::new(),
+            held: Vec::new(),
+            resting: None,
+        }
+    }
+
+    /// Runs until all who could ask for something are gone, or the log is closed. Calls that are under
+    /// way then end with it: their wakes are stored, and issued anew when their leases have ended.
+    pub(super) async fn run(mut self) {
+        let Some(mut journal) = self.open().await else {
+            return;
+        };
+        loop {
+            let event = self.event().await;
+            if self.resting.is_some_and(|until| until <= Instant::now()) {
+                self.resting = None;
+            }
+            self.catch_up().await;
+            match event {
+                Event::Command(command) => self.command(command, &mut journal).await,
+                Event::Called(call) => self.called(&call),
+                Event::Turn => {}
+                Event::End => return,
+            }
+            for _ in 1..TURN {
+                let Ok(command) = self.commands.try_recv() else {
+                    break;
+                };
+                self.command(command, &mut journal).await;
+            }
+            while let Some(Ok(call)) = self.calls.try_join_next() {
+                self.called(&call);
+            }
+            self.registry.expire(self.clock.now());
+            self.catch_up_unblocked().await;
+            if self.resting.is_none() {
+                self.issue_due(&mut journal).await;
+            }
+            self.store(&mut journal).await;
+        }
+    }
+
+    /// Reads the journal, as often as it takes. Requests are refused meanwhile.
+    async fn open(&mut self) -> Option<Journal> {
+        loop {
+            let opened = Journal::open(Arc::clone(&self.log), &mut self.registry).await;
+            match opened {
+                Ok((journal, seen)) => {
+                    self.seen = seen.unwrap_or(self.seen).min(self.order.head());
+                    if self.refresh_all().await.is_ok() {
+                        return Some(journal);
+                    }
+                }
+                Err(Unreadable::Log(error)) if error.is_closed() => return None,
+                Err(Unreadable::Log(error)) => {
+                    tracing::error!(%error, "the journal of the subscriptions can't be read");
+                }
+                Err(Unreadable::Record(place)) => {
+                    tracing::error!(place, "the journal of the subscriptions is damaged");
+                }
+            }
+            self.registry = Registry::default();
+            let rested = Instant::now() + REST;
+            while let Ok(command) = tokio::time::timeout_at(rested, self.commands.recv()).await {
+                command?.refuse(Refusal::Log);
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        let webhooks = self.calls.len() < DELIVERIES;
+        let now = self.clock.now();
+        let due = self
+            .registry
+            .next_due(webhooks)
+            .map(|at| Duration::from_millis(at.0.saturating_sub(now.0)));
+        let rest = self
+            .resting
+            .map(|until| until.saturating_duration_since(Instant::now()));
+        // While it rests, what is due can't be done.
+        let wait = rest.or(due).unwrap_or(Duration::MAX);
+        let follows = !self.registry.is_empty() && self.resting.is_none();
+        let gathered = Instant::now() + GATHER;
+        let (order, seen) = (&mut self.order, self.seen);
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => command.map_or(Event::End, Event::Command),
+            Some(Ok(call)) = self.calls.join_next() => Event::Called(call),
+            () = sleep(wait) => Event::Turn,
+            head = async {
+                sleep_until(gathered).await;
+                order.past(seen).await
+            }, if follows => head.map_or(Event::End, |_| Event::Turn),
+        }
+    }
+
+    /// Stores what changed; then answers, and sends wakes on their way.
+    async fn store(&mut self, journal: &mut Journal) {
+        let dirty = self.registry.take_dirty();
+        let seen = self.registry.resume_from(self.seen);
+        let stored = journal.write(&self.registry, &dirty, seen).await;
+        if stored.is_err() {
+            self.registry.dirty().merge(dirty);
+            self.rest();
+        }
+        for answer in self.held.drain(..) {
+            answer(stored.clone());
+        }
+        if stored.is_ok() {
+            self.send_issued(journal).await;
+        }
+    }
+
+    /// Begins nothing new for a while, as the log fails.
+    fn rest(&mut self) {
+        self.resting = Some(Instant::now() + REST);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Gives an answer when what it says is stored.
+    fn hold<T: Send + Sync + 'static>(&mut self, answer: Answer<T>, with: Result<T, Refusal>) {
+        self.held.push(Box::new(move |stored| {
+            // Whoever asked may have gone.
+            let _ = answer.send(stored.and(with));
+        }));
+    }
+}

@@ -1,0 +1,183 @@
+//! Issuing wakes, and sending them on their way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater_log::{Append, Outcome, StreamName};
+
+use super::{Call, Engine, Issued, To};
+use crate::subscriptions::delivery::{self, Delivered};
+use crate::subscriptions::journal::Journal;
+use crate::subscriptions::keys;
+use crate::subscriptions::limits::{DELIVERIES, WEBHOOK_TIMEOUT};
+use crate::subscriptions::refusal::Refusal;
+use crate::subscriptions::state::{Subscription, Target};
+use crate::subscriptions::target;
+use crate::subscriptions::views;
+
+/// How many wakes one turn issues at the most.
+const WAKES: usize = 256;
+
+impl Engine {
+    /// Starts the wakes whose time has come. They are sent when they are stored.
+    pub(super) async fn issue_due(&mut self, journal: &mut Journal) {
+        for _ in 0..WAKES {
+            let calls = self.calls.len() + self.issued.len();
+            let now = self.now();
+            let Some(id) = self.registry.due(calls < DELIVERIES, now) else {
+                return;
+            };
+            let issued = self.issue(&id, journal).await;
+            match issued {
+                // Nothing is pending after all: it is no longer due.
+                Ok(None) => {}
+                Ok(Some(issued)) => self.issued.push(issued),
+                Err(_) => {
+                    // It would be due again at once.
+                    self.registry.postpone(&id, now, fastrand::f64());
+                }
+            }
+        }
+    }
+
+    async fn issue(
+        &mut self,
+        id: &Arc<str>,
+        journal: &mut Journal,
+    ) -> Result<Option<Issued>, Refusal> {
+        let keys = super::commands::keys(journal)?;
+        let wake_id = keys::wake_id().map_err(|_| Refusal::Log)?;
+        let told = self.refresh_chosen(id).await?;
+        let now = self.now();
+        if !self.registry.issue(id, wake_id.clone(), &told, now) {
+            return Ok(None);
+        }
+        let Some(known) = self.registry.get(id) else {
+            return Ok(None);
+        };
+        let token = || keys.token(id, &wake_id, known.generation, now);
+        let (to, body) = match &known.config.target {
+            Target::Webhook(url) => {
+                // Checked when it was subscribed; but what is allowed may differ since.
+                match target::check(url, self.options.loopback_webhooks) {
+                    Ok(url) => {
+                        let to = To::Webhook {
+                            url,
+                            timeout: timeout(known),
+                        };
+                        (to, views::notification(id, known, token()))
+                    }
+                    Err(why) => {
+                        tracing::warn!(subscription = &**id, why, "a webhook is not called");
+                        let chance = fastrand::f64();
+                        self.registry.failed(id, &wake_id, now, chance);
+                        return Ok(None);
+                    }
+                }
+            }
+            Target::WakeStream(name) => (
+                To::Stream(name.clone()),
+                views::wake_event(id, known, now.0),
+            ),
+        };
+        let body = body.unwrap_or_default();
+        Ok(Some(Issued {
+            id: Arc::clone(id),
+            wake_id,
+            body,
+            to,
+        }))
+    }
+
+    /// Asks the log about the streams that the next wake tells of, and gives them. Those that are gone
+    /// are left out.
+    pub(super) async fn refresh_chosen(
+        &mut self,
+        id: &Arc<str>,
+    ) -> Result<Vec<StreamName>, Refusal> {
+        let chosen = self.registry.choose(id);
+        for name in &chosen {
+            let link = self
+                .registry
+                .get(id)
+                .and_then(|known| known.links.get(name));
+            if link.is_some_and(|link| link.is_pending()) {
+                let info = self.info(name).await?;
+                self.registry.refresh(id, name, info.as_ref());
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Sends what was issued, and is stored now.
+    pub(super) async fn send_issued(&mut self, journal: &mut Journal) {
+        for Issued {
+            id,
+            wake_id,
+            body,
+            to,
+        } in std::mem::take(&mut self.issued)
+        {
+            match to {
+                To::Webhook { url, timeout } => {
+                    let Some(keys) = journal.keys() else { continue };
+                    let signature = keys.sign(&body, self.now());
+                    let call = delivery::Call {
+                        url,
+                        signature,
+                        body: Bytes::from(body),
+                        timeout,
+                    };
+                    let call = self.caller.call(call);
+                    self.calls.spawn(async move { (id, wake_id, call.await) });
+                }
+                To::Stream(name) => {
+                    if let Err(why) = self.write_event(&name, body).await {
+                        tracing::warn!(subscription = &*id, why, "a wake event can't be written");
+                        self.registry
+                            .failed(&id, &wake_id, self.now(), fastrand::f64());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn write_event(&self, name: &StreamName, event: Vec<u8>) -> Result<(), String> {
+        let info = self
+            .log
+            .info(name)
+            .await
+            .map_err(|error| error.to_string())?;
+        let media_type = info
+            .settings
+            .content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            return Err("the wake stream is not of JSON".to_owned());
+        }
+        match self.log.append(name, Append::new(vec![event.into()])).await {
+            Ok(Outcome::Refused(_)) => Err("the wake stream is closed".to_owned()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Takes in what came of a webhook's call.
+    pub(super) fn called(&mut self, (id, wake_id, delivered): &Call) {
+        match delivered {
+            Delivered::Done => self.registry.delivered(id, wake_id, true),
+            Delivered::Accepted => self.registry.delivered(id, wake_id, false),
+            Delivered::Failed => self
+                .registry
+                .failed(id, wake_id, self.now(), fastrand::f64()),
+        }
+    }
+}
+
+fn timeout(known: &Subscription) -> Duration {
+    WEBHOOK_TIMEOUT.min(Duration::from_millis(known.config.lease_ms))
+}

@@ -1,0 +1,349 @@
+//! The routes.
+
+use axum::extract::State;
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, NoContent, Response};
+use headwater::{
+    App, Json, Operation, OperationOutput, Path, SecurityScheme, StatusCode, delete, get,
+    operation, post,
+};
+use http::{HeaderValue, header};
+
+use super::Subscriptions;
+use super::engine::Command;
+use super::refusal::Refusal;
+use super::request::{self, Base, Bearer};
+use super::views::{
+    AckView, AddStreams, Claimed, ErrorView, Jwks, NewSubscription, Progress, Release,
+    SubscriptionView, Worker,
+};
+
+/// The security scheme of what a worker says of its wake.
+pub(super) const WAKE_TOKEN: &str = "wakeToken";
+
+/// The tag of all of this.
+const TAG: &str = "subscriptions";
+
+/// The routes, without their state.
+pub(super) fn routes() -> App<Subscriptions> {
+    let refused = StatusCode::CONFLICT;
+    App::from(axum::Router::new())
+        .tag(
+            TAG,
+            "Durable cursors that wake workers when streams have something new",
+        )
+        .security_scheme(WAKE_TOKEN, SecurityScheme::bearer())
+        .route(
+            "/__ds/subscriptions/{id}",
+            get(show)
+                .tag(TAG)
+                .put(create)
+                .tag(TAG)
+                .delete(remove)
+                .tag(TAG),
+        )
+        .route(
+            "/__ds/subscriptions/{id}/streams",
+            post(add_streams).tag(TAG),
+        )
+        .route(
+            "/__ds/subscriptions/{id}/streams/{*path}",
+            delete(remove_stream).tag(TAG),
+        )
+        .route(
+            "/__ds/subscriptions/{id}/callback",
+            post(callback)
+                .tag(TAG)
+                .reply::<ErrorView>(refused, "The wake is over"),
+        )
+        .route("/__ds/subscriptions/{id}/claim", post(claim).tag(TAG))
+        .route("/__ds/subscriptions/{id}/ack", post(acknowledge).tag(TAG))
+        .route("/__ds/subscriptions/{id}/release", post(release).tag(TAG))
+        .route("/__ds/jwks.json", get(jwks).tag(TAG))
+        // Tokens are in some of these answers, and none of them stays true.
+        .layer(map_response(async |mut response: Response| {
+            let headers = response.headers_mut();
+            headers
+                .entry(header::CACHE_CONTROL)
+                .or_insert(HeaderValue::from_static("no-store"));
+            response
+        }))
+}
+
+/// Creates a subscription, or confirms that it is there.
+///
+/// Streams that are there already are watched from their present end on. A `PUT` of the same configuration again changes
+/// nothing.
+#[operation]
+async fn create(
+    State(subscriptions): State<Subscriptions>,
+    Path(id): Path<String>,
+    base: Base,
+    Json(wanted): Json<NewSubscription>,
+) -> Result<Put, Refusal> {
+    let id = request::id(&id)?;
+    let config = request::config(wanted, subscriptions.options())?;
+    let base = base.url(subscriptions.options());
+    let make = |answer| Command::Put {
+        id,
+        config: Box::new(config),
+        base,
+        answer,
+    };
+    let (is_new, view) = subscriptions.ask(make).await?;
+    Ok(if is_new {
+        Put::Created(view)
+    } else {
+        Put::Confirmed(view)
+    })
+}
+
+/// Shows a subscription, with how far it is with each of its streams.
+#[operation]
+async fn show(
+    State(subscriptions): State<Subscriptions>,
+    Path(id): Path<String>,
+    base: Base,
+) -> Result<Json<SubscriptionView>, Refusal> {
+    let id = request::id(&id)?;
+    let base = base.url(subscriptions.options());
+    subscriptions
+        .ask(|answer| Command::Show { id, base, answer })
+        .await
+        .map(Json)
+}
+
+/// Deletes a subscription.
+///
+/// A wake that is under way is over with it. To delete one that isn't there is no error.
+#[operation]
+async fn remove(
+    State(subscriptions): State<Subscriptions>,
+    Path(id): Path<String>,
+) -> Result<NoContent, Refusal> {
+    let id = request::id(&id)?;
+    subscriptions
+        .ask(|answer| Command::Remove { id, answer })
+        .await?;
+    Ok(NoContent)
+}
+
+/// Adds streams to a subscription by their paths, from their present end on.
+#[operation]
+async fn add_streams(
+    State(subscriptions): State<Subscriptions>,
+    Path(id): Path<String>,
+    Json(wanted): Json<AddStreams>,
+) -> Result<NoContent, Refusal> {
+    let id = request::id(&id)?;
+    let streams = request::streams(&wanted.streams)?;
+    subscriptions
+        .ask(|answer| Command::AddStreams {
+            id,
+            streams,
+            answer,
+        })
+        .await?;
+    Ok(NoContent)
+}
+
+/// Removes a stream that was added by its path.
+///
+/// If the pattern matches it too, it goes on being watched.
+#[operation]
+async fn remove_stream(
+    State(subscriptions): State<Subscriptions>,
+    Path((id, path)): Path<(String, String)>,
+) -> Result<NoContent, Refusal> {
+    let id = request::id(&id)?;
+    let stream = request::stream(&path)?;
+    subscriptions
+        .ask(|answer| Command::RemoveStream { id, stream, answer })
+        .await?;
+    Ok(NoContent)
+}
+
+/// Says how far a webhook's handler is, with the token that came with the wake.
+///
+/// Without `done` it starts the lease anew; with it, the wake is over.
+#[operation]
+async fn callback(
+    State(subscriptions): State<Subscriptions>,
+    Path(id): Path<String>,
+    Bearer(token): Bearer,
+    Json(progress): Json<Progress>,
+) -> Result<Json<AckView>, Refusal> {
+    take(&subscriptions, &id, token, progress, true).await
+}
+
+/// Claims a subscription's pending work for a worker.
+///
+/// While the worker holds the lease, no other one can claim. The lease ends by `ack` with `done`, by `release`, or when
+/// nothing was heard from the worker for `lease_ttl_ms`.
+#[operation]
+async fn claim(
+    State(subscriptions): State<Subscriptions>,
+    Path(id): Path<String>,
+    Json(Worker { worker }): Json<Worker>,
+) -> Result<Json<Claimed>, Refusal> {
+    let id = request::id(&id)?;
+    subscriptions
+        .ask(|answer| Command::Claim { id, worker, answer })
+        .await
+        .map(Json)
+}
+
+/// Says how far a worker is with what it claimed.
+///
+/// Without `done` it starts the lease anew; with it, the lease is over.
+#[operation]
+async fn acknowledge(
+    State(subscriptions): State<Subscriptions>,
+    Path(id): Path<String>,
+    Bearer(token): Bearer,
+    Json(progress): Json<Progress>,
+) -> Result<Json<AckView>, Refusal> {
+    take(&subscriptions, &id, token, progress, false).await
+}
+
+async fn take(
+    subscriptions: &Subscriptions,
+    id: &str,
+    token: Option<String>,
+    progress: Progress,
+    webhook: bool,
+) -> Result<Json<AckView>, Refusal> {
+    let id = request::id(id)?;
+    let token = token.ok_or(Refusal::TokenInvalid)?;
+    let ack = request::ack(progress)?;
+    let make = |answer| Command::Ack {
+        id,
+        token,
+        ack,
+        webhook,
+        answer,
+    };
+    let next_wake = subscriptions.ask(make).await?;
+    Ok(Json(AckView {
+        ok: true,
+        next_wake,
+    }))
+}
+
+/// Gives a claimed wake back. What is still pending makes for another one.
+#[operation]
+async fn release(
+    State(subscriptions): State<Subscriptions>,
+    Path(id): Path<String>,
+    Bearer(token): Bearer,
+    Json(Release {
+        wake_id,
+        generation,
+    }): Json<Release>,
+) -> Result<NoContent, Refusal> {
+    let id = request::id(&id)?;
+    let token = token.ok_or(Refusal::TokenInvalid)?;
+    let make = |answer| Command::Release {
+        id,
+        token,
+        wake_id,
+        generation,
+        answer,
+    };
+    subscriptions.ask(make).await?;
+    Ok(NoContent)
+}
+
+/// The public keys that webhooks are signed with.
+#[operation]
+async fn jwks(State(subscriptions): State<Subscriptions>) -> Result<KeySet, Refusal> {
+    let keys = subscriptions.ask(|answer| Command::Keys { answer }).await?;
+    Ok(KeySet(Jwks::new(&keys)))
+}
+
+/// What a `PUT` came to.
+enum Put {
+    Created(SubscriptionView),
+    Confirmed(SubscriptionView),
+}
+
+impl IntoResponse for Put {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Created(view) => (StatusCode::CREATED, Json(view)).into_response(),
+            Self::Confirmed(view) => Json(view).into_response(),
+        }
+    }
+}
+
+impl OperationOutput for Put {
+    fn describe(operation: &mut Operation) {
+        operation.reply::<SubscriptionView>(StatusCode::CREATED, "It was created");
+        operation
+            .reply::<SubscriptionView>(StatusCode::OK, "It was there, with the same configuration");
+    }
+}
+
+/// Public keys, with the content type of RFC 7517.
+struct KeySet(Jwks);
+
+impl IntoResponse for KeySet {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.0).into_response();
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/jwk-set+json");
+        headers.insert(header::CONTENT_TYPE, json);
+        let cache = HeaderValue::from_static("public, max-age=300");
+        headers.insert(header::CACHE_CONTROL, cache);
+        response
+    }
+}
+
+impl OperationOutput for KeySet {
+    fn describe(operation: &mut Operation) {
+        operation.raw_reply(
+            StatusCode::OK,
+            "application/jwk-set+json",
+            "A JWK Set (RFC 7517)",
+        );
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), Json(ErrorView::from(&self))).into_response();
+        if self.status() == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+impl OperationOutput for Refusal {
+    fn describe(operation: &mut Operation) {
+        for (status, description) in [
+            (StatusCode::BAD_REQUEST, "The request can't be meant so"),
+            (
+                StatusCode::UNAUTHORIZED,
+                "The token is missing, too old, or not for this subscription",
+            ),
+            (StatusCode::NOT_FOUND, "There is no such subscription"),
+            (
+                StatusCode::CONFLICT,
+                "It doesn't fit what the subscription is, or which wake is under way",
+            ),
+            (
+                StatusCode::TOO_MANY_REQUESTS,
+                "There are as many as there may be",
+            ),
+            (StatusCode::INTERNAL_SERVER_ERROR, "The log failed"),
+            (StatusCode::SERVICE_UNAVAILABLE, "The hub is shutting down"),
+            (StatusCode::INSUFFICIENT_STORAGE, "The storage is full"),
+        ] {
+            operation.reply::<ErrorView>(status, description);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What requests say, read and checked.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OriginalUri};
+use headwater::{Operation, OperationInput};
+use headwater_log::StreamName;
+use http::{HeaderMap, header, request::Parts};
+
+use super::limits::{ID_BYTES, LEASE_DEFAULT};
+use super::options::SubscriptionOptions;
+use super::pattern::Pattern;
+use super::refusal::Refusal;
+use super::state::{Ack, Config, Target};
+use super::target;
+use super::views::{Kind, NewSubscription, Progress, StreamAck};
+use crate::path::{self, RESERVED};
+
+/// Where the streams are, as this request's client reaches them.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    /// The scheme and host that the request came to.
+    origin: String,
+    /// The path of the streams' root, without a slash at its end.
+    root: String,
+}
+
+/// A token from the `Authorization` header, if there is one (RFC 6750 §2.1).
+#[derive(Debug)]
+pub(super) struct Bearer(pub(super) Option<String>);
+
+impl Base {
+    /// The URL of the streams' root.
+    pub(super) fn url(&self, options: &SubscriptionOptions) -> String {
+        let origin = options.public_url.as_ref().unwrap_or(&self.origin);
+        format!("{origin}{}", self.root)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Base {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // As the client has it: what a router on the way took off is part of it.
+        let uri = parts
+            .extensions
+            .get::<OriginalUri>()
+            .map_or(&parts.uri, |OriginalUri(uri)| uri);
+        let end = uri
+            .path()
+            .find(&format!("/{RESERVED}/"))
+            .unwrap_or_default();
+        let root = uri.path()[..end].to_owned();
+        let host = text(&parts.headers, "host");
+        let host = host
+            .or(uri.authority().map(http::uri::Authority::as_str))
+            .unwrap_or("localhost");
+        let scheme = match text(&parts.headers, "x-forwarded-proto") {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+            _ => "http",
+        };
+        Ok(Self {
+            origin: format!("{scheme}://{host}"),
+            root,
+        })
+    }
+}
+
+impl OperationInput for Base {
+    fn describe(_: &mut Operation) {}
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Bearer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let value = text(&parts.headers, header::AUTHORIZATION.as_str());
+        let token = value.and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then(|| token.trim().to_owned())
+        });
+        Ok(Self(token))
+    }
+}
+
+impl OperationInput for Bearer {
+    fn describe(operation: &mut Operation) {
+        operation.security(super::http::WAKE_TOKEN);
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Takes `text` as a subscription's id.
+pub(super) fn id(text: &str) -> Result<Arc<str>, Refusal> {
+    if text.is_empty() || text.len() > ID_BYTES || text.chars().any(char::is_control) {
+        let why = format!("an id has 1 to {ID_BYTES} bytes, and no control characters");
+        return Err(Refusal::Invalid(why));
+    }
+    Ok(text.into())
+}
+
+/// Takes `text` as the path of a stream, from the root of the streams.
+pub(super) fn stream(text: &str) -> Result<StreamName, Refusal> {
+    let path = text.strip_prefix('/').unwrap_or(text);
+    path::name_of(path).map_err(|problem| Refusal::Invalid(format!("{text:?}: {problem}")))
+}
+
+/// Takes all of `paths` as streams: in order, each once.
+pub(super) fn streams(paths: &[String]) -> Result<Vec<StreamName>, Refusal> {
+    let mut names = paths
+        .iter()
+        .map(|path| stream(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+/// Takes what a request wants as a subscription's configuration.
+pub(super) fn config(
+    wanted: NewSubscription,
+    options: &SubscriptionOptions,
+) -> Result<Config, Refusal> {
+    let pattern = match wanted.pattern.as_deref() {
+        None | Some("") => None,
+        Some(text) => {
+            let pattern = Pattern::new(text.strip_prefix('/').unwrap_or(text));
+            Some(pattern.map_err(|why| Refusal::Invalid(why.to_owned()))?)
+        }
+    };
+    let streams = streams(&wanted.streams.unwrap_or_default())?;
+    if pattern.is_none() && streams.is_empty() {
+        return Err(Refusal::Invalid(
+            "a pattern or streams are needed".to_owned(),
+        ));
+    }
+    let target = match (wanted.kind, wanted.webhook, wanted.wake_stream) {
+        (Kind::Webhook, Some(webhook), _) => {
+            let url = target::check(&webhook.url, options.loopback_webhooks);
+            url.map_err(Refusal::WebhookUrl)?;
+            // As it was given: what is compared and shown is what the client knows.
+            Target::Webhook(webhook.url)
+        }
+        (Kind::PullWake, _, Some(name)) => Target::WakeStream(stream(&name)?),
+        (Kind::Webhook, None, _) => {
+            return Err(Refusal::Invalid(
+                "a webhook is needed, with its url".to_owned(),
+            ));
+        }
+        (Kind::PullWake, _, None) => {
+            return Err(Refusal::Invalid("a wake_stream is needed".to_owned()));
+        }
+    };
+    let default = u64::try_from(LEASE_DEFAULT.as_millis()).unwrap_or(u64::MAX);
+    Ok(Config {
+        pattern,
+        streams,
+        target,
+        lease_ms: wanted.lease_ttl_ms.unwrap_or(default),
+        description: wanted.description,
+    })
+}
+
+/// Takes a worker's word.
+pub(super) fn ack(progress: Progress) -> Result<Ack, Refusal> {
+    let cursor = |StreamAck {
+                      stream: path,
+                      offset,
+                  }: StreamAck| {
+        let offset = offset.parse().map_err(|_| {
+            Refusal::InvalidOffset(format!("{offset:?} is no offset that this server gave"))
+        })?;
+        Ok((stream(&path)?, offset))
+    };
+    Ok(Ack {
+        wake_id: progress.wake_id,
+        generation: progress.generation,
+        acks: progress
+            .acks
+            .into_iter()
+            .map(cursor)
+            .collect::<Result<_, Refusal>>()?,
+        done: progress.done,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    async fn base(path: &str, headers: &[(&str, &str)]) -> String {
+        let request = headers
+            .iter()
+            .fold(Request::get(path), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let Ok(base) = Base::from_request_parts(&mut parts, &()).await;
+        base.url(&SubscriptionOptions::default())
+    }
+
+    #[tokio::test]
+    async fn the_root_is_what_the_client_used_to_get_here() {
+        let path = "/v1/stream/__ds/subscriptions/__ds";
+        assert_eq!(
+            base(path, &[("host", "a:8000")]).await,
+            "http://a:8000/v1/stream"
+        );
+        let proxied = [("host", "a"), ("x-forwarded-proto", "https")];
+        assert_eq!(base("/__ds/jwks.json", &proxied).await, "https://a");
+    }
+
+    #[test]
+    fn an_id_of_the_greatest_length_passes_and_one_more_byte_does_not() {
+        assert!(id(&"a".repeat(ID_BYTES)).is_ok());
+        for bad in ["", "a\nb", &"a".repeat(ID_BYTES + 1)] {
+            assert!(matches!(id(bad), Err(Refusal::Invalid(_))), "{bad:?}");
+        }
+    }
+
+    fn wanted(json: &str) -> Result<Config, Refusal> {
+        config(
+            serde_json::from_str(json).unwrap(),
+            &SubscriptionOptions::default(),
+        )
+    }
+
+    #[test]
+    fn what_means_the_same_is_the_same_configuration() {
+        let one = wanted(
+            r#"{"type":"pull-wake","streams":["b","/a","b"],"wake_stream":"w","lease_ttl_ms":30000}"#,
+        );
+        let other = wanted(r#"{"type":"pull-wake","streams":["a","b"],"wake_stream":"/w"}"#);
+        assert_eq!(one.unwrap().digest(), other.unwrap().digest());
+    }
+
+    #[test]
+    fn what_differs_is_another_configuration() {
+        let all = [
+            r#"{"type":"pull-wake","streams":["a"],"wake_stream":"w"}"#,
+            r#"{"type":"pull-wake","streams":["a"],"wake_stream":"v"}"#,
+            r#"{"type":"pull-wake","streams":["a","b"],"wake_stream":"w"}"#,
+            r#"{"type":"pull-wake","pattern":"a","wake_stream":"w"}"#,
+            r#"{"type":"pull-wake","streams":["a"],"wake_stream":"w","lease_ttl_ms":1000}"#,
+            r#"{"type":"pull-wake","streams":["a"],"wake_stream":"w","description":"x"}"#,
+            r#"{"type":"webhook","streams":["a"],"webhook":{"url":"https://x.example/"}}"#,
+        ];
+        let mut digests: Vec<_> = all
+            .iter()
+            .map(|json| wanted(json).unwrap().digest())
+            .collect();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), all.len());
+    }
+
+    #[test]
+    fn what_can_wake_no_one_or_is_woken_by_nothing_is_refused() {
+        for bad in [
+            r#"{"type":"pull-wake","wake_stream":"w"}"#,
+            r#"{"type":"pull-wake","pattern":"a*","wake_stream":"w"}"#,
+            r#"{"type":"pull-wake","streams":["__ds/journal/x"],"wake_stream":"w"}"#,
+            r#"{"type":"pull-wake","streams":["a"],"wake_stream":"__ds/x"}"#,
+            r#"{"type":"pull-wake","streams":["a"]}"#,
+            r#"{"type":"webhook","streams":["a"]}"#,
+            r#"{"type":"webhook","streams":["a//b"],"webhook":{"url":"https://x.example/"}}"#,
+        ] {
+            assert!(matches!(wanted(bad), Err(Refusal::Invalid(_))), "{bad}");
+        }
+        let local = r#"{"type":"webhook","streams":["a"],"webhook":{"url":"http://127.0.0.1/"}}"#;
+        assert!(matches!(wanted(local), Err(Refusal::WebhookUrl(_))));
+    }
+}

@@ -1,0 +1,95 @@
+use aws_lc_rs::digest;
+use headwater_log::StreamName;
+use serde::{Deserialize, Serialize};
+
+use crate::subscriptions::pattern::Pattern;
+
+/// What a subscription was asked to be, in its one normal form: two requests that mean the same
+/// have the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::subscriptions) struct Config {
+    pub(in crate::subscriptions) pattern: Option<Pattern>,
+    /// In order, each once.
+    pub(in crate::subscriptions) streams: Vec<StreamName>,
+    pub(in crate::subscriptions) target: Target,
+    pub(in crate::subscriptions) lease_ms: u64,
+    pub(in crate::subscriptions) description: Option<String>,
+}
+
+/// How workers are woken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::subscriptions) enum Target {
+    /// A request to this URL.
+    Webhook(String),
+    /// An event in this stream.
+    WakeStream(StreamName),
+}
+
+/// A [`Config`] as it is stored and hashed. The order of its fields is part of the hash.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::subscriptions) struct ConfigRecord {
+    pattern: Option<String>,
+    streams: Vec<String>,
+    webhook: Option<String>,
+    wake_stream: Option<String>,
+    lease_ms: u64,
+    description: Option<String>,
+}
+
+impl Config {
+    /// Whether its pattern brings this stream. Its own wake stream is none of its streams, or each
+    /// wake would be the reason for the next.
+    pub(in crate::subscriptions) fn matches(&self, name: &StreamName) -> bool {
+        self.pattern
+            .as_ref()
+            .is_some_and(|pattern| pattern.matches(name.as_str()))
+            && !matches!(&self.target, Target::WakeStream(wake) if wake == name)
+            && !crate::subscriptions::is_reserved(name.as_str())
+    }
+
+    /// What tells one configuration from another.
+    pub(in crate::subscriptions) fn digest(&self) -> Vec<u8> {
+        // A struct of strings and numbers has a JSON form.
+        let text = serde_json::to_vec(&self.to_record()).unwrap_or_default();
+        digest::digest(&digest::SHA256, &text).as_ref().to_vec()
+    }
+
+    pub(in crate::subscriptions) fn to_record(&self) -> ConfigRecord {
+        let (webhook, wake_stream) = match &self.target {
+            Target::Webhook(url) => (Some(url.clone()), None),
+            Target::WakeStream(name) => (None, Some(name.to_string())),
+        };
+        ConfigRecord {
+            pattern: self
+                .pattern
+                .as_ref()
+                .map(|pattern| pattern.as_str().to_owned()),
+            streams: self.streams.iter().map(ToString::to_string).collect(),
+            webhook,
+            wake_stream,
+            lease_ms: self.lease_ms,
+            description: self.description.clone(),
+        }
+    }
+
+    /// `None` where the record is none that this version writes.
+    pub(in crate::subscriptions) fn from_record(record: ConfigRecord) -> Option<Self> {
+        let target = match (record.webhook, record.wake_stream) {
+            (Some(url), None) => Target::Webhook(url),
+            (None, Some(name)) => Target::WakeStream(StreamName::new(&name).ok()?),
+            _ => return None,
+        };
+        let streams = record.streams.iter().map(|name| StreamName::new(name).ok());
+        Some(Self {
+            pattern: record
+                .pattern
+                .map(|text| Pattern::new(&text))
+                .transpose()
+                .ok()?,
+            streams: streams.collect::<Option<_>>()?,
+            target,
+            lease_ms: record.lease_ms,
+            description: record.description,
+        })
+    }
+}

@@ -1,0 +1,269 @@
+use std::time::Duration;
+
+use headwater_log::{Offset, Position, StreamName, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::agenda::Wait;
+use super::{Config, Link, Links, Target};
+use crate::subscriptions::refusal::Refusal;
+
+/// One subscription.
+#[derive(Debug)]
+pub(in crate::subscriptions) struct Subscription {
+    pub(in crate::subscriptions) config: Config,
+    pub(in crate::subscriptions) digest: Vec<u8>,
+    pub(in crate::subscriptions) created: Timestamp,
+    /// The URL of the streams' root, for its callbacks.
+    pub(in crate::subscriptions) base: String,
+    /// How many wakes there were. Each fences those before it.
+    pub(in crate::subscriptions) generation: u64,
+    pub(in crate::subscriptions) links: Links,
+    /// The wake that is under way.
+    pub(in crate::subscriptions) wake: Option<Wake>,
+    /// How many deliveries failed since the last that didn't.
+    pub(in crate::subscriptions) failures: u32,
+    /// When to try again.
+    pub(in crate::subscriptions) retry_at: Option<Timestamp>,
+    /// From where on the log's order has streams that there was no room for.
+    pub(in crate::subscriptions) blocked: Option<Position>,
+}
+
+/// A wake that was issued and is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::subscriptions) struct Wake {
+    pub(in crate::subscriptions) id: String,
+    /// Who claimed it.
+    pub(in crate::subscriptions) holder: Option<String>,
+    /// When the lease ends. None for a wake event that no one has claimed yet.
+    pub(in crate::subscriptions) lease: Option<Timestamp>,
+    /// What it told of: each stream with its tail. Isn't stored: it's needed for the answer to a
+    /// request, which doesn't outlive the process.
+    pub(in crate::subscriptions) snapshot: Vec<(StreamName, Offset)>,
+}
+
+/// What of a subscription is stored and changes, but for its links. Times are in milliseconds since
+/// 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::subscriptions) struct State {
+    generation: u64,
+    wake: Option<WakeRecord>,
+    failures: u32,
+    retry_at: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct WakeRecord {
+    id: String,
+    holder: Option<String>,
+    lease: Option<u64>,
+}
+
+/// What a worker says of a wake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::subscriptions) struct Ack {
+    pub(in crate::subscriptions) wake_id: String,
+    pub(in crate::subscriptions) generation: u64,
+    pub(in crate::subscriptions) acks: Vec<(StreamName, Offset)>,
+    pub(in crate::subscriptions) done: bool,
+}
+
+impl Subscription {
+    pub(in crate::subscriptions) fn new(config: Config, base: String, created: Timestamp) -> Self {
+        Self {
+            digest: config.digest(),
+            config,
+            created,
+            base,
+            generation: 0,
+            links: Links::default(),
+            wake: None,
+            failures: 0,
+            retry_at: None,
+            blocked: None,
+        }
+    }
+
+    /// What of it is stored and changes, but for the links.
+    pub(in crate::subscriptions) fn state(&self) -> State {
+        State {
+            generation: self.generation,
+            wake: self.wake.as_ref().map(|wake| WakeRecord {
+                id: wake.id.clone(),
+                holder: wake.holder.clone(),
+                lease: wake.lease.map(|lease| lease.0),
+            }),
+            failures: self.failures,
+            retry_at: self.retry_at.map(|at| at.0),
+        }
+    }
+
+    /// Takes in what was stored.
+    pub(in crate::subscriptions) fn set_state(&mut self, state: State) {
+        self.generation = state.generation;
+        self.wake = state.wake.map(|wake| Wake {
+            id: wake.id,
+            holder: wake.holder,
+            lease: wake.lease.map(Timestamp),
+            snapshot: Vec::new(),
+        });
+        self.failures = state.failures;
+        self.retry_at = state.retry_at.map(Timestamp);
+    }
+
+    /// What it waits for, and since or until when.
+    pub(super) fn waits(&self) -> Option<(Wait, Timestamp)> {
+        if let Some(wake) = &self.wake {
+            return wake.lease.map(|at| (Wait::Lease, at));
+        }
+        let wait = match self.config.target {
+            Target::Webhook(_) => Wait::Webhook,
+            Target::WakeStream(_) => Wait::WakeEvent,
+        };
+        (self.links.pending() > 0).then(|| (wait, self.retry_at.unwrap_or_default()))
+    }
+
+    fn lease_from(&self, now: Timestamp) -> Timestamp {
+        now.after(Duration::from_millis(self.config.lease_ms))
+    }
+
+    /// Starts a wake. A webhook's lease starts with it.
+    pub(super) fn issue(&mut self, wake_id: String, told: &[StreamName], now: Timestamp) {
+        self.generation += 1;
+        self.retry_at = None;
+        let is_webhook = matches!(self.config.target, Target::Webhook(_));
+        self.wake = Some(Wake {
+            id: wake_id,
+            holder: None,
+            lease: is_webhook.then(|| self.lease_from(now)),
+            snapshot: Vec::new(),
+        });
+        self.tell(told);
+    }
+
+    /// Lets a worker have the wake that is under way, or a new one.
+    pub(super) fn claim(
+        &mut self,
+        worker: String,
+        wake_id: String,
+        told: &[StreamName],
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if let Target::Webhook(_) = self.config.target {
+            let why = "a webhook's subscription can't be claimed";
+            return Err(Refusal::Invalid(why.to_owned()));
+        }
+        if let Some(Wake {
+            holder: Some(holder),
+            ..
+        }) = &self.wake
+        {
+            let holder = holder.clone();
+            return Err(Refusal::AlreadyClaimed {
+                holder,
+                generation: self.generation,
+            });
+        }
+        if self.links.pending() == 0 {
+            self.wake = None;
+            return Err(Refusal::NoPendingWork);
+        }
+        if self.wake.is_none() {
+            self.issue(wake_id, told, now);
+        } else {
+            self.tell(told);
+        }
+        let lease = self.lease_from(now);
+        if let Some(wake) = &mut self.wake {
+            wake.holder = Some(worker);
+            wake.lease = Some(lease);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, told: &[StreamName]) {
+        let link = |name: &StreamName| self.links.get(name).map(|link| (name.clone(), *link));
+        let links: Vec<(StreamName, Link)> = told.iter().filter_map(link).collect();
+        let last = links.iter().rev().find(|(_, link)| link.is_pending());
+        self.links.told(last.map(|(name, _)| name.clone()));
+        if let Some(wake) = &mut self.wake {
+            wake.snapshot = links
+                .into_iter()
+                .map(|(name, link)| (name, link.tail))
+                .collect();
+        }
+    }
+
+    /// Refuses what is not about the wake that is under way.
+    pub(super) fn check(
+        &self,
+        wake_id: &str,
+        generation: u64,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let current = self.wake.as_ref().filter(|wake| {
+            generation == self.generation
+                && wake.id == wake_id
+                && wake.lease.is_some_and(|lease| lease > now)
+        });
+        current.map(drop).ok_or(Refusal::Fenced)
+    }
+
+    /// Takes a worker's word, all of it or nothing. Says which cursors went on.
+    pub(super) fn ack(&mut self, ack: &Ack, now: Timestamp) -> Result<Vec<StreamName>, Refusal> {
+        self.check(&ack.wake_id, ack.generation, now)?;
+        for (name, offset) in &ack.acks {
+            let Some(link) = self.links.get(name) else {
+                let why = format!("{name} is not a stream of this subscription");
+                return Err(Refusal::Invalid(why));
+            };
+            if *offset > link.tail {
+                let why = format!("{name} ends at {}, before {offset}", link.tail);
+                return Err(Refusal::InvalidOffset(why));
+            }
+        }
+        self.failures = 0;
+        let went_on = self.advance_cursors(&ack.acks);
+        if ack.done {
+            self.wake = None;
+        } else {
+            let lease = self.lease_from(now);
+            if let Some(wake) = &mut self.wake {
+                wake.lease = Some(lease);
+            }
+        }
+        Ok(went_on)
+    }
+
+    /// Takes what a wake told of as processed.
+    pub(super) fn finish(&mut self) -> Vec<StreamName> {
+        self.failures = 0;
+        let snapshot = self
+            .wake
+            .take()
+            .map(|wake| wake.snapshot)
+            .unwrap_or_default();
+        self.advance_cursors(&snapshot)
+    }
+
+    /// Moves cursors, never back and never past the tail.
+    fn advance_cursors(&mut self, to: &[(StreamName, Offset)]) -> Vec<StreamName> {
+        let mut went_on = Vec::new();
+        for (name, offset) in to {
+            // One that was removed meanwhile stays so: without its flags it is dropped again.
+            let changed = self.links.change(name, |link| {
+                link.acked = link.acked.max((*offset).min(link.tail));
+            });
+            if changed {
+                went_on.push(name.clone());
+            }
+        }
+        went_on
+    }
+
+    /// Ends a wake whose delivery failed, until `retry_at`.
+    pub(super) fn fail(&mut self, retry_at: Timestamp) {
+        self.wake = None;
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(retry_at);
+    }
+}

@@ -1,0 +1,150 @@
+//! How wakes start and end.
+
+use std::sync::Arc;
+
+use headwater_log::{StreamName, Timestamp};
+
+use super::agenda::{Wait, backoff};
+use super::{Ack, Registry, Wake};
+use crate::subscriptions::limits::SNAPSHOT_STREAMS;
+use crate::subscriptions::refusal::Refusal;
+
+impl Registry {
+    /// Which streams a wake that is issued now tells of.
+    pub(in crate::subscriptions) fn choose(&self, id: &str) -> Vec<StreamName> {
+        self.subscriptions
+            .get(id)
+            .map(|known| known.links.choose(SNAPSHOT_STREAMS))
+            .unwrap_or_default()
+    }
+
+    /// The next subscription to wake: by a webhook, where `webhooks`, or by a wake event.
+    pub(in crate::subscriptions) fn due(&self, webhooks: bool, now: Timestamp) -> Option<Arc<str>> {
+        let webhook = webhooks
+            .then(|| self.agenda.due(Wait::Webhook, now))
+            .flatten();
+        webhook.or_else(|| self.agenda.due(Wait::WakeEvent, now))
+    }
+
+    /// When there is something to do without anything happening.
+    pub(in crate::subscriptions) fn next_due(&self, webhooks: bool) -> Option<Timestamp> {
+        let waits = [Wait::Lease, Wait::WakeEvent, Wait::Webhook];
+        self.agenda
+            .next(if webhooks { &waits } else { &waits[..2] })
+    }
+
+    /// Starts a wake, if something is still pending.
+    pub(in crate::subscriptions) fn issue(
+        &mut self,
+        id: &Arc<str>,
+        wake_id: String,
+        told: &[StreamName],
+        now: Timestamp,
+    ) -> bool {
+        let issued = self.change(id, |known| {
+            let due = known.wake.is_none() && known.links.pending() > 0;
+            if due {
+                known.issue(wake_id, told, now);
+            }
+            due
+        });
+        issued == Some(true)
+    }
+
+    /// Ends the leases whose time has come.
+    pub(in crate::subscriptions) fn expire(&mut self, now: Timestamp) {
+        while let Some(id) = self.agenda.due(Wait::Lease, now) {
+            self.change(&id, |known| known.wake = None);
+        }
+    }
+
+    /// Lets a worker have a wake.
+    pub(in crate::subscriptions) fn claim(
+        &mut self,
+        id: &Arc<str>,
+        worker: String,
+        wake_id: String,
+        told: &[StreamName],
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let claimed = self.change(id, |known| known.claim(worker, wake_id, told, now));
+        claimed.unwrap_or(Err(Refusal::NotFound))
+    }
+
+    /// Takes a worker's word. Says whether more is pending.
+    pub(in crate::subscriptions) fn ack(
+        &mut self,
+        id: &Arc<str>,
+        ack: &Ack,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let went_on = self
+            .change(id, |known| known.ack(ack, now))
+            .ok_or(Refusal::NotFound)??;
+        self.moved(id, went_on);
+        Ok(self
+            .subscriptions
+            .get(id)
+            .is_some_and(|known| known.links.pending() > 0))
+    }
+
+    /// Takes a claimed wake back.
+    pub(in crate::subscriptions) fn release(
+        &mut self,
+        id: &Arc<str>,
+        wake_id: &str,
+        generation: u64,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let released = self.change(id, |known| {
+            known.check(wake_id, generation, now)?;
+            known.wake = None;
+            Ok(())
+        });
+        released.unwrap_or(Err(Refusal::NotFound))
+    }
+
+    /// Takes in that a wake was delivered: `done` where the answer was that all is processed.
+    pub(in crate::subscriptions) fn delivered(&mut self, id: &Arc<str>, wake_id: &str, done: bool) {
+        let went_on = self.change(id, |known| {
+            if !is_current(known.wake.as_ref(), wake_id) {
+                return Vec::new();
+            }
+            known.failures = 0;
+            if done { known.finish() } else { Vec::new() }
+        });
+        self.moved(id, went_on.unwrap_or_default());
+    }
+
+    /// Takes in that a wake could not be delivered.
+    pub(in crate::subscriptions) fn failed(
+        &mut self,
+        id: &Arc<str>,
+        wake_id: &str,
+        now: Timestamp,
+        chance: f64,
+    ) {
+        self.change(id, |known| {
+            if is_current(known.wake.as_ref(), wake_id) {
+                known.fail(now.after(backoff(known.failures.saturating_add(1), chance)));
+            }
+        });
+    }
+
+    /// Puts a wake off that could not even be begun.
+    pub(in crate::subscriptions) fn postpone(&mut self, id: &str, now: Timestamp, chance: f64) {
+        self.change(id, |known| {
+            known.retry_at = Some(now.after(backoff(1, chance)))
+        });
+    }
+
+    fn moved(&mut self, id: &Arc<str>, names: Vec<StreamName>) {
+        self.dirty
+            .links
+            .extend(names.into_iter().map(|name| (Arc::clone(id), name)));
+    }
+}
+
+fn is_current(wake: Option<&Wake>, wake_id: &str) -> bool {
+    wake.is_some_and(|wake| wake.id == wake_id)
+}

@@ -1,0 +1,457 @@
+//! What goes over the wire, as JSON: the bodies of requests, answers, webhooks and wake events.
+
+use std::sync::Arc;
+
+use headwater_log::StreamName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::keys::Keys;
+use super::refusal::Refusal;
+use super::state::{Link, Subscription, Target};
+use crate::time;
+
+/// What to watch, and how to wake.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct NewSubscription {
+    /// How workers are woken.
+    #[serde(rename = "type")]
+    pub(super) kind: Kind,
+    /// Streams to watch, those included that come later: `*` stands for one segment of a path, `**` for any number.
+    /// Paths are from the root of the streams. At least one of `pattern` and `streams` is needed.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub(super) pattern: Option<String>,
+    /// Streams to watch besides, by their paths.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub(super) streams: Option<Vec<String>>,
+    /// Where to send wakes: for `webhook`.
+    #[serde(default)]
+    pub(super) webhook: Option<NewWebhook>,
+    /// The stream, of JSON, to write wakes to: for `pull-wake`. It is to be created as any other.
+    #[serde(default)]
+    pub(super) wake_stream: Option<String>,
+    /// How long a worker may be silent, in milliseconds. Default: 30,000.
+    #[serde(default)]
+    #[schemars(range(min = 1000, max = 600_000))]
+    pub(super) lease_ttl_ms: Option<u64>,
+    /// What it is for.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub(super) description: Option<String>,
+}
+
+/// How workers are woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    /// By a signed request to a URL.
+    Webhook,
+    /// By an event in a stream; workers then claim.
+    PullWake,
+}
+
+/// Where to send wakes.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct NewWebhook {
+    /// An `https` URL on a public host.
+    #[schemars(length(min = 1, max = 2048))]
+    pub(super) url: String,
+}
+
+/// Streams to add.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct AddStreams {
+    /// Their paths, from the root of the streams.
+    #[schemars(length(min = 1, max = 1000))]
+    pub(super) streams: Vec<String>,
+}
+
+/// Who claims.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Worker {
+    /// A name, which others are told while this worker holds the lease.
+    #[schemars(length(min = 1, max = 256))]
+    pub(super) worker: String,
+}
+
+/// How far a worker is.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Progress {
+    /// The wake that it works on.
+    pub(super) wake_id: String,
+    /// The wake's generation.
+    pub(super) generation: u64,
+    /// What it has processed since.
+    #[serde(default)]
+    #[schemars(length(max = 10_000))]
+    pub(super) acks: Vec<StreamAck>,
+    /// Whether it is done with the wake. If not, its lease starts anew.
+    #[serde(default)]
+    pub(super) done: bool,
+}
+
+/// How far a worker is with one stream.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct StreamAck {
+    /// The stream's path, from the root of the streams.
+    pub(super) stream: String,
+    /// All before this offset is processed.
+    pub(super) offset: String,
+}
+
+/// Which wake to give back.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Release {
+    /// The wake.
+    pub(super) wake_id: String,
+    /// Its generation.
+    pub(super) generation: u64,
+}
+
+/// A subscription.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SubscriptionView {
+    /// Its id.
+    id: String,
+    /// Its id, again.
+    subscription_id: String,
+    /// How workers are woken.
+    #[serde(rename = "type")]
+    kind: Kind,
+    /// Which streams it watches by pattern.
+    pattern: Option<String>,
+    /// Its streams. Of those of the pattern that have nothing pending, some may be left out when there are very many.
+    streams: Vec<LinkView>,
+    /// Where wakes go.
+    webhook: Option<WebhookView>,
+    /// The stream that wakes are written to.
+    wake_stream: Option<String>,
+    /// How long a worker may be silent, in milliseconds.
+    lease_ttl_ms: u64,
+    /// When it was made (RFC 3339).
+    created_at: String,
+    /// How it is.
+    status: Status,
+    /// What it is for.
+    description: Option<String>,
+}
+
+/// How a subscription is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    /// All is well.
+    Active,
+    /// The last wake could not be delivered, and will be tried again.
+    Failed,
+}
+
+/// A stream of a subscription.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LinkView {
+    /// Its path, from the root of the streams.
+    path: String,
+    /// How it came to the subscription.
+    link_type: LinkType,
+    /// All before this offset is processed.
+    acked_offset: String,
+}
+
+/// How a stream came to a subscription.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum LinkType {
+    /// By the pattern.
+    Glob,
+    /// By its path.
+    Explicit,
+}
+
+/// Where wakes go.
+#[derive(Debug, Serialize, JsonSchema)]
+struct WebhookView {
+    /// The URL.
+    url: String,
+    /// How to know that it was this hub that called.
+    signing: Signing,
+}
+
+/// How webhooks are signed.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Signing {
+    /// The algorithm: `ed25519`.
+    alg: &'static str,
+    /// The key.
+    kid: String,
+    /// Where to get its public part.
+    jwks_url: String,
+}
+
+/// A wake, as its worker is told of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Claimed {
+    /// The wake.
+    wake_id: String,
+    /// Its generation.
+    generation: u64,
+    /// What to acknowledge and release it with, as a bearer token.
+    token: String,
+    /// What there is to do.
+    streams: Vec<WakeLink>,
+    /// How long the worker may be silent, in milliseconds.
+    lease_ttl_ms: u64,
+}
+
+/// A stream, as a worker is told of it.
+#[derive(Debug, Serialize, JsonSchema)]
+struct WakeLink {
+    #[serde(flatten)]
+    link: LinkView,
+    /// Where the stream ends.
+    tail_offset: String,
+    /// Whether there is something between the two offsets.
+    has_pending: bool,
+}
+
+/// What a worker's word came to.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AckView {
+    /// It was taken.
+    pub(super) ok: bool,
+    /// Whether another wake follows at once.
+    pub(super) next_wake: bool,
+}
+
+/// The keys that webhooks are signed with: a JWK Set (RFC 7517).
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Jwks {
+    keys: Vec<Jwk>,
+}
+
+/// A public key (RFC 8037).
+#[derive(Debug, Serialize, JsonSchema)]
+struct Jwk {
+    kty: &'static str,
+    crv: &'static str,
+    kid: String,
+    #[serde(rename = "use")]
+    purpose: &'static str,
+    alg: &'static str,
+    x: String,
+}
+
+/// The body of a webhook's request.
+#[derive(Debug, Serialize)]
+struct Notification<'a> {
+    subscription_id: &'a str,
+    wake_id: &'a str,
+    generation: u64,
+    streams: Vec<WakeLink>,
+    callback_url: String,
+    callback_token: String,
+}
+
+/// An event in a wake stream.
+#[derive(Debug, Serialize)]
+struct WakeEvent<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    subscription_id: &'a str,
+    stream: &'a str,
+    generation: u64,
+    ts: u64,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ErrorView {
+    error: ErrorDetail,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ErrorDetail {
+    /// One of a fixed set of codes, such as `FENCED`.
+    code: &'static str,
+    /// The same in words.
+    message: String,
+    /// Who holds the lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_holder: Option<String>,
+    /// The generation of that lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
+    /// The limit that was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
+}
+
+impl SubscriptionView {
+    pub(super) fn new(id: &str, known: &Subscription, base: &str, keys: &Keys) -> Self {
+        let (kind, webhook, wake_stream) = match &known.config.target {
+            Target::Webhook(url) => {
+                let jwks_url = format!("{base}/__ds/jwks.json");
+                let signing = Signing {
+                    alg: "ed25519",
+                    kid: keys.kid().to_owned(),
+                    jwks_url,
+                };
+                (
+                    Kind::Webhook,
+                    Some(WebhookView {
+                        url: url.clone(),
+                        signing,
+                    }),
+                    None,
+                )
+            }
+            Target::WakeStream(name) => (Kind::PullWake, None, Some(name.to_string())),
+        };
+        let status = if known.retry_at.is_some() {
+            Status::Failed
+        } else {
+            Status::Active
+        };
+        Self {
+            id: id.to_owned(),
+            subscription_id: id.to_owned(),
+            kind,
+            pattern: known
+                .config
+                .pattern
+                .as_ref()
+                .map(|pattern| pattern.as_str().to_owned()),
+            streams: known
+                .links
+                .iter()
+                .map(|(name, link)| LinkView::new(name, link))
+                .collect(),
+            webhook,
+            wake_stream,
+            lease_ttl_ms: known.config.lease_ms,
+            created_at: time::format(known.created),
+            status,
+            description: known.config.description.clone(),
+        }
+    }
+}
+
+impl LinkView {
+    fn new(name: &StreamName, link: &Link) -> Self {
+        Self {
+            path: name.to_string(),
+            link_type: if link.explicit {
+                LinkType::Explicit
+            } else {
+                LinkType::Glob
+            },
+            acked_offset: link.acked.to_string(),
+        }
+    }
+}
+
+/// What a wake tells of.
+fn wake_links(known: &Subscription) -> Vec<WakeLink> {
+    let told = known.wake.iter().flat_map(|wake| &wake.snapshot);
+    let links = told.filter_map(|(name, _)| Some((name, known.links.get(name)?)));
+    links
+        .map(|(name, link)| WakeLink {
+            link: LinkView::new(name, link),
+            tail_offset: link.tail.to_string(),
+            has_pending: link.is_pending(),
+        })
+        .collect()
+}
+
+impl Claimed {
+    /// `None` where no wake is under way.
+    pub(super) fn new(known: &Subscription, token: String) -> Option<Self> {
+        Some(Self {
+            wake_id: known.wake.as_ref()?.id.clone(),
+            generation: known.generation,
+            token,
+            streams: wake_links(known),
+            lease_ttl_ms: known.config.lease_ms,
+        })
+    }
+}
+
+impl Jwks {
+    pub(super) fn new(keys: &Arc<Keys>) -> Self {
+        Self {
+            keys: vec![Jwk {
+                kty: "OKP",
+                crv: "Ed25519",
+                kid: keys.kid().to_owned(),
+                purpose: "sig",
+                alg: "EdDSA",
+                x: keys.public(),
+            }],
+        }
+    }
+}
+
+/// The body of the request that tells a webhook of the wake that is under way.
+pub(super) fn notification(id: &str, known: &Subscription, token: String) -> Option<Vec<u8>> {
+    let notification = Notification {
+        subscription_id: id,
+        wake_id: &known.wake.as_ref()?.id,
+        generation: known.generation,
+        streams: wake_links(known),
+        callback_url: format!("{}/__ds/subscriptions/{}/callback", known.base, segment(id)),
+        callback_token: token,
+    };
+    serde_json::to_vec(&notification).ok()
+}
+
+/// The event that tells of the wake that is under way.
+pub(super) fn wake_event(id: &str, known: &Subscription, now: u64) -> Option<Vec<u8>> {
+    let event = WakeEvent {
+        kind: "wake",
+        subscription_id: id,
+        stream: known.links.first_pending()?.as_str(),
+        generation: known.generation,
+        ts: now,
+    };
+    serde_json::to_vec(&event).ok()
+}
+
+/// A text as one segment of a URL's path.
+fn segment(text: &str) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    /// All but RFC 3986's unreserved characters.
+    const OTHERS: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    utf8_percent_encode(text, OTHERS).to_string()
+}
+
+impl From<&Refusal> for ErrorView {
+    fn from(refusal: &Refusal) -> Self {
+        let (current_holder, generation) = match refusal {
+            Refusal::AlreadyClaimed { holder, generation } => {
+                (Some(holder.clone()), Some(*generation))
+            }
+            _ => (None, None),
+        };
+        let limit = match refusal {
+            Refusal::Limit { limit, .. } => Some(*limit),
+            _ => None,
+        };
+        let message = refusal.to_string();
+        let code = refusal.code();
+        Self {
+            error: ErrorDetail {
+                code,
+                message,
+                current_holder,
+                generation,
+                limit,
+            },
+        }
+    }
+}
