@@ -3,6 +3,7 @@
 
 mod append;
 mod clock;
+mod disk;
 mod error;
 mod follow;
 pub mod limits;
@@ -18,6 +19,7 @@ mod settings;
 pub use append::{Append, Outcome, Producer, Receipt, Refusal};
 pub use clock::{Clock, Timestamp};
 pub use error::Error;
+pub use disk::{Durability, FjallLog, FjallOptions, Recovery};
 pub use follow::{Follower, OrderFollower, Progress};
 pub use limits::Limits;
 pub use log::{Answer, Log};
