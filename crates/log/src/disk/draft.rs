@@ -507,7 +507,9 @@ impl<'a> Draft<'a> {
         }
         let nothing = batch.is_empty();
         self.head.position += commit.count;
-        if !nothing {
+        if nothing {
+            self.head = self.engine.committed();
+        } else {
             for (_, key, value) in &written {
                 batch.insert(records, *key, value.clone());
             }
@@ -640,15 +642,17 @@ impl Sealed {
                 for (id, state) in change.producers {
                     stream.remember_producer(id, state);
                 }
-                let over = stream.birth.settings.max_bytes;
-                if over.is_some_and(|most| change.state.bytes > most) && !change.ended {
-                    engine.over(&stream);
-                }
+                let most = stream.birth.settings.max_bytes;
+                let over = most.is_some_and(|most| change.state.bytes > most) && !change.ended;
                 stream.publish(change.state, change.ended);
                 if change.ended {
                     engine.cache.remove(&stream);
                 } else if change.created {
                     stream = engine.cache.add(stream);
+                }
+                // Not before it is published: who trims looks at what is.
+                if over {
+                    engine.over(&stream);
                 }
             }
             published.push(stream);

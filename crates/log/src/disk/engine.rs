@@ -30,6 +30,8 @@ pub(crate) struct Engine {
     /// Bytes appended since the last checkpoint.
     pub(crate) since_checkpoint: AtomicU64,
     pub(crate) closing: AtomicBool,
+    /// Held while tidying up: what is read for it must not change before it is written.
+    pub(crate) tidying: Mutex<()>,
     /// Streams over their size.
     over: Mutex<VecDeque<StreamName>>,
     /// Wakes the one who tidies up.
@@ -55,6 +57,7 @@ impl Engine {
             position: watch::Sender::new(Position::new(head.position)),
             since_checkpoint: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            tidying: Mutex::default(),
             over: Mutex::default(),
             woken: Condvar::new(),
             asleep: Mutex::new(false),

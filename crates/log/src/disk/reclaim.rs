@@ -15,7 +15,7 @@ use super::format::head::Checkpoint;
 use super::format::keys;
 use super::queue::{Dropped, Reply, Request, Sweep, Tend};
 use super::store::{Store, failure};
-use super::stream::Stream;
+use super::stream::{Stream, lock};
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 
@@ -57,6 +57,7 @@ pub(crate) fn run(engine: &Engine, marker: &std::fs::File) {
 
 /// One step of everything that is due; says whether more is.
 pub(crate) fn step(engine: &Engine) -> Result<bool, Error> {
+    let _alone = lock(&engine.tidying);
     Ok(tend_due(engine)? | trim_over(engine)? | sweep_garbage(engine)?)
 }
 
@@ -232,6 +233,7 @@ fn checkpoint(engine: &Engine) -> Result<bool, Error> {
     let head = engine.committed();
     let last = engine.checkpoint();
     let bytes = engine.since_checkpoint.load(Ordering::Relaxed);
+    let _alone = lock(&engine.tidying);
     if bytes < engine.options.checkpoint_bytes && head.commit < last.commit + COMMITS {
         return Ok(false);
     }

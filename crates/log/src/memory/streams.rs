@@ -207,7 +207,10 @@ impl Streams {
         self.by_id.insert(id, stream);
         self.names.insert(name.clone(), id);
         self.push(id, create.messages);
-        self.stream(id).state.closed = create.closed;
+        let stream = self.stream(id);
+        stream.state.closed = create.closed;
+        stream.publish(false);
+        self.trim(id, now);
         self.reschedule(id);
         Ok(Created { info: self.describe(id), is_new: true })
     }
