@@ -81,7 +81,6 @@ fn meaningful(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1)
 }
 
-#[derive(Debug)]
 enum Found {
     Right,
     Said(String),
@@ -91,7 +90,7 @@ enum Found {
 fn judge(folder: &Path, right: &[String]) -> Found {
     match open(folder) {
         Err(error) => {
-            assert!(!error.is_locked() && !error.is_not_found(), "{error:?}");
+            assert!(error.is_damaged() || error.to_string().contains("format"), "{error:?}");
             Found::Said(error.to_string())
         }
         Ok(log) => match run(contents(&log)) {
@@ -136,7 +135,10 @@ fn a_log_that_is_cut_or_flipped_anywhere_says_so_or_is_whole() {
         };
         std::fs::write(&file, bytes).unwrap();
         let found = judge(folder.path(), &right);
-        println!("{what} {} at {at}: {found:?}", file.display());
+        match &found {
+            Found::Right => println!("{what} {} at {at}: right", file.display()),
+            Found::Said(error) => println!("{what} {} at {at}: {error}", file.display()),
+        }
         said += usize::from(matches!(found, Found::Said(_)));
     }
     assert!(said > rounds / 4, "damage is noticed: {said} of {rounds}");

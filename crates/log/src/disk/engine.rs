@@ -26,7 +26,8 @@ pub(crate) struct Engine {
     pub(crate) queue: Queue,
     committed: Mutex<Head>,
     checkpoint: Mutex<Checkpoint>,
-    position: watch::Sender<Position>,
+    /// `None` once the log is closed.
+    position: Mutex<Option<watch::Sender<Position>>>,
     /// Bytes appended since the last checkpoint.
     pub(crate) since_checkpoint: AtomicU64,
     pub(crate) closing: AtomicBool,
@@ -54,7 +55,7 @@ impl Engine {
             queue: Queue::new(options.limits.queued_bytes),
             committed: Mutex::new(head),
             checkpoint: Mutex::new(checkpoint),
-            position: watch::Sender::new(Position::new(head.position)),
+            position: Mutex::new(Some(watch::Sender::new(Position::new(head.position)))),
             since_checkpoint: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             tidying: Mutex::default(),
@@ -101,11 +102,24 @@ impl Engine {
     pub(crate) fn publish(&self, head: Head) {
         *lock(&self.committed) = head;
         let position = Position::new(head.position);
-        self.position.send_if_modified(|old| std::mem::replace(old, position) != position);
+        if let Some(sender) = &*lock(&self.position) {
+            sender.send_if_modified(|old| std::mem::replace(old, position) != position);
+        }
     }
 
     pub(crate) fn follow(&self) -> watch::Receiver<Position> {
-        self.position.subscribe()
+        match &*lock(&self.position) {
+            Some(sender) => sender.subscribe(),
+            None => watch::channel(Position::new(self.committed().position)).1,
+        }
+    }
+
+    /// Tells followers that nothing will come any more.
+    pub(crate) fn end(&self) {
+        lock(&self.position).take();
+        for stream in self.cache.all() {
+            stream.publish(stream.state(), true);
+        }
     }
 
     pub(crate) fn checkpoint(&self) -> Checkpoint {

@@ -118,6 +118,10 @@ impl FjallLog {
         let done = tokio::task::spawn_blocking(move || work(&engine, &*engine.store()?));
         match done.await {
             Ok(done) => done,
+            // fjall panics at some of what it can't make sense of.
+            Err(failed) if failed.is_panic() => {
+                Err(Kind::Damaged { place: "a table".into(), cause: Some(failed.into()) }.into())
+            }
             Err(failed) => Err(Kind::Storage(failed.into()).into()),
         }
     }
@@ -203,9 +207,7 @@ impl FjallLog {
                 tracing::error!("a thread of the log panicked");
             }
         }
-        for stream in self.engine.cache.all() {
-            stream.publish(stream.state(), true);
-        }
+        self.engine.end();
         self.engine.replace_store(None);
         // Last: from here on another process may open it.
         lock(&self.lock).take();

@@ -1,5 +1,6 @@
 //! The database, and the only code that reads it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -39,6 +40,10 @@ pub(crate) fn failure(error: fjall::Error, place: &str) -> Error {
 
 pub(crate) fn io_failure(error: std::io::Error) -> Error {
     use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    if matches!(error.kind(), InvalidData | InvalidInput | NotFound | UnexpectedEof) {
+        return Kind::Damaged { place: "a file".into(), cause: Some(error.into()) }.into();
+    }
     if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) {
         return Kind::Full { cause: Some(error), unknown: false }.into();
     }
@@ -48,13 +53,17 @@ pub(crate) fn io_failure(error: std::io::Error) -> Error {
 impl Store {
     /// Opens the database, or makes it, and checks its format.
     pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Self, Error> {
-        let opened = Database::builder(folder)
+        let builder = Database::builder(folder)
             .cache_size(options.cache_bytes)
             .manual_journal_persist(true)
             .max_journaling_size(256 << 20)
-            .worker_threads(2)
-            .open()
-            .map_err(|error| failure(error, "its journal or its tables"))?;
+            .worker_threads(2);
+        let place = "its journal or its tables";
+        // fjall panics at some of what it can't make sense of. Nothing is left of it then.
+        let opened = match catch_unwind(AssertUnwindSafe(|| builder.open())) {
+            Ok(opened) => opened.map_err(|error| failure(error, place))?,
+            Err(_) => return Err(Error::damaged(place)),
+        };
         let keyspace = |name: &str, block| {
             opened
                 .keyspace(name, || keyspace_options(options, block))

@@ -2,6 +2,7 @@
 //! syncs once, and answers everybody.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -68,7 +69,13 @@ impl Writer {
             }
             self.reopen();
             if !pending.is_empty() {
-                self.commit(&mut pending);
+                let commit = AssertUnwindSafe(|| self.commit(&mut pending));
+                // fjall panics at some of what it can't make sense of. A draft that is dropped has
+                // changed nothing, and those who wait for it are told by that.
+                if catch_unwind(commit).is_err() {
+                    tracing::error!("a commit panicked; the log is about to be opened anew");
+                    self.failed = Some(Instant::now());
+                }
             }
         }
         if let Err(error) = self.marker.sync() {
