@@ -1,5 +1,7 @@
 //! How fast a log takes appends. `append [folder]`; what is measured is written to stdout.
 
+#![allow(clippy::print_stdout)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,20 +15,34 @@ const RUN: Duration = Duration::from_secs(3);
 
 fn cpu() -> Duration {
     let usage = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = usage.rsplit(')').next().unwrap_or_default().split(' ').collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    let fields: Vec<&str> = usage
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     Duration::from_millis((ticks(12) + ticks(13)) * 10)
 }
 
 async fn measure(durability: Durability, streams: usize, tasks: usize, batch: usize) {
-    let parent = std::env::args().nth(1).unwrap_or_else(|| "/var/tmp".to_owned());
+    let parent = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "/var/tmp".to_owned());
     let folder = tempfile::tempdir_in(parent).expect("the folder can be written");
     let mut options = FjallOptions::default();
     options.durability = durability;
     let log = Arc::new(FjallLog::open(folder.path(), options).expect("an empty log opens"));
     for stream in 0..streams {
         let create = Create::new(Settings::of_type("application/json"));
-        log.create(&name(stream), create).await.expect("it can be created");
+        log.create(&name(stream), create)
+            .await
+            .expect("it can be created");
     }
     let done = Arc::new(AtomicU64::new(0));
     let (started, used) = (Instant::now(), cpu());
@@ -40,7 +56,9 @@ async fn measure(durability: Durability, streams: usize, tasks: usize, batch: us
                 while started.elapsed() < RUN {
                     let asked = Instant::now();
                     let append = Append::new(vec![message.clone(); batch]);
-                    log.append(&stream, append).await.expect("it can be appended");
+                    log.append(&stream, append)
+                        .await
+                        .expect("it can be appended");
                     waits.push(asked.elapsed());
                     done.fetch_add(batch as u64, Ordering::Relaxed);
                 }
@@ -85,7 +103,10 @@ fn name(stream: usize) -> StreamName {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("it runs");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("it runs");
     runtime.block_on(async {
         for durability in [Durability::Fsync, Durability::Os] {
             measure(durability, 1, 16, 1).await;

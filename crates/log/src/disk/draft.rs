@@ -42,11 +42,25 @@ struct Change {
 /// An answer that waits for the commit.
 enum Answer {
     /// The append's messages end so far into its stream's messages of this commit; `None` has none.
-    Append { reply: Reply<Outcome>, outcome: Outcome, end: Option<(usize, u64)> },
-    Created { reply: Reply<Created>, change: usize, is_new: bool },
-    Exists { reply: Reply<Created>, stream: Arc<Stream> },
+    Append {
+        reply: Reply<Outcome>,
+        outcome: Outcome,
+        end: Option<(usize, u64)>,
+    },
+    Created {
+        reply: Reply<Created>,
+        change: usize,
+        is_new: bool,
+    },
+    Exists {
+        reply: Reply<Created>,
+        stream: Arc<Stream>,
+    },
     /// Nothing more to say; the stream was no more, if so.
-    Done { reply: Reply<()>, again: bool },
+    Done {
+        reply: Reply<()>,
+        again: bool,
+    },
     AppendAgain(Reply<Outcome>),
     Failed(Failed, Error),
 }
@@ -114,10 +128,21 @@ impl<'a> Draft<'a> {
     /// Takes a request in.
     pub(crate) fn take(&mut self, request: Request) {
         match request {
-            Request::Append { stream, append, reply } => self.append(&stream, append, reply),
-            Request::Create { name, create, fork, reply } => match self.create(&name, *create, fork) {
+            Request::Append {
+                stream,
+                append,
+                reply,
+            } => self.append(&stream, append, reply),
+            Request::Create {
+                name,
+                create,
+                fork,
+                reply,
+            } => match self.create(&name, *create, fork) {
                 Ok(answer) => self.answers.push(answer(reply)),
-                Err(error) => self.answers.push(Answer::Failed(Failed::Create(reply), error)),
+                Err(error) => self
+                    .answers
+                    .push(Answer::Failed(Failed::Create(reply), error)),
             },
             Request::Delete { stream, reply } => {
                 let change = self.change(&stream);
@@ -140,14 +165,20 @@ impl<'a> Draft<'a> {
             }
             Request::Tend(tend, reply) => {
                 let answer = match self.tend(tend) {
-                    Ok(()) => Answer::Done { reply, again: false },
+                    Ok(()) => Answer::Done {
+                        reply,
+                        again: false,
+                    },
                     Err(error) => Answer::Failed(Failed::Other(reply), error),
                 };
                 self.answers.push(answer);
             }
             Request::Sweep(sweep, reply) => {
                 self.swept.push(sweep);
-                self.answers.push(Answer::Done { reply, again: false });
+                self.answers.push(Answer::Done {
+                    reply,
+                    again: false,
+                });
             }
         }
     }
@@ -172,7 +203,13 @@ impl<'a> Draft<'a> {
     /// Whether a stream is there to be used; `false` where another may have its name by now.
     /// One that has expired is ended with this.
     fn usable(&mut self, change: usize) -> Result<bool, Error> {
-        let Change { stream, state, ended, created, .. } = &self.changes[change];
+        let Change {
+            stream,
+            state,
+            ended,
+            created,
+            ..
+        } = &self.changes[change];
         if *ended {
             return Ok(false);
         }
@@ -181,7 +218,11 @@ impl<'a> Draft<'a> {
         }
         if stream.has_expired(self.head.time) && !*created {
             self.end(change)?;
-            return if self.changes[change].ended { Ok(false) } else { Err(Kind::Gone.into()) };
+            return if self.changes[change].ended {
+                Ok(false)
+            } else {
+                Err(Kind::Gone.into())
+            };
         }
         Ok(true)
     }
@@ -197,7 +238,11 @@ impl<'a> Draft<'a> {
             Err(error) => Err(error),
         };
         self.answers.push(match answer {
-            Ok((outcome, end)) => Answer::Append { reply, outcome, end },
+            Ok((outcome, end)) => Answer::Append {
+                reply,
+                outcome,
+                end,
+            },
             Err(error) => Answer::Failed(Failed::Append(reply), error),
         });
     }
@@ -231,7 +276,11 @@ impl<'a> Draft<'a> {
             Verdict::Accept => {}
         }
         if self.full && !append.messages.is_empty() {
-            return Err(Kind::Full { cause: None, unknown: false }.into());
+            return Err(Kind::Full {
+                cause: None,
+                unknown: false,
+            }
+            .into());
         }
         let new_producer = append.producer.is_some() && known.is_none();
         if new_producer && change.state.producers >= self.engine.options.limits.producers {
@@ -260,7 +309,15 @@ impl<'a> Draft<'a> {
         if let Some(producer) = append.producer {
             let (epoch, seq) = (producer.epoch, producer.seq);
             let used = self.head.time;
-            change.producers.insert(producer.id, ProducerState { epoch, seq, next: tail, used });
+            change.producers.insert(
+                producer.id,
+                ProducerState {
+                    epoch,
+                    seq,
+                    next: tail,
+                    used,
+                },
+            );
         }
         let some = !append.messages.is_empty();
         change.messages.extend(append.messages);
@@ -271,7 +328,13 @@ impl<'a> Draft<'a> {
 
     /// What is remembered of a producer.
     fn known(&self, change: usize, id: &str) -> Result<Option<ProducerState>, Error> {
-        let Change { stream, state, producers, forgotten, .. } = &self.changes[change];
+        let Change {
+            stream,
+            state,
+            producers,
+            forgotten,
+            ..
+        } = &self.changes[change];
         if let Some(state) = producers.get(id) {
             return Ok(Some(*state));
         }
@@ -288,13 +351,24 @@ impl<'a> Draft<'a> {
     fn forget_producers(&mut self, at: usize) -> Result<(), Error> {
         let change = &mut self.changes[at];
         let most = change.state.producers as usize;
-        let mut all: HashMap<String, ProducerState> =
-            self.store.producers(change.stream.id, most + 1)?.into_iter().collect();
+        let mut all: HashMap<String, ProducerState> = self
+            .store
+            .producers(change.stream.id, most + 1)?
+            .into_iter()
+            .collect();
         for id in &change.forgotten {
             all.remove(id);
         }
-        all.extend(change.producers.iter().map(|(id, state)| (id.clone(), *state)));
-        let mut all: Vec<_> = all.into_iter().map(|(id, state)| (state.used, id)).collect();
+        all.extend(
+            change
+                .producers
+                .iter()
+                .map(|(id, state)| (id.clone(), *state)),
+        );
+        let mut all: Vec<_> = all
+            .into_iter()
+            .map(|(id, state)| (state.used, id))
+            .collect();
         all.sort_unstable();
         let quarter = all.len().div_ceil(4);
         for (_, id) in all.drain(..quarter) {
@@ -305,7 +379,10 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "it is what remains to be done with the reply")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "it is what remains to be done with the reply"
+    )]
     fn create(
         &mut self,
         name: &StreamName,
@@ -315,23 +392,39 @@ impl<'a> Draft<'a> {
         let there = match self.names.get(name) {
             Some(&Some(change)) => Some(change),
             Some(None) => None,
-            None => self.engine.cache.load(self.store, name)?.map(|stream| self.change(&stream)),
+            None => self
+                .engine
+                .cache
+                .load(self.store, name)?
+                .map(|stream| self.change(&stream)),
         };
         if let Some(change) = there
             && self.usable(change)?
         {
             if self.changes[change].created {
-                return Ok(Box::new(move |reply| Answer::Created { reply, change, is_new: false }));
+                return Ok(Box::new(move |reply| Answer::Created {
+                    reply,
+                    change,
+                    is_new: false,
+                }));
             }
             let stream = Arc::clone(&self.changes[change].stream);
             return Ok(Box::new(move |reply| Answer::Exists { reply, stream }));
         }
         if self.full {
-            return Err(Kind::Full { cause: None, unknown: false }.into());
+            return Err(Kind::Full {
+                cause: None,
+                unknown: false,
+            }
+            .into());
         }
         if self.head.streams >= self.engine.options.limits.streams {
             let limit = self.engine.options.limits.streams;
-            return Err(Kind::TooMany { what: "too many streams", limit }.into());
+            return Err(Kind::TooMany {
+                what: "too many streams",
+                limit,
+            }
+            .into());
         }
         let (fork, source) = fork.unzip();
         let mut settings = create.settings;
@@ -371,7 +464,12 @@ impl<'a> Draft<'a> {
             appended: time,
             ..State::default()
         };
-        let birth = Birth { name: name.clone(), created: time, settings, fork };
+        let birth = Birth {
+            name: name.clone(),
+            created: time,
+            settings,
+            fork,
+        };
         let stream = Arc::new(Stream::new(id, birth, state.clone(), source));
         stream.note_use(time);
         let change = self.changes.len();
@@ -388,7 +486,11 @@ impl<'a> Draft<'a> {
             forgotten: Vec::new(),
             used: true,
         });
-        Ok(Box::new(move |reply| Answer::Created { reply, change, is_new: true }))
+        Ok(Box::new(move |reply| Answer::Created {
+            reply,
+            change,
+            is_new: true,
+        }))
     }
 
     /// Ends a stream: hides it where forks live, and takes it away where none does; then its
@@ -414,8 +516,9 @@ impl<'a> Draft<'a> {
                 let at = self.change(&source);
                 let change = &mut self.changes[at];
                 let forks = change.state.forks.checked_sub(1);
-                change.state.forks = forks
-                    .ok_or_else(|| Error::damaged(format!("stream {} has too few forks", source.id)))?;
+                change.state.forks = forks.ok_or_else(|| {
+                    Error::damaged(format!("stream {} has too few forks", source.id))
+                })?;
                 change.changed = true;
                 next = Some(at);
             }
@@ -424,7 +527,13 @@ impl<'a> Draft<'a> {
     }
 
     fn tend(&mut self, tend: Tend) -> Result<(), Error> {
-        let Tend { stream, dropped, commits, due, oldest } = tend;
+        let Tend {
+            stream,
+            dropped,
+            commits,
+            due,
+            oldest,
+        } = tend;
         let at = self.change(&stream);
         if self.changes[at].ended {
             return Ok(());
@@ -438,7 +547,10 @@ impl<'a> Draft<'a> {
         let change = &mut self.changes[at];
         for record in &dropped {
             if record.first != change.state.floor {
-                return Err(Error::damaged(format!("stream {} lost track of its floor", stream.id)));
+                return Err(Error::damaged(format!(
+                    "stream {} lost track of its floor",
+                    stream.id
+                )));
             }
             change.state.floor += record.count;
             change.state.bytes -= record.bytes;
@@ -458,7 +570,10 @@ impl<'a> Draft<'a> {
             let age = stream.birth.settings.max_age.filter(|_| kept);
             let since = oldest.unwrap_or(self.head.time);
             let ages = age.map(|age| Timestamp(since).after(age).0);
-            let ends = stream.expires().filter(|_| !change.state.hidden).map(|end| end.0);
+            let ends = stream
+                .expires()
+                .filter(|_| !change.state.hidden)
+                .map(|end| end.0);
             if let Some(next) = ages.into_iter().chain(ends).min() {
                 change.state.due = next.max(1);
                 self.due.push((change.state.due, stream.id, true));
@@ -471,8 +586,12 @@ impl<'a> Draft<'a> {
     pub(crate) fn seal(mut self) -> (Option<fjall::OwnedWriteBatch>, Sealed) {
         let number = self.head.commit;
         let mut batch = self.store.db.batch();
-        let mut commit =
-            Commit { position: self.head.position, number, count: 0, parts: Vec::new() };
+        let mut commit = Commit {
+            position: self.head.position,
+            number,
+            count: 0,
+            parts: Vec::new(),
+        };
         let mut before = Vec::with_capacity(self.changes.len());
         let mut written = Vec::new();
         for at in 0..self.changes.len() {
@@ -484,16 +603,37 @@ impl<'a> Draft<'a> {
             commit.count += part.count;
             commit.parts.push(part);
         }
-        let Store { meta, order, records, .. } = self.store;
+        let Store {
+            meta,
+            order,
+            records,
+            ..
+        } = self.store;
         for (due, id, put) in &self.due {
             let key = keys::due(*due, *id);
-            if *put { batch.insert(meta, key, []) } else { batch.remove(meta, key) }
+            if *put {
+                batch.insert(meta, key, []);
+            } else {
+                batch.remove(meta, key);
+            }
         }
         for (dropped, commits) in &self.trimmed {
-            take_away(&mut batch, self.store, dropped, commits, self.engine.checkpoint());
+            take_away(
+                &mut batch,
+                self.store,
+                dropped,
+                commits,
+                self.engine.checkpoint(),
+            );
         }
         for sweep in &self.swept {
-            take_away(&mut batch, self.store, &sweep.records, &sweep.commits, self.engine.checkpoint());
+            take_away(
+                &mut batch,
+                self.store,
+                &sweep.records,
+                &sweep.commits,
+                self.engine.checkpoint(),
+            );
             self.head.bytes -= sweep.records.iter().map(|record| record.bytes).sum::<u64>();
             for key in &sweep.keys {
                 batch.remove(meta, &**key);
@@ -516,9 +656,13 @@ impl<'a> Draft<'a> {
             batch.insert(order, commit.key(), commit.encode());
             batch.insert(meta, keys::HEAD, self.head.encode());
         }
-        let records = written
-            .into_iter()
-            .map(|(at, key, value)| (at, keys::record_of(&key).map_or(0, |(_, first)| first), value));
+        let records = written.into_iter().map(|(at, key, value)| {
+            (
+                at,
+                keys::record_of(&key).map_or(0, |(_, first)| first),
+                value,
+            )
+        });
         let sealed = Sealed {
             head: self.head,
             before,
@@ -537,7 +681,12 @@ impl<'a> Draft<'a> {
         before: u64,
         written: &mut Vec<(usize, [u8; 16], Bytes)>,
     ) -> Part {
-        let Head { commit, time, position, .. } = self.head;
+        let Head {
+            commit,
+            time,
+            position,
+            ..
+        } = self.head;
         let meta = &self.store.meta;
         let change = &mut self.changes[at];
         let id = change.stream.id;
@@ -571,7 +720,10 @@ impl<'a> Draft<'a> {
             let settings = &change.stream.birth.settings;
             let due = &mut change.state.due;
             if *due == 0 && !change.state.hidden {
-                let ages = settings.max_age.filter(|_| count > 0).map(|age| Timestamp(time).after(age));
+                let ages = settings
+                    .max_age
+                    .filter(|_| count > 0)
+                    .map(|age| Timestamp(time).after(age));
                 let next = change.stream.expires().into_iter().chain(ages).min();
                 *due = next.map_or(0, |next| next.0.max(1));
                 if *due != 0 {
@@ -597,8 +749,17 @@ impl<'a> Draft<'a> {
             let value = record::encode(id, first + start, from, time, &messages[range]);
             written.push((at, keys::record(id, first + start), value));
         }
-        self.head.bytes += messages.iter().map(|message| message.len() as u64).sum::<u64>();
-        Part { id, lives: !change.ended, count, first, before }
+        self.head.bytes += messages
+            .iter()
+            .map(|message| message.len() as u64)
+            .sum::<u64>();
+        Part {
+            id,
+            lives: !change.ended,
+            count,
+            first,
+            before,
+        }
     }
 }
 
@@ -677,20 +838,33 @@ impl Answer {
     fn send(self, streams: &[Arc<Stream>], start: u64, before: &[u64], head: u64) {
         // Who asked may have gone; then nobody needs the answer.
         let _gone = match self {
-            Self::Append { reply, mut outcome, end } => {
+            Self::Append {
+                reply,
+                mut outcome,
+                end,
+            } => {
                 let at = end.map_or(head, |(change, end)| start + before[change] + end);
                 if let Outcome::Appended(receipt) | Outcome::Duplicate(receipt) = &mut outcome {
                     receipt.position = Position::new(at);
                 }
                 reply.send(Ok(Some(outcome))).is_err()
             }
-            Self::Created { reply, change, is_new } => {
+            Self::Created {
+                reply,
+                change,
+                is_new,
+            } => {
                 let info = streams[change].info();
                 reply.send(Ok(Some(Created { info, is_new }))).is_err()
             }
             Self::Exists { reply, stream } => {
                 let info = stream.info();
-                reply.send(Ok(Some(Created { info, is_new: false }))).is_err()
+                reply
+                    .send(Ok(Some(Created {
+                        info,
+                        is_new: false,
+                    })))
+                    .is_err()
             }
             Self::Done { reply, again } => reply.send(Ok((!again).then_some(()))).is_err(),
             Self::AppendAgain(reply) => reply.send(Ok(None)).is_err(),

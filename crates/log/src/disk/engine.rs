@@ -153,7 +153,9 @@ impl Engine {
         if self.closing.load(Ordering::Acquire) {
             return;
         }
-        let wait = self.woken.wait_timeout_while(asleep, patience, |asleep| *asleep);
+        let wait = self
+            .woken
+            .wait_timeout_while(asleep, patience, |asleep| *asleep);
         *wait.unwrap_or_else(PoisonError::into_inner).0 = true;
     }
 }

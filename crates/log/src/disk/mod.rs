@@ -1,4 +1,5 @@
-#![doc = include_str!("format.md")]
+//! The engine on fjall. What is on the disk, and how a commit comes about: `format.md`, which is on
+//! [`FjallLog`]'s page.
 
 mod draft;
 mod engine;
@@ -44,10 +45,7 @@ pub use recovery::Recovery;
 /// How often an operation looks for a stream again that ended while it waited.
 const AGAIN: usize = 16;
 
-/// A log in a folder.
-///
-/// Its operations need a tokio runtime: what may have to wait for the disk is done on the
-/// runtime's blocking threads. Dropping it closes it, and waits until that is done.
+#[doc = include_str!("format.md")]
 pub struct FjallLog {
     engine: Arc<Engine>,
     recovery: Recovery,
@@ -57,7 +55,9 @@ pub struct FjallLog {
 
 impl std::fmt::Debug for FjallLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FjallLog").field("folder", &self.engine.folder).finish_non_exhaustive()
+        f.debug_struct("FjallLog")
+            .field("folder", &self.engine.folder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,12 +73,20 @@ impl FjallLog {
         let folder = folder.as_ref();
         let opened = recovery::open(folder, &options)?;
         let marker = opened.marker.handle().map_err(store::io_failure)?;
-        let engine =
-            Engine::new(folder, options, opened.store, opened.head, opened.checkpoint);
+        let engine = Engine::new(
+            folder,
+            options,
+            opened.store,
+            opened.head,
+            opened.checkpoint,
+        );
         let engine = Arc::new(engine);
         let writer = Writer::new(Arc::clone(&engine), opened.marker);
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name.into()).spawn(work).map_err(store::io_failure)
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(work)
+                .map_err(store::io_failure)
         };
         let log = Self {
             engine: Arc::clone(&engine),
@@ -88,7 +96,10 @@ impl FjallLog {
         };
         let writes = spawn("log:writer", Box::new(move || writer.run()))?;
         lock(&log.threads).push(writes);
-        let tidies = spawn("log:reclaim", Box::new(move || reclaim::run(&engine, &marker)))?;
+        let tidies = spawn(
+            "log:reclaim",
+            Box::new(move || reclaim::run(&engine, &marker)),
+        )?;
         lock(&log.threads).push(tidies);
         Ok(log)
     }
@@ -119,9 +130,11 @@ impl FjallLog {
         match done.await {
             Ok(done) => done,
             // fjall panics at some of what it can't make sense of.
-            Err(failed) if failed.is_panic() => {
-                Err(Kind::Damaged { place: "a table".into(), cause: Some(failed.into()) }.into())
+            Err(failed) if failed.is_panic() => Err(Kind::Damaged {
+                place: "a table".into(),
+                cause: Some(failed.into()),
             }
+            .into()),
             Err(failed) => Err(Kind::Storage(failed.into()).into()),
         }
     }
@@ -135,7 +148,9 @@ impl FjallLog {
             return Ok(stream);
         }
         let name = name.clone();
-        let found = self.blocking(move |engine, store| engine.cache.load(store, &name)).await?;
+        let found = self
+            .blocking(move |engine, store| engine.cache.load(store, &name))
+            .await?;
         found.ok_or_else(|| Kind::NotFound.into())
     }
 
@@ -160,27 +175,47 @@ impl FjallLog {
     }
 
     async fn fork_point(&self, from: ForkFrom) -> Result<(Fork, Arc<Stream>), Error> {
-        let source = self.usable(&from.source).await.map_err(|error| match error.kind() {
-            Kind::Gone => Kind::SourceGone.into(),
-            Kind::NotFound => Kind::SourceNotFound.into(),
-            _ => error,
-        })?;
+        let source = self
+            .usable(&from.source)
+            .await
+            .map_err(|error| match error.kind() {
+                Kind::Gone => Kind::SourceGone.into(),
+                Kind::NotFound => Kind::SourceNotFound.into(),
+                _ => error,
+            })?;
         let tail = source.progress().tail.number();
         let floor = source.floor();
         let at = from.at.map_or(tail, Offset::number);
         if at < floor {
-            return Err(Kind::Trimmed { floor: Offset::new(floor) }.into());
+            return Err(Kind::Trimmed {
+                floor: Offset::new(floor),
+            }
+            .into());
         }
         let mut next = None;
         if at < tail && matches!(from.skip, crate::settings::Skip::Bytes(1..)) {
             let source = Arc::clone(&source);
-            let size = self.blocking(move |_, store| reader::size_of(store, &source, at)).await?;
+            let size = self
+                .blocking(move |_, store| reader::size_of(store, &source, at))
+                .await?;
             next = Some(size);
         }
         let (own, cut) = own_part(at, tail, from.skip, next)?;
         let (at, own) = (Offset::new(at), Offset::new(own));
-        let point = ForkPoint { source: from.source, at, skip: from.skip, own };
-        Ok((Fork { id: source.id, point, cut }, source))
+        let point = ForkPoint {
+            source: from.source,
+            at,
+            skip: from.skip,
+            own,
+        };
+        Ok((
+            Fork {
+                id: source.id,
+                point,
+                cut,
+            },
+            source,
+        ))
     }
 
     async fn read_chunk(
@@ -195,7 +230,8 @@ impl FjallLog {
         {
             return Ok(chunk);
         }
-        self.blocking(move |_, store| reader::read(store, &stream, from, budget)).await
+        self.blocking(move |_, store| reader::read(store, &stream, from, budget))
+            .await
     }
 
     fn shut(&self) {
@@ -231,7 +267,10 @@ impl Log for FjallLog {
                         Ok(fork) => Some(fork),
                         Err(error) => match self.usable(name).await {
                             Ok(there) => {
-                                return Ok(Created { info: there.info(), is_new: false });
+                                return Ok(Created {
+                                    info: there.info(),
+                                    is_new: false,
+                                });
                             }
                             Err(other) if other.is_gone() => return Err(other),
                             Err(_) => return Err(error),
@@ -241,7 +280,12 @@ impl Log for FjallLog {
                 };
                 let create = Box::new(create.clone());
                 let name = name.clone();
-                let request = |reply| Request::Create { name, create, fork, reply };
+                let request = |reply| Request::Create {
+                    name,
+                    create,
+                    fork,
+                    reply,
+                };
                 if let Some(created) = self.write(request).await? {
                     return Ok(created);
                 }
@@ -257,9 +301,17 @@ impl Log for FjallLog {
             for again in (0..AGAIN).rev() {
                 let stream = self.usable(name).await?;
                 // A copy is cheap, but rarely needed: messages are shared.
-                let append = if again == 0 { append.take() } else { append.clone() };
+                let append = if again == 0 {
+                    append.take()
+                } else {
+                    append.clone()
+                };
                 let Some(append) = append else { break };
-                let request = |reply| Request::Append { stream, append, reply };
+                let request = |reply| Request::Append {
+                    stream,
+                    append,
+                    reply,
+                };
                 if let Some(outcome) = self.write(request).await? {
                     return Ok(outcome);
                 }
@@ -317,9 +369,9 @@ impl Log for FjallLog {
     ) -> Answer<'a, Page> {
         let prefix = prefix.to_owned();
         let limit = limit.min(limits::PAGE);
-        Box::pin(self.blocking(move |engine, store| {
-            list(engine, store, &prefix, after.as_ref(), limit)
-        }))
+        Box::pin(
+            self.blocking(move |engine, store| list(engine, store, &prefix, after.as_ref(), limit)),
+        )
     }
 
     fn read_order(
@@ -339,7 +391,11 @@ impl Log for FjallLog {
 
     fn usage(&self) -> Usage {
         let head = self.engine.committed();
-        Usage { streams: head.streams, bytes: head.bytes, head: Position::new(head.position) }
+        Usage {
+            streams: head.streams,
+            bytes: head.bytes,
+            head: Position::new(head.position),
+        }
     }
 
     fn close(&self) -> Answer<'_, ()> {
@@ -367,12 +423,19 @@ fn list(
         Some(after) if after.as_str() >= prefix => Bound::Excluded(keys::name(after.as_str())),
         _ => Bound::Included(keys::name(prefix)),
     };
-    let mut page = Page { streams: Vec::new(), after: None };
+    let mut page = Page {
+        streams: Vec::new(),
+        after: None,
+    };
     let names = store.meta.range::<Vec<u8>, _>((start, Bound::Unbounded));
     let mut last = None;
     for (seen, pair) in names.enumerate() {
-        let key = pair.key().map_err(|error| store::failure(error, "the names"))?;
-        let Some(name) = keys::name_of(&key).filter(|name| name.starts_with(prefix)) else { break };
+        let key = pair
+            .key()
+            .map_err(|error| store::failure(error, "the names"))?;
+        let Some(name) = keys::name_of(&key).filter(|name| name.starts_with(prefix)) else {
+            break;
+        };
         if page.streams.len() == limit || seen == 4 * limits::PAGE {
             page.after = last;
             break;

@@ -21,9 +21,21 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<Option<T>, Error>>;
 
 /// Something for the writer to do.
 pub(crate) enum Request {
-    Append { stream: Arc<Stream>, append: Append, reply: Reply<Outcome> },
-    Create { name: StreamName, create: Box<Create>, fork: Option<(Fork, Arc<Stream>)>, reply: Reply<Created> },
-    Delete { stream: Arc<Stream>, reply: Reply<()> },
+    Append {
+        stream: Arc<Stream>,
+        append: Append,
+        reply: Reply<Outcome>,
+    },
+    Create {
+        name: StreamName,
+        create: Box<Create>,
+        fork: Option<(Fork, Arc<Stream>)>,
+        reply: Reply<Created>,
+    },
+    Delete {
+        stream: Arc<Stream>,
+        reply: Reply<()>,
+    },
     /// Its use is to be written down.
     Touch(Arc<Stream>),
     Tend(Tend, Reply<()>),
@@ -70,9 +82,11 @@ impl Request {
     fn bytes(&self) -> usize {
         512 + match self {
             Self::Append { append, .. } => append.bytes() + 64 * append.messages.len(),
-            Self::Create { create, .. } => {
-                create.messages.iter().map(|message| message.len() + 64).sum()
-            }
+            Self::Create { create, .. } => create
+                .messages
+                .iter()
+                .map(|message| message.len() + 64)
+                .sum(),
             _ => 0,
         }
     }
@@ -107,7 +121,12 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(most: usize) -> Self {
-        Self { waiting: Mutex::default(), arrived: Condvar::new(), room: Notify::new(), most }
+        Self {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            room: Notify::new(),
+            most,
+        }
     }
 
     /// Adds a request as soon as there is room for it.

@@ -36,12 +36,22 @@ impl Span {
             ReadFrom::Since(_) => return Ok(None),
         };
         if from < floor {
-            return Err(Kind::Trimmed { floor: Offset::new(floor) }.into());
+            return Err(Kind::Trimmed {
+                floor: Offset::new(floor),
+            }
+            .into());
         }
         if from > tail {
-            return Err(Kind::BeyondTail { tail: Offset::new(tail) }.into());
+            return Err(Kind::BeyondTail {
+                tail: Offset::new(tail),
+            }
+            .into());
         }
-        Ok(Some(Self { from, tail, closed: progress.closed }))
+        Ok(Some(Self {
+            from,
+            tail,
+            closed: progress.closed,
+        }))
     }
 
     /// The answer, if nothing is there to be read, or all of it is still in memory.
@@ -73,7 +83,13 @@ struct Filling {
 
 impl Filling {
     fn new(span: Span, budget: usize) -> Self {
-        Self { span, messages: Vec::new(), next: span.from, bytes: 0, budget }
+        Self {
+            span,
+            messages: Vec::new(),
+            next: span.from,
+            bytes: 0,
+            budget,
+        }
     }
 
     /// Adds what is wanted of a record, up to `limit`; of the message before that, only `cut`
@@ -96,7 +112,11 @@ impl Filling {
             if self.bytes > self.budget && !self.messages.is_empty() {
                 return false;
             }
-            self.messages.push(Message { offset: Offset::new(offset), time, bytes });
+            self.messages.push(Message {
+                offset: Offset::new(offset),
+                time,
+                bytes,
+            });
             self.next = offset + 1;
         }
         self.bytes < self.budget
@@ -124,7 +144,11 @@ struct Stretch<'a> {
 
 /// Where the message at `at` lies, and what follows it there.
 fn locate(stream: &Stream, at: u64, tail: u64) -> Stretch<'_> {
-    let mut found = Stretch { stream, limit: tail, cut: None };
+    let mut found = Stretch {
+        stream,
+        limit: tail,
+        cut: None,
+    };
     while let Some((fork, source)) = found.stream.fork() {
         let own = fork.point.own.number();
         if at >= own {
@@ -153,7 +177,11 @@ pub(crate) fn read(
         (None, ReadFrom::Since(time)) => {
             let from = since(store, stream, time)?;
             let progress = stream.progress();
-            Span { from, tail: progress.tail.number(), closed: progress.closed }
+            Span {
+                from,
+                tail: progress.tail.number(),
+                closed: progress.closed,
+            }
         }
         (None, _) => return Err(Error::damaged("a read without a start")),
     };
@@ -181,7 +209,10 @@ fn trimmed_since(stream: &Stream, at: u64, error: Error) -> Error {
     if stream.has_ended() {
         Kind::NotFound.into()
     } else if at < floor {
-        Kind::Trimmed { floor: Offset::new(floor) }.into()
+        Kind::Trimmed {
+            floor: Offset::new(floor),
+        }
+        .into()
     } else {
         error
     }
@@ -194,7 +225,9 @@ fn since(store: &Store, stream: &Stream, time: Timestamp) -> Result<u64, Error> 
     while low < high {
         let middle = low.midpoint(high);
         let stretch = locate(stream, middle, tail);
-        let record = store.records(stretch.stream.id, middle, stretch.limit).next();
+        let record = store
+            .records(stretch.stream.id, middle, stretch.limit)
+            .next();
         let Some(record) = record else { break };
         let record = record.map_err(|error| trimmed_since(stream, middle, error))?;
         if record.head.time < time.0 {
@@ -212,7 +245,10 @@ fn since(store: &Store, stream: &Stream, time: Timestamp) -> Result<u64, Error> 
 /// The size of the message at an offset between floor and tail.
 pub(crate) fn size_of(store: &Store, stream: &Stream, at: u64) -> Result<u64, Error> {
     let chunk = read(store, stream, ReadFrom::At(Offset::new(at)), 0)?;
-    Ok(chunk.messages.first().map_or(0, |message| message.bytes.len() as u64))
+    Ok(chunk
+        .messages
+        .first()
+        .map_or(0, |message| message.bytes.len() as u64))
 }
 
 /// Reads the order of all streams from the disk.
@@ -226,10 +262,17 @@ pub(crate) fn read_order(
     let head = engine.committed();
     let from = from.number();
     if from > head.position {
-        return Err(Kind::BeyondTail { tail: Offset::new(head.position) }.into());
+        return Err(Kind::BeyondTail {
+            tail: Offset::new(head.position),
+        }
+        .into());
     }
     let end = Position::new(head.position);
-    let mut chunk = OrderChunk { entries: Vec::new(), next: end, at_head: true };
+    let mut chunk = OrderChunk {
+        entries: Vec::new(),
+        next: end,
+        at_head: true,
+    };
     if from == head.position {
         return Ok(chunk);
     }
@@ -261,7 +304,9 @@ pub(crate) fn read_order(
             };
             let Some(name) = name else { continue };
             let skip = from.saturating_sub(start);
-            let Some(stream) = shown(engine, store, &name, part.id)? else { continue };
+            let Some(stream) = shown(engine, store, &name, part.id)? else {
+                continue;
+            };
             // What was trimmed since is left out.
             let first = (part.first + skip).max(stream.state().floor);
             let limit = part.first + part.count;
@@ -281,8 +326,16 @@ pub(crate) fn read_order(
                             return Ok(chunk);
                         }
                         let offset = Offset::new(offset);
-                        let message = Message { offset, time, bytes: message };
-                        chunk.entries.push(Entry { position, stream: name.clone(), message });
+                        let message = Message {
+                            offset,
+                            time,
+                            bytes: message,
+                        };
+                        chunk.entries.push(Entry {
+                            position,
+                            stream: name.clone(),
+                            message,
+                        });
                     }
                     at = record.end().max(at);
                 }
@@ -302,7 +355,10 @@ fn shown(
     name: &StreamName,
     id: u64,
 ) -> Result<Option<Arc<Stream>>, Error> {
-    let stream = engine.cache.load(store, name)?.filter(|stream| stream.id == id);
+    let stream = engine
+        .cache
+        .load(store, name)?
+        .filter(|stream| stream.id == id);
     Ok(stream.filter(|stream| !stream.progress().gone))
 }
 

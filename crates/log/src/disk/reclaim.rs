@@ -75,7 +75,10 @@ fn ask(engine: &Engine, request: impl FnOnce(Reply<()>) -> Request) -> Result<()
 /// Looks after streams whose time has come.
 fn tend_due(engine: &Engine) -> Result<bool, Error> {
     let now = engine.now();
-    let found = engine.store()?.meta_keys(keys::due(0, 0), keys::due(now.saturating_add(1), 0), STEP)?;
+    let found =
+        engine
+            .store()?
+            .meta_keys(keys::due(0, 0), keys::due(now.saturating_add(1), 0), STEP)?;
     let more = found.len() == STEP;
     for key in found {
         let Some((due, id)) = keys::due_of(&key) else {
@@ -84,7 +87,10 @@ fn tend_due(engine: &Engine) -> Result<bool, Error> {
         let store = engine.store()?;
         let Some(stream) = engine.cache.load_by_id(&store, id)? else {
             drop(store);
-            let sweep = Sweep { keys: vec![key], ..Sweep::default() };
+            let sweep = Sweep {
+                keys: vec![key],
+                ..Sweep::default()
+            };
             ask(engine, |reply| Request::Sweep(sweep, reply))?;
             continue;
         };
@@ -97,9 +103,13 @@ fn tend_due(engine: &Engine) -> Result<bool, Error> {
 
 /// Trims streams that are over their size.
 fn trim_over(engine: &Engine) -> Result<bool, Error> {
-    let Some(name) = engine.next_over() else { return Ok(false) };
+    let Some(name) = engine.next_over() else {
+        return Ok(false);
+    };
     let store = engine.store()?;
-    let Some(stream) = engine.cache.load(&store, &name)? else { return Ok(true) };
+    let Some(stream) = engine.cache.load(&store, &name)? else {
+        return Ok(true);
+    };
     // Cleared first: what is appended from here on has it queued again.
     stream.over.store(false, Ordering::Release);
     let tend = trim(engine, &store, &stream, None)?;
@@ -150,7 +160,13 @@ fn trim(
         }
     }
     let commits = without(store, &dropped)?;
-    Ok(Tend { stream: Arc::clone(stream), dropped, commits, due, oldest })
+    Ok(Tend {
+        stream: Arc::clone(stream),
+        dropped,
+        commits,
+        due,
+        oldest,
+    })
 }
 
 /// The commits that brought these records, without them.
@@ -180,7 +196,9 @@ fn without(store: &Store, dropped: &[Dropped]) -> Result<Vec<Commit>, Error> {
     for commit in &mut commits {
         // A part that brought messages and has none left says nothing of the stream's state that
         // the commit that took the messages away doesn't say.
-        commit.parts.retain(|part| part.count > 0 || part.first == 0);
+        commit
+            .parts
+            .retain(|part| part.count > 0 || part.first == 0);
     }
     Ok(commits)
 }
@@ -189,12 +207,17 @@ fn without(store: &Store, dropped: &[Dropped]) -> Result<Vec<Commit>, Error> {
 fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
     let store = engine.store()?;
     let found = store.meta_keys(keys::garbage(0), keys::garbage(u64::MAX), 1)?;
-    let Some(key) = found.into_iter().next() else { return Ok(false) };
+    let Some(key) = found.into_iter().next() else {
+        return Ok(false);
+    };
     let Some(id) = keys::garbage_of(&key) else {
         return Err(Error::damaged("an entry of the garbage"));
     };
     let mut sweep = Sweep::default();
-    let first = store.records.range(keys::record(id, 0)..=keys::record(id, u64::MAX)).next();
+    let first = store
+        .records
+        .range(keys::record(id, 0)..=keys::record(id, u64::MAX))
+        .next();
     if let Some(first) = first {
         let found = first.key().map_err(|error| failure(error, "a record"))?;
         let (_, first) = keys::record_of(&found).unwrap_or_default();
@@ -211,13 +234,22 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
         }
         if sweep.records.is_empty() {
             // It can't be read: it goes by its key alone.
-            sweep.records.push(Dropped { id, first, count: 0, bytes: 0, position: u64::MAX });
+            sweep.records.push(Dropped {
+                id,
+                first,
+                count: 0,
+                bytes: 0,
+                position: u64::MAX,
+            });
         }
         sweep.commits = without(&store, &sweep.records)?;
     } else {
         let producers = store.producers(id, STEP)?;
         let all = producers.len() < STEP;
-        sweep.keys = producers.iter().map(|(name, _)| keys::producer(id, name)).collect();
+        sweep.keys = producers
+            .iter()
+            .map(|(name, _)| keys::producer(id, name))
+            .collect();
         if all {
             sweep.keys.push(key);
         }
@@ -245,7 +277,10 @@ fn checkpoint(engine: &Engine) -> Result<bool, Error> {
     while reached.commit < head.commit && !engine.closing.load(Ordering::Acquire) {
         let mut sweep = Sweep::default();
         let store = engine.store()?;
-        for commit in store.commits_after(reached.position, reached.commit + 1).take(STEP) {
+        for commit in store
+            .commits_after(reached.position, reached.commit + 1)
+            .take(STEP)
+        {
             let commit = commit?;
             if commit.number > head.commit {
                 break;
@@ -271,14 +306,22 @@ fn flush(engine: &Engine) -> Result<bool, Error> {
     let store = engine.store()?;
     let keyspaces = [&store.meta, &store.order, &store.records];
     for keyspace in keyspaces {
-        keyspace.rotate_memtable().map_err(|error| failure(error, "a table"))?;
+        keyspace
+            .rotate_memtable()
+            .map_err(|error| failure(error, "a table"))?;
     }
-    while keyspaces.iter().any(|keyspace| keyspace.tree.sealed_memtable_count() > 0) {
+    while keyspaces
+        .iter()
+        .any(|keyspace| keyspace.tree.sealed_memtable_count() > 0)
+    {
         if engine.closing.load(Ordering::Acquire) || started.elapsed() > FLUSH {
             return Ok(false);
         }
         // It fails if the disk did.
-        store.db.persist(fjall::PersistMode::Buffer).map_err(|error| failure(error, "a table"))?;
+        store
+            .db
+            .persist(fjall::PersistMode::Buffer)
+            .map_err(|error| failure(error, "a table"))?;
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(true)

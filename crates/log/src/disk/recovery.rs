@@ -76,7 +76,9 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
         return Err(Error::damaged("the file `commits` is missing"));
     } else {
         let marker = Marker::create(&path, synced).map_err(io_failure)?;
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_failure)?;
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(io_failure)?;
         (marker, Some(Mark { commit: 0, synced }))
     };
     let mark = match mark {
@@ -87,25 +89,50 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
     let store = Store::open(&database, options)?;
     let (head, checkpoint, mut recovery) = check(&store, mark, options.accept_missing_end)?;
     if recovery.missing > 0 {
-        tracing::warn!(missing = recovery.missing, last = head.commit, "acknowledged commits are missing");
+        tracing::warn!(
+            missing = recovery.missing,
+            last = head.commit,
+            "acknowledged commits are missing"
+        );
     }
     // What was replayed may have been written but not synced when the process ended.
-    store.db.persist(PersistMode::SyncAll).map_err(|error| failure(error, "its journal"))?;
+    store
+        .db
+        .persist(PersistMode::SyncAll)
+        .map_err(|error| failure(error, "its journal"))?;
     for _ in 0..2 {
-        marker.write(Mark { commit: head.commit, synced }).map_err(io_failure)?;
+        marker
+            .write(Mark {
+                commit: head.commit,
+                synced,
+            })
+            .map_err(io_failure)?;
     }
     marker.sync().map_err(io_failure)?;
     recovery.took = started.elapsed();
-    Ok(Opened { lock, store, marker, head, checkpoint, recovery })
+    Ok(Opened {
+        lock,
+        store,
+        marker,
+        head,
+        checkpoint,
+        recovery,
+    })
 }
 
 /// Opens the database of a log that is in use anew, after it has failed.
 pub(crate) fn reopen(engine: &Engine) -> Result<(), Error> {
     let store = Store::open(&Engine::database(&engine.folder), &engine.options)?;
     let committed = engine.committed();
-    let mark = Mark { commit: committed.commit, synced: true };
+    let mark = Mark {
+        commit: committed.commit,
+        synced: true,
+    };
     let (head, checkpoint, _) = check(&store, mark, false)?;
-    store.db.persist(PersistMode::SyncAll).map_err(|error| failure(error, "its journal"))?;
+    store
+        .db
+        .persist(PersistMode::SyncAll)
+        .map_err(|error| failure(error, "its journal"))?;
     // The commit that failed may be there after all.
     for stream in engine.cache.all() {
         stream.reload(store.state(stream.id)?);
@@ -126,7 +153,10 @@ fn check(
     accept_missing_end: bool,
 ) -> Result<(Head, Checkpoint, Recovery), Error> {
     let head = store.head()?;
-    let head = head.unwrap_or(Head { next_id: 1, ..Head::default() });
+    let head = head.unwrap_or(Head {
+        next_id: 1,
+        ..Head::default()
+    });
     let checkpoint = store.checkpoint()?.unwrap_or_default();
     let mut recovery = Recovery::default();
     let mut last = checkpoint;
@@ -153,8 +183,13 @@ fn check(
         recovery.commits += 1;
     }
     if head.commit != last.commit || head.position != last.position {
-        let (from, to) = (head.commit.min(last.commit) + 1, head.commit.max(last.commit));
-        return Err(Error::damaged(format!("commits {from} to {to} are there in part only")));
+        let (from, to) = (
+            head.commit.min(last.commit) + 1,
+            head.commit.max(last.commit),
+        );
+        return Err(Error::damaged(format!(
+            "commits {from} to {to} are there in part only"
+        )));
     }
     if head.commit < mark.commit {
         let missing = mark.commit - head.commit;
@@ -181,12 +216,18 @@ fn check_state(store: &Store, id: u64, lives: bool, commit: u64, end: u64) -> Re
     match (&state, lives) {
         (Some(state), true) if state.commit == commit && state.tail >= end => {}
         (None, false) => return Ok(()),
-        _ => return Err(Error::damaged(format!("stream {id} is not as commit {commit} left it"))),
+        _ => {
+            return Err(Error::damaged(format!(
+                "stream {id} is not as commit {commit} left it"
+            )));
+        }
     }
     let birth = store.birth(id)?;
     let birth = birth.ok_or_else(|| Error::damaged(format!("stream {id} has no settings")))?;
     if store.id_of(&birth.name)? != Some(id) {
-        return Err(Error::damaged(format!("the name of stream {id} is not its own")));
+        return Err(Error::damaged(format!(
+            "the name of stream {id} is not its own"
+        )));
     }
     Ok(())
 }

@@ -4,9 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bytes::Bytes;
-use fjall::config::{
-    BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry,
-};
+use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::format::bytes::Malformed;
@@ -34,18 +32,33 @@ pub(crate) fn failure(error: fjall::Error, place: &str) -> Error {
         fjall::Error::Storage(fjall::LsmError::Io(error)) => io_failure(error),
         fjall::Error::Locked => Kind::Locked.into(),
         fjall::Error::Poisoned => Kind::Storage(error.into()).into(),
-        other => Kind::Damaged { place: place.into(), cause: Some(other.into()) }.into(),
+        other => Kind::Damaged {
+            place: place.into(),
+            cause: Some(other.into()),
+        }
+        .into(),
     }
 }
 
 pub(crate) fn io_failure(error: std::io::Error) -> Error {
     use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
-    if matches!(error.kind(), InvalidData | InvalidInput | NotFound | UnexpectedEof) {
-        return Kind::Damaged { place: "a file".into(), cause: Some(error.into()) }.into();
+    if matches!(
+        error.kind(),
+        InvalidData | InvalidInput | NotFound | UnexpectedEof
+    ) {
+        return Kind::Damaged {
+            place: "a file".into(),
+            cause: Some(error.into()),
+        }
+        .into();
     }
     if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) {
-        return Kind::Full { cause: Some(error), unknown: false }.into();
+        return Kind::Full {
+            cause: Some(error),
+            unknown: false,
+        }
+        .into();
     }
     Kind::Storage(error.into()).into()
 }
@@ -72,7 +85,12 @@ impl Store {
         let meta = keyspace("meta", 4 << 10)?;
         let order = keyspace("order", 16 << 10)?;
         let records = keyspace("records", 16 << 10)?;
-        let store = Self { meta, order, records, db: opened };
+        let store = Self {
+            meta,
+            order,
+            records,
+            db: opened,
+        };
         let version = store.meta(keys::VERSION, "its version", |value| {
             head::decode_number(keys::VERSION, value)
         })?;
@@ -84,7 +102,9 @@ impl Store {
                 let version = head::encode_number(keys::VERSION, VERSION);
                 let mut batch = store.db.batch().durability(Some(PersistMode::SyncAll));
                 batch.insert(&store.meta, keys::VERSION, version);
-                batch.commit().map_err(|error| failure(error, "its version"))?;
+                batch
+                    .commit()
+                    .map_err(|error| failure(error, "its version"))?;
             }
         }
         Ok(store)
@@ -111,12 +131,16 @@ impl Store {
 
     pub(crate) fn id_of(&self, name: &StreamName) -> Result<Option<u64>, Error> {
         let key = keys::name(name.as_str());
-        self.meta(&key, "a stream's name", |value| head::decode_number(&key, value))
+        self.meta(&key, "a stream's name", |value| {
+            head::decode_number(&key, value)
+        })
     }
 
     pub(crate) fn birth(&self, id: u64) -> Result<Option<Birth>, Error> {
         let key = keys::settings(id);
-        self.meta(&key, "a stream's settings", |value| settings::decode(&key, value))
+        self.meta(&key, "a stream's settings", |value| {
+            settings::decode(&key, value)
+        })
     }
 
     pub(crate) fn state(&self, id: u64) -> Result<Option<State>, Error> {
@@ -126,7 +150,9 @@ impl Store {
 
     pub(crate) fn producer(&self, id: u64, name: &str) -> Result<Option<ProducerState>, Error> {
         let key = keys::producer(id, name);
-        self.meta(&key, "a producer's state", |value| state::decode_producer(&key, value))
+        self.meta(&key, "a producer's state", |value| {
+            state::decode_producer(&key, value)
+        })
     }
 
     /// All that a stream remembers of producers, `most` at the most.
@@ -137,7 +163,9 @@ impl Store {
     ) -> Result<Vec<(String, ProducerState)>, Error> {
         let mut found = Vec::new();
         for pair in self.meta.prefix(keys::producer(id, "")).take(most) {
-            let (key, value) = pair.into_inner().map_err(|error| failure(error, "producers"))?;
+            let (key, value) = pair
+                .into_inner()
+                .map_err(|error| failure(error, "producers"))?;
             let name = keys::producer_of(&key);
             let state = state::decode_producer(&key, &value);
             match (name, state) {
@@ -157,7 +185,11 @@ impl Store {
     ) -> Result<Vec<Vec<u8>>, Error> {
         let mut found = Vec::new();
         for pair in self.meta.range(from..to).take(most) {
-            found.push(pair.key().map_err(|error| failure(error, "an index"))?.to_vec());
+            found.push(
+                pair.key()
+                    .map_err(|error| failure(error, "an index"))?
+                    .to_vec(),
+            );
         }
         Ok(found)
     }
@@ -169,7 +201,10 @@ impl Store {
         at: u64,
         until: u64,
     ) -> impl Iterator<Item = Result<Record, Error>> + '_ {
-        let start = self.records.range(keys::record(id, 0)..=keys::record(id, at)).next_back();
+        let start = self
+            .records
+            .range(keys::record(id, 0)..=keys::record(id, at))
+            .next_back();
         let start = start.map(|pair| self.record(id, pair));
         let (first, mut next) = match &start {
             Some(Ok(record)) => (record.first, record.first),
@@ -180,7 +215,9 @@ impl Store {
         if !found {
             next = at;
         }
-        let mut pairs = self.records.range(keys::record(id, first)..keys::record(id, until));
+        let mut pairs = self
+            .records
+            .range(keys::record(id, first)..keys::record(id, until));
         let mut ended = false;
         std::iter::from_fn(move || {
             if ended || next >= until {
@@ -206,7 +243,9 @@ impl Store {
 
     fn record(&self, id: u64, pair: fjall::Guard) -> Result<Record, Error> {
         let place = || format!("a record of stream {id}");
-        let (key, value) = pair.into_inner().map_err(|error| failure(error, &place()))?;
+        let (key, value) = pair
+            .into_inner()
+            .map_err(|error| failure(error, &place()))?;
         let (of, first) = keys::record_of(&key).ok_or_else(|| Error::damaged(place()))?;
         debug_assert_eq!(of, id);
         Record::decode(of, first, Bytes::from(value))
@@ -218,7 +257,10 @@ impl Store {
         &self,
         position: u64,
     ) -> impl Iterator<Item = Result<Commit, Error>> + '_ {
-        let before = self.order.range(..=keys::commit(position, u64::MAX)).next_back();
+        let before = self
+            .order
+            .range(..=keys::commit(position, u64::MAX))
+            .next_back();
         let start = match before.map(fjall::Guard::key) {
             Some(Ok(key)) => keys::commit_of(&key).unwrap_or_default(),
             _ => (0, 0),
@@ -232,11 +274,15 @@ impl Store {
         position: u64,
         number: u64,
     ) -> impl Iterator<Item = Result<Commit, Error>> + '_ {
-        self.order.range(keys::commit(position, number)..).map(|pair| {
-            let (key, value) = pair.into_inner().map_err(|error| failure(error, "the order"))?;
-            Commit::decode(&key, &value)
-                .map_err(|Malformed| Error::damaged(format!("commit (order {})", hex(&key))))
-        })
+        self.order
+            .range(keys::commit(position, number)..)
+            .map(|pair| {
+                let (key, value) = pair
+                    .into_inner()
+                    .map_err(|error| failure(error, "the order"))?;
+                Commit::decode(&key, &value)
+                    .map_err(|Malformed| Error::damaged(format!("commit (order {})", hex(&key))))
+            })
     }
 }
 

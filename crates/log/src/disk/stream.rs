@@ -58,9 +58,9 @@ impl Stream {
     pub(crate) fn new(id: u64, birth: Birth, state: State, source: Option<Arc<Self>>) -> Self {
         // What is written is when it ends at the latest; what was used when is counted back.
         let used = match birth.settings.expiry {
-            Some(Expiry::Idle(span)) => {
-                state.expires.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-            }
+            Some(Expiry::Idle(span)) => state
+                .expires
+                .saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
             _ => 0,
         };
         let progress = watch::Sender::new(progress_of(&state, false));
@@ -122,7 +122,9 @@ impl Stream {
     pub(crate) fn touch(&self, now: u64) -> bool {
         self.used.fetch_max(now, Ordering::Relaxed);
         matches!(self.birth.settings.expiry, Some(Expiry::Idle(_)))
-            && self.expires().is_some_and(|end| end.0 > lock(&self.state).expires)
+            && self
+                .expires()
+                .is_some_and(|end| end.0 > lock(&self.state).expires)
     }
 
     /// What to write down as its end: somewhat later than it is, so that not every use is written.
@@ -195,7 +197,9 @@ impl Stream {
     /// where that one isn't kept.
     pub(crate) fn recent(&self, at: u64, budget: usize) -> Option<Vec<Record>> {
         let recent = lock(&self.recent);
-        let start = recent.partition_point(|(first, _)| *first <= at).checked_sub(1)?;
+        let start = recent
+            .partition_point(|(first, _)| *first <= at)
+            .checked_sub(1)?;
         let mut found = Vec::new();
         let mut bytes = 0;
         for (first, value) in recent.range(start..) {
@@ -216,7 +220,8 @@ impl Stream {
         if ended {
             self.ended.store(true, Ordering::Release);
         }
-        self.progress.send_if_modified(|old| std::mem::replace(old, progress) != progress);
+        self.progress
+            .send_if_modified(|old| std::mem::replace(old, progress) != progress);
     }
 
     pub(crate) fn note_use(&self, now: u64) {
@@ -235,7 +240,11 @@ impl Stream {
 }
 
 fn progress_of(state: &State, gone: bool) -> Progress {
-    Progress { tail: Offset::new(state.tail), closed: state.closed, gone: gone || state.hidden }
+    Progress {
+        tail: Offset::new(state.tail),
+        closed: state.closed,
+        gone: gone || state.hidden,
+    }
 }
 
 #[derive(Default)]
@@ -259,7 +268,11 @@ pub(crate) struct Cache {
 impl Cache {
     pub(crate) fn new(most: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, most: most.div_ceil(SHARDS).max(1), names: Mutex::default() }
+        Self {
+            shards,
+            most: most.div_ceil(SHARDS).max(1),
+            names: Mutex::default(),
+        }
     }
 
     fn shard(&self, name: &StreamName) -> &Mutex<Shard> {
@@ -287,7 +300,9 @@ impl Cache {
             if let Some(stream) = self.peek(name) {
                 return Ok(Some(stream));
             }
-            let Some(id) = store.id_of(name)? else { return Ok(None) };
+            let Some(id) = store.id_of(name)? else {
+                return Ok(None);
+            };
             let Some(birth) = store.birth(id)? else {
                 if store.id_of(name)? == Some(id) {
                     return Err(Error::damaged(format!("stream {id} has no settings")));
@@ -368,8 +383,12 @@ impl Cache {
             if shard.streams.len() <= self.most {
                 break;
             }
-            let Some(name) = shard.turn.pop_front() else { break };
-            let Some(stream) = shard.streams.get(&name) else { continue };
+            let Some(name) = shard.turn.pop_front() else {
+                break;
+            };
+            let Some(stream) = shard.streams.get(&name) else {
+                continue;
+            };
             let in_use = Arc::strong_count(stream) > 1
                 || stream.progress.receiver_count() > 0
                 || stream.hot.swap(false, Ordering::Relaxed);
@@ -384,7 +403,11 @@ impl Cache {
     /// Lets go of a stream that is no more.
     pub(crate) fn remove(&self, stream: &Stream) {
         let mut shard = lock(self.shard(stream.name()));
-        if shard.streams.get(stream.name()).is_some_and(|there| there.id == stream.id) {
+        if shard
+            .streams
+            .get(stream.name())
+            .is_some_and(|there| there.id == stream.id)
+        {
             shard.streams.remove(stream.name());
             // `turn` may name it still; that is looked at when its turn comes.
             lock(&self.names).remove(&stream.id);
@@ -411,7 +434,12 @@ pub(crate) fn usable(stream: &Stream, now: u64) -> Result<(), Error> {
         return Err(Kind::Gone.into());
     }
     if stream.has_expired(now) {
-        return Err(if state.forks > 0 { Kind::Gone } else { Kind::NotFound }.into());
+        return Err(if state.forks > 0 {
+            Kind::Gone
+        } else {
+            Kind::NotFound
+        }
+        .into());
     }
     Ok(())
 }

@@ -90,7 +90,9 @@ impl Writer {
             Ok(store) if self.failed.is_none() => store,
             _ => {
                 let full = self.full;
-                pending.drain(..).for_each(|request| request.fail(|| unavailable(full)));
+                pending
+                    .drain(..)
+                    .for_each(|request| request.fail(|| unavailable(full)));
                 return;
             }
         };
@@ -105,7 +107,7 @@ impl Writer {
         if let Some(batch) = batch
             && let Err(error) = self.write(&store, batch, sealed.head.commit)
         {
-            self.fail(sealed, error);
+            self.fail(sealed, &error);
             return;
         }
         let kept = sealed.publish(&engine);
@@ -128,7 +130,9 @@ impl Writer {
         store.db.persist(mode).map_err(failed)?;
         let synced = self.engine.options.durability == Durability::Fsync;
         // Not being able to say what was committed would leave a loss unnoticed.
-        self.marker.write(Mark { commit, synced }).map_err(super::store::io_failure)
+        self.marker
+            .write(Mark { commit, synced })
+            .map_err(super::store::io_failure)
     }
 
     /// Waits until few tables wait to be written out. fjall would wait too, but without end if the
@@ -138,8 +142,14 @@ impl Writer {
             use fjall::AbstractTree;
             keyspace.tree.sealed_memtable_count() > TABLES || keyspace.tree.l0_run_count() > 24
         };
-        while [&store.meta, &store.order, &store.records].into_iter().any(many) {
-            store.db.persist(PersistMode::Buffer).map_err(|error| failure(error, "a commit"))?;
+        while [&store.meta, &store.order, &store.records]
+            .into_iter()
+            .any(many)
+        {
+            store
+                .db
+                .persist(PersistMode::Buffer)
+                .map_err(|error| failure(error, "a commit"))?;
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
@@ -168,7 +178,9 @@ impl Writer {
         for (stream, bytes) in kept {
             self.recent_bytes += bytes;
             self.written += bytes as u64;
-            self.engine.since_checkpoint.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.engine
+                .since_checkpoint
+                .fetch_add(bytes as u64, Ordering::Relaxed);
             self.recent.push_back((Arc::downgrade(&stream), bytes));
         }
         while self.recent_bytes > self.engine.options.recent_bytes
@@ -183,17 +195,21 @@ impl Writer {
 
     /// The commit failed. fjall takes nothing more then, and what it has of the commit is known
     /// only when it is opened anew.
-    fn fail(&mut self, sealed: Sealed, error: Error) {
-        tracing::error!(error = &error as &dyn std::error::Error, "a commit failed");
+    fn fail(&mut self, sealed: Sealed, error: &Error) {
+        tracing::error!(error = error as &dyn std::error::Error, "a commit failed");
         let full = error.is_storage_full();
-        let text = match std::error::Error::source(&error) {
+        let text = match std::error::Error::source(error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         };
         sealed.fail(|| {
             if full {
                 let cause = std::io::Error::new(std::io::ErrorKind::StorageFull, text.clone());
-                return Kind::Full { cause: Some(cause), unknown: true }.into();
+                return Kind::Full {
+                    cause: Some(cause),
+                    unknown: true,
+                }
+                .into();
             }
             Kind::Failed(text.clone().into()).into()
         });
@@ -243,7 +259,11 @@ impl Writer {
 
 fn unavailable(full: bool) -> Error {
     if full {
-        return Kind::Full { cause: None, unknown: false }.into();
+        return Kind::Full {
+            cause: None,
+            unknown: false,
+        }
+        .into();
     }
     Kind::Storage("the disk failed; the log is about to be opened anew".into()).into()
 }

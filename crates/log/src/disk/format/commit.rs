@@ -61,11 +61,25 @@ impl Commit {
             let id = cursor.number()?;
             let flags = cursor.number()?;
             let (count, lives) = (flags >> 1, flags & 1 == 1);
-            let (first, before) =
-                if count > 0 { (cursor.number()?, cursor.number()?) } else { (0, 0) };
-            parts.push(Part { id, lives, count, first, before });
+            let (first, before) = if count > 0 {
+                (cursor.number()?, cursor.number()?)
+            } else {
+                (0, 0)
+            };
+            parts.push(Part {
+                id,
+                lives,
+                count,
+                first,
+                before,
+            });
         }
-        Ok(Self { position, number, count, parts })
+        Ok(Self {
+            position,
+            number,
+            count,
+            parts,
+        })
     }
 }
 

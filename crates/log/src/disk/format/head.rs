@@ -23,7 +23,14 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);
-        let Self { commit, position, next_id, streams, bytes, time } = *self;
+        let Self {
+            commit,
+            position,
+            next_id,
+            streams,
+            bytes,
+            time,
+        } = *self;
         for number in [commit, position, next_id, streams, bytes, time] {
             put_number(&mut out, number);
         }
@@ -36,7 +43,14 @@ impl Head {
         let (commit, position, next_id) = (number()?, number()?, number()?);
         let (streams, bytes, time) = (number()?, number()?, number()?);
         cursor.end()?;
-        Ok(Self { commit, position, next_id, streams, bytes, time })
+        Ok(Self {
+            commit,
+            position,
+            next_id,
+            streams,
+            bytes,
+            time,
+        })
     }
 }
 
@@ -58,7 +72,10 @@ impl Checkpoint {
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor(unseal(keys::CHECKPOINT, value)?);
-        let checkpoint = Self { commit: cursor.number()?, position: cursor.number()? };
+        let checkpoint = Self {
+            commit: cursor.number()?,
+            position: cursor.number()?,
+        };
         cursor.end()?;
         Ok(checkpoint)
     }

@@ -29,7 +29,9 @@ pub(crate) fn name(name: &str) -> Vec<u8> {
 /// The name in a key, if it is one of a name.
 pub(crate) fn name_of(key: &[u8]) -> Option<&str> {
     let (&tag, name) = key.split_first()?;
-    (tag == NAME).then(|| std::str::from_utf8(name).ok()).flatten()
+    (tag == NAME)
+        .then(|| std::str::from_utf8(name).ok())
+        .flatten()
 }
 
 /// `meta`: what a stream was created with.

@@ -32,7 +32,10 @@ impl Mark {
 
     fn decode(slot: &[u8]) -> Result<Self, Malformed> {
         let (commit, synced) = unseal(MAGIC, slot)?.split_first_chunk().ok_or(Malformed)?;
-        Ok(Self { commit: u64::from_be_bytes(*commit), synced: synced == [1] })
+        Ok(Self {
+            commit: u64::from_be_bytes(*commit),
+            synced: synced == [1],
+        })
     }
 }
 
@@ -46,7 +49,12 @@ pub(crate) struct Marker {
 impl Marker {
     /// Makes the file, with nothing committed.
     pub(crate) fn create(path: &Path, synced: bool) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
         let mut marker = Self { file, next: 0 };
         for _ in 0..2 {
             marker.write(Mark { commit: 0, synced })?;
@@ -66,7 +74,11 @@ impl Marker {
             }
         }
         let [first, second] = marks.map(|mark| mark.map_or(0, |mark| mark.commit));
-        let best = if first >= second { marks[0].or(marks[1]) } else { marks[1] };
+        let best = if first >= second {
+            marks[0].or(marks[1])
+        } else {
+            marks[1]
+        };
         let next = u64::from(first >= second);
         Ok((Self { file, next }, best))
     }
@@ -99,17 +111,29 @@ mod tests {
         let path = folder.path().join("commits");
         let mut marker = Marker::create(&path, true).unwrap();
         for commit in [1, 2, 300, 70_000, u64::MAX - 1, u64::MAX] {
-            let mark = Mark { commit, synced: commit % 2 == 0 };
+            let mark = Mark {
+                commit,
+                synced: commit % 2 == 0,
+            };
             marker.write(mark).unwrap();
             assert_eq!(Marker::open(&path).unwrap().1, Some(mark));
         }
         let (mut marker, _) = Marker::open(&path).unwrap();
         // The next write goes to the older slot, and is torn.
-        marker.file.write_all_at(&[0xff; 9], marker.next * SLOT).unwrap();
-        let last = Mark { commit: u64::MAX, synced: false };
+        marker
+            .file
+            .write_all_at(&[0xff; 9], marker.next * SLOT)
+            .unwrap();
+        let last = Mark {
+            commit: u64::MAX,
+            synced: false,
+        };
         assert_eq!(Marker::open(&path).unwrap().1, Some(last));
         marker.next = 1 - marker.next;
-        marker.file.write_all_at(&[0xff; 9], marker.next * SLOT).unwrap();
+        marker
+            .file
+            .write_all_at(&[0xff; 9], marker.next * SLOT)
+            .unwrap();
         assert_eq!(Marker::open(&path).unwrap().1, None);
     }
 }

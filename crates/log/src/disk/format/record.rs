@@ -18,13 +18,7 @@ pub(crate) struct Head {
 }
 
 /// Encodes the record of stream `id` that starts at offset `first`.
-pub(crate) fn encode(
-    id: u64,
-    first: u64,
-    position: u64,
-    time: u64,
-    messages: &[Bytes],
-) -> Bytes {
+pub(crate) fn encode(id: u64, first: u64, position: u64, time: u64, messages: &[Bytes]) -> Bytes {
     let payload: usize = messages.iter().map(Bytes::len).sum();
     let mut out = Vec::with_capacity(payload + 3 * messages.len() + 32 + SEAL);
     put_number(&mut out, position);
@@ -73,8 +67,19 @@ impl Record {
         if count == 0 || bytes != cursor.0.len() as u64 {
             return Err(Malformed);
         }
-        let head = Head { position, time, count, bytes };
-        Ok(Self { first, head, value, lengths, payload })
+        let head = Head {
+            position,
+            time,
+            count,
+            bytes,
+        };
+        Ok(Self {
+            first,
+            head,
+            value,
+            lengths,
+            payload,
+        })
     }
 
     /// The offset after its last message.

@@ -121,16 +121,34 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Birth, Malformed> {
         let at = Offset::new(cursor.number()?);
         let own = Offset::new(cursor.number()?);
         let skip = cursor.number()?;
-        let skip = if has(SKIP_BYTES) { Skip::Bytes(skip) } else { Skip::Messages(skip) };
+        let skip = if has(SKIP_BYTES) {
+            Skip::Bytes(skip)
+        } else {
+            Skip::Messages(skip)
+        };
         let cut = if has(CUT) {
             Some(usize::try_from(cursor.number()?).map_err(|_| Malformed)?)
         } else {
             None
         };
-        fork = Some(Fork { id, point: ForkPoint { source, at, skip, own }, cut });
+        fork = Some(Fork {
+            id,
+            point: ForkPoint {
+                source,
+                at,
+                skip,
+                own,
+            },
+            cut,
+        });
     }
     cursor.end()?;
-    Ok(Birth { name, created, settings, fork })
+    Ok(Birth {
+        name,
+        created,
+        settings,
+        fork,
+    })
 }
 
 fn name(cursor: &mut Cursor<'_>) -> Result<StreamName, Malformed> {

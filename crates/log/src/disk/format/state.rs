@@ -16,7 +16,11 @@ pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
     let mut flags = 0;
     flags |= if state.closed { CLOSED } else { 0 };
-    flags |= if state.closed_by.is_some() { CLOSED_BY } else { 0 };
+    flags |= if state.closed_by.is_some() {
+        CLOSED_BY
+    } else {
+        0
+    };
     flags |= if state.hidden { HIDDEN } else { 0 };
     flags |= if state.seq.is_some() { SEQ } else { 0 };
     out.push(flags);
@@ -66,7 +70,11 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<State, Malformed> {
     state.producers = small(&mut cursor)?;
     if flags & CLOSED_BY != 0 {
         let id = cursor.text()?.to_owned();
-        state.closed_by = Some(Producer { id, epoch: cursor.number()?, seq: cursor.number()? });
+        state.closed_by = Some(Producer {
+            id,
+            epoch: cursor.number()?,
+            seq: cursor.number()?,
+        });
     }
     if flags & SEQ != 0 {
         state.seq = Some(Arc::from(cursor.text()?));

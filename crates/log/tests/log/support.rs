@@ -13,9 +13,14 @@ pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
 
 /// Runs a future to its end, and fails when that takes too long.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(60), work).await.expect("it ends within a minute")
+        tokio::time::timeout(Duration::from_secs(60), work)
+            .await
+            .expect("it ends within a minute")
     })
 }
 
@@ -30,7 +35,12 @@ pub(crate) fn plain() -> Create {
 /// A folder for a log whose speed matters more than its disk: in memory where the system has that.
 pub(crate) fn quick_folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    }
+    .unwrap()
 }
 
 /// Settings with nothing in the background that a test doesn't ask for.
@@ -68,7 +78,10 @@ pub(crate) fn every_engine_with(limits: Limits, test: impl Fn(&dyn Log, &Clock, 
 }
 
 pub(crate) async fn append(log: &dyn Log, stream: &StreamName, messages: &[&str]) -> Receipt {
-    let messages = messages.iter().map(|text| text.to_string().into()).collect();
+    let messages = messages
+        .iter()
+        .map(|text| text.to_string().into())
+        .collect();
     match log.append(stream, Append::new(messages)).await.unwrap() {
         Outcome::Appended(receipt) => receipt,
         other => panic!("{other:?}"),
@@ -77,7 +90,11 @@ pub(crate) async fn append(log: &dyn Log, stream: &StreamName, messages: &[&str]
 
 pub(crate) fn texts(chunk: &Chunk) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    chunk.messages.iter().map(|message| text(&message.bytes)).collect()
+    chunk
+        .messages
+        .iter()
+        .map(|message| text(&message.bytes))
+        .collect()
 }
 
 pub(crate) async fn all(log: &dyn Log, stream: &StreamName) -> Vec<String> {

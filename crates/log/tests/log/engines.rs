@@ -18,14 +18,23 @@ fn a_read_keeps_to_its_budget_but_gives_one_message_at_least() {
             log.create(&stream, plain()).await.unwrap();
             append(log, &stream, &["1234", "5678", "9"]).await;
             let read = async |from, budget| {
-                let chunk = log.read(&stream, ReadFrom::At(Offset::new(from)), budget).await.unwrap();
+                let chunk = log
+                    .read(&stream, ReadFrom::At(Offset::new(from)), budget)
+                    .await
+                    .unwrap();
                 (texts(&chunk), chunk.next.number(), chunk.at_tail)
             };
             assert_eq!(read(0, 0).await, (vec!["1234".to_owned()], 1, false));
             assert_eq!(read(0, 8).await.1, 2);
-            assert_eq!(read(1, 5).await, (vec!["5678".to_owned(), "9".to_owned()], 3, true));
+            assert_eq!(
+                read(1, 5).await,
+                (vec!["5678".to_owned(), "9".to_owned()], 3, true)
+            );
             assert_eq!(read(3, 5).await, (vec![], 3, true));
-            let error = log.read(&stream, ReadFrom::At(Offset::new(4)), 5).await.unwrap_err();
+            let error = log
+                .read(&stream, ReadFrom::At(Offset::new(4)), 5)
+                .await
+                .unwrap_err();
             assert!(error.is_beyond_tail());
             assert_eq!(error.tail(), Some(Offset::new(3)));
         });
@@ -39,7 +48,8 @@ fn a_repeated_append_of_a_producer_is_there_once() {
             let stream = name("s");
             log.create(&stream, plain()).await.unwrap();
             let first = Append::new(vec!["once".into(), "twice?".into()]).by("p", 0, 0);
-            let Outcome::Appended(receipt) = log.append(&stream, first.clone()).await.unwrap() else {
+            let Outcome::Appended(receipt) = log.append(&stream, first.clone()).await.unwrap()
+            else {
                 panic!("it is the first")
             };
             assert_eq!((receipt.next.number(), receipt.producer_seq), (2, Some(0)));
@@ -60,13 +70,22 @@ fn the_append_that_closed_a_stream_can_be_repeated_and_nothing_else() {
             log.create(&stream, plain()).await.unwrap();
             let mut last = Append::new(vec!["last".into()]).by("p", 3, 0);
             last.close = true;
-            assert!(matches!(log.append(&stream, last.clone()).await, Ok(Outcome::Appended(_))));
-            assert!(matches!(log.append(&stream, last).await, Ok(Outcome::Duplicate(again)) if again.closed));
-            let closed = Outcome::Refused(Refusal::Closed { tail: Offset::new(1) });
+            assert!(matches!(
+                log.append(&stream, last.clone()).await,
+                Ok(Outcome::Appended(_))
+            ));
+            assert!(
+                matches!(log.append(&stream, last).await, Ok(Outcome::Duplicate(again)) if again.closed)
+            );
+            let closed = Outcome::Refused(Refusal::Closed {
+                tail: Offset::new(1),
+            });
             let more = Append::new(vec!["more".into()]);
             assert_eq!(log.append(&stream, more).await.unwrap(), closed);
             let done = log.append(&stream, Append::closing()).await.unwrap();
-            assert!(matches!(done, Outcome::Appended(done) if done.closed && done.next.number() == 1));
+            assert!(
+                matches!(done, Outcome::Appended(done) if done.closed && done.next.number() == 1)
+            );
             let chunk = log.read(&stream, ReadFrom::Tail, 1).await.unwrap();
             assert!(chunk.at_tail && chunk.closed);
         });
@@ -83,7 +102,11 @@ fn a_fork_has_what_was_before_it_and_goes_its_own_way() {
             let make = async |stream: &StreamName, from: &StreamName, at: u64, skip| {
                 let mut create = Create::new(Settings::of_type(""));
                 let at = Some(Offset::new(at));
-                create.fork = Some(ForkFrom { source: from.clone(), at, skip });
+                create.fork = Some(ForkFrom {
+                    source: from.clone(),
+                    at,
+                    skip,
+                });
                 log.create(stream, create).await
             };
             let made = make(&fork, &source, 1, Skip::Bytes(2)).await.unwrap();
@@ -101,13 +124,23 @@ fn a_fork_has_what_was_before_it_and_goes_its_own_way() {
                 let error = make(&name("x"), &source, at, skip).await.unwrap_err();
                 assert!(error.is_bad_fork_point(), "{error}");
             }
-            assert!(make(&name("x"), &name("none"), 0, Skip::NONE).await.unwrap_err().is_source_not_found());
+            assert!(
+                make(&name("x"), &name("none"), 0, Skip::NONE)
+                    .await
+                    .unwrap_err()
+                    .is_source_not_found()
+            );
 
             // What is deleted under a fork is hidden, and lives on in it.
             log.delete(&source).await.unwrap();
             assert!(log.info(&source).await.unwrap_err().is_gone());
             assert!(log.create(&source, plain()).await.unwrap_err().is_gone());
-            assert!(make(&name("x"), &source, 0, Skip::NONE).await.unwrap_err().is_source_gone());
+            assert!(
+                make(&name("x"), &source, 0, Skip::NONE)
+                    .await
+                    .unwrap_err()
+                    .is_source_gone()
+            );
             log.delete(&fork).await.unwrap();
             assert_eq!(all(log, &deeper).await, ["one", "t", "deep"]);
             log.delete(&name("e")).await.unwrap();
@@ -167,9 +200,16 @@ fn caps_trim_the_oldest_and_reading_there_says_where_the_floor_is() {
         assert!(error.is_trimmed());
         assert_eq!(error.floor(), Some(Offset::new(1)));
         let info = run(log.info(&small)).unwrap();
-        assert_eq!((info.floor.number(), info.bytes, info.messages()), (1, 10, 2));
+        assert_eq!(
+            (info.floor.number(), info.bytes, info.messages()),
+            (1, 10, 2)
+        );
         let order = run(log.read_order(Position::START, 999, None)).unwrap();
-        let seen: Vec<_> = order.entries.iter().map(|entry| entry.position.number()).collect();
+        let seen: Vec<_> = order
+            .entries
+            .iter()
+            .map(|entry| entry.position.number())
+            .collect();
         assert_eq!(seen, [2, 3, 4, 5]);
         clock.advance(Duration::from_secs(1000));
         settle();
@@ -193,9 +233,16 @@ fn the_order_of_all_streams_can_be_read_in_parts_and_by_name() {
             let wanted: Matching = Arc::new(|name| name.as_str().starts_with("orders/"));
             let (mut seen, mut next) = (Vec::new(), Position::START);
             loop {
-                let chunk = log.read_order(next, 1, Some(Arc::clone(&wanted))).await.unwrap();
+                let chunk = log
+                    .read_order(next, 1, Some(Arc::clone(&wanted)))
+                    .await
+                    .unwrap();
                 seen.extend(chunk.entries.iter().map(|entry| {
-                    (entry.position.number(), entry.stream.to_string(), entry.message.offset.number())
+                    (
+                        entry.position.number(),
+                        entry.stream.to_string(),
+                        entry.message.offset.number(),
+                    )
                 }));
                 next = chunk.next;
                 if chunk.at_head {
@@ -205,13 +252,24 @@ fn the_order_of_all_streams_can_be_read_in_parts_and_by_name() {
             let of = |position, stream: &str, offset| (position, stream.to_owned(), offset);
             let (one, two) = ("orders/1", "orders/2");
             let expected = [
-                of(0, one, 0), of(1, one, 1), of(3, two, 0),
-                of(4, one, 2), of(5, one, 3), of(7, two, 1),
-                of(8, one, 4), of(9, one, 5), of(11, two, 2),
+                of(0, one, 0),
+                of(1, one, 1),
+                of(3, two, 0),
+                of(4, one, 2),
+                of(5, one, 3),
+                of(7, two, 1),
+                of(8, one, 4),
+                of(9, one, 5),
+                of(11, two, 2),
             ];
             assert_eq!(seen, expected);
             assert_eq!(next, log.usage().head);
-            assert!(log.read_order(Position::new(13), 1, None).await.unwrap_err().is_beyond_tail());
+            assert!(
+                log.read_order(Position::new(13), 1, None)
+                    .await
+                    .unwrap_err()
+                    .is_beyond_tail()
+            );
         });
     });
 }
@@ -228,8 +286,10 @@ fn followers_are_woken_by_appends_closing_and_deletion() {
                 tokio::join!(append(log, &stream, &["m"]), follower.past(Offset::START));
             assert_eq!(progress.tail, Offset::new(1));
             assert_eq!(order.past(Position::START).await, Some(Position::new(1)));
-            let (_, progress) =
-                tokio::join!(log.append(&stream, Append::closing()), follower.past(Offset::new(1)));
+            let (_, progress) = tokio::join!(
+                log.append(&stream, Append::closing()),
+                follower.past(Offset::new(1))
+            );
             assert!(progress.closed);
             let (_, changed) = tokio::join!(log.delete(&stream), follower.changed());
             assert!(changed && follower.progress().gone);
@@ -245,7 +305,10 @@ fn followers_are_woken_by_appends_closing_and_deletion() {
 fn appends_at_once_from_many_tasks_are_each_there_once_and_in_order() {
     let folder = quick_folder();
     let log = Arc::new(open(folder.path()).unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
     runtime.block_on(async {
         for stream in ["a", "b"] {
             log.create(&name(stream), plain()).await.unwrap();
@@ -300,8 +363,10 @@ fn a_second_process_can_not_open_a_folder_until_the_first_closes_it() {
 fn many_streams_need_little_memory_and_are_all_there_after_a_restart() {
     let folder = quick_folder();
     let settings = || {
-        let mut settings =
-            crate::support::options(&headwater_log::Clock::system(), headwater_log::Limits::default());
+        let mut settings = crate::support::options(
+            &headwater_log::Clock::system(),
+            headwater_log::Limits::default(),
+        );
         settings.hot_streams = 64;
         settings
     };

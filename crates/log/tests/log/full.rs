@@ -26,11 +26,24 @@ fn a_log_in_memory_keeps_to_its_cap_and_has_room_again_after_a_deletion() {
                 Err(error) => break error,
             }
         };
-        assert!(error.is_storage_full() && !error.is_outcome_unknown(), "{error:?}");
+        assert!(
+            error.is_storage_full() && !error.is_outcome_unknown(),
+            "{error:?}"
+        );
         assert!((5..12).contains(&count), "{count}");
         assert_eq!(all(&log, &freed).await.len(), count);
-        assert!(log.append(&kept, message()).await.unwrap_err().is_storage_full());
-        assert!(log.create(&name("x"), plain()).await.unwrap_err().is_storage_full());
+        assert!(
+            log.append(&kept, message())
+                .await
+                .unwrap_err()
+                .is_storage_full()
+        );
+        assert!(
+            log.create(&name("x"), plain())
+                .await
+                .unwrap_err()
+                .is_storage_full()
+        );
         log.delete(&freed).await.unwrap();
         assert!(log.append(&kept, message()).await.is_ok());
     });
@@ -42,7 +55,10 @@ fn until_taken(log: &FjallLog, append: impl Fn() -> Append) -> Duration {
     loop {
         match run(log.append(&name("s"), append())) {
             Ok(outcome) => {
-                assert!(matches!(outcome, Outcome::Appended(_) | Outcome::Duplicate(_)));
+                assert!(matches!(
+                    outcome,
+                    Outcome::Appended(_) | Outcome::Duplicate(_)
+                ));
                 return started.elapsed();
             }
             Err(error) => assert!(started.elapsed() < Duration::from_secs(10), "{error}"),
@@ -71,8 +87,15 @@ fn appends_are_refused_before_the_disk_is_full_and_taken_again_when_there_is_roo
     let more = || Append::new(vec!["more".into()]);
     for _ in 0..3 {
         let error = run(log.append(&name("s"), more())).unwrap_err();
-        assert!(error.is_storage_full() && !error.is_outcome_unknown(), "{error:?}");
-        assert!(run(log.create(&name("t"), plain())).unwrap_err().is_storage_full());
+        assert!(
+            error.is_storage_full() && !error.is_outcome_unknown(),
+            "{error:?}"
+        );
+        assert!(
+            run(log.create(&name("t"), plain()))
+                .unwrap_err()
+                .is_storage_full()
+        );
         assert_eq!(run(all(&log, &name("s"))), ["first"]);
     }
     // What makes no more of it is done all the same.
@@ -84,7 +107,9 @@ fn appends_are_refused_before_the_disk_is_full_and_taken_again_when_there_is_roo
 
 #[test]
 fn a_disk_that_fills_up_in_the_middle_of_a_commit_loses_nothing_acknowledged() {
-    let Some(disk) = SmallDisk::new(100 << 20) else { return refused_by_the_reserve_alone() };
+    let Some(disk) = SmallDisk::new(100 << 20) else {
+        return refused_by_the_reserve_alone();
+    };
     let mut settings = options(&Clock::system(), Limits::default());
     settings.durability = Durability::Fsync;
     // No reserve at all: the disk itself fails, and with it fjall.
@@ -111,7 +136,10 @@ fn a_disk_that_fills_up_in_the_middle_of_a_commit_loses_nothing_acknowledged() {
         }
         assert!(taken < 100, "the disk fills up");
     };
-    assert!(error.is_storage_full() || error.is_outcome_unknown(), "{error:?}");
+    assert!(
+        error.is_storage_full() || error.is_outcome_unknown(),
+        "{error:?}"
+    );
     assert!(taken > 0);
     let read = run(all(&log, &name("s")));
     assert_eq!(read.len() as u64, taken, "reading goes on");
@@ -147,11 +175,19 @@ impl SmallDisk {
     fn new(bytes: u64) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "headwater-log-test"])
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={bytes}"),
+                "headwater-log-test",
+            ])
             .arg(folder.path())
             .stderr(std::process::Stdio::null())
             .status();
-        mounted.is_ok_and(|status| status.success()).then_some(Self(folder))
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(Self(folder))
     }
 
     fn path(&self) -> &std::path::Path {
@@ -162,7 +198,10 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: a log may be closing yet.
-        let unmounted = std::process::Command::new("umount").arg("-l").arg(self.path()).status();
+        let unmounted = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.path())
+            .status();
         assert!(unmounted.is_ok_and(|status| status.success()));
     }
 }

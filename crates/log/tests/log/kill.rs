@@ -44,7 +44,9 @@ fn text(producer: usize, life: u64, seq: u64, message: usize) -> String {
 /// Appends from several producers, and tells of each append that was acknowledged which it was.
 async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
     for index in 0..STREAMS {
-        log.create(&stream(index), Create::new(Settings::of_type("text/plain"))).await.unwrap();
+        log.create(&stream(index), Create::new(Settings::of_type("text/plain")))
+            .await
+            .unwrap();
     }
     let tasks = (0..PRODUCERS).map(|producer| {
         let log = Arc::clone(&log);
@@ -52,7 +54,9 @@ async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
             for seq in 0..most {
                 for index in 0..STREAMS {
                     let count = 1 + (seq as usize + producer) % 3;
-                    let messages = (0..count).map(|at| text(producer, life, seq, at).into()).collect();
+                    let messages = (0..count)
+                        .map(|at| text(producer, life, seq, at).into())
+                        .collect();
                     let append = Append::new(messages).by(&format!("p{producer}"), life, seq);
                     match log.append(&stream(index), append).await.unwrap() {
                         Outcome::Appended(receipt) => tell(&format!(
@@ -104,7 +108,9 @@ impl Acknowledged {
         let position: Position = position.parse().unwrap();
         let (producer, life) = (producer.parse().unwrap(), life.parse().unwrap());
         let seq = seq.parse().unwrap();
-        let messages = (0..count as usize).map(|at| text(producer, life, seq, at)).collect();
+        let messages = (0..count as usize)
+            .map(|at| text(producer, life, seq, at))
+            .collect();
         let stream = stream.parse().unwrap();
         let (first, position) = (next.number() - count, position.number() - count);
         self.appends.push((stream, first, position, messages));
@@ -122,14 +128,26 @@ impl Acknowledged {
         }
         for (index, first, _, messages) in &self.appends {
             let first = *first as usize;
-            assert_eq!(&streams[index][first..first + messages.len()], messages, "stream {index}");
+            assert_eq!(
+                &streams[index][first..first + messages.len()],
+                messages,
+                "stream {index}"
+            );
         }
-        let order = log.read_order(Position::START, usize::MAX, None).await.unwrap();
+        let order = log
+            .read_order(Position::START, usize::MAX, None)
+            .await
+            .unwrap();
         assert!(order.at_head);
         let by_position: HashMap<u64, (&StreamName, u64)> = order
             .entries
             .iter()
-            .map(|entry| (entry.position.number(), (&entry.stream, entry.message.offset.number())))
+            .map(|entry| {
+                (
+                    entry.position.number(),
+                    (&entry.stream, entry.message.offset.number()),
+                )
+            })
             .collect();
         for (index, first, position, messages) in &self.appends {
             for at in 0..messages.len() as u64 {
@@ -141,8 +159,14 @@ impl Acknowledged {
             // Of one producer, texts order as they were appended, and none is there twice.
             for producer in 0..PRODUCERS {
                 let own = format!("{producer} ");
-                let own: Vec<_> = messages.iter().filter(|text| text.starts_with(&own)).collect();
-                assert!(own.windows(2).all(|pair| pair[0] < pair[1]), "producer {producer}");
+                let own: Vec<_> = messages
+                    .iter()
+                    .filter(|text| text.starts_with(&own))
+                    .collect();
+                assert!(
+                    own.windows(2).all(|pair| pair[0] < pair[1]),
+                    "producer {producer}"
+                );
             }
         }
         let mut last = None;
@@ -165,7 +189,11 @@ impl Drop for Killed {
 
 fn life(folder: &Path, number: u64, kill_after: Duration, known: &mut Acknowledged) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["kill::what_a_process_acknowledges_is_there", "--exact", "--nocapture"])
+        .args([
+            "kill::what_a_process_acknowledges_is_there",
+            "--exact",
+            "--nocapture",
+        ])
         .env(FOLDER, folder)
         .env("HEADWATER_LOG_LIFE", number.to_string())
         .stdout(Stdio::piped())
@@ -201,8 +229,14 @@ fn life(folder: &Path, number: u64, kill_after: Duration, known: &mut Acknowledg
 fn what_a_process_acknowledges_is_there() {
     if let Ok(folder) = std::env::var(FOLDER) {
         // This process is the one that is killed.
-        let life = std::env::var("HEADWATER_LOG_LIFE").unwrap().parse().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let life = std::env::var("HEADWATER_LOG_LIFE")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
         let log = FjallLog::open(folder, settings()).unwrap();
         runtime.block_on(produce(Arc::new(log), life, u64::MAX, say));
         return;
@@ -220,16 +254,25 @@ fn what_a_process_acknowledges_is_there() {
 
 #[test]
 fn killed_at_any_time_it_has_everything_acknowledged_once_and_in_order() {
-    let rounds = std::env::var("HEADWATER_LOG_KILLS").ok().and_then(|kills| kills.parse().ok());
+    let rounds = std::env::var("HEADWATER_LOG_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok());
     let rounds: u64 = rounds.unwrap_or(20);
-    let seed = std::env::var("HEADWATER_LOG_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("HEADWATER_LOG_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("HEADWATER_LOG_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
     let mut known = Acknowledged::default();
     for round in 0..rounds {
-        life(folder.path(), round, Duration::from_millis(random.u64(0..100)), &mut known);
+        life(
+            folder.path(),
+            round,
+            Duration::from_millis(random.u64(0..100)),
+            &mut known,
+        );
         let log = FjallLog::open(folder.path(), settings()).unwrap();
         assert_eq!(log.recovery().missing, 0, "round {round}");
         run(known.check(&log));

@@ -1,6 +1,6 @@
 //! Limits, at their edge.
 
-use headwater_log::{Append, Create, Limits, Log, Outcome, Refusal, Settings, limits};
+use headwater_log::{Append, Create, Limits, Outcome, Refusal, Settings, limits};
 
 use crate::support::{append, every_engine_with, name, plain, run};
 
@@ -23,8 +23,13 @@ fn messages_and_appends_are_limited() {
             log.create(&stream, plain()).await.unwrap();
             append(log, &stream, &["1234567890", "1234567890", "12345"]).await;
             let refused = async |messages: &[&str]| {
-                let messages = messages.iter().map(|text| text.to_string().into()).collect();
-                log.append(&stream, Append::new(messages)).await.unwrap_err()
+                let messages = messages
+                    .iter()
+                    .map(|text| text.to_string().into())
+                    .collect();
+                log.append(&stream, Append::new(messages))
+                    .await
+                    .unwrap_err()
             };
             let error = refused(&["12345678901"]).await;
             assert!(error.is_too_large() && error.limit() == Some(10), "{error}");
@@ -35,7 +40,12 @@ fn messages_and_appends_are_limited() {
             assert!(refused(&[]).await.is_invalid());
             let mut create = plain();
             create.messages = vec!["12345678901".into()];
-            assert!(log.create(&name("t"), create).await.unwrap_err().is_too_large());
+            assert!(
+                log.create(&name("t"), create)
+                    .await
+                    .unwrap_err()
+                    .is_too_large()
+            );
             assert_eq!(log.info(&stream).await.unwrap().tail.number(), 3);
         });
     });
@@ -48,10 +58,20 @@ fn what_describes_a_stream_or_an_append_is_limited() {
             let stream = name("s");
             let of_type = |bytes| Create::new(Settings::of_type(&"t".repeat(bytes)));
             let too_long = of_type(limits::CONTENT_TYPE_BYTES + 1);
-            assert!(log.create(&stream, too_long).await.unwrap_err().is_too_large());
+            assert!(
+                log.create(&stream, too_long)
+                    .await
+                    .unwrap_err()
+                    .is_too_large()
+            );
             let mut create = of_type(limits::CONTENT_TYPE_BYTES);
             create.settings.schema = Some("12345".into());
-            assert!(log.create(&stream, create.clone()).await.unwrap_err().is_too_large());
+            assert!(
+                log.create(&stream, create.clone())
+                    .await
+                    .unwrap_err()
+                    .is_too_large()
+            );
             create.settings.schema = Some("1234".into());
             let made = log.create(&stream, create.clone()).await.unwrap();
             assert_eq!(made.info.settings, create.settings);
@@ -59,11 +79,21 @@ fn what_describes_a_stream_or_an_append_is_limited() {
             let message = || Append::new(vec!["m".into()]);
             let id = "p".repeat(limits::PRODUCER_ID_BYTES);
             let most = limits::PRODUCER_NUMBER;
-            let passes = log.append(&stream, message().by(&id, most, 0)).await.unwrap();
+            let passes = log
+                .append(&stream, message().by(&id, most, 0))
+                .await
+                .unwrap();
             assert!(matches!(passes, Outcome::Appended(_)));
-            let longer = log.append(&stream, message().by(&(id.clone() + "p"), 0, 0)).await;
+            let longer = log
+                .append(&stream, message().by(&(id.clone() + "p"), 0, 0))
+                .await;
             assert!(longer.unwrap_err().is_too_large());
-            assert!(log.append(&stream, message().by("", 0, 0)).await.unwrap_err().is_invalid());
+            assert!(
+                log.append(&stream, message().by("", 0, 0))
+                    .await
+                    .unwrap_err()
+                    .is_invalid()
+            );
             let higher = log.append(&stream, message().by(&id, most + 1, 0)).await;
             assert!(higher.unwrap_err().is_invalid());
             let with_seq = |bytes| {
@@ -71,7 +101,11 @@ fn what_describes_a_stream_or_an_append_is_limited() {
                 append.seq = Some("s".repeat(bytes));
                 append
             };
-            assert!(log.append(&stream, with_seq(limits::SEQ_BYTES)).await.is_ok());
+            assert!(
+                log.append(&stream, with_seq(limits::SEQ_BYTES))
+                    .await
+                    .is_ok()
+            );
             let longer = log.append(&stream, with_seq(limits::SEQ_BYTES + 1)).await;
             assert!(longer.unwrap_err().is_too_large());
         });
@@ -111,7 +145,10 @@ fn of_too_many_producers_those_idle_longest_are_forgotten() {
                 assert!(matches!(outcome, Outcome::Appended(_)), "{id}: {outcome:?}");
             }
             let forgotten = log.append(&stream, by("b", 1)).await.unwrap();
-            let gap = Refusal::Gap { expected: 0, received: 1 };
+            let gap = Refusal::Gap {
+                expected: 0,
+                received: 1,
+            };
             assert_eq!(forgotten, Outcome::Refused(gap));
         });
     });

@@ -35,7 +35,9 @@ fn fill(folder: &Path) -> Vec<String> {
     let log = FjallLog::open(folder, settings).unwrap();
     run(async {
         for index in 0..6 {
-            log.create(&name(&format!("s{index}")), plain()).await.unwrap();
+            log.create(&name(&format!("s{index}")), plain())
+                .await
+                .unwrap();
         }
         for step in 0..300_u64 {
             let stream = name(&format!("s{}", step % 6));
@@ -45,7 +47,9 @@ fn fill(folder: &Path) -> Vec<String> {
             let outcome = log.append(&stream, append).await.unwrap();
             assert!(matches!(outcome, Outcome::Appended(_)));
         }
-        log.create(&name("empty"), Create::new(Settings::of_type("x"))).await.unwrap();
+        log.create(&name("empty"), Create::new(Settings::of_type("x")))
+            .await
+            .unwrap();
         log.delete(&name("s1")).await.unwrap();
         contents(&log).await.unwrap()
     })
@@ -78,7 +82,10 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// How many bytes of a file mean something: a journal is longer than what is in it.
 fn meaningful(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1)
+    bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(1, |last| last + 1)
 }
 
 enum Found {
@@ -90,7 +97,10 @@ enum Found {
 fn judge(folder: &Path, right: &[String]) -> Found {
     match open(folder) {
         Err(error) => {
-            assert!(error.is_damaged() || error.to_string().contains("format"), "{error:?}");
+            assert!(
+                error.is_damaged() || error.to_string().contains("format"),
+                "{error:?}"
+            );
             Found::Said(error.to_string())
         }
         Ok(log) => match run(contents(&log)) {
@@ -108,9 +118,13 @@ fn judge(folder: &Path, right: &[String]) -> Found {
 
 #[test]
 fn a_log_that_is_cut_or_flipped_anywhere_says_so_or_is_whole() {
-    let rounds = std::env::var("HEADWATER_LOG_DAMAGES").ok().and_then(|rounds| rounds.parse().ok());
+    let rounds = std::env::var("HEADWATER_LOG_DAMAGES")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok());
     let rounds: usize = rounds.unwrap_or(60);
-    let seed = std::env::var("HEADWATER_LOG_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("HEADWATER_LOG_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("HEADWATER_LOG_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -123,7 +137,9 @@ fn a_log_that_is_cut_or_flipped_anywhere_says_so_or_is_whole() {
         let folder = quick_folder();
         copy(original.path(), folder.path());
         let file = &all[random.usize(..all.len())];
-        let file = folder.path().join(file.strip_prefix(original.path()).unwrap());
+        let file = folder
+            .path()
+            .join(file.strip_prefix(original.path()).unwrap());
         let mut bytes = std::fs::read(&file).unwrap();
         let at = random.usize(..meaningful(&bytes));
         let what = if random.bool() {
@@ -148,7 +164,9 @@ fn a_log_that_is_cut_or_flipped_anywhere_says_so_or_is_whole() {
 fn journal(folder: &Path) -> (PathBuf, usize) {
     let mut all = Vec::new();
     files(folder, &mut all);
-    let journal = all.into_iter().filter(|path| path.extension().is_some_and(|it| it == "jnl"));
+    let journal = all
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|it| it == "jnl"));
     let journal = journal.max().unwrap();
     let bytes = std::fs::read(&journal).unwrap();
     (journal, meaningful(&bytes))
@@ -172,20 +190,35 @@ fn a_commit_torn_before_it_was_acknowledged_is_as_if_it_had_never_been() {
     let log = open(after.path()).unwrap();
     run(log.append(&stream, Append::new(vec!["torn".into()]))).unwrap();
     drop(log);
-    let longer = after.path().join(journal.strip_prefix(before.path()).unwrap());
+    let longer = after
+        .path()
+        .join(journal.strip_prefix(before.path()).unwrap());
     let bytes = std::fs::read(&longer).unwrap();
     let end = meaningful(&bytes);
     assert!(end > long);
     for at in [long + 1, (long + end) / 2, end - 1] {
         let torn = quick_folder();
         copy(before.path(), torn.path());
-        std::fs::write(torn.path().join(journal.strip_prefix(before.path()).unwrap()), &bytes[..at]).unwrap();
+        std::fs::write(
+            torn.path()
+                .join(journal.strip_prefix(before.path()).unwrap()),
+            &bytes[..at],
+        )
+        .unwrap();
         let log = open(torn.path()).unwrap();
         assert_eq!(run(crate::support::all(&log, &stream)), ["acknowledged"]);
-        assert_eq!(run(crate::support::append(&log, &stream, &["next"])).next.number(), 2);
+        assert_eq!(
+            run(crate::support::append(&log, &stream, &["next"]))
+                .next
+                .number(),
+            2
+        );
         drop(log);
         let log = open(torn.path()).unwrap();
-        assert_eq!(run(crate::support::all(&log, &stream)), ["acknowledged", "next"]);
+        assert_eq!(
+            run(crate::support::all(&log, &stream)),
+            ["acknowledged", "next"]
+        );
     }
 }
 

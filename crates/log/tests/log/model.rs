@@ -20,15 +20,48 @@ const IDLE: Duration = Duration::from_secs(100_000);
 
 #[derive(Clone, Debug)]
 enum Op {
-    Create { stream: usize, kind: u8, fork: Option<(usize, u8, Skip)>, messages: Vec<u32>, closed: bool },
-    Append { stream: usize, messages: Vec<u32>, producer: Option<(u8, u64, u64)>, seq: Option<u8>, close: bool },
-    Read { stream: usize, from: u8, budget: usize },
-    Since { stream: usize, back: u64 },
-    Delete { stream: usize },
-    Touch { stream: usize },
-    List { prefix: usize, after: Option<usize>, limit: usize },
-    Order { from: u8, budget: usize, prefix: Option<usize> },
-    Advance { seconds: u64 },
+    Create {
+        stream: usize,
+        kind: u8,
+        fork: Option<(usize, u8, Skip)>,
+        messages: Vec<u32>,
+        closed: bool,
+    },
+    Append {
+        stream: usize,
+        messages: Vec<u32>,
+        producer: Option<(u8, u64, u64)>,
+        seq: Option<u8>,
+        close: bool,
+    },
+    Read {
+        stream: usize,
+        from: u8,
+        budget: usize,
+    },
+    Since {
+        stream: usize,
+        back: u64,
+    },
+    Delete {
+        stream: usize,
+    },
+    Touch {
+        stream: usize,
+    },
+    List {
+        prefix: usize,
+        after: Option<usize>,
+        limit: usize,
+    },
+    Order {
+        from: u8,
+        budget: usize,
+        prefix: Option<usize>,
+    },
+    Advance {
+        seconds: u64,
+    },
     Restart,
 }
 
@@ -121,7 +154,12 @@ struct Disk<'a> {
 
 impl<'a> Disk<'a> {
     fn new(folder: &'a Path, clock: &Clock, hot: usize) -> Self {
-        let mut disk = Self { folder, clock: clock.clone(), hot, log: None };
+        let mut disk = Self {
+            folder,
+            clock: clock.clone(),
+            hot,
+            log: None,
+        };
         disk.restart();
         disk
     }
@@ -198,7 +236,13 @@ fn without_expiry(mut info: Info) -> Info {
 async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
     let stream = |index: usize| name(NAMES[index]);
     match op {
-        Op::Create { stream: at, kind, fork, messages, closed } => {
+        Op::Create {
+            stream: at,
+            kind,
+            fork,
+            messages,
+            closed,
+        } => {
             let mut create = Create::new(settings(*kind, now));
             create.messages = content(messages, step);
             create.closed = *closed;
@@ -206,13 +250,24 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
                 let source = stream(*source);
                 let tail = log.info(&source).await.map_or(0, |info| info.tail.number());
                 let at = (*part < 240).then(|| Offset::new(tail * u64::from(*part) / 200));
-                create.fork = Some(ForkFrom { source, at, skip: *skip });
+                create.fork = Some(ForkFrom {
+                    source,
+                    at,
+                    skip: *skip,
+                });
             }
-            say(log.create(&stream(*at), create).await.map(|created| {
-                (created.is_new, without_expiry(created.info))
-            }))
+            say(log
+                .create(&stream(*at), create)
+                .await
+                .map(|created| (created.is_new, without_expiry(created.info))))
         }
-        Op::Append { stream: at, messages, producer, seq, close } => {
+        Op::Append {
+            stream: at,
+            messages,
+            producer,
+            seq,
+            close,
+        } => {
             let mut append = Append::new(content(messages, step));
             if let Some((id, epoch, seq)) = producer {
                 append = append.by(&format!("p{id}"), *epoch, *seq);
@@ -221,8 +276,15 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
             append.close = *close;
             say(log.append(&stream(*at), append).await)
         }
-        Op::Read { stream: at, from, budget } => {
-            let tail = log.info(&stream(*at)).await.map_or(0, |info| info.tail.number());
+        Op::Read {
+            stream: at,
+            from,
+            budget,
+        } => {
+            let tail = log
+                .info(&stream(*at))
+                .await
+                .map_or(0, |info| info.tail.number());
             let from = match from {
                 0..20 => ReadFrom::Start,
                 20..30 => ReadFrom::Tail,
@@ -236,14 +298,22 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
         }
         Op::Delete { stream: at } => say(log.delete(&stream(*at)).await),
         Op::Touch { stream: at } => say(log.touch(&stream(*at)).await),
-        Op::List { prefix, after, limit } => {
+        Op::List {
+            prefix,
+            after,
+            limit,
+        } => {
             let after = after.map(stream);
             let page = log.list(&NAMES[*prefix][..1], after, *limit).await.unwrap();
             // Where to go on may differ; what comes may not.
             let streams: Vec<Info> = page.streams.into_iter().map(without_expiry).collect();
             format!("{streams:?}")
         }
-        Op::Order { from, budget, prefix } => {
+        Op::Order {
+            from,
+            budget,
+            prefix,
+        } => {
             let head = log.usage().head.number();
             let from = Position::new(head * u64::from(*from) / 250);
             let matching = prefix.map(|prefix| {
@@ -264,7 +334,10 @@ async fn everything(log: &dyn Log) -> String {
         let stream = name(stream);
         let info = log.info(&stream).await.map(without_expiry);
         all += &format!("{stream}: {}\n", say(info));
-        all += &format!("{}\n", say(log.read(&stream, ReadFrom::Start, usize::MAX).await));
+        all += &format!(
+            "{}\n",
+            say(log.read(&stream, ReadFrom::Start, usize::MAX).await)
+        );
     }
     let usage = log.usage();
     let order = log.read_order(Position::START, usize::MAX, None).await;
@@ -301,8 +374,14 @@ fn compare(subject: &mut dyn Subject, clock: &Clock, ops: &[Op]) {
 }
 
 fn cases(default: u32) -> ProptestConfig {
-    let cases = std::env::var("HEADWATER_LOG_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(default), failure_persistence: None, ..ProptestConfig::default() }
+    let cases = std::env::var("HEADWATER_LOG_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: cases.unwrap_or(default),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
