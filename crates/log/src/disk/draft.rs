@@ -125,6 +125,11 @@ impl<'a> Draft<'a> {
         self.bytes
     }
 
+    /// About how many bytes it takes in the journal.
+    pub(crate) fn weight(&self) -> u64 {
+        (self.bytes + 500 + 500 * self.changes.len()) as u64
+    }
+
     /// Takes a request in.
     pub(crate) fn take(&mut self, request: Request) {
         match request {
@@ -794,6 +799,7 @@ impl Sealed {
             stream.keep(first, record);
         }
         let mut published = Vec::with_capacity(self.changes.len());
+        let mut too_large = Vec::new();
         for change in self.changes {
             let mut stream = change.stream;
             if change.changed {
@@ -811,9 +817,8 @@ impl Sealed {
                 } else if change.created {
                     stream = engine.cache.add(stream);
                 }
-                // Not before it is published: who trims looks at what is.
                 if over {
-                    engine.over(&stream);
+                    too_large.push(Arc::clone(&stream));
                 }
             }
             published.push(stream);
@@ -822,6 +827,10 @@ impl Sealed {
         engine.publish(self.head);
         for answer in self.answers {
             answer.send(&published, start, &self.before, self.head.position);
+        }
+        // Not before it is published and told: trimming looks at what is.
+        for stream in too_large {
+            engine.over(&stream);
         }
         kept
     }

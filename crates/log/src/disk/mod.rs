@@ -9,6 +9,7 @@ mod queue;
 mod reader;
 mod reclaim;
 mod recovery;
+mod runway;
 mod store;
 mod stream;
 mod writer;

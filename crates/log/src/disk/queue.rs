@@ -1,7 +1,7 @@
 //! What waits for the writer.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -14,6 +14,11 @@ use crate::error::{Error, Kind};
 use crate::name::StreamName;
 use crate::read::Created;
 use crate::settings::Create;
+
+/// How long requests are gathered at the most, and how long without one ends it. A sync of a good
+/// disk takes a few times as long.
+const GATHER: Duration = Duration::from_micros(80);
+const STILL: Duration = Duration::from_micros(20);
 
 /// Where an answer goes. `None` says that the stream is no more: look again whether there is
 /// another of its name.
@@ -169,7 +174,16 @@ impl Queue {
 
     /// Takes all that waits, into `taken`, which is empty. Waits for something, `patience` at the
     /// most. `false` when the queue is closed and empty.
-    pub(crate) fn take(&self, taken: &mut Vec<Request>, patience: Duration) -> bool {
+    ///
+    /// `expected` is how many there were last time. Those who were answered then are about to ask
+    /// again: a moment's wait for them saves a sync that only the first would have. It ends as
+    /// soon as no more come.
+    pub(crate) fn take(
+        &self,
+        taken: &mut Vec<Request>,
+        expected: usize,
+        patience: Duration,
+    ) -> bool {
         let mut waiting = lock(&self.waiting);
         if waiting.requests.is_empty() && !waiting.closed {
             waiting = self
@@ -177,6 +191,22 @@ impl Queue {
                 .wait_timeout(waiting, patience)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+        }
+        let started = Instant::now();
+        let (mut seen, mut grown) = (waiting.requests.len(), started);
+        while seen > 0 && seen < expected && !waiting.closed {
+            drop(waiting);
+            std::thread::yield_now();
+            waiting = lock(&self.waiting);
+            let now = Instant::now();
+            if waiting.requests.len() > seen {
+                (seen, grown) = (waiting.requests.len(), now);
+            } else if now - grown > STILL {
+                break;
+            }
+            if now - started > GATHER {
+                break;
+            }
         }
         std::mem::swap(&mut waiting.requests, taken);
         let was_full = waiting.bytes >= self.most;

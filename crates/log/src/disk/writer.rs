@@ -15,6 +15,7 @@ use super::format::marker::{Mark, Marker};
 use super::options::Durability;
 use super::queue::Request;
 use super::recovery;
+use super::runway::Runway;
 use super::store::{Store, failure};
 use super::stream::Stream;
 use crate::error::{Error, Kind};
@@ -32,6 +33,7 @@ const TABLES: usize = 2;
 pub(crate) struct Writer {
     engine: Arc<Engine>,
     marker: Marker,
+    runway: Runway,
     /// Who keeps recent records, oldest first, and how many bytes those are.
     recent: VecDeque<(Weak<Stream>, usize)>,
     recent_bytes: usize,
@@ -45,6 +47,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(engine: Arc<Engine>, marker: Marker) -> Self {
         Self {
+            runway: Runway::new(&Engine::database(&engine.folder)),
             engine,
             marker,
             recent: VecDeque::new(),
@@ -60,11 +63,13 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let mut taken = Vec::new();
         let mut pending = VecDeque::new();
+        let mut expected = 0;
         loop {
             if pending.is_empty() {
-                if !self.engine.queue.take(&mut taken, RETRY) {
+                if !self.engine.queue.take(&mut taken, expected, RETRY) {
                     break;
                 }
+                expected = taken.len();
                 pending.extend(taken.drain(..));
             }
             self.reopen();
@@ -102,6 +107,9 @@ impl Writer {
             && let Some(request) = pending.pop_front()
         {
             draft.take(request);
+        }
+        if engine.options.durability == Durability::Fsync {
+            self.runway.extend(draft.weight());
         }
         let (batch, sealed) = draft.seal();
         if let Some(batch) = batch
@@ -246,6 +254,7 @@ impl Writer {
             Ok(()) => {
                 tracing::info!("the log is open again");
                 self.failed = None;
+                self.runway = Runway::new(&Engine::database(&self.engine.folder));
                 self.recent.clear();
                 self.recent_bytes = 0;
             }

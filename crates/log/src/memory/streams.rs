@@ -242,12 +242,10 @@ impl Streams {
         let stream = self.stream(id);
         stream.state.closed = create.closed;
         stream.publish(false);
+        let info = self.describe(id);
         self.trim(id, now);
         self.reschedule(id);
-        Ok(Created {
-            info: self.describe(id),
-            is_new: true,
-        })
+        Ok(Created { info, is_new: true })
     }
 
     fn fork_point(&mut self, from: ForkFrom) -> Result<Fork, Error> {
