@@ -24,19 +24,29 @@ impl Append {
     /// These messages and nothing else.
     #[must_use]
     pub fn new(messages: Vec<Bytes>) -> Self {
-        Self { messages, ..Self::default() }
+        Self {
+            messages,
+            ..Self::default()
+        }
     }
 
     /// No messages: only closes the stream.
     #[must_use]
     pub fn closing() -> Self {
-        Self { close: true, ..Self::default() }
+        Self {
+            close: true,
+            ..Self::default()
+        }
     }
 
     /// The same append, as this one of a producer.
     #[must_use]
     pub fn by(mut self, id: &str, epoch: u64, seq: u64) -> Self {
-        self.producer = Some(Producer { id: id.to_owned(), epoch, seq });
+        self.producer = Some(Producer {
+            id: id.to_owned(),
+            epoch,
+            seq,
+        });
         self
     }
 
@@ -48,7 +58,11 @@ impl Append {
             if producer.id.is_empty() {
                 return Err(Kind::Invalid("a producer's id can't be empty").into());
             }
-            check_bytes("a producer's id", producer.id.len(), limits::PRODUCER_ID_BYTES)?;
+            check_bytes(
+                "a producer's id",
+                producer.id.len(),
+                limits::PRODUCER_ID_BYTES,
+            )?;
             if producer.epoch > limits::PRODUCER_NUMBER || producer.seq > limits::PRODUCER_NUMBER {
                 return Err(Kind::Invalid("an epoch or sequence number is over 2^53 - 1").into());
             }

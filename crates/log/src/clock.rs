@@ -10,7 +10,10 @@ impl Timestamp {
     /// This much later; the end of time where that is past it.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -42,7 +45,10 @@ impl Clock {
     /// Turns a clock that stands still on by `span`. The system's clock goes on by itself.
     pub fn advance(&self, span: Duration) {
         if let Some(time) = &self.0 {
-            time.fetch_add(u64::try_from(span.as_millis()).unwrap_or(0), Ordering::Relaxed);
+            time.fetch_add(
+                u64::try_from(span.as_millis()).unwrap_or(0),
+                Ordering::Relaxed,
+            );
         }
     }
 

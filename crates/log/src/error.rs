@@ -17,17 +17,36 @@ pub(crate) enum Kind {
     SourceGone,
     ForkPoint(&'static str),
     ForkDepth,
-    Trimmed { floor: Offset },
-    BeyondTail { tail: Offset },
+    Trimmed {
+        floor: Offset,
+    },
+    BeyondTail {
+        tail: Offset,
+    },
     Invalid(&'static str),
-    TooLarge { what: &'static str, bytes: u64, limit: u64 },
-    TooMany { what: &'static str, limit: u64 },
-    Full { cause: Option<std::io::Error>, unknown: bool },
+    TooLarge {
+        what: &'static str,
+        bytes: u64,
+        limit: u64,
+    },
+    TooMany {
+        what: &'static str,
+        limit: u64,
+    },
+    Full {
+        cause: Option<std::io::Error>,
+        unknown: bool,
+    },
     Failed(Box<dyn StdError + Send + Sync>),
     Storage(Box<dyn StdError + Send + Sync>),
-    Damaged { place: String, cause: Option<Box<dyn StdError + Send + Sync>> },
+    Damaged {
+        place: String,
+        cause: Option<Box<dyn StdError + Send + Sync>>,
+    },
     Locked,
-    Version { found: u64 },
+    Version {
+        found: u64,
+    },
     Closed,
 }
 
@@ -43,7 +62,11 @@ impl Error {
     }
 
     pub(crate) fn damaged(place: impl Into<String>) -> Self {
-        Kind::Damaged { place: place.into(), cause: None }.into()
+        Kind::Damaged {
+            place: place.into(),
+            cause: None,
+        }
+        .into()
     }
 
     /// There is no such stream, or it has expired or was deleted.
@@ -177,7 +200,11 @@ impl fmt::Display for Error {
             Kind::SourceGone => f.write_str("the stream to fork was deleted"),
             Kind::ForkPoint(why) => f.write_str(why),
             Kind::ForkDepth => {
-                write!(f, "a fork can have {} streams behind it", crate::limits::FORK_DEPTH)
+                write!(
+                    f,
+                    "a fork can have {} streams behind it",
+                    crate::limits::FORK_DEPTH
+                )
             }
             Kind::Trimmed { floor } => write!(f, "what is before offset {floor} is gone"),
             Kind::BeyondTail { tail } => write!(f, "the stream ends at offset {tail}"),
@@ -192,7 +219,10 @@ impl fmt::Display for Error {
             Kind::Damaged { place, .. } => write!(f, "the log is damaged: {place}"),
             Kind::Locked => f.write_str("another process has this log open"),
             Kind::Version { found } => {
-                write!(f, "the log is of format {found}, which this version can't read")
+                write!(
+                    f,
+                    "the log is of format {found}, which this version can't read"
+                )
             }
             Kind::Closed => f.write_str("the log is closed"),
         }
@@ -209,8 +239,12 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &*self.0 {
             Kind::Failed(cause) | Kind::Storage(cause) => Some(&**cause),
-            Kind::Damaged { cause: Some(cause), .. } => Some(&**cause),
-            Kind::Full { cause: Some(cause), .. } => Some(cause),
+            Kind::Damaged {
+                cause: Some(cause), ..
+            } => Some(&**cause),
+            Kind::Full {
+                cause: Some(cause), ..
+            } => Some(cause),
             _ => None,
         }
     }

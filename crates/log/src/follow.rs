@@ -37,9 +37,15 @@ impl Follower {
     /// Waits until the stream is past `seen`, closed or gone, and says how far it is. The engine
     /// being closed is told as gone. Dropped early, it has lost nothing.
     pub async fn past(&mut self, seen: Offset) -> Progress {
-        let met = self.0.wait_for(|now| now.tail > seen || now.closed || now.gone).await;
+        let met = self
+            .0
+            .wait_for(|now| now.tail > seen || now.closed || now.gone)
+            .await;
         let met = met.ok().map(|progress| *progress);
-        met.unwrap_or_else(|| Progress { gone: true, ..*self.0.borrow() })
+        met.unwrap_or_else(|| Progress {
+            gone: true,
+            ..*self.0.borrow()
+        })
     }
 
     /// Waits until anything differs from what was last looked at; `false` when the engine is
@@ -68,6 +74,10 @@ impl OrderFollower {
     /// Waits until the order is past `seen` and says where it ends; `None` when the engine is
     /// closed. Dropped early, it has lost nothing.
     pub async fn past(&mut self, seen: Position) -> Option<Position> {
-        self.0.wait_for(|head| *head > seen).await.ok().map(|head| *head)
+        self.0
+            .wait_for(|head| *head > seen)
+            .await
+            .ok()
+            .map(|head| *head)
     }
 }

@@ -86,6 +86,9 @@ mod tests {
         for bad in ["", "a\nb", "\0", "a\u{7f}"] {
             assert!(StreamName::new(bad).unwrap_err().is_invalid(), "{bad:?}");
         }
-        assert_eq!(StreamName::new("orders/žluťoučký kůň").unwrap().as_str(), "orders/žluťoučký kůň");
+        assert_eq!(
+            StreamName::new("orders/žluťoučký kůň").unwrap().as_str(),
+            "orders/žluťoučký kůň"
+        );
     }
 }

@@ -95,7 +95,15 @@ mod tests {
 
     #[test]
     fn what_the_log_did_not_write_is_no_offset() {
-        for bad in ["", "-1", "now", "1", "00000000000000001", "+000000000000001", "000000000000000x"] {
+        for bad in [
+            "",
+            "-1",
+            "now",
+            "1",
+            "00000000000000001",
+            "+000000000000001",
+            "000000000000000x",
+        ] {
             assert!(bad.parse::<Offset>().unwrap_err().is_invalid(), "{bad:?}");
         }
     }

@@ -37,7 +37,16 @@ mod tests {
 
     #[test]
     fn records_hold_every_message_once_and_keep_to_their_size() {
-        let sizes = [0, 1, RECORD_BYTES, 1, RECORD_BYTES - 1, 1, 3 * RECORD_BYTES, 5];
+        let sizes = [
+            0,
+            1,
+            RECORD_BYTES,
+            1,
+            RECORD_BYTES - 1,
+            1,
+            3 * RECORD_BYTES,
+            5,
+        ];
         let messages: Vec<Bytes> = sizes.iter().map(|&size| vec![0; size].into()).collect();
         let records: Vec<_> = split(&messages).collect();
         assert_eq!(records, [0..2, 2..3, 3..5, 5..6, 6..7, 7..8]);

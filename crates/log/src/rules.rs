@@ -65,7 +65,9 @@ pub(crate) fn judge(state: &State, known: Option<ProducerState>, append: &Append
     if let (Some(seq), Some(last)) = (&append.seq, &state.seq)
         && **seq <= **last
     {
-        return Verdict::Refuse(Refusal::SeqRegression { last: last.to_string() });
+        return Verdict::Refuse(Refusal::SeqRegression {
+            last: last.to_string(),
+        });
     }
     Verdict::Accept
 }
@@ -74,7 +76,9 @@ fn judge_closed(state: &State, known: Option<ProducerState>, append: &Append) ->
     match (&append.producer, known) {
         (Some(_), Some(known)) if append.producer == state.closed_by => Verdict::Duplicate(known),
         (None, _) if append.messages.is_empty() => Verdict::Done,
-        _ => Verdict::Refuse(Refusal::Closed { tail: Offset::new(state.tail) }),
+        _ => Verdict::Refuse(Refusal::Closed {
+            tail: Offset::new(state.tail),
+        }),
     }
 }
 
@@ -82,10 +86,13 @@ fn judge_producer(known: Option<ProducerState>, producer: &Producer) -> Option<V
     let received = producer.seq;
     let refusal = match known {
         None if received == 0 => return None,
-        None => Refusal::Gap { expected: 0, received },
-        Some(known) if producer.epoch < known.epoch => {
-            Refusal::StaleEpoch { current: known.epoch }
-        }
+        None => Refusal::Gap {
+            expected: 0,
+            received,
+        },
+        Some(known) if producer.epoch < known.epoch => Refusal::StaleEpoch {
+            current: known.epoch,
+        },
         Some(known) if producer.epoch > known.epoch => {
             if received == 0 {
                 return None;
@@ -94,7 +101,10 @@ fn judge_producer(known: Option<ProducerState>, producer: &Producer) -> Option<V
         }
         Some(known) if received <= known.seq => return Some(Verdict::Duplicate(known)),
         Some(known) if received == known.seq + 1 => return None,
-        Some(known) => Refusal::Gap { expected: known.seq + 1, received },
+        Some(known) => Refusal::Gap {
+            expected: known.seq + 1,
+            received,
+        },
     };
     Some(Verdict::Refuse(refusal))
 }
@@ -109,44 +119,97 @@ mod tests {
     }
 
     fn known(epoch: u64, seq: u64) -> Option<ProducerState> {
-        Some(ProducerState { epoch, seq, next: 9, used: 0 })
+        Some(ProducerState {
+            epoch,
+            seq,
+            next: 9,
+            used: 0,
+        })
     }
 
     #[track_caller]
     fn check(known: Option<ProducerState>, epoch: u64, seq: u64, expected: &Verdict) {
-        assert_eq!(&judge(&State::default(), known, &append().by("p", epoch, seq)), expected);
+        assert_eq!(
+            &judge(&State::default(), known, &append().by("p", epoch, seq)),
+            expected
+        );
     }
 
     #[test]
     fn a_producer_starts_at_zero_and_goes_on_by_one() {
         check(None, 0, 0, &Verdict::Accept);
         check(None, 7, 0, &Verdict::Accept);
-        check(None, 0, 1, &Verdict::Refuse(Refusal::Gap { expected: 0, received: 1 }));
+        check(
+            None,
+            0,
+            1,
+            &Verdict::Refuse(Refusal::Gap {
+                expected: 0,
+                received: 1,
+            }),
+        );
         check(known(0, 4), 0, 5, &Verdict::Accept);
-        check(known(0, 4), 0, 6, &Verdict::Refuse(Refusal::Gap { expected: 5, received: 6 }));
+        check(
+            known(0, 4),
+            0,
+            6,
+            &Verdict::Refuse(Refusal::Gap {
+                expected: 5,
+                received: 6,
+            }),
+        );
     }
 
     #[test]
     fn what_a_producer_repeats_is_a_duplicate() {
         for seq in [0, 3, 4] {
-            check(known(0, 4), 0, seq, &Verdict::Duplicate(known(0, 4).unwrap()));
+            check(
+                known(0, 4),
+                0,
+                seq,
+                &Verdict::Duplicate(known(0, 4).unwrap()),
+            );
         }
     }
 
     #[test]
     fn a_higher_epoch_starts_at_zero_and_shuts_out_the_lower() {
         check(known(1, 4), 2, 0, &Verdict::Accept);
-        check(known(1, 4), 2, 1, &Verdict::Refuse(Refusal::EpochStart { received: 1 }));
-        check(known(1, 4), 0, 5, &Verdict::Refuse(Refusal::StaleEpoch { current: 1 }));
+        check(
+            known(1, 4),
+            2,
+            1,
+            &Verdict::Refuse(Refusal::EpochStart { received: 1 }),
+        );
+        check(
+            known(1, 4),
+            0,
+            5,
+            &Verdict::Refuse(Refusal::StaleEpoch { current: 1 }),
+        );
     }
 
     #[test]
     fn a_closed_stream_knows_only_the_append_that_closed_it() {
-        let by = |seq| Producer { id: "p".into(), epoch: 0, seq };
-        let state = State { closed: true, closed_by: Some(by(4)), tail: 9, ..State::default() };
-        let closed = Verdict::Refuse(Refusal::Closed { tail: Offset::new(9) });
+        let by = |seq| Producer {
+            id: "p".into(),
+            epoch: 0,
+            seq,
+        };
+        let state = State {
+            closed: true,
+            closed_by: Some(by(4)),
+            tail: 9,
+            ..State::default()
+        };
+        let closed = Verdict::Refuse(Refusal::Closed {
+            tail: Offset::new(9),
+        });
         let again = append().by("p", 0, 4);
-        assert_eq!(judge(&state, known(0, 4), &again), Verdict::Duplicate(known(0, 4).unwrap()));
+        assert_eq!(
+            judge(&state, known(0, 4), &again),
+            Verdict::Duplicate(known(0, 4).unwrap())
+        );
         assert_eq!(judge(&state, known(0, 4), &append().by("p", 0, 3)), closed);
         assert_eq!(judge(&state, None, &append().by("q", 0, 0)), closed);
         assert_eq!(judge(&state, None, &append()), closed);
@@ -155,15 +218,25 @@ mod tests {
 
     #[test]
     fn seq_texts_grow_byte_by_byte() {
-        let state = State { seq: Some("10".into()), ..State::default() };
-        let with = |seq: &str| Append { seq: Some(seq.into()), ..append() };
+        let state = State {
+            seq: Some("10".into()),
+            ..State::default()
+        };
+        let with = |seq: &str| Append {
+            seq: Some(seq.into()),
+            ..append()
+        };
         let last = "10".to_owned();
         for low in ["10", "1", "09", ""] {
             let expected = Verdict::Refuse(Refusal::SeqRegression { last: last.clone() });
             assert_eq!(judge(&state, None, &with(low)), expected, "{low:?}");
         }
         for high in ["100", "11", "2", "a"] {
-            assert_eq!(judge(&state, None, &with(high)), Verdict::Accept, "{high:?}");
+            assert_eq!(
+                judge(&state, None, &with(high)),
+                Verdict::Accept,
+                "{high:?}"
+            );
         }
         assert_eq!(judge(&state, None, &append()), Verdict::Accept);
     }

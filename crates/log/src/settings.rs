@@ -29,7 +29,10 @@ impl Settings {
     /// Settings with this content type and nothing else.
     #[must_use]
     pub fn of_type(content_type: &str) -> Self {
-        Self { content_type: content_type.to_owned(), ..Self::default() }
+        Self {
+            content_type: content_type.to_owned(),
+            ..Self::default()
+        }
     }
 }
 
@@ -72,12 +75,19 @@ impl Create {
     /// An empty, open stream with these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, ..Self::default() }
+        Self {
+            settings,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), Error> {
         let settings = &self.settings;
-        check_bytes("a content type", settings.content_type.len(), limits::CONTENT_TYPE_BYTES)?;
+        check_bytes(
+            "a content type",
+            settings.content_type.len(),
+            limits::CONTENT_TYPE_BYTES,
+        )?;
         if let Some(schema) = &settings.schema {
             check_bytes("a schema", schema.len(), limits.schema_bytes)?;
         }
@@ -87,7 +97,12 @@ impl Create {
 
 pub(crate) fn check_bytes(what: &'static str, bytes: usize, limit: usize) -> Result<(), Error> {
     if bytes > limit {
-        return Err(Kind::TooLarge { what, bytes: bytes as u64, limit: limit as u64 }.into());
+        return Err(Kind::TooLarge {
+            what,
+            bytes: bytes as u64,
+            limit: limit as u64,
+        }
+        .into());
     }
     Ok(())
 }
@@ -98,11 +113,19 @@ const GREATEST: usize = 1 << 30;
 pub(crate) fn check_messages(messages: &[Bytes], limits: &Limits) -> Result<(), Error> {
     if messages.len() > limits.append_messages {
         let limit = limits.append_messages as u64;
-        return Err(Kind::TooMany { what: "too many messages in one append", limit }.into());
+        return Err(Kind::TooMany {
+            what: "too many messages in one append",
+            limit,
+        }
+        .into());
     }
     let mut all = 0_usize;
     for message in messages {
-        check_bytes("a message", message.len(), limits.message_bytes.min(GREATEST))?;
+        check_bytes(
+            "a message",
+            message.len(),
+            limits.message_bytes.min(GREATEST),
+        )?;
         all = all.saturating_add(message.len());
     }
     check_bytes("an append", all, limits.append_bytes.min(GREATEST))

@@ -41,7 +41,11 @@ pub struct MemoryOptions {
 
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { max_bytes: 256 << 20, limits: Limits::default(), clock: Clock::system() }
+        Self {
+            max_bytes: 256 << 20,
+            limits: Limits::default(),
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -79,7 +83,11 @@ impl MemoryLog {
     pub fn new(options: MemoryOptions) -> Self {
         let (head, seen) = watch::channel(Position::START);
         let limits = options.limits.clone();
-        Self { streams: Mutex::new(Streams::new(options, head)), limits, head: seen }
+        Self {
+            streams: Mutex::new(Streams::new(options, head)),
+            limits,
+            head: seen,
+        }
     }
 
     /// Ends what has expired and trims what is too old, `steps` streams at the most; says whether

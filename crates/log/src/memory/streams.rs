@@ -68,12 +68,19 @@ impl Stream {
             (Some(age), Some(oldest)) => Some(oldest.time.after(age)),
             _ => None,
         };
-        ends.into_iter().chain(ages).min().map_or(0, |due| due.0.max(1))
+        ends.into_iter()
+            .chain(ages)
+            .min()
+            .map_or(0, |due| due.0.max(1))
     }
 
     fn publish(&self, gone: bool) {
         let tail = Offset::new(self.state.tail);
-        self.progress.send_replace(Progress { tail, closed: self.state.closed, gone });
+        self.progress.send_replace(Progress {
+            tail,
+            closed: self.state.closed,
+            gone,
+        });
     }
 }
 
@@ -133,7 +140,9 @@ impl Streams {
     }
 
     fn stream(&mut self, id: u64) -> &mut Stream {
-        self.by_id.get_mut(&id).expect("ids come from the maps, and both are changed together")
+        self.by_id
+            .get_mut(&id)
+            .expect("ids come from the maps, and both are changed together")
     }
 
     fn reschedule(&mut self, id: u64) {
@@ -148,7 +157,11 @@ impl Streams {
 
     fn take(&mut self, bytes: u64) -> Result<(), Error> {
         if self.taken + bytes > self.options.max_bytes {
-            return Err(Kind::Full { cause: None, unknown: false }.into());
+            return Err(Kind::Full {
+                cause: None,
+                unknown: false,
+            }
+            .into());
         }
         self.taken += bytes;
         Ok(())
@@ -156,7 +169,12 @@ impl Streams {
 
     pub(crate) fn create(&mut self, name: &StreamName, create: Create) -> Result<Created, Error> {
         match self.find(name) {
-            Ok(id) => return Ok(Created { info: self.describe(id), is_new: false }),
+            Ok(id) => {
+                return Ok(Created {
+                    info: self.describe(id),
+                    is_new: false,
+                });
+            }
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
@@ -170,13 +188,19 @@ impl Streams {
                 return Err(Kind::ForkDepth.into());
             }
             if settings.content_type.is_empty() {
-                settings.content_type.clone_from(&source.settings.content_type);
+                settings
+                    .content_type
+                    .clone_from(&source.settings.content_type);
             }
             settings.expiry = settings.expiry.or(source.settings.expiry);
         }
         if self.by_id.len() as u64 >= self.options.limits.streams {
             let limit = self.options.limits.streams;
-            return Err(Kind::TooMany { what: "too many streams", limit }.into());
+            return Err(Kind::TooMany {
+                what: "too many streams",
+                limit,
+            }
+            .into());
         }
         let now = self.now();
         let bytes: usize = create.messages.iter().map(Bytes::len).sum();
@@ -189,9 +213,17 @@ impl Streams {
         if let Some(fork) = &fork {
             self.stream(fork.source).state.forks += 1;
         }
-        let state = State { floor: start, tail: start, appended: now.0, ..State::default() };
-        let progress =
-            Progress { tail: Offset::new(start), closed: create.closed, gone: false };
+        let state = State {
+            floor: start,
+            tail: start,
+            appended: now.0,
+            ..State::default()
+        };
+        let progress = Progress {
+            tail: Offset::new(start),
+            closed: create.closed,
+            gone: false,
+        };
         let stream = Stream {
             name: name.clone(),
             settings,
@@ -206,31 +238,43 @@ impl Streams {
         };
         self.by_id.insert(id, stream);
         self.names.insert(name.clone(), id);
-        self.push(id, create.messages);
+        self.push(id, &create.messages);
         let stream = self.stream(id);
         stream.state.closed = create.closed;
         // Followers start from here: they must not take the first messages for missing.
         stream.publish(false);
+        let info = self.describe(id);
+        self.trim(id, now);
         self.reschedule(id);
-        Ok(Created { info: self.describe(id), is_new: true })
+        Ok(Created { info, is_new: true })
     }
 
     fn fork_point(&mut self, from: ForkFrom) -> Result<Fork, Error> {
-        let source = self.find(&from.source).map_err(|error| match error.kind() {
-            Kind::Gone => Kind::SourceGone.into(),
-            Kind::NotFound => Kind::SourceNotFound.into(),
-            _ => error,
-        })?;
+        let source = self
+            .find(&from.source)
+            .map_err(|error| match error.kind() {
+                Kind::Gone => Kind::SourceGone.into(),
+                Kind::NotFound => Kind::SourceNotFound.into(),
+                _ => error,
+            })?;
         let tail = self.by_id[&source].state.tail;
         let at = from.at.map_or(tail, Offset::number);
         let floor = self.floor(source);
         if at < floor {
-            return Err(Kind::Trimmed { floor: Offset::new(floor) }.into());
+            return Err(Kind::Trimmed {
+                floor: Offset::new(floor),
+            }
+            .into());
         }
         let next = (at < tail).then(|| self.message(source, at).bytes.len() as u64);
         let (own, cut) = crate::settings::own_part(at, tail, from.skip, next)?;
         let (at, own) = (Offset::new(at), Offset::new(own));
-        let point = ForkPoint { source: from.source, at, skip: from.skip, own };
+        let point = ForkPoint {
+            source: from.source,
+            at,
+            skip: from.skip,
+            own,
+        };
         Ok(Fork { source, point, cut })
     }
 
@@ -239,7 +283,11 @@ impl Streams {
         let now = self.now();
         let head = *self.head.borrow();
         let stream = &self.by_id[&id];
-        let known = append.producer.as_ref().and_then(|p| stream.producers.get(&p.id)).copied();
+        let known = append
+            .producer
+            .as_ref()
+            .and_then(|p| stream.producers.get(&p.id))
+            .copied();
         let receipt = |next: u64, position, closed, producer_seq| Receipt {
             next: Offset::new(next),
             position,
@@ -264,7 +312,7 @@ impl Streams {
             more += PER_MESSAGE;
         }
         self.take(more)?;
-        self.push(id, append.messages);
+        self.push(id, &append.messages);
         let most = self.options.limits.producers;
         let stream = self.stream(id);
         stream.used = now;
@@ -282,7 +330,12 @@ impl Streams {
                 forgotten = forget(&mut stream.producers);
             }
             let (epoch, seq) = (producer.epoch, producer.seq);
-            let state = ProducerState { epoch, seq, next: stream.state.tail, used: now.0 };
+            let state = ProducerState {
+                epoch,
+                seq,
+                next: stream.state.tail,
+                used: now.0,
+            };
             stream.producers.insert(producer.id, state);
         }
         stream.publish(false);
@@ -295,18 +348,24 @@ impl Streams {
     }
 
     /// Adds messages for which there is room.
-    fn push(&mut self, id: u64, messages: Vec<Bytes>) {
+    fn push(&mut self, id: u64, messages: &[Bytes]) {
         if messages.is_empty() {
             return;
         }
         let now = self.now();
         let mut position = self.head.borrow().number();
         let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
-        for range in records::split(&messages) {
+        for range in records::split(messages) {
             let messages = messages[range].to_vec();
             let bytes = messages.iter().map(|message| message.len() as u64).sum();
             let (first, count) = (stream.state.tail, messages.len() as u64);
-            stream.records.push_back(Record { first, position, time: now, messages, bytes });
+            stream.records.push_back(Record {
+                first,
+                position,
+                time: now,
+                messages,
+                bytes,
+            });
             stream.state.tail += count;
             stream.state.bytes += bytes;
             self.bytes += bytes;
@@ -321,9 +380,14 @@ impl Streams {
     fn trim(&mut self, id: u64, now: Timestamp) {
         let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
         while let Some(oldest) = stream.records.front() {
-            let too_old =
-                stream.settings.max_age.is_some_and(|age| oldest.time.after(age) <= now);
-            let too_much = stream.settings.max_bytes.is_some_and(|most| stream.state.bytes > most)
+            let too_old = stream
+                .settings
+                .max_age
+                .is_some_and(|age| oldest.time.after(age) <= now);
+            let too_much = stream
+                .settings
+                .max_bytes
+                .is_some_and(|most| stream.state.bytes > most)
                 && stream.records.len() > 1;
             if !too_old && !too_much {
                 break;
@@ -417,7 +481,11 @@ impl Streams {
         let record = &stream.records[record];
         let index = usize::try_from(at - record.first).expect("a record's messages are in memory");
         let bytes = record.messages[index].clone();
-        Message { offset: Offset::new(at), time: record.time, bytes }
+        Message {
+            offset: Offset::new(at),
+            time: record.time,
+            bytes,
+        }
     }
 
     pub(crate) fn read(
@@ -437,16 +505,26 @@ impl Streams {
                 let mut high = tail;
                 while low < high {
                     let middle = low.midpoint(high);
-                    if self.message(id, middle).time < time { low = middle + 1 } else { high = middle }
+                    if self.message(id, middle).time < time {
+                        low = middle + 1;
+                    } else {
+                        high = middle;
+                    }
                 }
                 low
             }
         };
         if from < floor {
-            return Err(Kind::Trimmed { floor: Offset::new(floor) }.into());
+            return Err(Kind::Trimmed {
+                floor: Offset::new(floor),
+            }
+            .into());
         }
         if from > tail {
-            return Err(Kind::BeyondTail { tail: Offset::new(tail) }.into());
+            return Err(Kind::BeyondTail {
+                tail: Offset::new(tail),
+            }
+            .into());
         }
         let mut messages = Vec::new();
         let mut bytes = 0;
@@ -462,7 +540,13 @@ impl Streams {
         }
         let closed = self.by_id[&id].state.closed;
         let (from, at_tail) = (Offset::new(from), next == tail);
-        Ok(Chunk { from, messages, next: Offset::new(next), at_tail, closed })
+        Ok(Chunk {
+            from,
+            messages,
+            next: Offset::new(next),
+            at_tail,
+            closed,
+        })
     }
 
     pub(crate) fn read_order(
@@ -473,10 +557,21 @@ impl Streams {
     ) -> Result<OrderChunk, Error> {
         let head = *self.head.borrow();
         if from > head {
-            return Err(Kind::BeyondTail { tail: Offset::new(head.number()) }.into());
+            return Err(Kind::BeyondTail {
+                tail: Offset::new(head.number()),
+            }
+            .into());
         }
-        let start = self.order.range(..=from.number()).next_back().map_or(0, |(&start, _)| start);
-        let mut chunk = OrderChunk { entries: Vec::new(), next: head, at_head: true };
+        let start = self
+            .order
+            .range(..=from.number())
+            .next_back()
+            .map_or(0, |(&start, _)| start);
+        let mut chunk = OrderChunk {
+            entries: Vec::new(),
+            next: head,
+            at_head: true,
+        };
         let mut bytes = 0;
         for (scanned, (&first, &(id, offset))) in self.order.range(start..).enumerate() {
             let stream = &self.by_id[&id];
@@ -488,7 +583,9 @@ impl Streams {
             if stream.state.hidden || matching.is_some_and(|wanted| !wanted(&stream.name)) {
                 continue;
             }
-            let record = stream.records.partition_point(|record| record.first < offset);
+            let record = stream
+                .records
+                .partition_point(|record| record.first < offset);
             let record = &stream.records[record];
             for (index, message) in record.messages.iter().enumerate() {
                 let position = first + index as u64;
@@ -502,9 +599,17 @@ impl Streams {
                     return Ok(chunk);
                 }
                 let offset = Offset::new(offset + index as u64);
-                let message = Message { offset, time: record.time, bytes: message.clone() };
+                let message = Message {
+                    offset,
+                    time: record.time,
+                    bytes: message.clone(),
+                };
                 let stream = stream.name.clone();
-                chunk.entries.push(Entry { position: Position::new(position), stream, message });
+                chunk.entries.push(Entry {
+                    position: Position::new(position),
+                    stream,
+                    message,
+                });
             }
         }
         Ok(chunk)
@@ -537,18 +642,16 @@ impl Streams {
         Ok(())
     }
 
-    pub(crate) fn list(
-        &mut self,
-        prefix: &str,
-        after: Option<&StreamName>,
-        limit: usize,
-    ) -> Page {
+    pub(crate) fn list(&mut self, prefix: &str, after: Option<&StreamName>, limit: usize) -> Page {
         let now = self.now();
         let start = match after {
             Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
             _ => Bound::Included(prefix),
         };
-        let mut page = Page { streams: Vec::new(), after: None };
+        let mut page = Page {
+            streams: Vec::new(),
+            after: None,
+        };
         for (name, &id) in self.names.range::<str, _>((start, Bound::Unbounded)) {
             if !name.as_str().starts_with(prefix) {
                 break;
@@ -584,7 +687,11 @@ impl Streams {
 
     pub(crate) fn usage(&self) -> Usage {
         let streams = self.by_id.len() as u64;
-        Usage { streams, bytes: self.bytes, head: *self.head.borrow() }
+        Usage {
+            streams,
+            bytes: self.bytes,
+            head: *self.head.borrow(),
+        }
     }
 
     pub(crate) fn close(&mut self) {
@@ -606,7 +713,10 @@ fn weight(name: &StreamName, settings: &Settings) -> u64 {
 
 /// Forgets the quarter of the producers that was idle longest, and says how many those are.
 fn forget(producers: &mut HashMap<String, ProducerState>) -> u64 {
-    let mut used: Vec<_> = producers.iter().map(|(id, state)| (state.used, id.clone())).collect();
+    let mut used: Vec<_> = producers
+        .iter()
+        .map(|(id, state)| (state.used, id.clone()))
+        .collect();
     used.sort_unstable();
     used.truncate(used.len().div_ceil(4));
     for (_, id) in &used {

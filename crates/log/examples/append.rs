@@ -1,0 +1,117 @@
+//! How fast a log takes appends. `append [folder]`; what is measured is written to stdout.
+
+#![allow(clippy::print_stdout)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use headwater_log::{
+    Append, Create, Durability, FjallLog, FjallOptions, Log, Settings, StreamName,
+};
+
+const RUN: Duration = Duration::from_secs(3);
+
+fn cpu() -> Duration {
+    let usage = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = usage
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    Duration::from_millis((ticks(12) + ticks(13)) * 10)
+}
+
+async fn measure(durability: Durability, streams: usize, tasks: usize, batch: usize) {
+    let parent = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "/var/tmp".to_owned());
+    let folder = tempfile::tempdir_in(parent).expect("the folder can be written");
+    let mut options = FjallOptions::default();
+    options.durability = durability;
+    let log = Arc::new(FjallLog::open(folder.path(), options).expect("an empty log opens"));
+    for stream in 0..streams {
+        let create = Create::new(Settings::of_type("application/json"));
+        log.create(&name(stream), create)
+            .await
+            .expect("it can be created");
+    }
+    let done = Arc::new(AtomicU64::new(0));
+    let (started, used) = (Instant::now(), cpu());
+    let tasks: Vec<_> = (0..tasks)
+        .map(|task| {
+            let (log, done) = (Arc::clone(&log), Arc::clone(&done));
+            tokio::spawn(async move {
+                let stream = name(task % streams);
+                let message = Bytes::from(vec![b'x'; 93]);
+                let mut waits = Vec::new();
+                while started.elapsed() < RUN {
+                    let asked = Instant::now();
+                    let append = Append::new(vec![message.clone(); batch]);
+                    log.append(&stream, append)
+                        .await
+                        .expect("it can be appended");
+                    waits.push(asked.elapsed());
+                    done.fetch_add(batch as u64, Ordering::Relaxed);
+                }
+                waits
+            })
+        })
+        .collect();
+    let mut waits = Vec::new();
+    let count = tasks.len();
+    for task in tasks {
+        waits.extend(task.await.expect("no task panics"));
+    }
+    let (took, used) = (started.elapsed(), cpu() - used);
+    waits.sort_unstable();
+    let messages = done.load(Ordering::Relaxed);
+    let rate = messages as f64 / took.as_secs_f64();
+    println!(
+        "{durability:?} {streams:3} streams {count:3} tasks of {batch:3}: {rate:9.0} messages/s, p50 {:?} p99 {:?}, cpu {:.2} s of {:.2} s, {:.2} us/message, disk {:.0} bytes/message",
+        waits[waits.len() / 2],
+        waits[waits.len() * 99 / 100],
+        used.as_secs_f64(),
+        took.as_secs_f64(),
+        used.as_secs_f64() * 1e6 / messages as f64,
+        size(folder.path()) as f64 / messages as f64,
+    );
+}
+
+fn size(folder: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => size(&entry.path()),
+            Ok(data) => data.blocks() * 512,
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+fn name(stream: usize) -> StreamName {
+    StreamName::new(&format!("bench/{stream}")).expect("it is a name")
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("it runs");
+    runtime.block_on(async {
+        for durability in [Durability::Fsync, Durability::Os] {
+            measure(durability, 1, 16, 1).await;
+            measure(durability, 64, 64, 1).await;
+            measure(durability, 16, 16, 100).await;
+        }
+    });
+}

@@ -1,0 +1,161 @@
+//! What the parts of an open log share.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::format::head::{Checkpoint, Head};
+use super::options::FjallOptions;
+use super::queue::Queue;
+use super::store::Store;
+use super::stream::{Cache, Stream, lock};
+use crate::error::{Error, Kind};
+use crate::name::StreamName;
+use crate::offset::Position;
+
+pub(crate) struct Engine {
+    pub(crate) options: FjallOptions,
+    pub(crate) folder: PathBuf,
+    /// `None` while it is opened anew after a failure, and once the log is closed.
+    store: RwLock<Option<Arc<Store>>>,
+    pub(crate) cache: Cache,
+    pub(crate) queue: Queue,
+    committed: Mutex<Head>,
+    checkpoint: Mutex<Checkpoint>,
+    /// `None` once the log is closed.
+    position: Mutex<Option<watch::Sender<Position>>>,
+    /// Bytes appended since the last checkpoint.
+    pub(crate) since_checkpoint: AtomicU64,
+    pub(crate) closing: AtomicBool,
+    /// Held while tidying up: what is read for it must not change before it is written.
+    pub(crate) tidying: Mutex<()>,
+    /// Streams over their size.
+    over: Mutex<VecDeque<StreamName>>,
+    /// Wakes the one who tidies up.
+    woken: Condvar,
+    asleep: Mutex<bool>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        folder: &Path,
+        options: FjallOptions,
+        store: Store,
+        head: Head,
+        checkpoint: Checkpoint,
+    ) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            store: RwLock::new(Some(Arc::new(store))),
+            cache: Cache::new(options.hot_streams),
+            queue: Queue::new(options.limits.queued_bytes),
+            committed: Mutex::new(head),
+            checkpoint: Mutex::new(checkpoint),
+            position: Mutex::new(Some(watch::Sender::new(Position::new(head.position)))),
+            since_checkpoint: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            tidying: Mutex::default(),
+            over: Mutex::default(),
+            woken: Condvar::new(),
+            asleep: Mutex::new(false),
+            options,
+        }
+    }
+
+    /// Where the database is.
+    pub(crate) fn database(folder: &Path) -> PathBuf {
+        folder.join("db")
+    }
+
+    /// The file that says what was committed last.
+    pub(crate) fn marker(folder: &Path) -> PathBuf {
+        folder.join("commits")
+    }
+
+    pub(crate) fn store(&self) -> Result<Arc<Store>, Error> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        match &*store {
+            Some(store) => Ok(Arc::clone(store)),
+            None if self.closing.load(Ordering::Acquire) => Err(Kind::Closed.into()),
+            None => Err(Kind::Storage("the database is being opened anew".into()).into()),
+        }
+    }
+
+    pub(crate) fn replace_store(&self, store: Option<Store>) -> Option<Arc<Store>> {
+        let mut current = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, store.map(Arc::new))
+    }
+
+    pub(crate) fn committed(&self) -> Head {
+        *lock(&self.committed)
+    }
+
+    /// The time, which never goes back behind what is committed.
+    pub(crate) fn now(&self) -> u64 {
+        self.committed().time.max(self.options.clock.now().0)
+    }
+
+    pub(crate) fn publish(&self, head: Head) {
+        *lock(&self.committed) = head;
+        let position = Position::new(head.position);
+        if let Some(sender) = &*lock(&self.position) {
+            sender.send_if_modified(|old| std::mem::replace(old, position) != position);
+        }
+    }
+
+    pub(crate) fn follow(&self) -> watch::Receiver<Position> {
+        match &*lock(&self.position) {
+            Some(sender) => sender.subscribe(),
+            None => watch::channel(Position::new(self.committed().position)).1,
+        }
+    }
+
+    /// Tells followers that nothing will come any more.
+    pub(crate) fn end(&self) {
+        lock(&self.position).take();
+        for stream in self.cache.all() {
+            stream.publish(stream.state(), true);
+        }
+    }
+
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        *lock(&self.checkpoint)
+    }
+
+    pub(crate) fn set_checkpoint(&self, checkpoint: Checkpoint) {
+        *lock(&self.checkpoint) = checkpoint;
+    }
+
+    /// Has a stream trimmed soon.
+    pub(crate) fn over(&self, stream: &Stream) {
+        if !stream.over.swap(true, Ordering::AcqRel) {
+            lock(&self.over).push_back(stream.name().clone());
+            self.wake();
+        }
+    }
+
+    pub(crate) fn next_over(&self) -> Option<StreamName> {
+        lock(&self.over).pop_front()
+    }
+
+    pub(crate) fn wake(&self) {
+        *lock(&self.asleep) = false;
+        self.woken.notify_all();
+    }
+
+    /// Waits to be woken, `patience` at the most.
+    pub(crate) fn sleep(&self, patience: Duration) {
+        let asleep = lock(&self.asleep);
+        if self.closing.load(Ordering::Acquire) {
+            return;
+        }
+        let wait = self
+            .woken
+            .wait_timeout_while(asleep, patience, |asleep| *asleep);
+        *wait.unwrap_or_else(PoisonError::into_inner).0 = true;
+    }
+}

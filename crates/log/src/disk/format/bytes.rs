@@ -1,0 +1,135 @@
+//! The few ways in which numbers and texts are written, and the seal on every value.
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// How many bytes the seal takes at the end of a value.
+pub(crate) const SEAL: usize = 8;
+
+/// A value that is not what was written under its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// Appends the checksum of key and value. With the key in it, a value that turns up under another
+/// key is found out too.
+pub(crate) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    let sum = xxh3_64_with_seed(&value, xxh3_64(key));
+    value.extend_from_slice(&sum.to_be_bytes());
+    value
+}
+
+/// The value without its seal, if that is right.
+pub(crate) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let (body, sum) = value.split_last_chunk::<SEAL>().ok_or(Malformed)?;
+    if xxh3_64_with_seed(body, xxh3_64(key)) == u64::from_be_bytes(*sum) {
+        Ok(body)
+    } else {
+        Err(Malformed)
+    }
+}
+
+/// Writes a number in as few bytes as it needs, seven bits in each, the low ones first.
+pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    out.push(number.to_le_bytes()[0]);
+}
+
+/// Writes a length, then the bytes.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Reads what was written, from the front.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
+        Ok(self.take(1)?[0])
+    }
+
+    pub(crate) fn number(&mut self) -> Result<u64, Malformed> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                return Err(Malformed);
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(Malformed)
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = usize::try_from(self.number()?).map_err(|_| Malformed)?;
+        self.take(length)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
+    }
+
+    pub(crate) fn end(self) -> Result<(), Malformed> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Malformed)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_come_back_and_order_nothing_else(number: u64) {
+            let mut out = Vec::new();
+            put_number(&mut out, number);
+            let mut cursor = Cursor(&out);
+            prop_assert_eq!(cursor.number(), Ok(number));
+            prop_assert_eq!(cursor.end(), Ok(()));
+        }
+
+        #[test]
+        fn any_flipped_bit_of_value_or_key_breaks_the_seal(
+            key in prop::collection::vec(any::<u8>(), 1..40),
+            value in prop::collection::vec(any::<u8>(), 0..400),
+            bit in any::<prop::sample::Index>(),
+        ) {
+            let sealed = seal(&key, value.clone());
+            prop_assert_eq!(unseal(&key, &sealed), Ok(&*value));
+            let bit = bit.index((key.len() + sealed.len()) * 8);
+            let (mut key, mut sealed) = (key, sealed);
+            let in_key = key.len() * 8;
+            if bit < in_key {
+                key[bit / 8] ^= 1 << (bit % 8);
+            } else {
+                sealed[(bit - in_key) / 8] ^= 1 << (bit % 8);
+            }
+            prop_assert_eq!(unseal(&key, &sealed), Err(Malformed));
+        }
+
+        #[test]
+        fn no_bytes_make_the_cursor_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let mut cursor = Cursor(&bytes);
+            while cursor.number().is_ok() {}
+            let _ = Cursor(&bytes).text();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How far the log is: its last commit, and its checkpoint.
+
+use super::bytes::{Cursor, Malformed, put_number, seal, unseal};
+use super::keys;
+
+/// The state of the log as a whole after a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The last commit's number; the first is 1.
+    pub(crate) commit: u64,
+    /// The position after its last message.
+    pub(crate) position: u64,
+    /// The id that the next stream gets.
+    pub(crate) next_id: u64,
+    /// How many streams there are, those not yet reclaimed included.
+    pub(crate) streams: u64,
+    /// Bytes of messages that are not yet reclaimed.
+    pub(crate) bytes: u64,
+    /// When it was, in milliseconds. It never goes back.
+    pub(crate) time: u64,
+}
+
+impl Head {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(48);
+        let Self {
+            commit,
+            position,
+            next_id,
+            streams,
+            bytes,
+            time,
+        } = *self;
+        for number in [commit, position, next_id, streams, bytes, time] {
+            put_number(&mut out, number);
+        }
+        seal(keys::HEAD, out)
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor(unseal(keys::HEAD, value)?);
+        let mut number = || cursor.number();
+        let (commit, position, next_id) = (number()?, number()?, number()?);
+        let (streams, bytes, time) = (number()?, number()?, number()?);
+        cursor.end()?;
+        Ok(Self {
+            commit,
+            position,
+            next_id,
+            streams,
+            bytes,
+            time,
+        })
+    }
+}
+
+/// The commit up to which everything is in tables, none of it only in the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) commit: u64,
+    /// The position after its last message.
+    pub(crate) position: u64,
+}
+
+impl Checkpoint {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(32);
+        put_number(&mut out, self.commit);
+        put_number(&mut out, self.position);
+        seal(keys::CHECKPOINT, out)
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor(unseal(keys::CHECKPOINT, value)?);
+        let checkpoint = Self {
+            commit: cursor.number()?,
+            position: cursor.number()?,
+        };
+        cursor.end()?;
+        Ok(checkpoint)
+    }
+}
+
+/// A single number under a key.
+pub(crate) fn encode_number(key: &[u8], number: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(18);
+    put_number(&mut out, number);
+    seal(key, out)
+}
+
+pub(crate) fn decode_number(key: &[u8], value: &[u8]) -> Result<u64, Malformed> {
+    let mut cursor = Cursor(unseal(key, value)?);
+    let number = cursor.number()?;
+    cursor.end()?;
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn head_checkpoint_and_numbers_come_back(a: [u64; 6]) {
+            let [commit, position, next_id, streams, bytes, time] = a;
+            let head = Head { commit, position, next_id, streams, bytes, time };
+            prop_assert_eq!(Head::decode(&head.encode()), Ok(head));
+            let checkpoint = Checkpoint { commit, position };
+            prop_assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint));
+            prop_assert_eq!(decode_number(b"N", &encode_number(b"N", commit)), Ok(commit));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The keys. Numbers are big-endian, so that keys order as the numbers do.
+
+/// In the keyspace `meta`: which format this is.
+pub(crate) const VERSION: &[u8] = b"V";
+/// In the keyspace `meta`: the last commit.
+pub(crate) const HEAD: &[u8] = b"H";
+/// In the keyspace `meta`: the commit up to which nothing depends on the journal any more.
+pub(crate) const CHECKPOINT: &[u8] = b"C";
+
+const NAME: u8 = b'N';
+const SETTINGS: u8 = b'S';
+const STATE: u8 = b'T';
+const PRODUCER: u8 = b'P';
+const DUE: u8 = b'D';
+const GARBAGE: u8 = b'G';
+
+fn tagged(tag: u8, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(tag);
+    key.extend_from_slice(rest);
+    key
+}
+
+/// `meta`: a name's stream. Also the start of the keys of all names that start with `name`.
+pub(crate) fn name(name: &str) -> Vec<u8> {
+    tagged(NAME, name.as_bytes())
+}
+
+/// The name in a key, if it is one of a name.
+pub(crate) fn name_of(key: &[u8]) -> Option<&str> {
+    let (&tag, name) = key.split_first()?;
+    (tag == NAME)
+        .then(|| std::str::from_utf8(name).ok())
+        .flatten()
+}
+
+/// `meta`: what a stream was created with.
+pub(crate) fn settings(id: u64) -> Vec<u8> {
+    tagged(SETTINGS, &id.to_be_bytes())
+}
+
+/// `meta`: what changes of a stream.
+pub(crate) fn state(id: u64) -> Vec<u8> {
+    tagged(STATE, &id.to_be_bytes())
+}
+
+/// `meta`: what a stream remembers of a producer. With an empty id, the start of all of those.
+pub(crate) fn producer(id: u64, producer: &str) -> Vec<u8> {
+    let mut key = tagged(PRODUCER, &id.to_be_bytes());
+    key.extend_from_slice(producer.as_bytes());
+    key
+}
+
+/// The producer's id in a key of one.
+pub(crate) fn producer_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(9..)?).ok()
+}
+
+/// `meta`: something is to be done about a stream at this time.
+pub(crate) fn due(time: u64, id: u64) -> Vec<u8> {
+    let mut key = tagged(DUE, &time.to_be_bytes());
+    key.extend_from_slice(&id.to_be_bytes());
+    key
+}
+
+/// Time and stream in a key of the timetable.
+pub(crate) fn due_of(key: &[u8]) -> Option<(u64, u64)> {
+    (key.first() == Some(&DUE)).then_some(())?;
+    Some((number(key.get(1..9)?)?, number(key.get(9..)?)?))
+}
+
+/// `meta`: a stream that is no more and whose records and producers are to go.
+pub(crate) fn garbage(id: u64) -> Vec<u8> {
+    tagged(GARBAGE, &id.to_be_bytes())
+}
+
+/// The stream in a key of the garbage.
+pub(crate) fn garbage_of(key: &[u8]) -> Option<u64> {
+    (key.first() == Some(&GARBAGE)).then_some(())?;
+    number(key.get(1..)?)
+}
+
+/// `records`: the record of a stream that starts at an offset.
+pub(crate) fn record(id: u64, first: u64) -> [u8; 16] {
+    pair(id, first)
+}
+
+/// Stream and first offset in a record's key.
+pub(crate) fn record_of(key: &[u8]) -> Option<(u64, u64)> {
+    Some((number(key.get(..8)?)?, number(key.get(8..)?)?))
+}
+
+/// `order`: a commit and the position of its first message.
+pub(crate) fn commit(position: u64, commit: u64) -> [u8; 16] {
+    pair(position, commit)
+}
+
+/// Position and number in a commit's key.
+pub(crate) fn commit_of(key: &[u8]) -> Option<(u64, u64)> {
+    record_of(key)
+}
+
+fn pair(high: u64, low: u64) -> [u8; 16] {
+    ((u128::from(high) << 64) | u128::from(low)).to_be_bytes()
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_come_back_and_order_as_their_numbers(a: (u64, u64), b: (u64, u64)) {
+            prop_assert_eq!(record_of(&record(a.0, a.1)), Some(a));
+            prop_assert_eq!(due_of(&due(a.0, a.1)), Some(a));
+            prop_assert_eq!(garbage_of(&garbage(a.0)), Some(a.0));
+            prop_assert_eq!(record(a.0, a.1).cmp(&record(b.0, b.1)), a.cmp(&b));
+            prop_assert_eq!(due(a.0, a.1).cmp(&due(b.0, b.1)), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn names_and_producers_come_back() {
+        assert_eq!(name_of(&name("a/b")), Some("a/b"));
+        assert_eq!(producer_of(&producer(7, "p")), Some("p"));
+        assert_eq!(name_of(HEAD), None);
+    }
+}

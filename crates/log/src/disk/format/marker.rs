@@ -1,0 +1,139 @@
+//! The file `commits`: the last commit that was acknowledged, beside the database.
+//!
+//! fjall cuts a damaged journal at the damage without a word. This file is how that is noticed:
+//! what it says was committed must be there when the log is opened.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::bytes::{Malformed, SEAL, seal, unseal};
+
+const MAGIC: &[u8] = b"headwater commit";
+/// A slot is a sector of its own, so that writing one can't tear the other.
+const SLOT: u64 = 4096;
+const SLOT_BYTES: usize = 9 + SEAL;
+
+/// What a slot says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) commit: u64,
+    /// Whether commits were synced before they were acknowledged.
+    pub(crate) synced: bool,
+}
+
+impl Mark {
+    fn encode(self) -> Vec<u8> {
+        let mut out = self.commit.to_be_bytes().to_vec();
+        out.push(u8::from(self.synced));
+        seal(MAGIC, out)
+    }
+
+    fn decode(slot: &[u8]) -> Result<Self, Malformed> {
+        let (commit, synced) = unseal(MAGIC, slot)?.split_first_chunk().ok_or(Malformed)?;
+        Ok(Self {
+            commit: u64::from_be_bytes(*commit),
+            synced: synced == [1],
+        })
+    }
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct Marker {
+    file: File,
+    next: u64,
+}
+
+impl Marker {
+    /// Makes the file, with nothing committed.
+    pub(crate) fn create(path: &Path, synced: bool) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        let mut marker = Self { file, next: 0 };
+        for _ in 0..2 {
+            marker.write(Mark { commit: 0, synced })?;
+        }
+        marker.file.sync_all()?;
+        Ok(marker)
+    }
+
+    /// Opens the file; what it says is `None` where neither slot is whole.
+    pub(crate) fn open(path: &Path) -> io::Result<(Self, Option<Mark>)> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut marks = [None, None];
+        for (slot, mark) in (0_u64..).zip(&mut marks) {
+            let mut bytes = [0; SLOT_BYTES];
+            if file.read_exact_at(&mut bytes, slot * SLOT).is_ok() {
+                *mark = Mark::decode(&bytes).ok();
+            }
+        }
+        let [first, second] = marks.map(|mark| mark.map_or(0, |mark| mark.commit));
+        let best = if first >= second {
+            marks[0].or(marks[1])
+        } else {
+            marks[1]
+        };
+        let next = u64::from(first >= second);
+        Ok((Self { file, next }, best))
+    }
+
+    /// Says that this commit is about to be acknowledged. It survives the end of the process; it
+    /// survives the machine's from the next [`sync`](Self::sync) on.
+    pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
+        self.file.write_all_at(&mark.encode(), self.next * SLOT)?;
+        self.next = 1 - self.next;
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Another handle of the same file, to sync it from elsewhere.
+    pub(crate) fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_says_what_was_written_last_and_survives_a_torn_slot() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("commits");
+        let mut marker = Marker::create(&path, true).unwrap();
+        for commit in [1, 2, 300, 70_000, u64::MAX - 1, u64::MAX] {
+            let mark = Mark {
+                commit,
+                synced: commit % 2 == 0,
+            };
+            marker.write(mark).unwrap();
+            assert_eq!(Marker::open(&path).unwrap().1, Some(mark));
+        }
+        let (mut marker, _) = Marker::open(&path).unwrap();
+        // The next write goes to the older slot, and is torn.
+        marker
+            .file
+            .write_all_at(&[0xff; 9], marker.next * SLOT)
+            .unwrap();
+        let last = Mark {
+            commit: u64::MAX,
+            synced: false,
+        };
+        assert_eq!(Marker::open(&path).unwrap().1, Some(last));
+        marker.next = 1 - marker.next;
+        marker
+            .file
+            .write_all_at(&[0xff; 9], marker.next * SLOT)
+            .unwrap();
+        assert_eq!(Marker::open(&path).unwrap().1, None);
+    }
+}

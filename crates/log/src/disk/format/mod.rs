@@ -1,0 +1,13 @@
+//! What is on the disk: every key, every value, written and read in one place each.
+
+pub(crate) mod bytes;
+pub(crate) mod commit;
+pub(crate) mod head;
+pub(crate) mod keys;
+pub(crate) mod marker;
+pub(crate) mod record;
+pub(crate) mod settings;
+pub(crate) mod state;
+
+/// The number of this format.
+pub(crate) const VERSION: u64 = 1;

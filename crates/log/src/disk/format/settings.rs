@@ -1,0 +1,195 @@
+//! What a stream was created with. Written once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::bytes::{Cursor, Malformed, put_bytes, put_number, seal, unseal};
+use crate::clock::Timestamp;
+use crate::name::StreamName;
+use crate::offset::Offset;
+use crate::settings::{Expiry, ForkPoint, Settings, Skip};
+
+/// A stream, but for what changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Birth {
+    pub(crate) name: StreamName,
+    pub(crate) created: u64,
+    pub(crate) settings: Settings,
+    pub(crate) fork: Option<Fork>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fork {
+    /// The source's id.
+    pub(crate) id: u64,
+    pub(crate) point: ForkPoint,
+    /// How many bytes it has of the last message that is not its own; all, if there is no number.
+    pub(crate) cut: Option<usize>,
+}
+
+const IDLE: u8 = 1;
+const AT: u8 = 2;
+const AGE: u8 = 4;
+const BYTES: u8 = 8;
+const SCHEMA: u8 = 16;
+const FORK: u8 = 32;
+const CUT: u8 = 64;
+const SKIP_BYTES: u8 = 128;
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn encode(key: &[u8], birth: &Birth) -> Vec<u8> {
+    let mut out = vec![0];
+    let mut flags = 0;
+    let settings = &birth.settings;
+    put_bytes(&mut out, birth.name.as_str().as_bytes());
+    put_number(&mut out, birth.created);
+    put_bytes(&mut out, settings.content_type.as_bytes());
+    match settings.expiry {
+        Some(Expiry::Idle(span)) => {
+            flags |= IDLE;
+            put_number(&mut out, millis(span));
+        }
+        Some(Expiry::At(moment)) => {
+            flags |= AT;
+            put_number(&mut out, moment.0);
+        }
+        None => {}
+    }
+    if let Some(age) = settings.max_age {
+        flags |= AGE;
+        put_number(&mut out, millis(age));
+    }
+    if let Some(bytes) = settings.max_bytes {
+        flags |= BYTES;
+        put_number(&mut out, bytes);
+    }
+    if let Some(schema) = &settings.schema {
+        flags |= SCHEMA;
+        put_bytes(&mut out, schema);
+    }
+    if let Some(fork) = &birth.fork {
+        flags |= FORK;
+        put_number(&mut out, fork.id);
+        put_bytes(&mut out, fork.point.source.as_str().as_bytes());
+        put_number(&mut out, fork.point.at.number());
+        put_number(&mut out, fork.point.own.number());
+        match fork.point.skip {
+            Skip::Messages(count) => put_number(&mut out, count),
+            Skip::Bytes(count) => {
+                flags |= SKIP_BYTES;
+                put_number(&mut out, count);
+            }
+        }
+        if let Some(cut) = fork.cut {
+            flags |= CUT;
+            put_number(&mut out, cut as u64);
+        }
+    }
+    out[0] = flags;
+    seal(key, out)
+}
+
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Birth, Malformed> {
+    let mut cursor = Cursor(unseal(key, value)?);
+    let flags = cursor.byte()?;
+    let has = |flag| flags & flag != 0;
+    let name = name(&mut cursor)?;
+    let created = cursor.number()?;
+    let mut settings = Settings::of_type(cursor.text()?);
+    if has(IDLE) {
+        settings.expiry = Some(Expiry::Idle(Duration::from_millis(cursor.number()?)));
+    } else if has(AT) {
+        settings.expiry = Some(Expiry::At(Timestamp(cursor.number()?)));
+    }
+    if has(AGE) {
+        settings.max_age = Some(Duration::from_millis(cursor.number()?));
+    }
+    if has(BYTES) {
+        settings.max_bytes = Some(cursor.number()?);
+    }
+    if has(SCHEMA) {
+        settings.schema = Some(Bytes::copy_from_slice(cursor.bytes()?));
+    }
+    let mut fork = None;
+    if has(FORK) {
+        let id = cursor.number()?;
+        let source = self::name(&mut cursor)?;
+        let at = Offset::new(cursor.number()?);
+        let own = Offset::new(cursor.number()?);
+        let skip = cursor.number()?;
+        let skip = if has(SKIP_BYTES) {
+            Skip::Bytes(skip)
+        } else {
+            Skip::Messages(skip)
+        };
+        let cut = if has(CUT) {
+            Some(usize::try_from(cursor.number()?).map_err(|_| Malformed)?)
+        } else {
+            None
+        };
+        fork = Some(Fork {
+            id,
+            point: ForkPoint {
+                source,
+                at,
+                skip,
+                own,
+            },
+            cut,
+        });
+    }
+    cursor.end()?;
+    Ok(Birth {
+        name,
+        created,
+        settings,
+        fork,
+    })
+}
+
+fn name(cursor: &mut Cursor<'_>) -> Result<StreamName, Malformed> {
+    StreamName::new(cursor.text()?).map_err(|_| Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn expiry() -> impl Strategy<Value = Option<Expiry>> {
+        prop_oneof![
+            Just(None),
+            any::<u64>().prop_map(|ms| Some(Expiry::Idle(Duration::from_millis(ms)))),
+            any::<u64>().prop_map(|ms| Some(Expiry::At(Timestamp(ms)))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn settings_come_back(
+            expiry in expiry(), age in prop::option::of(any::<u64>()),
+            max_bytes: Option<u64>, schema in prop::option::of(".{0,20}"),
+            fork in prop::option::of((any::<u64>(), any::<bool>(), prop::option::of(any::<usize>()))),
+        ) {
+            let settings = Settings {
+                content_type: "text/plain".into(),
+                expiry,
+                max_age: age.map(Duration::from_millis),
+                max_bytes,
+                schema: schema.map(Bytes::from),
+            };
+            let fork = fork.map(|(id, bytes, cut)| {
+                let skip = if bytes { Skip::Bytes(id) } else { Skip::Messages(id) };
+                let source = StreamName::new("source").unwrap();
+                let point = ForkPoint { source, at: Offset::new(4), skip, own: Offset::new(5) };
+                Fork { id, point, cut }
+            });
+            let birth = Birth { name: StreamName::new("n").unwrap(), created: 9, settings, fork };
+            prop_assert_eq!(decode(b"S1", &encode(b"S1", &birth)), Ok(birth));
+        }
+    }
+}

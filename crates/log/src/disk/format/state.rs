@@ -1,0 +1,146 @@
+//! What changes of a stream, and what it remembers of a producer.
+
+use std::sync::Arc;
+
+use super::bytes::{Cursor, Malformed, put_bytes, put_number, seal, unseal};
+use crate::append::Producer;
+use crate::rules::{ProducerState, State};
+
+const CLOSED: u8 = 1;
+const CLOSED_BY: u8 = 2;
+const HIDDEN: u8 = 4;
+const SEQ: u8 = 8;
+const ALL: u8 = CLOSED | CLOSED_BY | HIDDEN | SEQ;
+
+pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    let mut flags = 0;
+    flags |= if state.closed { CLOSED } else { 0 };
+    flags |= if state.closed_by.is_some() {
+        CLOSED_BY
+    } else {
+        0
+    };
+    flags |= if state.hidden { HIDDEN } else { 0 };
+    flags |= if state.seq.is_some() { SEQ } else { 0 };
+    out.push(flags);
+    for number in [
+        state.commit,
+        state.floor,
+        state.tail - state.floor,
+        state.bytes,
+        u64::from(state.forks),
+        state.expires,
+        state.due,
+        state.appended,
+        u64::from(state.producers),
+    ] {
+        put_number(&mut out, number);
+    }
+    if let Some(producer) = &state.closed_by {
+        put_bytes(&mut out, producer.id.as_bytes());
+        put_number(&mut out, producer.epoch);
+        put_number(&mut out, producer.seq);
+    }
+    if let Some(seq) = &state.seq {
+        put_bytes(&mut out, seq.as_bytes());
+    }
+    seal(key, out)
+}
+
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<State, Malformed> {
+    let mut cursor = Cursor(unseal(key, value)?);
+    let flags = cursor.byte()?;
+    if flags & !ALL != 0 {
+        return Err(Malformed);
+    }
+    let mut state = State {
+        commit: cursor.number()?,
+        floor: cursor.number()?,
+        closed: flags & CLOSED != 0,
+        hidden: flags & HIDDEN != 0,
+        ..State::default()
+    };
+    state.tail = state.floor.checked_add(cursor.number()?).ok_or(Malformed)?;
+    state.bytes = cursor.number()?;
+    state.forks = small(&mut cursor)?;
+    state.expires = cursor.number()?;
+    state.due = cursor.number()?;
+    state.appended = cursor.number()?;
+    state.producers = small(&mut cursor)?;
+    if flags & CLOSED_BY != 0 {
+        let id = cursor.text()?.to_owned();
+        state.closed_by = Some(Producer {
+            id,
+            epoch: cursor.number()?,
+            seq: cursor.number()?,
+        });
+    }
+    if flags & SEQ != 0 {
+        state.seq = Some(Arc::from(cursor.text()?));
+    }
+    cursor.end()?;
+    Ok(state)
+}
+
+fn small(cursor: &mut Cursor<'_>) -> Result<u32, Malformed> {
+    u32::try_from(cursor.number()?).map_err(|_| Malformed)
+}
+
+pub(crate) fn encode_producer(key: &[u8], state: ProducerState) -> Vec<u8> {
+    let mut out = Vec::with_capacity(32);
+    for number in [state.epoch, state.seq, state.next, state.used] {
+        put_number(&mut out, number);
+    }
+    seal(key, out)
+}
+
+pub(crate) fn decode_producer(key: &[u8], value: &[u8]) -> Result<ProducerState, Malformed> {
+    let mut cursor = Cursor(unseal(key, value)?);
+    let state = ProducerState {
+        epoch: cursor.number()?,
+        seq: cursor.number()?,
+        next: cursor.number()?,
+        used: cursor.number()?,
+    };
+    cursor.end()?;
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_state_comes_back(
+            numbers: (u32, u32, u32, u64, u64), flags: (bool, bool),
+            seq in prop::option::of(".{0,9}"), by in prop::option::of((".{1,9}", any::<u64>())),
+        ) {
+            let (floor, more, forks, bytes, time) = numbers;
+            let state = State {
+                commit: time / 3,
+                floor: floor.into(),
+                tail: u64::from(floor) + u64::from(more),
+                bytes,
+                closed: flags.0,
+                closed_by: by.map(|(id, epoch)| Producer { id, epoch, seq: 7 }),
+                hidden: flags.1,
+                forks,
+                expires: time,
+                due: time / 2,
+                appended: time,
+                seq: seq.map(Arc::from),
+                producers: more,
+            };
+            prop_assert_eq!(decode(b"T1", &encode(b"T1", &state)), Ok(state));
+        }
+
+        #[test]
+        fn what_is_known_of_a_producer_comes_back(epoch: u64, seq: u64, next: u64, used: u64) {
+            let state = ProducerState { epoch, seq, next, used };
+            prop_assert_eq!(decode_producer(b"P", &encode_producer(b"P", state)), Ok(state));
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! The engine on fjall. What is on the disk, and how a commit comes about: `format.md`, which is on
+//! [`FjallLog`]'s page.
+
+mod draft;
+mod engine;
+mod format;
+mod options;
+mod queue;
+mod reader;
+mod reclaim;
+mod recovery;
+mod runway;
+mod store;
+mod stream;
+mod writer;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use crate::append::{Append, Outcome};
+use crate::error::{Error, Kind};
+use crate::follow::{Follower, OrderFollower};
+use crate::limits;
+use crate::log::{Answer, Log};
+use crate::name::StreamName;
+use crate::offset::{Offset, Position};
+use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::settings::{Create, ForkFrom, ForkPoint, own_part};
+use engine::Engine;
+use format::keys;
+use format::settings::Fork;
+use queue::{Reply, Request};
+use reader::Span;
+use store::Store;
+use stream::{Stream, lock, usable};
+use writer::Writer;
+
+pub use options::{Durability, FjallOptions};
+pub use recovery::Recovery;
+
+/// How often an operation looks for a stream again that ended while it waited.
+const AGAIN: usize = 16;
+
+#[doc = include_str!("format.md")]
+pub struct FjallLog {
+    engine: Arc<Engine>,
+    recovery: Recovery,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    lock: Mutex<Option<File>>,
+}
+
+impl std::fmt::Debug for FjallLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallLog")
+            .field("folder", &self.engine.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FjallLog {
+    /// Opens the log in `folder`, or makes one there. It blocks: the last commits are read and
+    /// checked, at most about [`checkpoint_bytes`](FjallOptions::checkpoint_bytes) of them twice.
+    ///
+    /// # Errors
+    ///
+    /// [Locked](Error::is_locked) where another process has it open; [damaged](Error::is_damaged)
+    /// where something that was acknowledged is missing or is not what was written; storage.
+    pub fn open(folder: impl AsRef<Path>, options: FjallOptions) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let opened = recovery::open(folder, &options)?;
+        let marker = opened.marker.handle().map_err(store::io_failure)?;
+        let engine = Engine::new(
+            folder,
+            options,
+            opened.store,
+            opened.head,
+            opened.checkpoint,
+        );
+        let engine = Arc::new(engine);
+        let writer = Writer::new(Arc::clone(&engine), opened.marker);
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(work)
+                .map_err(store::io_failure)
+        };
+        let log = Self {
+            engine: Arc::clone(&engine),
+            recovery: opened.recovery,
+            threads: Mutex::default(),
+            lock: Mutex::new(Some(opened.lock)),
+        };
+        let writes = spawn("log:writer", Box::new(move || writer.run()))?;
+        lock(&log.threads).push(writes);
+        let tidies = spawn(
+            "log:reclaim",
+            Box::new(move || reclaim::run(&engine, &marker)),
+        )?;
+        lock(&log.threads).push(tidies);
+        Ok(log)
+    }
+
+    /// What was found when it was opened.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Takes one step of what is due: expiry, trimming, and removal of what was deleted. Says
+    /// whether more is due. It goes on by itself; this is for those who can't wait, and it blocks.
+    ///
+    /// # Errors
+    ///
+    /// Storage.
+    pub fn reclaim(&self) -> Result<bool, Error> {
+        reclaim::step(&self.engine)
+    }
+
+    /// Does something that may wait for the disk where that keeps nobody up.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine, &Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let engine = Arc::clone(&self.engine);
+        let done = tokio::task::spawn_blocking(move || work(&engine, &*engine.store()?));
+        match done.await {
+            Ok(done) => done,
+            // fjall panics at some of what it can't make sense of.
+            Err(failed) if failed.is_panic() => Err(Kind::Damaged {
+                place: "a table".into(),
+                cause: Some(failed.into()),
+            }
+            .into()),
+            Err(failed) => Err(Kind::Storage(failed.into()).into()),
+        }
+    }
+
+    /// The stream of this name, also one that can't be used.
+    async fn find(&self, name: &StreamName) -> Result<Arc<Stream>, Error> {
+        if self.engine.closing.load(Ordering::Acquire) {
+            return Err(Kind::Closed.into());
+        }
+        if let Some(stream) = self.engine.cache.peek(name) {
+            return Ok(stream);
+        }
+        let name = name.clone();
+        let found = self
+            .blocking(move |engine, store| engine.cache.load(store, &name))
+            .await?;
+        found.ok_or_else(|| Kind::NotFound.into())
+    }
+
+    /// The stream of this name, if it can be used.
+    async fn usable(&self, name: &StreamName) -> Result<Arc<Stream>, Error> {
+        let stream = self.find(name).await?;
+        usable(&stream, self.engine.now())?;
+        Ok(stream)
+    }
+
+    /// Has the writer do something; `None` when the stream it is about was no more.
+    async fn write<T>(
+        &self,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<Option<T>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.engine.queue.push(request(reply)).await?;
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(Kind::Closed.into()),
+        }
+    }
+
+    async fn fork_point(&self, from: ForkFrom) -> Result<(Fork, Arc<Stream>), Error> {
+        let source = self
+            .usable(&from.source)
+            .await
+            .map_err(|error| match error.kind() {
+                Kind::Gone => Kind::SourceGone.into(),
+                Kind::NotFound => Kind::SourceNotFound.into(),
+                _ => error,
+            })?;
+        let tail = source.progress().tail.number();
+        let floor = source.floor();
+        let at = from.at.map_or(tail, Offset::number);
+        if at < floor {
+            return Err(Kind::Trimmed {
+                floor: Offset::new(floor),
+            }
+            .into());
+        }
+        let mut next = None;
+        if at < tail && matches!(from.skip, crate::settings::Skip::Bytes(1..)) {
+            let source = Arc::clone(&source);
+            let size = self
+                .blocking(move |_, store| reader::size_of(store, &source, at))
+                .await?;
+            next = Some(size);
+        }
+        let (own, cut) = own_part(at, tail, from.skip, next)?;
+        let (at, own) = (Offset::new(at), Offset::new(own));
+        let point = ForkPoint {
+            source: from.source,
+            at,
+            skip: from.skip,
+            own,
+        };
+        Ok((
+            Fork {
+                id: source.id,
+                point,
+                cut,
+            },
+            source,
+        ))
+    }
+
+    async fn read_chunk(
+        &self,
+        name: &StreamName,
+        from: ReadFrom,
+        budget: usize,
+    ) -> Result<Chunk, Error> {
+        let stream = self.usable(name).await?;
+        if let Some(span) = Span::of(&stream, from)?
+            && let Some(chunk) = span.at_hand(&stream, budget)
+        {
+            return Ok(chunk);
+        }
+        self.blocking(move |_, store| reader::read(store, &stream, from, budget))
+            .await
+    }
+
+    fn shut(&self) {
+        self.engine.closing.store(true, Ordering::Release);
+        self.engine.wake();
+        self.engine.queue.close();
+        for thread in lock(&self.threads).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log panicked");
+            }
+        }
+        self.engine.end();
+        self.engine.replace_store(None);
+        // Last: from here on another process may open it.
+        lock(&self.lock).take();
+    }
+}
+
+impl Drop for FjallLog {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+impl Log for FjallLog {
+    fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created> {
+        Box::pin(async move {
+            create.check(&self.engine.options.limits)?;
+            for _ in 0..AGAIN {
+                let fork = match &create.fork {
+                    // One that is there already is as it is, whatever has become of the source.
+                    Some(from) => match self.fork_point(from.clone()).await {
+                        Ok(fork) => Some(fork),
+                        Err(error) => match self.usable(name).await {
+                            Ok(there) => {
+                                return Ok(Created {
+                                    info: there.info(),
+                                    is_new: false,
+                                });
+                            }
+                            Err(other) if other.is_gone() => return Err(other),
+                            Err(_) => return Err(error),
+                        },
+                    },
+                    None => None,
+                };
+                let create = Box::new(create.clone());
+                let name = name.clone();
+                let request = |reply| Request::Create {
+                    name,
+                    create,
+                    fork,
+                    reply,
+                };
+                if let Some(created) = self.write(request).await? {
+                    return Ok(created);
+                }
+            }
+            Err(Kind::NotFound.into())
+        })
+    }
+
+    fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome> {
+        Box::pin(async move {
+            append.check(&self.engine.options.limits)?;
+            let mut append = Some(append);
+            for again in (0..AGAIN).rev() {
+                let stream = self.usable(name).await?;
+                // A copy is cheap, but rarely needed: messages are shared.
+                let append = if again == 0 {
+                    append.take()
+                } else {
+                    append.clone()
+                };
+                let Some(append) = append else { break };
+                let request = |reply| Request::Append {
+                    stream,
+                    append,
+                    reply,
+                };
+                if let Some(outcome) = self.write(request).await? {
+                    return Ok(outcome);
+                }
+            }
+            Err(Kind::NotFound.into())
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a StreamName,
+        from: ReadFrom,
+        budget: usize,
+    ) -> Answer<'a, Chunk> {
+        Box::pin(self.read_chunk(name, from, budget))
+    }
+
+    fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
+        Box::pin(async move { Ok(Follower::new(self.usable(name).await?.subscribe())) })
+    }
+
+    fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
+        Box::pin(async move { Ok(self.usable(name).await?.info()) })
+    }
+
+    fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let stream = self.usable(name).await?;
+            if stream.touch(self.engine.now()) {
+                self.engine.queue.push_now(Request::Touch(stream))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
+        Box::pin(async move {
+            for _ in 0..AGAIN {
+                let stream = self.usable(name).await?;
+                let request = |reply| Request::Delete { stream, reply };
+                if self.write(request).await?.is_some() {
+                    self.engine.wake();
+                    return Ok(());
+                }
+            }
+            Err(Kind::NotFound.into())
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<StreamName>,
+        limit: usize,
+    ) -> Answer<'a, Page> {
+        let prefix = prefix.to_owned();
+        let limit = limit.min(limits::PAGE);
+        Box::pin(
+            self.blocking(move |engine, store| list(engine, store, &prefix, after.as_ref(), limit)),
+        )
+    }
+
+    fn read_order(
+        &self,
+        from: Position,
+        budget: usize,
+        matching: Option<Matching>,
+    ) -> Answer<'_, OrderChunk> {
+        Box::pin(self.blocking(move |engine, store| {
+            reader::read_order(engine, store, from, budget, matching.as_ref())
+        }))
+    }
+
+    fn follow_order(&self) -> OrderFollower {
+        OrderFollower::new(self.engine.follow())
+    }
+
+    fn usage(&self) -> Usage {
+        let head = self.engine.committed();
+        Usage {
+            streams: head.streams,
+            bytes: head.bytes,
+            head: Position::new(head.position),
+        }
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            // It waits for threads; whoever runs this on a runtime of one thread has nothing that
+            // they would wait for in turn.
+            self.shut();
+            Ok(())
+        })
+    }
+}
+
+/// A page of the streams that can be used.
+fn list(
+    engine: &Engine,
+    store: &Store,
+    prefix: &str,
+    after: Option<&StreamName>,
+    limit: usize,
+) -> Result<Page, Error> {
+    use std::ops::Bound;
+
+    let now = engine.now();
+    let start = match after {
+        Some(after) if after.as_str() >= prefix => Bound::Excluded(keys::name(after.as_str())),
+        _ => Bound::Included(keys::name(prefix)),
+    };
+    let mut page = Page {
+        streams: Vec::new(),
+        after: None,
+    };
+    let names = store.meta.range::<Vec<u8>, _>((start, Bound::Unbounded));
+    let mut last = None;
+    for (seen, pair) in names.enumerate() {
+        let key = pair
+            .key()
+            .map_err(|error| store::failure(error, "the names"))?;
+        let Some(name) = keys::name_of(&key).filter(|name| name.starts_with(prefix)) else {
+            break;
+        };
+        if page.streams.len() == limit || seen == 4 * limits::PAGE {
+            page.after = last;
+            break;
+        }
+        let name = StreamName::new(name)?;
+        if let Some(stream) = engine.cache.load(store, &name)?
+            && usable(&stream, now).is_ok()
+        {
+            page.streams.push(stream.info());
+        }
+        last = Some(name);
+    }
+    Ok(page)
+}

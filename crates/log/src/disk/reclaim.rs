@@ -1,0 +1,328 @@
+//! Tidying up, a bounded step at a time, on a thread of its own. It reads, and has the writer
+//! write: so it can't disagree with what is appended meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use fjall::AbstractTree;
+use tokio::sync::oneshot;
+
+use super::engine::Engine;
+use super::format::commit::Commit;
+use super::format::head::Checkpoint;
+use super::format::keys;
+use super::queue::{Dropped, Reply, Request, Sweep, Tend};
+use super::store::{Store, failure};
+use super::stream::{Stream, lock};
+use crate::clock::Timestamp;
+use crate::error::{Error, Kind};
+
+/// How many records, keys, commits or streams one step takes.
+const STEP: usize = 256;
+/// After how many commits a checkpoint is due, however little they brought.
+const COMMITS: u64 = 20_000;
+/// How long tables may take to be written out for a checkpoint before it is put off.
+const FLUSH: Duration = Duration::from_secs(60);
+/// How long to leave it alone after something failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Tidies up until the log is closed.
+pub(crate) fn run(engine: &Engine, marker: &std::fs::File) {
+    let every = engine.options.reclaim_every.max(Duration::from_millis(1));
+    let mut synced = (engine.committed().commit, Instant::now());
+    while !engine.closing.load(Ordering::Acquire) {
+        match step(engine).and_then(|more| Ok(more | checkpoint(engine)?)) {
+            Ok(true) => continue,
+            Ok(false) => engine.sleep(every),
+            Err(error) => {
+                if !error.is_closed() && !error.is_storage_full() {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "tidying up failed; it is tried again");
+                }
+                engine.sleep(RETRY);
+            }
+        }
+        // So that damage to the end of the journal is noticed also after the machine went down.
+        let commit = engine.committed().commit;
+        if commit != synced.0 && synced.1.elapsed() >= RETRY {
+            synced = (commit, Instant::now());
+            if let Err(error) = marker.sync_data() {
+                tracing::warn!(%error, "the marker of the last commit could not be synced");
+            }
+        }
+    }
+}
+
+/// One step of everything that is due; says whether more is.
+pub(crate) fn step(engine: &Engine) -> Result<bool, Error> {
+    let _alone = lock(&engine.tidying);
+    Ok(tend_due(engine)? | trim_over(engine)? | sweep_garbage(engine)?)
+}
+
+/// Has the writer do something, and waits until it is done. Nothing of the database may be held
+/// meanwhile: the writer may have to open it anew.
+fn ask(engine: &Engine, request: impl FnOnce(Reply<()>) -> Request) -> Result<(), Error> {
+    let (reply, answer) = oneshot::channel();
+    engine.queue.push_now(request(reply))?;
+    match answer.blocking_recv() {
+        Ok(answer) => answer.map(|_| ()),
+        Err(_) => Err(Kind::Closed.into()),
+    }
+}
+
+/// Looks after streams whose time has come.
+fn tend_due(engine: &Engine) -> Result<bool, Error> {
+    let now = engine.now();
+    let found =
+        engine
+            .store()?
+            .meta_keys(keys::due(0, 0), keys::due(now.saturating_add(1), 0), STEP)?;
+    let more = found.len() == STEP;
+    for key in found {
+        let Some((due, id)) = keys::due_of(&key) else {
+            return Err(Error::damaged("an entry of the timetable"));
+        };
+        let store = engine.store()?;
+        let Some(stream) = engine.cache.load_by_id(&store, id)? else {
+            drop(store);
+            let sweep = Sweep {
+                keys: vec![key],
+                ..Sweep::default()
+            };
+            ask(engine, |reply| Request::Sweep(sweep, reply))?;
+            continue;
+        };
+        let tend = trim(engine, &store, &stream, Some(due))?;
+        drop(store);
+        ask(engine, |reply| Request::Tend(tend, reply))?;
+    }
+    Ok(more)
+}
+
+/// Trims streams that are over their size.
+fn trim_over(engine: &Engine) -> Result<bool, Error> {
+    let Some(name) = engine.next_over() else {
+        return Ok(false);
+    };
+    let store = engine.store()?;
+    let Some(stream) = engine.cache.load(&store, &name)? else {
+        return Ok(true);
+    };
+    // Cleared first: what is appended from here on has it queued again.
+    stream.over.store(false, Ordering::Release);
+    let tend = trim(engine, &store, &stream, None)?;
+    drop(store);
+    if !tend.dropped.is_empty() {
+        ask(engine, |reply| Request::Tend(tend, reply))?;
+        let state = stream.state();
+        let most = stream.birth.settings.max_bytes;
+        if most.is_some_and(|most| state.bytes > most) && !stream.has_ended() {
+            engine.over(&stream);
+        }
+    }
+    Ok(true)
+}
+
+/// What is to go of a stream by its caps: at most a step's worth.
+fn trim(
+    engine: &Engine,
+    store: &Store,
+    stream: &Arc<Stream>,
+    due: Option<u64>,
+) -> Result<Tend, Error> {
+    let now = Timestamp(engine.now());
+    let settings = &stream.birth.settings;
+    let state = stream.state();
+    let mut bytes = state.bytes;
+    let mut dropped = Vec::new();
+    let mut oldest = None;
+    if settings.max_age.is_some() || settings.max_bytes.is_some_and(|most| bytes > most) {
+        for record in store.records(stream.id, state.floor, state.tail) {
+            let record = record?;
+            let time = Timestamp(record.head.time);
+            let too_old = settings.max_age.is_some_and(|age| time.after(age) <= now);
+            let last = record.end() == state.tail;
+            let too_much = settings.max_bytes.is_some_and(|most| bytes > most) && !last;
+            if !(too_old || too_much) || dropped.len() == STEP {
+                oldest = Some(record.head.time);
+                break;
+            }
+            bytes -= record.head.bytes;
+            dropped.push(Dropped {
+                id: stream.id,
+                first: record.first,
+                count: record.head.count.into(),
+                bytes: record.head.bytes,
+                position: record.head.position,
+            });
+        }
+    }
+    let commits = without(store, &dropped)?;
+    Ok(Tend {
+        stream: Arc::clone(stream),
+        dropped,
+        commits,
+        due,
+        oldest,
+    })
+}
+
+/// The commits that brought these records, without them.
+fn without(store: &Store, dropped: &[Dropped]) -> Result<Vec<Commit>, Error> {
+    let mut commits: BTreeMap<u64, Commit> = BTreeMap::new();
+    for record in dropped {
+        let known = commits.range_mut(..=record.position).next_back();
+        let commit = match known {
+            Some((_, commit)) if record.position < commit.position + commit.count => commit,
+            _ => {
+                let found = store.commits(record.position).next().transpose()?;
+                let found = found.filter(|commit| record.position < commit.position + commit.count);
+                let Some(commit) = found else { continue };
+                commits.entry(commit.position).or_insert(commit)
+            }
+        };
+        // Records go from the front of what the commit brought to the stream.
+        for part in &mut commit.parts {
+            if part.id == record.id && part.first == record.first {
+                part.first += record.count;
+                part.before += record.count;
+                part.count = part.count.saturating_sub(record.count);
+            }
+        }
+    }
+    let mut commits: Vec<Commit> = commits.into_values().collect();
+    for commit in &mut commits {
+        // A part that brought messages and has none left says nothing of the stream's state that
+        // the commit that took the messages away doesn't say.
+        commit
+            .parts
+            .retain(|part| part.count > 0 || part.first == 0);
+    }
+    Ok(commits)
+}
+
+/// Takes away some of what streams that are no more have left behind.
+fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
+    let store = engine.store()?;
+    let found = store.meta_keys(keys::garbage(0), keys::garbage(u64::MAX), 1)?;
+    let Some(key) = found.into_iter().next() else {
+        return Ok(false);
+    };
+    let Some(id) = keys::garbage_of(&key) else {
+        return Err(Error::damaged("an entry of the garbage"));
+    };
+    let mut sweep = Sweep::default();
+    let first = store
+        .records
+        .range(keys::record(id, 0)..=keys::record(id, u64::MAX))
+        .next();
+    if let Some(first) = first {
+        let found = first.key().map_err(|error| failure(error, "a record"))?;
+        let (_, first) = keys::record_of(&found).unwrap_or_default();
+        for record in store.records(id, first, u64::MAX).take(STEP) {
+            // Damage to what is thrown away anyway ends where the stream ends.
+            let Ok(record) = record else { break };
+            sweep.records.push(Dropped {
+                id,
+                first: record.first,
+                count: record.head.count.into(),
+                bytes: record.head.bytes,
+                position: record.head.position,
+            });
+        }
+        if sweep.records.is_empty() {
+            // It can't be read: it goes by its key alone.
+            sweep.records.push(Dropped {
+                id,
+                first,
+                count: 0,
+                bytes: 0,
+                position: u64::MAX,
+            });
+        }
+        sweep.commits = without(&store, &sweep.records)?;
+    } else {
+        let producers = store.producers(id, STEP)?;
+        let all = producers.len() < STEP;
+        sweep.keys = producers
+            .iter()
+            .map(|(name, _)| keys::producer(id, name))
+            .collect();
+        if all {
+            sweep.keys.push(key);
+        }
+    }
+    drop(store);
+    ask(engine, |reply| Request::Sweep(sweep, reply))?;
+    Ok(true)
+}
+
+/// Moves the checkpoint on, if one is due: everything up to it is written out of the tables in
+/// memory, so that opening need not look at it. Commits before it that have nothing left go.
+fn checkpoint(engine: &Engine) -> Result<bool, Error> {
+    let head = engine.committed();
+    let last = engine.checkpoint();
+    let bytes = engine.since_checkpoint.load(Ordering::Relaxed);
+    let _alone = lock(&engine.tidying);
+    if bytes < engine.options.checkpoint_bytes && head.commit < last.commit + COMMITS {
+        return Ok(false);
+    }
+    if !flush(engine)? {
+        return Ok(false);
+    }
+    engine.since_checkpoint.fetch_sub(bytes, Ordering::Relaxed);
+    let mut reached = last;
+    while reached.commit < head.commit && !engine.closing.load(Ordering::Acquire) {
+        let mut sweep = Sweep::default();
+        let store = engine.store()?;
+        for commit in store
+            .commits_after(reached.position, reached.commit + 1)
+            .take(STEP)
+        {
+            let commit = commit?;
+            if commit.number > head.commit {
+                break;
+            }
+            reached.commit = commit.number;
+            reached.position += commit.count;
+            if commit.is_spent() {
+                sweep.spent.push(commit.key());
+            }
+        }
+        drop(store);
+        let checkpoint = Checkpoint { ..reached };
+        sweep.checkpoint = Some(checkpoint);
+        ask(engine, |reply| Request::Sweep(sweep, reply))?;
+        engine.set_checkpoint(checkpoint);
+    }
+    Ok(true)
+}
+
+/// Has what is in the tables in memory written out; `false` when that takes too long.
+fn flush(engine: &Engine) -> Result<bool, Error> {
+    let started = Instant::now();
+    let store = engine.store()?;
+    let keyspaces = [&store.meta, &store.order, &store.records];
+    for keyspace in keyspaces {
+        keyspace
+            .rotate_memtable()
+            .map_err(|error| failure(error, "a table"))?;
+    }
+    while keyspaces
+        .iter()
+        .any(|keyspace| keyspace.tree.sealed_memtable_count() > 0)
+    {
+        if engine.closing.load(Ordering::Acquire) || started.elapsed() > FLUSH {
+            return Ok(false);
+        }
+        // It fails if the disk did.
+        store
+            .db
+            .persist(fjall::PersistMode::Buffer)
+            .map_err(|error| failure(error, "a table"))?;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
+}

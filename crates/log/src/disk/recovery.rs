@@ -1,0 +1,253 @@
+//! Opening: what the disk has is checked against what was acknowledged.
+//!
+//! fjall replays its journal, and cuts it at the first thing it can't read. So it is checked here
+//! that nothing is missing: every commit since the checkpoint must be there, each following the
+//! one before, each with every record it brought and with the state that it left each stream in;
+//! and the last one must be no earlier than the marker says.
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fjall::PersistMode;
+
+use super::engine::Engine;
+use super::format::commit::Commit;
+use super::format::head::{Checkpoint, Head};
+use super::format::marker::{Mark, Marker};
+use super::options::{Durability, FjallOptions};
+use super::store::{Store, failure, io_failure};
+use crate::error::{Error, Kind};
+
+/// What was found when a log was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// How many commits were checked: those since the last checkpoint.
+    pub commits: u64,
+    /// How many records were.
+    pub records: u64,
+    /// How many commits at the end were acknowledged and are missing. More than none only with
+    /// [`Durability::Os`], after the machine went down, or where
+    /// [`accept_missing_end`](FjallOptions::accept_missing_end) was set.
+    pub missing: u64,
+    /// How long opening took.
+    pub took: Duration,
+}
+
+/// What an opened log consists of.
+pub(crate) struct Opened {
+    pub(crate) lock: File,
+    pub(crate) store: Store,
+    pub(crate) marker: Marker,
+    pub(crate) head: Head,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) recovery: Recovery,
+}
+
+/// Takes the folder's lock. It is held as long as the file is open.
+fn lock(folder: &Path) -> Result<File, Error> {
+    std::fs::create_dir_all(folder).map_err(io_failure)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(folder.join("lock"))
+        .map_err(io_failure)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Kind::Locked.into()),
+        Err(TryLockError::Error(error)) => Err(io_failure(error)),
+    }
+}
+
+pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Error> {
+    let started = Instant::now();
+    let lock = lock(folder)?;
+    let synced = options.durability == Durability::Fsync;
+    let path = Engine::marker(folder);
+    let database = Engine::database(folder);
+    let (mut marker, mark) = if path.try_exists().map_err(io_failure)? {
+        Marker::open(&path).map_err(io_failure)?
+    } else if database.join("version").try_exists().map_err(io_failure)?
+        && !options.accept_missing_end
+    {
+        return Err(Error::damaged("the file `commits` is missing"));
+    } else {
+        let marker = Marker::create(&path, synced).map_err(io_failure)?;
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(io_failure)?;
+        (marker, Some(Mark { commit: 0, synced }))
+    };
+    let mark = match mark {
+        Some(mark) => mark,
+        None if options.accept_missing_end => Mark { commit: 0, synced },
+        None => return Err(Error::damaged("the file `commits` can't be read")),
+    };
+    let store = Store::open(&database, options)?;
+    let (head, checkpoint, mut recovery) = check(&store, mark, options.accept_missing_end)?;
+    if recovery.missing > 0 {
+        tracing::warn!(
+            missing = recovery.missing,
+            last = head.commit,
+            "acknowledged commits are missing"
+        );
+    }
+    // What was replayed may have been written but not synced when the process ended.
+    store
+        .db
+        .persist(PersistMode::SyncAll)
+        .map_err(|error| failure(error, "its journal"))?;
+    for _ in 0..2 {
+        marker
+            .write(Mark {
+                commit: head.commit,
+                synced,
+            })
+            .map_err(io_failure)?;
+    }
+    marker.sync().map_err(io_failure)?;
+    recovery.took = started.elapsed();
+    Ok(Opened {
+        lock,
+        store,
+        marker,
+        head,
+        checkpoint,
+        recovery,
+    })
+}
+
+/// Opens the database of a log that is in use anew, after it has failed.
+pub(crate) fn reopen(engine: &Engine) -> Result<(), Error> {
+    let store = Store::open(&Engine::database(&engine.folder), &engine.options)?;
+    let committed = engine.committed();
+    let mark = Mark {
+        commit: committed.commit,
+        synced: true,
+    };
+    let (head, checkpoint, _) = check(&store, mark, false)?;
+    store
+        .db
+        .persist(PersistMode::SyncAll)
+        .map_err(|error| failure(error, "its journal"))?;
+    // The commit that failed may be there after all.
+    for stream in engine.cache.all() {
+        stream.reload(store.state(stream.id)?);
+        if stream.has_ended() {
+            engine.cache.remove(&stream);
+        }
+    }
+    engine.set_checkpoint(checkpoint);
+    engine.replace_store(Some(store));
+    engine.publish(head);
+    Ok(())
+}
+
+/// Checks everything since the checkpoint.
+fn check(
+    store: &Store,
+    mark: Mark,
+    accept_missing_end: bool,
+) -> Result<(Head, Checkpoint, Recovery), Error> {
+    let head = store.head()?;
+    let head = head.unwrap_or(Head {
+        next_id: 1,
+        ..Head::default()
+    });
+    let checkpoint = store.checkpoint()?.unwrap_or_default();
+    let mut recovery = Recovery::default();
+    let mut last = checkpoint;
+    // What each stream's state must be at least: whether it lives, by which commit, to where.
+    let mut states: HashMap<u64, (bool, u64, u64)> = HashMap::new();
+    let mut commits = Vec::new();
+    for commit in store.commits_after(checkpoint.position, checkpoint.commit + 1) {
+        let commit = commit?;
+        if commit.number != last.commit + 1 || commit.position != last.position {
+            return Err(Error::damaged(format!(
+                "commits {} to {} are missing from the middle",
+                last.commit + 1,
+                commit.number.saturating_sub(1),
+            )));
+        }
+        last.commit = commit.number;
+        last.position += commit.count;
+        for part in &commit.parts {
+            let end = part.first + part.count;
+            let state = states.entry(part.id).or_default();
+            *state = (part.lives, commit.number, end.max(state.2));
+        }
+        commits.push(commit);
+        recovery.commits += 1;
+    }
+    if head.commit != last.commit || head.position != last.position {
+        let (from, to) = (
+            head.commit.min(last.commit) + 1,
+            head.commit.max(last.commit),
+        );
+        return Err(Error::damaged(format!(
+            "commits {from} to {to} are there in part only"
+        )));
+    }
+    if head.commit < mark.commit {
+        let missing = mark.commit - head.commit;
+        if mark.synced && !accept_missing_end {
+            return Err(Error::damaged(format!(
+                "commits {} to {} were acknowledged and are missing from the end",
+                head.commit + 1,
+                mark.commit,
+            )));
+        }
+        recovery.missing = missing;
+    }
+    for (&id, &(lives, commit, end)) in &states {
+        check_state(store, id, lives, commit, end)?;
+    }
+    for commit in &commits {
+        recovery.records += check_records(store, commit)?;
+    }
+    Ok((head, checkpoint, recovery))
+}
+
+fn check_state(store: &Store, id: u64, lives: bool, commit: u64, end: u64) -> Result<(), Error> {
+    let state = store.state(id)?;
+    match (&state, lives) {
+        (Some(state), true) if state.commit == commit && state.tail >= end => {}
+        (None, false) => return Ok(()),
+        _ => {
+            return Err(Error::damaged(format!(
+                "stream {id} is not as commit {commit} left it"
+            )));
+        }
+    }
+    let birth = store.birth(id)?;
+    let birth = birth.ok_or_else(|| Error::damaged(format!("stream {id} has no settings")))?;
+    if store.id_of(&birth.name)? != Some(id) {
+        return Err(Error::damaged(format!(
+            "the name of stream {id} is not its own"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks the records of a commit, and says how many those are.
+fn check_records(store: &Store, commit: &Commit) -> Result<u64, Error> {
+    let mut count = 0;
+    for part in commit.parts.iter().filter(|part| part.count > 0) {
+        let mut position = commit.position + part.before;
+        for record in store.records(part.id, part.first, part.first + part.count) {
+            let record = record?;
+            if record.head.position != position {
+                return Err(Error::damaged(format!(
+                    "record of stream {} at offset {} has position {}, not {position}",
+                    part.id, record.first, record.head.position,
+                )));
+            }
+            position += u64::from(record.head.count);
+            count += 1;
+        }
+    }
+    Ok(count)
+}

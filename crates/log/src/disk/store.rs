@@ -1,0 +1,300 @@
+//! The database, and the only code that reads it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use bytes::Bytes;
+use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::format::bytes::Malformed;
+use super::format::commit::Commit;
+use super::format::head::{self, Checkpoint, Head};
+use super::format::record::Record;
+use super::format::settings::Birth;
+use super::format::{VERSION, keys, settings, state};
+use super::options::FjallOptions;
+use crate::error::{Error, Kind};
+use crate::name::StreamName;
+use crate::rules::{ProducerState, State};
+
+pub(crate) struct Store {
+    pub(crate) db: Database,
+    pub(crate) meta: Keyspace,
+    pub(crate) order: Keyspace,
+    pub(crate) records: Keyspace,
+}
+
+/// What fjall says, in this crate's words: an I/O error is one, anything else is damage.
+pub(crate) fn failure(error: fjall::Error, place: &str) -> Error {
+    match error {
+        fjall::Error::Io(error) => io_failure(error),
+        fjall::Error::Storage(fjall::LsmError::Io(error)) => io_failure(error),
+        fjall::Error::Locked => Kind::Locked.into(),
+        fjall::Error::Poisoned => Kind::Storage(error.into()).into(),
+        other => Kind::Damaged {
+            place: place.into(),
+            cause: Some(other.into()),
+        }
+        .into(),
+    }
+}
+
+pub(crate) fn io_failure(error: std::io::Error) -> Error {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    if matches!(
+        error.kind(),
+        InvalidData | InvalidInput | NotFound | UnexpectedEof
+    ) {
+        return Kind::Damaged {
+            place: "a file".into(),
+            cause: Some(error.into()),
+        }
+        .into();
+    }
+    if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) {
+        return Kind::Full {
+            cause: Some(error),
+            unknown: false,
+        }
+        .into();
+    }
+    Kind::Storage(error.into()).into()
+}
+
+impl Store {
+    /// Opens the database, or makes it, and checks its format.
+    pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Self, Error> {
+        let builder = Database::builder(folder)
+            .cache_size(options.cache_bytes)
+            .manual_journal_persist(true)
+            .max_journaling_size(256 << 20)
+            .worker_threads(2);
+        let place = "its journal or its tables";
+        // fjall panics at some of what it can't make sense of. Nothing is left of it then.
+        let opened = match catch_unwind(AssertUnwindSafe(|| builder.open())) {
+            Ok(opened) => opened.map_err(|error| failure(error, place))?,
+            Err(_) => return Err(Error::damaged(place)),
+        };
+        let keyspace = |name: &str, block| {
+            opened
+                .keyspace(name, || keyspace_options(options, block))
+                .map_err(|error| failure(error, "its keyspaces"))
+        };
+        let meta = keyspace("meta", 4 << 10)?;
+        let order = keyspace("order", 16 << 10)?;
+        let records = keyspace("records", 16 << 10)?;
+        let store = Self {
+            meta,
+            order,
+            records,
+            db: opened,
+        };
+        let version = store.meta(keys::VERSION, "its version", |value| {
+            head::decode_number(keys::VERSION, value)
+        })?;
+        match version {
+            Some(VERSION) => {}
+            Some(found) => return Err(Kind::Version { found }.into()),
+            None if store.head()?.is_some() => return Err(Error::damaged("no version is written")),
+            None => {
+                let version = head::encode_number(keys::VERSION, VERSION);
+                let mut batch = store.db.batch().durability(Some(PersistMode::SyncAll));
+                batch.insert(&store.meta, keys::VERSION, version);
+                batch
+                    .commit()
+                    .map_err(|error| failure(error, "its version"))?;
+            }
+        }
+        Ok(store)
+    }
+
+    fn meta<T>(
+        &self,
+        key: &[u8],
+        what: &str,
+        decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<Option<T>, Error> {
+        let value = self.meta.get(key).map_err(|error| failure(error, what))?;
+        let decoded = value.map(|value| decode(&value)).transpose();
+        decoded.map_err(|Malformed| Error::damaged(format!("{what} (meta {})", hex(key))))
+    }
+
+    pub(crate) fn head(&self) -> Result<Option<Head>, Error> {
+        self.meta(keys::HEAD, "its head", Head::decode)
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        self.meta(keys::CHECKPOINT, "its checkpoint", Checkpoint::decode)
+    }
+
+    pub(crate) fn id_of(&self, name: &StreamName) -> Result<Option<u64>, Error> {
+        let key = keys::name(name.as_str());
+        self.meta(&key, "a stream's name", |value| {
+            head::decode_number(&key, value)
+        })
+    }
+
+    pub(crate) fn birth(&self, id: u64) -> Result<Option<Birth>, Error> {
+        let key = keys::settings(id);
+        self.meta(&key, "a stream's settings", |value| {
+            settings::decode(&key, value)
+        })
+    }
+
+    pub(crate) fn state(&self, id: u64) -> Result<Option<State>, Error> {
+        let key = keys::state(id);
+        self.meta(&key, "a stream's state", |value| state::decode(&key, value))
+    }
+
+    pub(crate) fn producer(&self, id: u64, name: &str) -> Result<Option<ProducerState>, Error> {
+        let key = keys::producer(id, name);
+        self.meta(&key, "a producer's state", |value| {
+            state::decode_producer(&key, value)
+        })
+    }
+
+    /// All that a stream remembers of producers, `most` at the most.
+    pub(crate) fn producers(
+        &self,
+        id: u64,
+        most: usize,
+    ) -> Result<Vec<(String, ProducerState)>, Error> {
+        let mut found = Vec::new();
+        for pair in self.meta.prefix(keys::producer(id, "")).take(most) {
+            let (key, value) = pair
+                .into_inner()
+                .map_err(|error| failure(error, "producers"))?;
+            let name = keys::producer_of(&key);
+            let state = state::decode_producer(&key, &value);
+            match (name, state) {
+                (Some(name), Ok(state)) => found.push((name.to_owned(), state)),
+                _ => return Err(Error::damaged(format!("a producer (meta {})", hex(&key)))),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Keys of `meta` from `from` to before `to`, `most` at the most.
+    pub(crate) fn meta_keys(
+        &self,
+        from: Vec<u8>,
+        to: Vec<u8>,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let mut found = Vec::new();
+        for pair in self.meta.range(from..to).take(most) {
+            found.push(
+                pair.key()
+                    .map_err(|error| failure(error, "an index"))?
+                    .to_vec(),
+            );
+        }
+        Ok(found)
+    }
+
+    /// The records of a stream from the one that has `at` on, until `until`; none skipped.
+    pub(crate) fn records(
+        &self,
+        id: u64,
+        at: u64,
+        until: u64,
+    ) -> impl Iterator<Item = Result<Record, Error>> + '_ {
+        let start = self
+            .records
+            .range(keys::record(id, 0)..=keys::record(id, at))
+            .next_back();
+        let start = start.map(|pair| self.record(id, pair));
+        let (first, mut next) = match &start {
+            Some(Ok(record)) => (record.first, record.first),
+            _ => (at, at),
+        };
+        let found = start.is_some_and(|record| record.is_ok_and(|record| at < record.end()));
+        let first = if found { first } else { at };
+        if !found {
+            next = at;
+        }
+        let mut pairs = self
+            .records
+            .range(keys::record(id, first)..keys::record(id, until));
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            if ended || next >= until {
+                return None;
+            }
+            let record = match pairs.next() {
+                Some(pair) => self.record(id, pair),
+                None => Err(Error::damaged(format!("stream {id} lacks offset {next}"))),
+            };
+            let record = record.and_then(|record| {
+                if record.first == next {
+                    return Ok(record);
+                }
+                Err(Error::damaged(format!("stream {id} lacks offset {next}")))
+            });
+            match &record {
+                Ok(record) => next = record.end(),
+                Err(_) => ended = true,
+            }
+            Some(record)
+        })
+    }
+
+    fn record(&self, id: u64, pair: fjall::Guard) -> Result<Record, Error> {
+        let place = || format!("a record of stream {id}");
+        let (key, value) = pair
+            .into_inner()
+            .map_err(|error| failure(error, &place()))?;
+        let (of, first) = keys::record_of(&key).ok_or_else(|| Error::damaged(place()))?;
+        debug_assert_eq!(of, id);
+        Record::decode(of, first, Bytes::from(value))
+            .map_err(|Malformed| Error::damaged(format!("record of stream {id} at offset {first}")))
+    }
+
+    /// Commits from the one that has `position` on.
+    pub(crate) fn commits(
+        &self,
+        position: u64,
+    ) -> impl Iterator<Item = Result<Commit, Error>> + '_ {
+        let before = self
+            .order
+            .range(..=keys::commit(position, u64::MAX))
+            .next_back();
+        let start = match before.map(fjall::Guard::key) {
+            Some(Ok(key)) => keys::commit_of(&key).unwrap_or_default(),
+            _ => (0, 0),
+        };
+        self.commits_after(start.0, start.1)
+    }
+
+    /// Commits from the first of this position, or a later one, and this number on.
+    pub(crate) fn commits_after(
+        &self,
+        position: u64,
+        number: u64,
+    ) -> impl Iterator<Item = Result<Commit, Error>> + '_ {
+        self.order
+            .range(keys::commit(position, number)..)
+            .map(|pair| {
+                let (key, value) = pair
+                    .into_inner()
+                    .map_err(|error| failure(error, "the order"))?;
+                Commit::decode(&key, &value)
+                    .map_err(|Malformed| Error::damaged(format!("commit (order {})", hex(&key))))
+            })
+    }
+}
+
+fn keyspace_options(options: &FjallOptions, block: u32) -> KeyspaceCreateOptions {
+    let bloom = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
+    KeyspaceCreateOptions::default()
+        .manual_journal_persist(true)
+        .max_memtable_size(options.table_bytes)
+        .data_block_size_policy(BlockSizePolicy::all(block))
+        .filter_policy(FilterPolicy::all(bloom(10.0)))
+}
+
+fn hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,445 @@
+//! Streams in memory: those in use, and some that were of late.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::format::record::Record;
+use super::format::settings::{Birth, Fork};
+use super::store::Store;
+use crate::clock::Timestamp;
+use crate::error::{Error, Kind};
+use crate::follow::Progress;
+use crate::limits;
+use crate::name::StreamName;
+use crate::offset::Offset;
+use crate::read::Info;
+use crate::rules::{ProducerState, State};
+use crate::settings::Expiry;
+
+/// Panics leave no lock's data half changed, so a poisoned lock is as good as any.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many producers of one stream are kept in memory.
+const PRODUCERS: usize = 16;
+const SHARDS: usize = 16;
+
+/// One stream. There is never more than one of these for a stream at a time: what was committed
+/// last is in it.
+pub(crate) struct Stream {
+    pub(crate) id: u64,
+    pub(crate) birth: Birth,
+    /// What the fork is of.
+    pub(crate) source: Option<Arc<Stream>>,
+    depth: usize,
+    /// As it was committed last. The writer alone changes it.
+    state: Mutex<State>,
+    progress: watch::Sender<Progress>,
+    /// When it was last used, in milliseconds.
+    used: AtomicU64,
+    producers: Mutex<HashMap<String, ProducerState>>,
+    /// The newest records, up to the tail, each with its first offset.
+    recent: Mutex<VecDeque<(u64, Bytes)>>,
+    /// Used since it was last considered for leaving memory.
+    hot: AtomicBool,
+    /// Taken away for good; another stream may have its name.
+    ended: AtomicBool,
+    /// Waits to be trimmed.
+    pub(crate) over: AtomicBool,
+}
+
+impl Stream {
+    pub(crate) fn new(id: u64, birth: Birth, state: State, source: Option<Arc<Self>>) -> Self {
+        // What is written is when it ends at the latest; what was used when is counted back.
+        let used = match birth.settings.expiry {
+            Some(Expiry::Idle(span)) => state
+                .expires
+                .saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+            _ => 0,
+        };
+        let progress = watch::Sender::new(progress_of(&state, false));
+        Self {
+            id,
+            depth: source.as_ref().map_or(0, |source| source.depth + 1),
+            source,
+            birth,
+            state: Mutex::new(state),
+            progress,
+            used: AtomicU64::new(used),
+            producers: Mutex::default(),
+            recent: Mutex::default(),
+            hot: AtomicBool::new(true),
+            ended: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &StreamName {
+        &self.birth.name
+    }
+
+    pub(crate) fn is_deep(&self) -> bool {
+        self.depth >= limits::FORK_DEPTH
+    }
+
+    pub(crate) fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// What of its fork is its own, and where from.
+    pub(crate) fn fork(&self) -> Option<(&Fork, &Arc<Self>)> {
+        self.birth.fork.as_ref().zip(self.source.as_ref())
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        *self.progress.borrow()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    pub(crate) fn expires(&self) -> Option<Timestamp> {
+        let used = Timestamp(self.used.load(Ordering::Relaxed));
+        self.birth.settings.expiry.map(|expiry| expiry.after(used))
+    }
+
+    pub(crate) fn has_expired(&self, now: u64) -> bool {
+        self.expires().is_some_and(|end| end.0 <= now)
+    }
+
+    /// Notes its use; says whether that is to be written down.
+    pub(crate) fn touch(&self, now: u64) -> bool {
+        self.used.fetch_max(now, Ordering::Relaxed);
+        matches!(self.birth.settings.expiry, Some(Expiry::Idle(_)))
+            && self
+                .expires()
+                .is_some_and(|end| end.0 > lock(&self.state).expires)
+    }
+
+    /// What to write down as its end: somewhat later than it is, so that not every use is written.
+    /// After a crash it can live that much longer; it never ends too early.
+    pub(crate) fn expires_on_disk(&self) -> u64 {
+        match (self.birth.settings.expiry, self.expires()) {
+            (Some(Expiry::Idle(span)), Some(end)) => end.after(span / 8).0,
+            (_, Some(end)) => end.0,
+            (_, None) => 0,
+        }
+    }
+
+    /// The first offset that can be read.
+    pub(crate) fn floor(&self) -> u64 {
+        let own = lock(&self.state).floor;
+        match self.fork() {
+            Some((fork, source)) if own == fork.point.own.number() => source.floor().min(own),
+            _ => own,
+        }
+    }
+
+    pub(crate) fn info(&self) -> Info {
+        let floor = Offset::new(self.floor());
+        let state = lock(&self.state);
+        Info {
+            id: self.id,
+            name: self.birth.name.clone(),
+            settings: self.birth.settings.clone(),
+            created: Timestamp(self.birth.created),
+            appended: Timestamp(state.appended),
+            expires: self.expires(),
+            floor,
+            tail: Offset::new(state.tail),
+            closed: state.closed,
+            bytes: state.bytes,
+            fork: self.birth.fork.as_ref().map(|fork| fork.point.clone()),
+        }
+    }
+
+    pub(crate) fn producer(&self, id: &str) -> Option<ProducerState> {
+        lock(&self.producers).get(id).copied()
+    }
+
+    pub(crate) fn forget_producer(&self, id: &str) {
+        lock(&self.producers).remove(id);
+    }
+
+    pub(crate) fn remember_producer(&self, id: String, state: ProducerState) {
+        let mut producers = lock(&self.producers);
+        if producers.len() >= PRODUCERS && !producers.contains_key(&id) {
+            let oldest = producers.iter().min_by_key(|(_, state)| state.used);
+            if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
+                producers.remove(&oldest);
+            }
+        }
+        producers.insert(id, state);
+    }
+
+    /// Keeps a record that was committed.
+    pub(crate) fn keep(&self, first: u64, record: Bytes) {
+        lock(&self.recent).push_back((first, record));
+    }
+
+    /// Lets go of the oldest record kept.
+    pub(crate) fn let_go(&self) {
+        lock(&self.recent).pop_front();
+    }
+
+    /// The records that are kept from the one with `at` on, about `budget` bytes of them; none
+    /// where that one isn't kept.
+    pub(crate) fn recent(&self, at: u64, budget: usize) -> Option<Vec<Record>> {
+        let recent = lock(&self.recent);
+        let start = recent
+            .partition_point(|(first, _)| *first <= at)
+            .checked_sub(1)?;
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for (first, value) in recent.range(start..) {
+            found.push(Record::trusted(*first, value.clone()).ok()?);
+            bytes += value.len();
+            // The first record may lie mostly before `at`.
+            if bytes > budget && found.len() > 1 {
+                break;
+            }
+        }
+        Some(found)
+    }
+
+    /// Makes a state known that is committed now.
+    pub(crate) fn publish(&self, state: State, ended: bool) {
+        let progress = progress_of(&state, ended);
+        *lock(&self.state) = state;
+        if ended {
+            self.ended.store(true, Ordering::Release);
+        }
+        self.progress
+            .send_if_modified(|old| std::mem::replace(old, progress) != progress);
+    }
+
+    pub(crate) fn note_use(&self, now: u64) {
+        self.used.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Forgets everything that was read from a database that has been opened anew since.
+    pub(crate) fn reload(&self, state: Option<State>) {
+        lock(&self.producers).clear();
+        lock(&self.recent).clear();
+        match state {
+            Some(state) => self.publish(state, false),
+            None => self.publish(self.state(), true),
+        }
+    }
+}
+
+fn progress_of(state: &State, gone: bool) -> Progress {
+    Progress {
+        tail: Offset::new(state.tail),
+        closed: state.closed,
+        gone: gone || state.hidden,
+    }
+}
+
+#[derive(Default)]
+struct Shard {
+    streams: HashMap<StreamName, Arc<Stream>>,
+    /// In the order in which they are considered for leaving.
+    turn: VecDeque<StreamName>,
+}
+
+/// The streams that are in memory, by name.
+///
+/// A stream that is asked for and isn't here is read while its shard is locked, so that no two
+/// copies of one come about; a stream leaves only when nobody holds it. A shard's lock is held for
+/// one read of the disk at most.
+pub(crate) struct Cache {
+    shards: Vec<Mutex<Shard>>,
+    most: usize,
+    names: Mutex<HashMap<u64, StreamName>>,
+}
+
+impl Cache {
+    pub(crate) fn new(most: usize) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self {
+            shards,
+            most: most.div_ceil(SHARDS).max(1),
+            names: Mutex::default(),
+        }
+    }
+
+    fn shard(&self, name: &StreamName) -> &Mutex<Shard> {
+        let hash = xxh3_64(name.as_str().as_bytes());
+        &self.shards[usize::from(hash.to_le_bytes()[0]) % SHARDS]
+    }
+
+    /// The stream of this name, if it is in memory.
+    pub(crate) fn peek(&self, name: &StreamName) -> Option<Arc<Stream>> {
+        let shard = lock(self.shard(name));
+        let stream = shard.streams.get(name)?;
+        stream.hot.store(true, Ordering::Relaxed);
+        Some(Arc::clone(stream))
+    }
+
+    /// The stream of this name, from memory or from the disk, also a hidden one.
+    pub(crate) fn load(
+        &self,
+        store: &Store,
+        name: &StreamName,
+    ) -> Result<Option<Arc<Stream>>, Error> {
+        // A fork's source is loaded before the fork's shard is locked: it may be in the same one.
+        // It can't change meanwhile, as its name is kept for as long as it has forks.
+        loop {
+            if let Some(stream) = self.peek(name) {
+                return Ok(Some(stream));
+            }
+            let Some(id) = store.id_of(name)? else {
+                return Ok(None);
+            };
+            let Some(birth) = store.birth(id)? else {
+                if store.id_of(name)? == Some(id) {
+                    return Err(Error::damaged(format!("stream {id} has no settings")));
+                }
+                continue;
+            };
+            let source = match &birth.fork {
+                Some(fork) => match self.load(store, &fork.point.source)? {
+                    Some(source) if source.id == fork.id => Some(source),
+                    _ if store.id_of(name)? != Some(id) => continue,
+                    _ => return Err(Error::damaged(format!("stream {id} lacks its source"))),
+                },
+                None => None,
+            };
+            let mut shard = lock(self.shard(name));
+            if let Some(stream) = shard.streams.get(name) {
+                return Ok(Some(Arc::clone(stream)));
+            }
+            if store.id_of(name)? != Some(id) {
+                continue;
+            }
+            let Some(state) = store.state(id)? else {
+                return Err(Error::damaged(format!("stream {id} has no state")));
+            };
+            let stream = Arc::new(Stream::new(id, birth, state, source));
+            self.insert(&mut shard, Arc::clone(&stream));
+            return Ok(Some(stream));
+        }
+    }
+
+    /// The stream with this id, from memory or from the disk, also a hidden one.
+    pub(crate) fn load_by_id(&self, store: &Store, id: u64) -> Result<Option<Arc<Stream>>, Error> {
+        let name = lock(&self.names).get(&id).cloned();
+        let name = match name {
+            Some(name) => name,
+            None => match store.birth(id)? {
+                Some(birth) => birth.name,
+                None => return Ok(None),
+            },
+        };
+        Ok(self.load(store, &name)?.filter(|stream| stream.id == id))
+    }
+
+    /// The name of the stream with this id.
+    pub(crate) fn name_of(&self, store: &Store, id: u64) -> Result<Option<StreamName>, Error> {
+        if let Some(name) = lock(&self.names).get(&id) {
+            return Ok(Some(name.clone()));
+        }
+        Ok(store.birth(id)?.map(|birth| birth.name))
+    }
+
+    /// Takes in a stream that was created; one that was loaded since it was committed stays.
+    pub(crate) fn add(&self, stream: Arc<Stream>) -> Arc<Stream> {
+        let mut shard = lock(self.shard(stream.name()));
+        match shard.streams.get(stream.name()) {
+            Some(there) if there.id == stream.id => Arc::clone(there),
+            _ => {
+                self.insert(&mut shard, Arc::clone(&stream));
+                stream
+            }
+        }
+    }
+
+    fn insert(&self, shard: &mut Shard, stream: Arc<Stream>) {
+        let name = stream.name().clone();
+        let mut names = lock(&self.names);
+        names.insert(stream.id, name.clone());
+        match shard.streams.insert(name.clone(), stream) {
+            Some(old) => drop(names.remove(&old.id)),
+            None => shard.turn.push_back(name),
+        }
+        if shard.turn.len() > 2 * self.most + SHARDS {
+            // Names of streams that came and went more than once.
+            shard.turn = shard.streams.keys().cloned().collect();
+        }
+        // Bounded work: two go for one that comes, while there are too many.
+        for _ in 0..8 {
+            if shard.streams.len() <= self.most {
+                break;
+            }
+            let Some(name) = shard.turn.pop_front() else {
+                break;
+            };
+            let Some(stream) = shard.streams.get(&name) else {
+                continue;
+            };
+            let in_use = Arc::strong_count(stream) > 1
+                || stream.progress.receiver_count() > 0
+                || stream.hot.swap(false, Ordering::Relaxed);
+            if in_use {
+                shard.turn.push_back(name);
+            } else if let Some(stream) = shard.streams.remove(&name) {
+                names.remove(&stream.id);
+            }
+        }
+    }
+
+    /// Lets go of a stream that is no more.
+    pub(crate) fn remove(&self, stream: &Stream) {
+        let mut shard = lock(self.shard(stream.name()));
+        if shard
+            .streams
+            .get(stream.name())
+            .is_some_and(|there| there.id == stream.id)
+        {
+            shard.streams.remove(stream.name());
+            // `turn` may name it still; that is looked at when its turn comes.
+            lock(&self.names).remove(&stream.id);
+        }
+    }
+
+    /// All streams in memory.
+    pub(crate) fn all(&self) -> Vec<Arc<Stream>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(lock(shard).streams.values().cloned());
+        }
+        all
+    }
+}
+
+/// A stream that is to be used now: not gone, not hidden, not expired.
+pub(crate) fn usable(stream: &Stream, now: u64) -> Result<(), Error> {
+    if stream.has_ended() {
+        return Err(Kind::NotFound.into());
+    }
+    let state = lock(&stream.state);
+    if state.hidden {
+        return Err(Kind::Gone.into());
+    }
+    if stream.has_expired(now) {
+        return Err(if state.forks > 0 {
+            Kind::Gone
+        } else {
+            Kind::NotFound
+        }
+        .into());
+    }
+    Ok(())
+}

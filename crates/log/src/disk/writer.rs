@@ -1,0 +1,284 @@
+//! The one thread that writes: it takes all that waits, from all streams, makes one commit of it,
+//! syncs once, and answers everybody.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use fjall::PersistMode;
+
+use super::draft::{Draft, Sealed};
+use super::engine::Engine;
+use super::format::marker::{Mark, Marker};
+use super::options::Durability;
+use super::queue::Request;
+use super::recovery;
+use super::runway::Runway;
+use super::store::{Store, failure};
+use super::stream::Stream;
+use crate::error::{Error, Kind};
+
+/// A commit takes no more requests once it has this many bytes of messages.
+const COMMIT_BYTES: usize = 16 << 20;
+/// How often the room on the disk is looked at, in time and in bytes written.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_BYTES: u64 = 4 << 20;
+/// How long to leave the disk alone after it failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// A table in memory that waits to be written out holds the writer up past this many.
+const TABLES: usize = 2;
+
+pub(crate) struct Writer {
+    engine: Arc<Engine>,
+    marker: Marker,
+    runway: Runway,
+    /// Who keeps recent records, oldest first, and how many bytes those are.
+    recent: VecDeque<(Weak<Stream>, usize)>,
+    recent_bytes: usize,
+    looked: Option<Instant>,
+    written: u64,
+    full: bool,
+    /// The database has failed and is to be opened anew, not before this.
+    failed: Option<Instant>,
+}
+
+impl Writer {
+    pub(crate) fn new(engine: Arc<Engine>, marker: Marker) -> Self {
+        Self {
+            runway: Runway::new(&Engine::database(&engine.folder)),
+            engine,
+            marker,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            looked: None,
+            written: 0,
+            full: false,
+            failed: None,
+        }
+    }
+
+    /// Writes until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        let mut taken = Vec::new();
+        let mut pending = VecDeque::new();
+        let mut expected = 0;
+        loop {
+            if pending.is_empty() {
+                if !self.engine.queue.take(&mut taken, expected, RETRY) {
+                    break;
+                }
+                expected = taken.len();
+                pending.extend(taken.drain(..));
+            }
+            self.reopen();
+            if !pending.is_empty() {
+                let commit = AssertUnwindSafe(|| self.commit(&mut pending));
+                // fjall panics at some of what it can't make sense of. A draft that is dropped has
+                // changed nothing, and those who wait for it are told by that.
+                if catch_unwind(commit).is_err() {
+                    tracing::error!("a commit panicked; the log is about to be opened anew");
+                    self.failed = Some(Instant::now());
+                }
+            }
+        }
+        if let Err(error) = self.marker.sync() {
+            tracing::warn!(%error, "the marker of the last commit could not be synced");
+        }
+    }
+
+    /// One commit of what is pending, or of as much of it as fits one.
+    fn commit(&mut self, pending: &mut VecDeque<Request>) {
+        let engine = Arc::clone(&self.engine);
+        let store = match engine.store() {
+            Ok(store) if self.failed.is_none() => store,
+            _ => {
+                let full = self.full;
+                pending
+                    .drain(..)
+                    .for_each(|request| request.fail(|| unavailable(full)));
+                return;
+            }
+        };
+        self.look();
+        let mut draft = Draft::new(&engine, &store, self.full);
+        while draft.bytes() < COMMIT_BYTES
+            && let Some(request) = pending.pop_front()
+        {
+            draft.take(request);
+        }
+        if engine.options.durability == Durability::Fsync {
+            self.runway.extend(draft.weight());
+        }
+        let (batch, sealed) = draft.seal();
+        if let Some(batch) = batch
+            && let Err(error) = self.write(&store, batch, sealed.head.commit)
+        {
+            self.fail(sealed, &error);
+            return;
+        }
+        let kept = sealed.publish(&engine);
+        self.keep(kept);
+    }
+
+    fn write(
+        &mut self,
+        store: &Store,
+        batch: fjall::OwnedWriteBatch,
+        commit: u64,
+    ) -> Result<(), Error> {
+        let failed = |error| failure(error, "a commit");
+        self.wait_for_tables(store)?;
+        batch.commit().map_err(failed)?;
+        let mode = match self.engine.options.durability {
+            Durability::Fsync => PersistMode::SyncData,
+            Durability::Os => PersistMode::Buffer,
+        };
+        store.db.persist(mode).map_err(failed)?;
+        let synced = self.engine.options.durability == Durability::Fsync;
+        // Not being able to say what was committed would leave a loss unnoticed.
+        self.marker
+            .write(Mark { commit, synced })
+            .map_err(super::store::io_failure)
+    }
+
+    /// Waits until few tables wait to be written out. fjall would wait too, but without end if the
+    /// disk fails meanwhile; asking it to persist nothing tells whether it has.
+    fn wait_for_tables(&self, store: &Store) -> Result<(), Error> {
+        let many = |keyspace: &fjall::Keyspace| {
+            use fjall::AbstractTree;
+            keyspace.tree.sealed_memtable_count() > TABLES || keyspace.tree.l0_run_count() > 24
+        };
+        while [&store.meta, &store.order, &store.records]
+            .into_iter()
+            .any(many)
+        {
+            store
+                .db
+                .persist(PersistMode::Buffer)
+                .map_err(|error| failure(error, "a commit"))?;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Notes whether the disk has room.
+    fn look(&mut self) {
+        let due = self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
+        if !due && self.written < LOOK_BYTES {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        self.written = 0;
+        let full = free(&self.engine).is_some_and(|free| free < self.engine.options.reserve_bytes);
+        if full != self.full {
+            self.full = full;
+            if full {
+                tracing::warn!("the disk is full: appends are refused until there is room");
+            } else {
+                tracing::info!("the disk has room again: appends are taken");
+            }
+        }
+    }
+
+    fn keep(&mut self, kept: Vec<(Arc<Stream>, usize)>) {
+        for (stream, bytes) in kept {
+            self.recent_bytes += bytes;
+            self.written += bytes as u64;
+            self.engine
+                .since_checkpoint
+                .fetch_add(bytes as u64, Ordering::Relaxed);
+            self.recent.push_back((Arc::downgrade(&stream), bytes));
+        }
+        while self.recent_bytes > self.engine.options.recent_bytes
+            && let Some((stream, bytes)) = self.recent.pop_front()
+        {
+            self.recent_bytes -= bytes;
+            if let Some(stream) = stream.upgrade() {
+                stream.let_go();
+            }
+        }
+    }
+
+    /// The commit failed. fjall takes nothing more then, and what it has of the commit is known
+    /// only when it is opened anew.
+    fn fail(&mut self, sealed: Sealed, error: &Error) {
+        tracing::error!(error = error as &dyn std::error::Error, "a commit failed");
+        let full = error.is_storage_full();
+        let text = match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        sealed.fail(|| {
+            if full {
+                let cause = std::io::Error::new(std::io::ErrorKind::StorageFull, text.clone());
+                return Kind::Full {
+                    cause: Some(cause),
+                    unknown: true,
+                }
+                .into();
+            }
+            Kind::Failed(text.clone().into()).into()
+        });
+        self.full |= full;
+        self.failed = Some(Instant::now() + RETRY);
+    }
+
+    /// Opens the database anew after it has failed, once there is room.
+    fn reopen(&mut self) {
+        let Some(after) = self.failed else { return };
+        if Instant::now() < after {
+            return;
+        }
+        self.failed = Some(Instant::now() + RETRY);
+        self.looked = None;
+        self.look();
+        if self.full {
+            return;
+        }
+        // Reading goes on with the old one up to here. It must be gone before the new one opens.
+        if let Some(old) = self.engine.replace_store(None) {
+            let mut old = Some(old);
+            while let Some(held) = old.take() {
+                match Arc::try_unwrap(held) {
+                    Ok(store) => drop(store),
+                    Err(held) => {
+                        old = Some(held);
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            }
+        }
+        match recovery::reopen(&self.engine) {
+            Ok(()) => {
+                tracing::info!("the log is open again");
+                self.failed = None;
+                self.runway = Runway::new(&Engine::database(&self.engine.folder));
+                self.recent.clear();
+                self.recent_bytes = 0;
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the log could not be opened anew");
+            }
+        }
+    }
+}
+
+fn unavailable(full: bool) -> Error {
+    if full {
+        return Kind::Full {
+            cause: None,
+            unknown: false,
+        }
+        .into();
+    }
+    Kind::Storage("the disk failed; the log is about to be opened anew".into()).into()
+}
+
+/// How many bytes the disk has free for us, if it says so.
+fn free(engine: &Engine) -> Option<u64> {
+    let disk = rustix::fs::statvfs(&engine.folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}

@@ -1,0 +1,274 @@
+//! Files cut and flipped: opening or reading says so. What is read is never wrong.
+
+use std::path::{Path, PathBuf};
+
+use headwater_log::{
+    Append, Clock, Create, Error, FjallLog, Limits, Log, Outcome, Position, ReadFrom, Settings,
+};
+
+use crate::support::{name, open, options, plain, quick_folder, run};
+
+/// What a log says of itself, or why it can't.
+async fn contents(log: &FjallLog) -> Result<Vec<String>, Error> {
+    let mut contents = Vec::new();
+    let mut after = None;
+    loop {
+        let page = log.list("", after, 100).await?;
+        for info in page.streams {
+            let chunk = log.read(&info.name, ReadFrom::Start, usize::MAX).await?;
+            contents.push(format!("{info:?} {chunk:?}"));
+        }
+        match page.after {
+            Some(name) => after = Some(name),
+            None => break,
+        }
+    }
+    let order = log.read_order(Position::START, usize::MAX, None).await?;
+    contents.push(format!("{order:?}"));
+    Ok(contents)
+}
+
+/// A log with some of everything, part of it in tables, the rest in the journal.
+fn fill(folder: &Path) -> Vec<String> {
+    let mut settings = options(&Clock::by_hand(crate::support::START), Limits::default());
+    settings.table_bytes = 32 << 10;
+    let log = FjallLog::open(folder, settings).unwrap();
+    run(async {
+        for index in 0..6 {
+            log.create(&name(&format!("s{index}")), plain())
+                .await
+                .unwrap();
+        }
+        for step in 0..300_u64 {
+            let stream = name(&format!("s{}", step % 6));
+            let text = format!("{step} {}", "m".repeat((step as usize * 37) % 700));
+            let mut append = Append::new(vec![text.into()]).by("p", 0, step / 6);
+            append.close = step == 299;
+            let outcome = log.append(&stream, append).await.unwrap();
+            assert!(matches!(outcome, Outcome::Appended(_)));
+        }
+        log.create(&name("empty"), Create::new(Settings::of_type("x")))
+            .await
+            .unwrap();
+        log.delete(&name("s1")).await.unwrap();
+        contents(&log).await.unwrap()
+    })
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.metadata().unwrap().len() > 0 {
+            found.push(path);
+        }
+    }
+    found.sort();
+}
+
+/// How many bytes of a file mean something: a journal is longer than what is in it.
+fn meaningful(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(1, |last| last + 1)
+}
+
+enum Found {
+    Right,
+    Said(String),
+}
+
+/// Opens a damaged log and compares what it says with what is right.
+fn judge(folder: &Path, right: &[String]) -> Found {
+    match open(folder) {
+        Err(error) => {
+            assert!(
+                error.is_damaged() || error.to_string().contains("format"),
+                "{error:?}"
+            );
+            Found::Said(error.to_string())
+        }
+        Ok(log) => match run(contents(&log)) {
+            Ok(found) => {
+                assert_eq!(found, right, "silently wrong");
+                Found::Right
+            }
+            Err(error) => {
+                assert!(error.is_damaged(), "{error:?}");
+                Found::Said(error.to_string())
+            }
+        },
+    }
+}
+
+#[test]
+fn a_log_that_is_cut_or_flipped_anywhere_says_so_or_is_whole() {
+    let rounds = std::env::var("HEADWATER_LOG_DAMAGES")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok());
+    let rounds: usize = rounds.unwrap_or(60);
+    let seed = std::env::var("HEADWATER_LOG_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("HEADWATER_LOG_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let original = quick_folder();
+    let right = fill(original.path());
+    let mut all = Vec::new();
+    files(original.path(), &mut all);
+    let mut said = 0;
+    for _ in 0..rounds {
+        let folder = quick_folder();
+        copy(original.path(), folder.path());
+        let file = &all[random.usize(..all.len())];
+        let file = folder
+            .path()
+            .join(file.strip_prefix(original.path()).unwrap());
+        let mut bytes = std::fs::read(&file).unwrap();
+        let at = random.usize(..meaningful(&bytes));
+        let what = if random.bool() {
+            bytes[at] ^= 1 << random.u8(0..8);
+            "flipped"
+        } else {
+            bytes.truncate(at);
+            "cut"
+        };
+        std::fs::write(&file, bytes).unwrap();
+        let found = judge(folder.path(), &right);
+        match &found {
+            Found::Right => println!("{what} {} at {at}: right", file.display()),
+            Found::Said(error) => println!("{what} {} at {at}: {error}", file.display()),
+        }
+        said += usize::from(matches!(found, Found::Said(_)));
+    }
+    assert!(said > rounds / 4, "damage is noticed: {said} of {rounds}");
+}
+
+/// The journal in use, and how long it is.
+fn journal(folder: &Path) -> (PathBuf, usize) {
+    let mut all = Vec::new();
+    files(folder, &mut all);
+    let journal = all
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|it| it == "jnl"));
+    let journal = journal.max().unwrap();
+    let bytes = std::fs::read(&journal).unwrap();
+    (journal, meaningful(&bytes))
+}
+
+fn cut(file: &Path, at: usize) {
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    file.set_len(at as u64).unwrap();
+}
+
+#[test]
+fn a_commit_torn_before_it_was_acknowledged_is_as_if_it_had_never_been() {
+    let (before, after) = (quick_folder(), quick_folder());
+    let stream = name("s");
+    let log = open(before.path()).unwrap();
+    run(log.create(&stream, plain())).unwrap();
+    run(log.append(&stream, Append::new(vec!["acknowledged".into()]))).unwrap();
+    drop(log);
+    let (journal, long) = journal(before.path());
+    copy(before.path(), after.path());
+    let log = open(after.path()).unwrap();
+    run(log.append(&stream, Append::new(vec!["torn".into()]))).unwrap();
+    drop(log);
+    let longer = after
+        .path()
+        .join(journal.strip_prefix(before.path()).unwrap());
+    let bytes = std::fs::read(&longer).unwrap();
+    let end = meaningful(&bytes);
+    assert!(end > long);
+    for at in [long + 1, (long + end) / 2, end - 1] {
+        let torn = quick_folder();
+        copy(before.path(), torn.path());
+        std::fs::write(
+            torn.path()
+                .join(journal.strip_prefix(before.path()).unwrap()),
+            &bytes[..at],
+        )
+        .unwrap();
+        let log = open(torn.path()).unwrap();
+        assert_eq!(run(crate::support::all(&log, &stream)), ["acknowledged"]);
+        assert_eq!(
+            run(crate::support::append(&log, &stream, &["next"]))
+                .next
+                .number(),
+            2
+        );
+        drop(log);
+        let log = open(torn.path()).unwrap();
+        assert_eq!(
+            run(crate::support::all(&log, &stream)),
+            ["acknowledged", "next"]
+        );
+    }
+}
+
+/// Opens as one does who wants every append on the disk.
+fn synced(accept: bool) -> headwater_log::FjallOptions {
+    let mut settings = options(&Clock::system(), Limits::default());
+    settings.durability = headwater_log::Durability::Fsync;
+    settings.accept_missing_end = accept;
+    settings
+}
+
+#[test]
+fn an_acknowledged_commit_that_is_missing_is_an_error_until_it_is_accepted() {
+    let folder = quick_folder();
+    let stream = name("s");
+    let log = FjallLog::open(folder.path(), synced(false)).unwrap();
+    run(log.create(&stream, plain())).unwrap();
+    let mut ends = Vec::new();
+    for text in ["one", "two", "three"] {
+        run(crate::support::append(&log, &stream, &[text]));
+        ends.push(journal(folder.path()).1);
+    }
+    drop(log);
+    cut(&journal(folder.path()).0, ends[1] - 3);
+    for _ in 0..2 {
+        let error = FjallLog::open(folder.path(), synced(false)).unwrap_err();
+        assert!(error.is_damaged(), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            "the log is damaged: commits 3 to 4 were acknowledged and are missing from the end"
+        );
+    }
+    let log = FjallLog::open(folder.path(), synced(true)).unwrap();
+    assert_eq!(log.recovery().missing, 2);
+    assert_eq!(run(crate::support::all(&log, &stream)), ["one"]);
+    drop(log);
+    let log = FjallLog::open(folder.path(), synced(false)).unwrap();
+    assert_eq!(log.recovery().missing, 0);
+}
+
+#[test]
+fn with_the_weaker_durability_a_missing_end_is_reported() {
+    let folder = quick_folder();
+    let log = open(folder.path()).unwrap();
+    run(log.create(&name("s"), plain())).unwrap();
+    let end = journal(folder.path()).1;
+    run(crate::support::append(&log, &name("s"), &["lost"]));
+    drop(log);
+    cut(&journal(folder.path()).0, end + 2);
+    let log = open(folder.path()).unwrap();
+    assert_eq!(log.recovery().missing, 1);
+    assert!(run(crate::support::all(&log, &name("s"))).is_empty());
+}

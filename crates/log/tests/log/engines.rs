@@ -1,0 +1,429 @@
+//! What every engine does that the model can't say of itself: it would do it wrong the same way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_log::{
+    Append, Create, Expiry, FjallLog, ForkFrom, Log, Matching, Offset, Outcome, Position, ReadFrom,
+    Refusal, Settings, Skip, StreamName,
+};
+
+use crate::support::{all, append, every_engine, name, open, plain, quick_folder, run, texts};
+
+#[test]
+fn a_read_keeps_to_its_budget_but_gives_one_message_at_least() {
+    every_engine(|log, _, _| {
+        run(async {
+            let stream = name("s");
+            log.create(&stream, plain()).await.unwrap();
+            append(log, &stream, &["1234", "5678", "9"]).await;
+            let read = async |from, budget| {
+                let chunk = log
+                    .read(&stream, ReadFrom::At(Offset::new(from)), budget)
+                    .await
+                    .unwrap();
+                (texts(&chunk), chunk.next.number(), chunk.at_tail)
+            };
+            assert_eq!(read(0, 0).await, (vec!["1234".to_owned()], 1, false));
+            assert_eq!(read(0, 8).await.1, 2);
+            assert_eq!(
+                read(1, 5).await,
+                (vec!["5678".to_owned(), "9".to_owned()], 3, true)
+            );
+            assert_eq!(read(3, 5).await, (vec![], 3, true));
+            let error = log
+                .read(&stream, ReadFrom::At(Offset::new(4)), 5)
+                .await
+                .unwrap_err();
+            assert!(error.is_beyond_tail());
+            assert_eq!(error.tail(), Some(Offset::new(3)));
+        });
+    });
+}
+
+#[test]
+fn a_repeated_append_of_a_producer_is_there_once() {
+    every_engine(|log, _, _| {
+        run(async {
+            let stream = name("s");
+            log.create(&stream, plain()).await.unwrap();
+            let first = Append::new(vec!["once".into(), "twice?".into()]).by("p", 0, 0);
+            let Outcome::Appended(receipt) = log.append(&stream, first.clone()).await.unwrap()
+            else {
+                panic!("it is the first")
+            };
+            assert_eq!((receipt.next.number(), receipt.producer_seq), (2, Some(0)));
+            let Outcome::Duplicate(again) = log.append(&stream, first).await.unwrap() else {
+                panic!("it was there")
+            };
+            assert_eq!((again.next, again.producer_seq), (receipt.next, Some(0)));
+            assert_eq!(all(log, &stream).await, ["once", "twice?"]);
+        });
+    });
+}
+
+#[test]
+fn the_append_that_closed_a_stream_can_be_repeated_and_nothing_else() {
+    every_engine(|log, _, _| {
+        run(async {
+            let stream = name("s");
+            log.create(&stream, plain()).await.unwrap();
+            let mut last = Append::new(vec!["last".into()]).by("p", 3, 0);
+            last.close = true;
+            assert!(matches!(
+                log.append(&stream, last.clone()).await,
+                Ok(Outcome::Appended(_))
+            ));
+            assert!(
+                matches!(log.append(&stream, last).await, Ok(Outcome::Duplicate(again)) if again.closed)
+            );
+            let closed = Outcome::Refused(Refusal::Closed {
+                tail: Offset::new(1),
+            });
+            let more = Append::new(vec!["more".into()]);
+            assert_eq!(log.append(&stream, more).await.unwrap(), closed);
+            let done = log.append(&stream, Append::closing()).await.unwrap();
+            assert!(
+                matches!(done, Outcome::Appended(done) if done.closed && done.next.number() == 1)
+            );
+            let chunk = log.read(&stream, ReadFrom::Tail, 1).await.unwrap();
+            assert!(chunk.at_tail && chunk.closed);
+        });
+    });
+}
+
+#[test]
+fn a_fork_has_what_was_before_it_and_goes_its_own_way() {
+    every_engine(|log, _, _| {
+        run(async {
+            let (source, fork, deeper) = (name("source"), name("fork"), name("deeper"));
+            log.create(&source, plain()).await.unwrap();
+            append(log, &source, &["one", "two", "three"]).await;
+            let make = async |stream: &StreamName, from: &StreamName, at: u64, skip| {
+                let mut create = Create::new(Settings::of_type(""));
+                let at = Some(Offset::new(at));
+                create.fork = Some(ForkFrom {
+                    source: from.clone(),
+                    at,
+                    skip,
+                });
+                log.create(stream, create).await
+            };
+            let made = make(&fork, &source, 1, Skip::Bytes(2)).await.unwrap();
+            assert_eq!(made.info.settings.content_type, "text/plain");
+            assert_eq!(made.info.tail.number(), 2);
+            append(log, &fork, &["mine"]).await;
+            append(log, &source, &["four"]).await;
+            assert_eq!(all(log, &fork).await, ["one", "tw", "mine"]);
+            make(&deeper, &fork, 1, Skip::Bytes(1)).await.unwrap();
+            append(log, &deeper, &["deep"]).await;
+            assert_eq!(all(log, &deeper).await, ["one", "t", "deep"]);
+            let end = make(&name("e"), &source, 2, Skip::Bytes(5)).await.unwrap();
+            assert_eq!(end.info.tail.number(), 3);
+            for (at, skip) in [(5, Skip::NONE), (2, Skip::Bytes(6)), (3, Skip::Messages(2))] {
+                let error = make(&name("x"), &source, at, skip).await.unwrap_err();
+                assert!(error.is_bad_fork_point(), "{error}");
+            }
+            assert!(
+                make(&name("x"), &name("none"), 0, Skip::NONE)
+                    .await
+                    .unwrap_err()
+                    .is_source_not_found()
+            );
+
+            // What is deleted under a fork is hidden, and lives on in it.
+            log.delete(&source).await.unwrap();
+            assert!(log.info(&source).await.unwrap_err().is_gone());
+            assert!(log.create(&source, plain()).await.unwrap_err().is_gone());
+            assert!(
+                make(&name("x"), &source, 0, Skip::NONE)
+                    .await
+                    .unwrap_err()
+                    .is_source_gone()
+            );
+            log.delete(&fork).await.unwrap();
+            assert_eq!(all(log, &deeper).await, ["one", "t", "deep"]);
+            log.delete(&name("e")).await.unwrap();
+            log.delete(&deeper).await.unwrap();
+            for stream in [&source, &fork, &deeper] {
+                assert!(log.info(stream).await.unwrap_err().is_not_found());
+            }
+            assert_eq!(log.usage().streams, 0);
+        });
+    });
+}
+
+#[test]
+fn a_stream_that_is_used_does_not_end_when_idle() {
+    every_engine(|log, clock, settle| {
+        let stream = name("s");
+        let mut settings = Settings::of_type("text/plain");
+        settings.expiry = Some(Expiry::Idle(Duration::from_secs(60)));
+        run(log.create(&stream, Create::new(settings))).unwrap();
+        for _ in 0..5 {
+            clock.advance(Duration::from_secs(45));
+            settle();
+            run(log.touch(&stream)).unwrap();
+        }
+        clock.advance(Duration::from_secs(45));
+        run(append(log, &stream, &["kept"]));
+        clock.advance(Duration::from_secs(59));
+        settle();
+        // Being looked at is no use.
+        assert!(run(log.info(&stream)).is_ok());
+        clock.advance(Duration::from_secs(1));
+        assert!(run(log.info(&stream)).unwrap_err().is_not_found());
+        let again = run(log.create(&stream, plain())).unwrap();
+        assert!(again.is_new && again.info.tail == Offset::START);
+    });
+}
+
+#[test]
+fn caps_trim_the_oldest_and_reading_there_says_where_the_floor_is() {
+    every_engine(|log, clock, settle| {
+        let (small, young) = (name("small"), name("young"));
+        let mut settings = Settings::of_type("text/plain");
+        settings.max_bytes = Some(10);
+        run(log.create(&small, Create::new(settings))).unwrap();
+        let mut settings = Settings::of_type("text/plain");
+        settings.max_age = Some(Duration::from_secs(60));
+        run(log.create(&young, Create::new(settings))).unwrap();
+        for text in ["12345", "67890", "abcde"] {
+            run(append(log, &small, &[text]));
+            run(append(log, &young, &[text]));
+            clock.advance(Duration::from_secs(25));
+            settle();
+        }
+        assert_eq!(run(all(log, &small)), ["67890", "abcde"]);
+        assert_eq!(run(all(log, &young)), ["67890", "abcde"]);
+        let error = run(log.read(&small, ReadFrom::At(Offset::START), 9)).unwrap_err();
+        assert!(error.is_trimmed());
+        assert_eq!(error.floor(), Some(Offset::new(1)));
+        let info = run(log.info(&small)).unwrap();
+        assert_eq!(
+            (info.floor.number(), info.bytes, info.messages()),
+            (1, 10, 2)
+        );
+        let order = run(log.read_order(Position::START, 999, None)).unwrap();
+        let seen: Vec<_> = order
+            .entries
+            .iter()
+            .map(|entry| entry.position.number())
+            .collect();
+        assert_eq!(seen, [2, 3, 4, 5]);
+        clock.advance(Duration::from_secs(1000));
+        settle();
+        assert!(run(all(log, &young)).is_empty());
+        assert_eq!(run(append(log, &young, &["next"])).next.number(), 4);
+    });
+}
+
+#[test]
+fn the_order_of_all_streams_can_be_read_in_parts_and_by_name() {
+    every_engine(|log, _, _| {
+        run(async {
+            for stream in ["orders/1", "orders/2", "prices"] {
+                log.create(&name(stream), plain()).await.unwrap();
+            }
+            for text in ["a", "b", "c"] {
+                append(log, &name("orders/1"), &[text, text]).await;
+                append(log, &name("prices"), &[text]).await;
+                append(log, &name("orders/2"), &[text]).await;
+            }
+            let wanted: Matching = Arc::new(|name| name.as_str().starts_with("orders/"));
+            let (mut seen, mut next) = (Vec::new(), Position::START);
+            loop {
+                let chunk = log
+                    .read_order(next, 1, Some(Arc::clone(&wanted)))
+                    .await
+                    .unwrap();
+                seen.extend(chunk.entries.iter().map(|entry| {
+                    (
+                        entry.position.number(),
+                        entry.stream.to_string(),
+                        entry.message.offset.number(),
+                    )
+                }));
+                next = chunk.next;
+                if chunk.at_head {
+                    break;
+                }
+            }
+            let of = |position, stream: &str, offset| (position, stream.to_owned(), offset);
+            let (one, two) = ("orders/1", "orders/2");
+            let expected = [
+                of(0, one, 0),
+                of(1, one, 1),
+                of(3, two, 0),
+                of(4, one, 2),
+                of(5, one, 3),
+                of(7, two, 1),
+                of(8, one, 4),
+                of(9, one, 5),
+                of(11, two, 2),
+            ];
+            assert_eq!(seen, expected);
+            assert_eq!(next, log.usage().head);
+            assert!(
+                log.read_order(Position::new(13), 1, None)
+                    .await
+                    .unwrap_err()
+                    .is_beyond_tail()
+            );
+        });
+    });
+}
+
+#[test]
+fn followers_are_woken_by_appends_closing_and_deletion() {
+    every_engine(|log, _, _| {
+        run(async {
+            let stream = name("s");
+            log.create(&stream, plain()).await.unwrap();
+            let mut follower = log.follow(&stream).await.unwrap();
+            let mut order = log.follow_order();
+            let (_, progress) =
+                tokio::join!(append(log, &stream, &["m"]), follower.past(Offset::START));
+            assert_eq!(progress.tail, Offset::new(1));
+            assert_eq!(order.past(Position::START).await, Some(Position::new(1)));
+            let (_, progress) = tokio::join!(
+                log.append(&stream, Append::closing()),
+                follower.past(Offset::new(1))
+            );
+            assert!(progress.closed);
+            let (_, changed) = tokio::join!(log.delete(&stream), follower.changed());
+            assert!(changed && follower.progress().gone);
+            assert!(log.follow(&stream).await.unwrap_err().is_not_found());
+            log.close().await.unwrap();
+            assert_eq!(order.past(Position::new(1)).await, None);
+            assert!(log.create(&stream, plain()).await.unwrap_err().is_closed());
+        });
+    });
+}
+
+#[test]
+fn appends_at_once_from_many_tasks_are_each_there_once_and_in_order() {
+    let folder = quick_folder();
+    let log = Arc::new(open(folder.path()).unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for stream in ["a", "b"] {
+            log.create(&name(stream), plain()).await.unwrap();
+        }
+        let tasks: Vec<_> = (0..32)
+            .map(|task: usize| {
+                let log = Arc::clone(&log);
+                tokio::spawn(async move {
+                    let stream = name(["a", "b"][task % 2]);
+                    for step in 0..20 {
+                        let text = format!("{task:02} {step:02}");
+                        let receipt = append(&*log, &stream, &[&text]).await;
+                        // What is acknowledged can be read at once, where the receipt says.
+                        let at = Offset::new(receipt.next.number() - 1);
+                        let chunk = log.read(&stream, ReadFrom::At(at), 0).await.unwrap();
+                        assert_eq!(texts(&chunk), [text.as_str()]);
+                        let at = Position::new(receipt.position.number() - 1);
+                        let chunk = log.read_order(at, 0, None).await.unwrap();
+                        assert_eq!(chunk.entries[0].message.bytes, text);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        for stream in ["a", "b"] {
+            let mut texts = all(&*log, &name(stream)).await;
+            assert_eq!(texts.len(), 16 * 20);
+            for task in 0..32 {
+                let own = format!("{task:02} ");
+                let own = texts.iter().filter(|text| text.starts_with(&own));
+                assert!(own.is_sorted());
+            }
+            texts.sort();
+            texts.dedup();
+            assert_eq!(texts.len(), 16 * 20);
+        }
+    });
+}
+
+#[test]
+fn a_second_process_can_not_open_a_folder_until_the_first_closes_it() {
+    let folder = quick_folder();
+    let first = open(folder.path()).unwrap();
+    assert!(open(folder.path()).unwrap_err().is_locked());
+    run(first.close()).unwrap();
+    assert!(open(folder.path()).is_ok());
+}
+
+#[test]
+fn many_streams_need_little_memory_and_are_all_there_after_a_restart() {
+    let folder = quick_folder();
+    let settings = || {
+        let mut settings = crate::support::options(
+            &headwater_log::Clock::system(),
+            headwater_log::Limits::default(),
+        );
+        settings.hot_streams = 64;
+        settings
+    };
+    let stream = |index: usize| name(&format!("many/{index:05}"));
+    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    run(async {
+        let created: Vec<_> = (0..3000).map(|index| (stream(index), plain())).collect();
+        for (stream, create) in created {
+            log.create(&stream, create).await.unwrap();
+        }
+        for index in (0..3000).step_by(7) {
+            append(&log, &stream(index), &["m"]).await;
+        }
+    });
+    drop(log);
+    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    assert_eq!(log.usage().streams, 3000);
+    run(async {
+        let (mut seen, mut after) = (0, None);
+        loop {
+            let page = log.list("many/", after, 500).await.unwrap();
+            for info in &page.streams {
+                assert_eq!(info.name, stream(seen));
+                assert_eq!(info.tail.number(), u64::from(seen.is_multiple_of(7)));
+                seen += 1;
+            }
+            after = page.after;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, 3000);
+    });
+}
+
+#[test]
+fn what_is_deleted_leaves_nothing_behind_on_the_disk() {
+    let folder = quick_folder();
+    let log = open(folder.path()).unwrap();
+    let stream = name("s");
+    run(async {
+        log.create(&stream, plain()).await.unwrap();
+        for seq in 0..600 {
+            let append = Append::new(vec![vec![b'm'; 100].into()]).by(&format!("p{seq}"), 0, 0);
+            log.append(&stream, append).await.unwrap();
+        }
+        assert_eq!(log.usage().bytes, 60_000);
+        log.delete(&stream).await.unwrap();
+        log.create(&stream, plain()).await.unwrap();
+        append(&log, &stream, &["new"]).await;
+    });
+    while log.reclaim().unwrap() {}
+    assert_eq!((log.usage().bytes, log.usage().streams), (3, 1));
+    drop(log);
+    let log = open(folder.path()).unwrap();
+    assert_eq!(run(all(&log, &stream)), ["new"]);
+    let order = run(log.read_order(Position::START, 99, None)).unwrap();
+    assert_eq!(order.entries.len(), 1);
+    assert_eq!(order.entries[0].position.number(), 600);
+}

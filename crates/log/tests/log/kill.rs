@@ -1,0 +1,281 @@
+//! Killed with -9 at any time: what was acknowledged is there, once, in order.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use headwater_log::{
+    Append, Create, Durability, FjallLog, FjallOptions, Log, Offset, Outcome, Position, ReadFrom,
+    Settings, StreamName,
+};
+
+use crate::support::{name, run};
+
+/// Set for the process that is to be killed: where its log is.
+const FOLDER: &str = "HEADWATER_LOG_KILL_FOLDER";
+const STREAMS: usize = 3;
+const PRODUCERS: usize = 4;
+
+fn stream(index: usize) -> StreamName {
+    name(&format!("stream/{index}"))
+}
+
+fn settings() -> FjallOptions {
+    let mut options = FjallOptions::default();
+    options.durability = Durability::Fsync;
+    options.reserve_bytes = 0;
+    // Small, so that tables, checkpoints and trims happen in each life.
+    options.table_bytes = 64 << 10;
+    options.checkpoint_bytes = 32 << 10;
+    options.reclaim_every = Duration::from_millis(5);
+    options.hot_streams = 16;
+    options
+}
+
+/// The text of the append of a producer: what it is and, for its length, something.
+fn text(producer: usize, life: u64, seq: u64, message: usize) -> String {
+    let filler = "x".repeat((seq as usize * 7 + message * 31) % 400);
+    format!("{producer} {life:05} {seq:09} {message} {filler}")
+}
+
+/// Appends from several producers, and tells of each append that was acknowledged which it was.
+async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
+    for index in 0..STREAMS {
+        log.create(&stream(index), Create::new(Settings::of_type("text/plain")))
+            .await
+            .unwrap();
+    }
+    let tasks = (0..PRODUCERS).map(|producer| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move {
+            for seq in 0..most {
+                for index in 0..STREAMS {
+                    let count = 1 + (seq as usize + producer) % 3;
+                    let messages = (0..count)
+                        .map(|at| text(producer, life, seq, at).into())
+                        .collect();
+                    let append = Append::new(messages).by(&format!("p{producer}"), life, seq);
+                    match log.append(&stream(index), append).await.unwrap() {
+                        Outcome::Appended(receipt) => tell(&format!(
+                            "ok {index} {producer} {life} {seq} {count} {} {}",
+                            receipt.next, receipt.position
+                        )),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                // Streams that come and go, so that there is something to tidy up.
+                let passing = name(&format!("passing/{producer}"));
+                if seq % 5 == 0 {
+                    let mut create = Create::new(Settings::of_type("text/plain"));
+                    create.messages = vec!["gone soon".into(); 20];
+                    log.create(&passing, create).await.unwrap();
+                } else if seq % 5 == 3 {
+                    log.delete(&passing).await.unwrap();
+                }
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // One write, so that a line is there whole or not at all.
+    out.write_all(format!("{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// What was acknowledged: the messages before each offset, by stream.
+#[derive(Default)]
+struct Acknowledged {
+    /// Stream, offset of its first message, position of its first message, the messages.
+    appends: Vec<(usize, u64, u64, Vec<String>)>,
+}
+
+impl Acknowledged {
+    fn note(&mut self, line: &str) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [_, stream, producer, life, seq, count, next, position] = fields[..] else {
+            panic!("{line:?}")
+        };
+        let count: u64 = count.parse().unwrap();
+        let next: Offset = next.parse().unwrap();
+        let position: Position = position.parse().unwrap();
+        let (producer, life) = (producer.parse().unwrap(), life.parse().unwrap());
+        let seq = seq.parse().unwrap();
+        let messages = (0..count as usize)
+            .map(|at| text(producer, life, seq, at))
+            .collect();
+        let stream = stream.parse().unwrap();
+        let (first, position) = (next.number() - count, position.number() - count);
+        self.appends.push((stream, first, position, messages));
+    }
+
+    /// Everything acknowledged is there, and nothing is there twice.
+    async fn check(&self, log: &FjallLog) {
+        let mut streams: HashMap<usize, Vec<String>> = HashMap::new();
+        for index in 0..STREAMS {
+            let Ok(chunk) = log.read(&stream(index), ReadFrom::Start, usize::MAX).await else {
+                assert!(self.appends.iter().all(|append| append.0 != index));
+                continue;
+            };
+            streams.insert(index, crate::support::texts(&chunk));
+        }
+        for (index, first, _, messages) in &self.appends {
+            let first = *first as usize;
+            assert_eq!(
+                &streams[index][first..first + messages.len()],
+                messages,
+                "stream {index}"
+            );
+        }
+        let order = log
+            .read_order(Position::START, usize::MAX, None)
+            .await
+            .unwrap();
+        assert!(order.at_head);
+        let by_position: HashMap<u64, (&StreamName, u64)> = order
+            .entries
+            .iter()
+            .map(|entry| {
+                (
+                    entry.position.number(),
+                    (&entry.stream, entry.message.offset.number()),
+                )
+            })
+            .collect();
+        for (index, first, position, messages) in &self.appends {
+            for at in 0..messages.len() as u64 {
+                let expected = (&stream(*index), first + at);
+                assert_eq!(by_position[&(position + at)], expected);
+            }
+        }
+        for messages in streams.values_mut() {
+            // Of one producer, texts order as they were appended, and none is there twice.
+            for producer in 0..PRODUCERS {
+                let own = format!("{producer} ");
+                let own: Vec<_> = messages
+                    .iter()
+                    .filter(|text| text.starts_with(&own))
+                    .collect();
+                assert!(
+                    own.windows(2).all(|pair| pair[0] < pair[1]),
+                    "producer {producer}"
+                );
+            }
+        }
+        let mut last = None;
+        for entry in &order.entries {
+            assert!(last < Some(entry.position), "positions grow");
+            last = Some(entry.position);
+        }
+    }
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+fn life(folder: &Path, number: u64, kill_after: Duration, known: &mut Acknowledged) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "kill::what_a_process_acknowledges_is_there",
+            "--exact",
+            "--nocapture",
+        ])
+        .env(FOLDER, folder)
+        .env("HEADWATER_LOG_LIFE", number.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Killed)
+        .unwrap();
+    let out = child.0.stdout.take().unwrap();
+    let (said, heard) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            if said.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    // Counted from its first answer: opening takes as long as it takes.
+    let first = heard.iter().find(|line| line.contains("ok "));
+    let first = first.expect("it acknowledges something");
+    known.note(&first[first.find("ok ").unwrap()..]);
+    let started = Instant::now();
+    std::thread::sleep(kill_after.saturating_sub(started.elapsed()));
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    reader.join().unwrap();
+    for line in heard {
+        if line.starts_with("ok ") {
+            known.note(&line);
+        }
+    }
+}
+
+#[test]
+fn what_a_process_acknowledges_is_there() {
+    if let Ok(folder) = std::env::var(FOLDER) {
+        // This process is the one that is killed.
+        let life = std::env::var("HEADWATER_LOG_LIFE")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
+        let log = FjallLog::open(folder, settings()).unwrap();
+        runtime.block_on(produce(Arc::new(log), life, u64::MAX, say));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(FjallLog::open(folder.path(), settings()).unwrap());
+    run(produce(Arc::clone(&log), 0, 10, |_| {}));
+    let before = run(log.read(&stream(0), ReadFrom::Start, usize::MAX)).unwrap();
+    drop(log);
+    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    let after = run(log.read(&stream(0), ReadFrom::Start, usize::MAX)).unwrap();
+    assert_eq!(after, before);
+    assert!(!after.messages.is_empty());
+}
+
+#[test]
+fn killed_at_any_time_it_has_everything_acknowledged_once_and_in_order() {
+    let rounds = std::env::var("HEADWATER_LOG_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok());
+    let rounds: u64 = rounds.unwrap_or(20);
+    let seed = std::env::var("HEADWATER_LOG_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("HEADWATER_LOG_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let mut known = Acknowledged::default();
+    for round in 0..rounds {
+        life(
+            folder.path(),
+            round,
+            Duration::from_millis(random.u64(0..100)),
+            &mut known,
+        );
+        let log = FjallLog::open(folder.path(), settings()).unwrap();
+        assert_eq!(log.recovery().missing, 0, "round {round}");
+        run(known.check(&log));
+    }
+    assert!(known.appends.len() as u64 >= rounds);
+}

@@ -1,0 +1,181 @@
+//! Limits, at their edge.
+
+use headwater_log::{Append, Create, Limits, Outcome, Refusal, Settings, limits};
+
+use crate::support::{append, every_engine_with, name, plain, run};
+
+fn small() -> Limits {
+    let mut limits = Limits::default();
+    limits.message_bytes = 10;
+    limits.append_bytes = 25;
+    limits.append_messages = 3;
+    limits.schema_bytes = 4;
+    limits.streams = 2;
+    limits.producers = 4;
+    limits
+}
+
+#[test]
+fn messages_and_appends_are_limited() {
+    every_engine_with(small(), |log, _, _| {
+        run(async {
+            let stream = name("s");
+            log.create(&stream, plain()).await.unwrap();
+            append(log, &stream, &["1234567890", "1234567890", "12345"]).await;
+            let refused = async |messages: &[&str]| {
+                let messages = messages
+                    .iter()
+                    .map(|text| text.to_string().into())
+                    .collect();
+                log.append(&stream, Append::new(messages))
+                    .await
+                    .unwrap_err()
+            };
+            let error = refused(&["12345678901"]).await;
+            assert!(error.is_too_large() && error.limit() == Some(10), "{error}");
+            let error = refused(&["1234567890", "1234567890", "123456"]).await;
+            assert!(error.is_too_large() && error.limit() == Some(25), "{error}");
+            let error = refused(&["", "", "", ""]).await;
+            assert!(error.is_too_many() && error.limit() == Some(3), "{error}");
+            assert!(refused(&[]).await.is_invalid());
+            let mut create = plain();
+            create.messages = vec!["12345678901".into()];
+            assert!(
+                log.create(&name("t"), create)
+                    .await
+                    .unwrap_err()
+                    .is_too_large()
+            );
+            assert_eq!(log.info(&stream).await.unwrap().tail.number(), 3);
+        });
+    });
+}
+
+#[test]
+fn what_describes_a_stream_or_an_append_is_limited() {
+    every_engine_with(small(), |log, _, _| {
+        run(async {
+            let stream = name("s");
+            let of_type = |bytes| Create::new(Settings::of_type(&"t".repeat(bytes)));
+            let too_long = of_type(limits::CONTENT_TYPE_BYTES + 1);
+            assert!(
+                log.create(&stream, too_long)
+                    .await
+                    .unwrap_err()
+                    .is_too_large()
+            );
+            let mut create = of_type(limits::CONTENT_TYPE_BYTES);
+            create.settings.schema = Some("12345".into());
+            assert!(
+                log.create(&stream, create.clone())
+                    .await
+                    .unwrap_err()
+                    .is_too_large()
+            );
+            create.settings.schema = Some("1234".into());
+            let made = log.create(&stream, create.clone()).await.unwrap();
+            assert_eq!(made.info.settings, create.settings);
+
+            let message = || Append::new(vec!["m".into()]);
+            let id = "p".repeat(limits::PRODUCER_ID_BYTES);
+            let most = limits::PRODUCER_NUMBER;
+            let passes = log
+                .append(&stream, message().by(&id, most, 0))
+                .await
+                .unwrap();
+            assert!(matches!(passes, Outcome::Appended(_)));
+            let longer = log
+                .append(&stream, message().by(&(id.clone() + "p"), 0, 0))
+                .await;
+            assert!(longer.unwrap_err().is_too_large());
+            assert!(
+                log.append(&stream, message().by("", 0, 0))
+                    .await
+                    .unwrap_err()
+                    .is_invalid()
+            );
+            let higher = log.append(&stream, message().by(&id, most + 1, 0)).await;
+            assert!(higher.unwrap_err().is_invalid());
+            let with_seq = |bytes| {
+                let mut append = message();
+                append.seq = Some("s".repeat(bytes));
+                append
+            };
+            assert!(
+                log.append(&stream, with_seq(limits::SEQ_BYTES))
+                    .await
+                    .is_ok()
+            );
+            let longer = log.append(&stream, with_seq(limits::SEQ_BYTES + 1)).await;
+            assert!(longer.unwrap_err().is_too_large());
+        });
+    });
+}
+
+#[test]
+fn there_are_only_so_many_streams() {
+    every_engine_with(small(), |log, _, _| {
+        run(async {
+            log.create(&name("a"), plain()).await.unwrap();
+            log.create(&name("b"), plain()).await.unwrap();
+            let error = log.create(&name("c"), plain()).await.unwrap_err();
+            assert!(error.is_too_many() && error.limit() == Some(2), "{error}");
+            log.delete(&name("a")).await.unwrap();
+            assert!(log.create(&name("c"), plain()).await.unwrap().is_new);
+        });
+    });
+}
+
+#[test]
+fn of_too_many_producers_those_idle_longest_are_forgotten() {
+    every_engine_with(small(), |log, clock, _| {
+        run(async {
+            let stream = name("s");
+            log.create(&stream, plain()).await.unwrap();
+            let by = |id: &str, seq| Append::new(vec!["m".into()]).by(id, 0, seq);
+            for id in ["a", "b", "c", "d"] {
+                clock.advance(std::time::Duration::from_secs(1));
+                log.append(&stream, by(id, 0)).await.unwrap();
+            }
+            clock.advance(std::time::Duration::from_secs(1));
+            log.append(&stream, by("a", 1)).await.unwrap();
+            log.append(&stream, by("e", 0)).await.unwrap();
+            for (id, seq) in [("a", 2), ("c", 1), ("d", 1), ("e", 1)] {
+                let outcome = log.append(&stream, by(id, seq)).await.unwrap();
+                assert!(matches!(outcome, Outcome::Appended(_)), "{id}: {outcome:?}");
+            }
+            let forgotten = log.append(&stream, by("b", 1)).await.unwrap();
+            let gap = Refusal::Gap {
+                expected: 0,
+                received: 1,
+            };
+            assert_eq!(forgotten, Outcome::Refused(gap));
+        });
+    });
+}
+
+#[test]
+fn forks_behind_one_another_are_limited() {
+    every_engine_with(Limits::default(), |log, _, _| {
+        run(async {
+            let stream = |depth| name(&format!("f{depth}"));
+            log.create(&stream(0), plain()).await.unwrap();
+            append(log, &stream(0), &["root"]).await;
+            for depth in 1..=limits::FORK_DEPTH + 1 {
+                let mut create = plain();
+                create.fork = Some(headwater_log::ForkFrom {
+                    source: stream(depth - 1),
+                    at: None,
+                    skip: headwater_log::Skip::NONE,
+                });
+                let made = log.create(&stream(depth), create).await;
+                if depth > limits::FORK_DEPTH {
+                    assert!(made.unwrap_err().is_too_many());
+                } else {
+                    made.unwrap();
+                    assert_eq!(crate::support::all(log, &stream(depth)).await, ["root"]);
+                }
+            }
+        });
+    });
+}

@@ -1,0 +1,102 @@
+//! What the tests share.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use headwater_log::{
+    Append, Chunk, Clock, Create, Durability, Error, FjallLog, FjallOptions, Limits, Log,
+    MemoryLog, MemoryOptions, Outcome, ReadFrom, Receipt, Settings, StreamName, Timestamp,
+};
+
+pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
+
+/// Runs a future to its end, and fails when that takes too long.
+pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), work)
+            .await
+            .expect("it ends within a minute")
+    })
+}
+
+pub(crate) fn name(text: &str) -> StreamName {
+    StreamName::new(text).unwrap()
+}
+
+pub(crate) fn plain() -> Create {
+    Create::new(Settings::of_type("text/plain"))
+}
+
+/// A folder for a log whose speed matters more than its disk: in memory where the system has that.
+pub(crate) fn quick_folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    }
+    .unwrap()
+}
+
+/// Settings with nothing in the background that a test doesn't ask for.
+pub(crate) fn options(clock: &Clock, limits: Limits) -> FjallOptions {
+    let mut options = FjallOptions::default();
+    options.clock = clock.clone();
+    options.limits = limits;
+    options.durability = Durability::Os;
+    options.reclaim_every = Duration::from_secs(3600);
+    options.reserve_bytes = 0;
+    options
+}
+
+pub(crate) fn open(folder: &Path) -> Result<FjallLog, Error> {
+    FjallLog::open(folder, options(&Clock::system(), Limits::default()))
+}
+
+/// Both engines, fresh, for tests of what every engine does.
+pub(crate) fn every_engine(test: impl Fn(&dyn Log, &Clock, &dyn Fn())) {
+    every_engine_with(Limits::default(), test);
+}
+
+pub(crate) fn every_engine_with(limits: Limits, test: impl Fn(&dyn Log, &Clock, &dyn Fn())) {
+    let clock = Clock::by_hand(START);
+    let mut memory = MemoryOptions::default();
+    memory.clock = clock.clone();
+    memory.limits = limits.clone();
+    let log = MemoryLog::new(memory);
+    test(&log, &clock, &|| while log.reclaim(100) {});
+
+    let clock = Clock::by_hand(START);
+    let folder = tempfile::tempdir().unwrap();
+    let log = FjallLog::open(folder.path(), options(&clock, limits)).unwrap();
+    test(&log, &clock, &|| while log.reclaim().unwrap() {});
+}
+
+pub(crate) async fn append(log: &dyn Log, stream: &StreamName, messages: &[&str]) -> Receipt {
+    let messages = messages
+        .iter()
+        .map(|text| text.to_string().into())
+        .collect();
+    match log.append(stream, Append::new(messages)).await.unwrap() {
+        Outcome::Appended(receipt) => receipt,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn texts(chunk: &Chunk) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    chunk
+        .messages
+        .iter()
+        .map(|message| text(&message.bytes))
+        .collect()
+}
+
+pub(crate) async fn all(log: &dyn Log, stream: &StreamName) -> Vec<String> {
+    texts(&log.read(stream, ReadFrom::Start, usize::MAX).await.unwrap())
+}
