@@ -133,8 +133,10 @@ mod tests {
 
     #[tokio::test]
     async fn all_bodies_together_are_held_up_to_the_limit() {
-        let mut limits = Limits::default();
-        limits.bodies_bytes = 10;
+        let limits = Limits {
+            bodies_bytes: 10,
+            ..Limits::default()
+        };
         let bodies = Bodies::default();
         let read = async |held: &mut Held, body: &'static str| {
             whole(Body::from(body), &limits, held).await

@@ -12,13 +12,12 @@ use crate::{error::Failure, limits::JSON_DEPTH};
 /// # Errors
 /// The body is not one JSON value, or nests too deep.
 pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
-    // An array of messages is one level around them.
-    json::check(&body, JSON_DEPTH + 1).map_err(|error| not_json(&error.to_string()))?;
     let body = on_one_line(body);
-    let start = body.iter().position(|byte| !byte.is_ascii_whitespace());
-    if start.is_none_or(|start| body[start] != b'[') {
+    if !body.trim_ascii_start().starts_with(b"[") {
         return Ok(vec![one(&body)?]);
     }
+    // The array is one level around its messages.
+    json::check(&body, JSON_DEPTH + 1).map_err(|error| not_json(&error.to_string()))?;
     let items: Vec<&RawValue> =
         serde_json::from_slice(&body).map_err(|error| not_json(&error.to_string()))?;
     Ok(items

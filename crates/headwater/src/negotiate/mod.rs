@@ -106,12 +106,11 @@ where
     }
 }
 
-/// Whether an `EventSource` comes back to a stream that had ended.
+/// Whether an `EventSource` comes back to a stream that had ended. It only ever sends GET: anything else is asked for on
+/// purpose.
 fn is_after_end(request: &Request<Body>) -> bool {
-    request
-        .headers()
-        .get(&LAST_EVENT_ID)
-        .is_some_and(|id| id == sse::END_ID)
+    let seen = request.headers().get(&LAST_EVENT_ID);
+    request.method() == Method::GET && seen.is_some_and(|id| id == sse::END_ID)
 }
 
 /// "A client can be told to stop reconnecting using the HTTP 204 No Content response code" (WHATWG HTML

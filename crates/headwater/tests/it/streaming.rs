@@ -605,3 +605,15 @@ async fn frames_of_sse_have_heartbeats_and_an_error_is_an_event_before_the_cut()
     assert!(seen[3].starts_with("event: error\n") && seen[3].contains("it went away"));
     assert!(!cut.is_empty());
 }
+
+#[tokio::test]
+async fn only_what_an_event_source_can_send_is_stopped_after_the_end() {
+    let app = Router::new().route("/", get(async || silent()).post(async || "done"));
+    let client = TestClient::new(app);
+    let back = |method| client.request(method, "/").last_event_id("headwater:end");
+    assert_eq!(
+        back(Method::GET).send().await.status(),
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(back(Method::POST).send().await.text().await, "done");
+}

@@ -80,13 +80,17 @@ pub(crate) fn encode(
             }
         }
         Form::Protocol => {
-            data(shape, messages, &mut out);
-            out.extend_from_slice(b"id: ");
-            out.extend_from_slice(next.to_string().as_bytes());
-            out.extend_from_slice(b"\n\n");
+            data(shape, messages, next, &mut out);
             control(next, end, cursor, &mut out);
         }
     }
+    out.into()
+}
+
+/// The data event of the protocol's SSE.
+pub(crate) fn data_event(shape: Shape, messages: &[Message], next: Offset) -> Bytes {
+    let mut out = Vec::new();
+    data(shape, messages, next, &mut out);
     out.into()
 }
 
@@ -128,32 +132,32 @@ fn string(text: &str, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, text);
 }
 
-/// The data event of a batch, but for its end. Of text and bytes it holds one run of all messages.
-fn data(shape: Shape, messages: &[Message], out: &mut Vec<u8>) {
+/// Of text and bytes the data event holds one run of all messages.
+fn data(shape: Shape, messages: &[Message], next: Offset, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: data\n");
-    if let (Shape::Json, true) = (
-        shape,
-        messages.iter().all(|message| is_one_line(&message.bytes)),
-    ) {
+    let one_line = || messages.iter().all(|message| is_one_line(&message.bytes));
+    if shape == Shape::Json && one_line() {
         out.extend_from_slice(b"data:");
         array(messages.iter().map(|message| &message.bytes), out);
         out.push(b'\n');
-        return;
-    }
-    let mut all = Vec::new();
-    match shape {
-        Shape::Json => array(messages.iter().map(|message| &message.bytes), &mut all),
-        Shape::Text | Shape::Bytes => {
+    } else {
+        let mut all = Vec::new();
+        if shape == Shape::Json {
+            array(messages.iter().map(|message| &message.bytes), &mut all);
+        } else {
             for message in messages {
                 all.extend_from_slice(&message.bytes);
             }
         }
+        match shape {
+            Shape::Json => fields(b"data:", &all, out),
+            Shape::Text => fields(b"data:", String::from_utf8_lossy(&all).as_bytes(), out),
+            Shape::Bytes => fields(b"data:", STANDARD.encode(&all).as_bytes(), out),
+        }
     }
-    match shape {
-        Shape::Json => fields(b"data:", &all, out),
-        Shape::Text => fields(b"data:", String::from_utf8_lossy(&all).as_bytes(), out),
-        Shape::Bytes => fields(b"data:", STANDARD.encode(&all).as_bytes(), out),
-    }
+    out.extend_from_slice(b"id: ");
+    out.extend_from_slice(next.to_string().as_bytes());
+    out.extend_from_slice(b"\n\n");
 }
 
 /// JSON values as one array.

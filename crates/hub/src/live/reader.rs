@@ -139,10 +139,13 @@ impl Sending {
                         ..
                     } = self.reader;
                     let cursor = cache::cursor(least_cursor);
-                    let bytes = if batch.from == position {
-                        batch.encoded(form, end, cursor)
-                    } else {
+                    let is_own = form == Form::Protocol && least_cursor == Some(cursor);
+                    let bytes = if batch.from != position {
                         batch.encoded_from(position, form, end, cursor)
+                    } else if is_own {
+                        batch.encoded_for(end, cursor)
+                    } else {
+                        batch.encoded(form, end, cursor)
                     };
                     self.sent(batch.next, end);
                     return Some(Ok(bytes));

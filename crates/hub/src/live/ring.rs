@@ -25,7 +25,7 @@ pub(crate) struct Batch {
     at_tail: bool,
     cost: usize,
     /// Each with the cursor that is in it.
-    encoded: [Mutex<Option<(u64, Bytes)>>; 5],
+    encoded: [Mutex<Option<(u64, Bytes)>>; 6],
 }
 
 impl Batch {
@@ -61,13 +61,32 @@ impl Batch {
             (Form::Protocol, End::Tail) => (3, cursor),
             (Form::Protocol, End::Closed) => (4, 0),
         };
+        self.kept(slot, cursor, || match form {
+            Form::Protocol => self.encoded_for(end, cursor),
+            form => self.encode(&self.messages, form, end, cursor),
+        })
+    }
+
+    /// The batch in the protocol's SSE, with a cursor that only one reader has.
+    pub(crate) fn encoded_for(&self, end: End, cursor: u64) -> Bytes {
+        let data = self.kept(5, 0, || {
+            frames::data_event(self.shape, &self.messages, self.next)
+        });
+        let mut out = Vec::with_capacity(data.len() + 160);
+        out.extend_from_slice(&data);
+        frames::control(self.next, end, cursor, &mut out);
+        out.into()
+    }
+
+    /// What is in a slot for this cursor, or else what is made for it.
+    fn kept(&self, slot: usize, cursor: u64, make: impl FnOnce() -> Bytes) -> Bytes {
         let mut slot = self.encoded[slot]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         match &*slot {
             Some((made_for, bytes)) if *made_for == cursor => bytes.clone(),
             _ => {
-                let bytes = self.encode(&self.messages, form, end, cursor);
+                let bytes = make();
                 *slot = Some((cursor, bytes.clone()));
                 bytes
             }

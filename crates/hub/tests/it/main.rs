@@ -4,6 +4,8 @@ mod described;
 mod events;
 mod lines;
 mod live;
+mod noise;
+mod reads;
 mod refusals;
 mod schemas;
 

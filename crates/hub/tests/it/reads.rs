@@ -1,0 +1,83 @@
+use headwater_hub::{Limits, Options};
+use http::Method;
+
+use crate::{Server, header, offset};
+
+#[tokio::test]
+async fn a_read_comes_in_chunks_that_only_the_last_calls_up_to_date() {
+    let mut limits = Limits::default();
+    limits.read_bytes = 8;
+    let server = Server::with(Options::new().limits(limits));
+    server.put("t", "text/plain", "1234").await;
+    for text in ["5678", "9", "longer than a chunk", "."] {
+        server.post("t", "text/plain", text).await;
+    }
+    server.close("t").await;
+    let (mut next, mut whole, mut chunks) = ("-1".to_owned(), String::new(), Vec::new());
+    loop {
+        let response = server.get(&format!("t?offset={next}")).send().await;
+        assert_eq!(response.status(), 200);
+        let is_last = header(&response, "stream-up-to-date") == "true";
+        assert_eq!(header(&response, "stream-closed") == "true", is_last);
+        assert!(header(&response, "cache-control").contains("max-age=60"));
+        next = header(&response, "stream-next-offset");
+        let text = response.text().await;
+        chunks.push(text.len());
+        whole += &text;
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(whole, "123456789longer than a chunk.");
+    assert_eq!(chunks, [8, 1, 19, 1]);
+    assert_eq!(next, offset(5));
+}
+
+#[tokio::test]
+async fn an_answer_that_the_client_has_is_not_sent_again_until_something_changes() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    let first = server.get("a").send().await;
+    assert!(
+        header(&first, "cache-control").ends_with("no-cache"),
+        "the stream may go on"
+    );
+    let etag = header(&first, "etag");
+    let again = async || server.get("a").header("if-none-match", &etag).send().await;
+    let known = again().await;
+    assert_eq!(known.status(), 304);
+    assert_eq!(header(&known, "stream-next-offset"), offset(1));
+    server.close("a").await;
+    assert_eq!(again().await.status(), 200, "that it is closed is news");
+    server.delete("a").await;
+    server.put_json("a", "[2]").await;
+    assert_eq!(again().await.status(), 200, "another stream is");
+}
+
+#[tokio::test]
+async fn caches_on_the_way_are_kept_out_where_that_is_wanted() {
+    let server = Server::with(Options::new().private());
+    server.put_json("a", "[1]").await;
+    assert!(header(&server.get("a").send().await, "cache-control").starts_with("private"));
+    let head = server.request(Method::HEAD, "a").send().await;
+    assert_eq!(header(&head, "cache-control"), "no-store");
+    let now = server.get("a?offset=now").send().await;
+    assert_eq!(header(&now, "cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn a_new_stream_says_where_it_is_as_its_client_reaches_it() {
+    let put = async |options: Options| {
+        let server = Server::with(options);
+        let put = server
+            .request(Method::PUT, "a%20b/c")
+            .header("host", "hub.example:8000");
+        header(&put.send().await, "location")
+    };
+    assert_eq!(
+        put(Options::new()).await,
+        "http://hub.example:8000/streams/a%20b/c"
+    );
+    let public = Options::new().public_url("https://example.com/");
+    assert_eq!(put(public).await, "https://example.com/streams/a%20b/c");
+}
