@@ -10,13 +10,11 @@ use headwater::{
 use http::{HeaderValue, header};
 
 use super::Subscriptions;
+use super::bodies::{AddStreams, NewSubscription, Progress, Release, Worker};
 use super::engine::Command;
 use super::refusal::Refusal;
 use super::request::{self, Base, Bearer};
-use super::views::{
-    AckView, AddStreams, Claimed, ErrorView, Jwks, NewSubscription, Progress, Release,
-    SubscriptionView, Worker,
-};
+use super::views::{AckView, Claimed, ErrorView, Jwks, SubscriptionView};
 
 /// The security scheme of what a worker says of its wake.
 pub(super) const WAKE_TOKEN: &str = "wakeToken";

@@ -1,4 +1,5 @@
-//! How much of anything subscriptions may be.
+//! How much of anything subscriptions may be. What a schema can say of a request (how many streams it
+//! names, how long a lease is, and so on) is in [`bodies`](super::bodies), where the document shows it.
 
 use std::time::Duration;
 
@@ -10,8 +11,6 @@ pub(crate) const SUBSCRIPTIONS: usize = 1000;
 pub(crate) const LINKS: usize = 10_000;
 /// The most streams that one subscription can name. One more is refused with 429.
 pub(crate) const EXPLICIT_LINKS: usize = 5000;
-/// The most streams that one request can name. One more is refused with 422.
-pub(crate) const REQUEST_STREAMS: usize = 1000;
 /// The most streams that one wake tells of, those with something pending first. What is left
 /// over is told of in the next wake.
 pub(crate) const SNAPSHOT_STREAMS: usize = 1000;
@@ -19,14 +18,6 @@ pub(crate) const SNAPSHOT_STREAMS: usize = 1000;
 pub(crate) const ID_BYTES: usize = 256;
 /// The longest webhook URL, in bytes.
 pub(crate) const URL_BYTES: usize = 2048;
-/// The longest description, in characters.
-pub(crate) const DESCRIPTION_CHARS: usize = 1024;
-/// The longest name of a worker, in characters.
-pub(crate) const WORKER_CHARS: usize = 256;
-/// The shortest lease.
-pub(crate) const LEASE_MIN: Duration = Duration::from_secs(1);
-/// The longest lease.
-pub(crate) const LEASE_MAX: Duration = Duration::from_secs(600);
 /// How long a lease is unless the subscription says.
 pub(crate) const LEASE_DEFAULT: Duration = Duration::from_secs(30);
 /// How long a token is good for. A worker that renews its lease for longer than this has to claim
@@ -40,7 +31,7 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a webhook's answer is read. A longer one counts as an answer without `done`.
 pub(crate) const WEBHOOK_ANSWER_BYTES: usize = 64 << 10;
 /// How many webhooks are called at the same time. More wait for their turn.
-pub(crate) const DELIVERIES: usize = 64;
+pub(crate) const DELIVERIES: usize = 256;
 /// The wait before the first retry; each further one doubles it.
 pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest wait before a retry.

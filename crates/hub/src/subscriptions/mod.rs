@@ -25,6 +25,7 @@
 //! first segment. Their form is in [`journal`]. Nothing is stored before the first subscription, or
 //! before the first look at the signing key.
 
+mod bodies;
 mod delivery;
 mod engine;
 mod http;
@@ -45,11 +46,11 @@ use headwater::App;
 use headwater_log::Log;
 use tokio::sync::mpsc;
 
-pub(crate) use self::options::SubscriptionOptions;
 use self::{
     engine::{Command, Engine},
     refusal::Refusal,
 };
+pub(crate) use self::{options::SubscriptionOptions, pattern::Pattern};
 use crate::path::RESERVED;
 
 /// How many requests wait for the engine; more wait to be let in.
@@ -115,6 +116,3 @@ impl Subscriptions {
         answered.await.unwrap_or(Err(Refusal::Unavailable))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,13 +8,14 @@ use headwater::{Operation, OperationInput};
 use headwater_log::StreamName;
 use http::{HeaderMap, header, request::Parts};
 
+use super::bodies::{Kind, NewSubscription, Progress, StreamAck};
 use super::limits::{ID_BYTES, LEASE_DEFAULT};
 use super::options::SubscriptionOptions;
 use super::pattern::Pattern;
 use super::refusal::Refusal;
 use super::state::{Ack, Config, Target};
 use super::target;
-use super::views::{Kind, NewSubscription, Progress, StreamAck};
+
 use crate::path::{self, RESERVED};
 
 /// Where the streams are, as this request's client reaches them.

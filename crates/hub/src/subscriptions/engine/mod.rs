@@ -162,34 +162,40 @@ impl Engine {
         let Some(mut journal) = self.open().await else {
             return;
         };
-        loop {
-            let event = self.event().await;
-            if self.resting.is_some_and(|until| until <= Instant::now()) {
-                self.resting = None;
-            }
-            self.catch_up().await;
-            match event {
-                Event::Command(command) => self.command(command, &mut journal).await,
-                Event::Called(call) => self.called(&call),
-                Event::Turn => {}
-                Event::End => return,
-            }
-            for _ in 1..TURN {
-                let Ok(command) = self.commands.try_recv() else {
-                    break;
-                };
-                self.command(command, &mut journal).await;
-            }
-            while let Some(Ok(call)) = self.calls.try_join_next() {
-                self.called(&call);
-            }
-            self.registry.expire(self.clock.now());
-            self.catch_up_unblocked().await;
-            if self.resting.is_none() {
-                self.issue_due(&mut journal).await;
-            }
-            self.store(&mut journal).await;
+        let mut event = Event::Turn;
+        while self.turn(event, &mut journal).await {
+            event = self.event().await;
         }
+    }
+
+    /// Does what there is to do. `false` where that is to end.
+    async fn turn(&mut self, event: Event, journal: &mut Journal) -> bool {
+        if self.resting.is_some_and(|until| until <= Instant::now()) {
+            self.resting = None;
+        }
+        self.catch_up().await;
+        match event {
+            Event::Command(command) => self.command(command, journal).await,
+            Event::Called(call) => self.called(&call),
+            Event::Turn => {}
+            Event::End => return false,
+        }
+        for _ in 1..TURN {
+            let Ok(command) = self.commands.try_recv() else {
+                break;
+            };
+            self.command(command, journal).await;
+        }
+        while let Some(Ok(call)) = self.calls.try_join_next() {
+            self.called(&call);
+        }
+        self.registry.expire(self.now());
+        self.catch_up_unblocked().await;
+        if self.resting.is_none() {
+            self.issue_due(journal).await;
+        }
+        self.store(journal).await;
+        true
     }
 
     /// Reads the journal, as often as it takes. Requests are refused meanwhile.
@@ -200,6 +206,7 @@ impl Engine {
                 Ok((journal, seen)) => {
                     self.seen = seen.unwrap_or(self.seen).min(self.order.head());
                     if self.refresh_all().await.is_ok() {
+                        self.repeat_events();
                         return Some(journal);
                     }
                 }
@@ -280,3 +287,6 @@ impl Engine {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests;

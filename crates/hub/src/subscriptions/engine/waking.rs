@@ -90,6 +90,26 @@ impl Engine {
         }))
     }
 
+    /// Has the wake events written again that no one has claimed: after a restart it isn't known
+    /// whether they were. A worker that sees one twice sees the same generation twice.
+    pub(super) fn repeat_events(&mut self) {
+        let now = self.now().0;
+        for (id, known) in self.registry.iter() {
+            let wake = known.wake.as_ref().filter(|wake| wake.lease.is_none());
+            if let (Some(wake), Target::WakeStream(name)) = (wake, &known.config.target)
+                && let Some(body) = views::wake_event(id, known, now)
+            {
+                let (id, wake_id) = (Arc::clone(id), wake.id.clone());
+                self.issued.push(Issued {
+                    id,
+                    wake_id,
+                    body,
+                    to: To::Stream(name.clone()),
+                });
+            }
+        }
+    }
+
     /// Asks the log about the streams that the next wake tells of, and gives them. Those that are gone
     /// are left out.
     pub(super) async fn refresh_chosen(

@@ -7,8 +7,6 @@ mod following;
 mod links;
 mod registry;
 mod subscription;
-#[cfg(test)]
-mod tests;
 mod waking;
 
 pub(super) use self::{

@@ -69,10 +69,6 @@ impl Registry {
         self.subscriptions.is_empty()
     }
 
-    pub(in crate::subscriptions) fn len(&self) -> usize {
-        self.subscriptions.len()
-    }
-
     /// How many things there are to be stored.
     pub(in crate::subscriptions) fn size(&self) -> usize {
         self.subscriptions

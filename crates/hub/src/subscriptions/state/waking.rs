@@ -134,7 +134,7 @@ impl Registry {
     /// Puts a wake off that could not even be begun.
     pub(in crate::subscriptions) fn postpone(&mut self, id: &str, now: Timestamp, chance: f64) {
         self.change(id, |known| {
-            known.retry_at = Some(now.after(backoff(1, chance)))
+            known.retry_at = Some(now.after(backoff(1, chance)));
         });
     }
 

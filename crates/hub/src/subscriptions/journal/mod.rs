@@ -13,8 +13,8 @@
 //! {"record":"seen","position":"…"}                       how far the log's order was taken in
 //! ```
 //!
-//! A turn's records are appended as one, so a restart sees a turn wholly or not at all. What was
-//! appended to streams after the last `seen` is read from the log's order again; tails are not stored,
+//! A turn's records are appended as one, so a restart sees a turn wholly or not at all; only those of
+//! more than 4 MiB are parted, and a part says nothing that isn't so. What was appended to streams after the last `seen` is read from the log's order again; tails are not stored,
 //! as the log has them.
 //!
 //! # Compaction
@@ -27,6 +27,8 @@
 //!
 //! Whoever can read the log's files can read the private key: they are to be guarded as keys are.
 
+mod record;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,63 +36,25 @@ use headwater_log::{
     Append, Create, Error, Log, Offset, Outcome, Position, ReadFrom, Settings, StreamName,
     Timestamp,
 };
-use serde::{Deserialize, Serialize};
 
-use super::keys::{Keys, KeysRecord};
+use self::record::{Copied, LinkRecord, Record, changes, copy};
+use super::keys::Keys;
 use super::refusal::Refusal;
-use super::state::{Config, ConfigRecord, Dirty, Link, Registry, State, Subscription};
+use super::state::{Config, Dirty, Link, Registry, Subscription};
 
 /// What the names of the journal's streams start with.
 const PREFIX: &str = "__ds/journal/";
-/// How many links one record has at the most.
-const RECORD_LINKS: usize = 200;
-/// How many entries are copied behind those of a turn.
-const COPY: usize = 2000;
 /// A journal of fewer entries than this is left as it is.
 const SMALL: usize = 2000;
 /// How many positions the log's order goes on before that alone is stored.
 const MARK: u64 = 10_000;
+/// How many bytes of records are appended as one.
+const APPEND_BYTES: usize = 4 << 20;
 /// How many bytes of the journal are read at once.
 const READ_BYTES: usize = 1 << 20;
 
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "record", rename_all = "snake_case")]
-enum Record {
-    Keys(KeysRecord),
-    Subscription {
-        id: String,
-        config: ConfigRecord,
-        base: String,
-        created: u64,
-    },
-    State {
-        id: String,
-        #[serde(flatten)]
-        state: State,
-    },
-    Links {
-        id: String,
-        links: Vec<LinkRecord>,
-    },
-    Unlinked {
-        id: String,
-        streams: Vec<String>,
-    },
-    Deleted {
-        id: String,
-    },
-    Seen {
-        position: String,
-    },
-}
-
-/// The name, 1 for a named stream plus 2 for one of the pattern, the stream's number in the log, and
-/// the offset up to which it was processed.
-#[derive(Serialize, Deserialize)]
-struct LinkRecord(String, u8, Option<u64>, String);
-
 /// The journal of one hub.
-pub(super) struct Journal {
+pub(in crate::subscriptions) struct Journal {
     log: Arc<dyn Log>,
     /// The streams that there are, the one that is written last.
     numbers: Vec<u64>,
@@ -100,23 +64,14 @@ pub(super) struct Journal {
     copied: Option<Copied>,
     /// The last position that was stored.
     marked: Position,
-    pub(super) keys: Option<Arc<Keys>>,
+    pub(in crate::subscriptions) keys: Option<Arc<Keys>>,
     /// Whether the keys are to be stored.
     new_keys: bool,
 }
 
-/// The last link that was copied, or the last subscription without its links.
-#[derive(Clone, Debug, Default)]
-struct Copied {
-    id: Option<Arc<str>>,
-    /// Whether that one's links follow still.
-    within: bool,
-    stream: Option<StreamName>,
-}
-
 /// Why a journal can't be read.
 #[derive(Debug)]
-pub(super) enum Unreadable {
+pub(in crate::subscriptions) enum Unreadable {
     /// The log failed.
     Log(Error),
     /// A record is none that this version writes.
@@ -132,7 +87,7 @@ impl From<Error> for Unreadable {
 impl Journal {
     /// Reads what was stored, into `registry`, which is empty. Gives the journal, and the position
     /// up to which the log's order was taken in, where anything was stored.
-    pub(super) async fn open(
+    pub(in crate::subscriptions) async fn open(
         log: Arc<dyn Log>,
         registry: &mut Registry,
     ) -> Result<(Self, Option<Position>), Unreadable> {
@@ -247,7 +202,7 @@ impl Journal {
     }
 
     /// The hub's keys, made now if there are none. They are stored with what is written next.
-    pub(super) fn keys(&mut self) -> Option<Arc<Keys>> {
+    pub(in crate::subscriptions) fn keys(&mut self) -> Option<Arc<Keys>> {
         if self.keys.is_none() {
             self.keys = Keys::generate().ok().map(Arc::new);
             self.new_keys = true;
@@ -258,7 +213,7 @@ impl Journal {
     /// Stores what changed, and that the log's order was taken in up to `seen`. Writes nothing where
     /// nothing changed and `seen` is not far from what was stored. After an error, `dirty` is still
     /// to be stored.
-    pub(super) async fn write(
+    pub(in crate::subscriptions) async fn write(
         &mut self,
         registry: &Registry,
         dirty: &Dirty,
@@ -317,18 +272,26 @@ impl Journal {
     async fn append(&mut self, records: &[Record]) -> Result<(), Refusal> {
         let number = self.numbers.last().copied().unwrap_or_default();
         let name = name(number).map_err(failed)?;
-        // A record is made of strings and numbers, which have a JSON form.
-        let messages = records
-            .iter()
-            .filter_map(|record| serde_json::to_vec(record).ok());
-        let append = Append::new(messages.map(Bytes::from).collect());
-        let outcome = self.log.append(&name, append).await.map_err(failed)?;
-        if let Outcome::Refused(refusal) = outcome {
-            tracing::error!(
-                ?refusal,
-                "the journal of the subscriptions takes no records"
-            );
-            return Err(Refusal::Log);
+        let mut messages: Vec<Bytes> = Vec::new();
+        let mut bytes = 0;
+        let mut records_left = records.iter().peekable();
+        while let Some(record) = records_left.next() {
+            // A record is made of strings and numbers, which have a JSON form.
+            let message = serde_json::to_vec(record).unwrap_or_default();
+            bytes += message.len();
+            messages.push(message.into());
+            if bytes >= APPEND_BYTES || records_left.peek().is_none() {
+                bytes = 0;
+                let append = Append::new(std::mem::take(&mut messages));
+                let outcome = self.log.append(&name, append).await.map_err(failed)?;
+                if let Outcome::Refused(refusal) = outcome {
+                    tracing::error!(
+                        ?refusal,
+                        "the journal of the subscriptions takes no records"
+                    );
+                    return Err(Refusal::Log);
+                }
+            }
         }
         self.entries += records.iter().map(Record::size).sum::<usize>();
         Ok(())
@@ -351,19 +314,8 @@ impl Journal {
     }
 
     #[cfg(test)]
-    pub(super) fn numbers(&self) -> &[u64] {
+    pub(in crate::subscriptions) fn numbers(&self) -> &[u64] {
         &self.numbers
-    }
-}
-
-impl Record {
-    /// How many entries it counts for.
-    fn size(&self) -> usize {
-        match self {
-            Self::Links { links, .. } => links.len(),
-            Self::Unlinked { streams, .. } => streams.len(),
-            _ => 1,
-        }
     }
 }
 
@@ -377,115 +329,4 @@ fn failed(error: Error) -> Refusal {
 
 fn name(number: u64) -> Result<StreamName, Error> {
     StreamName::new(&format!("{PREFIX}{number:016}"))
-}
-
-/// The records of what changed.
-fn changes(registry: &Registry, dirty: &Dirty, records: &mut Vec<Record>) {
-    records.extend(
-        dirty
-            .removed
-            .iter()
-            .map(|id| Record::Deleted { id: id.to_string() }),
-    );
-    for id in &dirty.created {
-        records.extend(registry.get(id).map(|known| subscription(id, known)));
-    }
-    for id in &dirty.states {
-        let record = |known: &Subscription| Record::State {
-            id: id.to_string(),
-            state: known.state(),
-        };
-        records.extend(registry.get(id).map(record));
-    }
-    let mut links: Vec<(&Arc<str>, LinkRecord)> = Vec::new();
-    for (id, name) in &dirty.links {
-        let Some(known) = registry.get(id) else {
-            continue;
-        };
-        match known.links.get(name) {
-            Some(found) => links.push((id, link(name, found))),
-            None => {
-                let streams = vec![name.to_string()];
-                records.push(Record::Unlinked {
-                    id: id.to_string(),
-                    streams,
-                });
-            }
-        }
-    }
-    let mut links = links.into_iter().peekable();
-    while let Some((id, first)) = links.next() {
-        let mut group = vec![first];
-        while group.len() < RECORD_LINKS
-            && let Some((_, next)) = links.next_if(|(next, _)| *next == id)
-        {
-            group.push(next);
-        }
-        records.push(Record::Links {
-            id: id.to_string(),
-            links: group,
-        });
-    }
-}
-
-/// The records of a piece of what is known, from where the last one ended. Gives where this one
-/// ended, or `None` when nothing is left.
-fn copy(registry: &Registry, mut from: Copied, records: &mut Vec<Record>) -> Option<Copied> {
-    let mut room = COPY;
-    while room > 0 {
-        if !from.within {
-            let next = match &from.id {
-                None => registry.iter().next(),
-                Some(id) => registry.after(id),
-            };
-            let (id, known) = next?;
-            records.push(subscription(id, known));
-            records.push(Record::State {
-                id: id.to_string(),
-                state: known.state(),
-            });
-            room = room.saturating_sub(2);
-            from = Copied {
-                id: Some(Arc::clone(id)),
-                within: true,
-                stream: None,
-            };
-        }
-        let known = from
-            .id
-            .as_ref()
-            .and_then(|id| Some((id, registry.get(id)?)));
-        let Some((id, known)) = known else {
-            from.within = false;
-            continue;
-        };
-        let page = known.links.page(from.stream.as_ref(), RECORD_LINKS);
-        let (names, links): (Vec<_>, Vec<_>) = page
-            .map(|(name, found)| (name.clone(), link(name, found)))
-            .unzip();
-        from.within = links.len() == RECORD_LINKS;
-        room = room.saturating_sub(links.len());
-        if !links.is_empty() {
-            records.push(Record::Links {
-                id: id.to_string(),
-                links,
-            });
-        }
-        from.stream = names.into_iter().next_back();
-    }
-    Some(from)
-}
-
-fn subscription(id: &Arc<str>, known: &Subscription) -> Record {
-    Record::Subscription {
-        id: id.to_string(),
-        config: known.config.to_record(),
-        base: known.base.clone(),
-        created: known.created.0,
-    }
-}
-
-fn link(name: &StreamName, link: &Link) -> LinkRecord {
-    let flags = u8::from(link.explicit) + 2 * u8::from(link.glob);
-    LinkRecord(name.to_string(), flags, link.stream, link.acked.to_string())
 }

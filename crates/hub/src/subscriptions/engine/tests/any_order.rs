@@ -1,0 +1,167 @@
+//! Whatever happens in whatever order: what must always hold does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use headwater_log::Offset;
+use proptest::prelude::*;
+
+use super::{Bench, Claim, config, id, name};
+use crate::subscriptions::refusal::Refusal;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u8),
+    Remake(u8),
+    Claim,
+    /// So many of the streams that were told of, and whether that is all.
+    Ack(usize, bool),
+    /// With the claim before the last.
+    Stale,
+    Release,
+    Wait(u64),
+    Turn,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..4_u8).prop_map(Step::Append),
+        1 => (0..4_u8).prop_map(Step::Remake),
+        4 => Just(Step::Claim),
+        4 => (0..5_usize, any::<bool>()).prop_map(|(streams, done)| Step::Ack(streams, done)),
+        1 => Just(Step::Stale),
+        1 => Just(Step::Release),
+        2 => (1..12_000_u64).prop_map(Step::Wait),
+        2 => Just(Step::Turn),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// Runs the steps, and checks after each that what must always hold does.
+async fn run(steps: Vec<Step>) {
+    let mut bench = Bench::new().await;
+    bench.put(id(), config(&["s/0", "named"])).await.unwrap();
+    // What a worker was told is processed, by the stream's number in the log.
+    let mut processed: BTreeMap<u64, Offset> = BTreeMap::new();
+    let mut claims: Vec<Claim> = Vec::new();
+    let mut generation = 0;
+    for step in steps {
+        match step {
+            Step::Append(n) => {
+                bench.append(&format!("s/{n}")).await;
+            }
+            Step::Remake(n) => {
+                let _ = bench.log.delete(&name(&format!("s/{n}"))).await;
+                bench.append(&format!("s/{n}")).await;
+            }
+            Step::Claim => match bench.claim().await {
+                Ok(claim) => {
+                    assert!(!claim.streams.is_empty(), "a claim of nothing");
+                    assert!(
+                        claims
+                            .last()
+                            .is_none_or(|last| last.generation < claim.generation)
+                    );
+                    for (name, tail) in &claim.streams {
+                        assert_eq!(*tail, bench.info(name).await.tail);
+                    }
+                    claims.push(claim);
+                }
+                Err(Refusal::AlreadyClaimed { generation, .. }) => {
+                    assert_eq!(claims.last().unwrap().generation, generation);
+                }
+                Err(Refusal::NoPendingWork) => {
+                    assert!(
+                        bench
+                            .known()
+                            .links
+                            .iter()
+                            .all(|(_, link)| !link.is_pending())
+                    );
+                }
+                Err(refusal) => panic!("{refusal}"),
+            },
+            Step::Ack(streams, done) => {
+                let Some(claim) = claims.last().cloned() else {
+                    continue;
+                };
+                let acks: Vec<_> = claim.streams.iter().take(streams).cloned().collect();
+                match bench.ack(&claim, acks.clone(), done).await {
+                    Ok(_) => {
+                        for (name, offset) in acks {
+                            let stream = bench.link(name.as_str()).unwrap().stream.unwrap();
+                            let known = processed.entry(stream).or_default();
+                            *known = offset.max(*known);
+                        }
+                    }
+                    Err(Refusal::Fenced) => assert!(!holds(&bench, &claim)),
+                    // The stream was made anew since, and is shorter.
+                    Err(Refusal::InvalidOffset(_)) => {}
+                    Err(refusal) => panic!("{refusal}"),
+                }
+            }
+            Step::Stale => {
+                let Some(claim) = claims.iter().rev().nth(1).cloned() else {
+                    continue;
+                };
+                let acked = bench.ack(&claim, claim.streams.clone(), true).await;
+                assert!(matches!(acked, Err(Refusal::Fenced)));
+                assert!(matches!(bench.release(&claim).await, Err(Refusal::Fenced)));
+            }
+            Step::Release => {
+                let Some(claim) = claims.last().cloned() else {
+                    continue;
+                };
+                let held = holds(&bench, &claim);
+                assert_eq!(bench.release(&claim).await.is_ok(), held);
+            }
+            Step::Wait(millis) => bench.clock.advance(Duration::from_millis(millis)),
+            Step::Turn => bench.turn().await,
+            Step::Restart => {
+                bench.turn().await;
+                let before = bench.all();
+                bench = bench.restart().await;
+                assert_eq!(bench.all(), before);
+            }
+        }
+        bench.turn().await;
+        let known = bench.known();
+        assert!(known.generation >= generation, "a generation came twice");
+        generation = known.generation;
+        let pending = known.links.iter().any(|(_, link)| link.is_pending());
+        assert!(
+            !pending || known.wake.is_some(),
+            "something is pending, and no one is woken"
+        );
+        for (name, link) in known.links.iter() {
+            let Some(stream) = link.stream else { continue };
+            let info = bench.info(name).await;
+            if info.id == stream {
+                assert_eq!(link.tail, info.tail, "{name}");
+                let done = processed.get(&stream).copied().unwrap_or_default();
+                assert_eq!(link.acked, done, "{name}");
+                assert!(link.acked <= link.tail, "{name} is past its end");
+            }
+        }
+    }
+}
+
+fn holds(bench: &Bench, claim: &Claim) -> bool {
+    let wake = bench.known().wake.as_ref();
+    wake.is_some_and(|wake| {
+        wake.id == claim.wake_id && wake.lease.is_some_and(|lease| lease > bench.clock.now())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_work_is_lost_and_no_two_workers_hold_it_whatever_happens(
+        steps in prop::collection::vec(step(), 1..60)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run(steps));
+    }
+}

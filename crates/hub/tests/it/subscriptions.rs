@@ -1,0 +1,571 @@
+//! Subscriptions over HTTP: what their answers look like, and what goes out to webhooks.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use headwater_hub::{Hub, Options};
+use headwater_log::Log;
+use http::Method;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
+
+use crate::Server;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A webhook, on a port of its own.
+struct Hook {
+    url: String,
+    calls: mpsc::UnboundedReceiver<Called>,
+    replies: Replies,
+    server: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Called {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+type Replies = Arc<Mutex<VecDeque<Response>>>;
+
+async fn called(
+    State((replies, calls)): State<(Replies, mpsc::UnboundedSender<Called>)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let _ = calls.send(Called { headers, body });
+    let reply = replies.lock().unwrap().pop_front();
+    reply.unwrap_or_else(|| "{}".into_response())
+}
+
+impl Hook {
+    /// It answers with these, then with an empty object.
+    async fn new(replies: impl IntoIterator<Item = Response>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let (sender, calls) = mpsc::unbounded_channel();
+        let replies: Replies = Arc::new(Mutex::new(replies.into_iter().collect()));
+        let app = Router::new()
+            .fallback(called)
+            .with_state((Arc::clone(&replies), sender));
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self {
+            url,
+            calls,
+            replies,
+            server,
+        }
+    }
+
+    async fn next(&mut self) -> Called {
+        timeout(PATIENCE, self.calls.recv())
+            .await
+            .expect("the webhook is called")
+            .unwrap()
+    }
+
+    fn reply(&self, reply: impl IntoResponse) {
+        self.replies
+            .lock()
+            .unwrap()
+            .push_back(reply.into_response());
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Called {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn signature(&self) -> String {
+        self.headers["webhook-signature"]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    }
+}
+
+fn done() -> Response {
+    r#"{"done":true}"#.into_response()
+}
+
+impl Server {
+    fn subscribing() -> Self {
+        Self::with(Options::new().loopback_webhooks())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        self.ask_as(method, path, "", body).await
+    }
+
+    async fn ask_as(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Value,
+    ) -> (StatusCode, Value) {
+        let request = self
+            .request(method, &format!("__ds/{path}"))
+            .header("host", "hub.example");
+        let request = match token {
+            "" => request,
+            token => request.header("authorization", &format!("Bearer {token}")),
+        };
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        };
+        let response = request.send().await;
+        let status = response.status();
+        let text = response.text().await;
+        let body = if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap()
+        };
+        (status, body)
+    }
+
+    async fn subscribe(&self, hook: &Hook) -> Value {
+        let wanted = json!({
+            "type": "webhook", "pattern": "events/*", "webhook": { "url": hook.url },
+        });
+        let (status, view) = self.ask(Method::PUT, "subscriptions/s", wanted).await;
+        assert_eq!(status, 201, "{view}");
+        view
+    }
+
+    async fn show(&self) -> Value {
+        let (status, view) = self.ask(Method::GET, "subscriptions/s", Value::Null).await;
+        assert_eq!(status, 200, "{view}");
+        view
+    }
+
+    /// Waits until the subscription looks as wanted.
+    async fn until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let look = async {
+            loop {
+                let view = self.show().await;
+                if wanted(&view) {
+                    return view;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, look)
+            .await
+            .expect("the subscription gets there")
+    }
+}
+
+fn code(body: &Value) -> &str {
+    body["error"]["code"].as_str().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_and_its_done_acknowledges_what_it_was_told_and_no_more() {
+    let server = Server::subscribing();
+    let mut hook = Hook::new([]).await;
+    let view = server.subscribe(&hook).await;
+    assert_eq!(
+        view["webhook"]["signing"]["jwks_url"],
+        "http://hub.example/streams/__ds/jwks.json"
+    );
+    hook.reply(done());
+    server.put_json("events/a", "[1,2]").await;
+
+    let call = hook.next().await;
+    let body = call.json();
+    assert_eq!(
+        (&body["subscription_id"], &body["generation"]),
+        (&json!("s"), &json!(1))
+    );
+    let streams = json!([{
+        "path": "events/a", "link_type": "glob", "acked_offset": "0000000000000000",
+        "tail_offset": "0000000000000002", "has_pending": true,
+    }]);
+    assert_eq!(body["streams"], streams);
+    assert_eq!(
+        body["callback_url"],
+        "http://hub.example/streams/__ds/subscriptions/s/callback"
+    );
+
+    let (status, jwks) = server.ask(Method::GET, "jwks.json", Value::Null).await;
+    assert_eq!(
+        (status, jwks["keys"].as_array().unwrap().len()),
+        (StatusCode::OK, 1)
+    );
+    let signature = call.signature();
+    let (head, signature) = signature.split_once(",ed25519=").unwrap();
+    let (time, kid) = head
+        .strip_prefix("t=")
+        .unwrap()
+        .split_once(",kid=")
+        .unwrap();
+    assert_eq!(
+        (&jwks["keys"][0]["kid"], &view["webhook"]["signing"]["kid"]),
+        (&json!(kid), &json!(kid))
+    );
+    let public = BASE64
+        .decode(jwks["keys"][0]["x"].as_str().unwrap())
+        .unwrap();
+    let signed = [time.as_bytes(), b".", &call.body].concat();
+    let signature = BASE64.decode(signature).unwrap();
+    UnparsedPublicKey::new(&ED25519, public)
+        .verify(&signed, &signature)
+        .unwrap();
+
+    let acked =
+        |offset: &'static str| move |view: &Value| view["streams"][0]["acked_offset"] == offset;
+    server.until(acked("0000000000000002")).await;
+    hook.reply(done());
+    server.post_json("events/a", "3").await;
+    assert_eq!(hook.next().await.json()["generation"], 2);
+    server.until(acked("0000000000000003")).await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_is_called_again_and_the_subscription_says_so() {
+    let server = Server::subscribing();
+    let mut hook = Hook::new([StatusCode::BAD_GATEWAY.into_response(), done()]).await;
+    server.subscribe(&hook).await;
+    server.put_json("events/a", "1").await;
+    let first = hook.next().await.json();
+    server.until(|view| view["status"] == "failed").await;
+    // What was refused is over.
+    let progress = json!({ "wake_id": first["wake_id"], "generation": 1, "done": true });
+    let token = first["callback_token"].as_str().unwrap();
+    let (status, body) = server
+        .ask_as(Method::POST, "subscriptions/s/callback", token, progress)
+        .await;
+    assert_eq!((status, code(&body)), (StatusCode::CONFLICT, "FENCED"));
+    let second = hook.next().await.json();
+    assert_eq!(second["generation"], 2);
+    server
+        .until(|view| {
+            view["status"] == "active" && view["streams"][0]["acked_offset"] == "0000000000000001"
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let server = Server::subscribing();
+    let mut elsewhere = Hook::new([]).await;
+    let to = (
+        StatusCode::TEMPORARY_REDIRECT,
+        [(header::LOCATION, elsewhere.url.clone())],
+    );
+    let mut hook = Hook::new([to.into_response()]).await;
+    server.subscribe(&hook).await;
+    server.put_json("events/a", "1").await;
+    hook.next().await;
+    server.until(|view| view["status"] == "failed").await;
+    assert!(elsewhere.calls.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_answer_of_any_length_or_kind_is_taken_and_counts_as_one_without_done() {
+    let server = Server::subscribing();
+    let long = format!(r#"{{"done":true,"more":"{}"}}"#, "x".repeat(70 << 10));
+    let mut hook = Hook::new([long.into_response()]).await;
+    server.subscribe(&hook).await;
+    server.put_json("events/a", "1").await;
+    let told = hook.next().await.json();
+    // The lease is held until the handler calls back.
+    let progress = json!({
+        "wake_id": told["wake_id"], "generation": told["generation"], "done": true,
+        "acks": [{ "stream": "events/a", "offset": "0000000000000001" }],
+    });
+    let token = told["callback_token"].as_str().unwrap().to_owned();
+    let path = "subscriptions/s/callback";
+    let (status, body) = server.ask_as(Method::POST, path, &token, progress).await;
+    assert_eq!(
+        (status, body),
+        (StatusCode::OK, json!({ "ok": true, "next_wake": false }))
+    );
+}
+
+#[tokio::test]
+async fn a_hub_that_may_not_call_its_own_machine_does_not() {
+    let server = Server::new();
+    let hook = Hook::new([]).await;
+    let wanted = json!({ "type": "webhook", "streams": ["a"], "webhook": { "url": hook.url } });
+    let (status, body) = server.ask(Method::PUT, "subscriptions/s", wanted).await;
+    assert_eq!(
+        (status, code(&body)),
+        (StatusCode::BAD_REQUEST, "WEBHOOK_URL_REJECTED")
+    );
+}
+
+#[tokio::test]
+async fn a_subscription_made_where_local_webhooks_were_allowed_is_not_served_where_they_are_not() {
+    let Server { client, clock, log } = Server::subscribing();
+    let server = Server {
+        client,
+        clock: clock.clone(),
+        log: Arc::clone(&log),
+    };
+    let mut hook = Hook::new([]).await;
+    server.subscribe(&hook).await;
+    drop(server);
+    let client = headwater::test::TestClient::new(Hub::with(log.clone(), Options::new()).app());
+    let server = Server { client, clock, log };
+    server.put_json("events/a", "1").await;
+    server.until(|view| view["status"] == "failed").await;
+    assert!(hook.calls.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_restart_keeps_subscriptions_leases_tokens_and_the_key() {
+    let Server { client, clock, log } = Server::subscribing();
+    let server = Server {
+        client,
+        clock: clock.clone(),
+        log: Arc::clone(&log),
+    };
+    server.put_json("wakes", "[]").await;
+    let wanted = json!({ "type": "pull-wake", "pattern": "events/**", "wake_stream": "wakes" });
+    let (status, before) = server
+        .ask(Method::PUT, "subscriptions/s", wanted.clone())
+        .await;
+    assert_eq!(status, 201, "{before}");
+    server.put_json("events/a", "1").await;
+    let worker = json!({ "worker": "w" });
+    let (status, claimed) = server
+        .ask(Method::POST, "subscriptions/s/claim", worker.clone())
+        .await;
+    assert_eq!(status, 200, "{claimed}");
+    let before = server.show().await;
+    let (_, jwks) = server.ask(Method::GET, "jwks.json", Value::Null).await;
+    drop(server);
+
+    let client = headwater::test::TestClient::new(Hub::with(log.clone(), Options::new()).app());
+    let server = Server { client, clock, log };
+    assert_eq!(server.show().await, before);
+    assert_eq!(
+        server.ask(Method::GET, "jwks.json", Value::Null).await.1,
+        jwks
+    );
+    assert_eq!(
+        server.ask(Method::PUT, "subscriptions/s", wanted).await.0,
+        200
+    );
+    let (status, body) = server
+        .ask(Method::POST, "subscriptions/s/claim", worker)
+        .await;
+    assert_eq!(
+        (status, code(&body)),
+        (StatusCode::CONFLICT, "ALREADY_CLAIMED")
+    );
+    assert_eq!(body["error"]["current_holder"], "w");
+    // What came while it was down is pending too.
+    let progress = json!({
+        "wake_id": claimed["wake_id"], "generation": claimed["generation"], "done": true,
+        "acks": [{ "stream": "events/a", "offset": "0000000000000001" }],
+    });
+    let token = claimed["token"].as_str().unwrap();
+    let (status, body) = server
+        .ask_as(Method::POST, "subscriptions/s/ack", token, progress)
+        .await;
+    assert_eq!(
+        (status, body),
+        (StatusCode::OK, json!({ "ok": true, "next_wake": false }))
+    );
+}
+
+#[tokio::test]
+async fn what_was_appended_while_no_hub_ran_wakes_the_next_one() {
+    let Server { client, clock, log } = Server::subscribing();
+    let server = Server {
+        client,
+        clock: clock.clone(),
+        log: Arc::clone(&log),
+    };
+    let mut hook = Hook::new([]).await;
+    server.subscribe(&hook).await;
+    drop(server);
+    let settings = headwater_log::Settings::of_type("application/json");
+    let mut create = headwater_log::Create::new(settings);
+    create.messages = vec!["1".into()];
+    let name = "events/a".parse().unwrap();
+    log.create(&name, create).await.unwrap();
+    let options = Options::new().loopback_webhooks();
+    let _app = Hub::with(log.clone(), options).app();
+    assert_eq!(hook.next().await.json()["streams"][0]["path"], "events/a");
+}
+
+#[tokio::test]
+async fn a_word_without_a_token_or_with_another_ones_is_not_taken() {
+    let server = Server::subscribing();
+    server.put_json("wakes", "[]").await;
+    let mut tokens = Vec::new();
+    for id in ["s", "t"] {
+        let wanted = json!({ "type": "pull-wake", "streams": ["a"], "wake_stream": "wakes" });
+        let path = format!("subscriptions/{id}");
+        assert_eq!(server.ask(Method::PUT, &path, wanted).await.0, 201);
+    }
+    server.put_json("a", "1").await;
+    for id in ["s", "t"] {
+        let path = format!("subscriptions/{id}/claim");
+        let (status, claimed) = server
+            .ask(Method::POST, &path, json!({ "worker": id }))
+            .await;
+        assert_eq!(status, 200, "{claimed}");
+        tokens.push((claimed["token"].as_str().unwrap().to_owned(), claimed));
+    }
+    let (other, _) = &tokens[1];
+    let (own, claimed) = &tokens[0];
+    let progress = json!({ "wake_id": claimed["wake_id"], "generation": claimed["generation"] });
+    for token in ["", "x", "a.b.c", other.as_str()] {
+        for what in ["ack", "release"] {
+            let path = format!("subscriptions/s/{what}");
+            let (status, body) = server
+                .ask_as(Method::POST, &path, token, progress.clone())
+                .await;
+            assert_eq!(
+                (status, code(&body)),
+                (StatusCode::UNAUTHORIZED, "TOKEN_INVALID")
+            );
+        }
+    }
+    // The door of webhooks isn't that of workers.
+    let path = "subscriptions/s/callback";
+    let (status, body) = server
+        .ask_as(Method::POST, path, own, progress.clone())
+        .await;
+    assert_eq!(
+        (status, code(&body)),
+        (StatusCode::BAD_REQUEST, "INVALID_REQUEST")
+    );
+    let path = "subscriptions/s/release";
+    assert_eq!(
+        server.ask_as(Method::POST, path, own, progress).await.0,
+        204
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_says_too_much_or_too_little_is_refused() {
+    let server = Server::subscribing();
+    let streams = |count: usize| (0..count).map(|n| format!("s/{n}")).collect::<Vec<_>>();
+    let wanted = |streams: Vec<String>| json!({ "type": "pull-wake", "streams": streams, "wake_stream": "wakes" });
+    let path = "subscriptions/s";
+    assert_eq!(
+        server.ask(Method::PUT, path, wanted(streams(1001))).await.0,
+        422
+    );
+    assert_eq!(
+        server.ask(Method::PUT, path, wanted(streams(1000))).await.0,
+        201
+    );
+    for (lease, status) in [(999, 422), (1000, 409), (600_000, 409), (600_001, 422)] {
+        let mut wanted = wanted(streams(1000));
+        wanted["lease_ttl_ms"] = lease.into();
+        assert_eq!(
+            server.ask(Method::PUT, path, wanted).await.0,
+            status,
+            "{lease}"
+        );
+    }
+    let path = "subscriptions/s/streams";
+    for hundreds in 1..5 {
+        let more = (0..1000)
+            .map(|n| format!("m/{hundreds}/{n}"))
+            .collect::<Vec<_>>();
+        assert_eq!(
+            server
+                .ask(Method::POST, path, json!({ "streams": more }))
+                .await
+                .0,
+            204
+        );
+    }
+    let (status, body) = server
+        .ask(Method::POST, path, json!({ "streams": ["one/more"] }))
+        .await;
+    assert_eq!(
+        (status, code(&body)),
+        (StatusCode::TOO_MANY_REQUESTS, "LIMIT_REACHED")
+    );
+    assert_eq!(
+        server
+            .ask(Method::POST, path, json!({ "streams": [] }))
+            .await
+            .0,
+        422
+    );
+    let (status, body) = server
+        .ask(Method::POST, path, json!({ "streams": ["__ds/x"] }))
+        .await;
+    assert_eq!(
+        (status, code(&body)),
+        (StatusCode::BAD_REQUEST, "INVALID_REQUEST")
+    );
+    assert_eq!(
+        server
+            .ask(Method::GET, "subscriptions/none", Value::Null)
+            .await
+            .0,
+        404
+    );
+    assert_eq!(
+        server
+            .ask(Method::DELETE, "subscriptions/none", Value::Null)
+            .await
+            .0,
+        204
+    );
+}
+
+#[tokio::test]
+async fn what_the_hub_stores_for_itself_has_no_path() {
+    let server = Server::subscribing();
+    assert_eq!(
+        server.ask(Method::GET, "jwks.json", Value::Null).await.0,
+        200
+    );
+    let page = server.log.list("__ds/", None, 10).await.unwrap();
+    let name = page.streams[0].name.as_str();
+    for path in [
+        name.to_owned(),
+        name.replace('_', "%5F"),
+        format!("./{name}"),
+    ] {
+        for method in [
+            Method::GET,
+            Method::HEAD,
+            Method::PUT,
+            Method::POST,
+            Method::DELETE,
+        ] {
+            let status = server.request(method, &path).send().await.status();
+            assert!(status.is_client_error(), "{path}: {status}");
+        }
+    }
+    let fork = server
+        .request(Method::PUT, "fork")
+        .header("stream-forked-from", &format!("/streams/{name}"));
+    assert!(fork.send().await.status().is_client_error());
+}
