@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import sync_playwright
 
+from hub import Hub
 from looking import FLAGS
 from programs import binary, program
 from recorder import Recorder
@@ -21,6 +22,21 @@ def own_tour():
     """A tour for a test that restarts or kills it."""
     with Tour() as tour:
         yield tour
+
+
+@pytest.fixture(scope="session", params=["memory", "disk"])
+def hub(request, tmp_path_factory):
+    """One hub for all the tests that leave it as it is, over each engine."""
+    data = tmp_path_factory.mktemp("hub") if request.param == "disk" else None
+    with Hub(data) as hub:
+        yield hub
+
+
+@pytest.fixture
+def own_hub(tmp_path):
+    """A hub on disk for a test that restarts or kills it."""
+    with Hub(tmp_path / "data") as hub:
+        yield hub
 
 
 @pytest.fixture

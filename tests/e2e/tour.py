@@ -12,6 +12,9 @@ from programs import binary
 class Tour:
     """A running tour. `port` stays the same when it is restarted."""
 
+    # Where the environment says which program it is.
+    program = "HEADWATER_TOUR"
+
     def __init__(self, *args):
         self.args = args
         self.port = 0
@@ -26,7 +29,7 @@ class Tour:
         self.kill()
 
     def start(self):
-        command = [binary("HEADWATER_TOUR"), "--listen", f"127.0.0.1:{self.port}", *self.args]
+        command = [binary(self.program), "--listen", f"127.0.0.1:{self.port}", *self.args]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, BufRead as _, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -19,8 +20,22 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server that gives itself `deadline` to shut down.
     pub(crate) fn start(deadline: Duration) -> io::Result<Self> {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_fault-server"))
-            .arg(deadline.as_millis().to_string())
+        let deadline = deadline.as_millis().to_string();
+        Self::spawn(env!("CARGO_BIN_EXE_fault-server"), &[&deadline])
+    }
+
+    /// Starts a hub that keeps its streams in a folder.
+    pub(crate) fn start_hub(data: &Path, options: &[&str]) -> io::Result<Self> {
+        let data = data
+            .to_str()
+            .ok_or_else(|| io::Error::other("a folder that is no text"))?;
+        let arguments = [&["--data", data], options].concat();
+        Self::spawn(env!("CARGO_BIN_EXE_hub-server"), &arguments)
+    }
+
+    fn spawn(program: &str, arguments: &[&str]) -> io::Result<Self> {
+        let mut process = Command::new(program)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -28,7 +43,8 @@ impl Server {
         if let Some(stdout) = process.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
-        match line.trim().parse() {
+        let address = line.trim().trim_start_matches("listening on http://");
+        match address.parse() {
             Ok(address) => Ok(Self { process, address }),
             Err(_) => {
                 process.kill()?;

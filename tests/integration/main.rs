@@ -10,6 +10,7 @@ mod dribble;
 mod errors;
 mod heavy;
 mod http2;
+mod hub_killed;
 mod killed;
 mod raw;
 mod served;

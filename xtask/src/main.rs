@@ -22,12 +22,14 @@ Commands:
   bench  Run the benchmarks side by side with their peers (cargo xtask bench --help)
   help   Print this text
 
-cargo xtask test [--only rust|doc|fuzz|e2e]... [--fuzz-seconds N]
+cargo xtask test [--only rust|doc|fuzz|e2e|conformance]... [--fuzz-seconds N]
   rust   unit and integration tests (cargo nextest)
   doc    the examples in the documentation (cargo test --doc)
   fuzz   each fuzz target for N seconds (default 10)
   e2e    the tour read by curl, Python, Node.js, Chromium and through nginx, and held to its
          documents by validators, a client generator and schemathesis (pytest)
+  conformance
+         the Durable Streams protocol's own suite against the hub, over each engine
 ";
 
 fn main() -> ExitCode {

@@ -1,8 +1,9 @@
-//! `cargo xtask test`: every test that there is, in four steps.
+//! `cargo xtask test`: every test that there is, step by step.
 
 use crate::shell::{command, output, root, run, run_quietly};
 use crate::tools;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,17 @@ enum Step {
     Doc,
     Fuzz,
     E2e,
+    Conformance,
 }
 
 impl Step {
-    const ALL: [Self; 4] = [Self::Rust, Self::Doc, Self::Fuzz, Self::E2e];
+    const ALL: [Self; 5] = [
+        Self::Rust,
+        Self::Doc,
+        Self::Fuzz,
+        Self::E2e,
+        Self::Conformance,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -23,6 +31,7 @@ impl Step {
             Self::Doc => "doc",
             Self::Fuzz => "fuzz",
             Self::E2e => "e2e",
+            Self::Conformance => "conformance",
         }
     }
 
@@ -32,6 +41,7 @@ impl Step {
             Self::Doc => run(command("cargo").args(["test", "--workspace", "--doc"])),
             Self::Fuzz => fuzz(plan.fuzz_seconds),
             Self::E2e => e2e(),
+            Self::Conformance => conformance(),
         }
     }
 }
@@ -97,7 +107,7 @@ pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
             Err(message) => message,
         };
         println!(
-            "  {:<5} {:>7.1} s  {outcome}",
+            "  {:<11} {:>7.1} s  {outcome}",
             step.name(),
             took.as_secs_f64()
         );
@@ -177,10 +187,7 @@ fn has_nightly() -> bool {
 
 fn e2e() -> Result<(), String> {
     let python = tools::ensure_e2e()?;
-    // The whole workspace, as in the step `rust`: one choice of features, so nothing builds twice.
-    run(command("cargo").args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
-    let target = root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
-    let built = target.join("debug");
+    let built = built()?;
     run(command(python)
         .args(["-m", "pytest", "tests/e2e"])
         .env("HEADWATER_TOUR", built.join("examples/tour"))
@@ -190,8 +197,33 @@ fn e2e() -> Result<(), String> {
             built.join("examples/tour_client_blocking"),
         )
         .env("HEADWATER_CLI", built.join("headwater"))
-        .env("HYPOTHESIS_STORAGE_DIRECTORY", target.join("hypothesis"))
-        .env("HEADWATER_SCREENSHOTS", target.join("screenshots")))
+        .env("HEADWATER_HUB", built.join("hub-server"))
+        .env("HEADWATER_SCREENSHOTS", built.join("../screenshots")))
+}
+
+/// Runs the protocol's own suite against the hub, over each engine. It fails unless every test of it passes.
+fn conformance() -> Result<(), String> {
+    let node = tools::ensure_conformance()?;
+    let hub = built()?.join("hub-server");
+    let suite = || {
+        let mut node = command(&node);
+        node.arg("tests/conformance/run.mjs").arg(&hub);
+        node
+    };
+    run(&mut suite())?;
+    let data = std::env::temp_dir().join(format!("headwater-conformance-{}", std::process::id()));
+    let outcome = run(suite().arg("--data").arg(&data));
+    fs::remove_dir_all(&data)
+        .map_err(|error| format!("{} cannot be removed: {error}", data.display()))?;
+    outcome
+}
+
+/// Builds what the tests start, and gives the folder where it is.
+fn built() -> Result<PathBuf, String> {
+    // The whole workspace, as in the step `rust`: one choice of features, so nothing builds twice.
+    run(command("cargo").args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
+    let target = root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
+    Ok(target.join("debug"))
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ const DEBIAN: &[(&str, &[&str])] = &[
     ("python3", &["python3", "python3-venv"]),
 ];
 
+/// What the conformance suite's packages are installed with.
+const DEBIAN_NODE: &[(&str, &[&str])] = &[("node", &["nodejs"]), ("npm", &["npm"])];
+
 /// The compiler that the fuzzer's runtime is built with.
 const DEBIAN_FUZZ: &[(&str, &[&str])] = &[("c++", &["g++"])];
 
@@ -24,8 +27,28 @@ const DEBIAN_FUZZ: &[(&str, &[&str])] = &[("c++", &["g++"])];
 pub(crate) fn ensure_e2e() -> Result<PathBuf, String> {
     ensure_debian(DEBIAN)?;
     let python = ensure_venv()?;
-    ensure_node_packages()?;
+    ensure_node_packages("tests/e2e/node")?;
     Ok(python)
+}
+
+/// Makes sure of the packages of the conformance suite. Gives the path of the Node.js that is among them: the suite needs
+/// a newer one than Debian has.
+pub(crate) fn ensure_conformance() -> Result<PathBuf, String> {
+    const FOLDER: &str = "tests/conformance";
+    ensure_debian(DEBIAN_NODE)?;
+    ensure_node_packages(FOLDER)?;
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => {
+            return Err(format!(
+                "there is no Node.js for {other} among the packages"
+            ));
+        }
+    };
+    Ok(root().join(format!(
+        "{FOLDER}/node_modules/node-linux-{machine}/bin/node"
+    )))
 }
 
 /// Makes sure of cargo-fuzz and the compiler that it needs.
@@ -113,8 +136,8 @@ fn ensure_venv() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-fn ensure_node_packages() -> Result<(), String> {
-    let folder = root().join("tests/e2e/node");
+fn ensure_node_packages(folder: &str) -> Result<(), String> {
+    let folder = root().join(folder);
     let (modules, lock) = (
         folder.join("node_modules"),
         folder.join("package-lock.json"),

@@ -1,0 +1,116 @@
+"""The hub read by the `EventSource` of a real browser, with no script but the page's own."""
+
+import threading
+import time
+
+import requests
+
+# Shorter than EventSource would wait by itself, so that it is often in the middle of something.
+PAUSE = 0.15
+CLOSED = 2
+
+LISTEN = """
+(url) => {
+    window.seen = [];
+    window.ids = [];
+    window.errors = 0;
+    window.ended = false;
+    window.source = new EventSource(url);
+    source.onmessage = (event) => {
+        seen.push(JSON.parse(event.data).n);
+        ids.push(event.lastEventId);
+    };
+    source.addEventListener('end', () => { window.ended = true; });
+    source.onerror = () => { errors += 1; };
+}
+"""
+
+
+class Publisher(threading.Thread):
+    """Appends numbers, each again and again until it is acknowledged, as a producer may."""
+
+    def __init__(self, url, count):
+        super().__init__(daemon=True)
+        self.url, self.count = url, count
+        self.acknowledged = 0
+        self.fault = None
+
+    def run(self):
+        deadline = time.monotonic() + 60
+        while self.acknowledged < self.count and not self.fault:
+            if time.monotonic() > deadline:
+                self.fault = "out of time"
+            try:
+                answer = requests.post(
+                    self.url,
+                    json={"n": self.acknowledged},
+                    headers={
+                        "Producer-Id": "publisher",
+                        "Producer-Epoch": "0",
+                        "Producer-Seq": str(self.acknowledged),
+                    },
+                    timeout=5,
+                )
+            except requests.RequestException:
+                time.sleep(0.05)
+                continue
+            if answer.status_code in (200, 204):
+                self.acknowledged += 1
+                time.sleep(0.005)
+            else:
+                self.fault = f"{answer.status_code}: {answer.text}"
+
+
+def test_the_page_has_every_item_once_and_in_order_though_the_hub_is_killed(page, own_hub):
+    url = own_hub.create("killed")
+    page.goto(own_hub.url("/openapi.json"))
+    page.evaluate(LISTEN, "/streams/killed")
+    publisher = Publisher(url, 400)
+    publisher.start()
+    # Once while much comes, and once more when the page has found back.
+    for least in (30, 200):
+        page.wait_for_function(f"seen.length >= {least}", timeout=30_000)
+        own_hub.kill()
+        time.sleep(PAUSE)
+        own_hub.start()
+    publisher.join(timeout=60)
+    assert publisher.fault is None
+    assert publisher.acknowledged == 400
+    page.wait_for_function("seen.length >= 400", timeout=45_000)
+    assert page.evaluate("seen") == list(range(400))
+    assert page.evaluate("errors") >= 2
+    ids = page.evaluate("ids")
+    assert ids == sorted(set(ids))
+
+    # What ends the stream ends the page's reading, too.
+    assert requests.post(url, headers={"Stream-Closed": "true"}, timeout=5).status_code == 204
+    page.wait_for_function(f"ended && source.readyState === {CLOSED}", timeout=30_000)
+    assert page.evaluate("seen.length") == 400
+
+
+def test_the_modes_of_the_protocol_resume_in_a_browser_as_well(page, own_hub):
+    """`live=sse` has control events of its own; a browser's reader sees the data alone."""
+    url = own_hub.create("protocol")
+    own_hub.append(url, *({"n": n} for n in range(5)))
+    page.goto(own_hub.url("/openapi.json"))
+    listen = LISTEN.replace(
+        "source.onmessage = (event) => {\n        seen.push(JSON.parse(event.data).n);",
+        "source.addEventListener('data', (event) => {\n"
+        "        seen.push(...JSON.parse(event.data).map((item) => item.n));",
+    ).replace("ids.push(event.lastEventId);\n    };", "ids.push(event.lastEventId);\n    });")
+    page.evaluate(listen, "/streams/protocol?offset=-1&live=sse")
+    page.wait_for_function("seen.length >= 5", timeout=30_000)
+    own_hub.kill()
+    time.sleep(PAUSE)
+    own_hub.start()
+    own_hub.append(url, {"n": 5}, {"n": 6})
+    page.wait_for_function("seen.length >= 7", timeout=45_000)
+    assert page.evaluate("seen") == list(range(7))
+
+
+def test_a_page_of_another_origin_may_read(page, own_hub, own_tour):
+    url = own_hub.create("elsewhere")
+    own_hub.append(url, {"n": 0}, {"n": 1})
+    page.goto(own_tour.url("/openapi.json"))
+    page.evaluate(LISTEN, url)
+    page.wait_for_function("seen.length === 2", timeout=30_000)

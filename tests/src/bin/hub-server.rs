@@ -1,0 +1,78 @@
+//! A hub as a process of its own, which a test can kill: `hub-server [OPTION VALUE]…`.
+//!
+//! - `--listen ADDRESS`: `127.0.0.1:0` unless set;
+//! - `--data FOLDER`: where the log is; without it the log is in memory;
+//! - `--root PATH`: where the streams are; `/streams` unless set;
+//! - `--deadline-ms N`: how long it gives itself to shut down; 2000 unless set.
+//!
+//! It says on standard output where it listens.
+
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use headwater_hub::{Hub, Options};
+use headwater_log::{FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions};
+use tokio::net::TcpListener;
+
+struct Arguments {
+    listen: String,
+    data: Option<String>,
+    root: String,
+    deadline: Duration,
+}
+
+impl Arguments {
+    fn parse() -> Result<Self, String> {
+        let mut parsed = Self {
+            listen: "127.0.0.1:0".to_owned(),
+            data: None,
+            root: "/streams".to_owned(),
+            deadline: Duration::from_secs(2),
+        };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().ok_or(format!("{name} needs a value"))?;
+            match name.as_str() {
+                "--listen" => parsed.listen = value,
+                "--data" => parsed.data = Some(value),
+                "--root" => parsed.root = value,
+                "--deadline-ms" => {
+                    let number = value.parse().map_err(|_| format!("{value} is no number"))?;
+                    parsed.deadline = Duration::from_millis(number);
+                }
+                other => return Err(format!("{other} is none of its options")),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let arguments = Arguments::parse().map_err(io::Error::other)?;
+    let log: Arc<dyn Log> = match &arguments.data {
+        Some(folder) => {
+            let log = FjallLog::open(folder, FjallOptions::default());
+            Arc::new(log.map_err(io::Error::other)?)
+        }
+        None => Arc::new(MemoryLog::new(MemoryOptions::default())),
+    };
+    let options = Options::new()
+        .root(&arguments.root)
+        .long_poll(Duration::from_secs(2))
+        .loopback_webhooks();
+    let hub = Hub::with(log, options);
+    let listener = TcpListener::bind(arguments.listen).await?;
+    writeln!(
+        io::stdout(),
+        "listening on http://{}",
+        listener.local_addr()?
+    )?;
+    headwater::serve(hub.app(), listener)
+        .max_connections(15_000)
+        .shutdown_deadline(arguments.deadline)
+        .await
+}
