@@ -1,9 +1,10 @@
 //! What the OpenAPI document says of the streams, beyond what the handlers' doc comments do.
 
+use std::borrow::Cow;
+
 use axum::response::{IntoResponse, Response};
 use headwater::{Format, In, MethodRoute, Operation, OperationOutput, StatusCode};
-use schemars::JsonSchema;
-use serde_json::Value;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::ndjson::Count;
 
@@ -45,6 +46,24 @@ enum Live {
 enum Followed {
     Sse,
     Ndjson,
+}
+
+/// A message of a JSON stream. Its schema allows everything, and is an object where `true` would do: not every tool reads
+/// that.
+struct AnyJson;
+
+impl JsonSchema for AnyJson {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AnyJson".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A message of a JSON stream: any JSON value, unless the stream has a schema." })
+    }
 }
 
 const NEXT: (&str, &str) = (
@@ -191,7 +210,7 @@ pub(crate) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             ("If-None-Match", "The `ETag` of an answer that the client has."),
         ]);
         operation.raw_reply(StatusCode::OK, "*/*", "Messages");
-        operation.stream_reply::<Value>(StatusCode::OK, &[Format::Sse, Format::Ndjson], "Messages");
+        operation.stream_reply::<AnyJson>(StatusCode::OK, &[Format::Sse, Format::Ndjson], "Messages");
         replied(operation, StatusCode::OK, &[
             NEXT, UP_TO_DATE, CLOSED, CURSOR, CONTENT_TYPE,
             ("ETag", "Which part of which stream this is."),
