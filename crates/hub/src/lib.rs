@@ -22,6 +22,12 @@
 //! | `GET` | what there is; `live=long-poll` and `live=sse` as the protocol has them; by `Accept`, events or lines |
 //! | `HEAD`, `DELETE` | what is known of it; its end |
 //!
+//! | at | |
+//! |---|---|
+//! | `GET /streams` | lists streams |
+//! | `GET /events` | many streams on one connection, in the order of the whole hub |
+//! | `GET /healthz`, `/readyz` | whether it runs; whether the storage answers |
+//!
 //! It speaks the Durable Streams protocol. Where that leaves a choice: the scope of `Stream-Seq` is the stream;
 //! `Stream-TTL` with `Stream-Expires-At` is refused; an offset past the tail is; a fork has its source's schema unless
 //! it brings its own. Messages of a `text/*` stream that aren't UTF-8 are sent in SSE and NDJSON with U+FFFD in place of
@@ -35,10 +41,13 @@ mod cache;
 mod create;
 mod describe;
 mod error;
+mod events;
 mod headers;
+mod health;
 mod json;
 mod layer;
 pub mod limits;
+mod listing;
 mod live;
 mod names;
 mod ndjson;
@@ -103,7 +112,7 @@ impl Hub {
     /// The app that serves it.
     ///
     /// # Panics
-    /// The root of the [options](Options::root) has `{` or `}` in it.
+    /// The root of the [options](Options::root) has `{` or `}` in it, or is `/events`, `/healthz` or `/readyz`.
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
@@ -112,12 +121,18 @@ impl Hub {
         let route = describe::create(route.put(create::create));
         let route = describe::append(route.post(append::append));
         let route = describe::delete(route.delete(read::delete));
-        let path = format!("{}/{{*path}}", core.options.root.trim_end_matches('/'));
+        let root = core.options.root.as_str();
+        let path = format!("{}/{{*path}}", root.trim_end_matches('/'));
         let headers = axum::middleware::from_fn_with_state(Arc::clone(&core), layer::headers);
         let app = App::new("Headwater", env!("CARGO_PKG_VERSION"))
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .tag(describe::TAG, "Streams of messages, each at a URL.")
-            .route(&path, route);
+            .tag(health::TAG, "Whether the hub runs, and can be used.")
+            .route(&path, route)
+            .route(root, listing::describe(get(listing::list)))
+            .route("/events", events::describe(get(events::events)))
+            .route("/healthz", health::describe_alive(get(health::alive)))
+            .route("/readyz", health::describe_ready(get(health::ready)));
         let subscriptions = core.subscriptions.routes();
         let app = match core.options.root.as_str() {
             "/" => app.merge(subscriptions),

@@ -33,6 +33,28 @@ pub(crate) const LINES_BYTES: usize = 256 << 10;
 /// And how many lines.
 pub(crate) const LINES: usize = 4096;
 
+/// How many patterns a reader of `/events` may give.
+pub const EVENT_PATTERNS: usize = 100;
+
+/// And how many bytes they may have together.
+pub const EVENT_PATTERN_BYTES: usize = 8 << 10;
+
+/// How many bytes of messages are read at once for a reader of `/events`.
+pub(crate) const EVENTS_READ_BYTES: usize = 32 << 10;
+
+/// A chunk of events takes no more of them when it has so many bytes.
+pub(crate) const EVENTS_CHUNK_BYTES: usize = 64 << 10;
+
+/// A reader of `/events` that nothing was sent to for so many messages of others is told where it is, so that it
+/// doesn't pass them over again after a break.
+pub(crate) const EVENTS_SILENT: u64 = 10_000;
+
+/// In how many streams whose oldest messages go a reader of `/events` remembers what it was given.
+pub(crate) const EVENTS_TRIMMED: usize = 1024;
+
+/// How long the storage may take to answer for the hub to be ready.
+pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a body that is read whole may be silent.
 pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(60);
 

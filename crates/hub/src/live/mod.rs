@@ -11,5 +11,5 @@ mod ring;
 mod tail;
 
 pub(crate) use frames::{Form, Shape};
-pub(crate) use reader::{Reader, Seats};
+pub(crate) use reader::{Reader, Seat, Seats};
 pub(crate) use tail::Tails;

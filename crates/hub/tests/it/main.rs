@@ -3,7 +3,9 @@
 mod described;
 mod events;
 mod lines;
+mod listing;
 mod live;
+mod many;
 mod noise;
 mod reads;
 mod refusals;

@@ -1,0 +1,347 @@
+//! `GET /events`: many streams on one connection, in the order of the whole hub.
+
+mod envelope;
+mod feed;
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use headwater::{Format, In, LastEventId, MethodRoute, Problem, Query, Raw, StatusCode, operation};
+use headwater_log::{Matching, Position, StreamName, limits::NAME_BYTES};
+use headwater_wire::sse::END_ID;
+use http::{HeaderMap, HeaderValue, header};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::{envelope::Event, feed::Feed};
+use crate::{
+    Core,
+    describe::{Answer, TAG},
+    error::Failure,
+    limits::{EVENT_PATTERN_BYTES, EVENT_PATTERNS},
+    names,
+    subscriptions::{Pattern, is_reserved},
+};
+
+/// What a reader of many streams asks for.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct Follow {
+    /// Which streams: a path from the root of the streams. A segment `*` stands for any one segment, and `**` for any number
+    /// of them. May be given several times. Streams that don't exist yet are followed from their first message.
+    #[schemars(length(min = 1, max = EVENT_PATTERNS))]
+    stream: Vec<String>,
+    /// Where to start: after the event of this id, `-1` at the start, `now` at the end. Default: the start.
+    after: Option<String>,
+    /// Whether to follow on when everything that was there is sent.
+    #[serde(default = "yes")]
+    live: bool,
+    /// The format, for a client that can't set `Accept`.
+    format: Option<Lines>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The formats in which events go out.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Lines {
+    Sse,
+    Ndjson,
+}
+
+/// Where to start in the order of the whole hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Start,
+    Now,
+    After(Position),
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        match text {
+            "-1" => Ok(Self::Start),
+            "now" => Ok(Self::Now),
+            text => text.parse().map(Self::After).map_err(|_| {
+                let detail = "the id is none of an event; \"-1\" is the start, and \"now\" the end";
+                Problem::bad_request(detail)
+            }),
+        }
+    }
+}
+
+/// Describes the route.
+pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
+    route.id("follow_events").tag(TAG).describe(|operation| {
+        operation.parameter::<String>(
+            In::Header,
+            "Accept",
+            "`text/event-stream` or `application/x-ndjson`. Default: the latter.",
+        );
+        let formats = [Format::Sse, Format::Ndjson];
+        operation.stream_reply::<Event<'static>>(StatusCode::OK, &formats, "Messages");
+        operation.reply_header(
+            StatusCode::OK,
+            "Stream-Next-Offset",
+            "The id to start after, if the connection breaks before the first event.",
+        );
+        operation.empty_reply(
+            StatusCode::NO_CONTENT,
+            "The stream is over: a client that had seen its end came back",
+        );
+        for (status, description) in [
+            (
+                StatusCode::BAD_REQUEST,
+                "A pattern or an id is not what it should be",
+            ),
+            (
+                StatusCode::NOT_ACCEPTABLE,
+                "None of the formats that the client accepts is offered",
+            ),
+            (
+                StatusCode::TOO_MANY_REQUESTS,
+                "There are as many live readers as the limit allows",
+            ),
+        ] {
+            operation.error(status, description);
+        }
+    })
+}
+
+/// Follows many streams on one connection.
+///
+/// Messages come in the order in which the hub took them, whatever stream they are in. The `id` of an event counts for all
+/// streams: after a break, `Last-Event-ID` or `after` goes on exactly there, however many streams match by then.
+/// Each event is an object with its stream's path; events have no name, so `onmessage` gets them all.
+///
+/// Only what is still there is sent. Where messages of a stream were trimmed before they could be, its next event says so
+/// with `trimmed`. Of a stream that was deleted nothing is sent any more. To follow doesn't count as use of a stream
+/// that ends when idle.
+#[operation]
+pub(crate) async fn events(
+    State(core): State<Arc<Core>>,
+    Query(follow): Query<Follow>,
+    LastEventId(seen): LastEventId,
+    headers: HeaderMap,
+) -> Answer {
+    start(&core, &follow, seen.as_deref(), &headers)
+        .unwrap_or_else(IntoResponse::into_response)
+        .into()
+}
+
+fn start(
+    core: &Core,
+    follow: &Follow,
+    seen: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let format = match follow.format {
+        Some(Lines::Sse) => Format::Sse,
+        Some(Lines::Ndjson) => Format::Ndjson,
+        None => preferred(headers).ok_or_else(|| {
+            let offered = "text/event-stream and application/x-ndjson are offered";
+            Failure::new(StatusCode::NOT_ACCEPTABLE, offered)
+        })?,
+    };
+    if seen == Some(END_ID) {
+        let over = (
+            StatusCode::NO_CONTENT,
+            [(header::CACHE_CONTROL, "no-store")],
+        );
+        return Ok(over.into_response());
+    }
+    let wanted = wanted(&follow.stream)?;
+    // What an `EventSource` saw last is later than what its URL says.
+    let place = seen.or(follow.after.as_deref());
+    let place = place.map_or(Ok(Place::Start), Place::parse)?;
+    let mut follower = core.log.follow_order();
+    let head = follower.head();
+    let position = match place {
+        Place::Start => Position::START,
+        Place::Now => head,
+        Place::After(position) if position > head => {
+            let detail = format!("the hub is at {head}: the id is none that it gave");
+            return Err(Failure::bad_request(detail).with("tail", head.to_string()));
+        }
+        Place::After(position) => position,
+    };
+    let seat = core.seats.take(core.options.limits.subscribers)?;
+    let follower = follow.live.then_some(follower);
+    // Where "now" was, only this answer can tell.
+    let is_known = place != Place::Now;
+    let feed = Feed::new(
+        Arc::clone(&core.log),
+        wanted,
+        format,
+        position,
+        is_known,
+        follower,
+        seat,
+    );
+    let raw = Raw::frames(format, feed.into_stream())
+        .heartbeat(core.options.heartbeat)
+        // What can be refused has been: the head goes out at once.
+        .first_item_wait(std::time::Duration::ZERO);
+    let mut response = raw.into_response();
+    if let Ok(value) = HeaderValue::try_from(position.to_string()) {
+        response
+            .headers_mut()
+            .insert(names::STREAM_NEXT_OFFSET, value);
+    }
+    Ok(response)
+}
+
+/// Says of each stream whether any of the patterns means it.
+fn wanted(patterns: &[String]) -> Result<Matching, Failure> {
+    let refuse =
+        |detail: String, limit: usize| Err(Failure::bad_request(detail).with("limit", limit));
+    let mut all = 0;
+    let mut parsed = Vec::with_capacity(patterns.len());
+    for text in patterns {
+        all += text.len();
+        if text.len() > NAME_BYTES {
+            let detail = format!(
+                "a pattern of {} bytes is over the limit of {NAME_BYTES}",
+                text.len()
+            );
+            return refuse(detail, NAME_BYTES);
+        }
+        let pattern = Pattern::new(text)
+            .map_err(|why| Failure::bad_request(format!("{text:?} is no pattern: {why}")))?;
+        parsed.push(pattern);
+    }
+    if all > EVENT_PATTERN_BYTES {
+        let detail = format!("patterns of {all} bytes are over the limit of {EVENT_PATTERN_BYTES}");
+        return refuse(detail, EVENT_PATTERN_BYTES);
+    }
+    Ok(Arc::new(move |name: &StreamName| {
+        let name = name.as_str();
+        !is_reserved(name) && parsed.iter().any(|pattern| pattern.matches(name))
+    }))
+}
+
+/// The format that `Accept` prefers (RFC 9110 §12.5.1): by weight, then the one that is named more exactly, then NDJSON.
+fn preferred(headers: &HeaderMap) -> Option<Format> {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let ranges: Vec<_> = accept
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(range)
+        .filter(|(media_type, _)| !media_type.is_empty())
+        .collect();
+    if ranges.is_empty() {
+        return Some(Format::Ndjson);
+    }
+    let wish = |format: Format| {
+        let fits = ranges.iter().filter_map(|(media_type, weight)| {
+            let exactness = match media_type.as_str() {
+                "*/*" => 0,
+                "text/*" if format == Format::Sse => 1,
+                "application/*" if format == Format::Ndjson => 1,
+                named if format.media_types().contains(&named) => 2,
+                _ => return None,
+            };
+            Some((exactness, *weight))
+        });
+        let (exactness, weight) = fits.max()?;
+        (weight > 0).then_some((weight, exactness))
+    };
+    [Format::Sse, Format::Ndjson]
+        .into_iter()
+        .filter_map(|format| Some((wish(format)?, format)))
+        .max_by_key(|(wish, _)| *wish)
+        .map(|(_, format)| format)
+}
+
+/// A media range of `Accept`, and its weight in thousandths. One that can't be read is not wanted.
+fn range(text: &str) -> (String, u16) {
+    let mut parts = text.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    let weight = weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0_f32));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is between 0 and 1000"
+    )]
+    let thousandths = (weight.clamp(0.0, 1.0) * 1000.0).round() as u16;
+    (media_type, thousandths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(accept: &str, expected: Option<Format>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        assert_eq!(preferred(&headers), expected, "{accept:?}");
+    }
+
+    #[test]
+    fn the_format_is_the_one_that_is_wanted_most() {
+        assert_eq!(preferred(&HeaderMap::new()), Some(Format::Ndjson));
+        check("", Some(Format::Ndjson));
+        check("*/*", Some(Format::Ndjson));
+        check("text/event-stream", Some(Format::Sse));
+        check("text/event-stream, */*", Some(Format::Sse));
+        check("text/*", Some(Format::Sse));
+        check("application/jsonl", Some(Format::Ndjson));
+        check(
+            "Text/Event-Stream;q=0.5, application/x-ndjson;q=0.6",
+            Some(Format::Ndjson),
+        );
+        check("text/event-stream;q=0.5, */*;q=0.1", Some(Format::Sse));
+        check("application/x-ndjson;q=0, */*", Some(Format::Sse));
+        check("text/event-stream;q=0", None);
+        check("application/json", None);
+        check("application/x-ndjson;q=NaN", None);
+    }
+
+    #[test]
+    fn a_place_is_a_sentinel_or_an_id() {
+        assert_eq!(Place::parse("-1").unwrap(), Place::Start);
+        assert_eq!(Place::parse("now").unwrap(), Place::Now);
+        let seven = Place::After(Position::new(7));
+        assert_eq!(Place::parse("0000000000000007").unwrap(), seven);
+        for bad in ["", "7", "start", "00000000000000007"] {
+            assert!(Place::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_as_long_as_the_limits_and_no_longer() {
+        assert!(wanted(&["x".repeat(NAME_BYTES)]).is_ok());
+        assert!(wanted(&["x".repeat(NAME_BYTES + 1)]).is_err());
+        let full = vec!["x".repeat(NAME_BYTES); EVENT_PATTERN_BYTES / NAME_BYTES];
+        assert!(wanted(&full).is_ok());
+        let mut over = full;
+        over.push("y".to_owned());
+        assert!(wanted(&over).is_err());
+    }
+
+    #[test]
+    fn any_of_the_patterns_is_enough_and_none_means_the_hubs_own() {
+        let patterns = ["a", "b/*", "**/z"].map(str::to_owned);
+        let Ok(wanted) = wanted(&patterns) else {
+            panic!("they are patterns")
+        };
+        for (name, expected) in [
+            ("a", true),
+            ("a/b", false),
+            ("b/c", true),
+            ("b/c/d", false),
+            ("z", true),
+            ("q/r/z", true),
+            ("__ds/z", false),
+        ] {
+            assert_eq!(wanted(&StreamName::new(name).unwrap()), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! One message as an event. Pure: a message in, bytes out.
+
+use std::{borrow::Cow, fmt};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use headwater::Format;
+use headwater_log::{Offset, Position};
+use memchr::memchr2;
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::live::Shape;
+
+/// A message, and where it is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
+pub(crate) struct Event<'a> {
+    /// The place after it in the order of all streams: what `after` and `Last-Event-ID` take.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    pub(crate) id: Position,
+    /// The path of its stream.
+    pub(crate) stream: &'a str,
+    /// The offset after it in its stream.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    pub(crate) offset: Offset,
+    /// The stream's content type, where it isn't JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content_type: Option<&'a str>,
+    /// `base64` where the data are that: neither JSON nor text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) encoding: Option<Encoding>,
+    /// `true` where messages of its stream just before it were trimmed and not sent here. Those of them that the client
+    /// had not seen are gone.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schemars(default)]
+    pub(crate) trimmed: bool,
+    /// What was published: the JSON value; a string of a `text/*` stream; a string in base64 of anything else.
+    #[schemars(with = "serde_json::Value")]
+    pub(crate) data: Data<'a>,
+}
+
+/// How data that are neither JSON nor text become a string.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Encoding {
+    Base64,
+}
+
+/// What was published.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Data<'a> {
+    Json(&'a RawValue),
+    Text(Cow<'a, str>),
+}
+
+/// A message, with what is known of it besides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Letter<'a> {
+    pub(crate) id: Position,
+    pub(crate) stream: &'a str,
+    pub(crate) offset: Offset,
+    pub(crate) content_type: &'a str,
+    pub(crate) trimmed: bool,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Appends a message as an event, or as a line.
+pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
+    let shape = Shape::of(letter.content_type);
+    let bytes = on_one_line(letter.bytes);
+    // What a stream of JSON holds was checked when it came. It is checked again because a line that isn't JSON would
+    // break all that follow it, whoever filled the log.
+    let json = match shape {
+        Shape::Json => serde_json::from_slice::<&RawValue>(&bytes).ok(),
+        Shape::Text | Shape::Bytes => None,
+    };
+    let text = match shape {
+        Shape::Text => std::str::from_utf8(letter.bytes).ok(),
+        Shape::Json | Shape::Bytes => None,
+    };
+    let (data, encoding) = match (json, text) {
+        (Some(json), _) => (Data::Json(json), None),
+        (None, Some(text)) => (Data::Text(text.into()), None),
+        (None, None) => (
+            Data::Text(STANDARD.encode(letter.bytes).into()),
+            Some(Encoding::Base64),
+        ),
+    };
+    let event = Event {
+        id: letter.id,
+        stream: letter.stream,
+        offset: letter.offset,
+        content_type: json.is_none().then_some(letter.content_type),
+        encoding,
+        trimmed: letter.trimmed,
+        data,
+    };
+    let (before, after): (_, &[u8]) = match format {
+        Format::Sse => (format!("id: {}\ndata: ", letter.id), b"\n\n"),
+        _ => (String::new(), b"\n"),
+    };
+    out.extend_from_slice(before.as_bytes());
+    // Strings, and JSON that was read: there is nothing that can't be written.
+    let _ = serde_json::to_writer(&mut *out, &event);
+    out.extend_from_slice(after);
+}
+
+/// What tells an `EventSource` where it is, without an event.
+pub(crate) fn place(id: Position) -> String {
+    format!("id: {id}\n\n")
+}
+
+/// JSON without line breaks, which stand only between its tokens.
+fn on_one_line(json: &[u8]) -> Cow<'_, [u8]> {
+    if memchr2(b'\n', b'\r', json).is_none() {
+        return json.into();
+    }
+    let spaced = json.iter().map(|&byte| {
+        if matches!(byte, b'\n' | b'\r') {
+            b' '
+        } else {
+            byte
+        }
+    });
+    spaced.collect::<Vec<_>>().into()
+}
+
+fn text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(content_type: &str, bytes: &[u8], expected: &str) {
+        let letter = Letter {
+            id: Position::new(12),
+            stream: "a/\"b\"",
+            offset: Offset::new(3),
+            content_type,
+            trimmed: false,
+            bytes,
+        };
+        let place = r#"{"id":"0000000000000012","stream":"a/\"b\"","offset":"0000000000000003""#;
+        let mut line = Vec::new();
+        encode(Format::Ndjson, letter, &mut line);
+        let line = String::from_utf8(line).unwrap();
+        assert_eq!(line, format!("{place},{expected}}}\n"));
+        let mut event = Vec::new();
+        encode(Format::Sse, letter, &mut event);
+        let event = String::from_utf8(event).unwrap();
+        assert_eq!(event, format!("id: 0000000000000012\ndata: {line}\n"));
+    }
+
+    #[test]
+    fn json_is_itself_and_stands_on_one_line() {
+        check(
+            "application/json",
+            b"{\"n\": 1.50}",
+            r#""data":{"n": 1.50}"#,
+        );
+        check("application/json; charset=utf-8", b"null", r#""data":null"#);
+        check("application/json", b"[\n1,\r\n2 ]", r#""data":[ 1,  2 ]"#);
+    }
+
+    #[test]
+    fn text_is_a_string_and_all_else_is_in_base64() {
+        check(
+            "text/plain",
+            b"a\n\"b\"",
+            r#""content_type":"text/plain","data":"a\n\"b\"""#,
+        );
+        check(
+            "text/plain",
+            b"\xff",
+            r#""content_type":"text/plain","encoding":"base64","data":"/w==""#,
+        );
+        check(
+            "image/png",
+            b"\0\x01",
+            r#""content_type":"image/png","encoding":"base64","data":"AAE=""#,
+        );
+    }
+
+    #[test]
+    fn what_should_be_json_and_is_not_breaks_nothing() {
+        for bytes in [&b"{"[..], b"", b"1 2", b"\"\xff\""] {
+            let data = STANDARD.encode(bytes);
+            let expected =
+                format!(r#""content_type":"application/json","encoding":"base64","data":"{data}""#);
+            check("application/json", bytes, &expected);
+        }
+    }
+}
