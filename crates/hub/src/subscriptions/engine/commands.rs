@@ -188,7 +188,15 @@ impl Engine {
         self.known(id)?;
         let keys = keys(journal)?;
         let wake_id = keys::wake_id().map_err(|_| Refusal::Log)?;
-        let told = self.refresh_chosen(id).await?;
+        // No one is asked about streams for a claim that is refused anyway.
+        let held = self
+            .registry
+            .get(id)
+            .and_then(|known| known.wake.as_ref()?.holder.as_ref());
+        let told = match held {
+            Some(_) => Vec::new(),
+            None => self.refresh_chosen(id).await?,
+        };
         let now = self.now();
         self.registry.claim(id, worker, wake_id, &told, now)?;
         let known = self.registry.get(id).ok_or(Refusal::NotFound)?;

@@ -27,7 +27,7 @@ impl Engine {
         if head <= self.seen {
             return;
         }
-        let matching = self.registry.interest();
+        let matching = self.interest();
         for _ in 0..READS {
             let Some(chunk) = self.read_order(self.seen, &matching).await else {
                 return self.rest();
@@ -47,7 +47,7 @@ impl Engine {
         let Some((id, mut from)) = self.registry.take_unblocked() else {
             return;
         };
-        let matching = self.registry.interest();
+        let matching = self.interest();
         while from < self.seen {
             let read = match self.read_order(from, &matching).await {
                 Some(chunk) if self.take_in(&chunk, Some(&id)).await => chunk.next,
@@ -66,6 +66,19 @@ impl Engine {
                 return;
             }
             from = read;
+        }
+    }
+
+    /// Says of a stream's name whether anyone wants it.
+    fn interest(&mut self) -> Matching {
+        let version = self.registry.interests();
+        match &self.interest {
+            Some((known, interest)) if *known == version => Arc::clone(interest),
+            _ => {
+                let interest = self.registry.interest();
+                self.interest = Some((version, Arc::clone(&interest)));
+                interest
+            }
         }
     }
 
@@ -116,7 +129,11 @@ impl Engine {
             }
         }
         for (name, news) in news {
-            let info = if only.is_some() || self.registry.must_ask(name, news) {
+            let mut ids = self.registry.interested(name);
+            if let Some(only) = only {
+                ids.retain(|id| id == only);
+            }
+            let info = if ids.iter().any(|id| self.registry.must_ask(id, name, news)) {
                 match self.log.info(name).await {
                     Ok(info) => Some(info),
                     Err(error) if is_gone(&error) => continue,
@@ -128,9 +145,8 @@ impl Engine {
             } else {
                 None
             };
-            match only {
-                Some(id) => self.registry.tell_one(id, name, news, info.as_ref()),
-                None => self.registry.tell(name, news, info.as_ref()),
+            for id in ids {
+                self.registry.tell(&id, name, news, info.as_ref());
             }
         }
         true

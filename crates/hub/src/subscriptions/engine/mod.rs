@@ -7,7 +7,7 @@ mod waking;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_log::{Clock, Log, OrderFollower, Position, StreamName, Timestamp};
+use headwater_log::{Clock, Log, Matching, OrderFollower, Position, StreamName, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -125,6 +125,8 @@ pub(super) struct Engine {
     registry: Registry,
     /// Up to where the log's order was taken in.
     seen: Position,
+    /// Which streams' messages are read, and as of which [`Registry::interests`].
+    interest: Option<(u64, Matching)>,
     caller: Caller,
     calls: JoinSet<Call>,
     issued: Vec<Issued>,
@@ -149,6 +151,7 @@ impl Engine {
             order,
             clock: Clock::system(),
             registry: Registry::default(),
+            interest: None,
             calls: JoinSet::new(),
             issued: Vec::new(),
             held: Vec::new(),
@@ -219,6 +222,7 @@ impl Engine {
                 }
             }
             self.registry = Registry::default();
+            self.interest = None;
             let rested = Instant::now() + REST;
             while let Ok(command) = tokio::time::timeout_at(rested, self.commands.recv()).await {
                 command?.refuse(Refusal::Log);

@@ -198,6 +198,9 @@ impl Engine {
     }
 }
 
+/// How long a webhook may take: a little less than its lease, so that one that doesn't answer is seen to
+/// fail, and is called again after a while and not at once.
 fn timeout(known: &Subscription) -> Duration {
-    WEBHOOK_TIMEOUT.min(Duration::from_millis(known.config.lease_ms))
+    let lease = Duration::from_millis(known.config.lease_ms);
+    WEBHOOK_TIMEOUT.min(lease - lease / 10)
 }

@@ -94,6 +94,11 @@ impl Registry {
         true
     }
 
+    /// Goes on when it changes who is interested in what.
+    pub(in crate::subscriptions) fn interests(&self) -> u64 {
+        self.interests
+    }
+
     /// Says of a stream's name whether anyone wants it.
     pub(in crate::subscriptions) fn interest(&self) -> Matching {
         let named: HashSet<StreamName> = self.named.keys().cloned().collect();
@@ -101,11 +106,17 @@ impl Registry {
             .subscriptions
             .values()
             .filter(|known| known.config.pattern.is_some());
-        let globs: Vec<Config> = globs.map(|known| known.config.clone()).collect();
+        let globs: Vec<Config> = globs
+            .map(|known| Config {
+                streams: Vec::new(),
+                ..known.config.clone()
+            })
+            .collect();
         Arc::new(move |name| named.contains(name) || globs.iter().any(|glob| glob.matches(name)))
     }
 
-    fn interested(&self, name: &StreamName) -> BTreeSet<Arc<str>> {
+    /// Whom the news of a stream are for.
+    pub(in crate::subscriptions) fn interested(&self, name: &StreamName) -> BTreeSet<Arc<str>> {
         let mut ids = self.named.get(name).cloned().unwrap_or_default();
         let globs = self
             .subscriptions
@@ -115,33 +126,24 @@ impl Registry {
         ids
     }
 
-    /// Whether the log is to be asked about a stream before [`tell`](Self::tell).
-    pub(in crate::subscriptions) fn must_ask(&self, name: &StreamName, news: News) -> bool {
-        news.anew
-            || self.interested(name).iter().any(|id| {
-                let link = self
-                    .subscriptions
-                    .get(id)
-                    .and_then(|known| known.links.get(name));
-                link.is_none_or(|link| link.stream.is_none() || news.first < link.tail)
-            })
-    }
-
-    /// Takes in that a stream went on. `info` is what the log says of the stream, where it
-    /// [was asked](Self::must_ask) and the stream is still there; without, nothing is linked anew.
-    pub(in crate::subscriptions) fn tell(
-        &mut self,
+    /// Whether the log is to be asked about a stream before a subscription is [told](Self::tell).
+    pub(in crate::subscriptions) fn must_ask(
+        &self,
+        id: &str,
         name: &StreamName,
         news: News,
-        info: Option<&Info>,
-    ) {
-        for id in self.interested(name) {
-            self.tell_one(&id, name, news, info);
-        }
+    ) -> bool {
+        let link = self
+            .subscriptions
+            .get(id)
+            .and_then(|known| known.links.get(name));
+        news.anew || link.is_none_or(|link| link.stream.is_none() || news.first < link.tail)
     }
 
-    /// As [`tell`](Self::tell), to one subscription.
-    pub(in crate::subscriptions) fn tell_one(
+    /// Takes in that a stream went on which a subscription is [interested](Self::interested) in. `info`
+    /// is what the log says of the stream, where it [was asked](Self::must_ask) and the stream is still
+    /// there; without, nothing is linked anew.
+    pub(in crate::subscriptions) fn tell(
         &mut self,
         id: &Arc<str>,
         name: &StreamName,

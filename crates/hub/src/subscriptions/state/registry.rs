@@ -17,6 +17,8 @@ pub(in crate::subscriptions) struct Registry {
     pub(super) named: BTreeMap<StreamName, BTreeSet<Arc<str>>>,
     pub(super) agenda: Agenda,
     pub(super) dirty: Dirty,
+    /// Goes on when it changes who is interested in what.
+    pub(super) interests: u64,
 }
 
 /// What differs from what is stored.
@@ -116,6 +118,7 @@ impl Registry {
     /// Takes in a subscription that was stored, without its streams.
     pub(in crate::subscriptions) fn restore(&mut self, id: &Arc<str>, subscription: Subscription) {
         self.forget(id);
+        self.interests += 1;
         self.subscriptions.insert(Arc::clone(id), subscription);
         self.change(id, |_| ());
     }
@@ -139,6 +142,7 @@ impl Registry {
         let Some(known) = self.subscriptions.remove(id) else {
             return;
         };
+        self.interests += 1;
         if let Some((wait, at)) = known.waits() {
             self.agenda.remove(wait, at, id);
         }
@@ -194,6 +198,10 @@ impl Registry {
         };
         if stored(before) != stored(after) {
             self.dirty.links.insert((Arc::clone(id), name.clone()));
+        }
+        let explicit = |link: Option<Link>| link.is_some_and(|link| link.explicit);
+        if explicit(before) != explicit(after) {
+            self.interests += 1;
         }
         if after.is_some_and(|link| link.explicit) {
             self.named

@@ -39,8 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Runs the steps, and checks after each that what must always hold does.
-async fn run(steps: Vec<Step>) {
-    let mut bench = Bench::new().await;
+async fn run(mut bench: Bench, steps: Vec<Step>) {
     bench.put(id(), config(&["s/0", "named"])).await.unwrap();
     // What a worker was told is processed, by the stream's number in the log.
     let mut processed: BTreeMap<u64, Offset> = BTreeMap::new();
@@ -154,6 +153,14 @@ fn holds(bench: &Bench, claim: &Claim) -> bool {
     })
 }
 
+fn block_on(future: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(future);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -161,7 +168,15 @@ proptest! {
     fn no_work_is_lost_and_no_two_workers_hold_it_whatever_happens(
         steps in prop::collection::vec(step(), 1..60)
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run(steps));
+        block_on(async { run(Bench::new().await, steps).await });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
+
+    #[test]
+    fn on_disk_it_is_the_same(steps in prop::collection::vec(step(), 1..40)) {
+        block_on(async { run(Bench::on_disk().await, steps).await });
     }
 }

@@ -6,13 +6,19 @@ use super::*;
 use crate::subscriptions::limits::{LINKS, SUBSCRIPTIONS};
 use crate::subscriptions::pattern::Pattern;
 use crate::subscriptions::state::{Link, State, Target};
-use headwater_log::{Append, Create, Info, MemoryLog, MemoryOptions, Offset, ReadFrom, Settings};
+use headwater_log::{
+    Append, Create, FjallLog, FjallOptions, Info, MemoryLog, MemoryOptions, Offset, ReadFrom,
+    Settings,
+};
+use tempfile::TempDir;
 
 const LEASE: Duration = Duration::from_secs(10);
 
 /// An engine whose turns and clock a test turns, over a log in memory.
 struct Bench {
     log: Arc<dyn Log>,
+    /// Where the log is, if it is on disk.
+    folder: Option<TempDir>,
     clock: Clock,
     engine: Engine,
     journal: Journal,
@@ -24,6 +30,10 @@ fn name(text: &str) -> StreamName {
 
 fn id() -> Arc<str> {
     "sub".into()
+}
+
+fn open(folder: &TempDir) -> Arc<dyn Log> {
+    Arc::new(FjallLog::open(folder.path(), FjallOptions::default()).unwrap())
 }
 
 /// A pull-wake subscription to `s/*`, and to these.
@@ -42,18 +52,29 @@ impl Bench {
         let mut options = MemoryOptions::default();
         options.max_bytes = 1 << 30;
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new(options));
-        let json = || Create::new(Settings::of_type("application/json"));
-        log.create(&name("wakes"), json()).await.unwrap();
-        Self::over(log, Clock::by_hand(Timestamp(1_000_000))).await
+        Self::begin(log, None).await
     }
 
-    async fn over(log: Arc<dyn Log>, clock: Clock) -> Self {
+    async fn on_disk() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(&folder);
+        Self::begin(log, Some(folder)).await
+    }
+
+    async fn begin(log: Arc<dyn Log>, folder: Option<TempDir>) -> Self {
+        let json = Create::new(Settings::of_type("application/json"));
+        log.create(&name("wakes"), json).await.unwrap();
+        Self::over(log, folder, Clock::by_hand(Timestamp(1_000_000))).await
+    }
+
+    async fn over(log: Arc<dyn Log>, folder: Option<TempDir>, clock: Clock) -> Self {
         let (_, commands) = mpsc::channel(1);
         let mut engine = Engine::new(Arc::clone(&log), SubscriptionOptions::default(), commands);
         engine.clock = clock.clone();
         let journal = engine.open().await.unwrap();
         Self {
             log,
+            folder,
             clock,
             engine,
             journal,
@@ -63,13 +84,19 @@ impl Bench {
     /// As after a crash: all that is left is in the log.
     async fn restart(self) -> Self {
         let Self {
-            log,
+            mut log,
+            folder,
             clock,
             engine,
             journal,
         } = self;
         drop((engine, journal));
-        Self::over(log, clock).await
+        if let Some(folder) = &folder {
+            log.close().await.unwrap();
+            drop(log);
+            log = open(folder);
+        }
+        Self::over(log, folder, clock).await
     }
 
     async fn turn(&mut self) {
@@ -463,9 +490,17 @@ async fn as_many_subscriptions_as_allowed_are_taken_and_one_more_is_not() {
 async fn more_streams_than_one_subscription_keeps_are_all_told_of_in_the_end() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
+    let others = Config {
+        pattern: Some(Pattern::new("other/*").unwrap()),
+        ..config(&[])
+    };
+    bench.put("others".into(), others).await.unwrap();
     let streams = LINKS + 2500;
     for n in 0..streams {
         bench.append(&format!("s/{n}")).await;
+        if n % 100 == 0 {
+            bench.append(&format!("other/{n}")).await;
+        }
     }
     let mut told = std::collections::BTreeSet::new();
     let mut rounds = 0;
