@@ -33,6 +33,8 @@ class Impatient(requests.adapters.HTTPAdapter):
             status=response.status_code,
             preload_content=False,
             decode_content=False,
+            # A `HEAD` has the length of a body, and none.
+            request_method=request.method,
         )
         return response
 
