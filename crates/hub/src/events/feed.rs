@@ -28,6 +28,8 @@ pub(crate) struct Feed {
     /// Where the client goes on if the connection breaks, as far as it knows.
     told: Option<Position>,
     given: Given,
+    /// How many messages were sent.
+    items: u64,
     /// What wakes it at the head; without one it ends there.
     follower: Option<OrderFollower>,
     is_over: bool,
@@ -52,6 +54,7 @@ impl Feed {
             position,
             told: is_known.then_some(position),
             given: Given::default(),
+            items: 0,
             follower,
             is_over: false,
             _seat: seat,
@@ -157,6 +160,7 @@ impl Feed {
                 bytes: &message.bytes,
             };
             envelope::encode(self.format, letter, &mut out);
+            self.items += 1;
             self.told = Some(self.position);
         }
         self.position = read.next;
@@ -175,7 +179,8 @@ impl Feed {
     /// What makes the response complete, where the format has such a thing.
     fn end(&self) -> Option<Bytes> {
         let id = self.position;
-        let marker = format!("event: {END_EVENT}\nid: {END_ID}\ndata: {{\"id\":\"{id}\"}}\n\n");
+        let data = format!("{{\"items\":{},\"id\":\"{id}\"}}", self.items);
+        let marker = format!("event: {END_EVENT}\nid: {END_ID}\ndata: {data}\n\n");
         (self.format == Format::Sse).then(|| marker.into())
     }
 }

@@ -94,9 +94,11 @@ pub(crate) fn data_event(shape: Shape, messages: &[Message], next: Offset) -> By
     out.into()
 }
 
-/// What ends a complete response, where the form has such a thing.
+/// What ends a complete response, where the form has such a thing: with how many messages the stream has had.
 pub(crate) fn end(form: Form, next: Offset) -> Option<Bytes> {
-    let marker = format!("event: {END_EVENT}\nid: {END_ID}\ndata: {{\"offset\":\"{next}\"}}\n\n");
+    let items = next.number();
+    let data = format!("{{\"items\":{items},\"offset\":\"{next}\"}}");
+    let marker = format!("event: {END_EVENT}\nid: {END_ID}\ndata: {data}\n\n");
     matches!(form, Form::Events).then(|| marker.into())
 }
 
