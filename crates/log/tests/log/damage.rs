@@ -272,3 +272,19 @@ fn with_the_weaker_durability_a_missing_end_is_reported() {
     assert_eq!(log.recovery().missing, 1);
     assert!(run(crate::support::all(&log, &name("s"))).is_empty());
 }
+
+#[test]
+fn a_folder_that_was_being_made_when_the_process_ended_is_made_anew() {
+    let folder = quick_folder();
+    std::fs::create_dir(folder.path().join("db")).unwrap();
+    std::fs::write(folder.path().join("db/0.jnl"), [0; 100]).unwrap();
+    let log = open(folder.path()).unwrap();
+    run(log.create(&name("s"), plain())).unwrap();
+    drop(log);
+    // Once something was committed, the same is damage.
+    std::fs::remove_file(folder.path().join("db/version")).unwrap();
+    assert!(open(folder.path()).unwrap_err().is_damaged());
+    std::fs::remove_file(folder.path().join("commits")).unwrap();
+    std::fs::write(folder.path().join("db/version"), "FJL").unwrap();
+    assert!(open(folder.path()).unwrap_err().is_damaged());
+}

@@ -11,7 +11,7 @@ use crate::disk::queue::Reply;
 use crate::disk::stream::Stream;
 use crate::error::Error;
 use crate::offset::Position;
-use crate::read::Created;
+use crate::read::{Created, Info};
 
 use super::Change;
 
@@ -93,12 +93,18 @@ impl Sealed {
         }
         let start = engine.committed().position;
         engine.publish(self.head);
-        for answer in self.answers {
-            answer.send(&published, start, &self.before, self.head.position);
-        }
-        // Not before it is published and told: trimming looks at what is.
+        // What was created is told as it was committed, whatever is trimmed in the next moment.
+        let infos: Vec<_> = self
+            .answers
+            .iter()
+            .map(|answer| answer.about(&published).map(Stream::info))
+            .collect();
+        // Not before it is published: trimming looks at what is.
         for stream in too_large {
             engine.over(&stream);
+        }
+        for (answer, info) in self.answers.into_iter().zip(infos) {
+            answer.send(info, start, &self.before, self.head.position);
         }
         kept
     }
@@ -112,7 +118,17 @@ impl Sealed {
 }
 
 impl Answer {
-    fn send(self, streams: &[Arc<Stream>], start: u64, before: &[u64], head: u64) {
+    /// The stream that is described in it.
+    fn about<'a>(&'a self, streams: &'a [Arc<Stream>]) -> Option<&'a Stream> {
+        match self {
+            Self::Created { change, .. } => Some(&streams[*change]),
+            Self::Exists { stream, .. } => Some(stream),
+            _ => None,
+        }
+    }
+
+    fn send(self, info: Option<Info>, start: u64, before: &[u64], head: u64) {
+        let created = |is_new| Ok(info.map(|info| Created { info, is_new }));
         // Who asked may have gone; then nobody needs the answer.
         let _gone = match self {
             Self::Append {
@@ -126,23 +142,8 @@ impl Answer {
                 }
                 reply.send(Ok(Some(outcome))).is_err()
             }
-            Self::Created {
-                reply,
-                change,
-                is_new,
-            } => {
-                let info = streams[change].info();
-                reply.send(Ok(Some(Created { info, is_new }))).is_err()
-            }
-            Self::Exists { reply, stream } => {
-                let info = stream.info();
-                reply
-                    .send(Ok(Some(Created {
-                        info,
-                        is_new: false,
-                    })))
-                    .is_err()
-            }
+            Self::Created { reply, is_new, .. } => reply.send(created(is_new)).is_err(),
+            Self::Exists { reply, .. } => reply.send(created(false)).is_err(),
             Self::Done { reply, again } => reply.send(Ok((!again).then_some(()))).is_err(),
             Self::AppendAgain(reply) => reply.send(Ok(None)).is_err(),
             Self::Failed(failed, error) => failed.send(error),
