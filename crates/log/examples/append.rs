@@ -1,4 +1,5 @@
-//! How fast a log takes appends. `append [folder]`; what is measured is written to stdout.
+//! How fast a log takes appends. `append [folder [case]]`: in a folder there, one of the cases 0 to
+//! 5 or all. What is measured is written to stdout.
 
 #![allow(clippy::print_stdout)]
 
@@ -108,10 +109,22 @@ fn main() {
         .build()
         .expect("it runs");
     runtime.block_on(async {
-        for durability in [Durability::Fsync, Durability::Os] {
-            measure(durability, 1, 16, 1).await;
-            measure(durability, 64, 64, 1).await;
-            measure(durability, 16, 16, 100).await;
+        let only = std::env::args()
+            .nth(2)
+            .and_then(|case| case.parse::<usize>().ok());
+        let (fsync, os) = (Durability::Fsync, Durability::Os);
+        let cases = [
+            (fsync, 1, 16, 1),
+            (fsync, 64, 64, 1),
+            (fsync, 16, 16, 100),
+            (os, 1, 16, 1),
+            (os, 64, 64, 1),
+            (os, 16, 16, 100),
+        ];
+        for (case, (durability, streams, tasks, batch)) in cases.into_iter().enumerate() {
+            if only.is_none_or(|only| only == case) {
+                measure(durability, streams, tasks, batch).await;
+            }
         }
     });
 }

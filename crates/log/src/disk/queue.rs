@@ -1,7 +1,7 @@
 //! What waits for the writer.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -15,10 +15,8 @@ use crate::name::StreamName;
 use crate::read::Created;
 use crate::settings::Create;
 
-/// How long requests are gathered at the most, and how long without one ends it. A sync of a good
-/// disk takes a few times as long.
-const GATHER: Duration = Duration::from_micros(80);
-const STILL: Duration = Duration::from_micros(20);
+/// How long requests are gathered at the most. A sync of a good disk takes a few times as long.
+const GATHER: Duration = Duration::from_micros(60);
 
 /// Where an answer goes. `None` says that the stream is no more: look again whether there is
 /// another of its name.
@@ -114,6 +112,8 @@ struct Waiting {
     requests: Vec<Request>,
     bytes: usize,
     closed: bool,
+    /// The writer waits until there are so many.
+    wanted: usize,
 }
 
 /// The queue to the one writer. It is bounded in bytes.
@@ -165,7 +165,7 @@ impl Queue {
         if let Some(request) = request.take() {
             waiting.bytes += request.bytes();
             waiting.requests.push(request);
-            if waiting.requests.len() == 1 {
+            if waiting.requests.len() == waiting.wanted.max(1) {
                 self.arrived.notify_one();
             }
         }
@@ -176,8 +176,7 @@ impl Queue {
     /// most. `false` when the queue is closed and empty.
     ///
     /// `expected` is how many there were last time. Those who were answered then are about to ask
-    /// again: a moment's wait for them saves a sync that only the first would have. It ends as
-    /// soon as no more come.
+    /// again: a moment's wait for them saves a sync that only the first would have.
     pub(crate) fn take(
         &self,
         taken: &mut Vec<Request>,
@@ -192,21 +191,13 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        let started = Instant::now();
-        let (mut seen, mut grown) = (waiting.requests.len(), started);
-        while seen > 0 && seen < expected && !waiting.closed {
-            drop(waiting);
-            std::thread::yield_now();
-            waiting = lock(&self.waiting);
-            let now = Instant::now();
-            if waiting.requests.len() > seen {
-                (seen, grown) = (waiting.requests.len(), now);
-            } else if now - grown > STILL {
-                break;
-            }
-            if now - started > GATHER {
-                break;
-            }
+        if !waiting.requests.is_empty() && waiting.requests.len() < expected && !waiting.closed {
+            waiting.wanted = expected;
+            let few =
+                |waiting: &mut Waiting| waiting.requests.len() < waiting.wanted && !waiting.closed;
+            let wait = self.arrived.wait_timeout_while(waiting, GATHER, few);
+            waiting = wait.unwrap_or_else(PoisonError::into_inner).0;
+            waiting.wanted = 0;
         }
         std::mem::swap(&mut waiting.requests, taken);
         let was_full = waiting.bytes >= self.most;

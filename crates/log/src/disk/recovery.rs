@@ -86,6 +86,13 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
         None if options.accept_missing_end => Mark { commit: 0, synced },
         None => return Err(Error::damaged("the file `commits` can't be read")),
     };
+    if database.is_dir() && !database.join("version").try_exists().map_err(io_failure)? {
+        // fjall writes this file last when it makes a database, and can't go on without it.
+        if mark.commit > 0 {
+            return Err(Error::damaged("the file `db/version` is missing"));
+        }
+        std::fs::remove_dir_all(&database).map_err(io_failure)?;
+    }
     let store = Store::open(&database, options)?;
     let (head, checkpoint, mut recovery) = check(&store, mark, options.accept_missing_end)?;
     if recovery.missing > 0 {

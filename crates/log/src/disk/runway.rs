@@ -19,6 +19,8 @@ use rustix::fs::SeekFrom;
 const STRETCH: u64 = 1 << 20;
 /// How close the journal's end may come to where the zeros end before more are written.
 const MARGIN: u64 = 128 << 10;
+/// A commit of more than this takes long for what is in it, not for where it goes.
+const LARGE: u64 = 64 << 10;
 /// Zeros start on a page of their own.
 const PAGE: u64 = 4096;
 
@@ -59,6 +61,9 @@ impl Runway {
             return;
         };
         journal.end += bytes;
+        if bytes > LARGE {
+            return;
+        }
         if journal.end + MARGIN > journal.zeros && journal.lengthen().is_none() {
             // Nothing to be gained in this file: it isn't looked at again.
             journal.zeros = u64::MAX;
@@ -125,8 +130,8 @@ mod tests {
         let data = vec![1; 10_000];
         file.write_all_at(&data, 0).unwrap();
         let mut runway = Runway::new(folder.path());
-        for _ in 0..40 {
-            runway.extend(100_000);
+        for _ in 0..60 {
+            runway.extend(60_000);
             let found = std::fs::read(&path).unwrap();
             assert_eq!(found.len(), 3 << 20);
             assert_eq!(found[..data.len()], data);
@@ -138,6 +143,7 @@ mod tests {
         std::fs::write(folder.path().join("8.jnl"), &data).unwrap();
         runway.extend(5);
         runway.extend(5_000_000);
+        runway.extend(5);
         assert_eq!(runway.journal.as_ref().unwrap().number, 8);
         assert_eq!(std::fs::read(folder.path().join("8.jnl")).unwrap(), data);
     }

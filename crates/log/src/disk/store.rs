@@ -66,11 +66,13 @@ pub(crate) fn io_failure(error: std::io::Error) -> Error {
 impl Store {
     /// Opens the database, or makes it, and checks its format.
     pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Self, Error> {
+        // One thread writes tables out and merges them. With two, fjall keeps the second busy by
+        // handing it the first one's work over and over.
         let builder = Database::builder(folder)
             .cache_size(options.cache_bytes)
             .manual_journal_persist(true)
             .max_journaling_size(256 << 20)
-            .worker_threads(2);
+            .worker_threads(1);
         let place = "its journal or its tables";
         // fjall panics at some of what it can't make sense of. Nothing is left of it then.
         let opened = match catch_unwind(AssertUnwindSafe(|| builder.open())) {

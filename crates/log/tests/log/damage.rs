@@ -1,5 +1,6 @@
 //! Files cut and flipped: opening or reading says so. What is read is never wrong.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use headwater_log::{
@@ -82,10 +83,40 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// How many bytes of a file mean something: a journal is longer than what is in it.
 fn meaningful(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(1, |last| last + 1)
+    let zeros = [0; 4096];
+    let pages = bytes.rchunks(zeros.len());
+    let empty = pages
+        .take_while(|page| **page == zeros[..page.len()])
+        .count();
+    let end = bytes.len().saturating_sub(empty * zeros.len());
+    let last = bytes[..end].iter().rposition(|byte| *byte != 0);
+    last.map_or(1, |last| last + 1).min(bytes.len())
+}
+
+/// The files of a folder, as they were.
+struct Snapshot(Vec<(PathBuf, Vec<u8>, usize)>);
+
+impl Snapshot {
+    fn of(folder: &Path) -> Self {
+        let mut all = Vec::new();
+        files(folder, &mut all);
+        let content = |path: PathBuf| {
+            let mut bytes = std::fs::read(&path).unwrap();
+            let length = bytes.len();
+            bytes.truncate(meaningful(&bytes));
+            (path.strip_prefix(folder).unwrap().to_owned(), bytes, length)
+        };
+        Self(all.into_iter().map(content).collect())
+    }
+
+    fn restore(&self, folder: &Path) {
+        for (path, bytes, length) in &self.0 {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            cut(&path, *length);
+        }
+    }
 }
 
 enum Found {
@@ -121,7 +152,7 @@ fn a_log_that_is_cut_or_flipped_anywhere_says_so_or_is_whole() {
     let rounds = std::env::var("HEADWATER_LOG_DAMAGES")
         .ok()
         .and_then(|rounds| rounds.parse().ok());
-    let rounds: usize = rounds.unwrap_or(60);
+    let rounds: usize = rounds.unwrap_or(200);
     let seed = std::env::var("HEADWATER_LOG_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
@@ -130,26 +161,23 @@ fn a_log_that_is_cut_or_flipped_anywhere_says_so_or_is_whole() {
     let mut random = fastrand::Rng::with_seed(seed);
     let original = quick_folder();
     let right = fill(original.path());
-    let mut all = Vec::new();
-    files(original.path(), &mut all);
+    let original = Snapshot::of(original.path());
     let mut said = 0;
     for _ in 0..rounds {
         let folder = quick_folder();
-        copy(original.path(), folder.path());
-        let file = &all[random.usize(..all.len())];
-        let file = folder
-            .path()
-            .join(file.strip_prefix(original.path()).unwrap());
-        let mut bytes = std::fs::read(&file).unwrap();
-        let at = random.usize(..meaningful(&bytes));
+        original.restore(folder.path());
+        let (file, bytes, _) = &original.0[random.usize(..original.0.len())];
+        let file = folder.path().join(file);
+        let at = random.usize(..bytes.len());
         let what = if random.bool() {
-            bytes[at] ^= 1 << random.u8(0..8);
+            let flipped = bytes[at] ^ (1 << random.u8(0..8));
+            let file = std::fs::File::options().write(true).open(&file).unwrap();
+            file.write_all_at(&[flipped], at as u64).unwrap();
             "flipped"
         } else {
-            bytes.truncate(at);
+            cut(&file, at);
             "cut"
         };
-        std::fs::write(&file, bytes).unwrap();
         let found = judge(folder.path(), &right);
         match &found {
             Found::Right => println!("{what} {} at {at}: right", file.display()),
@@ -172,6 +200,7 @@ fn journal(folder: &Path) -> (PathBuf, usize) {
     (journal, meaningful(&bytes))
 }
 
+/// Makes a file this long.
 fn cut(file: &Path, at: usize) {
     let file = std::fs::File::options().write(true).open(file).unwrap();
     file.set_len(at as u64).unwrap();
@@ -271,4 +300,20 @@ fn with_the_weaker_durability_a_missing_end_is_reported() {
     let log = open(folder.path()).unwrap();
     assert_eq!(log.recovery().missing, 1);
     assert!(run(crate::support::all(&log, &name("s"))).is_empty());
+}
+
+#[test]
+fn a_folder_that_was_being_made_when_the_process_ended_is_made_anew() {
+    let folder = quick_folder();
+    std::fs::create_dir(folder.path().join("db")).unwrap();
+    std::fs::write(folder.path().join("db/0.jnl"), [0; 100]).unwrap();
+    let log = open(folder.path()).unwrap();
+    run(log.create(&name("s"), plain())).unwrap();
+    drop(log);
+    // Once something was committed, the same is damage.
+    std::fs::remove_file(folder.path().join("db/version")).unwrap();
+    assert!(open(folder.path()).unwrap_err().is_damaged());
+    std::fs::remove_file(folder.path().join("commits")).unwrap();
+    std::fs::write(folder.path().join("db/version"), "FJL").unwrap();
+    assert!(open(folder.path()).unwrap_err().is_damaged());
 }

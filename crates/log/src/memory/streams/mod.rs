@@ -1,5 +1,8 @@
+//! All streams, and what is done to them.
+
+mod reading;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ops::Bound;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -7,14 +10,12 @@ use tokio::sync::watch;
 use crate::append::{Append, Outcome, Receipt};
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
-use crate::follow::{Follower, Progress};
+use crate::follow::Progress;
 use crate::limits;
 use crate::memory::MemoryOptions;
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
-use crate::read::{
-    Chunk, Created, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom, Usage,
-};
+use crate::read::{Created, Usage};
 use crate::records;
 use crate::rules::{self, ProducerState, State, Verdict};
 use crate::settings::{Create, Expiry, ForkFrom, ForkPoint, Settings};
@@ -453,178 +454,6 @@ impl Streams {
         }
     }
 
-    fn floor(&self, id: u64) -> u64 {
-        let stream = &self.by_id[&id];
-        match &stream.fork {
-            Some(fork) if stream.state.floor == fork.point.own.number() => {
-                self.floor(fork.source).min(stream.state.floor)
-            }
-            _ => stream.state.floor,
-        }
-    }
-
-    /// The message at an offset between floor and tail, from wherever it is inherited.
-    fn message(&self, id: u64, at: u64) -> Message {
-        let stream = &self.by_id[&id];
-        if let Some(fork) = &stream.fork
-            && at < fork.point.own.number()
-        {
-            let mut message = self.message(fork.source, at);
-            if let Some(cut) = fork.cut
-                && at + 1 == fork.point.own.number()
-            {
-                message.bytes.truncate(cut);
-            }
-            return message;
-        }
-        let record = stream.records.partition_point(|record| record.first <= at) - 1;
-        let record = &stream.records[record];
-        let index = usize::try_from(at - record.first).expect("a record's messages are in memory");
-        let bytes = record.messages[index].clone();
-        Message {
-            offset: Offset::new(at),
-            time: record.time,
-            bytes,
-        }
-    }
-
-    pub(crate) fn read(
-        &mut self,
-        name: &StreamName,
-        from: ReadFrom,
-        budget: usize,
-    ) -> Result<Chunk, Error> {
-        let id = self.find(name)?;
-        let (floor, tail) = (self.floor(id), self.by_id[&id].state.tail);
-        let from = match from {
-            ReadFrom::Start => floor,
-            ReadFrom::Tail => tail,
-            ReadFrom::At(offset) => offset.number(),
-            ReadFrom::Since(time) => {
-                let mut low = floor;
-                let mut high = tail;
-                while low < high {
-                    let middle = low.midpoint(high);
-                    if self.message(id, middle).time < time {
-                        low = middle + 1;
-                    } else {
-                        high = middle;
-                    }
-                }
-                low
-            }
-        };
-        if from < floor {
-            return Err(Kind::Trimmed {
-                floor: Offset::new(floor),
-            }
-            .into());
-        }
-        if from > tail {
-            return Err(Kind::BeyondTail {
-                tail: Offset::new(tail),
-            }
-            .into());
-        }
-        let mut messages = Vec::new();
-        let mut bytes = 0;
-        let mut next = from;
-        while next < tail {
-            let message = self.message(id, next);
-            bytes += message.bytes.len();
-            if bytes > budget && !messages.is_empty() {
-                break;
-            }
-            messages.push(message);
-            next += 1;
-        }
-        let closed = self.by_id[&id].state.closed;
-        let (from, at_tail) = (Offset::new(from), next == tail);
-        Ok(Chunk {
-            from,
-            messages,
-            next: Offset::new(next),
-            at_tail,
-            closed,
-        })
-    }
-
-    pub(crate) fn read_order(
-        &mut self,
-        from: Position,
-        budget: usize,
-        matching: Option<&Matching>,
-    ) -> Result<OrderChunk, Error> {
-        let head = *self.head.borrow();
-        if from > head {
-            return Err(Kind::BeyondTail {
-                tail: Offset::new(head.number()),
-            }
-            .into());
-        }
-        let start = self
-            .order
-            .range(..=from.number())
-            .next_back()
-            .map_or(0, |(&start, _)| start);
-        let mut chunk = OrderChunk {
-            entries: Vec::new(),
-            next: head,
-            at_head: true,
-        };
-        let mut bytes = 0;
-        for (scanned, (&first, &(id, offset))) in self.order.range(start..).enumerate() {
-            let stream = &self.by_id[&id];
-            if scanned == SCAN {
-                chunk.next = Position::new(first.max(from.number()));
-                chunk.at_head = false;
-                return Ok(chunk);
-            }
-            if stream.state.hidden || matching.is_some_and(|wanted| !wanted(&stream.name)) {
-                continue;
-            }
-            let record = stream
-                .records
-                .partition_point(|record| record.first < offset);
-            let record = &stream.records[record];
-            for (index, message) in record.messages.iter().enumerate() {
-                let position = first + index as u64;
-                if position < from.number() {
-                    continue;
-                }
-                bytes += message.len();
-                if bytes > budget && !chunk.entries.is_empty() {
-                    chunk.next = Position::new(position);
-                    chunk.at_head = false;
-                    return Ok(chunk);
-                }
-                let offset = Offset::new(offset + index as u64);
-                let message = Message {
-                    offset,
-                    time: record.time,
-                    bytes: message.clone(),
-                };
-                let stream = stream.name.clone();
-                chunk.entries.push(Entry {
-                    position: Position::new(position),
-                    stream,
-                    message,
-                });
-            }
-        }
-        Ok(chunk)
-    }
-
-    pub(crate) fn follow(&mut self, name: &StreamName) -> Result<Follower, Error> {
-        let id = self.find(name)?;
-        Ok(Follower::new(self.by_id[&id].progress.subscribe()))
-    }
-
-    pub(crate) fn info(&mut self, name: &StreamName) -> Result<Info, Error> {
-        let id = self.find(name)?;
-        Ok(self.describe(id))
-    }
-
     pub(crate) fn touch(&mut self, name: &StreamName) -> Result<(), Error> {
         let id = self.find(name)?;
         let now = self.now();
@@ -640,49 +469,6 @@ impl Streams {
         let id = self.find(name)?;
         self.end(id);
         Ok(())
-    }
-
-    pub(crate) fn list(&mut self, prefix: &str, after: Option<&StreamName>, limit: usize) -> Page {
-        let now = self.now();
-        let start = match after {
-            Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
-            _ => Bound::Included(prefix),
-        };
-        let mut page = Page {
-            streams: Vec::new(),
-            after: None,
-        };
-        for (name, &id) in self.names.range::<str, _>((start, Bound::Unbounded)) {
-            if !name.as_str().starts_with(prefix) {
-                break;
-            }
-            if page.streams.len() == limit {
-                page.after = page.streams.last().map(|info: &Info| info.name.clone());
-                break;
-            }
-            let stream = &self.by_id[&id];
-            if !stream.state.hidden && stream.expires().is_none_or(|end| end > now) {
-                page.streams.push(self.describe(id));
-            }
-        }
-        page
-    }
-
-    fn describe(&self, id: u64) -> Info {
-        let stream = &self.by_id[&id];
-        Info {
-            id,
-            name: stream.name.clone(),
-            settings: stream.settings.clone(),
-            created: stream.created,
-            appended: Timestamp(stream.state.appended),
-            expires: stream.expires(),
-            floor: Offset::new(self.floor(id)),
-            tail: Offset::new(stream.state.tail),
-            closed: stream.state.closed,
-            bytes: stream.state.bytes,
-            fork: stream.fork.as_ref().map(|fork| fork.point.clone()),
-        }
     }
 
     pub(crate) fn usage(&self) -> Usage {

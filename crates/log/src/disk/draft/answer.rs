@@ -1,0 +1,175 @@
+//! What is committed is made known, and everybody is told what became of their request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::append::Outcome;
+use crate::disk::engine::Engine;
+use crate::disk::format::head::Head;
+use crate::disk::queue::Reply;
+use crate::disk::stream::Stream;
+use crate::error::Error;
+use crate::offset::Position;
+use crate::read::{Created, Info};
+
+use super::Change;
+
+/// An answer that waits for the commit.
+pub(super) enum Answer {
+    /// The append's messages end so far into its stream's messages of this commit; `None` has none.
+    Append {
+        reply: Reply<Outcome>,
+        outcome: Outcome,
+        end: Option<(usize, u64)>,
+    },
+    Created {
+        reply: Reply<Created>,
+        change: usize,
+        is_new: bool,
+    },
+    Exists {
+        reply: Reply<Created>,
+        stream: Arc<Stream>,
+    },
+    /// Nothing more to say; the stream was no more, if so.
+    Done {
+        reply: Reply<()>,
+        again: bool,
+    },
+    AppendAgain(Reply<Outcome>),
+    Failed(Failed, Error),
+}
+
+pub(super) enum Failed {
+    Append(Reply<Outcome>),
+    Create(Reply<Created>),
+    Other(Reply<()>),
+}
+
+/// What is committed and what to tell whom.
+pub(crate) struct Sealed {
+    pub(crate) head: Head,
+    pub(super) changes: Vec<Change>,
+    pub(super) answers: Vec<Answer>,
+    /// For each change, where its messages start in the commit.
+    pub(super) before: Vec<u64>,
+    pub(super) records: Vec<(usize, u64, Bytes)>,
+}
+
+impl Sealed {
+    /// Makes known what was committed, and answers.
+    pub(crate) fn publish(self, engine: &Engine) -> Vec<(Arc<Stream>, usize)> {
+        let mut kept = Vec::with_capacity(self.records.len());
+        for (at, first, record) in self.records {
+            let stream = &self.changes[at].stream;
+            kept.push((Arc::clone(stream), record.len()));
+            stream.keep(first, record);
+        }
+        let mut published = Vec::with_capacity(self.changes.len());
+        let mut too_large = Vec::new();
+        for change in self.changes {
+            let mut stream = change.stream;
+            if change.changed {
+                for id in &change.forgotten {
+                    stream.forget_producer(id);
+                }
+                for (id, state) in change.producers {
+                    stream.remember_producer(id, state);
+                }
+                let most = stream.birth.settings.max_bytes;
+                let over = most.is_some_and(|most| change.state.bytes > most) && !change.ended;
+                stream.publish(change.state, change.ended);
+                if change.ended {
+                    engine.cache.remove(&stream);
+                } else if change.created {
+                    stream = engine.cache.add(stream);
+                }
+                if over {
+                    too_large.push(Arc::clone(&stream));
+                }
+            }
+            published.push(stream);
+        }
+        let start = engine.committed().position;
+        engine.publish(self.head);
+        // What was created is told as it was committed, whatever is trimmed in the next moment.
+        let infos: Vec<_> = self
+            .answers
+            .iter()
+            .map(|answer| answer.about(&published).map(Stream::info))
+            .collect();
+        // Not before it is published: trimming looks at what is.
+        for stream in too_large {
+            engine.over(&stream);
+        }
+        for (answer, info) in self.answers.into_iter().zip(infos) {
+            answer.send(info, start, &self.before, self.head.position);
+        }
+        kept
+    }
+
+    /// Answers that nothing could be committed.
+    pub(crate) fn fail(self, error: impl Fn() -> Error) {
+        for answer in self.answers {
+            answer.fail(&error);
+        }
+    }
+}
+
+impl Answer {
+    /// The stream that is described in it.
+    fn about<'a>(&'a self, streams: &'a [Arc<Stream>]) -> Option<&'a Stream> {
+        match self {
+            Self::Created { change, .. } => Some(&streams[*change]),
+            Self::Exists { stream, .. } => Some(stream),
+            _ => None,
+        }
+    }
+
+    fn send(self, info: Option<Info>, start: u64, before: &[u64], head: u64) {
+        let created = |is_new| Ok(info.map(|info| Created { info, is_new }));
+        // Who asked may have gone; then nobody needs the answer.
+        let _gone = match self {
+            Self::Append {
+                reply,
+                mut outcome,
+                end,
+            } => {
+                let at = end.map_or(head, |(change, end)| start + before[change] + end);
+                if let Outcome::Appended(receipt) | Outcome::Duplicate(receipt) = &mut outcome {
+                    receipt.position = Position::new(at);
+                }
+                reply.send(Ok(Some(outcome))).is_err()
+            }
+            Self::Created { reply, is_new, .. } => reply.send(created(is_new)).is_err(),
+            Self::Exists { reply, .. } => reply.send(created(false)).is_err(),
+            Self::Done { reply, again } => reply.send(Ok((!again).then_some(()))).is_err(),
+            Self::AppendAgain(reply) => reply.send(Ok(None)).is_err(),
+            Self::Failed(failed, error) => failed.send(error),
+        };
+    }
+
+    fn fail(self, error: &impl Fn() -> Error) {
+        let _gone = match self {
+            Self::Append { reply, .. } | Self::AppendAgain(reply) => {
+                reply.send(Err(error())).is_err()
+            }
+            Self::Created { reply, .. } | Self::Exists { reply, .. } => {
+                reply.send(Err(error())).is_err()
+            }
+            Self::Done { reply, .. } => reply.send(Err(error())).is_err(),
+            Self::Failed(failed, error) => failed.send(error),
+        };
+    }
+}
+
+impl Failed {
+    fn send(self, error: Error) -> bool {
+        match self {
+            Self::Append(reply) => reply.send(Err(error)).is_err(),
+            Self::Create(reply) => reply.send(Err(error)).is_err(),
+            Self::Other(reply) => reply.send(Err(error)).is_err(),
+        }
+    }
+}

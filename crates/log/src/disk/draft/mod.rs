@@ -1,0 +1,282 @@
+//! One commit in the making: requests are judged against what is committed and what the draft
+//! holds already, and change only the draft. If it can't be committed, nothing has happened.
+
+mod answer;
+mod append;
+mod create;
+mod seal;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::disk::engine::Engine;
+use crate::disk::format::commit::Commit;
+use crate::disk::format::head::Head;
+use crate::disk::queue::{Dropped, Request, Sweep, Tend};
+use crate::disk::store::Store;
+use crate::disk::stream::Stream;
+use crate::error::{Error, Kind};
+use crate::name::StreamName;
+use crate::rules::{ProducerState, State};
+
+pub(crate) use answer::Sealed;
+use answer::{Answer, Failed};
+
+/// What the draft does to one stream.
+struct Change {
+    stream: Arc<Stream>,
+    state: State,
+    /// Whether anything differs from what is committed.
+    changed: bool,
+    created: bool,
+    /// Taken away for good.
+    ended: bool,
+    messages: Vec<Bytes>,
+    producers: HashMap<String, ProducerState>,
+    forgotten: Vec<String>,
+    used: bool,
+}
+
+pub(crate) struct Draft<'a> {
+    engine: &'a Engine,
+    store: &'a Store,
+    /// No room on the disk: nothing that makes the log grow.
+    full: bool,
+    head: Head,
+    changes: Vec<Change>,
+    by_id: HashMap<u64, usize>,
+    /// Names that this draft gives away or sets free.
+    names: HashMap<StreamName, Option<usize>>,
+    answers: Vec<Answer>,
+    swept: Vec<Sweep>,
+    trimmed: Vec<(Vec<Dropped>, Vec<Commit>)>,
+    /// Entries of the timetable to take out and to put in.
+    due: Vec<(u64, u64, bool)>,
+    bytes: usize,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(engine: &'a Engine, store: &'a Store, full: bool) -> Self {
+        let mut head = engine.committed();
+        head.commit += 1;
+        head.time = head.time.max(engine.options.clock.now().0);
+        Self {
+            engine,
+            store,
+            full,
+            head,
+            changes: Vec::new(),
+            by_id: HashMap::new(),
+            names: HashMap::new(),
+            answers: Vec::new(),
+            swept: Vec::new(),
+            trimmed: Vec::new(),
+            due: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Bytes of messages so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// About how many bytes it takes in the journal.
+    pub(crate) fn weight(&self) -> u64 {
+        (self.bytes + 500 + 500 * self.changes.len()) as u64
+    }
+
+    /// Takes a request in.
+    pub(crate) fn take(&mut self, request: Request) {
+        match request {
+            Request::Append {
+                stream,
+                append,
+                reply,
+            } => self.append(&stream, append, reply),
+            Request::Create {
+                name,
+                create,
+                fork,
+                reply,
+            } => match self.create(&name, *create, fork) {
+                Ok(answer) => self.answers.push(answer(reply)),
+                Err(error) => self
+                    .answers
+                    .push(Answer::Failed(Failed::Create(reply), error)),
+            },
+            Request::Delete { stream, reply } => {
+                let change = self.change(&stream);
+                let answer = match self.usable(change) {
+                    Ok(true) => self.end(change).map(|()| false),
+                    Ok(false) => Ok(true),
+                    Err(error) => Err(error),
+                };
+                self.answers.push(match answer {
+                    Ok(again) => Answer::Done { reply, again },
+                    Err(error) => Answer::Failed(Failed::Other(reply), error),
+                });
+            }
+            Request::Touch(stream) => {
+                let change = self.change(&stream);
+                if matches!(self.usable(change), Ok(true)) {
+                    self.changes[change].state.expires = stream.expires_on_disk();
+                    self.changes[change].changed = true;
+                }
+            }
+            Request::Tend(tend, reply) => {
+                let answer = match self.tend(tend) {
+                    Ok(()) => Answer::Done {
+                        reply,
+                        again: false,
+                    },
+                    Err(error) => Answer::Failed(Failed::Other(reply), error),
+                };
+                self.answers.push(answer);
+            }
+            Request::Sweep(sweep, reply) => {
+                self.swept.push(sweep);
+                self.answers.push(Answer::Done {
+                    reply,
+                    again: false,
+                });
+            }
+        }
+    }
+
+    fn change(&mut self, stream: &Arc<Stream>) -> usize {
+        *self.by_id.entry(stream.id).or_insert_with(|| {
+            self.changes.push(Change {
+                stream: Arc::clone(stream),
+                state: stream.state(),
+                changed: false,
+                created: false,
+                ended: stream.has_ended(),
+                messages: Vec::new(),
+                producers: HashMap::new(),
+                forgotten: Vec::new(),
+                used: false,
+            });
+            self.changes.len() - 1
+        })
+    }
+
+    /// Whether a stream is there to be used; `false` where another may have its name by now.
+    /// One that has expired is ended with this.
+    fn usable(&mut self, change: usize) -> Result<bool, Error> {
+        let Change {
+            stream,
+            state,
+            ended,
+            created,
+            ..
+        } = &self.changes[change];
+        if *ended {
+            return Ok(false);
+        }
+        if state.hidden {
+            return Err(Kind::Gone.into());
+        }
+        if stream.has_expired(self.head.time) && !*created {
+            self.end(change)?;
+            return if self.changes[change].ended {
+                Ok(false)
+            } else {
+                Err(Kind::Gone.into())
+            };
+        }
+        Ok(true)
+    }
+
+    /// Ends a stream: hides it where forks live, and takes it away where none does; then its
+    /// source too, if that was hidden for it.
+    fn end(&mut self, at: usize) -> Result<(), Error> {
+        self.changes[at].state.hidden = true;
+        self.changes[at].changed = true;
+        let mut next = Some(at);
+        while let Some(at) = next.take() {
+            let change = &mut self.changes[at];
+            if !change.state.hidden || change.state.forks > 0 || change.ended {
+                break;
+            }
+            change.ended = true;
+            change.changed = true;
+            if change.state.due != 0 {
+                self.due.push((change.state.due, change.stream.id, false));
+            }
+            self.head.streams -= 1;
+            let name = change.stream.name().clone();
+            self.names.insert(name, None);
+            if let Some(source) = change.stream.source.clone() {
+                let at = self.change(&source);
+                let change = &mut self.changes[at];
+                let forks = change.state.forks.checked_sub(1);
+                change.state.forks = forks.ok_or_else(|| {
+                    Error::damaged(format!("stream {} has too few forks", source.id))
+                })?;
+                change.changed = true;
+                next = Some(at);
+            }
+        }
+        Ok(())
+    }
+
+    fn tend(&mut self, tend: Tend) -> Result<(), Error> {
+        let Tend {
+            stream,
+            dropped,
+            commits,
+            due,
+            oldest,
+        } = tend;
+        let at = self.change(&stream);
+        if self.changes[at].ended {
+            return Ok(());
+        }
+        if !self.changes[at].state.hidden && stream.has_expired(self.head.time) {
+            self.end(at)?;
+            if self.changes[at].ended {
+                return Ok(());
+            }
+        }
+        let change = &mut self.changes[at];
+        for record in &dropped {
+            if record.first != change.state.floor {
+                return Err(Error::damaged(format!(
+                    "stream {} lost track of its floor",
+                    stream.id
+                )));
+            }
+            change.state.floor += record.count;
+            change.state.bytes -= record.bytes;
+            self.head.bytes -= record.bytes;
+            change.changed = true;
+        }
+        if !dropped.is_empty() {
+            self.trimmed.push((dropped, commits));
+        }
+        if let Some(due) = due
+            && due == change.state.due
+        {
+            self.due.push((due, stream.id, false));
+            change.state.due = 0;
+            change.changed = true;
+            let kept = change.state.tail > change.state.floor;
+            let age = stream.birth.settings.max_age.filter(|_| kept);
+            let since = oldest.unwrap_or(self.head.time);
+            let ages = age.map(|age| Timestamp(since).after(age).0);
+            let ends = stream
+                .expires()
+                .filter(|_| !change.state.hidden)
+                .map(|end| end.0);
+            if let Some(next) = ages.into_iter().chain(ends).min() {
+                change.state.due = next.max(1);
+                self.due.push((change.state.due, stream.id, true));
+            }
+        }
+        Ok(())
+    }
+}
