@@ -1,4 +1,5 @@
-//! The least of HTTP/1.1 that a reader of streams needs: the status, and the chunked body.
+//! The least of HTTP/1.1 that a reader of streams needs: the status, and the chunked body, or one that goes
+//! on until the connection closes.
 
 use memchr::memchr;
 
@@ -8,6 +9,7 @@ pub struct Response {
     state: State,
     line: Vec<u8>,
     chunked: bool,
+    sized: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,8 @@ enum State {
     AfterData,
     Trailer,
     Done,
+    /// A body without a framing: it has no end that could be told from a cut.
+    Open,
 }
 
 /// The longest line of a head that is read.
@@ -29,9 +33,13 @@ impl Response {
     /// Takes what came off the socket and gives the payload in it, piece by piece.
     ///
     /// # Errors
-    /// Not a `200 OK` with a chunked body.
+    /// Not a `200 OK` with the body of a stream.
     pub fn feed(&mut self, mut input: &[u8], mut payload: impl FnMut(&[u8])) -> Result<(), String> {
         while !input.is_empty() && self.state != State::Done {
+            if self.state == State::Open {
+                payload(input);
+                return Ok(());
+            }
             if let State::Data(left) = self.state {
                 let size = left.min(input.len());
                 payload(&input[..size]);
@@ -80,7 +88,10 @@ impl Response {
         match self.state {
             State::Status if line.starts_with(b"HTTP/1.1 200") => Ok(State::Header),
             State::Header if line.is_empty() && self.chunked => Ok(State::Size),
+            State::Header if line.is_empty() && !self.sized => Ok(State::Open),
             State::Header if !line.is_empty() => {
+                self.sized |=
+                    line.len() > 15 && line[..15].eq_ignore_ascii_case(b"content-length:");
                 self.chunked |= line.eq_ignore_ascii_case(b"transfer-encoding: chunked");
                 Ok(State::Header)
             }
@@ -129,6 +140,17 @@ mod tests {
             assert_eq!(out, b"hello, world, a");
             assert!(response.is_complete());
         }
+    }
+
+    #[test]
+    fn a_body_without_a_framing_goes_on() {
+        let (mut response, mut out) = (Response::default(), Vec::new());
+        for piece in [b"HTTP/1.1 200 OK\r\n\r".as_slice(), b"\nhel", b"lo"] {
+            let take = |payload: &[u8]| out.extend_from_slice(payload);
+            response.feed(piece, take).expect("valid");
+        }
+        assert_eq!(out, b"hello");
+        assert!(!response.is_complete());
     }
 
     #[test]

@@ -5,8 +5,11 @@
 //! them and writes the tables. Nothing here uses Headwater: the load generator is independent.
 
 pub mod chunked;
+pub mod follow;
+pub mod http;
 pub mod item;
 pub mod load;
+pub mod publish;
 pub mod system;
 
 /// What went wrong, for a person to read.

@@ -18,7 +18,7 @@ use crate::{
 
 const READ_BYTES: usize = 512 * 1024;
 /// How long a socket may be silent before the run is given up.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 /// How much of the end of a stream is kept, to see that its last item is there.
 const TAIL_BYTES: usize = 512;
 /// SSE may carry more than its items: comments, and an event that says that the stream is finished.
@@ -112,7 +112,7 @@ fn number_at(text: &[u8], start: usize) -> Option<u64> {
     std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
 }
 
-fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpStream::connect_timeout(&server, SILENCE)?;
     socket.set_read_timeout(Some(SILENCE))?;
     socket.set_nodelay(true)?;
@@ -163,6 +163,13 @@ pub struct Reader {
     response: Response,
     /// The beginning of an event whose end hasn't come.
     unfinished: Vec<u8>,
+}
+
+impl Reader {
+    /// The socket, the response as far as it is read, and what came of its body.
+    pub(crate) fn into_parts(self) -> (TcpStream, Response, Vec<u8>) {
+        (self.socket, self.response, self.unfinished)
+    }
 }
 
 /// What many readers of a paced stream saw.
@@ -244,8 +251,14 @@ fn scan(events: &[u8], sent: &mut impl FnMut(u64)) {
     }
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds as seconds.
+#[allow(clippy::cast_precision_loss, reason = "times far below 2^52")]
+pub(crate) fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
 }
 
 #[cfg(test)]

@@ -59,6 +59,30 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("no VmRSS in /proc"))
 }
 
+/// A process and those that it started, which started none themselves.
+///
+/// # Errors
+/// The process is gone.
+pub fn tree(pid: u32) -> io::Result<Vec<u32>> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let children = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    Ok(std::iter::once(pid).chain(children).collect())
+}
+
+/// The resident memory of a process, in bytes; of what it shares with others, its part.
+///
+/// # Errors
+/// The process is gone.
+pub fn proportional_bytes(pid: u32) -> io::Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kib = line.and_then(first_number);
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| io::Error::other("no Pss in /proc"))
+}
+
 fn first_number(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }

@@ -2,11 +2,12 @@
 
 use std::{fs, process::Command};
 
-use crate::python;
+use crate::{hub, options::Options, python};
 
 const LOCK: &str = include_str!("../../../Cargo.lock");
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "axum",
+    "fjall",
     "hyper",
     "tokio",
     "serde_json",
@@ -26,9 +27,9 @@ pub(crate) fn load() -> String {
         .join(", ")
 }
 
-pub(crate) fn describe() -> Vec<Vec<String>> {
+pub(crate) fn describe(options: &Options) -> Vec<Vec<String>> {
     let row = |what: &str, which: String| vec![what.to_owned(), which];
-    vec![
+    let mut rows = vec![
         row("CPU", format!("{}, {} cores", cpu(), cores())),
         row("memory", memory()),
         row("kernel", first_line(&read("/proc/sys/kernel/osrelease"))),
@@ -39,9 +40,16 @@ pub(crate) fn describe() -> Vec<Vec<String>> {
                 .map(|name| format!("{name} {}", locked(name)))
                 .join(", "),
         ),
-        row("Python", output(python::command().arg("--version"))),
-        row("packages", packages()),
-    ]
+    ];
+    if options.parts.iter().any(|part| !part.is_of_hub()) {
+        let version = output(python::command().arg("--version"));
+        rows.push(row("Python", version));
+        rows.push(row("packages", packages()));
+    }
+    if options.parts.iter().any(|part| part.is_of_hub()) {
+        rows.push(row("the hub's peers", hub::versions()));
+    }
+    rows
 }
 
 /// The commit that is measured, and whether the tree has changes on top.

@@ -5,6 +5,7 @@
 mod clients;
 mod decode;
 mod drain;
+mod hub;
 mod idle;
 mod machine;
 mod options;
@@ -25,7 +26,8 @@ const HELP: &str = "\
 Usage: cargo xtask bench [options]
 
   --quick      smaller counts and fewer runs: to see that everything works, not to compare
-  --only PARTS some of drain,paced,idle,decode,clients
+  --only PARTS some of drain,paced,idle,decode,clients (the framework),
+               append,fanout,hub-latency,hub-idle,catchup,startup (the hub)
   --runs N     how often each short measurement is repeated (default 7, quick 3)
   --name NAME  what the results are called, after the date (default full, quick quick)
 
@@ -42,7 +44,12 @@ fn main() -> Result<(), Error> {
     }
     let options = Options::parse(std::env::args().skip(1))?;
     system::allow_open_files(16_384)?;
-    python::ensure()?;
+    if options.parts.iter().any(|part| !part.is_of_hub()) {
+        python::ensure()?;
+    }
+    if options.parts.iter().any(|part| part.is_of_hub()) {
+        hub::ensure()?;
+    }
     let mut report = Report::new(&options);
     for part in &options.parts {
         eprintln!("== {}", part.name());
@@ -52,6 +59,12 @@ fn main() -> Result<(), Error> {
             Part::Idle => idle::run(&options, &mut report)?,
             Part::Decode => decode::run(&options, &mut report)?,
             Part::Clients => clients::run(&options, &mut report)?,
+            Part::Append => hub::append::run(&options, &mut report)?,
+            Part::Fanout => hub::fanout::run(&options, &mut report)?,
+            Part::HubLatency => hub::latency::run(&options, &mut report)?,
+            Part::HubIdle => hub::idle::run(&options, &mut report)?,
+            Part::Catchup => hub::catchup::run(&options, &mut report)?,
+            Part::Startup => hub::startup::run(&options, &mut report)?,
         }
     }
     let markdown = report.to_markdown();

@@ -13,15 +13,27 @@ pub(crate) enum Part {
     Idle,
     Decode,
     Clients,
+    Append,
+    Fanout,
+    HubLatency,
+    HubIdle,
+    Catchup,
+    Startup,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 11] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
         Self::Decode,
         Self::Clients,
+        Self::Append,
+        Self::Fanout,
+        Self::HubLatency,
+        Self::HubIdle,
+        Self::Catchup,
+        Self::Startup,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -31,6 +43,25 @@ impl Part {
             Self::Idle => "idle",
             Self::Decode => "decode",
             Self::Clients => "clients",
+            Self::Append => "append",
+            Self::Fanout => "fanout",
+            Self::HubLatency => "hub-latency",
+            Self::HubIdle => "hub-idle",
+            Self::Catchup => "catchup",
+            Self::Startup => "startup",
+        }
+    }
+
+    /// Whether it measures the hub beside the hub's peers; the others have the framework's, in Python too.
+    pub(crate) fn is_of_hub(self) -> bool {
+        match self {
+            Self::Drain | Self::Paced | Self::Idle | Self::Decode | Self::Clients => false,
+            Self::Append
+            | Self::Fanout
+            | Self::HubLatency
+            | Self::HubIdle
+            | Self::Catchup
+            | Self::Startup => true,
         }
     }
 }

@@ -27,19 +27,23 @@ pub(crate) struct Bar {
 
 pub(crate) struct Report {
     command: String,
-    load: String,
     runs: usize,
     tables: Vec<Table>,
     bars: Vec<Bar>,
+    machine: Vec<Vec<String>>,
 }
 
 impl Report {
     pub(crate) fn new(options: &Options) -> Self {
+        let what = "load before the first run, over 1 and 5 minutes".to_owned();
+        let load = machine::load();
+        let mut machine = machine::describe(options);
+        machine.push(vec![what, load]);
         Self {
             command: format!("cargo xtask bench {}", options.given.join(" "))
                 .trim_end()
                 .to_owned(),
-            load: machine::load(),
+            machine,
             runs: options.runs,
             tables: Vec::new(),
             bars: Vec::new(),
@@ -52,13 +56,6 @@ impl Report {
 
     pub(crate) fn bar(&mut self, bar: Bar) {
         self.bars.push(bar);
-    }
-
-    fn machine(&self) -> Vec<Vec<String>> {
-        let mut rows = machine::describe();
-        let what = "load before the first run, over 1 and 5 minutes".to_owned();
-        rows.push(vec![what, self.load.clone()]);
-        rows
     }
 
     pub(crate) fn to_markdown(&self) -> String {
@@ -80,7 +77,7 @@ impl Report {
             write_rows(&mut out, &table.head, table.rows.clone());
         }
         out.push_str("## Machine and versions\n\n");
-        write_rows(&mut out, &["what", "which"], self.machine());
+        write_rows(&mut out, &["what", "which"], self.machine.clone());
         out.truncate(out.trim_end().len());
         out.push('\n');
         out

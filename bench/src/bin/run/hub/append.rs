@@ -1,0 +1,150 @@
+//! How fast what is appended is on the disk and acknowledged.
+
+use std::time::Duration;
+
+use headwater_bench::{
+    Error,
+    http::Connection,
+    item::LINE_BYTES,
+    publish::{self, Publisher, Until},
+};
+
+use super::server::{DURABLE, Folder, Kind};
+use crate::{
+    options::Options,
+    report::{Bar, Report, Table},
+    stats::{median, percentile, rate, ratio, spread},
+};
+
+struct Work {
+    name: &'static str,
+    streams: u64,
+    connections: u64,
+    batch: u64,
+}
+
+const WORK: [Work; 3] = [
+    Work {
+        name: "1 stream, 16 connections",
+        streams: 1,
+        connections: 16,
+        batch: 1,
+    },
+    Work {
+        name: "64 streams, 64 connections",
+        streams: 64,
+        connections: 64,
+        batch: 1,
+    },
+    Work {
+        name: "16 streams, 16 connections, batches of 100",
+        streams: 16,
+        connections: 16,
+        batch: 100,
+    },
+];
+
+#[derive(Default)]
+struct Figures {
+    messages: Vec<f64>,
+    p50_ms: Vec<f64>,
+    p99_ms: Vec<f64>,
+    server_ns: Vec<f64>,
+}
+
+pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
+    let kinds: Vec<Kind> = DURABLE.into_iter().filter(|kind| kind.is_there()).collect();
+    let mut rows = Vec::new();
+    for work in &WORK {
+        let mut figures: Vec<Figures> = kinds.iter().map(|_| Figures::default()).collect();
+        for _ in 0..options.runs {
+            for (kind, figures) in kinds.iter().zip(&mut figures) {
+                measure(*kind, work, options, figures)
+                    .map_err(|error| format!("{}, {}: {error}", work.name, kind.name()))?;
+            }
+        }
+        let headwater = median(&figures[0].messages);
+        for (kind, figures) in kinds.iter().zip(&figures) {
+            let speed = median(&figures.messages);
+            rows.push(vec![
+                work.name.to_owned(),
+                kind.name().to_owned(),
+                rate(speed),
+                spread(&figures.messages, rate),
+                ratio(headwater / speed),
+                format!("{:.2}", median(&figures.p50_ms)),
+                format!("{:.2}", median(&figures.p99_ms)),
+                format!("{:.1}", median(&figures.server_ns) / 1e3),
+            ]);
+            if *kind == Kind::DurableStreams {
+                report.bar(Bar {
+                    name: format!("durable append, {}, against {}", work.name, kind.name()),
+                    wanted: 1.0,
+                    got: headwater / speed,
+                    at_most: false,
+                    unit: "×",
+                });
+            }
+        }
+    }
+    report.table(Table {
+        title: "Durable append".to_owned(),
+        note: format!(
+            "JSON messages of {} bytes, each append acknowledged before the connection's next, over {} s. \
+             Each measurement has a server of its own with an empty folder. p50 and p99: of one append.",
+            LINE_BYTES - 1,
+            window(options).as_secs()
+        ),
+        head: vec![
+            "work",
+            "server",
+            "messages/s",
+            "lowest–highest",
+            "Headwater is",
+            "p50, ms",
+            "p99, ms",
+            "server CPU, µs/message",
+        ],
+        rows,
+    });
+    Ok(())
+}
+
+fn window(options: &Options) -> Duration {
+    Duration::from_secs(options.pick(4, 1))
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts and times far below 2^52"
+)]
+fn measure(kind: Kind, work: &Work, options: &Options, figures: &mut Figures) -> Result<(), Error> {
+    let data = Folder::new()?;
+    let server = kind.start(&data)?;
+    let mut connection = Connection::open(server.address())?;
+    for stream in 0..work.streams {
+        server.create(&mut connection, &format!("append-{stream}"))?;
+    }
+    let publishers = |first: u64| -> Vec<Publisher> {
+        (0..work.connections)
+            .map(|number| {
+                let target = kind.target(&format!("append-{}", number % work.streams));
+                Publisher::new(&target, first + number, work.batch)
+            })
+            .collect()
+    };
+    let warm_up = Until::Time(Duration::from_millis(options.pick(500, 200)));
+    publish::run(server.address(), publishers(work.connections), warm_up)?;
+    let cpu = server.cpu_ns()?;
+    let until = Until::Time(window(options));
+    let mut published = publish::run(server.address(), publishers(0), until)?;
+    let cpu = server.cpu_ns()?.saturating_sub(cpu);
+    let messages = (published.appends * work.batch) as f64;
+    published.latencies_ns.sort_unstable();
+    let late = |percent| percentile(&published.latencies_ns, percent) as f64 / 1e6;
+    figures.messages.push(messages / published.seconds);
+    figures.p50_ms.push(late(50));
+    figures.p99_ms.push(late(99));
+    figures.server_ns.push(cpu as f64 / messages);
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! One reader that takes what a stream holds, and how much of the disk that is.
+
+use std::time::Instant;
+
+use headwater_bench::{
+    Error,
+    follow::Marks,
+    http::{Connection, request},
+    item::LINE_BYTES,
+    publish::{self, Publisher, Until},
+};
+
+use super::server::{DURABLE, Folder, Kind, Server};
+use crate::{
+    options::Options,
+    report::{Report, Table},
+    stats::{median, ratio, spread},
+};
+
+const STREAM: &str = "catchup";
+const BATCH: u64 = 1000;
+/// Connections and streams of the appends one by one.
+const SINGLES: u64 = 64;
+
+/// How the stream is read.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// One answer after another, each from where the last one ended, as the protocol has it.
+    Answers,
+    /// All of it in one answer, as lines.
+    Lines,
+}
+
+pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
+    let kinds: Vec<Kind> = DURABLE.into_iter().filter(|kind| kind.is_there()).collect();
+    let appends = options.pick(1000, 50);
+    let mut filled = Vec::new();
+    for kind in &kinds {
+        let fill =
+            fill(*kind, appends).map_err(|error| format!("filling {}: {error}", kind.name()))?;
+        filled.push(fill);
+    }
+    reading(options, report, &kinds, &filled, appends)?;
+    disk(options, report, &kinds, &filled, appends)
+}
+
+/// A server with a stream in it, started anew.
+struct Filled {
+    data: Folder,
+    server: Server,
+    /// What the stream took of the disk.
+    disk_bytes: u64,
+}
+
+fn fill(kind: Kind, appends: u64) -> Result<Filled, Error> {
+    let data = Folder::new()?;
+    let disk_bytes = growth(kind, &data, |server| {
+        server.create(&mut Connection::open(server.address())?, STREAM)?;
+        let target = kind.target(STREAM);
+        let requests = (0..appends).map(|turn| publish::append(&target, turn * BATCH, BATCH));
+        let publisher = Publisher::of(requests.collect());
+        publish::run(server.address(), vec![publisher], Until::Sent)?;
+        Ok(())
+    })?;
+    let server = kind.start(&data)?;
+    Ok(Filled {
+        data,
+        server,
+        disk_bytes,
+    })
+}
+
+/// How much more of the disk a folder takes after the work than before, the server ended both times.
+fn growth(
+    kind: Kind,
+    data: &Folder,
+    work: impl FnOnce(&Server) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    kind.start(data)?.end()?;
+    let before = data.disk_bytes()?;
+    let server = kind.start(data)?;
+    work(&server)?;
+    server.end()?;
+    Ok(data.disk_bytes()?.saturating_sub(before))
+}
+
+fn reading(
+    options: &Options,
+    report: &mut Report,
+    kinds: &[Kind],
+    filled: &[Filled],
+    appends: u64,
+) -> Result<(), Error> {
+    let mut ways: Vec<(usize, Form)> = (0..kinds.len())
+        .map(|index| (index, Form::Answers))
+        .collect();
+    ways.insert(1, (0, Form::Lines));
+    let mut speeds: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
+    let mut answers = vec![0; ways.len()];
+    for round in 0..=options.runs {
+        for (way, (index, form)) in ways.iter().enumerate() {
+            let (kind, server) = (kinds[*index], &filled[*index].server);
+            let (speed, count) = read(kind, server, *form, appends * BATCH)
+                .map_err(|error| format!("reading {}: {error}", kind.name()))?;
+            answers[way] = count;
+            // The first round warms up.
+            if round > 0 {
+                speeds[way].push(speed);
+            }
+        }
+    }
+    let headwater = median(&speeds[0]);
+    let mut rows = Vec::new();
+    for (((index, form), speeds), answers) in ways.iter().zip(&speeds).zip(answers) {
+        let lines = if matches!(form, Form::Lines) {
+            ", NDJSON"
+        } else {
+            ""
+        };
+        rows.push(vec![
+            format!("{}{lines}", kinds[*index].name()),
+            format!("{:.0}", median(speeds)),
+            spread(speeds, |speed| format!("{speed:.0}")),
+            ratio(headwater / median(speeds)),
+            answers.to_string(),
+        ]);
+    }
+    report.table(Table {
+        title: "Catching up".to_owned(),
+        note: format!(
+            "One connection reads a stream of {} JSON messages, {} MB, from its start to its tail. The servers \
+             have been started anew after it was written; all of it is in the system's page cache.",
+            appends * BATCH,
+            appends * BATCH * LINE_BYTES as u64 / 1_000_000
+        ),
+        head: vec!["server", "MB/s", "lowest–highest", "Headwater is", "answers"],
+        rows,
+    });
+    Ok(())
+}
+
+/// MB of bodies a second, and how many answers it took.
+#[allow(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
+fn read(kind: Kind, server: &Server, form: Form, messages: u64) -> Result<(f64, u32), Error> {
+    let mut connection = Connection::open(server.address())?;
+    let (mut marks, mut bytes, mut answers) = (Marks::default(), 0, 0);
+    let start = Instant::now();
+    let mut from = "-1".to_owned();
+    loop {
+        let target = kind.target(STREAM);
+        let target = match form {
+            Form::Answers => format!("{target}?offset={from}"),
+            Form::Lines => format!("{target}?offset=-1&format=ndjson&live=false"),
+        };
+        let answer = connection.ask(&request("GET", &target, "", b""), |body| {
+            marks.feed(body);
+            bytes += body.len();
+        })?;
+        if answer.status() != 200 {
+            return Err(format!("{target} was answered with {}", answer.status()).into());
+        }
+        answers += 1;
+        if matches!(form, Form::Lines) || answer.header("stream-up-to-date") == Some("true") {
+            break;
+        }
+        from = answer
+            .header("stream-next-offset")
+            .ok_or("an answer without the next offset")?
+            .to_owned();
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    if marks.count != messages {
+        return Err(format!("{} messages came of {messages}", marks.count).into());
+    }
+    Ok((bytes as f64 / 1e6 / seconds, answers))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
+fn disk(
+    options: &Options,
+    report: &mut Report,
+    kinds: &[Kind],
+    filled: &[Filled],
+    appends: u64,
+) -> Result<(), Error> {
+    let each = options.pick(5000, 100);
+    let mut rows = Vec::new();
+    for (kind, filled) in kinds.iter().zip(filled) {
+        let singles = singles(*kind, each)
+            .map_err(|error| format!("appending to {}: {error}", kind.name()))?;
+        rows.push(vec![
+            kind.name().to_owned(),
+            format!("{:.0}", filled.disk_bytes as f64 / (appends * BATCH) as f64),
+            format!("{:.0}", singles as f64 / (each * SINGLES) as f64),
+            format!("{:.0}", filled.data.disk_bytes()? as f64 / 1e6),
+        ]);
+    }
+    report.table(Table {
+        title: "Disk bytes per message".to_owned(),
+        note: format!(
+            "Messages of {} bytes: how much more of the disk the folder takes once they are written and the server \
+             has ended, per message. In batches: {} messages by {BATCH} to one stream. One by one: {} messages to \
+             {SINGLES} streams. The whole folder has what a server sets aside besides, after the batches.",
+            LINE_BYTES - 1,
+            appends * BATCH,
+            each * SINGLES
+        ),
+        head: vec!["server", "in batches", "one by one", "whole folder, MB"],
+        rows,
+    });
+    Ok(())
+}
+
+fn singles(kind: Kind, each: u64) -> Result<u64, Error> {
+    let data = Folder::new()?;
+    growth(kind, &data, |server| {
+        let mut connection = Connection::open(server.address())?;
+        let mut publishers = Vec::new();
+        for number in 0..SINGLES {
+            let stream = format!("{STREAM}-{number}");
+            server.create(&mut connection, &stream)?;
+            let target = kind.target(&stream);
+            let requests =
+                (0..each).map(|turn| publish::append(&target, turn * SINGLES + number, 1));
+            publishers.push(Publisher::of(requests.collect()));
+        }
+        publish::run(server.address(), publishers, Until::Sent)?;
+        Ok(())
+    })
+}

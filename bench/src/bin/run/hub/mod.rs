@@ -1,0 +1,13 @@
+//! The hub beside its peers: durable appends, live fan-out, catching up, starting.
+
+pub(crate) mod append;
+pub(crate) mod catchup;
+pub(crate) mod fanout;
+pub(crate) mod idle;
+mod install;
+pub(crate) mod latency;
+mod reader;
+mod server;
+pub(crate) mod startup;
+
+pub(crate) use install::{ensure, versions};

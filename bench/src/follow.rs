@@ -1,0 +1,147 @@
+//! Followers: many SSE readers of one stream, each of which must get every message.
+
+use std::{
+    io::{self, Read},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use memchr::memmem;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::{Error, chunked::Response, load, system};
+
+/// What every message has in it, once, and nothing else does.
+const MARK: &[u8] = b"\"n\":";
+const READ_BYTES: usize = 256 * 1024;
+/// How often a silent poll looks whether all is there.
+const LOOK: Duration = Duration::from_millis(20);
+
+struct Follower {
+    socket: mio::net::TcpStream,
+    response: Response,
+    marks: Marks,
+}
+
+/// Counts messages in a body that comes in pieces.
+#[derive(Debug, Default)]
+pub struct Marks {
+    /// How many came.
+    pub count: u64,
+    /// The end of what came, shorter than a mark: one may go on in the next piece.
+    end: Vec<u8>,
+}
+
+impl Marks {
+    /// Takes a piece.
+    pub fn feed(&mut self, piece: &[u8]) {
+        const REST: usize = MARK.len() - 1;
+        // A mark that lies across the seam ends in the first bytes of the piece.
+        self.end.extend_from_slice(&piece[..piece.len().min(REST)]);
+        self.count += memmem::find_iter(&self.end, MARK).count() as u64;
+        self.count += memmem::find_iter(piece, MARK).count() as u64;
+        if piece.len() > REST {
+            self.end.clear();
+            self.end.extend_from_slice(&piece[piece.len() - REST..]);
+        } else {
+            self.end.drain(..self.end.len().saturating_sub(REST));
+        }
+    }
+}
+
+/// Reads until each of `readers` has as many messages as `published` says, and gives the time of the last
+/// delivery, in nanoseconds of `CLOCK_MONOTONIC`.
+///
+/// `published` is `u64::MAX` while there is more to come.
+///
+/// # Errors
+/// A reader's stream ends, a message is missing, or there is one too many.
+pub fn follow(readers: Vec<load::Reader>, published: &AtomicU64) -> Result<u64, Error> {
+    let mut poll = Poll::new()?;
+    let mut followers = Vec::with_capacity(readers.len());
+    for (index, reader) in readers.into_iter().enumerate() {
+        let (socket, response, begun) = reader.into_parts();
+        socket.set_nonblocking(true)?;
+        let mut socket = mio::net::TcpStream::from_std(socket);
+        poll.registry()
+            .register(&mut socket, Token(index), Interest::READABLE)?;
+        let mut marks = Marks::default();
+        marks.feed(&begun);
+        followers.push(Follower {
+            socket,
+            response,
+            marks,
+        });
+    }
+    let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; READ_BYTES]);
+    let mut last = system::monotonic_ns();
+    let patience = load::nanoseconds(load::SILENCE);
+    loop {
+        poll.poll(&mut events, Some(LOOK))?;
+        for event in &events {
+            let follower = &mut followers[event.token().0];
+            let before = follower.marks.count;
+            follower.read(&mut buffer)?;
+            if follower.marks.count > before {
+                last = system::monotonic_ns();
+            }
+        }
+        let wanted = published.load(Ordering::Acquire);
+        if wanted == u64::MAX {
+            continue;
+        }
+        if followers
+            .iter()
+            .all(|follower| follower.marks.count == wanted)
+        {
+            return Ok(last);
+        }
+        if let Some(more) = followers
+            .iter()
+            .find(|follower| follower.marks.count > wanted)
+        {
+            return Err(format!("{} messages came of {wanted}", more.marks.count).into());
+        }
+        if system::monotonic_ns() > last + patience {
+            let missing: u64 = followers.iter().map(|one| wanted - one.marks.count).sum();
+            return Err(format!("{missing} deliveries are missing").into());
+        }
+    }
+}
+
+impl Follower {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        loop {
+            let size = match self.socket.read(buffer) {
+                Ok(0) => return Err("a reader's stream ended".into()),
+                Ok(size) => size,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            let marks = &mut self.marks;
+            self.response
+                .feed(&buffer[..size], |payload| marks.feed(payload))?;
+            // A short read empties the socket: with edge-triggered epoll the next bytes tell.
+            if size < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_counts_once_wherever_the_body_is_cut() {
+        let text = b"data: {\"n\":1,\"x\":\"n\"}\n\ndata: [{\"n\":2},{\"n\":3}]\n\n";
+        for size in 1..text.len() {
+            let mut marks = Marks::default();
+            for piece in text.chunks(size) {
+                marks.feed(piece);
+            }
+            assert_eq!(marks.count, 3, "in pieces of {size}");
+        }
+    }
+}
