@@ -10,6 +10,7 @@ mod noise;
 mod reads;
 mod refusals;
 mod schemas;
+mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
 

@@ -47,21 +47,22 @@ async fn called(
     body: Bytes,
 ) -> Response {
     let _ = calls.send(Called { headers, body });
-    let reply = replies.lock().unwrap().pop_front();
+    let reply = replies.lock().expect("no test panicked").pop_front();
     reply.unwrap_or_else(|| "{}".into_response())
 }
 
 impl Hook {
     /// It answers with these, then with an empty object.
     async fn new(replies: impl IntoIterator<Item = Response>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let url = format!("http://{}/hook", listener.local_addr().expect("a socket"));
         let (sender, calls) = mpsc::unbounded_channel();
         let replies: Replies = Arc::new(Mutex::new(replies.into_iter().collect()));
         let app = Router::new()
             .fallback(called)
             .with_state((Arc::clone(&replies), sender));
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let server =
+            tokio::spawn(async move { axum::serve(listener, app).await.expect("a socket") });
         Self {
             url,
             calls,
@@ -74,13 +75,13 @@ impl Hook {
         timeout(PATIENCE, self.calls.recv())
             .await
             .expect("the webhook is called")
-            .unwrap()
+            .expect("the webhook is there")
     }
 
     fn reply(&self, reply: impl IntoResponse) {
         self.replies
             .lock()
-            .unwrap()
+            .expect("no test panicked")
             .push_back(reply.into_response());
     }
 }
@@ -93,13 +94,13 @@ impl Drop for Hook {
 
 impl Called {
     fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
+        serde_json::from_slice(&self.body).expect("JSON")
     }
 
     fn signature(&self) -> String {
         self.headers["webhook-signature"]
             .to_str()
-            .unwrap()
+            .expect("text")
             .to_owned()
     }
 }
@@ -142,7 +143,7 @@ impl Server {
         let body = if text.is_empty() {
             Value::Null
         } else {
-            serde_json::from_str(&text).unwrap()
+            serde_json::from_str(&text).expect("JSON")
         };
         (status, body)
     }

@@ -223,7 +223,7 @@ impl Bench {
     }
 
     /// All that a restart must bring back.
-    fn all(&self) -> BTreeMap<Arc<str>, (Vec<u8>, State, Vec<(StreamName, Link)>)> {
+    fn all(&self) -> BTreeMap<Arc<str>, Known> {
         let all = self.engine.registry.iter().map(|(id, known)| {
             let links = known
                 .links
@@ -235,6 +235,9 @@ impl Bench {
         all.collect()
     }
 }
+
+/// A subscription's configuration, by its digest, its state and its links.
+type Known = (Vec<u8>, State, Vec<(StreamName, Link)>);
 
 #[derive(Clone, Debug)]
 struct Claim {
