@@ -24,6 +24,8 @@ use crate::{
 
 const STREAM: &str = "paced";
 const RATE: u32 = 50;
+/// A server that delivers less than this share of what was due is saturated: its latencies say only how far behind it was.
+const KEPT_UP: f64 = 0.98;
 
 #[derive(Default)]
 struct Figures {
@@ -33,6 +35,7 @@ struct Figures {
     cpu: Vec<f64>,
 }
 
+#[allow(clippy::cast_precision_loss, reason = "small counts")]
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     let ways = Way::all();
     let readers = options.pick(1000, 200);
@@ -48,12 +51,15 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     let mut rows = Vec::new();
     for (way, figures) in ways.iter().zip(&figures) {
         let p99 = median(&figures.p99_ms);
+        let delivered = median(&figures.delivered);
+        let is_saturated = delivered < KEPT_UP * f64::from(RATE) * readers as f64;
         rows.push(vec![
             way.name(),
             format!("{:.1}", median(&figures.p50_ms)),
             format!("{p99:.1}"),
             ratio(headwater / p99),
-            rate(median(&figures.delivered)),
+            rate(delivered),
+            if is_saturated { "saturated" } else { "all" }.to_owned(),
             format!("{:.0} %", median(&figures.cpu)),
         ]);
         if way.kind == Kind::DurableStreams {
@@ -83,6 +89,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
             "p99, ms",
             "Headwater's p99 is",
             "deliveries/s",
+            "delivered",
             "server CPU",
         ],
         rows,

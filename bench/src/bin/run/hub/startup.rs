@@ -27,8 +27,21 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
             Kind::Reference => options.pick(10_000, 300),
             _ => options.pick(100_000, 3000),
         };
-        let figures = measure(kind, streams, runs)
-            .map_err(|error| format!("{} with {streams} streams: {error}", kind.name()))?;
+        let figures = match measure(kind, streams, runs) {
+            Ok(figures) => figures,
+            // A peer that can't do it says so in its row.
+            Err(error) if kind != Kind::Headwater => {
+                let mut row = vec![
+                    kind.name().to_owned(),
+                    streams.to_string(),
+                    error.to_string(),
+                ];
+                row.extend(std::iter::repeat_n("–".to_owned(), 3));
+                rows.push(row);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         rows.push(vec![
             kind.name().to_owned(),
             streams.to_string(),
