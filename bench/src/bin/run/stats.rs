@@ -17,8 +17,11 @@ pub(crate) fn percentile(sorted: &[u64], percent: usize) -> u64 {
     sorted.get(rank).copied().unwrap_or(0)
 }
 
-/// The lowest and the highest, as `a–b`.
+/// The lowest and the highest, as `a–b`; of none, a dash.
 pub(crate) fn spread(values: &[f64], write: impl Fn(f64) -> String) -> String {
+    if values.is_empty() {
+        return "–".to_owned();
+    }
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(0.0, f64::max);
     format!("{}–{}", write(low), write(high))

@@ -59,8 +59,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
         let mut figures: Vec<Figures> = kinds.iter().map(|_| Figures::default()).collect();
         for _ in 0..options.runs {
             for (kind, figures) in kinds.iter().zip(&mut figures) {
-                measure(*kind, work, options, figures)
-                    .map_err(|error| format!("{}, {}: {error}", work.name, kind.name()))?;
+                kind.excuse(work.name, measure(*kind, work, options, figures))?;
             }
         }
         let headwater = median(&figures[0].messages);

@@ -35,8 +35,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
         let mut figures: Vec<Figures> = ways.iter().map(|_| Figures::default()).collect();
         for _ in 0..runs {
             for (way, figures) in ways.iter().zip(&mut figures) {
-                measure(*way, readers, options, figures)
-                    .map_err(|error| format!("{readers} readers of {}: {error}", way.name()))?;
+                let measured = measure(*way, readers, options, figures);
+                way.kind.excuse(&format!("{readers} readers"), measured)?;
             }
         }
         let headwater = median(&figures[0].deliveries);
@@ -100,9 +100,10 @@ fn measure(
 ) -> Result<(), Error> {
     let data = Folder::new()?;
     let server = way.kind.start(&data)?;
-    let mut connection = Connection::open(server.address())?;
-    server.create(&mut connection, STREAM)?;
+    server.create(&mut Connection::open(server.address())?, STREAM)?;
     let followers = load::attach(server.address(), &way.target(STREAM), readers)?;
+    // A connection that had waited so long might be closed by now.
+    let mut connection = Connection::open(server.address())?;
     let cpu = server.cpu_ns()?;
     let start = system::monotonic_ns();
     let published = AtomicU64::new(u64::MAX);

@@ -56,6 +56,18 @@ impl Kind {
         }
     }
 
+    /// Passes a failure on, unless the peer is one that the bars don't ask for: then its figures are missing.
+    pub(crate) fn excuse(self, what: &str, result: Result<(), Error>) -> Result<(), Error> {
+        match (self, result) {
+            (_, Ok(())) => Ok(()),
+            (Self::Reference | Self::Nchan, Err(error)) => {
+                eprintln!("{what}, {}: {error}", self.name());
+                Ok(())
+            }
+            (_, Err(error)) => Err(format!("{what}, {}: {error}", self.name()).into()),
+        }
+    }
+
     /// Where a stream is published to.
     pub(crate) fn target(self, stream: &str) -> String {
         match self {
