@@ -1,7 +1,8 @@
 //! The application that the fault tests read, and the item that it sends.
 //!
-//! The tests themselves are in `integration/` (Rust, against this application) and in `e2e/`
-//! (pytest, against the tour: curl, Python, Node.js, Chromium, nginx).
+//! The tests themselves are in `integration/` (Rust, against this application and the hub), in `e2e/`
+//! (pytest, against the tour and the hub: curl, Python, Node.js, Chromium, nginx), and in `conformance/` (the Durable
+//! Streams protocol's own suite, against the hub).
 
 use std::{iter, time::Duration};
 

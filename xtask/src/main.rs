@@ -26,8 +26,9 @@ cargo xtask test [--only rust|doc|fuzz|e2e|conformance]... [--fuzz-seconds N]
   rust   unit and integration tests (cargo nextest)
   doc    the examples in the documentation (cargo test --doc)
   fuzz   each fuzz target for N seconds (default 10)
-  e2e    the tour read by curl, Python, Node.js, Chromium and through nginx, and held to its
-         documents by validators, a client generator and schemathesis (pytest)
+  e2e    the tour and the hub read by curl, Python, Node.js, Chromium and through nginx, killed in
+         mid-stream, and held to their documents by validators, a client generator and
+         schemathesis (pytest)
   conformance
          the Durable Streams protocol's own suite against the hub, over each engine
 ";

@@ -3,7 +3,14 @@ use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_client::{Format, Method};
 
-use crate::exit::EXIT_CODES;
+use crate::{
+    exit::{EXIT_CODES, HUB_EXIT_CODES},
+    openapi::Document,
+    publish::Publish,
+    serve::{AFTER_HELP, Serve},
+    streams::Streams,
+    tail::Tail,
+};
 
 /// Streams of JSON over plain HTTP.
 #[derive(Parser)]
@@ -15,6 +22,31 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Run the hub: streams by URL, published with POST, followed from anywhere
+    #[command(after_help = AFTER_HELP)]
+    Serve(Box<Serve>),
+
+    /// Publish messages to a stream of a hub, each exactly once
+    ///
+    /// Messages of a stream of JSON are JSON values; the stream is made if there is none. What gets no
+    /// answer is sent again, and stored once all the same.
+    #[command(after_help = HUB_EXIT_CODES, verbatim_doc_comment)]
+    Publish(Box<Publish>),
+
+    /// Print the messages of streams of a hub, and follow them
+    ///
+    /// One message a line. Where the connection breaks it goes on with the next message; it ends when
+    /// the stream is closed.
+    #[command(after_help = HUB_EXIT_CODES, verbatim_doc_comment)]
+    Tail(Box<Tail>),
+
+    /// List, create, describe, close and remove streams of a hub
+    #[command(after_help = HUB_EXIT_CODES, arg_required_else_help = true)]
+    Streams(Streams),
+
+    /// Print the document that describes a hub's API
+    Openapi(Document),
+
     /// Print the items of a stream as they arrive
     ///
     /// Reads Server-Sent Events, NDJSON, JSON text sequences, a JSON array or lines of text,
@@ -155,7 +187,7 @@ impl clap::builder::TypedValueParser for FormatParser {
     }
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
+pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
@@ -165,7 +197,7 @@ fn method(text: &str) -> Result<Method, String> {
 }
 
 /// A number of seconds, or with one of the units ms, s, m, h.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale = match &text[digits.len()..] {
         "ms" => 0.001,

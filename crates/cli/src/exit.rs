@@ -13,6 +13,17 @@ Exit status:
   5    nothing came for the idle timeout, or connecting took too long
   130  ended by Ctrl-C (SIGINT); 143 by SIGTERM";
 
+/// Shown by `--help` of the commands for a hub.
+pub(crate) const HUB_EXIT_CODES: &str = "\
+Exit status:
+  0    all was done, or the reader of the output has gone
+  1    an error that is none of the following
+  2    the command line is wrong
+  3    the connection broke, and nothing could be resumed
+  4    the hub refused: no such stream, it is closed, another producer has taken over, …
+  5    the hub took too long
+  130  ended by Ctrl-C (SIGINT); 143 by SIGTERM";
+
 /// Why a command did not do all it was asked to.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -27,6 +38,14 @@ impl Failure {
             code: 1,
             message: Some(message.to_string()),
         }
+    }
+
+    /// Says first what it is about.
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        if let Some(message) = &mut self.message {
+            message.insert_str(0, &format!("{what}: "));
+        }
+        self
     }
 
     /// A signal ended the command; the shell's convention is 128 and its number.
@@ -58,7 +77,11 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = if error.is_timeout() {
             5
-        } else if error.is_status() {
+        } else if error.is_status()
+            || error.is_stream_closed()
+            || error.is_fenced()
+            || error.is_forgotten()
+        {
             4
         } else if error.is_truncated() {
             3

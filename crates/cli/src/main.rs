@@ -1,12 +1,19 @@
 //! The `headwater` command: streams over HTTP from the shell.
 //!
 //! `args` says what can be asked for, each subcommand has a module of its own, and `exit` turns what
-//! came of it into a status. What is done on the network is done by `headwater-client`.
+//! came of it into a status. What is done on the network is done by `headwater-client`, and
+//! served by `headwater-hub`.
 
 mod args;
 mod exit;
 mod get;
+mod hub;
 mod interrupt;
+mod openapi;
+mod publish;
+mod serve;
+mod streams;
+mod tail;
 
 use std::process::ExitCode;
 
@@ -27,6 +34,15 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Openapi(args) => openapi::run(&args),
+        command => talk(command),
+    }
+}
+
+/// Runs a command that is a client.
+fn talk(command: Command) -> Result<(), Failure> {
     // The connection has a thread of its own: it reads while this one writes.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -37,6 +53,11 @@ fn run(command: Command) -> Result<(), Failure> {
         let interrupt = Interrupt::listen()?;
         match command {
             Command::Get(args) => get::run(args, interrupt).await,
+            Command::Publish(args) => publish::run(*args, interrupt).await,
+            Command::Tail(args) => tail::run(*args, interrupt).await,
+            Command::Streams(args) => streams::run(args, interrupt).await,
+            // These are no clients, and were dealt with.
+            Command::Serve(_) | Command::Openapi(_) => Ok(()),
         }
     });
     // The look-up of a name may be under way; nothing waits for it.

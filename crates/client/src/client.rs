@@ -5,6 +5,7 @@ use http::Method;
 use crate::{
     Request,
     error::{Error, Kind},
+    hub::Stream,
     options::{client_options, setting_options},
     plan::{Plan, Settings, parse_header},
 };
@@ -54,6 +55,13 @@ impl Client {
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> Request {
         let plan = Plan::new(method, url.as_ref(), self.settings.clone());
         Request::new(Ok(self.http.clone()), plan)
+    }
+
+    /// A stream of a hub: to append to, to read and follow, to create and delete.
+    #[must_use]
+    pub fn stream(&self, url: impl AsRef<str>) -> Stream {
+        let (http, settings) = (self.http.clone(), self.settings.clone());
+        Stream::new(Ok(http), settings, url.as_ref())
     }
 }
 
@@ -163,10 +171,24 @@ impl Parts {
         Ok((SHARED.get_or_init(|| http).clone(), settings))
     }
 
-    pub(crate) fn build(self) -> Result<(reqwest::Client, Settings), Error> {
-        if let Some(error) = self.error {
-            return Err(error);
+    pub(crate) fn build(mut self) -> Result<(reqwest::Client, Settings), Error> {
+        let http = self.connections()?;
+        Ok((http, self.settings))
+    }
+
+    /// A client of the network with these settings, which shares no connection with another.
+    ///
+    /// # Errors
+    /// A setting is wrong, which is said once; TLS can't be set up.
+    pub(crate) fn connections(&mut self) -> Result<reqwest::Client, Error> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => self.again(),
         }
+    }
+
+    /// As [`connections`](Self::connections), where those were made once.
+    pub(crate) fn again(&self) -> Result<reqwest::Client, Error> {
         let http = self.trusting().build();
         // A machine without certificates is no reason to do without http: then https trusts nobody.
         #[cfg(feature = "tls")]
@@ -174,11 +196,10 @@ impl Parts {
             Err(_) if self.roots.is_empty() => self.http().tls_certs_only([]).build(),
             built => built,
         };
-        let http = http.map_err(|error| {
+        http.map_err(|error| {
             let what = "the client can't be set up".to_owned();
             Error::new(Kind::Request(what)).with_source(error.without_url())
-        })?;
-        Ok((http, self.settings))
+        })
     }
 
     fn http(&self) -> reqwest::ClientBuilder {

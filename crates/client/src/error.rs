@@ -71,6 +71,23 @@ pub(crate) enum Kind {
     },
     /// The server reported an error in the middle of the stream.
     Problem(Problem),
+    /// Nothing can be appended any more.
+    StreamClosed,
+    /// A later life of this producer, or another writer by its name, has appended.
+    Fenced {
+        current: Option<u64>,
+    },
+    /// The hub doesn't know what it has acknowledged to this writer.
+    Forgotten {
+        expected: u64,
+        sent: u64,
+    },
+    /// A message that should be JSON and isn't.
+    MessageNotJson(CheckError),
+    /// The server says success, but not as a hub does.
+    NoHub,
+    /// The writer gave up before; that error was given.
+    WriterOver,
 }
 
 /// What the client could have read.
@@ -194,6 +211,25 @@ impl Error {
     #[must_use]
     pub fn is_deserialize(&self) -> bool {
         matches!(self.0.kind, Kind::Deserialize { .. })
+    }
+
+    /// The stream of a hub is closed: nothing can be appended any more.
+    #[must_use]
+    pub fn is_stream_closed(&self) -> bool {
+        matches!(self.0.kind, Kind::StreamClosed)
+    }
+
+    /// A writer of a hub was shut out: a later one with the same producer id has taken its place.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(self.0.kind, Kind::Fenced { .. })
+    }
+
+    /// The hub doesn't know what it has acknowledged to this writer: the stream was made anew, or
+    /// the hub has lost it.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        matches!(self.0.kind, Kind::Forgotten { .. })
     }
 
     /// The server explained itself: [`problem`](Self::problem) is there. Without
@@ -324,6 +360,28 @@ impl Error {
             Kind::Problem(problem) => {
                 write!(f, "the server reports an error in the stream: {problem}")
             }
+            Kind::StreamClosed => {
+                f.write_str("the stream is closed: nothing can be appended any more")
+            }
+            Kind::Fenced { current } => {
+                f.write_str("shut out: another writer with this producer id has taken over")?;
+                match current {
+                    Some(epoch) => write!(f, " (its epoch is {epoch})"),
+                    None => Ok(()),
+                }
+            }
+            Kind::Forgotten { expected, sent } => write!(
+                f,
+                "the hub doesn't know what it has acknowledged: it expects append {expected} of \
+                 this writer, and {sent} is due; the stream was made anew, or it was lost"
+            ),
+            Kind::MessageNotJson(error) => write!(f, "the message is not JSON: {error}"),
+            Kind::NoHub => f.write_str(
+                "the answer doesn't confirm the append, as a hub's does: is this a stream's URL?",
+            ),
+            Kind::WriterOver => {
+                f.write_str("the writer has given up before, with an error that was given then")
+            }
         }
     }
 }
@@ -374,8 +432,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_message(f)?;
         // A decode error is its own message; elsewhere the cause is what a person wants to know.
-        if !matches!(self.0.kind, Kind::Decode(_) | Kind::BodyNotJson(_))
-            && let Some(root) = self.root()
+        if !matches!(
+            self.0.kind,
+            Kind::Decode(_) | Kind::BodyNotJson(_) | Kind::MessageNotJson(_)
+        ) && let Some(root) = self.root()
         {
             write!(f, ": {}", Plain(&root.to_string()))?;
         }
@@ -405,7 +465,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match (&self.0.kind, &self.0.source) {
             (Kind::Decode(error), _) => Some(error),
-            (Kind::BodyNotJson(error), _) => Some(error),
+            (Kind::BodyNotJson(error) | Kind::MessageNotJson(error), _) => Some(error),
             (_, Some(source)) => Some(&**source),
             (_, None) => None,
         }

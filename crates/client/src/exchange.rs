@@ -232,7 +232,7 @@ impl Exchange {
     }
 }
 
-fn connect_error(error: reqwest::Error) -> Error {
+pub(crate) fn connect_error(error: reqwest::Error) -> Error {
     let kind = if error.is_redirect() {
         Kind::Redirect
     } else if error.is_builder() {
@@ -244,7 +244,7 @@ fn connect_error(error: reqwest::Error) -> Error {
 }
 
 /// RFC 9110 §10.2.3: seconds, or a date.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
+pub(crate) fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let value = value.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));

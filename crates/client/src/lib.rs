@@ -24,6 +24,9 @@
 //! [`lines`](Request::lines), [`chunks`](Request::chunks), [`raw`](Request::raw), and as a whole
 //! [`text`](Request::text), [`bytes`](Request::bytes), [`value`](Request::value).
 //!
+//! [`stream`] is a stream of a hub: [`hub`] has a writer that stores each message once, and a reader
+//! that follows.
+//!
 //! # What it does by itself
 //!
 //! - **Nothing is taken for complete that isn't.** A body that is cut is an error
@@ -60,13 +63,14 @@
 //! # Inside
 //!
 //! All that is decided is decided by a state machine without I/O or clock (`session`), tested
-//! without sockets; `exchange` runs it over reqwest; `blocking` runs that. The parsers are those of
+//! without sockets; `exchange` runs it over reqwest; `blocking` runs that. `hub` says its own inside. The parsers are those of
 //! [`headwater_wire`]. `tests/` has a server that misbehaves, and each test for both clients.
 
 pub mod blocking;
 mod client;
 mod error;
 mod exchange;
+pub mod hub;
 mod items;
 mod options;
 mod plan;
@@ -97,6 +101,15 @@ pub fn get(url: impl AsRef<str>) -> Request {
 /// [`Client`].
 pub fn post(url: impl AsRef<str>) -> Request {
     request(Method::POST, url)
+}
+
+/// A stream of a hub, with the default settings, on connections of its own: to append to, to read
+/// and follow, to create and delete.
+pub fn stream(url: impl AsRef<str>) -> hub::Stream {
+    match Client::new() {
+        Ok(client) => client.stream(url),
+        Err(error) => hub::Stream::new(Err(error), plan::Settings::default(), url.as_ref()),
+    }
 }
 
 /// A request of any method with the default settings, on a connection of its own. For many requests

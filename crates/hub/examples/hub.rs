@@ -1,20 +1,29 @@
-//! A hub in memory, for test suites of the protocol: `hub [ADDRESS] [ROOT]`.
+//! A hub for test suites of the protocol: `hub [ADDRESS] [ROOT] [FOLDER]`, in memory where there is no folder.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use headwater_hub::{Hub, Options};
-use headwater_log::{MemoryLog, MemoryOptions};
+use headwater_log::{FjallLog, FjallOptions, Log, MemoryLog};
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments
         .next()
         .unwrap_or_else(|| "127.0.0.1:8000".to_owned());
     let root = arguments.next().unwrap_or_else(|| "/streams".to_owned());
-    let options = Options::new().root(&root).long_poll(Duration::from_secs(2)).loopback_webhooks();
-    let hub = Hub::with(Arc::new(MemoryLog::new(MemoryOptions::default())), options);
+    let log: Arc<dyn Log> = match arguments.next() {
+        Some(folder) => Arc::new(FjallLog::open(folder, FjallOptions::default())?),
+        None => Arc::new(MemoryLog::default()),
+    };
+    let options = Options::new()
+        .root(&root)
+        .long_poll(Duration::from_secs(2))
+        .loopback_webhooks();
+    let hub = Hub::with(Arc::clone(&log), options);
     headwater::serve(hub.app(), address)
         .on_bound(|address| eprintln!("listening on {address}"))
-        .await
+        .await?;
+    log.close().await?;
+    Ok(())
 }

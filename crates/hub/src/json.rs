@@ -12,12 +12,11 @@ use crate::{error::Failure, limits::JSON_DEPTH};
 /// # Errors
 /// The body is not one JSON value, or nests too deep.
 pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
-    let body = on_one_line(body);
     if !body.trim_ascii_start().starts_with(b"[") {
-        return Ok(vec![one(&body)?]);
+        return Ok(vec![message(body)?]);
     }
     // The array is one level around its messages.
-    json::check(&body, JSON_DEPTH + 1).map_err(|error| not_json(&error.to_string()))?;
+    let body = checked(body, JSON_DEPTH + 1)?;
     let items: Vec<&RawValue> =
         serde_json::from_slice(&body).map_err(|error| not_json(&error.to_string()))?;
     Ok(items
@@ -31,13 +30,14 @@ pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
 /// # Errors
 /// It is not one, or nests too deep.
 pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
-    one(&on_one_line(text))
+    let text = checked(text, JSON_DEPTH)?;
+    Ok(text.slice_ref(text.trim_ascii()))
 }
 
-fn one(text: &Bytes) -> Result<Bytes, Failure> {
-    let text = text.slice_ref(text.trim_ascii());
-    json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error.to_string()))?;
-    Ok(text)
+/// JSON on one line, after it was checked to be JSON as it came: a line break in a string is none.
+fn checked(text: Bytes, depth: usize) -> Result<Bytes, Failure> {
+    json::check(&text, depth).map_err(|error| not_json(&error.to_string()))?;
+    Ok(on_one_line(text))
 }
 
 fn not_json(why: &str) -> Failure {
@@ -90,7 +90,19 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_refused() {
-        for bad in ["", " ", "{", "[1,]", "1 2", "nul", "\"\u{1}\"", "[1][2]"] {
+        for bad in [
+            "",
+            " ",
+            "{",
+            "[1,]",
+            "1 2",
+            "nul",
+            "\"\u{1}\"",
+            "[1][2]",
+            "\u{c}1",
+            "\"a\nb\"",
+            "[\"a\rb\"]",
+        ] {
             assert!(
                 messages(Bytes::from_static(bad.as_bytes())).is_err(),
                 "{bad:?}"

@@ -126,6 +126,7 @@ impl Hub {
         let headers = axum::middleware::from_fn_with_state(Arc::clone(&core), layer::headers);
         let app = App::new("Headwater", env!("CARGO_PKG_VERSION"))
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
+            .license("MIT or Apache-2.0", "MIT OR Apache-2.0")
             .tag(describe::TAG, "Streams of messages, each at a URL.")
             .tag(health::TAG, "Whether the hub runs, and can be used.")
             .route(&path, route)

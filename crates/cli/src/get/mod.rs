@@ -1,9 +1,9 @@
 //! `headwater get`: prints the items of a stream as they arrive.
 
 mod color;
-mod output;
-mod print;
-mod progress;
+pub(crate) mod output;
+pub(crate) mod print;
+pub(crate) mod progress;
 mod time;
 
 use std::{

@@ -10,7 +10,7 @@ use crate::{args, exit::Failure};
 const BUFFER: usize = 64 * 1024;
 
 /// Where the items go: the standard output or a file.
-pub(super) struct Output {
+pub(crate) struct Output {
     target: BufWriter<Box<dyn Write>>,
     name: String,
     terminal: bool,
@@ -22,14 +22,14 @@ pub(super) struct Output {
 
 /// Whether it is worthwhile to go on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(crate) enum Written {
     Yes,
     /// The pipe is broken: whoever read it has seen enough.
     NobodyReads,
 }
 
 impl Output {
-    pub(super) fn open(args: &args::Output) -> Result<Self, Failure> {
+    pub(crate) fn open(args: &args::Output) -> Result<Self, Failure> {
         let path = args.output.as_ref().filter(|path| path.as_os_str() != "-");
         let name = path.map_or("the standard output".to_owned(), |path| {
             path.display().to_string()
@@ -49,17 +49,17 @@ impl Output {
         })
     }
 
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.terminal
     }
 
     /// How many items were written.
-    pub(super) fn items(&self) -> u64 {
+    pub(crate) fn items(&self) -> u64 {
         self.items
     }
 
     /// Writes one item, as `print` appends it.
-    pub(super) fn item(&mut self, print: impl FnOnce(&mut Vec<u8>)) -> Result<Written, Failure> {
+    pub(crate) fn item(&mut self, print: impl FnOnce(&mut Vec<u8>)) -> Result<Written, Failure> {
         self.line.clear();
         print(&mut self.line);
         self.items += 1;
@@ -68,14 +68,14 @@ impl Output {
         self.written(written)
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<Written, Failure> {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<Written, Failure> {
         self.bytes += bytes.len() as u64;
         let written = self.target.write_all(bytes);
         self.written(written)
     }
 
     /// Hands on all that was written.
-    pub(super) fn flush(&mut self) -> Result<Written, Failure> {
+    pub(crate) fn flush(&mut self) -> Result<Written, Failure> {
         if let Some(progress) = &mut self.progress {
             progress.tell(self.items, self.bytes);
         }
@@ -84,7 +84,7 @@ impl Output {
     }
 
     /// Says something on stderr.
-    pub(super) fn note(&self, line: &str) {
+    pub(crate) fn note(&self, line: &str) {
         match &self.progress {
             Some(progress) => progress.note(line),
             None => eprintln!("{line}"),
@@ -92,7 +92,7 @@ impl Output {
     }
 
     /// Hands on all that was written, and ends the progress.
-    pub(super) fn finish(mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
         let flushed = self.flush();
         if let Some(progress) = &self.progress {
             progress.finish(self.items, self.bytes);

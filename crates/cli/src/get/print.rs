@@ -7,7 +7,7 @@ use super::{color, time};
 use crate::args;
 
 /// How an item becomes a line.
-pub(super) struct Printer {
+pub(crate) struct Printer {
     timestamps: bool,
     events: bool,
     color: bool,
@@ -15,7 +15,7 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub(super) fn new(args: &args::Output, terminal: bool) -> Self {
+    pub(crate) fn new(args: &args::Output, terminal: bool) -> Self {
         let color = match args.color {
             args::Color::Always => true,
             args::Color::Never => false,
@@ -34,7 +34,7 @@ impl Printer {
     }
 
     /// Appends the item and a line feed.
-    pub(super) fn print(&self, event: &Event, out: &mut Vec<u8>) {
+    pub(crate) fn print(&self, event: &Event, out: &mut Vec<u8>) {
         if self.timestamps || self.events {
             self.aside(event, out);
         }

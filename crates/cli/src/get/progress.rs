@@ -10,7 +10,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Tells on stderr how it goes: live on a terminal, and at the end in one line.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     started: Instant,
     told: Instant,
@@ -19,7 +19,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// `raw`: there are no items to count.
-    pub(super) fn start(raw: bool) -> Self {
+    pub(crate) fn start(raw: bool) -> Self {
         let bar = if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
@@ -40,7 +40,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn tell(&mut self, items: u64, bytes: u64) {
+    pub(crate) fn tell(&mut self, items: u64, bytes: u64) {
         if self.told.elapsed() >= EVERY && !self.bar.is_hidden() {
             self.told = Instant::now();
             self.bar.set_message(self.summary(items, bytes).to_string());
@@ -48,12 +48,12 @@ impl Progress {
     }
 
     /// Prints a line above the bar.
-    pub(super) fn note(&self, line: &str) {
+    pub(crate) fn note(&self, line: &str) {
         self.bar.suspend(|| eprintln!("{line}"));
     }
 
     /// Takes the bar away and says how it went.
-    pub(super) fn finish(&self, items: u64, bytes: u64) {
+    pub(crate) fn finish(&self, items: u64, bytes: u64) {
         self.bar.finish_and_clear();
         eprintln!("{}", self.summary(items, bytes));
     }

@@ -17,6 +17,7 @@
 //! As everything that blocks, sending a request or waiting for an item panics on a thread that runs
 //! async tasks. There, use the async client, or `tokio::task::spawn_blocking`. Dropping never panics.
 
+pub mod hub;
 mod items;
 mod runtime;
 
@@ -48,6 +49,15 @@ pub fn post(url: impl AsRef<str>) -> Request {
     request(Method::POST, url)
 }
 
+/// A stream of a hub, with the default settings, on connections of its own: to append to, to read
+/// and follow, to create and delete.
+pub fn stream(url: impl AsRef<str>) -> hub::Stream {
+    match Client::new() {
+        Ok(client) => client.stream(url),
+        Err(error) => hub::Stream::new(Err(error), Settings::default(), url.as_ref()),
+    }
+}
+
 /// A request of any method with the default settings, on a connection of its own. For many requests
 /// keep a [`Client`].
 pub fn request(method: Method, url: impl AsRef<str>) -> Request {
@@ -74,6 +84,14 @@ pub struct Client {
 struct Engine {
     runtime: Arc<Runtime>,
     http: reqwest::Client,
+    /// For connections that must not depend on this runtime.
+    parts: Arc<Parts>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -86,15 +104,17 @@ impl Client {
     }
 
     fn shared() -> Result<Self, Error> {
-        let (http, settings) = Parts::shared()?;
-        Self::with(http, settings)
+        let (http, _) = Parts::shared()?;
+        Self::with(http, Parts::default())
     }
 
-    fn with(http: reqwest::Client, settings: Settings) -> Result<Self, Error> {
+    fn with(http: reqwest::Client, parts: Parts) -> Result<Self, Error> {
+        let settings = parts.settings.clone();
         Ok(Self {
             engine: Engine {
                 runtime: Arc::new(Runtime::new()?),
                 http,
+                parts: Arc::new(parts),
             },
             settings,
         })
@@ -125,6 +145,12 @@ impl Client {
             plan,
         }
     }
+
+    /// A stream of a hub: to append to, to read and follow, to create and delete.
+    #[must_use]
+    pub fn stream(&self, url: impl AsRef<str>) -> hub::Stream {
+        hub::Stream::new(Ok(self.engine.clone()), self.settings.clone(), url.as_ref())
+    }
 }
 
 impl fmt::Debug for Client {
@@ -152,14 +178,8 @@ impl ClientBuilder {
     /// # Errors
     /// A setting is wrong, TLS can't be set up, or the system gives no more file descriptors.
     pub fn build(self) -> Result<Client, Error> {
-        let (http, settings) = self.parts.build()?;
-        Ok(Client {
-            engine: Engine {
-                runtime: Arc::new(Runtime::new()?),
-                http,
-            },
-            settings,
-        })
+        let mut parts = self.parts;
+        Client::with(parts.connections()?, parts)
     }
 }
 

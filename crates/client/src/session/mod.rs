@@ -370,27 +370,25 @@ impl Refused {
     }
 
     fn error(&self) -> Error {
-        let essence = self
-            .content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
-        let is = |media: &str| essence.eq_ignore_ascii_case(media);
-        let problem = if is("application/problem+json") {
-            Problem::from_json(&self.body)
-        } else {
-            None
-        };
-        let readable = is("text/plain") || is("application/json");
-        let said = (readable && problem.is_none() && !self.body.is_empty())
-            .then(|| String::from_utf8_lossy(&self.body).trim().to_owned());
-        let status = self.status;
-        Error::new(Kind::Status {
-            status,
-            problem,
-            said,
-        })
-        .after_attempts(self.attempts)
+        refusal(self.status, &self.content_type, &self.body).after_attempts(self.attempts)
     }
+}
+
+/// What a response says that is no success.
+pub(crate) fn refusal(status: StatusCode, content_type: &str, body: &[u8]) -> Error {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let is = |media: &str| essence.eq_ignore_ascii_case(media);
+    let problem = if is("application/problem+json") {
+        Problem::from_json(body)
+    } else {
+        None
+    };
+    let readable = is("text/plain") || is("application/json");
+    let said = (readable && problem.is_none() && !body.is_empty())
+        .then(|| String::from_utf8_lossy(body).trim().to_owned());
+    Error::new(Kind::Status {
+        status,
+        problem,
+        said,
+    })
 }

@@ -11,5 +11,7 @@ mod formats;
 mod http2;
 #[cfg(feature = "tls")]
 mod https;
+mod hub;
+mod proxy;
 mod reconnects;
 mod requests;

@@ -190,6 +190,11 @@ impl Ring {
         self.over = Some(over);
     }
 
+    /// Whether it ended although the stream may go on.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.over == Some(Over::Failed)
+    }
+
     fn pop(&mut self) {
         if let Some(batch) = self.batches.pop_front() {
             self.cost -= batch.cost;

@@ -40,13 +40,17 @@ impl Tails {
         info: &Info,
         most_in_all: usize,
     ) -> Result<Arc<Tail>, Error> {
-        if let Some(tail) = self.lock().get(&info.id).and_then(Weak::upgrade) {
+        let known = self.lock().get(&info.id).and_then(Weak::upgrade);
+        if let Some(tail) = known.filter(|tail| tail.is_usable()) {
             return Ok(tail);
         }
         let follower = log.follow(&info.name).await?;
+        // Let go of after the lock: whoever is the last to hold a tail takes it.
+        let known;
         let mut streams = self.lock();
-        if let Some(tail) = streams.get(&info.id).and_then(Weak::upgrade) {
-            return Ok(tail);
+        known = streams.get(&info.id).and_then(Weak::upgrade);
+        if let Some(tail) = known.as_ref().filter(|tail| tail.is_usable()) {
+            return Ok(Arc::clone(tail));
         }
         let ring = Ring::new(
             follower.clone().progress().tail,
@@ -106,6 +110,11 @@ impl Drop for Tail {
 }
 
 impl Tail {
+    /// Whether it can go on. If not, its readers are told so, and the next one tries again with a new tail.
+    fn is_usable(&self) -> bool {
+        !self.shared.ring().has_failed()
+    }
+
     /// What a reader that wants what follows `from` is given.
     pub(crate) fn give(&self, from: Offset) -> Given {
         self.shared.ring().give(from)
@@ -297,6 +306,23 @@ mod tests {
         tokio::time::sleep(2 * RING_IDLE).await;
         assert_eq!(tails.total.load(std::sync::atomic::Ordering::Relaxed), 0);
         assert!(matches!(tail.give(Offset::new(9)), Given::Behind));
+    }
+
+    #[tokio::test]
+    async fn a_tail_that_failed_makes_room_for_another() {
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
+        let tails = Arc::new(Tails::default());
+        let info = stream(&log).await;
+        let failed = tails.of(&log, &info, usize::MAX).await.unwrap();
+        failed.shared.change(|ring| ring.end(Over::Failed));
+        let new = tails.of(&log, &info, usize::MAX).await.unwrap();
+        assert!(!Arc::ptr_eq(&failed, &new));
+        drop(failed);
+        let same = tails.of(&log, &info, usize::MAX).await.unwrap();
+        assert!(
+            Arc::ptr_eq(&same, &new),
+            "the end of the first is not that of the second"
+        );
     }
 
     #[tokio::test]

@@ -1,0 +1,99 @@
+//! What the commands for a hub have in common: where it is, and how its streams are named.
+
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use headwater_client::{Client, hub::Stream};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::{args::header, exit::Failure};
+
+/// What a path can't hold as it is (RFC 3986 §3.3), and `%`, which would be read as an escape.
+const IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Hub")]
+pub(crate) struct Hub {
+    /// Where the hub is
+    #[arg(
+        long = "hub",
+        value_name = "URL",
+        env = "HEADWATER_HUB",
+        default_value = "http://127.0.0.1:8000"
+    )]
+    url: String,
+
+    /// Send a header, as for authentication; may be given more than once
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+
+    /// How often in a row a request may fail before it is given up
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    attempts: u32,
+}
+
+impl Hub {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let mut builder = Client::builder()
+            .max_attempts(self.attempts)
+            .backoff(Duration::from_millis(250), Duration::from_secs(15));
+        for (name, value) in &self.headers {
+            builder = builder.header(name, value);
+        }
+        Ok(builder.build()?)
+    }
+
+    /// The URL of something at the hub.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url.trim_end_matches('/'))
+    }
+
+    /// A stream by its path, or by its whole URL.
+    pub(crate) fn stream(&self, client: &Client, name: &str) -> Stream {
+        client.stream(self.stream_url(name))
+    }
+
+    fn stream_url(&self, name: &str) -> String {
+        if is_url(name) {
+            return name.to_owned();
+        }
+        let path = utf8_percent_encode(name.trim_start_matches('/'), IN_PATH);
+        self.at(&format!("/streams/{path}"))
+    }
+}
+
+/// Whether a stream is named by its whole URL.
+pub(crate) fn is_url(name: &str) -> bool {
+    name.starts_with("http://") || name.starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_named_by_its_path_or_its_url() {
+        let hub = Hub {
+            url: "http://hub:1/base/".to_owned(),
+            headers: Vec::new(),
+            attempts: 1,
+        };
+        let url = |name| hub.stream_url(name);
+        assert_eq!(url("a/b c?"), "http://hub:1/base/streams/a/b%20c%3F");
+        assert_eq!(url("/ä%"), "http://hub:1/base/streams/%C3%A4%25");
+        assert_eq!(url("https://other/x"), "https://other/x");
+    }
+}

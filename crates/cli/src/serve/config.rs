@@ -1,0 +1,281 @@
+//! The settings of the hub: from the command line, the environment and a file.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use headwater_hub::{Cors, Options};
+use headwater_log::{FjallOptions, MemoryOptions};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use super::{Durability, Serve};
+use crate::{args::duration, exit::Failure};
+
+/// All settings, each with its default where nobody set it.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) listen: String,
+    pub(super) data: PathBuf,
+    pub(super) log: String,
+    pub(super) hub: Options,
+    pub(super) disk: FjallOptions,
+    pub(super) memory: MemoryOptions,
+    pub(super) shutdown_deadline: Duration,
+    pub(super) max_connections: usize,
+}
+
+/// What a file may say. A name that isn't here is an error: it is a slip of the pen.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    data: Option<PathBuf>,
+    durability: Option<Durability>,
+    public_url: Option<String>,
+    cors: Vec<String>,
+    log: Option<String>,
+    private: bool,
+    loopback_webhooks: bool,
+    long_poll: Option<Time>,
+    sse_cycle: Option<Time>,
+    heartbeat: Option<Time>,
+    shutdown_deadline: Option<Time>,
+    max_connections: Option<usize>,
+    memory_bytes: Option<u64>,
+    reserve_bytes: Option<u64>,
+    accept_missing_end: bool,
+    limits: Limits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Limits {
+    body_bytes: Option<usize>,
+    bodies_bytes: Option<usize>,
+    line_bytes: Option<usize>,
+    read_bytes: Option<usize>,
+    message_bytes: Option<usize>,
+    append_messages: Option<usize>,
+    schema_bytes: Option<usize>,
+    streams: Option<u64>,
+    producers: Option<u32>,
+    subscribers: Option<usize>,
+    shared_bytes: Option<usize>,
+}
+
+/// A time as the command line has it: `"20s"`, `"500ms"`.
+#[derive(Clone, Copy, Debug)]
+struct Time(Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        duration(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl Config {
+    /// Reads the file, if one is named, and lays the command line over it, which has what the
+    /// environment says.
+    pub(super) fn read(args: Serve) -> Result<Self, Failure> {
+        let file = match &args.config {
+            Some(path) => {
+                let failed = |what: String| Failure::other(format!("{}: {what}", path.display()));
+                let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+                toml::from_str(&text).map_err(|error| failed(error.to_string()))?
+            }
+            None => File::default(),
+        };
+        Self::lay(args, file)
+    }
+
+    fn lay(args: Serve, file: File) -> Result<Self, Failure> {
+        let durability = args.durability.or(file.durability).unwrap_or_default();
+        let log_limits = file.limits.of_the_log();
+        let mut disk = FjallOptions::default();
+        disk.limits = log_limits.clone();
+        disk.durability = match durability {
+            Durability::Fsync => headwater_log::Durability::Fsync,
+            Durability::Os => headwater_log::Durability::Os,
+        };
+        disk.accept_missing_end = file.accept_missing_end;
+        set(&mut disk.reserve_bytes, file.reserve_bytes);
+        let mut memory = MemoryOptions::default();
+        memory.limits = log_limits;
+        set(&mut memory.max_bytes, file.memory_bytes);
+
+        let origins = match args.cors.is_empty() {
+            true => &file.cors,
+            false => &args.cors,
+        };
+        let mut hub = Options::new()
+            .limits(file.limits.of_the_hub())
+            .cors(cors(origins)?);
+        if let Some(url) = args.public_url.or(file.public_url) {
+            hub = hub.public_url(&url);
+        }
+        if file.private {
+            hub = hub.private();
+        }
+        if file.loopback_webhooks {
+            hub = hub.loopback_webhooks();
+        }
+        if let Some(Time(wait)) = file.long_poll {
+            hub = hub.long_poll(wait);
+        }
+        if let Some(Time(cycle)) = file.sse_cycle {
+            hub = hub.sse_cycle(cycle);
+        }
+        if let Some(Time(every)) = file.heartbeat {
+            hub = hub.heartbeat(every);
+        }
+        let listen = args.listen.or(file.listen);
+        let data = args.data.or(file.data);
+        let log = args.log.or(file.log);
+        Ok(Self {
+            listen: listen.unwrap_or_else(|| "127.0.0.1:8000".to_owned()),
+            data: data.unwrap_or_else(|| "./headwater-data".into()),
+            log: log.unwrap_or_else(|| "info,headwater::access=off".to_owned()),
+            hub,
+            disk,
+            memory,
+            shutdown_deadline: file
+                .shutdown_deadline
+                .map_or(Duration::from_secs(10), |Time(deadline)| deadline),
+            max_connections: file.max_connections.unwrap_or(100_000),
+        })
+    }
+}
+
+impl Limits {
+    fn of_the_hub(&self) -> headwater_hub::Limits {
+        let mut limits = headwater_hub::Limits::default();
+        set(&mut limits.body_bytes, self.body_bytes);
+        set(&mut limits.bodies_bytes, self.bodies_bytes);
+        set(&mut limits.line_bytes, self.line_bytes);
+        set(&mut limits.read_bytes, self.read_bytes);
+        set(&mut limits.subscribers, self.subscribers);
+        set(&mut limits.shared_bytes, self.shared_bytes);
+        limits
+    }
+
+    fn of_the_log(&self) -> headwater_log::Limits {
+        let mut limits = headwater_log::Limits::default();
+        set(&mut limits.message_bytes, self.message_bytes);
+        set(&mut limits.append_messages, self.append_messages);
+        set(&mut limits.schema_bytes, self.schema_bytes);
+        set(&mut limits.streams, self.streams);
+        set(&mut limits.producers, self.producers);
+        // A request's body is one append.
+        let most = self.body_bytes.unwrap_or(0);
+        limits.append_bytes = limits.append_bytes.max(most);
+        limits
+    }
+}
+
+fn set<T>(setting: &mut T, wanted: Option<T>) {
+    if let Some(wanted) = wanted {
+        *setting = wanted;
+    }
+}
+
+fn cors(origins: &[String]) -> Result<Cors, Failure> {
+    match origins {
+        [] => Ok(Cors::Any),
+        [one] if one == "any" => Ok(Cors::Any),
+        [one] if one == "none" => Ok(Cors::Off),
+        origins => {
+            let is_origin = |origin: &String| {
+                let host = origin
+                    .strip_prefix("https://")
+                    .or_else(|| origin.strip_prefix("http://"));
+                host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
+            };
+            match origins.iter().find(|origin| !is_origin(origin)) {
+                Some(bad) => Err(Failure::other(format!(
+                    "{bad:?} is no origin: one is like https://example.com; `any` and `none` stand \
+                     alone"
+                ))),
+                None => Ok(Cors::Only(origins.to_vec())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn lay(args: &[&str], file: &str) -> Config {
+        let args = [&["headwater", "serve"], args].concat();
+        let Command::Serve(args) = Args::parse_from(args).command else {
+            panic!("it is serve")
+        };
+        Config::lay(*args, toml::from_str(file).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_counts_before_the_file_and_that_before_the_defaults() {
+        let file = "listen = \"[::1]:1\"\ndata = \"memory\"\ndurability = \"os\"\n";
+        let config = lay(&["--listen", "[::1]:2"], file);
+        assert_eq!(config.listen, "[::1]:2");
+        assert_eq!(config.data, PathBuf::from("memory"));
+        assert_eq!(config.disk.durability, headwater_log::Durability::Os);
+        let config = lay(&[], "");
+        assert_eq!(config.listen, "127.0.0.1:8000");
+        assert_eq!(config.data, PathBuf::from("./headwater-data"));
+        assert_eq!(config.disk.durability, headwater_log::Durability::Fsync);
+    }
+
+    #[test]
+    fn the_file_that_help_shows_is_one_that_sets_nothing_else_than_the_defaults() {
+        let help = super::super::AFTER_HELP;
+        let start = help.find("  listen").unwrap();
+        let end = help.find("\n\nIt ends").unwrap();
+        let file: String = help[start..end]
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| !line.starts_with("public_url"))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let shown = format!("{:?}", lay(&[], &file));
+        assert_eq!(shown, format!("{:?}", lay(&[], "")));
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_is_an_error_with_its_place() {
+        let error = toml::from_str::<File>("[limits]\nbody_byte = 1\n").unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("line 2") && text.contains("body_byte"),
+            "{text}"
+        );
+        let error = toml::from_str::<File>("heartbeat = \"1d\"\n").unwrap_err();
+        assert!(error.to_string().contains("no unit of time"), "{error}");
+    }
+
+    #[test]
+    fn limits_reach_the_hub_and_the_log() {
+        let file = "[limits]\nbody_bytes = 100000000\nmessage_bytes = 7\n";
+        let config = lay(&[], file);
+        assert_eq!(config.disk.limits.message_bytes, 7);
+        assert_eq!(config.memory.limits.append_bytes, 100_000_000);
+    }
+
+    #[test]
+    fn origins_are_any_none_or_a_list() {
+        let of = |origins: &[&str]| {
+            let origins: Vec<_> = origins.iter().map(|origin| (*origin).to_owned()).collect();
+            cors(&origins).ok()
+        };
+        assert_eq!(of(&[]), Some(Cors::Any));
+        assert_eq!(of(&["none"]), Some(Cors::Off));
+        let list = Cors::Only(vec!["https://a.example".to_owned()]);
+        assert_eq!(of(&["https://a.example"]), Some(list));
+        for bad in ["a.example", "https://", "https://a.example/"] {
+            assert_eq!(of(&[bad]), None, "{bad}");
+        }
+        assert_eq!(of(&["any", "https://a.example"]), None);
+    }
+}

@@ -1,0 +1,285 @@
+//! `headwater streams`: lists, creates, describes, closes and removes streams.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use clap::{Args as ClapArgs, Subcommand};
+use headwater_client::{Client, hub::Offset};
+use serde::{Deserialize, Serialize};
+
+use crate::{args::duration, exit::Failure, hub::Hub, interrupt::Interrupt};
+
+#[derive(ClapArgs)]
+pub(crate) struct Streams {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// List streams
+    Ls(List),
+    /// Create a stream; if it is there already as it is asked for, nothing happens
+    Create(Box<Create>),
+    /// Say what is known of a stream
+    Info(One),
+    /// Close a stream: nothing can be appended any more, and readers come to an end
+    Close(One),
+    /// Remove streams and all that they hold
+    Rm(Remove),
+}
+
+#[derive(ClapArgs)]
+struct List {
+    /// Only streams whose path starts so
+    prefix: Option<String>,
+
+    /// Print each stream as an object, one a line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    hub: Hub,
+}
+
+#[derive(ClapArgs)]
+struct One {
+    /// The stream: its path at the hub, or its whole URL
+    stream: String,
+
+    /// Print an object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    hub: Hub,
+}
+
+#[derive(ClapArgs)]
+struct Remove {
+    /// The streams: their paths at the hub, or their whole URLs
+    #[arg(required = true)]
+    streams: Vec<String>,
+
+    #[command(flatten)]
+    hub: Hub,
+}
+
+#[derive(ClapArgs)]
+struct Create {
+    /// The stream: its path at the hub, or its whole URL
+    stream: String,
+
+    /// What the messages are [default: application/json, or as the forked stream]
+    #[arg(long = "type", value_name = "CONTENT-TYPE")]
+    content_type: Option<String>,
+
+    /// End the stream when it is neither read nor written for so long: 90s, 10m, 24h
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "expires_at")]
+    ttl: Option<Duration>,
+
+    /// End the stream at this time: 2030-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
+
+    /// Let messages go when they are so old
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    max_age: Option<Duration>,
+
+    /// Let the oldest messages go when all are more bytes than this
+    #[arg(long, value_name = "BYTES")]
+    max_bytes: Option<u64>,
+
+    /// Check every message against the JSON Schema in this file
+    #[arg(long, value_name = "FILE")]
+    schema: Option<std::path::PathBuf>,
+
+    /// Fork this stream of the same hub: its path after /streams/
+    #[arg(long, value_name = "STREAM")]
+    fork: Option<String>,
+
+    /// Fork at this offset [default: the stream's tail]
+    #[arg(long, value_name = "OFFSET", requires = "fork")]
+    at: Option<String>,
+
+    #[command(flatten)]
+    hub: Hub,
+}
+
+pub(crate) async fn run(args: Streams, mut interrupt: Interrupt) -> Result<(), Failure> {
+    tokio::select! {
+        done = act(args.what) => done,
+        number = interrupt.wait() => Err(Failure::signal(number)),
+    }
+}
+
+async fn act(what: What) -> Result<(), Failure> {
+    match what {
+        What::Ls(args) => list(&args).await,
+        What::Create(args) => create(&args).await,
+        What::Info(args) => info(&args).await,
+        What::Close(args) => {
+            let client = args.hub.client()?;
+            let tail = args.hub.stream(&client, &args.stream).close().await?;
+            match args.json {
+                true => say(&format!("{{\"next_offset\":\"{tail}\",\"closed\":true}}")),
+                false => say(&format!("{} is closed, at {tail}", args.stream)),
+            }
+        }
+        What::Rm(args) => {
+            let client = args.hub.client()?;
+            for stream in &args.streams {
+                args.hub.stream(&client, stream).delete().await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn create(args: &Create) -> Result<(), Failure> {
+    let client = args.hub.client()?;
+    let mut create = args.hub.stream(&client, &args.stream).create();
+    if let Some(content_type) = &args.content_type {
+        create = create.content_type(content_type);
+    }
+    if let Some(span) = args.ttl {
+        create = create.ttl(span);
+    }
+    if let Some(time) = &args.expires_at {
+        create = create.expires_at(time);
+    }
+    if let Some(age) = args.max_age {
+        create = create.max_age(age);
+    }
+    if let Some(bytes) = args.max_bytes {
+        create = create.max_bytes(bytes);
+    }
+    if let Some(path) = &args.schema {
+        let schema = fs::read_to_string(path);
+        let schema =
+            schema.map_err(|error| Failure::other(format!("{}: {error}", path.display())))?;
+        create = create.schema(&schema);
+    }
+    if let Some(source) = &args.fork {
+        create = create.fork_of(source);
+    }
+    if let Some(offset) = &args.at {
+        create = create.fork_at(&Offset::from(offset.as_str()));
+    }
+    match create.send().await? {
+        true => say(&format!("{} is there", args.stream)),
+        false => say(&format!("{} was there already", args.stream)),
+    }
+}
+
+/// What is known of a stream, as it is printed.
+#[derive(Serialize)]
+struct Known<'a> {
+    content_type: &'a str,
+    next_offset: &'a str,
+    closed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
+}
+
+async fn info(args: &One) -> Result<(), Failure> {
+    let client = args.hub.client()?;
+    let info = args.hub.stream(&client, &args.stream).info().await?;
+    let known = Known {
+        content_type: &info.content_type,
+        next_offset: info.tail.as_str(),
+        closed: info.closed,
+        floor: info.floor.as_ref().map(Offset::as_str),
+        ttl: info.ttl.map(|span| span.as_secs()),
+        expires_at: info.expires_at.as_deref(),
+        max_age: info.max_age.map(|age| age.as_secs()),
+        max_bytes: info.max_bytes,
+    };
+    let failed = |error| Failure::other(format!("can't write that: {error}"));
+    if args.json {
+        return say(&serde_json::to_string(&known).map_err(failed)?);
+    }
+    let value = serde_json::to_value(&known).map_err(failed)?;
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        say(&format!("{:<14}{value}", name.replace('_', " ")))?;
+    }
+    Ok(())
+}
+
+/// A page of the hub's list.
+#[derive(Deserialize)]
+struct Page {
+    streams: Vec<serde_json::Value>,
+    after: Option<String>,
+}
+
+async fn list(args: &List) -> Result<(), Failure> {
+    let client = args.hub.client()?;
+    let mut after = None;
+    loop {
+        let page = page(args, &client, after.as_deref()).await?;
+        for stream in &page.streams {
+            say(&match args.json {
+                true => stream.to_string(),
+                false => line(stream),
+            })?;
+        }
+        match page.after {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn page(args: &List, client: &Client, after: Option<&str>) -> Result<Page, Failure> {
+    let mut request = client.get(args.hub.at("/streams")).query("limit", 1000);
+    if let Some(prefix) = &args.prefix {
+        request = request.query("prefix", prefix);
+    }
+    if let Some(after) = after {
+        request = request.query("after", after);
+    }
+    Ok(request.value().await?)
+}
+
+/// A stream as a line for people: messages, bytes, state, path.
+fn line(stream: &serde_json::Value) -> String {
+    let number = |name: &str| stream[name].as_u64().unwrap_or_default();
+    let text = |name: &str| stream[name].as_str().unwrap_or_default();
+    let state = match stream["closed"].as_bool() {
+        Some(true) => "closed",
+        _ => "open",
+    };
+    // Nothing from outside may move the cursor.
+    let path: String = text("path")
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    let bytes = indicatif::HumanBytes(number("bytes")).to_string();
+    let messages = number("messages");
+    format!("{messages:>10} {bytes:>11} {state:<6} {path}")
+}
+
+/// Prints a line. That nobody reads it is no fault.
+fn say(line: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::other(format!("the standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,211 @@
+//! `headwater tail`: prints the messages of streams, and follows them.
+
+use std::num::NonZeroU64;
+
+use clap::Args as ClapArgs;
+use headwater_client::{
+    Client, Event, Str,
+    hub::{Message, ReadFrom},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    args,
+    exit::Failure,
+    get::{
+        output::{Output, Written},
+        print::Printer,
+    },
+    hub::{Hub, is_url},
+    interrupt::Interrupt,
+};
+
+#[derive(ClapArgs)]
+pub(crate) struct Tail {
+    /// The streams: paths at the hub; `*` stands for one segment of a path, `**` for any number
+    ///
+    /// A single stream may also be given by its whole URL.
+    #[arg(required = true)]
+    streams: Vec<String>,
+
+    /// Where to start: `start`, `now`, or where an earlier run was, as --offsets shows it
+    #[arg(
+        long,
+        value_name = "OFFSET",
+        visible_alias = "since",
+        default_value = "start"
+    )]
+    from: ReadFrom,
+
+    /// End at the tail instead of following
+    #[arg(long)]
+    no_follow: bool,
+
+    /// End after so many messages
+    #[arg(short = 'n', long, value_name = "N")]
+    max_items: Option<NonZeroU64>,
+
+    /// Put before each message its stream and the offset to go on from; of several streams, that is
+    /// one for all of them
+    #[arg(short = 'i', long)]
+    offsets: bool,
+
+    /// Put before each message the time of its arrival (UTC)
+    #[arg(short, long)]
+    timestamps: bool,
+
+    /// Print each message as an object with its stream and offset, one a line
+    #[arg(long, conflicts_with_all = ["offsets", "timestamps"])]
+    envelope: bool,
+
+    #[allow(
+        clippy::doc_markdown,
+        reason = "it is shown as it stands, not rendered"
+    )]
+    /// Whether JSON is coloured; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: args::Color,
+
+    #[command(flatten)]
+    hub: Hub,
+}
+
+pub(crate) async fn run(tail: Tail, mut interrupt: Interrupt) -> Result<(), Failure> {
+    let settings = args::Output {
+        output: None,
+        quiet: true,
+        raw: false,
+        timestamps: tail.timestamps,
+        events: tail.offsets,
+        color: tail.color,
+    };
+    let mut output = Output::open(&settings)?;
+    let printer = Printer::new(&settings, output.is_terminal());
+    let done = tokio::select! {
+        done = print(&tail, &printer, &mut output) => done,
+        number = interrupt.wait() => Err(Failure::signal(number)),
+    };
+    // What was printed so far is there, whatever came then.
+    let flushed = output.finish();
+    done.and(flushed)
+}
+
+async fn print(tail: &Tail, printer: &Printer, output: &mut Output) -> Result<(), Failure> {
+    let client = tail.hub.client()?;
+    match &*tail.streams {
+        [stream] if !stream.contains('*') && !tail.envelope => {
+            one(tail, &client, stream, printer, output).await
+        }
+        streams => many(tail, &client, streams, printer, output).await,
+    }
+}
+
+/// Follows one stream, until it is closed.
+async fn one(
+    tail: &Tail,
+    client: &Client,
+    stream: &str,
+    printer: &Printer,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let options = tail.hub.stream(client, stream).reader();
+    let options = options.from(tail.from.clone()).live(!tail.no_follow);
+    let mut reader = options.open_raw().await?;
+    while let Some(message) = reader.next().await {
+        let mut next = Some(message);
+        while let Some(message) = next {
+            let Message { offset, value, .. } = message?;
+            let mut event = Event::new(Str::from_utf8_lossy(value));
+            event.event = Str::from(stream);
+            event.id = Str::from(offset.as_str());
+            let written = output.item(|line| printer.print(&event, line))?;
+            if tail.is_enough(output, &written) {
+                return Ok(());
+            }
+            next = reader.next_ready();
+        }
+        if output.flush()? == Written::NobodyReads {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// A message of one of many streams.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    stream: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    trimmed: bool,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// Follows many streams, in the order of the hub.
+async fn many(
+    tail: &Tail,
+    client: &Client,
+    streams: &[String],
+    printer: &Printer,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let mut request = client.get(tail.hub.at("/events"));
+    for stream in streams {
+        if is_url(stream) {
+            return Err(Failure::other(format!(
+                "{stream}: of several streams, or with --envelope, each is named by its path"
+            )));
+        }
+        request = request.query("stream", stream.trim_start_matches('/'));
+    }
+    request = match &tail.from {
+        ReadFrom::Start => request,
+        ReadFrom::Now => request.query("after", "now"),
+        ReadFrom::Offset(offset) => request.query("after", offset),
+    };
+    if tail.no_follow {
+        request = request.query("live", false);
+    }
+    let mut events = request.accept("text/event-stream").events().await?;
+    while let Some(event) = events.next().await {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            let event = event?;
+            let written = output.item(|line| print_one(&event, tail.envelope, printer, line))?;
+            if tail.is_enough(output, &written) {
+                return Ok(());
+            }
+            next = events.next_ready();
+        }
+        if output.flush()? == Written::NobodyReads {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn print_one(event: &Event, envelope: bool, printer: &Printer, line: &mut Vec<u8>) {
+    let message: Option<Envelope<'_>> = serde_json::from_str(&event.data).ok();
+    let Some(message) = message.filter(|_| !envelope) else {
+        return printer.print(event, line);
+    };
+    if message.trimmed {
+        eprintln!(
+            "headwater: messages of {} are gone that were not seen",
+            message.stream
+        );
+    }
+    let mut shown = Event::new(Str::from(message.data.get()));
+    shown.event = Str::from(&*message.stream);
+    shown.id = event.id.clone();
+    printer.print(&shown, line);
+}
+
+impl Tail {
+    /// Whether nothing more is wanted.
+    fn is_enough(&self, output: &Output, written: &Written) -> bool {
+        *written == Written::NobodyReads || self.max_items.map(u64::from) == Some(output.items())
+    }
+}

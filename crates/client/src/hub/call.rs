@@ -1,0 +1,107 @@
+//! One request to a hub whose answer is in its head.
+
+use std::{pin::Pin, task::Context, time::Duration};
+
+use bytes::BytesMut;
+use http::{HeaderMap, StatusCode, header};
+use http_body::Body as _;
+use tokio::time::timeout;
+
+use super::{names, offset::Offset, text};
+use crate::{
+    error::{Error, Kind},
+    exchange::{connect_error, retry_after},
+    plan::Plan,
+    session::refusal,
+};
+
+/// A body that is longer isn't read for what it says.
+const MAX_BODY: usize = 64 * 1024;
+
+/// An answer, a success or not.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: BytesMut,
+}
+
+impl Reply {
+    /// What the answer says, as an error.
+    pub(super) fn error(&self) -> Error {
+        let content_type = text(&self.headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
+        refusal(self.status, content_type, &self.body)
+    }
+
+    /// The stream's end.
+    pub(super) fn offset(&self) -> Option<Offset> {
+        text(&self.headers, names::NEXT_OFFSET).map(Offset::from)
+    }
+
+    /// How long the server asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        retry_after(self.headers.get(header::RETRY_AFTER)?)
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(status: u16, headers: &[(&'static str, &'static str)]) -> Self {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| {
+                let name = http::HeaderName::from_static(name);
+                (name, http::HeaderValue::from_static(value))
+            })
+            .collect();
+        Self {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers,
+            body: BytesMut::new(),
+        }
+    }
+}
+
+/// Sends a request and waits for the whole answer.
+pub(super) async fn send(http: &reqwest::Client, plan: &Plan) -> Result<Reply, Error> {
+    let request = plan.request("")?;
+    let patience = plan.settings.idle_timeout;
+    let response = within(patience, "the response", http.execute(request)).await?;
+    let response = http::Response::from(response.map_err(connect_error)?);
+    let (head, mut content) = response.into_parts();
+    let mut body = BytesMut::new();
+    // A body that breaks takes nothing from what the head says. One that is read to its end leaves
+    // the connection for the next request.
+    while body.len() < MAX_BODY {
+        let frame =
+            std::future::poll_fn(|cx: &mut Context<'_>| Pin::new(&mut content).poll_frame(cx));
+        match within(patience, "the body", frame).await {
+            Ok(Some(Ok(frame))) => {
+                if let Some(chunk) = frame.data_ref() {
+                    body.extend_from_slice(chunk);
+                }
+            }
+            Ok(None | Some(Err(_))) | Err(_) => break,
+        }
+    }
+    Ok(Reply {
+        status: head.status,
+        headers: head.headers,
+        body,
+    })
+}
+
+/// Waits for no longer than `patience`, unless it is zero.
+async fn within<F: Future>(
+    patience: Duration,
+    waited_for: &'static str,
+    future: F,
+) -> Result<F::Output, Error> {
+    if patience.is_zero() {
+        return Ok(future.await);
+    }
+    timeout(patience, future).await.map_err(|_| {
+        Error::new(Kind::Timeout {
+            idle: patience,
+            waited_for,
+        })
+    })
+}

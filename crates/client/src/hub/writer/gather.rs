@@ -1,0 +1,175 @@
+//! Messages that wait to be sent, and the requests that they become.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+/// What a message counts besides its bytes, so that empty ones aren't free.
+pub(super) const OVERHEAD: usize = 64;
+
+/// How many messages one request has at most.
+pub(super) const BATCH_MESSAGES: usize = 10_000;
+
+/// The body of one request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
+    pub(super) messages: u64,
+    /// What its messages count against the writer's room.
+    pub(super) cost: usize,
+}
+
+/// Messages that wait.
+pub(super) struct Gather {
+    waiting: VecDeque<Bytes>,
+    bytes: usize,
+    /// The body is a JSON array; else it is one message as it is.
+    json: bool,
+    single: bool,
+    max_bytes: usize,
+}
+
+impl Gather {
+    /// `json`: what the stream holds. `single`: a request has one message. `max_bytes`: about how
+    /// large a body is; one message may be larger.
+    pub(super) fn new(json: bool, single: bool, max_bytes: usize) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            json,
+            single: single || !json,
+            max_bytes,
+        }
+    }
+
+    pub(super) fn push(&mut self, message: Bytes) {
+        self.bytes += message.len();
+        self.waiting.push_back(message);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether waiting for more would make no larger request.
+    pub(super) fn is_full(&self) -> bool {
+        let enough = match self.single {
+            true => 1,
+            false => BATCH_MESSAGES,
+        };
+        self.waiting.len() >= enough || self.bytes >= self.max_bytes
+    }
+
+    /// Takes the next message out unsent; what it counts.
+    pub(super) fn skip(&mut self) -> Option<usize> {
+        let message = self.waiting.pop_front()?;
+        self.bytes -= message.len();
+        Some(cost(&message))
+    }
+
+    /// The next request's body.
+    pub(super) fn take(&mut self) -> Option<Body> {
+        let first = self.waiting.front()?;
+        if !self.json {
+            let bytes = first.clone();
+            let cost = self.skip()?;
+            return Some(Body {
+                bytes,
+                messages: 1,
+                cost,
+            });
+        }
+        let mut body = BytesMut::with_capacity(self.bytes.min(self.max_bytes) + 2);
+        let (mut messages, mut costs) = (0, 0);
+        while let Some(message) = self.waiting.front() {
+            let is_over = body.len() + message.len() > self.max_bytes
+                || messages == BATCH_MESSAGES as u64
+                || self.single;
+            if messages > 0 && is_over {
+                break;
+            }
+            body.put_u8(if messages == 0 { b'[' } else { b',' });
+            body.put_slice(message);
+            messages += 1;
+            costs += self.skip()?;
+        }
+        body.put_u8(b']');
+        Some(Body {
+            bytes: body.freeze(),
+            messages,
+            cost: costs,
+        })
+    }
+}
+
+/// What a message counts against the writer's room.
+pub(super) fn cost(message: &Bytes) -> usize {
+    message.len() + OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bodies(mut gather: Gather, messages: &[&'static str]) -> Vec<(String, u64)> {
+        for message in messages {
+            gather.push(Bytes::from_static(message.as_bytes()));
+        }
+        let mut bodies = Vec::new();
+        while let Some(body) = gather.take() {
+            bodies.push((String::from_utf8(body.bytes.into()).unwrap(), body.messages));
+        }
+        assert!(gather.is_empty() && gather.bytes == 0);
+        bodies
+    }
+
+    fn body(text: &str, messages: u64) -> (String, u64) {
+        (text.to_owned(), messages)
+    }
+
+    #[test]
+    fn messages_of_json_share_an_array_up_to_its_size() {
+        let gather = Gather::new(true, false, 8);
+        let expected = [
+            body("[1,22,3]", 3),
+            body("[[4,5]]", 1),
+            body("[\"0123456789\"]", 1),
+        ];
+        assert_eq!(
+            bodies(gather, &["1", "22", "3", "[4,5]", "\"0123456789\""]),
+            expected
+        );
+    }
+
+    #[test]
+    fn where_each_message_is_an_append_of_its_own_an_array_is_one_message() {
+        let gather = Gather::new(true, true, 100);
+        assert_eq!(
+            bodies(gather, &["[1,2]", "3"]),
+            [body("[[1,2]]", 1), body("[3]", 1)]
+        );
+    }
+
+    #[test]
+    fn a_message_of_another_type_is_the_body() {
+        let gather = Gather::new(false, false, 100);
+        assert_eq!(
+            bodies(gather, &["one", "two"]),
+            [body("one", 1), body("two", 1)]
+        );
+    }
+
+    #[test]
+    fn it_is_full_at_its_size_and_not_before() {
+        let mut gather = Gather::new(true, false, 4);
+        gather.push(Bytes::from_static(b"123"));
+        assert!(!gather.is_full());
+        gather.push(Bytes::from_static(b"4"));
+        assert!(gather.is_full());
+        let mut single = Gather::new(false, false, 100);
+        assert!(!single.is_full());
+        single.push(Bytes::new());
+        assert!(single.is_full());
+        assert_eq!(single.skip(), Some(OVERHEAD));
+    }
+}

@@ -1,0 +1,311 @@
+//! The writer and the reader against a real hub, in memory, and through a proxy that breaks
+//! connections where it hurts.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use headwater_client::{StatusCode, hub::ReadFrom};
+use headwater_hub::Hub;
+use headwater_log::MemoryLog;
+use tokio::sync::oneshot;
+
+use crate::proxy::Proxy;
+
+/// A hub on a thread of its own.
+struct TestHub {
+    url: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestHub {
+    fn start() -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (bound, address) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            let hub = Hub::new(Arc::new(MemoryLog::default()));
+            let served = headwater::serve(hub.app(), "127.0.0.1:0")
+                .on_bound(move |address| bound.send(address.to_string()).unwrap())
+                .shutdown_deadline(Duration::from_millis(100))
+                .shutdown_on(async {
+                    let _ = stopped.await;
+                });
+            runtime.block_on(async { served.await.unwrap() });
+        });
+        let url = address.recv_timeout(Duration::from_secs(20)).unwrap();
+        Self {
+            url,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    fn url(&self, stream: &str) -> String {
+        format!("{}/streams/{stream}", self.url)
+    }
+}
+
+impl Drop for TestHub {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+const SOON: Duration = Duration::from_millis(2);
+
+/// All that is in a stream now.
+fn content(url: &str) -> Vec<u32> {
+    let reader = headwater_client::blocking::stream(url).reader().live(false);
+    let messages = reader.open::<u32>().unwrap();
+    messages.map(|message| message.unwrap().value).collect()
+}
+
+twins! {
+    fn what_is_written_is_read_in_order_with_offsets_to_go_on_from() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("a/b"));
+        let writer = wait(stream.writer().create(true).open()).unwrap();
+        for n in 0..10_u32 {
+            wait(writer.append(&n)).unwrap();
+        }
+        wait(writer.flush()).unwrap();
+        assert_eq!(writer.acknowledged(), 10);
+        let mut reader = wait(stream.reader().live(false).open::<u32>()).unwrap();
+        let mut offsets = Vec::new();
+        while let Some(message) = wait(reader.next()) {
+            let message = message.unwrap();
+            assert_eq!(message.value as usize, offsets.len());
+            offsets.push(message.offset);
+        }
+        assert_eq!(offsets.len(), 10);
+        assert_eq!(Some(reader.position()), offsets.last());
+        assert_eq!(writer.next_offset().as_ref(), offsets.last());
+        assert_eq!(wait(stream.info()).unwrap().tail, offsets[9]);
+        for (n, offset) in offsets.into_iter().enumerate().take(9) {
+            let mut reader = wait(stream.reader().from(offset).open::<usize>()).unwrap();
+            assert_eq!(wait(reader.next()).unwrap().unwrap().value, n + 1);
+        }
+    }
+
+    fn what_was_delivered_but_not_answered_is_stored_once() {
+        let hub = TestHub::start();
+        let proxy = Proxy::cutting_answers(hub.address(), 3);
+        let patient = client::Client::builder()
+            .backoff(SOON, SOON)
+            .max_attempts(200)
+            .retry_first_connect(true)
+            .build()
+            .unwrap();
+        let stream = patient.stream(proxy.url("/streams/s"));
+        let options = stream.writer().create(true).max_in_flight(6).max_batch_bytes(16);
+        let writer = wait(options.open()).unwrap();
+        for n in 0..300_u32 {
+            wait(writer.append(&n)).unwrap();
+        }
+        wait(writer.flush()).unwrap();
+        assert!(proxy.cuts() > 20, "{}", proxy.cuts());
+        assert_eq!(content(&hub.url("s")), (0..300).collect::<Vec<_>>());
+    }
+
+    fn a_reader_whose_connection_breaks_anywhere_gets_everything_once() {
+        let hub = TestHub::start();
+        let direct = client::stream(hub.url("s"));
+        let writer = wait(direct.writer().create(true).open()).unwrap();
+        for n in 0..200_u32 {
+            wait(writer.append(&n)).unwrap();
+        }
+        wait(writer.close_stream()).unwrap();
+        let proxy = Proxy::cutting_after(hub.address(), 1500);
+        let patient = client::Client::builder().backoff(SOON, SOON).build().unwrap();
+        let mut reader = wait(patient.stream(proxy.url("/streams/s")).reader().open::<u32>()).unwrap();
+        let mut seen = Vec::new();
+        while let Some(message) = wait(reader.next()) {
+            seen.push(message.unwrap().value);
+        }
+        assert_eq!(seen, (0..200).collect::<Vec<_>>());
+        assert!(proxy.cuts() > 3, "{}", proxy.cuts());
+    }
+
+    fn a_follower_from_now_sees_what_comes_and_the_end_when_the_stream_closes() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let writer = wait(stream.writer().create(true).open()).unwrap();
+        wait(writer.append("before")).unwrap();
+        wait(writer.flush()).unwrap();
+        let mut reader = wait(stream.reader().from(ReadFrom::Now).open::<String>()).unwrap();
+        assert!(reader.next_ready().is_none());
+        wait(writer.append("after")).unwrap();
+        wait(writer.flush()).unwrap();
+        assert_eq!(wait(reader.next()).unwrap().unwrap().value, "after");
+        wait(writer.append("last")).unwrap();
+        wait(writer.close_stream()).unwrap();
+        assert_eq!(wait(reader.next()).unwrap().unwrap().value, "last");
+        assert!(wait(reader.next()).is_none());
+        assert!(wait(stream.info()).unwrap().closed);
+        let error = wait(stream.writer().open()).unwrap_err();
+        assert!(error.is_stream_closed(), "{error}");
+    }
+
+    fn a_writer_whose_stream_is_closed_under_it_says_so_once_and_is_over() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let writer = wait(stream.writer().create(true).open()).unwrap();
+        wait(stream.close()).unwrap();
+        wait(writer.append(&1)).unwrap();
+        let error = wait(writer.flush()).unwrap_err();
+        assert!(error.is_stream_closed(), "{error}");
+        let error = wait(writer.append(&2)).unwrap_err();
+        assert!(error.to_string().contains("given up before"), "{error}");
+        assert_eq!(writer.acknowledged(), 0);
+    }
+
+    fn a_later_writer_of_the_same_producer_shuts_the_earlier_out() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let earlier = wait(stream.writer().create(true).producer("till-1").open()).unwrap();
+        wait(earlier.append(&1)).unwrap();
+        wait(earlier.flush()).unwrap();
+        // An epoch of now is later, also in the same millisecond but for one case in a thousand.
+        thread::sleep(SOON);
+        let later = wait(stream.writer().producer("till-1").open()).unwrap();
+        wait(later.append(&2)).unwrap();
+        wait(later.flush()).unwrap();
+        wait(earlier.append(&3)).unwrap();
+        let error = wait(earlier.flush()).unwrap_err();
+        assert!(error.is_fenced(), "{error}");
+        wait(later.append(&4)).unwrap();
+        wait(later.flush()).unwrap();
+        assert_eq!(content(&hub.url("s")), [1, 2, 4]);
+    }
+
+    fn a_producer_that_repeats_itself_adds_only_what_is_new() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        for (count, skipped) in [(5, 0), (5, 5), (9, 5), (1, 1)] {
+            let writer = wait(stream.writer().create(true).repeating("import").open()).unwrap();
+            for n in 0..count {
+                wait(writer.append(&n)).unwrap();
+            }
+            wait(writer.flush()).unwrap();
+            assert_eq!((writer.acknowledged(), writer.skipped()), (count, skipped));
+        }
+        assert_eq!(content(&hub.url("s")), (0..9).collect::<Vec<_>>());
+    }
+
+    fn a_writer_notices_that_its_stream_was_made_anew() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let writer = wait(stream.writer().create(true).open()).unwrap();
+        wait(writer.append(&1)).unwrap();
+        wait(writer.flush()).unwrap();
+        wait(stream.delete()).unwrap();
+        assert!(wait(stream.create().send()).unwrap());
+        wait(writer.append(&2)).unwrap();
+        let error = wait(writer.flush()).unwrap_err();
+        assert!(error.is_forgotten(), "{error}");
+    }
+
+    fn a_message_that_is_no_json_is_refused_before_it_is_sent() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let writer = wait(stream.writer().create(true).open()).unwrap();
+        for bad in ["", "1],[2", "{", "1 2"] {
+            let error = wait(writer.append_raw(bad)).unwrap_err();
+            assert!(error.to_string().contains("not JSON"), "{error}");
+        }
+        wait(writer.append_raw(" [1] ")).unwrap();
+        wait(writer.flush()).unwrap();
+        let mut reader = wait(stream.reader().live(false).open::<Vec<u8>>()).unwrap();
+        assert_eq!(wait(reader.next()).unwrap().unwrap().value, [1]);
+        assert!(wait(reader.next()).is_none());
+    }
+
+    fn a_stream_of_bytes_keeps_them_as_they_are() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        wait(stream.create().content_type("application/octet-stream").send()).unwrap();
+        let writer = wait(stream.writer().open()).unwrap();
+        let error = wait(writer.append(&1)).unwrap_err();
+        assert!(error.to_string().contains("application/octet-stream"), "{error}");
+        let messages: [&'static [u8]; 3] = [b"\0\xff", b"\r\n", b"x"];
+        for message in messages {
+            wait(writer.append_raw(message)).unwrap();
+        }
+        wait(writer.close_stream()).unwrap();
+        let mut reader = wait(stream.reader().open_raw()).unwrap();
+        for message in messages {
+            assert_eq!(&*wait(reader.next()).unwrap().unwrap().value, message);
+        }
+        assert!(wait(reader.next()).is_none());
+    }
+
+    fn a_message_of_the_wrong_shape_is_an_error_and_the_reader_goes_on() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let writer = wait(stream.writer().create(true).open()).unwrap();
+        for message in ["1", "\"two\"", "3"] {
+            wait(writer.append_raw(message)).unwrap();
+        }
+        wait(writer.close_stream()).unwrap();
+        let mut reader = wait(stream.reader().open::<u32>()).unwrap();
+        assert_eq!(wait(reader.next()).unwrap().unwrap().value, 1);
+        let error = wait(reader.next()).unwrap().unwrap_err();
+        assert_eq!((error.is_deserialize(), error.item()), (true, Some(2)));
+        assert_eq!(reader.position().as_str(), "0000000000000002");
+        assert_eq!(wait(reader.next()).unwrap().unwrap().value, 3);
+    }
+
+    fn a_stream_that_is_not_there_is_said_to_be_missing() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("missing"));
+        let errors = [
+            wait(stream.writer().open()).unwrap_err(),
+            wait(stream.reader().open::<u32>()).unwrap_err(),
+            wait(stream.reader().from(ReadFrom::Now).open::<u32>()).unwrap_err(),
+            wait(stream.info()).unwrap_err(),
+            wait(stream.delete()).unwrap_err(),
+            wait(stream.close()).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.status(), Some(StatusCode::NOT_FOUND), "{error}");
+        }
+    }
+
+    fn settings_of_a_stream_are_what_it_was_created_with() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let schema = r#"{"type": "object", "required": ["ä"]}"#;
+        let create = || {
+            let create = stream.create().ttl(Duration::from_secs(60)).schema(schema);
+            create.max_age(Duration::from_secs(30)).max_bytes(1000)
+        };
+        assert!(wait(create().send()).unwrap());
+        assert!(!wait(create().send()).unwrap(), "it is there already");
+        let info = wait(stream.info()).unwrap();
+        assert!(info.is_json() && !info.closed);
+        assert_eq!(info.ttl, Some(Duration::from_secs(60)));
+        assert_eq!(info.max_age, Some(Duration::from_secs(30)));
+        assert_eq!(info.max_bytes, Some(1000));
+        let other = wait(stream.create().send()).unwrap_err();
+        assert_eq!(other.status(), Some(StatusCode::CONFLICT));
+        let writer = wait(stream.writer().open()).unwrap();
+        wait(writer.append(&1)).unwrap();
+        let error = wait(writer.flush()).unwrap_err();
+        assert!(error.is_status(), "{error}");
+    }
+}
