@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Rejection, RequestFaults, parts};
+use super::{Rejection, RequestFaults, parts, typed};
 use crate::{
     Operation, OperationInput, Problem, StatusCode,
     operation::{self, too_large},
     per_type::per_type,
-    schema::{Faults, Schema},
+    schema::Schema,
 };
 
 /// A value as JSON: extracts a request's body, checked against `T`'s schema, and is a response.
@@ -57,12 +57,10 @@ where
         let value: Value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
         let BodySchema(schema) = body_schema::<T>();
         let faults = if schema.is_valid(&value) {
-            match serde_json::from_value(value) {
+            // It was parsed once, so it can be again.
+            match typed::deserialize(value, || serde_json::from_slice(body).unwrap_or_default()) {
                 Ok(value) => return Ok(value),
-                Err(_) => match deserialize(body) {
-                    Ok(value) => return Ok(value),
-                    Err(faults) => faults,
-                },
+                Err(faults) => faults,
             }
         } else {
             match schema.check(&value) {
@@ -76,14 +74,6 @@ where
 
 fn body_schema<T: JsonSchema + 'static>() -> &'static BodySchema {
     per_type::<T, BodySchema>(|| BodySchema(Schema::of::<T>()))
-}
-
-/// What `T` itself says of a body that its schema accepts.
-fn deserialize<T: DeserializeOwned>(body: &[u8]) -> Result<T, Faults> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        Faults::of_serde(&error, &serde_json::from_slice(body).unwrap_or_default())
-    })
 }
 
 fn not_json(error: &serde_json::Error) -> Rejection {

@@ -4,6 +4,7 @@ mod faults;
 mod json;
 mod params;
 mod parts;
+mod typed;
 
 pub use self::{
     faults::Rejection,

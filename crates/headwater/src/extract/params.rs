@@ -6,12 +6,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
-use super::{Rejection, RequestFaults};
-use crate::{
-    In,
-    per_type::per_type,
-    schema::{Faults, Schema},
-};
+use super::{Rejection, RequestFaults, typed};
+use crate::{In, per_type::per_type, schema::Schema};
 
 /// How the parameters of one type are read.
 pub(crate) struct Params {
@@ -84,10 +80,9 @@ impl Params {
     {
         let value = self.value(place, pairs());
         let faults = if self.schema.is_valid(&value) {
-            match serde_path_to_error::deserialize::<_, T>(value) {
+            match typed::deserialize(value, || self.value(place, pairs())) {
                 Ok(parameters) => return Ok(parameters),
-                // The type itself is stricter than its schema.
-                Err(error) => Faults::of_serde(&error, &self.value(place, pairs())),
+                Err(faults) => faults,
             }
         } else {
             match self.schema.check(&value) {
