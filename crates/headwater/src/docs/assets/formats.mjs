@@ -11,7 +11,7 @@ export const FORMATS = [
   { name: "sse", label: "SSE", mediaTypes: ["text/event-stream"] },
   { name: "ndjson", label: "NDJSON", mediaTypes: ["application/x-ndjson", "application/jsonl", "application/ndjson"] },
   { name: "json-seq", label: "JSON-seq", mediaTypes: ["application/json-seq"] },
-  { name: "json", label: "JSON array", mediaTypes: ["application/json"] },
+  { name: "json", label: "JSON", mediaTypes: ["application/json"] },
   { name: "text", label: "Text", mediaTypes: ["text/plain"] },
 ];
 

@@ -145,6 +145,8 @@ function start() {
   });
   meter.start();
   session.start();
+  // On a narrow page the items lie below the form.
+  if (matchMedia("(max-width: 860px)").matches) document.querySelector(".stream").scrollIntoView();
 }
 
 function stop() {
@@ -168,8 +170,9 @@ function controls() {
   const format = session?.format ?? form?.format.name;
   $("cut").title = format === "sse" ? "Breaks the connection and comes back with the last id" : "Only SSE items have ids to come back to";
   setText($("start").lastElementChild, playing ? "Restart" : "Start");
-  $("dropped").hidden = items.dropped === 0;
-  if (items.dropped > 0) setText($("dropped"), `newest ${KEPT.toLocaleString("en")} shown, ${items.dropped.toLocaleString("en")} older dropped`);
+  const dropped = Math.max(0, items.count - KEPT);
+  $("dropped").hidden = dropped === 0;
+  if (dropped > 0) setText($("dropped"), `newest ${KEPT.toLocaleString("en")} kept, ${dropped.toLocaleString("en")} older dropped`);
 }
 
 function say(text) {

@@ -18,6 +18,11 @@ const COLOURS = `
   --scalar-font: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   --scalar-font-code: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
 }
+a[href*="docs/play#"] {
+  display: inline-block; padding: 6px 14px; border-radius: 9px; text-decoration: none !important; font-weight: 600;
+  background: var(--scalar-color-accent) !important; color: var(--scalar-background-1) !important;
+}
+a[href*="docs/play#"]:hover { filter: brightness(1.1); }
 `;
 
 /** Everything of Scalar's that would ask, or lead to, another host is off. */

@@ -112,7 +112,7 @@ const STRINGS = {
 export function skeleton(document, schema, depth = 0) {
   if (schema === true || depth > MAX_DEPTH) return null;
   const own = core(document, schema);
-  const given = own.examples?.[0] ?? own.example ?? own.default ?? own.const ?? own.enum?.[0];
+  const given = [own.examples?.[0], own.example, own.default, own.const, own.enum?.[0]].find((value) => value !== undefined);
   if (given !== undefined) return given;
   const branches = own.oneOf ?? own.anyOf;
   const chosen = branches?.length ? skeleton(document, branches[0], depth + 1) : undefined;
