@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Rejection, RequestFaults, parts, typed};
 use crate::{
     Operation, OperationInput, Problem, StatusCode,
-    operation::{self, too_large},
+    operation::{self, HasSchema, too_large},
     per_type::per_type,
     schema::Schema,
 };
@@ -135,7 +135,7 @@ where
     }
 }
 
-impl<T: JsonSchema + 'static> OperationInput for Json<T> {
+impl<T: HasSchema + 'static> OperationInput for Json<T> {
     fn describe(operation: &mut Operation) {
         operation.body::<T>("application/json");
         operation.error(StatusCode::BAD_REQUEST, "The body is not JSON");
