@@ -1,25 +1,12 @@
 """The tour read by the `EventSource` of a real browser, and the page that it draws."""
 
 import json
-import os
-import pathlib
 import re
-import urllib.parse
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from programs import program
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from looking import LOOKS, Witness, assert_nothing_runs_out_at_the_side, screenshot
 
 # Keeps every event of a stream in `window.seen`, and when it opened or failed.
 LISTEN = """
@@ -40,23 +27,6 @@ LISTEN = """
 }
 """
 CLOSED = 2
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        # A fresh user-data-dir comes with every launch.
-        browser = playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser):
-    context = browser.new_context()
-    page = context.new_page()
-    yield page
-    context.close()
 
 
 def test_items_appear_in_the_page_as_they_come(page, tour):
@@ -104,27 +74,12 @@ def test_nothing_is_lost_or_doubled_when_the_connection_is_cut(page, recorder):
     assert len(recorder.requests("/ticks")) == 2
 
 
-LOOKS = {
-    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
-    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
-    "phone": {
-        "color_scheme": "light",
-        "viewport": {"width": 390, "height": 844},
-        "device_scale_factor": 2,
-        "is_mobile": True,
-    },
-}
-
-
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_watch_page_draws_the_machine_live(browser, tour, look):
     context = browser.new_context(**LOOKS[look])
     try:
         page = context.new_page()
-        asked, problems = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+        witness = Witness(page)
         page.goto(tour.url("/watch"))
 
         # The figures are there, and go on coming.
@@ -137,15 +92,11 @@ def test_the_watch_page_draws_the_machine_live(browser, tour, look):
         assert json.loads(page.locator("#raw").text_content())
         assert is_drawn(page, "#cpu-chart") and is_drawn(page, "#network-chart")
 
-        # Nothing runs out of the window at the side.
-        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-        assert widths[0] <= widths[1], widths
+        assert_nothing_runs_out_at_the_side(page)
         screenshot(page, f"watch-{look}.png")
 
-        hosts = {urllib.parse.urlsplit(url).netloc for url in asked if not url.startswith("data:")}
-        assert hosts == {f"127.0.0.1:{tour.port}"}
-        assert any("/system" in url for url in asked)
-        assert not problems
+        witness.assert_all_is_well(tour)
+        assert any("/system" in url for url in witness.asked)
     finally:
         context.close()
 
@@ -167,12 +118,3 @@ def is_drawn(page, canvas):
         """(canvas) => canvas.getContext('2d')
             .getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0)"""
     )
-
-
-def screenshot(page, name):
-    """For people to look at."""
-    folder = os.environ.get("HEADWATER_SCREENSHOTS")
-    if folder:
-        path = pathlib.Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=path / name, full_page=True)

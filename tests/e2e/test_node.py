@@ -1,15 +1,14 @@
 """The tour read by the `eventsource` package of Node.js."""
 
 import json
-import pathlib
 import subprocess
 import time
 
 import pytest
 
-from programs import program
+from programs import NODE_FOLDER, node
 
-SCRIPT = pathlib.Path(__file__).parent / "node" / "read.mjs"
+SCRIPT = NODE_FOLDER / "read.mjs"
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def read():
 
     def start(url):
         process = subprocess.Popen(
-            [program("node"), SCRIPT, url, "end"], stdout=subprocess.PIPE, text=True
+            [node(), SCRIPT, url, "end"], stdout=subprocess.PIPE, text=True
         )
         processes.append(process)
         return process, map(json.loads, process.stdout)

@@ -1,10 +1,10 @@
 """The tour as a process of its own."""
 
-import queue
 import re
 import signal
 import subprocess
 import threading
+import time
 
 from programs import binary
 
@@ -16,6 +16,7 @@ class Tour:
         self.args = args
         self.port = 0
         self.process = None
+        self.lines = []
 
     def __enter__(self):
         self.start()
@@ -29,27 +30,33 @@ class Tour:
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        lines = queue.Queue()
-        threading.Thread(target=self._read, args=(self.process.stdout, lines), daemon=True).start()
-        seen = []
-        while True:
-            try:
-                line = lines.get(timeout=10)
-            except queue.Empty:
-                line = None
-            if line is None:
-                self.kill()
-                raise AssertionError(f"the tour did not say where it listens: {seen}")
-            seen.append(line)
-            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):
-                self.port = int(found[1])
-                return
+        self.lines = []
+        threading.Thread(
+            target=self._read, args=(self.process.stdout, self.lines), daemon=True
+        ).start()
+        try:
+            line = self.wait_for_line("listening on http://127.0.0.1:")
+        except AssertionError:
+            self.kill()
+            raise
+        self.port = int(re.search(r":(\d+)$", line)[1])
 
     @staticmethod
     def _read(output, lines):
         for line in output:
-            lines.put(re.sub(r"\x1b\[[0-9;]*m", "", line.decode(errors="replace")))
-        lines.put(None)
+            lines.append(re.sub(r"\x1b\[[0-9;]*m", "", line.decode(errors="replace")).rstrip())
+
+    def wait_for_line(self, *parts, seconds=10):
+        """The first line of its log that has all the parts. It logs a request when it is over."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in self.lines[:]:
+                if all(part in line for part in parts):
+                    return line
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"the tour did not say {parts}: {self.lines}")
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}{path}"

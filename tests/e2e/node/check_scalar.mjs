@@ -1,0 +1,15 @@
+// Lets Scalar's parser check the OpenAPI document on standard input, and follow its references.
+// Prints what is wrong, one a line; exits with 1 if anything is.
+// Usage: node check_scalar.mjs < openapi.json
+
+import { text } from "node:stream/consumers";
+import { dereference, validate } from "@scalar/openapi-parser";
+
+const document = JSON.parse(await text(process.stdin));
+const { valid, errors } = await validate(document);
+const { errors: unresolved } = dereference(document);
+const wrong = [...(errors ?? []), ...(unresolved ?? [])];
+for (const error of wrong) {
+  console.log(`${error.path?.join("/") ?? ""}: ${error.message}`);
+}
+process.exit(valid && wrong.length === 0 ? 0 : 1);

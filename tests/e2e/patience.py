@@ -1,0 +1,75 @@
+"""An HTTP adapter for `requests` that doesn't wait for streams to end."""
+
+import io
+import json
+import time
+
+import requests.adapters
+import urllib3
+
+# How long a body is read, and how much of it.
+SECONDS = 0.1
+BYTES = 16 * 1024
+
+
+class Impatient(requests.adapters.HTTPAdapter):
+    """Gives the items that come within a moment as if they were the whole body.
+
+    A client that waits for the end of each response, as most test tools do, would wait for ever
+    on an endless stream. A body that is over within that moment is given as it is, and one that
+    breaks off is an error, as ever.
+    """
+
+    def send(self, request, *args, **kwargs):
+        kwargs["stream"] = True
+        response = super().send(request, *args, **kwargs)
+        body, ended = read_for_a_moment(response.raw)
+        if not ended:
+            response.close()
+            body = whole_items(response.headers.get("Content-Type", ""), body)
+        response.raw = urllib3.HTTPResponse(
+            io.BytesIO(body),
+            headers=response.raw.headers,
+            status=response.status_code,
+            preload_content=False,
+            decode_content=False,
+        )
+        return response
+
+
+def read_for_a_moment(raw):
+    """What came of a body, and whether that is all of it."""
+    body = bytearray()
+    connection = raw.connection
+    if connection is None:  # The body came along with the head.
+        return raw.read(decode_content=True), True
+    connection.sock.settimeout(SECONDS)
+    deadline = time.monotonic() + SECONDS
+    try:
+        for chunk in raw.stream(decode_content=True):
+            body += chunk
+            if len(body) >= BYTES or time.monotonic() > deadline:
+                return bytes(body), False
+    except urllib3.exceptions.ReadTimeoutError:
+        return bytes(body), False
+    return bytes(body), True
+
+
+def whole_items(content_type, body):
+    """The items of a body that was left before its end, without the one that was cut."""
+    media_type = content_type.split(";")[0].strip()
+    if media_type == "application/json":
+        items, text, position = [], body.decode(errors="ignore"), 1
+        while True:
+            while position < len(text) and text[position] in ", \r\n":
+                position += 1
+            try:
+                item, position = json.JSONDecoder().raw_decode(text, position)
+            except json.JSONDecodeError:
+                break
+            if position == len(text):
+                break  # A number may go on.
+            items.append(item)
+        return json.dumps(items).encode()
+    end = b"\n\n" if media_type == "text/event-stream" else b"\n"
+    return body[: body.rfind(end) + len(end)] if end in body else b""

@@ -1,0 +1,114 @@
+"""The tour held to its document by schemathesis, which makes up requests by the document: valid ones
+and broken ones, for every operation and every bound that is written there.
+
+What is held: no 5xx; no status and no media type that the document doesn't have; every body and
+every item by its schema; whatever the document forbids is refused, what it allows is not; methods
+that a path doesn't have get 405 with `Allow`.
+
+What is not covered: schemathesis would wait for the end of endless streams, so of each stream it is
+given what comes within a tenth of a second (`patience.Impatient`). What comes later is the matter
+of the other tests here. Nor does it know the items of NDJSON and of JSON text sequences: a check of
+our own hands each of them to the `jsonschema` package.
+"""
+
+import copy
+import json
+import subprocess
+
+import jsonschema
+import pytest
+import requests
+import schemathesis
+from hypothesis import settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from patience import Impatient
+from programs import binary
+from tour import Tour
+
+MEDIA_TYPES = [
+    "application/x-ndjson",
+    "text/event-stream",
+    "application/json-seq",
+    "application/json",
+    "text/plain",
+]
+
+
+# Test cases are collected before any server runs; the tour prints its document without one.
+DOCUMENT = json.loads(
+    subprocess.run(
+        [binary("HEADWATER_TOUR"), "--openapi"], check=True, capture_output=True, timeout=10
+    ).stdout
+)
+
+
+def load(document):
+    api = schemathesis.openapi.from_dict(document)
+    # The same requests in every run: what it finds, it finds again.
+    api.config.generation.update(deterministic=True)
+    return api
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory):
+    """A tour that has a log to follow."""
+    log = tmp_path_factory.mktemp("log") / "app.log"
+    log.write_text("".join(f"line {n}\n" for n in range(1, 30)))
+    with Tour("--log", str(log)) as tour:
+        yield tour
+
+
+@pytest.fixture(scope="module")
+def session():
+    with requests.Session() as session:
+        session.mount("http://", Impatient())
+        yield session
+
+
+@schemathesis.check
+def items_hold_their_schema(_context, response, case):
+    media_type = response.headers["content-type"][0] if "content-type" in response.headers else ""
+    document = case.operation.schema.raw_schema
+    replies = case.operation.definition.raw["responses"]
+    content = replies.get(str(response.status_code), {}).get("content", {})
+    schema = content.get(media_type, {}).get("itemSchema")
+    if schema is None or media_type == "text/event-stream":
+        return
+    validator = jsonschema.Draft202012Validator(schema | {"components": document["components"]})
+    for line in response.content.splitlines():
+        for error in validator.iter_errors(json.loads(line.lstrip(b"\x1e"))):
+            raise AssertionError(error.message)
+
+
+@load(DOCUMENT).parametrize()
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@settings(max_examples=15, deadline=None)
+def test_the_tour_is_as_its_document_says(case, media_type, tour, session):
+    # An id is one that the server gave, which no schema can say.
+    excluded = [positive_data_acceptance] if "Last-Event-ID" in (case.headers or {}) else []
+    case.call_and_validate(
+        tour.url(""), session, headers={"Accept": media_type}, excluded_checks=excluded
+    )
+
+
+STREAMS = {
+    "ticks": {"query": {"count": 3, "every_ms": 0}},
+    "answer": {"body": {"prompt": "a b c", "words_per_second": 1000}},
+    "machine": {"query": {"every_ms": 250}},
+    "tail": {"query": {"lines": 2}},
+}
+ITEMS = {"ticks": "Tick", "answer": "Piece", "machine": "Reading", "tail": "Line"}
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES[:4])
+@pytest.mark.parametrize("operation", STREAMS)
+def test_a_lie_about_the_items_is_found(tour, session, operation, media_type):
+    """So the streams above gave items, and each was looked at."""
+    document = copy.deepcopy(DOCUMENT)
+    item = document["components"]["schemas"][ITEMS[operation]]
+    for schema in (item, *item.get("oneOf", [])):
+        schema["minProperties"] = 100
+    case = load(document).find_operation_by_id(operation).Case(**STREAMS[operation])
+    with pytest.raises(schemathesis.errors.FailureGroup, match="properties|not valid under"):
+        case.call_and_validate(tour.url(""), session, headers={"Accept": media_type})
