@@ -5,11 +5,13 @@ use std::{fs, process::Command};
 use crate::python;
 
 const LOCK: &str = include_str!("../../../Cargo.lock");
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 11] = [
     "axum",
     "hyper",
     "tokio",
     "serde_json",
+    "schemars",
+    "jsonschema",
     "reqwest",
     "eventsource-stream",
     "sse-stream",

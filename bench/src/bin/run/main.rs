@@ -7,12 +7,14 @@ mod decode;
 mod drain;
 mod idle;
 mod machine;
+mod operation;
 mod options;
 mod paced;
 mod peer;
 mod python;
 mod report;
 mod stats;
+mod validate;
 
 use headwater_bench::{Error, system};
 
@@ -25,7 +27,7 @@ const HELP: &str = "\
 Usage: cargo xtask bench [options]
 
   --quick      smaller counts and fewer runs: to see that everything works, not to compare
-  --only PARTS some of drain,paced,idle,decode,clients
+  --only PARTS some of drain,paced,idle,decode,clients,operation,validate
   --runs N     how often each short measurement is repeated (default 7, quick 3)
   --name NAME  what the results are called, after the date (default full, quick quick)
 
@@ -52,6 +54,8 @@ fn main() -> Result<(), Error> {
             Part::Idle => idle::run(&options, &mut report)?,
             Part::Decode => decode::run(&options, &mut report)?,
             Part::Clients => clients::run(&options, &mut report)?,
+            Part::Operation => operation::run(&options, &mut report)?,
+            Part::Validate => validate::run(&options, &mut report)?,
         }
     }
     let markdown = report.to_markdown();

@@ -13,15 +13,19 @@ pub(crate) enum Part {
     Idle,
     Decode,
     Clients,
+    Operation,
+    Validate,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
         Self::Decode,
         Self::Clients,
+        Self::Operation,
+        Self::Validate,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -31,6 +35,8 @@ impl Part {
             Self::Idle => "idle",
             Self::Decode => "decode",
             Self::Clients => "clients",
+            Self::Operation => "operation",
+            Self::Validate => "validate",
         }
     }
 }

@@ -1,17 +1,20 @@
 //! One of the servers that are measured, on a port that the system chooses.
 //!
-//! `server headwater|axum|bare|bare-ready [--rate MESSAGES_PER_SECOND]` prints
+//! `server KIND [--rate MESSAGES_PER_SECOND]`, with one of the [`KINDS`], prints
 //! `listening on ADDRESS` and serves until its standard input ends, so it never outlives the
 //! program that started it.
 
 mod axum_peer;
 mod bare;
 mod headwater_peer;
+mod operation;
 mod source;
 
 use std::io::Read;
 
 use headwater_bench::{Error, system};
+
+const KINDS: &str = "headwater, axum, bare, bare-ready, operation or operation-plain";
 
 fn main() -> Result<(), Error> {
     system::allow_open_files(16_384)?;
@@ -31,7 +34,9 @@ fn main() -> Result<(), Error> {
         "axum" => axum_peer::run(rate),
         "bare" => bare::run(rate, bare::Kind::Serialised),
         "bare-ready" => bare::run(rate, bare::Kind::Ready),
-        _ => Err("which server? headwater, axum, bare or bare-ready".into()),
+        "operation" => operation::run(),
+        "operation-plain" => operation::run_plain(),
+        _ => Err(format!("which server? {KINDS}").into()),
     }
 }
 
