@@ -29,17 +29,19 @@ LOOKS = {
 
 
 class Witness:
-    """Sees what a page asks for, and what it complains about. Make it before the page loads.
+    """Sees what a page and those that it opens ask for, and what they complain about. Make it
+    before the page loads.
 
-    A breach of the page's content security policy is among the console's errors.
+    A breach of a page's content security policy is among the console's errors.
     """
 
     def __init__(self, page):
         self.asked = []
         self.problems = []
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("console", self._console)
+        context = page.context
+        context.on("request", lambda request: self.asked.append(request.url))
+        context.on("weberror", lambda error: self.problems.append(str(error.error)))
+        context.on("console", self._console)
 
     def _console(self, said):
         if said.type in ("error", "warning"):
