@@ -168,3 +168,13 @@ async fn the_pages_work_under_a_prefix() {
         assert_eq!(response.status(), StatusCode::OK, "{path}");
     }
 }
+
+#[tokio::test]
+async fn the_references_script_is_the_crates_own_with_a_hint_before_it() {
+    let script = body(get_with("/docs/scalar.js", None).await).await;
+    let bundled = scalar_api_reference::get_asset("scalar.js").unwrap();
+    let rest = script
+        .strip_prefix(b"//# allFunctionsCalledOnLoad\n")
+        .unwrap();
+    assert!(rest == bundled);
+}

@@ -23,6 +23,10 @@ export function formatOf(contentType) {
   return essence.endsWith("+json") ? "json" : "text";
 }
 
+export function labelOf(format) {
+  return FORMATS.find(({ name }) => name === format)?.label ?? format;
+}
+
 /** A media type without its parameters, in lower case. */
 export function essenceOf(contentType) {
   return (contentType ?? "").split(";")[0].trim().toLowerCase();

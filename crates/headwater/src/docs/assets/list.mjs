@@ -62,7 +62,7 @@ export class ItemList {
     const time = performance.timeOrigin + at;
     for (const item of items) {
       if (item.kind === "end") {
-        this.seam(`complete: event ${item.event}, id ${item.id}`, "end");
+        this.seam(`complete · event ${item.event}${item.data ? ` · ${item.data}` : ""}`, "end");
         continue;
       }
       const isItem = item.kind === undefined;

@@ -3,6 +3,7 @@
 import { CopyAs } from "./copy.mjs";
 import { baseOf, load, streamingOperations } from "./document.mjs";
 import { $, el, prose, setText } from "./dom.mjs";
+import { labelOf } from "./formats.mjs";
 import { Form } from "./form.mjs";
 import { KEPT, ItemList } from "./list.mjs";
 import { Meter } from "./meter.mjs";
@@ -192,7 +193,7 @@ function state(name, detail) {
     hideNotice(notice);
     say(`Coming back after id ${detail.id}…`);
   }
-  if (name === "open") say(`Playing ${detail.type}, answered in ${Math.round(detail.took)} ms`);
+  if (name === "open") say(`Playing ${labelOf(session.format)}, answered in ${Math.round(detail.took)} ms`);
   if (name === "stopped") {
     say(`Stopped after ${counted()}`);
     items.seam("stopped", "stopped");

@@ -59,10 +59,13 @@ async function open() {
   // Where the app itself is: the document may not know under which prefix, or in front of which host, it lies.
   api.servers = [{ url: baseOf(api, url).href.replace(/\/$/, "") }, ...(api.servers ?? []).slice(1)];
   linkPlayer(api);
+  if (!globalThis.Scalar) throw new Error("its script, docs/scalar.js, didn't load");
+  $("loading").remove();
   globalThis.Scalar.createApiReference("#reference", { ...CONFIGURATION, content: api });
 }
 
 open().catch((error) => {
+  $("loading")?.remove();
   setText($("fault"), `The reference can't be shown: ${error.message}`);
   $("fault").hidden = false;
 });

@@ -50,6 +50,7 @@ test("parameters come from the path and the operation, which wins, without those
           operationId: "a",
           parameters: [
             { name: "Accept", in: "header" },
+            { name: "format", in: "query", schema: { enum: ["sse", "json"] } },
             { $ref: "#/components/parameters/n" },
             { name: "s", in: "cookie", schema: { enum: ["x"] } },
           ],
@@ -124,6 +125,7 @@ test("types and limits are said in words", () => {
   assert.equal(limits({}, { minimum: 1, maximum: 9 }), "1 to 9");
   assert.equal(limits({}, { exclusiveMinimum: 0, maximum: 9 }), "more than 0, at most 9");
   assert.equal(limits({}, { minLength: 1, maxLength: 8, pattern: "^a" }), "1 to 8 characters, matches ^a");
+  assert.equal(limits({}, { minimum: 0, maximum: 18446744073709551615 }), "at least 0");
   assert.equal(limits({}, {}), "");
 });
 
