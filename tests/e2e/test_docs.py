@@ -5,7 +5,6 @@ The browser resolves no name, so whatever the pages ask of another host would fa
 
 import re
 import time
-import urllib.parse
 
 import pytest
 from playwright.sync_api import expect
@@ -221,6 +220,4 @@ def test_the_keyboard_is_enough(page, tour):
 def test_a_page_says_by_its_policy_that_it_needs_no_other_host(page, tour, path):
     policy = page.goto(tour.url(path)).headers["content-security-policy"]
     assert policy.startswith("default-src 'none'")
-    assert "http" not in policy and "*" not in policy
-    hosts = {urllib.parse.urlsplit(url).netloc for url in re.findall(r"https?://[^\s;]+", policy)}
-    assert not hosts
+    assert not re.search(r"https?:|\*", policy)

@@ -20,7 +20,10 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import settings
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import (
+    positive_data_acceptance,
+    status_code_conformance,
+)
 
 from patience import Impatient
 from programs import binary
@@ -44,10 +47,12 @@ DOCUMENT = json.loads(
 
 
 def load(document):
-    api = schemathesis.openapi.from_dict(document)
-    # The same requests in every run: what it finds, it finds again.
-    api.config.generation.update(deterministic=True)
-    return api
+    document = copy.deepcopy(document)
+    for path in document["paths"].values():
+        for operation in path.values():
+            # It stands for every status that isn't named: with it, none would be undocumented.
+            operation["responses"].pop("default", None)
+    return schemathesis.openapi.from_dict(document)
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +88,17 @@ def items_hold_their_schema(_context, response, case):
 
 @load(DOCUMENT).parametrize()
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
-@settings(max_examples=15, deadline=None)
+# The same requests in every run: what it finds, it finds again.
+@settings(max_examples=15, deadline=None, derandomize=True)
 def test_the_tour_is_as_its_document_says(case, media_type, tour, session):
-    # An id is one that the server gave, which no schema can say.
-    excluded = [positive_data_acceptance] if "Last-Event-ID" in (case.headers or {}) else []
+    # An id is one that the server gave, which no schema can say; another one gets a 400 from the
+    # handler, which is under `default` in the document.
+    foreign_id = "Last-Event-ID" in (case.headers or {})
     case.call_and_validate(
-        tour.url(""), session, headers={"Accept": media_type}, excluded_checks=excluded
+        tour.url(""),
+        session,
+        headers={"Accept": media_type},
+        excluded_checks=[positive_data_acceptance, status_code_conformance] if foreign_id else [],
     )
 
 

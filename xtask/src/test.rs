@@ -190,6 +190,7 @@ fn e2e() -> Result<(), String> {
             built.join("examples/tour_client_blocking"),
         )
         .env("HEADWATER_CLI", built.join("headwater"))
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", target.join("hypothesis"))
         .env("HEADWATER_SCREENSHOTS", target.join("screenshots")))
 }
 

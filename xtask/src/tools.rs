@@ -4,7 +4,9 @@ use crate::shell::{command, is_on_path, root, run, works};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Programs that the end-to-end tests start, and the Debian packages that bring them.
+/// Programs that the end-to-end tests start, and the Debian packages that bring them. Of Node.js, npm
+/// needs any; the tests run the one that npm brings, as some of their packages need a newer one than
+/// Debian's.
 const DEBIAN: &[(&str, &[&str])] = &[
     ("chromium", &["chromium"]),
     ("curl", &["curl"]),
