@@ -29,6 +29,7 @@ a[href*="docs/play#"]:hover { filter: brightness(1.1); }
 const CONFIGURATION = {
   agent: { disabled: true },
   customCss: COLOURS,
+  defaultOpenAllTags: true,
   defaultHttpClient: { targetKey: "shell", clientKey: "curl" },
   documentDownloadType: "json",
   externalUrls: { dashboardUrl: "", registryUrl: "", proxyUrl: "", apiBaseUrl: "" },
