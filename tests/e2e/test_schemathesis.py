@@ -46,8 +46,26 @@ DOCUMENT = json.loads(
 )
 
 
+# The document leaves the bounds of 64 bits to the format, which schemathesis doesn't know.
+BOUNDS = {
+    "int64": {"minimum": -(2**63), "maximum": 2**63 - 1},
+    "uint64": {"minimum": 0, "maximum": 2**64 - 1},
+    "uint": {"minimum": 0, "maximum": 2**64 - 1},
+}
+
+
+def bounded(value):
+    """The document with the bounds that its formats stand for."""
+    if isinstance(value, list):
+        return [bounded(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    bounds = BOUNDS.get(value.get("format"), {}) if value.get("type") == "integer" else {}
+    return bounds | {name: bounded(each) for name, each in value.items()}
+
+
 def load(document):
-    document = copy.deepcopy(document)
+    document = bounded(document)
     for path in document["paths"].values():
         for operation in path.values():
             # It stands for every status that isn't named: with it, none would be undocumented.
