@@ -26,7 +26,8 @@ cargo xtask test [--only rust|doc|fuzz|e2e]... [--fuzz-seconds N]
   rust   unit and integration tests (cargo nextest)
   doc    the examples in the documentation (cargo test --doc)
   fuzz   each fuzz target for N seconds (default 10)
-  e2e    the tour read by curl, Python, Node.js, Chromium and through nginx (pytest)
+  e2e    the tour read by curl, Python, Node.js, Chromium and through nginx, and held to its
+         documents by validators, a client generator and schemathesis (pytest)
 ";
 
 fn main() -> ExitCode {
