@@ -2,6 +2,7 @@
 
 mod faults;
 mod json;
+mod outline;
 mod params;
 mod parts;
 mod typed;
@@ -11,7 +12,4 @@ pub use self::{
     json::Json,
     parts::{Cookies, Headers, Path, Query},
 };
-pub(crate) use self::{
-    faults::RequestFaults,
-    params::{header_name, properties},
-};
+pub(crate) use self::{faults::RequestFaults, outline::properties, params::header_name};

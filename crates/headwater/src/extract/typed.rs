@@ -1,27 +1,51 @@
-//! From JSON that a schema accepts to a value of its type.
+//! From JSON to a value of a type, by the type's schema.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::schema::Faults;
+use crate::schema::{Faults, Schema, Tree, TreeSchema};
 
-/// Makes a `T` of a value that `T`'s schema accepts.
+/// How JSON is checked and becomes a value of one type.
 ///
-/// JSON Schema takes `80.0` for an integer ("any number with a zero fractional part", Validation §6.1.1); serde doesn't. So
-/// what is refused is tried once more with such numbers as integers.
-///
-/// # Errors
-/// `T` is stricter than its schema.
-pub(crate) fn deserialize<T: DeserializeOwned>(
-    value: Value,
-    again: impl Fn() -> Value,
-) -> Result<T, Faults> {
-    if let Ok(typed) = serde_json::from_value(value) {
-        return Ok(typed);
+/// There is a quick way, which gives no reasons, and a thorough one for what the quick one refuses.
+pub(crate) struct Form {
+    schema: Schema,
+    trees: TreeSchema,
+}
+
+impl Form {
+    pub(crate) fn new(schema: Schema) -> Self {
+        let trees = TreeSchema::of(&schema);
+        Self { schema, trees }
     }
-    let mut value = again();
-    to_integers(&mut value);
-    serde_path_to_error::deserialize(&value).map_err(|error| Faults::of_serde(&error, &value))
+
+    pub(crate) fn document(&self) -> &Value {
+        self.schema.document()
+    }
+
+    /// The quick way: what it gives, [`deserialize`](Self::deserialize) would give too. None leaves it to that.
+    pub(crate) fn quick<T: DeserializeOwned>(&self, tree: Tree<'_>) -> Option<T> {
+        if !self.trees.is_valid(&tree) {
+            return None;
+        }
+        T::deserialize(tree).ok()
+    }
+
+    /// Makes a `T` of a value.
+    ///
+    /// JSON Schema takes `80.0` for an integer ("any number with a zero fractional part", Validation §6.1.1); serde
+    /// doesn't. So what is valid but refused is tried once more with such numbers as integers.
+    ///
+    /// # Errors
+    /// The value is invalid, or `T` is stricter than its schema.
+    pub(crate) fn deserialize<T: DeserializeOwned>(&self, mut value: Value) -> Result<T, Faults> {
+        self.schema.check(&value)?;
+        if let Ok(typed) = T::deserialize(value.clone()) {
+            return Ok(typed);
+        }
+        to_integers(&mut value);
+        serde_path_to_error::deserialize(&value).map_err(|error| Faults::of_serde(&error, &value))
+    }
 }
 
 fn to_integers(value: &mut Value) {
@@ -56,8 +80,8 @@ mod tests {
 
     #[test]
     fn a_float_without_a_fraction_is_an_integer() {
-        let read =
-            |value: Value| deserialize::<(u32, Vec<i64>, f64)>(value.clone(), || value.clone());
+        let form = Form::new(Schema::of::<(f64, Vec<f64>, f64)>());
+        let read = |value: Value| form.deserialize::<(u32, Vec<i64>, f64)>(value);
         assert_eq!(
             read(json!([80.0, [-1.0, 1e3], 2.0])).unwrap(),
             (80, vec![-1, 1000], 2.0)

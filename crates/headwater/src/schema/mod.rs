@@ -34,7 +34,7 @@ use std::{
     thread,
 };
 
-use jsonschema::{PatternOptions, ValidationOptions, Validator};
+use jsonschema::{PatternOptions, Retrieve, ValidationOptions, Validator, json::Json};
 use schemars::{JsonSchema, SchemaGenerator, generate::Contract};
 use serde_json::Value;
 
@@ -46,6 +46,7 @@ mod plan;
 mod reference;
 mod search;
 mod settings;
+mod tree;
 mod union;
 mod words;
 
@@ -53,6 +54,7 @@ pub use error::SchemaError;
 pub use fault::{Fault, Faults};
 pub use limits::SchemaLimits;
 pub(crate) use settings::settings;
+pub(crate) use tree::{Tree, TreeSchema};
 
 use plan::Plan;
 
@@ -227,9 +229,9 @@ fn with_stack(
 const MAX_COMPILED_PATTERN: usize = 1024 * 1024;
 
 /// What every schema is compiled with.
-fn options() -> ValidationOptions<'static> {
+fn options<J: Json>() -> ValidationOptions<'static, Arc<dyn Retrieve>, J> {
     let patterns = PatternOptions::regex().size_limit(MAX_COMPILED_PATTERN);
-    jsonschema::options()
+    jsonschema::options_for()
         .offline()
         .with_pattern_options(patterns)
         .should_validate_formats(true)
@@ -238,7 +240,7 @@ fn options() -> ValidationOptions<'static> {
         .with_format("ip", |text: &str| text.parse::<std::net::IpAddr>().is_ok())
 }
 
-fn build(document: &Value) -> Result<Validator, SchemaError> {
+fn build<J: Json>(document: &Value) -> Result<Validator<J>, SchemaError> {
     Ok(options().build(document)?)
 }
 
