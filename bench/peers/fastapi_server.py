@@ -1,4 +1,5 @@
-"""FastAPI under uvicorn, as FastAPI's documentation streams: `EventSourceResponse` and JSON lines.
+"""FastAPI under uvicorn, as its documentation has it: `EventSourceResponse` and JSON lines for
+streams; parameters and bodies that are declared, and so described and checked.
 
 Prints `listening on ADDRESS` and serves until its standard input ends.
 """
@@ -11,11 +12,12 @@ import threading
 import time
 from collections.abc import AsyncIterable
 from contextlib import asynccontextmanager
+from typing import Annotated, Literal
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from fastapi.sse import EventSourceResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 FIRST = 1_000_000
 SYMBOLS = ["ALFA", "BRAV", "CHAR", "DELT", "ECHO", "FOXT", "GOLF", "HOTE"]
@@ -93,6 +95,46 @@ async def paced() -> AsyncIterable[Item]:
 async def idle() -> AsyncIterable[Item]:
     await asyncio.Event().wait()
     yield item_at(0)
+
+
+class Order(BaseModel):
+    id: Annotated[str, Field(min_length=1, max_length=36)]
+    account: Annotated[str, Field(min_length=4, max_length=16)]
+    symbol: Annotated[str, Field(min_length=1, max_length=8)]
+    side: Literal["buy", "sell"]
+    kind: Literal["market", "limit", "stop"]
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+    price: Annotated[float, Field(ge=0)]
+    venue: Annotated[str | None, Field(max_length=16)] = None
+    tags: Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=8)]
+    placed: Annotated[str, Field(min_length=20, max_length=35)]
+    note: Annotated[str, Field(max_length=200)]
+
+
+class Receipt(BaseModel):
+    id: str
+    total: float
+
+
+class Quote(BaseModel):
+    symbol: str
+    quantity: int
+    venue: str | None
+    price: float
+
+
+@app.get("/quotes/{symbol}")
+async def quote(
+    symbol: str,
+    quantity: Annotated[int, Query(ge=1, le=1_000_000)],
+    venue: Annotated[str | None, Query(max_length=16)] = None,
+) -> Quote:
+    return Quote(symbol=symbol, quantity=quantity, venue=venue, price=101.25)
+
+
+@app.post("/orders")
+async def place(order: Order) -> Receipt:
+    return Receipt(id=order.id, total=order.quantity * order.price)
 
 
 def end_with_stdin() -> None:

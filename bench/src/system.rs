@@ -47,6 +47,20 @@ pub fn cpu_ns(pid: u32) -> io::Result<u64> {
     Ok(ticks * (1_000_000_000 / clock_ticks_per_second()))
 }
 
+/// The CPU time that the threads of a process have used, in nanoseconds, exactly. For a process whose
+/// threads stay: those that have ended don't count.
+///
+/// # Errors
+/// The process is gone, or the kernel keeps no such account.
+pub fn threads_cpu_ns(pid: u32) -> io::Result<u64> {
+    let mut total = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let account = fs::read_to_string(thread?.path().join("schedstat"))?;
+        total += first_number(&account).ok_or_else(|| io::Error::other("no account in /proc"))?;
+    }
+    Ok(total)
+}
+
 /// The resident memory of a process, in bytes.
 ///
 /// # Errors

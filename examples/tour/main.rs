@@ -260,9 +260,9 @@ async fn tail(
     Ok(Streaming::try_new(lines))
 }
 
-/// A page that draws `/system`.
+/// A page that draws this machine's figures.
 ///
-/// It reads the stream by an `EventSource`, and needs no other host: its policy says so.
+/// It reads `/system` by an `EventSource`, and needs no other host: its policy says so.
 #[headwater::operation]
 async fn watch() -> ([(HeaderName, &'static str); 1], Html<&'static str>) {
     const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \

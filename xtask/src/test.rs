@@ -198,6 +198,7 @@ fn e2e() -> Result<(), String> {
         )
         .env("HEADWATER_CLI", built.join("headwater"))
         .env("HEADWATER_HUB", built.join("hub-server"))
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", built.join("../hypothesis"))
         .env("HEADWATER_SCREENSHOTS", built.join("../screenshots")))
 }
 

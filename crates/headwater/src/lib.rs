@@ -63,7 +63,7 @@ pub use last_event_id::LastEventId;
 pub use negotiate::{Negotiate, NegotiateLayer, layer};
 pub use openapi::{OpenApi, SecurityScheme};
 pub use operation::{
-    Accepted, Created, Described, Docs, Event, Events, In, Operation, OperationHandler,
+    Accepted, Created, Described, Docs, Event, Events, HasSchema, In, Operation, OperationHandler,
     OperationInput, OperationOutput,
 };
 pub use problem::Problem;

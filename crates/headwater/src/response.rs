@@ -78,7 +78,7 @@ impl Content {
         let client = negotiate::client();
         let format = client
             .as_ref()
-            .map_or(Ok(Format::Ndjson), |client| client.format.clone());
+            .map_or(Ok(Format::Ndjson), negotiate::Client::format);
         let (format, content_type) = match (&self.kind, format) {
             (Kind::Raw(content_type), _) => (Format::Text, content_type.clone()),
             (Kind::Frames(format), _) => (*format, HeaderValue::from_static(format.content_type())),

@@ -28,13 +28,19 @@ use proc_macro::TokenStream;
 /// the rest, with its markdown, its description. The attribute takes no arguments: tags, security and so on
 /// are said where the route is added. It is optional; without it the document has what the types say.
 ///
-/// ```ignore
+/// ```
+/// use futures_util::stream;
+/// use headwater::{Path, Problem, StatusCode, Streaming};
+///
 /// /// Prices, as they change.
 /// ///
-/// /// One symbol, live. Ends when the market closes.
+/// /// One symbol, in cents. Ends when the market closes.
 /// #[headwater::operation]
-/// async fn prices(Path(symbol): Path<String>) -> Result<Streaming<Price>, Problem> {
-///     // …
+/// async fn prices(Path(symbol): Path<String>) -> Result<Streaming<u32>, Problem> {
+///     if symbol.is_empty() {
+///         return Err(Problem::new(StatusCode::NOT_FOUND));
+///     }
+///     Ok(Streaming::new(stream::iter([1250, 1249])))
 /// }
 /// ```
 ///
@@ -60,13 +66,18 @@ pub fn operation(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// The names are those that serde writes: `#[serde(rename)]` and `#[serde(rename_all)]` count, also in their
 /// forms for one direction. Variants that serde skips have no name in `NAMES`.
 ///
-/// ```ignore
-/// #[derive(Serialize, JsonSchema, Events)]
+/// ```
+/// use headwater::Events;
+///
+/// #[derive(serde::Serialize, schemars::JsonSchema, Events)]
 /// #[serde(tag = "type", rename_all = "snake_case")]
 /// enum Update {
-///     Price { symbol: String, price: f64 }, // event: price
-///     MarketClosed,                         // event: market_closed
+///     Price { symbol: String, cents: u32 },
+///     MarketClosed,
 /// }
+///
+/// assert_eq!(Update::NAMES, ["price", "market_closed"]);
+/// assert_eq!(Update::MarketClosed.event(), "market_closed");
 /// ```
 ///
 /// # Errors

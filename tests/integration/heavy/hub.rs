@@ -118,7 +118,7 @@ async fn stalled() -> Outcome {
         stalled.push(response);
     }
 
-    let messages = if is_full() { 1024 } else { 256 };
+    let messages: u64 = if is_full() { 1024 } else { 256 };
     let mut message = message();
     let (mut first_half, mut second_half) = (0, 0);
     for number in 0..messages {

@@ -5,12 +5,14 @@ use std::{fs, process::Command};
 use crate::{hub, options::Options, python};
 
 const LOCK: &str = include_str!("../../../Cargo.lock");
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 12] = [
     "axum",
     "fjall",
     "hyper",
     "tokio",
     "serde_json",
+    "schemars",
+    "jsonschema",
     "reqwest",
     "eventsource-stream",
     "sse-stream",

@@ -8,12 +8,14 @@ mod drain;
 mod hub;
 mod idle;
 mod machine;
+mod operation;
 mod options;
 mod paced;
 mod peer;
 mod python;
 mod report;
 mod stats;
+mod validate;
 
 use headwater_bench::{Error, system};
 
@@ -26,7 +28,7 @@ const HELP: &str = "\
 Usage: cargo xtask bench [options]
 
   --quick      smaller counts and fewer runs: to see that everything works, not to compare
-  --only PARTS some of drain,paced,idle,decode,clients (the framework),
+  --only PARTS some of drain,paced,idle,decode,clients,operation,validate (the framework),
                append,fanout,hub-latency,hub-idle,catchup,startup (the hub)
   --runs N     how often each short measurement is repeated (default 7, quick 3)
   --name NAME  what the results are called, after the date (default full, quick quick)
@@ -65,6 +67,8 @@ fn main() -> Result<(), Error> {
             Part::HubIdle => hub::idle::run(&options, &mut report)?,
             Part::Catchup => hub::catchup::run(&options, &mut report)?,
             Part::Startup => hub::startup::run(&options, &mut report)?,
+            Part::Operation => operation::run(&options, &mut report)?,
+            Part::Validate => validate::run(&options, &mut report)?,
         }
     }
     let markdown = report.to_markdown();

@@ -13,6 +13,8 @@ pub(crate) enum Part {
     Idle,
     Decode,
     Clients,
+    Operation,
+    Validate,
     Append,
     Fanout,
     HubLatency,
@@ -22,12 +24,14 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
         Self::Decode,
         Self::Clients,
+        Self::Operation,
+        Self::Validate,
         Self::Append,
         Self::Fanout,
         Self::HubLatency,
@@ -43,6 +47,8 @@ impl Part {
             Self::Idle => "idle",
             Self::Decode => "decode",
             Self::Clients => "clients",
+            Self::Operation => "operation",
+            Self::Validate => "validate",
             Self::Append => "append",
             Self::Fanout => "fanout",
             Self::HubLatency => "hub-latency",
@@ -55,7 +61,13 @@ impl Part {
     /// Whether it measures the hub beside the hub's peers; the others have the framework's, in Python too.
     pub(crate) fn is_of_hub(self) -> bool {
         match self {
-            Self::Drain | Self::Paced | Self::Idle | Self::Decode | Self::Clients => false,
+            Self::Drain
+            | Self::Paced
+            | Self::Idle
+            | Self::Decode
+            | Self::Clients
+            | Self::Operation
+            | Self::Validate => false,
             Self::Append
             | Self::Fanout
             | Self::HubLatency

@@ -18,6 +18,10 @@ pub(crate) enum Peer {
     FastApi,
     Bare,
     BareReady,
+    /// A described operation under `headwater::serve`.
+    Operation,
+    /// axum's own route under `headwater::serve`.
+    OperationPlain,
 }
 
 impl Peer {
@@ -28,6 +32,8 @@ impl Peer {
             Self::FastApi => "FastAPI + uvicorn",
             Self::Bare => "bare socket, items serialised",
             Self::BareReady => "bare socket, same bytes ready",
+            Self::Operation => "Headwater, operation",
+            Self::OperationPlain => "axum under `headwater::serve`",
         }
     }
 
@@ -45,6 +51,8 @@ impl Peer {
             Self::Axum => "axum",
             Self::Bare => "bare",
             Self::BareReady => "bare-ready",
+            Self::Operation => "operation",
+            Self::OperationPlain => "operation-plain",
         };
         let mut command = sibling("server")?;
         command.arg(kind);

@@ -38,6 +38,7 @@ pub(crate) fn run(rate: u32) -> Result<(), Error> {
             .route("/ndjson", get(ndjson))
             .route("/paced", get(paced))
             .route("/idle", get(idle))
+            .merge(crate::operation::plain())
             .with_state(Source::start(rate));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         crate::announce(listener.local_addr()?);

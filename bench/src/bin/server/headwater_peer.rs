@@ -21,23 +21,29 @@ struct Count {
 }
 
 pub(crate) fn run(rate: u32) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let app = Router::new()
+    serve(|| {
+        Router::new()
             // The client's `Accept` chooses the format; two paths, so that all servers have the same.
             .route("/sse", get(drain))
             .route("/ndjson", get(drain))
             .route("/paced", get(paced))
             .route("/idle", get(idle))
-            .with_state(Source::start(rate));
+            .with_state(Source::start(rate))
+    })
+}
+
+/// Serves an app that is made in the runtime.
+pub(crate) fn serve(app: impl FnOnce() -> Router) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
         let listening = |address: &BoundAddress| {
             if let BoundAddress::Tcp(address) = address {
                 crate::announce(*address);
             }
         };
-        Ok(headwater::serve(app, "127.0.0.1:0")
+        Ok(headwater::serve(app(), "127.0.0.1:0")
             .on_bound(listening)
             .await?)
     })

@@ -1,19 +1,23 @@
 //! One of the servers that are measured, on a port that the system chooses.
 //!
-//! `server headwater|axum|bare|bare-ready [--rate MESSAGES_PER_SECOND]` and
-//! `server hub --data FOLDER [--listen ADDRESS]`
-//! print `listening on ADDRESS` and serve until their standard input ends, so they never outlive the
-//! program that started them. The hub ends at SIGTERM as well.
+//! `server KIND [--rate MESSAGES_PER_SECOND]`, with one of the [`KINDS`], prints
+//! `listening on ADDRESS` and serves until its standard input ends, so it never outlives the
+//! program that started it.
+//!
+//! `server hub --data FOLDER [--listen ADDRESS]` is the hub. It ends at SIGTERM as well.
 
 mod axum_peer;
 mod bare;
 mod headwater_peer;
 mod hub;
+mod operation;
 mod source;
 
 use std::io::Read;
 
 use headwater_bench::{Error, system};
+
+const KINDS: &str = "headwater, axum, bare, bare-ready, operation or operation-plain";
 
 fn main() -> Result<(), Error> {
     system::allow_open_files(16_384)?;
@@ -39,7 +43,9 @@ fn main() -> Result<(), Error> {
         "hub" => hub::run(data.ok_or("the hub needs --data")?.as_ref(), &listen),
         "bare" => bare::run(rate, bare::Kind::Serialised),
         "bare-ready" => bare::run(rate, bare::Kind::Ready),
-        _ => Err("which server? headwater, hub, axum, bare or bare-ready".into()),
+        "operation" => operation::run(),
+        "operation-plain" => operation::run_plain(),
+        _ => Err(format!("which server? {KINDS}").into()),
     }
 }
 

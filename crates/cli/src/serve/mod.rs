@@ -34,11 +34,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "WHEN", env = "HEADWATER_DURABILITY")]
     durability: Option<Durability>,
 
-    /// How clients reach the hub, if that isn't by the address that they name: https://example.com
+    /// How clients reach the hub, if that isn't by the address that they name: `https://example.com`
     #[arg(long, value_name = "URL", env = "HEADWATER_PUBLIC_URL")]
     public_url: Option<String>,
 
-    /// Pages of which origins may use the hub: `any`, `none`, or origins like https://example.com;
+    /// Pages of which origins may use the hub: `any`, `none`, or origins like `https://example.com`;
     /// may be given more than once
     #[arg(
         long,

@@ -83,13 +83,18 @@ fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
 }
 
+/// Tells V8 to compile every function of the script while it loads, on another thread. Without it each is
+/// found, looked through and compiled only when it is called, which takes the page's thread twice as long.
+const COMPILE_HINT: &[u8] = b"//# allFunctionsCalledOnLoad\n";
+
 /// The script of the reference, from the crate that bundles it; `None` if that has it no more.
 ///
 /// It is copied once, when it is first asked for: the crate gives no reference to its bytes.
 pub(super) fn scalar() -> Option<&'static Asset> {
     static SCRIPT: LazyLock<Option<Asset>> = LazyLock::new(|| {
         let script = scalar_api_reference::get_asset("scalar.js")?;
-        Some(Asset::new(super::JAVASCRIPT, script.into()))
+        let body = [COMPILE_HINT, &script].concat();
+        Some(Asset::new(super::JAVASCRIPT, body.into()))
     });
     SCRIPT.as_ref()
 }

@@ -121,3 +121,6 @@ async fn scalar(request: Request) -> Response {
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Rejection, RequestFaults, parts};
+use super::{Rejection, RequestFaults, parts, typed::Form};
 use crate::{
     Operation, OperationInput, Problem, StatusCode,
-    operation::{self, too_large},
+    operation::{self, HasSchema, too_large},
     per_type::per_type,
-    schema::{Faults, Schema},
+    schema::{Schema, Tree},
 };
 
 /// A value as JSON: extracts a request's body, checked against `T`'s schema, and is a response.
@@ -47,43 +47,23 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Json<T>(pub T);
 
-struct BodySchema(Schema);
-
 impl<T> Json<T>
 where
     T: DeserializeOwned + JsonSchema + 'static,
 {
     fn read(body: &[u8]) -> Result<T, Rejection> {
+        let form = body_form::<T>();
+        if let Some(typed) = Tree::parse(body).and_then(|tree| form.quick(tree)) {
+            return Ok(typed);
+        }
         let value: Value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
-        let BodySchema(schema) = body_schema::<T>();
-        let faults = if schema.is_valid(&value) {
-            match serde_json::from_value(value) {
-                Ok(value) => return Ok(value),
-                Err(_) => match deserialize(body) {
-                    Ok(value) => return Ok(value),
-                    Err(faults) => faults,
-                },
-            }
-        } else {
-            match schema.check(&value) {
-                Err(faults) => faults,
-                Ok(()) => unreachable!("`is_valid` and `check` agree"),
-            }
-        };
-        Err(RequestFaults::of_body(&faults).into())
+        form.deserialize(value)
+            .map_err(|faults| RequestFaults::of_body(&faults).into())
     }
 }
 
-fn body_schema<T: JsonSchema + 'static>() -> &'static BodySchema {
-    per_type::<T, BodySchema>(|| BodySchema(Schema::of::<T>()))
-}
-
-/// What `T` itself says of a body that its schema accepts.
-fn deserialize<T: DeserializeOwned>(body: &[u8]) -> Result<T, Faults> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        Faults::of_serde(&error, &serde_json::from_slice(body).unwrap_or_default())
-    })
+fn body_form<T: JsonSchema + 'static>() -> &'static Form {
+    per_type::<T, Form>(|| Form::new(Schema::of::<T>()))
 }
 
 fn not_json(error: &serde_json::Error) -> Rejection {
@@ -145,7 +125,7 @@ where
     }
 }
 
-impl<T: JsonSchema + 'static> OperationInput for Json<T> {
+impl<T: HasSchema + 'static> OperationInput for Json<T> {
     fn describe(operation: &mut Operation) {
         operation.body::<T>("application/json");
         operation.error(StatusCode::BAD_REQUEST, "The body is not JSON");
@@ -155,7 +135,7 @@ impl<T: JsonSchema + 'static> OperationInput for Json<T> {
             "The body's content type is not application/json",
         );
         parts::invalid(operation);
-        body_schema::<T>();
+        body_form::<T>();
     }
 }
 
@@ -180,4 +160,59 @@ fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, Problem> {
     let mut body = Vec::with_capacity(128);
     json::encode_on_one_line(value, &mut body).map_err(Problem::internal)?;
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+    struct Tally {
+        #[schemars(range(max = 100))]
+        count: u32,
+        #[serde(default)]
+        by_number: BTreeMap<u8, String>,
+    }
+
+    fn tally(count: u32, by_number: &[(u8, &str)]) -> Tally {
+        let by_number = by_number.iter();
+        Tally {
+            count,
+            by_number: by_number
+                .map(|(n, text)| (*n, (*text).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[track_caller]
+    fn read(body: &str) -> Tally {
+        Json::<Tally>::read(body.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_only_the_thorough_way_reads_is_read_too() {
+        assert_eq!(read(r#"{"count": 80}"#), tally(80, &[]));
+        assert_eq!(read(r#"{"count": 8.0e1}"#), tally(80, &[]));
+        assert_eq!(read(r#"{"count": 101, "count": 7}"#), tally(7, &[]));
+        assert_eq!(
+            read(r#"{"count": 1, "by_number": {"7": "seven"}}"#),
+            tally(1, &[(7, "seven")])
+        );
+        let wide: Vec<_> = (0..1000).map(|n| format!("\"{n}\": {n}")).collect();
+        let wide = format!("{{{}, \"count\": 3}}", wide.join(", "));
+        assert_eq!(read(&wide), tally(3, &[]));
+    }
+
+    #[test]
+    fn the_last_of_two_members_of_a_name_is_at_fault() {
+        let body = br#"{"count": 7, "count": 101}"#;
+        let problem = Problem::from(Json::<Tally>::read(body).unwrap_err());
+        let problem = serde_json::to_value(problem).unwrap();
+        assert_eq!(problem["errors"][0]["pointer"], "#/count");
+        assert_eq!(problem["errors"][0]["value"], 101);
+    }
 }

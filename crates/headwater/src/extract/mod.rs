@@ -2,15 +2,14 @@
 
 mod faults;
 mod json;
+mod outline;
 mod params;
 mod parts;
+mod typed;
 
 pub use self::{
     faults::Rejection,
     json::Json,
     parts::{Cookies, Headers, Path, Query},
 };
-pub(crate) use self::{
-    faults::RequestFaults,
-    params::{header_name, properties},
-};
+pub(crate) use self::{faults::RequestFaults, outline::properties, params::header_name};

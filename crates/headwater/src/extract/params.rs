@@ -1,28 +1,32 @@
 //! Parameters: strings that become JSON by their schema, and are then checked as any value is.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap, mem};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
-use super::{Rejection, RequestFaults};
+use super::{
+    Rejection, RequestFaults,
+    outline::{Kinds, is_object, properties, resolve},
+    typed::Form,
+};
 use crate::{
     In,
     per_type::per_type,
-    schema::{Faults, Schema},
+    schema::{Schema, Tree},
 };
 
 /// How the parameters of one type are read.
 pub(crate) struct Params {
-    schema: Schema,
+    form: Form,
     layout: Layout,
 }
 
 enum Layout {
     /// A struct or a map: parameters by their names.
     Object {
-        properties: Vec<(String, Kinds)>,
+        properties: Vec<Known>,
         /// Whether a parameter that isn't known is the schema's to judge.
         others: bool,
     },
@@ -32,13 +36,12 @@ enum Layout {
     Single(Kinds),
 }
 
-/// The JSON types that a value may have.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Kinds {
-    number: bool,
-    boolean: bool,
-    string: bool,
-    items: Option<Box<Kinds>>,
+/// A parameter that the type knows.
+struct Known {
+    property: String,
+    /// Its name if it is a header.
+    header: String,
+    kinds: Kinds,
 }
 
 impl Params {
@@ -48,7 +51,8 @@ impl Params {
     }
 
     fn new(schema: Schema) -> Self {
-        let root = schema.document();
+        let form = Form::new(schema);
+        let root = form.document();
         let tuple = resolve(root, root)
             .get("prefixItems")
             .and_then(Value::as_array);
@@ -63,37 +67,36 @@ impl Params {
             Layout::Object {
                 properties: properties
                     .into_iter()
-                    .map(|property| (property.name, Kinds::of(&property.schema, root)))
+                    .map(|property| Known {
+                        header: header_name(In::Header, &property.name).into_owned(),
+                        kinds: Kinds::of(&property.schema, root),
+                        property: property.name,
+                    })
                     .collect(),
                 others,
             }
         } else {
             Layout::Single(Kinds::of(root, root))
         };
-        Self { schema, layout }
+        Self { form, layout }
     }
 
     /// Makes a `T` of a request's parameters.
     ///
     /// # Errors
     /// All that is wrong with them.
-    pub(crate) fn read<'a, T, I>(&self, place: In, pairs: impl Fn() -> I) -> Result<T, Rejection>
+    pub(crate) fn read<'a, T, I>(&'a self, place: In, pairs: impl Fn() -> I) -> Result<T, Rejection>
     where
         T: DeserializeOwned,
         I: Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     {
-        let value = self.value(place, pairs());
-        let faults = if self.schema.is_valid(&value) {
-            match serde_path_to_error::deserialize::<_, T>(value) {
-                Ok(parameters) => return Ok(parameters),
-                // The type itself is stricter than its schema.
-                Err(error) => Faults::of_serde(&error, &self.value(place, pairs())),
-            }
-        } else {
-            match self.schema.check(&value) {
-                Err(faults) => faults,
-                Ok(()) => unreachable!("`is_valid` and `check` agree"),
-            }
+        if let Some(parameters) = self.form.quick(self.tree(place, pairs())) {
+            return Ok(parameters);
+        }
+        let value = self.tree(place, pairs()).to_value();
+        let faults = match self.form.deserialize(value) {
+            Ok(parameters) => return Ok(parameters),
+            Err(faults) => faults,
         };
         let name = |first: &str| match &self.layout {
             Layout::Object { .. } => header_name(place, first).into_owned(),
@@ -109,64 +112,72 @@ impl Params {
 
     /// What the parameters are in JSON. What can't be the type that is wanted stays a string, for the schema to
     /// find.
-    fn value<'a>(
-        &self,
+    fn tree<'a>(
+        &'a self,
         place: In,
         mut pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
-    ) -> Value {
+    ) -> Tree<'a> {
         let (properties, others) = match &self.layout {
             Layout::Single(kinds) => {
                 return pairs
                     .next()
-                    .map_or(Value::Null, |(_, text)| kinds.value(text));
+                    .map_or(Tree::Null, |(_, text)| kinds.tree(text));
             }
             Layout::Tuple(items) => {
                 let kinds = items.iter().map(Some).chain(std::iter::repeat(None));
-                return pairs
-                    .zip(kinds)
-                    .map(|((_, text), kinds)| match kinds {
-                        Some(kinds) => kinds.value(text),
-                        None => Value::String(text.into_owned()),
-                    })
-                    .collect();
+                let items = pairs.zip(kinds).map(|((_, text), kinds)| match kinds {
+                    Some(kinds) => kinds.tree(text),
+                    None => Tree::String(text),
+                });
+                return Tree::Array(items.collect());
             }
             Layout::Object { properties, others } => (properties, *others),
         };
-        let mut object = Map::new();
+        let mut members: Vec<(Cow<'a, str>, Tree<'a>)> = Vec::new();
+        // Where each stands, if there may be any number of them.
+        let mut positions = HashMap::new();
         for (name, text) in pairs {
-            let known = properties
-                .iter()
-                .find(|(known, _)| header_name(place, known).eq(&name));
+            let known = properties.iter().find(|known| match place {
+                In::Header => known.header == name,
+                _ => known.property == name,
+            });
             let (name, kinds) = match known {
-                Some((name, kinds)) => (name.clone(), Some(kinds)),
+                Some(known) => (Cow::Borrowed(&*known.property), Some(&known.kinds)),
                 // Every streaming operation knows `?format=`.
                 None if !others || matches!(place, In::Header | In::Cookie) || name == "format" => {
                     continue;
                 }
-                None => (name.into_owned(), None),
+                None => (name, None),
+            };
+            let position = if others {
+                positions.get(&name).copied()
+            } else {
+                members.iter().position(|(known, _)| *known == name)
             };
             let items = kinds.and_then(|kinds| kinds.items.as_ref());
-            match (items, object.get_mut(&name)) {
-                (Some(items), Some(Value::Array(array))) => array.push(items.value(text)),
-                (Some(items), _) => {
-                    object.insert(name, Value::Array(vec![items.value(text)]));
+            let Some(position) = position else {
+                if others {
+                    positions.insert(name.clone(), members.len());
                 }
+                let value = match (items, kinds) {
+                    (Some(items), _) => Tree::Array(vec![items.tree(text)]),
+                    (None, Some(kinds)) => kinds.tree(text),
+                    (None, None) => Tree::String(text),
+                };
+                members.push((name, value));
+                continue;
+            };
+            match (&mut members[position].1, items) {
+                (Tree::Array(array), Some(items)) => array.push(items.tree(text)),
                 // Given twice: an array, which the schema refuses.
-                (None, Some(Value::Array(array))) => array.push(text.into()),
-                (None, Some(first)) => {
-                    let first = first.take();
-                    object.insert(name, Value::Array(vec![first, text.into()]));
-                }
-                (None, None) => {
-                    let value = match kinds {
-                        Some(kinds) => kinds.value(text),
-                        None => Value::String(text.into_owned()),
-                    };
-                    object.insert(name, value);
+                (Tree::Array(array), None) => array.push(Tree::String(text)),
+                (first, _) => {
+                    let array = vec![mem::replace(first, Tree::Null), Tree::String(text)];
+                    *first = Tree::Array(array);
                 }
             }
         }
-        object.into()
+        Tree::Object(members)
     }
 }
 
@@ -178,156 +189,6 @@ pub(crate) fn header_name(place: In, property: &str) -> Cow<'_, str> {
         }
         _ => property.into(),
     }
-}
-
-impl Kinds {
-    /// The types that `schema` allows, as far as it says.
-    fn of(schema: &Value, root: &Value) -> Self {
-        let mut kinds = Self::default();
-        kinds.add(schema, root, 0);
-        kinds
-    }
-
-    fn add(&mut self, schema: &Value, root: &Value, depth: u8) {
-        let schema = resolve(schema, root);
-        if depth > 16 {
-            return;
-        }
-        match schema.get("type") {
-            Some(Value::String(name)) => self.add_type(name, schema, root),
-            Some(Value::Array(names)) => {
-                for name in names.iter().filter_map(Value::as_str) {
-                    self.add_type(name, schema, root);
-                }
-            }
-            _ => {}
-        }
-        let constants = schema.get("const").into_iter();
-        let constants = constants.chain(
-            schema
-                .get("enum")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten(),
-        );
-        for constant in constants {
-            self.number |= constant.is_number();
-            self.boolean |= constant.is_boolean();
-            self.string |= constant.is_string();
-        }
-        for keyword in ["anyOf", "oneOf", "allOf"] {
-            for branch in schema
-                .get(keyword)
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
-                self.add(branch, root, depth + 1);
-            }
-        }
-    }
-
-    fn add_type(&mut self, name: &str, schema: &Value, root: &Value) {
-        match name {
-            "integer" | "number" => self.number = true,
-            "boolean" => self.boolean = true,
-            "string" => self.string = true,
-            "array" => {
-                let items = schema.get("items").unwrap_or(&Value::Null);
-                self.items = Some(Box::new(Self::of(items, root)));
-            }
-            _ => {}
-        }
-    }
-
-    fn value(&self, text: Cow<'_, str>) -> Value {
-        if self.number
-            && let Ok(number) = text.parse::<Number>()
-        {
-            return Value::Number(number);
-        }
-        match (self.boolean, &*text) {
-            (true, "true") => Value::Bool(true),
-            (true, "false") => Value::Bool(false),
-            _ => Value::String(text.into_owned()),
-        }
-    }
-}
-
-/// A property of an object's schema.
-#[derive(Debug, Clone)]
-pub(crate) struct Property {
-    pub(crate) name: String,
-    pub(crate) schema: Value,
-    pub(crate) required: bool,
-}
-
-/// All properties that `root` names: its own, and those of the schemas that it is put together from.
-pub(crate) fn properties(root: &Value) -> Vec<Property> {
-    let mut found = Vec::new();
-    add_properties(root, root, true, 0, &mut found);
-    found
-}
-
-fn add_properties(schema: &Value, root: &Value, all: bool, depth: u8, found: &mut Vec<Property>) {
-    let schema = resolve(schema, root);
-    if depth > 16 {
-        return;
-    }
-    let required = schema.get("required").and_then(Value::as_array);
-    for (name, schema) in schema
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        let required = all && required.is_some_and(|names| names.iter().any(|known| known == name));
-        match found.iter_mut().find(|property| property.name == *name) {
-            Some(property) => property.required |= required,
-            None => found.push(Property {
-                name: name.clone(),
-                schema: schema.clone(),
-                required,
-            }),
-        }
-    }
-    for (keyword, all) in [("allOf", all), ("anyOf", false), ("oneOf", false)] {
-        for branch in schema
-            .get(keyword)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            add_properties(branch, root, all, depth + 1, found);
-        }
-    }
-}
-
-fn is_object(root: &Value) -> bool {
-    let schema = resolve(root, root);
-    schema.get("type").is_some_and(|name| name == "object")
-        || schema.get("properties").is_some()
-        || ["allOf", "anyOf", "oneOf"].iter().any(|keyword| {
-            let branches = schema.get(*keyword).and_then(Value::as_array);
-            branches.is_some_and(|branches| {
-                branches
-                    .iter()
-                    .any(|branch| resolve(branch, root).get("properties").is_some())
-            })
-        })
-}
-
-/// What a local `$ref` stands for.
-fn resolve<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
-    // As many steps as a chain of references may reasonably have: a circle ends too.
-    for _ in 0..16 {
-        let target = schema.get("$ref").and_then(Value::as_str);
-        let Some(target) = target.and_then(|target| root.pointer(target.strip_prefix('#')?)) else {
-            break;
-        };
-        schema = target;
-    }
-    schema
 }
 
 #[cfg(test)]
@@ -451,5 +312,44 @@ mod tests {
         assert!(read::<Search>(In::Query, &[("text", ""), ("other", "1")]).is_ok());
         assert!(read::<Strict>(In::Query, &[("a", "1"), ("format", "sse")]).is_ok());
         assert!(read::<Strict>(In::Query, &[("a", "1"), ("b", "2")]).is_err());
+    }
+
+    #[test]
+    fn parameters_that_are_not_known_are_kept_where_the_type_takes_them() {
+        #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+        struct Open {
+            #[serde(default)]
+            tag: Vec<u16>,
+            #[serde(flatten)]
+            rest: std::collections::BTreeMap<String, Value>,
+        }
+        let names: Vec<_> = (0..100).map(|n| format!("n{n}")).collect();
+        let mut pairs: Vec<_> = names.iter().map(|name| (&**name, "1")).collect();
+        pairs.extend([("tag", "1"), ("n7", "2"), ("tag", "2")]);
+        let open: Open = read(In::Query, &pairs).unwrap();
+        assert_eq!(open.tag, [1, 2]);
+        assert_eq!(open.rest.len(), 100);
+        assert_eq!(open.rest["n7"], serde_json::json!(["1", "2"]));
+        assert_eq!(open.rest["n8"], "1");
+    }
+
+    #[test]
+    fn one_type_names_headers_and_other_parameters() {
+        #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+        struct Token {
+            x_token: String,
+        }
+        let token = Token {
+            x_token: "a".to_owned(),
+        };
+        assert_eq!(
+            read::<Token>(In::Header, &[("x-token", "a")]).unwrap(),
+            token
+        );
+        assert_eq!(
+            read::<Token>(In::Query, &[("x_token", "a")]).unwrap(),
+            token
+        );
+        assert!(read::<Token>(In::Query, &[("x-token", "a")]).is_err());
     }
 }

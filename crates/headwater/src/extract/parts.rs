@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::{Rejection, faults::Invalid, params::Params};
-use crate::{In, Operation, OperationInput, Problem, StatusCode};
+use crate::{In, Operation, OperationInput, Problem, StatusCode, operation::HasSchema};
 
 macro_rules! parameters {
     ($(#[$docs:meta])* $name:ident, $place:ident) => {
@@ -16,7 +16,7 @@ macro_rules! parameters {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct $name<T>(pub T);
 
-        impl<T: JsonSchema + 'static> OperationInput for $name<T> {
+        impl<T: HasSchema + 'static> OperationInput for $name<T> {
             fn describe(operation: &mut Operation) {
                 operation.parameters::<T>(In::$place);
                 invalid(operation);

@@ -1,7 +1,7 @@
 //! Which format a client asks for: `Accept` (RFC 9110 §12.5.1), or `?format=`.
 
 use headwater_wire::Format;
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, Uri};
 
 use crate::Problem;
 
@@ -12,12 +12,15 @@ const PARAMETER: &str = "format";
 ///
 /// # Errors
 /// 406, with the formats that there are.
-pub(crate) fn choose(uri: &Uri, headers: &HeaderMap) -> Result<Format, Refusal> {
+pub(crate) fn choose<'a>(
+    uri: &Uri,
+    accept: impl Iterator<Item = &'a HeaderValue>,
+) -> Result<Format, Refusal> {
     if let Some(name) = query_parameter(uri.query().unwrap_or_default()) {
         return Format::from_name(&name).ok_or(Refusal::Unknown(name));
     }
     let mut ranges = Vec::new();
-    for value in headers.get_all(header::ACCEPT) {
+    for value in accept {
         ranges.extend(
             value
                 .to_str()
@@ -196,7 +199,7 @@ impl Wish {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, header};
     use proptest::prelude::*;
 
     use super::*;
@@ -204,7 +207,11 @@ mod tests {
     fn check(accept: &str, expected: Option<Format>) {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
-        let chosen = choose(&Uri::from_static("/"), &headers).ok();
+        let chosen = choose(
+            &Uri::from_static("/"),
+            headers.get_all(header::ACCEPT).iter(),
+        )
+        .ok();
         assert_eq!(chosen, expected, "Accept: {accept}");
     }
 
@@ -255,7 +262,7 @@ mod tests {
                 headers.insert(header::ACCEPT, value);
             }
             if let Ok(uri) = format!("/?{query}").parse() {
-                let _ = choose(&uri, &headers);
+                let _ = choose(&uri, headers.get_all(header::ACCEPT).iter());
             }
         }
 
@@ -272,7 +279,7 @@ mod tests {
                 .join(", ");
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_str(&accept).unwrap());
-            let chosen = choose(&Uri::from_static("/"), &headers).ok();
+            let chosen = choose(&Uri::from_static("/"), headers.get_all(header::ACCEPT).iter()).ok();
             let most = weights.iter().copied().max().unwrap_or(0);
             let expected = weights.iter().position(|weight| *weight == most && most > 0);
             prop_assert_eq!(chosen, expected.map(|place| Format::ALL[place]), "{}", accept);
@@ -285,7 +292,11 @@ mod tests {
         headers.append(header::ACCEPT, HeaderValue::from_static("image/png"));
         headers.append(header::ACCEPT, HeaderValue::from_static("text/plain"));
         assert_eq!(
-            choose(&Uri::from_static("/"), &headers).unwrap(),
+            choose(
+                &Uri::from_static("/"),
+                headers.get_all(header::ACCEPT).iter()
+            )
+            .unwrap(),
             Format::Text
         );
     }
@@ -301,7 +312,11 @@ mod tests {
             ("/?formats=sse", Format::Text),
         ] {
             assert_eq!(
-                choose(&Uri::from_static(uri), &headers).unwrap(),
+                choose(
+                    &Uri::from_static(uri),
+                    headers.get_all(header::ACCEPT).iter()
+                )
+                .unwrap(),
                 expected,
                 "{uri}"
             );
@@ -310,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_refusal_lists_what_there_is() {
-        let refusal = choose(&Uri::from_static("/?format=xml"), &HeaderMap::new()).unwrap_err();
+        let refusal = choose(&Uri::from_static("/?format=xml"), std::iter::empty()).unwrap_err();
         let problem = Problem::from(refusal);
         assert_eq!(problem.status(), StatusCode::NOT_ACCEPTABLE);
         let text = serde_json::to_string(&problem).unwrap();

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use headwater_wire::{Format, sse};
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -139,16 +139,27 @@ fn replace(response: &Response, problem: Problem) -> Response {
 /// What a response depends on, of the request that it answers.
 #[derive(Clone)]
 pub(crate) struct Client {
-    pub(crate) format: Result<Format, Refusal>,
+    uri: Uri,
+    /// The values of `Accept`. More than one is rare.
+    accept: Option<HeaderValue>,
+    more_accept: Vec<HeaderValue>,
     pub(crate) asked: Option<Asked>,
 }
 
 impl Client {
     fn of(request: &Request<Body>) -> Self {
+        let mut accept = request.headers().get_all(header::ACCEPT).iter().cloned();
         Self {
-            format: accept::choose(request.uri(), request.headers()),
+            uri: request.uri().clone(),
+            accept: accept.next(),
+            more_accept: accept.collect(),
             asked: request.extensions().get().cloned(),
         }
+    }
+
+    /// The format that it asks for. Worked out only where a stream is answered with: most requests want none.
+    pub(crate) fn format(&self) -> Result<Format, Refusal> {
+        accept::choose(&self.uri, self.accept.iter().chain(&self.more_accept))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemars::{Schema, SchemaGenerator, generate::Contract};
+use schemars::{Schema, SchemaGenerator, generate::Contract, transform::RecursiveTransform};
 use serde_json::{Map, Value};
 
 use crate::{operation::SchemaOf, schema};
@@ -26,7 +26,9 @@ impl Components {
             let mut settings = schema::settings(contract);
             settings.definitions_path = path.trim_end_matches('/').to_owned().into();
             settings.meta_schema = None;
-            settings.into_generator()
+            settings
+                .with_transform(RecursiveTransform(leave_out_wide_bounds))
+                .into_generator()
         };
         Self {
             input: generator(Contract::Deserialize, INPUT),
@@ -82,6 +84,17 @@ impl Components {
         }
         rename(document, &names);
         components.into_iter().collect()
+    }
+}
+
+/// Takes bounds out that are beyond 2⁵³: every tool in JavaScript would read another number. The `format` says them.
+fn leave_out_wide_bounds(schema: &mut Schema) {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    for bound in ["minimum", "maximum"] {
+        let value = schema.get(bound).and_then(Value::as_f64);
+        if schema.get("format").is_some() && value.is_some_and(|value| value.abs() > EXACT) {
+            schema.remove(bound);
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub trait Events {
 /// It is made by [`Streaming::events`](crate::Streaming::events) and [`Event::item`], which set the name, and nowhere
 /// else: so no item can go without.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event<T>(T);
+pub struct Event<T: Events>(T);
 
 impl<T: Events> Event<T> {
     /// The item, to which an id or a retry time may be added. An event name that is set after this wins over the
@@ -59,14 +59,14 @@ impl<T: Events> Event<T> {
     }
 }
 
-impl<T> Event<T> {
+impl<T: Events> Event<T> {
     /// Gives the data.
     pub fn into_inner(self) -> T {
         self.0
     }
 }
 
-impl<T: Serialize> Serialize for Event<T> {
+impl<T: Events + Serialize> Serialize for Event<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
     }

@@ -3,6 +3,7 @@
 mod described;
 mod events;
 mod handler;
+mod has_schema;
 mod input;
 mod outgoing;
 mod output;
@@ -21,6 +22,7 @@ pub use self::{
     described::{Described, Docs},
     events::{Event, Events},
     handler::OperationHandler,
+    has_schema::HasSchema,
     input::OperationInput,
     output::{Accepted, Created, OperationOutput},
 };

@@ -6,9 +6,8 @@ use axum::{
 };
 use headwater_wire::Format;
 use http::{HeaderMap, StatusCode};
-use schemars::JsonSchema;
 
-use super::{Content, Operation, SchemaOf, Shape};
+use super::{Content, HasSchema, Operation, SchemaOf, Shape};
 use crate::{Problem, Raw, Streaming, extract::Json};
 
 /// A response that says what a client may get.
@@ -79,7 +78,7 @@ impl<R: OperationOutput> OperationOutput for Accepted<R> {
     }
 }
 
-impl<T: JsonSchema> OperationOutput for Streaming<T> {
+impl<T: HasSchema> OperationOutput for Streaming<T> {
     fn describe(operation: &mut Operation) {
         let items = Shape::Items(SchemaOf::new::<T>());
         let content = Format::ALL.map(|format| (media_type(format), items)).into();
@@ -108,14 +107,14 @@ impl OperationOutput for Raw {
     }
 }
 
-impl<T: JsonSchema> OperationOutput for Json<T> {
+impl<T: HasSchema> OperationOutput for Json<T> {
     fn describe(operation: &mut Operation) {
         let shape = Shape::Output(SchemaOf::new::<T>());
         operation.success("OK", Content::of("application/json", shape));
     }
 }
 
-impl<T: JsonSchema> OperationOutput for axum::Json<T> {
+impl<T: HasSchema> OperationOutput for axum::Json<T> {
     fn describe(operation: &mut Operation) {
         Json::<T>::describe(operation);
     }

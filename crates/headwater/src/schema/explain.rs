@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     plan::{Id, Node},
-    search::{Found, Path, Search},
+    search::{Found, Path, Search, Which},
     words::{self, Gist, Words},
 };
 
@@ -18,6 +18,7 @@ impl<'p> Search<'p> {
             return;
         }
         self.steps -= 1;
+        let before = found.len();
         self.active.push(key);
         let node = self.node(id);
         self.explain_lone(node, value, path, found);
@@ -36,7 +37,7 @@ impl<'p> Search<'p> {
                 for (name, member) in members {
                     self.explain_member(node, value, name, member, path, found);
                 }
-                self.explain_unevaluated(node, value, path, found);
+                self.explain_unevaluated(node, value, path, before, found);
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -60,7 +61,7 @@ impl<'p> Search<'p> {
                         found.add(path, value, words);
                     }
                 }
-                self.explain_unevaluated(node, value, path, found);
+                self.explain_unevaluated(node, value, path, before, found);
             }
             _ => {}
         }
@@ -136,9 +137,14 @@ impl<'p> Search<'p> {
         node: &'p Node,
         value: &Value,
         path: &Path<'_>,
+        before: usize,
         found: &mut Found,
     ) {
-        let places: HashSet<_> = self.unevaluated(node, value).into_iter().collect();
+        let mut places = self.unevaluated(node, value, Which::All);
+        if places.is_empty() && found.len() == before {
+            places = self.unevaluated(node, value, Which::Met);
+        }
+        let places: HashSet<_> = places.into_iter().collect();
         if places.is_empty() {
             return;
         }

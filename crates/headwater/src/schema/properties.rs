@@ -1,13 +1,13 @@
 //! What holds for every schema and every value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Schema, plan::Plan, search};
+use super::{Schema, Tree, TreeSchema, plan::Plan, search};
 
 const NAMES: [&str; 4] = ["a", "b", "a/b", "kind"];
 
@@ -16,8 +16,9 @@ fn value() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         (-3_i64..4).prop_map(Value::from),
-        prop::sample::select(vec![0.5, 1.0, -2.5]).prop_map(Value::from),
+        prop::sample::select(vec![0.5, 1.0, -2.5, -0.0, 1e30]).prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
         prop::sample::select(vec!["", "a", "b", "ab", "x~1", "2026-01-31", "ü"])
             .prop_map(Value::from),
     ];
@@ -53,6 +54,7 @@ fn schema() -> impl Strategy<Value = Value> {
         prop::sample::select(types.to_vec()).prop_map(|name| json!({"type": name})),
         prop::sample::subsequence(types.to_vec(), 1..3).prop_map(|names| json!({"type": names})),
         prop::sample::select(vec!["a", "b", "ab"]).prop_map(|text| json!({"const": text})),
+        value().prop_map(|value| json!({"const": value})),
         prop::sample::subsequence(vec![json!("a"), json!("b"), json!(1), Value::Null], 1..4)
             .prop_map(|options| json!({"enum": options})),
         prop::sample::select(vec![
@@ -148,6 +150,34 @@ proptest! {
     }
 
     #[test]
+    fn a_tree_is_valid_where_the_value_is(document in document(), value in value()) {
+        let Ok(schema) = Schema::compile(&document) else { return Ok(()) };
+        let text = value.to_string();
+        let tree = Tree::parse(text.as_bytes()).unwrap();
+        prop_assert_eq!(tree.to_value(), value.clone());
+        prop_assert_eq!(TreeSchema::of(&schema).is_valid(&tree), schema.is_valid(&value));
+    }
+
+    #[test]
+    fn a_tree_of_any_text_holds_what_the_value_does(text in text()) {
+        let value: Result<Value, _> = serde_json::from_str(&text);
+        if let Some(tree) = Tree::parse(text.as_bytes()) {
+            prop_assert_eq!(tree.to_value(), value.unwrap());
+        }
+    }
+
+    #[test]
+    fn a_tree_becomes_what_the_value_becomes(order in order(), change in change()) {
+        let mut value = serde_json::to_value(&order).unwrap();
+        if let Some((place, other)) = change {
+            replace(&mut value, place, other);
+        }
+        let text = value.to_string();
+        let by_tree = Tree::parse(text.as_bytes()).and_then(|tree| Order::deserialize(tree).ok());
+        prop_assert_eq!(by_tree, Order::deserialize(&value).ok());
+    }
+
+    #[test]
     fn what_a_type_serialises_to_is_valid_by_its_schema(order in order()) {
         let value = serde_json::to_value(&order).unwrap();
         prop_assert_eq!(Schema::of_serialized::<Order>().check(&value), Ok(()));
@@ -155,8 +185,48 @@ proptest! {
     }
 }
 
+/// JSON, mostly, with names that come twice.
+fn text() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        3 => "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,3})?([eE][-+]?[0-9]{1,3})?",
+        3 => r#""([a-c]|ü|\\\\|\\n|\\u00[0-9a-f]{2}|\\ud83e\\udd80){0,4}""#,
+        2 => "true|false|null| \\[ \\]",
+        1 => ".{0,4}",
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let name = r#""(a|b|\\u0061|\\n){0,2}""#;
+        let member = (name, inner.clone()).prop_map(|(name, value)| format!("{name}:{value}"));
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec(member, 0..4).prop_map(|all| format!("{{{}}}", all.join(", "))),
+        ]
+    })
+}
+
+/// Another value in the place of the nth.
+fn change() -> impl Strategy<Value = Option<(usize, Value)>> {
+    prop::option::of((0..24_usize, value()))
+}
+
+/// Replaces the nth value within, counted from the outside; none if there are fewer.
+fn replace(value: &mut Value, mut place: usize, other: Value) {
+    let mut next = VecDeque::from([value]);
+    while let Some(value) = next.pop_front() {
+        if place == 0 {
+            *value = other;
+            return;
+        }
+        place -= 1;
+        match value {
+            Value::Array(items) => next.extend(items),
+            Value::Object(members) => next.extend(members.values_mut()),
+            _ => {}
+        }
+    }
+}
+
 /// A kind of order with a little of everything that types can ask for.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Order {
     #[schemars(range(min = 1, max = 1000))]
     count: u32,
@@ -172,7 +242,7 @@ struct Order {
     large: (u64, i32, char),
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Side {
     Buy,
@@ -181,7 +251,7 @@ enum Side {
     Swap(u8, bool),
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", content = "at")]
 enum Route {
     Direct,

@@ -111,6 +111,15 @@ impl Found {
     }
 }
 
+/// Which of the schemas that apply to the same value count for what is evaluated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that the value is valid by: what decides.
+    Met,
+    /// All of them. What one of them knows is not what is wrong when another thing is, too.
+    All,
+}
+
 pub(super) struct Search<'p> {
     pub(super) plan: &'p Plan,
     /// How many steps into invalid parts are left.
@@ -183,7 +192,7 @@ impl<'p> Search<'p> {
                         members
                             .keys()
                             .all(|name| self.valid(id, &name.as_str().into()))
-                    }) && self.unevaluated(node, value).is_empty()
+                    }) && self.unevaluated(node, value, Which::Met).is_empty()
                 }
                 _ => true,
             }
@@ -197,7 +206,7 @@ impl<'p> Search<'p> {
         each && node.contains.is_none_or(|contains| {
             let found = self.count(contains.id, items);
             (contains.min..=contains.max).contains(&found)
-        }) && self.unevaluated(node, value).is_empty()
+        }) && self.unevaluated(node, value, Which::Met).is_empty()
     }
 
     pub(super) fn count(&mut self, id: Id, items: &[Value]) -> u64 {
@@ -242,22 +251,38 @@ impl<'p> Search<'p> {
 
     /// The places of the members or items that `unevaluatedProperties` or `unevaluatedItems` does
     /// not allow.
-    pub(super) fn unevaluated(&mut self, node: &'p Node, value: &Value) -> Vec<usize> {
-        let (id, parts): (_, Vec<&Value>) = match value {
-            Value::Array(items) => (node.unevaluated_items, items.iter().collect()),
-            Value::Object(members) => (node.unevaluated_properties, members.values().collect()),
+    pub(super) fn unevaluated(
+        &mut self,
+        node: &'p Node,
+        value: &Value,
+        which: Which,
+    ) -> Vec<usize> {
+        let (id, parts): (_, Vec<&Value>) = match (value, node) {
+            (
+                Value::Array(items),
+                Node {
+                    unevaluated_items: Some(id),
+                    ..
+                },
+            ) => (*id, items.iter().collect()),
+            (
+                Value::Object(members),
+                Node {
+                    unevaluated_properties: Some(id),
+                    ..
+                },
+            ) => (*id, members.values().collect()),
             _ => return Vec::new(),
         };
-        let Some(id) = id else { return Vec::new() };
         let mut seen = vec![false; parts.len()];
-        self.mark_evaluated(node, value, &mut seen);
+        self.mark_evaluated(node, value, which, &mut seen);
         (0..parts.len())
             .filter(|index| !seen[*index] && !self.valid(id, parts[*index]))
             .collect()
     }
 
-    /// Marks the members or items that a schema, or one beside it that holds, says something of.
-    fn mark_evaluated(&mut self, node: &'p Node, value: &Value, seen: &mut [bool]) {
+    /// Marks the members or items that a schema, or one that applies beside it, says something of.
+    fn mark_evaluated(&mut self, node: &'p Node, value: &Value, which: Which, seen: &mut [bool]) {
         match value {
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -278,12 +303,16 @@ impl<'p> Search<'p> {
         ids.extend(node.any_of.iter().chain(&node.one_of));
         for id in ids {
             let key = (id, ptr::from_ref(value));
-            if !self.is_active(key) && self.valid(id, value) {
+            if !self.is_active(key) && (which == Which::All || self.valid(id, value)) {
                 let below = self.node(id);
                 self.active.push(key);
-                self.mark_evaluated(below, value, seen);
+                self.mark_evaluated(below, value, which, seen);
                 // What is left over there is said something of too.
-                if below.unevaluated_properties.is_some() || below.unevaluated_items.is_some() {
+                let rest = match value {
+                    Value::Array(_) => below.unevaluated_items,
+                    _ => below.unevaluated_properties,
+                };
+                if rest.is_some() {
                     seen.fill(true);
                 }
                 self.active.pop();

@@ -206,6 +206,35 @@ fn each_unknown_property_is_a_fault_that_names_the_known() {
         json!({"a": 1, "b": 2, "c": 3}),
         &[r#"/c: the property "c" is not known"#],
     );
+    check(
+        json!({
+            "allOf": [{"required": ["b"], "properties": {"a": {}}}],
+            "unevaluatedProperties": false,
+        }),
+        json!({"a": 1, "c": 2}),
+        &[
+            r#"the property "b" is missing"#,
+            r#"/c: the property "c" is not known"#,
+        ],
+    );
+    check(
+        json!({"anyOf": [{"unevaluatedProperties": false}], "unevaluatedItems": false}),
+        json!([1]),
+        &["/0: the item 0 is one too many; the array may have 0"],
+    );
+    check(
+        json!({"allOf": [{"unevaluatedProperties": true}], "unevaluatedProperties": false}),
+        json!({"a": 1}),
+        &[],
+    );
+    check(
+        json!({
+            "anyOf": [{"required": ["b"], "properties": {"a": {}}}, {}],
+            "unevaluatedProperties": false,
+        }),
+        json!({"a": 1}),
+        &[r#"/a: the property "a" is not known"#],
+    );
 }
 
 #[test]
@@ -559,6 +588,22 @@ fn the_deepest_value_fits_the_stack_of_a_worker_thread() {
             .unwrap_err()
     });
     assert_eq!(checked.unwrap().join().unwrap().len(), 100);
+}
+
+#[test]
+fn a_long_chain_of_references_fits_the_stack_of_a_worker_thread() {
+    let mut definitions = serde_json::Map::new();
+    for index in 0..330 {
+        let next = json!({"$ref": format!("#/$defs/{}", index + 1)});
+        let part = json!({"patternProperties": {"^a": {"allOf": [next]}}});
+        definitions.insert(index.to_string(), part);
+    }
+    definitions.insert("330".to_owned(), json!({"type": "null"}));
+    let document = json!({"$ref": "#/$defs/0", "$defs": definitions});
+    let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+    let compiled =
+        thread.spawn(move || Schema::compile(&document).map(|it| it.is_valid(&json!({}))));
+    assert!(compiled.unwrap().join().unwrap().unwrap());
 }
 
 #[test]

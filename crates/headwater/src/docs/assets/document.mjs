@@ -96,12 +96,19 @@ function parametersOf(document, item, operation) {
     const parameter = resolve(document, given);
     // RFC 9110's own headers are no parameters (OpenAPI §4.12.1).
     if (parameter.in === "header" && ["accept", "content-type", "authorization"].includes(parameter.name?.toLowerCase())) continue;
+    if (isFormatChoice(parameter)) continue;
     if (["path", "query", "header", "cookie"].includes(parameter.in)) found.set(`${parameter.in} ${parameter.name}`, parameter);
   }
   const order = ["path", "query", "header", "cookie"];
   return [...found.values()]
     .map((parameter) => describe(document, parameter))
     .sort((one, other) => order.indexOf(one.in) - order.indexOf(other.in));
+}
+
+/** `?format=` does what the player does by `Accept`. */
+function isFormatChoice(parameter) {
+  const names = FORMATS.map((format) => format.name);
+  return parameter.in === "query" && parameter.name === "format" && parameter.schema?.enum?.every((name) => names.includes(name)) === true;
 }
 
 function describe(document, parameter) {

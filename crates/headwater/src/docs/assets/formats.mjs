@@ -11,7 +11,7 @@ export const FORMATS = [
   { name: "sse", label: "SSE", mediaTypes: ["text/event-stream"] },
   { name: "ndjson", label: "NDJSON", mediaTypes: ["application/x-ndjson", "application/jsonl", "application/ndjson"] },
   { name: "json-seq", label: "JSON-seq", mediaTypes: ["application/json-seq"] },
-  { name: "json", label: "JSON array", mediaTypes: ["application/json"] },
+  { name: "json", label: "JSON", mediaTypes: ["application/json"] },
   { name: "text", label: "Text", mediaTypes: ["text/plain"] },
 ];
 
@@ -21,6 +21,10 @@ export function formatOf(contentType) {
   const known = FORMATS.find((format) => format.mediaTypes.includes(essence));
   if (known) return known.name;
   return essence.endsWith("+json") ? "json" : "text";
+}
+
+export function labelOf(format) {
+  return FORMATS.find(({ name }) => name === format)?.label ?? format;
 }
 
 /** A media type without its parameters, in lower case. */

@@ -1,10 +1,13 @@
 // JSON on the page: on one line where it fits, else as a tree that folds.
 
 import { el } from "./dom.mjs";
+import { isJson } from "./formats.mjs";
 import { lengthOf, parseTree, tokens } from "./json-text.mjs";
 
 /** A longer string is folded. */
 const LONG_STRING = 240;
+/** A longer text isn't parsed for its line. */
+const LONG_TEXT = 4096;
 /** The children that are shown at once; the rest waits behind a button. */
 const MANY = 40;
 /** Deeper than this, what doesn't fit on a line is folded. */
@@ -15,6 +18,10 @@ const MAX_TREE = 2 * 1024 * 1024;
 /** One line, cut where nobody reads on. */
 export function preview(text, limit) {
   const line = document.createDocumentFragment();
+  if (!looksLikeJson(text)) {
+    line.append(el("span", { class: "j-text" }, text.slice(0, limit)), text.length > limit ? "…" : "");
+    return line;
+  }
   const seen = tokens(text, limit);
   for (const [index, token] of seen.entries()) appendToken(line, token, seen[index + 1]);
   if (text.length > limit) line.append(el("span", { class: "j-more" }, "…"));
@@ -25,6 +32,11 @@ function appendToken(parent, token, next) {
   if (token.kind !== "mark") parent.append(el("span", { class: `j-${token.kind}` }, token.text));
   else if (token.text === ":" || (token.text === "," && next)) parent.append(`${token.text} `);
   else parent.append(token.text);
+}
+
+/** A long text is judged by its first character alone. */
+function looksLikeJson(text) {
+  return text.length > LONG_TEXT ? /^\s*[[{"]/.test(text) : isJson(text);
 }
 
 /** The whole value. What isn't JSON is shown as the text that it is. */

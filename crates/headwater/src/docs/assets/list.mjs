@@ -9,6 +9,12 @@ export const KEPT = 1000;
 const TREES_PER_FRAME = 20;
 /** The most entries of one frame whose lines are coloured. */
 const COLOURED_PER_FRAME = 60;
+/** The most entries that are drawn while they rush by; those before them follow once there is time, or someone looks. */
+const RUSH = 150;
+/** The time between two drawings in a rush, in ms. */
+const RUSH_PAUSE = 60;
+/** When nothing has been drawn for so long, in ms, the rush is over. */
+const CALM = 250;
 /** How much of an item stands on its line. */
 const LINE = 400;
 /** How near the end, in pixels, counts as the end. */
@@ -17,8 +23,6 @@ const NEAR = 32;
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
 
 export class ItemList {
-  /** How many items are no longer kept. */
-  dropped = 0;
   #list;
   #scroller;
   #behind;
@@ -28,7 +32,11 @@ export class ItemList {
   #count = 0;
   #lastAt = null;
   #frame = 0;
+  #lastRush = 0;
+  #calm = null;
   #follows = true;
+  /** Where the list was scrolled to. */
+  #top = 0;
   #trees = true;
   #width = 80;
 
@@ -53,6 +61,10 @@ export class ItemList {
   add(items, at) {
     const time = performance.timeOrigin + at;
     for (const item of items) {
+      if (item.kind === "end") {
+        this.seam(`complete · event ${item.event}${item.data ? ` · ${item.data}` : ""}`, "end");
+        continue;
+      }
       const isItem = item.kind === undefined;
       if (isItem) this.#count += 1;
       const gap = this.#lastAt === null ? null : at - this.#lastAt;
@@ -71,11 +83,11 @@ export class ItemList {
   clear() {
     this.#entries = [];
     this.#count = 0;
-    this.dropped = 0;
     this.#lastAt = null;
     this.#drawn = this.#next;
     this.#follows = true;
     this.#list.replaceChildren();
+    this.#list.classList.remove("has-ids");
     this.#behind.hidden = true;
   }
 
@@ -100,8 +112,7 @@ export class ItemList {
   }
 
   #trim() {
-    const gone = this.#entries.splice(0, Math.max(0, this.#entries.length - KEPT));
-    for (const entry of gone) if (entry.kind === undefined) this.dropped += 1;
+    this.#entries.splice(0, Math.max(0, this.#entries.length - KEPT));
   }
 
   #schedule() {
@@ -112,19 +123,45 @@ export class ItemList {
     this.#frame = 0;
     this.#trim();
     if (!this.#follows) {
+      this.#fillUp();
       this.#sayBehind();
       return;
     }
-    this.#behind.hidden = true;
-    const oldest = this.#entries[0]?.seq ?? Infinity;
     const fresh = this.#entries.filter((entry) => entry.seq > this.#drawn);
-    if (fresh.length === this.#entries.length) this.#list.replaceChildren();
-    while (this.#list.firstChild && this.#list.firstChild.seq < oldest) this.#list.firstChild.remove();
-    const rows = document.createDocumentFragment();
-    for (const entry of fresh) rows.append(this.#row(entry, fresh.length));
-    this.#list.append(rows);
+    if (fresh.length > RUSH && performance.now() - this.#lastRush < RUSH_PAUSE) {
+      this.#schedule();
+      return;
+    }
+    this.#behind.hidden = true;
+    if (fresh.length > RUSH) {
+      this.#lastRush = performance.now();
+      this.#list.replaceChildren(this.#rows(fresh.slice(-RUSH)));
+    } else {
+      const oldest = this.#entries[0]?.seq ?? Infinity;
+      while (this.#list.firstChild && this.#list.firstChild.seq < oldest) this.#list.firstChild.remove();
+      this.#list.append(this.#rows(fresh));
+    }
     this.#drawn = this.#next;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#toEnd();
+    clearTimeout(this.#calm);
+    this.#calm = setTimeout(() => this.#fillUp(), CALM);
+  }
+
+  /** Draws those before the first one that is drawn. What is in sight stays where it is. */
+  #fillUp() {
+    const first = this.#list.firstChild?.seq;
+    const missing = this.#entries.filter((entry) => entry.seq < first);
+    if (missing.length === 0) return;
+    const below = this.#scroller.scrollHeight - this.#scroller.scrollTop;
+    this.#list.prepend(this.#rows(missing));
+    this.#scroller.scrollTop = this.#scroller.scrollHeight - below;
+    this.#top = this.#scroller.scrollTop;
+  }
+
+  #rows(entries) {
+    const rows = document.createDocumentFragment();
+    for (const entry of entries) rows.append(this.#row(entry, entries.length));
+    return rows;
   }
 
   #sayBehind() {
@@ -145,24 +182,24 @@ export class ItemList {
     if (entry.kind) row.classList.add(`is-${entry.kind}`);
     const gap = entry.gap === null ? "" : gapText(entry.gap);
     const name = entry.event ? el("span", { class: `event hue-${hue(entry.event)}`, title: `event: ${entry.event}` }, entry.event) : null;
-    const id = entry.id ? el("span", { class: "id", title: `id: ${entry.id}` }, entry.id) : null;
     const head = el(
       "button",
       { type: "button", class: "head", tabIndex: -1, "aria-expanded": "false", "aria-label": `Item ${entry.n ?? entry.kind}` },
       el("span", { class: "n" }, entry.n === null ? "" : String(entry.n)),
       el("span", { class: "time" }, clock.format(entry.time)),
       el("span", { class: "gap", title: "since the one before" }, gap),
-      el("span", { class: "names" }, ...[id, name].filter(Boolean)),
+      el("span", { class: "id", title: entry.id ? `id: ${entry.id}` : null }, entry.id ?? ""),
     );
+    if (entry.id) this.#list.classList.add("has-ids");
     const asTree = this.#trees && together <= TREES_PER_FRAME && entry.data.length > this.#width;
-    row.append(head, el("div", { class: "data" }));
+    row.append(head, el("div", { class: "content" }, name, el("div", { class: "data" })));
     this.#fill(row, asTree ? "tree" : together <= COLOURED_PER_FRAME ? "line" : "plain");
     return row;
   }
 
   #fill(row, how) {
     const { data, broken } = row.entry;
-    const place = row.lastChild;
+    const place = row.lastChild.lastChild;
     const tree = how === "tree";
     row.classList.toggle("is-open", tree);
     row.firstChild.setAttribute("aria-expanded", String(tree));
@@ -195,19 +232,28 @@ export class ItemList {
     if (!this.#follows) this.#sayBehind();
   }
 
+  #toEnd() {
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#top = this.#scroller.scrollTop;
+  }
+
+  /** Who scrolls up wants to read; who comes back to the end wants to follow. A list that only grew was not scrolled. */
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#scroller;
     const atEnd = scrollTop + clientHeight >= scrollHeight - NEAR;
-    if (atEnd === this.#follows) return;
+    const wentUp = scrollTop < this.#top - 1;
+    this.#top = scrollTop;
+    if (this.#follows ? atEnd || !wentUp : !atEnd) return;
     this.#follows = atEnd;
     this.#schedule();
   }
 
   #measure() {
-    const style = getComputedStyle(this.#list);
-    const wide = this.#scroller.clientWidth > 640;
-    const room = this.#scroller.clientWidth - (wide ? 300 : 40);
-    this.#width = Math.max(24, Math.floor(room / (parseFloat(style.fontSize) * 0.6)));
+    const character = parseFloat(getComputedStyle(this.#list).fontSize) * 0.61;
+    // Beside an item stand its number, time, gap and id, unless the page is narrow.
+    const beside = this.#scroller.clientWidth > 640 ? 38 : 2;
+    this.#width = Math.max(24, Math.floor((this.#scroller.clientWidth - 44) / character) - beside);
+    if (this.#follows && this.#list.firstChild) this.#toEnd();
   }
 }
 

@@ -3,6 +3,7 @@
 import { CopyAs } from "./copy.mjs";
 import { baseOf, load, streamingOperations } from "./document.mjs";
 import { $, el, prose, setText } from "./dom.mjs";
+import { labelOf } from "./formats.mjs";
 import { Form } from "./form.mjs";
 import { KEPT, ItemList } from "./list.mjs";
 import { Meter } from "./meter.mjs";
@@ -145,6 +146,8 @@ function start() {
   });
   meter.start();
   session.start();
+  // On a narrow page the items lie below the form.
+  if (matchMedia("(max-width: 860px)").matches) document.querySelector(".stream").scrollIntoView();
 }
 
 function stop() {
@@ -168,8 +171,9 @@ function controls() {
   const format = session?.format ?? form?.format.name;
   $("cut").title = format === "sse" ? "Breaks the connection and comes back with the last id" : "Only SSE items have ids to come back to";
   setText($("start").lastElementChild, playing ? "Restart" : "Start");
-  $("dropped").hidden = items.dropped === 0;
-  if (items.dropped > 0) setText($("dropped"), `newest ${KEPT.toLocaleString("en")} shown, ${items.dropped.toLocaleString("en")} older dropped`);
+  const dropped = Math.max(0, items.count - KEPT);
+  $("dropped").hidden = dropped === 0;
+  if (dropped > 0) setText($("dropped"), `newest ${KEPT.toLocaleString("en")} kept, ${dropped.toLocaleString("en")} older dropped`);
 }
 
 function say(text) {
@@ -189,7 +193,7 @@ function state(name, detail) {
     hideNotice(notice);
     say(`Coming back after id ${detail.id}…`);
   }
-  if (name === "open") say(`Playing ${detail.type}, answered in ${Math.round(detail.took)} ms`);
+  if (name === "open") say(`Playing ${labelOf(session.format)}, answered in ${Math.round(detail.took)} ms`);
   if (name === "stopped") {
     say(`Stopped after ${counted()}`);
     items.seam("stopped", "stopped");

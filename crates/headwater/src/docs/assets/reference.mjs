@@ -18,12 +18,18 @@ const COLOURS = `
   --scalar-font: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   --scalar-font-code: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
 }
+a[href*="docs/play#"] {
+  display: inline-block; padding: 6px 14px; border-radius: 9px; text-decoration: none !important; font-weight: 600;
+  background: var(--scalar-color-accent) !important; color: var(--scalar-background-1) !important;
+}
+a[href*="docs/play#"]:hover { filter: brightness(1.1); }
 `;
 
 /** Everything of Scalar's that would ask, or lead to, another host is off. */
 const CONFIGURATION = {
   agent: { disabled: true },
   customCss: COLOURS,
+  defaultOpenAllTags: true,
   defaultHttpClient: { targetKey: "shell", clientKey: "curl" },
   documentDownloadType: "json",
   externalUrls: { dashboardUrl: "", registryUrl: "", proxyUrl: "", apiBaseUrl: "" },
@@ -54,10 +60,13 @@ async function open() {
   // Where the app itself is: the document may not know under which prefix, or in front of which host, it lies.
   api.servers = [{ url: baseOf(api, url).href.replace(/\/$/, "") }, ...(api.servers ?? []).slice(1)];
   linkPlayer(api);
+  if (!globalThis.Scalar) throw new Error("its script, docs/scalar.js, didn't load");
+  $("loading").remove();
   globalThis.Scalar.createApiReference("#reference", { ...CONFIGURATION, content: api });
 }
 
 open().catch((error) => {
+  $("loading")?.remove();
   setText($("fault"), `The reference can't be shown: ${error.message}`);
   $("fault").hidden = false;
 });

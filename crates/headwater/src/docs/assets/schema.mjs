@@ -74,13 +74,16 @@ export function choices(document, schema) {
 export function limits(document, schema) {
   const own = core(document, schema);
   const said = [];
-  const low = own.minimum ?? own.exclusiveMinimum;
-  const high = own.maximum ?? own.exclusiveMaximum;
+  // The end of a 64-bit range is no number that JavaScript has, and no news to anybody.
+  const exact = (bound) => (Math.abs(bound) <= Number.MAX_SAFE_INTEGER ? bound : undefined);
+  const low = exact(own.minimum ?? own.exclusiveMinimum);
+  const high = exact(own.maximum ?? own.exclusiveMaximum);
+  const unsigned = /^uint/.test(own.format) && low === 0 && high === undefined;
   const above = own.minimum === undefined && low !== undefined ? "more than " : "";
   const below = own.maximum === undefined && high !== undefined ? "less than " : "";
   if (low !== undefined && high !== undefined && !above && !below) said.push(`${low} to ${high}`);
   else {
-    if (low !== undefined) said.push(above ? `${above}${low}` : `at least ${low}`);
+    if (low !== undefined && !unsigned) said.push(above ? `${above}${low}` : `at least ${low}`);
     if (high !== undefined) said.push(below ? `${below}${high}` : `at most ${high}`);
   }
   if (own.multipleOf !== undefined) said.push(`a multiple of ${own.multipleOf}`);
@@ -112,7 +115,7 @@ const STRINGS = {
 export function skeleton(document, schema, depth = 0) {
   if (schema === true || depth > MAX_DEPTH) return null;
   const own = core(document, schema);
-  const given = own.examples?.[0] ?? own.example ?? own.default ?? own.const ?? own.enum?.[0];
+  const given = [own.examples?.[0], own.example, own.default, own.const, own.enum?.[0]].find((value) => value !== undefined);
   if (given !== undefined) return given;
   const branches = own.oneOf ?? own.anyOf;
   const chosen = branches?.length ? skeleton(document, branches[0], depth + 1) : undefined;

@@ -1,6 +1,6 @@
 // One play of a stream: its connections, one after the other, and how it ended. It knows no page.
 
-import { decoderFor, essenceOf, formatOf } from "./formats.mjs";
+import { decoderFor, formatOf } from "./formats.mjs";
 
 /** The id of the event that ends a Headwater stream. */
 export const END_ID = "headwater:end";
@@ -97,10 +97,9 @@ export class Session {
       if (isCurrent()) this.#fail(detail);
     } else {
       const took = performance.now() - started;
-      const type = response.headers.get("content-type") ?? "";
-      this.format = formatOf(type);
+      this.format = formatOf(response.headers.get("content-type"));
       if (lastEventId) this.#report.resumed(took);
-      this.#become("open", { status: response.status, type: essenceOf(type), took });
+      this.#become("open", { took });
       await this.#read(response, lastEventId, isCurrent);
     }
   }

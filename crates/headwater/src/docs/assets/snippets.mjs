@@ -122,8 +122,9 @@ function fetched(request, format) {
   if (request.body !== null) options.push(`  body: ${literal(compactJson(request.body))},`);
   const items = {
     sse: [
-      '    const data = item.split("\\n").filter((line) => line.startsWith("data:"));',
-      '    if (data.length) console.log(JSON.parse(data.map((line) => line.slice(5)).join("\\n")));',
+      '    const lines = item.split("\\n");',
+      '    const data = lines.filter((line) => line.startsWith("data: ")).map((line) => line.slice(6));',
+      '    if (data.length > 0 && !lines.includes("event: end")) console.log(JSON.parse(data.join("\\n")));',
     ],
     ndjson: ["    if (item) console.log(JSON.parse(item));"],
     "json-seq": ['    if (item) console.log(JSON.parse(item.replace("\\x1e", "")));'],

@@ -63,9 +63,9 @@ async fn updates() -> Streaming<Event<Update>> {
 }
 
 #[operation]
-async fn generic<S: Source, const N: usize>(State(source): State<S>) -> Json<Vec<u32>>
+async fn generic<S, const N: usize>(State(source): State<S>) -> Json<Vec<u32>>
 where
-    S: Send,
+    S: Source,
 {
     Json(vec![source.first(); N])
 }

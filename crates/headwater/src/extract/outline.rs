@@ -1,0 +1,165 @@
+//! What a schema says of parameters: the properties of an object, and the types that a value may have.
+
+use std::borrow::Cow;
+
+use serde_json::{Number, Value};
+
+use crate::schema::Tree;
+
+/// The JSON types that a value may have besides strings, for which there is nothing to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Kinds {
+    number: bool,
+    boolean: bool,
+    pub(super) items: Option<Box<Kinds>>,
+}
+
+impl Kinds {
+    /// The types that `schema` allows, as far as it says.
+    pub(super) fn of(schema: &Value, root: &Value) -> Self {
+        let mut kinds = Self::default();
+        kinds.add(schema, root, 0);
+        kinds
+    }
+
+    fn add(&mut self, schema: &Value, root: &Value, depth: u8) {
+        let schema = resolve(schema, root);
+        if depth > 16 {
+            return;
+        }
+        match schema.get("type") {
+            Some(Value::String(name)) => self.add_type(name, schema, root),
+            Some(Value::Array(names)) => {
+                for name in names.iter().filter_map(Value::as_str) {
+                    self.add_type(name, schema, root);
+                }
+            }
+            _ => {}
+        }
+        let constants = schema.get("const").into_iter();
+        let constants = constants.chain(
+            schema
+                .get("enum")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten(),
+        );
+        for constant in constants {
+            self.number |= constant.is_number();
+            self.boolean |= constant.is_boolean();
+        }
+        for keyword in ["anyOf", "oneOf", "allOf"] {
+            for branch in schema
+                .get(keyword)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                self.add(branch, root, depth + 1);
+            }
+        }
+    }
+
+    fn add_type(&mut self, name: &str, schema: &Value, root: &Value) {
+        match name {
+            "integer" | "number" => self.number = true,
+            "boolean" => self.boolean = true,
+            "array" => {
+                let items = schema.get("items").unwrap_or(&Value::Null);
+                self.items = Some(Box::new(Self::of(items, root)));
+            }
+            _ => {}
+        }
+    }
+
+    /// What a parameter's text is in JSON: a string, if it can't be the type that is wanted.
+    pub(super) fn tree<'a>(&self, text: Cow<'a, str>) -> Tree<'a> {
+        if self.number
+            && let Ok(number) = text.parse::<Number>()
+        {
+            return Tree::Number(number);
+        }
+        match (self.boolean, &*text) {
+            (true, "true") => Tree::Bool(true),
+            (true, "false") => Tree::Bool(false),
+            _ => Tree::String(text),
+        }
+    }
+}
+
+/// A property of an object's schema.
+#[derive(Debug, Clone)]
+pub(crate) struct Property {
+    pub(crate) name: String,
+    pub(crate) schema: Value,
+    pub(crate) required: bool,
+}
+
+/// All properties that `root` names: its own, and those of the schemas that it is put together from.
+pub(crate) fn properties(root: &Value) -> Vec<Property> {
+    let mut found = Vec::new();
+    add_properties(root, root, true, 0, &mut found);
+    found
+}
+
+fn add_properties(schema: &Value, root: &Value, all: bool, depth: u8, found: &mut Vec<Property>) {
+    let schema = resolve(schema, root);
+    if depth > 16 {
+        return;
+    }
+    let required = schema.get("required").and_then(Value::as_array);
+    for (name, schema) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let required = all && required.is_some_and(|names| names.iter().any(|known| known == name));
+        match found.iter_mut().find(|property| property.name == *name) {
+            Some(property) => property.required |= required,
+            None => found.push(Property {
+                name: name.clone(),
+                schema: schema.clone(),
+                required,
+            }),
+        }
+    }
+    for (keyword, all) in [("allOf", all), ("anyOf", false), ("oneOf", false)] {
+        for branch in schema
+            .get(keyword)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            add_properties(branch, root, all, depth + 1, found);
+        }
+    }
+}
+
+/// Whether it is the schema of an object.
+pub(super) fn is_object(root: &Value) -> bool {
+    let schema = resolve(root, root);
+    schema.get("type").is_some_and(|name| name == "object")
+        || schema.get("properties").is_some()
+        || ["allOf", "anyOf", "oneOf"].iter().any(|keyword| {
+            let branches = schema.get(*keyword).and_then(Value::as_array);
+            branches.is_some_and(|branches| {
+                branches
+                    .iter()
+                    .any(|branch| resolve(branch, root).get("properties").is_some())
+            })
+        })
+}
+
+/// What a local `$ref` stands for.
+pub(super) fn resolve<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
+    // As many steps as a chain of references may reasonably have: a circle ends too.
+    for _ in 0..16 {
+        let target = schema.get("$ref").and_then(Value::as_str);
+        let Some(target) = target.and_then(|target| root.pointer(target.strip_prefix('#')?)) else {
+            break;
+        };
+        schema = target;
+    }
+    schema
+}

@@ -1,0 +1,94 @@
+//! From JSON to a value of a type, by the type's schema.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::schema::{Faults, Schema, Tree, TreeSchema};
+
+/// How JSON is checked and becomes a value of one type.
+///
+/// There is a quick way, which gives no reasons, and a thorough one for what the quick one refuses.
+pub(crate) struct Form {
+    schema: Schema,
+    trees: TreeSchema,
+}
+
+impl Form {
+    pub(crate) fn new(schema: Schema) -> Self {
+        let trees = TreeSchema::of(&schema);
+        Self { schema, trees }
+    }
+
+    pub(crate) fn document(&self) -> &Value {
+        self.schema.document()
+    }
+
+    /// The quick way: what it gives, [`deserialize`](Self::deserialize) would give too. None leaves it to that.
+    pub(crate) fn quick<T: DeserializeOwned>(&self, tree: Tree<'_>) -> Option<T> {
+        if !self.trees.is_valid(&tree) {
+            return None;
+        }
+        T::deserialize(tree).ok()
+    }
+
+    /// Makes a `T` of a value.
+    ///
+    /// JSON Schema takes `80.0` for an integer ("any number with a zero fractional part", Validation §6.1.1); serde
+    /// doesn't. So what is valid but refused is tried once more with such numbers as integers.
+    ///
+    /// # Errors
+    /// The value is invalid, or `T` is stricter than its schema.
+    pub(crate) fn deserialize<T: DeserializeOwned>(&self, mut value: Value) -> Result<T, Faults> {
+        self.schema.check(&value)?;
+        if let Ok(typed) = T::deserialize(value.clone()) {
+            return Ok(typed);
+        }
+        to_integers(&mut value);
+        serde_path_to_error::deserialize(&value).map_err(|error| Faults::of_serde(&error, &value))
+    }
+}
+
+fn to_integers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(integer) = number.as_f64().and_then(to_integer) {
+                *value = integer;
+            }
+        }
+        Value::Array(array) => array.iter_mut().for_each(to_integers),
+        Value::Object(object) => object.values_mut().for_each(to_integers),
+        _ => {}
+    }
+}
+
+/// The integer that a float is, within the range in which floats tell integers apart.
+fn to_integer(float: f64) -> Option<Value> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if float.fract() != 0.0 || float.abs() > EXACT {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "an integer of 53 bits")]
+    let integer = float as i64;
+    Some(integer.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_float_without_a_fraction_is_an_integer() {
+        let form = Form::new(Schema::of::<(f64, Vec<f64>, f64)>());
+        let read = |value: Value| form.deserialize::<(u32, Vec<i64>, f64)>(value);
+        assert_eq!(
+            read(json!([80.0, [-1.0, 1e3], 2.0])).unwrap(),
+            (80, vec![-1, 1000], 2.0)
+        );
+        assert_eq!(read(json!([80, [], 2])).unwrap(), (80, vec![], 2.0));
+        let faults = read(json!([80.5, [], 2.0])).unwrap_err();
+        assert_eq!(faults.iter().next().unwrap().pointer(), "/0");
+        assert!(read(json!([0, [1e300], 2.0])).is_err());
+    }
+}
