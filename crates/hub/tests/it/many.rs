@@ -24,7 +24,7 @@ impl Server {
     }
 }
 
-fn event(id: u64, stream: &str, at: u64, data: Value) -> Value {
+fn event(id: u64, stream: &str, at: u64, data: &Value) -> Value {
     json!({"id": offset(id), "stream": stream, "offset": offset(at), "data": data})
 }
 
@@ -37,10 +37,10 @@ async fn messages_of_many_streams_come_in_the_order_of_the_hub_each_with_its_pla
     server.post_json("orders/7", r#"[{"n": 1}, [2]]"#).await;
     server.post_json("a", "2").await;
     let expected = [
-        event(1, "a", 1, json!(1)),
-        event(3, "orders/7", 1, json!({"n": 1})),
-        event(4, "orders/7", 2, json!([2])),
-        event(5, "a", 2, json!(2)),
+        event(1, "a", 1, &json!(1)),
+        event(3, "orders/7", 1, &json!({"n": 1})),
+        event(4, "orders/7", 2, &json!([2])),
+        event(5, "a", 2, &json!(2)),
     ];
     assert_eq!(server.all("stream=a&stream=orders/*").await, expected);
 
@@ -57,7 +57,7 @@ async fn messages_of_many_streams_come_in_the_order_of_the_hub_each_with_its_pla
     }
     server.post_json("other", "1").await;
     server.post_json("a", "3").await;
-    assert_eq!(events.next().await, Some(event(7, "a", 3, json!(3))));
+    assert_eq!(events.next().await, Some(event(7, "a", 3, &json!(3))));
     events.leave().await;
 }
 
@@ -109,8 +109,8 @@ async fn streams_that_are_created_later_are_followed_from_their_first_message() 
     server.put_json("unasked", "[0]").await;
     server.put_json("new/a/b", "[1]").await;
     server.put_json("exact", "[2]").await;
-    assert_eq!(events.next().await, Some(event(2, "new/a/b", 1, json!(1))));
-    assert_eq!(events.next().await, Some(event(3, "exact", 1, json!(2))));
+    assert_eq!(events.next().await, Some(event(2, "new/a/b", 1, &json!(1))));
+    assert_eq!(events.next().await, Some(event(3, "exact", 1, &json!(2))));
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn whoever_starts_now_is_told_where_that_is_and_goes_on_there() {
     assert_eq!(header(&response, "stream-next-offset"), offset(3));
     let mut lines = response.stream::<Value>().await;
     server.post_json("a", "4").await;
-    assert_eq!(lines.next().await, Some(event(4, "a", 4, json!(4))));
+    assert_eq!(lines.next().await, Some(event(4, "a", 4, &json!(4))));
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn of_a_stream_that_was_deleted_nothing_is_sent_and_the_next_of_its_name_h
     server.put("a", "text/plain", "3").await;
     let found = server.all("stream=*").await;
     assert_eq!(found.len(), 2, "{found:?}");
-    assert_eq!(found[0], event(2, "b", 1, json!(2)));
+    assert_eq!(found[0], event(2, "b", 1, &json!(2)));
     assert_eq!(found[1]["data"], "3");
     assert_eq!(found[1]["content_type"], "text/plain");
 }
@@ -447,6 +447,7 @@ fn the_document_says_what_an_event_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_readers_see_one_order_however_often_they_break_off() {
     const EACH: u64 = 300;
+    const ALL: usize = 4 * 300;
     let server = Arc::new(Server::new());
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..4_u64 {
@@ -474,13 +475,13 @@ async fn all_readers_see_one_order_however_often_they_break_off() {
                 Format::Ndjson
             };
             let mut seen: Vec<Value> = Vec::new();
-            while seen.len() < 4 * EACH as usize {
+            while seen.len() < ALL {
                 let mut request = server.many("stream=w/*", format);
                 if let Some(last) = seen.last() {
                     request = request.last_event_id(last["id"].as_str().expect("it is text"));
                 }
                 let mut events = request.stream::<Value>().await;
-                let count = random.usize(1..100).min(4 * EACH as usize - seen.len());
+                let count = random.usize(1..100).min(ALL - seen.len());
                 seen.extend(events.take(count).await);
             }
             Some(seen)
