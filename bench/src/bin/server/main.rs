@@ -4,7 +4,7 @@
 //! `listening on ADDRESS` and serves until its standard input ends, so it never outlives the
 //! program that started it.
 //!
-//! `server hub --data FOLDER [--listen ADDRESS]` is the hub. It ends at SIGTERM as well.
+//! The hub takes `--data FOLDER [--listen ADDRESS]`, and ends at SIGTERM as well.
 
 mod axum_peer;
 mod bare;
@@ -17,7 +17,7 @@ use std::io::Read;
 
 use headwater_bench::{Error, system};
 
-const KINDS: &str = "headwater, axum, bare, bare-ready, operation or operation-plain";
+const KINDS: &str = "headwater, hub, axum, bare, bare-ready, operation or operation-plain";
 
 fn main() -> Result<(), Error> {
     system::allow_open_files(16_384)?;
