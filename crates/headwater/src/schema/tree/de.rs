@@ -1,7 +1,8 @@
 //! From a tree to a value of a type, by the rules of `serde_json` for a [`Value`](serde_json::Value).
 //!
-//! It may refuse what a `Value` gives, but doesn't give what a `Value` refuses. The messages of its errors are for
-//! nobody: a `Value` is asked again.
+//! It may refuse what a `Value` gives, but doesn't give what a `Value` refuses; only an enum's variant with no more
+//! than brackets, `V()`, it takes from `{"V": []}`, as `serde_json` does from the text. The messages of its errors are
+//! for nobody: a `Value` is asked again.
 
 use serde::de::{
     Deserializer, Error as _, IntoDeserializer, Visitor,

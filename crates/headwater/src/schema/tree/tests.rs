@@ -116,6 +116,11 @@ enum Tagged {
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
+enum Brackets {
+    V(),
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
 struct Flat {
     a: Option<i8>,
     #[serde(flatten)]
@@ -176,4 +181,15 @@ fn a_type_refuses_it_as_it_does_a_value() {
     agree::<()>(&json!(0), false);
     // A `Value` gives these, at the thorough way's leisure.
     agree::<BTreeMap<u8, u8>>(&json!({"1": 1}), false);
+}
+
+#[test]
+fn a_variant_of_brackets_is_made_of_it_as_of_text() {
+    let text = r#"{"V": []}"#;
+    let tree = Tree::parse(text.as_bytes()).unwrap();
+    assert_eq!(Brackets::deserialize(tree).unwrap(), Brackets::V());
+    assert_eq!(
+        serde_json::from_str::<Brackets>(text).unwrap(),
+        Brackets::V()
+    );
 }
