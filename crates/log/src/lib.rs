@@ -82,5 +82,7 @@ pub use log::{Answer, Log};
 pub use memory::{MemoryLog, MemoryOptions};
 pub use name::StreamName;
 pub use offset::{Offset, Position};
-pub use read::{Chunk, Created, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom, Usage};
+pub use read::{
+    Chunk, Created, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom, Trimmed, Usage,
+};
 pub use settings::{Create, Expiry, ForkFrom, ForkPoint, Settings, Skip};

@@ -114,8 +114,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Reads from a position in the order of all streams, as [`read`](Self::read) does from one
     /// stream; only messages of streams that match, where `matching` is given. A message that
-    /// doesn't match costs no more than its share of an index. What was trimmed or deleted is
-    /// left out: of messages that are gone, the order has nothing to say.
+    /// doesn't match costs no more than its share of an index.
+    ///
+    /// What caps took away is [told](OrderChunk::trimmed), once for each stream, where its newest message was that is
+    /// gone: whoever reads on from [`next`](OrderChunk::next), or from the position after any message or notice, has
+    /// every message that is there and is told of every stream of which it missed some. Of streams that were deleted or
+    /// have expired nothing is left.
     ///
     /// # Errors
     ///

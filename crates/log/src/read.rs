@@ -56,8 +56,27 @@ pub struct Entry {
     pub position: Position,
     /// The stream that it is in.
     pub stream: StreamName,
+    /// That stream's [number](Info::id). Another stream may have the name by now.
+    pub id: u64,
     /// The message.
     pub message: Message,
+}
+
+/// Says that the [caps](Settings) of a stream took its oldest messages away.
+///
+/// It stands in the order of all streams where the newest of them was, so a reader that comes by has missed at least
+/// that one, and one that starts after it has missed none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trimmed {
+    /// Where the newest message was that is gone: the position before it.
+    pub position: Position,
+    /// The stream that it was in.
+    pub stream: StreamName,
+    /// That stream's [number](Info::id).
+    pub id: u64,
+    /// The offset after it. All of the stream's messages before that are gone.
+    pub floor: Offset,
 }
 
 /// A stretch of the order of all streams.
@@ -66,6 +85,8 @@ pub struct Entry {
 pub struct OrderChunk {
     /// The messages that match, in order. There can be none although the end isn't reached.
     pub entries: Vec<Entry>,
+    /// What was trimmed in this stretch of streams that match, in order: at most one of each stream.
+    pub trimmed: Vec<Trimmed>,
     /// Where to read on.
     pub next: Position,
     /// Whether `next` was the end of the order when this was read.

@@ -12,6 +12,8 @@ pub(crate) struct State {
     pub(crate) commit: u64,
     /// The first message of its own that it still has.
     pub(crate) floor: u64,
+    /// The position after the last message that its caps took away; 0 is none.
+    pub(crate) trimmed: u64,
     pub(crate) tail: u64,
     /// Bytes of the messages of its own that it still has.
     pub(crate) bytes: u64,

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::engine::Engine;
+use super::format::head::Head;
 use super::format::record::Record;
-use super::store::Store;
+use super::store::{Gap, Store, View};
 use super::stream::Stream;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
-use crate::name::StreamName;
 use crate::offset::{Offset, Position};
-use crate::read::{Chunk, Entry, Matching, Message, OrderChunk, ReadFrom};
+use crate::read::{Chunk, Entry, Matching, Message, OrderChunk, ReadFrom, Trimmed};
 
 /// How many commits one read of the order looks at.
 const SCAN: usize = 10_000;
@@ -189,8 +189,12 @@ pub(crate) fn read(
     while chunk.next < span.tail {
         let stretch = locate(stream, chunk.next, span.tail);
         let mut more = true;
-        for record in store.records(stretch.stream.id, chunk.next, stretch.limit) {
-            let record = record.map_err(|error| trimmed_since(stream, chunk.next, error))?;
+        for record in store
+            .view()
+            .records(stretch.stream.id, chunk.next, stretch.limit)
+        {
+            let record = record
+                .map_err(|error| trimmed_since(store, &stretch, stream, chunk.next, error))?;
             more = chunk.add(&record, stretch.limit, stretch.cut);
             if !more {
                 break;
@@ -203,19 +207,25 @@ pub(crate) fn read(
     Ok(chunk.finish())
 }
 
-/// A record that isn't there may have been trimmed, or its stream deleted, while it was read.
-fn trimmed_since(stream: &Stream, at: u64, error: Error) -> Error {
-    let floor = stream.floor();
-    if stream.has_ended() {
-        Kind::NotFound.into()
-    } else if at < floor {
-        Kind::Trimmed {
-            floor: Offset::new(floor),
-        }
-        .into()
-    } else {
-        error
+/// A record that isn't there may have been trimmed, or its stream deleted, while it was read. What a commit took is
+/// gone from the disk before the commit is made known.
+fn trimmed_since(
+    store: &Store,
+    stretch: &Stretch<'_>,
+    stream: &Stream,
+    at: u64,
+    error: Error,
+) -> Error {
+    let floor = match store.state(stretch.stream.id) {
+        Ok(Some(state)) if !stream.has_ended() => state.floor.max(stream.floor()),
+        Ok(_) => return Kind::NotFound.into(),
+        Err(_) => return error,
+    };
+    if at < floor {
+        let floor = Offset::new(floor);
+        return Kind::Trimmed { floor }.into();
     }
+    error
 }
 
 /// The offset of the first message that was appended at `time` or later.
@@ -226,10 +236,12 @@ fn since(store: &Store, stream: &Stream, time: Timestamp) -> Result<u64, Error> 
         let middle = low.midpoint(high);
         let stretch = locate(stream, middle, tail);
         let record = store
+            .view()
             .records(stretch.stream.id, middle, stretch.limit)
             .next();
         let Some(record) = record else { break };
-        let record = record.map_err(|error| trimmed_since(stream, middle, error))?;
+        let record =
+            record.map_err(|error| trimmed_since(store, &stretch, stream, middle, error))?;
         if record.head.time < time.0 {
             low = record.end().min(stretch.limit);
         } else {
@@ -267,115 +279,147 @@ pub(crate) fn read_order(
         }
         .into());
     }
-    let end = Position::new(head.position);
-    let mut chunk = OrderChunk {
+    let mut order = Order {
+        engine,
+        store,
+        // One moment for messages and for what was trimmed, so that a message is in one of both.
+        view: store.view(),
+        matching,
+        wanted: HashMap::new(),
         entries: Vec::new(),
-        next: end,
-        at_head: true,
     };
-    if from == head.position {
-        return Ok(chunk);
-    }
-    let mut bytes = 0;
-    // What was found of a stream, so that it is asked once a read.
-    let mut wanted: HashMap<u64, Option<StreamName>> = HashMap::new();
-    for (scanned, commit) in store.commits(from).enumerate() {
-        let commit = commit?;
-        if commit.number > head.commit {
+    let end = order.messages(from, head, budget)?;
+    let mut next = end.unwrap_or(head.position);
+    let mut trimmed = Vec::new();
+    for (scanned, gap) in order.view.trimmed(from, next).enumerate() {
+        let Gap {
+            position,
+            id,
+            floor,
+        } = gap?;
+        if scanned == SCAN {
+            next = position;
             break;
         }
-        if scanned == SCAN {
-            chunk.next = Position::new(commit.position.max(from));
-            chunk.at_head = false;
-            return Ok(chunk);
+        if let Some(stream) = order.wanted(id)? {
+            trimmed.push(Trimmed {
+                position: Position::new(position),
+                stream: stream.name().clone(),
+                id,
+                floor: Offset::new(floor),
+            });
         }
-        for part in commit.parts {
-            let start = commit.position + part.before;
-            if part.count == 0 || start + part.count <= from {
-                continue;
+    }
+    let Order { mut entries, .. } = order;
+    let next = Position::new(next);
+    let kept = entries.partition_point(|entry| entry.position < next);
+    entries.truncate(kept);
+    Ok(OrderChunk {
+        entries,
+        trimmed,
+        next,
+        at_head: next.number() == head.position,
+    })
+}
+
+/// A read of the order of all streams.
+struct Order<'a> {
+    engine: &'a Engine,
+    store: &'a Store,
+    view: View<'a>,
+    matching: Option<&'a Matching>,
+    /// What was found of each stream, so that it is looked up once a read.
+    wanted: HashMap<u64, Option<Arc<Stream>>>,
+    entries: Vec<Entry>,
+}
+
+impl Order<'_> {
+    /// The stream with this id, if it is to be read: it matches, has not ended and is not hidden.
+    fn wanted(&mut self, id: u64) -> Result<Option<Arc<Stream>>, Error> {
+        if let Some(known) = self.wanted.get(&id) {
+            return Ok(known.clone());
+        }
+        let name = self.engine.cache.name_of(self.store, id)?;
+        let name = name.filter(|name| self.matching.is_none_or(|wanted| wanted(name)));
+        let stream = match name {
+            Some(name) => self.engine.cache.load(self.store, &name)?,
+            None => None,
+        };
+        let stream = stream.filter(|stream| stream.id == id && !stream.progress().gone);
+        self.wanted.insert(id, stream.clone());
+        Ok(stream)
+    }
+
+    /// Takes in the messages from `from` to the head, of about `budget` bytes. Says where it stopped, if before the head.
+    fn messages(&mut self, from: u64, head: Head, budget: usize) -> Result<Option<u64>, Error> {
+        if from == head.position {
+            return Ok(None);
+        }
+        let mut bytes = 0;
+        for (scanned, commit) in self.view.commits(from).enumerate() {
+            let commit = commit?;
+            if commit.number > head.commit {
+                break;
             }
-            let name = match wanted.entry(part.id) {
-                std::collections::hash_map::Entry::Occupied(found) => found.get().clone(),
-                std::collections::hash_map::Entry::Vacant(vacant) => {
-                    let name = engine.cache.name_of(store, part.id)?;
-                    let name = name.filter(|name| matching.is_none_or(|wanted| wanted(name)));
-                    vacant.insert(name).clone()
+            if scanned == SCAN {
+                return Ok(Some(commit.position.max(from)));
+            }
+            for part in commit.parts {
+                let start = commit.position + part.before;
+                if part.count == 0 || start + part.count <= from {
+                    continue;
                 }
-            };
-            let Some(name) = name else { continue };
-            let skip = from.saturating_sub(start);
-            let Some(stream) = shown(engine, store, &name, part.id)? else {
-                continue;
-            };
-            // What was trimmed since is left out.
-            let first = (part.first + skip).max(stream.state().floor);
-            let limit = part.first + part.count;
-            let mut at = first;
-            while at < limit {
-                for record in records(store, &stream, at, limit)? {
-                    let time = Timestamp(record.head.time);
-                    for (offset, message) in record.messages() {
-                        if offset < at || offset >= limit {
-                            continue;
+                let Some(stream) = self.wanted(part.id)? else {
+                    continue;
+                };
+                let mut at = part.first + from.saturating_sub(start);
+                let limit = part.first + part.count;
+                while at < limit {
+                    for record in self.records(&stream, at, limit)? {
+                        for (offset, message) in record.messages() {
+                            if offset < at || offset >= limit {
+                                continue;
+                            }
+                            let position = start + (offset - part.first);
+                            bytes += message.len();
+                            if bytes > budget && !self.entries.is_empty() {
+                                return Ok(Some(position));
+                            }
+                            self.entries.push(Entry {
+                                position: Position::new(position),
+                                stream: stream.name().clone(),
+                                id: part.id,
+                                message: Message {
+                                    offset: Offset::new(offset),
+                                    time: Timestamp(record.head.time),
+                                    bytes: message,
+                                },
+                            });
                         }
-                        let position = Position::new(start + (offset - part.first));
-                        bytes += message.len();
-                        if bytes > budget && !chunk.entries.is_empty() {
-                            chunk.next = position;
-                            chunk.at_head = false;
-                            return Ok(chunk);
-                        }
-                        let offset = Offset::new(offset);
-                        let message = Message {
-                            offset,
-                            time,
-                            bytes: message,
-                        };
-                        chunk.entries.push(Entry {
-                            position,
-                            stream: name.clone(),
-                            message,
-                        });
+                        at = record.end().max(at);
                     }
-                    at = record.end().max(at);
-                }
-                if stream.state().floor > at || stream.has_ended() {
-                    break;
                 }
             }
         }
+        Ok(None)
     }
-    Ok(chunk)
-}
 
-/// The stream with this id, unless it has ended or is hidden.
-fn shown(
-    engine: &Engine,
-    store: &Store,
-    name: &StreamName,
-    id: u64,
-) -> Result<Option<Arc<Stream>>, Error> {
-    let stream = engine
-        .cache
-        .load(store, name)?
-        .filter(|stream| stream.id == id);
-    Ok(stream.filter(|stream| !stream.progress().gone))
-}
-
-/// Records with messages from `at` to `limit`: from memory, or from the disk; none where they
-/// were trimmed meanwhile.
-fn records(store: &Store, stream: &Stream, at: u64, limit: u64) -> Result<Vec<Record>, Error> {
-    if let Some(found) = stream.recent(at, 0)
-        && !found.is_empty()
-    {
-        return Ok(found);
-    }
-    match store.records(stream.id, at, limit).next() {
-        Some(Ok(record)) => Ok(vec![record]),
-        Some(Err(error)) => {
-            let gone = stream.has_ended() || stream.state().floor > at;
-            if gone { Ok(Vec::new()) } else { Err(error) }
+    /// Records with messages from `at`, before `limit`: from memory, or from the disk.
+    fn records(&self, stream: &Stream, at: u64, limit: u64) -> Result<Vec<Record>, Error> {
+        if let Some(found) = stream.recent(at, 0)
+            && !found.is_empty()
+        {
+            return Ok(found);
         }
-        None => Ok(Vec::new()),
+        let record = self.view.records(stream.id, at, limit).next();
+        record.map_or_else(
+            || {
+                Err(Error::damaged(format!(
+                    "stream {} lacks offset {at}",
+                    stream.id
+                )))
+            },
+            |record| Ok(vec![record?]),
+        )
     }
 }

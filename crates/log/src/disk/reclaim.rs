@@ -139,7 +139,7 @@ fn trim(
     let mut dropped = Vec::new();
     let mut oldest = None;
     if settings.max_age.is_some() || settings.max_bytes.is_some_and(|most| bytes > most) {
-        for record in store.records(stream.id, state.floor, state.tail) {
+        for record in store.view().records(stream.id, state.floor, state.tail) {
             let record = record?;
             let time = Timestamp(record.head.time);
             let too_old = settings.max_age.is_some_and(|age| time.after(age) <= now);
@@ -172,12 +172,13 @@ fn trim(
 /// The commits that brought these records, without them.
 fn without(store: &Store, dropped: &[Dropped]) -> Result<Vec<Commit>, Error> {
     let mut commits: BTreeMap<u64, Commit> = BTreeMap::new();
+    let view = store.view();
     for record in dropped {
         let known = commits.range_mut(..=record.position).next_back();
         let commit = match known {
             Some((_, commit)) if record.position < commit.position + commit.count => commit,
             _ => {
-                let found = store.commits(record.position).next().transpose()?;
+                let found = view.commits(record.position).next().transpose()?;
                 let found = found.filter(|commit| record.position < commit.position + commit.count);
                 let Some(commit) = found else { continue };
                 commits.entry(commit.position).or_insert(commit)
@@ -221,7 +222,7 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
     if let Some(first) = first {
         let found = first.key().map_err(|error| failure(error, "a record"))?;
         let (_, first) = keys::record_of(&found).unwrap_or_default();
-        for record in store.records(id, first, u64::MAX).take(STEP) {
+        for record in store.view().records(id, first, u64::MAX).take(STEP) {
             // Damage to what is thrown away anyway ends where the stream ends.
             let Ok(record) = record else { break };
             sweep.records.push(Dropped {
@@ -278,6 +279,7 @@ fn checkpoint(engine: &Engine) -> Result<bool, Error> {
         let mut sweep = Sweep::default();
         let store = engine.store()?;
         for commit in store
+            .view()
             .commits_after(reached.position, reached.commit + 1)
             .take(STEP)
         {

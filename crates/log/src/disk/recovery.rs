@@ -17,7 +17,7 @@ use super::format::commit::Commit;
 use super::format::head::{Checkpoint, Head};
 use super::format::marker::{Mark, Marker};
 use super::options::{Durability, FjallOptions};
-use super::store::{Store, failure, io_failure};
+use super::store::{Store, View, failure, io_failure};
 use crate::error::{Error, Kind};
 
 /// What was found when a log was opened.
@@ -170,7 +170,10 @@ fn check(
     // What each stream's state must be at least: whether it lives, by which commit, to where.
     let mut states: HashMap<u64, (bool, u64, u64)> = HashMap::new();
     let mut commits = Vec::new();
-    for commit in store.commits_after(checkpoint.position, checkpoint.commit + 1) {
+    for commit in store
+        .view()
+        .commits_after(checkpoint.position, checkpoint.commit + 1)
+    {
         let commit = commit?;
         if commit.number != last.commit + 1 || commit.position != last.position {
             return Err(Error::damaged(format!(
@@ -212,8 +215,9 @@ fn check(
     for (&id, &(lives, commit, end)) in &states {
         check_state(store, id, lives, commit, end)?;
     }
+    let view = store.view();
     for commit in &commits {
-        recovery.records += check_records(store, commit)?;
+        recovery.records += check_records(&view, commit)?;
     }
     Ok((head, checkpoint, recovery))
 }
@@ -240,11 +244,11 @@ fn check_state(store: &Store, id: u64, lives: bool, commit: u64, end: u64) -> Re
 }
 
 /// Checks the records of a commit, and says how many those are.
-fn check_records(store: &Store, commit: &Commit) -> Result<u64, Error> {
+fn check_records(view: &View<'_>, commit: &Commit) -> Result<u64, Error> {
     let mut count = 0;
     for part in commit.parts.iter().filter(|part| part.count > 0) {
         let mut position = commit.position + part.before;
-        for record in store.records(part.id, part.first, part.first + part.count) {
+        for record in view.records(part.id, part.first, part.first + part.count) {
             let record = record?;
             if record.head.position != position {
                 return Err(Error::damaged(format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
 use super::format::bytes::Malformed;
 use super::format::commit::Commit;
@@ -196,18 +196,35 @@ impl Store {
         Ok(found)
     }
 
+    /// What it holds now.
+    pub(crate) fn view(&self) -> View<'_> {
+        View {
+            store: self,
+            at: self.db.snapshot(),
+        }
+    }
+}
+
+/// What the database held at one moment: of what a commit did, all or nothing.
+pub(crate) struct View<'a> {
+    store: &'a Store,
+    at: Snapshot,
+}
+
+impl View<'_> {
     /// The records of a stream from the one that has `at` on, until `until`; none skipped.
     pub(crate) fn records(
         &self,
         id: u64,
         at: u64,
         until: u64,
-    ) -> impl Iterator<Item = Result<Record, Error>> + '_ {
+    ) -> impl Iterator<Item = Result<Record, Error>> + use<> {
+        let records = &self.store.records;
         let start = self
-            .records
-            .range(keys::record(id, 0)..=keys::record(id, at))
+            .at
+            .range(records, keys::record(id, 0)..=keys::record(id, at))
             .next_back();
-        let start = start.map(|pair| self.record(id, pair));
+        let start = start.map(|pair| record(id, pair));
         let (first, mut next) = match &start {
             Some(Ok(record)) => (record.first, record.first),
             _ => (at, at),
@@ -218,15 +235,15 @@ impl Store {
             next = at;
         }
         let mut pairs = self
-            .records
-            .range(keys::record(id, first)..keys::record(id, until));
+            .at
+            .range(records, keys::record(id, first)..keys::record(id, until));
         let mut ended = false;
         std::iter::from_fn(move || {
             if ended || next >= until {
                 return None;
             }
             let record = match pairs.next() {
-                Some(pair) => self.record(id, pair),
+                Some(pair) => record(id, pair),
                 None => Err(Error::damaged(format!("stream {id} lacks offset {next}"))),
             };
             let record = record.and_then(|record| {
@@ -243,25 +260,14 @@ impl Store {
         })
     }
 
-    fn record(&self, id: u64, pair: fjall::Guard) -> Result<Record, Error> {
-        let place = || format!("a record of stream {id}");
-        let (key, value) = pair
-            .into_inner()
-            .map_err(|error| failure(error, &place()))?;
-        let (of, first) = keys::record_of(&key).ok_or_else(|| Error::damaged(place()))?;
-        debug_assert_eq!(of, id);
-        Record::decode(of, first, Bytes::from(value))
-            .map_err(|Malformed| Error::damaged(format!("record of stream {id} at offset {first}")))
-    }
-
     /// Commits from the one that has `position` on.
     pub(crate) fn commits(
         &self,
         position: u64,
-    ) -> impl Iterator<Item = Result<Commit, Error>> + '_ {
+    ) -> impl Iterator<Item = Result<Commit, Error>> + use<> {
         let before = self
-            .order
-            .range(..=keys::commit(position, u64::MAX))
+            .at
+            .range(&self.store.order, ..=keys::commit(position, u64::MAX))
             .next_back();
         let start = match before.map(fjall::Guard::key) {
             Some(Ok(key)) => keys::commit_of(&key).unwrap_or_default(),
@@ -275,9 +281,9 @@ impl Store {
         &self,
         position: u64,
         number: u64,
-    ) -> impl Iterator<Item = Result<Commit, Error>> + '_ {
-        self.order
-            .range(keys::commit(position, number)..)
+    ) -> impl Iterator<Item = Result<Commit, Error>> + use<> {
+        self.at
+            .range(&self.store.order, keys::commit(position, number)..)
             .map(|pair| {
                 let (key, value) = pair
                     .into_inner()
@@ -286,6 +292,49 @@ impl Store {
                     .map_err(|Malformed| Error::damaged(format!("commit (order {})", hex(&key))))
             })
     }
+
+    /// The streams whose newest trimmed message has a position from `from` to before `to`, in the order of these.
+    pub(crate) fn trimmed(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> impl Iterator<Item = Result<Gap, Error>> + use<> {
+        // The keys have the position after it.
+        let range = keys::trimmed(from + 1, 0)..keys::trimmed(to + 1, 0);
+        self.at.range(&self.store.meta, range).map(|pair| {
+            let (key, value) = pair
+                .into_inner()
+                .map_err(|error| failure(error, "what was trimmed"))?;
+            let place = keys::trimmed_of(&key);
+            let floor = head::decode_number(&key, &value).ok();
+            let found = place.zip(floor).map(|((position, id), floor)| Gap {
+                position: position - 1,
+                id,
+                floor,
+            });
+            found.ok_or_else(|| Error::damaged(format!("what was trimmed (meta {})", hex(&key))))
+        })
+    }
+}
+
+/// What the caps of a stream took away.
+pub(crate) struct Gap {
+    /// The position of the newest message that is gone.
+    pub(crate) position: u64,
+    pub(crate) id: u64,
+    /// The first offset of its own that the stream still has.
+    pub(crate) floor: u64,
+}
+
+fn record(id: u64, pair: fjall::Guard) -> Result<Record, Error> {
+    let place = || format!("a record of stream {id}");
+    let (key, value) = pair
+        .into_inner()
+        .map_err(|error| failure(error, &place()))?;
+    let (of, first) = keys::record_of(&key).ok_or_else(|| Error::damaged(place()))?;
+    debug_assert_eq!(of, id);
+    Record::decode(of, first, Bytes::from(value))
+        .map_err(|Malformed| Error::damaged(format!("record of stream {id} at offset {first}")))
 }
 
 fn keyspace_options(options: &FjallOptions, block: u32) -> KeyspaceCreateOptions {

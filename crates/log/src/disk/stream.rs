@@ -92,6 +92,11 @@ impl Stream {
         lock(&self.state).clone()
     }
 
+    /// The position after the last message that its caps took away; 0 is none.
+    pub(crate) fn trimmed(&self) -> u64 {
+        lock(&self.state).trimmed
+    }
+
     /// What of its fork is its own, and where from.
     pub(crate) fn fork(&self) -> Option<(&Fork, &Arc<Self>)> {
         self.birth.fork.as_ref().zip(self.source.as_ref())

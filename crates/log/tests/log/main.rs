@@ -13,3 +13,4 @@ mod kill;
 mod limits;
 mod model;
 mod support;
+mod trimmed;

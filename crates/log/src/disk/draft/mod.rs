@@ -251,6 +251,7 @@ impl<'a> Draft<'a> {
                 )));
             }
             change.state.floor += record.count;
+            change.state.trimmed = record.position + record.count;
             change.state.bytes -= record.bytes;
             self.head.bytes -= record.bytes;
             change.changed = true;

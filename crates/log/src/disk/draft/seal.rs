@@ -137,6 +137,22 @@ impl Draft<'_> {
             change.stream.note_use(time);
             change.state.expires = change.stream.expires_on_disk();
         }
+        // A stream has one entry among what was trimmed: where its newest message was that is gone.
+        let was = change.stream.trimmed();
+        let is = if change.ended {
+            0
+        } else {
+            change.state.trimmed
+        };
+        if was != is {
+            if was > 0 {
+                batch.remove(meta, keys::trimmed(was, id));
+            }
+            if is > 0 {
+                let key = keys::trimmed(is, id);
+                batch.insert(meta, &*key, head::encode_number(&key, change.state.floor));
+            }
+        }
         if change.ended {
             // Another stream may have been given the name in this very commit.
             let taken = self.names.get(change.stream.name()).copied().flatten();

@@ -13,6 +13,7 @@ const STATE: u8 = b'T';
 const PRODUCER: u8 = b'P';
 const DUE: u8 = b'D';
 const GARBAGE: u8 = b'G';
+const TRIMMED: u8 = b'R';
 
 fn tagged(tag: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
@@ -80,6 +81,19 @@ pub(crate) fn garbage_of(key: &[u8]) -> Option<u64> {
     number(key.get(1..)?)
 }
 
+/// `meta`: the caps of a stream took its messages before this position, and the first one that it still has is later.
+pub(crate) fn trimmed(position: u64, id: u64) -> Vec<u8> {
+    let mut key = tagged(TRIMMED, &position.to_be_bytes());
+    key.extend_from_slice(&id.to_be_bytes());
+    key
+}
+
+/// Position and stream in a key of what was trimmed.
+pub(crate) fn trimmed_of(key: &[u8]) -> Option<(u64, u64)> {
+    (key.first() == Some(&TRIMMED)).then_some(())?;
+    Some((number(key.get(1..9)?)?, number(key.get(9..)?)?))
+}
+
 /// `records`: the record of a stream that starts at an offset.
 pub(crate) fn record(id: u64, first: u64) -> [u8; 16] {
     pair(id, first)
@@ -118,6 +132,8 @@ mod tests {
         fn keys_come_back_and_order_as_their_numbers(a: (u64, u64), b: (u64, u64)) {
             prop_assert_eq!(record_of(&record(a.0, a.1)), Some(a));
             prop_assert_eq!(due_of(&due(a.0, a.1)), Some(a));
+            prop_assert_eq!(trimmed_of(&trimmed(a.0, a.1)), Some(a));
+            prop_assert_eq!(trimmed(a.0, a.1).cmp(&trimmed(b.0, b.1)), a.cmp(&b));
             prop_assert_eq!(garbage_of(&garbage(a.0)), Some(a.0));
             prop_assert_eq!(record(a.0, a.1).cmp(&record(b.0, b.1)), a.cmp(&b));
             prop_assert_eq!(due(a.0, a.1).cmp(&due(b.0, b.1)), a.cmp(&b));

@@ -10,7 +10,8 @@ const CLOSED: u8 = 1;
 const CLOSED_BY: u8 = 2;
 const HIDDEN: u8 = 4;
 const SEQ: u8 = 8;
-const ALL: u8 = CLOSED | CLOSED_BY | HIDDEN | SEQ;
+const TRIMMED: u8 = 16;
+const ALL: u8 = CLOSED | CLOSED_BY | HIDDEN | SEQ | TRIMMED;
 
 pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
@@ -23,6 +24,7 @@ pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
     };
     flags |= if state.hidden { HIDDEN } else { 0 };
     flags |= if state.seq.is_some() { SEQ } else { 0 };
+    flags |= if state.trimmed > 0 { TRIMMED } else { 0 };
     out.push(flags);
     for number in [
         state.commit,
@@ -44,6 +46,9 @@ pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
     }
     if let Some(seq) = &state.seq {
         put_bytes(&mut out, seq.as_bytes());
+    }
+    if state.trimmed > 0 {
+        put_number(&mut out, state.trimmed);
     }
     seal(key, out)
 }
@@ -78,6 +83,9 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<State, Malformed> {
     }
     if flags & SEQ != 0 {
         state.seq = Some(Arc::from(cursor.text()?));
+    }
+    if flags & TRIMMED != 0 {
+        state.trimmed = cursor.number()?;
     }
     cursor.end()?;
     Ok(state)
@@ -115,7 +123,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_state_comes_back(
-            numbers: (u32, u32, u32, u64, u64), flags: (bool, bool),
+            numbers: (u32, u32, u32, u64, u64), flags: (bool, bool, bool),
             seq in prop::option::of(".{0,9}"), by in prop::option::of((".{1,9}", any::<u64>())),
         ) {
             let (floor, more, forks, bytes, time) = numbers;
@@ -133,6 +141,7 @@ mod tests {
                 appended: time,
                 seq: seq.map(Arc::from),
                 producers: more,
+                trimmed: if flags.2 { time } else { 0 },
             };
             prop_assert_eq!(decode(b"T1", &encode(b"T1", &state)), Ok(state));
         }

@@ -93,6 +93,8 @@ pub(crate) struct Streams {
     by_id: HashMap<u64, Stream>,
     /// First position of a record, its stream, its first offset.
     order: BTreeMap<u64, (u64, u64)>,
+    /// The position after the newest message that is gone of a stream with caps, and that stream.
+    trimmed: BTreeMap<u64, u64>,
     timetable: BTreeSet<(u64, u64)>,
     next_id: u64,
     head: watch::Sender<Position>,
@@ -110,6 +112,7 @@ impl Streams {
             names: BTreeMap::new(),
             by_id: HashMap::new(),
             order: BTreeMap::new(),
+            trimmed: BTreeMap::new(),
             timetable: BTreeSet::new(),
             next_id: 1,
             head,
@@ -399,6 +402,9 @@ impl Streams {
             self.bytes -= oldest.bytes;
             self.taken -= oldest.bytes + count * PER_MESSAGE;
             self.order.remove(&oldest.position);
+            self.trimmed.remove(&stream.state.trimmed);
+            stream.state.trimmed = oldest.position + count;
+            self.trimmed.insert(stream.state.trimmed, id);
             stream.records.pop_front();
         }
     }
@@ -442,6 +448,7 @@ impl Streams {
             self.names.remove(&stream.name);
             self.taken -= PER_STREAM + weight(&stream.name, &stream.settings);
             self.taken -= stream.producers.len() as u64 * PER_MESSAGE;
+            self.trimmed.remove(&stream.state.trimmed);
             for record in &stream.records {
                 self.order.remove(&record.position);
                 self.bytes -= record.bytes;
@@ -485,6 +492,7 @@ impl Streams {
         self.by_id.clear();
         self.names.clear();
         self.order.clear();
+        self.trimmed.clear();
         self.timetable.clear();
         // Followers learn of the end by their sender being gone.
         let head = *self.head.borrow();

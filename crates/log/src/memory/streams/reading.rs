@@ -7,9 +7,9 @@ use crate::error::{Error, Kind};
 use crate::follow::Follower;
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
-use crate::read::{Chunk, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom};
+use crate::read::{Chunk, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom, Trimmed};
 
-use super::{SCAN, Streams};
+use super::{SCAN, Stream, Streams};
 
 impl Streams {
     pub(super) fn floor(&self, id: u64) -> u64 {
@@ -121,25 +121,62 @@ impl Streams {
             }
             .into());
         }
+        let is_wanted = |stream: &Stream| {
+            !stream.state.hidden && matching.is_none_or(|wanted| wanted(&stream.name))
+        };
+        let mut entries = Vec::new();
+        let mut next = self
+            .entries(from, budget, &is_wanted, &mut entries)
+            .unwrap_or(head);
+        let mut trimmed = Vec::new();
+        let gone = from.number() + 1..next.number() + 1;
+        for (scanned, (&after, id)) in self.trimmed.range(gone).enumerate() {
+            let position = Position::new(after - 1);
+            if scanned == SCAN {
+                next = position;
+                break;
+            }
+            let stream = &self.by_id[id];
+            if is_wanted(stream) {
+                trimmed.push(Trimmed {
+                    position,
+                    stream: stream.name.clone(),
+                    id: *id,
+                    floor: Offset::new(stream.state.floor),
+                });
+            }
+        }
+        let kept = entries.partition_point(|entry| entry.position < next);
+        entries.truncate(kept);
+        Ok(OrderChunk {
+            entries,
+            trimmed,
+            next,
+            at_head: next == head,
+        })
+    }
+
+    /// Takes in the messages from a position to the head, of about `budget` bytes. Says where it stopped, if before the
+    /// head.
+    fn entries(
+        &self,
+        from: Position,
+        budget: usize,
+        is_wanted: &dyn Fn(&Stream) -> bool,
+        entries: &mut Vec<Entry>,
+    ) -> Option<Position> {
         let start = self
             .order
             .range(..=from.number())
             .next_back()
             .map_or(0, |(&start, _)| start);
-        let mut chunk = OrderChunk {
-            entries: Vec::new(),
-            next: head,
-            at_head: true,
-        };
         let mut bytes = 0;
         for (scanned, (&first, &(id, offset))) in self.order.range(start..).enumerate() {
-            let stream = &self.by_id[&id];
             if scanned == SCAN {
-                chunk.next = Position::new(first.max(from.number()));
-                chunk.at_head = false;
-                return Ok(chunk);
+                return Some(Position::new(first.max(from.number())));
             }
-            if stream.state.hidden || matching.is_some_and(|wanted| !wanted(&stream.name)) {
+            let stream = &self.by_id[&id];
+            if !is_wanted(stream) {
                 continue;
             }
             let record = stream
@@ -152,26 +189,22 @@ impl Streams {
                     continue;
                 }
                 bytes += message.len();
-                if bytes > budget && !chunk.entries.is_empty() {
-                    chunk.next = Position::new(position);
-                    chunk.at_head = false;
-                    return Ok(chunk);
+                if bytes > budget && !entries.is_empty() {
+                    return Some(Position::new(position));
                 }
-                let offset = Offset::new(offset + index as u64);
-                let message = Message {
-                    offset,
-                    time: record.time,
-                    bytes: message.clone(),
-                };
-                let stream = stream.name.clone();
-                chunk.entries.push(Entry {
+                entries.push(Entry {
                     position: Position::new(position),
-                    stream,
-                    message,
+                    stream: stream.name.clone(),
+                    id,
+                    message: Message {
+                        offset: Offset::new(offset + index as u64),
+                        time: record.time,
+                        bytes: message.clone(),
+                    },
                 });
             }
         }
-        Ok(chunk)
+        None
     }
 
     pub(crate) fn follow(&mut self, name: &StreamName) -> Result<Follower, Error> {
