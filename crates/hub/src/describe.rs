@@ -197,6 +197,11 @@ pub(crate) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             "offset",
             "Where to start: an offset that this server gave, `-1` for the start, `now` for the tail. Default: the start.",
         );
+        operation.parameter::<String>(
+            In::Query,
+            "since",
+            "In place of `offset`: start with the first message that was appended at this time (RFC 3339) or later.",
+        );
         operation.parameter::<Live>(In::Query, "live", "How to go on at the tail.");
         operation.parameter::<Followed>(
             In::Query,
@@ -206,7 +211,7 @@ pub(crate) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         operation.parameter::<String>(In::Query, "cursor", "The `Stream-Cursor` of the answer before.");
         parameters(operation, &[
             ("Accept", "`text/event-stream` or `application/x-ndjson` follow the stream in that format."),
-            ("Last-Event-ID", "The id of the event that was seen last, which counts before `offset`."),
+            ("Last-Event-ID", "The id of the event that was seen last, which counts before `offset` and `since`."),
             ("If-None-Match", "The `ETag` of an answer that the client has."),
         ]);
         operation.raw_reply(StatusCode::OK, "*/*", "Messages");

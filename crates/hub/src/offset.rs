@@ -1,7 +1,9 @@
 //! What a read asks for: the query of a `GET`.
 
 use headwater::Problem;
-use headwater_log::Offset;
+use headwater_log::{Offset, Timestamp};
+
+use crate::time;
 
 /// The first offset as the protocol's reference server writes it. Clients that count on that form are served.
 const ZERO: &str = "0000000000000000_0000000000000000";
@@ -50,6 +52,8 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query {
     pub(crate) offset: Option<Place>,
+    /// In place of an offset: the first message of this moment or later.
+    pub(crate) since: Option<Timestamp>,
     pub(crate) live: Option<Live>,
     pub(crate) cursor: Option<u64>,
     pub(crate) format: Option<Format>,
@@ -64,6 +68,7 @@ impl Query {
                     return Err(Problem::bad_request("the offset is given twice"));
                 }
                 "offset" => parsed.offset = Some(Place::parse(&value)?),
+                "since" => parsed.since = Some(moment(&value)?),
                 "live" => parsed.live = Some(live(&value)?),
                 // An echo of ours; one that isn't is as good as none.
                 "cursor" => parsed.cursor = value.parse().ok(),
@@ -71,8 +76,18 @@ impl Query {
                 _ => {}
             }
         }
+        if parsed.offset.is_some() && parsed.since.is_some() {
+            return Err(Problem::bad_request(
+                "offset and since both say where to start: give one of them",
+            ));
+        }
         Ok(parsed)
     }
+}
+
+fn moment(value: &str) -> Result<Timestamp, Problem> {
+    time::parse(value)
+        .ok_or_else(|| Problem::bad_request("since is a time like 2030-01-31T12:00:00Z (RFC 3339)"))
 }
 
 fn live(value: &str) -> Result<Live, Problem> {
@@ -151,6 +166,21 @@ mod tests {
         refuses("offset=7");
         refuses("offset=0000000000000007,1");
         refuses("offset=-1&offset=-1");
+    }
+
+    #[test]
+    fn a_time_stands_in_place_of_an_offset() {
+        let since = |query| Query::parse(query).unwrap().since;
+        assert_eq!(since("since=1970-01-01T00:00:01Z"), Some(Timestamp(1000)));
+        // In a query, a plus sign that isn't encoded is a space.
+        assert_eq!(
+            since("since=1970-01-01T01:00:00%2B01:00"),
+            Some(Timestamp(0))
+        );
+        assert_eq!(since("offset=-1"), None);
+        refuses("since=");
+        refuses("since=10m");
+        refuses("since=1970-01-01T00:00:01Z&offset=-1");
     }
 
     #[test]

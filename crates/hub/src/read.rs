@@ -56,7 +56,12 @@ async fn get(
     query: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let query = Query::parse(query)?;
+    let mut query = Query::parse(query)?;
+    if let Some(moment) = query.since {
+        // Before the rest is asked for: a stream's end only moves on from here.
+        let found = core.log.read(name, ReadFrom::Since(moment), 1).await?;
+        query.offset = Some(Place::At(found.from));
+    }
     if matches!(query.live, Some(Live::LongPoll | Live::Sse)) && query.offset.is_none() {
         return Err(Failure::bad_request(
             "a live read says where it starts: offset=-1, now, or an offset",
@@ -259,10 +264,13 @@ async fn long_poll(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return Ok(response);
     }
-    // What follows an offset stays what it is, and the next question is another one. Where "now" is, does not.
+    // What follows an offset stays what it is, and the next question is another one. Where "now" is, does not, nor what
+    // follows a time that is yet to come.
     let control = match place {
-        Place::Now => HeaderValue::from_static("no-store"),
-        _ => cache::control(info, true, core.options.private),
+        Place::At(_) | Place::Start if query.since.is_none() => {
+            cache::control(info, true, core.options.private)
+        }
+        _ => HeaderValue::from_static("no-store"),
     };
     headers.insert(header::CACHE_CONTROL, control);
     headers.insert(header::CONTENT_TYPE, content_type(info));

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use headwater_hub::{Limits, Options};
 use http::Method;
 
@@ -31,6 +33,53 @@ async fn a_read_comes_in_chunks_that_only_the_last_calls_up_to_date() {
     assert_eq!(whole, "123456789longer than a chunk.");
     assert_eq!(chunks, [8, 1, 19, 1]);
     assert_eq!(next, offset(5));
+}
+
+#[tokio::test]
+async fn a_read_can_start_at_a_time() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    server.clock.advance(Duration::from_secs(60));
+    server.post_json("a", "[2,3]").await;
+    server.clock.advance(Duration::from_secs(60));
+    server.post_json("a", "[4]").await;
+    // The clock started at 2027-01-15T08:00:00Z.
+    for (time, expected) in [
+        ("2027-01-15T07:00:00Z", "[1,2,3,4]"),
+        ("2027-01-15T08:00:00Z", "[1,2,3,4]"),
+        ("2027-01-15T08:00:00.001Z", "[2,3,4]"),
+        ("2027-01-15T09:01:00%2B01:00", "[2,3,4]"),
+        ("2027-01-15T08:01:30Z", "[4]"),
+        ("2027-01-15T08:02:01Z", "[]"),
+    ] {
+        let response = server.get(&format!("a?since={time}")).send().await;
+        assert_eq!(header(&response, "stream-next-offset"), offset(4));
+        assert_eq!(response.text().await, expected, "{time}");
+    }
+    let past = "a?since=2027-01-15T08:01:30Z&live=long-poll";
+    let response = server.get(past).send().await;
+    assert_eq!(header(&response, "cache-control"), "no-store");
+    assert_eq!(response.text().await, "[4]");
+    let follower = server.events("a?since=2027-01-15T08:00:30Z").send().await;
+    assert_eq!(header(&follower, "stream-next-offset"), offset(1));
+    // What was seen counts before where it began.
+    let again = server
+        .lines("a?since=2027-01-15T08:00:30Z&live=false")
+        .send()
+        .await;
+    assert_eq!(again.text().await, "2\n3\n4\n");
+    let resumed = server.events("a?since=2027-01-15T08:00:30Z&live=false");
+    let resumed = resumed.header("last-event-id", &offset(3)).send().await;
+    let text = resumed.text().await;
+    assert!(
+        text.contains("data: 4") && !text.contains("data: 3"),
+        "{text}"
+    );
+    for bad in ["a?since=10m", "a?since=2027-01-15T08:00:00Z&offset=-1"] {
+        assert_eq!(server.get(bad).send().await.status(), 400, "{bad}");
+    }
+    let missing = server.get("b?since=2027-01-15T08:00:00Z").send().await;
+    assert_eq!(missing.status(), 404);
 }
 
 #[tokio::test]
