@@ -127,12 +127,17 @@ impl Problem {
         self.0.status
     }
 
-    /// Writes the cause, if there is one, or a problem of the server's own, to the log.
+    /// Writes the cause, if there is one, or a problem of the server's own, to the log. A status like
+    /// 503 or 507 without a cause is a refusal on purpose, of which the client was told all: there may
+    /// be as many of them as requests.
     pub(crate) fn log(&self) {
+        let status = self.0.status;
         if let Some(source) = &self.0.source {
-            tracing::error!(status = self.0.status.as_u16(), error = %Chain(&**source), "{self}");
-        } else if self.0.status.is_server_error() {
-            tracing::error!(status = self.0.status.as_u16(), "{self}");
+            tracing::error!(status = status.as_u16(), error = %Chain(&**source), "{self}");
+        } else if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(status = status.as_u16(), "{self}");
+        } else if status.is_server_error() {
+            tracing::debug!(status = status.as_u16(), "{self}");
         }
     }
 }

@@ -96,7 +96,8 @@ pub(crate) fn problem(error: Error) -> Problem {
     if let Some(tail) = error.tail() {
         problem = problem.with("tail", tail.to_string());
     }
-    if status.is_server_error() {
+    // Of a full disk the log tells once itself: one line for every request would fill what is left of it.
+    if status.is_server_error() && !error.is_storage_full() && !error.is_closed() {
         problem.source(error)
     } else {
         problem

@@ -4,7 +4,7 @@ use axum::{body::Body, response::IntoResponse, response::Response};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use headwater::{Json, StatusCode};
-use headwater_log::{Append, Info, Offset, Outcome, Receipt};
+use headwater_log::{Append, Error, Info, Offset, Outcome, Receipt};
 use memchr::memchr;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -105,6 +105,7 @@ impl Kept<'_> {
             .map_err(|problem| self.blame(problem.into(), None))?;
         loop {
             let mut messages = Vec::new();
+            let mut numbers = Vec::new();
             let mut bytes = 0;
             let mut bad = None;
             while messages.len() < LINES && bytes < LINES_BYTES {
@@ -122,6 +123,7 @@ impl Kept<'_> {
                 match checked {
                     Ok(message) => {
                         bytes += message.len();
+                        numbers.push(lines.number);
                         messages.push(message);
                     }
                     Err(failure) => {
@@ -132,7 +134,7 @@ impl Kept<'_> {
             }
             let is_last = messages.is_empty();
             if !is_last {
-                self.append(Append::new(messages)).await?;
+                self.append_lines(messages, &numbers).await?;
             }
             if let Some(failure) = bad {
                 return Err(self.blame(failure, Some(lines.number)));
@@ -143,9 +145,42 @@ impl Kept<'_> {
         }
     }
 
+    /// Appends lines of these numbers in one step; where one of them is longer than the log takes, those before it.
+    async fn append_lines(
+        &mut self,
+        mut messages: Vec<Bytes>,
+        numbers: &[u64],
+    ) -> Result<(), Failure> {
+        let count = messages.len() as u64;
+        let append = Append::new(messages.clone());
+        let answer = self.core.log.append(&self.info.name, append).await;
+        let (error, limit) = match answer {
+            Err(error) if error.is_too_large() => {
+                let limit = error.limit().unwrap_or(u64::MAX);
+                (error, limit)
+            }
+            answer => return self.count(answer, count).map(drop),
+        };
+        let long = messages
+            .iter()
+            .position(|message| message.len() as u64 > limit);
+        if let Some(before @ 1..) = long {
+            messages.truncate(before);
+            self.append(Append::new(messages)).await?;
+        }
+        let line = long.and_then(|long| numbers.get(long).copied());
+        Err(self.blame(error.into(), line))
+    }
+
     async fn append(&mut self, append: Append) -> Result<Receipt, Failure> {
         let count = append.messages.len() as u64;
-        match self.core.log.append(&self.info.name, append).await {
+        let answer = self.core.log.append(&self.info.name, append).await;
+        self.count(answer, count)
+    }
+
+    /// Notes what was appended.
+    fn count(&mut self, answer: Result<Outcome, Error>, count: u64) -> Result<Receipt, Failure> {
+        match answer {
             Ok(Outcome::Appended(receipt) | Outcome::Duplicate(receipt)) => {
                 self.appended += count;
                 self.next = receipt.next;

@@ -1,9 +1,10 @@
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
+use headwater::test::TestClient;
 use headwater_hub::{Hub, Limits, Options};
-use headwater_log::MemoryLog;
+use headwater_log::{MemoryLog, MemoryOptions};
 use http::{Method, Request};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -84,6 +85,29 @@ async fn a_bad_line_is_named_and_what_stood_before_it_is_kept() {
 }
 
 #[tokio::test]
+async fn a_line_that_is_longer_than_a_message_may_be_is_named_and_what_stood_before_it_is_kept() {
+    let mut settings = MemoryOptions::default();
+    settings.limits.message_bytes = 10;
+    let log = Arc::new(MemoryLog::new(settings));
+    let client = TestClient::new(Hub::new(log).app());
+    let post = |content_type, body: &'static str| {
+        let post = client.request(Method::POST, "/streams/a");
+        post.header("content-type", content_type).body(body).send()
+    };
+    let put = client.request(Method::PUT, "/streams/a");
+    let put = put.header("content-type", "application/json").send().await;
+    assert_eq!(put.status(), 201);
+    let response = post(NDJSON, "1\n\n1234567890\n12345678901\n4\n").await;
+    assert_eq!(response.status(), 413);
+    let problem = response.json::<Value>().await;
+    assert_eq!(problem["line"], 4, "{problem}");
+    assert_eq!(problem["appended"], 2, "{problem}");
+    assert_eq!(problem["next_offset"], offset(2), "{problem}");
+    let first = post(NDJSON, "12345678901\n").await.json::<Value>().await;
+    assert_eq!((&first["line"], &first["appended"]), (&json!(1), &json!(0)));
+}
+
+#[tokio::test]
 async fn lines_can_close_the_stream_and_come_to_a_closed_one_too_late() {
     let server = Server::new();
     server.put_json("a", "[]").await;
@@ -151,7 +175,7 @@ async fn a_line_is_as_long_as_the_limit_and_no_longer() {
 
 #[tokio::test]
 async fn a_line_is_appended_while_the_next_is_still_to_come() {
-    let hub = Hub::new(std::sync::Arc::new(MemoryLog::default()));
+    let hub = Hub::new(Arc::new(MemoryLog::default()));
     let app = hub.app().into_router();
     let request = |method: Method, uri: &str, content_type: &str, body| {
         let request = Request::builder()
