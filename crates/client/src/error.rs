@@ -137,6 +137,13 @@ impl Error {
         matches!(self.0.kind, Kind::Request(_))
     }
 
+    /// A message that was given to a [writer](crate::hub::Writer) of a stream of JSON is none. Nothing
+    /// of it was sent.
+    #[must_use]
+    pub fn is_message_not_json(&self) -> bool {
+        matches!(self.0.kind, Kind::MessageNotJson(_))
+    }
+
     /// There was no response: the connection couldn't be made, or broke before the response's head
     /// was there.
     #[must_use]

@@ -70,18 +70,31 @@ impl Problem {
         &self.members
     }
 
+    /// Whether the title is no more than the status in words.
+    fn is_plain(&self, title: &str) -> bool {
+        let status = self
+            .status()
+            .and_then(|status| http::StatusCode::from_u16(status).ok());
+        let reason = status.and_then(|status| status.canonical_reason());
+        reason.is_some_and(|reason| reason == title)
+    }
+
     /// A member of the wrong type counts as absent (RFC 9457 §3.1).
     fn text(&self, member: &str) -> Option<&str> {
         self.members.get(member)?.as_str()
     }
 }
 
-/// The title and the detail, as far as they are there.
+/// The title and the detail, as far as they are there; of a title that only says what the status is
+/// (RFC 9457 §4.2.1), the detail alone.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.title(), self.detail()) {
-            (Some(title), Some(detail)) => write!(f, "{}: {}", Plain(title), Plain(detail)),
-            (Some(one), None) | (None, Some(one)) => write!(f, "{}", Plain(one)),
+            (Some(title), Some(detail)) if !self.is_plain(title) => {
+                write!(f, "{}: {}", Plain(title), Plain(detail))
+            }
+            (_, Some(detail)) => write!(f, "{}", Plain(detail)),
+            (Some(title), None) => write!(f, "{}", Plain(title)),
             (None, None) if self.members.is_empty() => f.write_str("it doesn't say why"),
             (None, None) => {
                 let all = Value::Object(self.members.clone()).to_string();
@@ -128,6 +141,16 @@ mod tests {
         assert_eq!(problem.instance(), Some("/q/1"));
         assert_eq!(problem.get("left"), Some(&Value::from(0)));
         assert_eq!(problem.to_string(), "No quota left: 0 of 10");
+    }
+
+    #[test]
+    fn a_title_that_only_repeats_the_status_is_left_out() {
+        let text = br#"{"title":"Not Found","status":404,"detail":"there is no such stream"}"#;
+        let problem = Problem::from_json(text).unwrap();
+        assert_eq!(problem.to_string(), "there is no such stream");
+        assert_eq!(problem.title(), Some("Not Found"));
+        let problem = Problem::from_json(br#"{"title":"Not Found","status":404}"#).unwrap();
+        assert_eq!(problem.to_string(), "Not Found");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub enum ReadFrom {
     Now,
     /// At this offset, with the message after it.
     Offset(Offset),
+    /// With the first message that was appended at this time (RFC 3339) or later.
+    Since(String),
 }
 
 impl From<Offset> for ReadFrom {

@@ -67,7 +67,7 @@ impl ReaderOptions {
     ///
     /// # Errors
     /// There's no answer; 404, there's no such stream; 410, what is after the offset has gone; the
-    /// offset is none of this stream; the server is no hub. The first connection is tried once,
+    /// offset is none of this stream, or the time no time; the server is no hub. The first connection is tried once,
     /// unless the client [says otherwise](crate::ClientBuilder::retry_first_connect).
     pub async fn open<T: DeserializeOwned>(self) -> Result<Reader<T>, Error> {
         self.start(json).await
@@ -83,15 +83,17 @@ impl ReaderOptions {
     }
 
     async fn start<T>(self, convert: Convert<T>) -> Result<Reader<T>, Error> {
-        let from = match self.from {
-            ReadFrom::Start => Offset::default(),
-            ReadFrom::Offset(offset) => offset,
-            // A place that stays, so that a break before the first message skips none.
-            ReadFrom::Now => self.stream.info().await?.tail,
+        // A place that stays, so that a break before the first message skips none.
+        let (name, from) = match self.from {
+            ReadFrom::Start => ("offset", Offset::default()),
+            ReadFrom::Offset(offset) => ("offset", offset),
+            ReadFrom::Now => ("offset", self.stream.info().await?.tail),
+            ReadFrom::Since(time) => ("since", Offset::from(time)),
         };
+        let is_time = name == "since";
         let mut stream = self.stream;
         roomy(&mut stream.settings);
-        let mut request = stream.request(Method::GET).query("offset", &from);
+        let mut request = stream.request(Method::GET).query(name, &from);
         if !self.live {
             request = request.query("live", "false");
         }
@@ -103,8 +105,12 @@ impl ReaderOptions {
             return Err(Error::new(Kind::ContentType { found, wanted })
                 .at(&stream.plan(Method::GET).place()));
         }
+        let position = match is_time {
+            true => text(items.headers(), names::NEXT_OFFSET).map(Offset::from),
+            false => Some(from),
+        };
         Ok(Reader {
-            position: from,
+            position: position.unwrap_or_default(),
             items,
             convert,
             count: 0,

@@ -15,14 +15,18 @@ use tokio::sync::oneshot;
 use crate::proxy::Proxy;
 
 /// A hub on a thread of its own.
-struct TestHub {
+pub(crate) struct TestHub {
     url: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl TestHub {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
+        Self::over(Arc::new(MemoryLog::default()))
+    }
+
+    pub(crate) fn over(log: Arc<MemoryLog>) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let (bound, address) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -31,7 +35,7 @@ impl TestHub {
                 .enable_all()
                 .build()
                 .unwrap();
-            let hub = Hub::new(Arc::new(MemoryLog::default()));
+            let hub = Hub::new(log);
             let served = headwater::serve(hub.app(), "127.0.0.1:0")
                 .on_bound(move |address| bound.send(address.to_string()).unwrap())
                 .shutdown_deadline(Duration::from_millis(100))
@@ -48,11 +52,11 @@ impl TestHub {
         }
     }
 
-    fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.url.strip_prefix("http://").unwrap()
     }
 
-    fn url(&self, stream: &str) -> String {
+    pub(crate) fn url(&self, stream: &str) -> String {
         format!("{}/streams/{stream}", self.url)
     }
 }
@@ -66,10 +70,10 @@ impl Drop for TestHub {
     }
 }
 
-const SOON: Duration = Duration::from_millis(2);
+pub(crate) const SOON: Duration = Duration::from_millis(2);
 
 /// All that is in a stream now.
-fn content(url: &str) -> Vec<u32> {
+pub(crate) fn content(url: &str) -> Vec<u32> {
     let reader = headwater_client::blocking::stream(url).reader().live(false);
     let messages = reader.open::<u32>().unwrap();
     messages.map(|message| message.unwrap().value).collect()
@@ -226,7 +230,7 @@ twins! {
         let writer = wait(stream.writer().create(true).open()).unwrap();
         for bad in ["", "1],[2", "{", "1 2"] {
             let error = wait(writer.append_raw(bad)).unwrap_err();
-            assert!(error.to_string().contains("not JSON"), "{error}");
+            assert!(error.is_message_not_json(), "{error}");
         }
         wait(writer.append_raw(" [1] ")).unwrap();
         wait(writer.flush()).unwrap();

@@ -12,6 +12,7 @@ mod http2;
 #[cfg(feature = "tls")]
 mod https;
 mod hub;
+mod lasting;
 mod proxy;
 mod reconnects;
 mod requests;

@@ -1,10 +1,10 @@
-//! A proxy that breaks connections.
+//! A proxy that breaks connections, and that can be pointed at another server.
 
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where connections break.
 #[derive(Clone, Copy)]
 enum Fault {
+    None,
     /// Every so many answers: when the first byte of one is there, which doesn't go on.
     Answer(usize),
     /// After so many bytes of answers on a connection.
@@ -27,9 +28,21 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     cuts: Arc<AtomicUsize>,
+    answers: Arc<AtomicUsize>,
+    target: Arc<Mutex<SocketAddr>>,
 }
 
 impl Proxy {
+    /// Breaks nothing.
+    pub(crate) fn to(target: &str) -> Self {
+        Self::start(target, Fault::None)
+    }
+
+    /// From now on connections go there.
+    pub(crate) fn point_at(&self, target: &str) {
+        *self.target.lock().unwrap() = target.parse().unwrap();
+    }
+
     /// Breaks connections where every `n`-th answer would begin: the request was delivered and done.
     pub(crate) fn cutting_answers(target: &str, n: usize) -> Self {
         Self::start(target, Fault::Answer(n))
@@ -46,14 +59,17 @@ impl Proxy {
         let stop = Arc::new(AtomicBool::new(false));
         let cuts = Arc::new(AtomicUsize::new(0));
         let answers = Arc::new(AtomicUsize::new(0));
-        let target: SocketAddr = target.parse().unwrap();
+        let target: Arc<Mutex<SocketAddr>> = Arc::new(Mutex::new(target.parse().unwrap()));
+        let pointed = Arc::clone(&target);
+        let relayed = Arc::clone(&answers);
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&cuts));
         thread::spawn(move || {
             for client in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let (cuts, answers) = (Arc::clone(&counted), Arc::clone(&answers));
+                let (cuts, answers) = (Arc::clone(&counted), Arc::clone(&relayed));
+                let target = *pointed.lock().unwrap();
                 thread::spawn(move || {
                     // Either may go at any time.
                     let (Ok(client), Ok(server)) = (client, TcpStream::connect(target)) else {
@@ -69,11 +85,18 @@ impl Proxy {
             address,
             stop,
             cuts,
+            answers,
+            target,
         }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// How many answers began.
+    pub(crate) fn answers(&self) -> usize {
+        self.answers.load(Ordering::SeqCst)
     }
 
     /// How many connections were broken.
@@ -117,11 +140,11 @@ fn relay(
         if piece.is_empty() {
             return;
         }
+        let is_answer = piece.starts_with(b"HTTP/1.1");
+        let answers = answers.fetch_add(usize::from(is_answer), Ordering::SeqCst) + 1;
         let is_cut = match fault {
-            Fault::Answer(n) if piece.starts_with(b"HTTP/1.1") => {
-                (answers.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(n)
-            }
-            Fault::Answer(_) => false,
+            Fault::Answer(n) => is_answer && answers.is_multiple_of(n),
+            Fault::None => false,
             Fault::Bytes(most) => passed + piece.len() > most,
         };
         if is_cut {

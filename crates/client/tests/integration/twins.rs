@@ -1,7 +1,7 @@
 //! One text of a test, two clients.
 
 /// Makes each function a test of the async and of the blocking client. In its body, `client` is the
-/// module under test, `wait` gives what a request's last step gives, and `next` and `all` read items.
+/// module under test, `wait` gives what a request's last step gives, `pause` lets time pass, and `next` and `all` read items.
 macro_rules! twins {
     ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
         mod asynchronous {
@@ -26,6 +26,8 @@ macro_rules! twins {
 }
 
 pub(crate) mod asynchronous {
+    use std::time::Duration;
+
     use headwater_client::{Error, Items};
     use tokio::runtime::{Builder, Runtime};
 
@@ -35,6 +37,11 @@ pub(crate) mod asynchronous {
 
     pub(crate) fn wait<F: Future>(future: F) -> F::Output {
         RUNTIME.with(|runtime| runtime.block_on(future))
+    }
+
+    /// Gives what is on its way so much time.
+    pub(crate) fn pause(time: Duration) {
+        wait(async { tokio::time::sleep(time).await });
     }
 
     pub(crate) fn next<T>(items: &mut Items<T>) -> Option<Result<T, Error>> {
@@ -49,10 +56,16 @@ pub(crate) mod asynchronous {
 }
 
 pub(crate) mod blocking {
+    use std::time::Duration;
+
     use headwater_client::{Error, blocking::Items};
 
     pub(crate) fn wait<T>(value: T) -> T {
         value
+    }
+
+    pub(crate) fn pause(time: Duration) {
+        std::thread::sleep(time);
     }
 
     pub(crate) fn next<T>(items: &mut Items<T>) -> Option<Result<T, Error>> {

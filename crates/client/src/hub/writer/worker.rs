@@ -181,7 +181,8 @@ impl Worker {
             if self.is_over() {
                 return Ok(());
             }
-            let due = self.due;
+            // While all requests are on the way there is nothing to wake up for: one that comes back does.
+            let due = self.due.filter(|_| self.on_the_way.len() < self.most());
             let linger = async move {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -279,17 +280,20 @@ impl Worker {
         }
     }
 
+    /// How many requests may be on the way now.
+    fn most(&self) -> usize {
+        match self.confirmed {
+            true => self.max_in_flight,
+            false => 1,
+        }
+    }
+
     fn may_send(&self) -> bool {
-        let most = if self.confirmed {
-            self.max_in_flight
-        } else {
-            1
-        };
         let is_due = self.gather.is_full()
             || !self.flushes.is_empty()
             || !self.is_open
             || self.due.is_none_or(|due| due <= Instant::now());
-        self.on_the_way.len() < most && is_due
+        self.on_the_way.len() < self.most() && is_due
     }
 
     /// Leaves out what a repeating producer has stored in an earlier life.
@@ -480,3 +484,6 @@ pub(super) async fn patiently(stream: &Stream, plan: &Plan) -> Result<Reply, Err
         sleep(delay.max(after.unwrap_or_default())).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
