@@ -14,7 +14,12 @@ use crate::{
 
 /// Streams of JSON over plain HTTP.
 #[derive(Parser)]
-#[command(name = "headwater", version, arg_required_else_help = true)]
+#[command(
+    name = "headwater",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -196,7 +201,7 @@ fn method(text: &str) -> Result<Method, String> {
     text.parse().map_err(|_| "not a method".to_owned())
 }
 
-/// A number of seconds, or with one of the units ms, s, m, h.
+/// A number of seconds, or with one of the units ms, s, m, h, d.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale = match &text[digits.len()..] {
@@ -204,9 +209,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
+        "d" => 86_400.0,
         unit => {
             return Err(format!(
-                "`{unit}` is no unit of time; there are ms, s, m and h"
+                "`{unit}` is no unit of time; there are ms, s, m, h and d"
             ));
         }
     };
@@ -234,8 +240,9 @@ mod tests {
         assert_eq!(read("1.5s"), Ok(1500));
         assert_eq!(read("500ms"), Ok(500));
         assert_eq!(read("2m"), Ok(120_000));
+        assert_eq!(read("7d"), Ok(604_800_000));
         assert_eq!(read("0"), Ok(0));
-        for bad in ["", "s", "1d", "-1", "1e400", "x"] {
+        for bad in ["", "s", "1y", "-1", "1e400", "x"] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

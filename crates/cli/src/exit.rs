@@ -17,7 +17,7 @@ Exit status:
 pub(crate) const HUB_EXIT_CODES: &str = "\
 Exit status:
   0    all was done, or the reader of the output has gone
-  1    an error that is none of the following
+  1    the hub can't be reached, or an error that is none of the following
   2    the command line is wrong
   3    the connection broke, and nothing could be resumed
   4    the hub refused: no such stream, it is closed, another producer has taken over, …
@@ -37,6 +37,14 @@ impl Failure {
         Self {
             code: 1,
             message: Some(message.to_string()),
+        }
+    }
+
+    /// What the command line asks for can't be had together.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self {
+            code: 2,
+            ..Self::other(message)
         }
     }
 
@@ -90,6 +98,8 @@ impl From<Error> for Failure {
         };
         let hint = if error.is_content_type() {
             "\n(--raw prints any body as it is, --format reads it as what you name)"
+        } else if error.is_message_not_json() {
+            "\n(--text sends any line or message as a JSON string)"
         } else {
             ""
         };

@@ -32,16 +32,23 @@ pub(crate) struct Hub {
         long = "hub",
         value_name = "URL",
         env = "HEADWATER_HUB",
-        default_value = "http://127.0.0.1:8000"
+        default_value = "http://127.0.0.1:8000",
+        global = true
     )]
     url: String,
 
     /// Send a header, as for authentication; may be given more than once
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(
+        short = 'H',
+        long = "header",
+        value_name = "NAME: VALUE",
+        value_parser = header,
+        global = true
+    )]
     headers: Vec<(String, String)>,
 
-    /// How often in a row a request may fail before it is given up
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    /// How often in a row a request may fail
+    #[arg(long, value_name = "N", default_value_t = 10, global = true)]
     attempts: u32,
 }
 

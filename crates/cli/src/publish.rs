@@ -22,17 +22,19 @@ pub(crate) struct Publish {
     stream: String,
 
     /// The messages; none: the lines of the standard input, as they arrive
-    #[arg(allow_hyphen_values = true)]
+    ///
+    /// What begins with a hyphen and is no number comes after `--`.
+    #[arg(allow_negative_numbers = true)]
     messages: Vec<String>,
 
     /// Send each message as a JSON string, whatever it is
     #[arg(long)]
     text: bool,
 
-    /// Publish as this producer, and only what is new: where the same messages are given again, from
-    /// the first, those that are there already are left out
+    /// Publish as this producer, and leave out what it has published before
     ///
-    /// So a command that was stopped anywhere can just be run again with the same input.
+    /// A command that was stopped anywhere can so be run again: with the same messages, from the
+    /// first. The stream forgets a producer when a thousand others have published to it since.
     #[arg(long, value_name = "ID", env = "HEADWATER_PRODUCER")]
     producer: Option<String>,
 

@@ -16,6 +16,9 @@ use crate::{args::duration, exit::Failure, hub::Hub, interrupt::Interrupt};
 pub(crate) struct Streams {
     #[command(subcommand)]
     what: What,
+
+    #[command(flatten)]
+    hub: Hub,
 }
 
 #[derive(Subcommand)]
@@ -40,9 +43,6 @@ struct List {
     /// Print each stream as an object, one a line
     #[arg(long)]
     json: bool,
-
-    #[command(flatten)]
-    hub: Hub,
 }
 
 #[derive(ClapArgs)]
@@ -53,9 +53,6 @@ struct One {
     /// Print an object
     #[arg(long)]
     json: bool,
-
-    #[command(flatten)]
-    hub: Hub,
 }
 
 #[derive(ClapArgs)]
@@ -63,9 +60,6 @@ struct Remove {
     /// The streams: their paths at the hub, or their whole URLs
     #[arg(required = true)]
     streams: Vec<String>,
-
-    #[command(flatten)]
-    hub: Hub,
 }
 
 #[derive(ClapArgs)]
@@ -104,44 +98,39 @@ struct Create {
     /// Fork at this offset [default: the stream's tail]
     #[arg(long, value_name = "OFFSET", requires = "fork")]
     at: Option<String>,
-
-    #[command(flatten)]
-    hub: Hub,
 }
 
 pub(crate) async fn run(args: Streams, mut interrupt: Interrupt) -> Result<(), Failure> {
     tokio::select! {
-        done = act(args.what) => done,
+        done = act(&args.hub, args.what) => done,
         number = interrupt.wait() => Err(Failure::signal(number)),
     }
 }
 
-async fn act(what: What) -> Result<(), Failure> {
+async fn act(hub: &Hub, what: What) -> Result<(), Failure> {
+    let client = hub.client()?;
     match what {
-        What::Ls(args) => list(&args).await,
-        What::Create(args) => create(&args).await,
-        What::Info(args) => info(&args).await,
+        What::Ls(args) => list(&args, hub, &client).await,
+        What::Create(args) => create(&args, hub, &client).await,
+        What::Info(args) => info(&args, hub, &client).await,
         What::Close(args) => {
-            let client = args.hub.client()?;
-            let tail = args.hub.stream(&client, &args.stream).close().await?;
+            let tail = hub.stream(&client, &args.stream).close().await?;
             match args.json {
                 true => say(&format!("{{\"next_offset\":\"{tail}\",\"closed\":true}}")),
                 false => say(&format!("{} is closed, at {tail}", args.stream)),
             }
         }
         What::Rm(args) => {
-            let client = args.hub.client()?;
             for stream in &args.streams {
-                args.hub.stream(&client, stream).delete().await?;
+                hub.stream(&client, stream).delete().await?;
             }
             Ok(())
         }
     }
 }
 
-async fn create(args: &Create) -> Result<(), Failure> {
-    let client = args.hub.client()?;
-    let mut create = args.hub.stream(&client, &args.stream).create();
+async fn create(args: &Create, hub: &Hub, client: &Client) -> Result<(), Failure> {
+    let mut create = hub.stream(client, &args.stream).create();
     if let Some(content_type) = &args.content_type {
         create = create.content_type(content_type);
     }
@@ -193,9 +182,8 @@ struct Known<'a> {
     max_bytes: Option<u64>,
 }
 
-async fn info(args: &One) -> Result<(), Failure> {
-    let client = args.hub.client()?;
-    let info = args.hub.stream(&client, &args.stream).info().await?;
+async fn info(args: &One, hub: &Hub, client: &Client) -> Result<(), Failure> {
+    let info = hub.stream(client, &args.stream).info().await?;
     let known = Known {
         content_type: &info.content_type,
         next_offset: info.tail.as_str(),
@@ -227,11 +215,10 @@ struct Page {
     after: Option<String>,
 }
 
-async fn list(args: &List) -> Result<(), Failure> {
-    let client = args.hub.client()?;
+async fn list(args: &List, hub: &Hub, client: &Client) -> Result<(), Failure> {
     let mut after = None;
     loop {
-        let page = page(args, &client, after.as_deref()).await?;
+        let page = page(args, hub, client, after.as_deref()).await?;
         for stream in &page.streams {
             say(&match args.json {
                 true => stream.to_string(),
@@ -245,8 +232,13 @@ async fn list(args: &List) -> Result<(), Failure> {
     }
 }
 
-async fn page(args: &List, client: &Client, after: Option<&str>) -> Result<Page, Failure> {
-    let mut request = client.get(args.hub.at("/streams")).query("limit", 1000);
+async fn page(
+    args: &List,
+    hub: &Hub,
+    client: &Client,
+    after: Option<&str>,
+) -> Result<Page, Failure> {
+    let mut request = client.get(hub.at("/streams")).query("limit", 1000);
     if let Some(prefix) = &args.prefix {
         request = request.query("prefix", prefix);
     }

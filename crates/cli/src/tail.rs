@@ -1,6 +1,9 @@
 //! `headwater tail`: prints the messages of streams, and follows them.
 
-use std::num::NonZeroU64;
+use std::{
+    num::NonZeroU64,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use clap::Args as ClapArgs;
 use headwater_client::{
@@ -16,6 +19,7 @@ use crate::{
     get::{
         output::{Output, Written},
         print::Printer,
+        time,
     },
     hub::{Hub, is_url},
     interrupt::Interrupt,
@@ -30,13 +34,14 @@ pub(crate) struct Tail {
     streams: Vec<String>,
 
     /// Where to start: `start`, `now`, or where an earlier run was, as --offsets shows it
-    #[arg(
-        long,
-        value_name = "OFFSET",
-        visible_alias = "since",
-        default_value = "start"
-    )]
+    #[arg(long, value_name = "OFFSET", default_value = "start")]
     from: ReadFrom,
+
+    /// Start with what was published since: 90s, 10m or 7d ago, or at 2030-01-31T12:00:00Z
+    ///
+    /// By the times at which the hub took the messages, of a single stream.
+    #[arg(long, value_name = "TIME", value_parser = since, conflicts_with = "from")]
+    since: Option<String>,
 
     /// End at the tail instead of following
     #[arg(long)]
@@ -46,8 +51,7 @@ pub(crate) struct Tail {
     #[arg(short = 'n', long, value_name = "N")]
     max_items: Option<NonZeroU64>,
 
-    /// Put before each message its stream and the offset to go on from; of several streams, that is
-    /// one for all of them
+    /// Put before each message its stream, and what --from goes on from
     #[arg(short = 'i', long)]
     offsets: bool,
 
@@ -97,6 +101,9 @@ async fn print(tail: &Tail, printer: &Printer, output: &mut Output) -> Result<()
         [stream] if !stream.contains('*') && !tail.envelope => {
             one(tail, &client, stream, printer, output).await
         }
+        _ if tail.since.is_some() => Err(Failure::usage(
+            "--since is for a single stream, named without `*`, and not for --envelope",
+        )),
         streams => many(tail, &client, streams, printer, output).await,
     }
 }
@@ -110,7 +117,9 @@ async fn one(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let options = tail.hub.stream(client, stream).reader();
-    let options = options.from(tail.from.clone()).live(!tail.no_follow);
+    let from = tail.since.clone().map(ReadFrom::Since);
+    let from = from.unwrap_or_else(|| tail.from.clone());
+    let options = options.from(from).live(!tail.no_follow);
     let mut reader = options.open_raw().await?;
     while let Some(message) = reader.next().await {
         let mut next = Some(message);
@@ -161,9 +170,9 @@ async fn many(
         request = request.query("stream", stream.trim_start_matches('/'));
     }
     request = match &tail.from {
-        ReadFrom::Start => request,
         ReadFrom::Now => request.query("after", "now"),
         ReadFrom::Offset(offset) => request.query("after", offset),
+        ReadFrom::Start | ReadFrom::Since(_) => request,
     };
     if tail.no_follow {
         request = request.query("live", false);
@@ -203,9 +212,38 @@ fn print_one(event: &Event, envelope: bool, printer: &Printer, line: &mut Vec<u8
     printer.print(&shown, line);
 }
 
+/// A time (RFC 3339), given as it is or as how long ago it was.
+fn since(text: &str) -> Result<String, String> {
+    if text.get(4..5) == Some("-") {
+        // A date. The hub reads it, and says if it can't.
+        return Ok(text.to_owned());
+    }
+    let ago = args::duration(text)
+        .map_err(|error| format!("{error}; a time is like 2030-01-31T12:00:00Z"))?;
+    let time = SystemTime::now().checked_sub(ago);
+    Ok(time::text(time.unwrap_or(UNIX_EPOCH)))
+}
+
 impl Tail {
     /// Whether nothing more is wanted.
     fn is_enough(&self, output: &Output, written: &Written) -> bool {
         *written == Written::NobodyReads || self.max_items.map(u64::from) == Some(output.items())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_time_or_how_long_ago_it_was() {
+        let time = "2030-01-31T12:00:00Z";
+        assert_eq!(since(time).unwrap(), time);
+        let (minute, day) = (since("1m").unwrap(), since("1d").unwrap());
+        assert!(day < minute && minute.ends_with('Z'), "{day} {minute}");
+        assert_eq!(since("99999999d").unwrap(), "1970-01-01T00:00:00.000Z");
+        for bad in ["", "yesterday", "1y", "-1h"] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -4,7 +4,7 @@ mod color;
 pub(crate) mod output;
 pub(crate) mod print;
 pub(crate) mod progress;
-mod time;
+pub(crate) mod time;
 
 use std::{
     fs,

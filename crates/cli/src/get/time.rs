@@ -1,15 +1,18 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Appends a time as RFC 3339 has it, in UTC, to the millisecond.
+/// Appends a time as [`text`] has it.
 pub(super) fn write(time: SystemTime, out: &mut Vec<u8>) {
+    out.extend_from_slice(text(time).as_bytes());
+}
+
+/// A time as RFC 3339 has it, in UTC, to the millisecond; one before 1970 is the start of that.
+pub(crate) fn text(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let seconds = since.as_secs();
     let (year, month, day) = date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     let milli = since.subsec_millis();
-    let text =
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z");
-    out.extend_from_slice(text.as_bytes());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 /// The Gregorian date so many days after 1970-01-01: Hinnant's `civil_from_days`, which counts years

@@ -1,6 +1,6 @@
 //! The settings of the hub: from the command line, the environment and a file.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use headwater_hub::{Cors, Options};
 use headwater_log::{FjallOptions, MemoryOptions};
@@ -38,7 +38,7 @@ struct File {
     sse_cycle: Option<Time>,
     heartbeat: Option<Time>,
     shutdown_deadline: Option<Time>,
-    max_connections: Option<usize>,
+    max_connections: Option<NonZeroUsize>,
     memory_bytes: Option<u64>,
     reserve_bytes: Option<u64>,
     accept_missing_end: bool,
@@ -110,6 +110,11 @@ impl Config {
             .limits(file.limits.of_the_hub())
             .cors(cors(origins)?);
         if let Some(url) = args.public_url.or(file.public_url) {
+            if !is_origin(url.trim_end_matches('/')) {
+                return Err(Failure::other(format!(
+                    "{url:?} is no public URL: one is like https://example.com, without a path"
+                )));
+            }
             hub = hub.public_url(&url);
         }
         if file.private {
@@ -140,7 +145,7 @@ impl Config {
             shutdown_deadline: file
                 .shutdown_deadline
                 .map_or(Duration::from_secs(10), |Time(deadline)| deadline),
-            max_connections: file.max_connections.unwrap_or(100_000),
+            max_connections: file.max_connections.map_or(100_000, NonZeroUsize::get),
         })
     }
 }
@@ -182,22 +187,23 @@ fn cors(origins: &[String]) -> Result<Cors, Failure> {
         [] => Ok(Cors::Any),
         [one] if one == "any" => Ok(Cors::Any),
         [one] if one == "none" => Ok(Cors::Off),
-        origins => {
-            let is_origin = |origin: &String| {
-                let host = origin
-                    .strip_prefix("https://")
-                    .or_else(|| origin.strip_prefix("http://"));
-                host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
-            };
-            match origins.iter().find(|origin| !is_origin(origin)) {
-                Some(bad) => Err(Failure::other(format!(
-                    "{bad:?} is no origin: one is like https://example.com; `any` and `none` stand \
-                     alone"
-                ))),
-                None => Ok(Cors::Only(origins.to_vec())),
-            }
-        }
+        origins => match origins.iter().find(|origin| !is_origin(origin)) {
+            Some(bad) => Err(Failure::other(format!(
+                "{bad:?} is no origin: one is like https://example.com; `any` and `none` stand alone"
+            ))),
+            None => Ok(Cors::Only(origins.to_vec())),
+        },
     }
+}
+
+/// Whether this is a scheme and a host, perhaps with a port, and nothing else.
+fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| {
+        !host.is_empty() && !host.contains(|c: char| "/?#@".contains(c) || !c.is_ascii_graphic())
+    })
 }
 
 #[cfg(test)]
@@ -251,7 +257,7 @@ mod tests {
             text.contains("line 2") && text.contains("body_byte"),
             "{text}"
         );
-        let error = toml::from_str::<File>("heartbeat = \"1d\"\n").unwrap_err();
+        let error = toml::from_str::<File>("heartbeat = \"1y\"\n").unwrap_err();
         assert!(error.to_string().contains("no unit of time"), "{error}");
     }
 
@@ -273,7 +279,13 @@ mod tests {
         assert_eq!(of(&["none"]), Some(Cors::Off));
         let list = Cors::Only(vec!["https://a.example".to_owned()]);
         assert_eq!(of(&["https://a.example"]), Some(list));
-        for bad in ["a.example", "https://", "https://a.example/"] {
+        for bad in [
+            "a.example",
+            "https://",
+            "https://a.example/",
+            "https://a b",
+            "https://a.example?x",
+        ] {
             assert_eq!(of(&[bad]), None, "{bad}");
         }
         assert_eq!(of(&["any", "https://a.example"]), None);

@@ -21,25 +21,30 @@ const MEMORY: &str = "memory";
 
 #[derive(ClapArgs)]
 pub(crate) struct Serve {
-    /// Where to listen: HOST:PORT, port 0 for any that is free, or unix:PATH
+    /// Where to listen: HOST:PORT or unix:PATH [default: 127.0.0.1:8000]
+    ///
+    /// Port 0 is any that is free.
     #[arg(short, long, value_name = "ADDRESS", env = "HEADWATER_LISTEN")]
     listen: Option<String>,
 
-    /// The folder that holds the streams, made if it isn't there; or `memory`: they end with the
-    /// process
+    /// The folder that holds the streams, or `memory` [default: ./headwater-data]
+    ///
+    /// It is made if it isn't there. In memory, streams end with the process.
     #[arg(short, long, value_name = "FOLDER", env = "HEADWATER_DATA")]
     data: Option<PathBuf>,
 
-    /// When an append is acknowledged
+    /// When an append is acknowledged [default: fsync]
     #[arg(long, value_name = "WHEN", env = "HEADWATER_DURABILITY")]
     durability: Option<Durability>,
 
-    /// How clients reach the hub, if that isn't by the address that they name: `https://example.com`
+    /// How clients reach the hub: `https://example.com` [default: as each request says]
     #[arg(long, value_name = "URL", env = "HEADWATER_PUBLIC_URL")]
     public_url: Option<String>,
 
-    /// Pages of which origins may use the hub: `any`, `none`, or origins like `https://example.com`;
-    /// may be given more than once
+    /// Which pages may use the hub: `any`, `none`, or those of an origin, `https://example.com`
+    /// [default: any]
+    ///
+    /// More origins than one are separated by commas, or the option is given again.
     #[arg(
         long,
         value_name = "ORIGIN",
@@ -48,8 +53,9 @@ pub(crate) struct Serve {
     )]
     cors: Vec<String>,
 
-    /// What is logged to stderr: error, warn, info, debug, or a filter for each part, as in
-    /// `info,headwater::access=info`, which logs every request
+    /// What is logged to stderr: error, warn, info, debug, or a filter for each part
+    ///
+    /// `info,headwater::access=info` logs every request.
     #[arg(long, value_name = "FILTER", env = "HEADWATER_LOG")]
     log: Option<String>,
 
@@ -71,7 +77,7 @@ enum Durability {
 
 /// Shown by `--help`.
 pub(crate) const AFTER_HELP: &str = "\
-A setting on the command line counts before one of the environment, and that before one of the file.
+A setting on the command line counts before one of the environment, and that before the file's.
 
 Settings of the file, with their defaults; all may be left out:
   listen = \"127.0.0.1:8000\"
@@ -104,9 +110,13 @@ Settings of the file, with their defaults; all may be left out:
   subscribers = 100000          # that follow live
   shared_bytes = 67108864       # kept for live readers
 
-It ends at SIGTERM or SIGINT: streams that are being read are cut, to be taken up again, requests are
-answered, and the log is closed. Exit status: 0 then, 1 if it can't start, 2 if the command line is
-wrong.";
+It ends at SIGTERM or SIGINT: streams that are being read are cut, to be taken up again, requests
+are answered, and the log is closed.
+
+Exit status:
+  0    it was told to end
+  1    it can't start
+  2    the command line is wrong";
 
 pub(crate) fn run(args: Serve) -> Result<(), Failure> {
     let config = Config::read(args)?;

@@ -1,11 +1,17 @@
-//! The real binary against a server that writes exactly what a test wants.
+//! The real binary: against a server that writes exactly what a test wants, and as a hub and its clients.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod ending;
+mod help;
+mod hub;
 mod printing;
+#[allow(dead_code, reason = "the tests of headwater-client use more of it")]
+#[path = "../../../client/tests/integration/proxy.rs"]
+mod proxy;
 mod running;
 mod sending;
 #[allow(dead_code, reason = "the tests of headwater-client use more of it")]
 #[path = "../../../client/tests/integration/server.rs"]
 mod server;
+mod serving;

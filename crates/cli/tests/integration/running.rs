@@ -19,8 +19,15 @@ pub(crate) struct Said {
 
 /// `headwater get` with these arguments, not yet started.
 pub(crate) fn get(url: &str, args: &[&str]) -> Command {
+    let mut command = headwater(&["get"]);
+    command.args(args).arg(url);
+    command
+}
+
+/// `headwater` with these arguments, not yet started.
+pub(crate) fn headwater(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
-    command.arg("get").args(args).arg(url);
+    command.args(args);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -88,7 +95,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
     );
 }
 
-/// A file of this test's own, gone when the test is.
+/// A file or a folder of this test's own, gone when the test is.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -109,5 +116,6 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

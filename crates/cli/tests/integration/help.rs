@@ -1,0 +1,49 @@
+//! What `--help` says, as golden files: whoever changes it looks at it.
+
+use std::path::Path;
+
+use crate::running::{finish, headwater};
+
+#[test]
+fn the_help_of_every_command_is_what_was_last_looked_at() {
+    let commands: [&[&str]; 12] = [
+        &[],
+        &["serve"],
+        &["publish"],
+        &["tail"],
+        &["streams"],
+        &["streams", "ls"],
+        &["streams", "create"],
+        &["streams", "info"],
+        &["streams", "close"],
+        &["streams", "rm"],
+        &["openapi"],
+        &["get"],
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/help");
+    let mut differing = Vec::new();
+    for command in commands {
+        let mut run = headwater(&[command, &["--help"]].concat());
+        // The width, and values that it would show.
+        run.env_remove("COLUMNS");
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEADWATER_")) {
+            run.env_remove(name);
+        }
+        let said = finish(run.spawn().unwrap());
+        assert_eq!((said.code, &*said.stderr), (0, ""), "{command:?}");
+        let longest = said.stdout.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(100), "{command:?}: a line of {longest:?}");
+        let name = [&["headwater"], command].concat().join("-");
+        let path = folder.join(format!("{name}.txt"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &said.stdout).unwrap();
+        }
+        if std::fs::read_to_string(&path).ok().as_ref() != Some(&said.stdout) {
+            differing.push(name);
+        }
+    }
+    assert!(
+        differing.is_empty(),
+        "the help of {differing:?} differs from its file; look at what UPDATE_GOLDEN=1 makes of it"
+    );
+}

@@ -1,0 +1,307 @@
+//! `publish`, `tail` and `streams` against a hub.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    process::{ChildStdin, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    proxy::Proxy,
+    running::{Said, Scratch, finish, headwater, signal, wait},
+    serving::Hub,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a command for a hub to its end.
+fn run(hub: &Hub, args: &[&str]) -> Said {
+    finish(
+        headwater(&[args, &["--hub", hub.url()]].concat())
+            .spawn()
+            .unwrap(),
+    )
+}
+
+/// Runs a command that must do all that it is asked to; what it prints.
+#[track_caller]
+fn done(hub: &Hub, args: &[&str]) -> String {
+    let said = run(hub, args);
+    assert_eq!(said.code, 0, "{args:?}: {}", said.stderr);
+    said.stdout
+}
+
+/// How many messages a stream has, if it is there.
+fn count(hub: &Hub, stream: &str) -> usize {
+    let said = run(hub, &["tail", stream, "--no-follow"]);
+    said.stdout.lines().count()
+}
+
+/// Waits until a stream has so many messages.
+#[track_caller]
+fn until(hub: &Hub, stream: &str, least: usize) {
+    let start = Instant::now();
+    while count(hub, stream) < least {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{} of {least}",
+            count(hub, stream)
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn numbers(range: std::ops::Range<u32>) -> String {
+    range.map(|n| format!("{n}\n")).collect()
+}
+
+/// Writes as much as is taken: who reads may be killed.
+fn feed(mut stdin: ChildStdin, text: String) -> thread::JoinHandle<()> {
+    thread::spawn(move || drop(stdin.write_all(text.as_bytes())))
+}
+
+#[test]
+fn what_comes_on_the_standard_input_is_published_as_it_comes() {
+    let hub = Hub::start();
+    let mut command = headwater(&["publish", "a/b", "--hub", hub.url()]);
+    let mut publisher = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = publisher.stdin.take().unwrap();
+    for n in 1..4 {
+        stdin
+            .write_all(format!("{{\"n\":{n}}}\n\n").as_bytes())
+            .unwrap();
+        until(&hub, "a/b", n);
+    }
+    drop(stdin);
+    let said = finish(publisher);
+    assert_eq!((said.code, &*said.stdout), (0, ""));
+    assert!(
+        said.stderr.starts_with("3 items, 21 B in "),
+        "{}",
+        said.stderr
+    );
+    let expected = "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n";
+    assert_eq!(done(&hub, &["tail", "a/b", "--no-follow"]), expected);
+}
+
+#[test]
+fn an_option_after_the_messages_is_an_option_and_no_message() {
+    let hub = Hub::start();
+    let quiet = run(&hub, &["publish", "s", "1", "-2.5e3", "--quiet"]);
+    assert_eq!((quiet.code, &*quiet.stderr), (0, ""));
+    assert_eq!(run(&hub, &["publish", "s", "3", "--loud"]).code, 2);
+    let text = [
+        "publish",
+        "s",
+        "-q",
+        "--text",
+        "--hub",
+        hub.url(),
+        "--",
+        "--loud",
+    ];
+    assert_eq!(finish(headwater(&text).spawn().unwrap()).code, 0);
+    assert_eq!(
+        done(&hub, &["tail", "s", "--no-follow"]),
+        "1\n-2.5e3\n\"--loud\"\n"
+    );
+}
+
+#[test]
+fn a_line_that_is_no_json_ends_it_by_its_number_after_what_came_before() {
+    let hub = Hub::start();
+    let mut command = headwater(&["publish", "s", "--hub", hub.url()]);
+    let mut publisher = command.stdin(Stdio::piped()).spawn().unwrap();
+    let feeding = feed(
+        publisher.stdin.take().unwrap(),
+        "1\n\nplain\n2\n".to_owned(),
+    );
+    let said = finish(publisher);
+    feeding.join().unwrap();
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("line 3: "), "{}", said.stderr);
+    assert!(said.stderr.contains("--text"), "{}", said.stderr);
+    assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), "1\n");
+}
+
+#[test]
+fn a_publisher_that_is_killed_and_run_again_adds_what_is_missing() {
+    let hub = Hub::start();
+    let publish = ["publish", "s", "--producer", "import", "--hub", hub.url()];
+    let mut most = 0;
+    for round in 1..4 {
+        let mut publisher = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
+        let feeding = feed(publisher.stdin.take().unwrap(), numbers(0..3000));
+        until(&hub, "s", most + 20 * round);
+        publisher.kill().unwrap();
+        publisher.wait().unwrap();
+        feeding.join().unwrap();
+        most = count(&hub, "s");
+    }
+    let mut publisher = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
+    let feeding = feed(publisher.stdin.take().unwrap(), numbers(0..3000));
+    let said = finish(publisher);
+    feeding.join().unwrap();
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("of them were there already"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), numbers(0..3000));
+}
+
+#[test]
+fn a_publisher_and_a_follower_outlive_a_hub_that_is_killed() {
+    let folder = Scratch::new("outlive");
+    let serve = || Hub::serve(&["--data", folder.path()]);
+    let mut hub = serve();
+    let proxy = Proxy::to(hub.address());
+    let base = proxy.url("");
+    let mut publisher = headwater(&["publish", "s", "--hub", &base])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = publisher.stdin.take().unwrap();
+    stdin.write_all(b"0\n").unwrap();
+    until(&hub, "s", 1);
+    let mut follower = headwater(&["tail", "s", "--hub", &base]).spawn().unwrap();
+    // It follows: a first connection that breaks would be an error.
+    let mut first = [0; 2];
+    follower
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
+    assert_eq!(&first, b"0\n");
+    for round in 1..4 {
+        let from = round * 100;
+        stdin
+            .write_all(numbers(from - 99..from + 1).as_bytes())
+            .unwrap();
+        hub.crash();
+        hub = serve();
+        proxy.point_at(hub.address());
+    }
+    drop(stdin);
+    let said = finish(publisher);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    done(&hub, &["streams", "close", "s"]);
+    assert_eq!(done(&hub, &["tail", "s"]), numbers(0..301));
+    let followed = finish(follower);
+    assert_eq!(
+        (followed.code, followed.stdout),
+        (0, numbers(1..301)),
+        "{}",
+        followed.stderr
+    );
+}
+
+#[test]
+fn tail_starts_where_it_is_told_to() {
+    let hub = Hub::start();
+    done(&hub, &["publish", "s", "1", "2", "3"]);
+    let tail = |args: &[&str]| done(&hub, &[&["tail", "--no-follow"], args].concat());
+    assert_eq!(tail(&["s", "--from", "0000000000000002"]), "3\n");
+    assert_eq!(tail(&["s", "--from", "now"]), "");
+    assert_eq!(tail(&["s", "--since", "1h"]), "1\n2\n3\n");
+    assert_eq!(tail(&["s", "--since", "2100-01-01T00:00:00Z"]), "");
+    let offsets = tail(&["s", "--offsets", "--max-items", "1"]);
+    assert_eq!(offsets, "s 0000000000000001 1\n");
+    let many = tail(&["**", "--envelope", "--from", "0000000000000002"]);
+    assert!(
+        many.starts_with("{\"id\":\"0000000000000003\",\"stream\":\"s\""),
+        "{many}"
+    );
+    // A start that can't be had is said, and never taken for another.
+    for (args, code, wanted) in [
+        (
+            &["s", "--since", "yesterday"][..],
+            2,
+            "2030-01-31T12:00:00Z",
+        ),
+        (&["s", "--since", "2030-31-01T00:00:00Z"], 4, "RFC 3339"),
+        (&["**", "--since", "1h"], 2, "a single stream"),
+        (
+            &["s", "--since", "1h", "--from", "now"],
+            2,
+            "cannot be used",
+        ),
+        (&["s", "--from", "3"], 4, "the offset is none"),
+    ] {
+        let said = run(&hub, &[&["tail", "--no-follow"], args].concat());
+        assert_eq!((said.code, &*said.stdout), (code, ""), "{args:?}");
+        assert!(said.stderr.contains(wanted), "{args:?}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn tail_ends_quietly_when_nobody_reads_any_more_and_by_signals() {
+    let hub = Hub::start();
+    done(&hub, &["publish", "s", "1", "2"]);
+    let mut follower = headwater(&["tail", "s", "--hub", hub.url()])
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(follower.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    drop(stdout);
+    done(&hub, &["publish", "s", "3"]);
+    assert!(wait(&mut follower).success());
+    let mut stderr = String::new();
+    follower
+        .stderr
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    assert_eq!(stderr, "");
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let mut follower = headwater(&["tail", "s", "--hub", hub.url()])
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(follower.stdout.as_mut().unwrap());
+        stdout.read_line(&mut String::new()).unwrap();
+        signal(&follower, name);
+        assert_eq!(finish(follower).code, code);
+    }
+}
+
+#[test]
+fn streams_are_created_listed_described_closed_and_removed() {
+    let hub = Hub::start();
+    let schema = Scratch::new("schema.json");
+    std::fs::write(schema.path(), "{\"type\":\"number\"}").unwrap();
+    let create = [
+        "streams",
+        "create",
+        "t/a",
+        "--ttl",
+        "7d",
+        "--schema",
+        schema.path(),
+    ];
+    assert_eq!(done(&hub, &create), "t/a is there\n");
+    assert_eq!(done(&hub, &create), "t/a was there already\n");
+    done(&hub, &["publish", "t/a", "1", "22"]);
+    let refused = run(&hub, &["publish", "t/a", "\"x\""]);
+    assert_eq!(refused.code, 4);
+    assert!(refused.stderr.contains("422"), "{}", refused.stderr);
+    done(&hub, &["publish", "u", "1", "--close"]);
+    let (first, second) = (
+        "         2         3 B open   t/a\n",
+        "         1         1 B closed u\n",
+    );
+    assert_eq!(done(&hub, &["streams", "ls"]), [first, second].concat());
+    // Where the hub is can be said before what is to be done, too.
+    let before = headwater(&["streams", "--hub", hub.url(), "ls", "t/"]).spawn();
+    assert_eq!(finish(before.unwrap()).stdout, first);
+    let info = done(&hub, &["streams", "info", "t/a"]);
+    assert!(info.contains("ttl           604800\n"), "{info}");
+    done(&hub, &["streams", "rm", "t/a", "u"]);
+    assert_eq!(done(&hub, &["streams", "ls"]), "");
+    let gone = run(&hub, &["streams", "rm", "u"]);
+    assert_eq!(gone.code, 4);
+    let wanted = "the server answered 404 Not Found: there is no such stream\n";
+    assert!(gone.stderr.ends_with(wanted), "{}", gone.stderr);
+}

@@ -1,0 +1,153 @@
+//! `headwater serve`: where its settings come from, what it says, and how it ends.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command},
+    time::{Duration, Instant},
+};
+
+use crate::running::{Scratch, finish, headwater, signal, wait};
+
+/// A hub as a process of its own, ended at the latest when this is dropped.
+pub(crate) struct Hub {
+    process: Child,
+    /// What it said when it listened.
+    greeting: Vec<String>,
+}
+
+impl Hub {
+    /// In memory, and at a port that is free.
+    pub(crate) fn start() -> Self {
+        Self::serve(&["--data", "memory"])
+    }
+
+    /// At a port that is free.
+    pub(crate) fn serve(args: &[&str]) -> Self {
+        Self::run(&mut headwater(
+            &[&["serve", "--listen", "127.0.0.1:0"], args].concat(),
+        ))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut process = command.spawn().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        // An address, a place, an empty line, a heading, and three lines to paste.
+        let greeting = stdout.lines().take(7).map_while(Result::ok).collect();
+        Self { process, greeting }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        let line = self.greeting.first().expect("it said where it listens");
+        line.rsplit(' ').next().unwrap()
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.url().strip_prefix("http://").unwrap()
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn crash(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // It may be gone already, which is what is wanted.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_lines_that_it_prints_work_as_they_are() {
+    let hub = Hub::start();
+    let lines: Vec<_> = hub
+        .greeting
+        .iter()
+        .filter(|line| line.contains("curl"))
+        .collect();
+    let outputs = lines.iter().map(|line| {
+        // The last one follows for ever; no line knows of the others.
+        let line = format!("exec {} --silent --show-error --max-time 3", line.trim());
+        let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+        (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    });
+    let outputs: Vec<_> = outputs.collect();
+    let [(created, none), (published, nothing), (followed, _)] = &*outputs else {
+        panic!("{lines:?}")
+    };
+    assert_eq!([created, none, published, nothing], ["", "", "", ""]);
+    assert_eq!(followed, "{\"hello\":\"world\"}\n");
+}
+
+#[test]
+fn an_argument_counts_before_the_environment_and_that_before_the_file() {
+    let file = Scratch::new("precedence.toml");
+    let at = |host: u8| format!("127.0.0.{host}:0");
+    let text = format!("listen = \"{}\"\ndata = \"memory\"\n", at(1));
+    std::fs::write(file.path(), text).unwrap();
+    let start = |environment: Option<u8>, argument: Option<u8>| {
+        let mut command = headwater(&["serve", "--config", file.path()]);
+        if let Some(host) = environment {
+            command.env("HEADWATER_LISTEN", at(host));
+        }
+        if let Some(host) = argument {
+            command.args(["--listen", &at(host)]);
+        }
+        let hub = Hub::run(&mut command);
+        hub.address().split(':').next().unwrap().to_owned()
+    };
+    assert_eq!(start(None, None), "127.0.0.1");
+    assert_eq!(start(Some(2), None), "127.0.0.2");
+    assert_eq!(start(Some(2), Some(3)), "127.0.0.3");
+}
+
+#[test]
+fn a_setting_that_is_wrong_stops_the_start_by_its_name() {
+    let file = Scratch::new("wrong.toml");
+    for (text, wanted) in [
+        ("body_bytes = 1\n", "body_bytes"),
+        ("[limits]\nmesage_bytes = 1\n", "mesage_bytes"),
+        ("durability = \"none\"\n", "`fsync` or `os`"),
+        ("max_connections = 0\n", "max_connections"),
+        (
+            "public_url = \"example.com\"\n",
+            "\"example.com\" is no public URL",
+        ),
+        ("cors = [\"example.com\"]\n", "\"example.com\" is no origin"),
+    ] {
+        std::fs::write(file.path(), text).unwrap();
+        let args = ["serve", "--data", "memory", "--config", file.path()];
+        let said = finish(headwater(&args).spawn().unwrap());
+        assert_eq!((said.code, &*said.stdout), (1, ""), "{text}");
+        assert!(said.stderr.contains(wanted), "{text}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn it_ends_at_sigterm_with_followers_and_publishers_connected() {
+    let mut hub = Hub::start();
+    let publish = ["publish", "s", "1", "--quiet", "--hub", hub.url()];
+    assert_eq!(finish(headwater(&publish).spawn().unwrap()).code, 0);
+    let tail = ["tail", "s", "--attempts", "1", "--hub", hub.url()];
+    let mut followers: Vec<_> = (0..3).map(|_| headwater(&tail).spawn().unwrap()).collect();
+    for follower in &mut followers {
+        let mut line = String::new();
+        let mut stdout = BufReader::new(follower.stdout.as_mut().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line, "1\n");
+    }
+    let start = Instant::now();
+    signal(&hub.process, "-TERM");
+    assert!(wait(&mut hub.process).success());
+    assert!(start.elapsed() < Duration::from_secs(10));
+    for follower in followers {
+        // They can't take a hub that goes for the end of the stream.
+        assert_ne!(finish(follower).code, 0);
+    }
+}
