@@ -1,7 +1,11 @@
 //! `GET /events`: many streams on one connection, in the order of the whole hub.
 
+mod batch;
 mod envelope;
 mod feed;
+mod patterns;
+mod ring;
+mod tail;
 
 use std::sync::Arc;
 
@@ -10,20 +14,20 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use headwater::{Format, In, LastEventId, MethodRoute, Problem, Query, Raw, StatusCode, operation};
-use headwater_log::{Matching, Position, StreamName, limits::NAME_BYTES};
+use headwater_log::Position;
 use headwater_wire::sse::END_ID;
 use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::{envelope::Event, feed::Feed};
+pub(crate) use self::tail::OrderTail;
+use self::{envelope::Sent, feed::Feed, patterns::Patterns};
 use crate::{
     Core,
     describe::{Answer, TAG},
     error::Failure,
-    limits::{EVENT_PATTERN_BYTES, EVENT_PATTERNS},
+    limits::EVENT_PATTERNS,
     names,
-    subscriptions::{Pattern, is_reserved},
 };
 
 /// What a reader of many streams asks for.
@@ -35,6 +39,8 @@ pub(crate) struct Follow {
     stream: Vec<String>,
     /// Where to start: after the event of this id, `-1` at the start, `now` at the end. Default: the start.
     after: Option<String>,
+    /// Another name for `after`, as for one stream.
+    offset: Option<String>,
     /// Whether to follow on when everything that was there is sent.
     #[serde(default = "yes")]
     live: bool,
@@ -84,7 +90,8 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             "`text/event-stream` or `application/x-ndjson`. Default: the latter.",
         );
         let formats = [Format::Sse, Format::Ndjson];
-        operation.stream_reply::<Event<'static>>(StatusCode::OK, &formats, "Messages");
+        let description = "Messages. An event of the type `trimmed`, in NDJSON an object with `trimmed`, stands for some that are gone";
+        operation.stream_reply::<Sent<'static>>(StatusCode::OK, &formats, description);
         operation.reply_header(
             StatusCode::OK,
             "Stream-Next-Offset",
@@ -119,9 +126,11 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
 /// streams: after a break, `Last-Event-ID` or `after` goes on exactly there, however many streams match by then.
 /// Each event is an object with its stream's path; events have no name, so `onmessage` gets them all.
 ///
-/// Only what is still there is sent. Where messages of a stream were trimmed before they could be, its next event says so
-/// with `trimmed`. Of a stream that was deleted nothing is sent any more. To follow doesn't count as use of a stream
-/// that ends when idle.
+/// Only what is still there is sent. Where a stream's caps of age or size took messages away before they could be, an event
+/// of the type `trimmed` stands in their place (in NDJSON, a line with `trimmed` and no `data`): it names the stream and the
+/// offset up to which all is gone. Who starts at the start gets one for each stream that was ever trimmed; who had seen
+/// all that is gone gets none. Of a stream that was deleted or has expired nothing is sent any more. To follow doesn't
+/// count as use of a stream that ends when idle.
 #[operation]
 pub(crate) async fn events(
     State(core): State<Arc<Core>>,
@@ -155,12 +164,15 @@ fn start(
         );
         return Ok(over.into_response());
     }
-    let wanted = wanted(&follow.stream)?;
+    let wanted = Arc::new(Patterns::parse(&follow.stream)?);
+    if follow.after.is_some() && follow.offset.is_some() {
+        let detail = "`after` and `offset` are the same: one of them is enough";
+        return Err(Failure::bad_request(detail));
+    }
     // What an `EventSource` saw last is later than what its URL says.
-    let place = seen.or(follow.after.as_deref());
-    let place = place.map_or(Ok(Place::Start), Place::parse)?;
-    let mut follower = core.log.follow_order();
-    let head = follower.head();
+    let asked = follow.after.as_deref().or(follow.offset.as_deref());
+    let place = seen.or(asked).map_or(Ok(Place::Start), Place::parse)?;
+    let head = core.log.follow_order().head();
     let position = match place {
         Place::Start => Position::START,
         Place::Now => head,
@@ -171,18 +183,16 @@ fn start(
         Place::After(position) => position,
     };
     let seat = core.seats.take(core.options.limits.subscribers)?;
-    let follower = follow.live.then_some(follower);
-    // Where "now" was, only this answer can tell.
-    let is_known = place != Place::Now;
-    let feed = Feed::new(
-        Arc::clone(&core.log),
+    let feed = Feed {
+        log: Arc::clone(&core.log),
+        live: follow.live.then(|| core.order.join(&core.log, &wanted)),
         wanted,
         format,
         position,
-        is_known,
-        follower,
-        seat,
-    );
+        // Where "now" was, only this answer can tell.
+        told: (place != Place::Now).then_some(position),
+        _seat: seat,
+    };
     let raw = Raw::frames(format, feed.into_stream())
         .heartbeat(core.options.heartbeat)
         // What can be refused has been: the head goes out at once.
@@ -194,35 +204,6 @@ fn start(
             .insert(names::STREAM_NEXT_OFFSET, value);
     }
     Ok(response)
-}
-
-/// Says of each stream whether any of the patterns means it.
-fn wanted(patterns: &[String]) -> Result<Matching, Failure> {
-    let refuse =
-        |detail: String, limit: usize| Err(Failure::bad_request(detail).with("limit", limit));
-    let mut all = 0;
-    let mut parsed = Vec::with_capacity(patterns.len());
-    for text in patterns {
-        all += text.len();
-        if text.len() > NAME_BYTES {
-            let detail = format!(
-                "a pattern of {} bytes is over the limit of {NAME_BYTES}",
-                text.len()
-            );
-            return refuse(detail, NAME_BYTES);
-        }
-        let pattern = Pattern::new(text)
-            .map_err(|why| Failure::bad_request(format!("{text:?} is no pattern: {why}")))?;
-        parsed.push(pattern);
-    }
-    if all > EVENT_PATTERN_BYTES {
-        let detail = format!("patterns of {all} bytes are over the limit of {EVENT_PATTERN_BYTES}");
-        return refuse(detail, EVENT_PATTERN_BYTES);
-    }
-    Ok(Arc::new(move |name: &StreamName| {
-        let name = name.as_str();
-        !is_reserved(name) && parsed.iter().any(|pattern| pattern.matches(name))
-    }))
 }
 
 /// The format that `Accept` prefers (RFC 9110 §12.5.1): by weight, then the one that is named more exactly, then NDJSON.
@@ -312,36 +293,6 @@ mod tests {
         assert_eq!(Place::parse("0000000000000007").unwrap(), seven);
         for bad in ["", "7", "start", "00000000000000007"] {
             assert!(Place::parse(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn patterns_are_as_long_as_the_limits_and_no_longer() {
-        assert!(wanted(&["x".repeat(NAME_BYTES)]).is_ok());
-        assert!(wanted(&["x".repeat(NAME_BYTES + 1)]).is_err());
-        let full = vec!["x".repeat(NAME_BYTES); EVENT_PATTERN_BYTES / NAME_BYTES];
-        assert!(wanted(&full).is_ok());
-        let mut over = full;
-        over.push("y".to_owned());
-        assert!(wanted(&over).is_err());
-    }
-
-    #[test]
-    fn any_of_the_patterns_is_enough_and_none_means_the_hubs_own() {
-        let patterns = ["a", "b/*", "**/z"].map(str::to_owned);
-        let Ok(wanted) = wanted(&patterns) else {
-            panic!("they are patterns")
-        };
-        for (name, expected) in [
-            ("a", true),
-            ("a/b", false),
-            ("b/c", true),
-            ("b/c/d", false),
-            ("z", true),
-            ("q/r/z", true),
-            ("__ds/z", false),
-        ] {
-            assert_eq!(wanted(&StreamName::new(name).unwrap()), expected, "{name}");
         }
     }
 }

@@ -79,6 +79,7 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) schemas: schema::Schemas,
     pub(crate) tails: Arc<live::Tails>,
+    pub(crate) order: events::OrderTail,
     pub(crate) seats: live::Seats,
     pub(crate) bodies: body::Bodies,
     pub(crate) subscriptions: subscriptions::Subscriptions,
@@ -104,6 +105,7 @@ impl Hub {
             options,
             schemas: schema::Schemas::default(),
             tails: Arc::default(),
+            order: events::OrderTail::default(),
             seats: live::Seats::default(),
             bodies: body::Bodies::default(),
         }))

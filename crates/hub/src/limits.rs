@@ -39,8 +39,11 @@ pub const EVENT_PATTERNS: usize = 100;
 /// And how many bytes they may have together.
 pub const EVENT_PATTERN_BYTES: usize = 8 << 10;
 
-/// How many bytes of messages are read at once for a reader of `/events`.
+/// How many bytes of messages are read at once for readers of `/events`.
 pub(crate) const EVENTS_READ_BYTES: usize = 32 << 10;
+
+/// And how many at least, for one that is behind, where messages are much smaller than the events that they become.
+pub(crate) const EVENTS_LEAST_READ_BYTES: usize = 256;
 
 /// A chunk of events takes no more of them when it has so many bytes.
 pub(crate) const EVENTS_CHUNK_BYTES: usize = 64 << 10;
@@ -49,8 +52,12 @@ pub(crate) const EVENTS_CHUNK_BYTES: usize = 64 << 10;
 /// doesn't pass them over again after a break.
 pub(crate) const EVENTS_SILENT: u64 = 10_000;
 
-/// In how many streams whose oldest messages go a reader of `/events` remembers what it was given.
-pub(crate) const EVENTS_TRIMMED: usize = 1024;
+/// The newest events of all streams that somebody follows are kept for the readers of `/events` up to so many bytes of
+/// them. They are kept in up to three forms.
+pub(crate) const EVENTS_RING_BYTES: usize = 1 << 20;
+
+/// And up to so many batches.
+pub(crate) const EVENTS_RING_BATCHES: usize = 1024;
 
 /// How long the storage may take to answer for the hub to be ready.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);

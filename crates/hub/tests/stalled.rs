@@ -35,6 +35,13 @@ async fn stalled_readers_cost_no_more_however_much_is_published_and_are_told_of_
         assert_eq!(reader.next().await.as_deref(), Some("first"));
         readers.push(reader);
     }
+    let mut followers = Vec::new();
+    for accept in ["text/event-stream", "application/x-ndjson"] {
+        let request = client.get("/events?stream=*").header("accept", accept);
+        let mut follower = request.stream::<serde_json::Value>().await;
+        assert_eq!(follower.next().await.expect("it is there")["data"], "first");
+        followers.push(follower);
+    }
     let piece = bytes::Bytes::from(format!("\"{}\"", "x".repeat(PIECE)));
     let publish = async |pieces: usize| {
         for _ in 0..pieces {
@@ -52,5 +59,19 @@ async fn stalled_readers_cost_no_more_however_much_is_published_and_are_told_of_
     for reader in &mut readers {
         let reason = reader.cut().await;
         assert!(!reason.is_empty());
+    }
+    for follower in &mut followers {
+        // At most what was sent already comes before the notice.
+        let mut before = 0;
+        let told = loop {
+            let event = follower.next().await.expect("it is live");
+            if event.get("trimmed").is_some() {
+                break event;
+            }
+            before += 1;
+        };
+        assert!(before < 8, "{before} pieces were kept for it");
+        let next = follower.next().await.expect("it is live");
+        assert!(next["offset"].as_str() > told["offset"].as_str(), "{told}");
     }
 }

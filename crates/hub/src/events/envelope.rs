@@ -12,6 +12,15 @@ use serde_json::value::RawValue;
 
 use crate::live::Shape;
 
+/// What a reader of many streams is sent.
+#[derive(JsonSchema)]
+#[schemars(rename = "EventOrTrimmed", untagged)]
+#[expect(dead_code, reason = "it describes what is written as one or the other")]
+pub(crate) enum Sent<'a> {
+    Event(Event<'a>),
+    Trimmed(Trimmed<'a>),
+}
+
 /// A message, and where it is.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Event")]
@@ -19,40 +28,54 @@ pub(crate) struct Event<'a> {
     /// The place after it in the order of all streams: what `after` and `Last-Event-ID` take.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
-    pub(crate) id: Position,
+    id: Position,
     /// The path of its stream.
-    pub(crate) stream: &'a str,
+    stream: &'a str,
     /// The offset after it in its stream.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
-    pub(crate) offset: Offset,
+    offset: Offset,
     /// The stream's content type, where it isn't JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) content_type: Option<&'a str>,
+    content_type: Option<&'a str>,
     /// `base64` where the data are that: neither JSON nor text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) encoding: Option<Encoding>,
-    /// `true` where messages of its stream just before it were trimmed and not sent here. Those of them that the client
-    /// had not seen are gone.
-    #[serde(skip_serializing_if = "is_false")]
-    #[schemars(default)]
-    pub(crate) trimmed: bool,
+    encoding: Option<Encoding>,
     /// What was published: the JSON value; a string of a `text/*` stream; a string in base64 of anything else.
     #[schemars(with = "serde_json::Value")]
-    pub(crate) data: Data<'a>,
+    data: Data<'a>,
+}
+
+/// Says that messages are gone that the reader was not sent: the stream's caps of age or size took them away.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Trimmed")]
+pub(crate) struct Trimmed<'a> {
+    /// The place after them in the order of all streams: what `after` and `Last-Event-ID` take.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    id: Position,
+    /// The path of their stream.
+    stream: &'a str,
+    /// The offset after them in their stream: all of its messages before that are gone.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    offset: Offset,
+    /// Always `true`.
+    #[schemars(extend("const" = true))]
+    trimmed: bool,
 }
 
 /// How data that are neither JSON nor text become a string.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Encoding {
+enum Encoding {
     Base64,
 }
 
 /// What was published.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Data<'a> {
+enum Data<'a> {
     Json(&'a RawValue),
     Text(Cow<'a, str>),
 }
@@ -64,14 +87,29 @@ pub(crate) struct Letter<'a> {
     pub(crate) stream: &'a str,
     pub(crate) offset: Offset,
     pub(crate) content_type: &'a str,
-    pub(crate) trimmed: bool,
-    pub(crate) bytes: &'a [u8],
+    /// `None` where it was trimmed, and all before it.
+    pub(crate) message: Option<&'a [u8]>,
 }
 
-/// Appends a message as an event, or as a line.
+/// The type of an event that says what was trimmed.
+const TRIMMED: &str = "trimmed";
+
+/// Appends an event, as one or as a line.
 pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
+    let Letter {
+        id, stream, offset, ..
+    } = letter;
+    let Some(message) = letter.message else {
+        let trimmed = Trimmed {
+            id,
+            stream,
+            offset,
+            trimmed: true,
+        };
+        return write(format, &format!("event: {TRIMMED}\n"), id, &trimmed, out);
+    };
     let shape = Shape::of(letter.content_type);
-    let bytes = on_one_line(letter.bytes);
+    let bytes = on_one_line(message);
     // What a stream of JSON holds was checked when it came. It is checked again because a line that isn't JSON would
     // break all that follow it, whoever filled the log.
     let json = match shape {
@@ -79,33 +117,37 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
         Shape::Text | Shape::Bytes => None,
     };
     let text = match shape {
-        Shape::Text => std::str::from_utf8(letter.bytes).ok(),
+        Shape::Text => std::str::from_utf8(message).ok(),
         Shape::Json | Shape::Bytes => None,
     };
     let (data, encoding) = match (json, text) {
         (Some(json), _) => (Data::Json(json), None),
         (None, Some(text)) => (Data::Text(text.into()), None),
         (None, None) => (
-            Data::Text(STANDARD.encode(letter.bytes).into()),
+            Data::Text(STANDARD.encode(message).into()),
             Some(Encoding::Base64),
         ),
     };
     let event = Event {
-        id: letter.id,
-        stream: letter.stream,
-        offset: letter.offset,
+        id,
+        stream,
+        offset,
         content_type: json.is_none().then_some(letter.content_type),
         encoding,
-        trimmed: letter.trimmed,
         data,
     };
+    write(format, "", id, &event, out);
+}
+
+/// Appends what is sent. In SSE it comes after `fields`.
+fn write(format: Format, fields: &str, id: Position, sent: &impl Serialize, out: &mut Vec<u8>) {
     let (before, after): (_, &[u8]) = match format {
-        Format::Sse => (format!("id: {}\ndata: ", letter.id), b"\n\n"),
+        Format::Sse => (format!("{fields}id: {id}\ndata: "), b"\n\n"),
         _ => (String::new(), b"\n"),
     };
     out.extend_from_slice(before.as_bytes());
     // Strings, and JSON that was read: there is nothing that can't be written.
-    let _ = serde_json::to_writer(&mut *out, &event);
+    let _ = serde_json::to_writer(&mut *out, sent);
     out.extend_from_slice(after);
 }
 
@@ -133,14 +175,6 @@ fn text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::O
     serializer.collect_str(value)
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,8 +186,7 @@ mod tests {
             stream: "a/\"b\"",
             offset: Offset::new(3),
             content_type,
-            trimmed: false,
-            bytes,
+            message: Some(bytes),
         };
         let place = r#"{"id":"0000000000000012","stream":"a/\"b\"","offset":"0000000000000003""#;
         let mut line = Vec::new();
@@ -194,6 +227,24 @@ mod tests {
             b"\0\x01",
             r#""content_type":"image/png","encoding":"base64","data":"AAE=""#,
         );
+    }
+
+    #[test]
+    fn what_was_trimmed_has_a_place_and_no_data() {
+        let letter = Letter {
+            id: Position::new(12),
+            stream: "a",
+            offset: Offset::new(3),
+            content_type: "application/json",
+            message: None,
+        };
+        let line =
+            r#"{"id":"0000000000000012","stream":"a","offset":"0000000000000003","trimmed":true}"#;
+        let mut out = Vec::new();
+        encode(Format::Ndjson, letter, &mut out);
+        encode(Format::Sse, letter, &mut out);
+        let expected = format!("{line}\nevent: trimmed\nid: 0000000000000012\ndata: {line}\n\n");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use headwater_log::Log;
 use http::Method;
 use serde_json::{Value, json};
 

@@ -16,14 +16,20 @@ use std::{sync::Arc, time::Duration};
 
 use headwater::test::{TestClient, TestRequest, TestResponse};
 use headwater_hub::{Hub, Options};
-use headwater_log::{Clock, MemoryLog, MemoryOptions, Timestamp};
+use headwater_log::{
+    Clock, Durability, FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions, Timestamp,
+};
 use http::Method;
 
-/// A hub in memory, and a client of it.
+const START: Timestamp = Timestamp(1_800_000_000_000);
+
+/// A hub, and a client of it.
 struct Server {
     client: TestClient,
     clock: Clock,
-    log: Arc<MemoryLog>,
+    log: Arc<dyn Log>,
+    /// Where the log is, if it isn't in memory. Let go of after it.
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -31,13 +37,55 @@ impl Server {
         Self::with(Options::new().long_poll(Duration::from_millis(200)))
     }
 
+    /// One in memory.
     fn with(options: Options) -> Self {
         let mut settings = MemoryOptions::default();
-        settings.clock = Clock::by_hand(Timestamp(1_800_000_000_000));
+        settings.clock = Clock::by_hand(START);
         let clock = settings.clock.clone();
-        let log = Arc::new(MemoryLog::new(settings));
-        let client = TestClient::new(Hub::with(log.clone(), options).app());
-        Self { client, clock, log }
+        Self::over(Arc::new(MemoryLog::new(settings)), clock, None, options)
+    }
+
+    /// One on the disk.
+    fn on_disk(options: Options) -> Self {
+        let folder = tempfile::tempdir().expect("there is room");
+        let mut settings = FjallOptions::default();
+        settings.clock = Clock::by_hand(START);
+        settings.durability = Durability::Os;
+        let clock = settings.clock.clone();
+        let log = FjallLog::open(folder.path(), settings).expect("an empty log opens");
+        Self::over(Arc::new(log), clock, Some(folder), options)
+    }
+
+    /// One over each engine.
+    fn of_each_kind() -> [Self; 2] {
+        [Self::new(), Self::on_disk(Options::new())]
+    }
+
+    /// Another hub over the same log, as after a restart.
+    fn restarted(self, options: Options) -> Self {
+        let Self {
+            client,
+            clock,
+            log,
+            folder,
+        } = self;
+        drop(client);
+        Self::over(log, clock, folder, options)
+    }
+
+    fn over(
+        log: Arc<dyn Log>,
+        clock: Clock,
+        folder: Option<tempfile::TempDir>,
+        options: Options,
+    ) -> Self {
+        let client = TestClient::new(Hub::with(Arc::clone(&log), options).app());
+        Self {
+            client,
+            clock,
+            log,
+            folder,
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> TestRequest {

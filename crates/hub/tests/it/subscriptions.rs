@@ -16,7 +16,6 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use headwater_hub::{Hub, Options};
-use headwater_log::Log;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
@@ -322,17 +321,10 @@ async fn a_hub_that_may_not_call_its_own_machine_does_not() {
 
 #[tokio::test]
 async fn a_subscription_made_where_local_webhooks_were_allowed_is_not_served_where_they_are_not() {
-    let Server { client, clock, log } = Server::subscribing();
-    let server = Server {
-        client,
-        clock: clock.clone(),
-        log: Arc::clone(&log),
-    };
+    let server = Server::subscribing();
     let mut hook = Hook::new([]).await;
     server.subscribe(&hook).await;
-    drop(server);
-    let client = headwater::test::TestClient::new(Hub::with(log.clone(), Options::new()).app());
-    let server = Server { client, clock, log };
+    let server = server.restarted(Options::new());
     server.put_json("events/a", "1").await;
     server.until(|view| view["status"] == "failed").await;
     assert!(hook.calls.try_recv().is_err());
@@ -340,12 +332,7 @@ async fn a_subscription_made_where_local_webhooks_were_allowed_is_not_served_whe
 
 #[tokio::test]
 async fn a_restart_keeps_subscriptions_leases_tokens_and_the_key() {
-    let Server { client, clock, log } = Server::subscribing();
-    let server = Server {
-        client,
-        clock: clock.clone(),
-        log: Arc::clone(&log),
-    };
+    let server = Server::subscribing();
     server.put_json("wakes", "[]").await;
     let wanted = json!({ "type": "pull-wake", "pattern": "events/**", "wake_stream": "wakes" });
     let (status, before) = server
@@ -360,10 +347,8 @@ async fn a_restart_keeps_subscriptions_leases_tokens_and_the_key() {
     assert_eq!(status, 200, "{claimed}");
     let before = server.show().await;
     let (_, jwks) = server.ask(Method::GET, "jwks.json", Value::Null).await;
-    drop(server);
 
-    let client = headwater::test::TestClient::new(Hub::with(log.clone(), Options::new()).app());
-    let server = Server { client, clock, log };
+    let server = server.restarted(Options::new());
     assert_eq!(server.show().await, before);
     assert_eq!(
         server.ask(Method::GET, "jwks.json", Value::Null).await.1,
@@ -398,12 +383,8 @@ async fn a_restart_keeps_subscriptions_leases_tokens_and_the_key() {
 
 #[tokio::test]
 async fn what_was_appended_while_no_hub_ran_wakes_the_next_one() {
-    let Server { client, clock, log } = Server::subscribing();
-    let server = Server {
-        client,
-        clock: clock.clone(),
-        log: Arc::clone(&log),
-    };
+    let server = Server::subscribing();
+    let log = Arc::clone(&server.log);
     let mut hook = Hook::new([]).await;
     server.subscribe(&hook).await;
     drop(server);

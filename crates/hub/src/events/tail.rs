@@ -1,0 +1,274 @@
+//! The newest events, read and encoded once for all who follow many streams.
+//!
+//! One task, the pump, reads the order of all streams as it grows: only what somebody follows, by the patterns of all.
+//! Readers are positions. They take from the [ring](super::ring) what their own patterns mean, and read from the log
+//! what is no longer there, or came before their patterns were looked for.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+};
+
+use headwater_log::{Error, Log, Matching, OrderFollower, Position, StreamName};
+use tokio::{
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    batch::{self, Batch},
+    patterns::{Key, Patterns},
+    ring::{Given, Over, Ring},
+};
+use crate::limits::{EVENTS_READ_BYTES, EVENTS_SILENT, RING_IDLE};
+
+/// The hub's tail of all streams. There is one as long as anybody follows.
+#[derive(Default)]
+pub(crate) struct OrderTail(Mutex<Weak<Tail>>);
+
+impl OrderTail {
+    /// Joins those who follow.
+    pub(crate) fn join(&self, log: &Arc<dyn Log>, patterns: &Arc<Patterns>) -> Member {
+        let mut current = locked(&self.0);
+        let tail = current.upgrade().filter(|tail| tail.is_usable());
+        let tail = tail.unwrap_or_else(|| {
+            let tail = Arc::new(Tail::start(log));
+            *current = Arc::downgrade(&tail);
+            tail
+        });
+        drop(current);
+        let interest = tail.shared.interests.of(patterns);
+        let changes = tail.shared.changes.subscribe();
+        Member {
+            interest,
+            changes,
+            tail,
+        }
+    }
+}
+
+/// Nothing is left half changed by a panic.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One who follows.
+pub(crate) struct Member {
+    interest: Arc<Interest>,
+    changes: watch::Receiver<()>,
+    /// Last: who lets go of it as the last ends it.
+    tail: Arc<Tail>,
+}
+
+impl Member {
+    /// What a reader that wants what follows `position` is given. [`changed`](Self::changed) wakes when that may be
+    /// something else.
+    pub(crate) fn give(&mut self, position: Position) -> Given {
+        self.changes.mark_unchanged();
+        // Looked at before the ring: what is looked for from then on, the ring has.
+        let since = self.interest.since.get().copied();
+        locked(&self.tail.shared.ring).give(position, since)
+    }
+
+    /// Waits until [`give`](Self::give) may say something else.
+    pub(crate) async fn changed(&mut self) {
+        // The sender goes with the tail, which is held.
+        let _ = self.changes.changed().await;
+    }
+}
+
+/// What some readers want.
+struct Interest {
+    patterns: Arc<Patterns>,
+    /// From where on it was looked for.
+    since: OnceLock<Position>,
+    key: Key,
+    interests: Weak<Interests>,
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        let Some(interests) = self.interests.upgrade() else {
+            return;
+        };
+        let mut known = locked(&interests.0);
+        // Somebody may have come with the same patterns since the last reader let go of this.
+        let last = known.by_key.get(&self.key);
+        if last.is_some_and(|interest| interest.strong_count() == 0) {
+            known.by_key.remove(&self.key);
+            known.version += 1;
+        }
+    }
+}
+
+/// What all readers want.
+#[derive(Default)]
+struct Interests(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    by_key: HashMap<Key, Weak<Interest>>,
+    /// Changes with every entry that comes or goes.
+    version: u64,
+}
+
+impl Interests {
+    fn of(self: &Arc<Self>, patterns: &Arc<Patterns>) -> Arc<Interest> {
+        let key = patterns.key();
+        let mut known = locked(&self.0);
+        if let Some(interest) = known.by_key.get(&key).and_then(Weak::upgrade) {
+            return interest;
+        }
+        let interest = Arc::new(Interest {
+            patterns: Arc::clone(patterns),
+            since: OnceLock::new(),
+            key: key.clone(),
+            interests: Arc::downgrade(self),
+        });
+        known.by_key.insert(key, Arc::downgrade(&interest));
+        known.version += 1;
+        interest
+    }
+
+    fn version(&self) -> u64 {
+        locked(&self.0).version
+    }
+
+    /// What matches a stream that anybody wants, for what is read from `next` on.
+    fn all(&self, next: Position) -> (u64, Matching) {
+        let mut all = Vec::new();
+        // Let go of after the lock, which the last to hold one takes.
+        let mut held = Vec::new();
+        let version = {
+            let known = locked(&self.0);
+            for interest in known.by_key.values().filter_map(Weak::upgrade) {
+                interest.since.get_or_init(|| next);
+                all.push(Arc::clone(&interest.patterns));
+                held.push(interest);
+            }
+            known.version
+        };
+        drop(held);
+        let matching = move |name: &StreamName| all.iter().any(|patterns| patterns.matches(name));
+        (version, Arc::new(matching))
+    }
+}
+
+struct Tail {
+    shared: Arc<Shared>,
+    pump: AbortHandle,
+}
+
+struct Shared {
+    log: Arc<dyn Log>,
+    ring: Mutex<Ring>,
+    interests: Arc<Interests>,
+    changes: watch::Sender<()>,
+}
+
+impl Tail {
+    fn start(log: &Arc<dyn Log>) -> Self {
+        let mut follower = log.follow_order();
+        let shared = Arc::new(Shared {
+            log: Arc::clone(log),
+            ring: Mutex::new(Ring::new(follower.head())),
+            interests: Arc::default(),
+            changes: watch::Sender::new(()),
+        });
+        let pump = tokio::spawn(pump(Arc::clone(&shared), follower)).abort_handle();
+        Self { shared, pump }
+    }
+
+    /// Whether it can go on. If not, its readers are told so, and the next one tries again with a new tail.
+    fn is_usable(&self) -> bool {
+        !locked(&self.shared.ring).has_failed()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+impl Shared {
+    fn change(&self, change: impl FnOnce(&mut Ring)) {
+        change(&mut locked(&self.ring));
+        self.changes.send_replace(());
+    }
+}
+
+/// Moves what is appended into the ring, until there will be no more.
+async fn pump(shared: Arc<Shared>, follower: OrderFollower) {
+    // However it ends, nobody is left to wait for it.
+    let mut ending = Ending {
+        shared: &shared,
+        over: Over::Failed,
+    };
+    match follow(&shared, follower).await {
+        Ok(()) => ending.over = Over::Closed,
+        Err(error) => tracing::error!(%error, "the order of all streams can't be read"),
+    }
+}
+
+/// Tells the readers that nothing follows, when it is dropped.
+struct Ending<'a> {
+    shared: &'a Shared,
+    over: Over,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.shared.change(|ring| ring.end(self.over));
+    }
+}
+
+/// Ends when the log is closed.
+async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Error> {
+    let mut next = locked(&shared.ring).next();
+    let (mut version, mut matching) = shared.interests.all(next);
+    let mut filled_at = Instant::now();
+    let mut woken_at = next;
+    loop {
+        let is_empty = locked(&shared.ring).is_empty();
+        let met = if is_empty {
+            follower.past(next).await
+        } else {
+            match timeout_at(filled_at + RING_IDLE, follower.past(next)).await {
+                Ok(met) => met,
+                Err(_) => {
+                    locked(&shared.ring).clear();
+                    continue;
+                }
+            }
+        };
+        if met.is_none() {
+            return Ok(());
+        }
+        if shared.interests.version() != version {
+            (version, matching) = shared.interests.all(next);
+        }
+        let read = shared
+            .log
+            .read_order(next, EVENTS_READ_BYTES, Some(Arc::clone(&matching)))
+            .await?;
+        next = read.next;
+        let batches: Vec<Batch> = batch::batches(&*shared.log, read).await?;
+        let is_silent = batches.is_empty();
+        if !is_silent {
+            filled_at = Instant::now();
+        }
+        locked(&shared.ring).push(batches, next);
+        // Whoever came while this was read may have missed something of it, and looks for itself. Where nobody wanted
+        // what went by, all are told now and then how far it is.
+        let is_due = next.number() - woken_at.number() >= EVENTS_SILENT;
+        if !is_silent || is_due || shared.interests.version() != version {
+            woken_at = next;
+            shared.changes.send_replace(());
+        } else {
+            // A log in memory is never pending.
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! How much a reader takes, and may ask for.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use headwater::Format;
+use headwater_hub::{Limits, Options, limits::EVENT_PATTERNS};
+use serde_json::Value;
+
+use crate::{Server, header, offset};
+
+#[tokio::test]
+async fn a_reader_that_stalls_gets_everything_when_it_goes_on() {
+    let server = Server::new();
+    server.put_json("a", "[]").await;
+    server.put_json("b", "[]").await;
+    let mut events = server.many("stream=*", Format::Sse).stream::<Value>().await;
+    let pad = "x".repeat(20_000);
+    for n in 0..200 {
+        let stream = if n % 3 == 0 { "a" } else { "b" };
+        server.post_json(stream, &format!("[[{n}, {pad:?}]]")).await;
+    }
+    for n in 0..200 {
+        let event = events.next().await.expect("it goes on");
+        assert_eq!(event["data"][0], n);
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_is_bounded_however_much_there_is() {
+    let server = Server::new();
+    let items: Vec<_> = (0..20_000).collect();
+    server
+        .put_json("a", &serde_json::to_string(&items).expect("it is JSON"))
+        .await;
+    let response = server
+        .many("stream=a&live=false", Format::Ndjson)
+        .send()
+        .await;
+    let mut chunks = response.into_data_stream();
+    let mut lines = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.expect("no cut");
+        assert!(chunk.len() < (64 << 10) + 256, "{}", chunk.len());
+        lines += chunk.iter().filter(|&&byte| byte == b'\n').count();
+    }
+    assert_eq!(lines, 20_000);
+}
+
+#[tokio::test]
+async fn silence_has_a_sign_of_life_and_the_end_of_the_hub_is_no_end_of_the_stream() {
+    let server = Server::with(Options::new().heartbeat(Duration::from_millis(20)));
+    let response = server.many("stream=a", Format::Sse).send().await;
+    let mut chunks = response.into_data_stream();
+    assert_eq!(
+        chunks.next().await.expect("a chunk").expect("no cut"),
+        ":\n\n"
+    );
+    let mut lines = server
+        .many("stream=a", Format::Ndjson)
+        .stream::<Value>()
+        .await;
+    let mut events = server.many("stream=a", Format::Sse).stream::<Value>().await;
+    server.log.close().await.expect("it closes");
+    lines.cut().await;
+    let last = events.next_event().await.expect("an error is due");
+    assert!(last.is_error() && last.data.contains("503"), "{last:?}");
+    events.cut().await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_meant_is_refused_with_what_can() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    let long = "x".repeat(1025);
+    for (query, status) in [
+        ("", 422),
+        ("live=maybe&stream=a", 422),
+        ("format=xml&stream=a", 422),
+        ("stream=", 400),
+        ("stream=/a", 400),
+        ("stream=a*", 400),
+        (&*format!("stream={long}"), 400),
+        ("stream=a&after=x", 400),
+        ("stream=a&after=0000000000000002", 400),
+    ] {
+        let response = server.many(query, Format::Sse).send().await;
+        assert_eq!(response.status(), status, "{query}");
+        assert_eq!(
+            header(&response, "content-type"),
+            "application/problem+json"
+        );
+    }
+    let unwanted = server
+        .client
+        .get("/events?stream=a")
+        .header("accept", "image/png")
+        .send()
+        .await;
+    assert_eq!(unwanted.status(), 406);
+    let late = server
+        .many("stream=a&after=0000000000000002", Format::Sse)
+        .send()
+        .await;
+    assert_eq!(late.json::<Value>().await["tail"], offset(1));
+}
+
+#[tokio::test]
+async fn patterns_and_readers_are_as_many_as_the_limits_allow_and_no_more() {
+    let mut limits = Limits::default();
+    limits.subscribers = 2;
+    let server = Server::with(Options::new().limits(limits));
+    let patterns = |count: usize| vec!["stream=a/*"; count].join("&");
+    let most = server
+        .many(&patterns(EVENT_PATTERNS), Format::Sse)
+        .send()
+        .await;
+    assert_eq!(most.status(), 200);
+    let more = server
+        .many(&patterns(EVENT_PATTERNS + 1), Format::Sse)
+        .send()
+        .await;
+    assert_eq!(more.status(), 422);
+    let second = server.many("stream=a", Format::Ndjson).send().await;
+    assert_eq!(second.status(), 200);
+    let third = server.many("stream=a", Format::Sse).send().await;
+    assert_eq!(third.status(), 429);
+    drop(most);
+    assert_eq!(
+        server.many("stream=a", Format::Sse).send().await.status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn exact_paths_and_globs_together_up_to_the_limit_mean_what_each_does() {
+    for server in Server::of_each_kind() {
+        let mut patterns: Vec<_> = (2..EVENT_PATTERNS).map(|n| format!("exact/{n}")).collect();
+        patterns.push("one/*".to_owned());
+        patterns.push("any/**/end".to_owned());
+        let query: Vec<_> = patterns
+            .iter()
+            .map(|pattern| format!("stream={pattern}"))
+            .collect();
+        let query = query.join("&");
+        let mut live = server.many(&query, Format::Sse).stream::<Value>().await;
+        let wanted = ["exact/2", "one/a", "any/end", "exact/99", "any/a/b/end"];
+        let unwanted = ["exact/1", "exact/100", "one", "one/a/b", "any/a"];
+        for path in wanted.iter().zip(unwanted).flat_map(|(a, b)| [*a, b]) {
+            server.put_json(path, "[1]").await;
+        }
+        let streams = |events: Vec<Value>| -> Vec<Value> {
+            events.iter().map(|event| event["stream"].clone()).collect()
+        };
+        assert_eq!(streams(server.all(&query).await), wanted);
+        assert_eq!(streams(live.take(wanted.len()).await), wanted);
+    }
+}
+
+#[tokio::test]
+async fn lines_have_no_sign_of_life_and_events_one_for_each_silence() {
+    let server = Server::with(Options::new().heartbeat(Duration::from_millis(20)));
+    server.put_json("a", "[]").await;
+    let response = server.many("stream=a", Format::Sse).send().await;
+    let mut chunks = response.into_data_stream();
+    let response = server.many("stream=a", Format::Ndjson).send().await;
+    let mut lines = response.into_data_stream();
+    for n in 1..=2 {
+        assert_eq!(
+            chunks.next().await.expect("a chunk").expect("no cut"),
+            ":\n\n"
+        );
+        server.post_json("a", "1").await;
+        let line = lines.next().await.expect("a chunk").expect("no cut");
+        assert!(line.starts_with(b"{"), "{line:?}");
+        loop {
+            let event = chunks.next().await.expect("a chunk").expect("no cut");
+            if event != ":\n\n" {
+                assert!(event.starts_with(format!("id: {}\n", offset(n)).as_bytes()));
+                break;
+            }
+        }
+    }
+}
