@@ -1,0 +1,133 @@
+//! Who was woken, and for how long it has the word.
+
+use super::*;
+
+#[tokio::test]
+async fn a_lease_ends_when_nothing_is_heard_and_lasts_while_something_is() {
+    let mut bench = Bench::new().await;
+    bench.put(id(), config(&[])).await.unwrap();
+    bench.append("s/a").await;
+    let claim = bench.claim().await.unwrap();
+    for _ in 0..3 {
+        bench.clock.advance(LEASE - Duration::from_millis(1));
+        assert!(!bench.ack(&claim, Vec::new(), false).await.unwrap());
+        assert!(matches!(
+            bench.claim().await,
+            Err(Refusal::AlreadyClaimed { .. })
+        ));
+    }
+    let before = bench.wakes().await;
+    bench.clock.advance(LEASE);
+    assert!(matches!(
+        bench.ack(&claim, Vec::new(), true).await,
+        Err(Refusal::Fenced)
+    ));
+    assert_eq!(
+        bench.wakes().await,
+        before + 1,
+        "what is pending makes for another wake"
+    );
+    let next = bench.claim().await.unwrap();
+    assert_eq!(next.generation, claim.generation + 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_acknowledges_what_is_not_there_changes_nothing() {
+    let mut bench = Bench::new().await;
+    bench.put(id(), config(&[])).await.unwrap();
+    bench.append("s/a").await;
+    bench.append("s/b").await;
+    let claim = bench.claim().await.unwrap();
+    let good = (name("s/a"), Offset::new(1));
+    let beyond = vec![good.clone(), (name("s/b"), Offset::new(2))];
+    let refused = bench.ack(&claim, beyond, true).await;
+    assert!(matches!(refused, Err(Refusal::InvalidOffset(_))));
+    let unknown = vec![good.clone(), (name("other"), Offset::START)];
+    assert!(matches!(
+        bench.ack(&claim, unknown, true).await,
+        Err(Refusal::Invalid(_))
+    ));
+    assert!(bench.link("s/a").unwrap().is_pending());
+    // An append that the engine has not seen is no reason to refuse.
+    bench.append("s/a").await;
+    let ahead = vec![(name("s/a"), Offset::new(2))];
+    assert!(
+        bench.ack(&claim, ahead, true).await.unwrap(),
+        "b is pending"
+    );
+    assert!(!bench.link("s/a").unwrap().is_pending());
+}
+
+#[tokio::test]
+async fn a_deleted_subscription_takes_no_word_for_its_wake() {
+    let mut bench = Bench::new().await;
+    bench.put(id(), config(&[])).await.unwrap();
+    bench.append("s/a").await;
+    let claim = bench.claim().await.unwrap();
+    bench
+        .ask(|answer| Command::Remove { id: id(), answer })
+        .await
+        .unwrap();
+    let acked = bench.ack(&claim, claim.streams.clone(), true).await;
+    assert!(matches!(acked, Err(Refusal::NotFound)));
+    // Nor does another one that takes its name.
+    bench.put(id(), config(&[])).await.unwrap();
+    bench.append("s/a").await;
+    bench.claim().await.unwrap();
+    assert!(matches!(bench.release(&claim).await, Err(Refusal::Fenced)));
+    let mut bench = bench.restart().await;
+    bench
+        .ask(|answer| Command::Remove { id: id(), answer })
+        .await
+        .unwrap();
+    let bench = bench.restart().await;
+    assert!(bench.engine.registry.is_empty());
+}
+
+#[tokio::test]
+async fn a_wake_stream_that_is_not_there_is_tried_again() {
+    let mut bench = Bench::new().await;
+    let absent = Config {
+        target: Target::WakeStream(name("later")),
+        ..config(&[])
+    };
+    bench.put(id(), absent).await.unwrap();
+    bench.append("s/a").await;
+    bench.turn().await;
+    assert!(bench.known().retry_at.is_some());
+    let json = Create::new(Settings::of_type("application/json; charset=utf-8"));
+    bench.log.create(&name("later"), json).await.unwrap();
+    bench.clock.advance(Duration::from_millis(1300));
+    // The failure is only seen when it is stored; so is what follows.
+    bench.turn().await;
+    let events = bench
+        .log
+        .read(&name("later"), ReadFrom::Start, 1 << 20)
+        .await
+        .unwrap()
+        .messages;
+    assert_eq!(events.len(), 1);
+    let event: serde_json::Value = serde_json::from_slice(&events[0].bytes).unwrap();
+    assert_eq!(event["type"], "wake");
+    assert_eq!(
+        (&event["subscription_id"], &event["stream"]),
+        (&"sub".into(), &"s/a".into())
+    );
+    assert_eq!(event["generation"], 2);
+}
+
+#[tokio::test]
+async fn a_wake_event_that_may_not_have_been_written_before_a_crash_is_written_after_it() {
+    let mut bench = Bench::new().await;
+    bench.put(id(), config(&[])).await.unwrap();
+    bench.append("s/a").await;
+    bench.turn().await;
+    assert_eq!(bench.wakes().await, 1);
+    let mut bench = bench.restart().await;
+    bench.turn().await;
+    assert_eq!(bench.wakes().await, 2);
+    assert_eq!(bench.claim().await.unwrap().generation, 1);
+    let mut bench = bench.restart().await;
+    bench.turn().await;
+    assert_eq!(bench.wakes().await, 2, "it is claimed, so it was seen");
+}
