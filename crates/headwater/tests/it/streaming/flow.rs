@@ -1,0 +1,88 @@
+//! When what goes out: heartbeats, flushing, chunks.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_keep_a_silent_sse_stream_alive_from_the_start() {
+    let client = client(async || silent().heartbeat(Duration::from_secs(5)));
+    let start = Instant::now();
+    let response = client.get("/?format=sse").send().await;
+    // The head does not wait for the first item for longer than this.
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+    let mut body = std::pin::pin!(response.into_data_stream());
+    for beat in 1..=3 {
+        assert_eq!(body.next().await.unwrap().unwrap(), ":\n\n");
+        assert_eq!(start.elapsed().as_secs(), 5 * beat);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_comes_only_after_silence() {
+    let client = client(async || {
+        let items = stream::unfold(0, async |n| {
+            tokio::time::sleep(Duration::from_secs(if n == 3 { 20 } else { 4 })).await;
+            Some((n, n + 1))
+        });
+        Streaming::new(items).heartbeat(Duration::from_secs(5))
+    });
+    let response = client.get("/?format=sse").send().await;
+    let body = response.into_data_stream().take(7);
+    let chunks: Vec<_> = body.map(|chunk| chunk.unwrap()).collect().await;
+    let expected: [&str; 7] = [
+        "data: 0\n\n",
+        "data: 1\n\n",
+        "data: 2\n\n",
+        ":\n\n",
+        ":\n\n",
+        ":\n\n",
+        "data: 3\n\n",
+    ];
+    assert_eq!(chunks, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_can_be_off_and_other_formats_have_none() {
+    let client = client(async || silent().heartbeat(Duration::ZERO));
+    for format in Format::ALL {
+        let response = client.get("/").accept(format).send().await;
+        let mut body = std::pin::pin!(response.into_data_stream());
+        let next = tokio::time::timeout(Duration::from_secs(3600), body.next()).await;
+        assert!(next.is_err(), "{format}: {next:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_goes_out_when_it_is_ready_and_ready_ones_go_together() {
+    let client = client(async || {
+        let now = stream::iter([1, 2, 3]);
+        let later = stream::once(async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            4
+        });
+        Streaming::new(now.chain(later))
+    });
+    let response = client.get("/").send().await;
+    let start = Instant::now();
+    let mut body = std::pin::pin!(response.into_data_stream());
+    assert_eq!(body.next().await.unwrap().unwrap(), "1\n2\n3\n");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(body.next().await.unwrap().unwrap(), "4\n");
+    assert!(body.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_large_stream_goes_out_in_chunks_of_bounded_size() {
+    let client = client(async || Streaming::new(stream::repeat("x".repeat(1000)).take(1000)));
+    let response = client.get("/").send().await;
+    let chunks: Vec<_> = response
+        .into_data_stream()
+        .map(|chunk| chunk.unwrap())
+        .collect()
+        .await;
+    assert_eq!(
+        chunks.iter().map(|chunk| chunk.len()).sum::<usize>(),
+        1003 * 1000
+    );
+    assert!(chunks.iter().all(|chunk| chunk.len() < 64 * 1024 + 1003));
+    assert!(chunks.len() < 20);
+}

@@ -1,0 +1,72 @@
+//! Chunks that go out as they are.
+
+use super::*;
+
+#[tokio::test]
+async fn raw_chunks_go_out_as_they_are_whatever_is_asked_for() {
+    let app = Router::new()
+        .route("/text", get(async || Raw::text(stream::iter(["a", "ü\n"]))))
+        .route(
+            "/bytes",
+            get(async || Raw::bytes(stream::iter([vec![0_u8, 255], vec![10]]))),
+        );
+    let client = TestClient::new(app);
+    let text = client
+        .get("/text")
+        .header("accept", "application/json")
+        .send()
+        .await;
+    assert_eq!(text.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(text.headers()["x-accel-buffering"], "no");
+    assert_eq!(text.text().await, "aü\n");
+    let bytes = client.get("/bytes").send().await;
+    assert_eq!(bytes.headers()["content-type"], "application/octet-stream");
+    let chunks: Vec<_> = bytes
+        .into_data_stream()
+        .map(|chunk| chunk.unwrap())
+        .collect()
+        .await;
+    assert_eq!(chunks.concat(), [0, 255, 10]);
+}
+
+#[tokio::test]
+async fn frames_go_out_as_they_are_and_without_a_copy() {
+    let shared = bytes::Bytes::from_static(b"data: 1\n\n");
+    let address = shared.as_ptr();
+    let client = client(async move || {
+        let frames = stream::iter([Ok(shared.clone()), Ok(shared.clone())]);
+        Raw::frames(Format::Sse, frames)
+    });
+    let response = client.get("/?format=ndjson").send().await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(response.headers()["x-accel-buffering"], "no");
+    let chunks: Vec<_> = response.into_data_stream().collect().await;
+    assert_eq!(chunks.len(), 2, "no end of the framework's own");
+    for chunk in chunks {
+        assert_eq!(chunk.unwrap().as_ptr(), address);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_of_sse_have_heartbeats_and_an_error_is_an_event_before_the_cut() {
+    let client = client(async || {
+        let frames = stream::once(async { Ok(bytes::Bytes::from_static(b"data: 1\n\n")) });
+        let failure = stream::once(async {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            Err(Problem::not_found("it went away"))
+        });
+        Raw::frames(Format::Sse, frames.chain(failure)).heartbeat(Duration::from_secs(15))
+    });
+    let mut chunks = client.get("/").send().await.into_data_stream();
+    let mut seen = Vec::new();
+    let cut = loop {
+        match chunks.next().await {
+            Some(Ok(chunk)) => seen.push(String::from_utf8(chunk.into()).unwrap()),
+            Some(Err(error)) => break error.to_string(),
+            None => panic!("it ended as complete"),
+        }
+    };
+    assert_eq!(seen[..3], ["data: 1\n\n", ":\n\n", ":\n\n"]);
+    assert!(seen[3].starts_with("event: error\n") && seen[3].contains("it went away"));
+    assert!(!cut.is_empty());
+}
