@@ -10,8 +10,12 @@ use serde::de::DeserializeOwned;
 use super::{Rejection, faults::Invalid, params::Params};
 use crate::{In, Operation, OperationInput, Problem, StatusCode, operation::HasSchema};
 
+/// An extractor of parameters: its name, where they are, and how they are read there.
 macro_rules! parameters {
-    ($(#[$docs:meta])* $name:ident, $place:ident) => {
+    (
+        $(#[$docs:meta])*
+        $name:ident in $place:ident: |$parts:ident, $state:ident| { $($before:tt)* } $pairs:expr
+    ) => {
         $(#[$docs])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct $name<T>(pub T);
@@ -22,6 +26,19 @@ macro_rules! parameters {
                 invalid(operation);
                 // Works the schema out at the start of the app, not at the first request.
                 Params::of::<T>();
+            }
+        }
+
+        impl<T, S> FromRequestParts<S> for $name<T>
+        where
+            T: DeserializeOwned + JsonSchema + 'static,
+            S: Send + Sync,
+        {
+            type Rejection = Rejection;
+
+            async fn from_request_parts($parts: &mut Parts, $state: &S) -> Result<Self, Rejection> {
+                $($before)*
+                Params::of::<T>().read(In::$place, || $pairs).map(Self)
             }
         }
     };
@@ -50,8 +67,14 @@ parameters!(
     ///
     /// let app: App = App::new("Prices", "1.0.0").route("/prices/{market}/{symbol}", get(price));
     /// ```
-    Path,
-    Path
+    Path in Path: |parts, state| {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|error| {
+                Rejection::problem(Problem::new(error.status()).detail(error.body_text()))
+            })?;
+    }
+    params.iter().map(|(name, text)| (name.into(), text.into()))
 );
 
 parameters!(
@@ -81,8 +104,10 @@ parameters!(
     ///     format!("{} at most", page.limit)
     /// }
     /// ```
-    Query,
-    Query
+    Query in Query: |parts, _state| {
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
+    }
+    form_urlencoded::parse(query)
 );
 
 parameters!(
@@ -90,8 +115,11 @@ parameters!(
     ///
     /// `T` is a struct with a field for each header, `x_request_id` for `X-Request-Id`; `Vec` for one that may be
     /// given several times. Bytes that aren't UTF-8 are replaced by U+FFFD.
-    Headers,
-    Header
+    Headers in Header: |parts, _state| {}
+    parts.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        (Cow::from(name.as_str()), value)
+    })
 );
 
 parameters!(
@@ -99,85 +127,16 @@ parameters!(
     ///
     /// `T` is a struct with a field for each cookie. A value is taken as it is sent, without the double quotes that
     /// may be around it (RFC 6265 §4.1.1).
-    Cookies,
-    Cookie
-);
-
-impl<T, S> FromRequestParts<S> for Path<T>
-where
-    T: DeserializeOwned + JsonSchema + 'static,
-    S: Send + Sync,
-{
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|error| {
-                Rejection::problem(Problem::new(error.status()).detail(error.body_text()))
-            })?;
-        Params::of::<T>()
-            .read(In::Path, || {
-                params.iter().map(|(name, text)| (name.into(), text.into()))
-            })
-            .map(Self)
-    }
-}
-
-impl<T, S> FromRequestParts<S> for Query<T>
-where
-    T: DeserializeOwned + JsonSchema + 'static,
-    S: Send + Sync,
-{
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        let query = parts.uri.query().unwrap_or_default().as_bytes();
-        Params::of::<T>()
-            .read(In::Query, || form_urlencoded::parse(query))
-            .map(Self)
-    }
-}
-
-impl<T, S> FromRequestParts<S> for Headers<T>
-where
-    T: DeserializeOwned + JsonSchema + 'static,
-    S: Send + Sync,
-{
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        let headers = &parts.headers;
-        Params::of::<T>()
-            .read(In::Header, || {
-                headers.iter().map(|(name, value)| {
-                    let value = String::from_utf8_lossy(value.as_bytes());
-                    (Cow::from(name.as_str()), value)
-                })
-            })
-            .map(Self)
-    }
-}
-
-impl<T, S> FromRequestParts<S> for Cookies<T>
-where
-    T: DeserializeOwned + JsonSchema + 'static,
-    S: Send + Sync,
-{
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+    Cookies in Cookie: |parts, _state| {
         let lines: Vec<_> = parts
             .headers
             .get_all(header::COOKIE)
             .iter()
             .map(|line| String::from_utf8_lossy(line.as_bytes()))
             .collect();
-        Params::of::<T>()
-            .read(In::Cookie, || lines.iter().flat_map(|line| cookies(line)))
-            .map(Self)
     }
-}
+    lines.iter().flat_map(|line| cookies(line))
+);
 
 /// The names and values of a `Cookie` header (RFC 6265 §4.2.1).
 fn cookies(line: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
