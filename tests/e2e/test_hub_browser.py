@@ -88,6 +88,79 @@ def test_the_page_has_every_item_once_and_in_order_though_the_hub_is_killed(page
     assert page.evaluate("seen.length") == 400
 
 
+FOLLOW_MANY = """
+(url) => {
+    window.seen = [];
+    window.ids = [];
+    window.trimmed = [];
+    window.errors = 0;
+    window.source = new EventSource(url);
+    source.onmessage = (event) => {
+        const { id, stream, offset, data } = JSON.parse(event.data);
+        seen.push({ id, stream, offset, n: data.n });
+        ids.push(event.lastEventId);
+    };
+    source.addEventListener('trimmed', (event) => trimmed.push(JSON.parse(event.data)));
+    source.onerror = () => { errors += 1; };
+}
+"""
+
+
+def test_many_streams_on_one_connection_go_on_by_one_id_though_the_hub_is_killed(page, own_hub):
+    """Exact paths and patterns, a stream that is created while they are followed, and one that nobody asked for."""
+    streams = ["orders/tea", "orders/milk", "prices"]
+    publishers = [Publisher(own_hub.create(stream), 120) for stream in streams]
+    noise = own_hub.create("noise")
+    page.goto(own_hub.url("/openapi.json"))
+    page.evaluate(FOLLOW_MANY, "/events?stream=prices&stream=orders/*")
+    for publisher in publishers:
+        publisher.start()
+    for least in (30, 150):
+        page.wait_for_function(f"seen.length >= {least}", timeout=30_000)
+        own_hub.kill()
+        time.sleep(PAUSE)
+        own_hub.start()
+        own_hub.append(noise, {"n": least})
+    late = own_hub.create("orders/late")
+    own_hub.append(late, {"n": 0}, {"n": 1})
+    for publisher in publishers:
+        publisher.join(timeout=60)
+        assert publisher.fault is None
+    page.wait_for_function("seen.length >= 362", timeout=45_000)
+    seen = page.evaluate("seen")
+    for stream, count in [*((stream, 120) for stream in streams), ("orders/late", 2)]:
+        own = [event for event in seen if event["stream"] == stream]
+        assert [event["n"] for event in own] == list(range(count)), stream
+        assert [int(event["offset"]) for event in own] == list(range(1, count + 1)), stream
+    assert len(seen) == 362
+    ids = page.evaluate("ids")
+    assert ids == [event["id"] for event in seen]
+    assert ids == sorted(set(ids))
+    assert page.evaluate("errors") >= 2
+    assert page.evaluate("trimmed") == []
+
+
+def test_a_page_is_told_of_what_was_trimmed_before_it_came(page, own_hub):
+    url = own_hub.url("/streams/capped")
+    headers = {"Content-Type": "application/json", "Stream-Max-Bytes": "20"}
+    assert requests.put(url, headers=headers, timeout=5).status_code == 201
+    for n in range(50):
+        own_hub.append(url, {"n": n})
+    deadline = time.monotonic() + 20
+    # What is over a cap goes soon, not at once.
+    while requests.get(url, params={"offset": f"{40:016}"}, timeout=5).status_code != 410:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    page.goto(own_hub.url("/openapi.json"))
+    page.evaluate(FOLLOW_MANY, "/events?stream=**")
+    page.wait_for_function("trimmed.length === 1 && seen.at(-1)?.n === 49", timeout=30_000)
+    told = page.evaluate("trimmed")[0]
+    assert (told["stream"], told["trimmed"]) == ("capped", True)
+    seen = page.evaluate("seen")
+    assert [event["n"] for event in seen] == list(range(int(told["offset"]), 50))
+    assert told["id"] < seen[0]["id"]
+
+
 def test_the_modes_of_the_protocol_resume_in_a_browser_as_well(page, own_hub):
     """`live=sse` has control events of its own; a browser's reader sees the data alone."""
     url = own_hub.create("protocol")

@@ -3,6 +3,8 @@
 //!
 //! `HEADWATER_KILLS` is how often it is killed (50 unless set), `HEADWATER_SEED` repeats a run's choices.
 
+mod many;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -263,6 +265,13 @@ async fn rounds(kills: u64, seed: u64) -> Result<(), Box<dyn std::error::Error>>
         }
     }
 
+    let mut followed_all = Vec::new();
+    for format in [Format::Sse, Format::Ndjson] {
+        let (tell, told) = watch::channel(many::Counts::default());
+        followers.spawn(many::follow(hub.clone(), format, tell));
+        followed_all.push(told);
+    }
+
     let mut seen: [Seen; STREAMS] = Default::default();
     for round in 0..kills {
         tell.send_replace(Some(server.address));
@@ -311,6 +320,10 @@ async fn rounds(kills: u64, seed: u64) -> Result<(), Box<dyn std::error::Error>>
             acknowledged.iter().all(|count| *count >= least),
             "{acknowledged:?} is too little"
         );
+    }
+    let acknowledged: many::Counts = std::array::from_fn(|stream| acknowledged.of(stream));
+    for mut followed in followed_all {
+        soon(followed.wait_for(|followed| *followed == acknowledged)).await?;
     }
     match followers.try_join_next() {
         None => Ok(()),
