@@ -146,10 +146,14 @@ async fn one(
 struct Envelope<'a> {
     #[serde(borrow)]
     stream: std::borrow::Cow<'a, str>,
-    #[serde(default)]
-    trimmed: bool,
     #[serde(borrow)]
     data: &'a RawValue,
+}
+
+/// Word that messages are gone.
+#[derive(Deserialize)]
+struct Trimmed {
+    stream: String,
 }
 
 /// Follows many streams, in the order of the hub.
@@ -182,11 +186,15 @@ async fn many(
         let mut next = Some(event);
         while let Some(event) = next {
             let event = event?;
+            next = events.next_ready();
+            if let Some(stream) = trimmed(&event).filter(|_| !tail.envelope) {
+                eprintln!("headwater: messages of {stream} are gone that were not seen");
+                continue;
+            }
             let written = output.item(|line| print_one(&event, tail.envelope, printer, line))?;
             if tail.is_enough(output, &written) {
                 return Ok(());
             }
-            next = events.next_ready();
         }
         if output.flush()? == Written::NobodyReads {
             return Ok(());
@@ -195,17 +203,18 @@ async fn many(
     Ok(())
 }
 
+/// The stream of which messages are gone that were not seen, if that is what an event says.
+fn trimmed(event: &Event) -> Option<String> {
+    let told = (&*event.event == "trimmed").then_some(&event.data)?;
+    let told: Option<Trimmed> = serde_json::from_str(told).ok();
+    told.map(|told| told.stream)
+}
+
 fn print_one(event: &Event, envelope: bool, printer: &Printer, line: &mut Vec<u8>) {
     let message: Option<Envelope<'_>> = serde_json::from_str(&event.data).ok();
     let Some(message) = message.filter(|_| !envelope) else {
         return printer.print(event, line);
     };
-    if message.trimmed {
-        eprintln!(
-            "headwater: messages of {} are gone that were not seen",
-            message.stream
-        );
-    }
     let mut shown = Event::new(Str::from(message.data.get()));
     shown.event = Str::from(&*message.stream);
     shown.id = event.id.clone();
@@ -234,6 +243,16 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn word_of_messages_that_are_gone_is_none_of_them() {
+        let mut event = Event::new(Str::from(
+            r#"{"id":"1","stream":"a/b","offset":"2","trimmed":true}"#,
+        ));
+        assert_eq!(trimmed(&event), None);
+        event.event = Str::from("trimmed");
+        assert_eq!(trimmed(&event).as_deref(), Some("a/b"));
+    }
 
     #[test]
     fn since_is_a_time_or_how_long_ago_it_was() {
