@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     options = options.create(!args.no_create);
     if let Some(id) = &args.producer {
         // Each message is a request of its own there: more of them on the way make up for it.
-        options = options.repeating(id).max_in_flight(16);
+        options = options.repeating(id).max_in_flight(32);
     }
     let writer = options.open().await?;
     let progress = (!args.quiet).then(|| Progress::start(false));

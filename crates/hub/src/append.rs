@@ -1,6 +1,6 @@
 //! `POST`: messages go to the end of a stream, all of a request or none.
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use axum::{
     body::Body,
@@ -9,7 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use headwater::StatusCode;
-use headwater_log::{Append, Info, Outcome, Receipt, StreamName, limits};
+use headwater_log::{Append, Error, Info, Outcome, Producer, Receipt, StreamName, limits};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
@@ -81,7 +81,11 @@ async fn post(
     };
     let producer = append.producer.clone();
     let is_empty = append.messages.is_empty();
-    let (status, receipt) = match core.log.append(name, append).await? {
+    let outcome = match &producer {
+        Some(producer) => in_turn(core, &info, producer, append).await?,
+        None => core.log.append(name, append).await?,
+    };
+    let (status, receipt) = match outcome {
         Outcome::Appended(receipt) if producer.is_some() && !is_empty => (StatusCode::OK, receipt),
         Outcome::Appended(receipt) | Outcome::Duplicate(receipt) => {
             (StatusCode::NO_CONTENT, receipt)
@@ -99,6 +103,24 @@ async fn post(
         );
     }
     Ok(response)
+}
+
+/// Appends after those appends of the producer that are on their way and come before.
+async fn in_turn(
+    core: &Core,
+    info: &Info,
+    producer: &Producer,
+    append: Append,
+) -> Result<Outcome, Error> {
+    core.turns.wait(info.id, producer).await;
+    let mut outcome = core.log.append(&info.name, append);
+    // It is given when it was first asked for: the next one needn't wait until it is durable.
+    let given = poll_fn(|cx| Poll::Ready(outcome.as_mut().poll(cx))).await;
+    core.turns.given(info.id, producer);
+    match given {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => outcome.await,
+    }
 }
 
 /// Says where the stream ends now.

@@ -58,6 +58,7 @@ mod read;
 mod schema;
 mod subscriptions;
 mod time;
+mod turns;
 
 use std::{fmt, sync::Arc};
 
@@ -82,6 +83,7 @@ pub(crate) struct Core {
     pub(crate) order: events::OrderTail,
     pub(crate) seats: live::Seats,
     pub(crate) bodies: body::Bodies,
+    pub(crate) turns: turns::Turns,
     pub(crate) subscriptions: subscriptions::Subscriptions,
 }
 
@@ -108,6 +110,7 @@ impl Hub {
             order: events::OrderTail::default(),
             seats: live::Seats::default(),
             bodies: body::Bodies::default(),
+            turns: turns::Turns::default(),
         }))
     }
 

@@ -59,6 +59,15 @@ pub(crate) const EVENTS_RING_BYTES: usize = 1 << 20;
 /// And up to so many batches.
 pub(crate) const EVENTS_RING_BATCHES: usize = 1024;
 
+/// Of how many producers is known what they have given to the log. One more, and all of that is forgotten.
+pub(crate) const TURNS: usize = 4096;
+
+/// How far ahead of its turn an append may be to wait for it.
+pub(crate) const TURN_AHEAD: u64 = 64;
+
+/// And for how long.
+pub(crate) const TURN_PATIENCE: Duration = Duration::from_millis(100);
+
 /// How long the storage may take to answer for the hub to be ready.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -7,6 +7,7 @@ mod listing;
 mod live;
 mod many;
 mod noise;
+mod producers;
 mod reads;
 mod refusals;
 mod schemas;
