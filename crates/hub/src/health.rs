@@ -56,9 +56,9 @@ pub(crate) async fn alive() -> Fresh<Health> {
     ok()
 }
 
-/// Says whether streams can be read: the storage is asked, and answers in time.
+/// Says whether streams can be read.
 ///
-/// A disk that is full is no reason against it: reading goes on, and appends are refused one by one.
+/// The storage is asked, and answers in time. A disk that is full is no reason against it: reading goes on, and appends are refused one by one.
 #[operation]
 pub(crate) async fn ready(State(core): State<Arc<Core>>) -> Result<Fresh<Health>, Problem> {
     let unavailable = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail);

@@ -1,10 +1,11 @@
 //! A stream's URL, taken apart: which stream, and where the streams are.
 
 use axum::extract::{FromRequestParts, OriginalUri, RawPathParams};
-use headwater::{Operation, OperationInput, Problem};
+use headwater::{In, Operation, OperationInput, Problem};
 use headwater_log::StreamName;
 use http::{HeaderValue, header, request::Parts};
 use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
 
 /// The first segment that is the hub's own.
 pub(crate) const RESERVED: &str = "__ds";
@@ -103,8 +104,17 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
 
 impl OperationInput for StreamPath {
     fn describe(operation: &mut Operation) {
-        let _ = operation;
+        operation.parameters::<Described>(In::Path);
     }
+}
+
+/// What the document says of the path.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Described {
+    /// Which stream: `orders`, or segments with `/` between them, `shops/7/orders`. At most 1,024 bytes; none of them `.`,
+    /// `..` or empty, and the first not `__ds`.
+    path: String,
 }
 
 #[cfg(test)]
