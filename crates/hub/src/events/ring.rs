@@ -107,3 +107,87 @@ impl Ring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use headwater_log::{Append, Create, Log, MemoryLog, Settings, StreamName};
+
+    use super::*;
+    use crate::events::batch::batches;
+
+    /// A ring into which one message after the other was put, each a batch.
+    async fn filled(count: u64, size: usize) -> Ring {
+        let log = MemoryLog::default();
+        let name = StreamName::new("a").unwrap();
+        let mut settings = Settings::of_type("text/plain");
+        settings.max_bytes = Some(1);
+        log.create(&name, Create::new(settings)).await.unwrap();
+        let mut ring = Ring::new(Position::START);
+        for n in 0..count {
+            let append = Append::new(vec![Bytes::from(vec![b'x'; size])]);
+            log.append(&name, append).await.unwrap();
+            let read = log.read_order(Position::new(n), 1, None).await.unwrap();
+            let next = read.next;
+            ring.push(batches(&log, read).await.unwrap(), next);
+        }
+        ring
+    }
+
+    fn is_here(ring: &Ring, position: u64) -> bool {
+        let since = Some(Position::START);
+        match ring.give(Position::new(position), since) {
+            Given::Batch(batch) => {
+                assert_eq!(batch.next, Position::new(position + 1));
+                true
+            }
+            Given::Behind => false,
+            Given::Wait(_) | Given::Over(_) => panic!("{position} is before the end"),
+        }
+    }
+
+    #[tokio::test]
+    async fn it_keeps_the_newest_up_to_its_bytes() {
+        const SIZE: usize = 30_000;
+        let ring = filled(60, SIZE).await;
+        let kept = (0..60).filter(|position| is_here(&ring, *position)).count();
+        let most = EVENTS_RING_BYTES / SIZE;
+        assert!(kept == most || kept + 1 == most, "{kept}");
+        assert!(is_here(&ring, 59) && !is_here(&ring, 0));
+    }
+
+    #[tokio::test]
+    async fn it_keeps_so_many_batches_and_no_more() {
+        let most = EVENTS_RING_BATCHES as u64;
+        let ring = filled(most, 1).await;
+        assert!(is_here(&ring, 0));
+        let ring = filled(most + 1, 1).await;
+        assert!(!is_here(&ring, 0) && is_here(&ring, 1));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_larger_than_all_it_keeps_is_kept_alone() {
+        let ring = filled(3, EVENTS_RING_BYTES + 1).await;
+        assert!(is_here(&ring, 2) && !is_here(&ring, 1));
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_readers_patterns_were_looked_for_is_not_taken_from_it() {
+        let mut ring = filled(3, 1).await;
+        let give = |ring: &Ring, since| ring.give(Position::new(1), since);
+        assert!(matches!(give(&ring, None), Given::Behind));
+        let later = Some(Position::new(2));
+        assert!(matches!(give(&ring, later), Given::Behind));
+        let then = Some(Position::new(1));
+        assert!(matches!(give(&ring, then), Given::Batch(_)));
+        ring.clear();
+        assert!(matches!(give(&ring, then), Given::Behind));
+        let end = Position::new(3);
+        assert!(matches!(ring.give(end, None), Given::Wait(at) if at == end));
+        ring.push(Vec::new(), Position::new(9));
+        assert!(matches!(ring.give(end, then), Given::Wait(at) if at == Position::new(9)));
+        assert!(matches!(ring.give(end, None), Given::Behind));
+        ring.end(Over::Closed);
+        assert!(matches!(ring.give(end, then), Given::Over(Over::Closed)));
+    }
+}

@@ -266,9 +266,9 @@ async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Erro
         if !is_silent || is_due || shared.interests.version() != version {
             woken_at = next;
             shared.changes.send_replace(());
-        } else {
-            // A log in memory is never pending.
-            tokio::task::yield_now().await;
         }
+        // Readers come first: what is appended meanwhile is one batch, and not many. Besides, a log in memory is never
+        // pending.
+        tokio::task::yield_now().await;
     }
 }

@@ -127,6 +127,11 @@ async fn a_reader_is_told_how_far_it_is_when_much_goes_by_that_it_did_not_ask_fo
         event.starts_with(format!("id: {}\n", offset(12_001)).as_bytes()),
         "{event:?}"
     );
+    // Also while it waits.
+    let post = server.post("noise", "application/json", &items).await;
+    assert_eq!(post.status(), 204);
+    let place = chunks.next().await.expect("a chunk").expect("no cut");
+    assert_eq!(place, format!("id: {}\n\n", offset(24_001)));
 }
 
 #[tokio::test]
