@@ -272,3 +272,70 @@ async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Erro
         tokio::task::yield_now().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use headwater_log::{Append, Create, Durability, FjallLog, FjallOptions, Settings};
+
+    use super::*;
+
+    fn patterns(text: &str) -> Arc<Patterns> {
+        let patterns = Patterns::parse(&[text.to_owned()]);
+        Arc::new(patterns.unwrap_or_else(|_| panic!("it is a pattern")))
+    }
+
+    /// On one thread nothing comes between an append's answer and the join, so that the pump is in the middle of reading,
+    /// for others, what the reader wants.
+    #[tokio::test]
+    async fn whoever_comes_while_what_it_wants_is_read_without_it_is_woken() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = FjallOptions::default();
+        options.durability = Durability::Os;
+        let log: Arc<dyn Log> = Arc::new(FjallLog::open(folder.path(), options).unwrap());
+        let name = StreamName::new("b").unwrap();
+        let create = Create::new(Settings::of_type("text/plain"));
+        log.create(&name, create).await.unwrap();
+        let order = OrderTail::default();
+        let _other = order.join(&log, &patterns("a"));
+        let follow = async move {
+            for n in 0..100 {
+                let place = Position::new(n);
+                let append = Append::new(vec!["x".into()]);
+                log.append(&name, append).await.unwrap();
+                let mut member = order.join(&log, &patterns("b"));
+                let found = async {
+                    loop {
+                        match member.give(place) {
+                            Given::Batch(_) | Given::Behind => return true,
+                            Given::Wait(at) if at == place => member.changed().await,
+                            Given::Wait(_) | Given::Over(_) => return false,
+                        }
+                    }
+                };
+                let found = tokio::time::timeout(std::time::Duration::from_secs(5), found).await;
+                assert_eq!(found, Ok(true), "of the message at {n}");
+            }
+            log.close().await.unwrap();
+        };
+        // A task, as the pump is: which of them was woken first is the first to run.
+        tokio::spawn(follow).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_goes_with_the_last_who_follows_and_so_do_patterns() {
+        let log: Arc<dyn Log> = Arc::new(headwater_log::MemoryLog::default());
+        let order = OrderTail::default();
+        let one = order.join(&log, &patterns("a"));
+        let two = order.join(&log, &patterns("a"));
+        let three = order.join(&log, &patterns("b"));
+        assert!(Arc::ptr_eq(&one.tail, &two.tail) && Arc::ptr_eq(&one.interest, &two.interest));
+        let known = || locked(&three.tail.shared.interests.0).by_key.len();
+        assert_eq!(known(), 2);
+        drop(one);
+        assert_eq!(known(), 2);
+        drop(two);
+        assert_eq!(known(), 1);
+        drop(three);
+        assert!(locked(&order.0).upgrade().is_none());
+    }
+}

@@ -80,6 +80,43 @@ async fn see_one_order(server: Arc<Server>) {
     }
 }
 
+/// Each wants what nobody else does, and comes in the middle of what is being read for the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_while_much_is_published_misses_nothing_of_what_it_alone_wants() {
+    for server in Server::of_each_kind() {
+        let server = Arc::new(server);
+        let mut tasks = tokio::task::JoinSet::new();
+        for own in 0..4_u64 {
+            let path = format!("own/{own}");
+            server.put_json(&path, "[]").await;
+            let (writer, reader) = (Arc::clone(&server), Arc::clone(&server));
+            let query = format!("stream={path}");
+            tasks.spawn(async move {
+                for n in 0..EACH {
+                    writer.post_json(&path, &n.to_string()).await;
+                }
+            });
+            tasks.spawn(async move {
+                let mut random = fastrand::Rng::with_seed(own);
+                let (mut seen, mut after) = (0, "-1".to_owned());
+                while seen < EACH {
+                    let query = format!("{query}&after={after}");
+                    let mut events = reader.many(&query, Format::Sse).stream::<Value>().await;
+                    let count = random.u64(1..12).min(EACH - seen);
+                    for _ in 0..count {
+                        let event = events.next().await.expect("it is live");
+                        assert_eq!(number(&event), seen);
+                        after = event["id"].as_str().expect("it is text").to_owned();
+                        seen += 1;
+                    }
+                }
+            });
+        }
+        let all = tokio::time::timeout(Duration::from_secs(60), tasks.join_all()).await;
+        all.expect("all of it ends");
+    }
+}
+
 /// What a pattern means, tried in every way.
 fn means(pattern: &[&str], name: &[&str]) -> bool {
     match (pattern.split_first(), name.split_first()) {
