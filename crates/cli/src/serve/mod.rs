@@ -3,6 +3,7 @@
 mod config;
 
 use std::{
+    fs,
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -153,6 +154,8 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
         return Ok((Arc::new(log), "in memory, until this ends".to_owned()));
     }
     let folder = config.data.display();
+    fs::create_dir_all(&config.data)
+        .map_err(|error| Failure::other(format!("can't make the folder {folder}: {error}")))?;
     let log = FjallLog::open(&config.data, config.disk.clone())
         .map_err(|error| Failure::other(format!("can't open the data in {folder}: {error}")))?;
     let found = log.recovery();
