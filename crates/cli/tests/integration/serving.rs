@@ -133,7 +133,11 @@ fn a_setting_that_is_wrong_stops_the_start_by_its_name() {
 fn a_folder_that_cant_be_is_told_as_what_it_is() {
     let file = Scratch::new("no-folder");
     std::fs::write(file.path(), "").unwrap();
-    let said = finish(headwater(&["serve", "--data", file.path()]).spawn().unwrap());
+    let said = finish(
+        headwater(&["serve", "--data", file.path()])
+            .spawn()
+            .unwrap(),
+    );
     assert_eq!((said.code, &*said.stdout), (1, ""));
     let wanted = format!("can't make the folder {}: ", file.path());
     assert!(said.stderr.contains(&wanted), "{}", said.stderr);
