@@ -25,8 +25,6 @@ const MIB: usize = 1 << 20;
 const MESSAGE: usize = MIB;
 /// What the whole process may hold: its caches, and no more.
 const CAP: u64 = 600 * MIB as u64;
-/// How much more it may hold while the second half is published than during the first.
-const GROWTH: u64 = 64 * MIB as u64;
 
 const IDLE: usize = 10_000;
 /// What an idle reader may cost, in bytes of the process, with the build that tests are run with.
@@ -133,10 +131,16 @@ async fn stalled() -> Outcome {
         };
         *half = server.resident()?.max(*half);
     }
+    // A queue for a reader would grow by half of what is published. The tables of the log come and go, and take up to a
+    // fifth of it where nobody reads.
+    let growth = messages * MESSAGE as u64 / 4;
     let (first, second) = (first_half / MIB as u64, second_half / MIB as u64);
+    println!(
+        "{messages} MiB published: {first} MiB resident in the first half, {second} MiB after"
+    );
     assert!(second_half < CAP, "{second} MiB resident");
     assert!(
-        second_half < first_half + GROWTH,
+        second_half < first_half + growth,
         "{first} MiB resident in the first half, {second} MiB in the second"
     );
 
@@ -192,6 +196,7 @@ async fn many() -> Outcome {
         .try_collect::<()>()
         .await?;
     let created = server.resident()?;
+    println!("{streams} streams: {} MiB resident", created / MIB as u64);
     assert!(
         created < CAP,
         "{} MiB for {streams} streams",
@@ -213,6 +218,7 @@ async fn many() -> Outcome {
         .await?;
     assert!(readers.iter().all(|reader| reader.status == 200));
     let each = server.resident()?.saturating_sub(created) / IDLE as u64;
+    println!("{each} bytes for each of {IDLE} idle readers");
     assert!(each < IDLE_BYTES, "{each} bytes for each idle reader");
 
     // They are idle, not forgotten.
@@ -236,6 +242,7 @@ async fn many() -> Outcome {
     server.terminate()?;
     let status = server.exit(DEADLINE + SLACK).await?;
     assert!(status.success(), "{status}");
+    println!("ended after {:?}", start.elapsed());
     assert!(start.elapsed() < DEADLINE + SLACK, "{:?}", start.elapsed());
 
     let server = Server::start_hub(folder.path(), &[])?;
