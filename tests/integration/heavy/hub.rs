@@ -5,6 +5,8 @@
 //! speed: `HEADWATER_FULL=1 cargo test --release -p headwater-tests --test integration heavy::hub`. Without it there is less
 //! of both, and the limits are the same.
 
+#![allow(clippy::print_stdout, reason = "the figures, for who asks with --nocapture")]
+
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
