@@ -3,9 +3,12 @@
 //!
 //! With `HEADWATER_FULL=1` a gigabyte is published and there are 100,000 streams. That takes minutes unless it is built for
 //! speed: `HEADWATER_FULL=1 cargo test --release -p headwater-tests --test integration heavy::hub`. Without it there is less
-//! of both, and the limits are the same.
+//! of both.
 
-#![allow(clippy::print_stdout, reason = "the figures, for who asks with --nocapture")]
+#![allow(
+    clippy::print_stdout,
+    reason = "the figures, for who asks with --nocapture"
+)]
 
 use std::time::{Duration, Instant};
 
