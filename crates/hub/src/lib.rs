@@ -42,6 +42,7 @@ mod create;
 mod describe;
 mod error;
 mod events;
+mod filling;
 mod headers;
 mod health;
 mod json;
@@ -84,6 +85,7 @@ pub(crate) struct Core {
     pub(crate) seats: live::Seats,
     pub(crate) bodies: body::Bodies,
     pub(crate) turns: turns::Turns,
+    pub(crate) fillings: filling::Fillings,
     pub(crate) subscriptions: subscriptions::Subscriptions,
 }
 
@@ -103,6 +105,7 @@ impl Hub {
         };
         Self(Arc::new(Core {
             subscriptions: subscriptions::Subscriptions::new(Arc::clone(&log), subscriptions),
+            fillings: filling::Fillings::new(Arc::clone(&log), options.limits.fillings),
             log,
             options,
             schemas: schema::Schemas::default(),
@@ -121,6 +124,7 @@ impl Hub {
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
+        core.fillings.recover();
         let route = describe::read(get(read::read));
         let route = describe::head(route.head(read::head));
         let route = describe::create(route.put(create::create));
@@ -145,6 +149,23 @@ impl Hub {
             root => app.nest(root, subscriptions),
         };
         app.layer(headers).with_state(core)
+    }
+
+    /// Ends what the hub does in the background: the streams that it fills are closed, with a reason that says that this
+    /// was interrupted; feeds stay open, and go on when a hub is started over the same log. Nothing new is begun from
+    /// then on; requests are answered as before.
+    ///
+    /// To be called before the log is closed. It takes as long as the last appends do: give it a deadline. Dropped early,
+    /// all of them end nevertheless, some perhaps after the log is closed, which the next start finds and sets right.
+    ///
+    /// ```
+    /// # async fn example(hub: headwater_hub::Hub, log: std::sync::Arc<dyn headwater_log::Log>) {
+    /// let _ = tokio::time::timeout(std::time::Duration::from_secs(2), hub.stop()).await;
+    /// let _ = log.close().await;
+    /// # }
+    /// ```
+    pub async fn stop(&self) {
+        self.0.fillings.stop().await;
     }
 }
 

@@ -193,7 +193,9 @@ impl Kept<'_> {
 
     async fn finish(mut self, close: bool) -> Result<Response, Failure> {
         let receipt = if close {
-            Some(self.append(Append::closing()).await?)
+            let receipt = self.append(Append::closing()).await?;
+            self.core.fillings.over(&self.info.name);
+            Some(receipt)
         } else {
             None
         };
