@@ -18,7 +18,7 @@
 //! | at `/streams/{path}` | |
 //! |---|---|
 //! | `PUT` | creates a stream: content type, expiry, caps, schema, first messages; or a fork of another |
-//! | `POST` | appends; closes with `Stream-Closed: true`; NDJSON line by line as it arrives |
+//! | `POST` | appends; closes with `Stream-Closed: true`, and as failed with `Stream-Error`; NDJSON line by line as it arrives |
 //! | `GET` | what there is; `live=long-poll` and `live=sse` as the protocol has them; by `Accept`, events or lines |
 //! | `HEAD`, `DELETE` | what is known of it; its end |
 //!
@@ -31,7 +31,8 @@
 //! It speaks the Durable Streams protocol. Where that leaves a choice: the scope of `Stream-Seq` is the stream;
 //! `Stream-TTL` with `Stream-Expires-At` is refused; an offset past the tail is; a fork has its source's schema unless
 //! it brings its own. Messages of a `text/*` stream that aren't UTF-8 are sent in SSE and NDJSON with U+FFFD in place of
-//! what isn't; a plain read gives the bytes.
+//! what isn't; a plain read gives the bytes. A message of a `text/event-stream` is whole events, one of `application/x-ndjson`
+//! whole lines: who asks for events or lines gets them as those.
 //!
 //! What is not here: how messages are kept (`headwater-log`), formats (`headwater-wire`), serving (`headwater`).
 
@@ -56,6 +57,7 @@ mod offset;
 mod options;
 mod path;
 mod read;
+mod reason;
 mod schema;
 mod subscriptions;
 mod time;

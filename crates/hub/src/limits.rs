@@ -12,6 +12,9 @@ pub const COMPILED_SCHEMAS: usize = 1024;
 /// Above this many bytes, a schema is left out of the answer to `HEAD`.
 pub const SCHEMA_HEADER_BYTES: usize = 8 << 10;
 
+/// Above this many bytes, a header says of the problem with which a stream was closed only its status.
+pub const ERROR_HEADER_BYTES: usize = 8 << 10;
+
 /// How many bytes of messages are read at once for a stream's live readers, and go out as one chunk.
 pub(crate) const BATCH_BYTES: usize = 64 << 10;
 

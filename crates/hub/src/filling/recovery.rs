@@ -8,11 +8,12 @@ use tokio::time::sleep;
 
 use super::{
     Marking, Place, Shared, Source,
-    end::{encode, interrupted},
+    end::interrupted,
     locked,
     marker::{Marker, Note, PREFIX, Record},
     task::Task,
 };
+use crate::reason::written;
 
 /// How many markers are looked at in one go.
 const PAGE: usize = 100;
@@ -114,7 +115,7 @@ async fn one(shared: &Arc<Shared>, name: StreamName) -> Result<(), Error> {
         tokio::spawn(task.run(move || source));
         return Ok(());
     }
-    let append = Append::closing().closing_for(encode(&interrupted()));
+    let append = Append::closing().closing_for(written(&interrupted()));
     match log.append(&info.name, append).await {
         Ok(Outcome::Refused(_) | Outcome::Appended(_) | Outcome::Duplicate(_)) => {
             tracing::info!(stream = %info.name, "the filling of a stream was interrupted");
