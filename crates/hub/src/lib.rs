@@ -55,6 +55,7 @@ mod offset;
 mod options;
 mod path;
 mod read;
+mod relay;
 mod schema;
 mod subscriptions;
 mod time;
