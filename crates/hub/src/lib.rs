@@ -58,6 +58,7 @@ mod options;
 mod path;
 mod read;
 mod reason;
+mod relay;
 mod schema;
 mod subscriptions;
 mod time;
