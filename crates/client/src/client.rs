@@ -214,7 +214,10 @@ impl Parts {
         if self.http2_prior_knowledge {
             http = http.http2_prior_knowledge();
         }
-        http
+        match &self.settings.egress {
+            Some(egress) => egress.guard(http),
+            None => http,
+        }
     }
 
     #[cfg(feature = "tls")]

@@ -3,7 +3,10 @@ use std::{error::Error as StdError, fmt, time::Duration};
 use headwater_wire::{DecodeError, Format, json::CheckError};
 use http::StatusCode;
 
-use crate::problem::{Plain, Problem};
+use crate::{
+    egress::Refused,
+    problem::{Plain, Problem},
+};
 
 pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 
@@ -36,6 +39,8 @@ pub(crate) enum Kind {
     Connect,
     /// Too many redirects, or one to where the client doesn't go.
     Redirect,
+    /// The client's egress doesn't allow it; the source says why.
+    Refused,
     Status {
         status: StatusCode,
         problem: Option<Problem>,
@@ -112,6 +117,10 @@ impl Error {
         Self::new(Kind::Request(what.into()))
     }
 
+    pub(crate) fn refused(refused: Refused) -> Self {
+        Self::new(Kind::Refused).with_source(refused)
+    }
+
     pub(crate) fn undecodable(error: DecodeError) -> Self {
         Self::new(Kind::Decode(error))
     }
@@ -155,6 +164,14 @@ impl Error {
     #[must_use]
     pub fn is_redirect(&self) -> bool {
         matches!(self.0.kind, Kind::Redirect)
+    }
+
+    /// The client may not go there: its [egress](crate::Egress) doesn't allow the URL, the one that it
+    /// is redirected to, or any address that the host's name stands for. The source is the
+    /// [`Refused`](crate::egress::Refused) that says why. Nothing was sent there.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.0.kind, Kind::Refused)
     }
 
     /// The response's status is not a success. [`status`](Self::status) has it.
@@ -330,6 +347,7 @@ impl Error {
             Kind::Connect if self.is_timeout() => f.write_str("connecting took too long"),
             Kind::Connect => f.write_str("no response"),
             Kind::Redirect => f.write_str("can't follow the redirect"),
+            Kind::Refused => f.write_str("the client may not go there"),
             Kind::Status {
                 status,
                 problem,

@@ -173,6 +173,14 @@ macro_rules! client_options {
             self
         }
 
+        /// Which hosts it may reach: see [`Egress`](crate::Egress). What isn't allowed is an error
+        /// that is [`is_refused`](crate::Error::is_refused). With this, no proxy is asked. Default:
+        /// anywhere.
+        pub fn egress(mut self, egress: $crate::Egress) -> Self {
+            self.parts().settings.egress = Some(egress);
+            self
+        }
+
         /// Speaks HTTP/2 without asking first, also over cleartext. Default: HTTP/1.1, or what TLS
         /// agrees on.
         pub fn http2_prior_knowledge(mut self) -> Self {
