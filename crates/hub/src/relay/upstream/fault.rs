@@ -2,14 +2,15 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
+use headwater_client::egress::Refused;
 use headwater_wire::DecodeError;
 use serde_json::Value;
 
 /// Why there is no answer to give items of.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The upstream's address is one that isn't called.
-    Refused(String),
+    /// The upstream's host has no address that may be reached.
+    Refused(Refused),
     /// The head did not come in time.
     Timeout(Duration),
     /// It could not be reached, or did not speak HTTP.

@@ -4,6 +4,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use headwater_client::egress::Refused;
 use headwater_wire::Str;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::{Client, Response};
@@ -109,12 +110,15 @@ pub(super) async fn send(
     request.send().await.map_err(unreachable)
 }
 
-/// An error of the transport, without the URL, which may hold a secret.
+/// Why a request could not be made, without its URL, which may hold a secret.
 fn unreachable(error: reqwest::Error) -> OpenError {
     let error = error.without_url();
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref::<Refused>() {
+            return OpenError::Refused(refused.clone());
+        }
         said = format!("{said}: {error}");
         cause = error.source();
     }

@@ -1,3 +1,5 @@
+use headwater_client::Egress;
+
 use super::{
     server::{Act, chunk, chunked, head, send},
     *,
@@ -280,6 +282,19 @@ async fn nobody_there_is_an_error_without_the_url() {
         panic!("nobody is there")
     };
     assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_stands_for_an_address_that_may_not_be_reached_is_refused() {
+    let server = Server::new([vec![head("text/plain"), send("secret")]]).await;
+    let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let egress = Egress::public().with_lookup(move |_| async move { Ok(vec![local]) });
+    let http = egress.guard(Client::builder()).build().unwrap();
+    let mut call = call(&server, Method::GET);
+    call.url.set_host(Some("rebound.example")).unwrap();
+    let opened = open(&http, call, limits()).await;
+    assert!(matches!(opened, Err(OpenError::Refused(why)) if why.is_address()));
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
