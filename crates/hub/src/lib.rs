@@ -64,6 +64,7 @@ mod schema;
 mod subscriptions;
 mod time;
 mod turns;
+mod waiting;
 
 use std::{fmt, sync::Arc};
 
