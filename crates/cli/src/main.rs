@@ -11,6 +11,7 @@ mod hub;
 mod interrupt;
 mod openapi;
 mod publish;
+mod relay;
 mod serve;
 mod streams;
 mod tail;
@@ -55,6 +56,7 @@ fn talk(command: Command) -> Result<(), Failure> {
             Command::Get(args) => get::run(args, interrupt).await,
             Command::Publish(args) => publish::run(*args, interrupt).await,
             Command::Tail(args) => tail::run(*args, interrupt).await,
+            Command::Relay(args) => relay::run(*args, interrupt).await,
             Command::Streams(args) => streams::run(args, interrupt).await,
             // These are no clients, and were dealt with.
             Command::Serve(_) | Command::Openapi(_) => Ok(()),

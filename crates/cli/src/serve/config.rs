@@ -1,7 +1,8 @@
 //! The settings of the hub: from the command line, the environment and a file.
 
-use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{fmt, fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use headwater_client::Egress;
 use headwater_hub::{Cors, Options};
 use headwater_log::{FjallOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -34,6 +35,7 @@ struct File {
     log: Option<String>,
     private: bool,
     loopback_webhooks: bool,
+    upstreams: Vec<String>,
     long_poll: Option<Time>,
     sse_cycle: Option<Time>,
     heartbeat: Option<Time>,
@@ -42,7 +44,24 @@ struct File {
     memory_bytes: Option<u64>,
     reserve_bytes: Option<u64>,
     accept_missing_end: bool,
+    relay: Relay,
     limits: Limits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Relay {
+    secret: Option<String>,
+    ttl: Option<Time>,
+    head_timeout: Option<Time>,
+    idle_timeout: Option<Time>,
+}
+
+impl fmt::Debug for Relay {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -124,6 +143,28 @@ impl Config {
         if file.loopback_webhooks {
             hub = hub.loopback_webhooks();
         }
+        let upstreams = match args.upstreams.is_empty() {
+            true => &file.upstreams,
+            false => &args.upstreams,
+        };
+        hub = hub.upstreams(egress(upstreams)?);
+        if let Some(secret) = args.relay_secret.or(file.relay.secret) {
+            if secret.is_empty() {
+                return Err(Failure::other(
+                    "the secret of relays is empty: leave it out instead",
+                ));
+            }
+            hub = hub.relay_secret(&secret);
+        }
+        if let Some(Time(ttl)) = file.relay.ttl {
+            hub = hub.relay_ttl(ttl);
+        }
+        if let Some(Time(timeout)) = file.relay.head_timeout {
+            hub = hub.upstream_head_timeout(timeout);
+        }
+        if let Some(Time(timeout)) = file.relay.idle_timeout {
+            hub = hub.upstream_idle_timeout(timeout);
+        }
         if let Some(Time(wait)) = file.long_poll {
             hub = hub.long_poll(wait);
         }
@@ -198,6 +239,18 @@ fn cors(origins: &[String]) -> Result<Cors, Failure> {
     }
 }
 
+/// Whom the hub may call.
+fn egress(upstreams: &[String]) -> Result<Egress, Failure> {
+    match upstreams {
+        [one] if one == "any" => Ok(Egress::public()),
+        upstreams => Egress::allow(upstreams).map_err(|error| {
+            Failure::other(format!(
+                "upstreams: {error}; `any` stands alone, for all public hosts"
+            ))
+        }),
+    }
+}
+
 /// Whether this is a scheme and a host, perhaps with a port, and nothing else.
 fn is_origin(text: &str) -> bool {
     let host = text
@@ -244,7 +297,7 @@ mod tests {
         let file: String = help[start..end]
             .lines()
             .map(str::trim_start)
-            .filter(|line| !line.starts_with("public_url"))
+            .filter(|line| !line.starts_with("public_url") && !line.starts_with("secret"))
             .flat_map(|line| [line, "\n"])
             .collect();
         let shown = format!("{:?}", lay(&[], &file));
@@ -269,6 +322,28 @@ mod tests {
         let config = lay(&[], file);
         assert_eq!(config.disk.limits.message_bytes, 7);
         assert_eq!(config.memory.limits.append_bytes, 100_000_000);
+    }
+
+    #[test]
+    fn upstreams_are_any_or_a_list_and_the_secret_is_not_shown() {
+        let file = "upstreams = [\"https://api.example.com/v1/**\"]\n[relay]\nsecret = \"hunter2\"\nttl = \"1h\"\n";
+        let shown = format!("{:?}", lay(&[], file));
+        assert!(
+            shown.contains("api.example.com") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+        let shown = format!(
+            "{:?}",
+            lay(&["--upstreams", "any", "--relay-secret", "hunter2"], file)
+        );
+        assert!(
+            !shown.contains("api.example.com") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+        for bad in ["any,https://a.example", "a.example", "ftp://a.example"] {
+            let list: Vec<_> = bad.split(',').map(str::to_owned).collect();
+            assert!(egress(&list).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -58,6 +58,32 @@ pub(crate) struct Serve {
     )]
     cors: Vec<String>,
 
+    /// Whom the hub may call when it is asked to relay: `https://api.example.com/v1/**`,
+    /// `http://127.0.0.1:9000`, or `any` public host [default: nobody]
+    ///
+    /// More than one are separated by commas, or the option is given again. A host may be `*.` and a
+    /// name, a port `*`, a path end in `/**`; a network like 10.0.0.0/8 allows names to stand for its
+    /// addresses, which are not public.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HEADWATER_UPSTREAMS",
+        value_delimiter = ','
+    )]
+    upstreams: Vec<String>,
+
+    /// The secret that it takes to create and delete relays [default: none]
+    ///
+    /// It is sent as `Authorization: Bearer …`. Others see what is on a command line: set it in the
+    /// environment or the file.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "HEADWATER_RELAY_SECRET",
+        hide_env_values = true
+    )]
+    relay_secret: Option<String>,
+
     /// What is logged to stderr: error, warn, info, debug, or a filter for each part
     ///
     /// `info,headwater::access=info` logs every request.
@@ -93,6 +119,7 @@ Settings of the file, with their defaults; all may be left out:
   log = \"info,headwater::access=off\"
   private = false               # true: shared caches must not keep what is read
   loopback_webhooks = false     # true: webhooks may go to this machine
+  upstreams = []                # whom the hub may call: URLs with *, or [\"any\"]
   long_poll = \"20s\"
   sse_cycle = \"60s\"             # of the protocol's own SSE mode; 0: it goes on
   heartbeat = \"15s\"             # 0: none
@@ -101,6 +128,12 @@ Settings of the file, with their defaults; all may be left out:
   memory_bytes = 268435456      # the most that data = \"memory\" holds
   reserve_bytes = 268435456     # appends are refused while the disk has less free
   accept_missing_end = false    # true: open a log whose newest appends were lost
+
+  [relay]
+  secret = \"…\"                  # default: anybody may relay what upstreams allows
+  ttl = \"24h\"                  # how long relays, and their URLs, are good
+  head_timeout = \"60s\"         # until an upstream answers
+  idle_timeout = \"10m\"         # of silence in its answer
 
   [limits]
   body_bytes = 33554432         # of a request
