@@ -115,8 +115,8 @@ pub(crate) struct Parts {
     pub(crate) http2_prior_knowledge: bool,
     #[cfg(feature = "tls")]
     roots: Vec<reqwest::Certificate>,
-    /// How long an idle connection is kept; zero: not at all; none: as long as reqwest does.
-    keep_connections: Option<Duration>,
+    /// Zero: not at all; none: as long as reqwest does.
+    pub(crate) keep_connections: Option<Duration>,
     error: Option<Error>,
 }
 
