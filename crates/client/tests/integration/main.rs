@@ -8,6 +8,7 @@ mod server;
 mod twins;
 mod failures;
 mod formats;
+mod gather;
 mod http2;
 #[cfg(feature = "tls")]
 mod https;
