@@ -7,7 +7,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 /// An error as clients see it: problem details for HTTP APIs (RFC 9457).
@@ -37,6 +37,7 @@ struct Inner {
     detail: Option<String>,
     instance: Option<String>,
     members: Map<String, Value>,
+    for_good: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -54,6 +55,7 @@ impl Problem {
             detail: None,
             instance: None,
             members: Map::new(),
+            for_good: false,
             source: None,
         }))
     }
@@ -114,11 +116,26 @@ impl Problem {
         self
     }
 
+    /// Says that the failure stands, and asking again would only repeat it.
+    ///
+    /// An `EventSource` comes back after a stream that failed, and the handler is asked again. After one that failed for
+    /// good it gets 204 when it does, which stops it: the error event has the id of the end. In other formats, and as a
+    /// response of its own, the problem is the same.
+    #[must_use]
+    pub fn for_good(mut self) -> Self {
+        self.0.for_good = true;
+        self
+    }
+
     /// Keeps the cause for the log. No client sees it.
     #[must_use]
     pub fn source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    pub(crate) fn is_for_good(&self) -> bool {
+        self.0.for_good
     }
 
     /// The status.
@@ -245,6 +262,45 @@ impl Serialize for Problem {
     }
 }
 
+/// Reads what [`Serialize`] writes. A problem without a `status`, which RFC 9457 allows, is one of status 500.
+impl<'de> Deserialize<'de> for Problem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Members {
+            #[serde(rename = "type")]
+            type_uri: Option<String>,
+            title: Option<String>,
+            status: Option<u16>,
+            detail: Option<String>,
+            instance: Option<String>,
+            #[serde(flatten)]
+            members: Map<String, Value>,
+        }
+        let Members {
+            type_uri,
+            title,
+            status,
+            detail,
+            instance,
+            members,
+        } = Members::deserialize(deserializer)?;
+        let status = match status {
+            Some(status) => StatusCode::from_u16(status).map_err(D::Error::custom)?,
+            None => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Ok(Self(Box::new(Inner {
+            status,
+            type_uri,
+            title,
+            detail,
+            instance,
+            members,
+            for_good: false,
+            source: None,
+        })))
+    }
+}
+
 impl JsonSchema for Problem {
     fn schema_name() -> Cow<'static, str> {
         "Problem".into()
@@ -307,6 +363,24 @@ mod tests {
             r#"{"title":"Internal Server Error","status":500}"#
         );
         assert!(format!("{problem:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_problem_comes_back_from_its_json() {
+        let problem = Problem::new(StatusCode::BAD_GATEWAY)
+            .type_uri("https://example.com/torn")
+            .title("Torn")
+            .detail("after 3 items")
+            .instance("/relay/1")
+            .with("items", 3);
+        let text = serde_json::to_string(&problem).unwrap();
+        let back: Problem = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), text);
+        let bare: Problem = serde_json::from_str("{}").unwrap();
+        assert_eq!(bare.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        for none in [r#"{"status":7}"#, r#"{"status":"x"}"#, "[]"] {
+            assert!(serde_json::from_str::<Problem>(none).is_err(), "{none}");
+        }
     }
 
     #[test]

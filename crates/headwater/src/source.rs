@@ -241,7 +241,11 @@ where
 /// The event that reports `problem` in the middle of an SSE stream.
 pub(crate) fn encode_failure(problem: &Problem, out: &mut Vec<u8>) {
     // A problem always serialises, and the name of the event is a constant that SSE can carry.
-    let _ = sse::encode_json(&Meta::default().event(sse::ERROR_EVENT), problem, out);
+    let mut meta = Meta::default().event(sse::ERROR_EVENT);
+    if problem.is_for_good() {
+        meta = meta.id(sse::END_ID);
+    }
+    let _ = sse::encode_json(&meta, problem, out);
 }
 
 /// The event that says that an SSE stream of `items` items is complete.

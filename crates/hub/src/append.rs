@@ -20,7 +20,7 @@ use crate::{
     headers, json, names, ndjson,
     offset::essence,
     path::StreamPath,
-    schema,
+    reason, schema,
 };
 
 /// Appends to a stream, or closes it.
@@ -51,6 +51,7 @@ async fn post(
         headers::text(headers, &header::CONTENT_TYPE)?.filter(|text| !text.is_empty());
     let mut append = Append::default();
     append.close = headers::closed(headers);
+    append.reason = reason::given(headers)?;
     append.producer = headers::producer(headers)?;
     append.seq = headers::text(headers, &names::STREAM_SEQ)?.map(str::to_owned);
     if append
@@ -92,6 +93,9 @@ async fn post(
         }
         Outcome::Refused(refusal) => return Err(error::refusal(&refusal)),
     };
+    if receipt.closed {
+        core.fillings.over(name);
+    }
     let mut response = status.into_response();
     note(response.headers_mut(), &receipt);
     if let Some(producer) = producer {

@@ -74,6 +74,10 @@ const CLOSED: (&str, &str) = (
     "Stream-Closed",
     "`true` where the stream is closed and nothing follows.",
 );
+const ERROR: (&str, &str) = (
+    "Stream-Error",
+    "Why the stream was closed, where it failed: a problem (RFC 9457) as JSON, percent-encoded where it isn't ASCII.",
+);
 const UP_TO_DATE: (&str, &str) = (
     "Stream-Up-To-Date",
     "`true` where there was no more at the time.",
@@ -156,6 +160,8 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         parameters(operation, &[
             ("Content-Type", "The stream's own type; or `application/x-ndjson`, in a stream of JSON."),
             ("Stream-Closed", "`true` closes the stream with this append. The body may then be empty."),
+            ("Stream-Error", "With `Stream-Closed`: says that the stream failed, and why, by a problem (RFC 9457) as JSON, \
+              percent-encoded where it isn't visible ASCII."),
             ("Stream-Seq", "A text that must be greater, byte by byte, than that of the stream's last append that had one."),
             ("Producer-Id", "Who appends. With it a repetition is known, and appended once."),
             ("Producer-Epoch", "Which life of the producer: a higher one shuts out the lower."),
@@ -217,7 +223,7 @@ pub(crate) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         operation.raw_reply(StatusCode::OK, "*/*", "Messages");
         operation.stream_reply::<AnyJson>(StatusCode::OK, &[Format::Sse, Format::Ndjson], "Messages");
         replied(operation, StatusCode::OK, &[
-            NEXT, UP_TO_DATE, CLOSED, CURSOR, CONTENT_TYPE,
+            NEXT, UP_TO_DATE, CLOSED, ERROR, CURSOR, CONTENT_TYPE,
             ("ETag", "Which part of which stream this is."),
             ("Stream-SSE-Data-Encoding", "`base64` where the data of events are that."),
         ]);
@@ -225,7 +231,7 @@ pub(crate) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             StatusCode::NO_CONTENT,
             "Nothing came while a long-poll waited; or an `EventSource` that had seen the end came back",
         );
-        replied(operation, StatusCode::NO_CONTENT, &[NEXT, UP_TO_DATE, CLOSED, CURSOR]);
+        replied(operation, StatusCode::NO_CONTENT, &[NEXT, UP_TO_DATE, CLOSED, ERROR, CURSOR]);
         operation.empty_reply(StatusCode::NOT_MODIFIED, "The client has it");
         missing(operation);
         operation.error(StatusCode::TOO_MANY_REQUESTS, "There are as many live readers as the limit allows");
@@ -241,6 +247,7 @@ pub(crate) fn head<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             &[
                 NEXT,
                 CLOSED,
+                ERROR,
                 CONTENT_TYPE,
                 ("Stream-TTL", "After how many seconds without use it ends."),
                 ("Stream-Expires-At", "When it ends."),

@@ -16,12 +16,12 @@ const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
 
 /// What pages of other origins may send.
 const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, producer-epoch, producer-id, \
-                    producer-seq, stream-closed, stream-expires-at, stream-fork-offset, stream-fork-sub-offset, \
-                    stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, stream-ttl";
+                    producer-seq, stream-closed, stream-error, stream-expires-at, stream-fork-offset, \
+                    stream-fork-sub-offset, stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, stream-ttl";
 
 /// What pages of other origins may see.
 const SHOWN: &str = "content-type, etag, location, producer-epoch, producer-expected-seq, producer-received-seq, \
-                     producer-seq, retry-after, stream-closed, stream-cursor, stream-expires-at, stream-floor, \
+                     producer-seq, retry-after, stream-closed, stream-cursor, stream-error, stream-expires-at, stream-floor, \
                      stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date";
 
 /// How long a browser keeps what a preflight said.

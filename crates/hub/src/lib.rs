@@ -18,7 +18,7 @@
 //! | at `/streams/{path}` | |
 //! |---|---|
 //! | `PUT` | creates a stream: content type, expiry, caps, schema, first messages; or a fork of another |
-//! | `POST` | appends; closes with `Stream-Closed: true`; NDJSON line by line as it arrives |
+//! | `POST` | appends; closes with `Stream-Closed: true`, and as failed with `Stream-Error`; NDJSON line by line as it arrives |
 //! | `GET` | what there is; `live=long-poll` and `live=sse` as the protocol has them; by `Accept`, events or lines |
 //! | `HEAD`, `DELETE` | what is known of it; its end |
 //!
@@ -31,7 +31,8 @@
 //! It speaks the Durable Streams protocol. Where that leaves a choice: the scope of `Stream-Seq` is the stream;
 //! `Stream-TTL` with `Stream-Expires-At` is refused; an offset past the tail is; a fork has its source's schema unless
 //! it brings its own. Messages of a `text/*` stream that aren't UTF-8 are sent in SSE and NDJSON with U+FFFD in place of
-//! what isn't; a plain read gives the bytes.
+//! what isn't; a plain read gives the bytes. A message of a `text/event-stream` is whole events, one of `application/x-ndjson`
+//! whole lines: who asks for events or lines gets them as those.
 //!
 //! What is not here: how messages are kept (`headwater-log`), formats (`headwater-wire`), serving (`headwater`).
 
@@ -42,6 +43,7 @@ mod create;
 mod describe;
 mod error;
 mod events;
+mod filling;
 mod headers;
 mod health;
 mod json;
@@ -55,6 +57,7 @@ mod offset;
 mod options;
 mod path;
 mod read;
+mod reason;
 mod schema;
 mod subscriptions;
 mod time;
@@ -84,6 +87,7 @@ pub(crate) struct Core {
     pub(crate) seats: live::Seats,
     pub(crate) bodies: body::Bodies,
     pub(crate) turns: turns::Turns,
+    pub(crate) fillings: filling::Fillings,
     pub(crate) subscriptions: subscriptions::Subscriptions,
 }
 
@@ -103,6 +107,7 @@ impl Hub {
         };
         Self(Arc::new(Core {
             subscriptions: subscriptions::Subscriptions::new(Arc::clone(&log), subscriptions),
+            fillings: filling::Fillings::new(Arc::clone(&log), options.limits.fillings),
             log,
             options,
             schemas: schema::Schemas::default(),
@@ -121,6 +126,7 @@ impl Hub {
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
+        core.fillings.recover();
         let route = describe::read(get(read::read));
         let route = describe::head(route.head(read::head));
         let route = describe::create(route.put(create::create));
@@ -145,6 +151,23 @@ impl Hub {
             root => app.nest(root, subscriptions),
         };
         app.layer(headers).with_state(core)
+    }
+
+    /// Ends what the hub does in the background: the streams that it fills are closed, with a reason that says that this
+    /// was interrupted; feeds stay open, and go on when a hub is started over the same log. Nothing new is begun from
+    /// then on; requests are answered as before.
+    ///
+    /// To be called before the log is closed. It takes as long as the last appends do: give it a deadline. Dropped early,
+    /// all of them end nevertheless, some perhaps after the log is closed, which the next start finds and sets right.
+    ///
+    /// ```
+    /// # async fn example(hub: headwater_hub::Hub, log: std::sync::Arc<dyn headwater_log::Log>) {
+    /// let _ = tokio::time::timeout(std::time::Duration::from_secs(2), hub.stop()).await;
+    /// let _ = log.close().await;
+    /// # }
+    /// ```
+    pub async fn stop(&self) {
+        self.0.fillings.stop().await;
     }
 }
 

@@ -12,6 +12,9 @@ pub const COMPILED_SCHEMAS: usize = 1024;
 /// Above this many bytes, a schema is left out of the answer to `HEAD`.
 pub const SCHEMA_HEADER_BYTES: usize = 8 << 10;
 
+/// Above this many bytes, a header says of the problem with which a stream was closed only its status.
+pub const ERROR_HEADER_BYTES: usize = 8 << 10;
+
 /// How many bytes of messages are read at once for a stream's live readers, and go out as one chunk.
 pub(crate) const BATCH_BYTES: usize = 64 << 10;
 
@@ -68,6 +71,20 @@ pub(crate) const TURN_AHEAD: u64 = 64;
 /// And for how long.
 pub(crate) const TURN_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How many bytes of a filled stream's items are gathered to be appended together. As many again, and one item more each
+/// time, are on their way to the log meanwhile.
+pub(crate) const FILLING_BYTES: usize = 128 << 10;
+
+/// And how many items.
+pub(crate) const FILLING_MESSAGES: usize = 4096;
+
+/// How long what fills a stream waits for room on the disk, or for a disk that failed, before it gives up.
+pub(crate) const FILLING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a stream that ends when it isn't used is said to be in use while it is filled: no oftener and no more seldom.
+pub(crate) const FILLING_TOUCH: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_secs(3600));
+
 /// How long the storage may take to answer for the hub to be ready.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -96,6 +113,9 @@ pub struct Limits {
     /// How many bytes of messages are kept for live readers, over all streams. Their encoded forms come on top, up to
     /// three times as much. Default: 64 MiB.
     pub shared_bytes: usize,
+    /// How many streams the hub fills by itself at once: relays, gatherings, durable handlers. Past that, one more is
+    /// refused with 429. Each holds up to 256 KiB of what is on its way to the log, and two items. Default: 1,000.
+    pub fillings: usize,
 }
 
 impl Default for Limits {
@@ -107,6 +127,7 @@ impl Default for Limits {
             read_bytes: 1 << 20,
             subscribers: 100_000,
             shared_bytes: 64 << 20,
+            fillings: 1000,
         }
     }
 }

@@ -11,6 +11,7 @@ macro_rules! names {
 names! {
     STREAM_TTL "stream-ttl"
     STREAM_EXPIRES_AT "stream-expires-at"
+    STREAM_ERROR "stream-error"
     STREAM_SEQ "stream-seq"
     STREAM_CURSOR "stream-cursor"
     STREAM_NEXT_OFFSET "stream-next-offset"

@@ -82,7 +82,7 @@ pub(crate) async fn append(
         kept.append_all(&mut lines).await?;
         held.keep(lines.len());
         if ended {
-            return kept.finish(wanted.close).await;
+            return kept.finish(wanted).await;
         }
     }
 }
@@ -191,11 +191,15 @@ impl Kept<'_> {
         }
     }
 
-    async fn finish(mut self, close: bool) -> Result<Response, Failure> {
-        let receipt = if close {
-            Some(self.append(Append::closing()).await?)
-        } else {
-            None
+    /// Closes the stream, if that was wanted, and says how much was appended.
+    async fn finish(mut self, wanted: Append) -> Result<Response, Failure> {
+        let receipt = match wanted.close {
+            true => {
+                let receipt = self.append(wanted).await?;
+                self.core.fillings.over(&self.info.name);
+                Some(receipt)
+            }
+            false => None,
         };
         let next_offset = self.next.to_string();
         let mut response = Json(Count {

@@ -109,8 +109,9 @@ fn format(value: &str) -> Result<Format, Problem> {
     }
 }
 
-/// The format that `Accept` asks for by name, if it is one that is not the stream's own: of those, the one with the
-/// greatest weight, and the first of equals (RFC 9110 §12.5.1). A wildcard is content with what the stream is.
+/// The format that `Accept` asks for by name: of those, the one with the greatest weight, and the first of equals (RFC
+/// 9110 §12.5.1). `None` is the stream as it is, with which a wildcard is content; of a stream of events or lines, too,
+/// who names their format wants to follow them.
 pub(crate) fn accepted(accept: &str, content_type: &str) -> Option<Format> {
     let own = essence(content_type);
     let mut best: Option<(Option<Format>, f32)> = None;
@@ -121,9 +122,9 @@ pub(crate) fn accepted(accept: &str, content_type: &str) -> Option<Format> {
             .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
             .map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
         let format = match &*media {
-            media if media == own => None,
             "text/event-stream" => Some(Format::Sse),
             "application/x-ndjson" | "application/jsonl" => Some(Format::Ndjson),
+            media if media == own => None,
             _ => continue,
         };
         if weight > 0.0 && best.is_none_or(|(_, known)| weight > known) {
@@ -208,7 +209,8 @@ mod tests {
         assert_eq!(accepted("*/*", json), None);
         assert_eq!(
             accepted("application/x-ndjson", "application/x-ndjson"),
-            None
+            Some(Format::Ndjson)
         );
+        assert_eq!(accepted("*/*", "text/event-stream"), None);
     }
 }

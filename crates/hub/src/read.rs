@@ -20,12 +20,13 @@ use crate::{
     create::content_type,
     describe::Answer,
     error::{Failure, offset_value},
+    filling::Watch,
     limits::SCHEMA_HEADER_BYTES,
     live::{Form, Reader, Shape, frames},
     names,
     offset::{Format, Live, Place, Query, accepted},
     path::StreamPath,
-    time,
+    reason, time,
 };
 
 const TRUE: HeaderValue = HeaderValue::from_static("true");
@@ -97,15 +98,18 @@ async fn get(
         None => query.offset.unwrap_or(Place::Start),
     };
     check_place(&info, place)?;
+    // Whoever reads watches, if only for as long as that takes.
+    let watch = core.fillings.watch(&info);
     if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
         core.log.touch(name).await?;
     }
     match form {
-        Some(form) => follow(core, &info, form, place, &query).await,
-        None if query.live == Some(Live::LongPoll) => long_poll(core, &info, place, &query).await,
+        Some(form) => follow(core, &info, form, place, &query, watch).await,
+        None if query.live == Some(Live::LongPoll) => long_poll(core, info, place, &query).await,
         None if place == Place::Now => Ok(nothing_yet(&info)),
         None => {
             let chunk = chunk_at(core, &info, place).await?;
+            let info = settled(core, info, &chunk).await?;
             Ok(answer(core, &info, chunk, headers))
         }
     }
@@ -141,6 +145,14 @@ async fn chunk_at(core: &Core, info: &Info, place: Place) -> Result<Chunk, Failu
         .await?)
 }
 
+/// What is known of a stream of which a chunk was read after the first look at it: it may have been closed meanwhile.
+async fn settled(core: &Core, info: Info, chunk: &Chunk) -> Result<Info, Failure> {
+    if chunk.closed && !info.closed {
+        return Ok(core.log.info(&info.name).await?);
+    }
+    Ok(info)
+}
+
 /// The answer to `offset=now`: where the tail is, and nothing else.
 fn nothing_yet(info: &Info) -> Response {
     let body = join(info, Vec::new());
@@ -152,6 +164,7 @@ fn nothing_yet(info: &Info) -> Response {
     headers.insert(names::STREAM_NEXT_OFFSET, offset_value(info.tail));
     if info.closed {
         headers.insert(names::STREAM_CLOSED, TRUE);
+        reason::note(headers, info);
     }
     response
 }
@@ -173,7 +186,7 @@ fn answer(core: &Core, info: &Info, chunk: Chunk, sent: &HeaderMap) -> Response 
     if let Some(etag) = etag {
         headers.insert(header::ETAG, etag);
     }
-    note(headers, &chunk);
+    note(headers, info, &chunk);
     if response.status() == StatusCode::OK {
         response
             .headers_mut()
@@ -184,12 +197,13 @@ fn answer(core: &Core, info: &Info, chunk: Chunk, sent: &HeaderMap) -> Response 
 }
 
 /// Says where a chunk ends.
-fn note(headers: &mut HeaderMap, chunk: &Chunk) {
+fn note(headers: &mut HeaderMap, info: &Info, chunk: &Chunk) {
     headers.insert(names::STREAM_NEXT_OFFSET, offset_value(chunk.next));
     if chunk.at_tail {
         headers.insert(names::STREAM_UP_TO_DATE, TRUE);
         if chunk.closed {
             headers.insert(names::STREAM_CLOSED, TRUE);
+            reason::note(headers, info);
         }
     }
 }
@@ -230,14 +244,14 @@ fn join(info: &Info, mut messages: Vec<Bytes>) -> Bytes {
 
 async fn long_poll(
     core: &Core,
-    info: &Info,
+    info: Info,
     place: Place,
     query: &Query,
 ) -> Result<Response, Failure> {
     let _seat = core.seats.take(core.options.limits.subscribers)?;
     let mut follower = core.log.follow(&info.name).await?;
     // After the follower: what is appended from now on wakes it.
-    let mut chunk = chunk_at(core, info, place).await?;
+    let mut chunk = chunk_at(core, &info, place).await?;
     if chunk.messages.is_empty() && !chunk.closed {
         let waited = timeout(core.options.long_poll, follower.past(chunk.next)).await;
         if waited.is_ok() {
@@ -248,6 +262,7 @@ async fn long_poll(
                 .await?;
         }
     }
+    let info = &settled(core, info, &chunk).await?;
     let is_empty = chunk.messages.is_empty();
     let mut response = if is_empty {
         StatusCode::NO_CONTENT
@@ -256,7 +271,7 @@ async fn long_poll(
     }
     .into_response();
     let headers = response.headers_mut();
-    note(headers, &chunk);
+    note(headers, info, &chunk);
     let cursor = cache::cursor(cache::least_cursor(query.cursor));
     headers.insert(names::STREAM_CURSOR, cursor.into());
     if is_empty {
@@ -288,6 +303,7 @@ async fn follow(
     form: Form,
     place: Place,
     query: &Query,
+    watch: Option<Watch>,
 ) -> Result<Response, Failure> {
     let options = &core.options;
     let seat = core.seats.take(options.limits.subscribers)?;
@@ -318,6 +334,7 @@ async fn follow(
         // Readers that came together shall not all come back together.
         until: cycle.map(|cycle| Instant::now() + cycle.mul_f64(0.9 + 0.2 * fastrand::f64())),
         _seat: seat,
+        _watch: watch,
     };
     let format = if form == Form::Lines {
         Wire::Ndjson
@@ -330,7 +347,7 @@ async fn follow(
         .first_item_wait(std::time::Duration::ZERO);
     let mut response = raw.into_response();
     let headers = response.headers_mut();
-    if shape == Shape::Bytes && form != Form::Lines {
+    if shape.is_base64(form) {
         headers.insert(
             names::STREAM_SSE_DATA_ENCODING,
             HeaderValue::from_static("base64"),
@@ -358,6 +375,7 @@ fn known(info: &Info) -> Response {
     if info.closed {
         headers.insert(names::STREAM_CLOSED, TRUE);
     }
+    reason::note(headers, info);
     let mut put = |name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
@@ -391,7 +409,9 @@ fn known(info: &Info) -> Response {
 /// What forks of it have of it stays theirs, and its path stays taken until the last of them is gone.
 #[headwater::operation]
 pub(crate) async fn delete(State(core): State<Arc<Core>>, path: StreamPath) -> Answer {
-    match core.log.delete(&path.name).await {
+    let deleted = core.log.delete(&path.name).await;
+    core.fillings.over(&path.name);
+    match deleted {
         Ok(()) => StatusCode::NO_CONTENT.into_response().into(),
         Err(error) => Failure::from(error).into_response().into(),
     }

@@ -18,6 +18,9 @@ pub struct Append {
     pub seq: Option<String>,
     /// Whether the stream is closed with it.
     pub close: bool,
+    /// Why it is closed, where it didn't come to its own end: [`Info::reason`](crate::Info::reason) has it from then on. It
+    /// goes with `close`. The log stores it and checks nothing.
+    pub reason: Option<Bytes>,
 }
 
 impl Append {
@@ -39,6 +42,14 @@ impl Append {
         }
     }
 
+    /// The same append, which closes the stream for a reason.
+    #[must_use]
+    pub fn closing_for(mut self, reason: Bytes) -> Self {
+        self.close = true;
+        self.reason = Some(reason);
+        self
+    }
+
     /// The same append, as this one of a producer.
     #[must_use]
     pub fn by(mut self, id: &str, epoch: u64, seq: u64) -> Self {
@@ -53,6 +64,12 @@ impl Append {
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), Error> {
         if self.messages.is_empty() && !self.close {
             return Err(Kind::Invalid("an append needs a message, or closes the stream").into());
+        }
+        if let Some(reason) = &self.reason {
+            if !self.close {
+                return Err(Kind::Invalid("a reason goes with closing the stream").into());
+            }
+            check_bytes("a reason", reason.len(), limits::REASON_BYTES)?;
         }
         if let Some(producer) = &self.producer {
             if producer.id.is_empty() {

@@ -9,6 +9,10 @@ pub const PRODUCER_ID_BYTES: usize = 256;
 pub const SEQ_BYTES: usize = 256;
 /// The longest content type, in bytes.
 pub const CONTENT_TYPE_BYTES: usize = 256;
+/// The longest note of a stream, in bytes.
+pub const NOTE_BYTES: usize = 4 << 10;
+/// The longest reason for which a stream is closed, in bytes.
+pub const REASON_BYTES: usize = 4 << 10;
 /// The greatest epoch and sequence number of a producer: 2^53 − 1, which every JSON parser keeps.
 pub const PRODUCER_NUMBER: u64 = (1 << 53) - 1;
 /// How many streams may lie behind one another, each a fork of the next.

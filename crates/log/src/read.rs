@@ -118,6 +118,8 @@ pub struct Info {
     pub tail: Offset,
     /// Whether it is closed.
     pub closed: bool,
+    /// Why it was [closed](crate::Append::reason), if that was said: it didn't come to its own end.
+    pub reason: Option<Bytes>,
     /// How many bytes of messages it holds. What a fork has from its source is not counted.
     pub bytes: u64,
     /// Where it left its source, if it is a fork.

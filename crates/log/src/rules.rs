@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::append::{Append, Producer, Refusal};
 use crate::offset::Offset;
 
@@ -20,6 +22,8 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// The producer's append that closed it.
     pub(crate) closed_by: Option<Producer>,
+    /// Why it was closed, if that was said.
+    pub(crate) reason: Option<Bytes>,
     /// Deleted, but kept for its forks.
     pub(crate) hidden: bool,
     /// How many streams are direct forks of it.

@@ -23,6 +23,9 @@ pub struct Settings {
     pub max_bytes: Option<u64>,
     /// A schema of its messages. The log stores it and checks nothing.
     pub schema: Option<Bytes>,
+    /// What else whoever creates it wants to know of it later; empty where that is nothing. The log stores it and checks
+    /// nothing. A fork doesn't have its source's.
+    pub note: Bytes,
 }
 
 impl Settings {
@@ -91,6 +94,7 @@ impl Create {
         if let Some(schema) = &settings.schema {
             check_bytes("a schema", schema.len(), limits.schema_bytes)?;
         }
+        check_bytes("a note", settings.note.len(), limits::NOTE_BYTES)?;
         check_messages(&self.messages, limits)
     }
 }

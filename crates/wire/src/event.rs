@@ -32,10 +32,11 @@ impl Event {
 
     /// Whether this is the mark by which a Headwater server says that a stream is finished.
     ///
-    /// See [`sse::END_ID`](crate::sse::END_ID).
+    /// See [`sse::END_ID`](crate::sse::END_ID). An [error](Self::is_error) with that id is the end too, but not of a stream
+    /// that is finished.
     #[must_use]
     pub fn is_end(&self) -> bool {
-        &*self.id == crate::sse::END_ID
+        &*self.id == crate::sse::END_ID && !self.is_error()
     }
 
     /// Whether the server reports an error in this event (`event: error`).

@@ -67,6 +67,7 @@ struct Limits {
     producers: Option<u32>,
     subscribers: Option<usize>,
     shared_bytes: Option<usize>,
+    fillings: Option<usize>,
 }
 
 /// A time as the command line has it: `"20s"`, `"500ms"`.
@@ -173,6 +174,7 @@ impl Limits {
         set(&mut limits.read_bytes, self.read_bytes);
         set(&mut limits.subscribers, self.subscribers);
         set(&mut limits.shared_bytes, self.shared_bytes);
+        set(&mut limits.fillings, self.fillings);
         limits
     }
 

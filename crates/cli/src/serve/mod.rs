@@ -7,6 +7,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{Args as ClapArgs, ValueEnum};
@@ -16,6 +17,9 @@ use serde::Deserialize;
 
 use self::config::Config;
 use crate::exit::Failure;
+
+/// How long what the hub does in the background has to end, when it is told to.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What `--data` says for a log that ends with the process.
 const MEMORY: &str = "memory";
@@ -124,6 +128,7 @@ Settings of the file, with their defaults; all may be left out:
   producers = 1024              # that a stream remembers
   subscribers = 100000          # that follow live
   shared_bytes = 67108864       # kept for live readers
+  fillings = 1000               # streams that the hub fills by itself, at once
 
   [upstream]
   allow = []                    # hosts that the hub may call for clients, as --allow-upstream has them
@@ -161,7 +166,10 @@ async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), 
             // Nobody has to read it.
             let _ = greet(&address.to_string(), &place);
         });
-    server.await.map_err(Failure::other)
+    let served = server.await.map_err(Failure::other);
+    // What it doesn't come to, the next start sets right.
+    let _ = tokio::time::timeout(STOP_PATIENCE, hub.stop()).await;
+    served
 }
 
 /// Opens the log, and says where it is.

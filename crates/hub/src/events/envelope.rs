@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use headwater::Format;
 use headwater_log::{Offset, Position};
 use memchr::memchr2;
@@ -10,7 +11,10 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::live::Shape;
+use crate::live::{
+    Shape,
+    framed::{self, Described},
+};
 
 /// What a reader of many streams is sent.
 #[derive(JsonSchema)]
@@ -41,7 +45,8 @@ pub(crate) struct Event<'a> {
     /// `base64` where the data are that: neither JSON nor text.
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding: Option<Encoding>,
-    /// What was published: the JSON value; a string of a `text/*` stream; a string in base64 of anything else.
+    /// What was published: the JSON value, also of a line of `application/x-ndjson`; an object with `event`, `id` and `data`
+    /// of an event of a `text/event-stream`; a string of any other `text/*` stream; a string in base64 of anything else.
     #[schemars(with = "serde_json::Value")]
     data: Data<'a>,
 }
@@ -77,6 +82,7 @@ enum Encoding {
 #[serde(untagged)]
 enum Data<'a> {
     Json(&'a RawValue),
+    Event(Described<'a>),
     Text(Cow<'a, str>),
 }
 
@@ -114,16 +120,26 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
     // break all that follow it, whoever filled the log.
     let json = match shape {
         Shape::Json => serde_json::from_slice::<&RawValue>(&bytes).ok(),
-        Shape::Text | Shape::Bytes => None,
+        Shape::Ndjson => framed::json(message.trim_ascii()),
+        Shape::Sse | Shape::Text | Shape::Bytes => None,
+    };
+    let events = match shape {
+        Shape::Sse => framed::events(&Bytes::copy_from_slice(message)),
+        Shape::Json | Shape::Ndjson | Shape::Text | Shape::Bytes => Vec::new(),
+    };
+    let event = match &events[..] {
+        [event] => Some(Described::from(event)),
+        _ => None,
     };
     let text = match shape {
-        Shape::Text => std::str::from_utf8(message).ok(),
+        Shape::Sse | Shape::Ndjson | Shape::Text => std::str::from_utf8(message).ok(),
         Shape::Json | Shape::Bytes => None,
     };
-    let (data, encoding) = match (json, text) {
-        (Some(json), _) => (Data::Json(json), None),
-        (None, Some(text)) => (Data::Text(text.into()), None),
-        (None, None) => (
+    let (data, encoding) = match (json, event, text) {
+        (Some(json), _, _) => (Data::Json(json), None),
+        (None, Some(event), _) => (Data::Event(event), None),
+        (None, None, Some(text)) => (Data::Text(text.into()), None),
+        (None, None, None) => (
             Data::Text(STANDARD.encode(message).into()),
             Some(Encoding::Base64),
         ),
@@ -226,6 +242,26 @@ mod tests {
             "image/png",
             b"\0\x01",
             r#""content_type":"image/png","encoding":"base64","data":"AAE=""#,
+        );
+    }
+
+    #[test]
+    fn an_event_is_an_object_and_a_line_is_its_value() {
+        check(
+            "text/event-stream",
+            b"event: token\nid: 7\ndata: {\"n\":1}\n\n",
+            r#""content_type":"text/event-stream","data":{"event":"token","id":"7","data":{"n":1}}"#,
+        );
+        check(
+            "text/event-stream",
+            b": nothing\n\n",
+            r#""content_type":"text/event-stream","data":": nothing\n\n""#,
+        );
+        check("application/x-ndjson", b"{\"n\":1}\n", r#""data":{"n":1}"#);
+        check(
+            "application/x-ndjson",
+            b"oops\n",
+            r#""content_type":"application/x-ndjson","data":"oops\n""#,
         );
     }
 

@@ -2,10 +2,15 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use headwater::Problem;
 use headwater_log::{Message, Offset};
-use headwater_wire::sse::{END_EVENT, END_ID};
+use headwater_wire::{
+    Event, Str,
+    sse::{END_EVENT, END_ID},
+};
 use memchr::memchr2;
 
+use super::framed::{self, Described};
 use crate::{create::is_json, offset::essence};
 
 /// What the messages of a stream are.
@@ -13,6 +18,10 @@ use crate::{create::is_json, offset::essence};
 pub(crate) enum Shape {
     /// JSON values.
     Json,
+    /// Events of `text/event-stream`, each whole.
+    Sse,
+    /// Lines of `application/x-ndjson`, each whole.
+    Ndjson,
     /// Text.
     Text,
     /// Anything else.
@@ -23,11 +32,22 @@ impl Shape {
     /// What a content type stands for.
     pub(crate) fn of(content_type: &str) -> Self {
         if is_json(content_type) {
-            Self::Json
-        } else if essence(content_type).starts_with("text/") {
-            Self::Text
-        } else {
-            Self::Bytes
+            return Self::Json;
+        }
+        match &*essence(content_type) {
+            "text/event-stream" => Self::Sse,
+            "application/x-ndjson" | "application/jsonl" => Self::Ndjson,
+            text if text.starts_with("text/") => Self::Text,
+            _ => Self::Bytes,
+        }
+    }
+
+    /// Whether an SSE reader gets the data in base64.
+    pub(crate) fn is_base64(self, form: Form) -> bool {
+        match form {
+            Form::Events => self == Self::Bytes,
+            Form::Protocol => matches!(self, Self::Bytes | Self::Ndjson),
+            Form::Lines => false,
         }
     }
 }
@@ -81,7 +101,7 @@ pub(crate) fn encode(
         }
         Form::Protocol => {
             data(shape, messages, next, &mut out);
-            control(next, end, cursor, &mut out);
+            control(next, end, cursor, None, &mut out);
         }
     }
     out.into()
@@ -103,27 +123,75 @@ pub(crate) fn end(form: Form, next: Offset) -> Option<Bytes> {
 }
 
 fn event(shape: Shape, message: &Message, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"id: ");
     let next = Offset::new(message.offset.number() + 1);
-    out.extend_from_slice(next.to_string().as_bytes());
-    out.push(b'\n');
     match shape {
-        Shape::Json => fields(b"data: ", &message.bytes, out),
-        Shape::Text => fields(
-            b"data: ",
+        Shape::Json => one(next, &message.bytes, out),
+        Shape::Text => one(
+            next,
             String::from_utf8_lossy(&message.bytes).as_bytes(),
             out,
         ),
-        Shape::Bytes => fields(b"data: ", STANDARD.encode(&message.bytes).as_bytes(), out),
+        Shape::Bytes => one(next, STANDARD.encode(&message.bytes).as_bytes(), out),
+        Shape::Sse => several(next, &framed::events(&message.bytes), out),
+        Shape::Ndjson => {
+            let lines = framed::lines(&message.bytes).map(Bytes::copy_from_slice);
+            let lines: Vec<_> = lines
+                .map(|line| Event::new(Str::from_utf8_lossy(line)))
+                .collect();
+            several(next, &lines, out);
+        }
     }
+}
+
+fn one(next: Offset, data: &[u8], out: &mut Vec<u8>) {
+    id(next, out);
+    fields(b"data: ", data, out);
     out.push(b'\n');
 }
 
-fn line(shape: Shape, message: &[u8], out: &mut Vec<u8>) {
+/// The events of one message. Its offset is the id of the last: after that one, all of it was given.
+fn several(next: Offset, events: &[Event], out: &mut Vec<u8>) {
+    for (index, event) in events.iter().enumerate() {
+        if index + 1 == events.len() {
+            id(next, out);
+        }
+        if &*event.event != Event::DEFAULT_TYPE {
+            fields(b"event: ", event.event.as_bytes(), out);
+        }
+        fields(b"data: ", event.data.as_bytes(), out);
+        out.push(b'\n');
+    }
+}
+
+fn id(next: Offset, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"id: ");
+    out.extend_from_slice(next.to_string().as_bytes());
+    out.push(b'\n');
+}
+
+fn line(shape: Shape, message: &Bytes, out: &mut Vec<u8>) {
     match shape {
         Shape::Json => out.extend_from_slice(message),
         Shape::Text => string(&String::from_utf8_lossy(message), out),
         Shape::Bytes => string(&STANDARD.encode(message), out),
+        Shape::Sse => {
+            for event in framed::events(message) {
+                // Strings, and JSON that was read: there is nothing that can't be written.
+                let _ = serde_json::to_writer(&mut *out, &Described::from(&event));
+                out.push(b'\n');
+            }
+            return;
+        }
+        Shape::Ndjson => {
+            for line in framed::lines(message) {
+                match framed::json(line) {
+                    Some(json) => out.extend_from_slice(json.get().as_bytes()),
+                    None => string(&String::from_utf8_lossy(line), out),
+                }
+                out.push(b'\n');
+            }
+            return;
+        }
     }
     out.push(b'\n');
 }
@@ -153,8 +221,10 @@ fn data(shape: Shape, messages: &[Message], next: Offset, out: &mut Vec<u8>) {
         }
         match shape {
             Shape::Json => fields(b"data:", &all, out),
-            Shape::Text => fields(b"data:", String::from_utf8_lossy(&all).as_bytes(), out),
-            Shape::Bytes => fields(b"data:", STANDARD.encode(&all).as_bytes(), out),
+            Shape::Text | Shape::Sse => {
+                fields(b"data:", String::from_utf8_lossy(&all).as_bytes(), out)
+            }
+            Shape::Bytes | Shape::Ndjson => fields(b"data:", STANDARD.encode(&all).as_bytes(), out),
         }
     }
     out.extend_from_slice(b"id: ");
@@ -175,8 +245,14 @@ pub(crate) fn array<'a>(messages: impl Iterator<Item = &'a Bytes>, out: &mut Vec
 }
 
 /// The event that says where a reader of the protocol's SSE is. The id that ends an `EventSource` for good goes with
-/// the last.
-pub(crate) fn control(next: Offset, end: End, cursor: u64, out: &mut Vec<u8>) {
+/// the last, and so does the problem with which the stream was closed.
+pub(crate) fn control(
+    next: Offset,
+    end: End,
+    cursor: u64,
+    failure: Option<&Problem>,
+    out: &mut Vec<u8>,
+) {
     let (rest, id) = match end {
         End::More => (format!(",\"streamCursor\":\"{cursor}\""), ""),
         End::Tail => (
@@ -192,6 +268,12 @@ pub(crate) fn control(next: Offset, end: End, cursor: u64, out: &mut Vec<u8>) {
         String::new()
     } else {
         format!("id: {id}\n")
+    };
+    // A problem always serialises.
+    let failure = failure.and_then(|problem| serde_json::to_string(problem).ok());
+    let rest = match failure {
+        Some(failure) => format!("{rest},\"streamError\":{failure}"),
+        None => rest,
     };
     let event = format!("event: control\ndata:{{\"streamNextOffset\":\"{next}\"{rest}}}\n{id}\n");
     out.extend_from_slice(event.as_bytes());

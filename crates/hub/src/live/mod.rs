@@ -5,6 +5,7 @@
 //! takes batches from the ring; when it is behind, it reads from the log. Nothing of a reader grows, however slow it
 //! is, and what it is given is what follows its position or an error.
 
+pub(crate) mod framed;
 pub(crate) mod frames;
 pub(crate) mod reader;
 mod ring;

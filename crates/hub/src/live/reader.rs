@@ -17,7 +17,7 @@ use super::{
     ring::{Given, Over},
     tail::Tail,
 };
-use crate::{cache, error::Failure, limits::CATCH_UP_BYTES};
+use crate::{cache, error::Failure, filling::Watch, limits::CATCH_UP_BYTES, reason};
 
 /// How many readers follow or wait.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,8 @@ pub(crate) struct Reader {
     pub(crate) until: Option<Instant>,
     /// Held as long as the response goes on.
     pub(crate) _seat: Seat,
+    /// And counted as watching, where that matters.
+    pub(crate) _watch: Option<Watch>,
 }
 
 /// Where a response stands.
@@ -115,15 +117,18 @@ impl Sending {
         loop {
             match self.state {
                 State::Over => return None,
-                State::Sent(End::Closed) => return self.finish(),
-                State::Sent(End::Tail) if self.reader.tail.is_none() => return self.finish(),
+                State::Sent(End::Closed) => return self.finish().await,
+                State::Sent(End::Tail) if self.reader.tail.is_none() => {
+                    return self.finish().await;
+                }
                 State::Sent(_) if self.is_late() => return None,
                 State::New | State::Sent(_) => {}
             }
             let Some(tail) = &self.reader.tail else {
                 match self.read().await {
+                    Ok(Some(bytes)) if bytes.is_empty() => continue,
                     Ok(Some(bytes)) => return Some(Ok(bytes)),
-                    Ok(None) => return self.finish(),
+                    Ok(None) => return self.finish().await,
                     Err(problem) => return Some(Err(problem)),
                 }
             };
@@ -140,27 +145,38 @@ impl Sending {
                     } = self.reader;
                     let cursor = cache::cursor(least_cursor);
                     let is_own = form == Form::Protocol && least_cursor == Some(cursor);
+                    let said = match self.said(end).await {
+                        Ok(said) => said,
+                        Err(problem) => return Some(Err(problem)),
+                    };
                     let bytes = if batch.from != position {
-                        batch.encoded_from(position, form, end, cursor)
+                        batch.encoded_from(position, form, said, cursor)
                     } else if is_own {
-                        batch.encoded_for(end, cursor)
+                        batch.encoded_for(said, cursor)
                     } else {
-                        batch.encoded(form, end, cursor)
+                        batch.encoded(form, said, cursor)
                     };
                     self.sent(batch.next, end);
-                    return Some(Ok(bytes));
+                    if !bytes.is_empty() {
+                        return Some(Ok(bytes));
+                    }
                 }
                 Given::Behind => match self.read().await {
+                    // Messages in which there is nothing for this form.
+                    Ok(Some(bytes)) if bytes.is_empty() => {}
                     Ok(Some(bytes)) => return Some(Ok(bytes)),
                     // The log has less than the ring had: only a stream of the same name after it can.
                     Ok(None) => return Some(Err(gone())),
                     Err(problem) => return Some(Err(problem)),
                 },
                 Given::Over(Over::Closed) => {
-                    let form = self.reader.form;
-                    let position = self.reader.position;
-                    let marker = (form == Form::Protocol).then(|| self.control(End::Closed));
-                    self.sent(position, End::Closed);
+                    let failed = match self.reason().await {
+                        Ok(reason) => reason.is_some(),
+                        Err(problem) => return Some(Err(problem)),
+                    };
+                    let is_protocol = self.reader.form == Form::Protocol;
+                    let marker = (is_protocol && !failed).then(|| self.control(End::Closed, None));
+                    self.sent(self.reader.position, End::Closed);
                     if let Some(marker) = marker {
                         return Some(Ok(marker));
                     }
@@ -171,7 +187,7 @@ impl Sending {
                 }
                 Given::Wait => {
                     if self.reader.form == Form::Protocol && self.state != State::Sent(End::Tail) {
-                        let marker = self.control(End::Tail);
+                        let marker = self.control(End::Tail, None);
                         self.state = State::Sent(End::Tail);
                         return Some(Ok(marker));
                     }
@@ -184,9 +200,41 @@ impl Sending {
     }
 
     /// What ends the body when all was sent.
-    fn finish(&mut self) -> Option<Result<Bytes, Problem>> {
+    async fn finish(&mut self) -> Option<Result<Bytes, Problem>> {
+        let is_closed = self.state == State::Sent(End::Closed);
         self.state = State::Over;
-        frames::end(self.reader.form, self.reader.position).map(Ok)
+        let reason = match is_closed {
+            true => self.reason().await,
+            false => Ok(None),
+        };
+        match reason {
+            Err(problem) => Some(Err(problem)),
+            Ok(None) => frames::end(self.reader.form, self.reader.position).map(Ok),
+            // The protocol has an end of its own, which says it.
+            Ok(Some(problem)) if self.reader.form == Form::Protocol => {
+                Some(Ok(self.control(End::Closed, Some(&problem))))
+            }
+            Ok(Some(problem)) => Some(Err(problem)),
+        }
+    }
+
+    /// The problem with which the stream was closed, if it was closed with one.
+    async fn reason(&self) -> Result<Option<Problem>, Problem> {
+        let Reader { log, name, .. } = &self.reader;
+        let info = log.info(name).await.map_err(crate::error::problem)?;
+        match self.reader.tail.as_ref().is_some_and(|tail| tail.is_gone()) {
+            true => Err(gone()),
+            false => Ok(reason::of(&info)),
+        }
+    }
+
+    /// What a batch says of the stream's end: a failure is said on its own, after it.
+    async fn said(&self, end: End) -> Result<End, Problem> {
+        let is_told = self.reader.form == Form::Protocol && end == End::Closed;
+        match is_told && self.reason().await?.is_some() {
+            true => Ok(End::Tail),
+            false => Ok(end),
+        }
     }
 
     fn sent(&mut self, next: Offset, end: End) {
@@ -195,12 +243,13 @@ impl Sending {
         self.state = State::Sent(end);
     }
 
-    fn control(&self, end: End) -> Bytes {
+    fn control(&self, end: End, failure: Option<&Problem>) -> Bytes {
         let mut out = Vec::new();
         frames::control(
             self.reader.position,
             end,
             cache::cursor(self.reader.least_cursor),
+            failure,
             &mut out,
         );
         out.into()
@@ -258,6 +307,7 @@ impl Sending {
             (false, _) => End::More,
         };
         if messages.is_empty() {
+            self.sent(next, end);
             return Ok(None);
         }
         let Reader {
@@ -267,7 +317,8 @@ impl Sending {
             ..
         } = self.reader;
         let cursor = cache::cursor(least_cursor);
-        let bytes = frames::encode(form, shape, &messages, next, end, cursor);
+        let said = self.said(end).await?;
+        let bytes = frames::encode(form, shape, &messages, next, said, cursor);
         // Without a tail the end of what is there is where the response ends.
         self.sent(next, end);
         Ok(Some(bytes))

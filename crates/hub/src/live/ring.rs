@@ -74,7 +74,7 @@ impl Batch {
         });
         let mut out = Vec::with_capacity(data.len() + 160);
         out.extend_from_slice(&data);
-        frames::control(self.next, end, cursor, &mut out);
+        frames::control(self.next, end, cursor, None, &mut out);
         out.into()
     }
 

@@ -1,7 +1,9 @@
 //! What the protocol's conformance suite doesn't cover.
 
 mod described;
+mod ends;
 mod events;
+mod framed;
 mod lines;
 mod listing;
 mod live;

@@ -164,6 +164,7 @@ impl Stream {
             floor,
             tail: Offset::new(state.tail),
             closed: state.closed,
+            reason: state.reason.clone(),
             bytes: state.bytes,
             fork: self.birth.fork.as_ref().map(|fork| fork.point.clone()),
         }

@@ -93,6 +93,35 @@ fn the_append_that_closed_a_stream_can_be_repeated_and_nothing_else() {
 }
 
 #[test]
+fn the_reason_for_which_a_stream_was_closed_stays_known() {
+    every_engine(|log, _, _| {
+        run(async {
+            let (stream, fork) = (name("s"), name("fork"));
+            log.create(&stream, plain()).await.unwrap();
+            assert_eq!(log.info(&stream).await.unwrap().reason, None);
+            let last = Append::new(vec!["last".into()]).closing_for("torn".into());
+            log.append(&stream, last).await.unwrap();
+            log.append(&stream, Append::default().closing_for("later".into()))
+                .await
+                .unwrap();
+            let info = log.info(&stream).await.unwrap();
+            assert!(info.closed);
+            assert_eq!(info.reason.as_deref(), Some(&b"torn"[..]));
+
+            // It is why this stream ended, not why others of its beginning will.
+            let mut create = Create::new(Settings::of_type(""));
+            create.fork = Some(ForkFrom {
+                source: stream.clone(),
+                at: None,
+                skip: Skip::NONE,
+            });
+            let made = log.create(&fork, create).await.unwrap();
+            assert_eq!((made.info.closed, made.info.reason), (false, None));
+        });
+    });
+}
+
+#[test]
 fn a_fork_has_what_was_before_it_and_goes_its_own_way() {
     every_engine(|log, _, _| {
         run(async {

@@ -73,6 +73,14 @@ fn what_describes_a_stream_or_an_append_is_limited() {
                     .is_too_large()
             );
             create.settings.schema = Some("1234".into());
+            create.settings.note = vec![b'n'; limits::NOTE_BYTES + 1].into();
+            assert!(
+                log.create(&stream, create.clone())
+                    .await
+                    .unwrap_err()
+                    .is_too_large()
+            );
+            create.settings.note.truncate(limits::NOTE_BYTES);
             let made = log.create(&stream, create.clone()).await.unwrap();
             assert_eq!(made.info.settings, create.settings);
 
@@ -108,6 +116,17 @@ fn what_describes_a_stream_or_an_append_is_limited() {
             );
             let longer = log.append(&stream, with_seq(limits::SEQ_BYTES + 1)).await;
             assert!(longer.unwrap_err().is_too_large());
+            let for_reason = |bytes| message().closing_for(vec![b'r'; bytes].into());
+            let longer = log.append(&stream, for_reason(limits::REASON_BYTES + 1));
+            assert!(longer.await.unwrap_err().is_too_large());
+            let mut open = for_reason(1);
+            open.close = false;
+            assert!(log.append(&stream, open).await.unwrap_err().is_invalid());
+            assert!(
+                log.append(&stream, for_reason(limits::REASON_BYTES))
+                    .await
+                    .is_ok()
+            );
         });
     });
 }

@@ -33,6 +33,7 @@ enum Op {
         producer: Option<(u8, u64, u64)>,
         seq: Option<u8>,
         close: bool,
+        reason: bool,
     },
     Read {
         stream: usize,
@@ -83,8 +84,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (stream(), 0..6_u8, prop::option::of((stream(), any::<u8>(), skip())), messages(), prop::bool::weighted(0.1))
             .prop_map(|(stream, kind, fork, messages, closed)| Op::Create { stream, kind, fork, messages, closed }),
-        10 => (stream(), messages(), prop::option::of((0..4_u8, 0..2_u64, 0..4_u64)), prop::option::weighted(0.2, 0..9_u8), prop::bool::weighted(0.05))
-            .prop_map(|(stream, messages, producer, seq, close)| Op::Append { stream, messages, producer, seq, close }),
+        10 => (stream(), messages(), prop::option::of((0..4_u8, 0..2_u64, 0..4_u64)), prop::option::weighted(0.2, 0..9_u8), prop::bool::weighted(0.05), prop::bool::weighted(0.03))
+            .prop_map(|(stream, messages, producer, seq, close, reason)| Op::Append { stream, messages, producer, seq, close, reason }),
         4 => (stream(), any::<u8>(), prop_oneof![Just(0), 1..200_usize, Just(1 << 20)])
             .prop_map(|(stream, from, budget)| Op::Read { stream, from, budget }),
         1 => (stream(), 0..100_u64).prop_map(|(stream, back)| Op::Since { stream, back }),
@@ -107,7 +108,10 @@ fn settings(kind: u8, now: Timestamp) -> Settings {
         2 => settings.expiry = Some(Expiry::At(now.after(Duration::from_secs(30)))),
         3 => settings.max_bytes = Some(150),
         4 => settings.max_age = Some(Duration::from_secs(25)),
-        5 => settings.schema = Some(Bytes::from_static(b"{}")),
+        5 => {
+            settings.schema = Some(Bytes::from_static(b"{}"));
+            settings.note = Bytes::from_static(b"note");
+        }
         _ => {}
     }
     settings
@@ -267,6 +271,7 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
             producer,
             seq,
             close,
+            reason,
         } => {
             let mut append = Append::new(content(messages, step));
             if let Some((id, epoch, seq)) = producer {
@@ -274,6 +279,7 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
             }
             append.seq = seq.map(|seq| seq.to_string());
             append.close = *close;
+            append.reason = reason.then(|| Bytes::from(format!("reason {step}")));
             say(log.append(&stream(*at), append).await)
         }
         Op::Read {

@@ -210,6 +210,18 @@ fn an_error_that_the_server_reports_is_the_end() {
 }
 
 #[test]
+fn an_error_for_good_is_an_error_and_not_the_end_of_a_finished_stream() {
+    let mut session = open(policy(), "text/event-stream");
+    session.chunk(Bytes::from_static(
+        b"data: a\n\nevent: error\nid: headwater:end\ndata: {\"title\":\"Torn\"}\n\n",
+    ));
+    let (data, step) = drain(&mut session);
+    assert_eq!(data, ["a"]);
+    assert!(step.unwrap_err().is_problem());
+    assert_eq!(session.next().unwrap(), Step::End);
+}
+
+#[test]
 fn other_formats_are_not_resumed_and_a_cut_is_never_a_quiet_end() {
     for (content_type, body, complete) in [
         ("application/x-ndjson", "1\n2\n", true),

@@ -48,6 +48,27 @@ async fn a_later_error_cuts_every_format_and_sse_says_why() {
 }
 
 #[tokio::test]
+async fn a_failure_for_good_has_the_id_that_stops_an_event_source() {
+    for for_good in [true, false] {
+        let client = client(async move || {
+            let failure = Problem::new(StatusCode::BAD_GATEWAY);
+            let failure = if for_good {
+                failure.for_good()
+            } else {
+                failure
+            };
+            Streaming::try_new(stream::iter([Ok(Item::new(1).id("a")), Err(failure)]))
+        });
+        let mut items = client.get("/").accept(Format::Sse).stream::<u64>().await;
+        assert_eq!(items.next().await, Some(1));
+        let event = items.next_event().await.expect("the error event");
+        assert!(event.is_error() && !event.is_end());
+        assert_eq!(&*event.id, if for_good { "headwater:end" } else { "a" });
+        assert_eq!(items.cut().await, "the stream failed");
+    }
+}
+
+#[tokio::test]
 async fn an_item_that_cannot_be_sent_fails_the_stream_after_what_came_before() {
     for bad in ["a\nb", "headwater:end"] {
         let client = client(async move || {

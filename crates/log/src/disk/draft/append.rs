@@ -88,6 +88,7 @@ impl Draft<'_> {
         if append.close {
             state.closed = true;
             state.closed_by.clone_from(&append.producer);
+            state.reason = append.reason;
         }
         state.producers += u32::from(new_producer);
         let producer_seq = append.producer.as_ref().map(|producer| producer.seq);

@@ -71,6 +71,7 @@ pub(crate) fn encode(key: &[u8], birth: &Birth) -> Vec<u8> {
         flags |= SCHEMA;
         put_bytes(&mut out, schema);
     }
+    put_bytes(&mut out, &settings.note);
     if let Some(fork) = &birth.fork {
         flags |= FORK;
         put_number(&mut out, fork.id);
@@ -114,6 +115,7 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Birth, Malformed> {
     if has(SCHEMA) {
         settings.schema = Some(Bytes::copy_from_slice(cursor.bytes()?));
     }
+    settings.note = Bytes::copy_from_slice(cursor.bytes()?);
     let mut fork = None;
     if has(FORK) {
         let id = cursor.number()?;
@@ -172,7 +174,7 @@ mod tests {
         #[test]
         fn settings_come_back(
             expiry in expiry(), age in prop::option::of(any::<u64>()),
-            max_bytes: Option<u64>, schema in prop::option::of(".{0,20}"),
+            max_bytes: Option<u64>, schema in prop::option::of(".{0,20}"), note in ".{0,20}",
             fork in prop::option::of((any::<u64>(), any::<bool>(), prop::option::of(any::<usize>()))),
         ) {
             let settings = Settings {
@@ -181,6 +183,7 @@ mod tests {
                 max_age: age.map(Duration::from_millis),
                 max_bytes,
                 schema: schema.map(Bytes::from),
+                note: note.into(),
             };
             let fork = fork.map(|(id, bytes, cut)| {
                 let skip = if bytes { Skip::Bytes(id) } else { Skip::Messages(id) };

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::bytes::{Cursor, Malformed, put_bytes, put_number, seal, unseal};
 use crate::append::Producer;
 use crate::rules::{ProducerState, State};
@@ -11,7 +13,8 @@ const CLOSED_BY: u8 = 2;
 const HIDDEN: u8 = 4;
 const SEQ: u8 = 8;
 const TRIMMED: u8 = 16;
-const ALL: u8 = CLOSED | CLOSED_BY | HIDDEN | SEQ | TRIMMED;
+const REASON: u8 = 32;
+const ALL: u8 = CLOSED | CLOSED_BY | HIDDEN | SEQ | TRIMMED | REASON;
 
 pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
@@ -25,6 +28,7 @@ pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
     flags |= if state.hidden { HIDDEN } else { 0 };
     flags |= if state.seq.is_some() { SEQ } else { 0 };
     flags |= if state.trimmed > 0 { TRIMMED } else { 0 };
+    flags |= if state.reason.is_some() { REASON } else { 0 };
     out.push(flags);
     for number in [
         state.commit,
@@ -49,6 +53,9 @@ pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
     }
     if state.trimmed > 0 {
         put_number(&mut out, state.trimmed);
+    }
+    if let Some(reason) = &state.reason {
+        put_bytes(&mut out, reason);
     }
     seal(key, out)
 }
@@ -86,6 +93,9 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<State, Malformed> {
     }
     if flags & TRIMMED != 0 {
         state.trimmed = cursor.number()?;
+    }
+    if flags & REASON != 0 {
+        state.reason = Some(Bytes::copy_from_slice(cursor.bytes()?));
     }
     cursor.end()?;
     Ok(state)
@@ -125,6 +135,7 @@ mod tests {
         fn a_state_comes_back(
             numbers: (u32, u32, u32, u64, u64), flags: (bool, bool, bool),
             seq in prop::option::of(".{0,9}"), by in prop::option::of((".{1,9}", any::<u64>())),
+            reason in prop::option::of(".{0,9}"),
         ) {
             let (floor, more, forks, bytes, time) = numbers;
             let state = State {
@@ -134,6 +145,7 @@ mod tests {
                 bytes,
                 closed: flags.0,
                 closed_by: by.map(|(id, epoch)| Producer { id, epoch, seq: 7 }),
+                reason: reason.map(Bytes::from),
                 hidden: flags.1,
                 forks,
                 expires: time,

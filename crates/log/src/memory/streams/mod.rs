@@ -326,6 +326,7 @@ impl Streams {
         if append.close {
             stream.state.closed = true;
             stream.state.closed_by.clone_from(&append.producer);
+            stream.state.reason.clone_from(&append.reason);
         }
         let mut forgotten = 0;
         let producer_seq = append.producer.as_ref().map(|producer| producer.seq);
@@ -502,7 +503,7 @@ impl Streams {
 
 fn weight(name: &StreamName, settings: &Settings) -> u64 {
     let schema = settings.schema.as_ref().map_or(0, Bytes::len);
-    (name.as_str().len() + settings.content_type.len() + schema) as u64
+    (name.as_str().len() + settings.content_type.len() + schema + settings.note.len()) as u64
 }
 
 /// Forgets the quarter of the producers that was idle longest, and says how many those are.

@@ -255,6 +255,7 @@ impl Streams {
             floor: Offset::new(self.floor(id)),
             tail: Offset::new(stream.state.tail),
             closed: stream.state.closed,
+            reason: stream.state.reason.clone(),
             bytes: stream.state.bytes,
             fork: stream.fork.as_ref().map(|fork| fork.point.clone()),
         }

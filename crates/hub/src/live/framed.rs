@@ -1,0 +1,118 @@
+//! Messages that are in a streaming format themselves, as a relay keeps what its upstream sends: whole events of
+//! `text/event-stream`, whole lines of `application/x-ndjson`.
+
+use bytes::Bytes;
+use headwater_wire::{Event, Limits, sse::Decoder};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// What LLM APIs send in place of a last event's data. It is their end and no item.
+pub(crate) const DONE: &str = "[DONE]";
+
+/// The events of a message, but for those that are no more than the end of the stream that they came from.
+///
+/// Each is as it would be if the stream had begun with this message: an id doesn't persist from one to the next.
+pub(crate) fn events(message: &Bytes) -> Vec<Event> {
+    let mut decoder = Decoder::new(Limits::default().with_max_item_bytes(message.len()));
+    decoder.push(message.clone());
+    decoder.finish();
+    let mut events = Vec::new();
+    // No field of a message is longer than it is.
+    while let Ok(Some(event)) = decoder.next() {
+        if !event.is_end() && &*event.data != DONE {
+            events.push(event);
+        }
+    }
+    events
+}
+
+/// The lines of a message that have something in them, without their ends.
+pub(crate) fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = message.split(|&byte| byte == b'\n');
+    lines
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty())
+}
+
+/// A line as JSON: itself, if it is that.
+pub(crate) fn json(line: &[u8]) -> Option<&RawValue> {
+    serde_json::from_slice(line).ok()
+}
+
+/// An event as JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Described<'a> {
+    /// Its type, where it names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    /// Its id, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    data: Data<'a>,
+}
+
+/// The data of an event: the JSON value, if it is one on a line of its own, else a string.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Json(&'a RawValue),
+    Text(&'a str),
+}
+
+impl<'a> From<&'a Event> for Described<'a> {
+    fn from(event: &'a Event) -> Self {
+        let data = &*event.data;
+        let json = Some(data)
+            .filter(|data| !data.contains(['\n', '\r']))
+            .and_then(|data| json(data.as_bytes()));
+        Self {
+            event: Some(&*event.event).filter(|name| *name != Event::DEFAULT_TYPE),
+            id: Some(&*event.id).filter(|id| !id.is_empty()),
+            data: json.map_or(Data::Text(data), Data::Json),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn described(message: &'static str, expected: &[&str]) {
+        let events = events(&Bytes::from_static(message.as_bytes()));
+        let found: Vec<_> = events
+            .iter()
+            .map(|event| serde_json::to_string(&Described::from(event)).unwrap())
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_event_keeps_its_name_its_id_and_its_data() {
+        described(
+            "event: token\nid: 7\ndata: {\"text\":\"a\"}\n\n",
+            &[r#"{"event":"token","id":"7","data":{"text":"a"}}"#],
+        );
+        described("data: one\ndata: two\n\n", &[r#"{"data":"one\ntwo"}"#]);
+        described("data: [1,\ndata: 2]\r\n\r\n", &[r#"{"data":"[1,\n2]"}"#]);
+    }
+
+    #[test]
+    fn what_is_no_event_and_what_only_ends_a_stream_is_left_out() {
+        described(": comment\n\n", &[]);
+        described("data: unfinished", &[]);
+        described("data: [DONE]\n\n", &[]);
+        described(
+            "event: end\nid: headwater:end\ndata: {\"items\":2}\n\n",
+            &[],
+        );
+        described("data: 1\n\ndata: [DONE]\n\n", &[r#"{"data":1}"#]);
+    }
+
+    #[test]
+    fn lines_are_those_with_something_in_them() {
+        let found: Vec<_> = lines(b"1\r\n\n {\"a\":2} \nx").collect();
+        assert_eq!(found, [&b"1"[..], b"{\"a\":2}", b"x"]);
+        assert!(json(b"x").is_none() && json(b"\"\xff\"").is_none());
+    }
+}

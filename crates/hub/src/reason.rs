@@ -1,0 +1,80 @@
+//! Why a stream ended that didn't come to its own end: the problem with which it was closed.
+//!
+//! `Stream-Error` has it as JSON. What of it isn't visible ASCII, and `%`, is percent-encoded.
+
+use bytes::Bytes;
+use headwater::{Problem, StatusCode};
+use headwater_log::{Info, limits::REASON_BYTES};
+use http::{HeaderMap, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use crate::{headers, limits::ERROR_HEADER_BYTES, names};
+
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// The problem with which a stream was closed, if it was closed with one.
+pub(crate) fn of(info: &Info) -> Option<Problem> {
+    let reason = info.reason.as_ref()?;
+    // Whoever filled the log, its readers are to learn that this is no clean end.
+    let problem = serde_json::from_slice(reason);
+    let problem = problem.unwrap_or_else(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR));
+    Some(problem.for_good())
+}
+
+/// A problem as a log's reason: whole if it fits, else without what makes it long.
+pub(crate) fn written(problem: &Problem) -> Bytes {
+    let mut text = json(problem);
+    if text.len() > REASON_BYTES {
+        text = json(&Problem::new(problem.status()));
+    }
+    text.into()
+}
+
+fn json(problem: &Problem) -> String {
+    // Strings, numbers and JSON values under string keys: nothing of it can fail.
+    serde_json::to_string(problem).unwrap_or_default()
+}
+
+/// Adds `Stream-Error` to what is said of a stream that was closed with a problem.
+pub(crate) fn note(headers: &mut HeaderMap, info: &Info) {
+    let Some(problem) = of(info) else {
+        return;
+    };
+    let encode = |problem: &Problem| utf8_percent_encode(&json(problem), ENCODED).to_string();
+    let mut value = encode(&problem);
+    if value.len() > ERROR_HEADER_BYTES {
+        value = encode(&Problem::new(problem.status()));
+    }
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(names::STREAM_ERROR, value);
+    }
+}
+
+/// The reason that a request to close a stream gives.
+///
+/// # Errors
+/// It is no problem, or too long, or the request closes nothing.
+pub(crate) fn given(sent: &HeaderMap) -> Result<Option<Bytes>, Problem> {
+    let Some(text) = headers::text(sent, &names::STREAM_ERROR)? else {
+        return Ok(None);
+    };
+    if !headers::closed(sent) {
+        let detail = "Stream-Error says why a stream is closed: it goes with Stream-Closed: true";
+        return Err(Problem::bad_request(detail));
+    }
+    let text = percent_decode_str(text).decode_utf8();
+    let problem = text
+        .ok()
+        .and_then(|text| serde_json::from_str::<Problem>(&text).ok());
+    let Some(problem) = problem else {
+        let detail = "Stream-Error is a problem as JSON, like {\"status\":502,\"detail\":\"why\"}; percent-encoded \
+                      where it isn't visible ASCII";
+        return Err(Problem::bad_request(detail));
+    };
+    let text = json(&problem);
+    if text.len() > REASON_BYTES {
+        let detail = format!("Stream-Error is over the limit of {REASON_BYTES} bytes");
+        return Err(Problem::bad_request(detail).with("limit", REASON_BYTES));
+    }
+    Ok(Some(text.into()))
+}

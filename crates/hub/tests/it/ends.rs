@@ -1,0 +1,139 @@
+//! Streams that were closed because something failed.
+
+use headwater::test::TestResponse;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{Server, header, offset};
+
+const TORN: &str = r#"{"title":"Bad Gateway","status":502,"detail":"torn after two"}"#;
+
+async fn fail(server: &Server, path: &str, error: &str) -> TestResponse {
+    let post = server.request(Method::POST, path);
+    let post = post
+        .header("stream-closed", "true")
+        .header("stream-error", error);
+    post.send().await
+}
+
+/// A stream of two messages that has failed.
+async fn failed(server: &Server) {
+    server.put_json("a", "[1,2]").await;
+    assert_eq!(fail(server, "a", TORN).await.status(), 204);
+}
+
+#[tokio::test]
+async fn an_event_source_is_told_why_and_stops() {
+    for server in Server::of_each_kind() {
+        failed(&server).await;
+        let mut events = server.events("a").stream::<Value>().await;
+        assert_eq!(events.take(2).await, [json!(1), json!(2)]);
+        let event = events.next_event().await.expect("the error event");
+        assert!(event.is_error(), "{event:?}");
+        assert_eq!((&*event.id, &*event.data), ("headwater:end", TORN));
+        assert_eq!(events.cut().await, "the stream failed");
+        let back = server.events("a").header("last-event-id", &event.id);
+        assert_eq!(back.send().await.status(), 204);
+    }
+}
+
+#[tokio::test]
+async fn whoever_follows_when_it_fails_is_told_too() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    let mut events = server.events("a").stream::<Value>().await;
+    let mut lines = server.lines("a").stream::<Value>().await;
+    assert_eq!(events.next().await, Some(json!(1)));
+    assert_eq!(lines.next().await, Some(json!(1)));
+    assert_eq!(fail(&server, "a", TORN).await.status(), 204);
+    let event = events.next_event().await.expect("the error event");
+    assert!(event.is_error() && &*event.data == TORN, "{event:?}");
+    assert_eq!(lines.cut().await, "the stream failed");
+}
+
+#[tokio::test]
+async fn lines_of_a_stream_that_failed_are_cut_also_where_they_stop_at_the_tail() {
+    let server = Server::new();
+    failed(&server).await;
+    let end = format!("a?live=false&offset={}", offset(2));
+    for path in ["a", "a?live=false", &end] {
+        let mut lines = server.lines(path).stream::<Value>().await;
+        let _ = lines.take(if path == end { 0 } else { 2 }).await;
+        assert_eq!(lines.cut().await, "the stream failed", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_protocols_own_ways_have_the_reason_beside_the_end() {
+    let server = Server::new();
+    failed(&server).await;
+    let end = format!("a?offset={}", offset(2));
+    let polled = format!("{end}&live=long-poll");
+    for path in ["a", "a?offset=now", &end, &polled] {
+        let response = server.get(path).send().await;
+        assert_eq!(header(&response, "stream-closed"), "true", "{path}");
+        assert_eq!(header(&response, "stream-error"), TORN, "{path}");
+    }
+    let head = server.request(Method::HEAD, "a").send().await;
+    assert_eq!(header(&head, "stream-error"), TORN);
+
+    let body = server.get("a?offset=-1&live=sse").send().await.text().await;
+    let last = body.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    let control = last.lines().find_map(|line| line.strip_prefix("data:"));
+    let control: Value = serde_json::from_str(control.expect("a control event")).unwrap();
+    assert_eq!(control["streamClosed"], true, "{body}");
+    assert_eq!(control["streamError"]["detail"], "torn after two");
+    assert_eq!(body.matches("streamClosed").count(), 1, "{body}");
+    assert!(last.contains("id: headwater:end"), "{body}");
+}
+
+#[tokio::test]
+async fn a_stream_that_came_to_its_end_has_no_reason() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    server.close("a").await;
+    let response = server.get("a").send().await;
+    assert_eq!(header(&response, "stream-closed"), "true");
+    assert_eq!(header(&response, "stream-error"), "");
+}
+
+#[tokio::test]
+async fn a_reason_that_is_no_problem_or_closes_nothing_is_refused_and_nothing_is_closed() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    let long = format!(r#"{{"status":500,"detail":"{}"}}"#, "x".repeat(5000));
+    for bad in ["", "torn", "[]", r#"{"status":1}"#, "%ff", &long] {
+        assert_eq!(fail(&server, "a", bad).await.status(), 400, "{bad:?}");
+    }
+    let open = server.request(Method::POST, "a");
+    let open = open.header("stream-error", TORN).body("[2]");
+    let open = open.header("content-type", "application/json").send().await;
+    assert_eq!(open.status(), 400);
+    server.post_json("a", "2").await;
+    assert_eq!(server.get("a").send().await.text().await, "[1,2]");
+}
+
+#[tokio::test]
+async fn what_is_not_ascii_comes_back_percent_encoded() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    let sent = r#"{"title":"Bad Gateway","status":502,"detail":"100%25 %C3%BC"}"#;
+    assert_eq!(fail(&server, "a", sent).await.status(), 204);
+    let response = server.get("a").send().await;
+    assert_eq!(header(&response, "stream-error"), sent);
+}
+
+#[tokio::test]
+async fn lines_that_are_posted_can_end_with_a_reason() {
+    let server = Server::new();
+    server.put_json("a", "[]").await;
+    let post = server.request(Method::POST, "a");
+    let post = post
+        .header("content-type", "application/x-ndjson")
+        .header("stream-closed", "true")
+        .header("stream-error", TORN);
+    assert_eq!(post.body("1\n2\n").send().await.status(), 200);
+    let response = server.get("a").send().await;
+    assert_eq!(header(&response, "stream-error"), TORN);
+    assert_eq!(response.text().await, "[1,2]");
+}

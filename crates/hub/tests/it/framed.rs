@@ -1,0 +1,90 @@
+//! Streams whose messages are events or lines themselves.
+
+use serde_json::{Value, json};
+
+use crate::{Server, header, offset};
+
+const SSE: &str = "text/event-stream";
+const NDJSON: &str = "application/x-ndjson";
+
+#[tokio::test]
+async fn an_event_source_gets_the_events_with_their_names_and_the_hubs_ids() {
+    let server = Server::new();
+    let token = "event: token\nid: 7\ndata: {\"n\":1}\n\n";
+    server.put("a", SSE, token).await;
+    for message in [
+        ": alive\n\n",
+        "data: two\ndata: lines\n\n",
+        "data: [DONE]\n\n",
+    ] {
+        assert_eq!(server.post("a", SSE, message).await.status(), 204);
+    }
+    server.close("a").await;
+    let body = server.events("a").send().await.text().await;
+    let end = format!("{{\"items\":4,\"offset\":\"{}\"}}", offset(4));
+    assert_eq!(
+        body,
+        format!(
+            "id: {}\nevent: token\ndata: {{\"n\":1}}\n\nid: {}\ndata: two\ndata: lines\n\nevent: end\nid: \
+             headwater:end\ndata: {end}\n\n",
+            offset(1),
+            offset(3)
+        )
+    );
+    // As it is, it is what was published.
+    let raw = server.get("a").send().await;
+    assert_eq!(header(&raw, "content-type"), SSE);
+    let raw = raw.text().await;
+    assert!(
+        raw.starts_with(token) && raw.ends_with("data: [DONE]\n\n"),
+        "{raw}"
+    );
+}
+
+#[tokio::test]
+async fn events_as_lines_are_objects_and_live_ones_follow() {
+    let server = Server::new();
+    server
+        .put("a", SSE, "event: token\nid: 7\ndata: {\"n\":1}\n\n")
+        .await;
+    let mut lines = server.lines("a").stream::<Value>().await;
+    let first = json!({"event": "token", "id": "7", "data": {"n": 1}});
+    assert_eq!(lines.next().await, Some(first));
+    server.post("a", SSE, ": alive\n\n").await;
+    server.post("a", SSE, "data: text\n\n").await;
+    assert_eq!(lines.next().await, Some(json!({"data": "text"})));
+    server.close("a").await;
+    assert_eq!(lines.next().await, None);
+}
+
+#[tokio::test]
+async fn several_events_of_one_message_have_one_id_at_their_last() {
+    let server = Server::new();
+    server.put("a", SSE, "data: 1\n\ndata: 2\n\n").await;
+    let body = server.events("a?live=false").send().await.text().await;
+    let expected = format!("data: 1\n\nid: {}\ndata: 2\n\n", offset(1));
+    assert!(body.starts_with(&expected), "{body}");
+}
+
+#[tokio::test]
+async fn lines_are_lines_and_events_of_their_values() {
+    let server = Server::new();
+    server.put("a", NDJSON, "{\"n\":1}\n").await;
+    server.post("a", NDJSON, "oops\n").await;
+    server.close("a").await;
+    let lines = server.lines("a").send().await.text().await;
+    assert_eq!(lines, "{\"n\":1}\n\"oops\"\n");
+    let events = server.events("a").send().await.text().await;
+    let expected = format!(
+        "id: {}\ndata: {{\"n\":1}}\n\nid: {}\ndata: oops\n\n",
+        offset(1),
+        offset(2)
+    );
+    assert!(events.starts_with(&expected), "{events}");
+    assert_eq!(
+        server.get("a").send().await.text().await,
+        "{\"n\":1}\noops\n"
+    );
+    let protocol = server.get("a?offset=-1&live=sse").send().await;
+    assert_eq!(header(&protocol, "stream-sse-data-encoding"), "base64");
+}
