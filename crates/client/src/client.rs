@@ -116,7 +116,7 @@ pub(crate) struct Parts {
     #[cfg(feature = "tls")]
     roots: Vec<reqwest::Certificate>,
     /// How long an idle connection is kept; zero: not at all; none: as long as reqwest does.
-    keep_connections: Option<Duration>,
+    pub(crate) keep_connections: Option<Duration>,
     error: Option<Error>,
 }
 

@@ -370,6 +370,8 @@ impl Error {
             ("cut", "The body is not complete")
         } else if self.is_too_large() {
             ("too-large", "The body is too large")
+        } else if self.is_refused() {
+            ("refused", "The call may not be made")
         } else if self.is_redirect() {
             ("redirect", "The redirect can't be followed")
         } else if self.is_request() || self.is_source() {
