@@ -68,6 +68,10 @@ struct Limits {
     subscribers: Option<usize>,
     shared_bytes: Option<usize>,
     fillings: Option<usize>,
+    gathers: Option<usize>,
+    gather_calls: Option<usize>,
+    gather_concurrency: Option<usize>,
+    gather_body_bytes: Option<usize>,
 }
 
 /// A time as the command line has it: `"20s"`, `"500ms"`.
@@ -175,6 +179,10 @@ impl Limits {
         set(&mut limits.subscribers, self.subscribers);
         set(&mut limits.shared_bytes, self.shared_bytes);
         set(&mut limits.fillings, self.fillings);
+        set(&mut limits.gathers, self.gathers);
+        set(&mut limits.gather_calls, self.gather_calls);
+        set(&mut limits.gather_concurrency, self.gather_concurrency);
+        set(&mut limits.gather_body_bytes, self.gather_body_bytes);
         limits
     }
 

@@ -129,6 +129,10 @@ Settings of the file, with their defaults; all may be left out:
   subscribers = 100000          # that follow live
   shared_bytes = 67108864       # kept for live readers
   fillings = 1000               # streams that the hub fills by itself, at once
+  gathers = 16                  # POST /gather that are under way
+  gather_calls = 10000          # of one of them
+  gather_concurrency = 100      # calls at a time of one of them
+  gather_body_bytes = 1048576   # of an answer to a call
 
   [upstream]
   allow = []                    # hosts that the hub may call for clients, as --allow-upstream has them
