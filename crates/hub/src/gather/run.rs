@@ -1,8 +1,11 @@
 //! What a hub has of gathers, and what one of them holds while it runs.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use futures_core::Stream;
@@ -33,6 +36,8 @@ impl Gathers {
         let client = Client::builder()
             .egress(upstreams.clone())
             .keep_connections(KEEP_CONNECTIONS)
+            // Each call has its own time, in which an upstream may be silent.
+            .idle_timeout(Duration::ZERO)
             .build()?;
         Ok(self.client.get_or_init(|| client).clone())
     }
