@@ -115,7 +115,7 @@ pub(crate) struct Parts {
     pub(crate) http2_prior_knowledge: bool,
     #[cfg(feature = "tls")]
     roots: Vec<reqwest::Certificate>,
-    /// Zero: not at all; none: as long as reqwest does.
+    /// How long an idle connection is kept; zero: not at all; none: as long as reqwest does.
     pub(crate) keep_connections: Option<Duration>,
     error: Option<Error>,
 }
@@ -232,7 +232,10 @@ impl Parts {
         if self.http2_prior_knowledge {
             http = http.http2_prior_knowledge();
         }
-        http
+        match &self.settings.egress {
+            Some(egress) => egress.guard(http),
+            None => http,
+        }
     }
 
     #[cfg(feature = "tls")]

@@ -4,6 +4,7 @@ use headwater_wire::{DecodeError, Format, json::CheckError};
 use http::StatusCode;
 
 use crate::{
+    egress::Refused,
     gather::Answer,
     problem::{Plain, Problem},
 };
@@ -45,6 +46,8 @@ pub(crate) enum Kind {
     Connect,
     /// Too many redirects, or one to where the client doesn't go.
     Redirect,
+    /// The client's egress doesn't allow it; the source says why.
+    Refused,
     Status {
         status: StatusCode,
         problem: Option<Problem>,
@@ -140,6 +143,10 @@ impl Error {
         Self::new(Kind::Request(what.into()))
     }
 
+    pub(crate) fn refused(refused: Refused) -> Self {
+        Self::new(Kind::Refused).with_source(refused)
+    }
+
     pub(crate) fn undecodable(error: DecodeError) -> Self {
         Self::new(Kind::Decode(error))
     }
@@ -192,6 +199,14 @@ impl Error {
     #[must_use]
     pub fn is_redirect(&self) -> bool {
         matches!(self.0.kind, Kind::Redirect)
+    }
+
+    /// The client may not go there: its [egress](crate::Egress) doesn't allow the URL, the one that it
+    /// is redirected to, or any address that the host's name stands for. The source is the
+    /// [`Refused`](crate::egress::Refused) that says why. Nothing was sent there.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.0.kind, Kind::Refused)
     }
 
     /// The response's status is not a success. [`status`](Self::status) has it.
@@ -355,6 +370,8 @@ impl Error {
             ("cut", "The body is not complete")
         } else if self.is_too_large() {
             ("too-large", "The body is too large")
+        } else if self.is_refused() {
+            ("refused", "The call may not be made")
         } else if self.is_redirect() {
             ("redirect", "The redirect can't be followed")
         } else if self.is_request() || self.is_source() {
@@ -402,6 +419,7 @@ impl Error {
             Kind::Connect if self.is_timeout() => f.write_str("connecting took too long"),
             Kind::Connect => f.write_str("no response"),
             Kind::Redirect => f.write_str("can't follow the redirect"),
+            Kind::Refused => f.write_str("the client may not go there"),
             Kind::Status {
                 status,
                 problem,

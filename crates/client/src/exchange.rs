@@ -2,6 +2,7 @@
 //! says what came of it.
 
 use std::{
+    error::Error as StdError,
     pin::Pin,
     task::{Context, Poll, ready},
     time::{Duration, SystemTime},
@@ -15,6 +16,7 @@ use reqwest::Body;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
+    egress::Refused,
     error::{Error, Kind},
     plan::Plan,
     session::{Head, Piece, Reading, Session, Step},
@@ -248,6 +250,9 @@ impl Exchange {
 }
 
 pub(crate) fn connect_error(error: reqwest::Error) -> Error {
+    if let Some(refused) = refused(&error) {
+        return Error::refused(refused.clone());
+    }
     let kind = if error.is_redirect() {
         Kind::Redirect
     } else if error.is_builder() {
@@ -256,6 +261,18 @@ pub(crate) fn connect_error(error: reqwest::Error) -> Error {
         Kind::Connect
     };
     Error::new(kind).with_source(error.without_url())
+}
+
+/// What the egress said of a redirect or of a name, below what reqwest made of it.
+fn refused(error: &reqwest::Error) -> Option<&Refused> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref() {
+            return Some(refused);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// RFC 9110 §10.2.3: seconds, or a date.

@@ -61,6 +61,8 @@
 //!
 //! It asks for no compression and refuses a compressed body where it would decode it. It keeps no
 //! cookies. A proxy is taken from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`).
+//! It goes wherever a URL says, unless an [`Egress`] says where it may go: set one where others
+//! choose the URLs.
 //!
 //! # Inside
 //!
@@ -70,6 +72,7 @@
 
 pub mod blocking;
 mod client;
+pub mod egress;
 mod error;
 mod exchange;
 pub mod gather;
@@ -84,9 +87,11 @@ mod session;
 pub use bytes::Bytes;
 pub use headwater_wire::{Event, Format, Str};
 pub use http::{HeaderMap, Method, StatusCode};
+pub use reqwest::Url;
 
 pub use self::{
     client::{Client, ClientBuilder},
+    egress::Egress,
     error::Error,
     items::Items,
     plan::{DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_ATTEMPTS, DEFAULT_MAX_BODY_BYTES},

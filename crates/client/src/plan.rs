@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::Url;
 
 use crate::{
+    egress::Egress,
     error::Error,
     session::{Backoff, Policy, Reading},
 };
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) retry_first_connect: bool,
     pub(crate) max_attempts: u32,
     pub(crate) backoff: Backoff,
+    /// None: anywhere.
+    pub(crate) egress: Option<Egress>,
 }
 
 impl Default for Settings {
@@ -46,6 +49,7 @@ impl Default for Settings {
             retry_first_connect: false,
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             backoff: Backoff::DEFAULT,
+            egress: None,
         }
     }
 }
@@ -179,11 +183,15 @@ impl Plan {
         self.default_header(header::CACHE_CONTROL, "no-cache");
     }
 
+    /// What is to be sent. Every request of a client is made here, so here is where its URL is checked.
     pub(crate) fn request(&self, last_event_id: &str) -> Result<reqwest::Request, Error> {
         let url = self
             .url
             .clone()
             .ok_or_else(|| Error::request("there is no URL"))?;
+        if let Some(egress) = &self.settings.egress {
+            egress.check(&url).map_err(Error::refused)?;
+        }
         let mut request = reqwest::Request::new(self.method.clone(), url);
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);

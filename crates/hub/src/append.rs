@@ -95,6 +95,9 @@ async fn post(
         }
         Outcome::Refused(refusal) => return Err(error::refusal(&refusal)),
     };
+    if receipt.closed {
+        core.fillings.over(name);
+    }
     let mut response = status.into_response();
     note(response.headers_mut(), &receipt);
     if let Some(producer) = producer {

@@ -52,7 +52,7 @@ impl Failure {
         self
     }
 
-    #[cfg(test)]
+    /// The problem without the headers beside it.
     pub(crate) fn problem(self) -> Problem {
         self.problem
     }

@@ -26,6 +26,7 @@
 //! |---|---|
 //! | `GET /streams` | lists streams |
 //! | `GET /events` | many streams on one connection, in the order of the whole hub |
+//! | `POST /gather` | many calls of other hosts at once, each result as it comes; off until [upstreams](Options::upstreams) are allowed |
 //! | `GET /healthz`, `/readyz` | whether it runs; whether the storage answers |
 //!
 //! It speaks the Durable Streams protocol. Where that leaves a choice: the scope of `Stream-Seq` is the stream;
@@ -43,6 +44,8 @@ mod create;
 mod describe;
 mod error;
 mod events;
+mod filling;
+mod gather;
 mod headers;
 mod health;
 mod json;
@@ -65,7 +68,7 @@ mod waiting;
 
 use std::{fmt, sync::Arc};
 
-use headwater::{App, get};
+use headwater::{App, get, post};
 use headwater_log::Log;
 
 pub use limits::Limits;
@@ -87,6 +90,8 @@ pub(crate) struct Core {
     pub(crate) seats: live::Seats,
     pub(crate) bodies: body::Bodies,
     pub(crate) turns: turns::Turns,
+    pub(crate) fillings: filling::Fillings,
+    pub(crate) gathers: gather::Gathers,
     pub(crate) subscriptions: subscriptions::Subscriptions,
 }
 
@@ -106,6 +111,7 @@ impl Hub {
         };
         Self(Arc::new(Core {
             subscriptions: subscriptions::Subscriptions::new(Arc::clone(&log), subscriptions),
+            fillings: filling::Fillings::new(Arc::clone(&log), options.limits.fillings),
             log,
             options,
             schemas: schema::Schemas::default(),
@@ -114,16 +120,18 @@ impl Hub {
             seats: live::Seats::default(),
             bodies: body::Bodies::default(),
             turns: turns::Turns::default(),
+            gathers: gather::Gathers::default(),
         }))
     }
 
     /// The app that serves it.
     ///
     /// # Panics
-    /// The root of the [options](Options::root) has `{` or `}` in it, or is `/events`, `/healthz` or `/readyz`.
+    /// The root of the [options](Options::root) has `{` or `}` in it, or is `/events`, `/gather`, `/healthz` or `/readyz`.
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
+        core.fillings.recover();
         let route = describe::read(get(read::read));
         let route = describe::head(route.head(read::head));
         let route = describe::create(route.put(create::create));
@@ -136,10 +144,12 @@ impl Hub {
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .license("MIT or Apache-2.0", "MIT OR Apache-2.0")
             .tag(describe::TAG, "Streams of messages, each at a URL.")
+            .tag(gather::TAG, "Calls of other hosts that the hub makes for its clients, where that is allowed.")
             .tag(health::TAG, "Whether the hub runs, and can be used.")
             .route(&path, route)
             .route(root, listing::describe(get(listing::list)))
             .route("/events", events::describe(get(events::events)))
+            .route(gather::PATH, gather::describe(post(gather::gather)))
             .route("/healthz", health::describe_alive(get(health::alive)))
             .route("/readyz", health::describe_ready(get(health::ready)));
         let subscriptions = core.subscriptions.routes();
@@ -148,6 +158,23 @@ impl Hub {
             root => app.nest(root, subscriptions),
         };
         app.layer(headers).with_state(core)
+    }
+
+    /// Ends what the hub does in the background: the streams that it fills are closed, with a reason that says that this
+    /// was interrupted; feeds stay open, and go on when a hub is started over the same log. Nothing new is begun from
+    /// then on; requests are answered as before.
+    ///
+    /// To be called before the log is closed. It takes as long as the last appends do: give it a deadline. Dropped early,
+    /// all of them end nevertheless, some perhaps after the log is closed, which the next start finds and sets right.
+    ///
+    /// ```
+    /// # async fn example(hub: headwater_hub::Hub, log: std::sync::Arc<dyn headwater_log::Log>) {
+    /// let _ = tokio::time::timeout(std::time::Duration::from_secs(2), hub.stop()).await;
+    /// let _ = log.close().await;
+    /// # }
+    /// ```
+    pub async fn stop(&self) {
+        self.0.fillings.stop().await;
     }
 }
 

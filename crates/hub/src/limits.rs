@@ -78,6 +78,20 @@ pub(crate) const TURN_AHEAD: u64 = 64;
 /// And for how long.
 pub(crate) const TURN_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How many bytes of a filled stream's items are gathered to be appended together. As many again, and one item more each
+/// time, are on their way to the log meanwhile.
+pub(crate) const FILLING_BYTES: usize = 128 << 10;
+
+/// And how many items.
+pub(crate) const FILLING_MESSAGES: usize = 4096;
+
+/// How long what fills a stream waits for room on the disk, or for a disk that failed, before it gives up.
+pub(crate) const FILLING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a stream that ends when it isn't used is said to be in use while it is filled: no oftener and no more seldom.
+pub(crate) const FILLING_TOUCH: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_secs(3600));
+
 /// How long the storage may take to answer for the hub to be ready.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -86,6 +100,18 @@ pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most seconds of an expiry or an age: some 285,000 years, in milliseconds what every JSON parser keeps.
 pub(crate) const SECONDS: u64 = (1 << 53) / 1000;
+
+/// How long a connection to an upstream is kept for the next call.
+pub(crate) const KEEP_CONNECTIONS: Duration = Duration::from_secs(4);
+
+/// How often a call of a gather may be made again, at the most.
+pub(crate) const GATHER_RETRIES: u32 = 10;
+
+/// How many seconds it may take, and all of them, at the most: a day.
+pub(crate) const GATHER_SECONDS: f64 = 86_400.0;
+
+/// How many calls a second may be sent to one host, at the most.
+pub(crate) const GATHER_RATE: f64 = 10_000.0;
 
 /// The limits that whoever runs a hub may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +132,18 @@ pub struct Limits {
     /// How many bytes of messages are kept for live readers, over all streams. Their encoded forms come on top, up to
     /// three times as much. Default: 64 MiB.
     pub shared_bytes: usize,
+    /// How many streams the hub fills by itself at once: relays, gatherings, durable handlers. Past that, one more is
+    /// refused with 429. Each holds up to 256 KiB of what is on its way to the log, and two items. Default: 1,000.
+    pub fillings: usize,
+    /// How many gathers may be under way, over all clients. Default: 16.
+    pub gathers: usize,
+    /// How many calls one gather has. Default: 10,000.
+    pub gather_calls: usize,
+    /// How many of them are made at a time. Default: 100.
+    pub gather_concurrency: usize,
+    /// The longest body of an answer to one of them, in bytes. A gather holds so many for each call that it makes at a
+    /// time, at the most. Default: 1 MiB.
+    pub gather_body_bytes: usize,
 }
 
 impl Default for Limits {
@@ -117,6 +155,11 @@ impl Default for Limits {
             read_bytes: 1 << 20,
             subscribers: 100_000,
             shared_bytes: 64 << 20,
+            fillings: 1000,
+            gathers: 16,
+            gather_calls: 10_000,
+            gather_concurrency: 100,
+            gather_body_bytes: 1 << 20,
         }
     }
 }

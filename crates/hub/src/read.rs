@@ -20,6 +20,7 @@ use crate::{
     create::content_type,
     describe::Answer,
     error::{Failure, offset_value},
+    filling::Watch,
     limits::SCHEMA_HEADER_BYTES,
     live::{Form, Reader, Shape, frames},
     names,
@@ -97,11 +98,13 @@ async fn get(
         None => query.offset.unwrap_or(Place::Start),
     };
     check_place(&info, place)?;
+    // Whoever reads watches, if only for as long as that takes.
+    let watch = core.fillings.watch(&info);
     if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
         core.log.touch(name).await?;
     }
     match form {
-        Some(form) => follow(core, &info, form, place, &query).await,
+        Some(form) => follow(core, &info, form, place, &query, watch).await,
         None if query.live == Some(Live::LongPoll) => long_poll(core, info, place, &query).await,
         None if place == Place::Now => Ok(nothing_yet(&info)),
         None => {
@@ -300,6 +303,7 @@ async fn follow(
     form: Form,
     place: Place,
     query: &Query,
+    watch: Option<Watch>,
 ) -> Result<Response, Failure> {
     let options = &core.options;
     let seat = core.seats.take(options.limits.subscribers)?;
@@ -330,6 +334,7 @@ async fn follow(
         // Readers that came together shall not all come back together.
         until: cycle.map(|cycle| Instant::now() + cycle.mul_f64(0.9 + 0.2 * fastrand::f64())),
         _seat: seat,
+        _watch: watch,
     };
     let format = if form == Form::Lines {
         Wire::Ndjson
@@ -404,7 +409,9 @@ fn known(info: &Info) -> Response {
 /// What forks of it have of it stays theirs, and its path stays taken until the last of them is gone.
 #[headwater::operation]
 pub(crate) async fn delete(State(core): State<Arc<Core>>, path: StreamPath) -> Answer {
-    match core.log.delete(&path.name).await {
+    let deleted = core.log.delete(&path.name).await;
+    core.fillings.over(&path.name);
+    match deleted {
         Ok(()) => StatusCode::NO_CONTENT.into_response().into(),
         Err(error) => Failure::from(error).into_response().into(),
     }

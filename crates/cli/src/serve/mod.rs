@@ -7,6 +7,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{Args as ClapArgs, ValueEnum};
@@ -16,6 +17,9 @@ use serde::Deserialize;
 
 use self::config::Config;
 use crate::exit::Failure;
+
+/// How long what the hub does in the background has to end, when it is told to.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What `--data` says for a log that ends with the process.
 const MEMORY: &str = "memory";
@@ -53,6 +57,20 @@ pub(crate) struct Serve {
         value_delimiter = ','
     )]
     cors: Vec<String>,
+
+    /// Which hosts the hub may call for its clients: `https://api.example.com/v1/**` [default: none]
+    ///
+    /// `https://*.example.com` is each name that ends so, `https://*` any public host, and `:8443`
+    /// or `:*` says at which port. An address that isn't public is called where it is listed itself,
+    /// `http://127.0.0.1:9000`, or where names may stand for it, `10.0.0.0/8`. More than one are
+    /// separated by commas, or the option is given again.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "HEADWATER_ALLOW_UPSTREAM",
+        value_delimiter = ','
+    )]
+    allow_upstream: Vec<String>,
 
     /// What is logged to stderr: error, warn, info, debug, or a filter for each part
     ///
@@ -110,6 +128,14 @@ Settings of the file, with their defaults; all may be left out:
   producers = 1024              # that a stream remembers
   subscribers = 100000          # that follow live
   shared_bytes = 67108864       # kept for live readers
+  fillings = 1000               # streams that the hub fills by itself, at once
+  gathers = 16                  # POST /gather that are under way
+  gather_calls = 10000          # of one of them
+  gather_concurrency = 100      # calls at a time of one of them
+  gather_body_bytes = 1048576   # of an answer to a call
+
+  [upstream]
+  allow = []                    # hosts that the hub may call for clients, as --allow-upstream has them
 
 It ends at SIGTERM or SIGINT: streams that are being read are cut, to be taken up again, requests
 are answered, and the log is closed.
@@ -144,7 +170,10 @@ async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), 
             // Nobody has to read it.
             let _ = greet(&address.to_string(), &place);
         });
-    server.await.map_err(Failure::other)
+    let served = server.await.map_err(Failure::other);
+    // What it doesn't come to, the next start sets right.
+    let _ = tokio::time::timeout(STOP_PATIENCE, hub.stop()).await;
+    served
 }
 
 /// Opens the log, and says where it is.

@@ -6,6 +6,7 @@ mod leaving;
 mod server;
 #[macro_use]
 mod twins;
+mod egress;
 mod failures;
 mod formats;
 mod gather;

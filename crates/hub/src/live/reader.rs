@@ -18,7 +18,7 @@ use super::{
     ring::{Given, Over},
     tail::Tail,
 };
-use crate::{cache, error::Failure, limits::CATCH_UP_BYTES, reason};
+use crate::{cache, error::Failure, filling::Watch, limits::CATCH_UP_BYTES, reason};
 
 /// How many readers follow or wait.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +68,8 @@ pub(crate) struct Reader {
     pub(crate) until: Option<Instant>,
     /// Held as long as the response goes on.
     pub(crate) _seat: Seat,
+    /// And counted as watching, where that matters.
+    pub(crate) _watch: Option<Watch>,
 }
 
 /// Where a response stands.

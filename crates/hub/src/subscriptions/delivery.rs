@@ -8,7 +8,7 @@ use reqwest::{Client, Url, header, redirect};
 use serde::Deserialize;
 
 use super::limits::{CONNECT_TIMEOUT, WEBHOOK_ANSWER_BYTES};
-use super::target::PublicResolver;
+use super::target;
 
 /// What became of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,16 +54,13 @@ impl Caller {
 
     fn client(&self) -> Option<Client> {
         let client = self.client.get_or_init(|| {
-            let client = Client::builder()
+            let client = target::egress(self.loopback)
+                .guard(Client::builder())
                 .redirect(redirect::Policy::none())
-                .no_proxy()
                 .referer(false)
                 .connect_timeout(CONNECT_TIMEOUT)
                 .pool_idle_timeout(Duration::from_secs(30))
                 .pool_max_idle_per_host(4)
-                .dns_resolver(PublicResolver {
-                    loopback: self.loopback,
-                })
                 .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
                 .build();
             client

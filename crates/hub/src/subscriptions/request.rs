@@ -143,7 +143,7 @@ pub(super) fn config(
     }
     let target = match (wanted.kind, wanted.webhook, wanted.wake_stream) {
         (Kind::Webhook, Some(webhook), _) => {
-            let url = target::check(&webhook.url, options.loopback_webhooks);
+            let url = target::check(&webhook.url, &target::egress(options.loopback_webhooks));
             url.map_err(Refusal::WebhookUrl)?;
             // As it was given: what is compared and shown is what the client knows.
             Target::Webhook(webhook.url)

@@ -4,6 +4,7 @@ mod described;
 mod ends;
 mod events;
 mod framed;
+mod gather;
 mod lines;
 mod listing;
 mod live;

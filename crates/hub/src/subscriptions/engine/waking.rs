@@ -60,7 +60,7 @@ impl Engine {
         let (to, body) = match &known.config.target {
             Target::Webhook(url) => {
                 // Checked when it was subscribed; but what is allowed may differ since.
-                match target::check(url, self.options.loopback_webhooks) {
+                match target::check(url, &target::egress(self.options.loopback_webhooks)) {
                     Ok(url) => {
                         let to = To::Webhook {
                             url,

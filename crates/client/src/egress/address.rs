@@ -1,0 +1,147 @@
+//! Which addresses are the internet's, and networks of those that aren't.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Whether an address is one of the internet's, and no network's or machine's own.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !(address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_broadcast()
+        || address.is_documentation()
+        || address.is_multicast()
+        || a == 0
+        // Shared by a carrier's customers (RFC 6598).
+        || (a == 100 && b & 0xc0 == 64)
+        // For protocols (RFC 6890), and 6to4's relays (RFC 7526).
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
+        // For benchmarks (RFC 2544).
+        || (a == 198 && b & 0xfe == 18)
+        // For later (RFC 1112).
+        || a >= 240
+        // Looks public, but is each machine's own host in Azure, and gives out its secrets.
+        || address == Ipv4Addr::new(168, 63, 129, 16))
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    // An IPv4 address in other clothes: mapped, compatible, by NAT64 (RFC 6052) or by 6to4 (RFC 3056).
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match (a, b, c, d, e, f) {
+        (0, 0, 0, 0, 0, 0 | 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => return v4(g, h),
+        (0x2002, ..) => return v4(b, c),
+        _ => {}
+    }
+    // Global unicast is 2000::/3 (RFC 4291); within it are Teredo, ORCHID and documentation.
+    a & 0xe000 == 0x2000
+        && !(a == 0x2001 && b < 0x200)
+        && !(a == 0x2001 && b == 0xdb8)
+        && !(a == 0x3fff && b < 0x1000)
+}
+
+/// All addresses that begin with the same bits, as in `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Network {
+    first: IpAddr,
+    /// How many bits are the network's.
+    prefix: u32,
+}
+
+impl Network {
+    /// `ADDRESS/PREFIX`, or an address, which is a network of one.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (first, prefix) = match text.split_once('/') {
+            Some((first, prefix)) => (first, Some(prefix)),
+            None => (text, None),
+        };
+        let first: IpAddr = first
+            .parse()
+            .map_err(|_| format!("`{first}` is no address"))?;
+        let width = if first.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => width,
+            Some(prefix) => prefix
+                .parse()
+                .ok()
+                .filter(|prefix| *prefix <= width)
+                .ok_or_else(|| format!("`{prefix}` is no number of bits from 0 to {width}"))?,
+        };
+        let network = Self { first, prefix };
+        let masked = network.masked(first);
+        if masked != first {
+            return Err(format!(
+                "the network begins before that: it is {masked}/{prefix}"
+            ));
+        }
+        Ok(network)
+    }
+
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4() && self.masked(address) == self.first
+    }
+
+    /// The address with only the network's bits.
+    fn masked(&self, address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32 - self.prefix).unwrap_or(0);
+                Ipv4Addr::from_bits(address.to_bits() & mask).into()
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(128 - self.prefix).unwrap_or(0);
+                Ipv6Addr::from_bits(address.to_bits() & mask).into()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_the_addresses_that_begin_with_its_bits() {
+        for (network, inside, outside) in [
+            ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
+            ("10.1.0.0/16", "10.1.2.3", "10.2.0.0"),
+            ("10.1.2.3", "10.1.2.3", "10.1.2.2"),
+            ("0.0.0.0/0", "255.255.255.255", "::"),
+            ("::1/128", "::1", "::2"),
+            ("::/0", "ff02::1", "127.0.0.1"),
+            ("fd00::/8", "fdff::1", "fc00::1"),
+            ("10.0.0.0/8", "10.0.0.0", "::ffff:10.0.0.1"),
+        ] {
+            let parsed = Network::parse(network).unwrap();
+            assert!(parsed.contains(inside.parse().unwrap()), "{network}");
+            assert!(!parsed.contains(outside.parse().unwrap()), "{network}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_is_said() {
+        for (bad, why) in [
+            ("10.0.0.0/33", "`33` is no number of bits from 0 to 32"),
+            ("::/129", "`129` is no number of bits from 0 to 128"),
+            ("10.0.0.0/", "`` is no number of bits from 0 to 32"),
+            ("10.0.0/8", "`10.0.0` is no address"),
+            (
+                "10.1.2.3/8",
+                "the network begins before that: it is 10.0.0.0/8",
+            ),
+        ] {
+            assert_eq!(Network::parse(bad).unwrap_err(), why, "{bad}");
+        }
+    }
+}

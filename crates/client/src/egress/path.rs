@@ -1,0 +1,209 @@
+//! Which paths of a host may be asked for.
+
+use percent_encoding::percent_decode;
+
+/// How often a path is decoded anew to see what a server may take it for. A path that is encoded more
+/// often than that matches nothing.
+const MAX_DECODINGS: usize = 4;
+
+/// A path whose segments may be `*`, any one segment, or `**`, any number of segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PathGlob(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Exactly(Vec<u8>),
+    One,
+    Any,
+}
+
+impl PathGlob {
+    /// `path` begins with `/`.
+    pub(super) fn parse(path: &str) -> Result<Self, String> {
+        if path.contains(['?', '#']) {
+            return Err("a query or a fragment can't be part of it".to_owned());
+        }
+        let parts = path.split('/').skip(1).map(|segment| match segment {
+            "**" => Ok(Part::Any),
+            "*" => Ok(Part::One),
+            "." | ".." => Err("its path can't have `.` or `..` in it".to_owned()),
+            mixed if mixed.contains('*') => Err(format!(
+                "`*` and `**` stand for whole segments of a path, which `{mixed}` is not"
+            )),
+            literal => {
+                let decoded: Vec<u8> = percent_decode(literal.as_bytes()).collect();
+                if decoded.contains(&b'/') || decoded.contains(&b'\\') {
+                    return Err("its path can't have an encoded slash in it".to_owned());
+                }
+                Ok(Part::Exactly(decoded))
+            }
+        });
+        parts.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether a URL's path matches, whatever a server makes of it: as its segments stand, and also
+    /// where encoded slashes and backslashes part segments, where `..` goes up, and where a path is
+    /// decoded more than once.
+    pub(super) fn matches(&self, path: &str) -> bool {
+        let as_it_stands: Vec<Vec<u8>> = path
+            .split('/')
+            .skip(1)
+            .map(|segment| percent_decode(segment.as_bytes()).collect())
+            .collect();
+        if !self.matches_segments(&as_it_stands) {
+            return false;
+        }
+        let mut taken: Vec<u8> = percent_decode(path.as_bytes()).collect();
+        for _ in 0..MAX_DECODINGS {
+            if !self.matches_segments(&resolved(&taken)) {
+                return false;
+            }
+            let decoded: Vec<u8> = percent_decode(&taken).collect();
+            if decoded == taken {
+                return true;
+            }
+            taken = decoded;
+        }
+        false
+    }
+
+    /// A `**` that takes too few segments takes one more; an earlier one need not, as what came
+    /// between them has matched already. So the time is at most the product of both lengths.
+    fn matches_segments<S: AsRef<[u8]>>(&self, segments: &[S]) -> bool {
+        let (mut part, mut segment) = (0, 0);
+        let mut retry = None;
+        while segment < segments.len() {
+            let found = segments[segment].as_ref();
+            match self.0.get(part) {
+                Some(Part::Any) => {
+                    part += 1;
+                    retry = Some((part, segment));
+                    continue;
+                }
+                Some(Part::One) if !found.is_empty() => {}
+                Some(Part::Exactly(wanted)) if wanted == found => {}
+                _ => match &mut retry {
+                    Some((after, taken)) => {
+                        *taken += 1;
+                        (part, segment) = (*after, *taken);
+                        continue;
+                    }
+                    None => return false,
+                },
+            }
+            part += 1;
+            segment += 1;
+        }
+        self.0[part..].iter().all(|part| *part == Part::Any)
+    }
+}
+
+/// The segments of a path as a lenient server sees them: parted by either slash, `.` left out, `..`
+/// going up, also with parameters behind it as in `..;a=b`.
+fn resolved(path: &[u8]) -> Vec<&[u8]> {
+    let mut segments = Vec::new();
+    let parts = path.split(|byte| matches!(byte, b'/' | b'\\'));
+    for segment in parts.skip(1) {
+        let end = segment.iter().position(|byte| *byte == b';');
+        match &segment[..end.unwrap_or(segment.len())] {
+            b"." => {}
+            b".." => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    segments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_by_whole_segments() {
+        for (glob, good, bad) in [
+            (
+                "/v1/**",
+                &[
+                    "/v1",
+                    "/v1/",
+                    "/v1/a",
+                    "/v1/a/b/c",
+                    "/%76%31/a",
+                    "/v1/a%2Fb",
+                ][..],
+                &["/", "/v10", "/V1/a", "//v1/a", "/v2/v1/a"][..],
+            ),
+            (
+                "/v1/*/chat",
+                &["/v1/a/chat", "/v1/a%20b/chat"],
+                &[
+                    "/v1/chat",
+                    "/v1//chat",
+                    "/v1/a/b/chat",
+                    "/v1/a/chat/",
+                    "/v1/a%2Fb/chat",
+                ],
+            ),
+            (
+                "/**/chat/**/end",
+                &["/chat/end", "/a/chat/b/chat/c/end", "/chat/chat/end/end"],
+                &["/chat", "/end/chat", "/chat/end/x", "/a/chats/end"],
+            ),
+            ("/a b", &["/a%20b"], &["/a", "/a+b"]),
+            ("/**", &["/", "/a", "/../a", "/%2e%2e%2fa"], &[]),
+        ] {
+            let parsed = PathGlob::parse(glob).unwrap();
+            for path in good {
+                assert!(parsed.matches(path), "{glob} {path}");
+            }
+            for path in bad {
+                assert!(!parsed.matches(path), "{glob} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_way_up_is_hidden_in_a_path() {
+        let glob = PathGlob::parse("/v1/**").unwrap();
+        for path in [
+            "/v1/../admin",
+            "/v1/..%2fadmin",
+            "/v1/..%2Fadmin",
+            "/v1/%2e%2e%2fadmin",
+            "/v1/..%5cadmin",
+            "/v1/..\\admin",
+            "/v1/%252e%252e%252fadmin",
+            "/v1/%25252e%25252e/admin",
+            "/v1/a/..;/..;x=1/admin",
+            "/v1/a%2f..%2f..%2fadmin",
+            "/v1/%2e%2e/v1%2f..%2fadmin",
+            "/v1/%25252525252525252e",
+        ] {
+            assert!(!glob.matches(path), "{path}");
+        }
+        assert!(glob.matches("/v1/a/../b"));
+        assert!(glob.matches("/v1/100%25"));
+    }
+
+    #[test]
+    fn many_wildcards_take_no_longer_than_the_product_of_the_lengths() {
+        let glob = PathGlob::parse(&format!("{}/end", "/**/a".repeat(50))).unwrap();
+        assert!(!glob.matches(&"/a".repeat(1000)));
+    }
+
+    #[test]
+    fn what_is_no_pattern_of_a_path_is_said() {
+        for (bad, word) in [
+            ("/v1/chat*", "`chat*`"),
+            ("/a/../b", "`..`"),
+            ("/a%2fb", "encoded slash"),
+            ("/a?b", "query"),
+            ("/a#b", "fragment"),
+        ] {
+            let why = PathGlob::parse(bad).unwrap_err();
+            assert!(why.contains(word), "{bad}: {why}");
+        }
+    }
+}

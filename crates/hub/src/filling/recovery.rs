@@ -1,0 +1,128 @@
+//! What a hub that starts does with the streams that were being filled when the one before it ended.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use headwater_log::{Append, Error, Info, Outcome, ReadFrom, StreamName};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{
+    Marking, Place, Shared, Source,
+    end::interrupted,
+    locked,
+    marker::{Marker, Note, PREFIX, Record},
+    task::Task,
+};
+use crate::reason::written;
+
+/// How many markers are looked at in one go.
+const PAGE: usize = 100;
+
+/// How many bytes of a marker are read: all of one.
+const MARKER_BYTES: usize = 64 << 10;
+
+/// How long it rests after the log could not be read or written.
+const REST: Duration = Duration::from_secs(1);
+
+/// A stream that was being filled, and has to be taken up again.
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    /// The stream.
+    pub(crate) info: Info,
+    /// What its [`Fill`](super::Fill) had for this.
+    pub(crate) data: Value,
+}
+
+/// Gives what an interrupted stream goes on with; nothing where it can't.
+pub(crate) type Resume =
+    Box<dyn Fn(Interrupted) -> Pin<Box<dyn Future<Output = Option<Source>> + Send>> + Send + Sync>;
+
+/// Looks for markers and deals with them, as often as it takes.
+pub(super) async fn recover(shared: Arc<Shared>) {
+    loop {
+        match all(&shared).await {
+            Ok(()) => return,
+            Err(error) if error.is_closed() => return,
+            Err(error) => {
+                tracing::error!(%error, "what became of filled streams can't be found out");
+                sleep(REST).await;
+            }
+        }
+        if shared.is_stopped() {
+            return;
+        }
+    }
+}
+
+async fn all(shared: &Arc<Shared>) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = shared.log.list(PREFIX, after, PAGE).await?;
+        for found in page.streams {
+            if !locked(&shared.own).contains(&found.name) {
+                one(shared, found.name).await?;
+            }
+        }
+        after = page.after;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Deals with one marker that another process has left.
+async fn one(shared: &Arc<Shared>, name: StreamName) -> Result<(), Error> {
+    let log = &shared.log;
+    let read = match log.read(&name, ReadFrom::Start, MARKER_BYTES).await {
+        Err(error) if error.is_not_found() || error.is_gone() => return Ok(()),
+        read => read?,
+    };
+    let life = read.next.number();
+    let record = read
+        .messages
+        .last()
+        .and_then(|message| serde_json::from_slice::<Record>(&message.bytes).ok());
+    let stream = record
+        .as_ref()
+        .map(|record| StreamName::new(&record.stream));
+    let (Some(record), Some(Ok(stream))) = (record, stream) else {
+        tracing::warn!(marker = %name, "a marker of a filled stream can't be read");
+        return Ok(());
+    };
+    let marker = Marker::found(name, record);
+    let info = match log.info(&stream).await {
+        Ok(info) => Some(info),
+        Err(error) if error.is_not_found() || error.is_gone() => None,
+        Err(error) => return Err(error),
+    };
+    let Some(info) = info.filter(|info| !info.closed && Note::is_of(info, &marker)) else {
+        marker.remove(&**log).await;
+        return Ok(());
+    };
+    if let Some(data) = marker.record.resume.clone()
+        && let Some(resume) = shared.resume.get()
+        && let Ok(place) = Place::take(shared)
+        && let Some(source) = resume(Interrupted {
+            info: info.clone(),
+            data,
+        })
+        .await
+    {
+        let marking = Marking::new(shared, &marker);
+        marker.write(&**log, life).await?;
+        tracing::info!(stream = %info.name, "the filling of a stream goes on");
+        let task = Task::new(shared, &info, marker, marking, life, place);
+        tokio::spawn(task.run(move || source));
+        return Ok(());
+    }
+    let append = Append::closing().closing_for(written(&interrupted()));
+    match log.append(&info.name, append).await {
+        Ok(Outcome::Refused(_) | Outcome::Appended(_) | Outcome::Duplicate(_)) => {
+            tracing::info!(stream = %info.name, "the filling of a stream was interrupted");
+        }
+        Err(error) if error.is_not_found() || error.is_gone() => {}
+        Err(error) => return Err(error),
+    }
+    marker.remove(&**log).await;
+    Ok(())
+}

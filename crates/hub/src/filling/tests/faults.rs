@@ -1,0 +1,113 @@
+//! Sources that fail, and storage that does.
+
+use super::*;
+
+#[tokio::test]
+async fn the_failure_of_a_source_is_the_reason_and_what_came_before_stands() {
+    let fillings = plain();
+    let failing = || {
+        items(&["1", "2"]).chain(stream::once(async {
+            Err(Problem::new(StatusCode::BAD_GATEWAY).detail("the upstream broke off"))
+        }))
+    };
+    fillings.start(fill("a"), failing).await.unwrap();
+    assert_eq!(
+        whole(&fillings, "a").await,
+        ("12".to_owned(), Some(502.into()))
+    );
+}
+
+#[tokio::test]
+async fn a_source_that_panics_has_failed() {
+    let fillings = plain();
+    let panics = || items(&["1"]).chain(stream::once(async { panic!("a test's") }));
+    fillings.start(fill("a"), panics).await.unwrap();
+    assert_eq!(
+        whole(&fillings, "a").await,
+        ("1".to_owned(), Some(500.into()))
+    );
+
+    let never_made = || -> stream::Empty<Item> { panic!("a test's") };
+    fillings.start(fill("b"), never_made).await.unwrap();
+    assert_eq!(
+        whole(&fillings, "b").await,
+        (String::new(), Some(500.into()))
+    );
+
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a test's");
+        }
+    }
+    let bomb = Bomb;
+    let explodes = move || {
+        stream::poll_fn(move |_| {
+            let _bomb = &bomb;
+            Poll::Ready(None::<Item>)
+        })
+    };
+    fillings.start(fill("c"), explodes).await.unwrap();
+    assert_eq!(whole(&fillings, "c").await, (String::new(), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_happened_is_repeated_and_is_there_once() {
+    let log = Gated::new(None, MemoryOptions::default());
+    log.unknown.store(3, Ordering::Relaxed);
+    let fillings = over(&log);
+    let (sender, source) = channel();
+    fillings.start(fill("a"), || source).await.unwrap();
+    for item in ["1", "2", "3"] {
+        sender.send(Ok(item.into())).unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    drop(sender);
+    assert_eq!(whole(&fillings, "a").await, ("123".to_owned(), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_waited_for_and_not_for_ever() {
+    let log = Gated::new(None, MemoryOptions::default());
+    let fillings = over(&log);
+    log.full.store(true, Ordering::Relaxed);
+    fillings.start(fill("a"), || items(&["1"])).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    log.full.store(false, Ordering::Relaxed);
+    assert_eq!(whole(&fillings, "a").await, ("1".to_owned(), None));
+
+    log.full.store(true, Ordering::Relaxed);
+    let (sender, source) = channel();
+    fillings.start(fill("b"), || source).await.unwrap();
+    sender.send(Ok("1".into())).unwrap();
+    sender.closed().await;
+    // There is room for its end by then.
+    log.full.store(false, Ordering::Relaxed);
+    assert_eq!(
+        whole(&fillings, "b").await,
+        (String::new(), Some(507.into()))
+    );
+}
+
+#[tokio::test]
+async fn an_item_over_the_limit_ends_the_stream_before_it() {
+    let mut options = MemoryOptions::default();
+    options.limits.message_bytes = 3;
+    options.limits.append_messages = 2;
+    let fillings = over(&Gated::new(None, options));
+    // The marker, too, is a message.
+    let started = fillings.start(fill("a"), || items(&["1"])).await;
+    assert_eq!(started.unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
+
+    let mut options = MemoryOptions::default();
+    options.limits.message_bytes = 100;
+    options.limits.append_messages = 2;
+    let fillings = over(&Gated::new(None, options));
+    let long: &'static str = String::leak("x".repeat(101));
+    let source = move || items(&["1", "2", "3", "4", "5", long, "6"]);
+    fillings.start(fill("a"), source).await.unwrap();
+    assert_eq!(
+        whole(&fillings, "a").await,
+        ("12345".to_owned(), Some(413.into()))
+    );
+}

@@ -1,0 +1,152 @@
+//! What is left of fillings when the process ends, and what the next one does with it.
+
+use headwater_log::{Durability, FjallLog, FjallOptions};
+
+use super::*;
+
+/// Runs something in a runtime, and then ends all its tasks where they stand. What it gives is for after that.
+fn process<T>(work: impl AsyncFnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(work())
+}
+
+fn open(folder: &std::path::Path) -> Arc<dyn Log> {
+    let mut options = FjallOptions::default();
+    options.durability = Durability::Os;
+    Arc::new(FjallLog::open(folder, options).unwrap())
+}
+
+/// Gives "again from" and how many messages there are.
+fn resume() -> Resume {
+    Box::new(|interrupted| {
+        Box::pin(async move {
+            assert_eq!(interrupted.data["url"], "http://feed");
+            let text = format!("again from {}", interrupted.info.tail.number());
+            Some(Box::pin(stream::iter([Ok(text.into())])) as Source)
+        })
+    })
+}
+
+/// A process that fills "a", of which one item came, and "feed", which can be taken up again, and ends.
+async fn fill_two(fillings: &Fillings) -> [mpsc::UnboundedSender<Item>; 2] {
+    fillings.resume_with(resume());
+    let (plain, source) = channel();
+    fillings.start(fill("a"), || source).await.unwrap();
+    let (feed, source) = channel();
+    let data = serde_json::json!({"url": "http://feed"});
+    fillings
+        .start(fill("feed").resume(Some(data)), || source)
+        .await
+        .unwrap();
+    for (sender, stream) in [(&plain, "a"), (&feed, "feed")] {
+        sender.send(Ok("1,".into())).unwrap();
+        let mut follower = fillings.0.log.follow(&name(stream)).await.unwrap();
+        follower.past(headwater_log::Offset::START).await;
+    }
+    [plain, feed]
+}
+
+/// What the next process makes of it.
+async fn check_after(log: Arc<dyn Log>) {
+    let fillings = Fillings::new(log, 4);
+    fillings.resume_with(resume());
+    fillings.recover();
+    assert_eq!(
+        whole(&fillings, "feed").await,
+        ("1,again from 1".to_owned(), None)
+    );
+    assert_eq!(
+        whole(&fillings, "a").await,
+        ("1,".to_owned(), Some(end::INTERRUPTED.into()))
+    );
+}
+
+#[test]
+fn what_a_killed_process_was_filling_is_closed_as_interrupted_or_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = process(async || {
+        let fillings = Fillings::new(open(folder.path()), 4);
+        let senders = fill_two(&fillings).await;
+        (fillings, senders)
+    });
+    drop(left);
+    process(async || check_after(open(folder.path())).await);
+}
+
+#[test]
+fn a_hub_that_is_stopped_closes_what_it_fills_and_leaves_open_what_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    process(async || {
+        let log = open(folder.path());
+        let fillings = Fillings::new(Arc::clone(&log), 4);
+        let [plain, feed] = fill_two(&fillings).await;
+        feed.send(Ok("".into())).unwrap();
+        fillings.stop().await;
+        assert!(plain.is_closed() && feed.is_closed());
+        assert_eq!(
+            reason(&*log, &name("a")).await,
+            Some(end::INTERRUPTED.into())
+        );
+        assert!(!log.info(&name("feed")).await.unwrap().closed);
+        let refused = fillings.start(fill("b"), || items(&[])).await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        log.close().await.unwrap();
+    });
+    process(async || {
+        let fillings = Fillings::new(open(folder.path()), 4);
+        fillings.resume_with(resume());
+        fillings.recover();
+        let (text, reason) = whole(&fillings, "feed").await;
+        assert!(
+            text == "1,again from 1" || text == "1,again from 2",
+            "{text}"
+        );
+        assert_eq!(reason, None);
+    });
+}
+
+#[tokio::test]
+async fn a_marker_without_its_stream_means_no_other_of_that_name() {
+    let log = Gated::new(None, MemoryOptions::default());
+    for stream in ["a", "b"] {
+        let marker = Marker::new(&name(stream), None, None).unwrap();
+        marker.write(&*log, 0).await.unwrap();
+    }
+    let create = Create::new(Settings::of_type("text/plain"));
+    log.create(&name("a"), create).await.unwrap();
+    let fillings = over(&log);
+    fillings.recover();
+    let gone = async {
+        while !log
+            .list(marker::PREFIX, None, 9)
+            .await
+            .unwrap()
+            .streams
+            .is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone)
+        .await
+        .unwrap();
+    assert!(
+        !log.info(&name("a")).await.unwrap().closed,
+        "it is somebody's own"
+    );
+}
+
+#[tokio::test]
+async fn fillings_end_with_their_hub() {
+    let log = Gated::new(None, MemoryOptions::default());
+    let fillings = over(&log);
+    let (sender, source) = channel();
+    fillings.start(fill("a"), || source).await.unwrap();
+    drop(fillings);
+    tokio::time::timeout(Duration::from_secs(5), sender.closed())
+        .await
+        .expect("it is dropped");
+}

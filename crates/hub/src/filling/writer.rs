@@ -1,0 +1,109 @@
+//! Appends to the stream that is filled, one after the other, each once.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use headwater::{Problem, StatusCode};
+use headwater_log::{Append, Error, Info, Log, Outcome, Refusal, StreamName};
+use tokio::time::{Instant, sleep};
+
+use super::end::End;
+use crate::{error::problem, limits::FILLING_PATIENCE};
+
+/// The producer's name of whoever fills a stream.
+const PRODUCER: &str = "__ds/filling";
+
+/// How long the first and the later pauses are before what failed is tried again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Why no more can be appended.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The stream is gone, or somebody else has closed it.
+    Over,
+    /// The log is closed: the hub ends.
+    LogClosed,
+    /// What was to be appended can't be.
+    Failed(Problem),
+}
+
+/// Who appends to one stream, as one producer.
+pub(super) struct Writer {
+    log: Arc<dyn Log>,
+    name: StreamName,
+    epoch: u64,
+    seq: u64,
+}
+
+impl Writer {
+    /// One that is the only one with this epoch.
+    pub(super) fn new(log: Arc<dyn Log>, info: &Info, epoch: u64) -> Self {
+        Self {
+            log,
+            name: info.name.clone(),
+            epoch,
+            seq: 0,
+        }
+    }
+
+    /// Appends messages, and closes the stream with them where this is the end. Messages that are too many or too much
+    /// for one append are parted; the end is the last part's. A failed disk is tried again, a full one too, for a while.
+    ///
+    /// After an error, what comes before the message that can't be kept is in the stream, and the stream is open.
+    pub(super) async fn append(
+        &mut self,
+        messages: Vec<Bytes>,
+        end: Option<&End>,
+    ) -> Result<(), Lost> {
+        let mut rest = &messages[..];
+        let mut most = rest.len();
+        loop {
+            let (part, after) = rest.split_at(most.min(rest.len()));
+            let mut append = Append::new(part.to_vec()).by(PRODUCER, self.epoch, self.seq);
+            if let Some(end) = end.filter(|_| after.is_empty()) {
+                append.close = true;
+                append.reason = end.reason();
+            }
+            match self.once(append).await {
+                Ok(Outcome::Appended(_) | Outcome::Duplicate(_)) => {
+                    self.seq += 1;
+                    rest = after;
+                    if rest.is_empty() {
+                        return Ok(());
+                    }
+                }
+                Ok(Outcome::Refused(Refusal::Closed { .. })) => return Err(Lost::Over),
+                Ok(Outcome::Refused(refusal)) => {
+                    tracing::error!(?refusal, stream = %self.name, "a filled stream takes no messages");
+                    let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR);
+                    return Err(Lost::Failed(problem));
+                }
+                Err(error) if error.is_too_large() || error.is_too_many() => {
+                    if part.len() <= 1 {
+                        return Err(Lost::Failed(problem(error)));
+                    }
+                    most = part.len() / 2;
+                }
+                Err(error) if error.is_not_found() || error.is_gone() => return Err(Lost::Over),
+                Err(error) if error.is_closed() => return Err(Lost::LogClosed),
+                Err(error) => return Err(Lost::Failed(problem(error))),
+            }
+        }
+    }
+
+    /// Asks the log until it says what became of the append. What it can't do now, it may be able to do soon.
+    async fn once(&self, append: Append) -> Result<Outcome, Error> {
+        let until = Instant::now() + FILLING_PATIENCE;
+        let mut pause = PAUSE.0;
+        loop {
+            match self.log.append(&self.name, append.clone()).await {
+                Err(error)
+                    if (error.is_storage_full() || error.is_outcome_unknown())
+                        && Instant::now() < until => {}
+                result => return result,
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(PAUSE.1);
+        }
+    }
+}
