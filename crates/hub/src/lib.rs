@@ -63,6 +63,7 @@ mod schema;
 mod subscriptions;
 mod time;
 mod turns;
+mod waiting;
 
 use std::{fmt, sync::Arc};
 

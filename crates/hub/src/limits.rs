@@ -25,7 +25,14 @@ pub(crate) const CATCH_UP_BYTES: usize = 256 << 10;
 pub(crate) const RING_BYTES: usize = 256 << 10;
 
 /// And how many batches of them.
-pub(crate) const RING_BATCHES: usize = 256;
+pub(crate) const RING_BATCHES: usize = 1024;
+
+/// How many runs of its batches, each for the readers at one position, a followed stream keeps until the next batch
+/// comes.
+pub(crate) const RING_RUNS: usize = 4;
+
+/// How many readers are woken before others get their turn.
+pub(crate) const WOKEN_AT_ONCE: usize = 32;
 
 /// A stream that was silent for so long keeps nothing: its readers have it all, or are far behind.
 pub(crate) const RING_IDLE: Duration = Duration::from_secs(1);
