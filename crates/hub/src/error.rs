@@ -52,8 +52,8 @@ impl Failure {
         self
     }
 
-    #[cfg(test)]
-    pub(crate) fn problem(self) -> Problem {
+    /// The problem, without the headers that the protocol wants.
+    pub(crate) fn into_problem(self) -> Problem {
         self.problem
     }
 }

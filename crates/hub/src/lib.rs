@@ -41,6 +41,7 @@ mod body;
 mod cache;
 mod create;
 mod describe;
+mod durable;
 mod error;
 mod events;
 mod filling;
@@ -70,6 +71,7 @@ use std::{fmt, sync::Arc};
 use headwater::{App, get};
 use headwater_log::Log;
 
+pub use durable::{Durable, DurableStream};
 pub use limits::Limits;
 pub use options::{Cors, Options};
 
