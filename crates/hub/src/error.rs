@@ -52,6 +52,11 @@ impl Failure {
         self
     }
 
+    /// The problem, and what goes beside it.
+    pub(crate) fn into_parts(self) -> (Problem, HeaderMap) {
+        (self.problem, self.headers)
+    }
+
     /// The problem, without the headers that the protocol wants.
     pub(crate) fn into_problem(self) -> Problem {
         self.problem
