@@ -58,7 +58,7 @@ impl Failure {
     }
 
     /// The problem without the headers beside it.
-    pub(crate) fn problem(self) -> Problem {
+    pub(crate) fn into_problem(self) -> Problem {
         self.problem
     }
 }

@@ -43,6 +43,7 @@ mod body;
 mod cache;
 mod create;
 mod describe;
+mod durable;
 mod error;
 mod events;
 mod filling;
@@ -73,6 +74,7 @@ use std::{fmt, sync::Arc};
 use headwater::{App, get, post};
 use headwater_log::Log;
 
+pub use durable::{Durable, DurableStream};
 pub use limits::Limits;
 pub use options::{Cors, Options};
 

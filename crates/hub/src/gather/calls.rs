@@ -260,7 +260,7 @@ mod tests {
                 Ok(Some(Ok(call))) => shown.push(call.url().to_owned()),
                 Ok(Some(Err(bad))) => shown.push(bad.to_string()),
                 Ok(None) => return (shown, None),
-                Err(failure) => return (shown, Some(failure.problem())),
+                Err(failure) => return (shown, Some(failure.into_problem())),
             }
         }
     }

@@ -102,7 +102,7 @@ impl Run {
                 Some(result) => Some((Ok(Sent { result, headers }), Some((gathered, run)))),
                 None => {
                     let failure = locked(&run.0.failed).take()?;
-                    Some((Err(failure.problem()), None))
+                    Some((Err(failure.into_problem()), None))
                 }
             }
         })
