@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use headwater_client::Egress;
+
 use crate::limits::Limits;
 
 /// What differs from hub to hub. A builder: each method gives the options with one thing changed.
@@ -14,6 +16,7 @@ pub struct Options {
     pub(crate) cors: Cors,
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
+    pub(crate) upstreams: Egress,
 }
 
 /// Which pages of other origins may use the hub. No answer ever allows credentials.
@@ -39,6 +42,7 @@ impl Default for Options {
             cors: Cors::Any,
             private: false,
             loopback_webhooks: false,
+            upstreams: Egress::default(),
         }
     }
 }
@@ -113,6 +117,22 @@ impl Options {
     #[must_use]
     pub fn loopback_webhooks(mut self) -> Self {
         self.loopback_webhooks = true;
+        self
+    }
+
+    /// Sets which hosts requests of the hub may reach that clients ask for. Default: none, and what
+    /// makes such requests is refused with 403.
+    ///
+    /// ```
+    /// use headwater_client::Egress;
+    /// use headwater_hub::Options;
+    ///
+    /// let options = Options::new().upstreams(Egress::allow(["https://api.example.com/v1/**"])?);
+    /// # Ok::<(), headwater_client::egress::PatternError>(())
+    /// ```
+    #[must_use]
+    pub fn upstreams(mut self, upstreams: Egress) -> Self {
+        self.upstreams = upstreams;
         self
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use headwater_client::Egress;
 use headwater_hub::{Cors, Options};
 use headwater_log::{FjallOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -43,6 +44,13 @@ struct File {
     reserve_bytes: Option<u64>,
     accept_missing_end: bool,
     limits: Limits,
+    upstream: Upstream,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Upstream {
+    allow: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -107,9 +115,15 @@ impl Config {
             true => &file.cors,
             false => &args.cors,
         };
+        let upstreams = match args.allow_upstream.is_empty() {
+            true => &file.upstream.allow,
+            false => &args.allow_upstream,
+        };
+        let upstreams = Egress::allow(upstreams);
         let mut hub = Options::new()
             .limits(file.limits.of_the_hub())
-            .cors(cors(origins)?);
+            .cors(cors(origins)?)
+            .upstreams(upstreams.map_err(|error| Failure::other(error.to_string()))?);
         if let Some(url) = args.public_url.or(file.public_url) {
             if !is_origin(url.trim_end_matches('/')) {
                 return Err(Failure::other(format!(
@@ -269,6 +283,25 @@ mod tests {
         let config = lay(&[], file);
         assert_eq!(config.disk.limits.message_bytes, 7);
         assert_eq!(config.memory.limits.append_bytes, 100_000_000);
+    }
+
+    #[test]
+    fn upstreams_are_those_of_the_command_line_or_else_of_the_file() {
+        let shown = |args: &[&str], file| format!("{:?}", lay(args, file).hub);
+        let file = "[upstream]\nallow = [\"https://file.example\"]\n";
+        let args = &["--allow-upstream", "https://a.example,https://b.example"];
+        assert!(!shown(&[], "").contains("example"));
+        assert!(shown(&[], file).contains("file.example"));
+        let both = shown(args, file);
+        assert!(both.contains("a.example") && both.contains("b.example"));
+        assert!(!both.contains("file.example"));
+        let args = Args::parse_from(["headwater", "serve", "--allow-upstream", "api.example"]);
+        let Command::Serve(args) = args.command else {
+            panic!("it is serve")
+        };
+        let failure = Config::lay(*args, File::default()).unwrap_err();
+        let error = format!("{failure:?}");
+        assert!(error.contains("can't be allowed"), "{error}");
     }
 
     #[test]

@@ -58,6 +58,20 @@ pub(crate) struct Serve {
     )]
     cors: Vec<String>,
 
+    /// Which hosts the hub may call for its clients: `https://api.example.com/v1/**` [default: none]
+    ///
+    /// `https://*.example.com` is each name that ends so, `https://*` any public host, and `:8443`
+    /// or `:*` says at which port. An address that isn't public is called where it is listed itself,
+    /// `http://127.0.0.1:9000`, or where names may stand for it, `10.0.0.0/8`. More than one are
+    /// separated by commas, or the option is given again.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "HEADWATER_ALLOW_UPSTREAM",
+        value_delimiter = ','
+    )]
+    allow_upstream: Vec<String>,
+
     /// What is logged to stderr: error, warn, info, debug, or a filter for each part
     ///
     /// `info,headwater::access=info` logs every request.
@@ -115,6 +129,9 @@ Settings of the file, with their defaults; all may be left out:
   subscribers = 100000          # that follow live
   shared_bytes = 67108864       # kept for live readers
   fillings = 1000               # streams that the hub fills by itself, at once
+
+  [upstream]
+  allow = []                    # hosts that the hub may call for clients, as --allow-upstream has them
 
 It ends at SIGTERM or SIGINT: streams that are being read are cut, to be taken up again, requests
 are answered, and the log is closed.
