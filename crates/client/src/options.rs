@@ -173,6 +173,14 @@ macro_rules! client_options {
             self
         }
 
+        /// How long a connection that isn't used is kept for the next request to its host. Zero: it
+        /// isn't. Default: 90 s. A client of many hosts does well with less: nothing else bounds how
+        /// many are kept.
+        pub fn keep_connections(mut self, time: std::time::Duration) -> Self {
+            self.parts().keep_connections = Some(time);
+            self
+        }
+
         /// Which hosts it may reach: see [`Egress`](crate::Egress). What isn't allowed is an error
         /// that is [`is_refused`](crate::Error::is_refused). With this, no proxy is asked. Default:
         /// anywhere.
