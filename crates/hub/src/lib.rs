@@ -58,10 +58,12 @@ mod options;
 mod path;
 mod read;
 mod reason;
+mod relay;
 mod schema;
 mod subscriptions;
 mod time;
 mod turns;
+mod waiting;
 
 use std::{fmt, sync::Arc};
 
