@@ -88,7 +88,11 @@ pub(crate) async fn open(
 ) -> Result<NoContent, Problem> {
     let create = Create::new(Settings::of_type("application/json"));
     let name = StreamName::new(&chat_name(&chat)).map_err(Problem::internal)?;
-    chats.log.create(&name, create).await.map_err(Problem::internal)?;
+    chats
+        .log
+        .create(&name, create)
+        .await
+        .map_err(Problem::internal)?;
     Ok(NoContent)
 }
 
@@ -106,7 +110,9 @@ pub(crate) async fn ask(
         id: id.clone(),
         text,
     };
-    chats.append(&chat, &question, &format!("question {id}")).await?;
+    chats
+        .append(&chat, &question, &format!("question {id}"))
+        .await?;
     Chats::answer(chats, chat, id.clone(), id).await
 }
 
@@ -211,7 +217,9 @@ impl Chats {
             decoder.push(message);
             while let Some(event) = decoder.next().map_err(Problem::internal)? {
                 let chunk: Value = serde_json::from_str(&event.data).unwrap_or_default();
-                said += chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
+                said += chunk["choices"][0]["delta"]["content"]
+                    .as_str()
+                    .unwrap_or_default();
             }
         }
         Ok(said)
@@ -228,7 +236,11 @@ impl Chats {
         let name = StreamName::new(stream).map_err(Problem::internal)?;
         let (mut messages, mut from) = (Vec::new(), ReadFrom::Start);
         loop {
-            let chunk = self.log.read(&name, from, 1 << 20).await.map_err(unreadable)?;
+            let chunk = self
+                .log
+                .read(&name, from, 1 << 20)
+                .await
+                .map_err(unreadable)?;
             messages.extend(chunk.messages.into_iter().map(|message| message.bytes));
             if chunk.at_tail {
                 return Ok(messages);

@@ -96,7 +96,8 @@ async fn complete(
     let tokens: Vec<String> = answer.split_inclusive(' ').map(str::to_owned).collect();
     let count = tokens.len();
     let chunk = move |choice: Value| {
-        let mut chunk = json!({"id": format!("chatcmpl-{call}"), "object": "chat.completion.chunk"});
+        let mut chunk =
+            json!({"id": format!("chatcmpl-{call}"), "object": "chat.completion.chunk"});
         chunk["model"] = model.clone().into();
         chunk["choices"] = json!([choice]);
         chunk
@@ -159,5 +160,7 @@ fn answer(question: &str, nth: usize) -> String {
     if asked.len() < question.len() {
         asked.push('…');
     }
-    format!("You asked: “{asked}” I am only a stand-in for a language model, and all I know is rivers.\n\n{known}")
+    format!(
+        "You asked: “{asked}” I am only a stand-in for a language model, and all I know is rivers.\n\n{known}"
+    )
 }

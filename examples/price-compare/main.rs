@@ -79,12 +79,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     let shops = match args.shops {
         Some(url) => url.trim_end_matches('/').to_owned(),
-        None => {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let url = format!("http://{}", listener.local_addr()?);
-            tokio::spawn(async move { headwater::serve(shops::app(), listener).await });
-            url
-        }
+        None => start_shops().await?,
     };
     let log: Arc<dyn Log> = Arc::new(FjallLog::open(args.data, FjallOptions::default())?);
     let hub = Hub::with(Arc::clone(&log), Options::new().cors(Cors::Off).private());
@@ -97,6 +92,14 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Starts the stand-ins in this program, on a port of their own. Gives their URL.
+async fn start_shops() -> io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { headwater::serve(shops::app(), listener).await });
+    Ok(url)
+}
+
 /// What the handlers share.
 struct Comparer {
     hub: Hub,
@@ -105,7 +108,9 @@ struct Comparer {
 
 fn app(hub: &Hub, shops: String) -> App {
     App::new("Prices compared", env!("CARGO_PKG_VERSION"))
-        .description("Asks fifty shops for the price of a thing, and tells of each answer as it comes.")
+        .description(
+            "Asks fifty shops for the price of a thing, and tells of each answer as it comes.",
+        )
         .license("MIT or Apache 2.0", "MIT OR Apache-2.0")
         .route("/", get(page))
         .route("/runs/{run}", get(compare))

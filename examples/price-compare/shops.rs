@@ -33,7 +33,7 @@ pub(crate) fn name(shop: usize) -> String {
 /// How a shop treats who asks.
 enum Manner {
     Sells,
-    /// Asks to come back in a second, the first time.
+    /// Says at once to come back in a second, every other time.
     Busy,
     SoldOut,
     Broken,
@@ -80,7 +80,11 @@ struct Calls {
 /// How often the shops were asked.
 #[headwater::operation]
 async fn calls(State(shops): State<Arc<Shops>>) -> Json<Calls> {
-    let shops = shops.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let shops = shops
+        .calls
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     Json(Calls {
         total: shops.values().sum(),
         shops,
@@ -112,17 +116,17 @@ async fn price(
         *calls
     };
     let (took, cents) = terms(shop, &item);
+    if matches!(manner(shop), Manner::Busy) && nth % 2 == 1 {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS).detail("come back in a second");
+        let later = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("1"))]);
+        return Err((later, problem));
+    }
     sleep(took).await;
     let refuse = |status, detail: &str| {
         let problem = Problem::new(status).detail(detail);
         Err((HeaderMap::new(), problem))
     };
     match manner(shop) {
-        Manner::Busy if nth % 2 == 1 => {
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS).detail("come back in a second");
-            let later = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("1"))]);
-            Err((later, problem))
-        }
         Manner::Sells | Manner::Busy => Ok(Json(json!({"cents": cents}))),
         Manner::SoldOut => refuse(StatusCode::NOT_FOUND, "sold out"),
         Manner::Broken => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the till is on fire"),
@@ -132,7 +136,7 @@ async fn price(
 }
 
 /// How long a shop takes over an item, 0.2 to 4 s, and what it wants for it: the same at all times.
-fn terms(shop: usize, item: &str) -> (Duration, u64) {
+pub(crate) fn terms(shop: usize, item: &str) -> (Duration, u64) {
     let hash = |of: &dyn Fn(&mut DefaultHasher)| {
         let mut hasher = DefaultHasher::new();
         of(&mut hasher);
