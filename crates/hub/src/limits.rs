@@ -88,9 +88,15 @@ pub(crate) const FILLING_MESSAGES: usize = 4096;
 /// How long what fills a stream waits for room on the disk, or for a disk that failed, before it gives up.
 pub(crate) const FILLING_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a filled stream that is kept only while somebody watches waits for the first one at least.
+pub(crate) const FILLING_FIRST_WATCH: Duration = Duration::from_secs(10);
+
 /// How often a stream that ends when it isn't used is said to be in use while it is filled: no oftener and no more seldom.
 pub(crate) const FILLING_TOUCH: (Duration, Duration) =
     (Duration::from_millis(50), Duration::from_secs(3600));
+
+/// The longest idempotency key of a relay, in bytes.
+pub const KEY_BYTES: usize = 255;
 
 /// How long the storage may take to answer for the hub to be ready.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ mod noise;
 mod producers;
 mod reads;
 mod refusals;
+mod relay;
 mod schemas;
 mod subscriptions;
 
