@@ -168,7 +168,8 @@ impl Chats {
                 relay = relay.bearer(key);
             }
             let stream = answer_name(&chat, &id);
-            let entry = match chats.hub.relay(relay).stream(&stream).start().await {
+            let relayed = chats.hub.relay(&stream, relay).await;
+            let entry = match relayed {
                 Ok(_) => Entry::Answer {
                     stream: format!("/streams/{stream}"),
                     id: id.clone(),
