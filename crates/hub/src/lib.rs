@@ -42,6 +42,7 @@ mod body;
 mod cache;
 mod create;
 mod describe;
+mod durable;
 mod error;
 mod events;
 mod filling;
@@ -71,6 +72,7 @@ use std::{fmt, sync::Arc};
 use headwater::{App, get};
 use headwater_log::Log;
 
+pub use durable::{Durable, DurableStream};
 pub use limits::Limits;
 pub use options::{Cors, Options};
 pub use relay::{Relay, Relayed};

@@ -1,6 +1,7 @@
 //! What the protocol's conformance suite doesn't cover.
 
 mod described;
+mod durable;
 mod ends;
 mod events;
 mod framed;
