@@ -77,6 +77,7 @@ use headwater_log::Log;
 pub use durable::{Durable, DurableStream};
 pub use limits::Limits;
 pub use options::{Cors, Options};
+pub use relay::{Relay, Relayed};
 
 /// A hub: streams by URL, over a log.
 ///
