@@ -14,6 +14,8 @@ class Tour:
 
     # Where the environment says which program it is.
     program = "HEADWATER_TOUR"
+    # What of it is run, if it can be several things.
+    command = ()
 
     def __init__(self, *args):
         self.args = args
@@ -29,7 +31,8 @@ class Tour:
         self.kill()
 
     def start(self):
-        command = [binary(self.program), "--listen", f"127.0.0.1:{self.port}", *self.args]
+        listen = ["--listen", f"127.0.0.1:{self.port}"]
+        command = [binary(self.program), *self.command, *listen, *self.args]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )

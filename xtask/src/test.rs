@@ -196,6 +196,11 @@ fn e2e() -> Result<(), String> {
             "HEADWATER_TOUR_CLIENT_BLOCKING",
             built.join("examples/tour_client_blocking"),
         )
+        .env("HEADWATER_LLM_CHAT", built.join("examples/llm_chat"))
+        .env(
+            "HEADWATER_PRICE_COMPARE",
+            built.join("examples/price_compare"),
+        )
         .env("HEADWATER_CLI", built.join("headwater"))
         .env("HEADWATER_HUB", built.join("hub-server"))
         .env("HYPOTHESIS_STORAGE_DIRECTORY", built.join("../hypothesis"))

@@ -16,8 +16,8 @@ use crate::{
 /// It belongs to one tokio runtime: its connections live in the runtime that they were made in.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    settings: Settings,
+    pub(crate) http: reqwest::Client,
+    pub(crate) settings: Settings,
 }
 
 impl Client {
@@ -31,6 +31,12 @@ impl Client {
 
     pub(crate) fn shared() -> Result<Self, Error> {
         let (http, settings) = Parts::shared()?;
+        Ok(Self { http, settings })
+    }
+
+    /// A client for many hosts, to none of which it keeps a connection for long.
+    pub(crate) fn for_many_hosts() -> Result<Self, Error> {
+        let (http, settings) = Parts::for_many_hosts().build()?;
         Ok(Self { http, settings })
     }
 
@@ -109,7 +115,8 @@ pub(crate) struct Parts {
     pub(crate) http2_prior_knowledge: bool,
     #[cfg(feature = "tls")]
     roots: Vec<reqwest::Certificate>,
-    keep_connections: bool,
+    /// How long an idle connection is kept; zero: not at all; none: as long as reqwest does.
+    pub(crate) keep_connections: Option<Duration>,
     error: Option<Error>,
 }
 
@@ -121,7 +128,7 @@ impl Default for Parts {
             http2_prior_knowledge: false,
             #[cfg(feature = "tls")]
             roots: Vec::new(),
-            keep_connections: true,
+            keep_connections: None,
             error: None,
         }
     }
@@ -164,11 +171,20 @@ impl Parts {
             return Ok((http.clone(), settings));
         }
         let (http, settings) = Self {
-            keep_connections: false,
+            keep_connections: Some(Duration::ZERO),
             ..Self::default()
         }
         .build()?;
         Ok((SHARED.get_or_init(|| http).clone(), settings))
+    }
+
+    /// For calls to any number of hosts: the connections to those that are done with must not pile
+    /// up until the system gives no more.
+    pub(crate) fn for_many_hosts() -> Self {
+        Self {
+            keep_connections: Some(Duration::from_secs(4)),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn build(mut self) -> Result<(reqwest::Client, Settings), Error> {
@@ -208,8 +224,10 @@ impl Parts {
             .connect_timeout(self.connect_timeout)
             // A referrer would show one host the query that was meant for another.
             .referer(false);
-        if !self.keep_connections {
-            http = http.pool_max_idle_per_host(0);
+        match self.keep_connections {
+            Some(Duration::ZERO) => http = http.pool_max_idle_per_host(0),
+            Some(time) => http = http.pool_idle_timeout(time),
+            None => {}
         }
         if self.http2_prior_knowledge {
             http = http.http2_prior_knowledge();

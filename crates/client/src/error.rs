@@ -1,10 +1,11 @@
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use headwater_wire::{DecodeError, Format, json::CheckError};
 use http::StatusCode;
 
 use crate::{
     egress::Refused,
+    gather::Answer,
     problem::{Plain, Problem},
 };
 
@@ -20,18 +21,24 @@ pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 /// After an error the stream is over and gives `None`, with two exceptions: an item that doesn't
 /// deserialise ([`is_deserialize`](Self::is_deserialize)), and a damaged record of a JSON text
 /// sequence, where the standard says how to go on (RFC 7464 §2.1).
-pub struct Error(Box<Inner>);
+///
+/// Cloning it is cheap.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     /// The method and the redacted URL.
     place: Option<String>,
     /// How often in a row connecting failed; 0 where that is no question.
     attempts: u32,
-    source: Option<Source>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// What a gathered call was answered, where that is no success.
+    answer: Option<Answer>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// The request can't be made; the text says what is wrong with it.
     Request(String),
@@ -56,6 +63,13 @@ pub(crate) enum Kind {
         idle: Duration,
         waited_for: &'static str,
     },
+    /// All of it took longer than it may.
+    Overdue {
+        limit: Duration,
+        what: Overdue,
+    },
+    /// What gives the calls to gather gave none.
+    Source,
     /// The connection broke in the middle of the body.
     Truncated,
     Decode(DecodeError),
@@ -95,8 +109,19 @@ pub(crate) enum Kind {
     WriterOver,
 }
 
+/// What has a time to be done in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Overdue {
+    /// One call, with all its attempts.
+    Call,
+    /// All calls, of which this one was begun or waited.
+    Run,
+    /// All calls; this one and those behind it weren't read from their source.
+    Unread,
+}
+
 /// What the client could have read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Wanted {
     AnyFormat,
     Format(Format),
@@ -105,11 +130,12 @@ pub(crate) enum Wanted {
 
 impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             kind,
             place: None,
             attempts: 0,
             source: None,
+            answer: None,
         }))
     }
 
@@ -126,18 +152,27 @@ impl Error {
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.0.source = Some(source.into());
+        self.inner().source = Some(source.into().into());
         self
     }
 
     pub(crate) fn at(mut self, place: &str) -> Self {
-        self.0.place.get_or_insert_with(|| place.to_owned());
+        self.inner().place.get_or_insert_with(|| place.to_owned());
         self
     }
 
     pub(crate) fn after_attempts(mut self, attempts: u32) -> Self {
-        self.0.attempts = attempts;
+        self.inner().attempts = attempts;
         self
+    }
+
+    pub(crate) fn with_answer(mut self, answer: Answer) -> Self {
+        self.inner().answer = Some(answer);
+        self
+    }
+
+    fn inner(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
     }
 
     /// The request itself is wrong: its URL, a header, a setting. Nothing was sent.
@@ -186,11 +221,12 @@ impl Error {
         matches!(self.0.kind, Kind::ContentType { .. })
     }
 
-    /// No byte came for the whole idle timeout, or connecting took longer than its timeout.
+    /// No byte came for the whole idle timeout, or connecting took longer than its timeout, or a
+    /// gathered call, or all of them, longer than they may.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match self.0.kind {
-            Kind::Timeout { .. } => true,
+            Kind::Timeout { .. } | Kind::Overdue { .. } => true,
             Kind::Connect => {
                 let source = self.0.source.as_deref();
                 source
@@ -272,6 +308,19 @@ impl Error {
         }
     }
 
+    /// The source of calls that are [gathered](crate::gather()) gave an error in the place of a call.
+    #[must_use]
+    pub fn is_source(&self) -> bool {
+        matches!(self.0.kind, Kind::Source)
+    }
+
+    /// The answer to a [gathered](crate::gather()) call, where its status is no success: headers, and
+    /// of the body as much as was read.
+    #[must_use]
+    pub fn answer(&self) -> Option<&Answer> {
+        self.0.answer.as_ref()
+    }
+
     /// What the server says about the error.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
@@ -307,6 +356,29 @@ impl Error {
             self.0.kind,
             Kind::Connect | Kind::Timeout { .. } | Kind::Truncated
         )
+    }
+
+    /// A word for programs and a title for people, the same for all errors of this kind.
+    pub(crate) fn class(&self) -> (&'static str, &'static str) {
+        if self.is_timeout() {
+            ("timeout", "It took too long")
+        } else if self.is_status() {
+            ("status", "The status is not a success")
+        } else if self.is_connect() {
+            ("connect", "There was no response")
+        } else if self.is_truncated() {
+            ("cut", "The body is not complete")
+        } else if self.is_too_large() {
+            ("too-large", "The body is too large")
+        } else if self.is_refused() {
+            ("refused", "The call may not be made")
+        } else if self.is_redirect() {
+            ("redirect", "The redirect can't be followed")
+        } else if self.is_request() || self.is_source() {
+            ("call", "There is no such call to be made")
+        } else {
+            ("failed", "The call failed")
+        }
     }
 
     fn decode(&self, test: impl Fn(&DecodeError) -> bool) -> bool {
@@ -364,6 +436,15 @@ impl Error {
             Kind::Timeout { idle, waited_for } => {
                 write!(f, "waited {idle:?} for {waited_for}, and no byte came")
             }
+            Kind::Overdue { limit, what } => match what {
+                Overdue::Call => write!(f, "not done within {limit:?}, its attempts in all"),
+                Overdue::Run => write!(f, "not done within the {limit:?} for all calls"),
+                Overdue::Unread => write!(
+                    f,
+                    "the {limit:?} for all calls are over: from this one on none was read"
+                ),
+            },
+            Kind::Source => f.write_str("no call came from the source"),
             Kind::Truncated => f.write_str("the body was cut: it is not complete"),
             Kind::Decode(error) => write!(f, "{error}"),
             Kind::BodyTooLarge { limit } => {

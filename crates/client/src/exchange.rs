@@ -33,6 +33,8 @@ pub(crate) struct Exchange {
     /// Of the last response that was accepted.
     status: StatusCode,
     headers: HeaderMap,
+    /// It came from another URL than the plan's.
+    redirected: bool,
 }
 
 enum Io {
@@ -58,6 +60,7 @@ impl Exchange {
             plan,
             status: StatusCode::OK,
             headers: HeaderMap::new(),
+            redirected: false,
         };
         let opened = std::future::poll_fn(|cx| exchange.poll_open(cx)).await;
         match opened {
@@ -80,6 +83,16 @@ impl Exchange {
 
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// The head of the newest response, for whoever keeps it.
+    pub(crate) fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.headers)
+    }
+
+    /// Whether the newest response came from another URL than the one that was asked for.
+    pub(crate) fn is_redirected(&self) -> bool {
+        self.redirected
     }
 
     /// Lets go of the network; whether there was something to let go of.
@@ -214,9 +227,11 @@ impl Exchange {
     fn responded(&mut self, response: reqwest::Result<reqwest::Response>) {
         self.idle.rearm();
         let response = match response {
-            Ok(response) => http::Response::from(response),
+            Ok(response) => response,
             Err(error) => return self.lost(connect_error(error)),
         };
+        self.redirected = !self.plan.is_for(response.url());
+        let response = http::Response::from(response);
         let (head, body) = response.into_parts();
         self.io = Io::Body {
             body,

@@ -24,6 +24,8 @@
 //! [`lines`](Request::lines), [`chunks`](Request::chunks), [`raw`](Request::raw), and as a whole
 //! [`text`](Request::text), [`bytes`](Request::bytes), [`value`](Request::value).
 //!
+//! [`gather()`] makes many calls at once and gives each result as it comes.
+//!
 //! [`stream`] is a stream of a hub: [`hub`] has a writer that stores each message once, and a reader
 //! that follows.
 //!
@@ -65,7 +67,7 @@
 //! # Inside
 //!
 //! All that is decided is decided by a state machine without I/O or clock (`session`), tested
-//! without sockets; `exchange` runs it over reqwest; `blocking` runs that. `hub` says its own inside. The parsers are those of
+//! without sockets; `exchange` runs it over reqwest; `blocking` runs that. `hub` and `gather` say their own inside. The parsers are those of
 //! [`headwater_wire`]. `tests/` has a server that misbehaves, and each test for both clients.
 
 pub mod blocking;
@@ -73,6 +75,7 @@ mod client;
 pub mod egress;
 mod error;
 mod exchange;
+pub mod gather;
 pub mod hub;
 mod items;
 mod options;
@@ -106,6 +109,29 @@ pub fn get(url: impl AsRef<str>) -> Request {
 /// [`Client`].
 pub fn post(url: impl AsRef<str>) -> Request {
     request(Method::POST, url)
+}
+
+/// Many calls at once, each result as it comes: from URLs, [`Call`](gather::Call)s, or `Result`s of
+/// them.
+///
+/// The module [`mod@gather`] says more. The iterator is asked in the tasks that ask for results, so it
+/// mustn't block; [`blocking::gather`](blocking::gather()) has one that may.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let urls = (0..10_000_000).map(|n| format!("https://api.example/items/{n}"));
+/// let mut results = headwater_client::gather(urls).send()?;
+/// while let Some(result) = results.next().await {
+///     println!("{}: {:?}", result.url, result.outcome?.text()?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn gather<I>(calls: I) -> gather::Gather
+where
+    I: IntoIterator<Item: gather::IntoCall, IntoIter: Send + 'static>,
+{
+    gather::from_iter(calls)
 }
 
 /// A stream of a hub, with the default settings, on connections of its own: to append to, to read

@@ -164,6 +164,13 @@ macro_rules! client_options {
             self
         }
 
+        /// How long a connection that isn't used is kept for the next request. Zero: it isn't. Default:
+        /// 90 s. Who speaks to very many hosts wants less, as each holds a file descriptor.
+        pub fn keep_connections(mut self, time: std::time::Duration) -> Self {
+            self.parts().keep_connections = Some(time);
+            self
+        }
+
         /// Trusts these certificates, too, as roots of https: PEM, one or more. Beside the
         /// platform's own, which are trusted in any case. For a server that has its certificate
         /// from an authority of your own, or has signed it itself.

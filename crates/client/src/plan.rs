@@ -88,6 +88,28 @@ impl Plan {
         }
     }
 
+    /// A request for a URL that was looked at before.
+    pub(crate) fn for_url(method: Method, url: Url, settings: Settings) -> Self {
+        Self {
+            method,
+            url: Some(url),
+            headers: HeaderMap::new(),
+            body: None,
+            format: None,
+            replay: false,
+            last_event_id: Str::default(),
+            settings,
+            error: None,
+        }
+    }
+
+    /// Whether this is the URL that is asked for. A fragment isn't sent.
+    pub(crate) fn is_for(&self, other: &Url) -> bool {
+        self.url
+            .as_ref()
+            .is_some_and(|url| without_fragment(url) == without_fragment(other))
+    }
+
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             reconnect: self.settings.reconnect,
@@ -107,16 +129,10 @@ impl Plan {
 
     /// The method and the URL without what may be secret.
     pub(crate) fn place(&self) -> String {
-        let Some(url) = &self.url else {
-            return self.method.to_string();
-        };
-        let mut url = url.clone();
-        // Neither can fail: only `http` and `https` get this far.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        url.set_query(None);
-        url.set_fragment(None);
-        format!("{} {url}", self.method)
+        match &self.url {
+            Some(url) => place(&self.method, url),
+            None => self.method.to_string(),
+        }
     }
 
     pub(crate) fn fail(&mut self, error: Error) {
@@ -179,16 +195,7 @@ impl Plan {
         let mut request = reqwest::Request::new(self.method.clone(), url);
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        for name in self
-            .settings
-            .headers
-            .keys()
-            .filter(|name| !self.headers.contains_key(*name))
-        {
-            for value in self.settings.headers.get_all(name) {
-                headers.append(name, value.clone());
-            }
-        }
+        with_defaults(headers, &self.settings.headers);
         if !last_event_id.is_empty() {
             let value = HeaderValue::from_bytes(last_event_id.as_bytes()).map_err(|_| {
                 Error::request(
@@ -203,7 +210,37 @@ impl Plan {
     }
 }
 
-fn parse_url(text: &str) -> Result<Url, Error> {
+/// The method and the URL without what may be secret.
+pub(crate) fn place(method: &Method, url: &Url) -> String {
+    let mut url = url.clone();
+    // Neither can fail: only `http` and `https` get this far.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    format!("{method} {url}")
+}
+
+/// Adds what isn't there under the same name.
+pub(crate) fn with_defaults(headers: &mut HeaderMap, defaults: &HeaderMap) {
+    let missing: Vec<_> = defaults
+        .keys()
+        .filter(|name| !headers.contains_key(*name))
+        .collect();
+    for name in missing {
+        for value in defaults.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+}
+
+/// What is sent of a URL, and told apart by.
+pub(crate) fn without_fragment(url: &Url) -> &str {
+    let text = url.as_str();
+    text.split_once('#').map_or(text, |(sent, _)| sent)
+}
+
+pub(crate) fn parse_url(text: &str) -> Result<Url, Error> {
     // The text isn't shown: what can't be parsed can't be redacted.
     let url = Url::parse(text).map_err(|error| {
         Error::request("this is no URL; it should be like http://host/path").with_source(error)

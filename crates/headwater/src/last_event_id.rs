@@ -3,6 +3,8 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use http::{HeaderName, request::Parts};
 
+use crate::negotiate;
+
 /// The `Last-Event-ID` header's name.
 pub(crate) static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -24,6 +26,18 @@ pub(crate) static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-even
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastEventId(pub Option<String>);
 
+impl LastEventId {
+    /// The id in the request that is being handled, for what answers it without being given its headers. Where there is
+    /// none, the `offset` of the query, by which clients go on that can't set headers.
+    ///
+    /// It is known while a handler runs, where [`layer`](crate::layer) is around it, as under [`serve`](crate::serve);
+    /// elsewhere, and in tasks that the handler spawns, it is `None`.
+    #[must_use]
+    pub fn of_request() -> Self {
+        Self(negotiate::client().and_then(|client| client.last_event_id()))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
     type Rejection = Infallible;
 
@@ -34,5 +48,28 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .filter(|id| !id.is_empty());
         Ok(Self(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, routing::get};
+
+    use super::*;
+    use crate::test::TestClient;
+
+    #[tokio::test]
+    async fn the_request_that_is_handled_says_where_it_goes_on() {
+        let said = async || LastEventId::of_request().0.unwrap_or("none".to_owned());
+        let client = TestClient::new(Router::new().route("/", get(said)));
+        let ask = async |uri: &str, header: &str| {
+            let request = client.get(uri).header("last-event-id", header);
+            request.send().await.text().await
+        };
+        assert_eq!(ask("/", "").await, "none");
+        assert_eq!(ask("/?offset=", "").await, "none");
+        assert_eq!(ask("/?a=b&offset=1%2F2", "").await, "1/2");
+        assert_eq!(ask("/?offset=1", "2").await, "2", "it is the later one");
+        assert_eq!(LastEventId::of_request(), LastEventId(None));
     }
 }

@@ -161,6 +161,6 @@ mod tests {
         let Err(failure) = whole(silent, &limits, &mut held).await else {
             panic!("it was read")
         };
-        assert_eq!(failure.problem().status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(failure.into_problem().status(), StatusCode::REQUEST_TIMEOUT);
     }
 }

@@ -57,8 +57,8 @@ impl Failure {
         (self.problem, self.headers)
     }
 
-    #[cfg(test)]
-    pub(crate) fn problem(self) -> Problem {
+    /// The problem without the headers beside it.
+    pub(crate) fn into_problem(self) -> Problem {
         self.problem
     }
 }

@@ -61,17 +61,12 @@ impl Default for Options {
             cors: Cors::Any,
             private: false,
             loopback_webhooks: false,
-            upstreams: nobody(),
+            upstreams: Egress::default(),
             upstream_limits: UpstreamLimits::default(),
             relay_secret: None,
             relay_ttl: Duration::from_secs(24 * 60 * 60),
         }
     }
-}
-
-fn nobody() -> Egress {
-    let nothing: [&str; 0] = [];
-    Egress::allow(nothing).expect("a list of nothing has nothing wrong in it")
 }
 
 impl Options {
@@ -138,13 +133,6 @@ impl Options {
         self
     }
 
-    /// Sets whom the hub may call when it is asked to: the upstreams of `POST /relay`. Default: nobody.
-    #[must_use]
-    pub fn upstreams(mut self, egress: Egress) -> Self {
-        self.upstreams = egress;
-        self
-    }
-
     /// Sets how long an upstream may take until the head of its answer is there. Default: 60 s.
     #[must_use]
     pub fn upstream_head_timeout(mut self, timeout: Duration) -> Self {
@@ -181,6 +169,22 @@ impl Options {
     #[must_use]
     pub fn loopback_webhooks(mut self) -> Self {
         self.loopback_webhooks = true;
+        self
+    }
+
+    /// Sets which hosts requests of the hub may reach that clients ask for. Default: none, and what
+    /// makes such requests is refused with 403.
+    ///
+    /// ```
+    /// use headwater_client::Egress;
+    /// use headwater_hub::Options;
+    ///
+    /// let options = Options::new().upstreams(Egress::allow(["https://api.example.com/v1/**"])?);
+    /// # Ok::<(), headwater_client::egress::PatternError>(())
+    /// ```
+    #[must_use]
+    pub fn upstreams(mut self, upstreams: Egress) -> Self {
+        self.upstreams = upstreams;
         self
     }
 }

@@ -116,7 +116,7 @@ pub(crate) async fn get(
 }
 
 /// Refuses a place that can't be read, before anything is sent.
-fn check_place(info: &Info, place: Place) -> Result<(), Failure> {
+pub(crate) fn check_place(info: &Info, place: Place) -> Result<(), Failure> {
     let Place::At(offset) = place else {
         return Ok(());
     };

@@ -126,7 +126,7 @@ mod tests {
         let Err(failure) = check(&schema, &messages, 10) else {
             panic!("it was let through")
         };
-        let problem = serde_json::to_value(failure.problem()).unwrap();
+        let problem = serde_json::to_value(failure.into_problem()).unwrap();
         assert_eq!(problem["status"], 422);
         assert_eq!(problem["index"], 11);
         assert_eq!(problem["errors"][0]["allowed"], json!({"minimum": 3}));

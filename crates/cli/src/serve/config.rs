@@ -35,7 +35,6 @@ struct File {
     log: Option<String>,
     private: bool,
     loopback_webhooks: bool,
-    upstreams: Vec<String>,
     long_poll: Option<Time>,
     sse_cycle: Option<Time>,
     heartbeat: Option<Time>,
@@ -46,6 +45,15 @@ struct File {
     accept_missing_end: bool,
     relay: Relay,
     limits: Limits,
+    upstream: Upstream,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Upstream {
+    allow: Vec<String>,
+    head_timeout: Option<Time>,
+    idle_timeout: Option<Time>,
 }
 
 #[derive(Default, Deserialize)]
@@ -53,8 +61,6 @@ struct File {
 struct Relay {
     secret: Option<String>,
     ttl: Option<Time>,
-    head_timeout: Option<Time>,
-    idle_timeout: Option<Time>,
 }
 
 impl fmt::Debug for Relay {
@@ -79,6 +85,10 @@ struct Limits {
     subscribers: Option<usize>,
     shared_bytes: Option<usize>,
     fillings: Option<usize>,
+    gathers: Option<usize>,
+    gather_calls: Option<usize>,
+    gather_concurrency: Option<usize>,
+    gather_body_bytes: Option<usize>,
 }
 
 /// A time as the command line has it: `"20s"`, `"500ms"`.
@@ -126,9 +136,15 @@ impl Config {
             true => &file.cors,
             false => &args.cors,
         };
+        let upstreams = match args.allow_upstream.is_empty() {
+            true => &file.upstream.allow,
+            false => &args.allow_upstream,
+        };
+        let upstreams = Egress::allow(upstreams);
         let mut hub = Options::new()
             .limits(file.limits.of_the_hub())
-            .cors(cors(origins)?);
+            .cors(cors(origins)?)
+            .upstreams(upstreams.map_err(|error| Failure::other(error.to_string()))?);
         if let Some(url) = args.public_url.or(file.public_url) {
             if !is_origin(url.trim_end_matches('/')) {
                 return Err(Failure::other(format!(
@@ -143,11 +159,6 @@ impl Config {
         if file.loopback_webhooks {
             hub = hub.loopback_webhooks();
         }
-        let upstreams = match args.upstreams.is_empty() {
-            true => &file.upstreams,
-            false => &args.upstreams,
-        };
-        hub = hub.upstreams(egress(upstreams)?);
         if let Some(secret) = args.relay_secret.or(file.relay.secret) {
             if secret.is_empty() {
                 return Err(Failure::other(
@@ -159,10 +170,10 @@ impl Config {
         if let Some(Time(ttl)) = file.relay.ttl {
             hub = hub.relay_ttl(ttl);
         }
-        if let Some(Time(timeout)) = file.relay.head_timeout {
+        if let Some(Time(timeout)) = file.upstream.head_timeout {
             hub = hub.upstream_head_timeout(timeout);
         }
-        if let Some(Time(timeout)) = file.relay.idle_timeout {
+        if let Some(Time(timeout)) = file.upstream.idle_timeout {
             hub = hub.upstream_idle_timeout(timeout);
         }
         if let Some(Time(wait)) = file.long_poll {
@@ -202,6 +213,10 @@ impl Limits {
         set(&mut limits.subscribers, self.subscribers);
         set(&mut limits.shared_bytes, self.shared_bytes);
         set(&mut limits.fillings, self.fillings);
+        set(&mut limits.gathers, self.gathers);
+        set(&mut limits.gather_calls, self.gather_calls);
+        set(&mut limits.gather_concurrency, self.gather_concurrency);
+        set(&mut limits.gather_body_bytes, self.gather_body_bytes);
         limits
     }
 
@@ -236,18 +251,6 @@ fn cors(origins: &[String]) -> Result<Cors, Failure> {
             ))),
             None => Ok(Cors::Only(origins.to_vec())),
         },
-    }
-}
-
-/// Whom the hub may call.
-fn egress(upstreams: &[String]) -> Result<Egress, Failure> {
-    match upstreams {
-        [one] if one == "any" => Ok(Egress::public()),
-        upstreams => Egress::allow(upstreams).map_err(|error| {
-            Failure::other(format!(
-                "upstreams: {error}; `any` stands alone, for all public hosts"
-            ))
-        }),
     }
 }
 
@@ -325,24 +328,34 @@ mod tests {
     }
 
     #[test]
-    fn upstreams_are_any_or_a_list_and_the_secret_is_not_shown() {
-        let file = "upstreams = [\"https://api.example.com/v1/**\"]\n[relay]\nsecret = \"hunter2\"\nttl = \"1h\"\n";
-        let shown = format!("{:?}", lay(&[], file));
-        assert!(
-            shown.contains("api.example.com") && !shown.contains("hunter2"),
-            "{shown}"
-        );
-        let shown = format!(
-            "{:?}",
-            lay(&["--upstreams", "any", "--relay-secret", "hunter2"], file)
-        );
-        assert!(
-            !shown.contains("api.example.com") && !shown.contains("hunter2"),
-            "{shown}"
-        );
-        for bad in ["any,https://a.example", "a.example", "ftp://a.example"] {
-            let list: Vec<_> = bad.split(',').map(str::to_owned).collect();
-            assert!(egress(&list).is_err(), "{bad}");
+    fn upstreams_are_those_of_the_command_line_or_else_of_the_file() {
+        let shown = |args: &[&str], file| format!("{:?}", lay(args, file).hub);
+        let file = "[upstream]\nallow = [\"https://file.example\"]\n";
+        let args = &["--allow-upstream", "https://a.example,https://b.example"];
+        assert!(!shown(&[], "").contains("example"));
+        assert!(shown(&[], file).contains("file.example"));
+        let both = shown(args, file);
+        assert!(both.contains("a.example") && both.contains("b.example"));
+        assert!(!both.contains("file.example"));
+        let args = Args::parse_from(["headwater", "serve", "--allow-upstream", "api.example"]);
+        let Command::Serve(args) = args.command else {
+            panic!("it is serve")
+        };
+        let failure = Config::lay(*args, File::default()).unwrap_err();
+        let error = format!("{failure:?}");
+        assert!(error.contains("can't be allowed"), "{error}");
+    }
+
+    #[test]
+    fn the_secret_of_relays_is_not_shown() {
+        let file = "[relay]\nsecret = \"hunter2\"\nttl = \"1h\"\n";
+        let args = ["--relay-secret", "hunter2"];
+        for config in [lay(&[], file), lay(&args, "")] {
+            let shown = format!("{config:?}");
+            assert!(
+                shown.contains("Secret") && !shown.contains("hunter2"),
+                "{shown}"
+            );
         }
     }
 

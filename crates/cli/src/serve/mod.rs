@@ -58,19 +58,19 @@ pub(crate) struct Serve {
     )]
     cors: Vec<String>,
 
-    /// Whom the hub may call when it is asked to relay: `https://api.example.com/v1/**`,
-    /// `http://127.0.0.1:9000`, or `any` public host [default: nobody]
+    /// Which hosts the hub may call for its clients: `https://api.example.com/v1/**` [default: none]
     ///
-    /// More than one are separated by commas, or the option is given again. A host may be `*.` and a
-    /// name, a port `*`, a path end in `/**`; a network like 10.0.0.0/8 allows names to stand for its
-    /// addresses, which are not public.
+    /// `https://*.example.com` is each name that ends so, `https://*` any public host, and `:8443`
+    /// or `:*` says at which port. An address that isn't public is called where it is listed itself,
+    /// `http://127.0.0.1:9000`, or where names may stand for it, `10.0.0.0/8`. More than one are
+    /// separated by commas, or the option is given again.
     #[arg(
         long,
-        value_name = "URL",
-        env = "HEADWATER_UPSTREAMS",
+        value_name = "PATTERN",
+        env = "HEADWATER_ALLOW_UPSTREAM",
         value_delimiter = ','
     )]
-    upstreams: Vec<String>,
+    allow_upstream: Vec<String>,
 
     /// The secret that it takes to create and delete relays [default: none]
     ///
@@ -119,7 +119,6 @@ Settings of the file, with their defaults; all may be left out:
   log = \"info,headwater::access=off\"
   private = false               # true: shared caches must not keep what is read
   loopback_webhooks = false     # true: webhooks may go to this machine
-  upstreams = []                # whom the hub may call: URLs with *, or [\"any\"]
   long_poll = \"20s\"
   sse_cycle = \"60s\"             # of the protocol's own SSE mode; 0: it goes on
   heartbeat = \"15s\"             # 0: none
@@ -128,12 +127,6 @@ Settings of the file, with their defaults; all may be left out:
   memory_bytes = 268435456      # the most that data = \"memory\" holds
   reserve_bytes = 268435456     # appends are refused while the disk has less free
   accept_missing_end = false    # true: open a log whose newest appends were lost
-
-  [relay]
-  secret = \"…\"                  # default: anybody may relay what upstreams allows
-  ttl = \"24h\"                  # how long relays, and their URLs, are good
-  head_timeout = \"60s\"         # until an upstream answers
-  idle_timeout = \"10m\"         # of silence in its answer
 
   [limits]
   body_bytes = 33554432         # of a request
@@ -148,6 +141,19 @@ Settings of the file, with their defaults; all may be left out:
   subscribers = 100000          # that follow live
   shared_bytes = 67108864       # kept for live readers
   fillings = 1000               # streams that the hub fills by itself, at once
+  gathers = 16                  # POST /gather that are under way
+  gather_calls = 10000          # of one of them
+  gather_concurrency = 100      # calls at a time of one of them
+  gather_body_bytes = 1048576   # of an answer to a call
+
+  [upstream]
+  allow = []                    # hosts that the hub may call for clients, as --allow-upstream has them
+  head_timeout = \"60s\"          # until an upstream of a relay answers
+  idle_timeout = \"10m\"          # of silence in its answer
+
+  [relay]
+  secret = \"…\"                  # default: anybody may relay what may be called
+  ttl = \"24h\"                   # how long relays, and their URLs, are good
 
 It ends at SIGTERM or SIGINT: streams that are being read are cut, to be taken up again, requests
 are answered, and the log is closed.

@@ -32,7 +32,7 @@ fn upstream() -> (Server, mpsc::Sender<&'static str>) {
 fn hub(args: &[&str]) -> Hub {
     Hub::serve(
         &[
-            &["--data", "memory", "--upstreams", "http://127.0.0.1:*"],
+            &["--data", "memory", "--allow-upstream", "http://127.0.0.1:*"],
             args,
         ]
         .concat(),

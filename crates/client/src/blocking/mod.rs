@@ -17,6 +17,7 @@
 //! As everything that blocks, sending a request or waiting for an item panics on a thread that runs
 //! async tasks. There, use the async client, or `tokio::task::spawn_blocking`. Dropping never panics.
 
+pub mod gather;
 pub mod hub;
 mod items;
 mod runtime;
@@ -47,6 +48,25 @@ pub fn get(url: impl AsRef<str>) -> Request {
 /// [`Client`].
 pub fn post(url: impl AsRef<str>) -> Request {
     request(Method::POST, url)
+}
+
+/// Many calls at once, each result as it comes: from URLs, [`Call`](gather::Call)s, or `Result`s of
+/// them. The iterator is asked on a thread of its own and may block. See [`mod@gather`].
+///
+/// ```no_run
+/// use std::io::BufRead as _;
+///
+/// let urls = std::io::BufReader::new(std::io::stdin()).lines();
+/// for result in headwater_client::blocking::gather(urls).ordered().send()? {
+///     println!("{}", serde_json::json!(result));
+/// }
+/// # Ok::<(), headwater_client::Error>(())
+/// ```
+pub fn gather<I>(calls: I) -> gather::Gather
+where
+    I: IntoIterator<Item: gather::IntoCall, IntoIter: Send + 'static>,
+{
+    gather::Gather::new(calls)
 }
 
 /// A stream of a hub, with the default settings, on connections of its own: to append to, to read

@@ -64,7 +64,7 @@ impl Runtime {
 }
 
 /// Gives the other tasks and the network a few turns.
-async fn settle() {
+pub(super) async fn settle() {
     for _ in 0..4 {
         yield_now().await;
     }

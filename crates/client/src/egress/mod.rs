@@ -305,6 +305,13 @@ impl Egress {
     }
 }
 
+/// Reaches nothing.
+impl Default for Egress {
+    fn default() -> Self {
+        Self::of(Rules::default())
+    }
+}
+
 impl fmt::Debug for Egress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rules.fmt(f)

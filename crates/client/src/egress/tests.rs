@@ -295,7 +295,11 @@ fn what_is_listed_is_reached() {
 
 #[test]
 fn an_empty_list_reaches_nothing() {
-    for egress in [allow(&[]), allow(&["10.0.0.0/8", "0.0.0.0/0"])] {
+    for egress in [
+        Egress::default(),
+        allow(&[]),
+        allow(&["10.0.0.0/8", "0.0.0.0/0"]),
+    ] {
         assert!(egress.is_empty());
         for url in [
             "https://example.com/",

@@ -209,7 +209,7 @@ impl Session {
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
             return self.over(None);
         }
-        if status.is_success() {
+        if status.is_success() || matches!(self.reading, Reading::Answer) {
             return match self.open(head) {
                 Ok(()) => {}
                 Err(error) => self.over(Some(error)),

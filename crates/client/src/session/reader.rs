@@ -20,6 +20,8 @@ pub(crate) enum Reading {
     Chunks(usize),
     /// Bytes as they come.
     Raw,
+    /// Bytes as they come, of an answer with whichever status.
+    Answer,
 }
 
 /// What the session gives.
@@ -42,7 +44,7 @@ impl Reader {
     pub(super) fn open(reading: &Reading, head: &Head) -> Result<Self, Error> {
         let compressed = head.content_encoding.as_deref();
         if let Some(found) = compressed.filter(|found| !found.eq_ignore_ascii_case("identity"))
-            && !matches!(reading, Reading::Raw | Reading::Chunks(_))
+            && !matches!(reading, Reading::Raw | Reading::Answer | Reading::Chunks(_))
         {
             let found = Some(found.to_owned());
             return Err(Error::new(Kind::ContentType {
@@ -65,7 +67,7 @@ impl Reader {
             }
             Reading::Lines { limits } => Self::items(Format::Text, limits),
             Reading::Chunks(size) => Self::Chunks(Chunks::new(size)),
-            Reading::Raw => Self::Raw(VecDeque::new()),
+            Reading::Raw | Reading::Answer => Self::Raw(VecDeque::new()),
         })
     }
 

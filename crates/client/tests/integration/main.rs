@@ -9,6 +9,7 @@ mod twins;
 mod egress;
 mod failures;
 mod formats;
+mod gather;
 mod http2;
 #[cfg(feature = "tls")]
 mod https;

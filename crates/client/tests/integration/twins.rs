@@ -28,7 +28,10 @@ macro_rules! twins {
 pub(crate) mod asynchronous {
     use std::time::Duration;
 
-    use headwater_client::{Error, Items};
+    use headwater_client::{
+        Error, Items,
+        gather::{GatherResult, Gathered},
+    };
     use tokio::runtime::{Builder, Runtime};
 
     thread_local! {
@@ -53,12 +56,26 @@ pub(crate) mod asynchronous {
         let mut items = items.unwrap();
         std::iter::from_fn(|| next(&mut items)).collect()
     }
+
+    pub(crate) fn next_result(results: &mut Gathered) -> Option<GatherResult> {
+        wait(results.next())
+    }
+
+    /// All results, in the order in which they came.
+    pub(crate) fn gathered(results: Result<Gathered, Error>) -> Vec<GatherResult> {
+        let mut results = results.unwrap();
+        std::iter::from_fn(|| next_result(&mut results)).collect()
+    }
 }
 
 pub(crate) mod blocking {
     use std::time::Duration;
 
-    use headwater_client::{Error, blocking::Items};
+    use headwater_client::{
+        Error,
+        blocking::Items,
+        blocking::gather::{GatherResult, Gathered},
+    };
 
     pub(crate) fn wait<T>(value: T) -> T {
         value
@@ -75,6 +92,15 @@ pub(crate) mod blocking {
     /// All items and the errors among them, in order.
     pub(crate) fn all<T>(items: Result<Items<T>, Error>) -> Vec<Result<T, Error>> {
         items.unwrap().collect()
+    }
+
+    pub(crate) fn next_result(results: &mut Gathered) -> Option<GatherResult> {
+        results.next()
+    }
+
+    /// All results, in the order in which they came.
+    pub(crate) fn gathered(results: Result<Gathered, Error>) -> Vec<GatherResult> {
+        results.unwrap().collect()
     }
 }
 

@@ -143,6 +143,7 @@ pub(crate) struct Client {
     /// The values of `Accept`. More than one is rare.
     accept: Option<HeaderValue>,
     more_accept: Vec<HeaderValue>,
+    last_event_id: Option<HeaderValue>,
     pub(crate) asked: Option<Asked>,
 }
 
@@ -153,6 +154,7 @@ impl Client {
             uri: request.uri().clone(),
             accept: accept.next(),
             more_accept: accept.collect(),
+            last_event_id: request.headers().get(&LAST_EVENT_ID).cloned(),
             asked: request.extensions().get().cloned(),
         }
     }
@@ -160,6 +162,18 @@ impl Client {
     /// The format that it asks for. Worked out only where a stream is answered with: most requests want none.
     pub(crate) fn format(&self) -> Result<Format, Refusal> {
         accept::choose(&self.uri, self.accept.iter().chain(&self.more_accept))
+    }
+
+    /// The id behind which it goes on: by the header, or by the query's `offset`.
+    pub(crate) fn last_event_id(&self) -> Option<String> {
+        let header = self.last_event_id.as_ref();
+        let header = header.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+        header.filter(|id| !id.is_empty()).or_else(|| {
+            let query = self.uri.query().unwrap_or_default().as_bytes();
+            let mut query = form_urlencoded::parse(query);
+            let offset = query.find_map(|(name, value)| (name == "offset").then_some(value))?;
+            Some(offset.into_owned()).filter(|id| !id.is_empty())
+        })
     }
 }
 

@@ -59,7 +59,7 @@ impl Note {
 }
 
 /// A call that is to be made, unless it has been.
-struct Plan {
+pub(super) struct Plan {
     ask: Ask,
     body: Bytes,
     /// Counts the body among those that are held.
@@ -67,6 +67,8 @@ struct Plan {
     id: RelayId,
     name: StreamName,
     request: String,
+    /// When the stream ends by itself.
+    expiry: Option<Expiry>,
 }
 
 /// Does what a request asks for. Says whether it was done now.
@@ -81,11 +83,17 @@ pub(super) async fn create(
     allowed.map_err(|refused| Refusal::not_allowed(refused.to_string()))?;
     let mut held = core.bodies.hold(&core.options.limits);
     let body = body::whole(body, &core.options.limits, &mut held).await?;
-    let plan = Plan::new(core.relays.signer(core).await?, ask, body, held)?;
+    let expiry = Expiry::Idle(ask.ttl.unwrap_or(core.options.relay_ttl));
+    let plan = Plan::new(core.relays.signer(core).await?, ask, body, held, expiry)?;
     if plan.ask.join == Join::Never && plan.ask.stream.is_none() {
         // Nobody else can wait for it: it ends if its client goes before it began.
         return Ok((make(Arc::clone(core), plan).await?, true));
     }
+    begin(core, plan).await
+}
+
+/// Makes a relay that others may ask for too, or joins it. Says whether it was made now.
+pub(super) async fn begin(core: &Arc<Core>, plan: Plan) -> Result<(Relay, bool), Refusal> {
     let (name, request) = (plan.name.clone(), plan.request.clone());
     let conflict = plan.conflict();
     let mut is_first = false;
@@ -99,7 +107,13 @@ pub(super) async fn create(
 }
 
 impl Plan {
-    fn new(signer: &Signer, ask: Ask, body: Bytes, held: Held) -> Result<Self, Refusal> {
+    fn new(
+        signer: &Signer,
+        ask: Ask,
+        body: Bytes,
+        held: Held,
+        expiry: Expiry,
+    ) -> Result<Self, Refusal> {
         let request = ask.fingerprint(signer, &body);
         let stream = ask.stream.as_ref().map_or("", StreamName::as_str);
         let secret = match &ask.join {
@@ -115,6 +129,27 @@ impl Plan {
             held,
             id,
             request,
+            expiry: Some(expiry),
+        })
+    }
+
+    /// A plan of a handler of the hub's own process, known by its stream's name and by `request`.
+    pub(super) fn of_handler(
+        ask: Ask,
+        body: Bytes,
+        held: Held,
+        expiry: Option<Expiry>,
+        request: &str,
+    ) -> Result<Self, Refusal> {
+        let id = RelayId::new(Signer::random()?, ask.stream.clone());
+        Ok(Self {
+            name: id.name()?,
+            ask,
+            body,
+            held,
+            id,
+            request: request.to_owned(),
+            expiry,
         })
     }
 
@@ -170,6 +205,7 @@ async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
         id,
         name,
         request,
+        expiry,
     } = plan;
     let http = core.relays.http();
     let client = http.client(&core.options.upstreams).map_err(|error| {
@@ -187,7 +223,7 @@ async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
     let upstream = open(client, call, core.options.upstream_limits.clone()).await?;
     drop(held);
     let mut settings = Settings::of_type(&content_type(upstream.content_type()));
-    settings.expiry = Some(Expiry::Idle(ask.ttl.unwrap_or(core.options.relay_ttl)));
+    settings.expiry = expiry;
     let note = Note {
         relay: id.secret().to_owned(),
         request,
@@ -227,7 +263,7 @@ fn content_type(said: &str) -> String {
     }
     let essence = essence(said);
     match essence.len() <= CONTENT_TYPE_BYTES {
-        true => essence,
+        true => essence.into_owned(),
         false => "application/octet-stream".to_owned(),
     }
 }

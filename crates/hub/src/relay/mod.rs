@@ -23,6 +23,7 @@ mod create;
 mod describe;
 mod feed;
 mod flights;
+mod handler;
 mod http;
 mod id;
 mod refusal;
@@ -35,6 +36,7 @@ use headwater_client::Egress;
 use reqwest::redirect::Policy;
 use tokio::sync::OnceCell;
 
+pub use self::handler::{Relay, Relayed};
 pub(crate) use self::{
     feed::resume,
     http::{ROOT, routes},

@@ -50,6 +50,22 @@ impl Refusal {
         self.0.code
     }
 
+    /// The same as a problem, for a handler. What the upstream said stays here: it may be long, and secret.
+    pub(super) fn into_problem(self) -> Problem {
+        let Inner {
+            status,
+            message,
+            headers,
+            ..
+        } = *self.0;
+        let problem = Problem::new(status).detail(message);
+        let said = headers.get(names::UPSTREAM_STATUS);
+        match said.and_then(|status| status.to_str().ok()?.parse::<u16>().ok()) {
+            Some(status) => problem.with("upstream_status", status),
+            None => problem,
+        }
+    }
+
     pub(super) fn missing_url() -> Self {
         let message = "the header Upstream-URL says whom to call: it is missing";
         Self::new(StatusCode::BAD_REQUEST, "MISSING_UPSTREAM_URL", message)

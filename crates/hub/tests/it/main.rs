@@ -1,9 +1,11 @@
 //! What the protocol's conformance suite doesn't cover.
 
 mod described;
+mod durable;
 mod ends;
 mod events;
 mod framed;
+mod gather;
 mod lines;
 mod listing;
 mod live;

@@ -4,6 +4,7 @@ mod access;
 mod creating;
 mod ending;
 mod feeds;
+mod handler;
 mod joining;
 mod reading;
 mod upstream;

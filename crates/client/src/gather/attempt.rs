@@ -1,0 +1,161 @@
+//! One attempt at a call, over the exchange that all requests of the client use.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Answer, cache::Times};
+use crate::{
+    error::{Error, Kind, Overdue},
+    exchange::{Exchange, retry_after},
+    plan::Plan,
+    session::{Piece, Reading},
+};
+
+/// What came of it.
+pub(super) struct Attempt {
+    /// Any answer whose head came, whatever its status; complete if that is a success.
+    pub(super) outcome: Result<Answer, Error>,
+    /// From the start until the answer's head came.
+    pub(super) head: Option<Duration>,
+    pub(super) times: Times,
+    /// The answer is that of another URL.
+    pub(super) redirected: bool,
+}
+
+/// When a call must be done, and how much time that was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) limit: Duration,
+}
+
+impl Deadline {
+    pub(super) fn error(self) -> Error {
+        Error::new(Kind::Overdue {
+            limit: self.limit,
+            what: Overdue::Call,
+        })
+    }
+}
+
+/// Sends the request once and reads the whole answer.
+pub(super) async fn attempt(
+    http: reqwest::Client,
+    plan: Plan,
+    max_body: usize,
+    deadline: Option<Deadline>,
+) -> Attempt {
+    let sent = Instant::now();
+    let mut seen = Seen::default();
+    let reading = read(http, plan, max_body, sent, &mut seen);
+    let outcome = match deadline {
+        None => reading.await,
+        Some(deadline) => timeout_at(deadline.at, reading)
+            .await
+            .unwrap_or_else(|_| Err(deadline.error())),
+    };
+    Attempt {
+        outcome,
+        head: seen.head,
+        redirected: seen.redirected,
+        times: Times {
+            sent,
+            received: Instant::now(),
+            date: SystemTime::now(),
+        },
+    }
+}
+
+/// What is known of an answer before it is complete.
+#[derive(Default)]
+struct Seen {
+    head: Option<Duration>,
+    redirected: bool,
+}
+
+async fn read(
+    http: reqwest::Client,
+    plan: Plan,
+    max_body: usize,
+    sent: Instant,
+    seen: &mut Seen,
+) -> Result<Answer, Error> {
+    let mut exchange = Exchange::open(http, plan, Reading::Answer).await?;
+    seen.head = Some(sent.elapsed());
+    seen.redirected = exchange.is_redirected();
+    let status = exchange.status();
+    let headers = exchange.take_headers();
+    let body = match body(&mut exchange, max_body).await {
+        Ok(body) => body,
+        // What the status says counts more than what is wrong with a body that explains it.
+        Err((_, start)) if !status.is_success() => start,
+        Err((error, _)) => return Err(error),
+    };
+    Ok(Answer {
+        status,
+        headers,
+        body,
+        cached: false,
+    })
+}
+
+/// The whole body; or what is wrong with it, and its start.
+async fn body(exchange: &mut Exchange, max: usize) -> Result<Bytes, (Error, Bytes)> {
+    let mut first = Bytes::new();
+    let mut more = BytesMut::new();
+    loop {
+        let piece = match std::future::poll_fn(|cx| exchange.poll_next(cx)).await {
+            Some(Ok(Piece::Bytes(piece))) => piece,
+            Some(Ok(Piece::Event(_))) => continue,
+            Some(Err(error)) => return Err((error, whole(first, more))),
+            None => return Ok(whole(first, more)),
+        };
+        let room = max - first.len().max(more.len());
+        let fits = piece.len() <= room;
+        let piece = piece.slice(..piece.len().min(room));
+        if first.is_empty() && more.is_empty() {
+            first = piece;
+        } else {
+            more.extend_from_slice(&std::mem::take(&mut first));
+            more.extend_from_slice(&piece);
+        }
+        if !fits {
+            let error = Error::new(Kind::BodyTooLarge { limit: max });
+            return Err((exchange.located(error), whole(first, more)));
+        }
+    }
+}
+
+/// One of them is empty: a body that came in one piece isn't copied.
+fn whole(first: Bytes, more: BytesMut) -> Bytes {
+    if more.is_empty() {
+        first
+    } else {
+        more.freeze()
+    }
+}
+
+/// Whether another attempt may fare better.
+pub(super) fn is_passing(outcome: &Result<Answer, Error>) -> bool {
+    match outcome {
+        Ok(answer) => matches!(
+            answer.status,
+            StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+        ),
+        Err(error) => error.is_passing(),
+    }
+}
+
+/// How long the server asks to wait, if it does.
+pub(super) fn wish(answer: &Answer) -> Option<Duration> {
+    answer
+        .headers
+        .get(http::header::RETRY_AFTER)
+        .and_then(retry_after)
+}

@@ -1,0 +1,298 @@
+//! A private cache of answers (RFC 9111).
+
+mod control;
+mod stored;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use http::{HeaderMap, Method, header};
+use reqwest::Url;
+use tokio::time::Instant;
+
+use self::control::Control;
+pub(super) use self::stored::{Stored, Times};
+use super::Answer;
+use crate::plan::without_fragment;
+
+/// How many responses to one URL, told apart by `Vary`, are kept.
+const MAX_VARIANTS: usize = 16;
+
+/// Keeps answers to GETs and gives them again, as HTTP allows a private cache to (RFC 9111).
+///
+/// An answer is given again without a call as long as its `Cache-Control: max-age` or `Expires` says;
+/// after that it is asked for with its `ETag` or `Last-Modified`, and given again if the server
+/// confirms it (304). `no-store` and `no-cache`, of the call or of the answer, and `Vary` are heeded.
+/// Nothing is guessed: an answer that says nothing of how long it holds is asked for again. A
+/// successful call of an unsafe method (POST, PUT, …) lets go of what is stored for its URL. Calls
+/// with a `Range` or with conditions of their own go past it, and what came by a redirect isn't
+/// stored.
+///
+/// It lives in memory. Cloning it is cheap and shares what is stored, so several
+/// [`gather`](crate::gather())s can use one. The answers may hold what is meant for one user:
+/// use one cache for each.
+#[derive(Clone)]
+pub struct Cache(Arc<Mutex<Store>>);
+
+/// What the cache knows of a call.
+pub(super) enum Found {
+    Nothing,
+    Fresh(Answer),
+    /// To be confirmed, by its `conditions`.
+    Stale(Arc<Stored>),
+}
+
+impl Cache {
+    /// A cache of at most `max_bytes` bytes: bodies, headers, URLs, and an estimate of what it takes to
+    /// keep them. What wasn't used for the longest time goes first.
+    #[must_use]
+    pub fn new(max_bytes: usize) -> Self {
+        Self(Arc::new(Mutex::new(Store {
+            max_bytes,
+            bytes: 0,
+            pages: HashMap::new(),
+            by_use: BTreeMap::new(),
+            clock: 0,
+        })))
+    }
+
+    /// How many bytes are stored, counted as for [`new`](Self::new).
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.store().bytes
+    }
+
+    /// Lets go of everything.
+    pub fn clear(&self) {
+        let mut store = self.store();
+        store.pages.clear();
+        store.by_use.clear();
+        store.bytes = 0;
+    }
+
+    /// What it has for a call, whose headers these are.
+    pub(super) fn look(&self, url: &Url, headers: &HeaderMap, now: Instant) -> Found {
+        let Some(stored) = self.store().find(without_fragment(url), headers) else {
+            return Found::Nothing;
+        };
+        if stored.is_fresh(&Control::of(headers), now) {
+            Found::Fresh(stored.answer(now))
+        } else {
+            Found::Stale(stored)
+        }
+    }
+
+    /// Takes note of an answer to a call.
+    pub(super) fn keep(&self, url: &Url, headers: &HeaderMap, answer: &Answer, times: Times) {
+        let url = without_fragment(url);
+        match Stored::new(headers, answer, times) {
+            Some(stored) => self.store().insert(url, stored),
+            // What was stored is no longer what the server says.
+            None if answer.status.is_success() => self.store().remove(url),
+            None => {}
+        }
+    }
+
+    /// What was stored, after the server has confirmed it.
+    pub(super) fn confirm(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+        stored: &Stored,
+        confirmation: &HeaderMap,
+        times: Times,
+    ) -> Answer {
+        let answer = stored.confirmed(confirmation);
+        self.keep(url, headers, &answer, times);
+        answer
+    }
+
+    /// Lets go of what is stored for a URL that a call has changed something at (§4.4).
+    pub(super) fn invalidate(&self, url: &Url) {
+        self.store().remove(without_fragment(url));
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        // What a panic left behind is whole between any two calls: each does its one change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.bytes();
+        f.debug_struct("Cache")
+            .field("bytes", &bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the cache has anything to do with such a call.
+pub(super) fn is_cacheable(method: &Method, headers: &HeaderMap) -> bool {
+    let own = [
+        header::IF_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_NONE_MATCH,
+        header::IF_RANGE,
+        header::IF_UNMODIFIED_SINCE,
+        header::RANGE,
+    ];
+    *method == Method::GET
+        && !own.iter().any(|name| headers.contains_key(name))
+        && !Control::of(headers).no_store
+}
+
+struct Store {
+    max_bytes: usize,
+    bytes: usize,
+    pages: HashMap<Arc<str>, Page>,
+    /// The URLs, the one that wasn't used for the longest time first.
+    by_use: BTreeMap<u64, Arc<str>>,
+    clock: u64,
+}
+
+/// What is stored for one URL.
+#[derive(Default)]
+struct Page {
+    variants: Vec<Arc<Stored>>,
+    used: u64,
+    bytes: usize,
+}
+
+impl Store {
+    fn find(&mut self, url: &str, headers: &HeaderMap) -> Option<Arc<Stored>> {
+        let (url, page) = self.pages.get_key_value(url)?;
+        let found = page
+            .variants
+            .iter()
+            .rev()
+            .find(|stored| stored.is_for(headers))?;
+        let (url, found) = (Arc::clone(url), Arc::clone(found));
+        self.touch(&url);
+        Some(found)
+    }
+
+    fn insert(&mut self, url: &str, stored: Stored) {
+        let url = match self.pages.get_key_value(url) {
+            Some((url, _)) => Arc::clone(url),
+            None => Arc::from(url),
+        };
+        let page = self.pages.entry(Arc::clone(&url)).or_default();
+        page.variants.retain(|other| !stored.replaces(other));
+        if page.variants.len() == MAX_VARIANTS {
+            page.variants.remove(0);
+        }
+        page.variants.push(Arc::new(stored));
+        self.bytes -= page.bytes;
+        page.bytes = url.len() + page.variants.iter().map(|one| one.bytes()).sum::<usize>();
+        self.bytes += page.bytes;
+        self.touch(&url);
+        while self.bytes > self.max_bytes
+            && let Some((_, oldest)) = self.by_use.pop_first()
+        {
+            if let Some(page) = self.pages.remove(&oldest) {
+                self.bytes -= page.bytes;
+            }
+        }
+    }
+
+    fn remove(&mut self, url: &str) {
+        if let Some(page) = self.pages.remove(url) {
+            self.by_use.remove(&page.used);
+            self.bytes -= page.bytes;
+        }
+    }
+
+    fn touch(&mut self, url: &Arc<str>) {
+        if let Some(page) = self.pages.get_mut(url) {
+            self.clock += 1;
+            self.by_use.remove(&page.used);
+            page.used = self.clock;
+            self.by_use.insert(self.clock, Arc::clone(url));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+    use http::{HeaderValue, StatusCode};
+
+    use super::*;
+
+    fn url(n: usize) -> Url {
+        Url::parse(&format!("http://a.example/{n}#fragment")).unwrap()
+    }
+
+    fn keep(cache: &Cache, n: usize, request: &HeaderMap, vary: &'static str, body: &'static str) {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("max-age=60"),
+        );
+        headers.insert(header::VARY, HeaderValue::from_static(vary));
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers,
+            body: Bytes::from_static(body.as_bytes()),
+            cached: false,
+        };
+        let now = Instant::now();
+        let times = Times {
+            sent: now,
+            received: now,
+            date: SystemTime::now(),
+        };
+        cache.keep(&url(n), request, &answer, times);
+    }
+
+    fn found(cache: &Cache, n: usize, request: &HeaderMap) -> Option<Bytes> {
+        match cache.look(&url(n), request, Instant::now()) {
+            Found::Fresh(answer) => Some(answer.body),
+            Found::Nothing | Found::Stale(_) => None,
+        }
+    }
+
+    #[test]
+    fn what_was_not_used_for_the_longest_time_goes_first_and_the_size_is_kept() {
+        let none = HeaderMap::new();
+        let cache = Cache::new(usize::MAX);
+        keep(&cache, 0, &none, "", "0123456789");
+        let one = cache.bytes();
+        let cache = Cache::new(3 * one);
+        for n in 0..3 {
+            keep(&cache, n, &none, "", "0123456789");
+        }
+        assert_eq!(cache.bytes(), 3 * one);
+        assert!(found(&cache, 0, &none).is_some());
+        keep(&cache, 3, &none, "", "0123456789");
+        let left: Vec<_> = (0..4)
+            .filter(|n| found(&cache, *n, &none).is_some())
+            .collect();
+        assert_eq!(left, [0, 2, 3]);
+        assert_eq!(cache.bytes(), 3 * one);
+        let cache = Cache::new(one - 1);
+        keep(&cache, 0, &none, "", "0123456789");
+        assert_eq!((found(&cache, 0, &none), cache.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn variants_of_a_url_stand_beside_each_other_up_to_their_number() {
+        let cache = Cache::new(usize::MAX);
+        let request = |n: usize| HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from(n))]);
+        for n in 0..=MAX_VARIANTS {
+            keep(&cache, 0, &request(n), "accept", "body");
+        }
+        assert_eq!(found(&cache, 0, &request(0)), None);
+        assert!((1..=MAX_VARIANTS).all(|n| found(&cache, 0, &request(n)).is_some()));
+        keep(&cache, 0, &request(5), "accept", "newer");
+        assert_eq!(found(&cache, 0, &request(5)).unwrap(), "newer");
+        cache.invalidate(&url(0));
+        assert_eq!((found(&cache, 0, &request(5)), cache.bytes()), (None, 0));
+    }
+}

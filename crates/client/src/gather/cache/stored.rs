@@ -1,0 +1,389 @@
+//! One stored response: what it answers, how long it is fresh, and how the server confirms it.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
+
+use super::control::{Control, seconds};
+use crate::gather::Answer;
+
+/// When a request was sent and its response received.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gather) struct Times {
+    pub(in crate::gather) sent: Instant,
+    pub(in crate::gather) received: Instant,
+    /// The wall clock at `received`.
+    pub(in crate::gather) date: SystemTime,
+}
+
+#[derive(Debug)]
+pub(in crate::gather) struct Stored {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    /// What the request had in the headers that `Vary` names.
+    varied: Vec<(HeaderName, Vec<HeaderValue>)>,
+    /// How old it was when it was received.
+    initial_age: Duration,
+    lifetime: Duration,
+    received: Instant,
+    /// It answers nothing before the server has confirmed it.
+    no_cache: bool,
+}
+
+impl Stored {
+    /// The response, if it may be stored (RFC 9111 §3) and could ever be of use.
+    pub(super) fn new(request: &HeaderMap, answer: &Answer, times: Times) -> Option<Self> {
+        let control = Control::of(&answer.headers);
+        let is_understood = match answer.status {
+            StatusCode::PARTIAL_CONTENT => false,
+            StatusCode::NOT_FOUND | StatusCode::GONE => true,
+            status => status.is_success(),
+        };
+        if !is_understood || control.no_store {
+            return None;
+        }
+        let stored = Self {
+            status: answer.status,
+            varied: varied(request, &answer.headers)?,
+            initial_age: initial_age(&answer.headers, times),
+            lifetime: lifetime(&control, &answer.headers, times.date),
+            received: times.received,
+            no_cache: control.no_cache,
+            headers: answer.headers.clone(),
+            body: answer.body.clone(),
+        };
+        let is_of_use = (!stored.no_cache && stored.lifetime > stored.initial_age)
+            || (stored.status.is_success() && stored.has_validator());
+        is_of_use.then_some(stored)
+    }
+
+    /// What it counts against the cache's size.
+    pub(super) fn bytes(&self) -> usize {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 64)
+            .sum();
+        self.body.len() + headers + 256
+    }
+
+    /// Whether it is the response to a request with these headers (§4.1).
+    pub(super) fn is_for(&self, request: &HeaderMap) -> bool {
+        let same = |(name, values): &(HeaderName, Vec<HeaderValue>)| {
+            request.get_all(name).iter().eq(values.iter())
+        };
+        self.varied.iter().all(same)
+    }
+
+    /// Whether it takes the place of the other.
+    pub(super) fn replaces(&self, other: &Self) -> bool {
+        self.varied == other.varied
+    }
+
+    /// Whether it answers such a request without asking (§4.2).
+    pub(super) fn is_fresh(&self, request: &Control, now: Instant) -> bool {
+        let age = self.age(now);
+        !self.no_cache
+            && !request.no_cache
+            && age.saturating_add(request.min_fresh.unwrap_or_default()) < self.lifetime
+            && request
+                .max_age
+                .is_none_or(|most| age <= most && !most.is_zero())
+    }
+
+    /// The response, to be given.
+    pub(super) fn answer(&self, now: Instant) -> Answer {
+        let mut headers = self.headers.clone();
+        headers.insert(header::AGE, HeaderValue::from(self.age(now).as_secs()));
+        Answer {
+            status: self.status,
+            headers,
+            body: self.body.clone(),
+            cached: true,
+        }
+    }
+
+    /// What asks the server whether it still holds (§4.3.1).
+    pub(in crate::gather) fn conditions(&self, request: &mut HeaderMap) -> bool {
+        if let Some(tag) = self.headers.get(header::ETAG) {
+            request.insert(header::IF_NONE_MATCH, tag.clone());
+        }
+        if let Some(date) = self.headers.get(header::LAST_MODIFIED) {
+            request.insert(header::IF_MODIFIED_SINCE, date.clone());
+        }
+        self.has_validator()
+    }
+
+    /// What it is after the server has confirmed it by a 304 with these headers (§3.2, §4.3.4).
+    pub(super) fn confirmed(&self, confirmation: &HeaderMap) -> Answer {
+        let mut headers = self.headers.clone();
+        // An old age is no longer true.
+        headers.remove(header::AGE);
+        for name in confirmation.keys().filter(|name| !is_of_the_message(name)) {
+            headers.remove(name);
+            for value in confirmation.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        Answer {
+            status: self.status,
+            headers,
+            body: self.body.clone(),
+            cached: true,
+        }
+    }
+
+    fn has_validator(&self) -> bool {
+        self.headers.contains_key(header::ETAG) || self.headers.contains_key(header::LAST_MODIFIED)
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        self.initial_age + now.duration_since(self.received)
+    }
+}
+
+/// What describes the bytes of the one message and not the representation.
+fn is_of_the_message(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::CONTENT_ENCODING
+            | header::CONTENT_LENGTH
+            | header::CONTENT_RANGE
+            | header::TE
+            | header::TRAILER
+            | header::TRANSFER_ENCODING
+            | header::UPGRADE
+    ) || name == "keep-alive"
+        || name == "proxy-connection"
+}
+
+/// None: no other request is ever the same (`Vary: *`).
+fn varied(
+    request: &HeaderMap,
+    response: &HeaderMap,
+) -> Option<Vec<(HeaderName, Vec<HeaderValue>)>> {
+    let mut varied = Vec::new();
+    for value in response.get_all(header::VARY) {
+        for name in value.to_str().ok()?.split(',').map(str::trim) {
+            if name.is_empty() {
+                continue;
+            }
+            // `*` is a token that no header is named.
+            if name == "*" {
+                return None;
+            }
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            let values = request.get_all(&name).iter().cloned().collect();
+            varied.push((name, values));
+        }
+    }
+    Some(varied)
+}
+
+/// §4.2.1, for a private cache. Nothing is guessed: what doesn't say how long it is fresh isn't.
+fn lifetime(control: &Control, headers: &HeaderMap, received: SystemTime) -> Duration {
+    if let Some(age) = control.max_age {
+        return age;
+    }
+    let Some(expires) = headers.get(header::EXPIRES) else {
+        return Duration::ZERO;
+    };
+    // What is no date, as `0`, has expired (§5.3).
+    let Some(expires) = date(expires) else {
+        return Duration::ZERO;
+    };
+    let from = headers.get(header::DATE).and_then(date).unwrap_or(received);
+    expires.duration_since(from).unwrap_or_default()
+}
+
+/// §4.2.3
+fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
+    let age = headers.get(header::AGE).and_then(|age| age.to_str().ok());
+    let age = age.and_then(|age| seconds(age.trim())).unwrap_or_default();
+    let apparent = headers
+        .get(header::DATE)
+        .and_then(date)
+        .and_then(|date| times.date.duration_since(date).ok())
+        .unwrap_or_default();
+    // A date has whole seconds: less than one is no age.
+    let apparent = if apparent < Duration::from_secs(1) {
+        Duration::ZERO
+    } else {
+        apparent
+    };
+    apparent.max(age + times.received.duration_since(times.sent))
+}
+
+fn date(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?.trim()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn now() -> Times {
+        let now = Instant::now();
+        Times {
+            sent: now,
+            received: now,
+            date: SystemTime::now(),
+        }
+    }
+
+    fn answer(status: u16, pairs: &[(&'static str, &str)]) -> Answer {
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers(pairs),
+            body: Bytes::from_static(b"body"),
+            cached: false,
+        }
+    }
+
+    fn http_date(ago: i64) -> String {
+        let now = SystemTime::now();
+        let seconds = Duration::from_secs(ago.unsigned_abs());
+        httpdate::fmt_http_date(if ago > 0 {
+            now - seconds
+        } else {
+            now + seconds
+        })
+    }
+
+    /// How many seconds it stays fresh; none if it isn't stored.
+    fn fresh_for(status: u16, pairs: &[(&'static str, &str)]) -> Option<u64> {
+        let times = now();
+        let stored = Stored::new(&HeaderMap::new(), &answer(status, pairs), times)?;
+        let is_fresh = |s: &u64| {
+            stored.is_fresh(
+                &Control::default(),
+                times.received + S * u32::try_from(*s).unwrap(),
+            )
+        };
+        Some((0..200).take_while(is_fresh).count() as u64)
+    }
+
+    #[test]
+    fn a_response_is_fresh_as_long_as_it_says_less_its_age() {
+        let in_a_minute = http_date(-60);
+        let a_minute_ago = http_date(60);
+        for (pairs, wanted) in [
+            (&[("cache-control", "max-age=60")][..], Some(60)),
+            (
+                &[("cache-control", "private, max-age=60"), ("expires", "0")],
+                Some(60),
+            ),
+            (&[("cache-control", "max-age=60"), ("age", "20")], Some(40)),
+            (
+                &[("cache-control", "max-age=100"), ("date", &a_minute_ago)],
+                Some(40),
+            ),
+            (
+                &[("expires", &in_a_minute), ("date", &http_date(0))],
+                Some(60),
+            ),
+            (&[("cache-control", "s-maxage=60"), ("etag", "1")], Some(0)),
+            (
+                &[("cache-control", "no-cache, max-age=60"), ("etag", "1")],
+                Some(0),
+            ),
+            (&[("etag", "1")], Some(0)),
+            (&[("last-modified", &a_minute_ago)], Some(0)),
+            (&[("cache-control", "no-cache, max-age=60")], None),
+            (
+                &[("cache-control", "max-age=60, no-store"), ("etag", "1")],
+                None,
+            ),
+            (
+                &[("cache-control", "max-age=60"), ("vary", "accept, *")],
+                None,
+            ),
+            (&[("expires", "0")], None),
+            (&[], None),
+        ] {
+            assert_eq!(fresh_for(200, pairs), wanted, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn only_understood_statuses_are_stored() {
+        for (status, wanted) in [
+            (200, true),
+            (203, true),
+            (404, true),
+            (410, true),
+            (206, false),
+            (500, false),
+            (302, false),
+        ] {
+            let fresh = fresh_for(status, &[("cache-control", "max-age=60")]);
+            assert_eq!(fresh.is_some(), wanted, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_request_may_want_it_fresher() {
+        let times = now();
+        let answer = answer(200, &[("cache-control", "max-age=60")]);
+        let stored = Stored::new(&HeaderMap::new(), &answer, times).unwrap();
+        let at = |seconds, wish: &'static str| {
+            let control = Control::of(&headers(&[("cache-control", wish)]));
+            stored.is_fresh(&control, times.received + S * seconds)
+        };
+        assert!(at(10, "max-age=10") && !at(11, "max-age=10"));
+        assert!(at(49, "min-fresh=10") && !at(50, "min-fresh=10"));
+        assert!(!at(0, "no-cache") && !at(0, "max-age=0"));
+    }
+
+    #[test]
+    fn it_answers_requests_that_have_the_same_in_what_varies() {
+        let request = |pairs| headers(pairs);
+        let answer = answer(
+            200,
+            &[("cache-control", "max-age=60"), ("vary", "Accept, X-A")],
+        );
+        let stored =
+            Stored::new(&request(&[("accept", "x/y"), ("x-b", "1")]), &answer, now()).unwrap();
+        assert!(stored.is_for(&request(&[("accept", "x/y")])));
+        assert!(!stored.is_for(&request(&[("accept", "x/z")])));
+        assert!(!stored.is_for(&request(&[("accept", "x/y"), ("x-a", "1")])));
+        assert!(!stored.is_for(&request(&[])));
+    }
+
+    #[test]
+    fn a_confirmation_brings_new_headers_and_no_new_length() {
+        let old = [
+            ("cache-control", "max-age=1"),
+            ("etag", "\"1\""),
+            ("age", "1"),
+            ("x-a", "old"),
+        ];
+        let stored = Stored::new(&HeaderMap::new(), &answer(200, &old), now()).unwrap();
+        let mut asked = HeaderMap::new();
+        assert!(stored.conditions(&mut asked));
+        assert_eq!(asked, headers(&[("if-none-match", "\"1\"")]));
+        let confirmation = headers(&[("cache-control", "max-age=9"), ("content-length", "0")]);
+        let confirmed = stored.confirmed(&confirmation);
+        let wanted = [
+            ("cache-control", "max-age=9"),
+            ("etag", "\"1\""),
+            ("x-a", "old"),
+        ];
+        assert_eq!(confirmed.headers, headers(&wanted));
+        assert_eq!(confirmed.bytes(), "body");
+    }
+}

@@ -1,0 +1,197 @@
+//! Relays that a handler starts: the same as `POST /relay`, without HTTP in between.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use headwater::{Problem, StatusCode};
+use headwater_log::Expiry;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use reqwest::Url;
+use serde::Serialize;
+
+use super::{
+    ask::{Ask, Join},
+    create::{Plan, begin},
+    refusal::Refusal,
+};
+use crate::{Hub, path::name_of};
+
+/// The request by which a handler's relays are known: not by what they ask for.
+const REQUEST: &str = "handler";
+
+/// A call of an upstream whose answer becomes a durable stream: see [`Hub::relay`].
+///
+/// Like a client's request it is built step by step; what is wrong with it is told when it is
+/// [started](Hub::relay).
+#[derive(Clone)]
+#[must_use = "nothing is called yet"]
+pub struct Relay {
+    method: Method,
+    url: String,
+    headers: HeaderMap,
+    body: Bytes,
+    keep_for: Option<Duration>,
+    expiry: Option<Duration>,
+    fault: Option<&'static str>,
+}
+
+/// A relay that is there: see [`Hub::relay`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Relayed {
+    /// Whether the upstream was called now. If not, the stream was there.
+    pub is_new: bool,
+    /// What the upstream says that its answer is; the stream's content type.
+    pub content_type: String,
+}
+
+impl Relay {
+    /// A `GET` of a URL.
+    pub fn get(url: impl Into<String>) -> Self {
+        Self::new(Method::GET, url)
+    }
+
+    /// A `POST` to a URL.
+    pub fn post(url: impl Into<String>) -> Self {
+        Self::new(Method::POST, url)
+    }
+
+    /// A call by any method.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        Self {
+            method,
+            url: url.into(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            keep_for: None,
+            expiry: None,
+            fault: None,
+        }
+    }
+
+    /// Sets a header, in place of one of its name.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        let name = HeaderName::try_from(name.as_ref());
+        let value = HeaderValue::try_from(value.as_ref());
+        match (name, value) {
+            (Ok(name), Ok(mut value)) => {
+                value.set_sensitive(name == header::AUTHORIZATION || name == header::COOKIE);
+                self.headers.insert(name, value);
+            }
+            _ => self.fault = Some("a header of the relay is none"),
+        }
+        self
+    }
+
+    /// Sends a token: `Authorization: Bearer …`. It is never logged, nor written to the disk.
+    pub fn bearer(self, token: impl AsRef<str>) -> Self {
+        self.header("authorization", format!("Bearer {}", token.as_ref()))
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Sets a body of JSON, and its content type.
+    pub fn json<B: Serialize + ?Sized>(mut self, body: &B) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(body) => self.body = body.into(),
+            Err(_) => self.fault = Some("the body of the relay can't be written as JSON"),
+        }
+        self.header("content-type", "application/json")
+    }
+
+    /// Lets it go on for so long with nobody watching; then it is cancelled. Zero: until the last one leaves. Default: it
+    /// goes on to its end, whoever watches.
+    pub fn keep_for(mut self, time: Duration) -> Self {
+        self.keep_for = Some(time);
+        self
+    }
+
+    /// Deletes the stream when it was neither read nor written for so long. Default: it stays until it is deleted.
+    pub fn expires_after(mut self, idle: Duration) -> Self {
+        self.expiry = Some(idle);
+        self
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers, the body and the URL's query may be secret.
+        f.debug_struct("Relay")
+            .field("method", &self.method)
+            .field("keep_for", &self.keep_for)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Calls an upstream once, and has the stream at `path`, which is what follows `/streams/`, filled with its answer, item
+    /// by item: events, lines, JSON values, text or bytes, as the upstream's content type says. Answers when the head of
+    /// the upstream's answer is there, long before all of it.
+    ///
+    /// The path is what makes the call the same: where a relay has filled it, or fills it, or just waits for the upstream's
+    /// head, this joins it, whatever it asks for, and calls nobody. It doesn't need whoever began it:
+    /// [`Hub::cancel`](Hub::cancel) ends it.
+    ///
+    /// ```
+    /// use headwater::Problem;
+    /// use headwater_hub::{Hub, Relay};
+    /// use serde_json::json;
+    ///
+    /// /// Has a question answered, once.
+    /// async fn answer(hub: &Hub, id: u64, question: &str, key: &str) -> Result<String, Problem> {
+    ///     let messages = [json!({"role": "user", "content": question})];
+    ///     let body = json!({"model": "brook-1", "messages": messages, "stream": true});
+    ///     let call = Relay::post("https://api.example.com/v1/chat/completions")
+    ///         .bearer(key)
+    ///         .json(&body);
+    ///     hub.relay(format!("answers/{id}"), call).await?;
+    ///     Ok(format!("/streams/answers/{id}"))
+    /// }
+    /// ```
+    ///
+    /// Dropped early, the call is made and its stream filled nevertheless.
+    ///
+    /// # Errors
+    /// 400: the path, the URL or a header is none. 403: the [upstream](crate::Options::upstreams) isn't allowed. 409: at that
+    /// path is a stream that no handler's relay has filled. 429: as many streams are filled as may. 502, 504: the upstream can't be
+    /// reached, refuses, or says nothing; `upstream_status` has what it answered. 503: the hub [ends](Hub::stop). What
+    /// the log says.
+    pub async fn relay(&self, path: impl AsRef<str>, relay: Relay) -> Result<Relayed, Problem> {
+        let core = Arc::clone(&self.0);
+        let name = name_of(path.as_ref())?;
+        if let Some(fault) = relay.fault {
+            return Err(Problem::bad_request(fault));
+        }
+        let url = Url::parse(&relay.url);
+        let url = url.map_err(|_| Problem::bad_request("the URL of the relay is none"))?;
+        let allowed = core.options.upstreams.check(&url);
+        allowed
+            .map_err(|refused| Problem::new(StatusCode::FORBIDDEN).detail(refused.to_string()))?;
+        let ask = Ask {
+            method: relay.method,
+            url,
+            headers: relay.headers,
+            join: Join::Never,
+            stream: Some(name),
+            ttl: None,
+            keep_for: relay.keep_for,
+            feed: true,
+        };
+        let held = core.bodies.hold(&core.options.limits);
+        let expiry = relay.expiry.map(Expiry::Idle);
+        let plan = Plan::of_handler(ask, relay.body, held, expiry, REQUEST);
+        let begun = match plan {
+            Ok(plan) => begin(&core, plan).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (relay, is_new) = begun.map_err(Refusal::into_problem)?;
+        Ok(Relayed {
+            is_new,
+            content_type: relay.content_type,
+        })
+    }
+}

@@ -1,0 +1,257 @@
+//! A page that asks fifty shops for a price at once, and fills as they answer. `cargo run --release --example price_compare`
+//!
+//! One handler does it. The calls are a [gather](headwater_client::gather), and what comes of them is a durable
+//! stream: a reload or a second tab shows the same run, and no shop is asked twice for it. Without `--shops`, stand-ins
+//! in this program [play the shops](shops).
+
+mod shops;
+
+use std::{error::Error, io, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    http::{HeaderName, header::CONTENT_SECURITY_POLICY},
+    response::Html,
+};
+use clap::{Parser, Subcommand};
+use futures_util::{StreamExt as _, stream};
+use headwater::{App, Path, Problem, Query, get};
+use headwater_client::{
+    gather,
+    gather::{Call, GatherResult},
+};
+use headwater_hub::{Cors, Durable, Hub, Options};
+use headwater_log::{FjallLog, FjallOptions, Log};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, time::timeout};
+use tracing_subscriber::EnvFilter;
+
+/// How long a shop may take, its retries included.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// How long the shops are asked on with nobody watching.
+const KEEP: Duration = Duration::from_secs(60);
+
+/// Ask fifty shops for a price at once.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Where to listen: an address and port; port 0 lets the system choose
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    listen: String,
+    /// The folder where the runs are kept
+    #[arg(long, value_name = "FOLDER", default_value = "price-compare-data")]
+    data: PathBuf,
+    /// Where the shops are: the part before /shops/0/price?item=. Without it, stand-ins of this program's own
+    #[arg(long, value_name = "URL")]
+    shops: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the stand-ins alone: shops for --shops
+    Shops {
+        /// Where to listen: an address and port; port 0 lets the system choose
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8001")]
+        listen: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    match args.command {
+        Some(Command::Shops { listen }) => headwater::serve(shops::app(), listen)
+            .on_bound(|address| eprintln!("listening on {address}"))
+            .await
+            .map_err(Into::into),
+        None => serve(args).await,
+    }
+}
+
+async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
+    let shops = match args.shops {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => start_shops().await?,
+    };
+    let log: Arc<dyn Log> = Arc::new(FjallLog::open(args.data, FjallOptions::default())?);
+    let hub = Hub::with(Arc::clone(&log), Options::new().cors(Cors::Off).private());
+    headwater::serve(app(&hub, shops), args.listen)
+        .on_bound(|address| eprintln!("listening on {address}"))
+        .await?;
+    // Runs that are under way are closed with what came of them.
+    let _ = timeout(Duration::from_secs(2), hub.stop()).await;
+    log.close().await?;
+    Ok(())
+}
+
+/// Starts the stand-ins in this program, on a port of their own. Gives their URL.
+async fn start_shops() -> io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { headwater::serve(shops::app(), listener).await });
+    Ok(url)
+}
+
+/// What the handlers share.
+struct Comparer {
+    hub: Hub,
+    shops: String,
+}
+
+fn app(hub: &Hub, shops: String) -> App {
+    App::new("Prices compared", env!("CARGO_PKG_VERSION"))
+        .description(
+            "Asks fifty shops for the price of a thing, and tells of each answer as it comes.",
+        )
+        .license("MIT or Apache 2.0", "MIT OR Apache-2.0")
+        .route("/", get(page))
+        .route("/runs/{run}", get(compare))
+        .with_state(Arc::new(Comparer {
+            hub: hub.clone(),
+            shops,
+        }))
+}
+
+/// What came of asking.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum News {
+    /// The first item: what is asked for, and of how many shops.
+    Begun { item: String, shops: usize },
+    /// A shop has the item.
+    Offer {
+        shop: String,
+        cents: u64,
+        #[serde(flatten)]
+        effort: Effort,
+    },
+    /// A shop has no offer.
+    Nothing {
+        shop: String,
+        why: String,
+        #[serde(flatten)]
+        effort: Effort,
+    },
+}
+
+/// What it took.
+#[derive(Serialize, JsonSchema)]
+struct Effort {
+    /// How long, in milliseconds.
+    ms: u128,
+    /// How many times the shop was called.
+    attempts: u32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct Run(#[schemars(regex(pattern = "^[A-Za-z0-9-]{1,64}$"))] String);
+
+#[derive(Deserialize, JsonSchema)]
+struct Wanted {
+    /// What is wanted.
+    #[schemars(length(min = 1, max = 200))]
+    item: String,
+}
+
+/// Compares prices.
+///
+/// Whoever names a run first starts it, with a name that they make up. All others, and the same one after a
+/// reload, get what has come of it so far and then what comes. It goes on for a minute with nobody watching.
+#[headwater::operation]
+async fn compare(
+    State(comparer): State<Arc<Comparer>>,
+    Path(Run(run)): Path<Run>,
+    Query(Wanted { item }): Query<Wanted>,
+) -> Result<Durable<News>, Problem> {
+    let calls = calls(&comparer.shops, &item);
+    let begun = News::Begun {
+        shops: calls.len(),
+        item,
+    };
+    // All at once. Those that say "later" are asked again when they said; nobody is called before the stream is read.
+    let results = gather(calls)
+        .concurrency(shops::SHOPS)
+        .per_host(shops::SHOPS)
+        .timeout(PATIENCE)
+        .retries(2)
+        .send()
+        .map_err(Problem::internal)?;
+    comparer
+        .hub
+        .durable(format!("runs/{run}"))
+        .keep_for(KEEP)
+        .run(|| stream::iter([begun]).chain(results.map(News::from)))
+        .await
+}
+
+/// One call for each shop.
+fn calls(shops: &str, item: &str) -> Vec<Call> {
+    let item: String = form_urlencoded::byte_serialize(item.as_bytes()).collect();
+    (0..shops::SHOPS)
+        .map(|shop| {
+            Call::get(format!("{shops}/shops/{shop}/price?item={item}")).key(shops::name(shop))
+        })
+        .collect()
+}
+
+impl From<GatherResult> for News {
+    fn from(result: GatherResult) -> Self {
+        #[derive(Deserialize)]
+        struct Price {
+            cents: u64,
+        }
+        let effort = Effort {
+            ms: result.timing.total.as_millis(),
+            attempts: result.attempts,
+        };
+        let shop = result.key.unwrap_or(result.url);
+        let price = result.outcome.and_then(|answer| answer.json::<Price>());
+        match price {
+            Ok(Price { cents }) => Self::Offer {
+                shop,
+                cents,
+                effort,
+            },
+            Err(error) => Self::Nothing {
+                shop,
+                why: why(&error),
+                effort,
+            },
+        }
+    }
+}
+
+/// Why there is no price, in a customer's words.
+fn why(error: &headwater_client::Error) -> String {
+    let detail = error.problem().and_then(|problem| problem.detail());
+    match (detail, error.status()) {
+        (Some(detail), _) => detail.to_owned(),
+        (None, Some(status)) => format!("answers {status}"),
+        (None, None) if error.is_timeout() => format!("no answer in {} s", PATIENCE.as_secs()),
+        (None, None) if error.is_deserialize() => "what it says is no price".to_owned(),
+        (None, None) => error.to_string(),
+    }
+}
+
+/// The page: one file, which asks no host but its own.
+#[headwater::operation]
+async fn page() -> ([(HeaderName, &'static str); 1], Html<&'static str>) {
+    const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
+        style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+    (
+        [(CONTENT_SECURITY_POLICY, POLICY)],
+        Html(include_str!("page.html")),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Fifty stand-ins for shops. Each takes its time over a price, some are busy at first, some have nothing, one is
+//! broken, one never answers, and one lies. They count who asks, so that one can see that each is asked once.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher as _},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, header::RETRY_AFTER},
+};
+use headwater::{App, Json, Path, Problem, Query, StatusCode, get};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+/// How many shops there are; their numbers start at 0.
+pub(crate) const SHOPS: usize = 50;
+
+/// What a shop is called.
+pub(crate) fn name(shop: usize) -> String {
+    const FIRST: [&str; 10] = [
+        "Brook", "Creek", "Rill", "Ford", "Weir", "Delta", "Spring", "Mill", "Otter", "Heron",
+    ];
+    const LAST: [&str; 5] = ["Trading", "& Daughters", "Market", "Outlet", "Direct"];
+    format!("{} {}", FIRST[shop % 10], LAST[shop / 10 % 5])
+}
+
+/// How a shop treats who asks.
+enum Manner {
+    Sells,
+    /// Says at once to come back in a second, every other time.
+    Busy,
+    SoldOut,
+    Broken,
+    /// Never answers.
+    Hangs,
+    /// Says what can't be.
+    Lies,
+}
+
+fn manner(shop: usize) -> Manner {
+    match shop {
+        3 | 17 | 28 => Manner::Busy,
+        9 | 36 => Manner::SoldOut,
+        22 => Manner::Broken,
+        41 => Manner::Hangs,
+        14 => Manner::Lies,
+        _ => Manner::Sells,
+    }
+}
+
+pub(crate) fn app() -> App {
+    App::new("Fifty shops", env!("CARGO_PKG_VERSION"))
+        .description("Stand-ins for shops: slow, busy, broken, and one that lies.")
+        .route("/shops/{shop}/price", get(price))
+        .route("/calls", get(calls))
+        .with_state(Arc::<Shops>::default())
+}
+
+#[derive(Default)]
+struct Shops {
+    /// How often each was asked.
+    calls: Mutex<BTreeMap<usize, u64>>,
+}
+
+/// How often the shops were asked.
+#[derive(Serialize, JsonSchema)]
+struct Calls {
+    /// All of them together.
+    total: u64,
+    /// Each, by its number.
+    shops: BTreeMap<usize, u64>,
+}
+
+/// How often the shops were asked.
+#[headwater::operation]
+async fn calls(State(shops): State<Arc<Shops>>) -> Json<Calls> {
+    let shops = shops
+        .calls
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    Json(Calls {
+        total: shops.values().sum(),
+        shops,
+    })
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Wanted {
+    /// What is wanted.
+    #[schemars(length(min = 1, max = 200))]
+    item: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct Number(#[schemars(range(max = 49))] usize);
+
+/// What a shop wants for an item.
+#[headwater::operation]
+async fn price(
+    State(shops): State<Arc<Shops>>,
+    Path(Number(shop)): Path<Number>,
+    Query(Wanted { item }): Query<Wanted>,
+) -> Result<Json<Value>, (HeaderMap, Problem)> {
+    let nth = {
+        let mut calls = shops.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = calls.entry(shop).or_default();
+        *calls += 1;
+        *calls
+    };
+    let (took, cents) = terms(shop, &item);
+    if matches!(manner(shop), Manner::Busy) && nth % 2 == 1 {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS).detail("come back in a second");
+        let later = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("1"))]);
+        return Err((later, problem));
+    }
+    sleep(took).await;
+    let refuse = |status, detail: &str| {
+        let problem = Problem::new(status).detail(detail);
+        Err((HeaderMap::new(), problem))
+    };
+    match manner(shop) {
+        Manner::Sells | Manner::Busy => Ok(Json(json!({"cents": cents}))),
+        Manner::SoldOut => refuse(StatusCode::NOT_FOUND, "sold out"),
+        Manner::Broken => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the till is on fire"),
+        Manner::Hangs => std::future::pending().await,
+        Manner::Lies => Ok(Json(json!({"cents": "a steal"}))),
+    }
+}
+
+/// How long a shop takes over an item, 0.2 to 4 s, and what it wants for it: the same at all times.
+pub(crate) fn terms(shop: usize, item: &str) -> (Duration, u64) {
+    let hash = |of: &dyn Fn(&mut DefaultHasher)| {
+        let mut hasher = DefaultHasher::new();
+        of(&mut hasher);
+        hasher.finish()
+    };
+    let item = item.trim().to_lowercase();
+    let usual = 500 + hash(&|hasher| item.hash(hasher)) % 15_000;
+    let own = hash(&|hasher| (&item, shop).hash(hasher));
+    let cents = usual * (80 + own % 60) / 100;
+    (Duration::from_millis(200 + own / 64 % 3800), cents)
+}
