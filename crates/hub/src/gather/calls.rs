@@ -34,7 +34,7 @@ impl ListFormat {
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         let content_type = headers::text(headers, &header::CONTENT_TYPE)?.unwrap_or_default();
         let essence = essence(content_type);
-        match essence.as_str() {
+        match &*essence {
             "application/json" => Ok(Self::Array),
             "application/x-ndjson" | "application/jsonl" => Ok(Self::Lines),
             _ => Err(Failure::new(
