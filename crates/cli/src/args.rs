@@ -4,7 +4,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_client::{Format, Method};
 
 use crate::{
-    exit::{EXIT_CODES, HUB_EXIT_CODES},
+    exit::{EXIT_CODES, GATHER_EXIT_CODES, HUB_EXIT_CODES},
+    gather::Gather,
     openapi::Document,
     publish::Publish,
     serve::{AFTER_HELP, Serve},
@@ -59,6 +60,22 @@ pub(crate) enum Command {
     /// never a quiet end.
     #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
     Get(Box<Get>),
+
+    /// Make many HTTP calls at once, and print each result as it comes
+    ///
+    /// A call is a line: a URL, or a JSON object, of which only `url` is needed:
+    ///
+    ///   {"url": "https://…", "method": "PUT", "headers": {"X-A": "1"}, "body": {"a": 1}, "key": "7"}
+    ///
+    /// A body that is a string is sent as text, any other as JSON. A result is a line of JSON:
+    ///
+    ///   {"index":0,"key":"7","url":"https://…","status":200,"ms":12,"attempts":1,"body":{"b":2}}
+    ///
+    /// `index` is the call's number, from 0. The body is JSON if it is JSON, else a string, else base64
+    /// beside "encoding":"base64". A call that failed, as each does that isn't answered with a 2xx, has
+    /// "error":{"type":…,"title":…,"detail":…}, and ends nothing: not even a line that is no call.
+    #[command(after_help = GATHER_EXIT_CODES, verbatim_doc_comment)]
+    Gather(Box<Gather>),
 }
 
 #[derive(ClapArgs)]

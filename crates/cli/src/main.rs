@@ -6,6 +6,7 @@
 
 mod args;
 mod exit;
+mod gather;
 mod get;
 mod hub;
 mod interrupt;
@@ -53,6 +54,7 @@ fn talk(command: Command) -> Result<(), Failure> {
         let interrupt = Interrupt::listen()?;
         match command {
             Command::Get(args) => get::run(args, interrupt).await,
+            Command::Gather(args) => gather::run(*args, interrupt).await,
             Command::Publish(args) => publish::run(*args, interrupt).await,
             Command::Tail(args) => tail::run(*args, interrupt).await,
             Command::Streams(args) => streams::run(args, interrupt).await,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod ending;
+mod gather;
 mod help;
 mod hub;
 mod printing;

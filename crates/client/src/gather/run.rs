@@ -190,16 +190,10 @@ impl Gathered {
             Err(error) => return self.give(named, 0, Timing::default(), Err(error)),
         };
         named.key = call.key.take();
-        let prepared = Prepared::new(&mut call, &self.client.settings.headers);
-        let call = match prepared {
-            Ok(prepared) => {
-                named.url = prepared.shown_url(call.url);
-                prepared
-            }
-            Err(error) => {
-                named.url = call.url;
-                return self.give(named, 0, Timing::default(), Err(error));
-            }
+        named.url = call.public_url().into_owned();
+        let call = match Prepared::new(call, &self.client.settings.headers) {
+            Ok(call) => call,
+            Err(error) => return self.give(named, 0, Timing::default(), Err(error)),
         };
         let cacheable =
             self.options.cache.is_some() && cache::is_cacheable(&call.method, &call.headers);
