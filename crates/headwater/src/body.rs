@@ -117,6 +117,8 @@ impl StreamBody {
             finish_on_shutdown,
         } = options;
         let is_sse = format == Format::Sse && !matches!(kind, Kind::Raw(_));
+        // Its chunks don't go through the buffer.
+        let is_framed = matches!(kind, Kind::Frames(_));
         let mut out = Vec::new();
         if let (true, Some(retry)) = (is_sse, retry) {
             sse::encode_retry(retry, &mut out);
@@ -142,7 +144,7 @@ impl StreamBody {
                 last: Instant::now(),
                 timer: None,
             }),
-            last_chunk: FIRST_CHUNK,
+            last_chunk: if is_framed { 0 } else { FIRST_CHUNK },
         }
     }
 

@@ -17,7 +17,9 @@ use crate::{
     create::{is_json, same_type},
     describe::Answer,
     error::{self, Failure, offset_value},
-    headers, json, names, ndjson,
+    headers, json,
+    live::{Shape, framed},
+    names, ndjson,
     offset::essence,
     path::StreamPath,
     reason, schema,
@@ -163,7 +165,7 @@ fn messages(
         )));
     }
     if !is_json(own) {
-        return Ok(vec![body]);
+        return Ok(framed::messages(Shape::of(own), body));
     }
     let messages = json::messages(body)?;
     if messages.is_empty() {

@@ -15,7 +15,9 @@ use crate::{
     Core, body,
     describe::Answer,
     error::{Failure, offset_value},
-    headers, json, names,
+    headers, json,
+    live::{Shape, framed},
+    names,
     offset::{Place, essence},
     path::StreamPath,
     schema,
@@ -204,7 +206,7 @@ impl Wish {
         create.messages = match body {
             body if body.is_empty() => Vec::new(),
             body if is_json => json::messages(body)?,
-            body => vec![body],
+            body => framed::messages(Shape::of(&create.settings.content_type), body),
         };
         create.fork = self.fork.clone().map(|fork| ForkFrom {
             skip: if is_json {

@@ -50,7 +50,7 @@ enum Followed {
 
 /// A message of a JSON stream. Its schema allows everything, and is an object where `true` would do: not every tool reads
 /// that.
-struct AnyJson;
+pub(crate) struct AnyJson;
 
 impl JsonSchema for AnyJson {
     fn inline_schema() -> bool {

@@ -52,6 +52,11 @@ impl Failure {
         self
     }
 
+    /// The problem, and what goes beside it.
+    pub(crate) fn into_parts(self) -> (Problem, HeaderMap) {
+        (self.problem, self.headers)
+    }
+
     /// The problem without the headers beside it.
     pub(crate) fn problem(self) -> Problem {
         self.problem

@@ -46,7 +46,7 @@ fn not_json(why: &str) -> Failure {
 
 /// The same JSON without line breaks, so that it can be a line of NDJSON and of SSE as it is. In JSON a line break
 /// stands only between tokens, where a space means the same.
-fn on_one_line(json: Bytes) -> Bytes {
+pub(crate) fn on_one_line(json: Bytes) -> Bytes {
     if memchr2(b'\n', b'\r', &json).is_none() {
         return json;
     }

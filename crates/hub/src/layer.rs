@@ -10,19 +10,21 @@ use axum::{
 use headwater::StatusCode;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::{Core, options::Cors};
+use crate::{Core, options::Cors, relay};
 
-const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
-/// What pages of other origins may send.
+/// What pages of other origins may send: `*` stands for all but `Authorization`, as a relay sends them on.
 const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, producer-epoch, producer-id, \
                     producer-seq, stream-closed, stream-error, stream-expires-at, stream-fork-offset, \
-                    stream-fork-sub-offset, stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, stream-ttl";
+                    stream-fork-sub-offset, stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, \
+                    stream-ttl, idempotency-key, upstream-authorization, upstream-method, upstream-url, *";
 
 /// What pages of other origins may see.
 const SHOWN: &str = "content-type, etag, location, producer-epoch, producer-expected-seq, producer-received-seq, \
                      producer-seq, retry-after, stream-closed, stream-cursor, stream-error, stream-expires-at, stream-floor, \
-                     stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date";
+                     stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date, content-location, \
+                     upstream-content-type, upstream-status";
 
 /// How long a browser keeps what a preflight said.
 const KEEP_PREFLIGHT: &str = "86400";
@@ -35,10 +37,12 @@ pub(crate) async fn headers(
 ) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let is_head = request.method() == Method::HEAD;
-    let is_preflight = request.method() == Method::OPTIONS
-        && request
-            .headers()
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let asks_for_method = request
+        .headers()
+        .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    // Of relays any OPTIONS is answered (§10.1 of their protocol).
+    let is_relay = request.uri().path().split('/').nth(1) == relay::ROOT.strip_prefix('/');
+    let is_preflight = request.method() == Method::OPTIONS && (asks_for_method || is_relay);
     let cors = &core.options.cors;
     let mut response = if is_preflight && *cors != Cors::Off {
         preflight()

@@ -27,6 +27,7 @@
 //! | `GET /streams` | lists streams |
 //! | `GET /events` | many streams on one connection, in the order of the whole hub |
 //! | `POST /gather` | many calls of other hosts at once, each result as it comes; off until [upstreams](Options::upstreams) are allowed |
+//! | `POST /relay`, and at `/relay/{id}` `GET`, `HEAD`, `PATCH`, `DELETE` | one call to an upstream, its answer a stream |
 //! | `GET /healthz`, `/readyz` | whether it runs; whether the storage answers |
 //!
 //! It speaks the Durable Streams protocol. Where that leaves a choice: the scope of `Stream-Seq` is the stream;
@@ -60,10 +61,12 @@ mod options;
 mod path;
 mod read;
 mod reason;
+mod relay;
 mod schema;
 mod subscriptions;
 mod time;
 mod turns;
+mod waiting;
 
 use std::{fmt, sync::Arc};
 
@@ -91,6 +94,7 @@ pub(crate) struct Core {
     pub(crate) turns: turns::Turns,
     pub(crate) fillings: filling::Fillings,
     pub(crate) gathers: gather::Gathers,
+    pub(crate) relays: relay::Relays,
     pub(crate) subscriptions: subscriptions::Subscriptions,
 }
 
@@ -108,9 +112,18 @@ impl Hub {
             loopback_webhooks: options.loopback_webhooks,
             public_url: options.public_url.clone(),
         };
+        let fillings = filling::Fillings::new(Arc::clone(&log), options.limits.fillings);
+        let relays = relay::Relays::default();
+        fillings.resume_with(relay::resume(
+            Arc::clone(&log),
+            relays.http(),
+            options.upstreams.clone(),
+            options.upstream_limits.clone(),
+        ));
         Self(Arc::new(Core {
             subscriptions: subscriptions::Subscriptions::new(Arc::clone(&log), subscriptions),
-            fillings: filling::Fillings::new(Arc::clone(&log), options.limits.fillings),
+            fillings,
+            relays,
             log,
             options,
             schemas: schema::Schemas::default(),
@@ -151,6 +164,7 @@ impl Hub {
             .route(gather::PATH, gather::describe(post(gather::gather)))
             .route("/healthz", health::describe_alive(get(health::alive)))
             .route("/readyz", health::describe_ready(get(health::ready)));
+        let app = relay::routes(app);
         let subscriptions = core.subscriptions.routes();
         let app = match core.options.root.as_str() {
             "/" => app.merge(subscriptions),

@@ -25,7 +25,14 @@ pub(crate) const CATCH_UP_BYTES: usize = 256 << 10;
 pub(crate) const RING_BYTES: usize = 256 << 10;
 
 /// And how many batches of them.
-pub(crate) const RING_BATCHES: usize = 256;
+pub(crate) const RING_BATCHES: usize = 1024;
+
+/// How many runs of its batches, each for the readers at one position, a followed stream keeps until the next batch
+/// comes.
+pub(crate) const RING_RUNS: usize = 4;
+
+/// How many readers are woken before others get their turn.
+pub(crate) const WOKEN_AT_ONCE: usize = 32;
 
 /// A stream that was silent for so long keeps nothing: its readers have it all, or are far behind.
 pub(crate) const RING_IDLE: Duration = Duration::from_secs(1);
@@ -81,9 +88,15 @@ pub(crate) const FILLING_MESSAGES: usize = 4096;
 /// How long what fills a stream waits for room on the disk, or for a disk that failed, before it gives up.
 pub(crate) const FILLING_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a filled stream that is kept only while somebody watches waits for the first one at least.
+pub(crate) const FILLING_FIRST_WATCH: Duration = Duration::from_secs(10);
+
 /// How often a stream that ends when it isn't used is said to be in use while it is filled: no oftener and no more seldom.
 pub(crate) const FILLING_TOUCH: (Duration, Duration) =
     (Duration::from_millis(50), Duration::from_secs(3600));
+
+/// The longest idempotency key of a relay, in bytes.
+pub const KEY_BYTES: usize = 255;
 
 /// How long the storage may take to answer for the hub to be ready.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
@@ -105,6 +118,59 @@ pub(crate) const GATHER_SECONDS: f64 = 86_400.0;
 
 /// How many calls a second may be sent to one host, at the most.
 pub(crate) const GATHER_RATE: f64 = 10_000.0;
+
+/// How many bytes of text, or of what isn't known, make one item of an upstream's answer at the most.
+pub(crate) const UPSTREAM_CHUNK_BYTES: usize = 64 << 10;
+
+/// How many bytes of an upstream's refusal are read and told.
+pub(crate) const UPSTREAM_REFUSAL_BYTES: usize = 64 << 10;
+
+/// Of how many of a feed's newest events the ids are known, to drop those that come again.
+pub(crate) const FEED_IDS: usize = 4096;
+
+/// And how many bytes they may have together.
+pub(crate) const FEED_IDS_BYTES: usize = 256 << 10;
+
+/// How long a feed that failed is left alone at least, whatever its server says.
+pub(crate) const FEED_LEAST_WAIT: Duration = Duration::from_millis(10);
+
+/// And at most, as its server may ask for in `retry:` or `Retry-After`.
+pub(crate) const FEED_MOST_WAIT: Duration = Duration::from_secs(3600);
+
+/// What an upstream may take, and how it is asked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UpstreamLimits {
+    /// How long the head of an answer may take.
+    pub(crate) head_timeout: Duration,
+    /// How long an answer may be silent.
+    pub(crate) idle_timeout: Duration,
+    /// The longest item, in bytes, without the line end that closes it.
+    pub(crate) item_bytes: usize,
+    /// The longest answer, in bytes; a feed has no end.
+    pub(crate) total_bytes: u64,
+    /// How often in a row a feed may refuse, or not be reached.
+    pub(crate) attempts: u32,
+    /// Up to how long is waited before a feed is asked again for the first time; each time that it brought nothing,
+    /// twice as long.
+    pub(crate) backoff: Duration,
+    /// And up to how long at the most.
+    pub(crate) most_backoff: Duration,
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(600),
+            // With a CR and an LF it is a message that a log takes.
+            item_bytes: (8 << 20) - 2,
+            total_bytes: 1 << 30,
+            attempts: 20,
+            backoff: Duration::from_secs(1),
+            most_backoff: Duration::from_secs(30),
+        }
+    }
+}
 
 /// The limits that whoever runs a hub may set.
 #[derive(Clone, Debug, PartialEq, Eq)]

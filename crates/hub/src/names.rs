@@ -31,4 +31,10 @@ names! {
     PRODUCER_EXPECTED_SEQ "producer-expected-seq"
     PRODUCER_RECEIVED_SEQ "producer-received-seq"
     LAST_EVENT_ID "last-event-id"
+    UPSTREAM_URL "upstream-url"
+    UPSTREAM_METHOD "upstream-method"
+    UPSTREAM_AUTHORIZATION "upstream-authorization"
+    UPSTREAM_CONTENT_TYPE "upstream-content-type"
+    UPSTREAM_STATUS "upstream-status"
+    IDEMPOTENCY_KEY "idempotency-key"
 }

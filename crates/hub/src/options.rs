@@ -1,8 +1,8 @@
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use headwater_client::Egress;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, UpstreamLimits};
 
 /// What differs from hub to hub. A builder: each method gives the options with one thing changed.
 #[derive(Clone, Debug)]
@@ -17,6 +17,25 @@ pub struct Options {
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
     pub(crate) upstreams: Egress,
+    pub(crate) upstream_limits: UpstreamLimits,
+    pub(crate) relay_secret: Option<Secret>,
+    pub(crate) relay_ttl: Duration,
+}
+
+/// A text that no log shows.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// Which pages of other origins may use the hub. No answer ever allows credentials.
@@ -43,6 +62,9 @@ impl Default for Options {
             private: false,
             loopback_webhooks: false,
             upstreams: Egress::default(),
+            upstream_limits: UpstreamLimits::default(),
+            relay_secret: None,
+            relay_ttl: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -111,17 +133,8 @@ impl Options {
         self
     }
 
-    /// Allows webhooks at `http://localhost`, `http://127.0.0.1` and `http://[::1]`, as one wants while developing. Whoever
-    /// may subscribe can then have the hub send requests to services of its own machine. Default: not allowed; a
-    /// webhook is then `https`, at a public address.
-    #[must_use]
-    pub fn loopback_webhooks(mut self) -> Self {
-        self.loopback_webhooks = true;
-        self
-    }
-
-    /// Sets which hosts requests of the hub may reach that clients ask for. Default: none, and what
-    /// makes such requests is refused with 403.
+    /// Sets whom the hub may call when it is asked to, by `POST /gather` and `POST /relay`. Default: nobody, and both
+    /// are refused with 403.
     ///
     /// ```
     /// use headwater_client::Egress;
@@ -133,6 +146,45 @@ impl Options {
     #[must_use]
     pub fn upstreams(mut self, upstreams: Egress) -> Self {
         self.upstreams = upstreams;
+        self
+    }
+
+    /// Sets how long an upstream may take until the head of its answer is there. Default: 60 s.
+    #[must_use]
+    pub fn upstream_head_timeout(mut self, timeout: Duration) -> Self {
+        self.upstream_limits.head_timeout = timeout;
+        self
+    }
+
+    /// Sets how long the answer of an upstream may be silent. Default: 10 minutes.
+    #[must_use]
+    pub fn upstream_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.upstream_limits.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets the secret that it takes to create, delete and look at relays: `Authorization: Bearer …`. Reading and aborting
+    /// one takes its URL. Default: none; anybody may.
+    #[must_use]
+    pub fn relay_secret(mut self, secret: &str) -> Self {
+        self.relay_secret = Some(Secret(secret.to_owned()));
+        self
+    }
+
+    /// Sets how long a relay's stream is kept after it was last used, unless its creator says so, and for how long its URL
+    /// is good. Default: 24 hours.
+    #[must_use]
+    pub fn relay_ttl(mut self, ttl: Duration) -> Self {
+        self.relay_ttl = ttl;
+        self
+    }
+
+    /// Allows webhooks at `http://localhost`, `http://127.0.0.1` and `http://[::1]`, as one wants while developing. Whoever
+    /// may subscribe can then have the hub send requests to services of its own machine. Default: not allowed; a
+    /// webhook is then `https`, at a public address.
+    #[must_use]
+    pub fn loopback_webhooks(mut self) -> Self {
+        self.loopback_webhooks = true;
         self
     }
 }

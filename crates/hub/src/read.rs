@@ -51,7 +51,7 @@ pub(crate) async fn read(
         .into()
 }
 
-async fn get(
+pub(crate) async fn get(
     core: &Arc<Core>,
     name: &StreamName,
     query: &str,
@@ -366,7 +366,7 @@ pub(crate) async fn head(State(core): State<Arc<Core>>, path: StreamPath) -> Ans
     }
 }
 
-fn known(info: &Info) -> Response {
+pub(crate) fn known(info: &Info) -> Response {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type(info));

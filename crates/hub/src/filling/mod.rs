@@ -67,6 +67,7 @@ pub(crate) struct Fill {
     note: Value,
     keep_for: Option<Duration>,
     resume: Option<Value>,
+    place: Option<Place>,
 }
 
 impl Fill {
@@ -78,6 +79,7 @@ impl Fill {
             note: Value::Null,
             keep_for: None,
             resume: None,
+            place: None,
         }
     }
 
@@ -90,6 +92,12 @@ impl Fill {
     /// Sets for how long it goes on with nobody watching. Zero: it ends when the last one leaves. Default: it goes on.
     pub(crate) fn keep_for(mut self, time: Option<Duration>) -> Self {
         self.keep_for = time;
+        self
+    }
+
+    /// Gives it a place that was [reserved](Fillings::reserve).
+    pub(crate) fn in_place(mut self, place: Place) -> Self {
+        self.place = Some(place);
         self
     }
 
@@ -109,6 +117,7 @@ pub(crate) struct Started {
     /// Whether it was created now. If not, it was there: its [`note`] says what it is, if it is one that was filled.
     pub(crate) is_new: bool,
     /// Counts as one who watches, if that matters to the filling.
+    #[allow(dead_code, reason = "for who answers with the stream itself")]
     pub(crate) watch: Option<Watch>,
 }
 
@@ -202,6 +211,14 @@ impl Fillings {
         }
     }
 
+    /// Reserves a place among those that are filled, for who has to do something before that can't be taken back.
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start).
+    pub(crate) fn reserve(&self) -> Result<Place, Problem> {
+        Place::take(&self.0)
+    }
+
     /// Creates a stream and fills it with what `make` makes, which is called only then. Where there is a stream of that
     /// name it is left as it is. Answers when the stream is there, long before it is full.
     ///
@@ -209,18 +226,27 @@ impl Fillings {
     ///
     /// # Errors
     /// 429: as many streams as the limit allows are being filled. 503: the hub ends. What the log says.
-    pub(crate) async fn start<M, S>(&self, fill: Fill, make: M) -> Result<Started, Problem>
+    pub(crate) async fn start<M, S>(&self, mut fill: Fill, make: M) -> Result<Started, Problem>
     where
         M: FnOnce() -> S + Send + 'static,
         S: Stream<Item = Result<Bytes, Problem>> + Send + 'static,
     {
         self.recover();
         match self.0.log.info(&fill.name).await {
-            Ok(info) => return Ok(self.joined(info)),
+            Ok(info) => {
+                return Ok(Started {
+                    watch: self.watch(&info),
+                    info,
+                    is_new: false,
+                });
+            }
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(problem(error)),
         }
-        let place = Place::take(&self.0)?;
+        let place = match fill.place.take() {
+            Some(place) => place,
+            None => self.reserve()?,
+        };
         let (answer, answered) = oneshot::channel();
         let shared = Arc::clone(&self.0);
         // In a task of its own: a stream that was created is filled, whoever is left to be told so.
@@ -238,15 +264,6 @@ impl Fillings {
         answered
             .await
             .unwrap_or_else(|_| Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR)))
-    }
-
-    fn joined(&self, info: Info) -> Started {
-        let watch = self.watch(&info);
-        Started {
-            info,
-            is_new: false,
-            watch,
-        }
     }
 
     /// Ends the filling of a stream, and waits until the stream is closed; `false` where none is under way. Its source
@@ -271,19 +288,14 @@ impl Fillings {
         true
     }
 
-    /// Whether a stream is being filled.
-    pub(crate) fn is_running(&self, name: &StreamName) -> bool {
+    #[cfg(test)]
+    fn is_running(&self, name: &StreamName) -> bool {
         self.0.running(name).is_some()
     }
 
     /// Counts somebody as watching a stream, until that is dropped; `None` where it makes no difference.
     pub(crate) fn watch(&self, info: &Info) -> Option<Watch> {
-        if self.0.count.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let running = self.0.running(&info.name);
-        let running = running.filter(|running| running.id == info.id)?;
-        running.presence.as_ref().map(Presence::enter)
+        self.0.watch(info)
     }
 
     /// Ends all fillings, and waits until they have. What can be taken up again stays open for the next start; other
@@ -306,6 +318,15 @@ impl Shared {
         locked(&self.running).get(name).cloned()
     }
 
+    fn watch(&self, info: &Info) -> Option<Watch> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let running = self.running(&info.name);
+        let running = running.filter(|running| running.id == info.id)?;
+        running.presence.as_ref().map(Presence::enter)
+    }
+
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
@@ -322,7 +343,8 @@ impl Shared {
 }
 
 /// One of as many fillings as there may be, until it is dropped.
-struct Place(Arc<Shared>);
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Shared>);
 
 impl Place {
     fn take(shared: &Arc<Shared>) -> Result<Self, Problem> {
@@ -347,7 +369,7 @@ impl Drop for Place {
 }
 
 enum Begun {
-    New(Started, Task),
+    New(Started, Box<Task>),
     Known(Started),
 }
 
@@ -359,6 +381,7 @@ async fn begin(shared: &Arc<Shared>, fill: Fill, place: Place) -> Result<Begun, 
         note,
         keep_for,
         resume,
+        ..
     } = fill;
     let marker = Marker::new(&name, keep_for, resume)?;
     settings.note = Note::new(&marker, note).encode();
@@ -376,22 +399,19 @@ async fn begin(shared: &Arc<Shared>, fill: Fill, place: Place) -> Result<Begun, 
     };
     if !created.is_new {
         marker.remove(&*shared.log).await;
-        let info = created.info;
-        let running = shared.running(&info.name);
-        let watch = running.and_then(|running| running.presence.as_ref().map(Presence::enter));
         return Ok(Begun::Known(Started {
-            info,
+            watch: shared.watch(&created.info),
+            info: created.info,
             is_new: false,
-            watch,
         }));
     }
     let task = Task::new(shared, &created.info, marker, marking, 0, place);
     let started = Started {
-        watch: task.presence().map(Presence::enter),
+        watch: shared.watch(&created.info),
         info: created.info,
         is_new: true,
     };
-    Ok(Begun::New(started, task))
+    Ok(Begun::New(started, Box::new(task)))
 }
 
 /// Keeps a marker known as one of this process until it is dropped.

@@ -7,11 +7,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How many watch, and since when that many do.
+use crate::limits::FILLING_FIRST_WATCH;
+
+/// How many watch.
 #[derive(Clone, Copy, Debug)]
 struct Present {
     watchers: usize,
-    since: Instant,
+    /// When it is over if nobody watches then, nor did meanwhile; never, if that is past the end of time.
+    until: Option<Instant>,
 }
 
 /// Those who watch one stream.
@@ -22,11 +25,11 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Nobody yet. They are waited for as long as for those who left.
+    /// Nobody yet. The first one has [`FILLING_FIRST_WATCH`] to come, or longer if the stream is kept for longer.
     pub(super) fn new(keep_for: Duration) -> Self {
         let present = Present {
             watchers: 0,
-            since: Instant::now(),
+            until: Instant::now().checked_add(keep_for.max(FILLING_FIRST_WATCH)),
         };
         Self {
             present: watch::Sender::new(present),
@@ -43,7 +46,7 @@ impl Presence {
     fn count(&self, change: impl FnOnce(usize) -> usize) {
         self.present.send_modify(|present| {
             present.watchers = change(present.watchers);
-            present.since = Instant::now();
+            present.until = Instant::now().checked_add(self.keep_for);
         });
     }
 
@@ -51,10 +54,10 @@ impl Presence {
     pub(super) async fn deserted(&self) {
         let mut changes = self.present.subscribe();
         loop {
-            let Present { watchers, since } = *changes.borrow_and_update();
+            let Present { watchers, until } = *changes.borrow_and_update();
             let left = async {
-                match since.checked_add(self.keep_for) {
-                    Some(at) if watchers == 0 => sleep_until(at).await,
+                match until {
+                    Some(until) if watchers == 0 => sleep_until(until).await,
                     _ => std::future::pending().await,
                 }
             };
@@ -84,11 +87,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_is_deserted_so_long_after_the_last_left_and_not_before() {
-        let presence = Arc::new(Presence::new(Duration::from_secs(10)));
+        let presence = Arc::new(Presence::new(Duration::ZERO));
         let start = Instant::now();
         presence.deserted().await;
-        assert_eq!(start.elapsed(), Duration::from_secs(10));
+        assert_eq!(start.elapsed(), FILLING_FIRST_WATCH);
+        drop(presence.enter());
+        presence.deserted().await;
+        assert_eq!(start.elapsed(), FILLING_FIRST_WATCH);
 
+        let presence = Arc::new(Presence::new(Duration::from_secs(10)));
         let (one, two) = (presence.enter(), presence.enter());
         let waiting = tokio::spawn({
             let presence = Arc::clone(&presence);

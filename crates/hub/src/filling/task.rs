@@ -83,10 +83,6 @@ impl Task {
         }
     }
 
-    pub(super) fn presence(&self) -> Option<&Arc<Presence>> {
-        self.running.presence.as_ref()
-    }
-
     /// Fills the stream with what `make` makes, until either ends.
     pub(super) async fn run(mut self, make: impl FnOnce() -> Source + Send) {
         let (source, made) = match catch_unwind(AssertUnwindSafe(make)) {

@@ -2,12 +2,37 @@
 //! `text/event-stream`, whole lines of `application/x-ndjson`.
 
 use bytes::Bytes;
-use headwater_wire::{Event, Limits, sse::Decoder};
+use headwater_wire::{
+    Event, Limits,
+    sse::{Decoder, Splitter},
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::Shape;
+
 /// What LLM APIs send in place of a last event's data. It is their end and no item.
 pub(crate) const DONE: &str = "[DONE]";
+
+/// The messages of a body that isn't JSON: each event or line of those formats, with what ends it, and what is left at the
+/// end; any other body is one. Put together they are the body.
+pub(crate) fn messages(shape: Shape, body: Bytes) -> Vec<Bytes> {
+    match shape {
+        Shape::Sse => {
+            let mut splitter = Splitter::new(Limits::default().with_max_item_bytes(body.len()));
+            splitter.push(body);
+            splitter.finish();
+            // No block of a body is longer than it is.
+            let blocks = std::iter::from_fn(|| splitter.next().ok().flatten());
+            blocks.map(|block| block.bytes).collect()
+        }
+        Shape::Ndjson => {
+            let lines = body.split_inclusive(|&byte| byte == b'\n');
+            lines.map(|line| body.slice_ref(line)).collect()
+        }
+        Shape::Json | Shape::Text | Shape::Bytes => vec![body],
+    }
+}
 
 /// The events of a message, but for those that are no more than the end of the stream that they came from.
 ///
@@ -107,6 +132,23 @@ mod tests {
             &[],
         );
         described("data: 1\n\ndata: [DONE]\n\n", &[r#"{"data":1}"#]);
+    }
+
+    #[test]
+    fn a_body_is_as_many_messages_as_it_has_events_or_lines_and_whole_together() {
+        let check = |shape, body: &'static str, expected: &[&str]| {
+            let found = messages(shape, Bytes::from_static(body.as_bytes()));
+            assert_eq!(found, expected);
+            assert_eq!(found.concat(), body.as_bytes());
+        };
+        let cut = ["data: 1\r\n\r\n", ": x\ndata: 2\n\n", "data: 3"];
+        check(Shape::Sse, "data: 1\r\n\r\n: x\ndata: 2\n\ndata: 3", &cut);
+        check(Shape::Ndjson, "1\n\n2\r\n3", &["1\n", "\n", "2\r\n", "3"]);
+        check(
+            Shape::Text,
+            "data: 1\n\ndata: 2\n\n",
+            &["data: 1\n\ndata: 2\n\n"],
+        );
     }
 
     #[test]

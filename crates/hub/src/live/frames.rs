@@ -222,7 +222,7 @@ fn data(shape: Shape, messages: &[Message], next: Offset, out: &mut Vec<u8>) {
         match shape {
             Shape::Json => fields(b"data:", &all, out),
             Shape::Text | Shape::Sse => {
-                fields(b"data:", String::from_utf8_lossy(&all).as_bytes(), out)
+                fields(b"data:", String::from_utf8_lossy(&all).as_bytes(), out);
             }
             Shape::Bytes | Shape::Ndjson => fields(b"data:", STANDARD.encode(&all).as_bytes(), out),
         }

@@ -1,16 +1,17 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
+use futures_util::future::{Either, select};
 use headwater::{Problem, StatusCode};
 use headwater_log::{Chunk, Log, Offset, ReadFrom, StreamName};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     frames::{self, End, Form, Shape},
@@ -85,10 +86,10 @@ enum State {
 impl Reader {
     /// The response's body, in chunks of whole messages.
     pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Problem>> + Send + 'static {
-        let changes = self.tail.as_ref().map(|tail| tail.changes());
+        let late = self.until.map(|until| Box::pin(sleep_until(until)));
         let sending = Box::new(Sending {
             reader: self,
-            changes,
+            late,
             state: State::New,
         });
         futures_util::stream::unfold(sending, |mut sending| async move {
@@ -100,7 +101,8 @@ impl Reader {
 
 struct Sending {
     reader: Reader,
-    changes: Option<watch::Receiver<()>>,
+    /// Ready when the time is up. It is set once: setting it for each wait would cost more than all the rest of a wait.
+    late: Option<Pin<Box<Sleep>>>,
     state: State,
 }
 
@@ -132,16 +134,22 @@ impl Sending {
                     Err(problem) => return Some(Err(problem)),
                 }
             };
-            if let Some(changes) = &mut self.changes {
-                changes.mark_unchanged();
-            }
-            match tail.give(self.reader.position) {
+            let is_told =
+                self.reader.form != Form::Protocol || self.state == State::Sent(End::Tail);
+            let position = self.reader.position;
+            let given = match (is_told, &mut self.late) {
+                // One that has nothing to follow yet is told so first.
+                (false, _) => tail.give(position),
+                (true, None) => tail.given(position).await,
+                (true, Some(late)) => match select(pin!(tail.given(position)), late).await {
+                    Either::Left((given, _)) => given,
+                    Either::Right(_) => return None,
+                },
+            };
+            match given {
                 Given::Batch(batch, end) => {
                     let Reader {
-                        form,
-                        position,
-                        least_cursor,
-                        ..
+                        form, least_cursor, ..
                     } = self.reader;
                     let cursor = cache::cursor(least_cursor);
                     let is_own = form == Form::Protocol && least_cursor == Some(cursor);
@@ -149,9 +157,7 @@ impl Sending {
                         Ok(said) => said,
                         Err(problem) => return Some(Err(problem)),
                     };
-                    let bytes = if batch.from != position {
-                        batch.encoded_from(position, form, said, cursor)
-                    } else if is_own {
+                    let bytes = if is_own {
                         batch.encoded_for(said, cursor)
                     } else {
                         batch.encoded(form, said, cursor)
@@ -186,14 +192,9 @@ impl Sending {
                     return Some(Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR)));
                 }
                 Given::Wait => {
-                    if self.reader.form == Form::Protocol && self.state != State::Sent(End::Tail) {
-                        let marker = self.control(End::Tail, None);
-                        self.state = State::Sent(End::Tail);
-                        return Some(Ok(marker));
-                    }
-                    if !self.wait().await {
-                        return None;
-                    }
+                    let marker = self.control(End::Tail, None);
+                    self.state = State::Sent(End::Tail);
+                    return Some(Ok(marker));
                 }
             }
         }
@@ -259,17 +260,6 @@ impl Sending {
         self.reader
             .until
             .is_some_and(|until| until <= Instant::now())
-    }
-
-    /// Waits at the tail; `false` when the time is up.
-    async fn wait(&mut self) -> bool {
-        let Some(changes) = &mut self.changes else {
-            return false;
-        };
-        match self.reader.until {
-            Some(until) => matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))),
-            None => changes.changed().await.is_ok(),
-        }
     }
 
     /// Reads from the log; `None` at its tail.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use headwater_log::{Message, Offset};
 
 use super::frames::{self, End, Form, Shape};
-use crate::limits::{RING_BATCHES, RING_BYTES};
+use crate::limits::{BATCH_BYTES, RING_BATCHES, RING_BYTES, RING_RUNS};
 
 /// What one message costs besides its bytes.
 const MESSAGE_COST: usize = 64;
@@ -37,10 +37,7 @@ impl Batch {
         shape: Shape,
         at_tail: bool,
     ) -> Self {
-        let cost = messages
-            .iter()
-            .map(|message| message.bytes.len() + MESSAGE_COST)
-            .sum();
+        let cost = cost(&messages);
         Self {
             from,
             next,
@@ -63,7 +60,7 @@ impl Batch {
         };
         self.kept(slot, cursor, || match form {
             Form::Protocol => self.encoded_for(end, cursor),
-            form => self.encode(&self.messages, form, end, cursor),
+            form => frames::encode(form, self.shape, &self.messages, self.next, end, cursor),
         })
     }
 
@@ -92,18 +89,13 @@ impl Batch {
             }
         }
     }
+}
 
-    /// The part of the batch after `from`, in a form of its own.
-    pub(crate) fn encoded_from(&self, from: Offset, form: Form, end: End, cursor: u64) -> Bytes {
-        let start = self
-            .messages
-            .partition_point(|message| message.offset < from);
-        self.encode(&self.messages[start..], form, end, cursor)
-    }
-
-    fn encode(&self, messages: &[Message], form: Form, end: End, cursor: u64) -> Bytes {
-        frames::encode(form, self.shape, messages, self.next, end, cursor)
-    }
+fn cost(messages: &[Message]) -> usize {
+    messages
+        .iter()
+        .map(|message| message.bytes.len() + MESSAGE_COST)
+        .sum()
 }
 
 /// Why nothing will follow.
@@ -119,7 +111,7 @@ pub(crate) enum Over {
 
 /// What a reader at some position is given.
 pub(crate) enum Given {
-    /// The batch in which the position is.
+    /// What follows the position.
     Batch(Arc<Batch>, End),
     /// Nothing: what follows is no longer here, and is in the log.
     Behind,
@@ -132,6 +124,9 @@ pub(crate) enum Given {
 /// The newest messages of one stream.
 pub(crate) struct Ring {
     batches: VecDeque<Arc<Batch>>,
+    /// What several batches, or a part of one, are together, for the readers who have the same position.
+    runs: VecDeque<Arc<Batch>>,
+    /// Of batches and runs.
     cost: usize,
     /// The offset after all that was put in.
     next: Offset,
@@ -145,6 +140,7 @@ impl Ring {
     pub(crate) fn new(next: Offset, total: Arc<AtomicUsize>, most_in_all: usize) -> Self {
         Self {
             batches: VecDeque::new(),
+            runs: VecDeque::new(),
             cost: 0,
             next,
             over: None,
@@ -159,9 +155,9 @@ impl Ring {
 
     /// Puts the batch that follows into the ring, and drops old ones to keep the bounds.
     pub(crate) fn push(&mut self, batch: Batch) {
+        self.forget_runs();
         self.next = batch.next;
-        self.cost += batch.cost;
-        self.total.fetch_add(batch.cost, Ordering::Relaxed);
+        self.count(batch.cost);
         self.batches.push_back(Arc::new(batch));
         while self.batches.len() > 1
             && (self.cost > RING_BYTES || self.batches.len() > RING_BATCHES)
@@ -180,10 +176,12 @@ impl Ring {
     }
 
     pub(crate) fn clear(&mut self) {
+        self.forget_runs();
         while !self.batches.is_empty() {
             self.pop();
         }
         self.batches.shrink_to_fit();
+        self.runs.shrink_to_fit();
     }
 
     pub(crate) fn end(&mut self, over: Over) {
@@ -197,13 +195,27 @@ impl Ring {
 
     fn pop(&mut self) {
         if let Some(batch) = self.batches.pop_front() {
-            self.cost -= batch.cost;
-            self.total.fetch_sub(batch.cost, Ordering::Relaxed);
+            self.uncount(batch.cost);
         }
     }
 
-    /// What a reader that wants what follows `from` is given.
-    pub(crate) fn give(&self, from: Offset) -> Given {
+    fn forget_runs(&mut self) {
+        let cost = self.runs.drain(..).map(|run| run.cost).sum();
+        self.uncount(cost);
+    }
+
+    fn count(&mut self, cost: usize) {
+        self.cost += cost;
+        self.total.fetch_add(cost, Ordering::Relaxed);
+    }
+
+    fn uncount(&mut self, cost: usize) {
+        self.cost -= cost;
+        self.total.fetch_sub(cost, Ordering::Relaxed);
+    }
+
+    /// What a reader that wants what follows `from` is given: all there is, up to [`BATCH_BYTES`].
+    pub(crate) fn give(&mut self, from: Offset) -> Given {
         if let Some(over @ (Over::Gone | Over::Failed)) = self.over {
             return Given::Over(over);
         }
@@ -212,23 +224,207 @@ impl Ring {
             return self.over.map_or(Given::Wait, Given::Over);
         }
         let index = self.batches.partition_point(|batch| batch.next <= from);
-        match self.batches.get(index) {
-            Some(batch) if batch.from <= from => {
-                let is_last = index + 1 == self.batches.len();
-                let end = match self.over {
-                    Some(_) if is_last => End::Closed,
-                    None if is_last && batch.at_tail => End::Tail,
-                    _ => End::More,
-                };
-                Given::Batch(Arc::clone(batch), end)
-            }
-            _ => Given::Behind,
+        let batch = match self.batches.get(index) {
+            Some(batch) if batch.from <= from => self.run(from, index),
+            _ => return Given::Behind,
+        };
+        let is_last = batch.next == self.next;
+        let end = match self.over {
+            Some(_) if is_last => End::Closed,
+            None if is_last && batch.at_tail => End::Tail,
+            _ => End::More,
+        };
+        Given::Batch(batch, end)
+    }
+
+    /// What follows `from`, which is in the batch at `index`, as one batch. It is put together once for all who ask for
+    /// it before the next batch comes.
+    fn run(&mut self, from: Offset, index: usize) -> Arc<Batch> {
+        if let Some(run) = self.runs.iter().find(|run| run.from == from) {
+            return Arc::clone(run);
         }
+        let first = &self.batches[index];
+        let start = first
+            .messages
+            .partition_point(|message| message.offset < from);
+        let mut bytes = cost(&first.messages[start..]);
+        let fits = |batch: &&Arc<Batch>| {
+            bytes += batch.cost;
+            bytes <= BATCH_BYTES
+        };
+        let more = self.batches.range(index + 1..).take_while(fits).count();
+        if start == 0 && more == 0 {
+            return Arc::clone(first);
+        }
+        let last = &self.batches[index + more];
+        let mut messages = first.messages[start..].to_vec();
+        for batch in self.batches.range(index + 1..=index + more) {
+            messages.extend_from_slice(&batch.messages);
+        }
+        let run = Batch::new(from, last.next, messages, last.shape, last.at_tail);
+        let run = Arc::new(run);
+        let is_full = self.total.load(Ordering::Relaxed) + run.cost > self.most_in_all;
+        if !is_full {
+            if self.runs.len() == RING_RUNS
+                && let Some(oldest) = self.runs.pop_front()
+            {
+                self.uncount(oldest.cost);
+            }
+            self.count(run.cost);
+            self.runs.push_back(Arc::clone(&run));
+        }
+        run
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
         self.total.fetch_sub(self.cost, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use headwater_log::{Append, Create, Log, MemoryLog, ReadFrom, Settings, StreamName};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Batches of so many messages of such sizes, one after the other.
+    async fn batches(sizes: &[Vec<usize>]) -> Vec<Batch> {
+        let log = MemoryLog::default();
+        let name = StreamName::new("a").unwrap();
+        let create = Create::new(Settings::of_type("text/plain"));
+        log.create(&name, create).await.unwrap();
+        let mut batches = Vec::new();
+        let mut next = Offset::START;
+        for sizes in sizes {
+            let messages = sizes.iter().map(|size| Bytes::from(vec![b'x'; *size]));
+            let append = Append::new(messages.collect());
+            log.append(&name, append).await.unwrap();
+            let read = log.read(&name, ReadFrom::At(next), usize::MAX).await;
+            let chunk = read.unwrap();
+            next = chunk.next;
+            batches.push(Batch::new(
+                chunk.from,
+                chunk.next,
+                chunk.messages,
+                Shape::Text,
+                true,
+            ));
+        }
+        batches
+    }
+
+    fn filled(sizes: &[Vec<usize>], total: &Arc<AtomicUsize>, most: usize) -> (Ring, Vec<Batch>) {
+        let batches = futures_util::FutureExt::now_or_never(batches(sizes));
+        // A log in memory is never pending.
+        let batches = batches.unwrap();
+        (Ring::new(Offset::START, Arc::clone(total), most), batches)
+    }
+
+    /// What a reader at `from` is given: where it is then, and whether that was the tail.
+    fn take(ring: &mut Ring, from: u64) -> Option<(Arc<Batch>, End)> {
+        match ring.give(Offset::new(from)) {
+            Given::Batch(batch, end) => {
+                assert_eq!(batch.from.number(), from);
+                let offsets: Vec<_> = batch.messages.iter().map(|m| m.offset.number()).collect();
+                let wanted: Vec<_> = (from..batch.next.number()).collect();
+                assert_eq!(offsets, wanted);
+                Some((batch, end))
+            }
+            Given::Wait => None,
+            Given::Behind | Given::Over(_) => panic!("{from} is here"),
+        }
+    }
+
+    #[test]
+    fn readers_at_one_position_share_all_that_follows_it() {
+        let total = Arc::default();
+        let (mut ring, batches) = filled(&vec![vec![10]; 7], &total, usize::MAX);
+        batches.into_iter().for_each(|batch| ring.push(batch));
+        let (one, end) = take(&mut ring, 2).unwrap();
+        assert_eq!((one.next.number(), end), (7, End::Tail));
+        let (two, _) = take(&mut ring, 2).unwrap();
+        assert!(Arc::ptr_eq(&one, &two));
+        // The last alone is what it is.
+        let (last, _) = take(&mut ring, 6).unwrap();
+        assert!(Arc::ptr_eq(&last, ring.batches.back().unwrap()));
+    }
+
+    #[test]
+    fn what_is_given_at_once_is_as_large_as_the_limit_and_no_larger() {
+        let each = BATCH_BYTES / 4 - MESSAGE_COST;
+        let total = Arc::default();
+        let (mut ring, batches) = filled(&vec![vec![each]; 6], &total, usize::MAX);
+        batches.into_iter().for_each(|batch| ring.push(batch));
+        let (first, end) = take(&mut ring, 0).unwrap();
+        assert_eq!((first.next.number(), end), (4, End::More));
+        let (rest, end) = take(&mut ring, 4).unwrap();
+        assert_eq!((rest.next.number(), end), (6, End::Tail));
+        let (mut ring, batches) = filled(&[vec![each + 1], vec![each; 3]], &total, usize::MAX);
+        batches.into_iter().for_each(|batch| ring.push(batch));
+        assert_eq!(take(&mut ring, 0).unwrap().0.next.number(), 1);
+    }
+
+    #[test]
+    fn what_is_put_together_counts_and_is_not_kept_past_the_bounds() {
+        let total = Arc::default();
+        let sizes = vec![vec![10]; 2 * RING_RUNS];
+        let (mut ring, batches) = filled(&sizes, &total, usize::MAX);
+        let most = 2 * RING_RUNS as u64 - 1;
+        batches.into_iter().for_each(|batch| ring.push(batch));
+        let batches = ring.cost;
+        (0..most).for_each(|from| drop(take(&mut ring, from)));
+        assert_eq!(ring.runs.len(), RING_RUNS);
+        let runs: usize = ring.runs.iter().map(|run| run.cost).sum();
+        assert_eq!(ring.cost, batches + runs);
+        assert_eq!(total.load(Ordering::Relaxed), ring.cost);
+        ring.most_in_all = ring.cost;
+        let (one, _) = take(&mut ring, 0).unwrap();
+        assert!(!Arc::ptr_eq(&one, &take(&mut ring, 0).unwrap().0));
+        drop(ring);
+        assert_eq!(total.load(Ordering::Relaxed), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn every_reader_gets_every_message_once_and_in_order_however_they_come(
+            sizes in prop::collection::vec(prop::collection::vec(0_usize..3000, 1..9), 1..30),
+            turns in prop::collection::vec((any::<bool>(), 0_u64..8), 0..200),
+        ) {
+            let total = Arc::default();
+            let (mut ring, batches) = filled(&sizes, &total, usize::MAX);
+            let mut coming = batches.into_iter();
+            let mut readers: HashMap<u64, u64> = HashMap::new();
+            let mut tail = 0;
+            for (pushes, reader) in turns {
+                if pushes {
+                    if let Some(batch) = coming.next() {
+                        tail = batch.next.number();
+                        ring.push(batch);
+                    }
+                    continue;
+                }
+                // Each starts somewhere else, also within a batch.
+                let position = readers.entry(reader).or_insert(tail.min(reader));
+                let kept = ring.batches.front().map_or(tail, |batch| batch.from.number());
+                if *position < kept {
+                    prop_assert!(matches!(ring.give(Offset::new(*position)), Given::Behind));
+                    *position = kept;
+                }
+                match take(&mut ring, *position) {
+                    Some((batch, end)) => {
+                        *position = batch.next.number();
+                        prop_assert_eq!(end == End::Tail, *position == tail);
+                        prop_assert!(batch.cost <= BATCH_BYTES || batch.messages.len() <= 9);
+                    }
+                    None => prop_assert_eq!(*position, tail),
+                }
+            }
+            prop_assert_eq!(total.load(Ordering::Relaxed), ring.cost);
+        }
     }
 }

@@ -1,13 +1,15 @@
 use std::{
     collections::HashMap,
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
+    task::{Poll, Waker},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use headwater_log::{Error, Expiry, Follower, Info, Log, Offset, ReadFrom, StreamName};
 use tokio::{
-    sync::watch,
-    task::AbortHandle,
+    task::{AbortHandle, yield_now},
     time::{Instant, timeout_at},
 };
 
@@ -15,7 +17,10 @@ use super::{
     frames::Shape,
     ring::{Batch, Given, Over, Ring},
 };
-use crate::limits::{BATCH_BYTES, RING_IDLE};
+use crate::{
+    limits::{BATCH_BYTES, RING_IDLE},
+    waiting::{Ticket, Waiting},
+};
 
 /// How often a stream that is followed is said to be in use: no oftener and no more seldom than this.
 const TOUCH: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3600));
@@ -62,8 +67,10 @@ impl Tails {
             shape: Shape::of(&info.settings.content_type),
             log: Arc::clone(log),
             follower,
-            ring: Mutex::new(ring),
-            changes: watch::Sender::new(()),
+            near: Mutex::new(Near {
+                ring,
+                waiting: Waiting::default(),
+            }),
         });
         let idle = match info.settings.expiry {
             Some(Expiry::Idle(span)) => Some(span),
@@ -112,17 +119,36 @@ impl Drop for Tail {
 impl Tail {
     /// Whether it can go on. If not, its readers are told so, and the next one tries again with a new tail.
     fn is_usable(&self) -> bool {
-        !self.shared.ring().has_failed()
+        !self.shared.near().ring.has_failed()
     }
 
     /// What a reader that wants what follows `from` is given.
     pub(crate) fn give(&self, from: Offset) -> Given {
-        self.shared.ring().give(from)
+        self.shared.near().ring.give(from)
     }
 
-    /// Wakes whenever [`give`](Self::give) may say something else.
-    pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.shared.changes.subscribe()
+    /// What a reader is given that wants what follows `from`, as soon as that isn't [`Given::Wait`]. Cancel-safe.
+    pub(crate) async fn given(&self, from: Offset) -> Given {
+        let mut place = Place {
+            tail: self,
+            ticket: Ticket::default(),
+        };
+        poll_fn(|cx| {
+            let mut near = self.shared.near();
+            match near.ring.give(from) {
+                Given::Wait => {
+                    near.waiting.wait(&mut place.ticket, cx.waker());
+                    Poll::Pending
+                }
+                given => {
+                    let left = near.waiting.leave(&mut place.ticket);
+                    drop(near);
+                    drop(left);
+                    Poll::Ready(given)
+                }
+            }
+        })
+        .await
     }
 
     /// Whether the stream is gone: what is read under its name may then be another's.
@@ -131,23 +157,55 @@ impl Tail {
     }
 }
 
+/// A reader's place among those who wait, until it is dropped.
+struct Place<'a> {
+    tail: &'a Tail,
+    ticket: Ticket,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.ticket.is_taken() {
+            let left = self.tail.shared.near().waiting.leave(&mut self.ticket);
+            drop(left);
+        }
+    }
+}
+
 struct Shared {
     name: StreamName,
     shape: Shape,
     log: Arc<dyn Log>,
     follower: Follower,
-    ring: Mutex<Ring>,
-    changes: watch::Sender<()>,
+    near: Mutex<Near>,
+}
+
+/// What is near the tail. Whoever finds nothing in the ring waits under the same lock.
+struct Near {
+    ring: Ring,
+    waiting: Waiting,
 }
 
 impl Shared {
-    fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    fn near(&self) -> MutexGuard<'_, Near> {
+        self.near.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes the ring. All who wait are to be [woken](Self::wake_few).
     fn change(&self, change: impl FnOnce(&mut Ring)) {
-        change(&mut self.ring());
-        self.changes.send_replace(());
+        let mut near = self.near();
+        change(&mut near.ring);
+        near.waiting.rouse();
+    }
+
+    /// Wakes a few of those who are to be; whether there are more.
+    fn wake_few(&self) -> bool {
+        let mut near = self.near();
+        let few = near.waiting.few();
+        let is_due = near.waiting.is_due();
+        drop(near);
+        few.into_iter().for_each(Waker::wake);
+        is_due
     }
 }
 
@@ -176,7 +234,11 @@ struct Ending<'a> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.shared.change(|ring| ring.end(self.over));
+        let mut near = self.shared.near();
+        near.ring.end(self.over);
+        let all = near.waiting.all();
+        drop(near);
+        all.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -193,10 +255,17 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
     let mut touch_at = touch_every.map(|every| Instant::now() + every);
     let mut filled_at = Instant::now();
     loop {
-        let clear_at = (!shared.ring().is_empty()).then(|| filled_at + RING_IDLE);
-        let progress = match touch_at.into_iter().chain(clear_at).min() {
-            Some(until) => timeout_at(until, follower.past(next)).await.ok(),
-            None => Some(follower.past(next).await),
+        let is_due = shared.wake_few();
+        let clear_at = (!shared.near().ring.is_empty()).then(|| filled_at + RING_IDLE);
+        let progress = if is_due {
+            // Appends and those who were woken get their turn.
+            yield_now().await;
+            follower.past(next).now_or_never()
+        } else {
+            match touch_at.into_iter().chain(clear_at).min() {
+                Some(until) => timeout_at(until, follower.past(next)).await.ok(),
+                None => Some(follower.past(next).await),
+            }
         };
         if let (Some(at), Some(every)) = (touch_at, touch_every)
             && at <= Instant::now()
@@ -206,7 +275,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
         }
         let Some(progress) = progress else {
             if clear_at.is_some_and(|at| at <= Instant::now()) {
-                shared.ring().clear();
+                shared.near().ring.clear();
             }
             continue;
         };
@@ -264,6 +333,7 @@ mod tests {
     use headwater_log::{Append, Create, MemoryLog, Settings};
 
     use super::*;
+    use crate::{limits::WOKEN_AT_ONCE, live::frames::End};
 
     async fn stream(log: &Arc<dyn Log>) -> Info {
         let name = StreamName::new("a").unwrap();
@@ -291,12 +361,12 @@ mod tests {
         let tails = Arc::new(Tails::default());
         let info = stream(&log).await;
         let tail = tails.of(&log, &info, 100_000).await.unwrap();
-        let mut changes = tail.changes();
-        for _ in 0..10 {
-            changes.mark_unchanged();
+        for n in 0..10 {
             let messages = vec![Bytes::from(vec![b'x'; 30_000])];
             log.append(&info.name, Append::new(messages)).await.unwrap();
-            changes.changed().await.unwrap();
+            let given = tail.given(Offset::new(n)).await;
+            // What was there when the pump began isn't in the ring.
+            assert!(n == 0 || matches!(given, Given::Batch(..)));
             let total = tails.total.load(std::sync::atomic::Ordering::Relaxed);
             assert!(total <= 100_000, "{total}");
         }
@@ -306,6 +376,46 @@ mod tests {
         tokio::time::sleep(2 * RING_IDLE).await;
         assert_eq!(tails.total.load(std::sync::atomic::Ordering::Relaxed), 0);
         assert!(matches!(tail.give(Offset::new(9)), Given::Behind));
+    }
+
+    /// A reader that was woken and doesn't come is not woken again, and the others have what they want.
+    #[tokio::test]
+    async fn readers_that_do_not_come_hold_nobody_up_and_take_no_place() {
+        const READERS: usize = 3 * WOKEN_AT_ONCE;
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
+        let tails = Arc::new(Tails::default());
+        let info = stream(&log).await;
+        let tail = tails.of(&log, &info, usize::MAX).await.unwrap();
+        let mut asleep: Vec<_> = (0..READERS)
+            .map(|_| Box::pin(tail.given(Offset::START)))
+            .collect();
+        for reader in &mut asleep {
+            assert!(reader.now_or_never().is_none());
+        }
+        for n in 0..3 {
+            let awake = (0..READERS).map(|_| tail.given(Offset::new(n)));
+            let awake = futures_util::future::join_all(awake);
+            let append = async {
+                yield_now().await;
+                let append = Append::new(vec!["x".into()]);
+                log.append(&info.name, append).await.unwrap();
+            };
+            let (given, ()) = tokio::join!(awake, append);
+            let next = |given: &Given| match given {
+                Given::Batch(batch, End::Tail) => batch.next.number() == n + 1,
+                _ => false,
+            };
+            // What was there when the pump began isn't in the ring.
+            assert!(n == 0 || given.iter().all(next), "{n}");
+        }
+        assert_eq!(tail.shared.near().waiting.len(), 0);
+        drop(asleep);
+        // One that goes while it waits leaves nothing behind.
+        let mut waits = Box::pin(tail.given(Offset::new(3)));
+        assert!((&mut waits).now_or_never().is_none());
+        assert_eq!(tail.shared.near().waiting.len(), 1);
+        drop(waits);
+        assert_eq!(tail.shared.near().waiting.len(), 0);
     }
 
     #[tokio::test]
@@ -333,9 +443,7 @@ mod tests {
         log.delete(&old.name).await.unwrap();
         stream(&log).await;
         let tail = tails.of(&log, &old, usize::MAX).await.unwrap();
-        let mut changes = tail.changes();
-        while !matches!(tail.give(Offset::START), Given::Over(Over::Gone)) {
-            changes.changed().await.unwrap();
-        }
+        let given = tail.given(Offset::START).await;
+        assert!(matches!(given, Given::Over(Over::Gone)));
     }
 }

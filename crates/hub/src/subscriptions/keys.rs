@@ -100,6 +100,13 @@ impl Keys {
         format!("t={seconds},kid={},ed25519={signature}", self.kid)
     }
 
+    /// A key of its own for another purpose.
+    pub(super) fn derive(&self, purpose: &[u8]) -> hmac::Key {
+        // No token is signed for this: they start with their header.
+        let key = hmac::sign(&self.token, &[b"key for: ", purpose].concat());
+        hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())
+    }
+
     /// A token for a wake.
     pub(super) fn token(&self, id: &str, wake: &str, generation: u64, now: Timestamp) -> String {
         let exp = now.after(TOKEN_LIFE).0 / 1000;

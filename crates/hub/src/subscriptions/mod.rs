@@ -103,6 +103,13 @@ impl Subscriptions {
         })
     }
 
+    /// A key for HMAC-SHA-256 that is made of the hub's, which is made and stored at the first use, for one purpose;
+    /// `None` where that can't be done now.
+    pub(crate) async fn derived_key(&self, purpose: &[u8]) -> Option<aws_lc_rs::hmac::Key> {
+        let keys = self.ask(|answer| Command::Keys { answer }).await;
+        keys.ok().map(|keys| keys.derive(purpose))
+    }
+
     fn options(&self) -> &SubscriptionOptions {
         &self.0.options
     }

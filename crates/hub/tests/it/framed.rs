@@ -1,5 +1,6 @@
 //! Streams whose messages are events or lines themselves.
 
+use headwater_log::{Append, StreamName};
 use serde_json::{Value, json};
 
 use crate::{Server, header, offset};
@@ -58,9 +59,26 @@ async fn events_as_lines_are_objects_and_live_ones_follow() {
 }
 
 #[tokio::test]
-async fn several_events_of_one_message_have_one_id_at_their_last() {
+async fn each_event_and_each_line_of_a_body_is_a_message() {
     let server = Server::new();
     server.put("a", SSE, "data: 1\n\ndata: 2\n\n").await;
+    server.post("a", SSE, "data: 3\n\ndata: 4\n\n").await;
+    let from = format!("a?live=false&offset={}", offset(1));
+    let body = server.events(&from).send().await.text().await;
+    let events = [2, 3, 4].map(|n| format!("id: {}\ndata: {n}\n\n", offset(n)));
+    assert!(body.starts_with(&events.concat()), "{body}");
+    server.put("b", NDJSON, "1\n2\n").await;
+    let from = format!("b?live=false&offset={}", offset(1));
+    assert_eq!(server.lines(&from).send().await.text().await, "2\n");
+}
+
+#[tokio::test]
+async fn several_events_of_one_message_have_one_id_at_their_last() {
+    let server = Server::new();
+    server.put("a", SSE, "").await;
+    let name = StreamName::new("a").unwrap();
+    let message = Append::new(vec!["data: 1\n\ndata: 2\n\n".into()]);
+    server.log.append(&name, message).await.unwrap();
     let body = server.events("a?live=false").send().await.text().await;
     let expected = format!("data: 1\n\nid: {}\ndata: 2\n\n", offset(1));
     assert!(body.starts_with(&expected), "{body}");

@@ -13,6 +13,7 @@ mod noise;
 mod producers;
 mod reads;
 mod refusals;
+mod relay;
 mod schemas;
 mod subscriptions;
 

@@ -5,11 +5,13 @@ mod encode;
 mod field;
 #[cfg(test)]
 pub(crate) mod reference;
+mod split;
 #[cfg(test)]
 mod tests;
 
 pub use decode::Decoder;
 pub use encode::{encode_comment, encode_json, encode_retry, encode_text};
+pub use split::{Block, Splitter};
 
 /// The id of the event by which a Headwater server says that a stream is finished.
 ///

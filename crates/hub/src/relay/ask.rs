@@ -1,0 +1,322 @@
+//! What a `POST` asks for (§4.1, §5): whom to call, how, and what is to become of the answer.
+
+use std::time::Duration;
+
+use headwater::Problem;
+use headwater_client::egress::retain_end_to_end;
+use headwater_log::StreamName;
+use http::{HeaderMap, HeaderName, Method, header};
+use reqwest::Url;
+
+use super::{refusal::Refusal, signer::Signer};
+use crate::{
+    limits::{KEY_BYTES, SECONDS},
+    names, path,
+};
+
+/// Headers that say who asks, and by which way, and not for what: they differ from one attempt to the next, and tell no
+/// requests apart.
+const INCIDENTAL: [&str; 20] = [
+    "baggage",
+    "cache-control",
+    "cf-connecting-ip",
+    "cf-ray",
+    "dnt",
+    "forwarded",
+    "idempotency-key",
+    "origin",
+    "pragma",
+    "priority",
+    "referer",
+    "traceparent",
+    "tracestate",
+    "true-client-ip",
+    "user-agent",
+    "via",
+    "x-correlation-id",
+    "x-real-ip",
+    "x-request-id",
+    "x-requested-with",
+];
+
+/// A call to an upstream that is asked for.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// What is forwarded.
+    pub(super) headers: HeaderMap,
+    pub(super) join: Join,
+    /// The public stream that is to be filled.
+    pub(super) stream: Option<StreamName>,
+    /// How long it is kept after it was last used.
+    pub(super) ttl: Option<Duration>,
+    /// For how long it goes on with nobody watching.
+    pub(super) keep_for: Option<Duration>,
+    /// Whether a feed is followed over its breaks.
+    pub(super) feed: bool,
+}
+
+/// By what a request joins a relay that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Join {
+    /// By nothing: each request is a call.
+    Never,
+    /// By this key.
+    Key(String),
+    /// By being the same request.
+    Request,
+}
+
+impl Ask {
+    /// Reads a request but for its body. What it asks for is checked in the order of §11.
+    ///
+    /// # Errors
+    /// A header or a parameter is missing, or not what it should be.
+    pub(super) fn read(mut headers: HeaderMap, query: &str) -> Result<Self, Refusal> {
+        let url = headers.remove(names::UPSTREAM_URL);
+        let url = url.ok_or_else(Refusal::missing_url)?;
+        let method = headers.remove(names::UPSTREAM_METHOD);
+        let method = method.ok_or_else(Refusal::missing_method)?;
+        let method = match method.as_bytes().to_ascii_uppercase().as_slice() {
+            b"GET" => Method::GET,
+            b"POST" => Method::POST,
+            b"PUT" => Method::PUT,
+            b"PATCH" => Method::PATCH,
+            b"DELETE" => Method::DELETE,
+            _ => return Err(Refusal::bad_method()),
+        };
+        // A text that is no URL matches nothing that is allowed.
+        let url = url.to_str().ok().and_then(|url| Url::parse(url).ok());
+        let mut url =
+            url.ok_or_else(|| Refusal::not_allowed("Upstream-URL is an absolute URL: https://…"))?;
+        url.set_fragment(None);
+        let key = headers.get(names::IDEMPOTENCY_KEY).cloned();
+        let mut ask = Self {
+            method,
+            url,
+            headers: forwarded(headers),
+            join: Join::Never,
+            stream: None,
+            ttl: None,
+            keep_for: None,
+            feed: true,
+        };
+        if let Some(key) = key {
+            let key = key
+                .to_str()
+                .map_err(|_| bad("Idempotency-Key is visible ASCII"))?;
+            ask.join = Join::Key(checked_key(key)?);
+        }
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            ask.parameter(&name, &value)?;
+        }
+        Ok(ask)
+    }
+
+    fn parameter(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
+        match name {
+            "stream" => self.stream = Some(path::name_of(value)?),
+            "key" => self.join = Join::Key(checked_key(value)?),
+            // A key says it more exactly.
+            "join" if value == "request" && self.join != Join::Never => {}
+            "join" if value == "request" => self.join = Join::Request,
+            "join" => return Err(bad("join is request, or left out")),
+            "ttl" => self.ttl = Some(seconds("ttl", value)?).filter(|ttl| !ttl.is_zero()),
+            "keep_for" => self.keep_for = Some(seconds("keep_for", value)?),
+            "feed" => {
+                self.feed = match value {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err(bad("feed is true or false")),
+                }
+            }
+            // What is not known is ignored, as with any request.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What tells this request from others.
+    pub(super) fn fingerprint(&self, signer: &Signer, body: &[u8]) -> String {
+        let mut headers: Vec<_> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| !is_incidental(name))
+            .collect();
+        // Stable: values of one name keep their order.
+        headers.sort_by_key(|(name, _)| name.as_str());
+        let mut parts = vec![
+            self.method.as_str().as_bytes(),
+            self.url.as_str().as_bytes(),
+            body,
+        ];
+        for (name, value) in headers {
+            parts.extend([name.as_str().as_bytes(), value.as_bytes()]);
+        }
+        signer.fingerprint(&parts)
+    }
+}
+
+/// Whether a header doesn't count for what a request is.
+pub(super) fn is_incidental(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    INCIDENTAL.contains(&name) || name.starts_with("sec-") || name.starts_with("x-forwarded-")
+}
+
+/// The headers that go on to the upstream (§5.1, §5.2).
+fn forwarded(mut headers: HeaderMap) -> HeaderMap {
+    retain_end_to_end(&mut headers);
+    // It is about this hub, and answered by it.
+    headers.remove(header::EXPECT);
+    headers.remove(header::AUTHORIZATION);
+    let own: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("upstream-"))
+        .filter(|name| **name != names::UPSTREAM_AUTHORIZATION)
+        .cloned()
+        .collect();
+    for name in own {
+        headers.remove(name);
+    }
+    if let Some(mut credentials) = headers.remove(names::UPSTREAM_AUTHORIZATION) {
+        credentials.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, credentials);
+    }
+    headers
+}
+
+fn checked_key(key: &str) -> Result<String, Refusal> {
+    if key.is_empty() || key.len() > KEY_BYTES {
+        return Err(bad(format!(
+            "an idempotency key has 1 to {KEY_BYTES} bytes"
+        )));
+    }
+    Ok(key.to_owned())
+}
+
+fn seconds(name: &str, value: &str) -> Result<Duration, Refusal> {
+    match value.parse::<u64>() {
+        Ok(seconds) if seconds <= SECONDS => Ok(Duration::from_secs(seconds)),
+        _ => Err(bad(format!("{name} is a number of whole seconds"))),
+    }
+}
+
+fn bad(detail: impl Into<String>) -> Refusal {
+    Problem::bad_request(detail).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::hmac;
+
+    use super::*;
+
+    fn headers(more: &[(&str, &str)]) -> HeaderMap {
+        let base = [
+            ("upstream-url", "https://a.example/x?y=1#z"),
+            ("upstream-method", "POST"),
+        ];
+        let all = base.iter().chain(more);
+        let mut headers = HeaderMap::new();
+        for (name, value) in all {
+            headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn what_goes_on_to_the_upstream_is_what_is_meant_for_it() {
+        let ask = Ask::read(
+            headers(&[
+                ("authorization", "Bearer the-hub's"),
+                ("upstream-authorization", "Bearer the-upstream's"),
+                ("upstream-other", "reserved"),
+                ("connection", "x-hop"),
+                ("x-hop", "1"),
+                ("keep-alive", "1"),
+                ("proxy-authenticate", "1"),
+                ("proxy-authorization", "1"),
+                ("te", "trailers"),
+                ("trailers", "x"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "h2c"),
+                ("expect", "100-continue"),
+                ("host", "hub.example"),
+                ("content-type", "application/json"),
+                ("idempotency-key", "k"),
+                ("x-api-key", "secret"),
+            ]),
+            "",
+        )
+        .unwrap();
+        let mut sent: Vec<_> = ask.headers.keys().map(HeaderName::as_str).collect();
+        sent.sort_unstable();
+        assert_eq!(
+            sent,
+            [
+                "authorization",
+                "content-type",
+                "idempotency-key",
+                "x-api-key"
+            ]
+        );
+        assert_eq!(ask.headers["authorization"], "Bearer the-upstream's");
+        assert_eq!(ask.url.as_str(), "https://a.example/x?y=1");
+        assert_eq!(ask.join, Join::Key("k".to_owned()));
+    }
+
+    #[test]
+    fn a_request_is_the_same_whoever_makes_it_and_another_with_other_credentials() {
+        let signer = Signer::new(hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]));
+        let print = |more: &[(&str, &str)], body: &str| {
+            Ask::read(headers(more), "")
+                .unwrap()
+                .fingerprint(&signer, body.as_bytes())
+        };
+        let base = print(&[("accept", "a"), ("x-one", "1")], "body");
+        let same = [
+            ("x-one", "1"),
+            ("accept", "a"),
+            ("user-agent", "other"),
+            ("sec-fetch-mode", "x"),
+            ("traceparent", "y"),
+        ];
+        assert_eq!(print(&same, "body"), base);
+        assert_ne!(print(&[("accept", "a"), ("x-one", "1")], "bodx"), base);
+        assert_ne!(print(&[("accept", "a"), ("x-one", "2")], "body"), base);
+        let other = [
+            ("accept", "a"),
+            ("x-one", "1"),
+            ("upstream-authorization", "Bearer b"),
+        ];
+        assert_ne!(print(&other, "body"), base);
+    }
+
+    #[test]
+    fn a_parameter_that_is_none_is_refused() {
+        let read = |query: &str| Ask::read(headers(&[]), query);
+        let ask = read("stream=a/b&ttl=60&keep_for=0&feed=false&join=request&x=y").unwrap();
+        assert_eq!(ask.stream.unwrap().as_str(), "a/b");
+        assert_eq!(
+            (ask.ttl, ask.keep_for),
+            (Some(Duration::from_secs(60)), Some(Duration::ZERO))
+        );
+        assert!(!ask.feed);
+        assert_eq!(ask.join, Join::Request);
+        for bad in [
+            "stream=",
+            "stream=__ds/x",
+            "key=",
+            "join=x",
+            "ttl=1h",
+            "ttl=-1",
+            "keep_for=1.5",
+            "feed=no",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(read(&format!("key={}", "k".repeat(KEY_BYTES))).is_ok());
+        assert!(read(&format!("key={}", "k".repeat(KEY_BYTES + 1))).is_err());
+    }
+}

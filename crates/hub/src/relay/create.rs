@@ -1,0 +1,233 @@
+//! Making a relay, or joining one (§4.1, §8).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use headwater_log::{Expiry, Info, Settings, StreamName, limits::CONTENT_TYPE_BYTES};
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ask::{Ask, Join},
+    feed,
+    flights::Outcome,
+    id::RelayId,
+    refusal::Refusal,
+    signer::Signer,
+    upstream::{Call, Upstream, open},
+};
+use crate::{
+    Core,
+    body::{self, Held},
+    filling::{self, Fill, Source},
+    offset::essence,
+};
+
+/// A relay that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Relay {
+    pub(super) id: RelayId,
+    pub(super) content_type: String,
+}
+
+impl Relay {
+    /// What fills a stream, if that is a relay.
+    pub(super) fn of(info: &Info) -> Option<Self> {
+        let note = Note::of(info)?;
+        Some(Self {
+            id: RelayId::of(&note.relay, &info.name),
+            content_type: info.settings.content_type.clone(),
+        })
+    }
+}
+
+/// What the stream of a relay has noted.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    /// The first part of the relay's id.
+    relay: String,
+    /// The request's fingerprint.
+    request: String,
+}
+
+impl Note {
+    fn of(info: &Info) -> Option<Self> {
+        serde_json::from_value(filling::note(info)?).ok()
+    }
+}
+
+/// A call that is to be made, unless it has been.
+struct Plan {
+    ask: Ask,
+    body: Bytes,
+    /// Counts the body among those that are held.
+    held: Held,
+    id: RelayId,
+    name: StreamName,
+    request: String,
+}
+
+/// Does what a request asks for. Says whether it was done now.
+pub(super) async fn create(
+    core: &Arc<Core>,
+    headers: HeaderMap,
+    query: &str,
+    body: Body,
+) -> Result<(Relay, bool), Refusal> {
+    let ask = Ask::read(headers, query)?;
+    let allowed = core.options.upstreams.check(&ask.url);
+    allowed.map_err(|refused| Refusal::not_allowed(refused.to_string()))?;
+    let mut held = core.bodies.hold(&core.options.limits);
+    let body = body::whole(body, &core.options.limits, &mut held).await?;
+    let plan = Plan::new(core.relays.signer(core).await?, ask, body, held)?;
+    if plan.ask.join == Join::Never && plan.ask.stream.is_none() {
+        // Nobody else can wait for it: it ends if its client goes before it began.
+        return Ok((make(Arc::clone(core), plan).await?, true));
+    }
+    let (name, request) = (plan.name.clone(), plan.request.clone());
+    let conflict = plan.conflict();
+    let mut is_first = false;
+    let work = || {
+        is_first = true;
+        join_or_make(Arc::clone(core), plan)
+    };
+    let outcome = core.relays.flights.join(&name, &request, work).await;
+    let (relay, is_new) = outcome.ok_or(conflict)??;
+    Ok((relay, is_new && is_first))
+}
+
+impl Plan {
+    fn new(signer: &Signer, ask: Ask, body: Bytes, held: Held) -> Result<Self, Refusal> {
+        let request = ask.fingerprint(signer, &body);
+        let stream = ask.stream.as_ref().map_or("", StreamName::as_str);
+        let secret = match &ask.join {
+            Join::Never => Signer::random()?,
+            Join::Key(key) => signer.secret(&[b"key", key.as_bytes(), stream.as_bytes()]),
+            Join::Request => signer.secret(&[b"request", request.as_bytes(), stream.as_bytes()]),
+        };
+        let id = RelayId::new(secret, ask.stream.clone());
+        Ok(Self {
+            name: id.name()?,
+            ask,
+            body,
+            held,
+            id,
+            request,
+        })
+    }
+
+    /// What is said where the relay that is there was another request's.
+    fn conflict(&self) -> Refusal {
+        match self.ask.join {
+            Join::Never => Refusal::stream_taken(),
+            Join::Key(_) | Join::Request => Refusal::other_request(),
+        }
+    }
+
+    /// The relay to join, if it is there.
+    async fn known(&self, core: &Core) -> Result<Option<Relay>, Refusal> {
+        let info = match core.log.info(&self.name).await {
+            Ok(info) => info,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_gone() => return Err(Refusal::stream_taken()),
+            Err(error) => return Err(error.into()),
+        };
+        self.joins(&info).map(Some)
+    }
+
+    /// Checks that a stream is the one that this would make.
+    fn joins(&self, info: &Info) -> Result<Relay, Refusal> {
+        let note = Note::of(info).ok_or_else(Refusal::stream_taken)?;
+        // By its name alone, a public stream is joined whatever its key was.
+        if self.ask.join != Join::Never && note.relay != self.id.secret() {
+            return Err(Refusal::stream_taken());
+        }
+        if note.request != self.request {
+            return Err(self.conflict());
+        }
+        Relay::of(info).ok_or_else(Refusal::stream_taken)
+    }
+}
+
+async fn join_or_make(core: Arc<Core>, plan: Plan) -> Outcome {
+    match plan.known(&core).await? {
+        Some(relay) => Ok((relay, false)),
+        None => make(core, plan).await.map(|relay| (relay, true)),
+    }
+}
+
+/// Calls the upstream and, when it has answered, has a stream filled with what it says.
+async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
+    // Before the call, which may cost something.
+    let place = core.fillings.reserve();
+    let place = place.map_err(|problem| Refusal::storage(&problem))?;
+    let Plan {
+        ask,
+        body,
+        held,
+        id,
+        name,
+        request,
+    } = plan;
+    let http = core.relays.http();
+    let client = http.client(&core.options.upstreams).map_err(|error| {
+        tracing::error!(%error, "upstreams can't be called");
+        Refusal::unavailable()
+    })?;
+    let call = Call {
+        method: ask.method,
+        url: ask.url,
+        headers: ask.headers,
+        body,
+        reconnect: ask.feed,
+    };
+    let again = feed::Again::of(&call);
+    let upstream = open(client, call, core.options.upstream_limits.clone()).await?;
+    drop(held);
+    let mut settings = Settings::of_type(&content_type(upstream.content_type()));
+    settings.expiry = Some(Expiry::Idle(ask.ttl.unwrap_or(core.options.relay_ttl)));
+    let note = Note {
+        relay: id.secret().to_owned(),
+        request,
+    };
+    let fill = Fill::new(name, settings)
+        // A struct of strings has a JSON form.
+        .note(serde_json::to_value(&note).unwrap_or_default())
+        .keep_for(ask.keep_for)
+        .resume(
+            again
+                .filter(|_| feed::is_feed(&upstream))
+                .map(feed::Again::encode),
+        )
+        .in_place(place);
+    let started = core.fillings.start(fill, move || items(upstream)).await;
+    let started = started.map_err(|problem| Refusal::storage(&problem))?;
+    if !started.is_new {
+        // Somebody has created a stream of that name since it was looked for.
+        return Err(Refusal::stream_taken());
+    }
+    Ok(Relay {
+        id,
+        content_type: started.info.settings.content_type,
+    })
+}
+
+/// What an upstream says, as messages.
+pub(super) fn items(upstream: Upstream) -> Source {
+    let items = upstream.into_items();
+    Box::pin(items.map(|item| item.map(|item| item.bytes).map_err(|fault| fault.problem())))
+}
+
+/// The content type of the stream: the upstream's, unless that is longer than one may be.
+fn content_type(said: &str) -> String {
+    if said.len() <= CONTENT_TYPE_BYTES {
+        return said.to_owned();
+    }
+    let essence = essence(said);
+    match essence.len() <= CONTENT_TYPE_BYTES {
+        true => essence,
+        false => "application/octet-stream".to_owned(),
+    }
+}

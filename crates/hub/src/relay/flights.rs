@@ -1,0 +1,141 @@
+//! Calls whose upstream has not answered yet: who asks for the same meanwhile gets the same answer.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use headwater_log::StreamName;
+use tokio::sync::watch;
+
+use super::{create::Relay, refusal::Refusal};
+
+/// What came of a call: the relay, and whether it was made now; or why there is none.
+pub(super) type Outcome = Result<(Relay, bool), Refusal>;
+
+/// The calls that are under way, by the stream that each is to fill.
+#[derive(Debug, Default)]
+pub(super) struct Flights(Arc<Mutex<HashMap<StreamName, Flight>>>);
+
+#[derive(Debug)]
+struct Flight {
+    /// The fingerprint of the request.
+    request: String,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// A call that this one began, known as such until it is dropped.
+struct Begun {
+    all: Arc<Mutex<HashMap<StreamName, Flight>>>,
+    name: StreamName,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        locked(&self.all).remove(&self.name);
+    }
+}
+
+/// Nothing is left half changed by a panic.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Flights {
+    /// Gives what comes of `work`, which is begun only if nothing of this name is under way; `None` where that is another
+    /// request's. It goes on if this is dropped: others may wait for it.
+    pub(super) async fn join<W>(
+        &self,
+        name: &StreamName,
+        request: &str,
+        work: impl FnOnce() -> W,
+    ) -> Option<Outcome>
+    where
+        W: Future<Output = Outcome> + Send + 'static,
+    {
+        let mut outcome = {
+            let mut all = locked(&self.0);
+            match all.get(name) {
+                Some(flight) if flight.request != request => return None,
+                Some(flight) => flight.outcome.clone(),
+                None => {
+                    let (sender, outcome) = watch::channel(None);
+                    let flight = Flight {
+                        request: request.to_owned(),
+                        outcome: outcome.clone(),
+                    };
+                    all.insert(name.clone(), flight);
+                    let begun = Begun {
+                        all: Arc::clone(&self.0),
+                        name: name.clone(),
+                    };
+                    let work = work();
+                    tokio::spawn(async move {
+                        let came = work.await;
+                        // Who comes from now on finds the stream, or may try again.
+                        drop(begun);
+                        sender.send_replace(Some(came));
+                    });
+                    outcome
+                }
+            }
+        };
+        let came = outcome.wait_for(Option::is_some).await;
+        let came = came.ok().and_then(|came| came.clone());
+        // Without an outcome its task has panicked.
+        Some(came.unwrap_or_else(|| Err(Refusal::unavailable())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn name(text: &str) -> StreamName {
+        StreamName::new(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_at_once_is_done_once_and_told_to_all() {
+        let flights = Arc::new(Flights::default());
+        let done = Arc::new(AtomicUsize::new(0));
+        let ask = |request: &'static str| {
+            let (flights, done) = (Arc::clone(&flights), Arc::clone(&done));
+            tokio::spawn(async move {
+                let work = || async move {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    done.fetch_add(1, Ordering::Relaxed);
+                    Err(Refusal::no_relay())
+                };
+                flights.join(&name("a"), request, work).await
+            })
+        };
+        let all: Vec<_> = (0..50).map(|_| ask("same")).collect();
+        tokio::task::yield_now().await;
+        let other = ask("other").await.unwrap();
+        assert!(other.is_none());
+        for one in all {
+            let refusal = one.await.unwrap().unwrap().unwrap_err();
+            assert_eq!(refusal.code(), "STREAM_NOT_FOUND");
+        }
+        assert_eq!(done.load(Ordering::Relaxed), 1);
+        assert!(ask("other").await.unwrap().is_some(), "it may try again");
+    }
+
+    #[tokio::test]
+    async fn who_began_it_may_leave_and_a_panic_is_told() {
+        let (flights, a) = (Flights::default(), name("a"));
+        let pending = flights.join(&a, "r", || async {
+            tokio::task::yield_now().await;
+            panic!("a test's")
+        });
+        let mut pending = Box::pin(pending);
+        assert!(futures_util::FutureExt::now_or_never(pending.as_mut()).is_none());
+        let joined = flights.join(&a, "r", || async { unreachable!("it is under way") });
+        drop(pending);
+        let refusal = joined.await.unwrap().unwrap_err();
+        assert_eq!(refusal.code(), "UNAVAILABLE");
+    }
+}

@@ -1,0 +1,294 @@
+//! The routes: `/relay`, and `/relay/{id}`.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, OriginalUri, RawQuery, State},
+    response::{IntoResponse, Response},
+};
+use headwater::{App, Operation, OperationInput, Path, StatusCode, get, post};
+use headwater_log::{Info, Timestamp};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
+
+use super::{
+    access::{self, Signed},
+    create::{self, Relay},
+    describe::{self, RelayAnswer},
+    id::RelayId,
+    refusal::Refusal,
+};
+use crate::{Core, names, read};
+
+/// Where relays are.
+pub(crate) const ROOT: &str = "/relay";
+
+/// How long an abort waits until what had come is in the stream.
+const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What stands for itself in a path.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// Adds the routes.
+pub(crate) fn routes(app: App<Arc<Core>>) -> App<Arc<Core>> {
+    let one = describe::read(get(read));
+    let one = describe::head(one.head(head));
+    let one = describe::abort(one.patch(abort));
+    let one = describe::delete(one.delete(delete));
+    describe::app(app)
+        .route(ROOT, describe::create(post(create)))
+        .route("/relay/{id}", one)
+        .route("/relay/{id}/{*rest}", describe::nothing(get(nothing)))
+}
+
+/// Where a request came to, as its client has it: what a router on the way took off is part of it.
+#[derive(Debug)]
+pub(super) struct Base {
+    origin: String,
+    path: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Base {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let uri = parts
+            .extensions
+            .get::<OriginalUri>()
+            .map_or(&parts.uri, |OriginalUri(uri)| uri);
+        let text = |name| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+        };
+        let host = text("host");
+        let host = host
+            .or(uri.authority().map(http::uri::Authority::as_str))
+            .unwrap_or("localhost");
+        let scheme = match text("x-forwarded-proto") {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+            _ => "http",
+        };
+        Ok(Self {
+            origin: format!("{scheme}://{host}"),
+            path: uri.path().to_owned(),
+        })
+    }
+}
+
+impl OperationInput for Base {
+    fn describe(_: &mut Operation) {}
+}
+
+impl Base {
+    /// The URL of something that stands beside the relays.
+    fn url(&self, core: &Core, path: &str) -> Option<HeaderValue> {
+        let origin = core.options.public_url.as_ref().unwrap_or(&self.origin);
+        let path_here = self.path.trim_end_matches('/');
+        let prefix = path_here.strip_suffix(ROOT).unwrap_or_default();
+        HeaderValue::try_from(format!("{origin}{prefix}{path}")).ok()
+    }
+}
+
+/// Makes a call to an upstream, and has its answer kept in a stream.
+///
+/// The answer comes when the upstream's head has, with the URL of the relay in `Location`: whoever has it can read the
+/// stream, now or later, and abort the call. What the upstream sends is kept whether anybody reads it or not: SSE event
+/// by event, NDJSON line by line, a JSON array element by element, anything else as it arrives. The stream is closed when
+/// the upstream ends; with an error, where it fails. The headers of the request go on to the upstream, but for
+/// `Authorization`, those about the connection, and those that start with `Upstream-`.
+#[headwater::operation]
+async fn create(
+    State(core): State<Arc<Core>>,
+    base: Base,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> RelayAnswer {
+    let work = async {
+        access::service(&core, &headers)?;
+        let query = query.unwrap_or_default();
+        let (relay, is_new) = create::create(&core, headers, &query, body).await?;
+        created(&core, &base, &relay, is_new).await
+    };
+    answer(work.await)
+}
+
+async fn created(
+    core: &Core,
+    base: &Base,
+    relay: &Relay,
+    is_new: bool,
+) -> Result<Response, Refusal> {
+    let id = relay.id.to_string();
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let expires = now.after(core.options.relay_ttl).0 / 1000;
+    let query = core.relays.signer(core).await?.query(&id, expires);
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = status.into_response();
+    let headers = response.headers_mut();
+    // The URL is a secret.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(url) = base.url(core, &format!("{ROOT}/{id}?{query}")) {
+        headers.insert(header::LOCATION, url);
+    }
+    if let Some(name) = relay.id.public() {
+        let root = core.options.root.trim_end_matches('/');
+        let name = utf8_percent_encode(name.as_str(), PATH);
+        if let Some(url) = base.url(core, &format!("{root}/{name}")) {
+            headers.insert(header::CONTENT_LOCATION, url);
+        }
+    }
+    if let Ok(value) = HeaderValue::try_from(&relay.content_type) {
+        headers.insert(names::UPSTREAM_CONTENT_TYPE, value);
+    }
+    Ok(response)
+}
+
+/// Reads what a relay's upstream sent.
+///
+/// The same as reading any stream, from the start unless `offset` says otherwise, in all its forms.
+#[headwater::operation]
+async fn read(
+    State(core): State<Arc<Core>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> RelayAnswer {
+    let work = async {
+        let id = RelayId::parse(&id);
+        let query = query.unwrap_or_default();
+        let signed = Signed::parse(&query);
+        let Some(id) = id else {
+            access::service(&core, &headers)?;
+            return Err(Refusal::no_relay());
+        };
+        access::reader(&core, &id, &signed, &headers).await?;
+        let info = find(&core, &id).await?.ok_or_else(Refusal::no_relay)?;
+        let mut response = read::get(&core, &info.name, &query, &headers).await?;
+        note(response.headers_mut(), &info);
+        // Who may read it is in its URL.
+        let control = response.headers().get(header::CACHE_CONTROL);
+        let shared = control.and_then(|value| value.to_str().ok()?.strip_prefix("public"));
+        if let Some(rest) = shared {
+            let value = HeaderValue::try_from(format!("private{rest}"));
+            let value = value.unwrap_or(HeaderValue::from_static("no-store"));
+            response.headers_mut().insert(header::CACHE_CONTROL, value);
+        }
+        Ok(response)
+    };
+    answer(work.await)
+}
+
+/// What is known of a relay's stream.
+#[headwater::operation]
+async fn head(
+    State(core): State<Arc<Core>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> RelayAnswer {
+    let work = async {
+        access::service(&core, &headers)?;
+        let id = RelayId::parse(&id).ok_or_else(Refusal::no_relay)?;
+        let info = find(&core, &id).await?.ok_or_else(Refusal::no_relay)?;
+        let mut response = read::known(&info);
+        note(response.headers_mut(), &info);
+        Ok(response)
+    };
+    answer(work.await)
+}
+
+/// Aborts the call of a relay.
+///
+/// The connection to the upstream is closed at once. What had come is in the stream, which is closed with an error that
+/// says that it was cancelled. A relay that has ended is left as it is.
+#[headwater::operation]
+async fn abort(
+    State(core): State<Arc<Core>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> RelayAnswer {
+    let work = async {
+        let signed = Signed::parse(&query.unwrap_or_default());
+        // What is no id was signed for nobody.
+        let id = RelayId::parse(&id).ok_or_else(Refusal::bad_signature)?;
+        access::signed(&core, &id, &signed).await?;
+        if signed.action.as_deref() != Some("abort") {
+            return Err(Refusal::bad_action());
+        }
+        let info = find(&core, &id).await?.ok_or_else(Refusal::no_relay)?;
+        // Later it ends nevertheless.
+        let _ = timeout(ABORT_PATIENCE, core.fillings.cancel(&info.name)).await;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    };
+    answer(work.await)
+}
+
+/// Deletes a relay: its call is aborted, and what it brought is gone.
+///
+/// To delete one that isn't there is no error.
+#[headwater::operation]
+async fn delete(
+    State(core): State<Arc<Core>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> RelayAnswer {
+    let work = async {
+        access::service(&core, &headers)?;
+        let found = match RelayId::parse(&id) {
+            Some(id) => find(&core, &id).await?,
+            None => None,
+        };
+        if let Some(info) = found {
+            let deleted = core.log.delete(&info.name).await;
+            core.fillings.over(&info.name);
+            match deleted {
+                Err(error) if !error.is_not_found() && !error.is_gone() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(StatusCode::NO_CONTENT.into_response())
+    };
+    answer(work.await)
+}
+
+/// There are no paths below a relay's.
+#[headwater::operation]
+async fn nothing() -> RelayAnswer {
+    answer(Err(Refusal::no_route()))
+}
+
+fn answer(result: Result<Response, Refusal>) -> RelayAnswer {
+    result.unwrap_or_else(IntoResponse::into_response).into()
+}
+
+/// The stream of a relay, if it is there.
+async fn find(core: &Core, id: &RelayId) -> Result<Option<Info>, Refusal> {
+    match core.log.info(&id.name()?).await {
+        // Another relay may have filled another stream of the name since.
+        Ok(info) => Ok(Relay::of(&info)
+            .is_some_and(|relay| relay.id == *id)
+            .then_some(info)),
+        Err(error) if error.is_not_found() || error.is_gone() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says what the upstream called its answer (§4.2, §4.4).
+fn note(headers: &mut HeaderMap, info: &Info) {
+    if let Ok(value) = HeaderValue::try_from(&info.settings.content_type) {
+        headers.insert(names::UPSTREAM_CONTENT_TYPE, value);
+    }
+}

@@ -1,0 +1,265 @@
+//! What a request is refused with (§11): `{"error": {"code": …, "message": …}}`, and the members of a problem beside it.
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use headwater::{Problem, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::{Map, Value, json};
+
+use super::upstream::OpenError;
+use crate::{error::Failure, names};
+
+/// A request that was not done. It can be told to more than one who asked.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    /// More of a problem's members.
+    members: Map<String, Value>,
+    headers: HeaderMap,
+    /// What the upstream said, in place of all that.
+    body: Option<Bytes>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            status,
+            code,
+            message: message.into(),
+            members: Map::new(),
+            headers: HeaderMap::new(),
+            body: None,
+        }))
+    }
+
+    fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    pub(super) fn missing_url() -> Self {
+        let message = "the header Upstream-URL says whom to call: it is missing";
+        Self::new(StatusCode::BAD_REQUEST, "MISSING_UPSTREAM_URL", message)
+    }
+
+    pub(super) fn missing_method() -> Self {
+        let message = "the header Upstream-Method says how to call it: it is missing";
+        Self::new(StatusCode::BAD_REQUEST, "MISSING_UPSTREAM_METHOD", message)
+    }
+
+    pub(super) fn bad_method() -> Self {
+        let message = "Upstream-Method is one of GET, POST, PUT, PATCH and DELETE";
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_UPSTREAM_METHOD", message)
+    }
+
+    pub(super) fn bad_action() -> Self {
+        let message = "the only action is action=abort";
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_ACTION", message)
+    }
+
+    pub(super) fn missing_secret() -> Self {
+        let message = "this takes the hub's secret: Authorization: Bearer …";
+        Self::unauthorized("MISSING_SECRET", message)
+    }
+
+    pub(super) fn bad_secret() -> Self {
+        Self::unauthorized("INVALID_SECRET", "that is not the hub's secret")
+    }
+
+    fn unauthorized(code: &'static str, message: &str) -> Self {
+        let bearer = HeaderValue::from_static("Bearer");
+        Self::new(StatusCode::UNAUTHORIZED, code, message).header(header::WWW_AUTHENTICATE, bearer)
+    }
+
+    pub(super) fn missing_signature() -> Self {
+        let message = "this takes the whole URL that the relay was created with: expires and signature are missing";
+        Self::new(StatusCode::UNAUTHORIZED, "MISSING_SIGNATURE", message)
+    }
+
+    pub(super) fn bad_signature() -> Self {
+        let message = "the signature is not this URL's";
+        Self::new(StatusCode::UNAUTHORIZED, "SIGNATURE_INVALID", message)
+    }
+
+    pub(super) fn expired() -> Self {
+        let message = "the URL has expired";
+        Self::new(StatusCode::UNAUTHORIZED, "SIGNATURE_EXPIRED", message)
+    }
+
+    pub(super) fn not_allowed(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "UPSTREAM_NOT_ALLOWED", why)
+    }
+
+    pub(super) fn no_relay() -> Self {
+        let message = "there is no such relay";
+        Self::new(StatusCode::NOT_FOUND, "STREAM_NOT_FOUND", message)
+    }
+
+    pub(super) fn no_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is nothing here")
+    }
+
+    pub(super) fn unavailable() -> Self {
+        let message = "the hub can't do this now";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
+    }
+
+    /// The key, or the stream's name, stands for another request.
+    pub(super) fn other_request() -> Self {
+        let message = "the key was used with another request: method, URL, headers or body differ";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "KEY_REUSED", message)
+    }
+
+    pub(super) fn stream_taken() -> Self {
+        let message = "there is a stream of that name, and it is not this request's";
+        Self::new(StatusCode::CONFLICT, "STREAM_EXISTS", message)
+    }
+
+    /// What the storage, or the filling of streams, says.
+    pub(super) fn storage(problem: &Problem) -> Self {
+        let (status, code) = match problem.status() {
+            StatusCode::TOO_MANY_REQUESTS => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_RELAYS"),
+            StatusCode::SERVICE_UNAVAILABLE => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+            StatusCode::GONE => (StatusCode::CONFLICT, "STREAM_EXISTS"),
+            _ => (StatusCode::BAD_GATEWAY, "STORAGE_ERROR"),
+        };
+        let mut refusal = Self::of(problem, code);
+        refusal.0.status = status;
+        refusal
+    }
+
+    /// A problem, with a code.
+    fn of(problem: &Problem, code: &'static str) -> Self {
+        let members = match serde_json::to_value(problem) {
+            Ok(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        let message = members.get("detail").or(members.get("title"));
+        let message = message
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let mut refusal = Self::new(problem.status(), code, message);
+        refusal.0.members = members;
+        refusal
+    }
+}
+
+impl From<OpenError> for Refusal {
+    fn from(error: OpenError) -> Self {
+        let message = error.to_string();
+        let bad_gateway =
+            |message: String| Self::new(StatusCode::BAD_GATEWAY, "UPSTREAM_ERROR", message);
+        match error {
+            OpenError::Refused(refused) => Self::not_allowed(refused.to_string()),
+            OpenError::Timeout(_) => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "UPSTREAM_TIMEOUT", message)
+            }
+            // §4.1: no redirect is followed, wherever it leads.
+            OpenError::Redirect { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "REDIRECT_NOT_ALLOWED", message)
+            }
+            OpenError::Connect(_) | OpenError::Encoded(_) => bad_gateway(message),
+            OpenError::Status {
+                status,
+                content_type,
+                body,
+                retry_after,
+            } => {
+                let mut refusal =
+                    bad_gateway(message).header(names::UPSTREAM_STATUS, status.as_u16().into());
+                if let Some(wait) = retry_after {
+                    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                    refusal = refusal.header(header::RETRY_AFTER, seconds.into());
+                }
+                if !body.is_empty() {
+                    let content_type =
+                        content_type.and_then(|value| HeaderValue::try_from(value).ok());
+                    let content_type = content_type
+                        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
+                    refusal = refusal.header(header::CONTENT_TYPE, content_type);
+                    refusal.0.body = Some(body);
+                }
+                refusal
+            }
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let (problem, headers) = failure.into_parts();
+        let code = match problem.status() {
+            StatusCode::NOT_FOUND => return Self::no_relay(),
+            StatusCode::BAD_REQUEST => "BAD_REQUEST",
+            StatusCode::REQUEST_TIMEOUT => "REQUEST_TIMEOUT",
+            StatusCode::CONFLICT => "CONFLICT",
+            StatusCode::GONE => "GONE",
+            StatusCode::PAYLOAD_TOO_LARGE => "PAYLOAD_TOO_LARGE",
+            StatusCode::TOO_MANY_REQUESTS => "TOO_MANY_READERS",
+            StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
+            _ => return Self::storage(&problem),
+        };
+        let mut refusal = Self::of(&problem, code);
+        refusal.0.headers = headers;
+        refusal
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Failure::from(problem).into()
+    }
+}
+
+impl From<headwater_log::Error> for Refusal {
+    fn from(error: headwater_log::Error) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Inner {
+            status,
+            code,
+            message,
+            members,
+            headers,
+            body,
+        } = *self.0;
+        let body = body.unwrap_or_else(|| {
+            let mut all = Map::new();
+            all.insert(
+                "error".to_owned(),
+                json!({"code": code, "message": message}),
+            );
+            let title = status.canonical_reason().unwrap_or_default();
+            all.insert("title".to_owned(), title.into());
+            all.insert("detail".to_owned(), message.into());
+            all.extend(members);
+            // The status of this answer, whatever the storage's would be.
+            all.insert("status".to_owned(), status.as_u16().into());
+            Value::Object(all).to_string().into()
+        });
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response.headers_mut().extend(headers);
+        response
+    }
+}

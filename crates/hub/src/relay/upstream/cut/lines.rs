@@ -1,0 +1,94 @@
+use std::{collections::VecDeque, mem};
+
+use bytes::Bytes;
+use headwater_wire::{Limits, json};
+use memchr::memchr;
+
+use super::super::Fault;
+
+/// Cuts NDJSON behind each LF. A line is to be JSON or blank; a last one without its LF, complete JSON.
+pub(in super::super) struct Lines {
+    limits: Limits,
+    chunks: VecDeque<Bytes>,
+    /// The start of a line that is cut by the end of a chunk.
+    carry: Vec<u8>,
+    lines: u64,
+    finished: bool,
+}
+
+impl Lines {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            chunks: VecDeque::new(),
+            carry: Vec::new(),
+            lines: 0,
+            finished: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        self.chunks.push_back(chunk);
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        while let Some(chunk) = self.chunks.front_mut() {
+            let Some(len) = memchr(b'\n', chunk) else {
+                let limit = self.limits.max_item_bytes;
+                if self.carry.len() + chunk.len() > limit {
+                    return Err(self.too_large());
+                }
+                self.carry.extend_from_slice(chunk);
+                self.chunks.pop_front();
+                continue;
+            };
+            let mut line = chunk.split_to(len + 1);
+            if !self.carry.is_empty() {
+                self.carry.extend_from_slice(&line);
+                line = mem::take(&mut self.carry).into();
+            }
+            // The limit is of the line without its LF.
+            if line.len() - 1 > self.limits.max_item_bytes {
+                return Err(self.too_large());
+            }
+            self.lines += 1;
+            self.check(&line)?;
+            return Ok(Some(line));
+        }
+        if !self.finished || self.carry.is_empty() {
+            return Ok(None);
+        }
+        self.lines += 1;
+        let line: Bytes = mem::take(&mut self.carry).into();
+        self.check(&line)?;
+        Ok(Some(line))
+    }
+
+    fn check(&self, line: &[u8]) -> Result<(), Fault> {
+        let is_last = !line.ends_with(b"\n");
+        let text = match line.strip_prefix(b"\xef\xbb\xbf") {
+            Some(text) if self.lines == 1 => text,
+            _ => line,
+        };
+        if text.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        match json::check(text, self.limits.max_depth) {
+            Ok(()) => Ok(()),
+            // The end of the body came in the middle of it.
+            Err(error) if is_last && error.is_end() => Err(Fault::Truncated),
+            Err(error) => Err(Fault::Invalid(format!("line {}, {error}", self.lines))),
+        }
+    }
+
+    fn too_large(&self) -> Fault {
+        Fault::ItemTooLarge {
+            limit: self.limits.max_item_bytes,
+            place: format!("line {}", self.lines + 1),
+        }
+    }
+}

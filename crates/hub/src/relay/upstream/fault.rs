@@ -1,0 +1,149 @@
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use headwater::{Problem, StatusCode};
+use headwater_client::egress::Refused;
+use headwater_wire::DecodeError;
+use serde_json::Value;
+
+/// Why there is no answer to give items of.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The upstream's host has no address that may be reached.
+    Refused(Refused),
+    /// The head did not come in time.
+    Timeout(Duration),
+    /// It could not be reached, or did not speak HTTP.
+    Connect(String),
+    /// It points to somewhere else, and no redirect is followed.
+    Redirect { status: StatusCode },
+    /// It refused.
+    Status {
+        status: StatusCode,
+        content_type: Option<String>,
+        /// The start of the body.
+        body: Bytes,
+        retry_after: Option<Duration>,
+    },
+    /// It compressed its answer, though it was asked not to.
+    Encoded(String),
+}
+
+/// Why an answer has no more items, though it is not at its end. What came before stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection broke before the end of the body, or the body ends within an item.
+    Truncated,
+    /// Nothing came for so long.
+    Idle(Duration),
+    /// An item is too large.
+    ItemTooLarge { limit: usize, place: String },
+    /// The whole is.
+    BodyTooLarge { limit: u64 },
+    /// The body is not what its content type says: where, and what was expected.
+    Invalid(String),
+    /// The upstream, a Headwater server, says itself that it failed: its problem.
+    Reported(Value),
+    /// A feed was asked for more, and refused for good.
+    Status(StatusCode),
+    /// A feed was asked for more, and answered with something else.
+    Changed(String),
+    /// A feed was asked for more too often in vain.
+    GaveUp { attempts: u32, last: String },
+}
+
+impl Fault {
+    /// What a reader of the stream is told.
+    pub(crate) fn problem(&self) -> Problem {
+        let (status, title) = match self {
+            Self::Truncated => (502, "The upstream's answer was cut"),
+            Self::Idle(_) => (504, "The upstream fell silent"),
+            Self::ItemTooLarge { .. } => (502, "The upstream sent too large an item"),
+            Self::BodyTooLarge { .. } => (502, "The upstream sent too much"),
+            Self::Invalid(_) => (502, "The upstream sent something invalid"),
+            Self::Reported(_) => (502, "The upstream failed"),
+            Self::Status(_) | Self::Changed(_) => (502, "The upstream refused to go on"),
+            Self::GaveUp { .. } => (502, "The upstream did not come back"),
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let problem = Problem::new(status).title(title).detail(self.to_string());
+        match self {
+            Self::ItemTooLarge { limit, .. } => problem.with("limit", *limit),
+            Self::BodyTooLarge { limit } => problem.with("limit", *limit),
+            Self::Status(status) => problem.with("upstreamStatus", status.as_u16()),
+            Self::Reported(reported) => problem.with("upstreamProblem", reported.clone()),
+            _ => problem,
+        }
+    }
+}
+
+impl Fault {
+    /// What a decoder whose items may have `limit` bytes says of a body.
+    pub(super) fn of_decoder(error: &DecodeError, limit: usize) -> Self {
+        if error.is_truncated() {
+            Self::Truncated
+        } else if error.is_too_large() {
+            let place = format!("item {} of the body", error.item());
+            Self::ItemTooLarge { limit, place }
+        } else {
+            Self::Invalid(error.to_string())
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => {
+                f.write_str("the connection broke before the end, or the body ends within an item")
+            }
+            Self::Idle(time) => write!(f, "nothing came for {} s", time.as_secs_f32()),
+            Self::ItemTooLarge { limit, place } => {
+                write!(f, "{place} is larger than the limit of {limit} bytes")
+            }
+            Self::BodyTooLarge { limit } => {
+                write!(f, "it is larger than the limit of {limit} bytes")
+            }
+            Self::Invalid(what) => f.write_str(what),
+            Self::Reported(problem) => {
+                let text = |name| problem.get(name).and_then(Value::as_str);
+                let said = text("detail").or(text("title"));
+                write!(f, "it said: {}", said.unwrap_or("no more than that"))
+            }
+            Self::Status(status) => write!(f, "asked for what follows, it answered {status}"),
+            Self::Changed(found) => write!(f, "asked for what follows, it answered with {found}"),
+            Self::GaveUp { attempts, last } => {
+                write!(
+                    f,
+                    "asked for what follows {attempts} times, it last said: {last}"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => write!(f, "the upstream is not called: {why}"),
+            Self::Timeout(time) => {
+                write!(
+                    f,
+                    "the upstream did not answer within {} s",
+                    time.as_secs_f32()
+                )
+            }
+            Self::Connect(why) => write!(f, "the upstream can't be reached: {why}"),
+            Self::Redirect { status } => {
+                write!(
+                    f,
+                    "the upstream answered {status}, and redirects are not followed"
+                )
+            }
+            Self::Status { status, .. } => write!(f, "the upstream answered {status}"),
+            Self::Encoded(encoding) => {
+                write!(f, "the upstream's answer is compressed, as {encoding:?}")
+            }
+        }
+    }
+}

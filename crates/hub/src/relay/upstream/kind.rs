@@ -1,0 +1,70 @@
+use crate::{create::is_json, offset::essence};
+
+/// How an answer is cut into items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An event with its blank line; also a comment, and whatever else a blank line ends.
+    Sse,
+    /// A line of JSON with its LF.
+    Ndjson,
+    /// An element of the array, or the value that is the whole body; each on one line.
+    Json,
+    /// UTF-8 as it arrives, not cut within a character.
+    Text,
+    /// Bytes as they arrive.
+    Bytes,
+}
+
+impl Kind {
+    /// By the content type of the answer. A type that only builds on JSON is bytes, as it is to a stream: put
+    /// together, its items must be the document.
+    pub(crate) fn of(content_type: &str) -> Self {
+        let essence = essence(content_type);
+        match essence.as_str() {
+            _ if is_json(content_type) => Self::Json,
+            "text/event-stream" => Self::Sse,
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Ndjson,
+            text if text.starts_with("text/") && is_utf8(content_type) => Self::Text,
+            _ => Self::Bytes,
+        }
+    }
+}
+
+/// Whether text is in UTF-8, as it is where nothing else is said.
+fn is_utf8(content_type: &str) -> bool {
+    let mut parameters = content_type.split(';').skip(1);
+    let charset = parameters.find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then_some(value)
+    });
+    charset.is_none_or(|charset| {
+        let charset = charset.trim().trim_matches('"');
+        ["utf-8", "utf8", "us-ascii"]
+            .iter()
+            .any(|known| charset.eq_ignore_ascii_case(known))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_type_says_what_an_item_is() {
+        for (content_type, kind) in [
+            ("text/event-stream", Kind::Sse),
+            ("Text/Event-Stream; charset=utf-8", Kind::Sse),
+            ("application/x-ndjson", Kind::Ndjson),
+            ("application/jsonl", Kind::Ndjson),
+            ("application/json; charset=utf-8", Kind::Json),
+            ("application/geo+json", Kind::Bytes),
+            ("text/plain", Kind::Text),
+            ("text/html; charset=\"UTF-8\"", Kind::Text),
+            ("text/plain; charset=iso-8859-1", Kind::Bytes),
+            ("application/octet-stream", Kind::Bytes),
+            ("", Kind::Bytes),
+        ] {
+            assert_eq!(Kind::of(content_type), kind, "{content_type}");
+        }
+    }
+}

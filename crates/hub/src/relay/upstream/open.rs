@@ -1,0 +1,196 @@
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Bytes, BytesMut};
+use headwater_client::egress::Refused;
+use headwater_wire::Str;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use reqwest::{Client, Response};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Call, Kind, OpenError, Resume, Upstream,
+    session::{Head, Session},
+};
+use crate::limits::{UPSTREAM_REFUSAL_BYTES, UpstreamLimits};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What an answer is that doesn't say it.
+const DEFAULT_TYPE: &str = "application/octet-stream";
+
+/// Makes the call, once, and gives its answer if it is a success.
+///
+/// `http` is to follow no redirects, undo no compression and connect only to where it may. Dropped, the call
+/// ends.
+///
+/// # Errors
+/// The upstream could not be reached or refused; nothing is tried again.
+pub(crate) async fn open(
+    http: &Client,
+    call: Call,
+    limits: UpstreamLimits,
+) -> Result<Upstream, OpenError> {
+    let deadline = Instant::now() + limits.head_timeout;
+    let response = timeout_at(deadline, send(http, &call, None))
+        .await
+        .map_err(|_| OpenError::Timeout(limits.head_timeout))??;
+    let head = head(&response);
+    if head.status.is_redirection() {
+        return Err(OpenError::Redirect {
+            status: head.status,
+        });
+    }
+    if !head.status.is_success() {
+        return Err(refusal(response, &head, deadline).await);
+    }
+    if let Some(encoding) = head.encoding {
+        return Err(OpenError::Encoded(encoding));
+    }
+    let kind = match has_body(&response) {
+        true => Kind::of(&head.content_type),
+        false => Kind::Bytes,
+    };
+    let session = Session::new(
+        kind,
+        call.is_repeatable(),
+        limits.clone(),
+        fastrand::u64(..),
+    );
+    Ok(Upstream::new(
+        http.clone(),
+        call,
+        limits,
+        session,
+        head.content_type,
+        Some(response),
+    ))
+}
+
+/// Takes up a feed again that was opened by the same call in an earlier life. Nothing is sent before the first
+/// item is asked for; what fails then is tried again, as after any break.
+pub(crate) fn take_up(
+    http: &Client,
+    call: Call,
+    limits: UpstreamLimits,
+    content_type: String,
+    resume: &Resume,
+) -> Upstream {
+    let session = Session::resume(resume, limits.clone(), fastrand::u64(..));
+    Upstream::new(http.clone(), call, limits, session, content_type, None)
+}
+
+/// Sends the request; with the id of a feed's last event, if it goes on behind one.
+pub(super) async fn send(
+    http: &Client,
+    call: &Call,
+    last_event_id: Option<&Str>,
+) -> Result<Response, OpenError> {
+    let mut headers = call.headers.clone();
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    if let Some(id) = last_event_id {
+        headers.remove(LAST_EVENT_ID);
+        if let Ok(id) = HeaderValue::from_bytes(id.as_bytes())
+            && !id.is_empty()
+        {
+            headers.insert(LAST_EVENT_ID, id);
+        }
+    }
+    let mut request = http
+        .request(call.method.clone(), call.url.clone())
+        .headers(headers);
+    if !call.body.is_empty() {
+        request = request.body(call.body.clone());
+    }
+    request.send().await.map_err(unreachable)
+}
+
+/// Why a request could not be made, without its URL, which may hold a secret.
+fn unreachable(error: reqwest::Error) -> OpenError {
+    let error = error.without_url();
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref::<Refused>() {
+            return OpenError::Refused(refused.clone());
+        }
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    OpenError::Connect(said)
+}
+
+pub(super) fn head(response: &Response) -> Head {
+    let headers = response.headers();
+    let encoding = text(headers, &header::CONTENT_ENCODING);
+    Head {
+        status: response.status(),
+        content_type: text(headers, &header::CONTENT_TYPE)
+            .unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
+        encoding: encoding
+            .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")),
+        retry_after: headers.get(header::RETRY_AFTER).and_then(retry_after),
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// Whether an answer may have a body: none to `HEAD`, and none with these statuses, has one (RFC 9110 §6.4.1).
+fn has_body(response: &Response) -> bool {
+    !matches!(response.status().as_u16(), 204 | 205)
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date.
+fn retry_after(value: &HeaderValue) -> Option<Duration> {
+    let value = value.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// What a refusal says, as far as it comes by the deadline and is not too long.
+async fn refusal(mut response: Response, head: &Head, deadline: Instant) -> OpenError {
+    let mut body = BytesMut::new();
+    while let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await {
+        let room = UPSTREAM_REFUSAL_BYTES - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() >= room {
+            break;
+        }
+    }
+    OpenError::Status {
+        status: head.status,
+        content_type: text(response.headers(), &header::CONTENT_TYPE),
+        body: Bytes::from(body),
+        retry_after: head.retry_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(
+            read("Wed, 21 Oct 2015 07:28:00 GMT"),
+            Some(Duration::ZERO),
+            "in the past"
+        );
+        let hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+        let seconds = read(&hour).unwrap();
+        assert!((3590..=3600).contains(&seconds.as_secs()), "{seconds:?}");
+        assert_eq!(read("soon"), None);
+    }
+}

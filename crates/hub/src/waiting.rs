@@ -1,0 +1,178 @@
+//! Readers that wait at a tail, in the order in which they came, and how they are woken: a few at a time.
+//!
+//! What wakes thousands of readers at once keeps everybody else of the runtime waiting until all of them have written,
+//! those who append before all, and then the next message finds them one message behind. So whoever wakes them takes a few,
+//! lets others run, and takes the next few; what was appended meanwhile goes out to these together. A reader waits
+//! from when it was polled and found nothing, so that nobody is woken twice for one poll, and one that never polls again
+//! holds nobody up.
+
+use std::{collections::BTreeMap, task::Waker};
+
+use crate::limits::WOKEN_AT_ONCE;
+
+/// A reader's place among those who wait.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(Option<u64>);
+
+impl Ticket {
+    /// Whether it was given: the reader may be waiting.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Those who wait.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    wakers: BTreeMap<u64, Waker>,
+    /// The next ticket. No ticket is given twice.
+    next: u64,
+    /// Those with a ticket before this one are to be woken.
+    due: u64,
+}
+
+impl Waiting {
+    /// Lets a reader wait that found nothing. One that waits already keeps its place.
+    pub(crate) fn wait(&mut self, ticket: &mut Ticket, waker: &Waker) {
+        if let Some(known) = ticket.0.and_then(|ticket| self.wakers.get_mut(&ticket)) {
+            known.clone_from(waker);
+            return;
+        }
+        self.wakers.insert(self.next, waker.clone());
+        ticket.0 = Some(self.next);
+        self.next += 1;
+    }
+
+    /// Takes out a reader that goes on by itself, or is no more. What is given back is dropped outside of locks.
+    #[must_use]
+    pub(crate) fn leave(&mut self, ticket: &mut Ticket) -> Option<Waker> {
+        self.wakers.remove(&ticket.0.take()?)
+    }
+
+    /// There is something for all who wait now.
+    pub(crate) fn rouse(&mut self) {
+        self.due = self.next;
+    }
+
+    /// The next few who are to be woken, at most [`WOKEN_AT_ONCE`], those who have waited longest first.
+    pub(crate) fn few(&mut self) -> Vec<Waker> {
+        let mut few = Vec::new();
+        while few.len() < WOKEN_AT_ONCE
+            && let Some(first) = self.wakers.first_entry()
+            && *first.key() < self.due
+        {
+            few.push(first.remove());
+        }
+        few
+    }
+
+    /// Whether there is anybody left who is to be woken.
+    pub(crate) fn is_due(&self) -> bool {
+        self.wakers
+            .first_key_value()
+            .is_some_and(|(ticket, _)| *ticket < self.due)
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.wakers.len()
+    }
+
+    /// All who wait, for the end.
+    pub(crate) fn all(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers).into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Wait(usize),
+        Leave(usize),
+        Rouse,
+        Few,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        const READERS: usize = 3 * WOKEN_AT_ONCE;
+        prop_oneof![
+            40 => (0..READERS).prop_map(Step::Wait),
+            4 => (0..READERS).prop_map(Step::Leave),
+            1 => Just(Step::Rouse),
+            1 => Just(Step::Few),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn those_who_waited_before_there_was_something_are_woken_in_turn_and_once(
+            steps in prop::collection::vec(step(), 0..1000)
+        ) {
+            let mut waiting = Waiting::default();
+            let mut readers: Vec<(Arc<Woken>, Ticket)> = Vec::new();
+            readers.resize_with(3 * WOKEN_AT_ONCE, Default::default);
+            // The readers who wait, in their order, and whether there is something for them.
+            let mut line: Vec<(usize, bool)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Wait(reader) => {
+                        let (woken, ticket) = &mut readers[reader];
+                        waiting.wait(ticket, &Arc::clone(woken).into());
+                        if !line.iter().any(|(other, _)| *other == reader) {
+                            line.push((reader, false));
+                        }
+                    }
+                    Step::Leave(reader) => {
+                        let left = waiting.leave(&mut readers[reader].1).is_some();
+                        let before = line.len();
+                        line.retain(|(other, _)| *other != reader);
+                        prop_assert_eq!(left, line.len() < before);
+                    }
+                    Step::Rouse => {
+                        waiting.rouse();
+                        line.iter_mut().for_each(|(_, is_due)| *is_due = true);
+                    }
+                    Step::Few => {
+                        let few = waiting.few();
+                        let due = line.iter().take_while(|(_, is_due)| *is_due).count();
+                        prop_assert_eq!(few.len(), due.min(WOKEN_AT_ONCE));
+                        for (waker, (reader, _)) in few.into_iter().zip(line.drain(..due.min(WOKEN_AT_ONCE))) {
+                            let before = readers[reader].0.0.load(Ordering::Relaxed);
+                            waker.wake();
+                            prop_assert_eq!(readers[reader].0.0.load(Ordering::Relaxed), before + 1);
+                        }
+                    }
+                }
+                prop_assert_eq!(waiting.is_due(), line.first().is_some_and(|(_, is_due)| *is_due));
+                prop_assert_eq!(waiting.len(), line.len());
+            }
+            prop_assert_eq!(waiting.all().len(), line.len());
+            // Nothing is held of a reader that doesn't wait.
+            drop(waiting);
+            prop_assert!(readers.iter().all(|(woken, _)| Arc::strong_count(woken) == 1));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! §4.2 reading, §4.4 metadata, in all forms that a stream has.
+
+use super::*;
+
+#[tokio::test]
+async fn reading_is_that_of_any_stream_and_tells_what_the_upstream_sent() {
+    let (upstream, sender) = Upstream::streaming(SSE).await;
+    let server = server();
+    let path = server.relayed("?feed=false", &upstream.url).await;
+    sender
+        .send(Ok("event: a\nid: 7\ndata: 1\n\ndata: 2\n\n"))
+        .unwrap();
+    let all = "event: a\nid: 7\ndata: 1\n\ndata: 2\n\n";
+    server.comes_to(&path, all).await;
+    let response = server.client.get(&path).send().await;
+    assert_eq!(header(&response, "upstream-content-type"), SSE);
+    assert_eq!(header(&response, "content-type"), SSE);
+    assert!(header(&response, "cache-control").starts_with("private"));
+    let next = header(&response, "stream-next-offset");
+    let poll = server
+        .client
+        .get(&with(&path, &format!("offset={next}&live=long-poll")))
+        .send()
+        .await;
+    assert_eq!(poll.status(), 204);
+    assert_eq!(header(&poll, "upstream-content-type"), SSE);
+    // An EventSource sees the upstream's events with their names, and with offsets as ids.
+    let events = server.client.get(&path).header("accept", SSE).send().await;
+    assert_eq!(header(&events, "upstream-content-type"), SSE);
+    let mut events = events.stream::<Value>().await;
+    let first = events.next_event().await.unwrap();
+    assert_eq!((&*first.event, &*first.data), ("a", "1"));
+    let second = events.next_event().await.unwrap();
+    assert_eq!((&*second.event, &*second.data), ("message", "2"));
+    let again = server
+        .client
+        .get(&path)
+        .header("accept", SSE)
+        .last_event_id(&first.id)
+        .send()
+        .await;
+    let mut again = again.stream::<Value>().await;
+    assert_eq!(again.next_event().await.unwrap().data, "2");
+    drop(sender);
+    assert_eq!(server.ended(&path).await, None);
+    let lines = server
+        .client
+        .get(&path)
+        .header("accept", "application/x-ndjson")
+        .send()
+        .await;
+    let lines = lines.text().await;
+    assert_eq!(
+        lines,
+        "{\"event\":\"a\",\"id\":\"7\",\"data\":1}\n{\"data\":2}\n"
+    );
+}
+
+#[tokio::test]
+async fn each_kind_of_answer_is_kept_whole() {
+    let server = server();
+    for (content_type, body, kept) in [
+        ("application/json", "[1, {\"a\":\n2}]", "[1,{\"a\": 2}]"),
+        ("application/json", "{\"a\": 1}\n", "[{\"a\": 1}]"),
+        (
+            "application/x-ndjson",
+            "{\"a\":1}\n{\"a\":2}\n",
+            "{\"a\":1}\n{\"a\":2}\n",
+        ),
+        ("text/plain", "žluťoučký kůň\r\n", "žluťoučký kůň\r\n"),
+        ("application/vnd.x", "\u{0}\u{1}", "\u{0}\u{1}"),
+        (
+            "text/event-stream",
+            "data: a\r\rdata: [DONE]\r\n\r\n",
+            "data: a\r\rdata: [DONE]\r\n\r\n",
+        ),
+        ("text/plain", "", ""),
+    ] {
+        let upstream = Upstream::new(move |_| reply(200, content_type, body)).await;
+        let path = server.relayed("", &upstream.url).await;
+        assert_eq!(server.ended(&path).await, None, "{content_type}");
+        let response = server.client.get(&path).send().await;
+        assert_eq!(header(&response, "upstream-content-type"), content_type);
+        assert_eq!(response.text().await, kept, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_llms_answer_is_the_end_whatever_it_still_sends() {
+    let (upstream, sender) = Upstream::streaming(SSE).await;
+    let server = server();
+    let path = server.relayed("", &upstream.url).await;
+    sender
+        .send(Ok("data: {\"token\":\"a\"}\n\ndata: [DONE]\n\n"))
+        .unwrap();
+    assert_eq!(server.ended(&path).await, None);
+    dropped(&sender).await;
+}
+
+#[tokio::test]
+async fn a_bad_question_is_refused_and_one_of_what_is_not_there_too() {
+    let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
+    let path = server.relayed("", &upstream.url).await;
+    refused(
+        server.client.get(&with(&path, "offset=x")).send().await,
+        400,
+        "BAD_REQUEST",
+    )
+    .await;
+    for missing in [
+        "/relay/x",
+        "/relay/AAAAAAAAAAAAAAAAAAAAAA",
+        "/relay/AAAAAAAAAAAAAAAAAAAAAA.YQ",
+    ] {
+        refused(
+            server.client.get(missing).send().await,
+            404,
+            "STREAM_NOT_FOUND",
+        )
+        .await;
+        let head = server.client.request(Method::HEAD, missing).send().await;
+        assert_eq!(head.status(), 404);
+        // Deleting what isn't there is no error.
+        let delete = server.client.request(Method::DELETE, missing).send().await;
+        assert_eq!(delete.status(), 204);
+    }
+}
+
+#[tokio::test]
+async fn a_public_stream_is_read_as_any_other_and_its_relay_too() {
+    let (upstream, sender) = Upstream::streaming("application/x-ndjson").await;
+    let server = server();
+    let response = server
+        .relay("?stream=answers/4%202", "GET", &upstream.url)
+        .send()
+        .await;
+    assert_eq!(response.status(), 201);
+    assert_eq!(
+        header(&response, "content-location"),
+        "http://hub.example/streams/answers/4%202"
+    );
+    let path = location(&response);
+    sender.send(Ok("1\n2\n")).unwrap();
+    server.comes_to("/streams/answers/4%202", "1\n2\n").await;
+    assert_eq!(server.text_of(&path).await, "1\n2\n");
+    let listing: Value = server
+        .client
+        .get("/streams?prefix=answers")
+        .send()
+        .await
+        .json()
+        .await;
+    assert_eq!(listing["streams"][0]["path"], "answers/4 2");
+    // Whoever deletes it stops its call.
+    server.delete("answers/4%202").await;
+    assert!(dropped(&sender).await < Duration::from_millis(100));
+    refused(
+        server.client.get(&path).send().await,
+        404,
+        "STREAM_NOT_FOUND",
+    )
+    .await;
+    // What comes to stand in its place is not the relay's.
+    server.put("answers/4%202", "text/plain", "x").await;
+    refused(
+        server.client.get(&path).send().await,
+        404,
+        "STREAM_NOT_FOUND",
+    )
+    .await;
+    let taken = server
+        .relay("?stream=answers/4%202", "GET", &upstream.url)
+        .send()
+        .await;
+    refused(taken, 409, "STREAM_EXISTS").await;
+}

@@ -1,0 +1,109 @@
+//! An upstream on this machine, which counts its calls and answers as a test wants.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    response::Response,
+};
+use http::{HeaderMap, Method};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+type Answer = dyn Fn(Call) -> Response + Send + Sync;
+
+pub(super) struct Upstream {
+    pub(super) url: String,
+    calls: Arc<Mutex<Vec<Call>>>,
+    task: JoinHandle<()>,
+}
+
+impl Upstream {
+    pub(super) async fn new(answer: impl Fn(Call) -> Response + Send + Sync + 'static) -> Self {
+        Self::at("127.0.0.1:0", answer).await
+    }
+
+    /// One at this address.
+    pub(super) async fn at(
+        address: &str,
+        answer: impl Fn(Call) -> Response + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let calls = Arc::<Mutex<Vec<Call>>>::default();
+        let answer: Arc<Answer> = Arc::new(answer);
+        let router = Router::new().fallback({
+            let calls = Arc::clone(&calls);
+            move |request: Request| {
+                let (calls, answer) = (Arc::clone(&calls), Arc::clone(&answer));
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let body = to_bytes(body, 1 << 20).await.expect("it is whole");
+                    let call = Call {
+                        method: parts.method,
+                        path: parts.uri.to_string(),
+                        headers: parts.headers,
+                        body: String::from_utf8_lossy(&body).into_owned(),
+                    };
+                    calls.lock().expect("no panic").push(call.clone());
+                    answer(call)
+                }
+            }
+        });
+        let task = tokio::spawn(async move {
+            axum::serve(listener, router).await.expect("it serves");
+        });
+        Self { url, calls, task }
+    }
+
+    /// One that answers each call the same.
+    pub(super) async fn saying(content_type: &'static str, body: &'static str) -> Self {
+        Self::new(move |_| reply(200, content_type, body)).await
+    }
+
+    /// One whose only answer is what is sent, and breaks off where that is an error.
+    pub(super) async fn streaming(content_type: &'static str) -> (Self, Sender) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let receiver = Mutex::new(Some(receiver));
+        let upstream = Self::new(move |_| {
+            let receiver = receiver.lock().expect("no panic").take();
+            let mut receiver = receiver.expect("it is called once");
+            let pieces = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+            Response::builder()
+                .header("content-type", content_type)
+                .body(Body::from_stream(pieces))
+                .expect("it is a response")
+        });
+        (upstream.await, sender)
+    }
+
+    pub(super) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().expect("no panic").clone()
+    }
+}
+
+pub(super) type Sender = mpsc::UnboundedSender<Result<&'static str, std::io::Error>>;
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(super) fn reply(status: u16, content_type: &str, body: &'static str) -> Response {
+    Response::builder()
+        .status(status)
+        .header("content-type", content_type)
+        .body(Body::from(body))
+        .expect("it is a response")
+}

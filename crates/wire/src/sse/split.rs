@@ -1,0 +1,263 @@
+use std::mem;
+
+use bytes::Bytes;
+use memchr::{memchr, memchr2};
+
+use super::{
+    decode::Decoder,
+    field::{Field, parse},
+};
+use crate::{DecodeError, Event, Format, Limits, Str, error::Kind, input::Input, work};
+
+/// Cuts a `text/event-stream` into its blocks, each the bytes of the stream as they are.
+///
+/// For whoever passes events on as they came, with their comments, line ends and fields that no reader
+/// knows. A block is what a blank line ends, with that line. Blank lines before it belong to it, a byte
+/// order mark too. Put together, the blocks are the stream, to the byte.
+///
+/// A block is given as soon as the blank line that ends it is there. If that is a CR and the last byte so
+/// far, an LF may follow that belongs to it, which is then the first byte of the next block: to a reader
+/// both are the same. But for that, the chunking makes no difference.
+///
+/// [`Limits::max_item_bytes`] bounds a block, with all its lines.
+///
+/// ```
+/// use headwater_wire::{Limits, sse::Splitter};
+///
+/// let mut splitter = Splitter::new(Limits::default());
+/// splitter.push("id: 7\ndata: a\n\n: a comment\n\ndata: b".into());
+/// let block = splitter.next()?.expect("it is complete");
+/// assert_eq!(block.bytes, "id: 7\ndata: a\n\n");
+/// assert_eq!(block.event.expect("it has data").data, "a");
+/// assert_eq!(block.id.expect("it has one"), "7");
+/// let block = splitter.next()?.expect("it is complete");
+/// assert!(block.event.is_none());
+/// assert!(splitter.next()?.is_none());
+/// # Ok::<(), headwater_wire::DecodeError>(())
+/// ```
+#[derive(Debug)]
+pub struct Splitter {
+    input: Input,
+    decoder: Decoder,
+    max_item_bytes: usize,
+    /// The start of a block that is cut by the end of a chunk.
+    carry: Vec<u8>,
+    /// How many bytes of the stream stand before the block.
+    block_offset: u64,
+    /// Whether the block starts with the LF of the CR that ended the one before; it counts for that one.
+    starts_with_lf: bool,
+    place: Place,
+    /// Whether the last byte that was looked at is a CR: an LF that comes next belongs to it.
+    after_cr: bool,
+    blocks: u64,
+    failed: Option<DecodeError>,
+}
+
+/// What was seen of the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Nothing but blank lines.
+    Blank,
+    /// At the start of a line, after one that isn't blank.
+    Line,
+    /// In a line.
+    Within,
+}
+
+/// What stands between two blank lines of an event stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Block {
+    /// The bytes of the stream.
+    pub bytes: Bytes,
+    /// The event that it dispatches; none if there is no data in it, or the end of the stream cut it.
+    pub event: Option<Event>,
+    /// The id that the block itself sets, if it does. That of [`event`](Self::event) may be an earlier one.
+    pub id: Option<Str>,
+}
+
+impl Splitter {
+    /// A splitter at the start of a stream.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            input: Input::default(),
+            decoder: Decoder::new(limits),
+            max_item_bytes: limits.max_item_bytes,
+            carry: Vec::new(),
+            block_offset: 0,
+            starts_with_lf: false,
+            place: Place::Blank,
+            after_cr: false,
+            blocks: 0,
+            failed: None,
+        }
+    }
+
+    /// Adds the next bytes of the stream, cut anywhere.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.input.push(chunk);
+    }
+
+    /// Says that no more bytes will come: what is left is then the last block, and dispatches no event.
+    pub fn finish(&mut self) {
+        self.input.finish();
+    }
+
+    /// The time to wait before a reconnect, if the blocks so far have named one.
+    #[must_use]
+    pub fn retry(&self) -> Option<std::time::Duration> {
+        self.decoder.retry()
+    }
+
+    /// The last event id after the blocks so far; empty until the stream sets one.
+    #[must_use]
+    pub fn last_event_id(&self) -> &Str {
+        self.decoder.last_event_id()
+    }
+
+    /// The next block. `None`: more input is needed or, after [`finish`](Self::finish), this was all.
+    ///
+    /// # Errors
+    /// The block is too large; every later call says the same.
+    #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
+    pub fn next(&mut self) -> Result<Option<Block>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        loop {
+            if self.input.is_empty() && !self.input.refill() {
+                return Ok(if self.input.is_finished() {
+                    self.unfinished()
+                } else {
+                    None
+                });
+            }
+            if self.carry.is_empty() {
+                self.block_offset = self.input.offset();
+                self.starts_with_lf = self.after_cr && self.input.rest()[0] == b'\n';
+            }
+            let end = self.find_end();
+            self.check_size(end.unwrap_or(self.input.rest().len()))?;
+            let (at, rest) = (self.input.at(), self.input.rest());
+            let Some(mut len) = end else {
+                work::count(rest.len());
+                self.carry.extend_from_slice(rest);
+                self.input.read_to(self.input.chunk().len());
+                continue;
+            };
+            if self.after_cr && rest.get(len) == Some(&b'\n') {
+                self.after_cr = false;
+                len += 1;
+            }
+            let bytes = if self.carry.is_empty() {
+                self.input.chunk().slice(at..at + len)
+            } else {
+                self.carry.extend_from_slice(&rest[..len]);
+                mem::take(&mut self.carry).into()
+            };
+            self.input.read_to(at + len);
+            return self.block(bytes).map(Some);
+        }
+    }
+
+    /// Looks for the end of the block in the rest of the chunk: behind the blank line's first byte.
+    fn find_end(&mut self) -> Option<usize> {
+        let rest = self.input.rest();
+        let mut at = 0;
+        while let Some(byte) = rest.get(at) {
+            let is_cr = *byte == b'\r';
+            if *byte == b'\n' && mem::take(&mut self.after_cr) {
+                at += 1;
+                continue;
+            }
+            if is_cr || *byte == b'\n' {
+                at += 1;
+                self.after_cr = is_cr;
+                match self.place {
+                    Place::Blank => {}
+                    Place::Within => self.place = Place::Line,
+                    Place::Line => {
+                        self.place = Place::Blank;
+                        return Some(at);
+                    }
+                }
+                continue;
+            }
+            self.after_cr = false;
+            self.place = Place::Within;
+            let line = memchr2(b'\n', b'\r', &rest[at..]);
+            work::count(line.unwrap_or(rest.len() - at));
+            at = line.map_or(rest.len(), |len| at + len);
+        }
+        None
+    }
+
+    /// Refuses a block of which `len` bytes of the chunk are a part, if it is too large.
+    fn check_size(&mut self, len: usize) -> Result<(), DecodeError> {
+        let limit = self.max_item_bytes;
+        let uncounted = usize::from(self.starts_with_lf);
+        if self.carry.len() + len - uncounted <= limit {
+            return Ok(());
+        }
+        let error = DecodeError::new(
+            Kind::TooLarge { limit },
+            Format::Sse,
+            self.blocks + 1,
+            self.block_offset + (uncounted + limit) as u64,
+        );
+        self.failed = Some(error.clone());
+        self.carry = Vec::new();
+        self.input.close();
+        Err(error)
+    }
+
+    fn block(&mut self, bytes: Bytes) -> Result<Block, DecodeError> {
+        self.decoder.push(bytes.clone());
+        let event = self.decoder.next()?;
+        if event.is_some() {
+            // So that it copies what it keeps, and lets the chunk go.
+            self.decoder.next()?;
+        }
+        self.blocks += 1;
+        Ok(Block {
+            id: own_id(&bytes),
+            bytes,
+            event,
+        })
+    }
+
+    /// What is left at the end of the stream, if anything is.
+    fn unfinished(&mut self) -> Option<Block> {
+        if self.carry.is_empty() {
+            return None;
+        }
+        self.blocks += 1;
+        Some(Block {
+            bytes: mem::take(&mut self.carry).into(),
+            event: None,
+            id: None,
+        })
+    }
+}
+
+/// The value of the last valid `id` field in a block.
+fn own_id(block: &Bytes) -> Option<Str> {
+    let block = block.slice(block.strip_prefix(b"\xef\xbb\xbf").map_or(0, |_| 3)..);
+    let mut found = None;
+    let mut at = 0;
+    while at < block.len() {
+        let len = memchr2(b'\n', b'\r', &block[at..]).unwrap_or(block.len() - at);
+        let line = &block[at..at + len];
+        if let Some((Field::Id, value)) = parse(line)
+            && memchr(0, &line[value..]).is_none()
+        {
+            found = Some(at + value..at + len);
+        }
+        at += len + 1;
+    }
+    Some(Str::from_utf8_lossy(block.slice(found?)))
+}
+
+#[cfg(test)]
+mod tests;
