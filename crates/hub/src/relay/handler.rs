@@ -169,9 +169,8 @@ impl Hub {
         let url = Url::parse(&relay.url);
         let url = url.map_err(|_| Problem::bad_request("the URL of the relay is none"))?;
         let allowed = core.options.upstreams.check(&url);
-        allowed.map_err(|refused| {
-            Problem::new(StatusCode::FORBIDDEN).detail(refused.to_string())
-        })?;
+        allowed
+            .map_err(|refused| Problem::new(StatusCode::FORBIDDEN).detail(refused.to_string()))?;
         let ask = Ask {
             method: relay.method,
             url,

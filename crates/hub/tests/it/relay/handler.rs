@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater::test::TestClient;
+use headwater::{Format, test::TestClient};
 use headwater_hub::{Hub, Relay};
 use headwater_log::MemoryLog;
 use serde_json::json;
@@ -34,14 +34,16 @@ async fn the_stream_of_a_path_is_called_for_once_whoever_asks_and_for_what() {
 
     let calls = upstream.calls();
     assert_eq!(calls.len(), 1);
-    assert_eq!((&calls[0].method, &*calls[0].body), (&Method::POST, r#"{"n":1}"#));
+    assert_eq!(
+        (&calls[0].method, &*calls[0].body),
+        (&Method::POST, r#"{"n":1}"#)
+    );
     assert_eq!(calls[0].headers["authorization"], "Bearer secret");
     assert_eq!(calls[0].headers["content-type"], "application/json");
     assert_eq!(calls[0].headers["x-one"], "1");
 
     sender.send(Ok("data: 1\n\n")).unwrap();
-    let mut items = client.get("/streams/a/b").accept(headwater::Format::Sse);
-    items = items.header("accept", SSE);
+    let items = client.get("/streams/a/b").accept(Format::Sse);
     let mut items = items.stream::<u64>().await;
     assert_eq!(items.next().await, Some(1));
     sender.send(Ok("data: 2\n\ndata: [DONE]\n\n")).unwrap();
@@ -75,7 +77,9 @@ async fn a_stream_that_is_no_handlers_relay_is_left_alone() {
         assert_eq!(refused.unwrap_err().status(), 409, "{path}");
     }
     // Nor does a request join a handler's.
-    hub.relay("handled", Relay::get(&upstream.url)).await.unwrap();
+    hub.relay("handled", Relay::get(&upstream.url))
+        .await
+        .unwrap();
     let posted = server.relay("?stream=handled", "GET", &upstream.url);
     refused(posted.send().await, 409, "STREAM_EXISTS").await;
     assert_eq!(upstream.calls().len(), 2);
@@ -118,7 +122,9 @@ async fn its_stream_stays_unless_it_is_to_expire() {
     for path in ["/streams/stays", "/streams/goes"] {
         assert_eq!(server.ended(path).await, None);
     }
-    server.clock.advance(Duration::from_secs(365 * 24 * 60 * 60));
+    server
+        .clock
+        .advance(Duration::from_secs(365 * 24 * 60 * 60));
     assert_eq!(server.text_of("/streams/stays").await, "ok");
     let gone = server.client.get("/streams/goes").send().await;
     assert!(gone.status().is_client_error(), "{}", gone.status());
