@@ -27,6 +27,12 @@ use crate::{
     interrupt::Interrupt,
 };
 
+/// A server allocates on one thread what another one frees, and much that is larger than what the system's allocator
+/// keeps at hand: with this one an append takes a tenth less of the processor. Without huge pages, as an idle reader
+/// would take twice the memory with them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let Args { command } = Args::parse();
     match run(command) {

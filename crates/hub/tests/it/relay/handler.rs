@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater::test::TestClient;
+use headwater::{Format, test::TestClient};
 use headwater_hub::{Hub, Relay};
 use headwater_log::MemoryLog;
 use serde_json::json;
@@ -43,8 +43,7 @@ async fn the_stream_of_a_path_is_called_for_once_whoever_asks_and_for_what() {
     assert_eq!(calls[0].headers["x-one"], "1");
 
     sender.send(Ok("data: 1\n\n")).unwrap();
-    let mut items = client.get("/streams/a/b").accept(headwater::Format::Sse);
-    items = items.header("accept", SSE);
+    let items = client.get("/streams/a/b").accept(Format::Sse);
     let mut items = items.stream::<u64>().await;
     assert_eq!(items.next().await, Some(1));
     sender.send(Ok("data: 2\n\ndata: [DONE]\n\n")).unwrap();
