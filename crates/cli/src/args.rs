@@ -8,6 +8,7 @@ use crate::{
     gather::Gather,
     openapi::Document,
     publish::Publish,
+    relay::Relay,
     serve::{AFTER_HELP, Serve},
     streams::Streams,
     tail::Tail,
@@ -45,6 +46,13 @@ pub(crate) enum Command {
     /// the stream is closed.
     #[command(after_help = HUB_EXIT_CODES, verbatim_doc_comment)]
     Tail(Box<Tail>),
+
+    /// Have a hub call an upstream, keep what it sends as a stream, and follow it
+    ///
+    /// The call is made once: the hub goes on with it when this ends, and who asks for the same joins
+    /// it. What comes is printed one item a line; of Server-Sent Events, their data.
+    #[command(after_help = HUB_EXIT_CODES, verbatim_doc_comment)]
+    Relay(Box<Relay>),
 
     /// List, create, describe, close and remove streams of a hub
     #[command(after_help = HUB_EXIT_CODES, arg_required_else_help = true)]
@@ -214,7 +222,7 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn method(text: &str) -> Result<Method, String> {
+pub(crate) fn method(text: &str) -> Result<Method, String> {
     text.parse().map_err(|_| "not a method".to_owned())
 }
 

@@ -12,6 +12,7 @@ mod hub;
 mod interrupt;
 mod openapi;
 mod publish;
+mod relay;
 mod serve;
 mod streams;
 mod tail;
@@ -63,6 +64,7 @@ fn talk(command: Command) -> Result<(), Failure> {
             Command::Gather(args) => gather::run(*args, interrupt).await,
             Command::Publish(args) => publish::run(*args, interrupt).await,
             Command::Tail(args) => tail::run(*args, interrupt).await,
+            Command::Relay(args) => relay::run(*args, interrupt).await,
             Command::Streams(args) => streams::run(args, interrupt).await,
             // These are no clients, and were dealt with.
             Command::Serve(_) | Command::Openapi(_) => Ok(()),

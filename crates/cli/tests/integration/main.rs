@@ -10,6 +10,7 @@ mod printing;
 #[allow(dead_code, reason = "the tests of headwater-client use more of it")]
 #[path = "../../../client/tests/integration/proxy.rs"]
 mod proxy;
+mod relay;
 mod running;
 mod sending;
 #[allow(dead_code, reason = "the tests of headwater-client use more of it")]
