@@ -87,7 +87,7 @@ async fn complete(
         ));
     }
     let users = messages.iter().filter(|message| message.role == "user");
-    let Some(question) = users.clone().last() else {
+    let Some(question) = users.clone().next_back() else {
         return Err(Problem::bad_request("there is no message of a user"));
     };
     let call = stand_in.calls.fetch_add(1, Relaxed) + 1;
