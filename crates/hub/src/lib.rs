@@ -167,7 +167,7 @@ impl Hub {
             .route(gather::PATH, gather::describe(post(gather::gather)))
             .route("/healthz", health::describe_alive(get(health::alive)))
             .route("/readyz", health::describe_ready(get(health::ready)));
-        let app = relay::routes(app);
+        let app = relay::routes(app, core.options.relay_secret.is_some());
         let subscriptions = core.subscriptions.routes();
         let app = match core.options.root.as_str() {
             "/" => app.merge(subscriptions),

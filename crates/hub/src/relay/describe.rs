@@ -103,16 +103,27 @@ const UNAUTHORIZED: (StatusCode, &str) = (
 );
 const MISSING: (StatusCode, &str) = (StatusCode::NOT_FOUND, "There is no such relay");
 
-pub(super) fn app<S: Clone + Send + Sync + 'static>(app: App<S>) -> App<S> {
-    app.tag(
+pub(super) fn app<S: Clone + Send + Sync + 'static>(app: App<S>, guarded: bool) -> App<S> {
+    let app = app.tag(
         TAG,
         "One call to an upstream, its answer a stream that anyone may follow, now or later.",
-    )
-    .security_scheme(SECRET, SecurityScheme::bearer())
+    );
+    match guarded {
+        true => app.security_scheme(SECRET, SecurityScheme::bearer()),
+        false => app,
+    }
 }
 
-pub(super) fn create<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    let route = route.id("create_relay").tag(TAG).security(SECRET);
+/// Where the hub has a secret, says that it takes that.
+fn guard<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
+    match guarded {
+        true => route.security(SECRET),
+        false => route,
+    }
+}
+
+pub(super) fn create<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
+    let route = guard(route.id("create_relay").tag(TAG), guarded);
     route.describe(|operation| {
         for (name, description) in [
             ("Upstream-URL", "Whom to call: an absolute URL that the hub's configuration allows. Required."),
@@ -201,8 +212,8 @@ pub(super) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     })
 }
 
-pub(super) fn head<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    let route = route.id("relay_info").tag(TAG).security(SECRET);
+pub(super) fn head<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
+    let route = guard(route.id("relay_info").tag(TAG), guarded);
     route.describe(|operation| {
         operation.empty_reply(StatusCode::OK, "What is known of the stream, in headers");
         replied(operation, StatusCode::OK, &[UPSTREAM_TYPE]);
@@ -230,8 +241,8 @@ pub(super) fn nothing<S: Clone + Send + Sync + 'static>(route: MethodRoute<S>) -
     route.hidden()
 }
 
-pub(super) fn delete<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    let route = route.id("delete_relay").tag(TAG).security(SECRET);
+pub(super) fn delete<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
+    let route = guard(route.id("delete_relay").tag(TAG), guarded);
     route.describe(|operation| {
         operation.empty_reply(StatusCode::NO_CONTENT, "The relay is gone");
         refused(operation, &[UNAUTHORIZED]);

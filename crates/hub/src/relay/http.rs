@@ -38,14 +38,14 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/');
 
-/// Adds the routes.
-pub(crate) fn routes(app: App<Arc<Core>>) -> App<Arc<Core>> {
+/// Adds the routes. `guarded`: whether there is a secret.
+pub(crate) fn routes(app: App<Arc<Core>>, guarded: bool) -> App<Arc<Core>> {
     let one = describe::read(get(read));
-    let one = describe::head(one.head(head));
+    let one = describe::head(one.head(head), guarded);
     let one = describe::abort(one.patch(abort));
-    let one = describe::delete(one.delete(delete));
-    describe::app(app)
-        .route(ROOT, describe::create(post(create)))
+    let one = describe::delete(one.delete(delete), guarded);
+    describe::app(app, guarded)
+        .route(ROOT, describe::create(post(create), guarded))
         .route("/relay/{id}", one)
         .route("/relay/{id}/{*rest}", describe::nothing(get(nothing)))
 }

@@ -37,6 +37,40 @@ fn every_operation_says_what_it_is_and_what_comes_back() {
     }
 }
 
+#[test]
+fn relays_are_described() {
+    let hub = Hub::new(std::sync::Arc::new(MemoryLog::default()));
+    let document = hub.app().openapi(OpenApi::V3_2);
+    let methods = |path: &str| -> Vec<String> {
+        let operations = document["paths"][path].as_object();
+        operations
+            .expect("the path is there")
+            .keys()
+            .cloned()
+            .collect()
+    };
+    assert_eq!(methods("/relay"), ["post"]);
+    assert_eq!(methods("/relay/{id}"), ["get", "head", "patch", "delete"]);
+    let create = &document["paths"]["/relay"]["post"];
+    for status in [
+        "200", "201", "400", "401", "403", "409", "422", "429", "502", "504",
+    ] {
+        assert!(
+            create["responses"][status]["description"].is_string(),
+            "{status}"
+        );
+    }
+    let location = &create["responses"]["201"]["headers"]["Location"];
+    assert!(location["description"].is_string());
+    assert!(document["paths"]["/relay/{id}/{rest}"].is_null());
+    // What it takes is said where it takes anything.
+    assert!(create["security"].is_null());
+    let options = headwater_hub::Options::new().relay_secret("s");
+    let guarded = Hub::with(std::sync::Arc::new(MemoryLog::default()), options);
+    let document = guarded.app().openapi(OpenApi::V3_2);
+    assert!(document["paths"]["/relay"]["post"]["security"].is_array());
+}
+
 #[tokio::test]
 async fn the_document_and_its_page_are_served() {
     let server = Server::new();
