@@ -83,7 +83,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     report.table(Table {
         title: format!("Gather: {count} calls, {CONCURRENCY} at a time"),
         note: format!(
-            "To a local endpoint that answers after {DELAY} ms with 92 bytes of JSON, which are parsed. \
+            "To a local endpoint that answers after {DELAY} ms with 93 bytes of JSON, which are parsed. \
              Ideal: {ideal} s. CPU time and memory are the client's."
         ),
         head: vec![

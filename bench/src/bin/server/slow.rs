@@ -17,7 +17,7 @@ use rustix::time::{
 
 const LISTENER: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 92\r\n\r\n\
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 93\r\n\r\n\
     {\"n\":1000000,\"symbol\":\"ALFA\",\"price\":100.01,\"note\":\"last trade, regular session, venue one\"}\n";
 
 pub(crate) fn run() -> Result<(), Error> {
