@@ -13,8 +13,8 @@ class Hub(Tour):
 
     program = "HEADWATER_HUB"
 
-    def __init__(self, data=None):
-        super().__init__(*(["--data", str(data)] if data else []))
+    def __init__(self, data=None, *more):
+        super().__init__(*(["--data", str(data)] if data else []), *more)
 
     def stream(self, path):
         return self.url(f"/streams/{path}")

@@ -3,6 +3,7 @@
 //! - `--listen ADDRESS`: `127.0.0.1:0` unless set;
 //! - `--data FOLDER`: where the log is; without it the log is in memory;
 //! - `--root PATH`: where the streams are; `/streams` unless set;
+//! - `--allow-upstream PATTERN`: whom it may call; nobody who answers unless set;
 //! - `--deadline-ms N`: how long it gives itself to shut down; 2000 unless set.
 //!
 //! It says on standard output where it listens.
@@ -22,6 +23,7 @@ struct Arguments {
     listen: String,
     data: Option<String>,
     root: String,
+    upstream: String,
     deadline: Duration,
 }
 
@@ -31,6 +33,7 @@ impl Arguments {
             listen: "127.0.0.1:0".to_owned(),
             data: None,
             root: "/streams".to_owned(),
+            upstream: "http://127.0.0.1:9".to_owned(),
             deadline: Duration::from_secs(2),
         };
         let mut arguments = std::env::args().skip(1);
@@ -40,6 +43,7 @@ impl Arguments {
                 "--listen" => parsed.listen = value,
                 "--data" => parsed.data = Some(value),
                 "--root" => parsed.root = value,
+                "--allow-upstream" => parsed.upstream = value,
                 "--deadline-ms" => {
                     let number = value.parse().map_err(|_| format!("{value} is no number"))?;
                     parsed.deadline = Duration::from_millis(number);
@@ -65,9 +69,8 @@ async fn main() -> io::Result<()> {
         .root(&arguments.root)
         .long_poll(Duration::from_secs(2))
         .loopback_webhooks()
-        // Where nobody answers.
-        .upstreams(Egress::allow(["http://127.0.0.1:9"]).map_err(io::Error::other)?);
-    let hub = Hub::with(log, options);
+        .upstreams(Egress::allow([arguments.upstream]).map_err(io::Error::other)?);
+    let hub = Hub::with(Arc::clone(&log), options);
     let listener = TcpListener::bind(arguments.listen).await?;
     writeln!(
         io::stdout(),
@@ -77,5 +80,7 @@ async fn main() -> io::Result<()> {
     headwater::serve(hub.app(), listener)
         .max_connections(15_000)
         .shutdown_deadline(arguments.deadline)
-        .await
+        .await?;
+    hub.stop().await;
+    log.close().await.map_err(io::Error::other)
 }

@@ -169,6 +169,8 @@ fn forwarded(mut headers: HeaderMap) -> HeaderMap {
     retain_end_to_end(&mut headers);
     // It is about this hub, and answered by it.
     headers.remove(header::EXPECT);
+    // The answer is kept as it is meant, not as it is sent.
+    headers.remove(header::ACCEPT_ENCODING);
     headers.remove(header::AUTHORIZATION);
     let own: Vec<HeaderName> = headers
         .keys()
@@ -242,6 +244,7 @@ mod tests {
                 ("transfer-encoding", "chunked"),
                 ("upgrade", "h2c"),
                 ("expect", "100-continue"),
+                ("accept-encoding", "gzip"),
                 ("host", "hub.example"),
                 ("content-type", "application/json"),
                 ("idempotency-key", "k"),

@@ -20,10 +20,12 @@ use super::{
     id::RelayId,
     refusal::Refusal,
 };
-use crate::{Core, names, read};
+use crate::{Core, names, offset::essence, read};
 
 /// Where relays are.
 pub(crate) const ROOT: &str = "/relay";
+
+const SSE: &str = "text/event-stream";
 
 /// How long an abort waits until what had come is in the stream.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
@@ -179,6 +181,7 @@ async fn read(
         let info = find(&core, &id).await?.ok_or_else(Refusal::no_relay)?;
         let mut response = read::get(&core, &info.name, &query, &headers).await?;
         note(response.headers_mut(), &info);
+        plain(response.headers_mut(), &info);
         // Who may read it is in its URL.
         let control = response.headers().get(header::CACHE_CONTROL);
         let shared = control.and_then(|value| value.to_str().ok()?.strip_prefix("public"));
@@ -283,6 +286,18 @@ async fn find(core: &Core, id: &RelayId) -> Result<Option<Info>, Refusal> {
             .then_some(info)),
         Err(error) if error.is_not_found() || error.is_gone() => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What is in the log of an event stream is text, and not the protocol's own events, which its clients take any answer
+/// of that type for. What the upstream called it has a header of its own.
+fn plain(headers: &mut HeaderMap, info: &Info) {
+    // Only an answer that is followed live says so, and that is in events of ours.
+    let is_live = headers.contains_key("x-accel-buffering");
+    let is_events = essence(&info.settings.content_type) == SSE;
+    if is_events && !is_live && headers.contains_key(header::CONTENT_TYPE) {
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, text);
     }
 }
 

@@ -14,7 +14,11 @@ async fn reading_is_that_of_any_stream_and_tells_what_the_upstream_sent() {
     server.comes_to(&path, all).await;
     let response = server.client.get(&path).send().await;
     assert_eq!(header(&response, "upstream-content-type"), SSE);
-    assert_eq!(header(&response, "content-type"), SSE);
+    // The protocol's clients would take it for events of the hub.
+    assert_eq!(
+        header(&response, "content-type"),
+        "text/plain; charset=utf-8"
+    );
     assert!(header(&response, "cache-control").starts_with("private"));
     let next = header(&response, "stream-next-offset");
     let poll = server
