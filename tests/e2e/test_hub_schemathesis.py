@@ -64,6 +64,10 @@ def steer(case):
         case.path_parameters["path"] = STREAMS[path % len(STREAMS)]
     if isinstance(case.body, dict) and isinstance(case.body.get("webhook"), dict):
         case.body["webhook"]["url"] = "http://127.0.0.1:9/"
+    if case.operation.path == "/gather" and isinstance(case.body, list):
+        for call in case.body:
+            if isinstance(call, dict) and "url" in call:
+                call["url"] = "http://127.0.0.1:9/"
     headers = {"Accept": ACCEPT[accept % len(ACCEPT)]}
     if case.operation.path == "/streams/{path}" and case.method in ("PUT", "POST"):
         headers["Content-Type"] = CONTENT_TYPES[content_type % len(CONTENT_TYPES)]

@@ -4,9 +4,11 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_client::{Format, Method};
 
 use crate::{
-    exit::{EXIT_CODES, HUB_EXIT_CODES},
+    exit::{EXIT_CODES, GATHER_EXIT_CODES, HUB_EXIT_CODES},
+    gather::Gather,
     openapi::Document,
     publish::Publish,
+    relay::Relay,
     serve::{AFTER_HELP, Serve},
     streams::Streams,
     tail::Tail,
@@ -45,6 +47,13 @@ pub(crate) enum Command {
     #[command(after_help = HUB_EXIT_CODES, verbatim_doc_comment)]
     Tail(Box<Tail>),
 
+    /// Have a hub call an upstream, keep what it sends as a stream, and follow it
+    ///
+    /// The call is made once: the hub goes on with it when this ends, and who asks for the same joins
+    /// it. What comes is printed one item a line; of Server-Sent Events, their data.
+    #[command(after_help = HUB_EXIT_CODES, verbatim_doc_comment)]
+    Relay(Box<Relay>),
+
     /// List, create, describe, close and remove streams of a hub
     #[command(after_help = HUB_EXIT_CODES, arg_required_else_help = true)]
     Streams(Streams),
@@ -59,6 +68,22 @@ pub(crate) enum Command {
     /// never a quiet end.
     #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
     Get(Box<Get>),
+
+    /// Make many HTTP calls at once, and print each result as it comes
+    ///
+    /// A call is a line: a URL, or a JSON object, of which only `url` is needed:
+    ///
+    ///   {"url": "https://…", "method": "PUT", "headers": {"X-A": "1"}, "body": {"a": 1}, "key": "7"}
+    ///
+    /// A body that is a string is sent as text, any other as JSON. A result is a line of JSON:
+    ///
+    ///   {"index":0,"key":"7","url":"https://…","status":200,"ms":12,"attempts":1,"body":{"b":2}}
+    ///
+    /// `index` is the call's number, from 0. The body is JSON if it is JSON, else a string, else base64
+    /// beside "encoding":"base64". A call that failed, as each does that isn't answered with a 2xx, has
+    /// "error":{"type":…,"title":…,"detail":…}, and ends nothing: not even a line that is no call.
+    #[command(after_help = GATHER_EXIT_CODES, verbatim_doc_comment)]
+    Gather(Box<Gather>),
 }
 
 #[derive(ClapArgs)]
@@ -197,7 +222,7 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn method(text: &str) -> Result<Method, String> {
+pub(crate) fn method(text: &str) -> Result<Method, String> {
     text.parse().map_err(|_| "not a method".to_owned())
 }
 

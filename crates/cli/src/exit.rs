@@ -24,6 +24,15 @@ Exit status:
   5    the hub took too long
   130  ended by Ctrl-C (SIGINT); 143 by SIGTERM";
 
+/// Shown by `--help` of `gather`.
+pub(crate) const GATHER_EXIT_CODES: &str = "\
+Exit status:
+  0    every call was answered with a success, or the reader of the output has gone
+  1    the calls can't be read, or the results not be written
+  2    the command line is wrong
+  4    some calls failed; their results say why
+  130  ended by Ctrl-C (SIGINT), 143 by SIGTERM; what is written are whole lines";
+
 /// Why a command did not do all it was asked to.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -68,6 +77,14 @@ impl Failure {
     pub(crate) fn damaged() -> Self {
         Self {
             code: 1,
+            message: None,
+        }
+    }
+
+    /// Some calls failed, as their results say.
+    pub(crate) fn calls() -> Self {
+        Self {
+            code: 4,
             message: None,
         }
     }

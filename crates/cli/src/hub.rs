@@ -24,6 +24,9 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
+/// How often in a row a request may fail, unless that is set.
+const ATTEMPTS: u32 = 10;
+
 #[derive(ClapArgs)]
 #[command(next_help_heading = "Hub")]
 pub(crate) struct Hub {
@@ -48,11 +51,20 @@ pub(crate) struct Hub {
     headers: Vec<(String, String)>,
 
     /// How often in a row a request may fail
-    #[arg(long, value_name = "N", default_value_t = 10, global = true)]
+    #[arg(long, value_name = "N", default_value_t = ATTEMPTS, global = true)]
     attempts: u32,
 }
 
 impl Hub {
+    /// The hub at a URL, without anything else that could be set.
+    pub(crate) fn at_url(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            headers: Vec::new(),
+            attempts: ATTEMPTS,
+        }
+    }
+
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let mut builder = Client::builder()
             .max_attempts(self.attempts)

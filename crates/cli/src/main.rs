@@ -6,11 +6,13 @@
 
 mod args;
 mod exit;
+mod gather;
 mod get;
 mod hub;
 mod interrupt;
 mod openapi;
 mod publish;
+mod relay;
 mod serve;
 mod streams;
 mod tail;
@@ -24,6 +26,12 @@ use crate::{
     exit::Failure,
     interrupt::Interrupt,
 };
+
+/// A server allocates on one thread what another one frees, and much that is larger than what the system's allocator
+/// keeps at hand: with this one an append takes a tenth less of the processor. Without huge pages, as an idle reader
+/// would take twice the memory with them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let Args { command } = Args::parse();
@@ -53,8 +61,10 @@ fn talk(command: Command) -> Result<(), Failure> {
         let interrupt = Interrupt::listen()?;
         match command {
             Command::Get(args) => get::run(args, interrupt).await,
+            Command::Gather(args) => gather::run(*args, interrupt).await,
             Command::Publish(args) => publish::run(*args, interrupt).await,
             Command::Tail(args) => tail::run(*args, interrupt).await,
+            Command::Relay(args) => relay::run(*args, interrupt).await,
             Command::Streams(args) => streams::run(args, interrupt).await,
             // These are no clients, and were dealt with.
             Command::Serve(_) | Command::Openapi(_) => Ok(()),

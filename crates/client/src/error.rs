@@ -444,7 +444,7 @@ impl Error {
                     "the {limit:?} for all calls are over: from this one on none was read"
                 ),
             },
-            Kind::Source => f.write_str("the source gave an error instead of a call"),
+            Kind::Source => f.write_str("no call came from the source"),
             Kind::Truncated => f.write_str("the body was cut: it is not complete"),
             Kind::Decode(error) => write!(f, "{error}"),
             Kind::BodyTooLarge { limit } => {

@@ -164,20 +164,19 @@ macro_rules! client_options {
             self
         }
 
+        /// How long a connection that isn't used is kept for the next request. Zero: it isn't. Default:
+        /// 90 s. Who speaks to very many hosts wants less, as each holds a file descriptor.
+        pub fn keep_connections(mut self, time: std::time::Duration) -> Self {
+            self.parts().keep_connections = Some(time);
+            self
+        }
+
         /// Trusts these certificates, too, as roots of https: PEM, one or more. Beside the
         /// platform's own, which are trusted in any case. For a server that has its certificate
         /// from an authority of your own, or has signed it itself.
         #[cfg(feature = "tls")]
         pub fn root_certificate(mut self, pem: impl AsRef<[u8]>) -> Self {
             self.parts().root_certificate(pem.as_ref());
-            self
-        }
-
-        /// How long a connection that isn't used is kept for the next request to its host. Zero: it
-        /// isn't. Default: 90 s. A client of many hosts does well with less: nothing else bounds how
-        /// many are kept.
-        pub fn keep_connections(mut self, time: std::time::Duration) -> Self {
-            self.parts().keep_connections = Some(time);
             self
         }
 

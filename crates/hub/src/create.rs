@@ -281,6 +281,9 @@ pub(crate) fn is_json(content_type: &str) -> bool {
 
 /// Whether two content types are the same, whatever the case of their letters and the spaces between their parts.
 pub(crate) fn same_type(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
     let parts = |text: &str| -> Vec<String> {
         text.split(';')
             .map(|part| part.trim().to_ascii_lowercase())

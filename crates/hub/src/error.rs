@@ -57,7 +57,7 @@ impl Failure {
         (self.problem, self.headers)
     }
 
-    /// The problem, without the headers that the protocol wants.
+    /// The problem without the headers beside it.
     pub(crate) fn into_problem(self) -> Problem {
         self.problem
     }

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use headwater_wire::json;
 use memchr::memchr2;
-use serde_json::value::RawValue;
 
 use crate::{error::Failure, limits::JSON_DEPTH};
 
@@ -12,16 +11,14 @@ use crate::{error::Failure, limits::JSON_DEPTH};
 /// # Errors
 /// The body is not one JSON value, or nests too deep.
 pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
-    if !body.trim_ascii_start().starts_with(b"[") {
-        return Ok(vec![message(body)?]);
-    }
+    let is_array = body.trim_ascii_start().starts_with(b"[");
     // The array is one level around its messages.
-    let body = checked(body, JSON_DEPTH + 1)?;
-    let items: Vec<&RawValue> =
-        serde_json::from_slice(&body).map_err(|error| not_json(&error.to_string()))?;
-    Ok(items
+    let depth = JSON_DEPTH + usize::from(is_array);
+    let elements = json::elements(&body, depth).map_err(|error| not_json(&error.to_string()))?;
+    let body = on_one_line(body);
+    Ok(elements
         .into_iter()
-        .map(|item| body.slice_ref(item.get().as_bytes()))
+        .map(|element| body.slice(element))
         .collect())
 }
 

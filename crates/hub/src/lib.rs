@@ -26,6 +26,7 @@
 //! |---|---|
 //! | `GET /streams` | lists streams |
 //! | `GET /events` | many streams on one connection, in the order of the whole hub |
+//! | `POST /gather` | many calls of other hosts at once, each result as it comes; off until [upstreams](Options::upstreams) are allowed |
 //! | `POST /relay`, and at `/relay/{id}` `GET`, `HEAD`, `PATCH`, `DELETE` | one call to an upstream, its answer a stream |
 //! | `GET /healthz`, `/readyz` | whether it runs; whether the storage answers |
 //!
@@ -46,6 +47,7 @@ mod durable;
 mod error;
 mod events;
 mod filling;
+mod gather;
 mod headers;
 mod health;
 mod json;
@@ -69,7 +71,7 @@ mod waiting;
 
 use std::{fmt, sync::Arc};
 
-use headwater::{App, get};
+use headwater::{App, get, post};
 use headwater_log::Log;
 
 pub use durable::{Durable, DurableStream};
@@ -94,6 +96,7 @@ pub(crate) struct Core {
     pub(crate) bodies: body::Bodies,
     pub(crate) turns: turns::Turns,
     pub(crate) fillings: filling::Fillings,
+    pub(crate) gathers: gather::Gathers,
     pub(crate) relays: relay::Relays,
     pub(crate) subscriptions: subscriptions::Subscriptions,
 }
@@ -132,13 +135,14 @@ impl Hub {
             seats: live::Seats::default(),
             bodies: body::Bodies::default(),
             turns: turns::Turns::default(),
+            gathers: gather::Gathers::default(),
         }))
     }
 
     /// The app that serves it.
     ///
     /// # Panics
-    /// The root of the [options](Options::root) has `{` or `}` in it, or is `/events`, `/healthz` or `/readyz`.
+    /// The root of the [options](Options::root) has `{` or `}` in it, or is `/events`, `/gather`, `/healthz` or `/readyz`.
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
@@ -155,10 +159,12 @@ impl Hub {
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .license("MIT or Apache-2.0", "MIT OR Apache-2.0")
             .tag(describe::TAG, "Streams of messages, each at a URL.")
+            .tag(gather::TAG, "Calls of other hosts that the hub makes for its clients, where that is allowed.")
             .tag(health::TAG, "Whether the hub runs, and can be used.")
             .route(&path, route)
             .route(root, listing::describe(get(listing::list)))
             .route("/events", events::describe(get(events::events)))
+            .route(gather::PATH, gather::describe(post(gather::gather)))
             .route("/healthz", health::describe_alive(get(health::alive)))
             .route("/readyz", health::describe_ready(get(health::ready)));
         let app = relay::routes(app);

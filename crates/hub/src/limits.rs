@@ -107,6 +107,18 @@ pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(60);
 /// The most seconds of an expiry or an age: some 285,000 years, in milliseconds what every JSON parser keeps.
 pub(crate) const SECONDS: u64 = (1 << 53) / 1000;
 
+/// How long a connection to an upstream is kept for the next call.
+pub(crate) const KEEP_CONNECTIONS: Duration = Duration::from_secs(4);
+
+/// How often a call of a gather may be made again, at the most.
+pub(crate) const GATHER_RETRIES: u32 = 10;
+
+/// How many seconds it may take, and all of them, at the most: a day.
+pub(crate) const GATHER_SECONDS: f64 = 86_400.0;
+
+/// How many calls a second may be sent to one host, at the most.
+pub(crate) const GATHER_RATE: f64 = 10_000.0;
+
 /// How many bytes of text, or of what isn't known, make one item of an upstream's answer at the most.
 pub(crate) const UPSTREAM_CHUNK_BYTES: usize = 64 << 10;
 
@@ -182,6 +194,15 @@ pub struct Limits {
     /// How many streams the hub fills by itself at once: relays, gatherings, durable handlers. Past that, one more is
     /// refused with 429. Each holds up to 256 KiB of what is on its way to the log, and two items. Default: 1,000.
     pub fillings: usize,
+    /// How many gathers may be under way, over all clients. Default: 16.
+    pub gathers: usize,
+    /// How many calls one gather has. Default: 10,000.
+    pub gather_calls: usize,
+    /// How many of them are made at a time. Default: 100.
+    pub gather_concurrency: usize,
+    /// The longest body of an answer to one of them, in bytes. A gather holds so many for each call that it makes at a
+    /// time, at the most. Default: 1 MiB.
+    pub gather_body_bytes: usize,
 }
 
 impl Default for Limits {
@@ -194,6 +215,10 @@ impl Default for Limits {
             subscribers: 100_000,
             shared_bytes: 64 << 20,
             fillings: 1000,
+            gathers: 16,
+            gather_calls: 10_000,
+            gather_concurrency: 100,
+            gather_body_bytes: 1 << 20,
         }
     }
 }

@@ -233,7 +233,7 @@ impl Kept<'_> {
 }
 
 /// Takes bytes that were cut anywhere apart into lines.
-struct Lines {
+pub(crate) struct Lines {
     bytes: BytesMut,
     /// So many bytes at the start have no end of a line.
     searched: usize,
@@ -244,7 +244,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             bytes: BytesMut::new(),
             searched: 0,
@@ -254,7 +254,7 @@ impl Lines {
         }
     }
 
-    fn push(&mut self, piece: &[u8], is_end: bool) {
+    pub(crate) fn push(&mut self, piece: &[u8], is_end: bool) {
         self.bytes.extend_from_slice(piece);
         self.ended = is_end;
     }
@@ -263,8 +263,13 @@ impl Lines {
         self.bytes.len()
     }
 
+    /// The number of the line that was given last, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The next line that is whole and not blank.
-    fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+    pub(crate) fn next(&mut self) -> Option<Result<Bytes, Failure>> {
         loop {
             let end = memchr(b'\n', &self.bytes[self.searched..]).map(|at| self.searched + at);
             let is_too_long = end.unwrap_or(self.bytes.len()) > self.limit;

@@ -1,5 +1,7 @@
 //! What a read asks for: the query of a `GET`.
 
+use std::borrow::Cow;
+
 use headwater::Problem;
 use headwater_log::{Offset, Timestamp};
 
@@ -135,13 +137,12 @@ pub(crate) fn accepted(accept: &str, content_type: &str) -> Option<Format> {
 }
 
 /// A media type without its parameters, in lower case.
-pub(crate) fn essence(content_type: &str) -> String {
-    content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
+pub(crate) fn essence(content_type: &str) -> Cow<'_, str> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return essence.to_ascii_lowercase().into();
+    }
+    essence.into()
 }
 
 #[cfg(test)]

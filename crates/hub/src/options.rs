@@ -133,6 +133,22 @@ impl Options {
         self
     }
 
+    /// Sets whom the hub may call when it is asked to, by `POST /gather` and `POST /relay`. Default: nobody, and both
+    /// are refused with 403.
+    ///
+    /// ```
+    /// use headwater_client::Egress;
+    /// use headwater_hub::Options;
+    ///
+    /// let options = Options::new().upstreams(Egress::allow(["https://api.example.com/v1/**"])?);
+    /// # Ok::<(), headwater_client::egress::PatternError>(())
+    /// ```
+    #[must_use]
+    pub fn upstreams(mut self, upstreams: Egress) -> Self {
+        self.upstreams = upstreams;
+        self
+    }
+
     /// Sets how long an upstream may take until the head of its answer is there. Default: 60 s.
     #[must_use]
     pub fn upstream_head_timeout(mut self, timeout: Duration) -> Self {
@@ -169,22 +185,6 @@ impl Options {
     #[must_use]
     pub fn loopback_webhooks(mut self) -> Self {
         self.loopback_webhooks = true;
-        self
-    }
-
-    /// Sets which hosts requests of the hub may reach that clients ask for. Default: none, and what
-    /// makes such requests is refused with 403.
-    ///
-    /// ```
-    /// use headwater_client::Egress;
-    /// use headwater_hub::Options;
-    ///
-    /// let options = Options::new().upstreams(Egress::allow(["https://api.example.com/v1/**"])?);
-    /// # Ok::<(), headwater_client::egress::PatternError>(())
-    /// ```
-    #[must_use]
-    pub fn upstreams(mut self, upstreams: Egress) -> Self {
-        self.upstreams = upstreams;
         self
     }
 }

@@ -35,7 +35,14 @@ macro_rules! place {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:0width$}", self.0, width = DIGITS)
+                let mut digits = [b'0'; DIGITS];
+                let mut rest = self.0;
+                for digit in digits.iter_mut().rev() {
+                    *digit += u8::try_from(rest % 10).unwrap_or_default();
+                    rest /= 10;
+                }
+                // Digits are text.
+                f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
             }
         }
 

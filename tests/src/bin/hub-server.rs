@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use headwater_client::Egress;
 use headwater_hub::{Hub, Options};
 use headwater_log::{FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions};
 use tokio::net::TcpListener;
@@ -63,7 +64,9 @@ async fn main() -> io::Result<()> {
     let options = Options::new()
         .root(&arguments.root)
         .long_poll(Duration::from_secs(2))
-        .loopback_webhooks();
+        .loopback_webhooks()
+        // Where nobody answers.
+        .upstreams(Egress::allow(["http://127.0.0.1:9"]).map_err(io::Error::other)?);
     let hub = Hub::with(log, options);
     let listener = TcpListener::bind(arguments.listen).await?;
     writeln!(

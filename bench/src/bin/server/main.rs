@@ -19,6 +19,10 @@ use headwater_bench::{Error, system};
 
 const KINDS: &str = "headwater, hub, axum, bare, bare-ready, operation or operation-plain";
 
+/// As in the binary `headwater`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Error> {
     system::allow_open_files(16_384)?;
     let mut args = std::env::args().skip(1);

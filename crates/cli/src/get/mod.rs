@@ -145,7 +145,7 @@ fn request(args: &args::Get) -> Result<Request, Failure> {
 }
 
 /// What `--data` names.
-fn body(data: &str) -> Result<Vec<u8>, Failure> {
+pub(crate) fn body(data: &str) -> Result<Vec<u8>, Failure> {
     match data.strip_prefix('@') {
         Some(path) => fs::read(path).map_err(|error| Failure::other(format!("{path}: {error}"))),
         None if data == "-" => {

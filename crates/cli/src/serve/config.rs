@@ -1,6 +1,6 @@
 //! The settings of the hub: from the command line, the environment and a file.
 
-use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{fmt, fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use headwater_client::Egress;
 use headwater_hub::{Cors, Options};
@@ -43,6 +43,7 @@ struct File {
     memory_bytes: Option<u64>,
     reserve_bytes: Option<u64>,
     accept_missing_end: bool,
+    relay: Relay,
     limits: Limits,
     upstream: Upstream,
 }
@@ -51,6 +52,22 @@ struct File {
 #[serde(default, deny_unknown_fields)]
 struct Upstream {
     allow: Vec<String>,
+    head_timeout: Option<Time>,
+    idle_timeout: Option<Time>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Relay {
+    secret: Option<String>,
+    ttl: Option<Time>,
+}
+
+impl fmt::Debug for Relay {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -68,6 +85,10 @@ struct Limits {
     subscribers: Option<usize>,
     shared_bytes: Option<usize>,
     fillings: Option<usize>,
+    gathers: Option<usize>,
+    gather_calls: Option<usize>,
+    gather_concurrency: Option<usize>,
+    gather_body_bytes: Option<usize>,
 }
 
 /// A time as the command line has it: `"20s"`, `"500ms"`.
@@ -138,6 +159,23 @@ impl Config {
         if file.loopback_webhooks {
             hub = hub.loopback_webhooks();
         }
+        if let Some(secret) = args.relay_secret.or(file.relay.secret) {
+            if secret.is_empty() {
+                return Err(Failure::other(
+                    "the secret of relays is empty: leave it out instead",
+                ));
+            }
+            hub = hub.relay_secret(&secret);
+        }
+        if let Some(Time(ttl)) = file.relay.ttl {
+            hub = hub.relay_ttl(ttl);
+        }
+        if let Some(Time(timeout)) = file.upstream.head_timeout {
+            hub = hub.upstream_head_timeout(timeout);
+        }
+        if let Some(Time(timeout)) = file.upstream.idle_timeout {
+            hub = hub.upstream_idle_timeout(timeout);
+        }
         if let Some(Time(wait)) = file.long_poll {
             hub = hub.long_poll(wait);
         }
@@ -175,6 +213,10 @@ impl Limits {
         set(&mut limits.subscribers, self.subscribers);
         set(&mut limits.shared_bytes, self.shared_bytes);
         set(&mut limits.fillings, self.fillings);
+        set(&mut limits.gathers, self.gathers);
+        set(&mut limits.gather_calls, self.gather_calls);
+        set(&mut limits.gather_concurrency, self.gather_concurrency);
+        set(&mut limits.gather_body_bytes, self.gather_body_bytes);
         limits
     }
 
@@ -258,7 +300,7 @@ mod tests {
         let file: String = help[start..end]
             .lines()
             .map(str::trim_start)
-            .filter(|line| !line.starts_with("public_url"))
+            .filter(|line| !line.starts_with("public_url") && !line.starts_with("secret"))
             .flat_map(|line| [line, "\n"])
             .collect();
         let shown = format!("{:?}", lay(&[], &file));
@@ -302,6 +344,19 @@ mod tests {
         let failure = Config::lay(*args, File::default()).unwrap_err();
         let error = format!("{failure:?}");
         assert!(error.contains("can't be allowed"), "{error}");
+    }
+
+    #[test]
+    fn the_secret_of_relays_is_not_shown() {
+        let file = "[relay]\nsecret = \"hunter2\"\nttl = \"1h\"\n";
+        let args = ["--relay-secret", "hunter2"];
+        for config in [lay(&[], file), lay(&args, "")] {
+            let shown = format!("{config:?}");
+            assert!(
+                shown.contains("Secret") && !shown.contains("hunter2"),
+                "{shown}"
+            );
+        }
     }
 
     #[test]

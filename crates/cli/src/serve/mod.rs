@@ -72,6 +72,18 @@ pub(crate) struct Serve {
     )]
     allow_upstream: Vec<String>,
 
+    /// The secret that it takes to create and delete relays [default: none]
+    ///
+    /// It is sent as `Authorization: Bearer …`. Others see what is on a command line: set it in the
+    /// environment or the file.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "HEADWATER_RELAY_SECRET",
+        hide_env_values = true
+    )]
+    relay_secret: Option<String>,
+
     /// What is logged to stderr: error, warn, info, debug, or a filter for each part
     ///
     /// `info,headwater::access=info` logs every request.
@@ -129,9 +141,19 @@ Settings of the file, with their defaults; all may be left out:
   subscribers = 100000          # that follow live
   shared_bytes = 67108864       # kept for live readers
   fillings = 1000               # streams that the hub fills by itself, at once
+  gathers = 16                  # POST /gather that are under way
+  gather_calls = 10000          # of one of them
+  gather_concurrency = 100      # calls at a time of one of them
+  gather_body_bytes = 1048576   # of an answer to a call
 
   [upstream]
   allow = []                    # hosts that the hub may call for clients, as --allow-upstream has them
+  head_timeout = \"60s\"          # until an upstream of a relay answers
+  idle_timeout = \"10m\"          # of silence in its answer
+
+  [relay]
+  secret = \"…\"                  # default: anybody may relay what may be called
+  ttl = \"24h\"                   # how long relays, and their URLs, are good
 
 It ends at SIGTERM or SIGINT: streams that are being read are cut, to be taken up again, requests
 are answered, and the log is closed.

@@ -6,11 +6,12 @@ use crate::running::{finish, headwater};
 
 #[test]
 fn the_help_of_every_command_is_what_was_last_looked_at() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 14] = [
         &[],
         &["serve"],
         &["publish"],
         &["tail"],
+        &["relay"],
         &["streams"],
         &["streams", "ls"],
         &["streams", "create"],
@@ -19,6 +20,7 @@ fn the_help_of_every_command_is_what_was_last_looked_at() {
         &["streams", "rm"],
         &["openapi"],
         &["get"],
+        &["gather"],
     ];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/help");
     let mut differing = Vec::new();

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod ending;
+mod gather;
 mod help;
 mod hub;
 mod printing;
 #[allow(dead_code, reason = "the tests of headwater-client use more of it")]
 #[path = "../../../client/tests/integration/proxy.rs"]
 mod proxy;
+mod relay;
 mod running;
 mod sending;
 #[allow(dead_code, reason = "the tests of headwater-client use more of it")]

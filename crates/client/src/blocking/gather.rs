@@ -1,5 +1,5 @@
-//! Many calls at once for code that isn't async: the names and the behaviour of [`crate::gather`], with an
-//! iterator of results.
+//! Many calls at once for code that isn't async: the names and the behaviour of
+//! [`mod@crate::gather`], with an iterator of results.
 //!
 //! ```no_run
 //! let urls = ["https://a.example/tea", "https://b.example/tea"];

@@ -1,4 +1,4 @@
-use std::{error::Error as StdError, fmt, str::FromStr};
+use std::{borrow::Cow, error::Error as StdError, fmt, str::FromStr};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     error::{Error, Kind},
-    plan::parse_header,
+    plan::{parse_header, parse_url},
 };
 
 /// One HTTP call to be made.
@@ -131,6 +131,25 @@ impl Call {
         &self.url
     }
 
+    /// The URL as the result has it: without user and password.
+    #[must_use]
+    pub fn public_url(&self) -> Cow<'_, str> {
+        // Most have neither, and need no second look.
+        if !self.url.contains('@') {
+            return Cow::Borrowed(&self.url);
+        }
+        match Url::parse(&self.url) {
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                let mut url = url;
+                // It can't fail where there is one of them.
+                let _ = url.set_username("");
+                let _ = url.set_password(None);
+                Cow::Owned(url.into())
+            }
+            _ => Cow::Borrowed(&self.url),
+        }
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &Method {
@@ -190,6 +209,7 @@ impl FromStr for Call {
     fn from_str(line: &str) -> Result<Self, Error> {
         let line = line.trim();
         if !line.starts_with(['{', '[', '"']) {
+            parse_url(line)?;
             return Ok(Self::get(line));
         }
         serde_json::from_str(line).map_err(|error| {
@@ -442,6 +462,7 @@ mod tests {
                 r#"{"url":"http://a.example/","headers":{"a":"secret\n"}}"#,
                 "`a` holds a control",
             ),
+            ("a.example/?secret", "this is no URL"),
             (r#"["http://a.example/"]"#, "an object with the members url"),
         ] {
             let error = line.parse::<Call>().unwrap_err().to_string();

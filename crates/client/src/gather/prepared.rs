@@ -27,19 +27,18 @@ pub(super) struct Prepared {
 impl Prepared {
     /// # Errors
     /// Something in the call is wrong.
-    pub(super) fn new(call: &mut Call, defaults: &HeaderMap) -> Result<Self, Error> {
+    pub(super) fn new(mut call: Call, defaults: &HeaderMap) -> Result<Self, Error> {
         let located = |error: Error| error.at(call.method.as_str());
-        if let Some(error) = call.error.take() {
+        if let Some(error) = call.error {
             return Err(located(error));
         }
         let url = parse_url(&call.url).map_err(located)?;
-        let mut headers = std::mem::take(&mut call.headers);
-        with_defaults(&mut headers, defaults);
+        with_defaults(&mut call.headers, defaults);
         Ok(Self {
-            method: call.method.clone(),
+            method: call.method,
             url,
-            headers,
-            body: call.body.take(),
+            headers: call.headers,
+            body: call.body,
             repeatable: call.repeatable,
         })
     }
@@ -51,18 +50,6 @@ impl Prepared {
         let name = self.url.host_str().unwrap_or_default();
         // Writing to a string can't fail.
         let _ = write!(host, "{}://{name}:{port}", self.url.scheme());
-    }
-
-    /// The URL as it may be shown: without user and password.
-    pub(super) fn shown_url(&self, given: String) -> String {
-        if self.url.username().is_empty() && self.url.password().is_none() {
-            return given;
-        }
-        let mut url = self.url.clone();
-        // Neither can fail: only `http` and `https` get this far.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        url.into()
     }
 
     /// The method and the URL without what may be secret.

@@ -186,6 +186,13 @@ impl Operation {
         self.set_body(Content::of(media_type, Shape::Any));
     }
 
+    /// Says that the body may come as this media type, too.
+    pub fn also_body(&mut self, media_type: &'static str) {
+        if let Some(body) = &mut self.body {
+            body.content.0.push((media_type, Shape::Any));
+        }
+    }
+
     fn set_body(&mut self, content: Content) {
         self.body = Some(Body {
             required: true,

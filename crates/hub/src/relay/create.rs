@@ -263,7 +263,7 @@ fn content_type(said: &str) -> String {
     }
     let essence = essence(said);
     match essence.len() <= CONTENT_TYPE_BYTES {
-        true => essence,
+        true => essence.into_owned(),
         false => "application/octet-stream".to_owned(),
     }
 }

@@ -88,7 +88,11 @@ fn replied(
 }
 
 fn refused(operation: &mut Operation, refusals: &[(StatusCode, &str)]) {
-    for (status, description) in refusals {
+    let storage = [
+        (StatusCode::BAD_GATEWAY, "The storage failed"),
+        (StatusCode::SERVICE_UNAVAILABLE, "The hub can't do this now"),
+    ];
+    for (status, description) in storage.iter().chain(refusals) {
         operation.reply::<ErrorView>(*status, description);
     }
 }
@@ -137,6 +141,7 @@ pub(super) fn create<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             (StatusCode::BAD_REQUEST, "A header or a parameter is not what it should be; or the upstream redirects"),
             UNAUTHORIZED,
             (StatusCode::FORBIDDEN, "The upstream is not among those that may be called"),
+            (StatusCode::REQUEST_TIMEOUT, "The body stopped coming"),
             (StatusCode::CONFLICT, "There is another stream of that name"),
             (StatusCode::PAYLOAD_TOO_LARGE, "The body is over the limit"),
             (StatusCode::UNPROCESSABLE_ENTITY, "The key was used with another request"),

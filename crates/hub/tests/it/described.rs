@@ -50,3 +50,23 @@ async fn the_document_and_its_page_are_served() {
     assert_eq!(document["openapi"], "3.2.0");
     assert_eq!(server.client.get("/docs").send().await.status(), 200);
 }
+
+#[test]
+fn a_gather_says_what_it_takes_and_what_comes_back() {
+    let app = Hub::new(std::sync::Arc::new(MemoryLog::default())).app();
+    let document = app.openapi(OpenApi::V3_2);
+    let gather = &document["paths"]["/gather"]["post"];
+    let body = &gather["requestBody"]["content"];
+    let call = &body["application/json"]["schema"]["items"];
+    assert_eq!(call["$ref"], "#/components/schemas/Call");
+    assert!(body["application/x-ndjson"].is_object());
+    let result = &gather["responses"]["200"]["content"]["application/x-ndjson"]["itemSchema"];
+    assert_eq!(result["$ref"], "#/components/schemas/GatherResult");
+    for status in ["202", "400", "403", "409", "413", "415", "429"] {
+        assert!(gather["responses"][status].is_object(), "{status}");
+    }
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["Call"]["required"], serde_json::json!(["url"]));
+    let required = serde_json::json!(["index", "ms", "attempts"]);
+    assert_eq!(schemas["GatherResult"]["required"], required);
+}

@@ -5,6 +5,7 @@ mod durable;
 mod ends;
 mod events;
 mod framed;
+mod gather;
 mod lines;
 mod listing;
 mod live;

@@ -34,7 +34,7 @@ use crate::settings::{Create, ForkFrom, ForkPoint, own_part};
 use engine::Engine;
 use format::keys;
 use format::settings::Fork;
-use queue::{Reply, Request};
+use queue::{Appended, Reply, Request};
 use reader::Span;
 use store::Store;
 use stream::{Stream, lock, usable};
@@ -298,24 +298,22 @@ impl Log for FjallLog {
     fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome> {
         Box::pin(async move {
             append.check(&self.engine.options.limits)?;
-            let mut append = Some(append);
-            for again in (0..AGAIN).rev() {
+            let mut append = append;
+            for _ in 0..AGAIN {
                 let stream = self.usable(name).await?;
-                // A copy is cheap, but rarely needed: messages are shared.
-                let append = if again == 0 {
-                    append.take()
-                } else {
-                    append.clone()
-                };
-                let Some(append) = append else { break };
-                let request = |reply| Request::Append {
+                let (reply, answer) = oneshot::channel();
+                let request = Request::Append {
                     stream,
                     append,
                     reply,
                 };
-                if let Some(outcome) = self.write(request).await? {
-                    return Ok(outcome);
-                }
+                self.engine.queue.push(request).await?;
+                append = match answer.await {
+                    Ok(Ok(Appended::Judged(outcome))) => return Ok(outcome),
+                    Ok(Ok(Appended::Again(append))) => append,
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => return Err(Kind::Closed.into()),
+                };
             }
             Err(Kind::NotFound.into())
         })

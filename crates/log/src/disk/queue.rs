@@ -22,12 +22,20 @@ const GATHER: Duration = Duration::from_micros(60);
 /// another of its name.
 pub(crate) type Reply<T> = oneshot::Sender<Result<Option<T>, Error>>;
 
+/// What became of an append.
+pub(crate) enum Appended {
+    /// It was judged, and done if it was to be.
+    Judged(Outcome),
+    /// The stream is no more: look again whether there is another of its name.
+    Again(Append),
+}
+
 /// Something for the writer to do.
 pub(crate) enum Request {
     Append {
         stream: Arc<Stream>,
         append: Append,
-        reply: Reply<Outcome>,
+        reply: oneshot::Sender<Result<Appended, Error>>,
     },
     Create {
         name: StreamName,
@@ -137,6 +145,9 @@ impl Queue {
     /// Adds a request as soon as there is room for it.
     pub(crate) async fn push(&self, request: Request) -> Result<(), Error> {
         let mut request = Some(request);
+        if self.try_push(&mut request, false)? {
+            return Ok(());
+        }
         loop {
             let room = self.room.notified();
             tokio::pin!(room);

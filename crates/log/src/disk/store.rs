@@ -2,8 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
@@ -79,14 +81,16 @@ impl Store {
             Ok(opened) => opened.map_err(|error| failure(error, place))?,
             Err(_) => return Err(Error::damaged(place)),
         };
-        let keyspace = |name: &str, block| {
+        let keyspace = |name: &str, block, merged_at| {
             opened
-                .keyspace(name, || keyspace_options(options, block))
+                .keyspace(name, || keyspace_options(options, block, merged_at))
                 .map_err(|error| failure(error, "its keyspaces"))
         };
-        let meta = keyspace("meta", 4 << 10)?;
-        let order = keyspace("order", 16 << 10)?;
-        let records = keyspace("records", 16 << 10)?;
+        let meta = keyspace("meta", 4 << 10, 4)?;
+        let order = keyspace("order", 16 << 10, 4)?;
+        // Nothing in it is ever replaced, so merging only makes fewer tables of many, at the price of writing
+        // everything again: half as often is soon enough. fjall slows writers down at 20.
+        let records = keyspace("records", 16 << 10, 8)?;
         let store = Self {
             meta,
             order,
@@ -337,11 +341,13 @@ fn record(id: u64, pair: fjall::Guard) -> Result<Record, Error> {
         .map_err(|Malformed| Error::damaged(format!("record of stream {id} at offset {first}")))
 }
 
-fn keyspace_options(options: &FjallOptions, block: u32) -> KeyspaceCreateOptions {
+/// `merged_at`: how many new tables there may be before they are merged with the older ones.
+fn keyspace_options(options: &FjallOptions, block: u32, merged_at: u8) -> KeyspaceCreateOptions {
     let bloom = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
     KeyspaceCreateOptions::default()
         .manual_journal_persist(true)
         .max_memtable_size(options.table_bytes)
+        .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(merged_at)))
         .data_block_size_policy(BlockSizePolicy::all(block))
         .filter_policy(FilterPolicy::all(bloom(10.0)))
 }

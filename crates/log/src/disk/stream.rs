@@ -226,8 +226,11 @@ impl Stream {
         if ended {
             self.ended.store(true, Ordering::Release);
         }
-        self.progress
-            .send_if_modified(|old| std::mem::replace(old, progress) != progress);
+        // Whoever subscribes sees what is there then, so that nobody needs to be woken where nobody had. It is asked with
+        // the value locked, so that nobody looks in between.
+        self.progress.send_if_modified(|old| {
+            std::mem::replace(old, progress) != progress && self.progress.receiver_count() > 0
+        });
     }
 
     pub(crate) fn note_use(&self, now: u64) {

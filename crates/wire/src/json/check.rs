@@ -1,8 +1,10 @@
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, ops::Range};
 
 use super::{
     brackets::{Bracket, Brackets},
+    is_space,
     swar::until_special,
+    trim,
 };
 use crate::{str_bytes::is_ascii, work};
 
@@ -90,11 +92,72 @@ impl Error for CheckError {}
 /// # Errors
 /// The first fault. What is not UTF-8 counts as a fault at its first bad byte.
 pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), CheckError> {
+    walk(bytes, max_depth, ())
+}
+
+/// Checks as [`check`] does, and says where the elements of the array are. A text that is no array is its own only
+/// element. White space around an element is no part of it.
+///
+/// ```
+/// use headwater_wire::json;
+///
+/// let text = br#"[ {"a": [1, 2]} ,3]"#;
+/// let elements = json::elements(text, 128)?;
+/// let elements: Vec<&[u8]> = elements.into_iter().map(|range| &text[range]).collect();
+/// assert_eq!(elements, [&br#"{"a": [1, 2]}"#[..], b"3"]);
+/// # Ok::<(), json::CheckError>(())
+/// ```
+///
+/// # Errors
+/// As [`check`].
+pub fn elements(bytes: &[u8], max_depth: usize) -> Result<Vec<Range<usize>>, CheckError> {
+    let mut elements = Vec::new();
+    let whole = trim(bytes);
+    if bytes.get(whole.start) == Some(&b'[') {
+        walk(bytes, max_depth, &mut elements)?;
+    } else {
+        check(bytes, max_depth)?;
+        elements.push(whole);
+    }
+    Ok(elements)
+}
+
+/// What is told of the elements of an array around everything.
+trait Elements {
+    /// Another one lies between what was told of last and `end`.
+    fn element(&mut self, bytes: &[u8], end: usize);
+}
+
+impl Elements for () {
+    #[inline]
+    fn element(&mut self, _: &[u8], _: usize) {}
+}
+
+impl Elements for &mut Vec<Range<usize>> {
+    fn element(&mut self, bytes: &[u8], end: usize) {
+        // After the comma that follows the last one, or the bracket that opens the array.
+        let before = match self.last() {
+            Some(last) => last.end,
+            None => 0,
+        };
+        let start = before
+            + bytes[before..end]
+                .iter()
+                .position(|byte| !is_space(*byte))
+                .unwrap_or(0)
+            + 1;
+        let element = trim(&bytes[start..end]);
+        self.push(start + element.start..start + element.end);
+    }
+}
+
+fn walk(bytes: &[u8], max_depth: usize, elements: impl Elements) -> Result<(), CheckError> {
     work::count(bytes.len());
     let grammar = Walk {
         bytes,
         at: 0,
         max_depth,
+        elements,
     }
     .text();
     // The walk lets every byte from 0x80 on pass inside strings, so their encoding is still open.
@@ -116,17 +179,18 @@ pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), CheckError> {
     }
 }
 
-struct Walk<'a> {
+struct Walk<'a, E> {
     bytes: &'a [u8],
     at: usize,
     max_depth: usize,
+    elements: E,
 }
 
 type Step = Result<(), CheckError>;
 
 const VALUE: &str = "expected a value";
 
-impl Walk<'_> {
+impl<E: Elements> Walk<'_, E> {
     fn text(&mut self) -> Step {
         let mut open = Brackets::default();
         loop {
@@ -172,6 +236,9 @@ impl Walk<'_> {
                 (None, None) => return Ok(true),
                 (None, Some(_)) => self.expected("expected the end")?,
                 (Some(Bracket::Brace), Some(b'}')) | (Some(Bracket::Square), Some(b']')) => {
+                    if open.depth() == 1 {
+                        self.elements.element(self.bytes, self.at);
+                    }
                     self.at += 1;
                     open.pop();
                 }
@@ -181,6 +248,9 @@ impl Walk<'_> {
                     return Ok(false);
                 }
                 (Some(Bracket::Square), Some(b',')) => {
+                    if open.depth() == 1 {
+                        self.elements.element(self.bytes, self.at);
+                    }
                     self.at += 1;
                     return Ok(false);
                 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::Serialize;
 
-pub use self::check::{CheckError, check};
+pub use self::check::{CheckError, check, elements};
 pub(crate) use self::scan::Scan;
 use crate::{
     EncodeError, Str,

@@ -1,6 +1,7 @@
+use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-use super::{Scan, check, encode_on_one_line, scan::too_deep, trim};
+use super::{Scan, check, elements, encode_on_one_line, scan::too_deep, trim};
 
 #[test]
 fn a_raw_value_with_line_breaks_is_put_on_one_line() {
@@ -161,4 +162,78 @@ fn white_space_is_cut_off_on_both_sides() {
     assert_eq!(trim(b" \t[ 1 ]\r\n"), 2..7);
     assert_eq!(trim(b"1"), 0..1);
     assert!(trim(b" \n").is_empty() && trim(b"").is_empty());
+}
+
+#[test]
+fn elements_are_what_stands_between_the_outermost_commas() {
+    #[track_caller]
+    fn is(text: &str, expected: &[&str]) {
+        let found = elements(text.as_bytes(), 128).unwrap();
+        let found: Vec<_> = found.into_iter().map(|range| &text[range]).collect();
+        assert_eq!(found, expected, "{text}");
+    }
+    is("[]", &[]);
+    is(" [ \n] ", &[]);
+    is("[1]", &["1"]);
+    is(" [ 1\t,\r\n 2 ]\n", &["1", "2"]);
+    is("[[1,2],[3],[]]", &["[1,2]", "[3]", "[]"]);
+    is(
+        r#"[{"a":[1,{"b":2}]}, "x,]" , null]"#,
+        &[r#"{"a":[1,{"b":2}]}"#, r#""x,]""#, "null"],
+    );
+    is(r#" {"a": [1, 2]} "#, &[r#"{"a": [1, 2]}"#]);
+    is(" 1 ", &["1"]);
+    for wrong in ["", "[", "[1,]", "[1][2]", "[1 2]", "1 2", "[1,2", "[[1],2}"] {
+        let error = elements(wrong.as_bytes(), 128).unwrap_err();
+        assert_eq!(Err(error), check(wrong.as_bytes(), 128), "{wrong}");
+    }
+    assert!(elements(b"[[1]]", 1).unwrap_err().is_too_deep());
+    assert!(elements(b"[\"\xff\"]", 1).unwrap_err().is_utf8());
+}
+
+proptest! {
+    #[test]
+    fn elements_are_those_that_a_deserialiser_finds(
+        values in prop::collection::vec(json_value(), 0..8),
+        spaces in prop::collection::vec("[ \t\r\n]{0,2}", 18),
+    ) {
+        let mut text = format!("{}[", spaces[0]);
+        for (n, value) in values.iter().enumerate() {
+            if n > 0 {
+                text.push(',');
+            }
+            text.push_str(&format!("{}{value}{}", spaces[1 + 2 * n], spaces[2 + 2 * n]));
+        }
+        text.push_str(&format!("]{}", spaces[17]));
+        let expected: Vec<&RawValue> = serde_json::from_str(&text).unwrap();
+        let found = elements(text.as_bytes(), 128).unwrap();
+        prop_assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.into_iter().zip(expected) {
+            prop_assert_eq!(&text[found], expected.get());
+        }
+    }
+}
+
+/// A JSON value in some way of writing it.
+fn json_value() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        any::<i32>().prop_map(|number| number.to_string()),
+        "[a-z,\\[\\]{} ]{0,6}".prop_map(|text| format!("{text:?}")),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        let inner = prop::collection::vec(inner, 0..4);
+        prop_oneof![
+            inner
+                .clone()
+                .prop_map(|values| format!("[ {} ]", values.join(" ,"))),
+            inner.prop_map(|values| {
+                let fields: Vec<_> = values
+                    .iter()
+                    .map(|value| format!("\"k\" :{value}"))
+                    .collect();
+                format!("{{{}}}", fields.join(", "))
+            }),
+        ]
+    })
 }

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::{DecodeError, Event, Format, Limits, Str, error::Kind, input::Input, work};
 
+/// A byte order mark.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// Cuts a `text/event-stream` into its blocks, each the bytes of the stream as they are.
 ///
 /// For whoever passes events on as they came, with their comments, line ends and fields that no reader
@@ -220,8 +223,13 @@ impl Splitter {
             self.decoder.next()?;
         }
         self.blocks += 1;
+        // Only at the start of the stream is it a mark, and no part of a field's name.
+        let bom = match bytes.starts_with(BOM) && self.blocks == 1 {
+            true => BOM.len(),
+            false => 0,
+        };
         Ok(Block {
-            id: own_id(&bytes),
+            id: own_id(&bytes.slice(bom..)),
             bytes,
             event,
         })
@@ -243,7 +251,6 @@ impl Splitter {
 
 /// The value of the last valid `id` field in a block.
 fn own_id(block: &Bytes) -> Option<Str> {
-    let block = block.slice(block.strip_prefix(b"\xef\xbb\xbf").map_or(0, |_| 3)..);
     let mut found = None;
     let mut at = 0;
     while at < block.len() {

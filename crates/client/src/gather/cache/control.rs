@@ -93,6 +93,7 @@ impl<'a> Iterator for Directives<'a> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -135,5 +136,16 @@ mod tests {
         assert!(Control::of(&headers).no_cache);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=1"));
         assert!(!Control::of(&headers).no_cache);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_taken_apart_without_end_or_panic(text in "([a-z=\"\\\\, 0-9ü]|no-store|max-age=){0,40}") {
+            let directives: Vec<_> = Directives(&text).collect();
+            prop_assert!(directives.iter().all(|(name, _)| !name.is_empty()));
+            if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
+                Control::of(&HeaderMap::from_iter([(header::CACHE_CONTROL, value)]));
+            }
+        }
     }
 }

@@ -20,7 +20,7 @@ impl Kind {
     /// together, its items must be the document.
     pub(crate) fn of(content_type: &str) -> Self {
         let essence = essence(content_type);
-        match essence.as_str() {
+        match &*essence {
             _ if is_json(content_type) => Self::Json,
             "text/event-stream" => Self::Sse,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Ndjson,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use crate::append::Outcome;
+use crate::append::{Append, Outcome};
 use crate::disk::engine::Engine;
 use crate::disk::format::head::Head;
-use crate::disk::queue::Reply;
+use crate::disk::queue::{Appended, Reply};
 use crate::disk::stream::Stream;
 use crate::error::Error;
 use crate::offset::Position;
@@ -19,7 +20,7 @@ use super::Change;
 pub(super) enum Answer {
     /// The append's messages end so far into its stream's messages of this commit; `None` has none.
     Append {
-        reply: Reply<Outcome>,
+        reply: oneshot::Sender<Result<Appended, Error>>,
         outcome: Outcome,
         end: Option<(usize, u64)>,
     },
@@ -37,12 +38,12 @@ pub(super) enum Answer {
         reply: Reply<()>,
         again: bool,
     },
-    AppendAgain(Reply<Outcome>),
+    AppendAgain(oneshot::Sender<Result<Appended, Error>>, Append),
     Failed(Failed, Error),
 }
 
 pub(super) enum Failed {
-    Append(Reply<Outcome>),
+    Append(oneshot::Sender<Result<Appended, Error>>),
     Create(Reply<Created>),
     Other(Reply<()>),
 }
@@ -140,19 +141,19 @@ impl Answer {
                 if let Outcome::Appended(receipt) | Outcome::Duplicate(receipt) = &mut outcome {
                     receipt.position = Position::new(at);
                 }
-                reply.send(Ok(Some(outcome))).is_err()
+                reply.send(Ok(Appended::Judged(outcome))).is_err()
             }
             Self::Created { reply, is_new, .. } => reply.send(created(is_new)).is_err(),
             Self::Exists { reply, .. } => reply.send(created(false)).is_err(),
             Self::Done { reply, again } => reply.send(Ok((!again).then_some(()))).is_err(),
-            Self::AppendAgain(reply) => reply.send(Ok(None)).is_err(),
+            Self::AppendAgain(reply, append) => reply.send(Ok(Appended::Again(append))).is_err(),
             Self::Failed(failed, error) => failed.send(error),
         };
     }
 
     fn fail(self, error: &impl Fn() -> Error) {
         let _gone = match self {
-            Self::Append { reply, .. } | Self::AppendAgain(reply) => {
+            Self::Append { reply, .. } | Self::AppendAgain(reply, _) => {
                 reply.send(Err(error())).is_err()
             }
             Self::Created { reply, .. } | Self::Exists { reply, .. } => {

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::append::{Append, Outcome, Receipt};
-use crate::disk::queue::Reply;
+use crate::disk::queue::Appended;
 use crate::disk::stream::Stream;
 use crate::error::{Error, Kind};
 use crate::offset::{Offset, Position};
@@ -13,12 +15,17 @@ use crate::rules::{self, ProducerState, Verdict};
 use super::{Answer, Change, Draft, Failed};
 
 impl Draft<'_> {
-    pub(super) fn append(&mut self, stream: &Arc<Stream>, append: Append, reply: Reply<Outcome>) {
+    pub(super) fn append(
+        &mut self,
+        stream: &Arc<Stream>,
+        append: Append,
+        reply: oneshot::Sender<Result<Appended, Error>>,
+    ) {
         let change = self.change(stream);
         let answer = match self.usable(change) {
             Ok(true) => self.judged(change, append),
             Ok(false) => {
-                self.answers.push(Answer::AppendAgain(reply));
+                self.answers.push(Answer::AppendAgain(reply, append));
                 return;
             }
             Err(error) => Err(error),

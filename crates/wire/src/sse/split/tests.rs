@@ -101,6 +101,13 @@ fn the_last_valid_id_of_a_block_is_its_own() {
     assert_eq!(id(b"id: 1\nid:2\nid: 3\0\n\n").as_deref(), Some("2"));
     assert_eq!(id(b"id: 1\nid\n\n").as_deref(), Some(""));
     assert_eq!(id(b"idx: 1\n: id: 2\ndata: id: 3\n\n"), None);
+    assert_eq!(id(b"\xef\xbb\xbfid: 1\n\n").as_deref(), Some("1"));
+    // Within a stream it is no mark, but part of a name that no reader knows.
+    let blocks = check(
+        b"data: a\n\n\xef\xbb\xbfid: 7\n\n",
+        &["data: a\\n\\n", "\\xef\\xbb\\xbfid: 7\\n\\n"],
+    );
+    assert_eq!(blocks[1].id, None);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+mod outcome;
+
 use std::{
     collections::HashMap,
     future::Future as _,
@@ -9,25 +11,21 @@ use std::{
 };
 
 use futures_core::Stream;
-use http::StatusCode;
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, Sleep, sleep_until},
 };
 
+use self::outcome::judge;
 use super::{
-    Answer, Call, Calls, GatherResult, MAX_RETRY_AFTER, Options, Timing,
+    Answer, Call, Calls, GatherResult, Options, Timing,
     attempt::{self, Attempt, Deadline},
     cache::{self, Found, Stored},
     outbox::Outbox,
     prepared::Prepared,
     schedule::{Host, Schedule},
 };
-use crate::{
-    Client,
-    error::{Error, Kind, Overdue},
-    session::refusal,
-};
+use crate::{Client, error::Error};
 
 /// The results of calls, as they come.
 ///
@@ -190,16 +188,10 @@ impl Gathered {
             Err(error) => return self.give(named, 0, Timing::default(), Err(error)),
         };
         named.key = call.key.take();
-        let prepared = Prepared::new(&mut call, &self.client.settings.headers);
-        let call = match prepared {
-            Ok(prepared) => {
-                named.url = prepared.shown_url(call.url);
-                prepared
-            }
-            Err(error) => {
-                named.url = call.url;
-                return self.give(named, 0, Timing::default(), Err(error));
-            }
+        named.url = call.public_url().into_owned();
+        let call = match Prepared::new(call, &self.client.settings.headers) {
+            Ok(call) => call,
+            Err(error) => return self.give(named, 0, Timing::default(), Err(error)),
         };
         let cacheable =
             self.options.cache.is_some() && cache::is_cacheable(&call.method, &call.headers);
@@ -288,77 +280,6 @@ impl Gathered {
         }
     }
 
-    /// Takes note of what came of an attempt: a result, or another attempt later.
-    fn attempted(&mut self, index: u64, attempt: Attempt) {
-        let now = Instant::now();
-        let Some(underway) = self.calls.get_mut(&index) else {
-            return;
-        };
-        let (call, host) = (Arc::clone(&underway.call), Arc::clone(&underway.host));
-        underway.head = attempt.head;
-        let wish = attempt.outcome.as_ref().ok().and_then(attempt::wish);
-        let wish = wish.map(|wish| wish.min(MAX_RETRY_AFTER));
-        let status = attempt.outcome.as_ref().ok().map(|answer| answer.status);
-        if let Some(wish) = wish
-            && status == Some(StatusCode::TOO_MANY_REQUESTS)
-        {
-            self.schedule.hold(&host, now + wish, now);
-        }
-        self.schedule.finish(&host, now);
-        let is_lost = status == Some(StatusCode::NOT_MODIFIED)
-            && underway.stored.is_some()
-            && attempt.redirected;
-        if is_lost {
-            // Another URL has confirmed what this one had.
-            if let Some(cache) = &self.options.cache {
-                cache.invalidate(&call.url);
-            }
-            underway.cacheable = false;
-            underway.stored = None;
-            return self.schedule.pause(index, &host, now);
-        }
-        let may_repeat = underway.attempts <= self.options.retries && call.is_repeatable();
-        if may_repeat && attempt::is_passing(&attempt.outcome) {
-            let mut rng = fastrand::Rng::new();
-            let backoff = &self.options.backoff;
-            let delay = backoff.delay(None, underway.attempts - 1, &mut rng);
-            let at = now + delay.max(wish.unwrap_or_default());
-            if underway.deadline.is_none_or(|deadline| at < deadline.at) {
-                return self.schedule.pause(index, &host, at);
-            }
-        }
-        let stored = underway.stored.take();
-        let (cacheable, attempts) = (underway.cacheable, underway.attempts);
-        let outcome = match attempt.outcome {
-            Ok(answer) => {
-                let answer = match &self.options.cache {
-                    Some(cache) if cacheable => match stored {
-                        Some(stored) if answer.status == StatusCode::NOT_MODIFIED => {
-                            let (headers, times) = (&answer.headers, attempt.times);
-                            cache.confirm(&call.url, &call.headers, &stored, headers, times)
-                        }
-                        _ if attempt.redirected => answer,
-                        _ => {
-                            cache.keep(&call.url, &call.headers, &answer, attempt.times);
-                            answer
-                        }
-                    },
-                    Some(cache) if !call.method.is_safe() => {
-                        if answer.status.is_success() || answer.status.is_redirection() {
-                            cache.invalidate(&call.url);
-                        }
-                        answer
-                    }
-                    _ => answer,
-                };
-                judge(&call, answer)
-            }
-            Err(error) => Err(error.at(&call.place())),
-        };
-        let outcome = outcome.map_err(|error| error.after_attempts(attempts));
-        self.finish(index, outcome, now);
-    }
-
     /// Gives a call's result, and the same to those that share it.
     fn finish(&mut self, index: u64, outcome: Result<Answer, Error>, now: Instant) {
         let Some(underway) = self.calls.remove(&index) else {
@@ -403,40 +324,6 @@ impl Gathered {
             timing,
             outcome,
         });
-    }
-
-    /// The time for all calls is over.
-    fn expire(&mut self, cx: &mut Context<'_>) {
-        self.deadline = None;
-        self.attempts = JoinSet::new();
-        self.schedule = Schedule::new(self.options.per_host, self.options.interval);
-        let limit = self.options.total_timeout;
-        let overdue = |what| Error::new(Kind::Overdue { limit, what });
-        let now = Instant::now();
-        let mut left: Vec<_> = self.calls.keys().copied().collect();
-        left.sort_unstable();
-        for index in left {
-            let place = self.calls.get(&index).map(|underway| underway.call.place());
-            let error = overdue(Overdue::Run).at(&place.unwrap_or_default());
-            self.finish(index, Err(error), now);
-        }
-        // Whether there are more, only the source can tell.
-        let next = match self.source.take() {
-            None => return,
-            Some(mut source) => source.as_mut().poll_next(cx),
-        };
-        let call = match next {
-            Poll::Ready(None) => return,
-            Poll::Ready(Some(call)) => call.ok(),
-            Poll::Pending => None,
-        };
-        let named = Named {
-            index: self.read,
-            key: call.and_then(|call| call.key),
-            url: String::new(),
-            read: now,
-        };
-        self.give(named, 0, Timing::default(), Err(overdue(Overdue::Unread)));
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -513,15 +400,6 @@ fn joined_attempt(joined: Result<(u64, Attempt), JoinError>, attempted: impl FnO
             }
         }
     }
-}
-
-/// An answer whose status is no success is an error that has it.
-fn judge(call: &Prepared, answer: Answer) -> Result<Answer, Error> {
-    if answer.status.is_success() {
-        return Ok(answer);
-    }
-    let error = refusal(answer.status, &answer.content_type(), &answer.body);
-    Err(error.at(&call.place()).with_answer(answer))
 }
 
 impl std::fmt::Debug for Gathered {

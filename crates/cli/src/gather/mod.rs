@@ -1,0 +1,232 @@
+//! `headwater gather`: makes many calls at once, and prints each result as it comes.
+
+mod bar;
+mod input;
+mod output;
+mod resume;
+
+use std::{future::Future as _, path::PathBuf, pin::pin, task::Poll, time::Duration};
+
+use clap::Args as ClapArgs;
+use headwater_client::{
+    Client,
+    gather::{GatherResult, Gathered, from_stream},
+};
+
+use self::{bar::Bar, input::Input, output::Output, resume::Earlier};
+use crate::{
+    args::{duration, header},
+    exit::Failure,
+    get::output::Written,
+    interrupt::Interrupt,
+};
+
+/// How long an idle connection is kept. There may be very many hosts, and few file descriptors.
+const KEEP_CONNECTIONS: Duration = Duration::from_secs(4);
+
+/// How often the bar is drawn though no result comes.
+const REDRAW: Duration = Duration::from_millis(200);
+
+#[derive(ClapArgs)]
+pub(crate) struct Gather {
+    /// The calls, one a line; none or `-`: the standard input
+    file: Option<PathBuf>,
+
+    #[command(flatten)]
+    calls: Calls,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    output: Results,
+}
+
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Calls")]
+struct Calls {
+    /// Send a header with every call that doesn't set it itself; may be given more than once
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+
+    /// Make a call again so often when it is not answered, cut, or answered with 429, 502, 503 or 504
+    ///
+    /// It waits in between, longer each time, and as long as Retry-After says. Only idempotent methods
+    /// are repeated: GET, HEAD, OPTIONS, PUT, DELETE, …
+    #[arg(long, value_name = "N", default_value_t = headwater_client::gather::DEFAULT_RETRIES)]
+    retries: u32,
+
+    /// Repeat POST and PATCH, too
+    ///
+    /// For calls that may as well be made twice. A single one says so by "repeatable": true.
+    #[arg(long)]
+    retry_post: bool,
+
+    /// Make equal calls each by itself, and not once for all that are waiting
+    #[arg(long)]
+    no_share: bool,
+}
+
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    /// How many calls are made at a time
+    #[arg(
+        short = 'c', long, value_name = "N",
+        default_value_t = headwater_client::gather::DEFAULT_CONCURRENCY
+    )]
+    concurrency: usize,
+
+    /// How many of them to one host (scheme, name and port)
+    #[arg(long, value_name = "N", default_value_t = headwater_client::gather::DEFAULT_PER_HOST)]
+    per_host: usize,
+
+    /// How many calls a second are sent to one host, evenly spaced; 0.5 is one in two seconds
+    #[arg(long, value_name = "CALLS")]
+    rate: Option<f64>,
+
+    /// How long a call may take, with all its attempts: 1.5, 500ms, 2m; 0 is for ever
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
+    timeout: Duration,
+
+    /// How long all calls may take; what isn't done by then fails, and no more is read
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    total_timeout: Option<Duration>,
+
+    /// The largest body of an answer, in bytes; a larger one is an error
+    #[arg(
+        long, value_name = "BYTES",
+        default_value_t = headwater_client::gather::DEFAULT_MAX_BODY_BYTES
+    )]
+    max_body_bytes: usize,
+}
+
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Results")]
+struct Results {
+    /// Print the results in the order of the calls, and not as they come
+    #[arg(long)]
+    ordered: bool,
+
+    /// Print the headers of the answers, too
+    #[arg(long = "headers")]
+    with_headers: bool,
+
+    /// Write to a file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Go on with a run that was interrupted, whose output FILE is; it may not be there yet
+    ///
+    /// Calls that have a result in it are not made again; results are appended to it. A last line that
+    /// was cut is dropped. A call is known by its key, else by its index and URL, so give it the same
+    /// calls. Those that failed are made again; the later line counts.
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    resume: Option<PathBuf>,
+
+    /// No progress on stderr
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(crate) async fn run(args: Gather, mut interrupt: Interrupt) -> Result<(), Failure> {
+    let client = client(&args)?;
+    let (earlier, mut output) = match &args.output.resume {
+        Some(path) => resume::open(path)?,
+        None => (
+            Earlier::default(),
+            Output::create(args.output.output.as_deref())?,
+        ),
+    };
+    let input = Input::open(args.file.as_deref(), earlier, args.calls.retry_post)?;
+    let watch = input.watch();
+    let mut bar = Bar::new(args.output.quiet, output.is_terminal());
+    let mut results = gather(&args, &client, input)?;
+    let outcome = tokio::select! {
+        outcome = print(&args.output, &mut results, &watch, &mut output, &mut bar) => outcome,
+        number = interrupt.wait() => Err(Failure::signal(number)),
+    };
+    let progress = results.progress();
+    // The calls that are being made end now, not after the last line is written.
+    drop(results);
+    let flushed = output.flush();
+    bar.finish(progress, &watch);
+    if outcome? == Written::NobodyReads || flushed? == Written::NobodyReads {
+        return Ok(());
+    }
+    if let Some(failure) = watch.failure() {
+        return Err(failure);
+    }
+    match progress.failed {
+        0 => Ok(()),
+        _ => Err(Failure::calls()),
+    }
+}
+
+fn client(args: &Gather) -> Result<Client, Failure> {
+    let mut client = Client::builder().keep_connections(KEEP_CONNECTIONS);
+    for (name, value) in &args.calls.headers {
+        client = client.header(name, value);
+    }
+    Ok(client.build()?)
+}
+
+fn gather(args: &Gather, client: &Client, input: Input) -> Result<Gathered, Failure> {
+    let mut gather = from_stream(input)
+        .client(client)
+        .concurrency(args.limits.concurrency)
+        .per_host(args.limits.per_host)
+        .timeout(args.limits.timeout)
+        .total_timeout(args.limits.total_timeout.unwrap_or_default())
+        .max_body_bytes(args.limits.max_body_bytes)
+        .retries(args.calls.retries)
+        .share_equal(!args.calls.no_share);
+    if let Some(rate) = args.limits.rate {
+        gather = gather.rate_per_host(rate);
+    }
+    if args.output.ordered {
+        gather = gather.ordered();
+    }
+    // Only what the options say can be wrong here.
+    gather.send().map_err(Failure::usage)
+}
+
+/// Prints results until there are no more, or nobody reads them.
+async fn print(
+    args: &Results,
+    results: &mut Gathered,
+    watch: &input::Watch,
+    output: &mut Output,
+    bar: &mut Bar,
+) -> Result<Written, Failure> {
+    loop {
+        let mut result = match tokio::time::timeout(REDRAW, results.next()).await {
+            Ok(Some(result)) => Some(result),
+            Ok(None) => return Ok(Written::Yes),
+            Err(_) => None,
+        };
+        while let Some(mut next) = result {
+            next.index = watch.index(next.index);
+            output.result(&next, args.with_headers)?;
+            // What is there already goes out as one write.
+            result = match output.is_full() {
+                true => None,
+                false => ready(results).await,
+            };
+        }
+        bar.tell(results.progress(), watch);
+        if bar.aside(|| output.flush())? == Written::NobodyReads {
+            return Ok(Written::NobodyReads);
+        }
+    }
+}
+
+/// A result that is here already. `None` says nothing about the end.
+async fn ready(results: &mut Gathered) -> Option<GatherResult> {
+    let mut next = pin!(results.next());
+    std::future::poll_fn(|cx| {
+        Poll::Ready(match next.as_mut().poll(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => None,
+        })
+    })
+    .await
+}

@@ -1,0 +1,130 @@
+//! What an earlier run has written.
+
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    hash::{BuildHasher, RandomState},
+    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom},
+    path::Path,
+};
+
+use headwater_client::gather::Call;
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::output::{Output, failure};
+use crate::exit::Failure;
+
+/// The calls that have a good result already. Of each only two hashes are kept: 128 bits, of which no two
+/// calls will be the same.
+#[derive(Default)]
+pub(super) struct Earlier {
+    hashes: (RandomState, RandomState),
+    /// How many results there are.
+    results: HashMap<(u64, u64), u32>,
+}
+
+/// Of a line of results, what tells which call it was of.
+#[derive(Deserialize)]
+struct Line {
+    index: u64,
+    key: Option<String>,
+    url: Option<String>,
+    /// Every result has it, and little else that has an index.
+    #[serde(rename = "attempts")]
+    _attempts: IgnoredAny,
+    error: Option<IgnoredAny>,
+}
+
+impl Earlier {
+    pub(super) fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    /// Whether the call has a result, which is used up by that.
+    pub(super) fn takes(&mut self, index: u64, call: &Call) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let hash = self.hash(call.key_str(), index, &call.public_url());
+        let Some(results) = self.results.get_mut(&hash) else {
+            return false;
+        };
+        *results -= 1;
+        if *results == 0 {
+            self.results.remove(&hash);
+        }
+        true
+    }
+
+    fn add(&mut self, line: &Line) {
+        if line.error.is_some() {
+            return;
+        }
+        let url = line.url.as_deref().unwrap_or_default();
+        let hash = self.hash(line.key.as_deref(), line.index, url);
+        *self.results.entry(hash).or_default() += 1;
+    }
+
+    fn hash(&self, key: Option<&str>, index: u64, url: &str) -> (u64, u64) {
+        let named = match key {
+            Some(key) => (None, key),
+            None => (Some(index), url),
+        };
+        (self.hashes.0.hash_one(named), self.hashes.1.hash_one(named))
+    }
+}
+
+/// Reads what is in the file, and opens it to be appended to. A file that isn't there is made.
+pub(super) fn open(path: &Path) -> Result<(Earlier, Output), Failure> {
+    let name = path.display().to_string();
+    let failed = |error: io::Error| failure(&name, &error);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(failed)?;
+    let (earlier, end) = read(&name, &file)?;
+    // A line that was cut goes: nothing could be appended behind it.
+    file.set_len(end).map_err(failed)?;
+    file.seek(SeekFrom::End(0)).map_err(failed)?;
+    Ok((earlier, Output::to(file, name)))
+}
+
+/// The results, and where the last whole line ends.
+fn read(name: &str, file: &File) -> Result<(Earlier, u64), Failure> {
+    let mut earlier = Earlier::default();
+    let (mut lines, mut line, mut end, mut number) = (BufReader::new(file), Vec::new(), 0, 0_u64);
+    loop {
+        line.clear();
+        let read = lines
+            .read_until(b'\n', &mut line)
+            .map_err(|error| failure(name, &error))?;
+        if read == 0 {
+            return Ok((earlier, end));
+        }
+        number += 1;
+        let is_whole = line.last() == Some(&b'\n');
+        let parsed = serde_json::from_slice::<Line>(&line);
+        match parsed {
+            Ok(result) if is_whole => earlier.add(&result),
+            // Whatever else the file holds, it isn't for us to change.
+            Err(_) if is_whole || !is_cut_result(&line) => {
+                return Err(Failure::other(format!(
+                    "{name}: line {number} is no result of `headwater gather`; \
+                     --resume takes the file that an earlier run has written"
+                )));
+            }
+            Ok(_) | Err(_) => return Ok((earlier, end)),
+        }
+        end += read as u64;
+    }
+}
+
+/// Whether it could be the start of a result.
+fn is_cut_result(line: &[u8]) -> bool {
+    let start = br#"{"index":"#;
+    let length = line.len().min(start.len());
+    line[..length] == start[..length]
+}

@@ -1,0 +1,233 @@
+//! `headwater relay`: has a hub call an upstream, and follows what it sends.
+
+use std::{io::Write as _, time::Duration};
+
+use clap::Args as ClapArgs;
+use headwater_client::{Event, Method, Str};
+
+use crate::{
+    args::{self, duration, header, method},
+    exit::Failure,
+    get::{
+        body,
+        output::{Output, Written},
+        print::Printer,
+    },
+    hub::Hub,
+    interrupt::Interrupt,
+};
+
+/// The header of the hub's own secret.
+const AUTHORIZATION: &str = "authorization";
+
+#[derive(ClapArgs)]
+pub(crate) struct Relay {
+    /// The upstream: http://… or https://…, as the hub allows
+    url: String,
+
+    /// The stream that is filled: its path at the hub
+    #[arg(long = "as", value_name = "STREAM")]
+    stream: String,
+
+    /// The method [default: GET, or POST with --data]
+    #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = method)]
+    method: Option<Method>,
+
+    /// Send a header to the upstream; may be given more than once
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+
+    /// Send a body to the upstream: this text, a file's content, or with `-` the standard input
+    ///
+    /// It is sent as application/json if it is JSON, else as application/octet-stream; -H sets
+    /// another Content-Type.
+    #[arg(
+        short = 'd',
+        long,
+        value_name = "TEXT|@FILE|-",
+        allow_hyphen_values = true
+    )]
+    data: Option<String>,
+
+    /// Join the relay that was started with this key, if there is one
+    ///
+    /// Without it, the same request to fill the same stream joins too.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Keep what it brings for so long after it was last used: 90s, 10m, 7d [default: as the hub]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    ttl: Option<Duration>,
+
+    /// Abort the call when nobody has watched for so long: 90s, 10m [default: it goes on]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    keep_for: Option<Duration>,
+
+    /// Print the stream's URL and end, instead of following
+    #[arg(long)]
+    detach: bool,
+
+    #[allow(
+        clippy::doc_markdown,
+        reason = "it is shown as it stands, not rendered"
+    )]
+    /// Whether JSON is coloured; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: args::Color,
+
+    /// Where the hub is
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HEADWATER_HUB",
+        default_value = "http://127.0.0.1:8000",
+        help_heading = "Hub"
+    )]
+    hub: String,
+
+    /// The hub's secret for relays, if it has one
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "HEADWATER_RELAY_SECRET",
+        hide_env_values = true,
+        help_heading = "Hub"
+    )]
+    secret: Option<String>,
+}
+
+/// A relay that runs, or ran.
+struct Started {
+    /// With what it takes to abort it.
+    url: String,
+    /// The public stream's.
+    stream: String,
+}
+
+pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Failure> {
+    let hub = Hub::at_url(&relay.hub);
+    let started = tokio::select! {
+        started = start(&relay, &hub) => started?,
+        number = interrupt.wait() => return Err(Failure::signal(number)),
+    };
+    if relay.detach {
+        // Nobody has to read it.
+        let _ = writeln!(std::io::stdout(), "{}", started.stream);
+        eprintln!("{}", how_to_abort(&started));
+        return Ok(());
+    }
+    let settings = args::Output {
+        output: None,
+        quiet: true,
+        raw: false,
+        timestamps: false,
+        events: false,
+        color: relay.color,
+    };
+    let mut output = Output::open(&settings)?;
+    let printer = Printer::new(&settings, output.is_terminal());
+    let done = tokio::select! {
+        done = follow(&hub, &started.stream, &printer, &mut output) => done,
+        number = interrupt.wait() => {
+            eprintln!("headwater: the relay goes on\n{}", how_to_abort(&started));
+            Err(Failure::signal(number))
+        }
+    };
+    // What was printed so far is there, whatever came then.
+    let flushed = output.finish();
+    done.and(flushed)
+}
+
+fn how_to_abort(started: &Started) -> String {
+    format!(
+        "to abort it:  curl -X PATCH '{}&action=abort'\nto follow it: headwater tail {}",
+        started.url, started.stream
+    )
+}
+
+async fn start(relay: &Relay, hub: &Hub) -> Result<Started, Failure> {
+    let method = match (&relay.method, &relay.data) {
+        (Some(method), _) => method.clone(),
+        (None, Some(_)) => Method::POST,
+        (None, None) => Method::GET,
+    };
+    let mut request = hub
+        .client()?
+        .post(hub.at("/relay"))
+        .query("stream", relay.stream.trim_start_matches('/'))
+        .header("upstream-url", &relay.url)
+        .header("upstream-method", method.as_str());
+    if let Some(key) = &relay.key {
+        request = request.query("key", key);
+    }
+    for (name, time) in [("ttl", relay.ttl), ("keep_for", relay.keep_for)] {
+        if let Some(time) = time {
+            // The hub counts whole seconds.
+            request = request.query(name, time.as_millis().div_ceil(1000));
+        }
+    }
+    if let Some(data) = &relay.data {
+        let data = body(data)?;
+        let named = relay.headers.iter();
+        if !named
+            .clone()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+        {
+            let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&data).is_ok();
+            let content_type = match is_json {
+                true => "application/json",
+                false => "application/octet-stream",
+            };
+            request = request.header("content-type", content_type);
+        }
+        request = request.body(data);
+    }
+    for (name, value) in &relay.headers {
+        // The hub has an Authorization of its own.
+        let name = match name.eq_ignore_ascii_case(AUTHORIZATION) {
+            true => "upstream-authorization",
+            false => name,
+        };
+        request = request.header(name, value);
+    }
+    if let Some(secret) = &relay.secret {
+        request = request.bearer(secret);
+    }
+    let answer = request.raw().await?;
+    let header = |name: &str| {
+        let value = answer.headers().get(name)?.to_str().ok()?;
+        Some(value.to_owned())
+    };
+    match (header("location"), header("content-location")) {
+        (Some(url), Some(stream)) => Ok(Started { url, stream }),
+        _ => Err(Failure::other(format!(
+            "{} relays nothing",
+            hub.at("/relay")
+        ))),
+    }
+}
+
+/// Prints what the stream has and gets, until it is closed.
+async fn follow(
+    hub: &Hub,
+    stream: &str,
+    printer: &Printer,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let client = hub.client()?;
+    let mut reader = hub.stream(&client, stream).reader().open_raw().await?;
+    while let Some(message) = reader.next().await {
+        let mut next = Some(message);
+        while let Some(message) = next {
+            let event = Event::new(Str::from_utf8_lossy(message?.value));
+            if output.item(|line| printer.print(&event, line))? == Written::NobodyReads {
+                return Ok(());
+            }
+            next = reader.next_ready();
+        }
+        if output.flush()? == Written::NobodyReads {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

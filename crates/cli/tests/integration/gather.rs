@@ -1,0 +1,353 @@
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    running::{Said, Scratch, finish, headwater, signal, wait},
+    server::{Call, Server},
+};
+
+/// `headwater gather` with these arguments, given these calls; not yet ended.
+fn begin(args: &[&str], input: &str) -> Child {
+    let mut command: Command = headwater(&["gather"]);
+    let mut child = command.args(args).stdin(Stdio::piped()).spawn().unwrap();
+    // It may be gone already, as where the command line is wrong.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child
+}
+
+fn gather(args: &[&str], input: &str) -> Said {
+    finish(begin(args, input))
+}
+
+/// The results, without the times.
+fn results(text: &str) -> Vec<Value> {
+    let mut results: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for result in &mut results {
+        assert!(
+            result
+                .as_object_mut()
+                .unwrap()
+                .remove("ms")
+                .unwrap()
+                .is_u64()
+        );
+    }
+    results
+}
+
+fn path(call: &Call) -> String {
+    call.request.line.split(' ').nth(1).unwrap().to_owned()
+}
+
+/// Answers with the path; `/bad…` with 404, `/slow…` when the client goes.
+fn echo() -> Server {
+    Server::start(|call| {
+        let path = path(call);
+        if path.starts_with("/bad") {
+            call.respond("404 Not Found", "text/plain", "none");
+        } else if path.starts_with("/slow") {
+            call.wait_for_close();
+        } else {
+            call.respond(
+                "200 OK",
+                "application/json",
+                format!("{{\"path\":\n\"{path}\"}}"),
+            );
+        }
+    })
+}
+
+#[test]
+fn urls_and_objects_give_a_line_each() {
+    let server = echo();
+    let input = format!(
+        "{0}/a\r\n\n{{\"url\":\"{0}/b\",\"method\":\"post\",\"headers\":{{\"x-a\":\"1\"}},\"body\":[1],\"key\":\"k\"}}",
+        server.url("")
+    );
+    let said = gather(&["--ordered", "-H", "X-A: 0"], &input);
+    assert_eq!(said.code, 0, "{said:?}");
+    let wanted = [
+        json!({"index":0,"url":server.url("/a"),"status":200,"attempts":1,"body":{"path":"/a"}}),
+        json!({"index":1,"key":"k","url":server.url("/b"),"status":200,"attempts":1,"body":{"path":"/b"}}),
+    ];
+    assert_eq!(results(&said.stdout), wanted);
+    assert!(
+        said.stderr.starts_with("2 calls, 0 failed, in 0."),
+        "{}",
+        said.stderr
+    );
+    let mut seen = server.requests();
+    seen.sort_by_key(|request| request.line.clone());
+    assert_eq!(seen[0].header("x-a").unwrap(), "0");
+    assert_eq!(
+        (&*seen[1].line, &*seen[1].body),
+        ("POST /b HTTP/1.1", "[1]")
+    );
+    assert_eq!(seen[1].header("x-a").unwrap(), "1");
+}
+
+#[test]
+fn what_failed_is_told_in_its_result_and_by_the_exit_status() {
+    let server = echo();
+    let input = format!(
+        "{0}/1\nno url\n{{\"ulr\":1}}\n{0}/bad\n{0}/2\n",
+        server.url("")
+    );
+    let said = gather(&["--ordered", "--quiet"], &input);
+    assert_eq!((said.code, &*said.stderr), (4, ""));
+    let results = results(&said.stdout);
+    let detail = |n: usize| results[n]["error"]["detail"].as_str().unwrap();
+    assert_eq!(results[0]["body"]["path"], "/1");
+    assert_eq!(
+        detail(1),
+        "no call came from the source: line 2: this is no URL; it should be like \
+         http://host/path: relative URL without a base"
+    );
+    assert!(
+        detail(2).contains("line 3: this is no call"),
+        "{}",
+        detail(2)
+    );
+    assert!(detail(2).contains("unknown field `ulr`"), "{}", detail(2));
+    assert_eq!(results[1]["error"]["type"], "call");
+    assert_eq!(
+        (&results[3]["status"], &results[3]["body"]),
+        (&json!(404), &json!("none"))
+    );
+    assert_eq!(results[3]["error"]["type"], "status");
+    assert_eq!(results[4]["body"]["path"], "/2");
+}
+
+#[test]
+fn headers_are_printed_where_asked_for_and_bytes_as_base64() {
+    let server = Server::answering("image/x", b"\xff\x00");
+    let said = gather(&["--headers"], &server.url("/"));
+    let result = &results(&said.stdout)[0];
+    assert_eq!(result["headers"]["content-type"], "image/x");
+    assert_eq!(
+        (&result["body"], &result["encoding"]),
+        (&json!("/wA="), &json!("base64"))
+    );
+}
+
+#[test]
+fn a_result_is_printed_when_it_is_there_and_not_later() {
+    let server = echo();
+    let file = Scratch::new("calls");
+    let calls = format!("{0}/slow\n{0}/1\n", server.url(""));
+    std::fs::write(file.path(), calls).unwrap();
+    let mut child = headwater(&["gather", file.path()]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("{\"index\":1,"));
+    signal(&child, "-INT");
+    assert_eq!(wait(&mut child).code(), Some(130));
+    assert!(lines.next().is_none());
+}
+
+#[test]
+fn calls_are_made_while_the_input_goes_on() {
+    let server = echo();
+    let mut child = headwater(&["gather"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for n in 0..3 {
+        writeln!(stdin, "{}", server.url(&format!("/{n}"))).unwrap();
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.starts_with(&format!("{{\"index\":{n},")), "{line}");
+    }
+    drop(stdin);
+    assert_eq!(finish(child).code, 0);
+}
+
+#[test]
+fn a_run_that_was_interrupted_is_gone_on_with() {
+    let server = Server::start(|call| {
+        let path = path(call);
+        // In the first run these are not answered, or badly.
+        if path.contains("slow") && call.n < 7 {
+            call.wait_for_close();
+        } else if path.contains("bad") && call.n < 7 {
+            call.respond("404 Not Found", "text/plain", "none");
+        } else {
+            call.respond("200 OK", "text/plain", path);
+        }
+    });
+    let url = server.url("");
+    let input = format!(
+        "{url}/0\n{{\"url\":\"{url}/1\",\"key\":\"one\"}}\n{url}/slow2\n{url}/bad3\n\n{url}/4\nbad line\n\
+         {{\"url\":\"{url}/slow6\",\"key\":\"six\"}}\n{url}/0\n"
+    );
+    let file = Scratch::new("results");
+    let mut child = begin(&["--resume", file.path(), "--no-share"], &input);
+    let start = Instant::now();
+    while std::fs::read_to_string(file.path())
+        .unwrap_or_default()
+        .lines()
+        .count()
+        < 6
+    {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, "-INT");
+    assert_eq!(wait(&mut child).code(), Some(130));
+    let first = file.content();
+    assert_eq!(results(&first).len(), 6, "{first}");
+    // As if the machine had stopped in the middle of a line.
+    std::fs::write(
+        file.path(),
+        format!("{first}{{\"index\":6,\"key\":\"six\",\"ur"),
+    )
+    .unwrap();
+
+    let said = gather(&["--resume", file.path()], &input);
+    assert_eq!((said.code, &*said.stdout), (4, ""), "{said:?}");
+    assert!(said.stderr.contains("4 calls, 1 failed"), "{}", said.stderr);
+    assert!(
+        said.stderr.ends_with("4 were made earlier\n"),
+        "{}",
+        said.stderr
+    );
+    let all = file.content();
+    let again = all.strip_prefix(&first).unwrap();
+    let mut again: Vec<_> = results(again)
+        .iter()
+        .map(|r| (r["index"].as_u64().unwrap(), r["status"].clone()))
+        .collect();
+    again.sort_by_key(|(index, _)| *index);
+    assert_eq!(
+        again,
+        [
+            (2, json!(200)),
+            (3, json!(200)),
+            (5, json!(null)),
+            (6, json!(200))
+        ]
+    );
+    assert_eq!(server.requests().len(), 7 + 3);
+
+    let said = gather(&["--resume", file.path()], &input);
+    assert!(said.stderr.contains("1 call, 1 failed"), "{}", said.stderr);
+    assert_eq!(server.requests().len(), 7 + 3);
+}
+
+#[test]
+fn a_file_that_holds_no_results_is_left_alone() {
+    let file = Scratch::new("other");
+    for content in [
+        "a line of something\n",
+        "{\"a\":1}\n",
+        "no line feed",
+        "{\"index\":0}\n",
+    ] {
+        std::fs::write(file.path(), content).unwrap();
+        let said = gather(&["--resume", file.path()], "http://localhost/\n");
+        assert_eq!(said.code, 1);
+        assert!(
+            said.stderr.contains("line 1 is no result"),
+            "{}",
+            said.stderr
+        );
+        assert_eq!(file.content(), content);
+    }
+}
+
+#[test]
+fn posts_are_repeated_only_where_asked() {
+    for (args, line, requests) in [
+        (&[][..], r#"{"url":"URL","method":"POST"}"#, 1),
+        (&["--retry-post"], r#"{"url":"URL","method":"POST"}"#, 2),
+        (&[], r#"{"url":"URL","method":"POST","repeatable":true}"#, 2),
+        (&[], r#"{"url":"URL"}"#, 2),
+        (&["--retries", "0"], r#"{"url":"URL"}"#, 1),
+    ] {
+        let server = Server::start(|call| match call.n {
+            0 => call.respond("503 Service Unavailable", "text/plain", ""),
+            _ => call.respond("200 OK", "text/plain", ""),
+        });
+        let said = gather(args, &line.replace("URL", &server.url("/")));
+        assert_eq!(said.code, if requests == 2 { 0 } else { 4 }, "{line}");
+        assert_eq!(server.requests().len(), requests, "{line}");
+    }
+}
+
+#[test]
+fn times_and_sizes_are_kept() {
+    let server = echo();
+    let said = gather(&["--timeout", "200ms"], &server.url("/slow"));
+    assert_eq!(results(&said.stdout)[0]["error"]["type"], "timeout");
+    let said = gather(&["--max-body-bytes", "3"], &server.url("/1"));
+    assert_eq!(results(&said.stdout)[0]["error"]["type"], "too-large");
+    let calls = format!("{0}/slow\n{0}/2\n{0}/3\n", server.url(""));
+    let said = gather(&["--total-timeout", "300ms", "-c", "1"], &calls);
+    assert_eq!(said.code, 4);
+    let results = results(&said.stdout);
+    assert_eq!(results.len(), 2);
+    assert!(
+        results[1]["error"]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("none was read")
+    );
+    let start = Instant::now();
+    let calls: String = (0..6)
+        .map(|n| format!("{}\n", server.url(&format!("/{n}"))))
+        .collect();
+    assert_eq!(gather(&["--rate", "10"], &calls).code, 0);
+    assert!(start.elapsed() > Duration::from_millis(490));
+}
+
+#[test]
+fn what_can_not_be_read_or_written_ends_with_1_and_a_wrong_command_line_with_2() {
+    let said = gather(&["/nonexistent/calls"], "");
+    assert_eq!(said.code, 1);
+    assert!(
+        said.stderr.starts_with("headwater: /nonexistent/calls: "),
+        "{}",
+        said.stderr
+    );
+    let said = gather(&["/"], "");
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("headwater: /: "), "{}", said.stderr);
+    assert_eq!(gather(&["--output", "/nonexistent/results"], "").code, 1);
+    for args in [
+        &["--rate", "0"][..],
+        &["--concurrency", "0"],
+        &["--per-host", "x"],
+        &["--resume", "a", "--output", "b"],
+    ] {
+        let said = gather(args, "");
+        assert_eq!(said.code, 2, "{args:?}: {said:?}");
+    }
+    let said = gather(&[], "");
+    assert_eq!((said.code, &*said.stdout), (0, ""));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let server = echo();
+    let calls: String = (0..2000)
+        .map(|n| format!("{}\n", server.url(&format!("/{n}"))))
+        .collect();
+    let file = Scratch::new("many");
+    std::fs::write(file.path(), calls).unwrap();
+    let mut child = headwater(&["gather", "-q", file.path()]).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    drop(stdout);
+    let said = finish(child);
+    assert_eq!((said.code, &*said.stderr), (0, ""));
+    assert!(server.requests().len() < 2000);
+}

@@ -1,0 +1,154 @@
+//! `relay` against a hub and an upstream that waits for what a test tells it.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use crate::{
+    running::{Said, finish, headwater, signal},
+    server::Server,
+    serving::Hub,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An upstream that sends the events it is told to; it ends when its teller goes.
+fn upstream() -> (Server, mpsc::Sender<&'static str>) {
+    let (sender, receiver) = mpsc::channel::<&str>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let server = Server::start(move |call| {
+        call.start("text/event-stream");
+        let receiver = receiver.lock().unwrap();
+        while let Ok(event) = receiver.recv_timeout(PATIENCE) {
+            call.chunk(format!("data: {event}\n\n"));
+        }
+        call.end();
+    });
+    (server, sender)
+}
+
+fn hub(args: &[&str]) -> Hub {
+    Hub::serve(
+        &[
+            &["--data", "memory", "--allow-upstream", "http://127.0.0.1:*"],
+            args,
+        ]
+        .concat(),
+    )
+}
+
+fn run(hub: &Hub, args: &[&str]) -> Said {
+    let all = [&["relay", "--hub", hub.url()], args].concat();
+    finish(headwater(&all).spawn().unwrap())
+}
+
+#[test]
+fn what_the_upstream_sends_is_printed_as_it_comes_and_goes_on_when_it_is_left() {
+    let (hub, (upstream, events)) = (hub(&[]), upstream());
+    let url = upstream.url("/chat");
+    let args = [
+        "relay",
+        "--hub",
+        hub.url(),
+        &url,
+        "--as",
+        "answers/1",
+        "-d",
+        "{\"q\":1}",
+        "-H",
+        "Authorization: Bearer x",
+    ];
+    let mut follower = headwater(&args).spawn().unwrap();
+    events.send("{\"token\":\"a\"}").unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(follower.stdout.as_mut().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line, "{\"token\":\"a\"}\n");
+    signal(&follower, "-INT");
+    let said = finish(follower);
+    assert_eq!(said.code, 130);
+    assert!(said.stderr.contains("goes on"), "{}", said.stderr);
+    assert!(said.stderr.contains("curl -X PATCH"), "{}", said.stderr);
+
+    // The same again joins it.
+    events.send("{\"token\":\"b\"}").unwrap();
+    drop(events);
+    let said = finish(headwater(&args).spawn().unwrap());
+    assert_eq!(
+        (said.code, &*said.stdout),
+        (0, "{\"token\":\"a\"}\n{\"token\":\"b\"}\n"),
+        "{}",
+        said.stderr
+    );
+    let calls = upstream.requests();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].line, "POST /chat HTTP/1.1");
+    assert_eq!(calls[0].body, "{\"q\":1}");
+    assert_eq!(
+        calls[0].header("authorization").as_deref(),
+        Some("Bearer x")
+    );
+    assert_eq!(
+        calls[0].header("content-type").as_deref(),
+        Some("application/json")
+    );
+}
+
+#[test]
+fn a_relay_that_is_detached_can_be_followed_and_aborted_as_it_says() {
+    let (hub, (upstream, events)) = (hub(&["--relay-secret", "s"]), upstream());
+    let url = upstream.url("/");
+    let refused = run(&hub, &[&url, "--as", "a"]);
+    assert_eq!(refused.code, 4, "{}", refused.stderr);
+    let said = run(
+        &hub,
+        &[
+            &url,
+            "--as",
+            "a b",
+            "--secret",
+            "s",
+            "--detach",
+            "--keep-for",
+            "1h",
+        ],
+    );
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(said.stdout, format!("{}/streams/a%20b\n", hub.url()));
+    events.send("1").unwrap();
+    let abort = said
+        .stderr
+        .lines()
+        .next()
+        .unwrap()
+        .split_once("curl")
+        .unwrap()
+        .1;
+    let abort = format!("exec curl --silent --show-error --fail {abort}");
+    let aborted = std::process::Command::new("sh")
+        .args(["-c", &abort])
+        .status()
+        .unwrap();
+    assert!(aborted.success());
+    let followed = finish(headwater(&["tail", said.stdout.trim()]).spawn().unwrap());
+    assert_ne!(followed.code, 0);
+    assert!(followed.stderr.contains("cancelled"), "{}", followed.stderr);
+}
+
+#[test]
+fn what_the_hub_or_the_upstream_refuses_is_said() {
+    let hub = hub(&[]);
+    let refused = run(&hub, &["http://10.1.2.3/", "--as", "a"]);
+    assert_eq!(refused.code, 4);
+    assert!(
+        refused.stderr.contains("not among the hosts"),
+        "{}",
+        refused.stderr
+    );
+    let upstream = Server::start(|call| call.respond("429 Slow", "text/plain", "slow down"));
+    let refused = run(&hub, &[&upstream.url("/"), "--as", "a"]);
+    assert_eq!(refused.code, 4);
+    assert!(refused.stderr.contains("slow down"), "{}", refused.stderr);
+}

@@ -1,0 +1,338 @@
+//! The list of calls, read from a request's body as it arrives.
+
+use std::{error::Error, fmt};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_core::Stream;
+use headwater::{Problem, StatusCode};
+use headwater_client::{egress::retain_end_to_end, gather::Call};
+use headwater_wire::{Decoder, Format};
+use http::{HeaderMap, header};
+use tokio::time::timeout;
+
+use super::run::Run;
+use crate::{
+    body,
+    error::Failure,
+    headers,
+    limits::{BODY_PATIENCE, JSON_DEPTH, Limits},
+    ndjson::Lines,
+    offset::essence,
+};
+
+/// How a list of calls is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListFormat {
+    Array,
+    Lines,
+}
+
+impl ListFormat {
+    /// # Errors
+    /// 415: the body is something else.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+        let content_type = headers::text(headers, &header::CONTENT_TYPE)?.unwrap_or_default();
+        let essence = essence(content_type);
+        match &*essence {
+            "application/json" => Ok(Self::Array),
+            "application/x-ndjson" | "application/jsonl" => Ok(Self::Lines),
+            _ => Err(Failure::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the calls are an array of application/json, or lines of application/x-ndjson",
+            )),
+        }
+    }
+}
+
+/// A call of a list, or what is wrong with it.
+pub(super) type Listed = Result<Call, BadCall>;
+
+/// What stands in a list and is no call.
+#[derive(Debug)]
+pub(super) struct BadCall(String);
+
+impl fmt::Display for BadCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for BadCall {}
+
+/// Reads a list of calls.
+pub(super) struct Calls {
+    body: Body,
+    cutter: Cutter,
+    ended: bool,
+    /// How many calls there were, and how many bytes of the body.
+    calls: usize,
+    bytes: usize,
+    most_calls: usize,
+    most_bytes: usize,
+}
+
+/// Cuts a list into calls.
+enum Cutter {
+    Array(Box<Decoder>),
+    Lines(Lines),
+}
+
+impl Calls {
+    pub(super) fn new(format: ListFormat, body: Body, limits: &Limits) -> Self {
+        let cutter = match format {
+            ListFormat::Array => {
+                let limits = headwater_wire::Limits::default()
+                    .with_max_item_bytes(limits.line_bytes)
+                    .with_max_depth(JSON_DEPTH);
+                Cutter::Array(Box::new(Decoder::new(Format::JsonArray, limits)))
+            }
+            ListFormat::Lines => Cutter::Lines(Lines::new(limits.line_bytes)),
+        };
+        Self {
+            body,
+            cutter,
+            ended: false,
+            calls: 0,
+            bytes: 0,
+            most_calls: limits.gather_calls,
+            most_bytes: limits.body_bytes,
+        }
+    }
+
+    /// The calls, as a run makes them. What ends the list early, the run is told.
+    pub(super) fn into_stream(self, run: &Run) -> impl Stream<Item = Listed> + Send + 'static {
+        let told = run.told();
+        futures_util::stream::unfold((self, told), async |(mut calls, told)| {
+            match calls.next(|bytes| told.hold(bytes)).await {
+                Ok(call) => call.map(|call| (call, (calls, told))),
+                Err(failure) => {
+                    told.fail(failure);
+                    None
+                }
+            }
+        })
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub(super) async fn all(mut self) -> Result<Vec<Listed>, Failure> {
+        let mut all = Vec::new();
+        while let Some(call) = self.next(|_| Ok(())).await? {
+            all.push(call);
+        }
+        Ok(all)
+    }
+
+    /// The next call; `None` at the end. `hold` is told of each piece of the body that has come.
+    ///
+    /// # Errors
+    /// The list can't be read on: it is no list, it is over a limit, or it broke off.
+    async fn next(
+        &mut self,
+        hold: impl Fn(usize) -> Result<(), Failure>,
+    ) -> Result<Option<Listed>, Failure> {
+        loop {
+            if let Some(call) = self.cutter.next()? {
+                self.calls += 1;
+                if self.calls > self.most_calls {
+                    let most = self.most_calls;
+                    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
+                        .detail(format!("one request has at most {most} calls"));
+                    return Err(problem.with("limit", most).into());
+                }
+                return Ok(Some(call));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming");
+            let piece = timeout(BODY_PATIENCE, body::next(&mut self.body))
+                .await
+                .map_err(|_| late())??;
+            let Some(piece) = piece else {
+                self.ended = true;
+                self.cutter.finish();
+                continue;
+            };
+            self.bytes += piece.len();
+            if self.bytes > self.most_bytes {
+                return Err(Failure::too_large("the body", self.most_bytes));
+            }
+            hold(piece.len())?;
+            self.cutter.push(piece);
+        }
+    }
+}
+
+impl Cutter {
+    fn push(&mut self, piece: Bytes) {
+        match self {
+            Self::Array(decoder) => decoder.push(piece),
+            Self::Lines(lines) => lines.push(&piece, false),
+        }
+    }
+
+    fn finish(&mut self) {
+        match self {
+            Self::Array(decoder) => decoder.finish(),
+            Self::Lines(lines) => lines.push(&[], true),
+        }
+    }
+
+    /// The next call that is there as a whole.
+    fn next(&mut self) -> Result<Option<Listed>, Failure> {
+        match self {
+            Self::Array(decoder) => {
+                let element = decoder.next().map_err(|error| {
+                    let status = match error.is_too_large() {
+                        true => StatusCode::PAYLOAD_TOO_LARGE,
+                        false => StatusCode::BAD_REQUEST,
+                    };
+                    Failure::new(
+                        status,
+                        format!("the list of calls is no JSON array: {error}"),
+                    )
+                })?;
+                let Some(element) = element else {
+                    return Ok(None);
+                };
+                let call = serde_json::from_str(&element.data);
+                let place = || format!("call {}", decoder.items());
+                Ok(Some(
+                    call.map_err(|error| bad(&place(), &error)).map(passed_on),
+                ))
+            }
+            Self::Lines(lines) => {
+                let Some(line) = lines.next() else {
+                    return Ok(None);
+                };
+                let number = lines.number();
+                let line = line.map_err(|failure| failure.with("line", number))?;
+                let place = format!("line {number}");
+                let call = match std::str::from_utf8(&line) {
+                    Ok(line) => line
+                        .parse()
+                        .map_err(|error: headwater_client::Error| bad(&place, &error)),
+                    Err(_) => Err(BadCall(format!("{place}: not UTF-8"))),
+                };
+                Ok(Some(call.map(passed_on)))
+            }
+        }
+    }
+}
+
+/// A call without the headers that are about the client's own connection.
+fn passed_on(mut call: Call) -> Call {
+    retain_end_to_end(call.headers_mut());
+    call
+}
+
+/// Says what is wrong with a call, but not what a string in it says: that may be secret.
+fn bad(place: &str, error: &dyn Error) -> BadCall {
+    let text = error.to_string();
+    let found = text
+        .find("string \"")
+        .zip(text.rfind("\", expected"))
+        .filter(|(start, end)| start < end);
+    let text = match found {
+        Some((start, end)) => format!("{}a string{}", &text[..start], &text[end + 1..]),
+        None => text,
+    };
+    BadCall(format!("{place}: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(
+        format: ListFormat,
+        limits: &Limits,
+        body: &str,
+    ) -> (Vec<String>, Option<Problem>) {
+        let mut shown = Vec::new();
+        let mut calls = Calls::new(format, Body::from(body.to_owned()), limits);
+        loop {
+            match calls.next(|_| Ok(())).await {
+                Ok(Some(Ok(call))) => shown.push(call.url().to_owned()),
+                Ok(Some(Err(bad))) => shown.push(bad.to_string()),
+                Ok(None) => return (shown, None),
+                Err(failure) => return (shown, Some(failure.into_problem())),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_an_array_or_lines_of_which_each_is_a_call_or_says_why_not() {
+        let limits = Limits::default();
+        let (array, failed) = read(
+            ListFormat::Array,
+            &limits,
+            r#"[{"url":"http://a/"}, {"ulr":1}, {"url":"http://b/","headers":"Bearer \"secret\""}, 7]"#,
+        )
+        .await;
+        assert!(failed.is_none());
+        assert_eq!(array[0], "http://a/");
+        assert!(
+            array[1].starts_with("call 2: unknown field `ulr`"),
+            "{array:?}"
+        );
+        assert!(
+            array[2].starts_with("call 3: invalid type: a string, expected"),
+            "{array:?}"
+        );
+        assert!(array[3].starts_with("call 4: "), "{array:?}");
+        let (lines, failed) = read(
+            ListFormat::Lines,
+            &limits,
+            "http://a/\n\n{\"url\":\"http://b/\"}\r\n{oops\n{\"url\":\"http://c/\"}",
+        )
+        .await;
+        assert!(failed.is_none());
+        assert_eq!(
+            (&*lines[0], &*lines[1], &*lines[3]),
+            ("http://a/", "http://b/", "http://c/")
+        );
+        assert!(lines[2].starts_with("line 4: "), "{lines:?}");
+    }
+
+    #[tokio::test]
+    async fn a_list_has_as_many_calls_and_bytes_as_the_limit_and_no_more() {
+        let mut limits = Limits {
+            gather_calls: 2,
+            ..Limits::default()
+        };
+        let two = "http://a/\nhttp://b/\n";
+        assert!(read(ListFormat::Lines, &limits, two).await.1.is_none());
+        let (first, failed) = read(
+            ListFormat::Lines,
+            &limits,
+            "http://a/\nhttp://b/\nhttp://c/",
+        )
+        .await;
+        assert_eq!(first.len(), 2);
+        assert_eq!(failed.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+        limits.body_bytes = two.len();
+        assert!(read(ListFormat::Lines, &limits, two).await.1.is_none());
+        limits.body_bytes -= 1;
+        let (_, failed) = read(ListFormat::Lines, &limits, two).await;
+        assert_eq!(failed.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_array_is_refused_after_the_calls_before_it() {
+        for (body, calls) in [
+            ("{}", 0),
+            ("", 0),
+            (r#"[{"url":"http://a/"}"#, 1),
+            ("[}", 0),
+        ] {
+            let (read, failed) = read(ListFormat::Array, &Limits::default(), body).await;
+            assert_eq!(read.len(), calls, "{body}");
+            assert_eq!(failed.unwrap().status(), StatusCode::BAD_REQUEST, "{body}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What the OpenAPI document says of `POST /gather`, beyond what the handler's doc comment does.
+
+use std::collections::BTreeMap;
+
+use headwater::{Format, MethodRoute, StatusCode};
+use schemars::JsonSchema;
+
+use super::{
+    result::{OneOrMore, Sent, any},
+    stored::Stored,
+};
+
+/// What its operation stands under.
+pub(crate) const TAG: &str = "upstreams";
+
+/// A call to be made.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Call {
+    /// Where it goes.
+    url: String,
+    /// Its method: GET, or POST where there is a body, unless this says so.
+    #[serde(default)]
+    method: Option<String>,
+    /// Its headers.
+    #[serde(default)]
+    headers: Option<BTreeMap<String, OneOrMore>>,
+    /// Its body: a string is sent as text, anything else as JSON.
+    #[serde(default)]
+    #[schemars(schema_with = "any")]
+    body: (),
+    /// A name for it, which its result has too.
+    #[serde(default)]
+    key: Option<String>,
+    /// Whether it may be made more than once though its method isn't idempotent.
+    #[serde(default)]
+    repeatable: bool,
+}
+
+/// Describes the route.
+pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
+    route.id("gather").tag(TAG).describe(|operation| {
+        operation.body::<Vec<Call>>("application/json");
+        operation.also_body("application/x-ndjson");
+        operation.stream_reply::<Sent>(StatusCode::OK, &Format::ALL, "Results, as they come");
+        operation.reply::<Stored>(
+            StatusCode::ACCEPTED,
+            "With `stream`: where the results are, or will be",
+        );
+        operation.reply_header(
+            StatusCode::ACCEPTED,
+            "Location",
+            "The URL of the stream with the results.",
+        );
+        operation.empty_reply(
+            StatusCode::NO_CONTENT,
+            "The stream is over: a client that had seen its end came back",
+        );
+        for (status, description) in [
+            (
+                StatusCode::BAD_REQUEST,
+                "The list of calls is none, or more at a time are asked for than the limit allows",
+            ),
+            (StatusCode::FORBIDDEN, "No upstream is allowed"),
+            (
+                StatusCode::NOT_ACCEPTABLE,
+                "None of the formats that the client accepts is offered",
+            ),
+            (
+                StatusCode::REQUEST_TIMEOUT,
+                "The list of calls stopped coming",
+            ),
+            (
+                StatusCode::CONFLICT,
+                "There is a stream of that path with something else",
+            ),
+            (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "There are more calls, or more bytes of them, than the limit allows",
+            ),
+            (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body is neither JSON nor NDJSON",
+            ),
+            (
+                StatusCode::TOO_MANY_REQUESTS,
+                "As many gathers are under way as the limit allows",
+            ),
+        ] {
+            operation.error(status, description);
+        }
+    })
+}

@@ -1,0 +1,150 @@
+//! Results that are written to a stream, whoever watches.
+
+use aws_lc_rs::digest;
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use headwater::{Json, Problem, StatusCode};
+use headwater_client::gather;
+use headwater_log::{Info, Settings, StreamName};
+use http::{HeaderValue, header};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    ask::Options,
+    calls::{Calls, ListFormat},
+    result::Sent,
+    run::Run,
+};
+use crate::{
+    Core, body,
+    create::is_json,
+    error::Failure,
+    filling::{self, Fill},
+    path::Origin,
+};
+
+/// What a request wants.
+pub(super) struct Wanted {
+    /// The stream of the results.
+    pub(super) name: StreamName,
+    pub(super) options: Options,
+    pub(super) format: ListFormat,
+}
+
+/// Where the results are.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "GatherStream")]
+pub(super) struct Stored {
+    /// The path of the stream, from the root of the streams.
+    stream: String,
+    /// Its URL.
+    url: String,
+}
+
+/// Starts to make the calls, or joins a request that was the same.
+///
+/// # Errors
+/// The list is none, or something is over a limit. 409: there is a stream of that name that is something else.
+pub(super) async fn start(
+    core: &Core,
+    origin: &Origin,
+    wanted: Wanted,
+    body: Body,
+) -> Result<Response, Failure> {
+    let Wanted {
+        name,
+        options,
+        format,
+    } = wanted;
+    let limits = &core.options.limits;
+    let mut held = core.bodies.hold(limits);
+    let list = body::whole(body, limits, &mut held).await?;
+    let print = fingerprint(&list, format, &options);
+    let answer = || answer(&name, origin.stream(&core.options, &name));
+    // A request that joins another needs no seat.
+    match core.log.info(&name).await {
+        Ok(info) => return joins(&info, &print).map(|()| answer()),
+        Err(error) if error.is_not_found() => {}
+        Err(error) if error.is_gone() => {
+            let detail = "the path is kept by forks of a stream that was deleted";
+            return Err(Failure::conflict(detail));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let run = Run::new(core)?;
+    let calls = Calls::new(format, Body::from(list), limits).all().await?;
+    let client = core.gathers.client(&core.options.upstreams)?;
+    let gathered = options.start(gather::from_iter(calls), &client)?;
+    let results = run.results(gathered, options.headers);
+    let fill = Fill::new(name.clone(), Settings::of_type("application/json"));
+    let fill = fill.note(json!({ NOTE: print }));
+    let messages = move || {
+        results.map(move |result| {
+            // The list is held as long as its calls may still be made.
+            let _held = &held;
+            message(&result?)
+        })
+    };
+    let started = core.fillings.start(fill, messages).await?;
+    if !started.is_new {
+        joins(&started.info, &print)?;
+    }
+    Ok(answer())
+}
+
+/// Under which name the note of a stream has the fingerprint of the request that it is of.
+const NOTE: &str = "gather";
+
+/// What tells a request from others: what it calls, and how the results are.
+fn fingerprint(list: &[u8], format: ListFormat, options: &Options) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&[u8::from(format == ListFormat::Lines), options.form()]);
+    context.update(list);
+    BASE64.encode(context.finish())
+}
+
+/// Checks that a stream that is there is of the same request.
+fn joins(info: &Info, print: &str) -> Result<(), Failure> {
+    let note = filling::note(info);
+    let of = note
+        .as_ref()
+        .and_then(|note| note.get(NOTE))
+        .and_then(Value::as_str);
+    match of {
+        Some(of) if of == print => Ok(()),
+        Some(_) => Err(Failure::conflict(
+            "the stream is there already, with the results of other calls",
+        )),
+        None if !is_json(&info.settings.content_type) => Err(Failure::conflict(format!(
+            "the stream is there already, and is of type {:?}",
+            info.settings.content_type
+        ))),
+        None => Err(Failure::conflict(
+            "the stream is there already, and was not made for results",
+        )),
+    }
+}
+
+fn message(result: &Sent) -> Result<Bytes, Problem> {
+    Ok(serde_json::to_vec(result)?.into())
+}
+
+fn answer(name: &StreamName, url: String) -> Response {
+    let location = HeaderValue::try_from(&url);
+    let stored = Stored {
+        stream: name.as_str().to_owned(),
+        url,
+    };
+    let mut response = (StatusCode::ACCEPTED, Json(stored)).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
