@@ -73,6 +73,18 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("no VmRSS in /proc"))
 }
 
+/// The most resident memory that a process has had, in bytes.
+///
+/// # Errors
+/// The process is gone, or has ended.
+pub fn peak_bytes(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(first_number);
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| io::Error::other("no VmHWM in /proc"))
+}
+
 /// A process and those that it started, which started none themselves.
 ///
 /// # Errors

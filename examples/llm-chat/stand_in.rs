@@ -86,13 +86,14 @@ async fn complete(
             "this stand-in only streams: say `\"stream\": true`",
         ));
     }
-    let users = messages.iter().filter(|message| message.role == "user");
-    let Some(question) = users.clone().next_back() else {
+    let questions = messages.iter().filter(|message| message.role == "user");
+    let questions: Vec<_> = questions.collect();
+    let Some(question) = questions.last() else {
         return Err(Problem::bad_request("there is no message of a user"));
     };
     let call = stand_in.calls.fetch_add(1, Relaxed) + 1;
     let open = Open::new(&stand_in);
-    let answer = answer(&question.content, users.count());
+    let answer = answer(&question.content, questions.len());
     let tokens: Vec<String> = answer.split_inclusive(' ').map(str::to_owned).collect();
     let count = tokens.len();
     let chunk = move |choice: Value| {

@@ -8,6 +8,10 @@ use super::*;
 /// A chat whose answers come from a stand-in on a port of its own, and the URL of that.
 async fn chat() -> (TestClient, String) {
     let upstream = start_stand_in(10_000).await.unwrap();
+    (chat_over(&upstream).await, upstream)
+}
+
+async fn chat_over(upstream: &str) -> TestClient {
     let model = Model {
         url: format!("{upstream}/v1/chat/completions"),
         key: None,
@@ -18,7 +22,7 @@ async fn chat() -> (TestClient, String) {
     let client = TestClient::new(app(&hub, log, model));
     let opened = client.request(Method::PUT, "/chats/tea").send().await;
     assert_eq!(opened.status(), StatusCode::NO_CONTENT);
-    (client, upstream)
+    client
 }
 
 async fn calls(upstream: &str) -> Value {
@@ -97,6 +101,22 @@ async fn to_ask_again_is_another_answer_to_the_same_question() {
     assert!(said.starts_with("You asked: “Where to?” "), "{said}");
     assert_eq!(entries(&chat).await.len(), 3);
     assert_eq!(calls(&upstream).await, 2);
+}
+
+#[tokio::test]
+async fn a_model_that_refuses_is_an_entry_that_says_so() {
+    // The stand-in has nothing under this path.
+    let chat = chat_over(&format!("{}/elsewhere", start_stand_in(1).await.unwrap())).await;
+    let question = json!({"id": "1", "text": "Where to?"});
+    let asked = chat
+        .post("/chats/tea/messages")
+        .json(&question)
+        .send()
+        .await;
+    let entry: Value = asked.json().await;
+    assert_eq!(entry["type"], "failure", "{entry}");
+    assert_eq!(entry["problem"]["upstream_status"], 404, "{entry}");
+    assert_eq!(entries(&chat).await[1], entry);
 }
 
 #[tokio::test]

@@ -9,13 +9,14 @@ mod shops;
 use std::{error::Error, io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
-    extract::State,
-    http::{HeaderName, header::CONTENT_SECURITY_POLICY},
-    response::Html,
+    extract::{Request, State},
+    http::{HeaderName, Method, header::CONTENT_SECURITY_POLICY},
+    middleware::{Next, from_fn},
+    response::{Html, IntoResponse as _, Response},
 };
 use clap::{Parser, Subcommand};
 use futures_util::{StreamExt as _, stream};
-use headwater::{App, Path, Problem, Query, get};
+use headwater::{App, Path, Problem, Query, StatusCode, get};
 use headwater_client::{
     gather,
     gather::{Call, GatherResult},
@@ -118,6 +119,13 @@ fn app(hub: &Hub, shops: String) -> App {
             hub: hub.clone(),
             shops,
         }))
+        .merge(
+            // Where the streams of the runs are, for whoever wants them as such.
+            hub.app()
+                .without_docs()
+                .into_router()
+                .layer(from_fn(only_reading)),
+        )
 }
 
 /// What came of asking.
@@ -251,6 +259,15 @@ async fn page() -> ([(HeaderName, &'static str); 1], Html<&'static str>) {
         [(CONTENT_SECURITY_POLICY, POLICY)],
         Html(include_str!("page.html")),
     )
+}
+
+async fn only_reading(request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED)
+        .detail("the streams of the runs are written by the runs alone")
+        .into_response()
 }
 
 #[cfg(test)]

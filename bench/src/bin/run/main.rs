@@ -5,6 +5,7 @@
 mod clients;
 mod decode;
 mod drain;
+mod gather;
 mod hub;
 mod idle;
 mod machine;
@@ -28,7 +29,7 @@ const HELP: &str = "\
 Usage: cargo xtask bench [options]
 
   --quick      smaller counts and fewer runs: to see that everything works, not to compare
-  --only PARTS some of drain,paced,idle,decode,clients,operation,validate (the framework),
+  --only PARTS some of drain,paced,idle,decode,clients,gather,operation,validate (the framework),
                append,fanout,hub-latency,hub-idle,catchup,startup (the hub)
   --runs N     how often each short measurement is repeated (default 7, quick 3)
   --name NAME  what the results are called, after the date (default full, quick quick)
@@ -61,6 +62,7 @@ fn main() -> Result<(), Error> {
             Part::Idle => idle::run(&options, &mut report)?,
             Part::Decode => decode::run(&options, &mut report)?,
             Part::Clients => clients::run(&options, &mut report)?,
+            Part::Gather => gather::run(&options, &mut report)?,
             Part::Append => hub::append::run(&options, &mut report)?,
             Part::Fanout => hub::fanout::run(&options, &mut report)?,
             Part::HubLatency => hub::latency::run(&options, &mut report)?,

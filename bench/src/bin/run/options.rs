@@ -13,6 +13,7 @@ pub(crate) enum Part {
     Idle,
     Decode,
     Clients,
+    Gather,
     Operation,
     Validate,
     Append,
@@ -24,12 +25,13 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
         Self::Decode,
         Self::Clients,
+        Self::Gather,
         Self::Operation,
         Self::Validate,
         Self::Append,
@@ -47,6 +49,7 @@ impl Part {
             Self::Idle => "idle",
             Self::Decode => "decode",
             Self::Clients => "clients",
+            Self::Gather => "gather",
             Self::Operation => "operation",
             Self::Validate => "validate",
             Self::Append => "append",
@@ -66,6 +69,7 @@ impl Part {
             | Self::Idle
             | Self::Decode
             | Self::Clients
+            | Self::Gather
             | Self::Operation
             | Self::Validate => false,
             Self::Append

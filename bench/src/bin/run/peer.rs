@@ -22,6 +22,8 @@ pub(crate) enum Peer {
     Operation,
     /// axum's own route under `headwater::serve`.
     OperationPlain,
+    /// An endpoint that takes its time.
+    Slow,
 }
 
 impl Peer {
@@ -34,6 +36,7 @@ impl Peer {
             Self::BareReady => "bare socket, same bytes ready",
             Self::Operation => "Headwater, operation",
             Self::OperationPlain => "axum under `headwater::serve`",
+            Self::Slow => "an endpoint that takes its time",
         }
     }
 
@@ -53,6 +56,7 @@ impl Peer {
             Self::BareReady => "bare-ready",
             Self::Operation => "operation",
             Self::OperationPlain => "operation-plain",
+            Self::Slow => "slow",
         };
         let mut command = sibling("server")?;
         command.arg(kind);

@@ -11,13 +11,14 @@ mod bare;
 mod headwater_peer;
 mod hub;
 mod operation;
+mod slow;
 mod source;
 
 use std::io::Read;
 
 use headwater_bench::{Error, system};
 
-const KINDS: &str = "headwater, hub, axum, bare, bare-ready, operation or operation-plain";
+const KINDS: &str = "headwater, hub, axum, bare, bare-ready, operation, operation-plain or slow";
 
 /// As in the binary `headwater`.
 #[global_allocator]
@@ -48,6 +49,7 @@ fn main() -> Result<(), Error> {
         "bare" => bare::run(rate, bare::Kind::Serialised),
         "bare-ready" => bare::run(rate, bare::Kind::Ready),
         "operation" => operation::run(),
+        "slow" => slow::run(),
         "operation-plain" => operation::run_plain(),
         _ => Err(format!("which server? {KINDS}").into()),
     }

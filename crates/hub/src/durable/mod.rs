@@ -203,7 +203,8 @@ impl DurableStream {
         let name = name_of(&self.path)?;
         let LastEventId(seen) = LastEventId::of_request();
         let place = seen.map_or(Ok(Place::Start), |id| Place::parse(&id))?;
-        if matches!(place, Place::At(offset) if offset > Offset::START) {
+        let goes_on = matches!(place, Place::At(offset) if offset > Offset::START);
+        if goes_on {
             check_is_there(core, &name).await?;
         }
         let mut settings = Settings::of_type("application/json");
@@ -220,6 +221,7 @@ impl DurableStream {
             location: location(core, &info.name),
             reading: Reading::new(core, &info, place, watch).await?,
             heartbeat: core.options.heartbeat,
+            goes_on,
             _item: PhantomData,
         })
     }
@@ -258,6 +260,8 @@ pub struct Durable<T> {
     reading: Reading,
     location: Option<HeaderValue>,
     heartbeat: Duration,
+    /// Whether the client had items of it before.
+    goes_on: bool,
     _item: PhantomData<fn() -> T>,
 }
 
@@ -273,7 +277,12 @@ impl<T> Durable<T> {
 
 impl<T> IntoResponse for Durable<T> {
     fn into_response(self) -> Response {
-        let items = Streaming::try_new(self.reading.into_items()).heartbeat(self.heartbeat);
+        let mut items = Streaming::try_new(self.reading.into_items()).heartbeat(self.heartbeat);
+        if self.goes_on {
+            // A failure is then no answer to this request but the end of what the client has the beginning of, and is told
+            // as that: to a status of 5xx an `EventSource` shows no reason, and clients would try again.
+            items = items.first_item_wait(Duration::ZERO);
+        }
         let mut response = items.into_response();
         if let Some(location) = self.location {
             let headers = response.headers_mut();

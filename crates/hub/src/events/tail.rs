@@ -6,12 +6,13 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    task::{Poll, Waker},
 };
 
 use headwater_log::{Error, Log, Matching, OrderFollower, Position, StreamName};
 use tokio::{
-    sync::watch,
     task::AbortHandle,
     time::{Instant, timeout_at},
 };
@@ -21,7 +22,10 @@ use super::{
     patterns::{Key, Patterns},
     ring::{Given, Over, Ring},
 };
-use crate::limits::{EVENTS_READ_BYTES, EVENTS_SILENT, RING_IDLE};
+use crate::{
+    limits::{EVENTS_READ_BYTES, EVENTS_SILENT, RING_IDLE},
+    waiting::{Ticket, Waiting},
+};
 
 /// The hub's tail of all streams. There is one as long as anybody follows.
 #[derive(Default)]
@@ -39,10 +43,10 @@ impl OrderTail {
         });
         drop(current);
         let interest = tail.shared.interests.of(patterns);
-        let changes = tail.shared.changes.subscribe();
         Member {
             interest,
-            changes,
+            seen: 0,
+            ticket: Ticket::default(),
             tail,
         }
     }
@@ -56,25 +60,45 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// One who follows.
 pub(crate) struct Member {
     interest: Arc<Interest>,
-    changes: watch::Receiver<()>,
+    /// How many changes there had been when it was given something last.
+    seen: u64,
+    ticket: Ticket,
     /// Last: who lets go of it as the last ends it.
     tail: Arc<Tail>,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let left = self.tail.shared.near().waiting.leave(&mut self.ticket);
+        drop(left);
+    }
 }
 
 impl Member {
     /// What a reader that wants what follows `position` is given. [`changed`](Self::changed) wakes when that may be
     /// something else.
     pub(crate) fn give(&mut self, position: Position) -> Given {
-        self.changes.mark_unchanged();
         // Looked at before the ring: what is looked for from then on, the ring has.
         let since = self.interest.since.get().copied();
-        locked(&self.tail.shared.ring).give(position, since)
+        let near = self.tail.shared.near();
+        self.seen = near.changes;
+        near.ring.give(position, since)
     }
 
-    /// Waits until [`give`](Self::give) may say something else.
+    /// Waits until [`give`](Self::give) may say something else. Cancel-safe; it keeps its place in the line meanwhile.
     pub(crate) async fn changed(&mut self) {
-        // The sender goes with the tail, which is held.
-        let _ = self.changes.changed().await;
+        poll_fn(|cx| {
+            let mut near = self.tail.shared.near();
+            if near.changes == self.seen {
+                near.waiting.wait(&mut self.ticket, cx.waker());
+                return Poll::Pending;
+            }
+            let left = near.waiting.leave(&mut self.ticket);
+            drop(near);
+            drop(left);
+            Poll::Ready(())
+        })
+        .await;
     }
 }
 
@@ -162,9 +186,16 @@ struct Tail {
 
 struct Shared {
     log: Arc<dyn Log>,
-    ring: Mutex<Ring>,
+    near: Mutex<Near>,
     interests: Arc<Interests>,
-    changes: watch::Sender<()>,
+}
+
+/// What is near the head. Whoever finds nothing in the ring waits under the same lock.
+struct Near {
+    ring: Ring,
+    /// How often readers were told to look again.
+    changes: u64,
+    waiting: Waiting,
 }
 
 impl Tail {
@@ -172,9 +203,12 @@ impl Tail {
         let mut follower = log.follow_order();
         let shared = Arc::new(Shared {
             log: Arc::clone(log),
-            ring: Mutex::new(Ring::new(follower.head())),
+            near: Mutex::new(Near {
+                ring: Ring::new(follower.head()),
+                changes: 1,
+                waiting: Waiting::default(),
+            }),
             interests: Arc::default(),
-            changes: watch::Sender::new(()),
         });
         let pump = tokio::spawn(pump(Arc::clone(&shared), follower)).abort_handle();
         Self { shared, pump }
@@ -182,7 +216,7 @@ impl Tail {
 
     /// Whether it can go on. If not, its readers are told so, and the next one tries again with a new tail.
     fn is_usable(&self) -> bool {
-        !locked(&self.shared.ring).has_failed()
+        !self.shared.near().ring.has_failed()
     }
 }
 
@@ -193,9 +227,18 @@ impl Drop for Tail {
 }
 
 impl Shared {
-    fn change(&self, change: impl FnOnce(&mut Ring)) {
-        change(&mut locked(&self.ring));
-        self.changes.send_replace(());
+    fn near(&self) -> MutexGuard<'_, Near> {
+        locked(&self.near)
+    }
+
+    /// Wakes a few of those who are to look again; whether there are more.
+    fn wake_few(&self) -> bool {
+        let mut near = self.near();
+        let few = near.waiting.few();
+        let is_due = near.waiting.is_due();
+        drop(near);
+        few.into_iter().for_each(Waker::wake);
+        is_due
     }
 }
 
@@ -220,25 +263,30 @@ struct Ending<'a> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.shared.change(|ring| ring.end(self.over));
+        let mut near = self.shared.near();
+        near.ring.end(self.over);
+        near.changes += 1;
+        let all = near.waiting.all();
+        drop(near);
+        all.into_iter().for_each(Waker::wake);
     }
 }
 
 /// Ends when the log is closed.
 async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Error> {
-    let mut next = locked(&shared.ring).next();
+    let mut next = shared.near().ring.next();
     let (mut version, mut matching) = shared.interests.all(next);
     let mut filled_at = Instant::now();
     let mut woken_at = next;
     loop {
-        let is_empty = locked(&shared.ring).is_empty();
+        let is_empty = shared.near().ring.is_empty();
         let met = if is_empty {
             follower.past(next).await
         } else {
             match timeout_at(filled_at + RING_IDLE, follower.past(next)).await {
                 Ok(met) => met,
                 Err(_) => {
-                    locked(&shared.ring).clear();
+                    shared.near().ring.clear();
                     continue;
                 }
             }
@@ -259,17 +307,25 @@ async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Erro
         if !is_silent {
             filled_at = Instant::now();
         }
-        locked(&shared.ring).push(batches, next);
+        shared.near().ring.push(batches, next);
         // Whoever came while this was read may have missed something of it, and looks for itself. Where nobody wanted
         // what went by, all are told now and then how far it is.
         let is_due = next.number() - woken_at.number() >= EVENTS_SILENT;
         if !is_silent || is_due || shared.interests.version() != version {
             woken_at = next;
-            shared.changes.send_replace(());
+            let mut near = shared.near();
+            near.changes += 1;
+            near.waiting.rouse();
         }
-        // Readers come first: what is appended meanwhile is one batch, and not many. Besides, a log in memory is never
-        // pending.
-        tokio::task::yield_now().await;
+        // Readers come first: what is appended meanwhile is one batch, and not many. Appends get their turn between
+        // them. Besides, a log in memory is never pending.
+        loop {
+            let is_due = shared.wake_few();
+            tokio::task::yield_now().await;
+            if !is_due {
+                break;
+            }
+        }
     }
 }
 

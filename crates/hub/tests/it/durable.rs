@@ -359,6 +359,15 @@ async fn an_error_of_the_handlers_stream_is_the_end_of_it_for_all() {
     assert_eq!(later.next().await, Some(Token { n: 1 }));
     later.cut().await;
 
+    // A client that has seen all there is learns of the end as one that was there does.
+    let request = server.client.get("/answers/a").accept(Format::Sse);
+    let response = request.last_event_id("0000000000000001").send().await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let event = response.stream::<Token>().await.next_event().await;
+    let event = event.expect("an error event");
+    assert!(event.is_error() && event.data.contains("the model fell over"));
+    assert_eq!(&*event.id, "headwater:end");
+
     // Before the first item it is the answer's status.
     let server = Server::new(DurableStream::keep);
     server.say.send(Err(problem())).unwrap();
