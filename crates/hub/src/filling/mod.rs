@@ -117,7 +117,6 @@ pub(crate) struct Started {
     /// Whether it was created now. If not, it was there: its [`note`] says what it is, if it is one that was filled.
     pub(crate) is_new: bool,
     /// Counts as one who watches, if that matters to the filling.
-    #[allow(dead_code, reason = "for who answers with the stream itself")]
     pub(crate) watch: Option<Watch>,
 }
 
