@@ -1,9 +1,6 @@
 //! What the OpenAPI document says of relays, beyond what the handlers' doc comments do.
 
-use axum::response::{IntoResponse, Response};
-use headwater::{
-    App, Format, In, MethodRoute, Operation, OperationOutput, SecurityScheme, StatusCode,
-};
+use headwater::{App, Format, In, MethodRoute, Operation, SecurityScheme, StatusCode};
 use schemars::JsonSchema;
 
 use crate::describe::AnyJson;
@@ -13,27 +10,6 @@ const TAG: &str = "relays";
 
 /// The security scheme of who may create relays.
 const SECRET: &str = "relaySecret";
-
-/// A response whose operation is described here.
-pub(super) struct RelayAnswer(Response);
-
-impl From<Response> for RelayAnswer {
-    fn from(response: Response) -> Self {
-        Self(response)
-    }
-}
-
-impl IntoResponse for RelayAnswer {
-    fn into_response(self) -> Response {
-        self.0
-    }
-}
-
-impl OperationOutput for RelayAnswer {
-    fn describe(operation: &mut Operation) {
-        operation.any_error();
-    }
-}
 
 /// Why a request to a relay was refused.
 #[derive(JsonSchema)]

@@ -16,11 +16,11 @@ use tokio::time::timeout;
 use super::{
     access::{self, Signed},
     create::{self, Relay},
-    describe::{self, RelayAnswer},
+    describe,
     id::RelayId,
     refusal::Refusal,
 };
-use crate::{Core, names, offset::essence, read};
+use crate::{Core, describe::Answer, names, offset::essence, read};
 
 /// Where relays are.
 pub(crate) const ROOT: &str = "/relay";
@@ -114,7 +114,7 @@ async fn create(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> RelayAnswer {
+) -> Answer {
     let work = async {
         access::service(&core, &headers)?;
         let query = query.unwrap_or_default();
@@ -168,7 +168,7 @@ async fn read(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> RelayAnswer {
+) -> Answer {
     let work = async {
         let id = RelayId::parse(&id);
         let query = query.unwrap_or_default();
@@ -197,11 +197,7 @@ async fn read(
 
 /// What is known of a relay's stream.
 #[headwater::operation]
-async fn head(
-    State(core): State<Arc<Core>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> RelayAnswer {
+async fn head(State(core): State<Arc<Core>>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
     let work = async {
         access::service(&core, &headers)?;
         let id = RelayId::parse(&id).ok_or_else(Refusal::no_relay)?;
@@ -222,7 +218,7 @@ async fn abort(
     State(core): State<Arc<Core>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> RelayAnswer {
+) -> Answer {
     let work = async {
         let signed = Signed::parse(&query.unwrap_or_default());
         // What is no id was signed for nobody.
@@ -247,7 +243,7 @@ async fn delete(
     State(core): State<Arc<Core>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> RelayAnswer {
+) -> Answer {
     let work = async {
         access::service(&core, &headers)?;
         let found = match RelayId::parse(&id) {
@@ -269,11 +265,11 @@ async fn delete(
 
 /// There are no paths below a relay's.
 #[headwater::operation]
-async fn nothing() -> RelayAnswer {
+async fn nothing() -> Answer {
     answer(Err(Refusal::no_route()))
 }
 
-fn answer(result: Result<Response, Refusal>) -> RelayAnswer {
+fn answer(result: Result<Response, Refusal>) -> Answer {
     result.unwrap_or_else(IntoResponse::into_response).into()
 }
 
