@@ -22,10 +22,11 @@ pub(crate) enum Part {
     HubIdle,
     Catchup,
     Startup,
+    Relay,
 }
 
 impl Part {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
@@ -40,6 +41,7 @@ impl Part {
         Self::HubIdle,
         Self::Catchup,
         Self::Startup,
+        Self::Relay,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +60,7 @@ impl Part {
             Self::HubIdle => "hub-idle",
             Self::Catchup => "catchup",
             Self::Startup => "startup",
+            Self::Relay => "relay",
         }
     }
 
@@ -77,7 +80,8 @@ impl Part {
             | Self::HubLatency
             | Self::HubIdle
             | Self::Catchup
-            | Self::Startup => true,
+            | Self::Startup
+            | Self::Relay => true,
         }
     }
 }

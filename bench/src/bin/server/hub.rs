@@ -1,25 +1,30 @@
 //! The hub over the durable log, both with their defaults: an append is acknowledged when it is on
-//! the disk.
+//! the disk. With `memory` for a folder it is in memory.
 
 use std::{path::Path, sync::Arc};
 
 use headwater::BoundAddress;
 use headwater_bench::Error;
-use headwater_hub::Hub;
-use headwater_log::{FjallLog, FjallOptions};
+use headwater_client::Egress;
+use headwater_hub::{Hub, Options};
+use headwater_log::{FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions};
 
-pub(crate) fn run(folder: &Path, listen: &str) -> Result<(), Error> {
+pub(crate) fn run(folder: &Path, listen: &str, upstreams: &[String]) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let log = FjallLog::open(folder, FjallOptions::default())?;
+        let log: Arc<dyn Log> = match folder.to_str() {
+            Some("memory") => Arc::new(MemoryLog::new(MemoryOptions::default())),
+            _ => Arc::new(FjallLog::open(folder, FjallOptions::default())?),
+        };
+        let options = Options::new().upstreams(Egress::allow(upstreams)?);
         let listening = |address: &BoundAddress| {
             if let BoundAddress::Tcp(address) = address {
                 crate::announce(*address);
             }
         };
-        Ok(headwater::serve(Hub::new(Arc::new(log)).app(), listen)
+        Ok(headwater::serve(Hub::with(log, options).app(), listen)
             .on_bound(listening)
             .await?)
     })

@@ -4,7 +4,7 @@
 //! `listening on ADDRESS` and serves until its standard input ends, so it never outlives the
 //! program that started it.
 //!
-//! The hub takes `--data FOLDER [--listen ADDRESS]`, and ends at SIGTERM as well.
+//! The hub takes `--data FOLDER|memory [--listen ADDRESS] [--upstream PATTERN]`, and ends at SIGTERM as well.
 
 mod axum_peer;
 mod bare;
@@ -29,11 +29,13 @@ fn main() -> Result<(), Error> {
     let mut args = std::env::args().skip(1);
     let kind = args.next().unwrap_or_default();
     let (mut rate, mut data, mut listen) = (50, None, "127.0.0.1:0".to_owned());
+    let mut upstreams = Vec::new();
     while let (Some(option), Some(value)) = (args.next(), args.next()) {
         match option.as_str() {
             "--rate" => rate = value.parse()?,
             "--data" => data = Some(value),
             "--listen" => listen = value,
+            "--upstream" => upstreams.push(value),
             _ => return Err(format!("`{option}` is not an option").into()),
         }
     }
@@ -45,7 +47,11 @@ fn main() -> Result<(), Error> {
     match kind.as_str() {
         "headwater" => headwater_peer::run(rate),
         "axum" => axum_peer::run(rate),
-        "hub" => hub::run(data.ok_or("the hub needs --data")?.as_ref(), &listen),
+        "hub" => hub::run(
+            data.ok_or("the hub needs --data")?.as_ref(),
+            &listen,
+            &upstreams,
+        ),
         "bare" => bare::run(rate, bare::Kind::Serialised),
         "bare-ready" => bare::run(rate, bare::Kind::Ready),
         "operation" => operation::run(),

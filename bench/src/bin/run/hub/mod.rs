@@ -7,6 +7,7 @@ pub(crate) mod idle;
 mod install;
 pub(crate) mod latency;
 mod reader;
+pub(crate) mod relay;
 mod server;
 pub(crate) mod startup;
 

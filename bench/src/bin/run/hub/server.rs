@@ -77,6 +77,22 @@ impl Kind {
         }
     }
 
+    /// Starts Headwater's hub with an upstream that it may call, its log in memory or in the folder.
+    pub(crate) fn relay(
+        self,
+        data: &Folder,
+        upstream: &str,
+        in_memory: bool,
+    ) -> Result<Server, Error> {
+        let port = free_port()?;
+        let mut command = self.command(data, port)?;
+        command.args(["--upstream", upstream]);
+        if in_memory {
+            command.args(["--data", "memory"]);
+        }
+        self.launch(command, data, port, &self.target("nothing"), |_| true)
+    }
+
     /// Starts it with what the folder holds, and waits until it answers.
     pub(crate) fn start(self, data: &Folder) -> Result<Server, Error> {
         self.start_until(data, &self.target("nothing"), |_| true)
@@ -90,8 +106,19 @@ impl Kind {
         ready: impl Fn(u16) -> bool,
     ) -> Result<Server, Error> {
         let port = free_port()?;
-        let child = self
-            .command(data, port)?
+        let command = self.command(data, port)?;
+        self.launch(command, data, port, target, ready)
+    }
+
+    fn launch(
+        self,
+        mut command: Command,
+        data: &Folder,
+        port: u16,
+        target: &str,
+        ready: impl Fn(u16) -> bool,
+    ) -> Result<Server, Error> {
+        let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(fs::File::create(data.0.with_extension("log"))?)
