@@ -93,7 +93,7 @@ const PRODUCER_SEQ: (&str, &str) = (
 );
 const CONTENT_TYPE: (&str, &str) = ("Content-Type", "The stream's type.");
 
-fn replied(
+pub(crate) fn replied(
     operation: &mut Operation,
     status: StatusCode,
     headers: &[(&'static str, &'static str)],
@@ -196,76 +196,121 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     })
 }
 
+/// What a read takes, and what it answers with unless it is refused.
+pub(crate) fn reading(operation: &mut Operation) {
+    operation.parameter::<String>(
+        In::Query,
+        "offset",
+        "Where to start: an offset that this server gave, `-1` for the start, `now` for the tail. Default: the start.",
+    );
+    operation.parameter::<String>(
+        In::Query,
+        "since",
+        "In place of `offset`: start with the first message that was appended at this time (RFC 3339) or later.",
+    );
+    operation.parameter::<Live>(In::Query, "live", "How to go on at the tail.");
+    operation.parameter::<Followed>(
+        In::Query,
+        "format",
+        "Follows the stream in this format, for a client that can't set `Accept`.",
+    );
+    operation.parameter::<String>(
+        In::Query,
+        "cursor",
+        "The `Stream-Cursor` of the answer before.",
+    );
+    parameters(
+        operation,
+        &[
+            (
+                "Accept",
+                "`text/event-stream` or `application/x-ndjson` follow the stream in that format.",
+            ),
+            (
+                "Last-Event-ID",
+                "The id of the event that was seen last, which counts before `offset` and `since`.",
+            ),
+            (
+                "If-None-Match",
+                "The `ETag` of an answer that the client has.",
+            ),
+        ],
+    );
+    operation.raw_reply(StatusCode::OK, "*/*", "Messages");
+    operation.stream_reply::<AnyJson>(StatusCode::OK, &[Format::Sse, Format::Ndjson], "Messages");
+    replied(
+        operation,
+        StatusCode::OK,
+        &[
+            NEXT,
+            UP_TO_DATE,
+            CLOSED,
+            ERROR,
+            CURSOR,
+            CONTENT_TYPE,
+            ("ETag", "Which part of which stream this is."),
+            (
+                "Stream-SSE-Data-Encoding",
+                "`base64` where the data of events are that.",
+            ),
+        ],
+    );
+    operation.empty_reply(
+        StatusCode::NO_CONTENT,
+        "Nothing came while a long-poll waited; or an `EventSource` that had seen the end came back",
+    );
+    replied(
+        operation,
+        StatusCode::NO_CONTENT,
+        &[NEXT, UP_TO_DATE, CLOSED, ERROR, CURSOR],
+    );
+    operation.empty_reply(StatusCode::NOT_MODIFIED, "The client has it");
+}
+
 pub(crate) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("read").tag(TAG).describe(|operation| {
-        operation.parameter::<String>(
-            In::Query,
-            "offset",
-            "Where to start: an offset that this server gave, `-1` for the start, `now` for the tail. Default: the start.",
-        );
-        operation.parameter::<String>(
-            In::Query,
-            "since",
-            "In place of `offset`: start with the first message that was appended at this time (RFC 3339) or later.",
-        );
-        operation.parameter::<Live>(In::Query, "live", "How to go on at the tail.");
-        operation.parameter::<Followed>(
-            In::Query,
-            "format",
-            "Follows the stream in this format, for a client that can't set `Accept`.",
-        );
-        operation.parameter::<String>(In::Query, "cursor", "The `Stream-Cursor` of the answer before.");
-        parameters(operation, &[
-            ("Accept", "`text/event-stream` or `application/x-ndjson` follow the stream in that format."),
-            ("Last-Event-ID", "The id of the event that was seen last, which counts before `offset` and `since`."),
-            ("If-None-Match", "The `ETag` of an answer that the client has."),
-        ]);
-        operation.raw_reply(StatusCode::OK, "*/*", "Messages");
-        operation.stream_reply::<AnyJson>(StatusCode::OK, &[Format::Sse, Format::Ndjson], "Messages");
-        replied(operation, StatusCode::OK, &[
-            NEXT, UP_TO_DATE, CLOSED, ERROR, CURSOR, CONTENT_TYPE,
-            ("ETag", "Which part of which stream this is."),
-            ("Stream-SSE-Data-Encoding", "`base64` where the data of events are that."),
-        ]);
-        operation.empty_reply(
-            StatusCode::NO_CONTENT,
-            "Nothing came while a long-poll waited; or an `EventSource` that had seen the end came back",
-        );
-        replied(operation, StatusCode::NO_CONTENT, &[NEXT, UP_TO_DATE, CLOSED, ERROR, CURSOR]);
-        operation.empty_reply(StatusCode::NOT_MODIFIED, "The client has it");
+        reading(operation);
         missing(operation);
-        operation.error(StatusCode::TOO_MANY_REQUESTS, "There are as many live readers as the limit allows");
+        operation.error(
+            StatusCode::TOO_MANY_REQUESTS,
+            "There are as many live readers as the limit allows",
+        );
     })
+}
+
+/// What is known of a stream, as headers of an answer.
+pub(crate) fn known(operation: &mut Operation) {
+    operation.empty_reply(StatusCode::OK, "What is known of the stream, in headers");
+    replied(
+        operation,
+        StatusCode::OK,
+        &[
+            NEXT,
+            CLOSED,
+            ERROR,
+            CONTENT_TYPE,
+            ("Stream-TTL", "After how many seconds without use it ends."),
+            ("Stream-Expires-At", "When it ends."),
+            (
+                "Stream-Max-Age",
+                "How many seconds a message is kept at the least.",
+            ),
+            ("Stream-Max-Bytes", "How many bytes of messages are kept."),
+            (
+                "Stream-Floor",
+                "The first offset that can still be read, where it isn't the start.",
+            ),
+            (
+                "Stream-Schema",
+                "The JSON Schema of its messages, percent-encoded, unless it is long.",
+            ),
+        ],
+    );
 }
 
 pub(crate) fn head<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("stream_info").tag(TAG).describe(|operation| {
-        operation.empty_reply(StatusCode::OK, "What is known of the stream, in headers");
-        replied(
-            operation,
-            StatusCode::OK,
-            &[
-                NEXT,
-                CLOSED,
-                ERROR,
-                CONTENT_TYPE,
-                ("Stream-TTL", "After how many seconds without use it ends."),
-                ("Stream-Expires-At", "When it ends."),
-                (
-                    "Stream-Max-Age",
-                    "How many seconds a message is kept at the least.",
-                ),
-                ("Stream-Max-Bytes", "How many bytes of messages are kept."),
-                (
-                    "Stream-Floor",
-                    "The first offset that can still be read, where it isn't the start.",
-                ),
-                (
-                    "Stream-Schema",
-                    "The JSON Schema of its messages, percent-encoded, unless it is long.",
-                ),
-            ],
-        );
+        known(operation);
         missing(operation);
     })
 }

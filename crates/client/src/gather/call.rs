@@ -27,7 +27,7 @@ use crate::{
 /// # }
 /// ```
 ///
-/// There only `url` is needed. `method` is GET, or POST where there's a body. A `header`'s value may be
+/// There only `url` is needed, and a string is a URL. `method` is GET, or POST where there's a body. A `header`'s value may be
 /// a list. A `body` that is a string is sent as text, any other JSON as it stands, as
 /// `application/json`. `repeatable` is as [`Call::repeatable`]. Other members are refused.
 ///
@@ -220,18 +220,25 @@ impl FromStr for Call {
 
 impl<'de> Deserialize<'de> for Call {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(CallVisitor)
+        deserializer.deserialize_any(CallVisitor)
     }
 }
 
-/// Only an object is a call, and not an array with the members' values.
+/// A URL or an object is a call, and not an array with the members' values.
 struct CallVisitor;
 
 impl<'de> de::Visitor<'de> for CallVisitor {
     type Value = Call;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with the members url, method, headers, body, key and repeatable")
+        f.write_str(
+            "a URL or an object with the members url, method, headers, body, key and repeatable",
+        )
+    }
+
+    fn visit_str<E: de::Error>(self, url: &str) -> Result<Call, E> {
+        parse_url(url).map_err(E::custom)?;
+        Ok(Call::get(url))
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Call, A::Error> {
@@ -463,7 +470,11 @@ mod tests {
                 "`a` holds a control",
             ),
             ("a.example/?secret", "this is no URL"),
-            (r#"["http://a.example/"]"#, "an object with the members url"),
+            (
+                r#"["http://a.example/"]"#,
+                "a URL or an object with the members",
+            ),
+            (r#""a.example/?secret""#, "this is no URL"),
         ] {
             let error = line.parse::<Call>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{line}: {error}");

@@ -271,7 +271,7 @@ mod tests {
         let (array, failed) = read(
             ListFormat::Array,
             &limits,
-            r#"[{"url":"http://a/"}, {"ulr":1}, {"url":"http://b/","headers":"Bearer \"secret\""}, 7]"#,
+            r#"[{"url":"http://a/"}, {"ulr":1}, {"url":"http://b/","headers":"Bearer \"secret\""}, 7, "http://c/"]"#,
         )
         .await;
         assert!(failed.is_none());
@@ -285,6 +285,7 @@ mod tests {
             "{array:?}"
         );
         assert!(array[3].starts_with("call 4: "), "{array:?}");
+        assert_eq!(array[4], "http://c/");
         let (lines, failed) = read(
             ListFormat::Lines,
             &limits,

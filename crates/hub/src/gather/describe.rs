@@ -13,6 +13,15 @@ use super::{
 /// What its operation stands under.
 pub(crate) const TAG: &str = "upstreams";
 
+/// A call to be made: its URL, or what else is to be said of it, too.
+#[derive(JsonSchema)]
+#[schemars(rename = "Listed", untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Listed {
+    Url(String),
+    Call(Call),
+}
+
 /// A call to be made.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +50,7 @@ struct Call {
 /// Describes the route.
 pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("gather").tag(TAG).describe(|operation| {
-        operation.body::<Vec<Call>>("application/json");
+        operation.body::<Vec<Listed>>("application/json");
         operation.also_body("application/x-ndjson");
         operation.stream_reply::<Sent>(StatusCode::OK, &Format::ALL, "Results, as they come");
         operation.reply::<Stored>(

@@ -1,9 +1,9 @@
 //! What the OpenAPI document says of relays, beyond what the handlers' doc comments do.
 
-use headwater::{App, Format, In, MethodRoute, Operation, SecurityScheme, StatusCode};
+use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
 use schemars::JsonSchema;
 
-use crate::describe::AnyJson;
+use crate::describe::{known, reading, replied};
 
 /// The tag of all of this.
 const TAG: &str = "relays";
@@ -52,16 +52,6 @@ const CONTENT_LOCATION: (&str, &str) = (
     "Content-Location",
     "The public stream's URL, where `stream` named one.",
 );
-
-fn replied(
-    operation: &mut Operation,
-    status: StatusCode,
-    headers: &[(&'static str, &'static str)],
-) {
-    for (name, description) in headers {
-        operation.reply_header(status, name, description);
-    }
-}
 
 fn refused(operation: &mut Operation, refusals: &[(StatusCode, &str)]) {
     let storage = [
@@ -155,34 +145,22 @@ fn signed(operation: &mut Operation) {
 pub(super) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("read_relay").tag(TAG).describe(|operation| {
         signed(operation);
-        for (name, description) in [
-            ("offset", "Where to start, as with any stream."),
-            ("live", "How to go on at the end, as with any stream."),
-            ("cursor", "The `Stream-Cursor` of the answer before."),
-            ("format", "`sse` or `ndjson` follow the stream in that format."),
-        ] {
-            operation.parameter::<String>(In::Query, name, description);
-        }
-        operation.raw_reply(StatusCode::OK, "*/*", "What the upstream sent");
-        operation.stream_reply::<AnyJson>(
-            StatusCode::OK,
-            &[Format::Sse, Format::Ndjson],
-            "What the upstream sent",
-        );
+        reading(operation);
         replied(operation, StatusCode::OK, &[UPSTREAM_TYPE]);
-        operation.empty_reply(
-            StatusCode::NO_CONTENT,
-            "Nothing came while a long-poll waited; or an `EventSource` that had seen the end came back",
-        );
-        operation.empty_reply(StatusCode::NOT_MODIFIED, "The client has it");
         refused(
             operation,
             &[
-                (StatusCode::BAD_REQUEST, "A parameter is not what it should be"),
+                (
+                    StatusCode::BAD_REQUEST,
+                    "A parameter is not what it should be",
+                ),
                 UNAUTHORIZED,
                 MISSING,
                 (StatusCode::GONE, "What is asked for was trimmed"),
-                (StatusCode::TOO_MANY_REQUESTS, "There are as many live readers as the limit allows"),
+                (
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "There are as many live readers as the limit allows",
+                ),
             ],
         );
     })
@@ -191,7 +169,7 @@ pub(super) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
 pub(super) fn head<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
     let route = guard(route.id("relay_info").tag(TAG), guarded);
     route.describe(|operation| {
-        operation.empty_reply(StatusCode::OK, "What is known of the stream, in headers");
+        known(operation);
         replied(operation, StatusCode::OK, &[UPSTREAM_TYPE]);
         refused(operation, &[UNAUTHORIZED, MISSING]);
     })

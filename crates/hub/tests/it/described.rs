@@ -92,7 +92,7 @@ fn a_gather_says_what_it_takes_and_what_comes_back() {
     let gather = &document["paths"]["/gather"]["post"];
     let body = &gather["requestBody"]["content"];
     let call = &body["application/json"]["schema"]["items"];
-    assert_eq!(call["$ref"], "#/components/schemas/Call");
+    assert_eq!(call["$ref"], "#/components/schemas/Listed");
     assert!(body["application/x-ndjson"].is_object());
     let result = &gather["responses"]["200"]["content"]["application/x-ndjson"]["itemSchema"];
     assert_eq!(result["$ref"], "#/components/schemas/GatherResult");
@@ -100,6 +100,9 @@ fn a_gather_says_what_it_takes_and_what_comes_back() {
         assert!(gather["responses"][status].is_object(), "{status}");
     }
     let schemas = &document["components"]["schemas"];
+    let listed = &schemas["Listed"]["anyOf"];
+    assert_eq!(listed[0]["type"], "string");
+    assert_eq!(listed[1]["$ref"], "#/components/schemas/Call");
     assert_eq!(schemas["Call"]["required"], serde_json::json!(["url"]));
     let required = serde_json::json!(["index", "ms", "attempts"]);
     assert_eq!(schemas["GatherResult"]["required"], required);
