@@ -20,7 +20,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::accept::Refusal;
-use crate::{Problem, body::Served, last_event_id::LAST_EVENT_ID, response::SharedBody};
+use crate::{LastEventId, Problem, body::Served, response::SharedBody};
 
 /// What the server, or a test, asks of the streams of one request: an extension of the request.
 #[derive(Clone, Default)]
@@ -82,10 +82,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if is_after_end(&request) {
+        let client = Client::of(&request);
+        if request.method() == Method::GET && client.has_seen_end() {
             return Box::pin(std::future::ready(Ok(no_more())));
         }
-        let client = Client::of(&request);
         let is_head = request.method() == Method::HEAD;
         // Called in the scope too: a service may do its work there and return a future that is ready.
         let response = CLIENT.sync_scope(client.clone(), || self.inner.call(request));
@@ -104,13 +104,6 @@ where
             Ok(response)
         })
     }
-}
-
-/// Whether an `EventSource` comes back to a stream that had ended. It only ever sends GET: anything else is asked for on
-/// purpose.
-fn is_after_end(request: &Request<Body>) -> bool {
-    let seen = request.headers().get(&LAST_EVENT_ID);
-    request.method() == Method::GET && seen.is_some_and(|id| id == sse::END_ID)
 }
 
 /// "A client can be told to stop reconnecting using the HTTP 204 No Content response code" (WHATWG HTML
@@ -143,7 +136,7 @@ pub(crate) struct Client {
     /// The values of `Accept`. More than one is rare.
     accept: Option<HeaderValue>,
     more_accept: Vec<HeaderValue>,
-    last_event_id: Option<HeaderValue>,
+    last_event_id: Option<String>,
     pub(crate) asked: Option<Asked>,
 }
 
@@ -154,7 +147,7 @@ impl Client {
             uri: request.uri().clone(),
             accept: accept.next(),
             more_accept: accept.collect(),
-            last_event_id: request.headers().get(&LAST_EVENT_ID).cloned(),
+            last_event_id: LastEventId::of_parts(request.headers(), request.uri()).0,
             asked: request.extensions().get().cloned(),
         }
     }
@@ -164,16 +157,15 @@ impl Client {
         accept::choose(&self.uri, self.accept.iter().chain(&self.more_accept))
     }
 
-    /// The id behind which it goes on: by the header, or by the query's `offset`.
+    /// Whether it is an `EventSource` that reconnects to a stream that had ended. It only ever sends GET: any other
+    /// method is sent on purpose.
+    fn has_seen_end(&self) -> bool {
+        self.last_event_id.as_deref() == Some(sse::END_ID)
+    }
+
+    /// The id behind which it resumes: see [`LastEventId`].
     pub(crate) fn last_event_id(&self) -> Option<String> {
-        let header = self.last_event_id.as_ref();
-        let header = header.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        header.filter(|id| !id.is_empty()).or_else(|| {
-            let query = self.uri.query().unwrap_or_default().as_bytes();
-            let mut query = form_urlencoded::parse(query);
-            let offset = query.find_map(|(name, value)| (name == "offset").then_some(value))?;
-            Some(offset.into_owned()).filter(|id| !id.is_empty())
-        })
+        self.last_event_id.clone()
     }
 }
 
