@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_log::{
-    Append, Create, Expiry, FjallLog, ForkFrom, Log, Mark, Matching, Offset, Outcome, Position, ReadFrom,
-    Refusal, Settings, Skip, StreamName,
+    Append, Create, Expiry, FjallLog, ForkFrom, Log, Mark, Matching, Offset, Outcome, Position,
+    ReadFrom, Refusal, Settings, Skip, StreamName,
 };
 
 use crate::support::{all, append, every_engine, name, open, plain, quick_folder, run, texts};

@@ -26,3 +26,9 @@ pub const END_EVENT: &str = "end";
 
 /// The type of the event that reports an error in the middle of a stream.
 pub const ERROR_EVENT: &str = "error";
+
+/// The type of the event that tells a reader its position before the first message. Its id is the position.
+pub const POSITION_EVENT: &str = "headwater:position";
+
+/// The type of the event that tells a reader that its position doesn't fit the stream, and where reading starts instead.
+pub const RESET_EVENT: &str = "headwater:reset";
