@@ -17,6 +17,7 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::activity::InFlight;
+use crate::body::Cut;
 
 /// Where the log's lines go: `headwater::access`, at level INFO.
 const TARGET: &str = "headwater::access";
@@ -130,7 +131,14 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let body = &mut self.body;
+        let frame = match crate::catch(|| Pin::new(body).poll_frame(cx)) {
+            Ok(frame) => std::task::ready!(frame),
+            Err(problem) => {
+                problem.log();
+                Some(Err(axum::Error::new(Cut::Failed)))
+            }
+        };
         let is_complete = match &frame {
             Some(Ok(_)) => http_body::Body::is_end_stream(&self.body),
             Some(Err(_)) => false,
