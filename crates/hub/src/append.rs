@@ -73,6 +73,14 @@ async fn post(
             return ndjson::append(core, &info, append, body).await;
         }
     }
+    if !is_lines && body::is_long(&body, headers) {
+        // Before the body is sent, if its client waits for that, or while it is.
+        let info = core.log.info(name).await?;
+        if info.closed && append.producer.is_none() {
+            return Err(Failure::closed(info.tail));
+        }
+        check_type(&info, content_type)?;
+    }
     let mut held = core.bodies.hold(&core.options.limits);
     let body = body::whole(body, &core.options.limits, &mut held).await?;
     let info = core.log.info(name).await?;
@@ -153,17 +161,8 @@ fn messages(
             )),
         };
     }
+    check_type(info, content_type)?;
     let own = &info.settings.content_type;
-    let Some(content_type) = content_type else {
-        return Err(Failure::bad_request(format!(
-            "Content-Type is missing; the stream's is {own:?}"
-        )));
-    };
-    if !same_type(content_type, own) {
-        return Err(Failure::conflict(format!(
-            "the stream is of type {own:?}, not {content_type:?}"
-        )));
-    }
     if !is_json(own) {
         return Ok(framed::messages(Shape::of(own), body));
     }
@@ -175,6 +174,22 @@ fn messages(
         schema::check(&schema, &messages, 0)?;
     }
     Ok(messages)
+}
+
+/// Checks that a body is of its stream's type.
+fn check_type(info: &Info, content_type: Option<&str>) -> Result<(), Failure> {
+    let own = &info.settings.content_type;
+    let Some(content_type) = content_type else {
+        return Err(Failure::bad_request(format!(
+            "Content-Type is missing; the stream's is {own:?}"
+        )));
+    };
+    if !same_type(content_type, own) {
+        return Err(Failure::conflict(format!(
+            "the stream is of type {own:?}, not {content_type:?}"
+        )));
+    }
+    Ok(())
 }
 
 fn is_ndjson(content_type: &str) -> bool {

@@ -34,7 +34,8 @@ use crate::{
     Core,
     describe::Answer,
     error::Failure,
-    path::{Origin, name_of},
+    origin::{self, Origin},
+    path::name_of,
 };
 
 /// Where it is.
@@ -85,8 +86,11 @@ async fn post(
             options,
             format,
         };
-        let origin = Origin::of(uri, headers, PATH);
-        return stored::start(core, &origin, wanted, body).await;
+        let path = origin::of_stream(&core.options, &wanted.name);
+        let path = format!("{}{path}", origin::prefix(uri.path(), PATH));
+        let public = core.options.public_url.as_deref();
+        let url = Origin::of(uri, headers).url(public, &path);
+        return stored::start(core, &url, wanted, body).await;
     }
     let run = Run::new(core)?;
     let calls = Calls::new(format, body, limits).into_stream(&run);

@@ -2,6 +2,7 @@
 
 mod described;
 mod durable;
+mod encoded;
 mod ends;
 mod events;
 mod framed;
