@@ -159,6 +159,18 @@ impl Problem {
     }
 }
 
+/// Writes why a stream was cut to the log. Its status was sent long before, so that no access line tells.
+pub(crate) fn log_cut(problem: &Problem) {
+    if problem.0.source.is_some() || problem.0.status == StatusCode::INTERNAL_SERVER_ERROR {
+        problem.log();
+    } else {
+        tracing::warn!(
+            status = problem.0.status.as_u16(),
+            "a stream failed: {problem}"
+        );
+    }
+}
+
 /// An error with all its causes, on one line.
 struct Chain<'a>(&'a (dyn Error + 'static));
 
@@ -334,7 +346,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.log();
         // Strings, numbers and JSON values under string keys: nothing here can fail to serialise.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut body = serde_json::to_vec(&self).unwrap_or_default();
+        // A prompt follows on a line of its own.
+        body.push(b'\n');
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.0.status;
         response.headers_mut().insert(
