@@ -245,8 +245,7 @@ twins! {
         let writer = wait(stream.writer().create(true).open()).unwrap();
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let error = wait(writer.append(&[1.5, bad])).unwrap_err();
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            assert!(source.unwrap_or_default().contains("#/1"), "{error}");
+            assert!(error.to_string().contains(" at \"#/1\""), "{error}");
         }
         wait(writer.append(&[Some(1.5), None])).unwrap();
         wait(writer.append_raw("\u{feff}[2.5]")).unwrap();
