@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Args as ClapArgs, Subcommand};
 use headwater_client::{Client, hub::Offset};
+use headwater_wire::json;
 use serde::{Deserialize, Serialize};
 
 use crate::{args::duration, exit::Failure, help, hub::Hub, interrupt::Interrupt};
@@ -201,7 +202,7 @@ async fn info(args: &One, hub: &Hub, client: &Client) -> Result<(), Failure> {
     };
     let failed = |error| Failure::other(format!("can't write that: {error}"));
     if args.json {
-        return say(&serde_json::to_string(&known).map_err(failed)?);
+        return say(&on_one_line(&known)?);
     }
     let value = serde_json::to_value(&known).map_err(failed)?;
     for (name, value) in value.as_object().into_iter().flatten() {
@@ -226,7 +227,7 @@ async fn list(args: &List, hub: &Hub, client: &Client) -> Result<(), Failure> {
         let page = page(args, hub, client, after.as_deref()).await?;
         for stream in &page.streams {
             say(&match args.json {
-                true => stream.to_string(),
+                true => on_one_line(stream)?,
                 false => line(stream),
             })?;
         }
@@ -272,6 +273,14 @@ fn line(stream: &serde_json::Value) -> String {
 }
 
 /// Prints a line. That nobody reads it is no fault.
+/// A value as a line of JSON.
+fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    json::encode_on_one_line(value, &mut text)
+        .map_err(|error| Failure::other(format!("can't write that: {error}")))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 fn say(line: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -5,6 +5,7 @@ use axum::{
     extract::rejection,
     response::{IntoResponse, Response},
 };
+use headwater_wire::json;
 use http::{HeaderValue, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
@@ -346,7 +347,8 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.log();
         // Strings, numbers and JSON values under string keys: nothing here can fail to serialise.
-        let mut body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut body = Vec::with_capacity(128);
+        let _ = json::encode_on_one_line(&self, &mut body);
         // A prompt follows on a line of its own.
         body.push(b'\n');
         let mut response = Response::new(Body::from(body));

@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::Format;
 use headwater_log::{Offset, Position};
+use headwater_wire::json;
 use memchr::memchr2;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -118,7 +119,7 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
     let bytes = on_one_line(message);
     // What a stream of JSON holds was checked when it came. It is checked again because a line that isn't JSON would
     // break all that follow it, whoever filled the log.
-    let json = match shape {
+    let value = match shape {
         Shape::Json => serde_json::from_slice::<&RawValue>(&bytes).ok(),
         Shape::Ndjson => framed::json(message.trim_ascii()),
         Shape::Sse | Shape::Text | Shape::Bytes => None,
@@ -135,8 +136,8 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
         Shape::Sse | Shape::Ndjson | Shape::Text => std::str::from_utf8(message).ok(),
         Shape::Json | Shape::Bytes => None,
     };
-    let (data, encoding) = match (json, event, text) {
-        (Some(json), _, _) => (Data::Json(json), None),
+    let (data, encoding) = match (value, event, text) {
+        (Some(value), _, _) => (Data::Json(value), None),
         (None, Some(event), _) => (Data::Event(event), None),
         (None, None, Some(text)) => (Data::Text(text.into()), None),
         (None, None, None) => (
@@ -148,7 +149,7 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
         id,
         stream,
         offset,
-        content_type: json.is_none().then_some(letter.content_type),
+        content_type: value.is_none().then_some(letter.content_type),
         encoding,
         data,
     };
@@ -163,7 +164,7 @@ fn write(format: Format, fields: &str, id: Position, sent: &impl Serialize, out:
     };
     out.extend_from_slice(before.as_bytes());
     // Strings, and JSON that was read: there is nothing that can't be written.
-    let _ = serde_json::to_writer(&mut *out, sent);
+    let _ = json::encode_on_one_line(sent, out);
     out.extend_from_slice(after);
 }
 

@@ -7,6 +7,7 @@ mod ends;
 mod events;
 mod framed;
 mod gather;
+mod json;
 mod lines;
 mod listing;
 mod live;

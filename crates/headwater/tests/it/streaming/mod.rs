@@ -2,6 +2,7 @@
 
 mod ends;
 mod flow;
+mod json;
 mod layers;
 mod raw;
 mod sources;
