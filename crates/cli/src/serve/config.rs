@@ -38,6 +38,7 @@ struct File {
     long_poll: Option<Time>,
     sse_cycle: Option<Time>,
     heartbeat: Option<Time>,
+    line_heartbeat: Option<Time>,
     shutdown_deadline: Option<Time>,
     max_connections: Option<NonZeroUsize>,
     memory_bytes: Option<u64>,
@@ -184,6 +185,9 @@ impl Config {
         }
         if let Some(Time(every)) = file.heartbeat {
             hub = hub.heartbeat(every);
+        }
+        if let Some(Time(every)) = file.line_heartbeat {
+            hub = hub.line_heartbeat(every);
         }
         let listen = args.listen.or(file.listen);
         let data = args.data.or(file.data);

@@ -121,7 +121,8 @@ Settings of the file, with their defaults; all may be left out:
   loopback_webhooks = false     # true: webhooks may go to this machine
   long_poll = \"20s\"
   sse_cycle = \"60s\"             # of the protocol's own SSE mode; 0: it goes on
-  heartbeat = \"15s\"             # 0: none
+  heartbeat = \"15s\"             # of a silent SSE response; 0: none
+  line_heartbeat = \"0\"          # the same of NDJSON: a blank line; clients ask with ?heartbeat=15
   shutdown_deadline = \"10s\"
   max_connections = 100000
   memory_bytes = 268435456      # the most that data = \"memory\" holds
