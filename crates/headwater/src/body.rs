@@ -76,6 +76,8 @@ enum State {
 
 struct Heartbeat {
     every: Duration,
+    /// What goes out: nothing to a reader of the format.
+    sign: &'static [u8],
     /// When something went out last.
     last: Instant,
     /// Set at the first silence, then left to run: moving it at every item would cost more than a
@@ -103,7 +105,8 @@ impl Heartbeat {
 }
 
 impl StreamBody {
-    pub(crate) fn new(content: Content, format: Format) -> Self {
+    /// `wanted` is the heartbeat that the client asks for.
+    pub(crate) fn new(content: Content, format: Format, wanted: Option<Duration>) -> Self {
         let Content {
             source,
             kind,
@@ -112,11 +115,24 @@ impl StreamBody {
         } = content;
         let Options {
             heartbeat,
+            line_heartbeat,
             first_item_wait,
             retry,
             finish_on_shutdown,
         } = options;
         let is_sse = format == Format::Sse && !matches!(kind, Kind::Raw(_));
+        let asked = wanted.filter(|every| !every.is_zero());
+        let (every, sign): (_, &[u8]) = match format {
+            // Never rarer than the server has it: it is how the server notices that a client is gone.
+            _ if is_sse => (
+                asked.map_or(heartbeat, |every| every.min(heartbeat)),
+                b":\n\n",
+            ),
+            Format::Ndjson if !matches!(kind, Kind::Raw(_)) => {
+                (wanted.unwrap_or(line_heartbeat), b"\n")
+            }
+            _ => (Duration::ZERO, b""),
+        };
         // Its chunks don't go through the buffer.
         let is_framed = matches!(kind, Kind::Frames(_));
         let mut out = Vec::new();
@@ -139,8 +155,9 @@ impl StreamBody {
             is_sse,
             first_item_wait,
             finish_on_shutdown,
-            heartbeat: (is_sse && !heartbeat.is_zero()).then(|| Heartbeat {
-                every: heartbeat,
+            heartbeat: (!every.is_zero()).then(|| Heartbeat {
+                every,
+                sign,
                 last: Instant::now(),
                 timer: None,
             }),
@@ -292,7 +309,7 @@ impl StreamBody {
                     return Poll::Pending;
                 };
                 std::task::ready!(heartbeat.poll_due(cx));
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b":\n\n")))))
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(heartbeat.sign)))))
             }
             State::Cutting(cut, linger) => {
                 let cut = *cut;

@@ -156,10 +156,19 @@ impl<T: Events + Serialize + 'static> Streaming<Event<T>> {
 
 impl<T> Streaming<T> {
     /// Sets how long an SSE stream may be silent before a comment goes out as a sign of life.
-    /// Default: 15 s. Zero turns it off.
+    /// Default: 15 s. Zero turns it off. A client can have it sooner: `?heartbeat=5`.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.options.heartbeat = every;
+        self
+    }
+
+    /// Sets how long an NDJSON stream may be silent before a blank line goes out, to clients that don't ask for it. Default:
+    /// zero, which is none, as readers exist that fail at a blank line. A client asks with `?heartbeat=SECONDS` or
+    /// `Prefer: heartbeat=SECONDS`, from 1 s to an hour; 0 turns it off.
+    #[must_use]
+    pub fn line_heartbeat(mut self, every: Duration) -> Self {
+        self.options.line_heartbeat = every;
         self
     }
 

@@ -209,7 +209,7 @@ pub(crate) fn reading(operation: &mut Operation) {
     operation.parameter::<String>(
         In::Query,
         "since",
-        "In place of `offset`: start with the first message that was appended at this time (RFC 3339) or later.",
+        "In place of `offset`: start with the first message that was appended at this time (RFC 3339) or later. A `+` is written `%2B`.",
     );
     operation.parameter::<Live>(In::Query, "live", "How to go on at the tail.");
     operation.parameter::<Followed>(

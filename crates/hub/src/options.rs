@@ -14,6 +14,7 @@ pub struct Options {
     pub(crate) long_poll: Duration,
     pub(crate) sse_cycle: Duration,
     pub(crate) heartbeat: Duration,
+    pub(crate) line_heartbeat: Duration,
     pub(crate) cors: Cors,
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
@@ -60,6 +61,7 @@ impl Default for Options {
             long_poll: Duration::from_secs(20),
             sse_cycle: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
+            line_heartbeat: Duration::ZERO,
             cors: Cors::Any,
             private: false,
             loopback_webhooks: false,
@@ -126,6 +128,15 @@ impl Options {
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.heartbeat = every;
+        self
+    }
+
+    /// Sets how long an NDJSON response may be silent before a blank line goes out, to clients that don't ask for it with
+    /// `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`. Default: zero, which is none, as readers exist that fail at a
+    /// blank line.
+    #[must_use]
+    pub fn line_heartbeat(mut self, every: Duration) -> Self {
+        self.line_heartbeat = every;
         self
     }
 

@@ -55,6 +55,7 @@ struct File {
     long_poll: Option<Time>,
     sse_cycle: Option<Time>,
     heartbeat: Option<Time>,
+    line_heartbeat: Option<Time>,
     shutdown_deadline: Option<Time>,
     max_connections: Option<NonZeroUsize>,
     memory_bytes: Option<u64>,
@@ -210,6 +211,9 @@ impl Config {
             })?,
         };
         hub = hub.root(&root);
+        if let Some(Time(every)) = file.line_heartbeat {
+            hub = hub.line_heartbeat(every);
+        }
         let listen = args.listen.or(file.listen);
         let data = args.data.or(file.data);
         let log = match args.verbose {

@@ -2,12 +2,14 @@
 
 mod accept;
 mod bare;
+mod heartbeat;
 
 use std::{
     convert::Infallible,
     pin::Pin,
     sync::{Arc, atomic::AtomicU64},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -162,6 +164,8 @@ pub(crate) struct Client {
     accept: Option<HeaderValue>,
     more_accept: Vec<HeaderValue>,
     last_event_id: Option<String>,
+    /// How long it wants a stream to be silent at most; zero for no bound.
+    pub(crate) heartbeat: Option<Duration>,
     pub(crate) asked: Option<Asked>,
 }
 
@@ -173,6 +177,7 @@ impl Client {
             accept: accept.next(),
             more_accept: accept.collect(),
             last_event_id: LastEventId::of_parts(request.headers(), request.uri()).0,
+            heartbeat: heartbeat::wanted(request.uri(), request.headers()),
             asked: request.extensions().get().cloned(),
         }
     }

@@ -95,6 +95,7 @@ async fn post(
     let results = run.results(gathered, options.headers);
     Ok(Streaming::try_new(results)
         .heartbeat(core.options.heartbeat)
+        .line_heartbeat(core.options.line_heartbeat)
         .into_response())
 }
 

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use headwater_wire::{
     Event, Limits,
+    json::without_bom,
     sse::{Decoder, Splitter},
 };
 use serde::Serialize;
@@ -59,9 +60,9 @@ pub(crate) fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.is_empty())
 }
 
-/// A line as JSON: itself, if it is that.
+/// A line as JSON: itself, if it is that, without a byte order mark before it.
 pub(crate) fn json(line: &[u8]) -> Option<&RawValue> {
-    serde_json::from_slice(line).ok()
+    serde_json::from_slice(without_bom(line)).ok()
 }
 
 /// An event as JSON.
