@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 
 use crate::{
-    Problem, panics,
+    Problem, panics, problem,
     response::{Content, Kind, Options},
     serve::{Activity, PROBE},
     source::{self, BoxSource, Filled, Sink},
@@ -83,6 +83,8 @@ enum State {
 
 struct Heartbeat {
     every: Duration,
+    /// What goes out: nothing to a reader of the format.
+    sign: &'static [u8],
     /// When something went out last.
     last: Instant,
     /// Set at the first silence, then left to run: moving it at every item would cost more than a
@@ -110,7 +112,8 @@ impl Heartbeat {
 }
 
 impl StreamBody {
-    pub(crate) fn new(content: Content, format: Format) -> Self {
+    /// `wanted` is the heartbeat that the client asks for.
+    pub(crate) fn new(content: Content, format: Format, wanted: Option<Duration>) -> Self {
         let Content {
             source,
             kind,
@@ -119,11 +122,24 @@ impl StreamBody {
         } = content;
         let Options {
             heartbeat,
+            line_heartbeat,
             first_item_wait,
             retry,
             finish_on_shutdown,
         } = options;
         let is_sse = format == Format::Sse && !matches!(kind, Kind::Raw(_));
+        let asked = wanted.filter(|every| !every.is_zero());
+        let (every, sign): (_, &[u8]) = match format {
+            // Never rarer than the server has it: it is how the server notices that a client is gone.
+            _ if is_sse => (
+                asked.map_or(heartbeat, |every| every.min(heartbeat)),
+                b":\n\n",
+            ),
+            Format::Ndjson if !matches!(kind, Kind::Raw(_)) => {
+                (wanted.unwrap_or(line_heartbeat), b"\n")
+            }
+            _ => (Duration::ZERO, b""),
+        };
         // Its chunks don't go through the buffer.
         let is_framed = matches!(kind, Kind::Frames(_));
         let mut out = Vec::new();
@@ -147,8 +163,9 @@ impl StreamBody {
             is_sse,
             first_item_wait,
             finish_on_shutdown,
-            heartbeat: (is_sse && !heartbeat.is_zero()).then(|| Heartbeat {
-                every: heartbeat,
+            heartbeat: (!every.is_zero()).then(|| Heartbeat {
+                every,
+                sign,
                 last: Instant::now(),
                 timer: None,
             }),
@@ -181,10 +198,13 @@ impl StreamBody {
 
     /// Sends fillers often, from now on, if the client has closed its side.
     fn probe(&mut self) {
-        if self.is_probing || self.filler.is_none() || !self.is_half_closed() {
+        if self.is_probing || !self.is_half_closed() {
             return;
         }
         self.is_probing = true;
+        let Some(sign) = self.filler else {
+            return;
+        };
         let every = self
             .heartbeat
             .as_ref()
@@ -192,6 +212,7 @@ impl StreamBody {
         let now = Instant::now();
         self.heartbeat = Some(Heartbeat {
             every,
+            sign,
             // The first is due at once.
             last: now.checked_sub(every).unwrap_or(now),
             timer: None,
@@ -247,7 +268,7 @@ impl StreamBody {
                 self.sink.end(self.is_sse);
             }
             Filled::Failed(problem) => {
-                problem.log();
+                problem::log_cut(&problem);
                 if self.is_sse {
                     source::encode_failure(&problem, &mut self.sink.out);
                 }
@@ -349,11 +370,11 @@ impl StreamBody {
                 // An empty buffer that waits for its next item need not hold memory meanwhile.
                 self.sink.out = Vec::new();
                 self.probe();
-                let (Some(heartbeat), Some(filler)) = (&mut self.heartbeat, self.filler) else {
+                let Some(heartbeat) = &mut self.heartbeat else {
                     return Poll::Pending;
                 };
                 std::task::ready!(heartbeat.poll_due(cx));
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(filler)))))
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(heartbeat.sign)))))
             }
             State::Cutting(cut, linger) => {
                 let cut = *cut;

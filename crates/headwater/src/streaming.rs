@@ -40,8 +40,8 @@ use crate::{
 /// - An error that comes before the first item, within [`first_item_wait`](Self::first_item_wait),
 ///   has its real status and a problem document ([`Problem`]).
 /// - A later error cuts the body, in every format, so that nobody takes it for the end; SSE says
-///   before that what happened, by `event: error` with the problem as data.
-/// - A complete SSE stream ends with `event: end`. A browser's `EventSource` that comes back after that
+///   before that what happened, by `event: headwater:error` with the problem as data.
+/// - A complete SSE stream ends with `event: headwater:end`. A browser's `EventSource` that comes back after that
 ///   gets 204, which stops it.
 /// - When the client leaves, the stream is dropped. An SSE stream notices at the latest at the next
 ///   heartbeat.
@@ -156,10 +156,19 @@ impl<T: Events + Serialize + 'static> Streaming<Event<T>> {
 
 impl<T> Streaming<T> {
     /// Sets how long an SSE stream may be silent before a comment goes out as a sign of life.
-    /// Default: 15 s. Zero turns it off.
+    /// Default: 15 s. Zero turns it off. A client can have it sooner: `?heartbeat=5`.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.options.heartbeat = every;
+        self
+    }
+
+    /// Sets how long an NDJSON stream may be silent before a blank line goes out, to clients that don't ask for it. Default:
+    /// zero, which is none, as readers exist that fail at a blank line. A client asks with `?heartbeat=SECONDS` or
+    /// `Prefer: heartbeat=SECONDS`, from 1 s to an hour; 0 turns it off.
+    #[must_use]
+    pub fn line_heartbeat(mut self, every: Duration) -> Self {
+        self.options.line_heartbeat = every;
         self
     }
 

@@ -71,7 +71,13 @@ impl Origin {
         }
     }
 
-    /// The same, for somebody who can't tell what a reference refers to.
+    /// The URL of a stream of a hub that is mounted under `prefix`.
+    pub(crate) fn stream(&self, options: &Options, prefix: &str, name: &StreamName) -> String {
+        let path = format!("{prefix}{}", of_stream(options, name));
+        self.url(options.public_url.as_deref(), &path)
+    }
+
+    /// The URL of a path, for a receiver that has no base URL to resolve a reference against.
     pub(crate) fn absolute(&self, public: Option<&str>, path: &str) -> String {
         match (public, &self.authority) {
             (None, None) => format!("{}://localhost{path}", self.scheme),

@@ -1,12 +1,15 @@
 //! The layer between a handler's stream and the client: it knows the request.
 
 mod accept;
+mod bare;
+mod heartbeat;
 
 use std::{
     convert::Infallible,
     pin::Pin,
     sync::{Arc, atomic::AtomicU64},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -21,9 +24,8 @@ use tower_service::Service;
 
 use self::accept::Refusal;
 use crate::{
-    Problem,
+    LastEventId, Problem,
     body::Served,
-    last_event_id::LAST_EVENT_ID,
     panics::{self, Caught},
     request,
     response::SharedBody,
@@ -63,18 +65,34 @@ pub(crate) struct Asked {
 #[must_use]
 pub fn layer() -> NegotiateLayer {
     panics::note_places();
-    NegotiateLayer(())
+    NegotiateLayer { has_docs: false }
 }
 
 /// See [`layer`].
+///
+/// Besides, an error that the app answers with its status alone gets a problem as its body: a path that isn't there (404), a method
+/// that isn't allowed (405, with the list), a bare [`StatusCode`].
 #[derive(Debug, Clone, Copy)]
-pub struct NegotiateLayer(());
+pub struct NegotiateLayer {
+    has_docs: bool,
+}
+
+impl NegotiateLayer {
+    /// Has the answer to a path that isn't there point to `/docs`.
+    pub(crate) fn docs(mut self, has_docs: bool) -> Self {
+        self.has_docs = has_docs;
+        self
+    }
+}
 
 impl<S> Layer<S> for NegotiateLayer {
     type Service = Negotiate<S>;
 
     fn layer(&self, inner: S) -> Negotiate<S> {
-        Negotiate { inner }
+        Negotiate {
+            inner,
+            has_docs: self.has_docs,
+        }
     }
 }
 
@@ -82,6 +100,7 @@ impl<S> Layer<S> for NegotiateLayer {
 #[derive(Debug, Clone)]
 pub struct Negotiate<S> {
     inner: S,
+    has_docs: bool,
 }
 
 impl<S> Service<Request<Body>> for Negotiate<S>
@@ -110,10 +129,12 @@ where
         if let Err(refusal) = request::admit(&mut request, is_received) {
             return Box::pin(std::future::ready(Ok(*refusal)));
         }
-        if is_after_end(&request) {
+        let client = Client::of(&request);
+        if request.method() == Method::GET && client.has_seen_end() {
             return Box::pin(std::future::ready(Ok(no_more())));
         }
-        let client = Client::of(&request);
+        let (uri, has_docs) = (client.uri.clone(), self.has_docs);
+        let method = request.method().clone();
         let is_head = request.method() == Method::HEAD;
         // Called in the scope too: a service may do its work there and return a future that is ready.
         let called = CLIENT.sync_scope(client.clone(), || {
@@ -126,6 +147,10 @@ where
                 && !is_head
                 && let Err(problem) = body.prime().await
             {
+                return Ok(replace(&response, problem));
+            }
+            if !is_head && bare::is_bare(&response) {
+                let problem = bare::problem(&response, &method, &uri, has_docs);
                 return Ok(replace(&response, problem));
             }
             Ok(response)
@@ -147,13 +172,6 @@ where
     response.flatten().unwrap_or_else(Problem::into_response)
 }
 
-/// Whether an `EventSource` comes back to a stream that had ended. It only ever sends GET: anything else is asked for on
-/// purpose.
-fn is_after_end(request: &Request<Body>) -> bool {
-    let seen = request.headers().get(&LAST_EVENT_ID);
-    request.method() == Method::GET && seen.is_some_and(|id| id == sse::END_ID)
-}
-
 /// "A client can be told to stop reconnecting using the HTTP 204 No Content response code" (WHATWG HTML
 /// §9.2.1). The handler isn't asked: what it would do has been done.
 fn no_more() -> Response {
@@ -169,7 +187,8 @@ fn no_more() -> Response {
 fn replace(response: &Response, problem: Problem) -> Response {
     let mut replacement = problem.into_response();
     for (name, value) in response.headers() {
-        let of_body = name.as_str().starts_with("content-");
+        let of_body =
+            name.as_str().starts_with("content-") && name != header::CONTENT_SECURITY_POLICY;
         if !of_body {
             replacement.headers_mut().append(name, value.clone());
         }
@@ -184,7 +203,9 @@ pub(crate) struct Client {
     /// The values of `Accept`. More than one is rare.
     accept: Option<HeaderValue>,
     more_accept: Vec<HeaderValue>,
-    last_event_id: Option<HeaderValue>,
+    last_event_id: Option<String>,
+    /// How long it wants a stream to be silent at most; zero for no bound.
+    pub(crate) heartbeat: Option<Duration>,
     pub(crate) asked: Option<Asked>,
 }
 
@@ -195,7 +216,8 @@ impl Client {
             uri: request.uri().clone(),
             accept: accept.next(),
             more_accept: accept.collect(),
-            last_event_id: request.headers().get(&LAST_EVENT_ID).cloned(),
+            last_event_id: LastEventId::of_parts(request.headers(), request.uri()).0,
+            heartbeat: heartbeat::wanted(request.uri(), request.headers()),
             asked: request.extensions().get().cloned(),
         }
     }
@@ -205,16 +227,15 @@ impl Client {
         accept::choose(&self.uri, self.accept.iter().chain(&self.more_accept))
     }
 
-    /// The id behind which it goes on: by the header, or by the query's `offset`.
+    /// Whether it is an `EventSource` that reconnects to a stream that had ended. It only ever sends GET: any other
+    /// method is sent on purpose.
+    fn has_seen_end(&self) -> bool {
+        self.last_event_id.as_deref() == Some(sse::END_ID)
+    }
+
+    /// The id behind which it resumes: see [`LastEventId`].
     pub(crate) fn last_event_id(&self) -> Option<String> {
-        let header = self.last_event_id.as_ref();
-        let header = header.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        header.filter(|id| !id.is_empty()).or_else(|| {
-            let query = self.uri.query().unwrap_or_default().as_bytes();
-            let mut query = form_urlencoded::parse(query);
-            let offset = query.find_map(|(name, value)| (name == "offset").then_some(value))?;
-            Some(offset.into_owned()).filter(|id| !id.is_empty())
-        })
+        self.last_event_id.clone()
     }
 }
 

@@ -228,7 +228,7 @@ impl Service<Request<Incoming>> for Handler {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = self.activity.begin();
         let items = Arc::new(AtomicU64::new(0));
-        let mut record = Record::of(&request, self.peer, &items);
+        let record = Record::of(&request, self.peer, &items);
         let is_http10 = request.version() == Version::HTTP_10;
         let mut request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
@@ -254,9 +254,7 @@ impl Service<Request<Incoming>> for Handler {
                 // the connection is kept, and if not, the response says that it is closed.
                 tokio::task::yield_now().await;
             }
-            if let Some(record) = &mut record {
-                record.status = response.status().as_u16();
-            }
+            let record = record.and_then(|record| record.answered(response.status()));
             let has_end = response.body().size_hint().exact().is_some();
             if is_http10 && !has_end {
                 in_flight.activity().open_closing_body();

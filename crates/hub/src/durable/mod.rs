@@ -213,6 +213,7 @@ impl DurableStream {
             location: location(core, &info.name),
             reading: Reading::new(core, &info, place, watch).await?,
             heartbeat: core.options.heartbeat,
+            line_heartbeat: core.options.line_heartbeat,
             goes_on,
             _item: PhantomData,
         })
@@ -252,6 +253,7 @@ pub struct Durable<T> {
     reading: Reading,
     location: Option<HeaderValue>,
     heartbeat: Duration,
+    line_heartbeat: Duration,
     /// Whether the client had items of it before.
     goes_on: bool,
     _item: PhantomData<fn() -> T>,
@@ -269,7 +271,9 @@ impl<T> Durable<T> {
 
 impl<T> IntoResponse for Durable<T> {
     fn into_response(self) -> Response {
-        let mut items = Streaming::try_new(self.reading.into_items()).heartbeat(self.heartbeat);
+        let mut items = Streaming::try_new(self.reading.into_items())
+            .heartbeat(self.heartbeat)
+            .line_heartbeat(self.line_heartbeat);
         if self.goes_on {
             // A failure is then no answer to this request but the end of what the client has the beginning of, and is told
             // as that: to a status of 5xx an `EventSource` shows no reason, and clients would try again.

@@ -86,10 +86,8 @@ async fn post(
             options,
             format,
         };
-        let path = origin::of_stream(&core.options, &wanted.name);
-        let path = format!("{}{path}", origin::prefix(uri.path(), PATH));
-        let public = core.options.public_url.as_deref();
-        let url = Origin::of(uri, headers).url(public, &path);
+        let prefix = origin::prefix(uri.path(), PATH);
+        let url = Origin::of(uri, headers).stream(&core.options, prefix, &wanted.name);
         return stored::start(core, &url, wanted, body).await;
     }
     let run = Run::new(core)?;
@@ -99,6 +97,7 @@ async fn post(
     let results = run.results(gathered, options.headers);
     Ok(Streaming::try_new(results)
         .heartbeat(core.options.heartbeat)
+        .line_heartbeat(core.options.line_heartbeat)
         .into_response())
 }
 

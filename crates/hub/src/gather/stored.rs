@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use headwater::{Json, Problem, StatusCode};
 use headwater_client::gather;
 use headwater_log::{Info, Settings, StreamName};
+use headwater_wire::json::encode_on_one_line;
 use http::{HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -132,7 +133,9 @@ fn joins(info: &Info, print: &str) -> Result<(), Failure> {
 }
 
 fn message(result: &Sent) -> Result<Bytes, Problem> {
-    Ok(serde_json::to_vec(result)?.into())
+    let mut text = Vec::new();
+    encode_on_one_line(result, &mut text).map_err(Problem::internal)?;
+    Ok(text.into())
 }
 
 fn answer(name: &StreamName, url: String) -> Response {

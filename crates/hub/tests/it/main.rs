@@ -1,5 +1,6 @@
 //! What the protocol's conformance suite doesn't cover.
 
+mod creating;
 mod described;
 mod durable;
 mod encoded;
@@ -7,6 +8,7 @@ mod ends;
 mod events;
 mod framed;
 mod gather;
+mod json;
 mod lines;
 mod listing;
 mod live;
