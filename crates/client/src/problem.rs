@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 /// What a server says went wrong: the members of RFC 9457, "Problem Details for HTTP APIs".
 ///
 /// It comes as the body of a refusal (`application/problem+json`), or as the data of an
-/// `event: error` in the middle of a stream.
+/// `event: headwater:error` in the middle of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     members: Map<String, Value>,

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt, time::Duration};
 
-use headwater_wire::Meta;
+use headwater_wire::{Meta, sse};
 use serde::Serialize;
 
 /// An item with what Server-Sent Events can say about it: an id, an event name, a retry time.
@@ -36,7 +36,8 @@ impl<T> Item<T> {
     /// Sets the id, a number or a string. A client that comes back after a break says the last id that it
     /// saw, which a handler reads with [`LastEventId`](crate::LastEventId).
     ///
-    /// An id with a line break or a NUL can't be sent: the stream fails there.
+    /// An id with a line break or a NUL can't be sent, nor one that begins with `headwater:`, which is kept for what
+    /// Headwater says itself: the stream fails there.
     #[must_use]
     #[inline]
     pub fn id(mut self, id: impl Into<ItemId>) -> Self {
@@ -47,7 +48,9 @@ impl<T> Item<T> {
     /// Sets the event name, by which a page listens: `source.addEventListener(name, …)`. Without one,
     /// `onmessage` gets the event.
     ///
-    /// A name with a line break can't be sent: the stream fails there.
+    /// A name with a line break can't be sent, nor one that begins with `headwater:`, which is kept for what Headwater
+    /// says itself: the stream fails there. `end` and `error` are names like any other; but a browser's `EventSource`
+    /// dispatches an `error` of its own when a connection fails.
     #[must_use]
     #[inline]
     pub fn event(mut self, name: impl Into<Cow<'static, str>>) -> Self {
@@ -61,6 +64,18 @@ impl<T> Item<T> {
     pub fn retry(mut self, retry: Duration) -> Self {
         self.retry = Some(retry);
         self
+    }
+
+    /// The event name or id, with what it is, if it is one that Headwater keeps for itself.
+    #[inline]
+    pub(crate) fn reserved(&self) -> Option<(&'static str, &str)> {
+        let id = match &self.id {
+            Some(ItemId(Id::Text(text))) => Some(&**text),
+            Some(ItemId(Id::Number(_))) | None => None,
+        };
+        [("event name", self.event.as_deref()), ("id", id)]
+            .into_iter()
+            .find_map(|(what, text)| Some((what, text.filter(|text| sse::is_reserved(text))?)))
     }
 
     /// What SSE says of the item; `digits` is where a number is written out.
@@ -86,13 +101,6 @@ pub struct ItemId(Id);
 enum Id {
     Number(i128),
     Text(Cow<'static, str>),
-}
-
-impl ItemId {
-    /// Whether it is this string.
-    pub(crate) fn is(&self, text: &str) -> bool {
-        matches!(&self.0, Id::Text(own) if own == text)
-    }
 }
 
 impl From<&'static str> for ItemId {

@@ -31,11 +31,11 @@ pub(crate) struct Sink {
 
 impl Sink {
     fn item<T: Serialize>(&mut self, item: &Item<T>) -> Result<(), Problem> {
-        if item.id.as_ref().is_some_and(|id| id.is(sse::END_ID)) {
+        if let Some((what, text)) = item.reserved() {
             return Err(Problem::internal(format!(
-                "item {}: the id {:?} is kept for the end of a stream",
+                "item {}: the {what} {text:?} begins with {:?}, which is kept for what Headwater says itself",
                 self.items + 1,
-                sse::END_ID
+                sse::RESERVED_PREFIX
             )));
         }
         if let Some(schema) = &self.check {

@@ -40,8 +40,8 @@ use crate::{
 /// - An error that comes before the first item, within [`first_item_wait`](Self::first_item_wait),
 ///   has its real status and a problem document ([`Problem`]).
 /// - A later error cuts the body, in every format, so that nobody takes it for the end; SSE says
-///   before that what happened, by `event: error` with the problem as data.
-/// - A complete SSE stream ends with `event: end`. A browser's `EventSource` that comes back after that
+///   before that what happened, by `event: headwater:error` with the problem as data.
+/// - A complete SSE stream ends with `event: headwater:end`. A browser's `EventSource` that comes back after that
 ///   gets 204, which stops it.
 /// - When the client leaves, the stream is dropped. An SSE stream notices at the latest at the next
 ///   heartbeat.

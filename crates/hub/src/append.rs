@@ -165,7 +165,10 @@ fn messages(
         )));
     }
     if !is_json(own) {
-        return Ok(framed::messages(Shape::of(own), body));
+        let shape = Shape::of(own);
+        let messages = framed::messages(shape, body);
+        framed::check(shape, &messages)?;
+        return Ok(messages);
     }
     let messages = json::messages(body)?;
     if messages.is_empty() {

@@ -206,7 +206,12 @@ impl Wish {
         create.messages = match body {
             body if body.is_empty() => Vec::new(),
             body if is_json => json::messages(body)?,
-            body => framed::messages(Shape::of(&create.settings.content_type), body),
+            body => {
+                let shape = Shape::of(&create.settings.content_type);
+                let messages = framed::messages(shape, body);
+                framed::check(shape, &messages)?;
+                messages
+            }
         };
         create.fork = self.fork.clone().map(|fork| ForkFrom {
             skip: if is_json {

@@ -24,7 +24,7 @@ const THREE: [(&str, &str); 6] = [
         "text/event-stream",
         "\u{feff}: hi\r\nid: 1\r\ndata: {\"n\":1,\r\ndata: \"price\":1.5}\r\n\r\n\
          data:{\"n\":2,\"price\":1.5}\n\nevent: tick\ndata: {\"n\":3,\"price\":1.5}\n\n\
-         event: end\nid: headwater:end\ndata: {\"items\":3}\n\n",
+         event: headwater:end\nid: headwater:end\ndata: {\"items\":3}\n\n",
     ),
     (
         "application/x-ndjson; charset=utf-8",

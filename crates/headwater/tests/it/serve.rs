@@ -252,7 +252,7 @@ async fn a_shutdown_cuts_endless_streams_lets_finite_ones_finish_and_is_quick() 
         "{sse}"
     );
     assert!(
-        !sse.contains("event: end") && !sse.ends_with("0\r\n\r\n"),
+        !sse.contains("event: headwater:end") && !sse.ends_with("0\r\n\r\n"),
         "{sse}"
     );
     assert_eq!(read_all(&mut ndjson).await, "", "no clean end");

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::Format;
 use headwater_log::{Offset, Position};
-use headwater_wire::json;
+use headwater_wire::{json, sse::TRIMMED_EVENT};
 use memchr::memchr2;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -98,9 +98,6 @@ pub(crate) struct Letter<'a> {
     pub(crate) message: Option<&'a [u8]>,
 }
 
-/// The type of an event that says what was trimmed.
-const TRIMMED: &str = "trimmed";
-
 /// Appends an event, as one or as a line.
 pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
     let Letter {
@@ -113,7 +110,13 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
             offset,
             trimmed: true,
         };
-        return write(format, &format!("event: {TRIMMED}\n"), id, &trimmed, out);
+        return write(
+            format,
+            &format!("event: {TRIMMED_EVENT}\n"),
+            id,
+            &trimmed,
+            out,
+        );
     };
     let shape = Shape::of(letter.content_type);
     let bytes = on_one_line(message);
@@ -280,7 +283,8 @@ mod tests {
         let mut out = Vec::new();
         encode(Format::Ndjson, letter, &mut out);
         encode(Format::Sse, letter, &mut out);
-        let expected = format!("{line}\nevent: trimmed\nid: 0000000000000012\ndata: {line}\n\n");
+        let expected =
+            format!("{line}\nevent: headwater:trimmed\nid: 0000000000000012\ndata: {line}\n\n");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

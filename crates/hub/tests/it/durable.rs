@@ -191,7 +191,7 @@ async fn every_format_gets_the_items_and_the_first_alone_runs_the_handlers_strea
             Format::JsonArray => "[{\"n\":1}\n,{\"n\":2}\n,{\"n\":3}\n]\n",
             Format::Sse => {
                 "id: 0000000000000001\ndata: {\"n\":1}\n\nid: 0000000000000002\ndata: {\"n\":2}\n\n\
-                 id: 0000000000000003\ndata: {\"n\":3}\n\nevent: end\nid: headwater:end\ndata: {\"items\":3}\n\n"
+                 id: 0000000000000003\ndata: {\"n\":3}\n\nevent: headwater:end\nid: headwater:end\ndata: {\"items\":3}\n\n"
             }
             _ => "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n",
         };
