@@ -11,7 +11,7 @@ use headwater_client::{Client, hub::Offset};
 use headwater_wire::json;
 use serde::{Deserialize, Serialize};
 
-use crate::{args::duration, exit::Failure, hub::Hub, interrupt::Interrupt};
+use crate::{args::duration, exit::Failure, help, hub::Hub, interrupt::Interrupt};
 
 #[derive(ClapArgs)]
 pub(crate) struct Streams {
@@ -25,14 +25,19 @@ pub(crate) struct Streams {
 #[derive(Subcommand)]
 enum What {
     /// List streams
+    #[command(after_help = help::STREAMS_LS)]
     Ls(List),
     /// Create a stream; if it is there already as it is asked for, nothing happens
+    #[command(after_help = help::STREAMS_CREATE)]
     Create(Box<Create>),
     /// Say what is known of a stream
+    #[command(after_help = help::STREAMS_INFO)]
     Info(One),
     /// Close a stream: nothing can be appended any more, and readers come to an end
+    #[command(after_help = help::STREAMS_CLOSE)]
     Close(One),
     /// Remove streams and all that they hold
+    #[command(after_help = help::STREAMS_RM)]
     Rm(Remove),
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 
 use crate::{
-    Problem,
+    Problem, problem,
     response::{Content, Kind, Options},
     source::{self, BoxSource, Filled, Sink},
 };
@@ -225,7 +225,7 @@ impl StreamBody {
                 self.sink.end(self.is_sse);
             }
             Filled::Failed(problem) => {
-                problem.log();
+                problem::log_cut(&problem);
                 if self.is_sse {
                     source::encode_failure(&problem, &mut self.sink.out);
                 }

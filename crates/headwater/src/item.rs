@@ -152,6 +152,12 @@ impl fmt::Debug for ItemId {
 }
 
 /// What a stream may yield for items of type `T`: a `T`, or an [`Item<T>`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an item of a stream of `{T}`",
+    label = "a stream of `{T}` yields `{T}`, or `Item<{T}>`",
+    note = "`Result`s go into `Streaming::try_new`, which ends the stream at the first error",
+    note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on `{T}` if it isn't there"
+)]
 pub trait IntoItem<T> {
     /// Gives the item.
     fn into_item(self) -> Item<T>;

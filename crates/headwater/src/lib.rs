@@ -29,6 +29,7 @@
 //! | run the app | [`serve`] |
 //! | test it in process | [`test::TestClient`] |
 //! | run it under another server | [`layer`] |
+//! | share what handlers need | [`App::with_state`], [`State`] |
 //!
 //! What is not here: the formats themselves (`headwater-wire`), and clients (`headwater-client`).
 
@@ -51,6 +52,12 @@ mod serve;
 mod source;
 mod streaming;
 pub mod test;
+
+pub use axum::{
+    Extension, Router,
+    extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, State},
+    response::{Html, IntoResponse, NoContent, Redirect, Response},
+};
 
 pub use app::{App, MethodRoute, delete, get, head, patch, post, put};
 pub use channel::{SendError, Sender};

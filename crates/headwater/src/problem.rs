@@ -160,6 +160,18 @@ impl Problem {
     }
 }
 
+/// Writes why a stream was cut to the log. Its status was sent long before, so that no access line tells.
+pub(crate) fn log_cut(problem: &Problem) {
+    if problem.0.source.is_some() || problem.0.status == StatusCode::INTERNAL_SERVER_ERROR {
+        problem.log();
+    } else {
+        tracing::warn!(
+            status = problem.0.status.as_u16(),
+            "a stream failed: {problem}"
+        );
+    }
+}
+
 /// An error with all its causes, on one line.
 struct Chain<'a>(&'a (dyn Error + 'static));
 
@@ -337,6 +349,8 @@ impl IntoResponse for Problem {
         // Strings, numbers and JSON values under string keys: nothing here can fail to serialise.
         let mut body = Vec::with_capacity(128);
         let _ = json::encode_on_one_line(&self, &mut body);
+        // A prompt follows on a line of its own.
+        body.push(b'\n');
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.0.status;
         response.headers_mut().insert(

@@ -8,6 +8,7 @@ use crate::limits::{Limits, UpstreamLimits};
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) root: String,
+    pub(crate) index: bool,
     pub(crate) public_url: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) long_poll: Duration,
@@ -54,6 +55,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             root: "/streams".to_owned(),
+            index: false,
             public_url: None,
             limits: Limits::default(),
             long_poll: Duration::from_secs(20),
@@ -82,6 +84,14 @@ impl Options {
     #[must_use]
     pub fn root(mut self, path: &str) -> Self {
         self.root = format!("/{}", path.trim_matches('/'));
+        self
+    }
+
+    /// Adds `GET /`, which shows what there is: as a page for browsers, as JSON for others. Default: no, as the app that the hub
+    /// is merged into may have a page of its own there. With the root `/` the list of streams is there instead.
+    #[must_use]
+    pub fn index(mut self) -> Self {
+        self.index = true;
         self
     }
 

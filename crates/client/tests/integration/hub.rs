@@ -37,6 +37,7 @@ impl TestHub {
                 .unwrap();
             let hub = Hub::new(log);
             let served = headwater::serve(hub.app(), "127.0.0.1:0")
+                .quiet()
                 .on_bound(move |address| bound.send(address.to_string()).unwrap())
                 .shutdown_deadline(Duration::from_millis(100))
                 .shutdown_on(async {

@@ -162,6 +162,8 @@ fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, Problem> {
     operation::check_outgoing(value)?;
     let mut body = Vec::with_capacity(128);
     json::encode_on_one_line(value, &mut body).map_err(Problem::internal)?;
+    // A prompt follows on a line of its own.
+    body.push(b'\n');
     Ok(body)
 }
 

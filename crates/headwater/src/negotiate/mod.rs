@@ -1,6 +1,7 @@
 //! The layer between a handler's stream and the client: it knows the request.
 
 mod accept;
+mod bare;
 mod heartbeat;
 
 use std::{
@@ -48,18 +49,34 @@ pub(crate) struct Asked {
 /// ```
 #[must_use]
 pub fn layer() -> NegotiateLayer {
-    NegotiateLayer(())
+    NegotiateLayer { has_docs: false }
 }
 
 /// See [`layer`].
+///
+/// Besides, an error that the app answers with its status alone gets a problem as its body: a path that isn't there (404), a method
+/// that isn't allowed (405, with the list), a bare [`StatusCode`].
 #[derive(Debug, Clone, Copy)]
-pub struct NegotiateLayer(());
+pub struct NegotiateLayer {
+    has_docs: bool,
+}
+
+impl NegotiateLayer {
+    /// Has the answer to a path that isn't there point to `/docs`.
+    pub(crate) fn docs(mut self, has_docs: bool) -> Self {
+        self.has_docs = has_docs;
+        self
+    }
+}
 
 impl<S> Layer<S> for NegotiateLayer {
     type Service = Negotiate<S>;
 
     fn layer(&self, inner: S) -> Negotiate<S> {
-        Negotiate { inner }
+        Negotiate {
+            inner,
+            has_docs: self.has_docs,
+        }
     }
 }
 
@@ -67,6 +84,7 @@ impl<S> Layer<S> for NegotiateLayer {
 #[derive(Debug, Clone)]
 pub struct Negotiate<S> {
     inner: S,
+    has_docs: bool,
 }
 
 impl<S> Service<Request<Body>> for Negotiate<S>
@@ -88,6 +106,8 @@ where
         if request.method() == Method::GET && client.has_seen_end() {
             return Box::pin(std::future::ready(Ok(no_more())));
         }
+        let (uri, has_docs) = (client.uri.clone(), self.has_docs);
+        let method = request.method().clone();
         let is_head = request.method() == Method::HEAD;
         // Called in the scope too: a service may do its work there and return a future that is ready.
         let response = CLIENT.sync_scope(client.clone(), || self.inner.call(request));
@@ -101,6 +121,10 @@ where
                 && !is_head
                 && let Err(problem) = body.prime().await
             {
+                return Ok(replace(&response, problem));
+            }
+            if !is_head && bare::is_bare(&response) {
+                let problem = bare::problem(&response, &method, &uri, has_docs);
                 return Ok(replace(&response, problem));
             }
             Ok(response)
@@ -123,7 +147,8 @@ fn no_more() -> Response {
 fn replace(response: &Response, problem: Problem) -> Response {
     let mut replacement = problem.into_response();
     for (name, value) in response.headers() {
-        let of_body = name.as_str().starts_with("content-");
+        let of_body =
+            name.as_str().starts_with("content-") && name != header::CONTENT_SECURITY_POLICY;
         if !of_body {
             replacement.headers_mut().append(name, value.clone());
         }

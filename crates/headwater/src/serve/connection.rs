@@ -182,7 +182,7 @@ impl Service<Request<Incoming>> for Handler {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = self.activity.begin();
         let items = Arc::new(AtomicU64::new(0));
-        let mut record = Record::of(&request, self.peer, &items);
+        let record = Record::of(&request, self.peer, &items);
         let is_http10 = request.version() == Version::HTTP_10;
         let mut request = request.map(Body::new);
         if let Some(peer) = self.peer {
@@ -198,9 +198,7 @@ impl Service<Request<Incoming>> for Handler {
         let response = self.app.clone().call(request);
         Box::pin(async move {
             let response = response.await?;
-            if let Some(record) = &mut record {
-                record.status = response.status().as_u16();
-            }
+            let record = record.and_then(|record| record.answered(response.status()));
             let has_end = http_body::Body::size_hint(response.body())
                 .exact()
                 .is_some();

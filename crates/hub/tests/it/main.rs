@@ -1,5 +1,6 @@
 //! What the protocol's conformance suite doesn't cover.
 
+mod creating;
 mod described;
 mod durable;
 mod ends;

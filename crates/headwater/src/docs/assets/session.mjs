@@ -67,6 +67,16 @@ export class Session {
     return this.format === "sse" && this.lastEventId !== "" && this.lastEventId !== END_ID && ["open", "cut", "stopped"].includes(this.state);
   }
 
+  /** Why there is none; empty where there is. */
+  get whyNot() {
+    if (this.canResume) return "";
+    if (this.state === "connecting" || this.state === "resuming") return "no answer yet";
+    if (this.format !== null && this.format !== "sse") return "only SSE has ids to resume after: choose SSE";
+    if (this.state === "failed") return "the stream failed: start again";
+    if (this.state === "ended" || this.lastEventId === END_ID) return "the stream is complete";
+    return "no item with an id has come yet";
+  }
+
   #abort() {
     clearTimeout(this.#pause);
     this.#controller?.abort();

@@ -163,3 +163,21 @@ test("what can't be read is a fault, after the items before it, and ends the con
   assert.deepEqual(run.log, ["connecting", "open", "item 1", "item 2", "failed"]);
   assert.equal(run.detail.kind, "fault");
 });
+
+test("it says why it can't be resumed", async () => {
+  const lines = play([{ type: "application/x-ndjson", texts: ["1\n"], end: "open" }]);
+  assert.equal(lines.session.whyNot, "no answer yet");
+  await lines.until("open");
+  assert.match(lines.session.whyNot, /only SSE has ids/);
+  lines.session.stop();
+  const bare = play([{ texts: ["data: 1\n\n"], end: "open" }]);
+  await bare.until("open");
+  assert.equal(bare.session.whyNot, "no item with an id has come yet");
+  bare.session.stop();
+  const whole = play([{ texts: ["id: 1\ndata: 1\n\n"] }]);
+  await whole.until("ended");
+  assert.equal(whole.session.whyNot, "the stream is complete");
+  const cut = play([{ texts: ["id: 1\ndata: 1\n\n"], end: "cut" }]);
+  await cut.until("cut");
+  assert.equal(cut.session.whyNot, "");
+});

@@ -58,7 +58,7 @@ async fn one_value_with_such_a_float_is_an_error_too() {
     let fine = client(async || Json(reading(1.5))).get("/").send().await;
     assert_eq!(
         fine.text().await,
-        r#"{"name":"Oslo","degrees":1.5,"rain":null}"#
+        "{\"name\":\"Oslo\",\"degrees\":1.5,\"rain\":null}\n"
     );
 }
 
