@@ -1,6 +1,6 @@
 //! JSON mode: a body is one message, or an array of them.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use headwater_wire::json;
 use memchr::memchr2;
 
@@ -11,8 +11,8 @@ use crate::{error::Failure, limits::JSON_DEPTH};
 ///
 /// # Errors
 /// The body is not one JSON value, or nests too deep.
-pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
-    let body = body.slice_ref(json::without_bom(&body));
+pub(crate) fn messages(mut body: Bytes) -> Result<Vec<Bytes>, Failure> {
+    body.advance(body.len() - json::without_bom(&body).len());
     let is_array = body.trim_ascii_start().starts_with(b"[");
     // The array is one level around its messages.
     let depth = JSON_DEPTH + usize::from(is_array);
@@ -33,7 +33,8 @@ pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
 pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
     // As it came: a line break in a string is no JSON.
     json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error.to_string()))?;
-    Ok(on_one_line(text.slice_ref(text.trim_ascii())))
+    let text = on_one_line(text);
+    Ok(text.slice_ref(text.trim_ascii()))
 }
 
 fn not_json(why: &str) -> Failure {

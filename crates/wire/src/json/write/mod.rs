@@ -147,7 +147,7 @@ impl<'a> Serializer for Writer<'a> {
             number::double(value, self.0);
             Ok(())
         } else {
-            Err(number::not_finite(value.into(), self.0))
+            Err(number::not_finite(value, self.0))
         }
     }
 
