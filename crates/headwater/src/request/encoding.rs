@@ -72,17 +72,21 @@ fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {
                 "" | "identity" => continue,
                 "gzip" | "x-gzip" => Coding::Gzip,
                 "deflate" => Coding::Deflate,
-                _ => return Err(unsupported(format!("the coding {name:?} is not supported"))),
+                _ => {
+                    return Err(unsupported(&format!(
+                        "the coding {name:?} is not supported"
+                    )));
+                }
             };
             if found.replace(coding).is_some() {
-                return Err(unsupported("the body is encoded more than once".to_owned()));
+                return Err(unsupported("the body is encoded more than once"));
             }
         }
     }
     Ok(found)
 }
 
-fn unsupported(what: String) -> Problem {
+fn unsupported(what: &str) -> Problem {
     let detail = format!("{what}; Content-Encoding is one of {SUPPORTED}, or left out");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
         .detail(detail)

@@ -125,10 +125,10 @@ async fn created(
     if let Some(url) = base.url(core, &format!("{ROOT}/{id}?{query}")) {
         headers.insert(header::LOCATION, url);
     }
-    if let Some(name) = relay.id.public() {
-        if let Some(url) = base.url(core, &origin::of_stream(&core.options, &name)) {
-            headers.insert(header::CONTENT_LOCATION, url);
-        }
+    if let Some(name) = relay.id.public()
+        && let Some(url) = base.url(core, &origin::of_stream(&core.options, name))
+    {
+        headers.insert(header::CONTENT_LOCATION, url);
     }
     if let Ok(value) = HeaderValue::try_from(&relay.content_type) {
         headers.insert(names::UPSTREAM_CONTENT_TYPE, value);
