@@ -8,7 +8,10 @@ use std::{
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use crate::{Item, Problem, item::IntoItem};
+use crate::{
+    Item, Problem,
+    item::{IntoItem, StreamItem},
+};
 
 /// What goes through a channel.
 enum Message<T> {
@@ -168,7 +171,7 @@ impl<I, T> Unpin for Blocking<I, T> {}
 impl<I, T> Stream for Blocking<I, T>
 where
     I: IntoIterator + Send + 'static,
-    I::Item: IntoItem<T>,
+    I::Item: StreamItem<T>,
     T: Send + 'static,
 {
     type Item = Result<Item<T>, Problem>;
@@ -194,7 +197,7 @@ where
 fn spawn<I, T>(items: I) -> std::io::Result<Receiver<T>>
 where
     I: IntoIterator + Send + 'static,
-    I::Item: IntoItem<T>,
+    I::Item: StreamItem<T>,
     T: Send + 'static,
 {
     let (sender, receiver) = channel(BLOCKING_AHEAD);
@@ -202,7 +205,12 @@ where
         .name("headwater-iter".to_owned())
         .spawn(move || {
             for item in items {
-                if sender.blocking_send(item).is_err() {
+                let message = match item.into_result() {
+                    Ok(item) => Message::Item(item),
+                    Err(problem) => Message::Fail(problem),
+                };
+                let is_last = matches!(message, Message::Fail(_));
+                if sender.messages.blocking_send(message).is_err() || is_last {
                     return;
                 }
             }
