@@ -43,9 +43,11 @@ mod last_event_id;
 mod negotiate;
 mod openapi;
 mod operation;
+mod panics;
 mod per_type;
 mod problem;
 mod raw;
+mod request;
 mod response;
 pub mod schema;
 mod serve;
@@ -73,8 +75,10 @@ pub use operation::{
     Accepted, Created, Described, Docs, Event, Events, HasSchema, In, Operation, OperationHandler,
     OperationInput, OperationOutput,
 };
+pub use panics::catch;
 pub use problem::Problem;
 pub use raw::Raw;
+pub use request::Undecodable;
 pub use schemars;
 pub use serve::{Address, BoundAddress, Serve, serve};
 pub use streaming::Streaming;

@@ -132,7 +132,7 @@ impl Raw {
     }
 
     /// Sets how long the response's head waits for the first chunk, so that an error in its place has
-    /// its real status. Default: 1 s. Zero sends the head at once.
+    /// its real status. Default: 30 ms. Zero sends the head at once.
     #[must_use]
     pub fn first_item_wait(mut self, wait: Duration) -> Self {
         self.options.first_item_wait = wait;

@@ -33,7 +33,7 @@ use crate::{
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How long a head waits for the first item, unless the developer says otherwise.
-const FIRST_ITEM_WAIT: Duration = Duration::from_secs(1);
+const FIRST_ITEM_WAIT: Duration = Duration::from_millis(30);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Options {

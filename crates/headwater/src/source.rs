@@ -23,6 +23,8 @@ pub(crate) struct Sink {
     pub(crate) shared: Option<Bytes>,
     /// How many items or chunks were written.
     pub(crate) items: u64,
+    /// How much of `out` is whole items: more than that is only there while one is being written.
+    pub(crate) whole: usize,
     /// Whether the bytes are a developer's own, which no format frames.
     pub(crate) raw: bool,
     /// What each item must be, if that is to be checked.
@@ -58,6 +60,7 @@ impl Sink {
                 Problem::internal(error).detail(format!("item {number} can't be sent"))
             })?;
         self.items += 1;
+        self.whole = self.out.len();
         Ok(())
     }
 
@@ -188,6 +191,7 @@ where
                     Ok(bytes) => {
                         sink.out.extend_from_slice(&bytes);
                         sink.items += 1;
+                        sink.whole = sink.out.len();
                     }
                     Err(problem) => return Poll::Ready(Filled::Failed(problem)),
                 },

@@ -173,7 +173,7 @@ impl<T> Streaming<T> {
     }
 
     /// Sets how long the response's head waits for the first item, so that an error in its place has
-    /// its real status. Default: 1 s, or a heartbeat if that is shorter. Zero sends the head at once.
+    /// its real status. Default: 30 ms, or a heartbeat if that is shorter. Zero sends the head at once.
     #[must_use]
     pub fn first_item_wait(mut self, wait: Duration) -> Self {
         self.options.first_item_wait = wait;

@@ -82,6 +82,17 @@ async fn post(
             Err(error) => return Err(missing(error)),
         }
     }
+    if !is_lines && body::is_long(&body, headers) {
+        // Before the body is sent, if its client waits for that, or while it is.
+        match core.log.info(name).await {
+            Ok(info) if info.closed && append.producer.is_none() => {
+                return Err(Failure::closed(info.tail));
+            }
+            Ok(info) => check_type(&info, content_type)?,
+            Err(error) if error.is_not_found() && headers::create(headers) => {}
+            Err(error) => return Err(missing(error)),
+        }
+    }
     let mut held = core.bodies.hold(&core.options.limits);
     let body = body::whole(body, &core.options.limits, &mut held).await?;
     let info = match core.log.info(name).await {
@@ -179,17 +190,8 @@ fn messages(
             )),
         };
     }
+    check_type(info, content_type)?;
     let own = &info.settings.content_type;
-    let Some(content_type) = content_type else {
-        return Err(Failure::bad_request(format!(
-            "Content-Type is missing: send the header `Content-Type: {own}`, the stream's"
-        )));
-    };
-    if !same_type(content_type, own) {
-        return Err(Failure::conflict(format!(
-            "the stream is of type {own:?}, not {content_type:?}: send the header `Content-Type: {own}`"
-        )));
-    }
     if !is_json(own) {
         let shape = Shape::of(own);
         let messages = framed::messages(shape, body);
@@ -204,6 +206,22 @@ fn messages(
         schema::check(&schema, &messages, 0)?;
     }
     Ok(messages)
+}
+
+/// Checks that a body is of its stream's type.
+fn check_type(info: &Info, content_type: Option<&str>) -> Result<(), Failure> {
+    let own = &info.settings.content_type;
+    let Some(content_type) = content_type else {
+        return Err(Failure::bad_request(format!(
+            "Content-Type is missing: send the header `Content-Type: {own}`, the stream's"
+        )));
+    };
+    if !same_type(content_type, own) {
+        return Err(Failure::conflict(format!(
+            "the stream is of type {own:?}, not {content_type:?}: send the header `Content-Type: {own}`"
+        )));
+    }
+    Ok(())
 }
 
 fn is_ndjson(content_type: &str) -> bool {

@@ -11,14 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{
-    Core,
-    describe::Answer,
-    gather,
-    health::TAG,
-    path::{self, Origin},
-    relay,
-};
+use crate::{Core, describe::Answer, gather, health::TAG, origin::Origin, path, relay};
 
 /// Where the index is.
 pub(crate) const PATH: &str = "/";
@@ -161,9 +154,9 @@ pub(crate) async fn index(
 ) -> Answer {
     let index = Index::of(&core);
     let mut response: Response = if wants_page(&headers) {
-        let origin = Origin::of(&uri, &headers, PATH);
+        let prefix = uri.path().trim_end_matches('/');
         let example = match path::name_of("hello") {
-            Ok(name) => origin.stream(&core.options, &name),
+            Ok(name) => Origin::of(&uri, &headers).stream(&core.options, prefix, &name),
             Err(_) => String::new(),
         };
         let policy = HeaderValue::from_static(POLICY);

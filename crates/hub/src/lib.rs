@@ -61,6 +61,7 @@ mod names;
 mod ndjson;
 mod offset;
 mod options;
+mod origin;
 mod path;
 mod read;
 mod reason;
@@ -179,7 +180,11 @@ impl Hub {
             "/" => app.merge(subscriptions),
             root => app.nest(root, subscriptions),
         };
-        app.layer(headers).with_state(core)
+        // Within the headers that every answer has. Under `headwater::serve` it has nothing to do but to catch panics; in any
+        // other app it is what a hub needs.
+        app.layer(headwater::layer())
+            .layer(headers)
+            .with_state(core)
     }
 
     /// Ends what the hub does in the background: the streams that it fills are closed, with a reason that says that this

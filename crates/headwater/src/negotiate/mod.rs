@@ -23,7 +23,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::accept::Refusal;
-use crate::{LastEventId, Problem, body::Served, response::SharedBody};
+use crate::{
+    LastEventId, Problem,
+    body::Served,
+    panics::{self, Caught},
+    request,
+    response::SharedBody,
+    serve::Activity,
+};
 
 /// What the server, or a test, asks of the streams of one request: an extension of the request.
 #[derive(Clone, Default)]
@@ -31,9 +38,17 @@ pub(crate) struct Asked {
     pub(crate) items: Arc<AtomicU64>,
     pub(crate) shutdown: Option<CancellationToken>,
     pub(crate) dropped: Option<CancellationToken>,
+    pub(crate) connection: Option<Arc<Activity>>,
 }
 
-/// The layer that sends each stream in the format that its client asks for.
+/// The layer that sends each stream in the format that its client asks for, and stands between clients and the app in a few
+/// other things:
+///
+/// - A body with a `Content-Encoding` of gzip or deflate is decoded while it is read: handlers and extractors see it without,
+///   and their limits count what is decoded. Other codings, and several at once, are refused with 415.
+/// - A `Host` that isn't one, or of which there are two, is refused with 400.
+/// - A handler that panics is answered for with 500. The log has the panic's message and place, for which the layer sets a
+///   panic hook; the hook that was there is called as before.
 ///
 /// [`serve`](crate::serve) and the [test client](crate::test) have it built in. Under `axum::serve`, or
 /// in the router of another app, it goes around all that returns a [`Streaming`](crate::Streaming):
@@ -49,6 +64,7 @@ pub(crate) struct Asked {
 /// ```
 #[must_use]
 pub fn layer() -> NegotiateLayer {
+    panics::note_places();
     NegotiateLayer { has_docs: false }
 }
 
@@ -90,7 +106,7 @@ pub struct Negotiate<S> {
 impl<S> Service<Request<Body>> for Negotiate<S>
 where
     S: Service<Request<Body>, Error = Infallible>,
-    S::Response: IntoResponse,
+    S::Response: IntoResponse + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response;
@@ -101,7 +117,18 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // Within another of these layers, as a hub is that is served, all is done but for panics, which the layers between
+        // the two are to see as responses.
+        if CLIENT.try_with(|_| ()).is_ok() {
+            let response = answer(panics::catch(|| self.inner.call(request)));
+            return Box::pin(async { Ok(response.await) });
+        }
+        let is_received = request.extensions().get::<Asked>();
+        let is_received = is_received.is_some_and(|asked| asked.connection.is_some());
+        if let Err(refusal) = request::admit(&mut request, is_received) {
+            return Box::pin(std::future::ready(Ok(*refusal)));
+        }
         let client = Client::of(&request);
         if request.method() == Method::GET && client.has_seen_end() {
             return Box::pin(std::future::ready(Ok(no_more())));
@@ -110,11 +137,10 @@ where
         let method = request.method().clone();
         let is_head = request.method() == Method::HEAD;
         // Called in the scope too: a service may do its work there and return a future that is ready.
-        let response = CLIENT.sync_scope(client.clone(), || self.inner.call(request));
-        let response = CLIENT.scope(client, async move {
-            let Ok(response) = response.await;
-            response.into_response()
+        let called = CLIENT.sync_scope(client.clone(), || {
+            panics::catch(|| self.inner.call(request))
         });
+        let response = CLIENT.scope(client, answer(called));
         Box::pin(async move {
             let mut response = response.await;
             if let Some(body) = response.extensions_mut().remove::<SharedBody>()
@@ -130,6 +156,20 @@ where
             Ok(response)
         })
     }
+}
+
+/// The response of a service that was called. If that panicked, or the service does, it is a problem.
+async fn answer<F, R>(called: Result<F, Problem>) -> Response
+where
+    F: Future<Output = Result<R, Infallible>>,
+    R: IntoResponse,
+{
+    let response = async {
+        let Ok(response) = called?.await;
+        Ok(response.into_response())
+    };
+    let response = Caught::new(response).await;
+    response.flatten().unwrap_or_else(Problem::into_response)
 }
 
 /// "A client can be told to stop reconnecting using the HTTP 204 No Content response code" (WHATWG HTML
@@ -217,6 +257,7 @@ impl From<Asked> for Served {
                 .shutdown
                 .map(|token| Box::pin(token.cancelled_owned())),
             _dropped: asked.dropped.map(CancellationToken::drop_guard),
+            connection: asked.connection,
         }
     }
 }

@@ -17,6 +17,7 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::activity::InFlight;
+use crate::body::Cut;
 
 /// The target of the log's lines.
 const TARGET: &str = "headwater::access";
@@ -167,11 +168,19 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            if let Some(record) = &mut self.record {
-                record.wait();
+        let body = &mut self.body;
+        let frame = match crate::catch(|| Pin::new(body).poll_frame(cx)) {
+            Ok(Poll::Ready(frame)) => frame,
+            Ok(Poll::Pending) => {
+                if let Some(record) = &mut self.record {
+                    record.wait();
+                }
+                return Poll::Pending;
             }
-            return Poll::Pending;
+            Err(problem) => {
+                problem.log();
+                Some(Err(axum::Error::new(Cut::Failed)))
+            }
         };
         let is_complete = match &frame {
             Some(Ok(_)) => http_body::Body::is_end_stream(&self.body),

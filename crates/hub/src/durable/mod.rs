@@ -22,7 +22,6 @@ use headwater::{
 use headwater_log::{Expiry, Offset, Settings, StreamName};
 use headwater_wire::json;
 use http::{HeaderValue, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use self::reading::Reading;
@@ -32,19 +31,12 @@ use crate::{
     error::problem,
     filling::{Fill, Started, note},
     offset::Place,
+    origin,
     path::name_of,
 };
 
 /// By this note a stream is known as one that a handler's stream fills.
 const NOTE: &str = "durable";
-
-/// What is not escaped in a stream's path (RFC 3986 §3.3).
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 
 impl Hub {
     /// The stream at this path, to be filled by a handler: see [`DurableStream`].
@@ -247,10 +239,10 @@ fn message<T: Serialize>(item: &T) -> Result<Bytes, Problem> {
 
 /// Where anyone can follow a stream.
 fn location(core: &Core, name: &StreamName) -> Option<HeaderValue> {
+    // The handler's own request is not the hub's to see.
     let public = core.options.public_url.as_deref().unwrap_or_default();
-    let root = core.options.root.trim_end_matches('/');
-    let path = utf8_percent_encode(name.as_str(), ESCAPED);
-    HeaderValue::try_from(format!("{public}{root}/{path}")).ok()
+    let path = origin::of_stream(&core.options, name);
+    HeaderValue::try_from(format!("{public}{path}")).ok()
 }
 
 /// A response whose items are those of a durable stream, each with its offset as its id: see [`DurableStream`].

@@ -3,6 +3,7 @@
 mod creating;
 mod described;
 mod durable;
+mod encoded;
 mod ends;
 mod events;
 mod framed;

@@ -180,4 +180,16 @@ async fn a_new_stream_says_where_it_is_as_its_client_reaches_it() {
     );
     let public = Options::new().public_url("https://example.com/");
     assert_eq!(put(public).await, "https://example.com/streams/a%20b/c");
+    let server = Server::new();
+    server.put_json("a", "[]").await;
+    let proxied = |path: &str| {
+        let put = server.request(Method::PUT, path);
+        put.header("host", "hub.example")
+            .header("x-forwarded-proto", "https")
+    };
+    let put = proxied("b").send().await;
+    assert_eq!(header(&put, "location"), "https://hub.example/streams/b");
+    let fork = proxied("c").header("stream-forked-from", "/streams/a");
+    let fork = fork.send().await;
+    assert_eq!(header(&fork, "location"), "https://hub.example/streams/c");
 }
