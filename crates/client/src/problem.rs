@@ -1,5 +1,6 @@
 use std::fmt;
 
+use headwater_wire::json::without_bom;
 use serde_json::{Map, Value};
 
 /// What a server says went wrong: the members of RFC 9457, "Problem Details for HTTP APIs".
@@ -14,7 +15,7 @@ pub struct Problem {
 impl Problem {
     /// Reads the JSON text of a problem. `None`: it isn't a JSON object.
     pub(crate) fn from_json(text: &[u8]) -> Option<Self> {
-        serde_json::from_slice(text)
+        serde_json::from_slice(without_bom(text))
             .ok()
             .map(|members| Self { members })
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Item, Problem,
-    item::IntoItem,
+    item::{IntoItem, StreamItem},
     panics::{self, Panicked},
 };
 
@@ -192,7 +192,7 @@ impl<I, T> Unpin for Blocking<I, T> {}
 impl<I, T> Stream for Blocking<I, T>
 where
     I: IntoIterator + Send + 'static,
-    I::Item: IntoItem<T>,
+    I::Item: StreamItem<T>,
     T: Send + 'static,
 {
     type Item = Result<Item<T>, Problem>;
@@ -218,7 +218,7 @@ where
 fn spawn<I, T>(items: I) -> std::io::Result<Receiver<T>>
 where
     I: IntoIterator + Send + 'static,
-    I::Item: IntoItem<T>,
+    I::Item: StreamItem<T>,
     T: Send + 'static,
 {
     let (sender, receiver) = channel(BLOCKING_AHEAD);
@@ -226,7 +226,12 @@ where
         .name("headwater-iter".to_owned())
         .spawn(move || {
             for item in items {
-                if sender.blocking_send(item).is_err() {
+                let message = match item.into_result() {
+                    Ok(item) => Message::Item(item),
+                    Err(problem) => Message::Fail(problem),
+                };
+                let is_last = matches!(message, Message::Fail(_));
+                if sender.messages.blocking_send(message).is_err() || is_last {
                     return;
                 }
             }

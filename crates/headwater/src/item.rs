@@ -3,6 +3,8 @@ use std::{borrow::Cow, fmt, time::Duration};
 use headwater_wire::{Meta, sse};
 use serde::Serialize;
 
+use crate::Problem;
+
 /// An item with what Server-Sent Events can say about it: an id, an event name, a retry time.
 ///
 /// A stream may yield `Item<T>` in place of `T`. The other formats send the data alone.
@@ -151,12 +153,12 @@ impl fmt::Debug for ItemId {
     }
 }
 
-/// What a stream may yield for items of type `T`: a `T`, or an [`Item<T>`].
+/// What may be sent as an item of type `T`: a `T`, or an [`Item<T>`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an item of a stream of `{T}`",
-    label = "a stream of `{T}` yields `{T}`, or `Item<{T}>`",
-    note = "`Result`s go into `Streaming::try_new`, which ends the stream at the first error",
-    note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on `{T}` if it isn't there"
+    message = "`{Self}` is not an item of this stream",
+    label = "what is sent is the stream's type of items, or an `Item` of it",
+    note = "an error is no item: `Sender::fail` ends the stream with it, and `Streaming::try_new` takes a stream of `Result`s",
+    note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on its type if it isn't there"
 )]
 pub trait IntoItem<T> {
     /// Gives the item.
@@ -174,5 +176,48 @@ impl<T: Serialize> IntoItem<T> for Item<T> {
     #[inline]
     fn into_item(self) -> Item<T> {
         self
+    }
+}
+
+/// What a stream may yield for items of type `T`: a `T`, an [`Item<T>`], or a `Result` of one of them, whose first error ends the stream.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an item of this stream",
+    label = "a stream yields items of its type, `Item`s of them, or a `Result` of one of the two",
+    note = "of a `Result`, the error becomes a `Problem`: it is an error type (`std::error::Error`), or a `Problem` itself",
+    note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on its type if it isn't there"
+)]
+pub trait StreamItem<T> {
+    /// Gives the item.
+    ///
+    /// # Errors
+    /// It is the error with which the stream ends.
+    fn into_result(self) -> Result<Item<T>, Problem>;
+}
+
+impl<T: Serialize> StreamItem<T> for T {
+    #[inline]
+    fn into_result(self) -> Result<Item<T>, Problem> {
+        Ok(Item::new(self))
+    }
+}
+
+impl<T: Serialize> StreamItem<T> for Item<T> {
+    #[inline]
+    fn into_result(self) -> Result<Item<T>, Problem> {
+        Ok(self)
+    }
+}
+
+impl<T: Serialize, E: Into<Problem>> StreamItem<T> for Result<T, E> {
+    #[inline]
+    fn into_result(self) -> Result<Item<T>, Problem> {
+        self.map(Item::new).map_err(Into::into)
+    }
+}
+
+impl<T: Serialize, E: Into<Problem>> StreamItem<T> for Result<Item<T>, E> {
+    #[inline]
+    fn into_result(self) -> Result<Item<T>, Problem> {
+        self.map_err(Into::into)
     }
 }

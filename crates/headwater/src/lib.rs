@@ -67,7 +67,7 @@ pub use extract::{Cookies, Headers, Json, Path, Query, Rejection};
 pub use headwater_macros::{Events, operation};
 pub use headwater_wire::{Format, Limits};
 pub use http::StatusCode;
-pub use item::{IntoItem, Item, ItemId};
+pub use item::{IntoItem, Item, ItemId, StreamItem};
 pub use last_event_id::LastEventId;
 pub use negotiate::{Negotiate, NegotiateLayer, layer};
 pub use openapi::{OpenApi, SecurityScheme};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     Event, Events, Problem, Sender,
     channel::{self, Blocking},
-    item::IntoItem,
+    item::{IntoItem, StreamItem},
     operation,
     response::{Content, Kind, Options},
     source::{self, BoxSource},
@@ -57,16 +57,18 @@ pub struct Streaming<T> {
 }
 
 impl<T: Serialize + 'static> Streaming<T> {
-    /// The items of `stream`, each a `T` or an [`Item<T>`](crate::Item).
+    /// The items of `stream`, each a `T` or an [`Item<T>`](crate::Item), or a `Result` of one of them: the first error ends the
+    /// response, as with [`try_new`](Self::try_new).
     pub fn new<S>(stream: S) -> Self
     where
         S: Stream + Send + 'static,
-        S::Item: IntoItem<T>,
+        S::Item: StreamItem<T>,
     {
-        Self::from_source(source::items(stream, |item: S::Item| Ok(item.into_item())))
+        Self::from_source(source::items(stream, StreamItem::into_result))
     }
 
-    /// The items of `stream` until it yields an error, which ends the response.
+    /// The items of `stream` until it yields an error, which ends the response. Its items are `Result`s for certain, so that more of
+    /// their types can be inferred than with [`new`](Self::new).
     pub fn try_new<S, I, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<I, E>> + Send + 'static,
@@ -82,11 +84,11 @@ impl<T: Serialize + 'static> Streaming<T> {
     /// The items of an iterator that may block, run on a thread of its own.
     ///
     /// The thread starts when the stream is first read. It is at most 64 items ahead of the reader, and
-    /// after the client has left it ends at the iterator's next item.
+    /// after the client has left it ends at the iterator's next item. Of `Result`s, the first error ends the response.
     pub fn blocking<I>(items: I) -> Self
     where
         I: IntoIterator + Send + 'static,
-        I::Item: IntoItem<T>,
+        I::Item: StreamItem<T>,
         T: Send,
     {
         Self::from_source(source::items(Blocking::new(items), |item| item))

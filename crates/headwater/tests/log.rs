@@ -4,6 +4,7 @@
 //! in its environment.
 
 #![cfg(feature = "log")]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -90,13 +91,13 @@ impl Server {
         thread::spawn(move || {
             of_stdout.lines().map_while(Result::ok).for_each(|line| {
                 let _ = send_stdout.send(line);
-            })
+            });
         });
         let of_stderr = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || {
             of_stderr.lines().map_while(Result::ok).for_each(|line| {
                 let _ = send.send(line);
-            })
+            });
         });
         let mut server = Self {
             child,

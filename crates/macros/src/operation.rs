@@ -146,8 +146,8 @@ impl Function {
             return Err(Error::new_spanned(
                 items,
                 format!(
-                    "the type of a stream names its items alone: write `Streaming<{item}>`, and make it of \
-                     `Result`s with `Streaming::try_new(…)`, which ends the stream at an error"
+                    "the type of a stream names its items alone: write `Streaming<{item}>`; `Streaming::new(…)` and \
+                     `Streaming::try_new(…)` take `Result`s, and end the stream at the first error"
                 ),
             ));
         }
@@ -515,8 +515,8 @@ mod tests {
                 Some(&named(item)),
             );
         }
-        let alone = "the type of a stream names its items alone: write `Streaming<Tick>`, and make it of `Result`s \
-                     with `Streaming::try_new(…)`, which ends the stream at an error";
+        let alone = "the type of a stream names its items alone: write `Streaming<Tick>`; `Streaming::new(…)` and \
+                     `Streaming::try_new(…)` take `Result`s, and end the stream at the first error";
         for returned in [
             "Streaming<Result<Tick, Problem>>",
             "Result<headwater::Streaming<io::Result<Tick>>, Problem>",

@@ -83,6 +83,24 @@ async fn numbers(State(model): State<Model>) -> Result<Durable<Token>, Problem> 
     model.hub.durable("numbers").run(|| numbers).await
 }
 
+/// Says numbers until one that isn't finite.
+#[headwater::operation]
+async fn floats(State(model): State<Model>) -> Result<Durable<f64>, Problem> {
+    let numbers = stream::iter([1.5, f64::NAN, 2.5]);
+    model.hub.durable("floats").run(|| numbers).await
+}
+
+#[tokio::test]
+async fn a_float_that_is_not_finite_ends_the_stream_with_a_problem_and_is_not_kept() {
+    let server = Server::new(|stream| stream);
+    let mut items = server.client.get("/floats").stream::<f64>().await;
+    assert_eq!(items.next().await, Some(1.5));
+    items.cut().await;
+    let kept = server.client.get("/streams/floats").send().await;
+    assert!(kept.headers().contains_key("stream-error"));
+    assert_eq!(kept.text().await.trim_end(), "[1.5]");
+}
+
 struct Server {
     client: TestClient,
     model: Model,
@@ -164,6 +182,7 @@ fn app(model: &Model) -> App {
     App::new("Answers", "1.0.0")
         .route("/answers/{id}", get(answer))
         .route("/numbers", get(numbers))
+        .route("/floats", get(floats))
         .with_state(model.clone())
         .merge(model.hub.app())
 }
