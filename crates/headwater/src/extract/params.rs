@@ -183,9 +183,10 @@ impl Params {
     }
 }
 
-/// Returns whether any stream may be asked for with this parameter: `format`, or the id that a polyfill saw last.
+/// Returns whether any stream may be asked for with this parameter: `format`, `heartbeat`, or the id that a polyfill saw
+/// last.
 fn is_of_every_stream(name: &str) -> bool {
-    name == "format" || last_event_id::is_parameter(name)
+    name == "format" || name == "heartbeat" || last_event_id::is_parameter(name)
 }
 
 /// The name of a header's parameter: `x_token` stands for `x-token`, as a Rust field can't have the hyphen.
