@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     Core,
-    describe::{Answer, TAG},
+    describe::{Answer, TAG, resumption},
     error::Failure,
     limits::EVENT_PATTERNS,
     names,
@@ -152,8 +152,9 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             "Accept",
             "`text/event-stream` or `application/x-ndjson`. Default: the latter.",
         );
+        resumption(operation);
         let formats = [Format::Sse, Format::Ndjson];
-        let description = "Messages. An event of the type `trimmed`, in NDJSON an object with `trimmed`, stands for some that are gone; one of the type `headwater:reset`, or an object with `reset`, says that the id to resume from is none of this hub's, and that all there is follows";
+        let description = "Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`, stands for some that are gone; one of the type `headwater:reset`, or an object with `reset`, says that the id to resume from is none of this hub's, and that all there is follows";
         operation.stream_reply::<Sent<'static>>(StatusCode::OK, &formats, description);
         operation.reply_header(
             StatusCode::OK,
@@ -190,7 +191,7 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
 /// Each event is an object with its stream's path; events have no name, so `onmessage` gets them all.
 ///
 /// Only what is still there is sent. Where a stream's caps of age or size took messages away before they could be, an event
-/// of the type `trimmed` stands in their place (in NDJSON, a line with `trimmed` and no `data`): it names the stream and the
+/// of the type `headwater:trimmed` stands in their place (in NDJSON, a line with `trimmed` and no `data`): it names the stream and the
 /// offset up to which all is gone. Who starts at the start gets one for each stream that was ever trimmed; who had seen
 /// all that is gone gets none. Of a stream that was deleted or has expired nothing is sent any more. To follow doesn't
 /// count as use of a stream that ends when idle.
