@@ -1,6 +1,9 @@
 use std::{
-    fmt, io,
+    fmt,
+    fs::{self, Permissions},
+    io,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
@@ -101,7 +104,7 @@ enum Socket {
 }
 
 impl Listener {
-    pub(super) async fn bind(Address(kind): Address) -> io::Result<Self> {
+    pub(super) async fn bind(Address(kind): Address, socket_mode: u32) -> io::Result<Self> {
         let mut owned_path = None;
         let named = |error: io::Error, what: &dyn fmt::Display| {
             io::Error::new(error.kind(), format!("can't listen on {what}: {error}"))
@@ -123,6 +126,8 @@ impl Listener {
                 remove_stale(&path).await;
                 let listener =
                     UnixListener::bind(&path).map_err(|error| named(error, &path.display()))?;
+                fs::set_permissions(&path, Permissions::from_mode(socket_mode))
+                    .map_err(|error| named(error, &path.display()))?;
                 owned_path = Some(path);
                 Socket::Unix(listener)
             }

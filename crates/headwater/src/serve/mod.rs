@@ -81,6 +81,8 @@ struct Settings {
     header_read_timeout: Duration,
     idle_timeout: Duration,
     shutdown_deadline: Duration,
+    /// Of a Unix socket that is made for a path.
+    socket_mode: u32,
 }
 
 impl Default for Settings {
@@ -92,6 +94,7 @@ impl Default for Settings {
             header_read_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             shutdown_deadline: Duration::from_secs(10),
+            socket_mode: 0o600,
         }
     }
 }
@@ -142,6 +145,13 @@ impl Serve {
         self
     }
 
+    /// Sets the permissions of a Unix socket that is given by its path. Default: `0o600`, its owner's alone; a proxy that
+    /// runs as another user takes `0o660` and a group in common, or `0o666`.
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.settings.socket_mode = mode & 0o777;
+        self
+    }
+
     /// Calls `tell` once, when connections are accepted, with the real address.
     pub fn on_bound(mut self, tell: impl FnOnce(&BoundAddress) + Send + 'static) -> Self {
         self.on_bound = Some(Box::new(tell));
@@ -167,7 +177,7 @@ impl Serve {
             Some(signal) => signal,
             None => Box::pin(signals()?.next()),
         };
-        let listener = Listener::bind(address).await?;
+        let listener = Listener::bind(address, settings.socket_mode).await?;
         if let Some(tell) = on_bound {
             tell(&listener.address()?);
         }

@@ -35,6 +35,7 @@ use crate::{
     describe::Answer,
     error::Failure,
     path::{Origin, name_of},
+    relay,
 };
 
 /// Where it is.
@@ -73,6 +74,7 @@ async fn post(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
+    relay::check_secret(core, headers)?;
     if core.options.upstreams.is_empty() {
         return Err(not_allowed());
     }
