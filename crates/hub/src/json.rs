@@ -1,25 +1,34 @@
 //! JSON mode: a body is one message, or an array of them.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use headwater_wire::json;
 use memchr::memchr2;
 
 use crate::{error::Failure, limits::JSON_DEPTH};
 
-/// The messages of a body: the elements of an array, or the value itself. Every message stands on one line.
+/// The messages of a body: the elements of an array, or the value itself. Every message stands on one line. A byte order
+/// mark before it is ignored.
 ///
 /// # Errors
-/// The body is not one JSON value, or nests too deep.
-pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
+/// The body is not one JSON value, or nests too deep; 413: it has more than `most` messages, of which no more than that
+/// were looked at.
+pub(crate) fn messages(mut body: Bytes, most: usize) -> Result<Vec<Bytes>, Failure> {
+    body.advance(body.len() - json::without_bom(&body).len());
     let is_array = body.trim_ascii_start().starts_with(b"[");
     // The array is one level around its messages.
     let depth = JSON_DEPTH + usize::from(is_array);
-    let elements = json::elements(&body, depth).map_err(|error| not_json(&error.to_string()))?;
-    let body = on_one_line(body);
-    Ok(elements
-        .into_iter()
-        .map(|element| body.slice(element))
-        .collect())
+    let elements =
+        json::elements(&body, depth, most).map_err(|error| match error.is_too_many() {
+            true => Failure::too_many_messages(most),
+            false => not_json(&error.to_string()),
+        })?;
+    let body = unfolded(body);
+    let messages = elements.into_iter().map(|element| body.slice(element));
+    // Looked for in all of the body at once: most have none.
+    Ok(match json::has_line_separators(&body) {
+        false => messages.collect(),
+        true => messages.map(json::escape_line_separators).collect(),
+    })
 }
 
 /// The message that is all of `text`: one JSON value.
@@ -27,23 +36,24 @@ pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
 /// # Errors
 /// It is not one, or nests too deep.
 pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
-    let text = checked(text, JSON_DEPTH)?;
+    // As it came: a line break in a string is no JSON.
+    json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error.to_string()))?;
+    let text = on_one_line(text);
     Ok(text.slice_ref(text.trim_ascii()))
-}
-
-/// JSON on one line, after it was checked to be JSON as it came: a line break in a string is none.
-fn checked(text: Bytes, depth: usize) -> Result<Bytes, Failure> {
-    json::check(&text, depth).map_err(|error| not_json(&error.to_string()))?;
-    Ok(on_one_line(text))
 }
 
 fn not_json(why: &str) -> Failure {
     Failure::bad_request(format!("not a JSON value that is taken here: {why}"))
 }
 
-/// The same JSON without line breaks, so that it can be a line of NDJSON and of SSE as it is. In JSON a line break
-/// stands only between tokens, where a space means the same.
+/// The same JSON without line breaks, so that it can be a line of NDJSON and of SSE as it is: not even one of those that
+/// only some readers know. The text may differ, its value doesn't.
 pub(crate) fn on_one_line(json: Bytes) -> Bytes {
+    json::escape_line_separators(unfolded(json))
+}
+
+/// The same JSON, in as many bytes, without CR and LF. In JSON they stand only between tokens, where a space means the same.
+fn unfolded(json: Bytes) -> Bytes {
     if memchr2(b'\n', b'\r', &json).is_none() {
         return json;
     }
@@ -62,7 +72,7 @@ mod tests {
 
     #[track_caller]
     fn check(body: &'static str, expected: &[&str]) {
-        let found = messages(Bytes::from_static(body.as_bytes()));
+        let found = messages(Bytes::from_static(body.as_bytes()), 9);
         let Ok(found) = found else {
             panic!("{body} was refused")
         };
@@ -86,6 +96,25 @@ mod tests {
     }
 
     #[test]
+    fn no_reader_finds_a_line_break_in_a_message() {
+        let escaped = r#"{"a\u2028": "b\u2029\u0085–"}"#;
+        let raw = "{\"a\u{2028}\": \"b\u{2029}\u{85}–\"}";
+        check(raw, &[escaped]);
+        let array = Box::leak(format!("[1,\n{raw} ,\"–\", {raw}]").into_boxed_str());
+        check(array, &["1", escaped, "\"–\"", escaped]);
+        assert_eq!(message(raw.into()).ok().unwrap(), escaped);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored_at_the_very_start_alone() {
+        check("\u{feff}[1, \"\u{feff}\"]", &["1", "\"\u{feff}\""]);
+        check("\u{feff} {}", &["{}"]);
+        for bad in ["\u{feff}", "\u{feff}\u{feff}1", " \u{feff}1", "[\u{feff}1]"] {
+            assert!(messages(bad.into(), 9).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_json_is_refused() {
         for bad in [
             "",
@@ -101,11 +130,11 @@ mod tests {
             "[\"a\rb\"]",
         ] {
             assert!(
-                messages(Bytes::from_static(bad.as_bytes())).is_err(),
+                messages(Bytes::from_static(bad.as_bytes()), 9).is_err(),
                 "{bad:?}"
             );
         }
-        assert!(messages(Bytes::from_static(b"\"\xff\"")).is_err());
+        assert!(messages(Bytes::from_static(b"\"\xff\""), 9).is_err());
     }
 
     #[test]
@@ -114,15 +143,15 @@ mod tests {
         assert!(message(nested(JSON_DEPTH)).is_ok());
         assert!(message(nested(JSON_DEPTH + 1)).is_err());
         assert!(
-            messages(nested(JSON_DEPTH + 1)).is_ok(),
+            messages(nested(JSON_DEPTH + 1), 9).is_ok(),
             "one level is around the message"
         );
-        assert!(messages(nested(JSON_DEPTH + 2)).is_err());
+        assert!(messages(nested(JSON_DEPTH + 2), 9).is_err());
         let object = format!(
             "{{\"a\":{}1{}}}",
             "[".repeat(JSON_DEPTH),
             "]".repeat(JSON_DEPTH)
         );
-        assert!(messages(object.into()).is_err());
+        assert!(messages(object.into(), 9).is_err());
     }
 }

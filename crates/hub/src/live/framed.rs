@@ -2,39 +2,76 @@
 //! `text/event-stream`, whole lines of `application/x-ndjson`.
 
 use bytes::Bytes;
+use headwater::StatusCode;
 use headwater_wire::{
     Event, Limits,
-    sse::{Decoder, Splitter},
+    json::without_bom,
+    sse::{self, Decoder, Splitter},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Shape;
+use crate::error::Failure;
 
 /// What LLM APIs send in place of a last event's data. It is their end and no item.
 pub(crate) const DONE: &str = "[DONE]";
 
 /// The messages of a body that isn't JSON: each event or line of those formats, with what ends it, and what is left at the
 /// end; any other body is one. Put together they are the body.
-pub(crate) fn messages(shape: Shape, body: Bytes) -> Vec<Bytes> {
-    match shape {
+///
+/// # Errors
+/// 413: there are more than `most`, of which no more than that were looked at. 422: an event has a type or an id by which
+/// Headwater itself speaks to readers.
+pub(crate) fn messages(shape: Shape, body: Bytes, most: usize) -> Result<Vec<Bytes>, Failure> {
+    // One over the limit tells that there are too many.
+    let messages: Vec<Bytes> = match shape {
         Shape::Sse => {
             let mut splitter = Splitter::new(Limits::default().with_max_item_bytes(body.len()));
             splitter.push(body);
             splitter.finish();
             // No block of a body is longer than it is.
             let blocks = std::iter::from_fn(|| splitter.next().ok().flatten());
-            blocks.map(|block| block.bytes).collect()
+            blocks
+                .map(|block| block.bytes)
+                .take(most.saturating_add(1))
+                .collect()
         }
         Shape::Ndjson => {
             let lines = body.split_inclusive(|&byte| byte == b'\n');
-            lines.map(|line| body.slice_ref(line)).collect()
+            lines
+                .map(|line| body.slice_ref(line))
+                .take(most.saturating_add(1))
+                .collect()
         }
         Shape::Json | Shape::Text | Shape::Bytes => vec![body],
+    };
+    if messages.len() > most {
+        return Err(Failure::too_many_messages(most));
     }
+    check(shape, &messages)?;
+    Ok(messages)
 }
 
-/// The events of a message, but for those that are no more than the end of the stream that they came from.
+/// Checks that no event of `messages` has a type or an id by which Headwater itself speaks to readers.
+fn check(shape: Shape, messages: &[Bytes]) -> Result<(), Failure> {
+    if shape != Shape::Sse {
+        return Ok(());
+    }
+    for (index, message) in messages.iter().enumerate() {
+        if let Some((field, value)) = sse::reserved_field(message) {
+            let detail = format!(
+                "message {index} has the field `{field}: {value}`: event types and ids that begin with {:?} are kept for \
+                 what Headwater says itself",
+                sse::RESERVED_PREFIX
+            );
+            return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("index", index));
+        }
+    }
+    Ok(())
+}
+
+/// The events of a message, but for those that say no more than how the stream ended that they came from.
 ///
 /// Each is as it would be if the stream had begun with this message: an id doesn't persist from one to the next.
 pub(crate) fn events(message: &Bytes) -> Vec<Event> {
@@ -44,7 +81,7 @@ pub(crate) fn events(message: &Bytes) -> Vec<Event> {
     let mut events = Vec::new();
     // No field of a message is longer than it is.
     while let Ok(Some(event)) = decoder.next() {
-        if !event.is_end() && &*event.data != DONE {
+        if !sse::is_reserved(&event.event) && &*event.data != DONE {
             events.push(event);
         }
     }
@@ -59,9 +96,9 @@ pub(crate) fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.is_empty())
 }
 
-/// A line as JSON: itself, if it is that.
+/// A line as JSON: itself, if it is that, without a byte order mark before it.
 pub(crate) fn json(line: &[u8]) -> Option<&RawValue> {
-    serde_json::from_slice(line).ok()
+    serde_json::from_slice(without_bom(line)).ok()
 }
 
 /// An event as JSON.
@@ -128,16 +165,50 @@ mod tests {
         described("data: unfinished", &[]);
         described("data: [DONE]\n\n", &[]);
         described(
-            "event: end\nid: headwater:end\ndata: {\"items\":2}\n\n",
+            "event: headwater:end\nid: headwater:end\ndata: {\"items\":2}\n\n",
             &[],
         );
+        described("event: headwater:error\ndata: {}\n\n", &[]);
         described("data: 1\n\ndata: [DONE]\n\n", &[r#"{"data":1}"#]);
+    }
+
+    #[test]
+    fn what_others_call_an_end_or_an_error_is_an_event() {
+        described("event: end\ndata: 1\n\n", &[r#"{"event":"end","data":1}"#]);
+        described(
+            "event: error\ndata: 1\n\n",
+            &[r#"{"event":"error","data":1}"#],
+        );
+    }
+
+    #[test]
+    fn reserved_types_and_ids_are_refused_in_events_alone() {
+        let check = |shape, body: &'static str| {
+            let messages = messages(shape, Bytes::from_static(body.as_bytes()), 9);
+            messages.map(drop).map_err(|failure| failure.into_problem())
+        };
+        for body in [
+            "data: 1\n\nevent: headwater:end\ndata: 2\n\n",
+            "data: 1\n\nid: headwater:end\n\n",
+            "data: 1\n\nid:headwater:x\r\ndata: 2\r\n\r\n",
+            "data: 1\n\nevent: headwater:error",
+        ] {
+            let problem = check(Shape::Sse, body).unwrap_err();
+            assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY);
+            let problem = serde_json::to_value(problem).unwrap();
+            assert_eq!(problem["index"], 1, "{problem}");
+            assert!(check(Shape::Text, body).is_ok());
+        }
+        assert!(check(Shape::Sse, "event: end\nid: end\ndata: headwater:end\n\n").is_ok());
     }
 
     #[test]
     fn a_body_is_as_many_messages_as_it_has_events_or_lines_and_whole_together() {
         let check = |shape, body: &'static str, expected: &[&str]| {
-            let found = messages(shape, Bytes::from_static(body.as_bytes()));
+            let found = messages(shape, Bytes::from_static(body.as_bytes()), 9);
+            let Ok(found) = found else {
+                panic!("{body} is refused")
+            };
             assert_eq!(found, expected);
             assert_eq!(found.concat(), body.as_bytes());
         };
@@ -149,6 +220,24 @@ mod tests {
             "data: 1\n\ndata: 2\n\n",
             &["data: 1\n\ndata: 2\n\n"],
         );
+    }
+
+    #[test]
+    fn a_body_has_as_many_messages_as_the_limit_and_no_more() {
+        for (shape, three) in [
+            (Shape::Sse, "data: 1\n\n".repeat(3)),
+            (Shape::Ndjson, "\n".repeat(3)),
+        ] {
+            let three = Bytes::from(three);
+            assert!(messages(shape, three.clone(), 3).is_ok_and(|all| all.len() == 3));
+            let Err(failure) = messages(shape, three, 2) else {
+                panic!("it was let through")
+            };
+            assert_eq!(
+                failure.into_problem().status(),
+                StatusCode::PAYLOAD_TOO_LARGE
+            );
+        }
     }
 
     #[test]

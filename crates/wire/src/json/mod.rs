@@ -1,8 +1,10 @@
 //! JSON as the formats need it: one value on one line, checked for form and depth (RFC 8259).
 
+mod bom;
 mod brackets;
 mod check;
 mod scan;
+mod separators;
 mod swar;
 mod write;
 
@@ -11,17 +13,20 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::Serialize;
 
+pub use self::bom::{SkipBom, without_bom};
 pub use self::check::{CheckError, check, elements};
 pub(crate) use self::scan::Scan;
+pub use self::separators::{escape_line_separators, has_line_separators};
 use crate::{
     EncodeError, Str,
     error::{EncodeKind, Kind},
 };
 
-/// Appends `item` as JSON without a line break.
+/// Appends `item` as JSON without a line break: not even one of those that only some readers know (U+0085, U+2028 and
+/// U+2029 are escaped).
 ///
 /// # Errors
-/// `item` can't be serialised; what was appended until then stays in `out`.
+/// `item` can't be serialised, or has a float that isn't finite, for which JSON has no number; the error names its place. What was appended until then stays in `out`.
 #[inline]
 pub fn encode_on_one_line<T: Serialize + ?Sized>(
     item: &T,
