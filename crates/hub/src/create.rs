@@ -9,7 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
-use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Settings, Skip, limits};
+use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Offset, Settings, Skip, limits};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
@@ -56,7 +56,8 @@ async fn put(
         Some(fork) => Some(core.log.info(&fork.source).await.map_err(of_source)?),
         None => None,
     };
-    let create = wish.create(source.as_ref(), body)?;
+    let most = core.options.limits.append_messages;
+    let create = wish.create(source.as_ref(), body, most)?;
     check_messages(&create)?;
     let created = create_in_log(core, path, create).await?;
     let info = created.info;
@@ -71,7 +72,7 @@ async fn put(
     .into_response();
     let answer = response.headers_mut();
     answer.insert(header::CONTENT_TYPE, content_type(&info));
-    answer.insert(names::STREAM_NEXT_OFFSET, offset_value(info.tail));
+    answer.insert(names::STREAM_NEXT_OFFSET, offset_value(info.at(info.tail)));
     if info.closed {
         answer.insert(names::STREAM_CLOSED, HeaderValue::from_static("true"));
     }
@@ -102,7 +103,7 @@ pub(crate) async fn for_append(
             "Content-Type is missing: it becomes the type of the stream that is to be created",
         ));
     }
-    let mut create = wish.create(None, body.clone())?;
+    let mut create = wish.create(None, body.clone(), core.options.limits.append_messages)?;
     if create.messages.is_empty() && !(body.is_empty() && wish.closed) {
         return Err(Failure::bad_request(
             "an append has messages, unless it closes the stream",
@@ -191,14 +192,20 @@ impl Wish {
         let fork = match headers::text(headers, &names::STREAM_FORKED_FROM)? {
             Some(source) => {
                 let source = path.other(source)?;
-                let at = match at.map(Place::parse).transpose()? {
-                    None | Some(Place::Now) => None,
-                    Some(Place::Start) => Some(headwater_log::Offset::START),
-                    Some(Place::At(offset)) => Some(offset),
+                let (at, of) = match at.map(Place::parse).transpose()? {
+                    None | Some(Place::Now) => (None, None),
+                    Some(Place::Start | Place::First) => (Some(Offset::START), None),
+                    Some(Place::At(mark)) => (Some(mark.at), Some(mark.incarnation)),
+                    Some(Place::Unknown(_)) => {
+                        let detail =
+                            "Stream-Fork-Offset is none of the source's: it names no stream";
+                        return Err(Failure::bad_request(detail));
+                    }
                 };
                 Some(ForkFrom {
                     source,
                     at,
+                    of,
                     skip: Skip::NONE,
                 })
             }
@@ -218,8 +225,8 @@ impl Wish {
         })
     }
 
-    /// The stream to create, given its source if it is a fork.
-    fn create(&self, source: Option<&Info>, body: Bytes) -> Result<Create, Failure> {
+    /// The stream to create, given its source if it is a fork, with at most `most` messages.
+    fn create(&self, source: Option<&Info>, body: Bytes, most: usize) -> Result<Create, Failure> {
         let mut settings = self.settings.clone();
         settings.content_type = match (&self.content_type, source) {
             (Some(wanted), Some(source))
@@ -247,13 +254,8 @@ impl Wish {
         create.closed = self.closed;
         create.messages = match body {
             body if body.is_empty() => Vec::new(),
-            body if is_json => json::messages(body)?,
-            body => {
-                let shape = Shape::of(&create.settings.content_type);
-                let messages = framed::messages(shape, body);
-                framed::check(shape, &messages)?;
-                messages
-            }
+            body if is_json => json::messages(body, most)?,
+            body => framed::messages(Shape::of(&create.settings.content_type), body, most)?,
         };
         create.fork = self.fork.clone().map(|fork| ForkFrom {
             skip: if is_json {
@@ -342,6 +344,9 @@ impl Wish {
                 let (Skip::Messages(skip) | Skip::Bytes(skip)) = fork.skip;
                 wanted.source == fork.source
                     && wanted.at.is_none_or(|at| at == fork.at)
+                    && wanted
+                        .of
+                        .is_none_or(|of| of == info.at(fork.at).incarnation)
                     && self.skip == skip
             }
             _ => false,

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use headwater::{Problem, StatusCode};
-use headwater_log::{Error, Offset, Refusal};
+use headwater_log::{Error, Mark, Refusal};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::names;
@@ -27,7 +27,7 @@ impl Failure {
     }
 
     /// The stream is closed, and `tail` is its end.
-    pub(crate) fn closed(tail: Offset) -> Self {
+    pub(crate) fn closed(tail: Mark) -> Self {
         Self::conflict("the stream is closed")
             .header(names::STREAM_CLOSED, HeaderValue::from_static("true"))
             .header(names::STREAM_NEXT_OFFSET, offset_value(tail))
@@ -37,6 +37,14 @@ impl Failure {
     pub(crate) fn too_large(what: &str, limit: usize) -> Self {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
             .detail(format!("{what} is over the limit of {limit} bytes"))
+            .with("limit", limit)
+            .into()
+    }
+
+    /// A request has more messages than `limit`.
+    pub(crate) fn too_many_messages(limit: usize) -> Self {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
+            .detail(format!("one request has at most {limit} messages"))
             .with("limit", limit)
             .into()
     }
@@ -158,7 +166,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Failure {
 }
 
 /// An offset as a header's value.
-pub(crate) fn offset_value(offset: Offset) -> HeaderValue {
-    // Sixteen digits.
+pub(crate) fn offset_value(offset: Mark) -> HeaderValue {
+    // Digits and letters.
     HeaderValue::try_from(offset.to_string()).unwrap_or(HeaderValue::from_static("-1"))
 }

@@ -14,6 +14,7 @@ use crate::append::{Append, Outcome};
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
 use crate::follow::{Follower, OrderFollower};
+use crate::incarnation::Identity;
 use crate::limits::{self, Limits};
 use crate::log::{Answer, Log};
 use crate::name::StreamName;
@@ -37,6 +38,8 @@ pub struct MemoryOptions {
     pub limits: Limits,
     /// Where the time comes from.
     pub clock: Clock,
+    /// What its streams' incarnations are made of. Random unless set.
+    pub identity: Identity,
 }
 
 impl Default for MemoryOptions {
@@ -45,6 +48,7 @@ impl Default for MemoryOptions {
             max_bytes: 256 << 20,
             limits: Limits::default(),
             clock: Clock::system(),
+            identity: Identity::random(),
         }
     }
 }
@@ -69,6 +73,7 @@ pub struct MemoryLog {
     streams: Mutex<Streams>,
     limits: Limits,
     head: watch::Receiver<Position>,
+    identity: Identity,
 }
 
 impl Default for MemoryLog {
@@ -84,6 +89,7 @@ impl MemoryLog {
         let (head, seen) = watch::channel(Position::START);
         let limits = options.limits.clone();
         Self {
+            identity: options.identity,
             streams: Mutex::new(Streams::new(options, head)),
             limits,
             head: seen,
@@ -177,6 +183,10 @@ impl Log for MemoryLog {
 
     fn follow_order(&self) -> OrderFollower {
         OrderFollower::new(self.head.clone())
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity
     }
 
     fn usage(&self) -> Usage {

@@ -12,5 +12,6 @@ mod full;
 mod kill;
 mod limits;
 mod model;
+mod permissions;
 mod support;
 mod trimmed;
