@@ -1,7 +1,7 @@
 //! `headwater publish`: appends messages to a stream, each once.
 
 use std::{
-    io::{self, BufRead as _, Read as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _},
     thread,
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Publish {
     /// The stream: its path at the hub, or its whole URL
     stream: String,
 
-    /// The messages; none: the lines of the standard input, as they arrive
+    /// The messages; none: the lines of the standard input, as they arrive, or as they are typed
     ///
     /// What begins with a hyphen and is no number comes after `--`.
     #[arg(allow_negative_numbers = true)]
@@ -63,7 +63,17 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
         options = options.repeating(id).max_in_flight(32);
     }
     let writer = options.open().await?;
-    let progress = (!args.quiet).then(|| Progress::start(false));
+    let by_hand = args.is_by_hand();
+    if by_hand {
+        eprintln!(
+            "publishing to {}: each line is a message; Ctrl-D ends",
+            args.stream
+        );
+    }
+    let progress = (!args.quiet).then(|| match by_hand {
+        true => Progress::at_the_end(),
+        false => Progress::start(false),
+    });
     let mut account = Account {
         progress,
         messages: 0,
@@ -88,6 +98,13 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     outcome
 }
 
+impl Publish {
+    /// Whether a person types the messages, and wants to see what becomes of each.
+    fn is_by_hand(&self) -> bool {
+        self.messages.is_empty() && !self.quiet && io::stdin().is_terminal()
+    }
+}
+
 async fn publish(args: &Publish, writer: &Writer, account: &mut Account) -> Result<(), Failure> {
     if args.messages.is_empty() {
         return publish_lines(args, writer, account).await;
@@ -109,6 +126,7 @@ async fn publish_lines(
     let (sender, mut lines) = mpsc::channel(AHEAD);
     // A thread of its own, which may hang in a read: nothing waits for it at the end.
     thread::spawn(move || read_lines(&sender));
+    let by_hand = args.is_by_hand();
     let mut number = 0_u64;
     while let Some(line) = lines.recv().await {
         number += 1;
@@ -119,6 +137,10 @@ async fn publish_lines(
         append(args, writer, line, account)
             .await
             .map_err(|failure| failure.about(&format!("line {number}")))?;
+        if by_hand {
+            writer.flush().await?;
+            eprintln!("{} stored", writer.acknowledged());
+        }
     }
     Ok(())
 }
