@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use headwater_client::{Client, hub::Stream};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{args::header, exit::Failure, url};
+use crate::{args::header, exit::Failure, url, wait};
 
 /// What a path can't hold as it is (RFC 3986 §3.3), and `%`, which would be read as an escape.
 const IN_PATH: &AsciiSet = &CONTROLS
@@ -69,6 +69,7 @@ impl Hub {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let mut builder = Client::builder()
             .max_attempts(self.attempts)
+            .on_wait(wait::tell)
             .backoff(Duration::from_millis(250), Duration::from_secs(15));
         for (name, value) in &self.headers {
             builder = builder.header(name, value);

@@ -19,6 +19,7 @@ mod serve;
 mod streams;
 mod tail;
 mod url;
+mod wait;
 
 use std::process::ExitCode;
 

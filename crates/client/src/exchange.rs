@@ -36,6 +36,8 @@ pub(crate) struct Exchange {
     headers: HeaderMap,
     /// It came from another URL than the plan's.
     redirected: bool,
+    /// Why the last attempt failed, or the last body ended.
+    reason: String,
 }
 
 enum Io {
@@ -62,6 +64,7 @@ impl Exchange {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             redirected: false,
+            reason: String::new(),
         };
         let opened = std::future::poll_fn(|cx| exchange.poll_open(cx)).await;
         match opened {
@@ -174,7 +177,12 @@ impl Exchange {
             }
             Io::Nothing | Io::Body { .. } => match step {
                 Step::Connect(Duration::ZERO) => self.send(),
-                Step::Connect(after) => self.io = Io::Pausing(Box::pin(sleep(*after))),
+                Step::Connect(after) => {
+                    if let Some(on_wait) = &self.plan.settings.on_wait {
+                        on_wait.tell(*after, &self.reason);
+                    }
+                    self.io = Io::Pausing(Box::pin(sleep(*after)));
+                }
                 Step::Read | Step::Piece(_) | Step::End => {
                     self.lost(Error::new(Kind::Truncated));
                 }
@@ -197,6 +205,8 @@ impl Exchange {
             None if is_cut => self.lost(Error::new(Kind::Truncated)),
             None => {
                 self.io = Io::Nothing;
+                self.reason.clear();
+                self.reason.push_str("the response ended");
                 self.session.end();
             }
         }
@@ -213,6 +223,7 @@ impl Exchange {
 
     fn lost(&mut self, error: Error) {
         self.io = Io::Nothing;
+        self.reason = error.to_string();
         self.session.lost(error);
     }
 
@@ -249,6 +260,7 @@ impl Exchange {
             content_encoding: text(header::CONTENT_ENCODING),
             retry_after: head.headers.get(header::RETRY_AFTER).and_then(retry_after),
         });
+        self.reason = format!("the server answered {}", head.status);
         self.status = head.status;
         self.headers = head.headers;
     }

@@ -87,6 +87,7 @@ mod problem;
 mod redirect;
 mod request;
 mod session;
+mod wait;
 
 /// The types of the events by which a Headwater server speaks of the stream itself. An application's events never begin
 /// with [`RESERVED_PREFIX`](control::RESERVED_PREFIX).
@@ -110,6 +111,8 @@ pub use self::{
     plan::{DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_ATTEMPTS, DEFAULT_MAX_BODY_BYTES},
     problem::Problem,
     request::Request,
+    session::DEFAULT_MAX_SERVER_DELAY,
+    wait::Wait,
 };
 
 /// A GET request with the default settings, on a connection of its own. For many requests keep a

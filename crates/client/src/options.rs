@@ -106,10 +106,28 @@ macro_rules! setting_options {
 
         /// The time to wait before a reconnect: anything up to `base` the first time, up to twice
         /// as much each time after that without an item in between, but never more than up to
-        /// `cap`. A server's `retry:` or `Retry-After` is the least. Default: 1 s and 30 s.
+        /// `cap`. A server's `retry:` or `Retry-After` is the least, between 250 ms (or `base`, if that is
+        /// shorter) and [`max_server_delay`](Self::max_server_delay). Default: 1 s and 30 s.
         pub fn backoff(mut self, base: std::time::Duration, cap: std::time::Duration) -> Self {
             let $self = &mut self;
-            $settings.backoff = $crate::session::Backoff { base, cap };
+            $settings.backoff.base = base;
+            $settings.backoff.cap = cap;
+            self
+        }
+
+        /// The longest wait that a server may ask for by `retry:` or `Retry-After`. A longer one is cut to
+        /// it. Default: 60 s.
+        pub fn max_server_delay(mut self, delay: std::time::Duration) -> Self {
+            let $self = &mut self;
+            $settings.backoff.named_cap = delay;
+            self
+        }
+
+        /// Calls `tell` before each wait for another attempt: a program can so say why nothing comes.
+        /// It is called where the request is driven, and should be quick.
+        pub fn on_wait(mut self, tell: impl Fn(&$crate::Wait) + Send + Sync + 'static) -> Self {
+            let $self = &mut self;
+            $settings.on_wait = Some($crate::wait::OnWait::new(tell));
             self
         }
 

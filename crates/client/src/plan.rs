@@ -11,6 +11,7 @@ use crate::{
     egress::Egress,
     error::Error,
     session::{Backoff, Policy, Reading},
+    wait::OnWait,
 };
 
 /// The default cap of a body that is read as a whole: 16 MiB.
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) retry_first_connect: bool,
     pub(crate) max_attempts: u32,
     pub(crate) backoff: Backoff,
+    /// Is told of waits.
+    pub(crate) on_wait: Option<OnWait>,
     /// None: anywhere.
     pub(crate) egress: Option<Egress>,
 }
@@ -51,6 +54,7 @@ impl Default for Settings {
             retry_first_connect: false,
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             backoff: Backoff::DEFAULT,
+            on_wait: None,
             egress: None,
         }
     }

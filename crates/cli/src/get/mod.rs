@@ -24,6 +24,7 @@ use crate::{
     exit::Failure,
     file::{self, Place},
     interrupt::Interrupt,
+    wait,
 };
 
 pub(crate) async fn run(args: Box<args::Get>, mut interrupt: Interrupt) -> Result<(), Failure> {
@@ -126,6 +127,9 @@ async fn copy(mut pieces: Items<Bytes>, output: &mut Output) -> Result<Done, Fai
 
 fn request(args: &args::Get) -> Result<Request, Failure> {
     let mut client = Client::builder();
+    if !args.output.quiet {
+        client = client.on_wait(wait::tell);
+    }
     if args.request.http2 {
         client = client.http2_prior_knowledge();
     }

@@ -49,6 +49,7 @@ impl Default for Options {
             backoff: Backoff {
                 base: Duration::from_millis(500),
                 cap: Duration::from_secs(30),
+                named_cap: MAX_RETRY_AFTER,
             },
             ordered: false,
             share_equal: true,
@@ -135,7 +136,8 @@ macro_rules! gather_options {
         /// the least, up to 5 minutes; with a 429 all calls to its host wait for it. Default: 500 ms
         /// and 30 s.
         pub fn backoff(mut self, base: std::time::Duration, cap: std::time::Duration) -> Self {
-            self.options().backoff = $crate::session::Backoff { base, cap };
+            let backoff = &mut self.options().backoff;
+            (backoff.base, backoff.cap) = (base, cap);
             self
         }
 

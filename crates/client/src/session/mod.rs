@@ -27,6 +27,7 @@ use bytes::Bytes;
 use headwater_wire::{Event, Format, Str};
 use http::StatusCode;
 
+pub use self::policy::DEFAULT_MAX_SERVER_DELAY;
 use self::reader::Reader;
 pub(crate) use self::{
     policy::{Backoff, Policy},
@@ -228,7 +229,8 @@ impl Session {
         self.attempts += 1;
         let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         if passing && self.may_retry() {
-            let delay = self.delay().max(head.retry_after.unwrap_or_default());
+            let named = head.retry_after.map(|wait| self.policy.backoff.named(wait));
+            let delay = self.delay().max(named.unwrap_or_default());
             self.state = State::Connect(delay);
         } else {
             self.state = State::Refused(Refused::new(head, self.attempts));

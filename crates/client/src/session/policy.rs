@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+/// The default of the longest wait that a server may ask for: 60 s.
+pub const DEFAULT_MAX_SERVER_DELAY: Duration = Duration::from_secs(60);
+
 /// When to try again, and for how long.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
@@ -19,16 +22,29 @@ pub(crate) struct Policy {
 pub(crate) struct Backoff {
     pub(crate) base: Duration,
     pub(crate) cap: Duration,
+    /// The longest wait that a server may ask for.
+    pub(crate) named_cap: Duration,
 }
 
 impl Backoff {
     pub(crate) const DEFAULT: Self = Self {
         base: Duration::from_secs(1),
         cap: Duration::from_secs(30),
+        named_cap: DEFAULT_MAX_SERVER_DELAY,
     };
 
     /// No reconnect comes sooner, so that no server, whatever it says, makes the client spin.
     pub(crate) const MIN: Duration = Duration::from_millis(10);
+
+    /// A server that asks for less waits this long nevertheless, unless the base is shorter: one that closes after each
+    /// item would else be asked as often as the network allows.
+    const NAMED_FLOOR: Duration = Duration::from_millis(250);
+
+    /// The wait that a server asked for, by `retry:` or `Retry-After`, between the floor and the cap.
+    pub(crate) fn named(&self, wait: Duration) -> Duration {
+        let floor = Self::NAMED_FLOOR.min(self.base).max(Self::MIN);
+        wait.min(self.named_cap).max(floor)
+    }
 
     /// How long to wait when `barren` connections in a row brought no item.
     ///
@@ -42,7 +58,8 @@ impl Backoff {
         barren: u32,
         rng: &mut fastrand::Rng,
     ) -> Duration {
-        let least = retry.unwrap_or_default().max(Self::MIN);
+        let retry = retry.map(|retry| self.named(retry));
+        let least = retry.unwrap_or(Self::MIN);
         let most = match (retry, barren) {
             (Some(_), 0) => least,
             (retry, barren) => {
@@ -89,14 +106,29 @@ mod tests {
         let (low, high) = range(retry, 2);
         assert!((2500..2600).contains(&low), "{low}");
         assert!((9900..=10_000).contains(&high), "{high}");
-        let day = Duration::from_secs(86_400);
-        assert_eq!(range(Some(day), 9), (day.as_millis(), day.as_millis()));
+        let minute = Duration::from_secs(60);
+        assert_eq!(range(Some(minute), 9), (60_000, 60_000));
+    }
+
+    #[test]
+    fn no_server_makes_the_client_wait_for_longer_than_the_cap() {
+        for long in [61, 86_400, 2_147_483, u64::MAX] {
+            let long = Some(Duration::from_secs(long));
+            assert_eq!(range(long, 0), (60_000, 60_000));
+            assert_eq!(range(long, 9), (60_000, 60_000));
+        }
+        let patient = Backoff {
+            named_cap: Duration::from_secs(3600),
+            ..Backoff::DEFAULT
+        };
+        assert_eq!(patient.named(Duration::from_secs(3600)).as_secs(), 3600);
+        assert_eq!(patient.named(Duration::from_secs(3601)).as_secs(), 3600);
     }
 
     #[test]
     fn a_server_that_asks_for_no_wait_does_not_make_the_client_spin() {
-        let low = range(Some(Duration::ZERO), 0);
-        assert_eq!(low, (10, 10));
+        assert_eq!(range(Some(Duration::ZERO), 0), (250, 250));
+        assert_eq!(range(Some(Duration::from_millis(249)), 0), (250, 250));
         assert!(range(Some(Duration::ZERO), 3).1 > 7000);
     }
 }

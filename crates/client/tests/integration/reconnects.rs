@@ -43,6 +43,45 @@ twins! {
         assert_eq!(ids, ["", "1", "2", "3", "4", "5"]);
     }
 
+    fn a_server_that_names_no_wait_and_one_item_a_connection_is_not_asked_all_the_time() {
+        let server = Server::start(|call| {
+            call.start("text/event-stream");
+            call.chunk(format!("retry: 0\nid: {0}\ndata: {0}\n\n", call.n));
+        });
+        let mut items = wait(client::get(server.url("/")).stream::<u32>()).unwrap();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(1200) {
+            good(vec![next(&mut items).unwrap()]);
+        }
+        let connections = server.requests().len();
+        assert!(connections <= 7, "{connections}");
+    }
+
+    fn a_wait_that_a_server_names_is_cut_and_told() {
+        for named in ["retry-after: 9999999999", "retry-after: Tue, 31 Dec 2199 23:59:59 GMT"] {
+            let server = Server::start(move |call| match call.n {
+                0 => call.respond_with("503 Service Unavailable", named),
+                _ => call.respond("200 OK", "text/plain", b"there"),
+            });
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let seen = Arc::clone(&told);
+            let client = client::Client::builder()
+                .backoff(SHORT, SHORT)
+                .max_server_delay(Duration::from_millis(60))
+                .on_wait(move |wait| seen.lock().unwrap().push(wait.clone()))
+                .build()
+                .unwrap();
+            let request = client.get(server.url("/")).retry_first_connect(true);
+            let start = Instant::now();
+            assert_eq!(wait(request.text()).unwrap(), "there");
+            assert!(start.elapsed() < Duration::from_secs(10), "{named}");
+            let told = told.lock().unwrap();
+            assert_eq!(told.len(), 1);
+            assert_eq!(told[0].delay, Duration::from_millis(60));
+            assert!(told[0].reason.contains("503"), "{:?}", told[0]);
+        }
+    }
+
     fn a_later_run_resumes_where_an_earlier_one_was() {
         let server = Server::start(one_more);
         let items = wait(client::get(server.url("/")).last_event_id("3").stream::<u32>());

@@ -13,7 +13,7 @@ use super::{Gathered, Named, Underway};
 use crate::{
     error::{Error, Kind, Overdue},
     gather::{
-        Answer, MAX_RETRY_AFTER, Options, Timing,
+        Answer, Options, Timing,
         attempt::{self, Attempt},
         prepared::Prepared,
         schedule::Schedule,
@@ -32,7 +32,7 @@ impl Gathered {
         underway.head = attempt.head;
         let status = attempt.outcome.as_ref().ok().map(Answer::status);
         let wish = attempt.outcome.as_ref().ok().and_then(attempt::wish);
-        let wish = wish.map(|wish| wish.min(MAX_RETRY_AFTER));
+        let wish = wish.map(|wish| self.options.backoff.named(wish));
         if let Some(wish) = wish
             && status == Some(StatusCode::TOO_MANY_REQUESTS)
         {

@@ -6,6 +6,7 @@ use super::*;
 const FAST: Backoff = Backoff {
     base: Duration::from_millis(100),
     cap: Duration::from_secs(1),
+    named_cap: Duration::from_secs(60),
 };
 
 fn policy() -> Policy {

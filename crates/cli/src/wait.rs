@@ -1,0 +1,16 @@
+//! Says on stderr why nothing comes.
+
+use std::time::Duration;
+
+use headwater_client::Wait;
+
+/// Shorter waits are not told.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+
+/// Tells of a wait for another attempt.
+pub(crate) fn tell(wait: &Wait) {
+    if wait.delay >= WORTH_TELLING {
+        let seconds = wait.delay.as_secs_f64();
+        eprintln!("headwater: {}; trying again in {seconds:.0} s", wait.reason);
+    }
+}
