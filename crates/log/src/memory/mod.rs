@@ -18,6 +18,7 @@ use crate::limits::{self, Limits};
 use crate::log::{Answer, Log};
 use crate::name::StreamName;
 use crate::offset::Position;
+use crate::producers::Known;
 use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::Create;
 use streams::Streams;
@@ -29,8 +30,8 @@ const SWEEP: usize = 16;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MemoryOptions {
-    /// The most bytes it may take, counting about 64 for each message and 512 for each stream
-    /// besides what they hold. 256 MiB unless set. Past that, appending and creating are refused
+    /// The most bytes it may take, counting about 64 for each message, 320 for each
+    /// producer and 512 for each stream besides what they hold. 256 MiB unless set. Past that, appending and creating are refused
     /// as [full](Error::is_storage_full).
     pub max_bytes: u64,
     /// The limits.
@@ -147,6 +148,14 @@ impl Log for MemoryLog {
 
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
         self.with(move |streams| streams.info(name))
+    }
+
+    fn producer<'a>(
+        &'a self,
+        name: &'a StreamName,
+        producer: &'a str,
+    ) -> Answer<'a, Option<Known>> {
+        self.with(move |streams| streams.producer(name, producer))
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

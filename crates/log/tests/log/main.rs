@@ -12,5 +12,6 @@ mod full;
 mod kill;
 mod limits;
 mod model;
+mod producers;
 mod support;
 mod trimmed;
