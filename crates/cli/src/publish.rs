@@ -1,12 +1,13 @@
 //! `headwater publish`: appends messages to a stream, each once.
 
 use std::{
+    collections::VecDeque,
     io::{self, BufRead as _, Read as _},
     thread,
 };
 
 use clap::Args as ClapArgs;
-use headwater_client::hub::Writer;
+use headwater_client::{Error, hub::Writer};
 use tokio::sync::mpsc;
 
 use crate::{exit::Failure, get::progress::Progress, hub::Hub, interrupt::Interrupt};
@@ -23,7 +24,8 @@ pub(crate) struct Publish {
 
     /// The messages; none: the lines of the standard input, as they arrive
     ///
-    /// What begins with a hyphen and is no number comes after `--`.
+    /// In a stream of JSON each is a JSON value, and lines without one are passed over, as in NDJSON; with --text each line
+    /// is a message, an empty one too. What begins with a hyphen and is no number comes after `--`.
     #[arg(allow_negative_numbers = true)]
     messages: Vec<String>,
 
@@ -33,9 +35,10 @@ pub(crate) struct Publish {
 
     /// Publish as this producer, and leave out what it has published before
     ///
-    /// A command that was stopped anywhere can so be run again: with the same messages, from the
-    /// first. The stream forgets a producer when a thousand others have published to it since.
-    #[arg(long, value_name = "ID", env = "HEADWATER_PRODUCER")]
+    /// A command that was stopped anywhere can so be run again: with the same messages, from the first, and more behind them.
+    /// Other messages are refused, and so are fewer: another input needs another ID. Of two commands with one ID that run
+    /// at a time, one is shut out; it says what it has stored.
+    #[arg(long, value_name = "ID")]
     producer: Option<String>,
 
     /// Close the stream after the last message
@@ -59,24 +62,17 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     let mut options = args.hub.stream(&client, &args.stream).writer();
     options = options.create(!args.no_create);
     if let Some(id) = &args.producer {
-        // Each message is a request of its own there: more of them on the way make up for it.
-        options = options.repeating(id).max_in_flight(32);
+        options = options.repeating(id);
     }
     let writer = options.open().await?;
-    let progress = (!args.quiet).then(|| Progress::start(false));
-    let mut account = Account {
-        progress,
-        messages: 0,
-        bytes: 0,
-    };
+    let mut account = Account::new(&args);
     let outcome = tokio::select! {
         outcome = publish(&args, &writer, &mut account) => outcome,
         // What was read goes out yet, if it can in a second.
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
-    let skipped = writer.skipped();
     let outcome = match outcome {
-        Ok(()) => finish(args.close, writer, &mut account).await,
+        Ok(()) => finish(&args, writer, &mut account).await,
         Err(failure) => {
             // The first error counts; but what was given before it isn't lost by it.
             let _ = writer.flush().await;
@@ -84,7 +80,7 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
             Err(failure)
         }
     };
-    account.finish(skipped);
+    account.finish();
     outcome
 }
 
@@ -94,9 +90,7 @@ async fn publish(args: &Publish, writer: &Writer, account: &mut Account) -> Resu
     }
     for (n, message) in args.messages.iter().enumerate() {
         let message = message.clone().into_bytes();
-        append(args, writer, message, account)
-            .await
-            .map_err(|failure| failure.about(&format!("message {}", n + 1)))?;
+        append(args, writer, message, account, n as u64 + 1).await?;
     }
     Ok(())
 }
@@ -110,17 +104,23 @@ async fn publish_lines(
     // A thread of its own, which may hang in a read: nothing waits for it at the end.
     thread::spawn(move || read_lines(&sender));
     let mut number = 0_u64;
-    while let Some(line) = lines.recv().await {
+    loop {
+        let line = tokio::select! {
+            biased;
+            // However long the next line takes to come.
+            error = writer.failed() => return Err(account.blame(error, writer)),
+            line = lines.recv() => line,
+        };
+        let Some(line) = line else { return Ok(()) };
         number += 1;
         let line = line.map_err(|error| Failure::other(format!("the standard input: {error}")))?;
-        if line.trim_ascii().is_empty() {
+        // Between the values of NDJSON it means nothing.
+        if writer.is_json() && !args.text && line.trim_ascii().is_empty() {
+            account.skip(writer);
             continue;
         }
-        append(args, writer, line, account)
-            .await
-            .map_err(|failure| failure.about(&format!("line {number}")))?;
+        append(args, writer, line, account, number).await?;
     }
-    Ok(())
 }
 
 fn read_lines(sender: &mpsc::Sender<io::Result<Vec<u8>>>) {
@@ -147,55 +147,183 @@ fn read_lines(sender: &mpsc::Sender<io::Result<Vec<u8>>>) {
     }
 }
 
+/// Gives a message to the writer: the argument or line of this number.
 async fn append(
     args: &Publish,
     writer: &Writer,
     message: Vec<u8>,
     account: &mut Account,
+    number: u64,
 ) -> Result<(), Failure> {
     let bytes = message.len() as u64;
-    if args.text && writer.is_json() {
-        let text = String::from_utf8(message)
-            .map_err(|_| Failure::other("not valid UTF-8, as a JSON string must be"))?;
-        writer.append(&text).await?;
+    let given = if args.text && writer.is_json() {
+        match String::from_utf8(message) {
+            Ok(text) => writer.append(&text).await,
+            Err(_) => {
+                let failure = Failure::other("not valid UTF-8, as a JSON string must be");
+                return Err(failure.about(&account.place(number)));
+            }
+        }
     } else {
-        writer.append_raw(message).await?;
+        writer.append_raw(message).await
+    };
+    match given {
+        Ok(()) => {}
+        // It is about an earlier one, which the hub has refused by now.
+        Err(error) if error.message_number().is_some() => return Err(account.blame(error, writer)),
+        Err(error) => return Err(Failure::from(error).about(&account.place(number))),
     }
+    account.given += 1;
     account.bytes += bytes;
     account.tell(writer);
     Ok(())
 }
 
-async fn finish(close: bool, writer: Writer, account: &mut Account) -> Result<(), Failure> {
-    writer.flush().await?;
+async fn finish(args: &Publish, writer: Writer, account: &mut Account) -> Result<(), Failure> {
+    let flushed = writer.flush().await;
     account.tell(&writer);
-    if close {
+    flushed.map_err(|error| account.blame(error, &writer))?;
+    if args.close {
         writer.close_stream().await?;
     }
     Ok(())
 }
 
-/// What is told on stderr.
+/// What is told of a run.
 struct Account {
     progress: Option<Progress>,
+    /// Messages that were given to the writer.
+    given: u64,
+    /// Messages that are acknowledged.
     messages: u64,
+    skipped: u64,
     bytes: u64,
+    /// The messages are lines: these were passed over.
+    blanks: Option<Blanks>,
 }
 
 impl Account {
+    fn new(args: &Publish) -> Self {
+        Self {
+            progress: (!args.quiet).then(|| Progress::start(false)),
+            given: 0,
+            messages: 0,
+            skipped: 0,
+            bytes: 0,
+            blanks: args.messages.is_empty().then(Blanks::default),
+        }
+    }
+
     fn tell(&mut self, writer: &Writer) {
         self.messages = writer.acknowledged();
+        self.skipped = writer.skipped();
         if let Some(progress) = &mut self.progress {
             progress.tell(self.messages, self.bytes);
         }
     }
 
-    fn finish(&self, skipped: u64) {
+    fn finish(&self) {
         if let Some(progress) = &self.progress {
             progress.finish(self.messages, self.bytes);
-            if skipped > 0 {
-                eprintln!("{skipped} of them were there already");
+            if self.skipped > 0 {
+                eprintln!("{} of them were there already", self.skipped);
             }
         }
+    }
+
+    /// A line is no message.
+    fn skip(&mut self, writer: &Writer) {
+        if let Some(blanks) = &mut self.blanks {
+            blanks.add(self.given, writer.acknowledged());
+        }
+    }
+
+    /// What the argument or line of this number is called.
+    fn place(&self, number: u64) -> String {
+        let what = match self.blanks {
+            Some(_) => "line",
+            None => "message",
+        };
+        format!("{what} {number}")
+    }
+
+    /// The failure of a message, with its place, and with what is stored of those that were given.
+    fn blame(&self, error: Error, writer: &Writer) -> Failure {
+        let stored = writer.acknowledged();
+        let word = match error.is_status() || error.is_stream_closed() || error.is_fenced() {
+            true => "stored",
+            // There may be more.
+            false => "known to be stored",
+        };
+        let is_told = error.is_not_repeated();
+        let number = error.message_number();
+        let mut failure = Failure::from(error);
+        if !is_told {
+            failure = failure.with(&format!("; {stored} of the messages before it are {word}"));
+        }
+        let Some(message) = number else {
+            return failure;
+        };
+        let blanks = self.blanks.as_ref();
+        let number = message + blanks.map_or(0, |blanks| blanks.before(message));
+        failure.about(&self.place(number))
+    }
+}
+
+/// Lines that are no messages, by which the numbers of lines differ from those of messages.
+#[derive(Default)]
+struct Blanks {
+    /// So many messages came before so many of these: the newest is the last.
+    seen: VecDeque<(u64, u64)>,
+}
+
+impl Blanks {
+    fn add(&mut self, messages: u64, acknowledged: u64) {
+        // What is acknowledged won't be asked for.
+        while self.seen.len() > 1 && self.seen[1].0 <= acknowledged {
+            self.seen.pop_front();
+        }
+        match self.seen.back_mut() {
+            Some((at, count)) if *at == messages => *count += 1,
+            Some(&mut (_, count)) => self.seen.push_back((messages, count + 1)),
+            None => self.seen.push_back((messages, 1)),
+        }
+    }
+
+    /// How many came before the message of this number, from 1.
+    fn before(&self, message: u64) -> u64 {
+        let after = self
+            .seen
+            .partition_point(|(messages, _)| *messages < message);
+        let newest = after.checked_sub(1).and_then(|at| self.seen.get(at));
+        newest.map_or(0, |(_, count)| *count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_on_the_line_after_the_blank_ones_before_it() {
+        let mut blanks = Blanks::default();
+        assert_eq!(blanks.before(1), 0);
+        // Lines: blank, 1, 2, blank, blank, 3, blank.
+        for messages in [0, 2, 2, 3] {
+            blanks.add(messages, 0);
+        }
+        let found = [1, 2, 3, 4, 9].map(|message| blanks.before(message));
+        assert_eq!(found, [1, 1, 3, 4, 4]);
+    }
+
+    #[test]
+    fn what_is_acknowledged_takes_no_room() {
+        let mut blanks = Blanks::default();
+        for messages in 0..1000 {
+            blanks.add(messages, messages.saturating_sub(3));
+        }
+        assert!(blanks.seen.len() < 6, "{}", blanks.seen.len());
+        assert_eq!(blanks.before(1000), 1000);
+        assert_eq!(blanks.before(998), 998);
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use headwater_wire::json;
-use memchr::memchr2;
+pub(crate) use headwater_wire::json::on_one_line;
 
 use crate::{error::Failure, limits::JSON_DEPTH};
 
@@ -39,21 +39,6 @@ fn checked(text: Bytes, depth: usize) -> Result<Bytes, Failure> {
 
 fn not_json(why: &str) -> Failure {
     Failure::bad_request(format!("not a JSON value that is taken here: {why}"))
-}
-
-/// The same JSON without line breaks, so that it can be a line of NDJSON and of SSE as it is. In JSON a line break
-/// stands only between tokens, where a space means the same.
-pub(crate) fn on_one_line(json: Bytes) -> Bytes {
-    if memchr2(b'\n', b'\r', &json).is_none() {
-        return json;
-    }
-    let mut json = Vec::from(json);
-    for byte in &mut json {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
-    json.into()
 }
 
 #[cfg(test)]

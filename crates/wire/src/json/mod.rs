@@ -30,6 +30,22 @@ pub fn encode_on_one_line<T: Serialize + ?Sized>(
     write::append(item, out).map_err(|error| EncodeError(EncodeKind::Json(error)))
 }
 
+/// The same JSON, as long as it was, without line breaks, so that it can be a line of NDJSON and of SSE as it is. In JSON a
+/// line break stands only between tokens, where a space means the same.
+#[must_use]
+pub fn on_one_line(json: Bytes) -> Bytes {
+    if memchr::memchr2(b'\n', b'\r', &json).is_none() {
+        return json;
+    }
+    let mut json = Vec::from(json);
+    for byte in &mut json {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    json.into()
+}
+
 /// Whether this is JSON's white space (RFC 8259 §2).
 #[inline]
 pub(crate) fn is_space(byte: u8) -> bool {

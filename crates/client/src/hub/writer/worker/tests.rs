@@ -12,7 +12,7 @@ async fn a_message_that_lingers_while_all_requests_are_on_the_way_costs_no_time(
     let options = crate::stream(url).writer().linger(Duration::from_millis(1));
     let mut head = http::HeaderMap::new();
     head.insert("content-type", "application/json".parse().unwrap());
-    let (writer, worker) = Worker::new(&options, &Info::of(&head));
+    let (writer, worker) = Worker::new(&options, &Info::of(&head), None);
     let mut run = pin!(worker.run());
     let mut polls = 0;
     for message in 0..2 {
