@@ -21,7 +21,6 @@ use headwater_client::Egress;
 use headwater_hub::{Cors, Hub, Options};
 use headwater_log::{FjallLog, FjallOptions, Log};
 use tokio::{net::TcpListener, time::timeout};
-use tracing_subscriber::EnvFilter;
 
 use chat::{Chats, Model};
 
@@ -65,11 +64,6 @@ enum Command {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
     match args.command {
         Some(Command::StandIn {
             listen,

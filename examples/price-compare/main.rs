@@ -26,7 +26,6 @@ use headwater_log::{FjallLog, FjallOptions, Log};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, time::timeout};
-use tracing_subscriber::EnvFilter;
 
 /// How long a shop may take, its retries included.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -63,11 +62,6 @@ enum Command {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
     match args.command {
         Some(Command::Shops { listen }) => headwater::serve(shops::app(), listen)
             .on_bound(|address| eprintln!("listening on {address}"))

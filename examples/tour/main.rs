@@ -30,7 +30,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
-use tracing_subscriber::EnvFilter;
 
 /// A tour of Headwater: JSON streams from plain handlers.
 #[derive(Parser)]
@@ -52,11 +51,6 @@ async fn main() -> io::Result<()> {
     if args.openapi {
         return writeln!(io::stdout(), "{:#}", app(None).openapi(OpenApi::V3_2));
     }
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
     headwater::serve(app(args.log), args.listen)
         .on_bound(|address| eprintln!("listening on {address}"))
         .await

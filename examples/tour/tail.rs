@@ -1,10 +1,11 @@
 //! Follows a log file that grows, through every kind of rotation.
 //!
 //! - Renamed, and a new file made in its place: the old file is read to its end, then the new one from
-//!   its beginning. The end of the old file ends its last line.
+//!   its beginning. If its last line has no end yet, its writer has [`PATIENCE`] to write the rest;
+//!   after that the end of the file ends the line, which is marked as truncated.
 //! - Copied and truncated: reading goes on at the beginning. A line that was still unfinished went
-//!   with the truncation. A file that grows past the old length within one poll can't be told from one
-//!   that only grew; nothing that looks at files from outside can.
+//!   with the truncation. A file that grows past the old length within one poll is known by what stands
+//!   before the place that was read to, and a reader that reconnects brings a hash of that.
 //! - Missing, at first or for a while: it is waited for, and all that it then holds is new.
 //!
 //! Memory is bounded: one buffer of [`READ_BYTES`] and one line of [`MAX_LINE_BYTES`] for each reader.
@@ -16,7 +17,7 @@ use std::{
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     str::FromStr,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
@@ -26,6 +27,10 @@ use serde::Serialize;
 
 /// How often the file is looked at when there is nothing to read.
 const POLL: Duration = Duration::from_millis(200);
+/// How long a writer has to finish a line in a file that was renamed.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many bytes before a place tell whether it is still the place that it was.
+const RECENT_BYTES: usize = 256;
 /// The most bytes of one line that are given; the rest of the line is left out.
 pub(crate) const MAX_LINE_BYTES: usize = 64 * 1024;
 /// How much is read at once.
@@ -40,7 +45,7 @@ pub(crate) struct Line {
     pub(crate) line: u64,
     /// Without its line end; what isn't UTF-8 is U+FFFD.
     pub(crate) text: String,
-    /// Whether only its first [`MAX_LINE_BYTES`] are here.
+    /// Whether only its first [`MAX_LINE_BYTES`] are here, or those before the end of a file that was renamed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) truncated: bool,
 }
@@ -51,6 +56,8 @@ pub(crate) struct Position {
     file: FileId,
     offset: u64,
     line: u64,
+    /// Of the bytes that stand before `offset`.
+    hash: u64,
 }
 
 /// A file under whatever name. It stays unique for as long as somebody has the file open.
@@ -75,8 +82,9 @@ impl fmt::Display for Position {
             file: FileId { device, inode },
             offset,
             line,
+            hash,
         } = self;
-        write!(f, "{device}-{inode}-{offset}-{line}")
+        write!(f, "{device}-{inode}-{offset}-{line}-{hash}")
     }
 }
 
@@ -90,10 +98,11 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self, NotAPosition> {
         let numbers: Result<Vec<u64>, _> = text.split('-').map(str::parse).collect();
         match numbers.as_deref() {
-            Ok(&[device, inode, offset, line]) => Ok(Self {
+            Ok(&[device, inode, offset, line, hash]) => Ok(Self {
                 file: FileId { device, inode },
                 offset,
                 line,
+                hash,
             }),
             _ => Err(NotAPosition),
         }
@@ -105,7 +114,8 @@ impl FromStr for Position {
 pub(crate) enum Start {
     /// With this many of the complete lines that are there.
     Last(usize),
-    /// Behind the line that a reader saw last; with the whole file, if that line was in another one.
+    /// Behind the line that a reader saw last; with the whole file, if that line was in another one, or the file was
+    /// truncated since.
     After(Position),
     /// With all that there is.
     Beginning,
@@ -144,6 +154,7 @@ struct Tail {
     /// How many lines were given.
     lines: u64,
     buffer: Box<[u8]>,
+    patience: Duration,
 }
 
 struct Open {
@@ -151,9 +162,13 @@ struct Open {
     id: FileId,
     /// How far it is read.
     offset: u64,
+    /// The last bytes before that, up to [`RECENT_BYTES`].
+    recent: Vec<u8>,
     line: PartialLine,
-    /// Another file stood in its place when it was last read to the end.
-    replaced: bool,
+    /// Where `line` begins.
+    line_offset: u64,
+    /// Since when it has not grown although another file stands in its place.
+    replaced: Option<Instant>,
 }
 
 /// The bytes of a line whose end isn't there yet.
@@ -173,6 +188,7 @@ impl Tail {
             open: None,
             lines: 0,
             buffer: vec![0; READ_BYTES].into(),
+            patience: PATIENCE,
         }
     }
 
@@ -184,23 +200,26 @@ impl Tail {
         };
         let read = open.file.read_at(&mut self.buffer, open.offset)?;
         let mut lines = Vec::new();
-        if read > 0 {
-            open.replaced = false;
-            open.split(&self.buffer[..read], &mut self.lines, &mut lines);
+        // After the read: if the file was truncated before it, what was read is of another place.
+        if !open.is_same()? {
+            open.restart();
             return Ok(Some(lines));
         }
-        if open.file.metadata()?.len() < open.offset {
-            open.offset = 0;
-            open.line = PartialLine::default();
+        if read > 0 {
+            open.replaced = None;
+            open.split(&self.buffer[..read], &mut self.lines, &mut lines);
             return Ok(Some(lines));
         }
         match metadata(&self.path)? {
             Some(metadata) if FileId::from(&metadata) != open.id => {}
             _ => return Ok(None),
         }
-        // Whoever writes may still write to the old file for a moment: it gets one more look.
-        if !open.replaced {
-            open.replaced = true;
+        // Its writer may still write to the old file for a moment: it gets one more look, and time to end a line.
+        let Some(since) = open.replaced else {
+            open.replaced = Some(Instant::now());
+            return Ok(None);
+        };
+        if open.has_unfinished_line() && since.elapsed() < self.patience {
             return Ok(None);
         }
         let Some(new) = Open::at(&self.path)? else {
@@ -222,16 +241,19 @@ impl Tail {
         match self.start {
             Start::Beginning => {}
             Start::Last(count) => match start_of_last_lines(&open.file, length, count)? {
-                Some(offset) => open.offset = offset,
+                Some(offset) => open.go_to(offset)?,
                 None => {
-                    open.offset = length;
+                    open.go_to(length)?;
                     open.line.skip = true;
                 }
             },
             Start::After(seen) => {
                 self.lines = seen.line;
                 if seen.file == open.id && seen.offset <= length {
-                    open.offset = seen.offset;
+                    open.go_to(seen.offset)?;
+                    if hash(&open.recent) != seen.hash {
+                        open.restart();
+                    }
                 }
             }
         }
@@ -255,15 +277,75 @@ impl Open {
             file,
             id,
             offset: 0,
+            recent: Vec::new(),
             line: PartialLine::default(),
-            replaced: false,
+            line_offset: 0,
+            replaced: None,
         }))
+    }
+
+    /// Reads on at `offset`, where a line begins. In a file that was truncated in the meantime, at its beginning.
+    fn go_to(&mut self, offset: u64) -> io::Result<()> {
+        let recent =
+            usize::try_from(offset).map_or(RECENT_BYTES, |offset| offset.min(RECENT_BYTES));
+        let mut bytes = vec![0; recent];
+        match self.file.read_exact_at(&mut bytes, offset - recent as u64) {
+            Ok(()) => {
+                self.recent = bytes;
+                self.offset = offset;
+                self.line_offset = offset;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.restart();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether what was read last, and all of the unfinished line, is still where it was.
+    fn is_same(&self) -> io::Result<bool> {
+        Ok(
+            self.has(&self.recent, self.offset - self.recent.len() as u64)?
+                && self.has(&self.line.bytes, self.line_offset)?,
+        )
+    }
+
+    fn has(&self, expected: &[u8], offset: u64) -> io::Result<bool> {
+        let mut bytes = vec![0; expected.len()];
+        match self.file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(bytes == expected),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the file again from its beginning, as it was truncated.
+    fn restart(&mut self) {
+        self.offset = 0;
+        self.recent.clear();
+        self.line = PartialLine::default();
+        self.line_offset = 0;
+    }
+
+    fn has_unfinished_line(&self) -> bool {
+        !self.line.bytes.is_empty() && !self.line.skip
+    }
+
+    /// Notes bytes as those that were read last.
+    fn remember(&mut self, bytes: &[u8]) {
+        let last = &bytes[bytes.len().saturating_sub(RECENT_BYTES)..];
+        let too_many = (self.recent.len() + last.len()).saturating_sub(RECENT_BYTES);
+        self.recent.drain(..too_many);
+        self.recent.extend_from_slice(last);
+        self.offset += bytes.len() as u64;
     }
 
     /// Takes the bytes that follow in the file.
     fn split(&mut self, bytes: &[u8], count: &mut u64, lines: &mut Vec<(Position, Line)>) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            self.offset += piece.len() as u64;
+            self.remember(piece);
             match piece.strip_suffix(b"\n") {
                 None => self.line.push(piece),
                 Some(piece) => {
@@ -277,17 +359,20 @@ impl Open {
     /// Takes the end of the file for the end of its last line.
     fn end(&mut self, count: &mut u64, lines: &mut Vec<(Position, Line)>) {
         if !self.line.bytes.is_empty() {
+            self.line.truncated = true;
             self.give(count, lines);
         }
     }
 
     fn give(&mut self, count: &mut u64, lines: &mut Vec<(Position, Line)>) {
+        self.line_offset = self.offset;
         if let Some((text, truncated)) = std::mem::take(&mut self.line).finish() {
             *count += 1;
             let position = Position {
                 file: self.id,
                 offset: self.offset,
                 line: *count,
+                hash: hash(&self.recent),
             };
             lines.push((
                 position,
@@ -333,6 +418,13 @@ impl PartialLine {
             }
         }
     }
+}
+
+/// FNV-1a: the same in every build, as it goes out and comes back.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// What stands at `path`, if anything does.

@@ -22,7 +22,7 @@ LISTEN = """
         document.body.append(item);
         seen.push(JSON.parse(event.data).n);
     };
-    source.addEventListener('end', () => { window.ended = true; });
+    source.addEventListener('headwater:end', () => { window.ended = true; });
     source.onerror = () => { errors.push(source.readyState); };
 }
 """

@@ -84,6 +84,26 @@ def test_the_reference_shows_the_operations_and_asks_no_other_host(tour, looking
     witness.assert_all_is_well(tour)
 
 
+def test_the_operations_are_listed_before_the_references_script_is_there(page, tour):
+    page.route("**/docs/scalar.js*", lambda route: None)
+    page.goto(tour.url("/docs"), wait_until="domcontentloaded")
+    overview = page.locator("#overview")
+    expect(overview).to_contain_text("/ticks", timeout=10_000)
+    expect(overview).to_contain_text("Typed items.")
+    expect(overview.get_by_role("link", name="Play", exact=True)).to_have_count(4)
+    expect(page.locator("#waiting")).to_be_visible()
+
+
+def test_the_references_script_is_kept_by_the_browser(page, tour):
+    sizes = []
+    for _ in range(2):
+        page.goto(tour.url("/docs"))
+        page.wait_for_function(DRAWN, timeout=30_000)
+        entry = "performance.getEntriesByType('resource').find((one) => one.name.includes('scalar.js'))"
+        sizes.append(page.evaluate(f"{entry}.transferSize"))
+    assert sizes[0] > 0 and sizes[1] == 0, sizes
+
+
 @pytest.mark.parametrize(
     ("place", "operation", "path"),
     [
@@ -176,6 +196,53 @@ def test_a_post_is_played_with_its_body_and_event_names(page, witness, tour):
     events = page.locator("#items .event").all_text_contents()
     assert events == ["word", "word", "word", "usage"]
     witness.assert_all_is_well(tour)
+
+
+PLACES = """() => ['.controls', '#start', '#stop', '#cut', '.status', '.meter', '.meter canvas', '.listing']
+    .map((one) => JSON.stringify(document.querySelector(one).getBoundingClientRect()))"""
+
+
+@pytest.mark.parametrize("width", [1300, 900])
+def test_nothing_moves_while_a_stream_plays(page, tour, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    open_player(page, tour, "ticks", count=100_000, every_ms=1)
+    choose_format(page, "sse")
+    before = page.evaluate(PLACES)
+    page.locator("#start").click()
+    for count in (1, 10, 100, 900):
+        wait_for_items(page, count)
+        assert page.evaluate(PLACES) == before
+    page.keyboard.press("Escape")
+    expect(page.locator("#status")).to_have_text(re.compile("^Stopped after"))
+    assert page.evaluate(PLACES) == before
+
+
+def test_the_cut_says_why_it_cannot_be_used(page, tour):
+    open_player(page, tour, "ticks", count=100, every_ms=100)
+    choose_format(page, "ndjson")
+    cut, why = page.locator("#cut"), page.locator("#why")
+    expect(cut).to_be_disabled()
+    expect(why).to_contain_text("only SSE")
+    assert "only SSE" in cut.get_attribute("title")
+    choose_format(page, "sse")
+    expect(why).to_contain_text("start the stream first")
+    page.locator("#start").click()
+    expect(cut).to_be_enabled(timeout=10_000)
+    expect(why).to_have_text("")
+
+
+def test_of_long_ids_what_differs_is_shown(page, tour):
+    events = "".join(f"id: {n:016}_k7m2q9xw3d\ndata: {n}\n\n" for n in range(98, 101))
+    page.route(
+        "**/ticks*", lambda route: route.fulfill(content_type="text/event-stream", body=events)
+    )
+    open_player(page, tour, "ticks")
+    choose_format(page, "sse")
+    page.locator("#start").click()
+    wait_for_items(page, 3)
+    ids = page.locator("#items .id")
+    assert ids.all_text_contents() == ["98", "99", "100"]
+    assert ids.first.get_attribute("title") == "id: 0000000000000098_k7m2q9xw3d"
 
 
 def test_faults_of_a_request_are_shown_at_their_fields(page, tour):

@@ -66,7 +66,7 @@ def test_json_seq_frames_each_item_with_a_record_separator(tour):
 
 def test_a_complete_sse_stream_says_so(tour):
     body = ticks(tour, format="sse", count=3).text
-    assert body.endswith('event: end\nid: headwater:end\ndata: {"items":3}\n\n')
+    assert body.endswith('event: headwater:end\nid: headwater:end\ndata: {"items":3}\n\n')
     assert body.count("data: ") == 4
     assert "id: 3\n" in body
 

@@ -20,7 +20,7 @@ LISTEN = """
         seen.push(JSON.parse(event.data).n);
         ids.push(event.lastEventId);
     };
-    source.addEventListener('end', () => { window.ended = true; });
+    source.addEventListener('headwater:end', () => { window.ended = true; });
     source.onerror = () => { errors += 1; };
 }
 """
@@ -100,7 +100,7 @@ FOLLOW_MANY = """
         seen.push({ id, stream, offset, n: data.n });
         ids.push(event.lastEventId);
     };
-    source.addEventListener('trimmed', (event) => trimmed.push(JSON.parse(event.data)));
+    source.addEventListener('headwater:trimmed', (event) => trimmed.push(JSON.parse(event.data)));
     source.onerror = () => { errors += 1; };
 }
 """

@@ -18,7 +18,7 @@ def read():
 
     def start(url):
         process = subprocess.Popen(
-            [node(), SCRIPT, url, "end"], stdout=subprocess.PIPE, text=True
+            [node(), SCRIPT, url, "headwater:end"], stdout=subprocess.PIPE, text=True
         )
         processes.append(process)
         return process, map(json.loads, process.stdout)
@@ -50,7 +50,7 @@ def test_nothing_is_lost_or_doubled_when_the_connection_is_cut(recorder, read):
             items.append(event["data"]["n"])
             if event["data"]["n"] in (4, 11):
                 recorder.cut()
-        if event["type"] == "end":
+        if event["type"] == "headwater:end":
             break
     assert items == list(range(1, 21))
     assert len(recorder.requests("/ticks")) == 3
@@ -66,6 +66,6 @@ def test_nothing_is_lost_or_doubled_when_the_server_is_restarted(own_tour, read)
                 own_tour.kill()
                 time.sleep(0.2)
                 own_tour.start()
-        if event["type"] == "end":
+        if event["type"] == "headwater:end":
             break
     assert items == list(range(1, 21))

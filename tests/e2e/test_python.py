@@ -76,7 +76,7 @@ def test_httpx_sse_gets_each_event_as_it_is_sent(tour):
     events = [event for _, event in arrivals]
     assert [event.id for event in events] == ["1", "2", "3", "4", "headwater:end"]
     assert [event.json()["n"] for event in events[:4]] == [1, 2, 3, 4]
-    assert events[4].event == "end"
+    assert events[4].event == "headwater:end"
     assert events[4].json() == {"items": 4}
     assert_spaced(arrivals[:4], 0.3)
 

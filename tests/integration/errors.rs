@@ -75,7 +75,7 @@ async fn an_error_after_the_first_item_cuts_the_body_in_every_format() -> Outcom
             "{format:?}: the first item came: {body}"
         );
         assert_eq!(
-            body.contains("event: error"),
+            body.contains("event: headwater:error"),
             format == Format::Sse,
             "{format:?}: {body}"
         );

@@ -28,7 +28,8 @@ impl Served {
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");
-        let serve = options(headwater::serve(app, listener)).shutdown_on(std::future::pending());
+        let serve =
+            options(headwater::serve(app, listener).quiet()).shutdown_on(std::future::pending());
         let task = tokio::spawn(async move {
             serve
                 .await

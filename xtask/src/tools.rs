@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// needs any; the tests run the one that npm brings, as some of their packages need a newer one than
 /// Debian's.
 const DEBIAN: &[(&str, &[&str])] = &[
+    ("caddy", &["caddy"]),
     ("chromium", &["chromium"]),
     ("curl", &["curl"]),
     ("nginx", &["nginx"]),

@@ -4,12 +4,12 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_client::{Format, Method};
 
 use crate::{
-    exit::{EXIT_CODES, GATHER_EXIT_CODES, HUB_EXIT_CODES},
     gather::Gather,
+    help,
     openapi::Document,
     publish::Publish,
     relay::Relay,
-    serve::{AFTER_HELP, Serve},
+    serve::{EXAMPLES as SERVE_EXAMPLES, LONG_HELP as SERVE_LONG_HELP, Serve},
     streams::Streams,
     tail::Tail,
 };
@@ -20,6 +20,7 @@ use crate::{
     name = "headwater",
     version,
     arg_required_else_help = true,
+    after_help = help::HEADWATER,
     max_term_width = 100
 )]
 pub(crate) struct Args {
@@ -30,35 +31,36 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the hub: streams by URL, published with POST, followed from anywhere
-    #[command(after_help = AFTER_HELP)]
+    #[command(after_help = SERVE_EXAMPLES, after_long_help = SERVE_LONG_HELP)]
     Serve(Box<Serve>),
 
     /// Publish messages to a stream of a hub, each exactly once
     ///
     /// Messages of a stream of JSON are JSON values; the stream is made if there is none. What gets no
     /// answer is sent again, and stored once all the same.
-    #[command(after_help = HUB_EXIT_CODES, verbatim_doc_comment)]
+    #[command(after_help = help::PUBLISH, after_long_help = help::with_hub_exit_codes(help::PUBLISH), verbatim_doc_comment)]
     Publish(Box<Publish>),
 
     /// Print the messages of streams of a hub, and follow them
     ///
     /// One message a line. Where the connection breaks it goes on with the next message; it ends when
     /// the stream is closed.
-    #[command(after_help = HUB_EXIT_CODES, verbatim_doc_comment)]
+    #[command(after_help = help::TAIL, after_long_help = help::with_hub_exit_codes(help::TAIL), verbatim_doc_comment)]
     Tail(Box<Tail>),
 
     /// Have a hub call an upstream, keep what it sends as a stream, and follow it
     ///
     /// The call is made once: the hub goes on with it when this ends, and who asks for the same joins
     /// it. What comes is printed one item a line; of Server-Sent Events, their data.
-    #[command(after_help = HUB_EXIT_CODES, verbatim_doc_comment)]
+    #[command(after_help = help::RELAY, after_long_help = help::with_hub_exit_codes(help::RELAY), verbatim_doc_comment)]
     Relay(Box<Relay>),
 
     /// List, create, describe, close and remove streams of a hub
-    #[command(after_help = HUB_EXIT_CODES, arg_required_else_help = true)]
+    #[command(after_help = help::STREAMS, after_long_help = help::with_hub_exit_codes(help::STREAMS), arg_required_else_help = true)]
     Streams(Streams),
 
     /// Print the document that describes a hub's API
+    #[command(after_help = help::OPENAPI)]
     Openapi(Document),
 
     /// Print the items of a stream as they arrive
@@ -66,7 +68,7 @@ pub(crate) enum Command {
     /// Reads Server-Sent Events, NDJSON, JSON text sequences, a JSON array or lines of text,
     /// whichever the server sends, and prints one item a line. A body that is cut is an error,
     /// never a quiet end.
-    #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
+    #[command(after_help = help::GET, after_long_help = help::with_exit_codes(help::GET), verbatim_doc_comment)]
     Get(Box<Get>),
 
     /// Make many HTTP calls at once, and print each result as it comes
@@ -82,7 +84,7 @@ pub(crate) enum Command {
     /// `index` is the call's number, from 0. The body is JSON if it is JSON, else a string, else base64
     /// beside "encoding":"base64". A call that failed, as each does that isn't answered with a 2xx, has
     /// "error":{"type":…,"title":…,"detail":…}, and ends nothing: not even a line that is no call.
-    #[command(after_help = GATHER_EXIT_CODES, verbatim_doc_comment)]
+    #[command(after_help = help::GATHER, after_long_help = help::with_gather_exit_codes(help::GATHER), verbatim_doc_comment)]
     Gather(Box<Gather>),
 }
 

@@ -8,6 +8,7 @@ mod args;
 mod exit;
 mod gather;
 mod get;
+mod help;
 mod hub;
 mod interrupt;
 mod openapi;

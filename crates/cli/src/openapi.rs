@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args as ClapArgs, ValueEnum};
 use headwater::OpenApi;
-use headwater_hub::Hub;
+use headwater_hub::{Hub, Options};
 use headwater_log::MemoryLog;
 
 use crate::exit::Failure;
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Document) -> Result<(), Failure> {
         Version::V3_1 => OpenApi::V3_1,
         Version::V3_2 => OpenApi::V3_2,
     };
-    let hub = Hub::new(Arc::new(MemoryLog::default()));
+    let hub = Hub::with(Arc::new(MemoryLog::default()), Options::new().index());
     let document = hub.app().openapi(version);
     match writeln!(io::stdout(), "{document:#}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

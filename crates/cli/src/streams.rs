@@ -8,9 +8,10 @@ use std::{
 
 use clap::{Args as ClapArgs, Subcommand};
 use headwater_client::{Client, hub::Offset};
+use headwater_wire::json;
 use serde::{Deserialize, Serialize};
 
-use crate::{args::duration, exit::Failure, hub::Hub, interrupt::Interrupt};
+use crate::{args::duration, exit::Failure, help, hub::Hub, interrupt::Interrupt};
 
 #[derive(ClapArgs)]
 pub(crate) struct Streams {
@@ -24,14 +25,19 @@ pub(crate) struct Streams {
 #[derive(Subcommand)]
 enum What {
     /// List streams
+    #[command(after_help = help::STREAMS_LS)]
     Ls(List),
     /// Create a stream; if it is there already as it is asked for, nothing happens
+    #[command(after_help = help::STREAMS_CREATE)]
     Create(Box<Create>),
     /// Say what is known of a stream
+    #[command(after_help = help::STREAMS_INFO)]
     Info(One),
     /// Close a stream: nothing can be appended any more, and readers come to an end
+    #[command(after_help = help::STREAMS_CLOSE)]
     Close(One),
     /// Remove streams and all that they hold
+    #[command(after_help = help::STREAMS_RM)]
     Rm(Remove),
 }
 
@@ -196,7 +202,7 @@ async fn info(args: &One, hub: &Hub, client: &Client) -> Result<(), Failure> {
     };
     let failed = |error| Failure::other(format!("can't write that: {error}"));
     if args.json {
-        return say(&serde_json::to_string(&known).map_err(failed)?);
+        return say(&on_one_line(&known)?);
     }
     let value = serde_json::to_value(&known).map_err(failed)?;
     for (name, value) in value.as_object().into_iter().flatten() {
@@ -221,7 +227,7 @@ async fn list(args: &List, hub: &Hub, client: &Client) -> Result<(), Failure> {
         let page = page(args, hub, client, after.as_deref()).await?;
         for stream in &page.streams {
             say(&match args.json {
-                true => stream.to_string(),
+                true => on_one_line(stream)?,
                 false => line(stream),
             })?;
         }
@@ -267,6 +273,14 @@ fn line(stream: &serde_json::Value) -> String {
 }
 
 /// Prints a line. That nobody reads it is no fault.
+/// A value as a line of JSON.
+fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    json::encode_on_one_line(value, &mut text)
+        .map_err(|error| Failure::other(format!("can't write that: {error}")))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 fn say(line: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

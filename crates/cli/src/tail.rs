@@ -8,6 +8,7 @@ use std::{
 use clap::Args as ClapArgs;
 use headwater_client::{
     Client, Event, Str,
+    control::TRIMMED_EVENT,
     hub::{Message, ReadFrom},
 };
 use serde::Deserialize;
@@ -205,7 +206,7 @@ async fn many(
 
 /// The stream of which messages are gone that were not seen, if that is what an event says.
 fn trimmed(event: &Event) -> Option<String> {
-    let told = (&*event.event == "trimmed").then_some(&event.data)?;
+    let told = (&*event.event == TRIMMED_EVENT).then_some(&event.data)?;
     let told: Option<Trimmed> = serde_json::from_str(told).ok();
     told.map(|told| told.stream)
 }
@@ -250,7 +251,7 @@ mod tests {
             r#"{"id":"1","stream":"a/b","offset":"2","trimmed":true}"#,
         ));
         assert_eq!(trimmed(&event), None);
-        event.event = Str::from("trimmed");
+        event.event = Str::from(TRIMMED_EVENT);
         assert_eq!(trimmed(&event).as_deref(), Some("a/b"));
     }
 

@@ -332,7 +332,7 @@ impl Error {
     }
 
     /// The server explained itself: [`problem`](Self::problem) is there. Without
-    /// [`is_status`](Self::is_status) it did so in the middle of a stream, by `event: error`.
+    /// [`is_status`](Self::is_status) it did so in the middle of a stream, by `event: headwater:error`.
     #[must_use]
     pub fn is_problem(&self) -> bool {
         self.problem().is_some()

@@ -46,7 +46,7 @@
 //!   [`retry_first_connect`](Request::retry_first_connect) says so: a wrong URL is seen at once.
 //! - **Redirects** are followed up to 10 times; `Authorization`, cookies and the URL's password
 //!   don't go to another host, other headers do. A reconnect starts from the first URL again.
-//! - **An error in the middle of a stream** (`event: error`) is an [`Error`] with the server's
+//! - **An error in the middle of a stream** (`event: headwater:error`) is an [`Error`] with the server's
 //!   [`Problem`], and the end.
 //! - **An item of the wrong shape** is an error that names its number and the path inside it, and
 //!   the stream goes on.
@@ -83,6 +83,15 @@ mod plan;
 mod problem;
 mod request;
 mod session;
+
+/// The types of the events by which a Headwater server speaks of the stream itself. An application's events never begin
+/// with [`RESERVED_PREFIX`](control::RESERVED_PREFIX).
+pub mod control {
+    pub use headwater_wire::sse::{
+        DELETED_EVENT, END_EVENT, END_ID, ERROR_EVENT, POSITION_EVENT, RESERVED_PREFIX,
+        RESET_EVENT, TRIMMED_EVENT,
+    };
+}
 
 pub use bytes::Bytes;
 pub use headwater_wire::{Event, Format, Str};

@@ -38,10 +38,12 @@ macro_rules! request_options {
             self
         }
 
-        /// Sends `body` as JSON, as `Content-Type: application/json` unless one was set before.
+        /// Sends `body` as JSON, as `Content-Type: application/json` unless one was set before. A float that isn't finite
+        /// is an error.
         pub fn json<B: serde::Serialize + ?Sized>(mut self, body: &B) -> Self {
-            match serde_json::to_vec(body) {
-                Ok(json) => {
+            let mut json = Vec::new();
+            match headwater_wire::json::encode_on_one_line(body, &mut json) {
+                Ok(()) => {
                     self.plan()
                         .default_header(http::header::CONTENT_TYPE, "application/json");
                     self.plan().body = Some(json.into());

@@ -181,6 +181,10 @@ impl Plan {
         };
         self.default_header(header::ACCEPT, accept);
         self.default_header(header::CACHE_CONTROL, "no-cache");
+        if matches!(self.format, None | Some(Format::Ndjson)) {
+            // Blank lines, which the decoder passes over, keep a silent body alive in proxies (RFC 7240).
+            self.default_header(HeaderName::from_static("prefer"), "heartbeat=15");
+        }
     }
 
     /// What is to be sent. Every request of a client is made here, so here is where its URL is checked.

@@ -1,11 +1,12 @@
 use std::fmt;
 
+use headwater_wire::json::without_bom;
 use serde_json::{Map, Value};
 
 /// What a server says went wrong: the members of RFC 9457, "Problem Details for HTTP APIs".
 ///
 /// It comes as the body of a refusal (`application/problem+json`), or as the data of an
-/// `event: error` in the middle of a stream.
+/// `event: headwater:error` in the middle of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     members: Map<String, Value>,
@@ -14,7 +15,7 @@ pub struct Problem {
 impl Problem {
     /// Reads the JSON text of a problem. `None`: it isn't a JSON object.
     pub(crate) fn from_json(text: &[u8]) -> Option<Self> {
-        serde_json::from_slice(text)
+        serde_json::from_slice(without_bom(text))
             .ok()
             .map(|members| Self { members })
     }

@@ -134,6 +134,8 @@ impl Request {
                 offset: error.valid_up_to(),
             }))
         })?;
+        // "MAY ignore the presence of a byte order mark" (RFC 8259 §8.1).
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         deserialize_json(text, None).map_err(|error| exchange.located(error))
     }
 

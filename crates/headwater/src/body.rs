@@ -19,8 +19,9 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 
 use crate::{
-    Problem,
+    Problem, panics, problem,
     response::{Content, Kind, Options},
+    serve::{Activity, PROBE},
     source::{self, BoxSource, Filled, Sink},
 };
 
@@ -49,6 +50,8 @@ pub(crate) struct Served {
     pub(crate) shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Dropped after the source is.
     pub(crate) _dropped: Option<DropGuard>,
+    /// Knows whether the client has closed its side of the connection.
+    pub(crate) connection: Option<Arc<Activity>>,
 }
 
 pub(crate) struct StreamBody {
@@ -63,6 +66,10 @@ pub(crate) struct StreamBody {
     first_item_wait: Duration,
     finish_on_shutdown: bool,
     heartbeat: Option<Heartbeat>,
+    /// What may go out at any time and means nothing, where the format has that.
+    filler: Option<&'static [u8]>,
+    /// Whether fillers go out at a pace that shows whether a client that has closed its side is still there.
+    is_probing: bool,
     /// How much the last chunk held.
     last_chunk: usize,
 }
@@ -76,6 +83,8 @@ enum State {
 
 struct Heartbeat {
     every: Duration,
+    /// What goes out: nothing to a reader of the format.
+    sign: &'static [u8],
     /// When something went out last.
     last: Instant,
     /// Set at the first silence, then left to run: moving it at every item would cost more than a
@@ -103,7 +112,8 @@ impl Heartbeat {
 }
 
 impl StreamBody {
-    pub(crate) fn new(content: Content, format: Format) -> Self {
+    /// `wanted` is the heartbeat that the client asks for.
+    pub(crate) fn new(content: Content, format: Format, wanted: Option<Duration>) -> Self {
         let Content {
             source,
             kind,
@@ -112,11 +122,24 @@ impl StreamBody {
         } = content;
         let Options {
             heartbeat,
+            line_heartbeat,
             first_item_wait,
             retry,
             finish_on_shutdown,
         } = options;
         let is_sse = format == Format::Sse && !matches!(kind, Kind::Raw(_));
+        let asked = wanted.filter(|every| !every.is_zero());
+        let (every, sign): (_, &[u8]) = match format {
+            // Never rarer than the server has it: it is how the server notices that a client is gone.
+            _ if is_sse => (
+                asked.map_or(heartbeat, |every| every.min(heartbeat)),
+                b":\n\n",
+            ),
+            Format::Ndjson if !matches!(kind, Kind::Raw(_)) => {
+                (wanted.unwrap_or(line_heartbeat), b"\n")
+            }
+            _ => (Duration::ZERO, b""),
+        };
         // Its chunks don't go through the buffer.
         let is_framed = matches!(kind, Kind::Frames(_));
         let mut out = Vec::new();
@@ -131,6 +154,7 @@ impl StreamBody {
                 out,
                 shared: None,
                 items: 0,
+                whole: 0,
                 raw: !matches!(kind, Kind::Items),
                 check,
             },
@@ -139,11 +163,14 @@ impl StreamBody {
             is_sse,
             first_item_wait,
             finish_on_shutdown,
-            heartbeat: (is_sse && !heartbeat.is_zero()).then(|| Heartbeat {
-                every: heartbeat,
+            heartbeat: (!every.is_zero()).then(|| Heartbeat {
+                every,
+                sign,
                 last: Instant::now(),
                 timer: None,
             }),
+            filler: filler(format),
+            is_probing: false,
             last_chunk: if is_framed { 0 } else { FIRST_CHUNK },
         }
     }
@@ -161,19 +188,52 @@ impl StreamBody {
         Some(wait).filter(|wait| !wait.is_zero())
     }
 
+    /// Whether the client has closed its side of the connection. It may be gone: only a write tells.
+    pub(crate) fn is_half_closed(&self) -> bool {
+        let served = self.served.as_ref();
+        served
+            .and_then(|served| served.connection.as_ref())
+            .is_some_and(|connection| connection.is_half_closed())
+    }
+
+    /// Sends fillers often, from now on, if the client has closed its side.
+    fn probe(&mut self) {
+        if self.is_probing || !self.is_half_closed() {
+            return;
+        }
+        self.is_probing = true;
+        let Some(sign) = self.filler else {
+            return;
+        };
+        let every = self
+            .heartbeat
+            .as_ref()
+            .map_or(PROBE, |heartbeat| heartbeat.every.min(PROBE));
+        let now = Instant::now();
+        self.heartbeat = Some(Heartbeat {
+            every,
+            sign,
+            // The first is due at once.
+            last: now.checked_sub(every).unwrap_or(now),
+            timer: None,
+        });
+    }
+
     /// Fills the first chunk, before the response's head goes out.
     ///
     /// # Errors
     /// The stream failed before its first item.
     pub(crate) fn poll_prime(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
-        let Some(source) = &mut self.source else {
+        if self.source.is_none() {
             return Poll::Ready(Ok(()));
-        };
-        match source.as_mut().poll_fill(cx, &mut self.sink, CHUNK) {
+        }
+        match self.poll_source(cx) {
+            // Only what is written shows whether such a client is there: the head can't wait.
+            Poll::Pending if self.sink.items == 0 && self.is_half_closed() => Poll::Ready(Ok(())),
             Poll::Pending if self.sink.items == 0 => Poll::Pending,
             Poll::Pending => Poll::Ready(Ok(())),
             Poll::Ready(Filled::Failed(problem)) if self.sink.items == 0 => {
-                self.source = None;
+                self.drop_source();
                 self.state = State::Over;
                 Poll::Ready(Err(problem))
             }
@@ -186,16 +246,16 @@ impl StreamBody {
 
     /// Appends what is ready and takes note of what it means for the stream.
     fn fill(&mut self, cx: &mut Context<'_>) {
-        let Some(source) = &mut self.source else {
+        if self.source.is_none() {
             return;
-        };
+        }
         let filled = match self.filled.take() {
             Some(filled) => filled,
             None => {
                 if self.sink.out.is_empty() {
                     self.sink.out.reserve_exact(self.last_chunk);
                 }
-                match source.as_mut().poll_fill(cx, &mut self.sink, CHUNK) {
+                match self.poll_source(cx) {
                     Poll::Ready(filled) => filled,
                     Poll::Pending => return,
                 }
@@ -208,14 +268,35 @@ impl StreamBody {
                 self.sink.end(self.is_sse);
             }
             Filled::Failed(problem) => {
-                problem.log();
+                problem::log_cut(&problem);
                 if self.is_sse {
                     source::encode_failure(&problem, &mut self.sink.out);
                 }
                 self.state = State::Cutting(Cut::Failed, None);
             }
         }
-        self.source = None;
+        self.drop_source();
+    }
+
+    /// Appends what the source has ready. One that panics has failed; what it gave before goes out.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Filled> {
+        let Self { source, sink, .. } = self;
+        let Some(source) = source else {
+            return Poll::Ready(Filled::End);
+        };
+        sink.whole = sink.out.len();
+        panics::catch(|| source.as_mut().poll_fill(cx, sink, CHUNK)).unwrap_or_else(|problem| {
+            // An item that was being written when its `Serialize` panicked isn't whole.
+            self.sink.out.truncate(self.sink.whole);
+            Poll::Ready(Filled::Failed(problem))
+        })
+    }
+
+    fn drop_source(&mut self) {
+        let source = self.source.take();
+        if let Err(problem) = panics::catch(move || drop(source)) {
+            problem.log();
+        }
     }
 
     /// Cuts the stream if the server is shutting down.
@@ -231,7 +312,7 @@ impl StreamBody {
         };
         if shutdown.as_mut().poll(cx).is_ready() {
             served.shutdown = None;
-            self.source = None;
+            self.drop_source();
             if self.is_sse {
                 let (least, most) = FAREWELL_RETRY;
                 let retry = least + (most - least).mul_f64(fastrand::f64());
@@ -288,11 +369,12 @@ impl StreamBody {
             State::Open => {
                 // An empty buffer that waits for its next item need not hold memory meanwhile.
                 self.sink.out = Vec::new();
+                self.probe();
                 let Some(heartbeat) = &mut self.heartbeat else {
                     return Poll::Pending;
                 };
                 std::task::ready!(heartbeat.poll_due(cx));
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b":\n\n")))))
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(heartbeat.sign)))))
             }
             State::Cutting(cut, linger) => {
                 let cut = *cut;
@@ -307,6 +389,18 @@ impl StreamBody {
     /// As [`http_body::Body::is_end_stream`].
     pub(crate) fn is_end_stream(&self) -> bool {
         matches!(self.state, State::Over) && self.sink.out.is_empty() && self.sink.shared.is_none()
+    }
+}
+
+/// What a reader of a format passes over: a comment, an empty line, an empty element (RFC 7464 §2.1), or white space
+/// between the elements of an array.
+fn filler(format: Format) -> Option<&'static [u8]> {
+    match format {
+        Format::Sse => Some(b":\n\n"),
+        Format::Ndjson | Format::JsonArray => Some(b"\n"),
+        Format::JsonSeq => Some(b"\x1e"),
+        // Text is its reader's own.
+        _ => None,
     }
 }
 

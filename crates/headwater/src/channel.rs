@@ -2,13 +2,18 @@ use std::{
     error::Error,
     fmt,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use crate::{Item, Problem, item::IntoItem};
+use crate::{
+    Item, Problem,
+    item::{IntoItem, StreamItem},
+    panics::{self, Panicked},
+};
 
 /// What goes through a channel.
 enum Message<T> {
@@ -24,6 +29,8 @@ enum Message<T> {
 /// came until then for the whole.
 pub struct Sender<T> {
     messages: mpsc::Sender<Message<T>>,
+    /// What the task or thread panicked with that held it.
+    panicked: Arc<OnceLock<Panicked>>,
 }
 
 impl<T> Sender<T> {
@@ -80,6 +87,16 @@ impl<T> Sender<T> {
     }
 }
 
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(panicked) = panics::last()
+        {
+            let _ = self.panicked.set(panicked);
+        }
+    }
+}
+
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
@@ -103,15 +120,21 @@ impl Error for SendError {}
 /// The reading end: ends only as the sender says.
 pub(crate) struct Receiver<T> {
     messages: mpsc::Receiver<Message<T>>,
+    panicked: Arc<OnceLock<Panicked>>,
     over: bool,
 }
 
 pub(crate) fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));
+    let panicked = Arc::new(OnceLock::new());
     (
-        Sender { messages: sender },
+        Sender {
+            messages: sender,
+            panicked: Arc::clone(&panicked),
+        },
         Receiver {
             messages: receiver,
+            panicked,
             over: false,
         },
     )
@@ -130,9 +153,10 @@ impl<T> Stream for Receiver<T> {
             Some(Message::Item(item)) => Some(Ok(item)),
             Some(Message::Finish) => None,
             Some(Message::Fail(problem)) => Some(Err(problem)),
-            None => Some(Err(Problem::internal(
-                "the sender of a stream was dropped without `finish`",
-            ))),
+            None => Some(Err(match self.panicked.get() {
+                Some(panicked) => Problem::internal(panicked.clone()),
+                None => Problem::internal("the sender of a stream was dropped without `finish`"),
+            })),
         })
     }
 }
@@ -168,7 +192,7 @@ impl<I, T> Unpin for Blocking<I, T> {}
 impl<I, T> Stream for Blocking<I, T>
 where
     I: IntoIterator + Send + 'static,
-    I::Item: IntoItem<T>,
+    I::Item: StreamItem<T>,
     T: Send + 'static,
 {
     type Item = Result<Item<T>, Problem>;
@@ -194,7 +218,7 @@ where
 fn spawn<I, T>(items: I) -> std::io::Result<Receiver<T>>
 where
     I: IntoIterator + Send + 'static,
-    I::Item: IntoItem<T>,
+    I::Item: StreamItem<T>,
     T: Send + 'static,
 {
     let (sender, receiver) = channel(BLOCKING_AHEAD);
@@ -202,7 +226,12 @@ where
         .name("headwater-iter".to_owned())
         .spawn(move || {
             for item in items {
-                if sender.blocking_send(item).is_err() {
+                let message = match item.into_result() {
+                    Ok(item) => Message::Item(item),
+                    Err(problem) => Message::Fail(problem),
+                };
+                let is_last = matches!(message, Message::Fail(_));
+                if sender.messages.blocking_send(message).is_err() || is_last {
                     return;
                 }
             }

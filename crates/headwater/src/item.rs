@@ -1,7 +1,9 @@
 use std::{borrow::Cow, fmt, time::Duration};
 
-use headwater_wire::Meta;
+use headwater_wire::{Meta, sse};
 use serde::Serialize;
+
+use crate::Problem;
 
 /// An item with what Server-Sent Events can say about it: an id, an event name, a retry time.
 ///
@@ -36,7 +38,8 @@ impl<T> Item<T> {
     /// Sets the id, a number or a string. A client that comes back after a break says the last id that it
     /// saw, which a handler reads with [`LastEventId`](crate::LastEventId).
     ///
-    /// An id with a line break or a NUL can't be sent: the stream fails there.
+    /// An id with a line break or a NUL can't be sent, nor one that begins with `headwater:`, which is kept for what
+    /// Headwater says itself: the stream fails there.
     #[must_use]
     #[inline]
     pub fn id(mut self, id: impl Into<ItemId>) -> Self {
@@ -47,7 +50,9 @@ impl<T> Item<T> {
     /// Sets the event name, by which a page listens: `source.addEventListener(name, …)`. Without one,
     /// `onmessage` gets the event.
     ///
-    /// A name with a line break can't be sent: the stream fails there.
+    /// A name with a line break can't be sent, nor one that begins with `headwater:`, which is kept for what Headwater
+    /// says itself: the stream fails there. `end` and `error` are names like any other; but a browser's `EventSource`
+    /// dispatches an `error` of its own when a connection fails.
     #[must_use]
     #[inline]
     pub fn event(mut self, name: impl Into<Cow<'static, str>>) -> Self {
@@ -61,6 +66,18 @@ impl<T> Item<T> {
     pub fn retry(mut self, retry: Duration) -> Self {
         self.retry = Some(retry);
         self
+    }
+
+    /// The event name or id, with what it is, if it is one that Headwater keeps for itself.
+    #[inline]
+    pub(crate) fn reserved(&self) -> Option<(&'static str, &str)> {
+        let id = match &self.id {
+            Some(ItemId(Id::Text(text))) => Some(&**text),
+            Some(ItemId(Id::Number(_))) | None => None,
+        };
+        [("event name", self.event.as_deref()), ("id", id)]
+            .into_iter()
+            .find_map(|(what, text)| Some((what, text.filter(|text| sse::is_reserved(text))?)))
     }
 
     /// What SSE says of the item; `digits` is where a number is written out.
@@ -86,13 +103,6 @@ pub struct ItemId(Id);
 enum Id {
     Number(i128),
     Text(Cow<'static, str>),
-}
-
-impl ItemId {
-    /// Whether it is this string.
-    pub(crate) fn is(&self, text: &str) -> bool {
-        matches!(&self.0, Id::Text(own) if own == text)
-    }
 }
 
 impl From<&'static str> for ItemId {
@@ -143,7 +153,13 @@ impl fmt::Debug for ItemId {
     }
 }
 
-/// What a stream may yield for items of type `T`: a `T`, or an [`Item<T>`].
+/// What may be sent as an item of type `T`: a `T`, or an [`Item<T>`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an item of this stream",
+    label = "what is sent is the stream's type of items, or an `Item` of it",
+    note = "an error is no item: `Sender::fail` ends the stream with it, and `Streaming::try_new` takes a stream of `Result`s",
+    note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on its type if it isn't there"
+)]
 pub trait IntoItem<T> {
     /// Gives the item.
     fn into_item(self) -> Item<T>;
@@ -160,5 +176,48 @@ impl<T: Serialize> IntoItem<T> for Item<T> {
     #[inline]
     fn into_item(self) -> Item<T> {
         self
+    }
+}
+
+/// What a stream may yield for items of type `T`: a `T`, an [`Item<T>`], or a `Result` of one of them, whose first error ends the stream.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an item of this stream",
+    label = "a stream yields items of its type, `Item`s of them, or a `Result` of one of the two",
+    note = "of a `Result`, the error becomes a `Problem`: it is an error type (`std::error::Error`), or a `Problem` itself",
+    note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on its type if it isn't there"
+)]
+pub trait StreamItem<T> {
+    /// Gives the item.
+    ///
+    /// # Errors
+    /// It is the error with which the stream ends.
+    fn into_result(self) -> Result<Item<T>, Problem>;
+}
+
+impl<T: Serialize> StreamItem<T> for T {
+    #[inline]
+    fn into_result(self) -> Result<Item<T>, Problem> {
+        Ok(Item::new(self))
+    }
+}
+
+impl<T: Serialize> StreamItem<T> for Item<T> {
+    #[inline]
+    fn into_result(self) -> Result<Item<T>, Problem> {
+        Ok(self)
+    }
+}
+
+impl<T: Serialize, E: Into<Problem>> StreamItem<T> for Result<T, E> {
+    #[inline]
+    fn into_result(self) -> Result<Item<T>, Problem> {
+        self.map(Item::new).map_err(Into::into)
+    }
+}
+
+impl<T: Serialize, E: Into<Problem>> StreamItem<T> for Result<Item<T>, E> {
+    #[inline]
+    fn into_result(self) -> Result<Item<T>, Problem> {
+        self.map_err(Into::into)
     }
 }

@@ -1,18 +1,24 @@
-use std::convert::Infallible;
+use std::{borrow::Cow, convert::Infallible};
 
 use axum::extract::FromRequestParts;
-use http::{HeaderName, request::Parts};
+use http::{HeaderMap, HeaderName, Uri, request::Parts};
 
 use crate::negotiate;
 
 /// The `Last-Event-ID` header's name.
 pub(crate) static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Extracts the id of the last event that a returning client saw, so that a handler can go on there.
+/// Extracts the id of the last event that a reconnecting client saw, so that a handler can resume there.
 ///
-/// `None` for a client that comes for the first time. The id is what the stream's items said with
-/// [`Item::id`](crate::Item::id); browsers send it as UTF-8 (WHATWG HTML §9.2.3, "encode the last
-/// event ID string as UTF-8"), and what isn't UTF-8 is replaced by U+FFFD. It comes from outside: check it.
+/// The id is the first of these that is there and isn't empty:
+///
+/// 1. the header `Last-Event-ID`, which browsers send as UTF-8 (WHATWG HTML §9.2.3); what isn't UTF-8 is replaced by U+FFFD
+/// 2. the query's `lastEventId`, percent-decoded, which `EventSource` polyfills send. `last-event-id`, `Last-Event-ID` and
+///    `last_event_id` are the same name. Of several, the last counts: polyfills append to the URL that they were given.
+/// 3. the query's `offset`, percent-decoded, for clients that can't set headers
+///
+/// `None` for a client that connects for the first time. The id is what the stream's items said with
+/// [`Item::id`](crate::Item::id). It comes from outside: check it.
 ///
 /// ```
 /// use futures_util::stream;
@@ -27,8 +33,7 @@ pub(crate) static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-even
 pub struct LastEventId(pub Option<String>);
 
 impl LastEventId {
-    /// The id in the request that is being handled, for what answers it without being given its headers. Where there is
-    /// none, the `offset` of the query, by which clients go on that can't set headers.
+    /// Returns the id in the request that is being handled, for what answers it without being given its headers.
     ///
     /// It is known while a handler runs, where [`layer`](crate::layer) is around it, as under [`serve`](crate::serve);
     /// elsewhere, and in tasks that the handler spawns, it is `None`.
@@ -36,40 +41,117 @@ impl LastEventId {
     pub fn of_request() -> Self {
         Self(negotiate::client().and_then(|client| client.last_event_id()))
     }
+
+    /// Returns the id in a request with these headers and this query, which is as it stands in the URL.
+    #[must_use]
+    pub fn of(headers: &HeaderMap, query: Option<&str>) -> Self {
+        let Self(seen) = Self::sent_by_event_source(headers, query);
+        Self(seen.or_else(|| parameter(query, |name| name == "offset")))
+    }
+
+    /// As [`of`](Self::of), but without the query's `offset`: for what reads `offset` by rules of its own.
+    #[must_use]
+    pub fn sent_by_event_source(headers: &HeaderMap, query: Option<&str>) -> Self {
+        let mut headers = headers.get_all(&LAST_EVENT_ID).iter();
+        let header = headers
+            .find(|id| !id.is_empty())
+            .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+        Self(header.or_else(|| parameter(query, is_parameter)))
+    }
+
+    pub(crate) fn of_parts(headers: &HeaderMap, uri: &Uri) -> Self {
+        Self::of(headers, uri.query())
+    }
+}
+
+/// Returns whether a parameter of the query has the id, as polyfills write its name.
+pub(crate) fn is_parameter(name: &str) -> bool {
+    let letters = name.bytes().filter(|byte| !matches!(byte, b'-' | b'_'));
+    letters
+        .map(|byte| byte.to_ascii_lowercase())
+        .eq("lasteventid".bytes())
+}
+
+/// Returns the last value in the query that isn't empty, of the parameters whose name fits.
+fn parameter(query: Option<&str>, fits: impl Fn(&str) -> bool) -> Option<String> {
+    form_urlencoded::parse(query?.as_bytes())
+        .filter_map(|(name, value)| (!value.is_empty() && fits(&name)).then_some(value))
+        .last()
+        .map(Cow::into_owned)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let id = parts
-            .headers
-            .get(&LAST_EVENT_ID)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-            .filter(|id| !id.is_empty());
-        Ok(Self(id))
+        Ok(Self::of_parts(&parts.headers, &parts.uri))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::{Router, routing::get};
+    use http::StatusCode;
 
     use super::*;
-    use crate::test::TestClient;
+    use crate::{Streaming, test::TestClient};
 
+    /// Asks both the extractor and the function, with and without a header, and demands that they agree.
     #[tokio::test]
-    async fn the_request_that_is_handled_says_where_it_goes_on() {
-        let said = async || LastEventId::of_request().0.unwrap_or("none".to_owned());
+    async fn the_extractor_and_the_function_read_the_same_id() {
+        let said = async |LastEventId(extracted): LastEventId| {
+            assert_eq!(LastEventId::of_request().0, extracted);
+            extracted.unwrap_or("none".to_owned())
+        };
         let client = TestClient::new(Router::new().route("/", get(said)));
         let ask = async |uri: &str, header: &str| {
             let request = client.get(uri).header("last-event-id", header);
             request.send().await.text().await
         };
-        assert_eq!(ask("/", "").await, "none");
-        assert_eq!(ask("/?offset=", "").await, "none");
-        assert_eq!(ask("/?a=b&offset=1%2F2", "").await, "1/2");
-        assert_eq!(ask("/?offset=1", "2").await, "2", "it is the later one");
+        for (uri, header, expected) in [
+            ("/", "", "none"),
+            ("/?offset=", "", "none"),
+            ("/?lastEventId=", "", "none"),
+            ("/?lastEventId", "", "none"),
+            ("/?lastEvent=1&eventId=2", "", "none"),
+            ("/?a=b&offset=1%2F2", "", "1/2"),
+            ("/?lastEventId=1%2F2", "", "1/2"),
+            ("/?last-event-id=7", "", "7"),
+            ("/?Last-Event-ID=7", "", "7"),
+            ("/?last_event_id=7", "", "7"),
+            ("/?lastEventID=caf%C3%A9+1", "", "café 1"),
+            ("/?last%45ventId=7", "", "7"),
+            ("/?lastEventId=&offset=3", "", "3"),
+            ("/?offset=3&lastEventId=4", "", "4"),
+            ("/?lastEventId=4&lastEventId=5&lastEventId=", "", "5"),
+            ("/?offset=1", "2", "2"),
+            ("/?lastEventId=1&offset=1", "2", "2"),
+        ] {
+            assert_eq!(ask(uri, header).await, expected, "{uri} {header}");
+        }
         assert_eq!(LastEventId::of_request(), LastEventId(None));
+    }
+
+    #[test]
+    fn an_offset_can_be_left_to_its_own_rules() {
+        let sent = |query| LastEventId::sent_by_event_source(&HeaderMap::new(), Some(query)).0;
+        assert_eq!(sent("offset=3"), None);
+        assert_eq!(sent("offset=3&lastEventId=4").as_deref(), Some("4"));
+    }
+
+    #[tokio::test]
+    async fn a_polyfill_that_saw_the_end_is_stopped() {
+        let one = async || Streaming::new(futures_util::stream::iter([1]));
+        let client = TestClient::new(Router::new().route("/", get(one)));
+        let end = headwater_wire::sse::END_ID;
+        for uri in [
+            format!("/?lastEventId={end}"),
+            format!("/?a=b&lastEventId={}", end.replace(':', "%3A")),
+        ] {
+            let status = client.get(&uri).send().await.status();
+            assert_eq!(status, StatusCode::NO_CONTENT, "{uri}");
+        }
+        let other = client.get("/?lastEventId=1").send().await;
+        assert_eq!(other.status(), StatusCode::OK);
     }
 }

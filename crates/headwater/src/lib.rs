@@ -29,6 +29,7 @@
 //! | run the app | [`serve`] |
 //! | test it in process | [`test::TestClient`] |
 //! | run it under another server | [`layer`] |
+//! | share what handlers need | [`App::with_state`], [`State`] |
 //!
 //! What is not here: the formats themselves (`headwater-wire`), and clients (`headwater-client`).
 
@@ -42,9 +43,11 @@ mod last_event_id;
 mod negotiate;
 mod openapi;
 mod operation;
+mod panics;
 mod per_type;
 mod problem;
 mod raw;
+mod request;
 mod response;
 pub mod schema;
 mod serve;
@@ -52,13 +55,19 @@ mod source;
 mod streaming;
 pub mod test;
 
+pub use axum::{
+    Extension, Router,
+    extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, State},
+    response::{Html, IntoResponse, NoContent, Redirect, Response},
+};
+
 pub use app::{App, MethodRoute, delete, get, head, patch, post, put};
 pub use channel::{SendError, Sender};
 pub use extract::{Cookies, Headers, Json, Path, Query, Rejection};
 pub use headwater_macros::{Events, operation};
 pub use headwater_wire::{Format, Limits};
 pub use http::StatusCode;
-pub use item::{IntoItem, Item, ItemId};
+pub use item::{IntoItem, Item, ItemId, StreamItem};
 pub use last_event_id::LastEventId;
 pub use negotiate::{Negotiate, NegotiateLayer, layer};
 pub use openapi::{OpenApi, SecurityScheme};
@@ -66,8 +75,10 @@ pub use operation::{
     Accepted, Created, Described, Docs, Event, Events, HasSchema, In, Operation, OperationHandler,
     OperationInput, OperationOutput,
 };
+pub use panics::catch;
 pub use problem::Problem;
 pub use raw::Raw;
+pub use request::Undecodable;
 pub use schemars;
 pub use serve::{Address, BoundAddress, Serve, serve};
 pub use streaming::Streaming;

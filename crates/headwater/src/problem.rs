@@ -5,6 +5,7 @@ use axum::{
     extract::rejection,
     response::{IntoResponse, Response},
 };
+use headwater_wire::json;
 use http::{HeaderValue, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
@@ -156,6 +157,18 @@ impl Problem {
         } else if status.is_server_error() {
             tracing::debug!(status = status.as_u16(), "{self}");
         }
+    }
+}
+
+/// Writes why a stream was cut to the log. Its status was sent long before, so that no access line tells.
+pub(crate) fn log_cut(problem: &Problem) {
+    if problem.0.source.is_some() || problem.0.status == StatusCode::INTERNAL_SERVER_ERROR {
+        problem.log();
+    } else {
+        tracing::warn!(
+            status = problem.0.status.as_u16(),
+            "a stream failed: {problem}"
+        );
     }
 }
 
@@ -334,7 +347,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.log();
         // Strings, numbers and JSON values under string keys: nothing here can fail to serialise.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut body = Vec::with_capacity(128);
+        let _ = json::encode_on_one_line(&self, &mut body);
+        // A prompt follows on a line of its own.
+        body.push(b'\n');
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.0.status;
         response.headers_mut().insert(

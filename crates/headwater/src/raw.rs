@@ -106,11 +106,19 @@ impl Raw {
         }
     }
 
-    /// Sets how long an SSE stream may be silent before a comment goes out. Default: 15 s. Zero: none. Other formats
-    /// have no heartbeats.
+    /// Sets how long an SSE stream may be silent before a comment goes out. Default: 15 s. Zero: none.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.options.heartbeat = every;
+        self
+    }
+
+    /// Sets how long a stream of [`frames`](Self::frames) of NDJSON may be silent before a blank line goes out, to clients that don't ask for it. Default:
+    /// zero, which is none, as readers exist that fail at a blank line. A client asks with `?heartbeat=SECONDS` or
+    /// `Prefer: heartbeat=SECONDS`, from 1 s to an hour; 0 turns it off.
+    #[must_use]
+    pub fn line_heartbeat(mut self, every: Duration) -> Self {
+        self.options.line_heartbeat = every;
         self
     }
 
@@ -124,7 +132,7 @@ impl Raw {
     }
 
     /// Sets how long the response's head waits for the first chunk, so that an error in its place has
-    /// its real status. Default: 1 s. Zero sends the head at once.
+    /// its real status. Default: 30 ms. Zero sends the head at once.
     #[must_use]
     pub fn first_item_wait(mut self, wait: Duration) -> Self {
         self.options.first_item_wait = wait;

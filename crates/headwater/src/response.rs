@@ -33,11 +33,12 @@ use crate::{
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How long a head waits for the first item, unless the developer says otherwise.
-const FIRST_ITEM_WAIT: Duration = Duration::from_secs(1);
+const FIRST_ITEM_WAIT: Duration = Duration::from_millis(30);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) heartbeat: Duration,
+    pub(crate) line_heartbeat: Duration,
     pub(crate) first_item_wait: Duration,
     pub(crate) retry: Option<Duration>,
     pub(crate) finish_on_shutdown: bool,
@@ -47,6 +48,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             heartbeat: HEARTBEAT,
+            line_heartbeat: Duration::ZERO,
             first_item_wait: FIRST_ITEM_WAIT,
             retry: None,
             finish_on_shutdown: false,
@@ -89,7 +91,8 @@ impl Content {
                 return response;
             }
         };
-        let mut body = StreamBody::new(self, format);
+        let wanted = client.as_ref().and_then(|client| client.heartbeat);
+        let mut body = StreamBody::new(self, format, wanted);
         if let Some(asked) = client.and_then(|client| client.asked) {
             body.set_served(asked.into());
         }

@@ -23,6 +23,8 @@ pub(crate) struct Sink {
     pub(crate) shared: Option<Bytes>,
     /// How many items or chunks were written.
     pub(crate) items: u64,
+    /// How much of `out` is whole items: more than that is only there while one is being written.
+    pub(crate) whole: usize,
     /// Whether the bytes are a developer's own, which no format frames.
     pub(crate) raw: bool,
     /// What each item must be, if that is to be checked.
@@ -31,11 +33,11 @@ pub(crate) struct Sink {
 
 impl Sink {
     fn item<T: Serialize>(&mut self, item: &Item<T>) -> Result<(), Problem> {
-        if item.id.as_ref().is_some_and(|id| id.is(sse::END_ID)) {
+        if let Some((what, text)) = item.reserved() {
             return Err(Problem::internal(format!(
-                "item {}: the id {:?} is kept for the end of a stream",
+                "item {}: the {what} {text:?} begins with {:?}, which is kept for what Headwater says itself",
                 self.items + 1,
-                sse::END_ID
+                sse::RESERVED_PREFIX
             )));
         }
         if let Some(schema) = &self.check {
@@ -58,6 +60,7 @@ impl Sink {
                 Problem::internal(error).detail(format!("item {number} can't be sent"))
             })?;
         self.items += 1;
+        self.whole = self.out.len();
         Ok(())
     }
 
@@ -188,6 +191,7 @@ where
                     Ok(bytes) => {
                         sink.out.extend_from_slice(&bytes);
                         sink.items += 1;
+                        sink.whole = sink.out.len();
                     }
                     Err(problem) => return Poll::Ready(Filled::Failed(problem)),
                 },

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     Event, Events, Problem, Sender,
     channel::{self, Blocking},
-    item::IntoItem,
+    item::{IntoItem, StreamItem},
     operation,
     response::{Content, Kind, Options},
     source::{self, BoxSource},
@@ -40,8 +40,8 @@ use crate::{
 /// - An error that comes before the first item, within [`first_item_wait`](Self::first_item_wait),
 ///   has its real status and a problem document ([`Problem`]).
 /// - A later error cuts the body, in every format, so that nobody takes it for the end; SSE says
-///   before that what happened, by `event: error` with the problem as data.
-/// - A complete SSE stream ends with `event: end`. A browser's `EventSource` that comes back after that
+///   before that what happened, by `event: headwater:error` with the problem as data.
+/// - A complete SSE stream ends with `event: headwater:end`. A browser's `EventSource` that comes back after that
 ///   gets 204, which stops it.
 /// - When the client leaves, the stream is dropped. An SSE stream notices at the latest at the next
 ///   heartbeat.
@@ -57,16 +57,18 @@ pub struct Streaming<T> {
 }
 
 impl<T: Serialize + 'static> Streaming<T> {
-    /// The items of `stream`, each a `T` or an [`Item<T>`](crate::Item).
+    /// The items of `stream`, each a `T` or an [`Item<T>`](crate::Item), or a `Result` of one of them: the first error ends the
+    /// response, as with [`try_new`](Self::try_new).
     pub fn new<S>(stream: S) -> Self
     where
         S: Stream + Send + 'static,
-        S::Item: IntoItem<T>,
+        S::Item: StreamItem<T>,
     {
-        Self::from_source(source::items(stream, |item: S::Item| Ok(item.into_item())))
+        Self::from_source(source::items(stream, StreamItem::into_result))
     }
 
-    /// The items of `stream` until it yields an error, which ends the response.
+    /// The items of `stream` until it yields an error, which ends the response. Its items are `Result`s for certain, so that more of
+    /// their types can be inferred than with [`new`](Self::new).
     pub fn try_new<S, I, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<I, E>> + Send + 'static,
@@ -82,11 +84,11 @@ impl<T: Serialize + 'static> Streaming<T> {
     /// The items of an iterator that may block, run on a thread of its own.
     ///
     /// The thread starts when the stream is first read. It is at most 64 items ahead of the reader, and
-    /// after the client has left it ends at the iterator's next item.
+    /// after the client has left it ends at the iterator's next item. Of `Result`s, the first error ends the response.
     pub fn blocking<I>(items: I) -> Self
     where
         I: IntoIterator + Send + 'static,
-        I::Item: IntoItem<T>,
+        I::Item: StreamItem<T>,
         T: Send,
     {
         Self::from_source(source::items(Blocking::new(items), |item| item))
@@ -156,15 +158,24 @@ impl<T: Events + Serialize + 'static> Streaming<Event<T>> {
 
 impl<T> Streaming<T> {
     /// Sets how long an SSE stream may be silent before a comment goes out as a sign of life.
-    /// Default: 15 s. Zero turns it off.
+    /// Default: 15 s. Zero turns it off. A client can have it sooner: `?heartbeat=5`.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.options.heartbeat = every;
         self
     }
 
+    /// Sets how long an NDJSON stream may be silent before a blank line goes out, to clients that don't ask for it. Default:
+    /// zero, which is none, as readers exist that fail at a blank line. A client asks with `?heartbeat=SECONDS` or
+    /// `Prefer: heartbeat=SECONDS`, from 1 s to an hour; 0 turns it off.
+    #[must_use]
+    pub fn line_heartbeat(mut self, every: Duration) -> Self {
+        self.options.line_heartbeat = every;
+        self
+    }
+
     /// Sets how long the response's head waits for the first item, so that an error in its place has
-    /// its real status. Default: 1 s, or a heartbeat if that is shorter. Zero sends the head at once.
+    /// its real status. Default: 30 ms, or a heartbeat if that is shorter. Zero sends the head at once.
     #[must_use]
     pub fn first_item_wait(mut self, wait: Duration) -> Self {
         self.options.first_item_wait = wait;

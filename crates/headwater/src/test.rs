@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Negotiate, negotiate::Asked};
+use crate::{App, Negotiate, negotiate::Asked};
 
 /// How long a test waits for an item, or for a stream to be dropped, before it fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,9 +45,10 @@ pub struct TestClient {
 impl TestClient {
     /// A client of `app`, an [`App`](crate::App) or an axum [`Router`].
     #[must_use]
-    pub fn new(app: impl Into<Router>) -> Self {
+    pub fn new(app: impl Into<Router> + 'static) -> Self {
+        let layer = crate::layer().docs(App::is_with_docs(&app));
         Self {
-            app: crate::layer().layer(app.into()),
+            app: layer.layer(app.into()),
         }
     }
 

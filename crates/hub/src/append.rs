@@ -9,12 +9,12 @@ use axum::{
 };
 use bytes::Bytes;
 use headwater::StatusCode;
-use headwater_log::{Append, Error, Info, Outcome, Producer, Receipt, StreamName, limits};
+use headwater_log::{Append, Error, Info, Outcome, Producer, Receipt, limits};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
     Core, body,
-    create::{is_json, same_type},
+    create::{self, is_json, same_type},
     describe::Answer,
     error::{self, Failure, offset_value},
     headers, json,
@@ -30,6 +30,9 @@ use crate::{
 /// In a stream of `application/json` the body is one message, or an array of messages; in any other, the body is the
 /// message. A body of `application/x-ndjson` is appended to a stream of JSON line by line as it arrives, however long
 /// it is, and the answer counts the messages.
+///
+/// With `Stream-Create: true` a stream that isn't there is created first, of the body's type. It makes no difference to one that
+/// is there.
 #[headwater::operation]
 pub(crate) async fn append(
     State(core): State<Arc<Core>>,
@@ -37,7 +40,7 @@ pub(crate) async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    post(&core, &path.name, &headers, body)
+    post(&core, &path, &headers, body)
         .await
         .unwrap_or_else(IntoResponse::into_response)
         .into()
@@ -45,10 +48,11 @@ pub(crate) async fn append(
 
 async fn post(
     core: &Core,
-    name: &StreamName,
+    path: &StreamPath,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
+    let name = &path.name;
     let content_type =
         headers::text(headers, &header::CONTENT_TYPE)?.filter(|text| !text.is_empty());
     let mut append = Append::default();
@@ -69,14 +73,36 @@ async fn post(
     }
     let is_lines = content_type.is_some_and(is_ndjson);
     if is_lines {
-        let info = core.log.info(name).await?;
-        if is_json(&info.settings.content_type) {
-            return ndjson::append(core, &info, append, body).await;
+        match core.log.info(name).await {
+            Ok(info) if is_json(&info.settings.content_type) => {
+                return ndjson::append(core, &info, append, body).await;
+            }
+            Ok(_) => {}
+            // Created below, of the body's own type.
+            Err(error) if error.is_not_found() && headers::create(headers) => {}
+            Err(error) => return Err(missing(error)),
+        }
+    }
+    if !is_lines && body::is_long(&body, headers) {
+        // Before the body is sent, if its client waits for that, or while it is.
+        match core.log.info(name).await {
+            Ok(info) if info.closed && append.producer.is_none() => {
+                return Err(Failure::closed(info.tail));
+            }
+            Ok(info) => check_type(&info, content_type)?,
+            Err(error) if error.is_not_found() && headers::create(headers) => {}
+            Err(error) => return Err(missing(error)),
         }
     }
     let mut held = core.bodies.hold(&core.options.limits);
     let body = body::whole(body, &core.options.limits, &mut held).await?;
-    let info = core.log.info(name).await?;
+    let info = match core.log.info(name).await {
+        Ok(info) => info,
+        Err(error) if error.is_not_found() && headers::create(headers) => {
+            create::for_append(core, path, headers, &body).await?
+        }
+        Err(error) => return Err(missing(error)),
+    };
     append.messages = match messages(core, &info, content_type, body, append.close) {
         Ok(messages) => messages,
         // That the stream is closed is what the client must learn first.
@@ -110,6 +136,17 @@ async fn post(
         );
     }
     Ok(response)
+}
+
+/// What a client is told that appends to a stream that can't be found.
+fn missing(error: Error) -> Failure {
+    if error.is_not_found() {
+        return Failure::new(
+            StatusCode::NOT_FOUND,
+            "there is no such stream: PUT creates it, and so does this POST with the header `Stream-Create: true`",
+        );
+    }
+    error.into()
 }
 
 /// Appends after those appends of the producer that are on their way and come before.
@@ -154,19 +191,13 @@ fn messages(
             )),
         };
     }
+    check_type(info, content_type)?;
     let own = &info.settings.content_type;
-    let Some(content_type) = content_type else {
-        return Err(Failure::bad_request(format!(
-            "Content-Type is missing; the stream's is {own:?}"
-        )));
-    };
-    if !same_type(content_type, own) {
-        return Err(Failure::conflict(format!(
-            "the stream is of type {own:?}, not {content_type:?}"
-        )));
-    }
     if !is_json(own) {
-        return Ok(framed::messages(Shape::of(own), body));
+        let shape = Shape::of(own);
+        let messages = framed::messages(shape, body);
+        framed::check(shape, &messages)?;
+        return Ok(messages);
     }
     let messages = json::messages(body)?;
     if messages.is_empty() {
@@ -176,6 +207,22 @@ fn messages(
         schema::check(&schema, &messages, 0)?;
     }
     Ok(messages)
+}
+
+/// Checks that a body is of its stream's type.
+fn check_type(info: &Info, content_type: Option<&str>) -> Result<(), Failure> {
+    let own = &info.settings.content_type;
+    let Some(content_type) = content_type else {
+        return Err(Failure::bad_request(format!(
+            "Content-Type is missing: send the header `Content-Type: {own}`, the stream's"
+        )));
+    };
+    if !same_type(content_type, own) {
+        return Err(Failure::conflict(format!(
+            "the stream is of type {own:?}, not {content_type:?}: send the header `Content-Type: {own}`"
+        )));
+    }
+    Ok(())
 }
 
 fn is_ndjson(content_type: &str) -> bool {

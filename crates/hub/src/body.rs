@@ -7,15 +7,15 @@ use std::sync::{
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use headwater::StatusCode;
-use http::{HeaderValue, header};
+use headwater::{StatusCode, Undecodable};
+use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use crate::{
     error::Failure,
-    limits::{BODY_PATIENCE, Limits},
+    limits::{BODY_PATIENCE, LONG_BODY, Limits},
 };
 
 /// How many bytes of bodies are held, over all requests.
@@ -71,6 +71,11 @@ impl Drop for Held {
     }
 }
 
+/// Whether it is worth a look at the stream before a body is read: its client waits to be told to send it, or it is long.
+pub(crate) fn is_long(body: &Body, headers: &HeaderMap) -> bool {
+    headers.contains_key(header::EXPECT) || body.size_hint().lower() > LONG_BODY
+}
+
 /// Reads a whole body.
 ///
 /// # Errors
@@ -115,6 +120,9 @@ pub(crate) async fn whole(
 pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
+            if let Some(undecodable) = Undecodable::of(&error) {
+                return Failure::bad_request(undecodable.to_string());
+            }
             tracing::debug!(%error, "a request's body broke off");
             Failure::bad_request("the body broke off")
         })?;

@@ -7,8 +7,9 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use headwater::{Problem, StatusCode};
-use headwater_log::{Create, ForkFrom, Info, Settings, Skip, limits};
+use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Settings, Skip, limits};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     names,
     offset::{Place, essence},
     path::StreamPath,
-    schema,
+    schema, time,
 };
 
 /// What a stream holds that was created without saying so.
@@ -56,26 +57,8 @@ async fn put(
         None => None,
     };
     let create = wish.create(source.as_ref(), body)?;
-    if let Some(schema) = &create.settings.schema {
-        // Compiled before: it was read from a header, or from a stream that was created with it.
-        let document = serde_json::from_slice(schema).map_err(Problem::from)?;
-        let compiled = headwater::schema::Schema::compile(&document).map_err(Problem::from)?;
-        schema::check(&compiled, &create.messages, 0)?;
-    }
-    let messages = create.messages.len() as u64;
-    let created = core.log.create(&path.name, create).await.map_err(|error| {
-        let limit = error.limit().unwrap_or_default();
-        if error.is_gone() {
-            Failure::conflict("the path is kept by forks of a stream that was deleted")
-        } else if error.is_too_many() && messages <= limit {
-            // Not messages: streams, or forks behind one another.
-            Failure::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).with("limit", limit)
-        } else if error.is_trimmed() || error.is_beyond_tail() {
-            Failure::bad_request(error.to_string())
-        } else {
-            error.into()
-        }
-    })?;
+    check_messages(&create)?;
+    let created = create_in_log(core, path, create).await?;
     let info = created.info;
     if !created.is_new {
         wish.matches(&info)?;
@@ -98,6 +81,65 @@ async fn put(
         answer.insert(header::LOCATION, url);
     }
     Ok(response)
+}
+
+/// Creates the stream that an append is for, without the append's messages. One that is there by now is taken as it is.
+///
+/// # Errors
+/// The append could not go into the stream that it asks for, which then isn't created.
+pub(crate) async fn for_append(
+    core: &Core,
+    path: &StreamPath,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Info, Failure> {
+    let wish = Wish::read(path, headers)?;
+    if wish.fork.is_some() {
+        return Err(Failure::bad_request("a fork is created with PUT"));
+    }
+    if wish.content_type.is_none() {
+        return Err(Failure::bad_request(
+            "Content-Type is missing: it becomes the type of the stream that is to be created",
+        ));
+    }
+    let mut create = wish.create(None, body.clone())?;
+    if create.messages.is_empty() && !(body.is_empty() && wish.closed) {
+        return Err(Failure::bad_request(
+            "an append has messages, unless it closes the stream",
+        ));
+    }
+    check_messages(&create)?;
+    create.messages.clear();
+    create.closed = false;
+    Ok(create_in_log(core, path, create).await?.info)
+}
+
+/// Checks the first messages of a stream against its schema.
+fn check_messages(create: &Create) -> Result<(), Failure> {
+    if let Some(schema) = &create.settings.schema {
+        // Compiled before: it was read from a header, or from a stream that was created with it.
+        let document = serde_json::from_slice(schema).map_err(Problem::from)?;
+        let compiled = headwater::schema::Schema::compile(&document).map_err(Problem::from)?;
+        schema::check(&compiled, &create.messages, 0)?;
+    }
+    Ok(())
+}
+
+async fn create_in_log(core: &Core, path: &StreamPath, create: Create) -> Result<Created, Failure> {
+    let messages = create.messages.len() as u64;
+    core.log.create(&path.name, create).await.map_err(|error| {
+        let limit = error.limit().unwrap_or_default();
+        if error.is_gone() {
+            Failure::conflict("the path is kept by forks of a stream that was deleted")
+        } else if error.is_too_many() && messages <= limit {
+            // Not messages: streams, or forks behind one another.
+            Failure::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).with("limit", limit)
+        } else if error.is_trimmed() || error.is_beyond_tail() {
+            Failure::bad_request(error.to_string())
+        } else {
+            error.into()
+        }
+    })
 }
 
 /// A source that was deleted is in conflict with the wish to fork it.
@@ -177,7 +219,7 @@ impl Wish {
     }
 
     /// The stream to create, given its source if it is a fork.
-    fn create(&self, source: Option<&Info>, body: bytes::Bytes) -> Result<Create, Failure> {
+    fn create(&self, source: Option<&Info>, body: Bytes) -> Result<Create, Failure> {
         let mut settings = self.settings.clone();
         settings.content_type = match (&self.content_type, source) {
             (Some(wanted), Some(source))
@@ -206,7 +248,12 @@ impl Wish {
         create.messages = match body {
             body if body.is_empty() => Vec::new(),
             body if is_json => json::messages(body)?,
-            body => framed::messages(Shape::of(&create.settings.content_type), body),
+            body => {
+                let shape = Shape::of(&create.settings.content_type);
+                let messages = framed::messages(shape, body);
+                framed::check(shape, &messages)?;
+                messages
+            }
         };
         create.fork = self.fork.clone().map(|fork| ForkFrom {
             skip: if is_json {
@@ -223,9 +270,9 @@ impl Wish {
     /// it could have become.
     fn matches(&self, info: &Info) -> Result<(), Failure> {
         let settings = &info.settings;
-        let differs = |what: &str| {
+        let differs = |what: &str, hint: String| {
             Err(Failure::conflict(format!(
-                "the stream is there already, and has another {what}"
+                "the stream is there already, and has another {what}: {hint}"
             )))
         };
         let is_fork = self.fork.is_some();
@@ -234,28 +281,57 @@ impl Wish {
             .as_deref()
             .or((!is_fork).then_some(DEFAULT_TYPE));
         if wanted.is_some_and(|wanted| !same_type(wanted, &settings.content_type)) {
-            return differs("content type");
+            let own = &settings.content_type;
+            return differs(
+                "content type",
+                format!("send the header `Content-Type: {own}`"),
+            );
         }
         let fits = |same: bool, left_open: bool| same || (is_fork && left_open);
         if !fits(
             self.settings.expiry == settings.expiry,
             self.settings.expiry.is_none(),
         ) {
-            return differs("expiry");
+            let hint = match settings.expiry {
+                Some(Expiry::Idle(span)) => {
+                    format!("send the header `Stream-TTL: {}`", span.as_secs())
+                }
+                Some(Expiry::At(moment)) => {
+                    format!(
+                        "send the header `Stream-Expires-At: {}`",
+                        time::format(moment)
+                    )
+                }
+                None => "leave Stream-TTL and Stream-Expires-At out".to_owned(),
+            };
+            return differs("expiry", hint);
         }
         if !fits(
             self.settings.schema == settings.schema,
             self.settings.schema.is_none(),
         ) {
-            return differs("schema");
+            let hint = match settings.schema {
+                Some(_) => "send its own as the header `Stream-Schema`",
+                None => "leave Stream-Schema out",
+            };
+            return differs("schema", hint.to_owned());
         }
         if self.settings.max_age != settings.max_age
             || self.settings.max_bytes != settings.max_bytes
         {
-            return differs("age or size cap");
+            let header = |name: &str, value: Option<u64>| match value {
+                Some(value) => format!("send the header `{name}: {value}`"),
+                None => format!("leave {name} out"),
+            };
+            let age = header("Stream-Max-Age", settings.max_age.map(|age| age.as_secs()));
+            let bytes = header("Stream-Max-Bytes", settings.max_bytes);
+            return differs("age or size cap", format!("{age}, and {bytes}"));
         }
         if self.closed != info.closed {
-            let state = if info.closed { "closed" } else { "open" };
+            let state = match info.closed {
+                true => "closed: send the header `Stream-Closed: true`",
+                false => "open: leave Stream-Closed out",
+            };
             return Err(Failure::conflict(format!(
                 "the stream is there already, and is {state}"
             )));
@@ -270,7 +346,17 @@ impl Wish {
             }
             _ => false,
         };
-        if same_fork { Ok(()) } else { differs("source") }
+        if same_fork {
+            return Ok(());
+        }
+        let hint = match &info.fork {
+            Some(fork) => format!(
+                "send the header `Stream-Forked-From: {}`",
+                fork.source.as_str()
+            ),
+            None => "it is no fork, so leave Stream-Forked-From out".to_owned(),
+        };
+        differs("source", hint)
     }
 }
 

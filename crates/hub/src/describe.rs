@@ -168,6 +168,9 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("append").tag(TAG).describe(|operation| {
         parameters(operation, &[
             ("Content-Type", "The stream's own type; or `application/x-ndjson`, in a stream of JSON."),
+            ("Stream-Create", "`true` creates the stream if there is none of that path, with this request's Content-Type as its type. \
+              `Stream-TTL`, `Stream-Expires-At`, `Stream-Max-Age`, `Stream-Max-Bytes` and `Stream-Schema` count then as they do \
+              with `PUT`, and are passed over if the stream is there."),
             ("Stream-Closed", "`true` closes the stream with this append. The body may then be empty."),
             ("Stream-Error", "With `Stream-Closed`: says that the stream failed, and why, by a problem (RFC 9457) as JSON, \
               percent-encoded where it isn't visible ASCII."),
@@ -195,8 +198,9 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         replied(operation, StatusCode::FORBIDDEN, &[PRODUCER_EPOCH]);
         operation.error(
             StatusCode::CONFLICT,
-            "The stream is closed or of another type, appends before this one are missing, the producer's number was used for \
-             another append or is too old to tell, or the producer has published something else than the request says",
+            "The stream is closed or of another type, the path is kept by forks, appends before this one are missing, the producer's \
+             number was used for another append or is too old to tell, or the producer has published something else than the \
+             request says",
         );
         replied(operation, StatusCode::CONFLICT, &[
             NEXT,
@@ -227,7 +231,7 @@ pub(crate) fn reading(operation: &mut Operation) {
     operation.parameter::<String>(
         In::Query,
         "since",
-        "In place of `offset`: start with the first message that was appended at this time (RFC 3339) or later.",
+        "In place of `offset`: start with the first message that was appended at this time (RFC 3339) or later. A `+` is written `%2B`.",
     );
     operation.parameter::<Live>(In::Query, "live", "How to go on at the tail.");
     operation.parameter::<Followed>(

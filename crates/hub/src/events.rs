@@ -195,6 +195,7 @@ fn start(
     };
     let raw = Raw::frames(format, feed.into_stream())
         .heartbeat(core.options.heartbeat)
+        .line_heartbeat(core.options.line_heartbeat)
         // What can be refused has been: the head goes out at once.
         .first_item_wait(std::time::Duration::ZERO);
     let mut response = raw.into_response();

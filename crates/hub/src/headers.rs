@@ -24,7 +24,16 @@ pub(crate) fn text<'a>(
 
 /// Whether the stream is to be closed. Anything but `true` is as good as nothing.
 pub(crate) fn closed(headers: &HeaderMap) -> bool {
-    let value = headers.get(names::STREAM_CLOSED);
+    is_true(headers, &names::STREAM_CLOSED)
+}
+
+/// Whether a stream that isn't there is to be created. Anything but `true` is as good as nothing.
+pub(crate) fn create(headers: &HeaderMap) -> bool {
+    is_true(headers, &names::STREAM_CREATE)
+}
+
+fn is_true(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let value = headers.get(name);
     value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 

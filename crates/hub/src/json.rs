@@ -1,25 +1,29 @@
 //! JSON mode: a body is one message, or an array of them.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use headwater_wire::json;
 pub(crate) use headwater_wire::json::on_one_line;
 
 use crate::{error::Failure, limits::JSON_DEPTH};
 
-/// The messages of a body: the elements of an array, or the value itself. Every message stands on one line.
+/// The messages of a body: the elements of an array, or the value itself. Every message stands on one line. A byte order
+/// mark before it is ignored.
 ///
 /// # Errors
 /// The body is not one JSON value, or nests too deep.
-pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
+pub(crate) fn messages(mut body: Bytes) -> Result<Vec<Bytes>, Failure> {
+    body.advance(body.len() - json::without_bom(&body).len());
     let is_array = body.trim_ascii_start().starts_with(b"[");
     // The array is one level around its messages.
     let depth = JSON_DEPTH + usize::from(is_array);
     let elements = json::elements(&body, depth).map_err(|error| not_json(&error.to_string()))?;
-    let body = on_one_line(body);
-    Ok(elements
-        .into_iter()
-        .map(|element| body.slice(element))
-        .collect())
+    let body = json::unfolded(body);
+    let messages = elements.into_iter().map(|element| body.slice(element));
+    // Looked for in all of the body at once: most have none.
+    Ok(match json::has_line_separators(&body) {
+        false => messages.collect(),
+        true => messages.map(json::escape_line_separators).collect(),
+    })
 }
 
 /// The message that is all of `text`: one JSON value.
@@ -27,14 +31,10 @@ pub(crate) fn messages(body: Bytes) -> Result<Vec<Bytes>, Failure> {
 /// # Errors
 /// It is not one, or nests too deep.
 pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
-    let text = checked(text, JSON_DEPTH)?;
+    // As it came: a line break in a string is no JSON.
+    json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error.to_string()))?;
+    let text = on_one_line(text);
     Ok(text.slice_ref(text.trim_ascii()))
-}
-
-/// JSON on one line, after it was checked to be JSON as it came: a line break in a string is none.
-fn checked(text: Bytes, depth: usize) -> Result<Bytes, Failure> {
-    json::check(&text, depth).map_err(|error| not_json(&error.to_string()))?;
-    Ok(on_one_line(text))
 }
 
 fn not_json(why: &str) -> Failure {
@@ -68,6 +68,25 @@ mod tests {
     fn a_message_stands_on_one_line_and_means_the_same() {
         check("{\r\n  \"a\": \"x\\ny\"\n}\n", &["{    \"a\": \"x\\ny\" }"]);
         check("[\n1,\n2\n]\n", &["1", "2"]);
+    }
+
+    #[test]
+    fn no_reader_finds_a_line_break_in_a_message() {
+        let escaped = r#"{"a\u2028": "b\u2029\u0085–"}"#;
+        let raw = "{\"a\u{2028}\": \"b\u{2029}\u{85}–\"}";
+        check(raw, &[escaped]);
+        let array = Box::leak(format!("[1,\n{raw} ,\"–\", {raw}]").into_boxed_str());
+        check(array, &["1", escaped, "\"–\"", escaped]);
+        assert_eq!(message(raw.into()).ok().unwrap(), escaped);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored_at_the_very_start_alone() {
+        check("\u{feff}[1, \"\u{feff}\"]", &["1", "\"\u{feff}\""]);
+        check("\u{feff} {}", &["{}"]);
+        for bad in ["\u{feff}", "\u{feff}\u{feff}1", " \u{feff}1", "[\u{feff}1]"] {
+            assert!(messages(bad.into()).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::{Core, options::Cors, relay};
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
 /// What pages of other origins may send: `*` stands for all but `Authorization`, as a relay sends them on.
-const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, producer-digest, producer-epoch, producer-id, \
-                    producer-messages, producer-seq, stream-closed, stream-error, stream-expires-at, stream-fork-offset, \
+const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, prefer, producer-digest, producer-epoch, \
+                    producer-id, producer-messages, producer-seq, stream-closed, stream-create, stream-error, stream-expires-at, \
+                    stream-fork-offset, \
                     stream-fork-sub-offset, stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, \
                     stream-ttl, idempotency-key, upstream-authorization, upstream-method, upstream-url, *";
 

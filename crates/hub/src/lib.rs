@@ -18,7 +18,7 @@
 //! | at `/streams/{path}` | |
 //! |---|---|
 //! | `PUT` | creates a stream: content type, expiry, caps, schema, first messages; or a fork of another |
-//! | `POST` | appends; closes with `Stream-Closed: true`, and as failed with `Stream-Error`; NDJSON line by line as it arrives |
+//! | `POST` | appends, with `Stream-Create: true` also to a stream that isn't there yet; closes with `Stream-Closed: true`, and as failed with `Stream-Error`; NDJSON line by line as it arrives |
 //! | `GET` | what there is; `live=long-poll` and `live=sse` as the protocol has them; by `Accept`, events or lines |
 //! | `HEAD`, `DELETE` | what is known of it; its end |
 //!
@@ -28,6 +28,7 @@
 //! | `GET /events` | many streams on one connection, in the order of the whole hub |
 //! | `POST /gather` | many calls of other hosts at once, each result as it comes; off until [upstreams](Options::upstreams) are allowed |
 //! | `POST /relay`, and at `/relay/{id}` `GET`, `HEAD`, `PATCH`, `DELETE` | one call to an upstream, its answer a stream |
+//! | `GET /` | what there is, as a page or as JSON; only with [`Options::index`] |
 //! | `GET /healthz`, `/readyz` | whether it runs; whether the storage answers |
 //!
 //! It speaks the Durable Streams protocol. Where that leaves a choice: the scope of `Stream-Seq` is the stream;
@@ -50,6 +51,7 @@ mod filling;
 mod gather;
 mod headers;
 mod health;
+mod index;
 mod json;
 mod layer;
 pub mod limits;
@@ -59,6 +61,7 @@ mod names;
 mod ndjson;
 mod offset;
 mod options;
+mod origin;
 mod path;
 mod read;
 mod reason;
@@ -167,13 +170,21 @@ impl Hub {
             .route(gather::PATH, gather::describe(post(gather::gather)))
             .route("/healthz", health::describe_alive(get(health::alive)))
             .route("/readyz", health::describe_ready(get(health::ready)));
+        let app = match core.options.index && root != index::PATH {
+            true => app.route(index::PATH, index::describe(get(index::index))),
+            false => app,
+        };
         let app = relay::routes(app, core.options.relay_secret.is_some());
         let subscriptions = core.subscriptions.routes();
         let app = match core.options.root.as_str() {
             "/" => app.merge(subscriptions),
             root => app.nest(root, subscriptions),
         };
-        app.layer(headers).with_state(core)
+        // Within the headers that every answer has. Under `headwater::serve` it has nothing to do but to catch panics; in any
+        // other app it is what a hub needs.
+        app.layer(headwater::layer())
+            .layer(headers)
+            .with_state(core)
     }
 
     /// Ends what the hub does in the background: the streams that it fills are closed, with a reason that says that this

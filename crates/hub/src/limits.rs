@@ -104,6 +104,9 @@ pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a body that is read whole may be silent.
 pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Above this many bytes a body is refused before it is read, where its stream alone says that it will be.
+pub(crate) const LONG_BODY: u64 = 64 << 10;
+
 /// The most seconds of an expiry or an age: some 285,000 years, in milliseconds what every JSON parser keeps.
 pub(crate) const SECONDS: u64 = (1 << 53) / 1000;
 

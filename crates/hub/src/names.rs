@@ -9,6 +9,7 @@ macro_rules! names {
 }
 
 names! {
+    STREAM_CREATE "stream-create"
     STREAM_TTL "stream-ttl"
     STREAM_EXPIRES_AT "stream-expires-at"
     STREAM_ERROR "stream-error"

@@ -5,6 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use headwater::{Json, StatusCode};
 use headwater_log::{Append, Error, Info, Offset, Outcome, Receipt};
+use headwater_wire::json::without_bom;
 use memchr::memchr;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -238,6 +239,8 @@ pub(crate) struct Lines {
     /// So many bytes at the start have no end of a line.
     searched: usize,
     ended: bool,
+    /// Whether what stands at the start is known to be no byte order mark, or was one and is gone.
+    begun: bool,
     /// The number of the line that was given last, from 1.
     number: u64,
     limit: usize,
@@ -249,6 +252,7 @@ impl Lines {
             bytes: BytesMut::new(),
             searched: 0,
             ended: false,
+            begun: false,
             number: 0,
             limit,
         }
@@ -268,8 +272,24 @@ impl Lines {
         self.number
     }
 
+    /// Passes over a byte order mark at the start. Returns false while it can't be told whether there is one.
+    fn begin(&mut self) -> bool {
+        const BOM: &[u8] = b"\xef\xbb\xbf";
+        if !self.begun
+            && (self.bytes.starts_with(BOM) || self.ended || !BOM.starts_with(&self.bytes))
+        {
+            let rest = without_bom(&self.bytes).len();
+            self.bytes.advance(self.bytes.len() - rest);
+            self.begun = true;
+        }
+        self.begun
+    }
+
     /// The next line that is whole and not blank.
     pub(crate) fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        if !self.begin() {
+            return None;
+        }
         loop {
             let end = memchr(b'\n', &self.bytes[self.searched..]).map(|at| self.searched + at);
             let is_too_long = end.unwrap_or(self.bytes.len()) > self.limit;
@@ -304,28 +324,47 @@ mod tests {
 
     #[test]
     fn lines_are_the_same_however_they_are_cut() {
-        let text = "1\n\n 22\r\n333\n4";
-        for size in 1..=text.len() {
-            let mut lines = Lines::new(100);
-            let mut found = Vec::new();
-            let mut take = |lines: &mut Lines| {
-                while let Some(line) = lines.next() {
-                    let Ok(line) = line else {
-                        panic!("a line was refused")
-                    };
-                    found.push((lines.number, line.trim_ascii().to_vec()));
+        let plain = "1\n\n 22\r\n333\n4";
+        for text in [plain, &format!("\u{feff}{plain}")] {
+            for size in 1..=text.len() {
+                let mut lines = Lines::new(100);
+                let mut found = Vec::new();
+                let mut take = |lines: &mut Lines| {
+                    while let Some(line) = lines.next() {
+                        let Ok(line) = line else {
+                            panic!("a line was refused")
+                        };
+                        found.push((lines.number, line.trim_ascii().to_vec()));
+                    }
+                };
+                for piece in text.as_bytes().chunks(size) {
+                    lines.push(piece, false);
+                    take(&mut lines);
                 }
-            };
-            for piece in text.as_bytes().chunks(size) {
-                lines.push(piece, false);
+                lines.push(&[], true);
                 take(&mut lines);
+                let expected: Vec<(u64, Vec<u8>)> = [(1, "1"), (3, "22"), (4, "333"), (5, "4")]
+                    .map(|(n, text)| (n, text.into()))
+                    .into();
+                assert_eq!(found, expected, "in pieces of {size}");
             }
-            lines.push(&[], true);
-            take(&mut lines);
-            let expected: Vec<(u64, Vec<u8>)> = [(1, "1"), (3, "22"), (4, "333"), (5, "4")]
-                .map(|(n, text)| (n, text.into()))
-                .into();
-            assert_eq!(found, expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_byte_order_mark_belongs_to_the_line() {
+        for text in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb1\n", b" \xef\xbb\xbf"] {
+            let mut lines = Lines::new(100);
+            for byte in text {
+                lines.push(&[*byte], false);
+                assert!(lines.next().is_none() || *byte == b'\n');
+            }
+            let mut lines = Lines::new(100);
+            lines.push(text, true);
+            let Some(Ok(line)) = lines.next() else {
+                panic!("no line")
+            };
+            assert_eq!(line, text.strip_suffix(b"\n").unwrap_or(text));
         }
     }
 

@@ -8,11 +8,13 @@ use crate::limits::{Limits, UpstreamLimits};
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) root: String,
+    pub(crate) index: bool,
     pub(crate) public_url: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) long_poll: Duration,
     pub(crate) sse_cycle: Duration,
     pub(crate) heartbeat: Duration,
+    pub(crate) line_heartbeat: Duration,
     pub(crate) cors: Cors,
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
@@ -53,11 +55,13 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             root: "/streams".to_owned(),
+            index: false,
             public_url: None,
             limits: Limits::default(),
             long_poll: Duration::from_secs(20),
             sse_cycle: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
+            line_heartbeat: Duration::ZERO,
             cors: Cors::Any,
             private: false,
             loopback_webhooks: false,
@@ -80,6 +84,14 @@ impl Options {
     #[must_use]
     pub fn root(mut self, path: &str) -> Self {
         self.root = format!("/{}", path.trim_matches('/'));
+        self
+    }
+
+    /// Adds `GET /`, which shows what there is: as a page for browsers, as JSON for others. Default: no, as the app that the hub
+    /// is merged into may have a page of its own there. With the root `/` the list of streams is there instead.
+    #[must_use]
+    pub fn index(mut self) -> Self {
+        self.index = true;
         self
     }
 
@@ -116,6 +128,15 @@ impl Options {
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.heartbeat = every;
+        self
+    }
+
+    /// Sets how long an NDJSON response may be silent before a blank line goes out, to clients that don't ask for it with
+    /// `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`. Default: zero, which is none, as readers exist that fail at a
+    /// blank line.
+    #[must_use]
+    pub fn line_heartbeat(mut self, every: Duration) -> Self {
+        self.line_heartbeat = every;
         self
     }
 

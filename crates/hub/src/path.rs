@@ -1,13 +1,13 @@
 //! A stream's URL, taken apart: which stream, and where the streams are.
 
-use axum::extract::{FromRequestParts, OriginalUri, RawPathParams};
+use axum::extract::{FromRequestParts, RawPathParams};
 use headwater::{In, Operation, OperationInput, Problem};
 use headwater_log::StreamName;
-use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Authority};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use http::{HeaderValue, request::Parts};
+use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 
-use crate::options::Options;
+use crate::origin::{self, Origin};
 
 /// The first segment that is the hub's own.
 pub(crate) const RESERVED: &str = "__ds";
@@ -20,14 +20,13 @@ pub(crate) struct StreamPath {
     raw: String,
     /// The path under which the streams are, with the slash at its end, decoded.
     root: String,
-    host: Option<String>,
+    origin: Origin,
 }
 
 impl StreamPath {
     /// The stream's URL. `public` is how clients reach the server, if that was set.
     pub(crate) fn url(&self, public: Option<&str>) -> Option<HeaderValue> {
-        let url = url(public, self.host.as_deref(), &self.raw);
-        HeaderValue::try_from(url).ok()
+        HeaderValue::try_from(self.origin.url(public, &self.raw)).ok()
     }
 
     /// The stream that a header names: by the path of its URL on this server, or by what follows the root.
@@ -42,67 +41,6 @@ impl StreamPath {
             ))),
             None => name_of(&path),
         }
-    }
-}
-
-/// Where the hub's endpoints are, as a request of one of them that isn't a stream has it.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    /// What stands before the endpoint's own path: empty, unless the hub is mounted under a path.
-    prefix: String,
-    host: Option<String>,
-}
-
-impl Origin {
-    /// Takes the request's URI, as the client has it, which ends with `endpoint`.
-    pub(crate) fn of(uri: &Uri, headers: &HeaderMap, endpoint: &str) -> Self {
-        let prefix = uri.path().strip_suffix(endpoint).unwrap_or_default();
-        let host = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let host = host.or(uri.authority().map(Authority::as_str));
-        Self {
-            prefix: prefix.to_owned(),
-            host: host.map(str::to_owned),
-        }
-    }
-
-    /// The URL of a stream. `public` is how clients reach the server, if that was set.
-    pub(crate) fn stream(&self, options: &Options, name: &StreamName) -> String {
-        let root = options.root.trim_end_matches('/');
-        let name = utf8_percent_encode(name.as_str(), ENCODED);
-        let path = format!("{}{root}/{name}", self.prefix);
-        url(options.public_url.as_deref(), self.host.as_deref(), &path)
-    }
-}
-
-/// What is percent-encoded in a stream's name: all but what RFC 3986 §3.3 lets stand in a path.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@');
-
-/// The URL of a path of this server, which clients reach at `public` or at the host that they name.
-fn url(public: Option<&str>, host: Option<&str>, path: &str) -> String {
-    match (public, host) {
-        (Some(public), _) => format!("{public}{path}"),
-        (None, Some(host)) => format!("http://{host}{path}"),
-        (None, None) => path.to_owned(),
     }
 }
 
@@ -136,26 +74,15 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
         let path = params.iter().find(|(name, _)| *name == "path");
         let (_, path) = path.ok_or_else(|| Problem::not_found("there is no path of a stream"))?;
         let name = name_of(path)?;
-        // As the client has it: what a router on the way took off is part of it.
-        let uri = parts
-            .extensions
-            .get::<OriginalUri>()
-            .map_or(&parts.uri, |OriginalUri(uri)| uri);
+        let uri = origin::uri(parts);
         let raw = uri.path().to_owned();
         let decoded = percent_decode_str(&raw).decode_utf8_lossy();
         let root = decoded.strip_suffix(path).unwrap_or("/").to_owned();
-        let host = parts
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let host = host
-            .or(uri.authority().map(Authority::as_str))
-            .map(str::to_owned);
         Ok(Self {
             name,
             raw,
             root,
-            host,
+            origin: Origin::of_request(parts),
         })
     }
 }
@@ -178,6 +105,7 @@ struct Described {
 #[cfg(test)]
 mod tests {
     use headwater::StatusCode;
+    use http::{HeaderMap, Uri};
 
     use super::*;
 
@@ -191,26 +119,6 @@ mod tests {
             );
         }
         assert_eq!(name_of("a/b.c/…").unwrap().as_str(), "a/b.c/…");
-    }
-
-    #[test]
-    fn a_streams_url_is_where_the_hub_is_mounted_and_reached() {
-        let name = name_of("a b/ü").unwrap();
-        let mut headers = HeaderMap::new();
-        let mut url = |uri: &str, host: &'static str, options: &Options| {
-            headers.insert(header::HOST, HeaderValue::from_static(host));
-            Origin::of(&uri.parse().unwrap(), &headers, "/gather").stream(options, &name)
-        };
-        let options = Options::new();
-        let plain = url("/gather?x", "hub.test:1", &options);
-        assert_eq!(plain, "http://hub.test:1/streams/a%20b/%C3%BC");
-        let mounted = url("/under/gather", "hub.test", &options);
-        assert_eq!(mounted, "http://hub.test/under/streams/a%20b/%C3%BC");
-        let options = Options::new().root("/").public_url("https://hub.example/");
-        assert_eq!(
-            url("/gather", "x", &options),
-            "https://hub.example/a%20b/%C3%BC"
-        );
     }
 
     #[test]
@@ -230,7 +138,7 @@ mod tests {
             name: name_of("a").unwrap(),
             raw: "/v1/s/a".to_owned(),
             root: "/v1/s/".to_owned(),
-            host: None,
+            origin: Origin::of(&Uri::from_static("/"), &HeaderMap::new()),
         };
         assert_eq!(path.other("/v1/s/b%20c").unwrap().as_str(), "b c");
         assert_eq!(path.other("b/c").unwrap().as_str(), "b/c");

@@ -344,6 +344,7 @@ async fn follow(
     };
     let raw = Raw::frames(format, reader.into_stream())
         .heartbeat(options.heartbeat)
+        .line_heartbeat(options.line_heartbeat)
         // What can be refused has been: the head goes out at once.
         .first_item_wait(std::time::Duration::ZERO);
     let mut response = raw.into_response();

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use headwater::{Problem, StatusCode, schema::Schema};
 use headwater_log::Info;
+use headwater_wire::json::without_bom;
 use percent_encoding::percent_decode;
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use crate::{error::Failure, limits::COMPILED_SCHEMAS};
 /// It is no schema, or asks for too much.
 pub(crate) fn read(header: &[u8]) -> Result<Bytes, Failure> {
     let document: Vec<u8> = percent_decode(header).collect();
-    let document: Value = serde_json::from_slice(&document).map_err(|error| {
+    let document: Value = serde_json::from_slice(without_bom(&document)).map_err(|error| {
         Failure::bad_request(format!("Stream-Schema is percent-encoded JSON: {error}"))
     })?;
     Schema::compile(&document)
@@ -78,15 +79,17 @@ impl Kept {
     }
 }
 
-/// Checks messages, of which the first is the one of this index.
+/// Checks messages, of which the first is the one of this index. No object in them may have a name twice: the check could
+/// be of one of its members, and a reader could take the other (RFC 7493 §2.3).
 ///
 /// # Errors
 /// 422 with the index of the first that doesn't fit, and all its faults.
 pub(crate) fn check(schema: &Schema, messages: &[Bytes], first: u64) -> Result<(), Failure> {
     for (index, message) in (first..).zip(messages) {
-        let value: Value = serde_json::from_slice(message)
+        let checked = schema
+            .check_text(message)
             .map_err(|error| Failure::bad_request(format!("message {index}: {error}")))?;
-        if let Err(faults) = schema.check(&value) {
+        if let Err(faults) = checked {
             let errors = serde_json::to_value(&faults).unwrap_or_default();
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
                 .detail(format!(

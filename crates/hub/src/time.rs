@@ -1,5 +1,6 @@
 //! Timestamps as text (RFC 3339 §5.6), between the years 1970 and 9999.
 
+use headwater::Problem;
 use headwater_log::Timestamp;
 
 const DAY: i64 = 86_400;
@@ -41,6 +42,32 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let ahead = zone(rest)?;
     let seconds = days(year, month, day) * DAY + hour * 3600 + minute * 60 + second - ahead;
     u64::try_from(seconds * 1000 + millis).ok().map(Timestamp)
+}
+
+/// The moment that a parameter of a query names.
+///
+/// # Errors
+/// It names none. The problem says what was read; where a plus sign became a space, as it does in a query where it isn't
+/// percent-encoded, also what would be right.
+pub(crate) fn parse_in_query(parameter: &str, value: &str) -> Result<Timestamp, Problem> {
+    if let Some(moment) = parse(value) {
+        return Ok(moment);
+    }
+    let value: String = value.chars().take(100).collect();
+    let with_plus = value
+        .rsplit_once(' ')
+        .map(|(time, zone)| (time, format!("{time}+{zone}"), zone));
+    let detail = match with_plus {
+        Some((time, whole, zone)) if parse(&whole).is_some() => format!(
+            "{parameter} was read as {value:?}: in a query a \"+\" is a space unless it is percent-encoded; write \
+             {parameter}={time}%2B{zone}"
+        ),
+        _ => format!(
+            "{parameter} was read as {value:?}: it is a time like 2030-01-31T12:00:00Z or \
+                      2030-01-31T12:00:00%2B02:00 (RFC 3339, \"+\" percent-encoded)"
+        ),
+    };
+    Err(Problem::bad_request(detail))
 }
 
 /// How many seconds local time is ahead of UTC, by the text of the zone.

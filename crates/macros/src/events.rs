@@ -11,11 +11,8 @@ use syn::{
 
 use crate::rename::Rule;
 
-/// The names by which Headwater itself tells how a stream ended, and what each one tells.
-const RESERVED: [(&str, &str); 2] = [
-    ("end", "that the stream is finished"),
-    ("error", "that the stream failed"),
-];
+/// The prefix of the names that Headwater keeps for what it says itself, as in `headwater_wire::sse`.
+const RESERVED_PREFIX: &str = "headwater:";
 
 pub(crate) fn expand(item: TokenStream) -> TokenStream {
     syn::parse2(item)
@@ -123,12 +120,12 @@ fn check(ident: &Ident, events: &[Event<'_>]) -> Result<()> {
                 "the name of an event is one line (WHATWG HTML §9.2.5): take the line break out",
             ));
         }
-        if let Some((_, meaning)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
+        if name.starts_with(RESERVED_PREFIX) {
             errors.push(Error::new(
                 *span,
                 format!(
-                    "by the event `{name}` Headwater tells clients {meaning}: give `{variant}` another \
-                     name, with `#[serde(rename = \"…\")]` for example"
+                    "the event `{name}` begins with `{RESERVED_PREFIX}`, by which Headwater itself talks to clients: \
+                     give `{variant}` another name"
                 ),
             ));
         }
@@ -310,7 +307,10 @@ mod tests {
             &["A", "D"],
         );
         accepts("enum E { A, #[serde(skip, rename = \"A\")] B }", &["A"]);
-        accepts("enum E { A, #[serde(skip, rename = \"end\")] B }", &["A"]);
+        accepts(
+            "enum E { A, #[serde(skip, rename = \"headwater:end\")] B }",
+            &["A"],
+        );
     }
 
     #[test]
@@ -369,13 +369,16 @@ mod tests {
     #[test]
     fn the_names_of_the_framework_are_refused_and_all_faults_told() {
         refuses(
-            "#[serde(rename_all = \"snake_case\")] enum E { End, A, Error }",
+            "enum E { #[serde(rename = \"headwater:end\")] End, A, #[serde(rename(serialize = \"headwater:mine\"))] Mine }",
             &[
-                "by the event `end` Headwater tells clients that the stream is finished",
-                "by the event `error` Headwater tells clients that the stream failed",
+                "the event `headwater:end` begins with `headwater:`, by which Headwater itself talks to clients",
+                "the event `headwater:mine` begins with `headwater:`, by which Headwater itself talks to clients",
             ],
         );
-        accepts("enum E { End, Error, Ended }", &["End", "Error", "Ended"]);
+        accepts(
+            "#[serde(rename_all = \"snake_case\")] enum E { End, Error, Trimmed, #[serde(rename = \"headwater\")] Name }",
+            &["end", "error", "trimmed", "headwater"],
+        );
     }
 
     #[test]

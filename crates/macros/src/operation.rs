@@ -3,8 +3,8 @@
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, GenericParam, PathArguments, Result, ReturnType,
-    Signature, Type, Visibility,
+    Attribute, Error, FnArg, GenericArgument, GenericParam, PathArguments, PathSegment, Result,
+    ReturnType, Signature, Type, TypeParamBound, Visibility,
     ext::IdentExt,
     parse::{Parse, ParseStream},
     parse_quote,
@@ -123,7 +123,35 @@ impl Function {
                 "a handler is a function of its own: write the type's name in place of `Self`",
             ));
         }
+        self.check_returned()?;
         self.check_bodies()
+    }
+
+    /// A stream is returned as what says which items it has.
+    fn check_returned(&self) -> Result<()> {
+        let ReturnType::Type(_, returned) = &self.signature.output else {
+            return Ok(());
+        };
+        if let Some((stream, item)) = nameless_stream(returned) {
+            let item = item.unwrap_or_else(|| "T".to_owned());
+            return Err(Error::new_spanned(
+                stream,
+                format!(
+                    "a handler returns a stream as `Streaming<{item}>`: write that as the type, and \
+                     `Streaming::new(…)` around the stream"
+                ),
+            ));
+        }
+        if let Some((items, item)) = stream_of_results(returned) {
+            return Err(Error::new_spanned(
+                items,
+                format!(
+                    "the type of a stream names its items alone: write `Streaming<{item}>`; `Streaming::new(…)` and \
+                     `Streaming::try_new(…)` take `Result`s, and end the stream at the first error"
+                ),
+            ));
+        }
+        Ok(())
     }
 
     fn check_qualifiers(&self) -> Result<()> {
@@ -322,6 +350,81 @@ fn body_extractor(argument: &Type) -> Option<String> {
     }
 }
 
+/// The traits of things that give items one after the other.
+const ITEM_TRAITS: [&str; 4] = ["Iterator", "IntoIterator", "Stream", "TryStream"];
+
+/// The `impl Stream<Item = …>` of a type, also as an argument of another one, and the name of its items.
+fn nameless_stream(returned: &Type) -> Option<(&Type, Option<String>)> {
+    if let Type::ImplTrait(of) = returned {
+        let segments = of.bounds.iter().filter_map(|bound| match bound {
+            TypeParamBound::Trait(bound) => bound.path.segments.last(),
+            _ => None,
+        });
+        let mut streams =
+            segments.filter(|segment| ITEM_TRAITS.iter().any(|name| segment.ident == name));
+        let stream = streams.next()?;
+        let item = arguments_of(stream).find_map(|argument| match argument {
+            GenericArgument::AssocType(named) if named.ident == "Item" => {
+                let item = result_of(&named.ty).unwrap_or(&named.ty);
+                Some(written(item))
+            }
+            _ => None,
+        });
+        return Some((returned, item));
+    }
+    held_types(returned).find_map(nameless_stream)
+}
+
+/// The `Streaming<Result<T, …>>` of a type, also as an argument of another one, and `T`.
+fn stream_of_results(returned: &Type) -> Option<(&Type, String)> {
+    if let Type::Path(path) = returned
+        && let Some(last) = path.path.segments.last()
+        && last.ident == "Streaming"
+        && let Some(item) = held_types(returned).next().and_then(result_of)
+    {
+        return Some((returned, written(item)));
+    }
+    held_types(returned).find_map(stream_of_results)
+}
+
+/// `T`, where a type is `Result<T, …>`.
+fn result_of(of: &Type) -> Option<&Type> {
+    let Type::Path(path) = of else {
+        return None;
+    };
+    let is_result = path.path.segments.last()?.ident == "Result";
+    held_types(of).next().filter(|_| is_result)
+}
+
+/// The types that are the arguments of a type.
+fn held_types(of: &Type) -> impl Iterator<Item = &Type> {
+    let last = match of {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    };
+    let arguments = last.into_iter().flat_map(arguments_of);
+    arguments.filter_map(|argument| match argument {
+        GenericArgument::Type(held) => Some(held),
+        _ => None,
+    })
+}
+
+fn arguments_of(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument> {
+    let arguments = match &segment.arguments {
+        PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+        _ => None,
+    };
+    arguments.into_iter().flatten()
+}
+
+/// A type as it is written, without the spaces that tokens have between them.
+fn written(of: &Type) -> String {
+    of.to_token_stream()
+        .to_string()
+        .replace(' ', "")
+        .replace(',', ", ")
+}
+
 fn mentions(tokens: &TokenStream, word: &str) -> bool {
     find(tokens, word).is_some()
 }
@@ -386,6 +489,47 @@ mod tests {
             "async fn f(a: Json<T>, b: String) {}",
             Some("a request has one body, and `Json` reads it already: leave one of them out"),
         );
+    }
+
+    #[test]
+    fn a_stream_is_returned_by_the_name_of_its_items() {
+        let named = |item: &str| {
+            format!(
+                "a handler returns a stream as `Streaming<{item}>`: write that as the type, and `Streaming::new(…)` \
+                 around the stream"
+            )
+        };
+        for (returned, item) in [
+            ("impl Stream<Item = Tick>", "Tick"),
+            (
+                "impl futures_core::Stream<Item = a::Tick> + Send + 'static",
+                "a::Tick",
+            ),
+            ("impl Stream<Item = Result<Tick, Problem>>", "Tick"),
+            ("Result<impl Stream<Item = Vec<u8>>, Problem>", "Vec<u8>"),
+            ("impl Iterator<Item = u64>", "u64"),
+            ("impl Stream", "T"),
+        ] {
+            check(
+                &format!("async fn f() -> {returned} {{ a }}"),
+                Some(&named(item)),
+            );
+        }
+        let alone = "the type of a stream names its items alone: write `Streaming<Tick>`; `Streaming::new(…)` and \
+                     `Streaming::try_new(…)` take `Result`s, and end the stream at the first error";
+        for returned in [
+            "Streaming<Result<Tick, Problem>>",
+            "Result<headwater::Streaming<io::Result<Tick>>, Problem>",
+        ] {
+            check(&format!("async fn f() -> {returned} {{ a }}"), Some(alone));
+        }
+        for returned in [
+            "Result<Streaming<Tick>, Problem>",
+            "impl IntoResponse",
+            "Sse<impl IntoResponse>",
+        ] {
+            check(&format!("async fn f() -> {returned} {{ a }}"), None);
+        }
     }
 
     #[test]

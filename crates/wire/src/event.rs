@@ -32,14 +32,16 @@ impl Event {
 
     /// Whether this is the mark by which a Headwater server says that a stream is finished.
     ///
-    /// See [`sse::END_ID`](crate::sse::END_ID). An [error](Self::is_error) with that id is the end too, but not of a stream
-    /// that is finished.
+    /// It has both the type [`sse::END_EVENT`](crate::sse::END_EVENT) and the id [`sse::END_ID`](crate::sse::END_ID): an
+    /// event with one of them alone isn't the mark. An [error](Self::is_error) with that id is the end too, but not of a
+    /// stream that is finished.
     #[must_use]
     pub fn is_end(&self) -> bool {
-        &*self.id == crate::sse::END_ID && !self.is_error()
+        &*self.event == crate::sse::END_EVENT && &*self.id == crate::sse::END_ID
     }
 
-    /// Whether the server reports an error in this event (`event: error`).
+    /// Whether the server reports an error in this event (`event: headwater:error`). An application's own `error` is an
+    /// event like any other.
     #[must_use]
     pub fn is_error(&self) -> bool {
         &*self.event == crate::sse::ERROR_EVENT

@@ -2,6 +2,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+/// A byte order mark: U+FEFF in UTF-8.
+pub(crate) const BOM: &[u8; 3] = b"\xef\xbb\xbf";
+
 /// The chunks that came in and are not read yet.
 ///
 /// Holds on to no chunk that has been read: between chunks a decoder keeps only what it copied.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     DecodeError, EncodeError, Event, Format, Limits, Str,
     error::Kind,
-    input::Input,
+    input::{BOM, Input},
     json::{self, Scan},
     lines::take_carry,
     work,
@@ -40,7 +40,7 @@ pub fn encode_end(empty: bool, out: &mut Vec<u8>) {
 /// The brackets and commas of the array are checked, and of each element its encoding, its depth
 /// and that its brackets match; the rest of its grammar is not: whoever deserialises it does that.
 /// [`Limits::max_item_bytes`] bounds an element without the white space around it. An array whose
-/// `]` has not come by the end of the stream is an error.
+/// `]` has not come by the end of the stream is an error. A byte order mark at the start is ignored.
 #[derive(Debug)]
 pub struct Decoder {
     input: Input,
@@ -56,8 +56,8 @@ pub struct Decoder {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing has come yet.
-    Start,
+    /// Nothing has come yet, but for so many bytes of a byte order mark.
+    Start { bom: usize },
     /// The array is open: an element or its end.
     First,
     /// After a comma: an element.
@@ -79,7 +79,7 @@ impl Decoder {
         Self {
             input: Input::default(),
             limits,
-            state: State::Start,
+            state: State::Start { bom: 0 },
             carry: Vec::new(),
             element_offset: 0,
             items: 0,
@@ -150,8 +150,14 @@ impl Decoder {
             return Ok(false);
         };
         let at = self.input.at() + len;
+        let offset = self.input.offset_of(at);
         self.state = match (&self.state, rest[len]) {
-            (State::Start, b'[') => State::First,
+            (State::Start { bom: 0 | 3 }, b'[') => State::First,
+            (State::Start { bom }, byte)
+                if offset == *bom as u64 && BOM.get(*bom) == Some(&byte) =>
+            {
+                State::Start { bom: bom + 1 }
+            }
             (State::Comma, b',') => State::Element,
             (State::First | State::Comma, b']') => State::End,
             (State::First | State::Element, b'"' | b'[' | b'{') => {
@@ -233,7 +239,7 @@ impl Decoder {
 impl State {
     fn expected(&self) -> &'static str {
         match self {
-            Self::Start => "expected \"[\"",
+            Self::Start { .. } => "expected \"[\"",
             Self::First => "expected a value or \"]\"",
             Self::Comma => "expected \",\" or \"]\"",
             Self::End => "expected the end after \"]\"",

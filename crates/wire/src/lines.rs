@@ -3,9 +3,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::memchr;
 
-use crate::{input::Input, work};
-
-const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
+use crate::{
+    input::{BOM, Input},
+    work,
+};
 
 /// Cuts chunks into lines, without a copy where a line lies in one chunk.
 ///

@@ -136,6 +136,7 @@ fn a_line_is_given_only_when_it_is_complete() {
 fn a_rename_and_a_new_file_lose_nothing() {
     let log = Log::with("a\n");
     let mut tail = log.tail(Start::Last(10));
+    tail.patience = Duration::ZERO;
     assert_eq!(texts(&mut tail), ["a"]);
     let old = log.rename();
     assert_eq!(texts(&mut tail), [""; 0]);
@@ -151,6 +152,95 @@ fn a_rename_and_a_new_file_lose_nothing() {
     assert_eq!(texts(&mut tail), ["b", "no line end", "c"]);
     log.append("d\n");
     assert_eq!(texts(&mut tail), ["d"]);
+}
+
+#[test]
+fn the_rest_of_a_half_line_is_waited_for_at_a_rename() {
+    let log = Log::with("a\nhalf of ");
+    let mut tail = log.tail(Start::Last(10));
+    assert_eq!(texts(&mut tail), ["a"]);
+    let mut old = OpenOptions::new().append(true).open(log.rename()).unwrap();
+    log.append("new\n");
+    for _ in 0..5 {
+        assert_eq!(texts(&mut tail), [""; 0]);
+    }
+    old.write_all(b"a li").unwrap();
+    assert_eq!(texts(&mut tail), [""; 0]);
+    old.write_all(b"ne\nlast\n").unwrap();
+    assert_eq!(texts(&mut tail), ["half of a line", "last", "new"]);
+}
+
+#[test]
+fn a_half_line_that_stays_one_is_given_as_truncated() {
+    let log = Log::with("a\nhalf of ");
+    let mut tail = log.tail(Start::Last(10));
+    assert_eq!(texts(&mut tail), ["a"]);
+    log.rename();
+    log.append("new\n");
+    assert_eq!(texts(&mut tail), [""; 0]);
+    tail.patience = Duration::ZERO;
+    let last: Vec<_> = lines(&mut tail)
+        .into_iter()
+        .map(|(_, line)| (line.text, line.truncated))
+        .collect();
+    assert_eq!(last, [("half of ".into(), true), ("new".into(), false)]);
+}
+
+/// Truncates the file, and writes this at once.
+fn rewrite(log: &Log, content: &str) {
+    fs::write(&log.path, content).unwrap();
+}
+
+#[test]
+fn a_file_that_is_truncated_and_rewritten_between_two_looks_gives_no_fragment() {
+    for (before, after, expected) in [
+        // Longer than it was, as long, and shorter.
+        (
+            "one\ntwo\n",
+            "first line\nsecond line\n",
+            &["first line", "second line"][..],
+        ),
+        ("one\ntwo\n", "x\ny\nz\nw\nv\n", &["x", "y", "z", "w", "v"]),
+        ("one\ntwo\n", "ONE\nTWO\n", &["ONE", "TWO"]),
+        ("one\ntwo\n", "three\n", &["three"]),
+        // With half a line.
+        ("one\nha", "another\nline\n", &["another", "line"]),
+        ("one\nha", "one\nxx and more\n", &["one", "xx and more"]),
+        ("ha", "xalf\n", &["xalf"]),
+        ("one\n", "", &[]),
+    ] {
+        let log = Log::with(before);
+        let mut tail = log.tail(Start::Beginning);
+        lines(&mut tail);
+        rewrite(&log, after);
+        assert_eq!(texts(&mut tail), expected, "{before:?}, {after:?}");
+    }
+}
+
+#[test]
+fn long_lines_of_other_content_are_told_apart() {
+    let long = "x".repeat(MAX_LINE_BYTES - 1);
+    let log = Log::with(format!("a{long}"));
+    let mut tail = log.tail(Start::Beginning);
+    assert_eq!(texts(&mut tail), [""; 0]);
+    rewrite(&log, &format!("b{long}x\nnext\n"));
+    let given = texts(&mut tail);
+    assert!(
+        given[0].starts_with('b'),
+        "it is not half of one and half of the other"
+    );
+    assert_eq!(given[1..], ["next"]);
+}
+
+#[test]
+fn a_reader_that_comes_back_to_a_rewritten_file_gets_no_fragment() {
+    let log = Log::with("one\ntwo\nthree\n");
+    let all = lines(&mut log.tail(Start::Beginning));
+    rewrite(&log, "a first line that is long\na second one\n");
+    for (position, _) in all {
+        let given = texts(&mut log.tail(Start::After(position)));
+        assert_eq!(given, ["a first line that is long", "a second one"]);
+    }
 }
 
 #[test]
@@ -312,10 +402,11 @@ fn what_is_no_position_is_refused() {
         "",
         "1",
         "1-2-3",
-        "1-2-3-4-5",
-        "1-2-3-x",
-        "1-2-3--4",
-        "99999999999999999999-1-1-1",
+        "1-2-3-4",
+        "1-2-3-4-5-6",
+        "1-2-3-4-x",
+        "1-2-3-4--5",
+        "99999999999999999999-1-1-1-1",
     ] {
         assert_eq!(text.parse::<Position>(), Err(NotAPosition), "{text}");
     }

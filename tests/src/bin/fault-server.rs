@@ -19,6 +19,7 @@ async fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(io::stdout(), "{}", listener.local_addr()?)?;
     headwater::serve(headwater_tests::app(), listener)
+        .quiet()
         .max_connections(10_000)
         .shutdown_deadline(deadline)
         .await

@@ -78,6 +78,7 @@ async fn main() -> io::Result<()> {
         listener.local_addr()?
     )?;
     headwater::serve(hub.app(), listener)
+        .quiet()
         .max_connections(15_000)
         .shutdown_deadline(arguments.deadline)
         .await?;

@@ -44,6 +44,7 @@ pub(crate) fn serve(app: impl FnOnce() -> Router) -> Result<(), Error> {
             }
         };
         Ok(headwater::serve(app(), "127.0.0.1:0")
+            .quiet()
             .on_bound(listening)
             .await?)
     })

@@ -25,6 +25,7 @@ pub(crate) fn run(folder: &Path, listen: &str, upstreams: &[String]) -> Result<(
             }
         };
         Ok(headwater::serve(Hub::with(log, options).app(), listen)
+            .quiet()
             .on_bound(listening)
             .await?)
     })

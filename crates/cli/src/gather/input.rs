@@ -17,6 +17,7 @@ use std::{
 
 use futures_core::Stream;
 use headwater_client::gather::Call;
+use headwater_wire::json;
 use tokio::sync::mpsc;
 
 use super::{output::failure, resume::Earlier};
@@ -194,6 +195,10 @@ impl Reader {
                 }
             };
             number += 1;
+            if number == 1 {
+                let bom = line.len() - json::without_bom(&line).len();
+                line.drain(..bom);
+            }
             if is_whole && line.trim_ascii().is_empty() {
                 continue;
             }

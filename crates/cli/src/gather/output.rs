@@ -5,6 +5,7 @@ use std::{
 };
 
 use headwater_client::gather::GatherResult;
+use headwater_wire::json;
 
 use crate::{exit::Failure, get::output::Written};
 
@@ -55,9 +56,9 @@ impl Output {
     pub(super) fn result(&mut self, result: &GatherResult, headers: bool) -> Result<(), Failure> {
         let start = self.lines.len();
         let written = if headers {
-            serde_json::to_writer(&mut self.lines, &result.with_headers())
+            json::encode_on_one_line(&result.with_headers(), &mut self.lines)
         } else {
-            serde_json::to_writer(&mut self.lines, result)
+            json::encode_on_one_line(result, &mut self.lines)
         };
         if let Err(error) = written {
             self.lines.truncate(start);

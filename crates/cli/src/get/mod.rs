@@ -12,6 +12,7 @@ use std::{
 };
 
 use headwater_client::{Bytes, Client, Event, Items, Method, Request};
+use headwater_wire::json;
 
 use self::{
     output::{Output, Written},
@@ -123,8 +124,8 @@ fn request(args: &args::Get) -> Result<Request, Failure> {
             .iter()
             .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         if !named {
-            let json = headwater_wire::json::check(&body, usize::MAX).is_ok();
-            let content_type = if json {
+            let is_json = json::check(json::without_bom(&body), usize::MAX).is_ok();
+            let content_type = if is_json {
                 "application/json"
             } else {
                 "application/octet-stream"

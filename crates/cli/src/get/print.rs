@@ -1,6 +1,6 @@
 use std::time::SystemTime;
 
-use headwater_client::Event;
+use headwater_client::{Bytes, Event};
 use headwater_wire::{Limits, json};
 
 use super::{color, time};
@@ -40,7 +40,9 @@ impl Printer {
         }
         let data = &*event.data;
         // What stands on one line, piped on uncoloured, needs no second look.
-        let plain = !self.color && !self.terminal && !data.contains(['\n', '\r']);
+        let is_one_line =
+            !data.contains(['\n', '\r']) && !json::has_line_separators(data.as_bytes());
+        let plain = !self.color && !self.terminal && is_one_line;
         if plain {
             out.extend_from_slice(data.as_bytes());
         } else if json::check(data.as_bytes(), Limits::DEFAULT_MAX_DEPTH).is_ok() {
@@ -70,13 +72,15 @@ impl Printer {
         }
     }
 
-    /// JSON goes on one line: its line breaks stand between tokens, where a space is as good.
+    /// JSON goes on one line: its line breaks stand between tokens, where a space is as good. Characters that some readers
+    /// take for line breaks are escaped.
     fn json(&self, data: &str, out: &mut Vec<u8>) {
         let start = out.len();
+        let data = json::escape_line_separators(Bytes::copy_from_slice(data.as_bytes()));
         if self.color {
-            color::json(data, out);
+            color::json(str::from_utf8(&data).unwrap_or_default(), out);
         } else {
-            out.extend_from_slice(data.as_bytes());
+            out.extend_from_slice(&data);
         }
         for byte in &mut out[start..] {
             if matches!(*byte, b'\n' | b'\r') {
@@ -123,6 +127,11 @@ mod tests {
     #[test]
     fn json_goes_on_one_line_and_text_as_it_is() {
         assert_eq!(print(&PLAIN, "{\"a\":\n1}"), "{\"a\": 1}\n");
+        assert_eq!(
+            print(&PLAIN, "[\"a\u{2028}\u{2029}\u{85}\"]"),
+            "[\"a\\u2028\\u2029\\u0085\"]\n"
+        );
+        assert_eq!(print(&PLAIN, "a\u{2028}"), "a\u{2028}\n");
         assert_eq!(print(&PLAIN, "one\ntwo\u{1b}"), "one\ntwo\u{1b}\n");
     }
 

@@ -10,12 +10,28 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::{Durability, Serve};
 use crate::{args::duration, exit::Failure};
 
+/// What is logged unless that is set: what happens, and the requests that were refused.
+const DEFAULT_LOG: &str = "info,headwater::access=warn";
+
+/// The first segments of what the hub has besides the streams.
+const TAKEN: [&str; 7] = [
+    "docs",
+    "events",
+    "gather",
+    "healthz",
+    "openapi.json",
+    "readyz",
+    "relay",
+];
+
 /// All settings, each with its default where nobody set it.
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) listen: String,
     pub(super) data: PathBuf,
     pub(super) log: String,
+    /// The path under which the streams are.
+    pub(super) root: String,
     pub(super) hub: Options,
     pub(super) disk: FjallOptions,
     pub(super) memory: MemoryOptions,
@@ -30,6 +46,7 @@ struct File {
     listen: Option<String>,
     data: Option<PathBuf>,
     durability: Option<Durability>,
+    root: Option<String>,
     public_url: Option<String>,
     cors: Vec<String>,
     log: Option<String>,
@@ -38,6 +55,7 @@ struct File {
     long_poll: Option<Time>,
     sse_cycle: Option<Time>,
     heartbeat: Option<Time>,
+    line_heartbeat: Option<Time>,
     shutdown_deadline: Option<Time>,
     max_connections: Option<NonZeroUsize>,
     memory_bytes: Option<u64>,
@@ -143,6 +161,7 @@ impl Config {
         let upstreams = Egress::allow(upstreams);
         let mut hub = Options::new()
             .limits(file.limits.of_the_hub())
+            .index()
             .cors(cors(origins)?)
             .upstreams(upstreams.map_err(|error| Failure::other(error.to_string()))?);
         if let Some(url) = args.public_url.or(file.public_url) {
@@ -185,13 +204,28 @@ impl Config {
         if let Some(Time(every)) = file.heartbeat {
             hub = hub.heartbeat(every);
         }
+        let root = match args.root {
+            Some(root) => root,
+            None => file.root.map_or(Ok("/streams".to_owned()), |path| {
+                root(&path).map_err(|error| Failure::other(format!("root: {error}")))
+            })?,
+        };
+        hub = hub.root(&root);
+        if let Some(Time(every)) = file.line_heartbeat {
+            hub = hub.line_heartbeat(every);
+        }
         let listen = args.listen.or(file.listen);
         let data = args.data.or(file.data);
-        let log = args.log.or(file.log);
+        let log = match args.verbose {
+            0 => args.log.or(file.log),
+            1 => Some("info".to_owned()),
+            _ => Some("debug".to_owned()),
+        };
         Ok(Self {
             listen: listen.unwrap_or_else(|| "127.0.0.1:8000".to_owned()),
             data: data.unwrap_or_else(|| "./headwater-data".into()),
-            log: log.unwrap_or_else(|| "info,headwater::access=off".to_owned()),
+            log: log.unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            root,
             hub,
             disk,
             memory,
@@ -237,6 +271,30 @@ impl Limits {
 fn set<T>(setting: &mut T, wanted: Option<T>) {
     if let Some(wanted) = wanted {
         *setting = wanted;
+    }
+}
+
+/// Reads the path under which the streams are, as the hub has it: with a slash before it, and none after.
+///
+/// # Errors
+/// It is no path, or the hub has something else there.
+pub(super) fn root(text: &str) -> Result<String, String> {
+    let segments: Vec<_> = match text.trim_matches('/') {
+        "" => Vec::new(),
+        path => path.split('/').collect(),
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let is_segment = |text: &&str| !matches!(*text, "" | "." | "..") && text.chars().all(is_plain);
+    if !segments.iter().all(is_segment) {
+        return Err(format!(
+            "{text:?} is no root: one is a path of letters, digits, `-`, `.`, `_` and `~`, like /v1/stream"
+        ));
+    }
+    match segments.first() {
+        Some(first) if TAKEN.contains(first) => Err(format!(
+            "{text:?} can't be the root: the hub has something else at /{first}"
+        )),
+        _ => Ok(format!("/{}", segments.join("/"))),
     }
 }
 
@@ -293,18 +351,79 @@ mod tests {
     }
 
     #[test]
-    fn the_file_that_help_shows_is_one_that_sets_nothing_else_than_the_defaults() {
-        let help = super::super::AFTER_HELP;
-        let start = help.find("  listen").unwrap();
-        let end = help.find("\n\nIt ends").unwrap();
-        let file: String = help[start..end]
+    fn the_file_that_is_printed_sets_nothing_else_than_the_defaults() {
+        let shown = format!("{:?}", lay(&[], super::super::CONFIG));
+        assert_eq!(shown, format!("{:?}", lay(&[], "")));
+    }
+
+    #[test]
+    fn the_file_that_is_printed_has_every_setting() {
+        // Those without a default stand in comments.
+        let is_setting = |line: &str| {
+            let (name, _) = line.split_once(" = ").unwrap_or_default();
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        };
+        let file: String = super::super::CONFIG
             .lines()
-            .map(str::trim_start)
-            .filter(|line| !line.starts_with("public_url") && !line.starts_with("secret"))
+            .map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|line| is_setting(line))
+                    .unwrap_or(line)
+            })
             .flat_map(|line| [line, "\n"])
             .collect();
-        let shown = format!("{:?}", lay(&[], &file));
-        assert_eq!(shown, format!("{:?}", lay(&[], "")));
+        let file: File = toml::from_str(&file).unwrap();
+        let shown = format!("{file:?}");
+        assert!(!shown.contains("None"), "{shown}");
+        let Relay { secret, ttl } = file.relay;
+        assert!(secret.is_some() && ttl.is_some());
+        // A flag without a value in the file would be false, which its default is: the text names it.
+        for flag in [
+            "private",
+            "loopback_webhooks",
+            "accept_missing_end",
+            "cors",
+            "allow",
+        ] {
+            assert!(
+                super::super::CONFIG.contains(&format!("\n{flag} = ")),
+                "{flag}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_root_is_a_path_where_nothing_else_is() {
+        assert_eq!(root("/v1/stream"), Ok("/v1/stream".to_owned()));
+        assert_eq!(root("v1/"), Ok("/v1".to_owned()));
+        assert_eq!(root("/"), Ok("/".to_owned()));
+        for bad in [
+            "/a//b",
+            "/{a}",
+            "/a b",
+            "/..",
+            "/a?b",
+            "/%41",
+            "/docs",
+            "/events/x",
+            "/relay",
+        ] {
+            assert!(root(bad).is_err(), "{bad}");
+        }
+        let laid = lay(&["--root", "/a"], "root = \"/b\"\n");
+        assert_eq!(laid.root, "/a");
+        assert_eq!(lay(&[], "root = \"/b\"\n").root, "/b");
+    }
+
+    #[test]
+    fn more_is_logged_for_each_v() {
+        assert_eq!(lay(&[], "").log, DEFAULT_LOG);
+        assert_eq!(lay(&[], "log = \"warn\"\n").log, "warn");
+        assert_eq!(lay(&["-v"], "log = \"warn\"\n").log, "info");
+        assert_eq!(lay(&["-vv"], "").log, "debug");
+        for level in ["info", DEFAULT_LOG, "debug"] {
+            super::super::logging::filter(level).unwrap();
+        }
     }
 
     #[test]

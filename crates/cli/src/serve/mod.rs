@@ -1,10 +1,11 @@
 //! `headwater serve`: the hub.
 
 mod config;
+mod logging;
 
 use std::{
     fs,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -84,15 +85,33 @@ pub(crate) struct Serve {
     )]
     relay_secret: Option<String>,
 
-    /// What is logged to stderr: error, warn, info, debug, or a filter for each part
+    /// The path under which the streams are [default: /streams]
+    #[arg(long, value_name = "PATH", env = "HEADWATER_ROOT", value_parser = config::root)]
+    root: Option<String>,
+
+    #[allow(
+        clippy::doc_markdown,
+        reason = "it is shown as it stands, not rendered"
+    )]
+    /// What is logged to stderr: error, warn, info, debug, or a level for each part
+    /// [default: info,headwater::access=warn]
     ///
-    /// `info,headwater::access=info` logs every request.
-    #[arg(long, value_name = "FILTER", env = "HEADWATER_LOG")]
+    /// The part headwater::access has the requests: those that were refused at warn, all others at
+    /// info, also readers that come and go.
+    #[arg(long, value_name = "FILTER", env = "HEADWATER_LOG", value_parser = logging::checked)]
     log: Option<String>,
+
+    /// Log every request, and readers that come and go; -vv: everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
 
     /// A file with these settings and more (TOML)
     #[arg(short, long, value_name = "FILE", env = "HEADWATER_CONFIG")]
     config: Option<PathBuf>,
+
+    /// Print such a file, with every setting and its default, and end
+    #[arg(long)]
+    print_config: bool,
 }
 
 /// When an append is acknowledged.
@@ -106,54 +125,25 @@ enum Durability {
     Os,
 }
 
+/// The settings of a file, with their defaults: what `--print-config` prints.
+const CONFIG: &str = include_str!("config.toml");
+
+/// Shown by `-h`.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  headwater serve
+  headwater serve --data memory --listen 0.0.0.0:8000 -v
+  headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml";
+
 /// Shown by `--help`.
-pub(crate) const AFTER_HELP: &str = "\
+pub(crate) const LONG_HELP: &str = "\
+Examples:
+  headwater serve
+  headwater serve --data memory --listen 0.0.0.0:8000 -v
+  headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml
+
 A setting on the command line counts before one of the environment, and that before the file's.
-
-Settings of the file, with their defaults; all may be left out:
-  listen = \"127.0.0.1:8000\"
-  data = \"./headwater-data\"     # or \"memory\"
-  durability = \"fsync\"          # or \"os\"
-  public_url = \"https://…\"      # default: what each request names
-  cors = [\"any\"]                # or [\"none\"], or origins
-  log = \"info,headwater::access=off\"
-  private = false               # true: shared caches must not keep what is read
-  loopback_webhooks = false     # true: webhooks may go to this machine
-  long_poll = \"20s\"
-  sse_cycle = \"60s\"             # of the protocol's own SSE mode; 0: it goes on
-  heartbeat = \"15s\"             # 0: none
-  shutdown_deadline = \"10s\"
-  max_connections = 100000
-  memory_bytes = 268435456      # the most that data = \"memory\" holds
-  reserve_bytes = 268435456     # appends are refused while the disk has less free
-  accept_missing_end = false    # true: open a log whose newest appends were lost
-
-  [limits]
-  body_bytes = 33554432         # of a request
-  bodies_bytes = 536870912      # of all requests on their way in
-  line_bytes = 8388608          # of a line of NDJSON
-  read_bytes = 1048576          # of one answer to a read
-  message_bytes = 8388608       # of a message
-  append_messages = 100000      # in one append
-  schema_bytes = 262144
-  streams = 10000000
-  producers = 1024              # that a stream remembers
-  subscribers = 100000          # that follow live
-  shared_bytes = 67108864       # kept for live readers
-  fillings = 1000               # streams that the hub fills by itself, at once
-  gathers = 16                  # POST /gather that are under way
-  gather_calls = 10000          # of one of them
-  gather_concurrency = 100      # calls at a time of one of them
-  gather_body_bytes = 1048576   # of an answer to a call
-
-  [upstream]
-  allow = []                    # hosts that the hub may call for clients, as --allow-upstream has them
-  head_timeout = \"60s\"          # until an upstream of a relay answers
-  idle_timeout = \"10m\"          # of silence in its answer
-
-  [relay]
-  secret = \"…\"                  # default: anybody may relay what may be called
-  ttl = \"24h\"                   # how long relays, and their URLs, are good
+--print-config shows all that a file can set, with the defaults.
 
 It ends at SIGTERM or SIGINT: streams that are being read are cut, to be taken up again, requests
 are answered, and the log is closed.
@@ -164,8 +154,17 @@ Exit status:
   2    the command line is wrong";
 
 pub(crate) fn run(args: Serve) -> Result<(), Failure> {
+    if args.print_config {
+        let mut out = io::stdout().lock();
+        return out
+            .write_all(CONFIG.as_bytes())
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(Failure::other(format!("the standard output: {error}"))),
+            });
+    }
     let config = Config::read(args)?;
-    start_logging(&config.log)?;
+    logging::start(&config.log)?;
     let (log, place) = open(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -181,12 +180,13 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
 
 async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), Failure> {
     let hub = Hub::with(log, config.hub.clone());
+    let root = config.root.trim_end_matches('/').to_owned();
     let server = headwater::serve(hub.app(), &config.listen)
         .max_connections(config.max_connections)
         .shutdown_deadline(config.shutdown_deadline)
         .on_bound(move |address| {
             // Nobody has to read it.
-            let _ = greet(&address.to_string(), &place);
+            let _ = greet(&address.to_string(), &root, &place);
         });
     let served = server.await.map_err(Failure::other);
     // What it doesn't come to, the next start sets right.
@@ -225,19 +225,8 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
     Ok((Arc::new(log), format!("in {folder}, {when}")))
 }
 
-fn start_logging(filter: &str) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .map_err(|error| Failure::other(format!("the log's filter: {error}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-    Ok(())
-}
-
 /// Says where it listens, and what to try.
-fn greet(address: &str, place: &str) -> io::Result<()> {
+fn greet(address: &str, root: &str, place: &str) -> io::Result<()> {
     let (curl, url) = reach(address);
     let mut out = io::stdout().lock();
     write!(
@@ -245,9 +234,9 @@ fn greet(address: &str, place: &str) -> io::Result<()> {
         "Headwater {version} listens on {address}\n\
          Streams are kept {place}. Docs: {url}/docs\n\n\
          Create a stream, publish to it, and follow it:\n  \
-         {curl} -X PUT {url}/streams/hello -H 'Content-Type: application/json'\n  \
-         {curl} {url}/streams/hello -H 'Content-Type: application/json' -d '{{\"hello\":\"world\"}}'\n  \
-         {curl} -N {url}/streams/hello -H 'Accept: application/x-ndjson'\n",
+         {curl} -X PUT {url}{root}/hello -H 'Content-Type: application/json'\n  \
+         {curl} {url}{root}/hello -H 'Content-Type: application/json' -d '{{\"hello\":\"world\"}}'\n  \
+         {curl} -N {url}{root}/hello -H 'Accept: application/x-ndjson'\n",
         version = env!("CARGO_PKG_VERSION"),
     )?;
     out.flush()

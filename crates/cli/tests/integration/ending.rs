@@ -94,7 +94,7 @@ fn other_errors_end_with_1_and_say_what_would_be_right() {
         said.stderr
     );
 
-    let body = "data: 1\n\nevent: error\ndata: {\"title\":\"Out of ticks\"}\n\n";
+    let body = "data: 1\n\nevent: headwater:error\ndata: {\"title\":\"Out of ticks\"}\n\n";
     let server = Server::answering("text/event-stream", body);
     let said = run(&server.url("/"), &[]);
     assert_eq!((said.code, &*said.stdout), (1, "1\n"));
@@ -103,6 +103,15 @@ fn other_errors_end_with_1_and_say_what_would_be_right() {
         "{}",
         said.stderr
     );
+}
+
+#[test]
+fn events_that_a_server_calls_error_or_end_are_printed_like_any_other() {
+    let body = "event: error\ndata: 1\n\nid: headwater:end\ndata: 2\n\nevent: end\ndata: 3\n\n\
+                event: headwater:end\nid: headwater:end\ndata: {}\n\n";
+    let server = Server::answering("text/event-stream", body);
+    let said = run(&server.url("/"), &[]);
+    assert_eq!((said.code, &*said.stdout), (0, "1\n2\n3\n"));
 }
 
 #[test]
@@ -164,7 +173,7 @@ fn a_broken_sse_stream_is_taken_up_again_only_if_asked() {
     let server = Server::start(|call| {
         call.start("text/event-stream");
         if call.request.header("last-event-id").is_some() {
-            call.chunk("data: 2\n\nevent: end\nid: headwater:end\ndata: {}\n\n");
+            call.chunk("data: 2\n\nevent: headwater:end\nid: headwater:end\ndata: {}\n\n");
         } else {
             call.chunk("retry: 10\nid: 1\ndata: 1\n\n");
         }

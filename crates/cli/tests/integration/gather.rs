@@ -96,6 +96,28 @@ fn urls_and_objects_give_a_line_each() {
 }
 
 #[test]
+fn a_byte_order_mark_before_the_calls_is_ignored_and_each_result_is_one_line_to_any_reader() {
+    let text = "a\u{2028}b\u{2029}c\u{85}d";
+    for content_type in ["text/plain; charset=utf-8", "application/json"] {
+        let server = Server::start(move |call| {
+            call.respond("200 OK", content_type, format!("\u{feff}[\"{text}\"]"));
+        });
+        let said = gather(
+            &["--ordered"],
+            &format!("\u{feff}{0}/1\n{0}/2\n", server.url("")),
+        );
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(
+            !said.stdout.contains(['\u{85}', '\u{2028}', '\u{2029}']),
+            "{said:?}"
+        );
+        for result in results(&said.stdout) {
+            assert_eq!(result["body"], json!([text]), "it starts as JSON does");
+        }
+    }
+}
+
+#[test]
 fn what_failed_is_told_in_its_result_and_by_the_exit_status() {
     let server = echo();
     let input = format!(

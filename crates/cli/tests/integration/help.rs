@@ -4,27 +4,46 @@ use std::path::Path;
 
 use crate::running::{finish, headwater};
 
+/// Every command that there is.
+const COMMANDS: [&[&str]; 14] = [
+    &[],
+    &["serve"],
+    &["publish"],
+    &["tail"],
+    &["relay"],
+    &["streams"],
+    &["streams", "ls"],
+    &["streams", "create"],
+    &["streams", "info"],
+    &["streams", "close"],
+    &["streams", "rm"],
+    &["openapi"],
+    &["get"],
+    &["gather"],
+];
+
+#[test]
+fn the_short_help_of_every_command_has_examples_and_is_no_longer_than_the_long_one() {
+    for command in COMMANDS {
+        let help = |flag| {
+            let mut run = headwater(&[command, &[flag]].concat());
+            run.env_remove("COLUMNS");
+            finish(run.spawn().unwrap()).stdout
+        };
+        let (short, long) = (help("-h"), help("--help"));
+        for help in [&short, &long] {
+            assert!(help.contains("\nExample"), "{command:?}: {help}");
+        }
+        assert!(short.lines().count() <= long.lines().count(), "{command:?}");
+        assert!(!short.contains("Exit status"), "{command:?}");
+    }
+}
+
 #[test]
 fn the_help_of_every_command_is_what_was_last_looked_at() {
-    let commands: [&[&str]; 14] = [
-        &[],
-        &["serve"],
-        &["publish"],
-        &["tail"],
-        &["relay"],
-        &["streams"],
-        &["streams", "ls"],
-        &["streams", "create"],
-        &["streams", "info"],
-        &["streams", "close"],
-        &["streams", "rm"],
-        &["openapi"],
-        &["get"],
-        &["gather"],
-    ];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/help");
     let mut differing = Vec::new();
-    for command in commands {
+    for command in COMMANDS {
         let mut run = headwater(&[command, &["--help"]].concat());
         // The width, and values that it would show.
         run.env_remove("COLUMNS");

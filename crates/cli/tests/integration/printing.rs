@@ -9,7 +9,7 @@ use crate::{
 };
 
 const SSE: &str = "id: 7\nevent: tick\ndata: {\"n\":\ndata: 1}\n\ndata: {\"n\":2}\n\n\
-    event: end\nid: headwater:end\ndata: {}\n\n";
+    event: headwater:end\nid: headwater:end\ndata: {}\n\n";
 
 #[test]
 fn items_of_every_format_are_printed_one_a_line() {

@@ -1,7 +1,8 @@
 //! `headwater serve`: where its settings come from, what it says, and how it ends.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, Command},
     time::{Duration, Instant},
 };
@@ -127,6 +128,115 @@ fn a_setting_that_is_wrong_stops_the_start_by_its_name() {
         assert_eq!((said.code, &*said.stdout), (1, ""), "{text}");
         assert!(said.stderr.contains(wanted), "{text}: {}", said.stderr);
     }
+}
+
+#[test]
+fn a_filter_or_a_root_that_is_none_is_a_wrong_command_line() {
+    for (option, value, wanted) in [
+        (
+            "--log",
+            "loud",
+            "\"loud\" is no level; there are off, error",
+        ),
+        ("--log", "info,headwater::access=", "\"\" is no level"),
+        ("--root", "/docs", "something else at /docs"),
+        ("--root", "/{a}", "is no root"),
+    ] {
+        let said = finish(
+            headwater(&["serve", "--data", "memory", option, value])
+                .spawn()
+                .unwrap(),
+        );
+        assert_eq!((said.code, &*said.stdout), (2, ""), "{value}");
+        assert!(said.stderr.contains(wanted), "{value}: {}", said.stderr);
+    }
+    let mut command = headwater(&["serve", "--data", "memory"]);
+    let said = finish(command.env("HEADWATER_LOG", "5").spawn().unwrap());
+    assert_eq!(said.code, 2, "{}", said.stderr);
+}
+
+#[test]
+fn the_settings_that_it_prints_are_a_file_that_it_takes() {
+    let said = finish(headwater(&["serve", "--print-config"]).spawn().unwrap());
+    assert_eq!((said.code, &*said.stderr), (0, ""));
+    let file = Scratch::new("printed.toml");
+    std::fs::write(file.path(), &said.stdout).unwrap();
+    let hub = Hub::serve(&["--data", "memory", "--config", file.path()]);
+    assert!(hub.url().starts_with("http://127.0.0.1:"));
+}
+
+/// Sends a request; gives what comes until `until` is in it.
+fn ask(address: &str, request: &str, until: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    write!(socket, "{request} HTTP/1.1\r\nHost: {address}\r\n").unwrap();
+    write!(
+        socket,
+        "Accept: application/x-ndjson\r\nContent-Length: 0\r\n\r\n"
+    )
+    .unwrap();
+    let mut said = String::new();
+    let mut piece = [0; 1024];
+    while !said.contains(until) {
+        let read = socket.read(&mut piece).unwrap();
+        assert!(read > 0, "{said:?}");
+        said.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+    }
+    said
+}
+
+#[test]
+fn refusals_are_logged_by_default_and_readers_that_come_and_go_with_v() {
+    for verbose in [false, true] {
+        let args: &[&str] = if verbose { &["-v"] } else { &[] };
+        let mut hub = Hub::serve(&[&["--data", "memory"], args].concat());
+        let mut stderr = BufReader::new(hub.process.stderr.take().unwrap());
+        let mut line_with = |text: &str| loop {
+            let mut line = String::new();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "no {text}");
+            assert!(!line.contains('\u{1b}'), "{line:?}");
+            if line.contains(text) {
+                break line;
+            }
+        };
+        let address = hub.address().to_owned();
+        if verbose {
+            ask(&address, "PUT /streams/a", "201");
+            line_with("status=201");
+            ask(&address, "GET /streams/a", "200 OK");
+            line_with("end=\"open\"");
+            line_with("end=\"left\"");
+        }
+        ask(&address, "GET /streams/none?token=s3cret", "404");
+        let line = line_with("status=404");
+        assert!(
+            line.contains("WARN") && line.contains("path=/streams/none"),
+            "{line}"
+        );
+        assert!(!line.contains("s3cret"), "{line}");
+        ask(&address, "PATCH /streams/a", "405");
+        line_with("status=405");
+    }
+}
+
+#[test]
+fn the_streams_are_under_the_root_and_the_index_says_so() {
+    let hub = Hub::serve(&["--data", "memory", "--root", "/v1/stream"]);
+    assert!(
+        hub.greeting
+            .iter()
+            .any(|line| line.contains("/v1/stream/hello"))
+    );
+    ask(hub.address(), "PUT /v1/stream/a", "201");
+    let index = ask(hub.address(), "GET /", "}\n");
+    assert!(index.contains("\"streams\":\"v1/stream\""), "{index}");
+    ask(
+        hub.address(),
+        "GET /streams",
+        "there is nothing at /streams",
+    );
 }
 
 #[test]

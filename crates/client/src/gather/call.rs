@@ -1,6 +1,7 @@
 use std::{borrow::Cow, error::Error as StdError, fmt, str::FromStr};
 
 use bytes::Bytes;
+use headwater_wire::json;
 use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer, de};
@@ -94,11 +95,13 @@ impl Call {
         self
     }
 
-    /// Sends `body` as JSON, as `Content-Type: application/json` unless one was set before.
+    /// Sends `body` as JSON, as `Content-Type: application/json` unless one was set before. A float that isn't finite is an
+    /// error.
     #[must_use]
     pub fn json<B: serde::Serialize + ?Sized>(mut self, body: &B) -> Self {
-        match serde_json::to_vec(body) {
-            Ok(json) => {
+        let mut json = Vec::new();
+        match json::encode_on_one_line(body, &mut json) {
+            Ok(()) => {
                 self.content_type("application/json");
                 self.body = Some(json.into());
             }

@@ -16,6 +16,9 @@ use crate::{
     items::deserialize_json,
 };
 
+/// A byte order mark, which is ignored before JSON (RFC 8259 §8.1).
+const BOM: char = '\u{feff}';
+
 /// A body that nests deeper isn't shown as JSON but as a string.
 const MAX_DEPTH: usize = 120;
 
@@ -114,7 +117,8 @@ impl Answer {
     /// # Errors
     /// As [`text`](Self::text), or it isn't JSON, or not what `T` wants.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        deserialize_json(self.text()?, None)
+        let text = self.text()?;
+        deserialize_json(text.strip_prefix(BOM).unwrap_or(text), None)
     }
 
     pub(super) fn content_type(&self) -> Cow<'_, str> {
@@ -127,6 +131,7 @@ impl Answer {
     /// The body as JSON on one line, if that is what it is.
     fn as_json(&self) -> Option<Box<RawValue>> {
         let text = self.text().ok()?;
+        let text = text.strip_prefix(BOM).unwrap_or(text);
         let is_named_json = {
             let content_type = self.content_type();
             let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -136,7 +141,7 @@ impl Answer {
         if !is_named_json && !text.trim_start().starts_with(['{', '[']) {
             return None;
         }
-        json::check(&self.body, MAX_DEPTH).ok()?;
+        json::check(text.as_bytes(), MAX_DEPTH).ok()?;
         // In JSON a line break stands only between tokens, where a space means the same.
         let line = text.replace(['\n', '\r'], " ");
         RawValue::from_string(line).ok()

@@ -1,7 +1,10 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use headwater_wire::{Decoder, Event, Format, Limits, Str, json};
+use headwater_wire::{
+    Decoder, Event, Format, Limits, Str,
+    json::{self, SkipBom},
+};
 
 use super::Head;
 use crate::error::{Error, Kind, Wanted};
@@ -160,6 +163,7 @@ fn format_of(content_type: &str) -> Option<Format> {
 /// A body of JSON: if it doesn't start as an array, the whole of it is one item.
 pub(super) struct Document {
     limits: Limits,
+    bom: SkipBom,
     text: BytesMut,
     over_limit: bool,
     finished: bool,
@@ -170,6 +174,7 @@ impl Document {
     fn new(limits: Limits) -> Self {
         Self {
             limits,
+            bom: SkipBom::default(),
             text: BytesMut::new(),
             over_limit: false,
             finished: false,
@@ -179,6 +184,7 @@ impl Document {
 
     /// Takes a chunk, or gives the decoder of an array, which has taken it.
     fn push(&mut self, chunk: Bytes) -> Option<Box<Decoder>> {
+        let chunk = self.bom.piece(chunk);
         if self.text.is_empty() {
             // White space before the value is nobody's (RFC 8259 §2).
             let first = chunk.iter().find(|byte| !b" \t\n\r".contains(byte))?;

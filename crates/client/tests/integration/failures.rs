@@ -181,7 +181,7 @@ twins! {
     }
 
     fn an_error_that_the_server_reports_is_a_problem_and_the_end() {
-        let body = "data: 1\n\nevent: error\ndata: {\"title\":\"Out of ticks\",\"status\":503}\n\n";
+        let body = "data: 1\n\nevent: headwater:error\ndata: {\"title\":\"Out of ticks\",\"status\":503}\n\n";
         let server = Server::start(move |call| {
             call.start("text/event-stream");
             call.chunk(body);
@@ -190,6 +190,19 @@ twins! {
         assert_eq!(items, [1]);
         assert!(error.is_problem() && !error.is_status() && !error.is_truncated());
         assert_eq!(error.problem().unwrap().status(), Some(503));
+        assert_eq!(server.requests().len(), 1, "no reconnect");
+    }
+
+    fn events_that_a_server_calls_error_or_end_are_items() {
+        let body = "event: error\ndata: 1\n\nevent: headwater:end\ndata: 2\n\nevent: end\nid: headwater:end\ndata: 3\n\n\
+                    event: headwater:end\nid: headwater:end\ndata\n\n";
+        let server = Server::start(move |call| {
+            call.start("text/event-stream");
+            call.chunk(body);
+        });
+        let items = all(wait(client::get(server.url("/")).stream::<u32>()));
+        let items: Result<Vec<_>, _> = items.into_iter().collect();
+        assert_eq!(items.unwrap(), [1, 2, 3]);
         assert_eq!(server.requests().len(), 1, "no reconnect");
     }
 

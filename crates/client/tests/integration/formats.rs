@@ -24,7 +24,7 @@ const THREE: [(&str, &str); 6] = [
         "text/event-stream",
         "\u{feff}: hi\r\nid: 1\r\ndata: {\"n\":1,\r\ndata: \"price\":1.5}\r\n\r\n\
          data:{\"n\":2,\"price\":1.5}\n\nevent: tick\ndata: {\"n\":3,\"price\":1.5}\n\n\
-         event: end\nid: headwater:end\ndata: {\"items\":3}\n\n",
+         event: headwater:end\nid: headwater:end\ndata: {\"items\":3}\n\n",
     ),
     (
         "application/x-ndjson; charset=utf-8",
@@ -62,6 +62,34 @@ twins! {
             let items = wait(client::get(server.url("/")).stream::<Tick>());
             assert_eq!(good(all(items)), ticks(3), "{content_type}");
         }
+    }
+
+    fn a_byte_order_mark_before_json_is_ignored() {
+        for (content_type, body) in THREE {
+            if !content_type.to_lowercase().contains("json") || content_type.contains("seq") {
+                continue;
+            }
+            let server = Server::start(move |call| {
+                call.start(content_type);
+                for byte in "\u{feff}".bytes().chain(body.bytes()) {
+                    call.chunk([byte]);
+                }
+                call.end();
+            });
+            let items = wait(client::get(server.url("/")).stream::<Tick>());
+            assert_eq!(good(all(items)), ticks(3), "{content_type}");
+        }
+        let server = Server::answering("application/json", "\u{feff}{\"n\":1,\"price\":1.5}");
+        assert_eq!(wait(client::get(server.url("/")).value::<Tick>()).unwrap(), ticks(1)[0]);
+        assert_eq!(good(all(wait(client::get(server.url("/")).stream::<Tick>()))), ticks(1));
+    }
+
+    fn a_body_with_a_float_that_is_not_finite_is_not_sent() {
+        let server = Server::answering("application/json", "1");
+        let request = client::post(server.url("/")).json(&[1.5, f64::NAN]);
+        let error = wait(request.value::<u64>()).unwrap_err();
+        assert!(error.to_string().contains("serialised"), "{error}");
+        assert!(server.requests().is_empty());
     }
 
     fn bytes_dribbled_one_at_a_time_make_the_same_items() {

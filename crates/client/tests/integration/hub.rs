@@ -37,6 +37,7 @@ impl TestHub {
                 .unwrap();
             let hub = Hub::new(log);
             let served = headwater::serve(hub.app(), "127.0.0.1:0")
+                .quiet()
                 .on_bound(move |address| bound.send(address.to_string()).unwrap())
                 .shutdown_deadline(Duration::from_millis(100))
                 .shutdown_on(async {
@@ -411,6 +412,23 @@ twins! {
         wait(writer.flush()).unwrap();
         let mut reader = wait(stream.reader().live(false).open::<Vec<u8>>()).unwrap();
         assert_eq!(wait(reader.next()).unwrap().unwrap().value, [1]);
+        assert!(wait(reader.next()).is_none());
+    }
+
+    fn a_float_that_is_not_finite_is_refused_and_the_writer_goes_on() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let writer = wait(stream.writer().create(true).open()).unwrap();
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let error = wait(writer.append(&[1.5, bad])).unwrap_err();
+            assert!(error.to_string().contains(" at \"#/1\""), "{error}");
+        }
+        wait(writer.append(&[Some(1.5), None])).unwrap();
+        wait(writer.append_raw("\u{feff}[2.5]")).unwrap();
+        wait(writer.flush()).unwrap();
+        let mut reader = wait(stream.reader().live(false).open::<Vec<Option<f64>>>()).unwrap();
+        assert_eq!(wait(reader.next()).unwrap().unwrap().value, [Some(1.5), None]);
+        assert_eq!(wait(reader.next()).unwrap().unwrap().value, [Some(2.5)]);
         assert!(wait(reader.next()).is_none());
     }
 

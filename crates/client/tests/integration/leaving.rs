@@ -118,7 +118,7 @@ async fn a_next_that_is_given_up_loses_nothing() {
                 thread::sleep(Duration::from_millis(1));
             }
         }
-        call.chunk("event: end\nid: headwater:end\ndata: {}\n\n");
+        call.chunk("event: headwater:end\nid: headwater:end\ndata: {}\n\n");
     });
     let mut items = Client::new()
         .unwrap()

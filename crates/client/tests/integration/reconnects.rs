@@ -11,7 +11,7 @@ use crate::{
 };
 
 const SHORT: Duration = Duration::from_millis(30);
-const END: &str = "event: end\nid: headwater:end\ndata: {}\n\n";
+const END: &str = "event: headwater:end\nid: headwater:end\ndata: {}\n\n";
 
 /// Sends the event after the one that the client saw last, and then breaks; the mark after 5.
 fn one_more(call: &mut Call) {

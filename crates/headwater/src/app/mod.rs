@@ -2,7 +2,7 @@
 
 mod route;
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use axum::{
     Extension, Router, extract::Request, response::IntoResponse, routing::Route as AxumRoute,
@@ -251,16 +251,24 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     pub fn into_router(self) -> Router<S> {
         // Rendered even if no one is to read it: what is wrong with an app shows at its start.
         let documents = openapi::Documents::of(&self.api);
+        let document = openapi::render(&self.api, OpenApi::V3_2);
         let mut router = self.router;
         if self.docs {
             router = router
                 .merge(openapi::route(Arc::new(documents)))
-                .merge(docs::routes());
+                .merge(docs::routes(document));
         }
         if self.check_outgoing {
             router = router.layer(Extension(CheckOutgoing));
         }
         router
+    }
+}
+
+impl App {
+    /// Whether `app` is an app that serves its docs.
+    pub(crate) fn is_with_docs(app: &dyn Any) -> bool {
+        app.downcast_ref::<Self>().is_some_and(|app| app.docs)
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::{
     hash::{DefaultHasher, Hasher},
-    sync::LazyLock,
+    io::Write as _,
+    sync::{LazyLock, Once, OnceLock},
 };
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// A file with its validator.
@@ -87,14 +89,100 @@ fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
 /// found, looked through and compiled only when it is called, which takes the page's thread twice as long.
 const COMPILE_HINT: &[u8] = b"//# allFunctionsCalledOnLoad\n";
 
+/// A large file that is served compressed, once it has been.
+pub(super) struct Script {
+    plain: Asset,
+    gzip: OnceLock<Asset>,
+    compressing: Once,
+}
+
+/// How long a file may be kept whose URL names its very bytes: a year.
+const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+impl Script {
+    /// The file as the client takes it, or 304 if it has it already. A request that names the version is for these bytes and no others.
+    pub(super) fn response(&'static self, request: &HeaderMap, query: Option<&str>) -> Response {
+        self.compress();
+        let gzip = self.gzip.get().filter(|_| accepts_gzip(request));
+        let is_gzip = gzip.is_some();
+        let mut response = gzip.unwrap_or(&self.plain).response(request);
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if is_gzip {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if query.is_some_and(|query| query == self.version()) {
+            headers.insert(header::CACHE_CONTROL, FOR_GOOD);
+        }
+        response
+    }
+
+    /// The query that names the version.
+    pub(super) fn version(&self) -> String {
+        let etag = self.plain.etag.to_str().unwrap_or_default();
+        format!("v={}", etag.trim_matches('"'))
+    }
+
+    /// Has the file compressed beside everything else, the first time: until it is done it is served as it is.
+    pub(super) fn compress(&'static self) {
+        self.compressing.call_once(|| {
+            let compress = || {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+                let compressed = encoder
+                    .write_all(&self.plain.body)
+                    .and_then(|()| encoder.finish());
+                if let Ok(compressed) = compressed {
+                    let _ = self
+                        .gzip
+                        .set(Asset::new(super::JAVASCRIPT, compressed.into()));
+                }
+            };
+            // Without a thread it stays as it is.
+            let _ = std::thread::Builder::new()
+                .name("headwater-docs".to_owned())
+                .spawn(compress);
+        });
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_compressed(&self) -> bool {
+        self.gzip.get().is_some()
+    }
+}
+
+/// Whether `Accept-Encoding` names gzip, and doesn't weigh it with nothing (RFC 9110 §12.5.3).
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    let values = request.get_all(header::ACCEPT_ENCODING).iter();
+    let mut codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| {
+            part.to_ascii_lowercase()
+                .strip_prefix("q=")?
+                .parse::<f32>()
+                .ok()
+        });
+        is_gzip && weight.is_none_or(|weight| weight > 0.0)
+    })
+}
+
 /// The script of the reference, from the crate that bundles it; `None` if that has it no more.
 ///
 /// It is copied once, when it is first asked for: the crate gives no reference to its bytes.
-pub(super) fn scalar() -> Option<&'static Asset> {
-    static SCRIPT: LazyLock<Option<Asset>> = LazyLock::new(|| {
+pub(super) fn scalar() -> Option<&'static Script> {
+    static SCRIPT: LazyLock<Option<Script>> = LazyLock::new(|| {
         let script = scalar_api_reference::get_asset("scalar.js")?;
         let body = [COMPILE_HINT, &script].concat();
-        Some(Asset::new(super::JAVASCRIPT, body.into()))
+        Some(Script {
+            plain: Asset::new(super::JAVASCRIPT, body.into()),
+            gzip: OnceLock::new(),
+            compressing: Once::new(),
+        })
     });
     SCRIPT.as_ref()
 }

@@ -8,8 +8,9 @@
 //! know no page (parsers, document, request, snippets) are tested with Node, in `tests/`.
 
 mod asset;
+mod overview;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use axum::{
     Router,
@@ -19,6 +20,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 
 use self::asset::Asset;
 
@@ -58,6 +60,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &assets![
     JAVASCRIPT "fields.mjs",
     JAVASCRIPT "form.mjs",
     JAVASCRIPT "formats.mjs",
+    JAVASCRIPT "ids.mjs",
     JAVASCRIPT "json-array.mjs",
     JAVASCRIPT "json-scan.mjs",
     JAVASCRIPT "json-seq.mjs",
@@ -77,14 +80,23 @@ const ASSETS: &[(&str, &str, &[u8])] = &assets![
     JAVASCRIPT "theme.mjs",
 ];
 
-/// The routes of both pages, for an app that has `/openapi.json`.
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    static REFERENCE: LazyLock<Asset> = LazyLock::new(|| {
-        Asset::new(
-            HTML,
-            Bytes::from_static(include_bytes!("assets/reference.html")),
-        )
-    });
+/// The routes of both pages, for an app that has `/openapi.json`, which is `document`.
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>(document: Value) -> Router<S> {
+    let reference = Arc::new((document, OnceLock::new()));
+    let reference = async move |headers: HeaderMap| {
+        let (document, page) = &*reference;
+        let page: &Asset = page.get_or_init(|| {
+            let version = asset::scalar()
+                .map(asset::Script::version)
+                .unwrap_or_default();
+            let page = overview::page(document, &format!("docs/scalar.js?{version}"));
+            Asset::new(HTML, page.into())
+        });
+        if let Some(script) = asset::scalar() {
+            script.compress();
+        }
+        page.page(&headers, REFERENCE_POLICY)
+    };
     static PLAYER: LazyLock<Asset> =
         LazyLock::new(|| Asset::new(HTML, Bytes::from_static(include_bytes!("assets/play.html"))));
     static FILES: LazyLock<Vec<(&str, Asset)>> = LazyLock::new(|| {
@@ -94,10 +106,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         ASSETS.iter().map(asset).collect()
     });
     let mut router = Router::new()
-        .route(
-            "/docs",
-            get(async |headers: HeaderMap| REFERENCE.page(&headers, REFERENCE_POLICY)),
-        )
+        .route("/docs", get(reference))
         .route(
             "/docs/play",
             get(async |headers: HeaderMap| PLAYER.page(&headers, PLAYER_POLICY)),
@@ -117,7 +126,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 async fn scalar(request: Request) -> Response {
     match asset::scalar() {
-        Some(script) => script.response(request.headers()),
+        Some(script) => script.response(request.headers(), request.uri().query()),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

@@ -1,6 +1,7 @@
 use axum::body::Body;
 use http::{Request, header};
 use http_body_util::BodyExt as _;
+use serde_json::json;
 use tower_service::Service as _;
 
 use super::*;
@@ -11,8 +12,14 @@ async fn get_with(path: &str, known: Option<&str>) -> Response {
         request = request.header(header::IF_NONE_MATCH, known);
     }
     let request = request.body(Body::empty()).unwrap();
-    let Ok(response) = routes::<()>().call(request).await;
+    let Ok(response) = routes::<()>(document()).call(request).await;
     response
+}
+
+/// A document of one stream.
+fn document() -> Value {
+    let items = json!({"content": {"application/x-ndjson": {"itemSchema": {}}}});
+    json!({"paths": {"/ticks": {"get": {"operationId": "ticks", "responses": {"200": items}}}}})
 }
 
 async fn body(response: Response) -> Bytes {
@@ -23,11 +30,12 @@ fn value(response: &Response, name: header::HeaderName) -> &str {
     response.headers()[name].to_str().unwrap()
 }
 
-/// What a page names in `href` and `src`.
+/// What a page names in `href`, `src` and as its script.
 fn references(html: &str) -> Vec<&str> {
     let of = |attribute| html.split(attribute).skip(1);
     of(" href=\"")
         .chain(of(" src=\""))
+        .chain(of(" data-script=\""))
         .filter_map(|rest| rest.split('"').next())
         .filter(|target| !target.starts_with('#'))
         .collect()
@@ -115,6 +123,7 @@ async fn every_url_in_a_page_is_relative_and_leads_to_a_file() {
                 "{page}: {target}"
             );
             // The pages lie in `/` and `/docs/`.
+            let target = target.split('#').next().unwrap();
             let path = match (page, target.strip_prefix("../")) {
                 ("/docs", _) => format!("/{target}"),
                 (_, Some(above)) => format!("/{above}"),
@@ -157,7 +166,7 @@ async fn a_slash_at_the_end_leads_to_the_page_without_one() {
 
 #[tokio::test]
 async fn the_pages_work_under_a_prefix() {
-    let mut app: Router = Router::new().nest("/{tenant}/admin", routes());
+    let mut app: Router = Router::new().nest("/{tenant}/admin", routes(document()));
     for path in [
         "/a/admin/docs",
         "/a/admin/docs/play",
@@ -177,4 +186,59 @@ async fn the_references_script_is_the_crates_own_with_a_hint_before_it() {
         .strip_prefix(b"//# allFunctionsCalledOnLoad\n")
         .unwrap();
     assert!(rest == bundled);
+}
+
+#[tokio::test]
+async fn the_references_page_lists_the_operations_without_its_script() {
+    let html = body(get_with("/docs", None).await).await;
+    let html = std::str::from_utf8(&html).unwrap();
+    assert!(html.contains("<code>/ticks</code>"), "{html}");
+    assert!(html.contains("href=\"docs/play#ticks\""), "{html}");
+    // The script is loaded by the module, after the list was drawn.
+    assert!(!html.contains("src=\"docs/scalar.js"), "{html}");
+}
+
+async fn script(query: &str, accept_encoding: &str) -> Response {
+    let request = Request::get(format!("/docs/scalar.js{query}"))
+        .header(header::ACCEPT_ENCODING, accept_encoding)
+        .body(Body::empty())
+        .unwrap();
+    let Ok(response) = routes::<()>(document()).call(request).await;
+    response
+}
+
+#[tokio::test]
+async fn the_references_script_is_compressed_and_kept_for_good_by_the_pages_url() {
+    let html = body(get_with("/docs", None).await).await;
+    let html = std::str::from_utf8(&html).unwrap();
+    let (_, url) = html.split_once("data-script=\"docs/scalar.js").unwrap();
+    let query = url.split('"').next().unwrap().to_owned();
+    let scalar = asset::scalar().unwrap();
+    scalar.compress();
+    for _ in 0..3000 {
+        if scalar.is_compressed() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let plain = script(&query, "identity, gzip;q=0").await;
+    assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
+    assert!(value(&plain, header::CACHE_CONTROL).contains("immutable"));
+    assert_eq!(value(&plain, header::VARY), "accept-encoding");
+    let gzip = script(&query, "br, gzip").await;
+    assert_eq!(value(&gzip, header::CONTENT_ENCODING), "gzip");
+    assert!(value(&gzip, header::CACHE_CONTROL).contains("immutable"));
+    assert_ne!(value(&gzip, header::ETAG), value(&plain, header::ETAG));
+    let other = script("?v=other", "gzip").await;
+    assert_eq!(value(&other, header::CACHE_CONTROL), "no-cache");
+    let (plain, gzip) = (body(plain).await, body(gzip).await);
+    assert!(
+        gzip.len() < plain.len() / 3,
+        "{} of {}",
+        gzip.len(),
+        plain.len()
+    );
+    let mut unpacked = Vec::new();
+    std::io::copy(&mut flate2::read::GzDecoder::new(&gzip[..]), &mut unpacked).unwrap();
+    assert!(unpacked == plain);
 }

@@ -7,7 +7,6 @@ use headwater_wire::json;
 use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 use super::{Rejection, RequestFaults, parts, typed::Form};
 use crate::{
@@ -43,7 +42,10 @@ use crate::{
 /// - 415: the content type isn't JSON's.
 /// - 413: the body is too large.
 /// - 400: the body isn't JSON; the problem says what is wrong in which line and column.
-/// - 422: the body has not the form of `T`; the problem lists all faults.
+/// - 422: the body has not the form of `T`, or an object in it has a name twice (RFC 7493 §2.3); the problem lists all
+///   faults.
+///
+/// A byte order mark before the JSON is ignored (RFC 8259 §8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Json<T>(pub T);
 
@@ -53,11 +55,12 @@ where
 {
     fn read(body: &[u8]) -> Result<T, Rejection> {
         let form = body_form::<T>();
+        let body = json::without_bom(body);
         if let Some(typed) = Tree::parse(body).and_then(|tree| form.quick(tree)) {
             return Ok(typed);
         }
-        let value: Value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
-        form.deserialize(value)
+        form.read(body)
+            .map_err(|error| not_json(&error))?
             .map_err(|faults| RequestFaults::of_body(&faults).into())
     }
 }
@@ -159,6 +162,8 @@ fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, Problem> {
     operation::check_outgoing(value)?;
     let mut body = Vec::with_capacity(128);
     json::encode_on_one_line(value, &mut body).map_err(Problem::internal)?;
+    // A prompt follows on a line of its own.
+    body.push(b'\n');
     Ok(body)
 }
 
@@ -197,7 +202,6 @@ mod tests {
     fn what_only_the_thorough_way_reads_is_read_too() {
         assert_eq!(read(r#"{"count": 80}"#), tally(80, &[]));
         assert_eq!(read(r#"{"count": 8.0e1}"#), tally(80, &[]));
-        assert_eq!(read(r#"{"count": 101, "count": 7}"#), tally(7, &[]));
         assert_eq!(
             read(r#"{"count": 1, "by_number": {"7": "seven"}}"#),
             tally(1, &[(7, "seven")])
@@ -207,12 +211,50 @@ mod tests {
         assert_eq!(read(&wide), tally(3, &[]));
     }
 
+    #[track_caller]
+    fn refused(body: &str) -> serde_json::Value {
+        let problem = Problem::from(Json::<Tally>::read(body.as_bytes()).unwrap_err());
+        serde_json::to_value(problem).unwrap()
+    }
+
     #[test]
-    fn the_last_of_two_members_of_a_name_is_at_fault() {
-        let body = br#"{"count": 7, "count": 101}"#;
-        let problem = Problem::from(Json::<Tally>::read(body).unwrap_err());
-        let problem = serde_json::to_value(problem).unwrap();
-        assert_eq!(problem["errors"][0]["pointer"], "#/count");
-        assert_eq!(problem["errors"][0]["value"], 101);
+    fn a_name_that_stands_in_an_object_twice_is_a_fault() {
+        for (body, pointer) in [
+            (r#"{"count": 7, "count": 8}"#, "#/count"),
+            (r#"{"count": 7, "coun\u0074": 7}"#, "#/count"),
+            (r#"{"count": 7, "other": 1, "other": 1}"#, "#/other"),
+            (
+                r#"{"count": 7, "by_number": {"1": "a", "1": "b"}}"#,
+                "#/by_number/1",
+            ),
+            (
+                r#"{"count": 7, "other": [{"a": 1, "a": 2}]}"#,
+                "#/other/0/a",
+            ),
+        ] {
+            let problem = refused(body);
+            assert_eq!(problem["status"], 422, "{body}");
+            assert_eq!(problem["errors"].as_array().unwrap().len(), 1, "{body}");
+            assert_eq!(problem["errors"][0]["pointer"], pointer, "{body}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_listed_with_the_names_that_are_repeated() {
+        let problem = refused(r#"{"count": 7, "count": 101}"#);
+        assert_eq!(problem["errors"].as_array().unwrap().len(), 2);
+        for error in problem["errors"].as_array().unwrap() {
+            assert_eq!(error["pointer"], "#/count");
+            assert_eq!(error["value"], 101);
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_json_is_ignored() {
+        assert_eq!(read("\u{feff}{\"count\": 80}"), tally(80, &[]));
+        assert_eq!(read("\u{feff} {\"count\": 8.0e1}"), tally(80, &[]));
+        assert_eq!(refused("\u{feff}\u{feff}{\"count\": 80}")["status"], 400);
+        assert_eq!(refused(" \u{feff}{\"count\": 80}")["status"], 400);
+        assert_eq!(refused("\u{feff}")["status"], 400);
     }
 }

@@ -12,7 +12,7 @@ use super::{
     typed::Form,
 };
 use crate::{
-    In,
+    In, last_event_id,
     per_type::per_type,
     schema::{Schema, Tree},
 };
@@ -143,8 +143,10 @@ impl Params {
             });
             let (name, kinds) = match known {
                 Some(known) => (Cow::Borrowed(&*known.property), Some(&known.kinds)),
-                // Every streaming operation knows `?format=`.
-                None if !others || matches!(place, In::Header | In::Cookie) || name == "format" => {
+                None if !others
+                    || matches!(place, In::Header | In::Cookie)
+                    || is_of_every_stream(&name) =>
+                {
                     continue;
                 }
                 None => (name, None),
@@ -179,6 +181,12 @@ impl Params {
         }
         Tree::Object(members)
     }
+}
+
+/// Returns whether any stream may be asked for with this parameter: `format`, `heartbeat`, or the id that a polyfill saw
+/// last.
+fn is_of_every_stream(name: &str) -> bool {
+    name == "format" || name == "heartbeat" || last_event_id::is_parameter(name)
 }
 
 /// The name of a header's parameter: `x_token` stands for `x-token`, as a Rust field can't have the hyphen.
@@ -311,6 +319,7 @@ mod tests {
         }
         assert!(read::<Search>(In::Query, &[("text", ""), ("other", "1")]).is_ok());
         assert!(read::<Strict>(In::Query, &[("a", "1"), ("format", "sse")]).is_ok());
+        assert!(read::<Strict>(In::Query, &[("a", "1"), ("lastEventId", "7")]).is_ok());
         assert!(read::<Strict>(In::Query, &[("a", "1"), ("b", "2")]).is_err());
     }
 

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::schema::{Faults, Schema, Tree, TreeSchema};
+use crate::schema::{self, Faults, Schema, Tree, TreeSchema};
 
 /// How JSON is checked and becomes a value of one type.
 ///
@@ -29,6 +29,23 @@ impl Form {
             return None;
         }
         T::deserialize(tree).ok()
+    }
+
+    /// Makes a `T` of a text.
+    ///
+    /// # Errors
+    /// The text is not JSON. Within: it has a name twice in an object, or its value is not what
+    /// [`deserialize`](Self::deserialize) takes.
+    pub(crate) fn read<T: DeserializeOwned>(
+        &self,
+        text: &[u8],
+    ) -> Result<Result<T, Faults>, serde_json::Error> {
+        let (value, repeated) = schema::parse(text)?;
+        Ok(match (repeated, self.deserialize(value)) {
+            (None, read) => read,
+            (Some(repeated), Ok(_)) => Err(repeated),
+            (Some(repeated), Err(faults)) => Err(repeated.and(faults)),
+        })
     }
 
     /// Makes a `T` of a value.

@@ -1,12 +1,15 @@
 //! The layer between a handler's stream and the client: it knows the request.
 
 mod accept;
+mod bare;
+mod heartbeat;
 
 use std::{
     convert::Infallible,
     pin::Pin,
     sync::{Arc, atomic::AtomicU64},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -20,7 +23,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::accept::Refusal;
-use crate::{Problem, body::Served, last_event_id::LAST_EVENT_ID, response::SharedBody};
+use crate::{
+    LastEventId, Problem,
+    body::Served,
+    panics::{self, Caught},
+    request,
+    response::SharedBody,
+    serve::Activity,
+};
 
 /// What the server, or a test, asks of the streams of one request: an extension of the request.
 #[derive(Clone, Default)]
@@ -28,9 +38,17 @@ pub(crate) struct Asked {
     pub(crate) items: Arc<AtomicU64>,
     pub(crate) shutdown: Option<CancellationToken>,
     pub(crate) dropped: Option<CancellationToken>,
+    pub(crate) connection: Option<Arc<Activity>>,
 }
 
-/// The layer that sends each stream in the format that its client asks for.
+/// The layer that sends each stream in the format that its client asks for, and stands between clients and the app in a few
+/// other things:
+///
+/// - A body with a `Content-Encoding` of gzip or deflate is decoded while it is read: handlers and extractors see it without,
+///   and their limits count what is decoded. Other codings, and several at once, are refused with 415.
+/// - A `Host` that isn't one, or of which there are two, is refused with 400.
+/// - A handler that panics is answered for with 500. The log has the panic's message and place, for which the layer sets a
+///   panic hook; the hook that was there is called as before.
 ///
 /// [`serve`](crate::serve) and the [test client](crate::test) have it built in. Under `axum::serve`, or
 /// in the router of another app, it goes around all that returns a [`Streaming`](crate::Streaming):
@@ -46,18 +64,35 @@ pub(crate) struct Asked {
 /// ```
 #[must_use]
 pub fn layer() -> NegotiateLayer {
-    NegotiateLayer(())
+    panics::note_places();
+    NegotiateLayer { has_docs: false }
 }
 
 /// See [`layer`].
+///
+/// Besides, an error that the app answers with its status alone gets a problem as its body: a path that isn't there (404), a method
+/// that isn't allowed (405, with the list), a bare [`StatusCode`].
 #[derive(Debug, Clone, Copy)]
-pub struct NegotiateLayer(());
+pub struct NegotiateLayer {
+    has_docs: bool,
+}
+
+impl NegotiateLayer {
+    /// Has the answer to a path that isn't there point to `/docs`.
+    pub(crate) fn docs(mut self, has_docs: bool) -> Self {
+        self.has_docs = has_docs;
+        self
+    }
+}
 
 impl<S> Layer<S> for NegotiateLayer {
     type Service = Negotiate<S>;
 
     fn layer(&self, inner: S) -> Negotiate<S> {
-        Negotiate { inner }
+        Negotiate {
+            inner,
+            has_docs: self.has_docs,
+        }
     }
 }
 
@@ -65,12 +100,13 @@ impl<S> Layer<S> for NegotiateLayer {
 #[derive(Debug, Clone)]
 pub struct Negotiate<S> {
     inner: S,
+    has_docs: bool,
 }
 
 impl<S> Service<Request<Body>> for Negotiate<S>
 where
     S: Service<Request<Body>, Error = Infallible>,
-    S::Response: IntoResponse,
+    S::Response: IntoResponse + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response;
@@ -81,18 +117,30 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if is_after_end(&request) {
-            return Box::pin(std::future::ready(Ok(no_more())));
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // Within another of these layers, as a hub is that is served, all is done but for panics, which the layers between
+        // the two are to see as responses.
+        if CLIENT.try_with(|_| ()).is_ok() {
+            let response = answer(panics::catch(|| self.inner.call(request)));
+            return Box::pin(async { Ok(response.await) });
+        }
+        let is_received = request.extensions().get::<Asked>();
+        let is_received = is_received.is_some_and(|asked| asked.connection.is_some());
+        if let Err(refusal) = request::admit(&mut request, is_received) {
+            return Box::pin(std::future::ready(Ok(*refusal)));
         }
         let client = Client::of(&request);
+        if request.method() == Method::GET && client.has_seen_end() {
+            return Box::pin(std::future::ready(Ok(no_more())));
+        }
+        let (uri, has_docs) = (client.uri.clone(), self.has_docs);
+        let method = request.method().clone();
         let is_head = request.method() == Method::HEAD;
         // Called in the scope too: a service may do its work there and return a future that is ready.
-        let response = CLIENT.sync_scope(client.clone(), || self.inner.call(request));
-        let response = CLIENT.scope(client, async move {
-            let Ok(response) = response.await;
-            response.into_response()
+        let called = CLIENT.sync_scope(client.clone(), || {
+            panics::catch(|| self.inner.call(request))
         });
+        let response = CLIENT.scope(client, answer(called));
         Box::pin(async move {
             let mut response = response.await;
             if let Some(body) = response.extensions_mut().remove::<SharedBody>()
@@ -101,16 +149,27 @@ where
             {
                 return Ok(replace(&response, problem));
             }
+            if !is_head && bare::is_bare(&response) {
+                let problem = bare::problem(&response, &method, &uri, has_docs);
+                return Ok(replace(&response, problem));
+            }
             Ok(response)
         })
     }
 }
 
-/// Whether an `EventSource` comes back to a stream that had ended. It only ever sends GET: anything else is asked for on
-/// purpose.
-fn is_after_end(request: &Request<Body>) -> bool {
-    let seen = request.headers().get(&LAST_EVENT_ID);
-    request.method() == Method::GET && seen.is_some_and(|id| id == sse::END_ID)
+/// The response of a service that was called. If that panicked, or the service does, it is a problem.
+async fn answer<F, R>(called: Result<F, Problem>) -> Response
+where
+    F: Future<Output = Result<R, Infallible>>,
+    R: IntoResponse,
+{
+    let response = async {
+        let Ok(response) = called?.await;
+        Ok(response.into_response())
+    };
+    let response = Caught::new(response).await;
+    response.flatten().unwrap_or_else(Problem::into_response)
 }
 
 /// "A client can be told to stop reconnecting using the HTTP 204 No Content response code" (WHATWG HTML
@@ -128,7 +187,8 @@ fn no_more() -> Response {
 fn replace(response: &Response, problem: Problem) -> Response {
     let mut replacement = problem.into_response();
     for (name, value) in response.headers() {
-        let of_body = name.as_str().starts_with("content-");
+        let of_body =
+            name.as_str().starts_with("content-") && name != header::CONTENT_SECURITY_POLICY;
         if !of_body {
             replacement.headers_mut().append(name, value.clone());
         }
@@ -143,7 +203,9 @@ pub(crate) struct Client {
     /// The values of `Accept`. More than one is rare.
     accept: Option<HeaderValue>,
     more_accept: Vec<HeaderValue>,
-    last_event_id: Option<HeaderValue>,
+    last_event_id: Option<String>,
+    /// How long it wants a stream to be silent at most; zero for no bound.
+    pub(crate) heartbeat: Option<Duration>,
     pub(crate) asked: Option<Asked>,
 }
 
@@ -154,7 +216,8 @@ impl Client {
             uri: request.uri().clone(),
             accept: accept.next(),
             more_accept: accept.collect(),
-            last_event_id: request.headers().get(&LAST_EVENT_ID).cloned(),
+            last_event_id: LastEventId::of_parts(request.headers(), request.uri()).0,
+            heartbeat: heartbeat::wanted(request.uri(), request.headers()),
             asked: request.extensions().get().cloned(),
         }
     }
@@ -164,16 +227,15 @@ impl Client {
         accept::choose(&self.uri, self.accept.iter().chain(&self.more_accept))
     }
 
-    /// The id behind which it goes on: by the header, or by the query's `offset`.
+    /// Whether it is an `EventSource` that reconnects to a stream that had ended. It only ever sends GET: any other
+    /// method is sent on purpose.
+    fn has_seen_end(&self) -> bool {
+        self.last_event_id.as_deref() == Some(sse::END_ID)
+    }
+
+    /// The id behind which it resumes: see [`LastEventId`].
     pub(crate) fn last_event_id(&self) -> Option<String> {
-        let header = self.last_event_id.as_ref();
-        let header = header.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        header.filter(|id| !id.is_empty()).or_else(|| {
-            let query = self.uri.query().unwrap_or_default().as_bytes();
-            let mut query = form_urlencoded::parse(query);
-            let offset = query.find_map(|(name, value)| (name == "offset").then_some(value))?;
-            Some(offset.into_owned()).filter(|id| !id.is_empty())
-        })
+        self.last_event_id.clone()
     }
 }
 
@@ -195,6 +257,7 @@ impl From<Asked> for Served {
                 .shutdown
                 .map(|token| Box::pin(token.cancelled_owned())),
             _dropped: asked.dropped.map(CancellationToken::drop_guard),
+            connection: asked.connection,
         }
     }
 }

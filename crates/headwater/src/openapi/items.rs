@@ -46,7 +46,7 @@ fn event(item: &Value, names: Option<&[String]>, problem: &Value) -> Value {
         (None, _) => kinds.push(json!({
             "title": "Item",
             "properties": {
-                "event": {"not": {"enum": [sse::END_EVENT, sse::ERROR_EVENT]}},
+                "event": {"not": {"pattern": format!("^{}", sse::RESERVED_PREFIX)}},
                 "data": data(item),
             },
         })),

@@ -25,7 +25,9 @@ use crate::{extract::RequestFaults, per_type::per_type};
     message = "`{Self}` is not the handler of an operation",
     note = "a handler is an async function; each argument is an extractor that describes itself (`OperationInput`), \
             what it returns is a response that does (`OperationOutput`), and only the last argument reads the body",
-    note = "put `#[headwater::operation]` on the function to learn which of its types is not right"
+    note = "a stream is returned as `Streaming<T>`, not as `impl Stream`",
+    note = "with `#[headwater::operation]` on the function, the compiler says at the function which of its types is not \
+            right; where that is said already, mend it there, and this goes away too"
 )]
 pub trait OperationHandler<T, S>: Clone + Send + Sync + Sized + 'static {
     /// Describes the operation.

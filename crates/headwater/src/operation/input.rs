@@ -81,7 +81,12 @@ impl OperationInput for LastEventId {
         operation.parameter::<String>(
             In::Header,
             "Last-Event-ID",
-            "The id of the last item that the client saw. The stream goes on after it.",
+            "The id of the last item that the client saw. The stream resumes after it.",
+        );
+        operation.parameter::<String>(
+            In::Query,
+            "lastEventId",
+            "As `Last-Event-ID`, for clients that can't set headers. The header takes precedence.",
         );
     }
 }

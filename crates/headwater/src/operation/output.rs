@@ -37,7 +37,7 @@ use crate::{Problem, Raw, Streaming, extract::Json};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be what an operation returns: it does not say what a client gets",
-    note = "return `Streaming<T>` or `Json<T>`, or a `Result` of one with `Problem`, and put \
+    note = "return `Streaming<T>` (not a stream itself) or `Json<T>`, or a `Result` of one with `Problem`, and put \
             `#[derive(serde::Serialize, schemars::JsonSchema)]` on `T`",
     note = "for a response of your own, `impl headwater::OperationOutput for …`"
 )]

@@ -168,6 +168,19 @@ impl Faults {
         Self { kept, more }
     }
 
+    /// These faults, and then those others.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        self.more += others.more;
+        for fault in others.kept {
+            if self.kept.len() < Self::MAX {
+                self.kept.push(fault);
+            } else {
+                self.more += 1;
+            }
+        }
+        self
+    }
+
     /// What a type says of a `value` that its schema accepts, but the type does not: 1.0 where an
     /// integer is wanted, or what its own `Deserialize` asks for besides.
     pub(crate) fn of_serde(

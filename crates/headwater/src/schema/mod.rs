@@ -46,6 +46,7 @@ mod plan;
 mod reference;
 mod search;
 mod settings;
+mod text;
 mod tree;
 mod union;
 mod words;
@@ -54,6 +55,7 @@ pub use error::SchemaError;
 pub use fault::{Fault, Faults};
 pub use limits::SchemaLimits;
 pub(crate) use settings::settings;
+pub(crate) use text::parse;
 pub(crate) use tree::{Tree, TreeSchema};
 
 use plan::Plan;

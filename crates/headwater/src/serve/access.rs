@@ -1,4 +1,4 @@
-//! The access log: one line for each request, when it is over.
+//! The access log: one line for each request when it is over, and one when a response stays open.
 
 use std::{
     net::SocketAddr,
@@ -12,13 +12,14 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Method, Request, Version};
+use http::{Method, Request, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::activity::InFlight;
+use crate::body::Cut;
 
-/// Where the log's lines go: `headwater::access`, at level INFO.
+/// The target of the log's lines.
 const TARGET: &str = "headwater::access";
 
 /// What is known of a request. Dropping it writes the line.
@@ -29,14 +30,17 @@ pub(super) struct Record {
     // Without the query, which may hold secrets.
     path: Box<str>,
     version: Version,
-    pub(super) status: u16,
+    status: u16,
     items: Arc<AtomicU64>,
     bytes: u64,
     end: End,
+    is_told_open: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum End {
+    /// The response waits for more of its body, and the log says so.
+    Open,
     /// The client went away, or the connection was closed, in the middle.
     Left,
     /// The response was cut: it failed, or the server shut down.
@@ -51,7 +55,7 @@ impl Record {
         peer: Option<SocketAddr>,
         items: &Arc<AtomicU64>,
     ) -> Option<Box<Self>> {
-        tracing::enabled!(target: TARGET, tracing::Level::INFO).then(|| {
+        tracing::enabled!(target: TARGET, tracing::Level::WARN).then(|| {
             Box::new(Self {
                 start: Instant::now(),
                 peer,
@@ -62,40 +66,74 @@ impl Record {
                 items: Arc::clone(items),
                 bytes: 0,
                 end: End::Left,
+                is_told_open: false,
             })
         })
     }
 }
 
+impl Record {
+    /// Notes the status; `None` if no line is wanted for it.
+    pub(super) fn answered(mut self: Box<Self>, status: StatusCode) -> Option<Box<Self>> {
+        self.status = status.as_u16();
+        let is_wanted =
+            self.is_refusal() || tracing::enabled!(target: TARGET, tracing::Level::INFO);
+        is_wanted.then_some(self)
+    }
+
+    /// A server under load, and one whose disk is full, says 503 or 507 to everybody: that is no refusal of a request.
+    fn is_refusal(&self) -> bool {
+        self.status >= 400 && !matches!(self.status, 503 | 507)
+    }
+
+    fn write(&self, end: End) {
+        /// The macro's level is a constant of its place in the source.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: TARGET,
+                    peer = self.peer.map(tracing::field::display),
+                    method = %self.method,
+                    path = %self.path,
+                    version = ?self.version,
+                    status = self.status,
+                    end = end.name(),
+                    ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    items = self.items.load(Ordering::Relaxed),
+                    bytes = self.bytes,
+                )
+            };
+        }
+        if self.is_refusal() {
+            line!(warn);
+        } else {
+            line!(info);
+        }
+    }
+
+    /// Notes that nothing more of the body is ready, the first time with a line.
+    fn wait(&mut self) {
+        if !self.is_told_open {
+            self.is_told_open = true;
+            self.write(End::Open);
+        }
+    }
+}
+
+impl End {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Left => "left",
+            Self::Cut => "cut",
+            Self::Complete => "complete",
+        }
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
-        let Self {
-            start,
-            peer,
-            method,
-            path,
-            version,
-            status,
-            items,
-            bytes,
-            end,
-        } = self;
-        tracing::info!(
-            target: TARGET,
-            peer = peer.map(tracing::field::display),
-            %method,
-            %path,
-            ?version,
-            status,
-            end = match end {
-                End::Left => "left",
-                End::Cut => "cut",
-                End::Complete => "complete",
-            },
-            ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-            items = items.load(Ordering::Relaxed),
-            bytes,
-        );
+        self.write(self.end);
     }
 }
 
@@ -130,7 +168,20 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let body = &mut self.body;
+        let frame = match crate::catch(|| Pin::new(body).poll_frame(cx)) {
+            Ok(Poll::Ready(frame)) => frame,
+            Ok(Poll::Pending) => {
+                if let Some(record) = &mut self.record {
+                    record.wait();
+                }
+                return Poll::Pending;
+            }
+            Err(problem) => {
+                problem.log();
+                Some(Err(axum::Error::new(Cut::Failed)))
+            }
+        };
         let is_complete = match &frame {
             Some(Ok(_)) => http_body::Body::is_end_stream(&self.body),
             Some(Err(_)) => false,

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,10 +10,24 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::address::Stream;
+
+/// The longest time between two looks at a peer that has half-closed its connection.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long the handler of a request may take to answer a peer that has half-closed its connection.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the answer to such a peer may be silent. Streams in a format that has a neutral filler send it more often
+/// than that; see [`PROBE`].
+const SILENCE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a silent stream sends a filler to a peer that has half-closed its connection.
+pub(crate) const PROBE: Duration = Duration::from_secs(2);
+
 /// Shared by the parts of one connection, all of which run in one task but for its handlers' bodies;
 /// the orderings need no more than that each value is seen eventually.
-#[derive(Debug)]
-pub(super) struct Activity {
+pub(crate) struct Activity {
     start: Instant,
     in_flight: AtomicU32,
     /// Whether a request's head is on its way.
@@ -22,7 +36,24 @@ pub(super) struct Activity {
     since: AtomicU64,
     /// How far a body is whose only end is the connection's: see [`Activity::ends_by_reset`].
     closing_body: AtomicU8,
+    /// Whether part of the last request's body was not read.
+    unread_body: AtomicBool,
+    /// Whether the response to the request in flight has begun.
+    answered: AtomicBool,
+    /// How far a peer is that has half-closed its connection: see [`Activity::half_close`].
+    half_closed: AtomicU8,
+    /// When that began, or the last write after it succeeded, in milliseconds after `start`.
+    half_closed_since: AtomicU64,
+    /// The connection, when HTTP is done with it and the peer may still be sending.
+    leftover: Mutex<Option<Box<Stream>>>,
 }
+
+/// The peer sends nothing more, and its request has no response yet.
+const AWAITED: u8 = 1;
+/// The response has begun.
+const ANSWERED: u8 = 2;
+/// The response has begun, and what was written of it is not taken by the peer at present.
+const BLOCKED: u8 = 3;
 
 const NONE: u8 = 0;
 const OPEN: u8 = 1;
@@ -37,15 +68,20 @@ impl Activity {
             in_head: AtomicBool::new(true),
             since: AtomicU64::new(0),
             closing_body: AtomicU8::new(NONE),
+            unread_body: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            half_closed: AtomicU8::new(NONE),
+            half_closed_since: AtomicU64::new(0),
+            leftover: Mutex::new(None),
         })
     }
 
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn mark(&self) {
-        let elapsed = self.start.elapsed().as_millis();
-        self.since.store(
-            u64::try_from(elapsed).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
+        self.since.store(self.now(), Ordering::Relaxed);
     }
 
     /// Bytes came in. Between requests that is the beginning of a head.
@@ -61,7 +97,108 @@ impl Activity {
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.in_head.store(false, Ordering::Relaxed);
+        self.unread_body.store(false, Ordering::Relaxed);
+        self.answered.store(false, Ordering::Relaxed);
+        if self.is_half_closed() {
+            // One of several requests that were sent at once.
+            self.set_half_closed(AWAITED);
+        }
         InFlight(Arc::clone(self))
+    }
+
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
+    /// The request that has begun has a body.
+    pub(super) fn open_upload(&self) {
+        self.unread_body.store(true, Ordering::Relaxed);
+    }
+
+    /// All of it was read.
+    pub(super) fn end_upload(&self) {
+        self.unread_body.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the body of the request in flight, or of the last one, was not read to its end.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.unread_body.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer may be in the middle of a request when the connection ends: then it reads the response only if
+    /// what it sends is still taken (RFC 9112 §9.6).
+    pub(super) fn is_sent_to(&self) -> bool {
+        self.has_unread_body() || self.in_head.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the connection for [`take_leftover`](Self::take_leftover).
+    pub(super) fn leave(&self, stream: Stream) {
+        *self.leftover() = Some(Box::new(stream));
+    }
+
+    pub(super) fn take_leftover(&self) -> Option<Box<Stream>> {
+        self.leftover().take()
+    }
+
+    fn leftover(&self) -> std::sync::MutexGuard<'_, Option<Box<Stream>>> {
+        self.leftover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The peer will send nothing more, while a request of its is in flight.
+    ///
+    /// It may be gone, or it may have half-closed the connection after its last request and wait for the response (RFC
+    /// 9112 §9.6 and TCP allow that). Only a write tells: one to a peer that is gone is answered with a reset. So the
+    /// request goes on, but not for ever: its handler has [`ANSWER_PATIENCE`]; a response that is silent for
+    /// [`SILENCE_PATIENCE`] is given up; and a stream whose format has a neutral filler (a comment, a blank line) sends it
+    /// at once and every [`PROBE`], so that it goes on exactly as long as its peer is there.
+    pub(super) fn half_close(&self) {
+        if !self.is_half_closed() {
+            let is_answered = self.answered.load(Ordering::Relaxed);
+            self.set_half_closed(if is_answered { ANSWERED } else { AWAITED });
+        }
+    }
+
+    fn set_half_closed(&self, state: u8) {
+        self.half_closed_since.store(self.now(), Ordering::Relaxed);
+        self.half_closed.store(state, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.half_closed.load(Ordering::Relaxed) != NONE
+    }
+
+    /// The response to the request in flight has begun.
+    pub(super) fn answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+        if self.is_half_closed() {
+            self.set_half_closed(ANSWERED);
+        }
+    }
+
+    /// Something was written, or could not be.
+    pub(super) fn wrote(&self, is_blocked: bool) {
+        match self.half_closed.load(Ordering::Relaxed) {
+            NONE | AWAITED => {}
+            ANSWERED | BLOCKED if is_blocked => self.half_closed.store(BLOCKED, Ordering::Relaxed),
+            _ => self.set_half_closed(ANSWERED),
+        }
+    }
+
+    /// When to look at a half-closed connection again; `Err` when it is to be given up.
+    pub(super) fn next_look(&self) -> Result<Option<Instant>, GivenUp> {
+        let patience = match self.half_closed.load(Ordering::Relaxed) {
+            NONE => return Ok(None),
+            _ if !self.is_in_flight() => return Ok(None),
+            BLOCKED => Duration::MAX,
+            AWAITED => ANSWER_PATIENCE,
+            _ => SILENCE_PATIENCE,
+        };
+        let since = self.half_closed_since.load(Ordering::Relaxed);
+        let silent = Duration::from_millis(self.now().saturating_sub(since));
+        if silent >= patience {
+            return Err(GivenUp);
+        }
+        Ok(Some(Instant::now() + LOOK.min(patience - silent)))
     }
 
     /// HTTP/2 has frames between requests that are no request's head.
@@ -114,7 +251,9 @@ impl Activity {
     }
 }
 
-#[derive(Debug)]
+/// A half-closed connection was silent for too long.
+pub(super) struct GivenUp;
+
 pub(super) struct InFlight(Arc<Activity>);
 
 impl InFlight {

@@ -1,13 +1,18 @@
 use std::{
     fmt, io,
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{RecvFlags, recv},
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
@@ -174,6 +179,15 @@ async fn remove_stale(path: &Path) {
     }
 }
 
+macro_rules! either {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($inner) => $call,
+            Stream::Unix($inner) => $call,
+        }
+    };
+}
+
 /// An accepted connection.
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -187,15 +201,40 @@ impl Stream {
             let _ = stream.set_zero_linger();
         }
     }
-}
 
-macro_rules! either {
-    ($stream:expr, $inner:ident => $call:expr) => {
-        match $stream {
-            Stream::Tcp($inner) => $call,
-            Stream::Unix($inner) => $call,
+    /// Looks whether there is something to read, without reading it: how many bytes, at most 1; 0 at the end.
+    ///
+    /// # Errors
+    /// The peer has reset the connection.
+    pub(super) fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            std::task::ready!(either!(self, stream => stream.poll_read_ready(cx)))?;
+            let peek = |fd: BorrowedFd<'_>| {
+                let (read, _) = recv(fd, &mut [0_u8; 1], RecvFlags::PEEK)?;
+                Ok(read)
+            };
+            let peeked = either!(self, stream => {
+                stream.try_io(Interest::READABLE, || peek(stream.as_fd()))
+            });
+            match peeked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                peeked => return Poll::Ready(peeked),
+            }
         }
-    };
+    }
+
+    /// Whether the peer, having closed its side, has reset the connection since.
+    pub(super) fn is_reset(&self) -> bool {
+        let fd = either!(self, stream => stream.as_fd());
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        // Zero: it does not wait.
+        match poll(&mut fds, Some(&Timespec::default())) {
+            Ok(_) => fds[0].revents().intersects(gone),
+            Err(_) => false,
+        }
+    }
 }
 
 impl AsyncRead for Stream {

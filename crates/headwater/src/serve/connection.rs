@@ -5,15 +5,20 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, atomic::AtomicU64},
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
+use bytes::Bytes;
 use http::{Request, Version};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn, service::Service};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, Sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
@@ -33,6 +38,14 @@ pub(super) const BUFFER: u32 = 64 * 1024;
 /// HTTP/2 asks a silent peer whether it is there, and waits this long for the answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the rest of a request that was refused is read and dropped, so that its client sees why.
+const LINGER: Duration = Duration::from_secs(10);
+/// And how long it may be silent.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+/// And how much of it. It is held nowhere.
+const LINGER_BYTES: u64 = 1 << 30;
+const LINGER_READ: usize = 64 * 1024;
 
 pub(super) async fn run(
     stream: Stream,
@@ -71,6 +84,9 @@ pub(super) async fn run(
         let connection = pin!(
             conn::http1::Builder::new()
                 .timer(TokioTimer::new())
+                // A peer that has sent all it has to say may half-close the connection, and is answered. Whether it is
+                // gone is watched in `Io`.
+                .half_close(true)
                 // Both kinds of wait are `activity`'s to time; hyper has one limit for the two.
                 .header_read_timeout(None)
                 .max_buf_size(BUFFER as usize)
@@ -85,6 +101,29 @@ pub(super) async fn run(
             error = &error as &dyn std::error::Error,
             "a connection ended early"
         );
+    }
+    if let Some(stream) = activity.take_leftover() {
+        tokio::select! {
+            () = linger(*stream) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+}
+
+/// Closes a connection in stages (RFC 9112 §9.6). Closed at once, with something unread, the system would answer what
+/// still comes with a reset, on which a client that is sending gives up without reading the response. So what comes is
+/// read and dropped, until the client closes its side: it gets the response as soon as it looks for it.
+async fn linger(mut stream: Stream) {
+    let _ = stream.shutdown().await;
+    let end = Instant::now() + LINGER;
+    let mut taken = 0;
+    let mut buf = vec![0; LINGER_READ];
+    while taken < LINGER_BYTES {
+        let patience = end.min(Instant::now() + LINGER_SILENCE);
+        match tokio::time::timeout_at(patience, stream.read(&mut buf)).await {
+            Ok(Ok(read @ 1..)) => taken += read as u64,
+            _ => break,
+        }
     }
 }
 
@@ -149,8 +188,11 @@ async fn drive(
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
+        let Ok(look) = activity.next_look() else {
+            return Poll::Ready(Ok(()));
+        };
         let deadline = activity.deadline(settings.header_read_timeout, settings.idle_timeout);
-        let Some(deadline) = deadline else {
+        let Some(deadline) = look.or(deadline) else {
             // A long stream needs no timer; what it needs most is to be small.
             timer = None;
             return Poll::Pending;
@@ -161,6 +203,10 @@ async fn drive(
         }
         std::task::ready!(timer.as_mut().poll(cx));
         debug_assert!(Instant::now() >= deadline);
+        if look.is_some() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     })
     .await
@@ -182,9 +228,12 @@ impl Service<Request<Incoming>> for Handler {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = self.activity.begin();
         let items = Arc::new(AtomicU64::new(0));
-        let mut record = Record::of(&request, self.peer, &items);
+        let record = Record::of(&request, self.peer, &items);
         let is_http10 = request.version() == Version::HTTP_10;
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(Upload::new(body, &self.activity)),
+        });
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
@@ -192,22 +241,65 @@ impl Service<Request<Incoming>> for Handler {
             items,
             shutdown: Some(self.shutdown.clone()),
             dropped: None,
+            connection: Some(Arc::clone(&self.activity)),
         };
         request.extensions_mut().insert(asked);
         // A router is always ready.
         let response = self.app.clone().call(request);
         Box::pin(async move {
             let response = response.await?;
-            if let Some(record) = &mut record {
-                record.status = response.status().as_u16();
+            in_flight.activity().answer();
+            if in_flight.activity().has_unread_body() {
+                // hyper takes what has come of a body that was dropped, before it writes the head: if that is all of it,
+                // the connection is kept, and if not, the response says that it is closed.
+                tokio::task::yield_now().await;
             }
-            let has_end = http_body::Body::size_hint(response.body())
-                .exact()
-                .is_some();
+            let record = record.and_then(|record| record.answered(response.status()));
+            let has_end = response.body().size_hint().exact().is_some();
             if is_http10 && !has_end {
                 in_flight.activity().open_closing_body();
             }
             Ok(response.map(|body| Watched::new(body, record, in_flight)))
         })
+    }
+}
+
+/// The body of a request, watched until its end.
+struct Upload {
+    body: Incoming,
+    activity: Arc<Activity>,
+}
+
+impl Upload {
+    fn new(body: Incoming, activity: &Arc<Activity>) -> Self {
+        activity.open_upload();
+        Self {
+            body,
+            activity: Arc::clone(activity),
+        }
+    }
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.activity.end_upload();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -15,22 +15,65 @@ use super::{activity::Activity, address::Stream};
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(super) struct Io {
-    stream: Stream,
+    /// Always there, until this is dropped.
+    stream: Option<Stream>,
     activity: Arc<Activity>,
     /// What was read to tell the protocol, `sniffed[given..read]` not yet given to HTTP.
     sniffed: [u8; PREFACE.len()],
     given: u8,
     read: u8,
+    /// Whether the peer's leaving is noticed here. HTTP/2 reads all the time and notices it itself.
+    watches: bool,
+}
+
+/// What the connection was taken from is gone.
+fn gone() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }
 
 impl Io {
     pub(super) fn new(stream: Stream, activity: Arc<Activity>) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
             activity,
             sniffed: [0; PREFACE.len()],
             given: 0,
             read: 0,
+            watches: true,
+        }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(gone)
+    }
+
+    /// Looks whether the peer has reset or closed the connection while it waits for a response. hyper does so too,
+    /// unless it is to allow half-closed connections, but takes both for the same.
+    ///
+    /// # Errors
+    /// The connection was reset.
+    fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.watches || !self.activity.is_in_flight() {
+            return Ok(());
+        }
+        let Some(stream) = &self.stream else {
+            return Err(gone());
+        };
+        if self.activity.is_half_closed() {
+            return match stream.is_reset() {
+                true => Err(io::ErrorKind::ConnectionReset.into()),
+                false => Ok(()),
+            };
+        }
+        match stream.poll_peek(cx) {
+            Poll::Ready(Ok(0)) => {
+                self.activity.half_close();
+                // What it means to the response is for the response to see.
+                cx.waker().wake_by_ref();
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
         }
     }
 
@@ -42,9 +85,11 @@ impl Io {
                 return Ok(false);
             }
             if read == PREFACE.len() {
+                self.watches = false;
                 return Ok(true);
             }
-            match self.stream.read(&mut self.sniffed[read..]).await? {
+            let stream = self.stream.as_mut().ok_or_else(gone)?;
+            match stream.read(&mut self.sniffed[read..]).await? {
                 0 => return Ok(false),
                 // At most 24.
                 more => self.read += u8::try_from(more).unwrap_or(u8::MAX),
@@ -69,7 +114,7 @@ impl AsyncRead for Io {
         }
         // On with the rest in the same call: a head that comes in two parts would make hyper double its
         // buffer, which the connection then keeps.
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+        match this.stream()?.poll_read(cx, buf) {
             Poll::Pending if buf.filled().len() == before => return Poll::Pending,
             Poll::Pending => {}
             Poll::Ready(read) => read?,
@@ -87,7 +132,9 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let wrote = self.stream()?.poll_write(cx, buf);
+        self.activity.wrote(wrote.is_pending());
+        wrote
     }
 
     fn poll_write_vectored(
@@ -95,28 +142,36 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let wrote = self.stream()?.poll_write_vectored(cx, bufs);
+        self.activity.wrote(wrote.is_pending());
+        wrote
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(Stream::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        std::task::ready!(self.stream()?.poll_flush(cx))?;
         self.activity.flushed();
-        Poll::Ready(Ok(()))
+        // hyper comes here whenever the connection is polled, and has nothing more to write then.
+        Poll::Ready(self.watch(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream()?.poll_shutdown(cx)
     }
 }
 
 impl Drop for Io {
     fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
         if self.activity.ends_by_reset() {
-            self.stream.reset_on_close();
+            stream.reset_on_close();
+        } else if self.watches && self.activity.is_sent_to() {
+            self.activity.leave(stream);
         }
     }
 }

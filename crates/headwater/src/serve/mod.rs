@@ -4,6 +4,8 @@ mod access;
 mod activity;
 mod address;
 mod connection;
+#[cfg(feature = "log")]
+mod console;
 mod io;
 
 use std::{fmt, io as std_io, pin::Pin, sync::Arc, time::Duration};
@@ -13,8 +15,10 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
+pub(crate) use self::activity::{Activity, PROBE};
 use self::address::Listener;
 pub use self::address::{Address, BoundAddress};
+use crate::App;
 
 /// How long a failed `accept` (too many open files, mostly) waits before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -47,15 +51,28 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// [deadline](Serve::shutdown_deadline), or at a second signal, is dropped.
 ///
 /// # Log
-/// One line for each request, when it is over, at level INFO to the `tracing` target `headwater::access`: peer,
-/// method, path without its query, status, how it ended (`complete`, `cut` by the server, or `left` by the
-/// client), milliseconds, items and bytes.
+/// Events go to `tracing`. If the process has no subscriber by the time the server starts, a subscriber is installed that
+/// writes to stderr from level INFO up, or what `HEADWATER_LOG` or `RUST_LOG` asks for: `warn`,
+/// `info,headwater::access=off`. To turn it off, set a subscriber of your own first, call [`quiet`](Serve::quiet), or depend on
+/// the crate without its feature `log`.
+///
+/// - Where the server listens, at INFO, unless [`on_bound`](Serve::on_bound) is set.
+/// - One line for each request, when it is over, to the target `headwater::access`: peer, method, path without its query,
+///   status, how it ended (`complete`, `cut` by the server, or `left` by the client), milliseconds, items and
+///   bytes. The level is INFO, and WARN for a status of 400 and above, except for 503 and 507: an overloaded server or a full
+///   disk answers every request with these.
+/// - A line with `end="open"` at INFO besides, as soon as a response stays open for items that are yet to come.
+/// - The error behind a response of status 500, and behind a stream that was cut, with all its causes, at ERROR.
+///
+/// No line holds a query string, a header's value or a body.
 ///
 /// # Errors
 /// The address can't be bound.
-pub fn serve(app: impl Into<Router>, address: impl Into<Address>) -> Serve {
+pub fn serve(app: impl Into<Router> + 'static, address: impl Into<Address>) -> Serve {
     Serve {
+        has_docs: App::is_with_docs(&app),
         app: app.into(),
+        quiet: false,
         address: address.into(),
         settings: Settings::default(),
         on_bound: None,
@@ -67,6 +84,8 @@ pub fn serve(app: impl Into<Router>, address: impl Into<Address>) -> Serve {
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve {
     app: Router,
+    has_docs: bool,
+    quiet: bool,
     address: Address,
     settings: Settings,
     on_bound: Option<BoundFn>,
@@ -142,7 +161,14 @@ impl Serve {
         self
     }
 
-    /// Calls `tell` once, when connections are accepted, with the real address.
+    /// Installs no `tracing` subscriber: nothing is printed, unless the app has set one.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Calls `tell` once, when connections are accepted, with the real address. It takes the place of the log's line
+    /// that says so.
     pub fn on_bound(mut self, tell: impl FnOnce(&BoundAddress) + Send + 'static) -> Self {
         self.on_bound = Some(Box::new(tell));
         self
@@ -157,22 +183,31 @@ impl Serve {
     async fn run(self) -> std_io::Result<()> {
         let Self {
             app,
+            has_docs,
+            quiet,
             address,
             settings,
             on_bound,
             shutdown_on,
         } = self;
+        if !quiet {
+            #[cfg(feature = "log")]
+            console::set_up();
+        }
         raise_open_files();
         let mut signal = match shutdown_on {
             Some(signal) => signal,
             None => Box::pin(signals()?.next()),
         };
         let listener = Listener::bind(address).await?;
-        if let Some(tell) = on_bound {
-            tell(&listener.address()?);
+        let address = listener.address()?;
+        match on_bound {
+            Some(tell) => tell(&address),
+            None if has_docs => tracing::info!("listening on {address} (docs at /docs)"),
+            None => tracing::info!("listening on {address}"),
         }
 
-        let app = crate::layer().layer(app);
+        let app = crate::layer().docs(has_docs).layer(app);
         let settings = Arc::new(settings);
         let shutdown = CancellationToken::new();
         let mut connections = JoinSet::new();

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod app;
+mod bodies;
+mod connections;
+mod hosts;
+mod panics;
 mod schema;
 mod serve;
 mod streaming;

@@ -22,7 +22,6 @@ use headwater::{
 use headwater_log::{Expiry, Offset, Settings, StreamName};
 use headwater_wire::json;
 use http::{HeaderValue, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use self::reading::Reading;
@@ -32,19 +31,12 @@ use crate::{
     error::problem,
     filling::{Fill, Started, note},
     offset::Place,
+    origin,
     path::name_of,
 };
 
 /// By this note a stream is known as one that a handler's stream fills.
 const NOTE: &str = "durable";
-
-/// What is not escaped in a stream's path (RFC 3986 §3.3).
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 
 impl Hub {
     /// The stream at this path, to be filled by a handler: see [`DurableStream`].
@@ -221,6 +213,7 @@ impl DurableStream {
             location: location(core, &info.name),
             reading: Reading::new(core, &info, place, watch).await?,
             heartbeat: core.options.heartbeat,
+            line_heartbeat: core.options.line_heartbeat,
             goes_on,
             _item: PhantomData,
         })
@@ -246,10 +239,10 @@ fn message<T: Serialize>(item: &T) -> Result<Bytes, Problem> {
 
 /// Where anyone can follow a stream.
 fn location(core: &Core, name: &StreamName) -> Option<HeaderValue> {
+    // The handler's own request is not the hub's to see.
     let public = core.options.public_url.as_deref().unwrap_or_default();
-    let root = core.options.root.trim_end_matches('/');
-    let path = utf8_percent_encode(name.as_str(), ESCAPED);
-    HeaderValue::try_from(format!("{public}{root}/{path}")).ok()
+    let path = origin::of_stream(&core.options, name);
+    HeaderValue::try_from(format!("{public}{path}")).ok()
 }
 
 /// A response whose items are those of a durable stream, each with its offset as its id: see [`DurableStream`].
@@ -260,6 +253,7 @@ pub struct Durable<T> {
     reading: Reading,
     location: Option<HeaderValue>,
     heartbeat: Duration,
+    line_heartbeat: Duration,
     /// Whether the client had items of it before.
     goes_on: bool,
     _item: PhantomData<fn() -> T>,
@@ -277,7 +271,9 @@ impl<T> Durable<T> {
 
 impl<T> IntoResponse for Durable<T> {
     fn into_response(self) -> Response {
-        let mut items = Streaming::try_new(self.reading.into_items()).heartbeat(self.heartbeat);
+        let mut items = Streaming::try_new(self.reading.into_items())
+            .heartbeat(self.heartbeat)
+            .line_heartbeat(self.line_heartbeat);
         if self.goes_on {
             // A failure is then no answer to this request but the end of what the client has the beginning of, and is told
             // as that: to a status of 5xx an `EventSource` shows no reason, and clients would try again.

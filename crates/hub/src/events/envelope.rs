@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::Format;
 use headwater_log::{Offset, Position};
+use headwater_wire::{json, sse::TRIMMED_EVENT};
 use memchr::memchr2;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -97,9 +98,6 @@ pub(crate) struct Letter<'a> {
     pub(crate) message: Option<&'a [u8]>,
 }
 
-/// The type of an event that says what was trimmed.
-const TRIMMED: &str = "trimmed";
-
 /// Appends an event, as one or as a line.
 pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
     let Letter {
@@ -112,13 +110,19 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
             offset,
             trimmed: true,
         };
-        return write(format, &format!("event: {TRIMMED}\n"), id, &trimmed, out);
+        return write(
+            format,
+            &format!("event: {TRIMMED_EVENT}\n"),
+            id,
+            &trimmed,
+            out,
+        );
     };
     let shape = Shape::of(letter.content_type);
     let bytes = on_one_line(message);
     // What a stream of JSON holds was checked when it came. It is checked again because a line that isn't JSON would
     // break all that follow it, whoever filled the log.
-    let json = match shape {
+    let value = match shape {
         Shape::Json => serde_json::from_slice::<&RawValue>(&bytes).ok(),
         Shape::Ndjson => framed::json(message.trim_ascii()),
         Shape::Sse | Shape::Text | Shape::Bytes => None,
@@ -135,8 +139,8 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
         Shape::Sse | Shape::Ndjson | Shape::Text => std::str::from_utf8(message).ok(),
         Shape::Json | Shape::Bytes => None,
     };
-    let (data, encoding) = match (json, event, text) {
-        (Some(json), _, _) => (Data::Json(json), None),
+    let (data, encoding) = match (value, event, text) {
+        (Some(value), _, _) => (Data::Json(value), None),
         (None, Some(event), _) => (Data::Event(event), None),
         (None, None, Some(text)) => (Data::Text(text.into()), None),
         (None, None, None) => (
@@ -148,7 +152,7 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
         id,
         stream,
         offset,
-        content_type: json.is_none().then_some(letter.content_type),
+        content_type: value.is_none().then_some(letter.content_type),
         encoding,
         data,
     };
@@ -163,7 +167,7 @@ fn write(format: Format, fields: &str, id: Position, sent: &impl Serialize, out:
     };
     out.extend_from_slice(before.as_bytes());
     // Strings, and JSON that was read: there is nothing that can't be written.
-    let _ = serde_json::to_writer(&mut *out, sent);
+    let _ = json::encode_on_one_line(sent, out);
     out.extend_from_slice(after);
 }
 
@@ -279,7 +283,8 @@ mod tests {
         let mut out = Vec::new();
         encode(Format::Ndjson, letter, &mut out);
         encode(Format::Sse, letter, &mut out);
-        let expected = format!("{line}\nevent: trimmed\nid: 0000000000000012\ndata: {line}\n\n");
+        let expected =
+            format!("{line}\nevent: headwater:trimmed\nid: 0000000000000012\ndata: {line}\n\n");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

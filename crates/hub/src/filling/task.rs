@@ -85,9 +85,12 @@ impl Task {
 
     /// Fills the stream with what `make` makes, until either ends.
     pub(super) async fn run(mut self, make: impl FnOnce() -> Source + Send) {
-        let (source, made) = match catch_unwind(AssertUnwindSafe(make)) {
+        let (source, made) = match headwater::catch(make) {
             Ok(source) => (Some(source), None),
-            Err(_) => (None, Some(panicked())),
+            Err(problem) => {
+                tracing::error!(?problem, "what fills a stream failed");
+                (None, Some(End::Failed(problem)))
+            }
         };
         let mut pour = Pour {
             source,
@@ -279,17 +282,13 @@ fn poll_next(
     cx: &mut Context<'_>,
 ) -> Poll<Result<Bytes, End>> {
     // A source that panicked is not looked at again.
-    match catch_unwind(AssertUnwindSafe(|| source.poll_next(cx))) {
+    match headwater::catch(|| source.poll_next(cx)) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(Some(Ok(item)))) => Poll::Ready(Ok(item)),
         Ok(Poll::Ready(Some(Err(problem)))) => Poll::Ready(Err(End::Failed(problem))),
         Ok(Poll::Ready(None)) => Poll::Ready(Err(End::Complete)),
-        Err(_) => Poll::Ready(Err(panicked())),
+        Err(problem) => Poll::Ready(Err(End::Failed(problem))),
     }
-}
-
-fn panicked() -> End {
-    End::Failed(Problem::new(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// Items that wait to be appended together.

@@ -34,7 +34,8 @@ use crate::{
     Core,
     describe::Answer,
     error::Failure,
-    path::{Origin, name_of},
+    origin::{self, Origin},
+    path::name_of,
 };
 
 /// Where it is.
@@ -85,8 +86,9 @@ async fn post(
             options,
             format,
         };
-        let origin = Origin::of(uri, headers, PATH);
-        return stored::start(core, &origin, wanted, body).await;
+        let prefix = origin::prefix(uri.path(), PATH);
+        let url = Origin::of(uri, headers).stream(&core.options, prefix, &wanted.name);
+        return stored::start(core, &url, wanted, body).await;
     }
     let run = Run::new(core)?;
     let calls = Calls::new(format, body, limits).into_stream(&run);
@@ -95,6 +97,7 @@ async fn post(
     let results = run.results(gathered, options.headers);
     Ok(Streaming::try_new(results)
         .heartbeat(core.options.heartbeat)
+        .line_heartbeat(core.options.line_heartbeat)
         .into_response())
 }
 

@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use headwater::{Json, Problem, StatusCode};
 use headwater_client::gather;
 use headwater_log::{Info, Settings, StreamName};
+use headwater_wire::json::encode_on_one_line;
 use http::{HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -27,7 +28,6 @@ use crate::{
     create::is_json,
     error::Failure,
     filling::{self, Fill},
-    path::Origin,
 };
 
 /// What a request wants.
@@ -54,7 +54,7 @@ pub(super) struct Stored {
 /// The list is none, or something is over a limit. 409: there is a stream of that name that is something else.
 pub(super) async fn start(
     core: &Core,
-    origin: &Origin,
+    url: &str,
     wanted: Wanted,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -67,7 +67,7 @@ pub(super) async fn start(
     let mut held = core.bodies.hold(limits);
     let list = body::whole(body, limits, &mut held).await?;
     let print = fingerprint(&list, format, &options);
-    let answer = || answer(&name, origin.stream(&core.options, &name));
+    let answer = || answer(&name, url.to_owned());
     // A request that joins another needs no seat.
     match core.log.info(&name).await {
         Ok(info) => return joins(&info, &print).map(|()| answer()),
@@ -133,7 +133,9 @@ fn joins(info: &Info, print: &str) -> Result<(), Failure> {
 }
 
 fn message(result: &Sent) -> Result<Bytes, Problem> {
-    Ok(serde_json::to_vec(result)?.into())
+    let mut text = Vec::new();
+    encode_on_one_line(result, &mut text).map_err(Problem::internal)?;
+    Ok(text.into())
 }
 
 fn answer(name: &StreamName, url: String) -> Response {

@@ -2,14 +2,17 @@
 //! `text/event-stream`, whole lines of `application/x-ndjson`.
 
 use bytes::Bytes;
+use headwater::StatusCode;
 use headwater_wire::{
     Event, Limits,
-    sse::{Decoder, Splitter},
+    json::without_bom,
+    sse::{self, Decoder, Splitter},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Shape;
+use crate::error::Failure;
 
 /// What LLM APIs send in place of a last event's data. It is their end and no item.
 pub(crate) const DONE: &str = "[DONE]";
@@ -34,7 +37,25 @@ pub(crate) fn messages(shape: Shape, body: Bytes) -> Vec<Bytes> {
     }
 }
 
-/// The events of a message, but for those that are no more than the end of the stream that they came from.
+/// Checks that no event of `messages` has a type or an id by which Headwater itself speaks to readers.
+pub(crate) fn check(shape: Shape, messages: &[Bytes]) -> Result<(), Failure> {
+    if shape != Shape::Sse {
+        return Ok(());
+    }
+    for (index, message) in messages.iter().enumerate() {
+        if let Some((field, value)) = sse::reserved_field(message) {
+            let detail = format!(
+                "message {index} has the field `{field}: {value}`: event types and ids that begin with {:?} are kept for \
+                 what Headwater says itself",
+                sse::RESERVED_PREFIX
+            );
+            return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("index", index));
+        }
+    }
+    Ok(())
+}
+
+/// The events of a message, but for those that say no more than how the stream ended that they came from.
 ///
 /// Each is as it would be if the stream had begun with this message: an id doesn't persist from one to the next.
 pub(crate) fn events(message: &Bytes) -> Vec<Event> {
@@ -44,7 +65,7 @@ pub(crate) fn events(message: &Bytes) -> Vec<Event> {
     let mut events = Vec::new();
     // No field of a message is longer than it is.
     while let Ok(Some(event)) = decoder.next() {
-        if !event.is_end() && &*event.data != DONE {
+        if !sse::is_reserved(&event.event) && &*event.data != DONE {
             events.push(event);
         }
     }
@@ -59,9 +80,9 @@ pub(crate) fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.is_empty())
 }
 
-/// A line as JSON: itself, if it is that.
+/// A line as JSON: itself, if it is that, without a byte order mark before it.
 pub(crate) fn json(line: &[u8]) -> Option<&RawValue> {
-    serde_json::from_slice(line).ok()
+    serde_json::from_slice(without_bom(line)).ok()
 }
 
 /// An event as JSON.
@@ -128,10 +149,41 @@ mod tests {
         described("data: unfinished", &[]);
         described("data: [DONE]\n\n", &[]);
         described(
-            "event: end\nid: headwater:end\ndata: {\"items\":2}\n\n",
+            "event: headwater:end\nid: headwater:end\ndata: {\"items\":2}\n\n",
             &[],
         );
+        described("event: headwater:error\ndata: {}\n\n", &[]);
         described("data: 1\n\ndata: [DONE]\n\n", &[r#"{"data":1}"#]);
+    }
+
+    #[test]
+    fn what_others_call_an_end_or_an_error_is_an_event() {
+        described("event: end\ndata: 1\n\n", &[r#"{"event":"end","data":1}"#]);
+        described(
+            "event: error\ndata: 1\n\n",
+            &[r#"{"event":"error","data":1}"#],
+        );
+    }
+
+    #[test]
+    fn reserved_types_and_ids_are_refused_in_events_alone() {
+        let check = |shape, body: &'static str| {
+            let messages = messages(shape, Bytes::from_static(body.as_bytes()));
+            check(shape, &messages).map_err(|failure| failure.into_problem())
+        };
+        for body in [
+            "data: 1\n\nevent: headwater:end\ndata: 2\n\n",
+            "data: 1\n\nid: headwater:end\n\n",
+            "data: 1\n\nid:headwater:x\r\ndata: 2\r\n\r\n",
+            "data: 1\n\nevent: headwater:error",
+        ] {
+            let problem = check(Shape::Sse, body).unwrap_err();
+            assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY);
+            let problem = serde_json::to_value(problem).unwrap();
+            assert_eq!(problem["index"], 1, "{problem}");
+            assert!(check(Shape::Text, body).is_ok());
+        }
+        assert!(check(Shape::Sse, "event: end\nid: end\ndata: headwater:end\n\n").is_ok());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use headwater::Problem;
 use headwater_log::{Message, Offset};
 use headwater_wire::{
-    Event, Str,
+    Event, Str, json,
     sse::{END_EVENT, END_ID},
 };
 use memchr::memchr2;
@@ -177,7 +177,7 @@ fn line(shape: Shape, message: &Bytes, out: &mut Vec<u8>) {
         Shape::Sse => {
             for event in framed::events(message) {
                 // Strings, and JSON that was read: there is nothing that can't be written.
-                let _ = serde_json::to_writer(&mut *out, &Described::from(&event));
+                let _ = json::encode_on_one_line(&Described::from(&event), out);
                 out.push(b'\n');
             }
             return;
@@ -185,7 +185,9 @@ fn line(shape: Shape, message: &Bytes, out: &mut Vec<u8>) {
         Shape::Ndjson => {
             for line in framed::lines(message) {
                 match framed::json(line) {
-                    Some(json) => out.extend_from_slice(json.get().as_bytes()),
+                    Some(value) => {
+                        let _ = json::encode_on_one_line(value, out);
+                    }
                     None => string(&String::from_utf8_lossy(line), out),
                 }
                 out.push(b'\n');
@@ -196,10 +198,10 @@ fn line(shape: Shape, message: &Bytes, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Text as a JSON string.
+/// Text as a JSON string on one line.
 fn string(text: &str, out: &mut Vec<u8>) {
     // Text always serialises.
-    let _ = serde_json::to_writer(out, text);
+    let _ = json::encode_on_one_line(text, out);
 }
 
 /// Of text and bytes the data event holds one run of all messages.

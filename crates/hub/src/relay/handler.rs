@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
 use headwater_log::Expiry;
+use headwater_wire::json;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::Url;
 use serde::Serialize;
@@ -94,10 +95,11 @@ impl Relay {
         self
     }
 
-    /// Sets a body of JSON, and its content type.
+    /// Sets a body of JSON, and its content type. A float that isn't finite is an error, which the relay starts with.
     pub fn json<B: Serialize + ?Sized>(mut self, body: &B) -> Self {
-        match serde_json::to_vec(body) {
-            Ok(body) => self.body = body.into(),
+        let mut text = Vec::new();
+        match json::encode_on_one_line(body, &mut text) {
+            Ok(()) => self.body = text.into(),
             Err(_) => self.fault = Some("the body of the relay can't be written as JSON"),
         }
         self.header("content-type", "application/json")

@@ -4,13 +4,12 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{FromRequestParts, OriginalUri, RawQuery, State},
+    extract::{FromRequestParts, RawQuery, State},
     response::{IntoResponse, Response},
 };
 use headwater::{App, Operation, OperationInput, Path, StatusCode, get, post};
 use headwater_log::{Info, Timestamp};
 use http::{HeaderMap, HeaderValue, header, request::Parts};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
 use super::{
@@ -20,7 +19,14 @@ use super::{
     id::RelayId,
     refusal::Refusal,
 };
-use crate::{Core, describe::Answer, names, offset::essence, read};
+use crate::{
+    Core,
+    describe::Answer,
+    names,
+    offset::essence,
+    origin::{self, Origin},
+    read,
+};
 
 /// Where relays are.
 pub(crate) const ROOT: &str = "/relay";
@@ -29,14 +35,6 @@ const SSE: &str = "text/event-stream";
 
 /// How long an abort waits until what had come is in the stream.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What stands for itself in a path.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 
 /// Adds the routes. `guarded`: whether there is a secret.
 pub(crate) fn routes(app: App<Arc<Core>>, guarded: bool) -> App<Arc<Core>> {
@@ -50,10 +48,10 @@ pub(crate) fn routes(app: App<Arc<Core>>, guarded: bool) -> App<Arc<Core>> {
         .route("/relay/{id}/{*rest}", describe::nothing(get(nothing)))
 }
 
-/// Where a request came to, as its client has it: what a router on the way took off is part of it.
+/// Where a request came to, as its client has it.
 #[derive(Debug)]
 pub(super) struct Base {
-    origin: String,
+    origin: Origin,
     path: String,
 }
 
@@ -61,27 +59,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Base {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let uri = parts
-            .extensions
-            .get::<OriginalUri>()
-            .map_or(&parts.uri, |OriginalUri(uri)| uri);
-        let text = |name| {
-            parts
-                .headers
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
-        };
-        let host = text("host");
-        let host = host
-            .or(uri.authority().map(http::uri::Authority::as_str))
-            .unwrap_or("localhost");
-        let scheme = match text("x-forwarded-proto") {
-            Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
-            _ => "http",
-        };
         Ok(Self {
-            origin: format!("{scheme}://{host}"),
-            path: uri.path().to_owned(),
+            origin: Origin::of_request(parts),
+            path: origin::uri(parts).path().to_owned(),
         })
     }
 }
@@ -93,10 +73,9 @@ impl OperationInput for Base {
 impl Base {
     /// The URL of something that stands beside the relays.
     fn url(&self, core: &Core, path: &str) -> Option<HeaderValue> {
-        let origin = core.options.public_url.as_ref().unwrap_or(&self.origin);
-        let path_here = self.path.trim_end_matches('/');
-        let prefix = path_here.strip_suffix(ROOT).unwrap_or_default();
-        HeaderValue::try_from(format!("{origin}{prefix}{path}")).ok()
+        let path = format!("{}{path}", origin::prefix(&self.path, ROOT));
+        let public = core.options.public_url.as_deref();
+        HeaderValue::try_from(self.origin.url(public, &path)).ok()
     }
 }
 
@@ -146,12 +125,10 @@ async fn created(
     if let Some(url) = base.url(core, &format!("{ROOT}/{id}?{query}")) {
         headers.insert(header::LOCATION, url);
     }
-    if let Some(name) = relay.id.public() {
-        let root = core.options.root.trim_end_matches('/');
-        let name = utf8_percent_encode(name.as_str(), PATH);
-        if let Some(url) = base.url(core, &format!("{root}/{name}")) {
-            headers.insert(header::CONTENT_LOCATION, url);
-        }
+    if let Some(name) = relay.id.public()
+        && let Some(url) = base.url(core, &origin::of_stream(&core.options, name))
+    {
+        headers.insert(header::CONTENT_LOCATION, url);
     }
     if let Ok(value) = HeaderValue::try_from(&relay.content_type) {
         headers.insert(names::UPSTREAM_CONTENT_TYPE, value);

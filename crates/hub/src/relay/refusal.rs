@@ -269,7 +269,7 @@ impl IntoResponse for Refusal {
             all.extend(members);
             // The status of this answer, whatever the storage's would be.
             all.insert("status".to_owned(), status.as_u16().into());
-            Value::Object(all).to_string().into()
+            format!("{}\n", Value::Object(all)).into()
         });
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headwater_wire::json::without_bom;
 use reqwest::{Client, Url, header, redirect};
 use serde::Deserialize;
 
@@ -118,7 +119,7 @@ async fn send(client: &Client, call: Call) -> Result<Delivered, reqwest::Error> 
         }
         body.extend_from_slice(&chunk);
     }
-    match serde_json::from_slice(&body) {
+    match serde_json::from_slice(without_bom(&body)) {
         Ok(HookAnswer { done: true }) => Ok(Delivered::Done),
         _ => Ok(Delivered::Accepted),
     }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::FromRequestParts;
 use headwater::{Operation, OperationInput};
 use headwater_log::StreamName;
 use http::{HeaderMap, header, request::Parts};
@@ -16,13 +16,13 @@ use super::refusal::Refusal;
 use super::state::{Ack, Config, Target};
 use super::target;
 
+use crate::origin::{self, Origin};
 use crate::path::{self, RESERVED};
 
 /// Where the streams are, as this request's client reaches them.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
-    /// The scheme and host that the request came to.
-    origin: String,
+    origin: Origin,
     /// The path of the streams' root, without a slash at its end.
     root: String,
 }
@@ -34,8 +34,9 @@ pub(super) struct Bearer(pub(super) Option<String>);
 impl Base {
     /// The URL of the streams' root.
     pub(super) fn url(&self, options: &SubscriptionOptions) -> String {
-        let origin = options.public_url.as_ref().unwrap_or(&self.origin);
-        format!("{origin}{}", self.root)
+        // Whoever is called back has no base that a reference could be from.
+        self.origin
+            .absolute(options.public_url.as_deref(), &self.root)
     }
 }
 
@@ -43,26 +44,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Base {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        // As the client has it: what a router on the way took off is part of it.
-        let uri = parts
-            .extensions
-            .get::<OriginalUri>()
-            .map_or(&parts.uri, |OriginalUri(uri)| uri);
+        let uri = origin::uri(parts);
         let end = uri
             .path()
             .find(&format!("/{RESERVED}/"))
             .unwrap_or_default();
         let root = uri.path()[..end].to_owned();
-        let host = text(&parts.headers, "host");
-        let host = host
-            .or(uri.authority().map(http::uri::Authority::as_str))
-            .unwrap_or("localhost");
-        let scheme = match text(&parts.headers, "x-forwarded-proto") {
-            Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
-            _ => "http",
-        };
         Ok(Self {
-            origin: format!("{scheme}://{host}"),
+            origin: Origin::of_request(parts),
             root,
         })
     }

@@ -83,6 +83,24 @@ async fn numbers(State(model): State<Model>) -> Result<Durable<Token>, Problem> 
     model.hub.durable("numbers").run(|| numbers).await
 }
 
+/// Says numbers until one that isn't finite.
+#[headwater::operation]
+async fn floats(State(model): State<Model>) -> Result<Durable<f64>, Problem> {
+    let numbers = stream::iter([1.5, f64::NAN, 2.5]);
+    model.hub.durable("floats").run(|| numbers).await
+}
+
+#[tokio::test]
+async fn a_float_that_is_not_finite_ends_the_stream_with_a_problem_and_is_not_kept() {
+    let server = Server::new(|stream| stream);
+    let mut items = server.client.get("/floats").stream::<f64>().await;
+    assert_eq!(items.next().await, Some(1.5));
+    items.cut().await;
+    let kept = server.client.get("/streams/floats").send().await;
+    assert!(kept.headers().contains_key("stream-error"));
+    assert_eq!(kept.text().await.trim_end(), "[1.5]");
+}
+
 struct Server {
     client: TestClient,
     model: Model,
@@ -164,6 +182,7 @@ fn app(model: &Model) -> App {
     App::new("Answers", "1.0.0")
         .route("/answers/{id}", get(answer))
         .route("/numbers", get(numbers))
+        .route("/floats", get(floats))
         .with_state(model.clone())
         .merge(model.hub.app())
 }
@@ -191,7 +210,7 @@ async fn every_format_gets_the_items_and_the_first_alone_runs_the_handlers_strea
             Format::JsonArray => "[{\"n\":1}\n,{\"n\":2}\n,{\"n\":3}\n]\n",
             Format::Sse => {
                 "id: 0000000000000001\ndata: {\"n\":1}\n\nid: 0000000000000002\ndata: {\"n\":2}\n\n\
-                 id: 0000000000000003\ndata: {\"n\":3}\n\nevent: end\nid: headwater:end\ndata: {\"items\":3}\n\n"
+                 id: 0000000000000003\ndata: {\"n\":3}\n\nevent: headwater:end\nid: headwater:end\ndata: {\"items\":3}\n\n"
             }
             _ => "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n",
         };

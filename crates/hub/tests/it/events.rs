@@ -69,7 +69,7 @@ async fn a_closed_stream_ends_with_a_marker_and_whoever_saw_it_gets_204() {
 
     let text = server.events("a").send().await.text().await;
     let end = format!(
-        "event: end\nid: headwater:end\ndata: {{\"items\":2,\"offset\":\"{}\"}}\n\n",
+        "event: headwater:end\nid: headwater:end\ndata: {{\"items\":2,\"offset\":\"{}\"}}\n\n",
         offset(2)
     );
     assert!(text.ends_with(&end), "{text}");

@@ -26,7 +26,7 @@ async fn an_event_source_gets_the_events_with_their_names_and_the_hubs_ids() {
     assert_eq!(
         body,
         format!(
-            "id: {}\nevent: token\ndata: {{\"n\":1}}\n\nid: {}\ndata: two\ndata: lines\n\nevent: end\nid: \
+            "id: {}\nevent: token\ndata: {{\"n\":1}}\n\nid: {}\ndata: two\ndata: lines\n\nevent: headwater:end\nid: \
              headwater:end\ndata: {end}\n\n",
             offset(1),
             offset(3)
@@ -40,6 +40,52 @@ async fn an_event_source_gets_the_events_with_their_names_and_the_hubs_ids() {
         raw.starts_with(token) && raw.ends_with("data: [DONE]\n\n"),
         "{raw}"
     );
+}
+
+#[tokio::test]
+async fn an_event_with_a_name_or_an_id_of_headwaters_own_is_refused_whole() {
+    let server = Server::new();
+    let own = "event: end\ndata: 1\n\nevent: error\ndata: 2\n\nevent: trimmed\ndata: 3\n\n";
+    server.put("a", SSE, own).await;
+    for (n, bad) in [
+        "event: headwater:end\nid: headwater:end\ndata: {}\n\n",
+        "event: headwater:error\ndata: {}\n\n",
+        "\u{feff}event:headwater:mine\ndata: 1\n\n",
+        "id: headwater:end\n\n",
+        "event: x\rid: headwater:end\rdata: 1\r\r",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = format!("data: ok\n\n{bad}");
+        for (body, index) in [(bad, 0), (&*body, 1)] {
+            let put = server.put("b", SSE, body).await;
+            for refused in [server.post("a", SSE, body).await, put] {
+                assert_eq!(refused.status(), 422, "{body:?}");
+                let problem: Value = refused.json().await;
+                let detail = problem["detail"].as_str().unwrap_or_default();
+                assert!(detail.contains("headwater:"), "{problem}");
+                assert_eq!(problem["index"], index, "{problem}");
+            }
+        }
+        assert_eq!(server.get("b").send().await.status(), 404);
+        // Elsewhere it's text.
+        assert_eq!(
+            server
+                .put(&format!("text/{n}"), "text/plain", bad)
+                .await
+                .status(),
+            201
+        );
+    }
+    server.close("a").await;
+    let mut events = server.events("a").stream::<Value>().await;
+    for (event, data) in [("end", "1"), ("error", "2"), ("trimmed", "3")] {
+        let found = events.next_event().await.expect("an event");
+        assert_eq!((&*found.event, &*found.data), (event, data));
+    }
+    assert!(events.next_event().await.is_none());
+    assert_eq!(server.get("a").send().await.text().await, own);
 }
 
 #[tokio::test]

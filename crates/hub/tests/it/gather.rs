@@ -381,7 +381,7 @@ async fn a_list_that_breaks_off_gives_its_results_and_then_an_error() {
     let mut events = response.stream::<Value>().await;
     assert_eq!(events.next().await.expect("one comes")["body"]["waited"], 1);
     let error = events.next_event().await.expect("one comes");
-    assert_eq!(&*error.event, "error");
+    assert_eq!(&*error.event, "headwater:error");
     let problem: Value = serde_json::from_str(&error.data).expect("it is JSON");
     assert_eq!(problem["status"], 400, "{problem}");
     events.cut().await;

@@ -2,6 +2,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use headwater::test::TestClient;
 use headwater_hub::{Hub, Limits, Options};
 use headwater_log::{MemoryLog, MemoryOptions};
@@ -50,6 +51,34 @@ async fn lines_stop_at_the_tail_where_that_is_wanted() {
         server.lines("t?live=false").send().await.text().await,
         "\"a\\n\\\"b\\\"\"\n"
     );
+}
+
+#[tokio::test]
+async fn a_silent_response_of_lines_is_kept_alive_where_that_is_wanted() {
+    let first = async |server: &Server, uri: &str, prefer: &str| {
+        let request = server.client.get(uri).header("accept", NDJSON);
+        let response = request.header("prefer", prefer).send().await;
+        let mut body = std::pin::pin!(response.into_data_stream());
+        let next = tokio::time::timeout(Duration::from_secs(20), body.next()).await;
+        next.expect("a sign of life")
+            .expect("it is open")
+            .expect("it is whole")
+    };
+    let server = Server::new();
+    server.put_json("a", "[]").await;
+    for uri in ["/streams/a?offset=-1", "/events?stream=**"] {
+        let join = if uri.contains('?') { '&' } else { '?' };
+        assert_eq!(
+            first(&server, &format!("{uri}{join}heartbeat=1"), "").await,
+            "\n"
+        );
+        assert_eq!(first(&server, uri, "heartbeat=1").await, "\n");
+    }
+    let server = Server::with(Options::new().line_heartbeat(Duration::from_secs(1)));
+    server.put_json("a", "[]").await;
+    for uri in ["/streams/a?offset=-1", "/events?stream=**"] {
+        assert_eq!(first(&server, uri, "").await, "\n");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! What the protocol's conformance suite doesn't cover.
 
+mod creating;
 mod described;
 mod durable;
+mod encoded;
 mod ends;
 mod events;
 mod framed;
 mod gather;
+mod json;
 mod lines;
 mod listing;
 mod live;

@@ -6,6 +6,57 @@ use http::Method;
 use crate::{Server, header, offset};
 
 #[tokio::test]
+async fn a_time_whose_plus_became_a_space_is_told_with_what_would_be_right() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    for (query, expected) in [
+        (
+            "since=2030-01-01T00:00:00+02:00",
+            &[
+                "\"2030-01-01T00:00:00 02:00\"",
+                "since=2030-01-01T00:00:00%2B02:00",
+            ][..],
+        ),
+        (
+            "since=2030-01-01+00:00:00.5+02:00",
+            &["since=2030-01-01 00:00:00.5%2B02:00"],
+        ),
+        (
+            "since=yesterday",
+            &["\"yesterday\"", "2030-01-31T12:00:00%2B02:00"],
+        ),
+        ("since=", &["\"\""]),
+    ] {
+        for path in [
+            "a",
+            "a?live=long-poll",
+            "a?live=sse",
+            "a?format=ndjson",
+            "a?format=sse",
+        ] {
+            let join = if path.contains('?') { '&' } else { '?' };
+            let refused = server.get(&format!("{path}{join}{query}")).send().await;
+            assert_eq!(refused.status(), 400, "{path} {query}");
+            let problem = refused.json::<serde_json::Value>().await;
+            let detail = problem["detail"].as_str().unwrap_or_default();
+            assert!(
+                expected.iter().all(|part| detail.contains(part)),
+                "{detail}"
+            );
+        }
+    }
+    for query in [
+        "since=2020-01-01T00:00:00%2B02:00",
+        "since=2020-01-01T00:00:00-02:00",
+    ] {
+        assert_eq!(
+            server.get(&format!("a?{query}")).send().await.text().await,
+            "[1]"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_read_comes_in_chunks_that_only_the_last_calls_up_to_date() {
     let mut limits = Limits::default();
     limits.read_bytes = 8;
@@ -129,4 +180,16 @@ async fn a_new_stream_says_where_it_is_as_its_client_reaches_it() {
     );
     let public = Options::new().public_url("https://example.com/");
     assert_eq!(put(public).await, "https://example.com/streams/a%20b/c");
+    let server = Server::new();
+    server.put_json("a", "[]").await;
+    let proxied = |path: &str| {
+        let put = server.request(Method::PUT, path);
+        put.header("host", "hub.example")
+            .header("x-forwarded-proto", "https")
+    };
+    let put = proxied("b").send().await;
+    assert_eq!(header(&put, "location"), "https://hub.example/streams/b");
+    let fork = proxied("c").header("stream-forked-from", "/streams/a");
+    let fork = fork.send().await;
+    assert_eq!(header(&fork, "location"), "https://hub.example/streams/c");
 }

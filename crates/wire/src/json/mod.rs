@@ -1,8 +1,10 @@
 //! JSON as the formats need it: one value on one line, checked for form and depth (RFC 8259).
 
+mod bom;
 mod brackets;
 mod check;
 mod scan;
+mod separators;
 mod swar;
 mod write;
 
@@ -11,17 +13,20 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::Serialize;
 
+pub use self::bom::{SkipBom, without_bom};
 pub use self::check::{CheckError, check, elements};
 pub(crate) use self::scan::Scan;
+pub use self::separators::{escape_line_separators, has_line_separators};
 use crate::{
     EncodeError, Str,
     error::{EncodeKind, Kind},
 };
 
-/// Appends `item` as JSON without a line break.
+/// Appends `item` as JSON without a line break: not even one of those that only some readers know (U+0085, U+2028 and
+/// U+2029 are escaped).
 ///
 /// # Errors
-/// `item` can't be serialised; what was appended until then stays in `out`.
+/// `item` can't be serialised, or has a float that isn't finite, for which JSON has no number; the error names its place. What was appended until then stays in `out`.
 #[inline]
 pub fn encode_on_one_line<T: Serialize + ?Sized>(
     item: &T,
@@ -30,10 +35,16 @@ pub fn encode_on_one_line<T: Serialize + ?Sized>(
     write::append(item, out).map_err(|error| EncodeError(EncodeKind::Json(error)))
 }
 
-/// The same JSON, as long as it was, without line breaks, so that it can be a line of NDJSON and of SSE as it is. In JSON a
-/// line break stands only between tokens, where a space means the same.
+/// The same JSON without line breaks, so that it can be a line of NDJSON and of SSE as it is: not even one of those that
+/// only some readers know. The text may differ, its value doesn't.
 #[must_use]
 pub fn on_one_line(json: Bytes) -> Bytes {
+    escape_line_separators(unfolded(json))
+}
+
+/// The same JSON, in as many bytes, without CR and LF. In JSON they stand only between tokens, where a space means the same.
+#[must_use]
+pub fn unfolded(json: Bytes) -> Bytes {
     if memchr::memchr2(b'\n', b'\r', &json).is_none() {
         return json;
     }

@@ -39,6 +39,31 @@ fn every_element_is_an_item() {
 }
 
 #[test]
+fn a_byte_order_mark_is_ignored_at_the_very_start_alone() {
+    array("\u{feff}[1]".as_bytes(), &["1"]);
+    array(
+        "\u{feff} [1,\"\u{feff}\"]".as_bytes(),
+        &["1", "\"\u{feff}\""],
+    );
+    for (input, at) in [
+        ("\u{feff}\u{feff}[]", 3),
+        (" \u{feff}[]", 1),
+        ("\u{feff}{}", 3),
+    ] {
+        let error = format!("error: json item 1, byte {at}: expected \"[\"");
+        array(input.as_bytes(), &[&error]);
+    }
+    array(
+        b"\xef\xbb[]",
+        &["error: json item 1, byte 2: expected \"[\""],
+    );
+    array(
+        b"\xef [\xbb",
+        &["error: json item 1, byte 2: expected \"[\""],
+    );
+}
+
+#[test]
 fn what_breaks_the_array_is_an_error_with_its_place() {
     let error = |n, at, what| format!("error: json item {n}, byte {at}: expected {what}");
     for (input, given, error) in [

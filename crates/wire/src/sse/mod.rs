@@ -11,7 +11,15 @@ mod tests;
 
 pub use decode::Decoder;
 pub use encode::{encode_comment, encode_json, encode_retry, encode_text};
+use field::Field;
 pub use split::{Block, Splitter};
+
+/// The prefix of every event type and event id that Headwater keeps for itself.
+///
+/// All that a server says about a stream, inside the stream, is an event of such a type. An application's events never
+/// are: the framework and the hub refuse them ([`reserved_field`]). So an event is Headwater's own, or the
+/// application's, by its type alone.
+pub const RESERVED_PREFIX: &str = "headwater:";
 
 /// The id of the event by which a Headwater server says that a stream is finished.
 ///
@@ -22,7 +30,48 @@ pub use split::{Block, Splitter};
 pub const END_ID: &str = "headwater:end";
 
 /// The type of the event that carries [`END_ID`], for pages that listen for it.
-pub const END_EVENT: &str = "end";
+pub const END_EVENT: &str = "headwater:end";
 
-/// The type of the event that reports an error in the middle of a stream.
-pub const ERROR_EVENT: &str = "error";
+/// The type of the event that reports an error in the middle of a stream. Its data is a problem (RFC 9457).
+pub const ERROR_EVENT: &str = "headwater:error";
+
+/// The type of the event that tells a reader its position before the first message. Its id is the position.
+pub const POSITION_EVENT: &str = "headwater:position";
+
+/// The type of the event that tells a reader that its position doesn't fit the stream, and where reading starts instead.
+pub const RESET_EVENT: &str = "headwater:reset";
+
+/// The type of the event that tells a reader of many streams that messages were trimmed before it got them.
+pub const TRIMMED_EVENT: &str = "headwater:trimmed";
+
+/// The type of the event that tells a reader of many streams that a stream was deleted.
+pub const DELETED_EVENT: &str = "headwater:deleted";
+
+/// Whether an event type or an event id is kept for Headwater.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED_PREFIX)
+}
+
+/// Finds the first `event` or `id` field in `text` whose value is [reserved](is_reserved), and gives the field's name
+/// and value.
+///
+/// Every line counts, also one in a block that dispatches no event, and one that a later line of its block overrides.
+/// `text` is the start of a stream or of a block of it: a byte order mark before the first line is passed over.
+#[must_use]
+pub fn reserved_field(text: &[u8]) -> Option<(&'static str, String)> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    // Most messages hold no such text at all.
+    memchr::memmem::find(text, RESERVED_PREFIX.as_bytes())?;
+    text.split(|&byte| matches!(byte, b'\n' | b'\r'))
+        .find_map(|line| {
+            let (field, start) = field::parse(line)?;
+            let name = match field {
+                Field::Event => "event",
+                Field::Id => "id",
+                Field::Data | Field::Retry => return None,
+            };
+            let value = String::from_utf8_lossy(&line[start..]);
+            is_reserved(&value).then(|| (name, value.into_owned()))
+        })
+}

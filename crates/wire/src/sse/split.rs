@@ -7,10 +7,12 @@ use super::{
     decode::Decoder,
     field::{Field, parse},
 };
-use crate::{DecodeError, Event, Format, Limits, Str, error::Kind, input::Input, work};
-
-/// A byte order mark.
-const BOM: &[u8] = b"\xef\xbb\xbf";
+use crate::{
+    DecodeError, Event, Format, Limits, Str,
+    error::Kind,
+    input::{BOM, Input},
+    work,
+};
 
 /// Cuts a `text/event-stream` into its blocks, each the bytes of the stream as they are.
 ///

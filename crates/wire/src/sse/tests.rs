@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Decoder;
+use super::{Decoder, reserved_field};
 use crate::{
     Format, Limits,
     testing::{Cuts, Outcome, check, decode},
@@ -267,4 +267,23 @@ fn an_unfinished_event_keeps_no_chunk() {
         (&*event.id, &*event.event, &*event.data),
         ("2", "tick", "b\nc")
     );
+}
+
+#[test]
+fn reserved_types_and_ids_are_found_wherever_a_reader_would_find_them() {
+    for (text, expected) in [
+        ("event: headwater:end", Some(("event", "headwater:end"))),
+        ("data: 1\nid:headwater:x\n\n", Some(("id", "headwater:x"))),
+        ("\u{feff}id: headwater:\r\r", Some(("id", "headwater:"))),
+        ("data: headwater:end\n: id: headwater:end\n\n", None),
+        (
+            "event:  headwater:end\nid: Headwater:end\nids: headwater:end\n\n",
+            None,
+        ),
+        ("event: end\nid: end\n\n", None),
+    ] {
+        let found = reserved_field(text.as_bytes());
+        let found = found.as_ref().map(|(field, value)| (*field, &**value));
+        assert_eq!(found, expected, "{text:?}");
+    }
 }

@@ -295,7 +295,7 @@ impl Writer {
     /// Cancel-safe: if the future is dropped before it is done, the message isn't taken.
     ///
     /// # Errors
-    /// The message can't be serialised, or the stream isn't of JSON; the writer goes on. Or an earlier
+    /// The message can't be serialised, or has a float that isn't finite; or the stream isn't of JSON; the writer goes on. Or an earlier
     /// message could not be stored.
     pub async fn append<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), Error> {
         if !self.json {
@@ -304,15 +304,16 @@ impl Writer {
                 self.content_type
             )));
         }
-        let json = serde_json::to_vec(message).map_err(|error| {
+        let mut text = Vec::new();
+        json::encode_on_one_line(message, &mut text).map_err(|error| {
             Error::request("the message can't be serialised as JSON")
                 .with_source(error)
                 .at(&self.place)
         })?;
-        self.give(json.into()).await
+        self.give(text.into()).await
     }
 
-    /// Appends a message as it is: the text of one JSON value, or in a stream of another type any
+    /// Appends a message as it is: the text of one JSON value (a byte order mark before it is left out), or in a stream of another type any
     /// bytes but none.
     ///
     /// Cancel-safe: if the future is dropped before it is done, the message isn't taken.
@@ -321,8 +322,9 @@ impl Writer {
     /// The message isn't JSON where it must be, or is empty; the writer goes on. Or an earlier message
     /// could not be stored.
     pub async fn append_raw(&self, message: impl Into<Bytes>) -> Result<(), Error> {
-        let message = message.into();
+        let mut message = message.into();
         if self.json {
+            message = message.slice_ref(json::without_bom(&message));
             json::check(&message, Limits::DEFAULT_MAX_DEPTH)
                 .map_err(|error| Error::new(Kind::MessageNotJson(error)).at(&self.place))?;
             // As the hub stores it.

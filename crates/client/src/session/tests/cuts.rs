@@ -45,7 +45,7 @@ fn answer(payloads: &[String], last_event_id: &str) -> Vec<u8> {
         let meta = headwater_wire::Meta::default().id(&id);
         headwater_wire::sse::encode_text(&meta, payload, &mut body).unwrap();
     }
-    body.extend_from_slice(b"event: end\nid: headwater:end\ndata: {}\n\n");
+    body.extend_from_slice(b"event: headwater:end\nid: headwater:end\ndata: {}\n\n");
     body
 }
 

@@ -140,7 +140,7 @@ fn a_response_that_ends_without_the_end_mark_is_taken_up_but_not_with_the_mark()
     assert!(connects(&mut session) >= Backoff::MIN);
     session.head(&ok("text/event-stream"));
     session.chunk(Bytes::from_static(
-        b"event: end\nid: headwater:end\ndata: {}\n\nid: 9\ndata: x\n\n",
+        b"event: headwater:end\nid: headwater:end\ndata: {}\n\nid: 9\ndata: x\n\n",
     ));
     assert_eq!(session.next().unwrap(), Step::End);
     session.lost(cut());
@@ -196,7 +196,7 @@ fn the_wait_grows_while_no_item_comes_and_is_short_again_after_one() {
 fn an_error_that_the_server_reports_is_the_end() {
     let mut session = open(policy(), "text/event-stream");
     session.chunk(Bytes::from_static(
-        b"data: a\n\nevent: error\ndata: {\"title\":\"Out of ticks\"}\n\ndata: b\n\n",
+        b"data: a\n\nevent: headwater:error\ndata: {\"title\":\"Out of ticks\"}\n\ndata: b\n\n",
     ));
     let (data, step) = drain(&mut session);
     assert_eq!(data, ["a"]);
@@ -210,10 +210,34 @@ fn an_error_that_the_server_reports_is_the_end() {
 }
 
 #[test]
+fn what_a_server_itself_calls_an_end_or_an_error_is_an_item() {
+    for event in [
+        "event: error\ndata: {\"title\":\"Oh\",\"status\":500}",
+        "event: error\nid: headwater:end\ndata: x",
+        "event: end\ndata: x",
+        "event: end\nid: headwater:end\ndata: x",
+        "event: headwater:end\ndata: x",
+        "event: headwater:end\nid: 7\ndata: x",
+        "id: headwater:end\ndata: x",
+        "event: trimmed\ndata: x",
+    ] {
+        let mut session = open(policy(), "text/event-stream");
+        let body = format!(
+            "data: a\n\n{event}\n\nid: 8\ndata: b\n\nevent: headwater:end\nid: headwater:end\ndata\n\ndata: c\n\n"
+        );
+        session.chunk(Bytes::from(body));
+        let (data, step) = drain(&mut session);
+        assert_eq!(data.len(), 3, "{event}: {data:?}");
+        assert_eq!(data[2], "b");
+        assert_eq!(step.unwrap(), Step::End);
+    }
+}
+
+#[test]
 fn an_error_for_good_is_an_error_and_not_the_end_of_a_finished_stream() {
     let mut session = open(policy(), "text/event-stream");
     session.chunk(Bytes::from_static(
-        b"data: a\n\nevent: error\nid: headwater:end\ndata: {\"title\":\"Torn\"}\n\n",
+        b"data: a\n\nevent: headwater:error\nid: headwater:end\ndata: {\"title\":\"Torn\"}\n\n",
     ));
     let (data, step) = drain(&mut session);
     assert_eq!(data, ["a"]);

@@ -5,7 +5,8 @@ import { choices, core, resolve, skeleton, typeOf } from "./schema.mjs";
 
 const METHODS = ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
 const STREAMS = ["text/event-stream", "application/x-ndjson", "application/jsonl", "application/ndjson", "application/json-seq"];
-const FRAMEWORK_EVENTS = ["end", "error"];
+/** What Headwater itself says in a stream is an event of such a name. */
+const RESERVED_PREFIX = "headwater:";
 
 /** Fetches the document that lies beside the page, at `url`. */
 export async function load(url) {
@@ -174,7 +175,7 @@ function eventNames(document, content) {
     for (const branch of [...(schema.oneOf ?? []), ...(schema.anyOf ?? []), ...(schema.allOf ?? [])]) walk(branch, depth + 1);
   };
   walk(resolve(document, media).itemSchema, 0);
-  return [...names].filter((name) => !FRAMEWORK_EVENTS.includes(name));
+  return [...names].filter((name) => !name.startsWith(RESERVED_PREFIX));
 }
 
 /** Every security scheme that an operation may want, and whether it works without any. */

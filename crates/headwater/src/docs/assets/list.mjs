@@ -1,6 +1,7 @@
 // The items on the page: the newest of them, drawn once a frame, however fast they come.
 
 import { el } from "./dom.mjs";
+import { shortId } from "./ids.mjs";
 import { preview, whole } from "./json-view.mjs";
 
 /** How many entries are kept. */
@@ -188,7 +189,7 @@ export class ItemList {
       el("span", { class: "n" }, entry.n === null ? "" : String(entry.n)),
       el("span", { class: "time" }, clock.format(entry.time)),
       el("span", { class: "gap", title: "since the one before" }, gap),
-      el("span", { class: "id", title: entry.id ? `id: ${entry.id}` : null }, entry.id ?? ""),
+      el("span", { class: "id", title: entry.id ? `id: ${entry.id}` : null }, entry.id ? shortId(entry.id) : ""),
     );
     if (entry.id) this.#list.classList.add("has-ids");
     const asTree = this.#trees && together <= TREES_PER_FRAME && entry.data.length > this.#width;
@@ -251,7 +252,7 @@ export class ItemList {
   #measure() {
     const character = parseFloat(getComputedStyle(this.#list).fontSize) * 0.61;
     // Beside an item stand its number, time, gap and id, unless the page is narrow.
-    const beside = this.#scroller.clientWidth > 640 ? 38 : 2;
+    const beside = this.#scroller.clientWidth > 640 ? 44 : 2;
     this.#width = Math.max(24, Math.floor((this.#scroller.clientWidth - 44) / character) - beside);
     if (this.#follows && this.#list.firstChild) this.#toEnd();
   }

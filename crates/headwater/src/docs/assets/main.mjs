@@ -168,16 +168,25 @@ function controls() {
   if (focused && !playing) $("start").focus();
   $("cut").disabled = !session?.canResume;
   setText($("cut").lastElementChild, session?.isOver && session.canResume ? "Resume" : "Cut & resume");
-  const format = session?.format ?? form?.format.name;
-  $("cut").title = format === "sse" ? "Breaks the connection and comes back with the last id" : "Only SSE items have ids to come back to";
+  const why = whyNoCut();
+  $("cut").title = why || "Breaks the connection and comes back with the last id";
+  setText($("why"), why ? `Cut & resume: ${why}` : "");
+  $("why").title = why;
   setText($("start").lastElementChild, playing ? "Restart" : "Start");
   const dropped = Math.max(0, items.count - KEPT);
   $("dropped").hidden = dropped === 0;
   if (dropped > 0) setText($("dropped"), `newest ${KEPT.toLocaleString("en")} kept, ${dropped.toLocaleString("en")} older dropped`);
 }
 
+/** Why the connection can't be cut and resumed now; empty where it can. */
+function whyNoCut() {
+  if (session) return session.whyNot;
+  return !form || form.format.name === "sse" ? "start the stream first" : "only SSE has ids to resume after: choose SSE";
+}
+
 function say(text) {
   setText($("status"), text);
+  $("status").title = text;
 }
 
 const counted = () => `${items.count.toLocaleString("en")} ${items.count === 1 ? "item" : "items"}`;

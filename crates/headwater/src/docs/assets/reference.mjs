@@ -53,20 +53,39 @@ function linkPlayer(api) {
   });
 }
 
+/** Ready when the browser has drawn what is on the page by now. */
+const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+
+/** Loads the reference's script. It is large: the page has shown its list of operations before. */
+function loadScript(url) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = url;
+    script.async = true;
+    script.addEventListener("load", resolve);
+    script.addEventListener("error", () => reject(new Error("its script, docs/scalar.js, didn't load")));
+    document.head.append(script);
+  });
+}
+
 async function open() {
+  $("waiting").hidden = false;
   const url = new URL("openapi.json", document.baseURI);
-  const api = await load(url);
+  const loading = load(url);
+  // In a page that isn't shown nothing is ever drawn.
+  if (document.visibilityState === "visible") await drawn();
+  const [api] = await Promise.all([loading, loadScript(new URL($("reference").dataset.script, document.baseURI))]);
   document.title = api.info?.title ?? document.title;
   // Where the app itself is: the document may not know under which prefix, or in front of which host, it lies.
   api.servers = [{ url: baseOf(api, url).href.replace(/\/$/, "") }, ...(api.servers ?? []).slice(1)];
   linkPlayer(api);
-  if (!globalThis.Scalar) throw new Error("its script, docs/scalar.js, didn't load");
-  $("loading").remove();
+  if (!globalThis.Scalar) throw new Error("its script, docs/scalar.js, is not what it was");
+  $("overview").remove();
   globalThis.Scalar.createApiReference("#reference", { ...CONFIGURATION, content: api });
 }
 
 open().catch((error) => {
-  $("loading")?.remove();
+  if ($("waiting")) $("waiting").hidden = true;
   setText($("fault"), `The reference can't be shown: ${error.message}`);
   $("fault").hidden = false;
 });

@@ -4,6 +4,8 @@ import { decoderFor, formatOf } from "./formats.mjs";
 
 /** The id of the event that ends a Headwater stream. */
 export const END_ID = "headwater:end";
+const END_EVENT = "headwater:end";
+const ERROR_EVENT = "headwater:error";
 /** How much of an error's body is shown. */
 const MAX_ERROR_BODY = 64 * 1024;
 /** The pause between a cut and the next connection, if the server doesn't ask for a longer one, in ms. */
@@ -63,6 +65,16 @@ export class Session {
   /** Whether there is a place to come back to: only SSE has ids. */
   get canResume() {
     return this.format === "sse" && this.lastEventId !== "" && this.lastEventId !== END_ID && ["open", "cut", "stopped"].includes(this.state);
+  }
+
+  /** Why there is none; empty where there is. */
+  get whyNot() {
+    if (this.canResume) return "";
+    if (this.state === "connecting" || this.state === "resuming") return "no answer yet";
+    if (this.format !== null && this.format !== "sse") return "only SSE has ids to resume after: choose SSE";
+    if (this.state === "failed") return "the stream failed: start again";
+    if (this.state === "ended" || this.lastEventId === END_ID) return "the stream is complete";
+    return "no item with an id has come yet";
   }
 
   #abort() {
@@ -150,11 +162,11 @@ export class Session {
 
   /** Tells the events that are about the stream from those that are in it. */
   #mark(item) {
-    if (item.event === "end" && item.id === END_ID) {
+    if (item.event === END_EVENT && item.id === END_ID) {
       this.#sawEnd = true;
       return { ...item, kind: "end" };
     }
-    const problem = item.event === "error" ? problemOf(item.data) : null;
+    const problem = item.event === ERROR_EVENT ? (problemOf(item.data) ?? { title: "The stream failed", detail: item.data }) : null;
     if (!problem) return item;
     this.#problem = problem;
     return { ...item, kind: "error" };

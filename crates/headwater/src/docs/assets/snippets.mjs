@@ -66,7 +66,7 @@ export function python(request, format) {
       ") as source:",
       "    source.response.raise_for_status()",
       "    for event in source.iter_sse():",
-      '        if event.event == "end":',
+      '        if event.event == "headwater:end":',
       "            break",
       "        print(event.event, event.id, json.loads(event.data))",
     ].join("\n");
@@ -108,10 +108,8 @@ function eventSource(request, events) {
     "const show = (event) => console.log(event.type, event.lastEventId, JSON.parse(event.data));",
     "source.onmessage = show;",
     ...named,
-    'source.addEventListener("end", () => source.close());',
-    'source.addEventListener("error", (event) => {',
-    "  if (event.data) console.error(JSON.parse(event.data));",
-    "});",
+    'source.addEventListener("headwater:end", () => source.close());',
+    'source.addEventListener("headwater:error", (event) => console.error(JSON.parse(event.data)));',
   ];
 }
 
@@ -124,7 +122,7 @@ function fetched(request, format) {
     sse: [
       '    const lines = item.split("\\n");',
       '    const data = lines.filter((line) => line.startsWith("data: ")).map((line) => line.slice(6));',
-      '    if (data.length > 0 && !lines.includes("event: end")) console.log(JSON.parse(data.join("\\n")));',
+      '    if (data.length > 0 && !lines.includes("event: headwater:end")) console.log(JSON.parse(data.join("\\n")));',
     ],
     ndjson: ["    if (item) console.log(JSON.parse(item));"],
     "json-seq": ['    if (item) console.log(JSON.parse(item.replace("\\x1e", "")));'],

@@ -56,7 +56,7 @@ function play(answers, more = {}) {
   return session_;
 }
 
-const END = "event: end\nid: headwater:end\ndata:\n\n";
+const END = "event: headwater:end\nid: headwater:end\ndata:\n\n";
 
 test("a stream with its end event is ended, and the event is no item", async () => {
   const { log, until, sent, session } = play([{ texts: ["id: 1\ndata: a\n\n", END] }]);
@@ -111,7 +111,7 @@ test("stopping aborts, and nothing follows", async () => {
 });
 
 test("an error event is the reason why a stream fails, whether its body is cut or not", async () => {
-  const error = 'event: error\ndata: {"title":"Gone","status":410}\n\n';
+  const error = 'event: headwater:error\ndata: {"title":"Gone","status":410}\n\n';
   for (const end of ["cut", "close"]) {
     const run = play([{ texts: ["data: a\n\n", error], end }]);
     await run.until("failed");
@@ -121,10 +121,22 @@ test("an error event is the reason why a stream fails, whether its body is cut o
   }
 });
 
-test("an event that is named error but holds no problem is an item", async () => {
-  const run = play([{ texts: ['event: error\ndata: {"n":1}\n\n', END] }]);
+test("an app's own error, end and foreign use of the end's name or id are items", async () => {
+  const own = [
+    'event: error\ndata: {"title":"Gone","status":410}\n\n',
+    "event: end\ndata: 1\n\n",
+    "id: headwater:end\ndata: 2\n\n",
+    "id: 3\nevent: headwater:end\ndata: 3\n\n",
+  ];
+  const run = play([{ texts: [...own, END] }]);
   await run.until("ended");
-  assert(run.log.includes('item {"n":1}'));
+  assert.deepEqual(run.log.slice(2), ['item {"title":"Gone","status":410}', "item 1", "item 2", "item 3", "end ", "ended"]);
+});
+
+test("an error event of ours without a problem fails the stream, too", async () => {
+  const run = play([{ texts: ["data: a\n\n", "event: headwater:error\ndata: oh\n\n"] }]);
+  await run.until("failed");
+  assert.equal(run.detail.problem.detail, "oh");
 });
 
 test("a refusal gives its problem, or its text", async () => {
@@ -150,4 +162,22 @@ test("what can't be read is a fault, after the items before it, and ends the con
   await run.until("failed");
   assert.deepEqual(run.log, ["connecting", "open", "item 1", "item 2", "failed"]);
   assert.equal(run.detail.kind, "fault");
+});
+
+test("it says why it can't be resumed", async () => {
+  const lines = play([{ type: "application/x-ndjson", texts: ["1\n"], end: "open" }]);
+  assert.equal(lines.session.whyNot, "no answer yet");
+  await lines.until("open");
+  assert.match(lines.session.whyNot, /only SSE has ids/);
+  lines.session.stop();
+  const bare = play([{ texts: ["data: 1\n\n"], end: "open" }]);
+  await bare.until("open");
+  assert.equal(bare.session.whyNot, "no item with an id has come yet");
+  bare.session.stop();
+  const whole = play([{ texts: ["id: 1\ndata: 1\n\n"] }]);
+  await whole.until("ended");
+  assert.equal(whole.session.whyNot, "the stream is complete");
+  const cut = play([{ texts: ["id: 1\ndata: 1\n\n"], end: "cut" }]);
+  await cut.until("cut");
+  assert.equal(cut.session.whyNot, "");
 });

@@ -70,7 +70,7 @@ async fn a_failure_for_good_has_the_id_that_stops_an_event_source() {
 
 #[tokio::test]
 async fn an_item_that_cannot_be_sent_fails_the_stream_after_what_came_before() {
-    for bad in ["a\nb", "headwater:end"] {
+    for bad in ["a\nb", "headwater:end", "headwater:mine"] {
         let client = client(async move || {
             Streaming::new(stream::iter([Item::new(1).id("a"), Item::new(2).id(bad)]))
         });
@@ -81,6 +81,25 @@ async fn an_item_that_cannot_be_sent_fails_the_stream_after_what_came_before() {
             error.is_error() && error.data.contains("500"),
             "{bad:?}: {error:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn an_event_name_of_headwaters_own_fails_the_stream_in_every_format() {
+    let client = client(async || {
+        let own = ["error", "end", "headwater", "headwater:error"];
+        Streaming::new(stream::iter(own.map(|name| Item::new(1).event(name))))
+    });
+    for format in Format::ALL {
+        let mut items = client.get("/").accept(format).stream::<u64>().await;
+        for name in ["error", "end", "headwater"] {
+            let item = items.next_event().await.expect("an item");
+            assert_eq!(&*item.data, "1");
+            if format == Format::Sse {
+                assert_eq!(&*item.event, name);
+            }
+        }
+        assert_eq!(items.cut().await, "the stream failed", "{format}");
     }
 }
 

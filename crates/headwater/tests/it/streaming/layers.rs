@@ -41,7 +41,7 @@ async fn an_early_error_keeps_the_headers_that_layers_have_set() {
     assert_eq!(response.headers().get_all("content-type").iter().count(), 1);
     assert_eq!(
         response.text().await,
-        r#"{"title":"Bad Gateway","status":502}"#
+        "{\"title\":\"Bad Gateway\",\"status\":502}\n"
     );
 }
 

@@ -2,6 +2,7 @@
 
 mod ends;
 mod flow;
+mod json;
 mod layers;
 mod raw;
 mod sources;
@@ -41,7 +42,7 @@ async fn every_format_carries_the_items_and_the_same_headers() {
         (
             "sse",
             "text/event-stream",
-            "data: \"a\"\n\ndata: \"b\\nc\"\n\nevent: end\nid: headwater:end\ndata: {\"items\":2}\n\n",
+            "data: \"a\"\n\ndata: \"b\\nc\"\n\nevent: headwater:end\nid: headwater:end\ndata: {\"items\":2}\n\n",
         ),
         (
             "json-seq",
@@ -126,7 +127,7 @@ async fn ids_names_and_retry_times_reach_sse_clients() {
     let body = client.get("/?format=sse").send().await.text().await;
     assert!(
         body.starts_with(
-            "retry: 3000\n\nevent: one\nid: a\ndata: 1\n\nretry: 2500\ndata: 2\n\nevent: end"
+            "retry: 3000\n\nevent: one\nid: a\ndata: 1\n\nretry: 2500\ndata: 2\n\nevent: headwater:end"
         ),
         "{body}"
     );

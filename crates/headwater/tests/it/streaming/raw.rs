@@ -67,6 +67,6 @@ async fn frames_of_sse_have_heartbeats_and_an_error_is_an_event_before_the_cut()
         }
     };
     assert_eq!(seen[..3], ["data: 1\n\n", ":\n\n", ":\n\n"]);
-    assert!(seen[3].starts_with("event: error\n") && seen[3].contains("it went away"));
+    assert!(seen[3].starts_with("event: headwater:error\n") && seen[3].contains("it went away"));
     assert!(!cut.is_empty());
 }

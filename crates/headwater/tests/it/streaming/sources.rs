@@ -137,3 +137,29 @@ async fn a_sender_learns_that_nobody_reads_any_more() {
     items.leave().await;
     assert_eq!(reported.await, Ok(true));
 }
+
+#[tokio::test]
+async fn results_are_items_until_the_first_error_however_the_stream_is_made() {
+    fn results() -> [Result<u64, std::io::Error>; 4] {
+        [Ok(1), Ok(2), Err(std::io::Error::other("torn")), Ok(3)]
+    }
+    let made: [fn() -> Streaming<u64>; 4] = [
+        || Streaming::new(stream::iter(results())),
+        || Streaming::try_new(stream::iter(results())),
+        || Streaming::blocking(results()),
+        || {
+            let items = [
+                Ok(Item::new(1)),
+                Ok(Item::new(2).id("b")),
+                Err(Problem::not_found("torn")),
+            ];
+            Streaming::new(stream::iter(items))
+        },
+    ];
+    for made in made {
+        let client = client(async move || made());
+        let mut items = client.get("/").stream::<u64>().await;
+        assert_eq!(items.take(2).await, [1, 2]);
+        assert_eq!(items.cut().await, "the stream failed");
+    }
+}

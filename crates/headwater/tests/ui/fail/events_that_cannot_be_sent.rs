@@ -1,11 +1,11 @@
 use headwater::Events;
 
 #[derive(Events)]
-#[serde(rename_all = "snake_case")]
 enum Reserved {
     Price,
+    #[serde(rename = "headwater:end")]
     End,
-    #[serde(rename = "error")]
+    #[serde(rename = "headwater:failed")]
     Failed,
 }
 

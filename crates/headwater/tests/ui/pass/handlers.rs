@@ -1,9 +1,9 @@
 //! Handlers under `#[operation]`, in all the shapes that one may have.
 
-use axum::extract::State;
 use futures_util::stream;
 use headwater::{
-    App, Event, Events, Json, OpenApi, Path, Problem, Query, StatusCode, Streaming, get, operation,
+    App, Event, Events, Json, OpenApi, Path, Problem, Query, State, StatusCode, Streaming, get,
+    operation,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

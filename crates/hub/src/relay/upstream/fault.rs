@@ -44,6 +44,9 @@ pub(crate) enum Fault {
     Invalid(String),
     /// The upstream, a Headwater server, says itself that it failed: its problem.
     Reported(Value),
+    /// The upstream, a Headwater server, says something of its stream that the items of a relay can't: the type of that
+    /// event.
+    Control(String),
     /// A feed was asked for more, and refused for good.
     Status(StatusCode),
     /// A feed was asked for more, and answered with something else.
@@ -62,6 +65,7 @@ impl Fault {
             Self::BodyTooLarge { .. } => (502, "The upstream sent too much"),
             Self::Invalid(_) => (502, "The upstream sent something invalid"),
             Self::Reported(_) => (502, "The upstream failed"),
+            Self::Control(_) => (502, "The upstream's stream has a gap or was replaced"),
             Self::Status(_) | Self::Changed(_) => (502, "The upstream refused to go on"),
             Self::GaveUp { .. } => (502, "The upstream did not come back"),
         };
@@ -110,6 +114,10 @@ impl fmt::Display for Fault {
                 let said = text("detail").or(text("title"));
                 write!(f, "it said: {}", said.unwrap_or("no more than that"))
             }
+            Self::Control(event) => write!(
+                f,
+                "it sent the event {event:?}, by which a Headwater server says that its stream isn't the one before"
+            ),
             Self::Status(status) => write!(f, "asked for what follows, it answered {status}"),
             Self::Changed(found) => write!(f, "asked for what follows, it answered with {found}"),
             Self::GaveUp { attempts, last } => {

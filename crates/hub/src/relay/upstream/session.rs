@@ -13,9 +13,9 @@ use bytes::Bytes;
 use headwater::StatusCode;
 use headwater_wire::{
     Event, Str,
-    sse::{Block, END_ID},
+    sse::{self, Block},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Fault, Item, Kind, Resume,
@@ -285,10 +285,14 @@ impl Session {
     /// The item that a block of an event stream is, unless it is passed over.
     fn block(&mut self, block: Block) -> Option<Item> {
         let known = block.id.as_ref().is_some_and(|id| self.seen.contains(id));
+        let reserved = block
+            .event
+            .as_ref()
+            .filter(|event| sse::is_reserved(&event.event));
         if let Some(id) = &block.id {
             self.last_event_id = Str::from(&**id);
             self.is_feed |= !id.is_empty();
-            if self.goes_on() && block.event.is_some() {
+            if self.goes_on() && block.event.is_some() && reserved.is_none() {
                 self.fresh.insert(id);
             }
         }
@@ -296,6 +300,16 @@ impl Session {
             self.retry = splitter.retry().or(self.retry);
         }
         match &block.event {
+            Some(event) if reserved.is_some() => match end(event) {
+                Some(end) => self.state = State::Over(end),
+                // It named the position, which is kept.
+                None if &*event.event == sse::POSITION_EVENT => return None,
+                None => {
+                    let fault = Fault::Control(event.event.to_string());
+                    self.state = State::Over(Some(fault));
+                    return None;
+                }
+            },
             // It comes again after a break.
             Some(_) if known && self.goes_on() => return None,
             // Of a feed, which may go on for years, a sign of life is not kept.
@@ -303,7 +317,7 @@ impl Session {
             None => {}
             Some(event) => {
                 self.barren = 0;
-                if let Some(end) = end(event, block.id.as_ref()) {
+                if let Some(end) = end(event) {
                     self.state = State::Over(end);
                 }
             }
@@ -316,24 +330,21 @@ impl Session {
     }
 }
 
-/// Whether an event is the last one, and if it is, whether it tells of a failure.
+/// Whether an event is the last one, and if it is, whether it tells of a failure. An `end` or `error` of the upstream's
+/// own is one of its events.
 #[allow(clippy::option_option, reason = "the end may be one without a fault")]
-fn end(event: &Event, id: Option<&Str>) -> Option<Option<Fault>> {
-    let is_end = id.is_some_and(|id| *id == *END_ID);
+fn end(event: &Event) -> Option<Option<Fault>> {
     if event.is_error() {
-        let said = problem(&event.data);
-        return (is_end || said.is_some()).then(|| Some(Fault::Reported(said.unwrap_or_default())));
+        return Some(Some(Fault::Reported(problem(&event.data))));
     }
     let is_done = event.event == Event::DEFAULT_TYPE && event.data.trim() == DONE;
-    (is_end || is_done).then_some(None)
+    (event.is_end() || is_done).then_some(None)
 }
 
-/// The problem that a Headwater server tells of; what others call an error is one of their events.
-fn problem(data: &str) -> Option<Value> {
-    let problem: Value = serde_json::from_str(data).ok()?;
-    let is_problem = problem.get("title").is_some_and(Value::is_string)
-        && problem.get("status").is_some_and(Value::is_u64);
-    is_problem.then_some(problem)
+/// The problem that a Headwater server tells of.
+fn problem(data: &str) -> Value {
+    let problem = serde_json::from_str(data).ok().filter(Value::is_object);
+    problem.unwrap_or_else(|| json!({"detail": data}))
 }
 
 impl fmt::Display for Lost {

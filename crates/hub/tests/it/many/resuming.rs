@@ -98,7 +98,7 @@ async fn without_live_it_ends_at_the_end_and_whoever_saw_that_gets_204() {
     let query = "stream=**&live=false";
     let text = server.many(query, Format::Sse).send().await.text().await;
     let end = format!(
-        "event: end\nid: headwater:end\ndata: {{\"items\":1,\"id\":\"{}\"}}\n\n",
+        "event: headwater:end\nid: headwater:end\ndata: {{\"items\":1,\"id\":\"{}\"}}\n\n",
         offset(1)
     );
     assert!(text.ends_with(&end), "{text}");

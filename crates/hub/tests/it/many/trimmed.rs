@@ -102,7 +102,7 @@ async fn in_sse_it_is_an_event_of_its_own_type_from_whose_id_one_goes_on() {
         server.trimmed("a", 1).await;
         let mut events = server.many("stream=a", Format::Sse).stream::<Value>().await;
         let told = events.next_event().await.expect("it is due");
-        assert_eq!(&*told.event, "trimmed");
+        assert_eq!(&*told.event, "headwater:trimmed");
         let data: Value = serde_json::from_str(&told.data).expect("it is JSON");
         assert_eq!(data, notice(1, "a", 1));
         let again = server.many("stream=a", Format::Sse).last_event_id(&told.id);

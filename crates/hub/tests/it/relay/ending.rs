@@ -70,7 +70,7 @@ async fn what_fails_is_told_with_the_reason_and_what_came_stands() {
         .await;
     assert_eq!(events.next_event().await.unwrap().data, "1");
     let error = events.next_event().await.unwrap();
-    assert_eq!(error.event, "error");
+    assert_eq!(error.event, "headwater:error");
     // Not what is declared.
     let upstream = Upstream::saying("application/json", "[1, 2, nonsense").await;
     let path = server.relayed("", &upstream.url).await;

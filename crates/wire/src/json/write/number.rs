@@ -1,6 +1,9 @@
 //! Numbers.
 
-use super::text::store;
+use serde::ser::Error as _;
+use serde_json::Error;
+
+use super::{place, text::store};
 
 /// Appends an integer.
 #[inline]
@@ -27,6 +30,38 @@ pub(super) fn double(value: f64, out: &mut Vec<u8>) {
         Some(count) => decimal(value.is_sign_negative(), count, out),
         None => float(value, out),
     }
+}
+
+/// What is left in the output of a float that isn't finite, and what its error says until it is named.
+const NOT_FINITE: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
+
+/// Refuses a float that isn't finite. It is left in the output, for [`name_not_finite`].
+#[cold]
+pub(super) fn not_finite(value: f64, out: &mut Vec<u8>) -> Error {
+    let [nan, low, high] = NOT_FINITE;
+    let name = match value {
+        value if value.is_nan() => nan,
+        value if value < 0.0 => low,
+        _ => high,
+    };
+    out.extend_from_slice(name.as_bytes());
+    Error::custom(name)
+}
+
+/// Says which value `error` is about and where it stands, if it is a float that isn't finite.
+#[cold]
+pub(super) fn name_not_finite(error: Error, written: &[u8]) -> Error {
+    let message = error.to_string();
+    let Some(name) = NOT_FINITE
+        .into_iter()
+        .find(|name| message == **name && written.ends_with(name.as_bytes()))
+    else {
+        return error;
+    };
+    let place = place::at_end_of(&written[..written.len() - name.len()]);
+    Error::custom(format_args!(
+        "{name} at {place:?}: JSON has only finite numbers (RFC 8259 §6)"
+    ))
 }
 
 /// How many ten-thousandths `size` is, if that many, rounded to a float, are `size` and are less

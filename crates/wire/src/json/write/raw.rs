@@ -4,6 +4,8 @@ use memchr::memchr2;
 use serde::ser::{Error as _, Serializer};
 use serde_json::Error;
 
+use crate::json::separators;
+
 use super::refuse::{refuse_all_but_scalars, refuse_scalars};
 
 /// Whether a struct of this name stands for its text. `Number` is one if somebody in the build has
@@ -24,6 +26,7 @@ impl Serializer for RawWriter<'_> {
         let start = self.0.len();
         self.0.extend_from_slice(json.as_bytes());
         unfold(&mut self.0[start..]);
+        separators::escape_from(self.0, start);
         Ok(())
     }
 

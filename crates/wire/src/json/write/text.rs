@@ -3,6 +3,11 @@
 //! Which bytes need an escape is asked of 8 or 16 of them at a time. Short pieces are put together in
 //! a register and stored as 8 bytes, of which the excess is cut off again: that costs less than a
 //! copy of a length that isn't known beforehand.
+//!
+//! The characters that [`separators`] escapes have more than one byte. A string with a byte that may start one is looked
+//! through again.
+
+use crate::json::separators;
 
 const WORD: usize = 8;
 const BLOCK: usize = 16;
@@ -74,14 +79,16 @@ fn framed(lead: u8, key: &[u8]) -> Option<u128> {
 #[inline]
 fn escaped_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     let end = out.len() + bytes.len();
+    let start = out.len();
     let mut rest = bytes;
     let mut all_plain = true;
+    let mut has_lead = false;
     while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
         if is_plain(block) {
             out.extend_from_slice(block);
         } else {
             all_plain = false;
-            escaped_one_by_one(block, out);
+            has_lead |= escaped_one_by_one(block, out);
         }
         rest = after;
     }
@@ -104,22 +111,28 @@ fn escaped_bytes(bytes: &[u8], out: &mut Vec<u8>) {
             out.truncate(end - WORD);
             out.extend_from_slice(last);
         }
-        _ => escaped_one_by_one(rest, out),
+        _ => has_lead |= escaped_one_by_one(rest, out),
+    }
+    if has_lead {
+        separators::escape_from(out, start);
     }
 }
 
 /// Appends `bytes`, which are no more than 16, escaped. Near an escape there are often more, so this
-/// doesn't ask where they are: it does the same for every byte.
+/// doesn't ask where they are: it does the same for every byte. Returns whether one of them may start a separator.
 #[inline]
-fn escaped_one_by_one(bytes: &[u8], out: &mut Vec<u8>) {
+fn escaped_one_by_one(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut leads = 0;
     let mut end = out.len();
     out.extend_from_slice(&[0; BLOCK * LONGEST + WORD]);
     for byte in bytes {
         let piece = PIECES[usize::from(*byte)];
         out[end..end + WORD].copy_from_slice(&piece);
         end += usize::from(piece[WORD - 1]);
+        leads |= piece[WORD - 2];
     }
     out.truncate(end);
+    leads != 0
 }
 
 /// Appends the first `len` bytes of `word`, which are no more than 8.
@@ -159,7 +172,7 @@ fn beyond(len: usize) -> u64 {
     if len < WORD { !0 << (8 * len) } else { 0 }
 }
 
-/// Whether none of these bytes needs an escape: is below 0x20, a quote or a backslash.
+/// Whether none of these bytes needs an escape (is below 0x20, a quote or a backslash) or may start a separator.
 #[inline]
 fn is_plain_word(word: u64) -> bool {
     const fn each(byte: u8) -> u64 {
@@ -171,7 +184,9 @@ fn is_plain_word(word: u64) -> bool {
     let no_control = low + each(0x80 - 0x20);
     let no_quote = (low ^ each(b'"')) + each(0x7f);
     let no_backslash = (low ^ each(b'\\')) + each(0x7f);
-    (word | no_control & no_quote & no_backslash) & each(0x80) == each(0x80)
+    // 0xc2 and 0xe2 differ in the bit that is left out here.
+    let no_lead = ((low & each(0x5f)) ^ each(0xc2 & 0x5f)) + each(0x7f);
+    (word | no_control & no_quote & no_backslash) & (!word | no_lead) & each(0x80) == each(0x80)
 }
 
 /// As [`is_plain_word`], of as many bytes as a vector register has everywhere.
@@ -179,14 +194,15 @@ fn is_plain_word(word: u64) -> bool {
 fn is_plain(block: &[u8; BLOCK]) -> bool {
     // As plain as this, the compiler makes vector instructions of it.
     !block.iter().fold(false, |found, byte| {
-        found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\')
+        found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\') | separators::is_lead(*byte)
     })
 }
 
 /// The longest escape, such as `\u001f`.
 const LONGEST: usize = 6;
 
-/// What is written for each byte of a string; the last byte of the piece is its length.
+/// What is written for each byte of a string; the last byte of the piece is its length, and the one before it says
+/// whether it may start a separator.
 static PIECES: [[u8; WORD]; 256] = pieces();
 
 const fn pieces() -> [[u8; WORD]; 256] {
@@ -202,6 +218,7 @@ const fn pieces() -> [[u8; WORD]; 256] {
     let mut plain = 0xff;
     while plain >= 0x20 {
         pieces[plain as usize][0] = plain;
+        pieces[plain as usize][WORD - 2] = separators::is_lead(plain) as u8;
         plain -= 1;
     }
     let mut at = 0;

@@ -1,7 +1,11 @@
 use std::mem;
 
 use bytes::Bytes;
-use headwater_wire::{Limits, json, json_array::Decoder};
+use headwater_wire::{
+    Limits,
+    json::{self, SkipBom},
+    json_array::Decoder,
+};
 
 use super::super::Fault;
 use crate::json::on_one_line;
@@ -9,6 +13,7 @@ use crate::json::on_one_line;
 /// Gives the elements of an array as they come, or any other value when it is complete.
 pub(in super::super) struct Json {
     limits: Limits,
+    bom: SkipBom,
     state: State,
 }
 
@@ -33,11 +38,13 @@ impl Json {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
+            bom: SkipBom::default(),
             state: State::Blank(0),
         }
     }
 
-    pub(super) fn push(&mut self, mut chunk: Bytes) {
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        let mut chunk = self.bom.piece(chunk);
         if let State::Blank(blank) = &mut self.state {
             let space = |byte: &u8| b" \t\n\r".contains(byte);
             let Some(start) = chunk.iter().position(|byte| !space(byte)) else {

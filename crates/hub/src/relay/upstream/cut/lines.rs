@@ -57,7 +57,7 @@ impl Lines {
             }
             self.lines += 1;
             self.check(&line)?;
-            return Ok(Some(line));
+            return Ok(Some(json::escape_line_separators(line)));
         }
         if !self.finished || self.carry.is_empty() {
             return Ok(None);
@@ -65,7 +65,7 @@ impl Lines {
         self.lines += 1;
         let line: Bytes = mem::take(&mut self.carry).into();
         self.check(&line)?;
-        Ok(Some(line))
+        Ok(Some(json::escape_line_separators(line)))
     }
 
     fn check(&self, line: &[u8]) -> Result<(), Fault> {

@@ -101,6 +101,29 @@ fn an_element_of_an_array_or_any_other_value_is_an_item_on_one_line() {
 }
 
 #[test]
+fn what_some_take_for_the_end_of_a_line_is_escaped_and_a_byte_order_mark_is_no_json() {
+    let raw = "\"a\u{2028}\u{2029}\u{85}\"";
+    let escaped = r#""a\u2028\u2029\u0085""#;
+    for size in [1, 2, 3, 100] {
+        let cut = |kind, text: &str| {
+            let (items, fault) = cut(kind, 100, chunks(text.as_bytes(), &[size]));
+            assert!(fault.is_none(), "{text:?} in pieces of {size}");
+            items
+        };
+        assert_eq!(
+            cut(Kind::Json, &format!("\u{feff}[{raw},1]")),
+            [escaped, "1"]
+        );
+        assert_eq!(cut(Kind::Json, &format!("\u{feff} {raw}")), [escaped]);
+        let lines = format!("{raw}\n{raw}\n");
+        assert_eq!(
+            cut(Kind::Ndjson, &lines),
+            [format!("{escaped}\n"), format!("{escaped}\n")]
+        );
+    }
+}
+
+#[test]
 fn invalid_json_is_told_with_its_place() {
     let fault = |body: &[u8]| {
         let (items, fault) = cut(Kind::Json, 100, chunks(body, &[2]));

@@ -117,7 +117,7 @@ fn the_end_of_a_headwater_stream_is_the_end() {
     let mut session = feed();
     let found = push(
         &mut session,
-        b"id: 1\ndata: a\n\nevent: end\nid: headwater:end\ndata\n\n",
+        b"id: 1\ndata: a\n\nevent: headwater:end\nid: headwater:end\ndata\n\n",
     );
     assert_eq!(found.len(), 2);
     assert_eq!(session.next(), Step::End);
@@ -126,8 +126,8 @@ fn the_end_of_a_headwater_stream_is_the_end() {
 #[test]
 fn what_a_headwater_server_reports_is_given_and_is_then_the_fault() {
     for event in [
-        &b"event: error\ndata: {\"title\":\"Oh\",\"status\":500,\"detail\":\"no\"}\n\n"[..],
-        b"event: error\nid: headwater:end\ndata: {\"title\":\"Oh\",\"status\":500,\"detail\":\"no\"}\n\n",
+        &b"event: headwater:error\ndata: {\"title\":\"Oh\",\"status\":500,\"detail\":\"no\"}\n\n"[..],
+        b"event: headwater:error\nid: headwater:end\ndata: {\"title\":\"Oh\",\"status\":500,\"detail\":\"no\"}\n\n",
     ] {
         let mut session = feed();
         assert_eq!(push(&mut session, b"id: 1\ndata: a\n\n").len(), 1);
@@ -140,11 +140,53 @@ fn what_a_headwater_server_reports_is_given_and_is_then_the_fault() {
         assert_eq!(problem["status"], 502);
         assert_eq!(problem["upstreamProblem"]["title"], "Oh");
     }
-    // What others call an error is an event.
+}
+
+#[test]
+fn what_an_upstream_itself_calls_an_end_or_an_error_is_an_event() {
+    for event in [
+        &b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded\"}}\n\n"[..],
+        b"event: error\ndata: {\"title\":\"Oh\",\"status\":500,\"detail\":\"no\"}\n\n",
+        b"event: error\nid: headwater:end\ndata: {\"title\":\"Oh\",\"status\":500}\n\n",
+        b"event: end\ndata: {\"items\":1}\n\n",
+        b"event: end\nid: headwater:end\ndata: {\"items\":1}\n\n",
+        b"id: headwater:end\ndata: x\n\n",
+        b"event: trimmed\ndata: x\n\n",
+    ] {
+        for mut session in [feed(), one_answer(Kind::Sse)] {
+            assert_eq!(push(&mut session, event).len(), 1);
+            assert_eq!(push(&mut session, b"id: 2\ndata: b\n\n").len(), 1);
+            assert!(!session.is_over());
+        }
+    }
+}
+
+#[test]
+fn a_position_is_resumed_from_and_other_control_events_end_the_relay() {
     let mut session = feed();
-    let event = b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded\"}}\n\n";
-    assert_eq!(push(&mut session, event).len(), 1);
-    assert!(!session.is_over());
+    let position = b"event: headwater:position\nid: 7\ndata: {\"offset\":\"7\"}\n\n";
+    assert_eq!(push(&mut session, position).len(), 0);
+    session.lost(Lost::Cut);
+    wait(&mut session);
+    assert_eq!(&**session.last_event_id(), "7");
+    session.head(&head(200));
+    assert_eq!(push(&mut session, b"id: 7\ndata: a\n\n").len(), 1);
+
+    for event in [
+        &b"event: headwater:reset\nid: 0\ndata: {}\n\n"[..],
+        b"event: headwater:end\ndata: {}\n\n",
+        b"event: headwater:end\nid: 9\ndata: {}\n\n",
+        b"event: headwater:trimmed\nid: 9\ndata: {}\n\n",
+    ] {
+        for mut session in [feed(), one_answer(Kind::Sse)] {
+            assert_eq!(push(&mut session, b"id: 1\ndata: a\n\n").len(), 1);
+            assert_eq!(push(&mut session, event).len(), 0);
+            let Step::Fail(fault @ Fault::Control(_)) = session.next() else {
+                panic!("it can't be passed on")
+            };
+            assert!(fault.to_string().contains("headwater:"), "{fault}");
+        }
+    }
 }
 
 #[test]

@@ -131,7 +131,7 @@ async fn a_feed_of_an_earlier_life_is_taken_up() {
         vec![send("HTTP/1.1 502 Oh\r\ncontent-length: 0\r\n\r\n")],
         vec![
             head(SSE),
-            send("id: 7\ndata: a\n\nid: 8\ndata: b\n\nevent: end\nid: headwater:end\ndata\n\n"),
+            send("id: 7\ndata: a\n\nid: 8\ndata: b\n\nevent: headwater:end\nid: headwater:end\ndata\n\n"),
         ],
     ])
     .await;

@@ -1,5 +1,6 @@
 //! Every value here is written twice, by `serde_json` and by this module.
 
+mod finite;
 mod keys;
 mod properties;
 mod raw;
@@ -13,13 +14,17 @@ use serde_json::json;
 
 use super::append;
 
-/// Both write the same, or fail in the same way. What stood in the output before stays.
+/// Both write the same but for separators, or fail in the same way. What stood in the output before stays.
 #[track_caller]
 fn check<T: Serialize + ?Sized>(value: &T) {
     let mut out = b"before ".to_vec();
     out.shrink_to_fit();
     match (append(value, &mut out), serde_json::to_string(value)) {
         (Ok(()), Ok(expected)) => {
+            let expected = expected
+                .replace('\u{85}', "\\u0085")
+                .replace('\u{2028}', "\\u2028")
+                .replace('\u{2029}', "\\u2029");
             assert_eq!(String::from_utf8_lossy(&out), format!("before {expected}"));
         }
         (Err(error), Err(expected)) => {

@@ -15,9 +15,6 @@ fn numbers_at_the_ends_of_their_types_are_written_as_serde_json_writes_them() {
         f32::MIN_POSITIVE,
         f32::EPSILON,
         f32::from_bits(1),
-        f32::NAN,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
         -0.0,
         0.1,
         16_777_216.0,
@@ -77,7 +74,7 @@ fn decimal_numbers_and_their_neighbours_have_the_digits_of_serde_json() {
 #[test]
 fn every_byte_is_escaped_at_every_place_of_a_string_of_any_length() {
     let specials: Vec<char> = ('\0'..=' ')
-        .chain("\"\\/\u{7f}é\u{2028}𝄞".chars())
+        .chain("\"\\/\u{7f}é\u{84}\u{85}\u{a0}\u{2028}\u{2029}\u{20a8}𝄞".chars())
         .collect();
     let plain = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
     for len in 0..=50 {

@@ -125,7 +125,7 @@ pub(super) struct Flat {
 fn structs_and_enums_are_written_as_serde_json_writes_them() {
     check(&Unit);
     check(&Empty {});
-    check(&[Newtype(0.1), Newtype(f32::NAN), Newtype(-0.0)]);
+    check(&[Newtype(0.1), Newtype(-0.0)]);
     check(&Tuple(1, "two", Some(Unit)));
     check(&NoElements());
     check(&[

@@ -1,0 +1,94 @@
+//! What `-h` and `--help` show after the options: examples, and in the long form the exit status.
+
+use crate::exit::{EXIT_CODES, GATHER_EXIT_CODES, HUB_EXIT_CODES};
+
+pub(crate) const HEADWATER: &str = "\
+Examples:
+  headwater serve
+  headwater publish orders '{\"id\":1}'
+  headwater tail orders
+  headwater get 'http://127.0.0.1:8000/streams/orders' --format ndjson
+
+`headwater COMMAND -h` is short, `headwater COMMAND --help` says all.";
+
+pub(crate) const PUBLISH: &str = "\
+Examples:
+  headwater publish orders '{\"id\":1}' '{\"id\":2}'
+  some-program | headwater publish logs --text
+  headwater publish orders --producer import-7 < orders.ndjson";
+
+pub(crate) const TAIL: &str = "\
+Examples:
+  headwater tail orders
+  headwater tail orders --from now --timestamps
+  headwater tail 'shops/*/orders' --offsets
+  headwater tail orders --since 10m --no-follow";
+
+pub(crate) const RELAY: &str = "\
+Examples:
+  headwater serve --allow-upstream 'https://api.example.com/v1/**'
+  headwater relay https://api.example.com/v1/chat --as answers/42 \\
+    -H \"Authorization: Bearer $KEY\" -d '{\"stream\":true}'";
+
+pub(crate) const STREAMS: &str = "\
+Examples:
+  headwater streams ls
+  headwater streams create orders --ttl 24h
+  headwater streams info orders --json
+  headwater streams rm orders";
+
+pub(crate) const STREAMS_LS: &str = "\
+Examples:
+  headwater streams ls
+  headwater streams ls shops/ --json";
+
+pub(crate) const STREAMS_CREATE: &str = "\
+Examples:
+  headwater streams create orders
+  headwater streams create notes --type text/plain --max-age 7d
+  headwater streams create orders --schema order.schema.json";
+
+pub(crate) const STREAMS_INFO: &str = "\
+Examples:
+  headwater streams info orders
+  headwater streams info orders --json";
+
+pub(crate) const STREAMS_CLOSE: &str = "\
+Example:
+  headwater streams close orders";
+
+pub(crate) const STREAMS_RM: &str = "\
+Example:
+  headwater streams rm orders notes";
+
+pub(crate) const OPENAPI: &str = "\
+Examples:
+  headwater openapi > openapi.json
+  headwater openapi --openapi-version 3.1";
+
+pub(crate) const GET: &str = "\
+Examples:
+  headwater get 'http://127.0.0.1:8000/ticks?count=10'
+  headwater get http://127.0.0.1:8000/ticks --max-items 3 --output ticks.ndjson
+  headwater get https://api.example.com/chat -d '{\"prompt\":\"hi\"}' --events";
+
+pub(crate) const GATHER: &str = "\
+Examples:
+  seq -f 'https://api.example.com/items/%g' 1000 | headwater gather --rate 50
+  headwater gather calls.ndjson -o results.ndjson
+  headwater gather --resume calls.ndjson -o results.ndjson";
+
+/// Examples and the exit status of a command that reads a stream.
+pub(crate) fn with_exit_codes(examples: &str) -> String {
+    format!("{examples}\n\n{EXIT_CODES}")
+}
+
+/// Examples and the exit status of a command for a hub.
+pub(crate) fn with_hub_exit_codes(examples: &str) -> String {
+    format!("{examples}\n\n{HUB_EXIT_CODES}")
+}
+
+/// Examples and the exit status of `gather`.
+pub(crate) fn with_gather_exit_codes(examples: &str) -> String {
+    format!("{examples}\n\n{GATHER_EXIT_CODES}")
+}

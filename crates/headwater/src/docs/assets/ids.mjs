@@ -1,0 +1,15 @@
+// Ids as they stand beside an item, where there is little room.
+
+/** As many characters as are shown. */
+const ROOM = 11;
+
+/**
+ * The part of an id in which it differs from its neighbours: a number without the zeros before it, whatever names its stream
+ * behind it (`0000000000000042_k7m2q9xw3d` is `42`), or the beginning and the end of a long text.
+ */
+export function shortId(id) {
+  const number = /^0*(\d+)(?:_[a-z0-9]+)?$/.exec(id);
+  if (number && id.length > ROOM && number[1].length <= ROOM) return number[1];
+  if (id.length <= ROOM) return id;
+  return `${id.slice(0, 3)}…${id.slice(4 - ROOM)}`;
+}

@@ -1,0 +1,47 @@
+//! Errors that an app answers with their status alone, as axum does for a path that isn't there.
+
+use axum::response::Response;
+use http::{Method, StatusCode, Uri, header};
+use http_body::Body as _;
+use serde_json::Value;
+
+use crate::Problem;
+
+/// Whether a response is an error without a word of what is wrong.
+pub(super) fn is_bare(response: &Response) -> bool {
+    let status = response.status();
+    (status.is_client_error() || status.is_server_error())
+        && response.body().is_end_stream()
+        && !response.headers().contains_key(header::CONTENT_TYPE)
+}
+
+/// What is to be said of it.
+pub(super) fn problem(response: &Response, method: &Method, uri: &Uri, has_docs: bool) -> Problem {
+    let path = uri.path();
+    let problem = Problem::new(response.status());
+    match response.status() {
+        StatusCode::NOT_FOUND if has_docs => problem
+            .detail(format!(
+                "there is nothing at {path}; /docs shows what there is"
+            ))
+            .with("docs", "/docs"),
+        StatusCode::NOT_FOUND => problem.detail(format!("there is nothing at {path}")),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allowed = response.headers().get(header::ALLOW);
+            let Some(allowed) = allowed.and_then(|value| value.to_str().ok()) else {
+                return problem.detail(format!("{path} does not take {method}"));
+            };
+            let allowed: Vec<_> = allowed.split(',').map(str::trim).collect();
+            problem
+                .detail(format!(
+                    "{path} does not take {method}; it takes {}",
+                    allowed.join(", ")
+                ))
+                .with(
+                    "allow",
+                    allowed.into_iter().map(Value::from).collect::<Value>(),
+                )
+        }
+        _ => problem,
+    }
+}

@@ -1,0 +1,92 @@
+//! How long a client wants a stream to be silent at most: `?heartbeat=SECONDS`, or `Prefer: heartbeat=SECONDS` (RFC 7240).
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, Uri};
+
+/// The name of the preference, and of the query parameter for clients that can't set headers.
+pub(crate) const NAME: &str = "heartbeat";
+
+/// The shortest and the longest interval that a client can have.
+const INTERVALS: (f64, f64) = (1.0, 3600.0);
+
+/// The interval that is wanted, zero for no heartbeats. The query takes precedence. What is no number of seconds is no
+/// preference: "the preference is ignored" where it isn't understood (RFC 7240 §2).
+pub(super) fn wanted(uri: &Uri, headers: &HeaderMap) -> Option<Duration> {
+    let query = uri.query().unwrap_or_default();
+    let in_query = || {
+        form_urlencoded::parse(query.as_bytes())
+            .find_map(|(name, value)| (name == NAME).then(|| seconds(&value))?)
+    };
+    // Most requests have neither.
+    let in_query = query.contains(NAME).then(in_query).flatten();
+    in_query.or_else(|| {
+        let prefer = HeaderName::from_static("prefer");
+        let values = headers.get_all(prefer).iter();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .find_map(preference)
+    })
+}
+
+/// The interval that one preference is about.
+fn preference(text: &str) -> Option<Duration> {
+    let (name, value) = text.split(';').next()?.split_once('=')?;
+    let is_ours = name.trim().eq_ignore_ascii_case(NAME);
+    is_ours.then(|| seconds(value.trim().trim_matches('"')))?
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.parse().ok().filter(|seconds| *seconds >= 0.0)?;
+    let (least, most) = INTERVALS;
+    Some(match seconds {
+        0.0 => Duration::ZERO,
+        seconds => Duration::from_secs_f64(seconds.clamp(least, most)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(uri: &str, prefer: &[&str], expected: Option<f64>) {
+        let mut headers = HeaderMap::new();
+        for value in prefer {
+            headers.append("prefer", value.parse().unwrap());
+        }
+        let found = wanted(&uri.parse().unwrap(), &headers);
+        assert_eq!(
+            found,
+            expected.map(Duration::from_secs_f64),
+            "{uri} {prefer:?}"
+        );
+    }
+
+    #[test]
+    fn the_interval_is_in_the_query_or_in_a_preference() {
+        check("/", &[], None);
+        check("/?heartbeat=20", &[], Some(20.0));
+        check("/?a=b&heartbeat=2.5", &["heartbeat=9"], Some(2.5));
+        check("/", &["heartbeat=9"], Some(9.0));
+        check(
+            "/",
+            &["return=minimal", "wait=5, HeartBeat = \"9\";x=1"],
+            Some(9.0),
+        );
+        check("/?heartbeat=0", &[], Some(0.0));
+    }
+
+    #[test]
+    fn the_interval_has_bounds_and_what_is_none_is_ignored() {
+        check("/?heartbeat=0.001", &[], Some(1.0));
+        check("/?heartbeat=1e300", &[], Some(3600.0));
+        check("/?heartbeat=inf", &[], Some(3600.0));
+        for none in ["", "x", "-1", "NaN", "1s"] {
+            check(&format!("/?heartbeat={none}"), &[], None);
+            check("/", &[&format!("heartbeat={none}")], None);
+        }
+        check("/?noheartbeat=3", &["heartbeats=3, heartbeat"], None);
+    }
+}

@@ -1,0 +1,246 @@
+//! Bodies of requests that are compressed: decoded while they are read (RFC 9110 §8.4).
+
+use std::{
+    error::Error,
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder};
+use axum::body::{Body, BodyDataStream};
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body::{Body as _, Frame};
+use tokio::io::AsyncBufRead;
+use tokio_util::io::{StreamReader, poll_read_buf};
+
+use crate::Problem;
+
+/// What is decoded, as `Accept-Encoding` says it.
+pub(super) const SUPPORTED: &str = "gzip, deflate";
+
+/// How much is decoded at a time, at the most, however much it is that comes of a byte.
+const CHUNK: usize = 16 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    /// With zlib's head and checksum, which is what HTTP means by the name.
+    Deflate,
+}
+
+impl Coding {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+}
+
+/// Makes the body of a request what it is without its `Content-Encoding`. Limits are those of whoever reads it, and count what
+/// is decoded.
+///
+/// # Errors
+/// 415: the body is in a coding that isn't known, or in several.
+pub(super) fn decode(request: &mut Request<Body>) -> Result<(), Problem> {
+    if !request.headers().contains_key(header::CONTENT_ENCODING) {
+        return Ok(());
+    }
+    // No body needs no decoding.
+    let coding = match request.body().is_end_stream() {
+        true => None,
+        false => coding(request.headers())?,
+    };
+    request.headers_mut().remove(header::CONTENT_ENCODING);
+    if let Some(coding) = coding {
+        request.headers_mut().remove(header::CONTENT_LENGTH);
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = Body::new(Decoded::new(coding, body));
+    }
+    Ok(())
+}
+
+fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {
+    let mut found = None;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        for name in value.to_str().unwrap_or("\u{fffd}").split(',') {
+            let name = name.trim().to_ascii_lowercase();
+            let coding = match &*name {
+                "" | "identity" => continue,
+                "gzip" | "x-gzip" => Coding::Gzip,
+                "deflate" => Coding::Deflate,
+                _ => {
+                    return Err(unsupported(&format!(
+                        "the coding {name:?} is not supported"
+                    )));
+                }
+            };
+            if found.replace(coding).is_some() {
+                return Err(unsupported("the body is encoded more than once"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn unsupported(what: &str) -> Problem {
+    let detail = format!("{what}; Content-Encoding is one of {SUPPORTED}, or left out");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+        .detail(detail)
+        .with("encodings", SUPPORTED.split(", ").collect::<Vec<_>>())
+}
+
+type Reader = StreamReader<Encoded, Bytes>;
+
+/// A body, decoded.
+struct Decoded {
+    coding: Coding,
+    decoder: Decoder,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// All was decoded; nothing else is to follow.
+    Ended,
+    Over,
+}
+
+enum Decoder {
+    Gzip(GzipDecoder<Reader>),
+    Deflate(ZlibDecoder<Reader>),
+}
+
+impl Decoded {
+    fn new(coding: Coding, body: Body) -> Self {
+        let reader = StreamReader::new(Encoded(body.into_data_stream()));
+        let decoder = match coding {
+            Coding::Gzip => {
+                let mut decoder = GzipDecoder::new(reader);
+                // Members behind one another are one (RFC 1952 §2.2).
+                decoder.multiple_members(true);
+                Decoder::Gzip(decoder)
+            }
+            Coding::Deflate => Decoder::Deflate(ZlibDecoder::new(reader)),
+        };
+        Self {
+            coding,
+            decoder,
+            state: State::Open,
+        }
+    }
+
+    fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        if self.state == State::Open {
+            let mut chunk = BytesMut::with_capacity(CHUNK);
+            let read = match &mut self.decoder {
+                Decoder::Gzip(decoder) => poll_read_buf(Pin::new(decoder), cx, &mut chunk),
+                Decoder::Deflate(decoder) => poll_read_buf(Pin::new(decoder), cx, &mut chunk),
+            };
+            if ready!(read)? > 0 {
+                return Poll::Ready(Ok(Some(chunk.freeze())));
+            }
+            self.state = State::Ended;
+        }
+        let rest = match &mut self.decoder {
+            Decoder::Gzip(decoder) => decoder.get_mut(),
+            Decoder::Deflate(decoder) => decoder.get_mut(),
+        };
+        match ready!(Pin::new(rest).poll_fill_buf(cx))? {
+            [] => Poll::Ready(Ok(None)),
+            _ => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "something follows its end",
+            ))),
+        }
+    }
+}
+
+impl http_body::Body for Decoded {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.state == State::Over {
+            return Poll::Ready(None);
+        }
+        let error = match ready!(self.poll_decode(cx)) {
+            Ok(Some(chunk)) => return Poll::Ready(Some(Ok(Frame::data(chunk)))),
+            Ok(None) => {
+                self.state = State::Over;
+                return Poll::Ready(None);
+            }
+            Err(error) => error,
+        };
+        self.state = State::Over;
+        let coding = self.coding.name();
+        // What came of the body itself is told as it is without a coding.
+        let error = match error.downcast::<axum::Error>() {
+            Ok(broken) => broken.into(),
+            Err(error) => Undecodable { coding, error }.into(),
+        };
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state == State::Over
+    }
+}
+
+/// A body as it came. Its errors are axum's, within those of I/O.
+struct Encoded(BodyDataStream);
+
+impl Stream for Encoded {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(Pin::new(&mut self.0).poll_next(cx));
+        Poll::Ready(next.map(|piece| piece.map_err(io::Error::other)))
+    }
+}
+
+/// A request's body is not what its `Content-Encoding` says: the error of a body that is read behind
+/// [`layer`](crate::layer) or [`serve`](crate::serve).
+#[derive(Debug)]
+pub struct Undecodable {
+    coding: &'static str,
+    error: io::Error,
+}
+
+impl Undecodable {
+    /// The cause of a body's error, if it is one.
+    #[must_use]
+    pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let mut error = Some(error);
+        while let Some(cause) = error {
+            if let Some(found) = cause.downcast_ref() {
+                return Some(found);
+            }
+            error = cause.source();
+        }
+        None
+    }
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let coding = self.coding;
+        match self.error.kind() {
+            io::ErrorKind::UnexpectedEof => write!(f, "the body is {coding} that ends too early"),
+            _ => write!(f, "the body is not valid {coding}: {}", self.error),
+        }
+    }
+}
+
+impl Error for Undecodable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}

@@ -1,0 +1,30 @@
+//! What is made sure of a request before an app sees it.
+
+mod encoding;
+mod host;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, Request, StatusCode, header};
+
+pub use self::encoding::Undecodable;
+
+/// Checks whom a request is for, and decodes its body. `is_received`: whether it came over a connection of ours.
+///
+/// # Errors
+/// The response that refuses it.
+pub(crate) fn admit(request: &mut Request<Body>, is_received: bool) -> Result<(), Box<Response>> {
+    let admitted = host::check(request, is_received).and_then(|()| encoding::decode(request));
+    admitted.map_err(|problem| {
+        let mut response = problem.into_response();
+        if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // RFC 9110 §12.5.3.
+            let supported = HeaderValue::from_static(encoding::SUPPORTED);
+            let headers = response.headers_mut();
+            headers.insert(header::ACCEPT_ENCODING, supported);
+        }
+        Box::new(response)
+    })
+}

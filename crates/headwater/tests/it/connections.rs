@@ -1,0 +1,334 @@
+//! Connections that one side closes before the other.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    routing::{get, post},
+};
+use futures_util::{StreamExt, stream};
+use headwater::Streaming;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+
+use crate::serve::{read_all, read_until, start_app};
+
+/// Larger than what the sockets of both sides hold.
+const LARGE: usize = 24 << 20;
+
+#[derive(Clone, Default)]
+struct Dropped(Arc<AtomicBool>);
+
+struct OnDrop(Dropped);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Dropped {
+    async fn within(&self, limit: Duration) {
+        let start = Instant::now();
+        while !self.0.load(Ordering::SeqCst) {
+            assert!(start.elapsed() < limit, "it is not dropped after {limit:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn app(dropped: &Dropped) -> Router {
+    let [silent, text, waiting] = [(); 3].map(|()| dropped.clone());
+    Router::new()
+        .route("/", get(async || "hello"))
+        .route("/length", post(async |body: Bytes| body.len().to_string()))
+        .route(
+            "/slow",
+            post(async |body: Bytes| {
+                sleep(Duration::from_millis(700)).await;
+                body.len().to_string()
+            }),
+        )
+        .route(
+            "/count",
+            get(async || {
+                let items = stream::iter(1..=3_u64).then(async |n| {
+                    sleep(Duration::from_millis(300)).await;
+                    n
+                });
+                Streaming::new(items)
+            }),
+        )
+        .route(
+            "/silent",
+            get(move || {
+                let guard = OnDrop(silent.clone());
+                async move {
+                    Streaming::new(stream::pending::<u64>().map(move |n| {
+                        let _ = &guard;
+                        n
+                    }))
+                }
+            }),
+        )
+        .route(
+            "/text",
+            get(move || {
+                let guard = OnDrop(text.clone());
+                async move {
+                    Body::from_stream(stream::pending::<Result<Bytes, Infallible>>().map(
+                        move |n| {
+                            let _ = &guard;
+                            n
+                        },
+                    ))
+                }
+            }),
+        )
+        .route(
+            "/waiting",
+            get(move || {
+                let guard = OnDrop(waiting.clone());
+                async move {
+                    let stream = stream::pending::<u64>().map(move |n| {
+                        let _ = &guard;
+                        n
+                    });
+                    Streaming::new(stream).first_item_wait(Duration::from_secs(600))
+                }
+            }),
+        )
+        .route(
+            "/forbidden",
+            post(async || (StatusCode::FORBIDDEN, "no, thank you")),
+        )
+        .layer(DefaultBodyLimit::max(1000))
+}
+
+async fn half_closed(socket: &mut TcpStream, request: &str) -> String {
+    socket.write_all(request.as_bytes()).await.unwrap();
+    socket.shutdown().await.unwrap();
+    read_all(socket).await
+}
+
+#[tokio::test]
+async fn a_complete_request_is_answered_though_its_sender_sends_nothing_more() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    for (request, end) in [
+        ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", "hello"),
+        ("GET / HTTP/1.0\r\n\r\n", "hello"),
+        (
+            "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n12345",
+            "5",
+        ),
+        (
+            "POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n12345",
+            "5",
+        ),
+        (
+            "POST /slow HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            "3",
+        ),
+        (
+            "GET /count HTTP/1.1\r\nhost: x\r\n\r\n",
+            "2\r\n3\n\r\n0\r\n\r\n",
+        ),
+        // Two at once: both are answered.
+        (
+            "POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n12GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "hello",
+        ),
+    ] {
+        let mut socket = server.connect().await;
+        let answer = half_closed(&mut socket, request).await;
+        assert!(
+            answer.contains(" 200 OK\r\n") && answer.ends_with(end),
+            "{request}: {answer}"
+        );
+        if request.contains("12GET") {
+            assert_eq!(answer.matches("200 OK").count(), 2, "{answer}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_body_is_cut_is_not_taken_for_a_whole_one() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let mut socket = server.connect().await;
+    let request = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n1234";
+    let answer = half_closed(&mut socket, request).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_for_a_peer_that_has_only_closed_its_side_until_that_is_gone() {
+    for (path, filler) in [
+        ("/silent?format=sse", "3\r\n:\n\n\r\n"),
+        ("/silent?format=ndjson", "1\r\n\n\r\n"),
+        ("/silent?format=json", "1\r\n\n\r\n"),
+        ("/silent?format=json-seq", "1\r\n\x1e\r\n"),
+        ("/waiting?format=ndjson", "1\r\n\n\r\n"),
+    ] {
+        let dropped = Dropped::default();
+        let server = start_app(app(&dropped), |serve| serve).await;
+        let mut socket = server.connect().await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        socket.shutdown().await.unwrap();
+        read_until(&mut socket, filler).await;
+        assert!(!dropped.0.load(Ordering::SeqCst), "{path}");
+        drop(socket);
+        dropped.within(Duration::from_secs(4)).await;
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_can_not_be_filled_is_given_up_when_it_is_silent() {
+    let dropped = Dropped::default();
+    let server = start_app(app(&dropped), |serve| serve).await;
+    let mut socket = server.connect().await;
+    socket
+        .write_all(b"GET /text HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    socket.shutdown().await.unwrap();
+    dropped.within(Duration::from_secs(10)).await;
+    assert!(!read_all(&mut socket).await.ends_with("0\r\n\r\n"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_read_by_a_client_that_is_still_sending() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    for path in ["/forbidden", "/length", "/nowhere", "/count"] {
+        for framing in ["content-length", "chunked"] {
+            for _ in 0..5 {
+                let mut socket = server.connect().await;
+                let body = vec![b'x'; LARGE];
+                let (head, end) = match framing {
+                    "chunked" => (
+                        format!("transfer-encoding: chunked\r\n\r\n{LARGE:x}\r\n"),
+                        "\r\n0\r\n\r\n",
+                    ),
+                    _ => (format!("content-length: {LARGE}\r\n\r\n"), ""),
+                };
+                let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{head}");
+                // As clients do that look for a response when they have sent all.
+                socket.write_all(head.as_bytes()).await.unwrap();
+                let sent = async {
+                    socket.write_all(&body).await?;
+                    socket.write_all(end.as_bytes()).await?;
+                    let mut answer = String::new();
+                    socket.read_to_string(&mut answer).await?;
+                    Ok::<_, std::io::Error>(answer)
+                };
+                let answer = tokio::time::timeout(Duration::from_secs(20), sent)
+                    .await
+                    .expect("it hung");
+                let answer = answer.unwrap_or_else(|error| panic!("{path} {framing}: {error}"));
+                let status = match path {
+                    "/forbidden" => "403",
+                    "/length" => "413",
+                    "/nowhere" => "404",
+                    _ => "405",
+                };
+                assert!(
+                    answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                    "{path} {framing}: {answer}"
+                );
+                assert!(
+                    answer.contains("connection: close\r\n"),
+                    "{path} {framing}: {answer}"
+                );
+            }
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_so_that_its_sender_sees_it() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    for _ in 0..5 {
+        let mut socket = server.connect().await;
+        let head = format!(
+            "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+            "a".repeat(4 << 20)
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_small_body_that_was_refused_unread_does_not_cost_the_connection() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let mut socket = server.connect().await;
+    for _ in 0..3 {
+        socket
+            .write_all(b"POST /forbidden HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n12345")
+            .await
+            .unwrap();
+        let answer = read_until(&mut socket, "thank you").await;
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_told_to_send_is_refused_without_that() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    for path in ["/forbidden", "/nowhere", "/count"] {
+        let mut socket = server.connect().await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let answer = read_until(&mut socket, "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
+        assert!(answer.contains("connection: close"), "{path}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    // One that is silent: the connection is closed after a moment.
+    let mut socket = server.connect().await;
+    socket
+        .write_all(b"POST /forbidden HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nabc")
+        .await
+        .unwrap();
+    read_until(&mut socket, "thank you").await;
+    let start = Instant::now();
+    loop {
+        sleep(Duration::from_millis(500)).await;
+        // A write to a closed connection fails, at the second try at the latest.
+        if start.elapsed() > Duration::from_secs(3) && socket.write_all(b"more").await.is_err() {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(15), "it still reads");
+    }
+    server.stop().await;
+}

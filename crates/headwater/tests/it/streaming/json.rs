@@ -1,0 +1,124 @@
+//! What JSON has no number for, and what some readers take for the end of a line.
+
+use headwater::Json;
+use serde::Serialize;
+
+use super::*;
+
+#[derive(Clone, Serialize)]
+struct Reading {
+    name: &'static str,
+    degrees: f64,
+    rain: Option<f32>,
+}
+
+fn reading(degrees: f64) -> Reading {
+    Reading {
+        name: "Oslo",
+        degrees,
+        rain: None,
+    }
+}
+
+#[tokio::test]
+async fn a_float_that_is_not_finite_is_the_error_of_its_item_in_every_format() {
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let items = move || stream::iter([1.5, bad, 2.5].map(reading));
+        let late = client(async move || Streaming::new(items()));
+        let early = client(async move || Streaming::new(items().skip(1)));
+        for format in Format::ALL {
+            let mut events = late
+                .get("/")
+                .accept(format)
+                .stream::<serde_json::Value>()
+                .await;
+            let first = events.next_event().await.expect("an item");
+            assert!(
+                first.data.contains(r#""rain":null"#),
+                "no value is null: {format}"
+            );
+            assert_eq!(events.cut().await, "the stream failed", "{format}");
+            let response = early.get("/").accept(format).send().await;
+            assert_eq!(
+                response.status(),
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "{format}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_value_with_such_a_float_is_an_error_too() {
+    for bad in [f64::NAN, f64::INFINITY] {
+        let client = client(async move || Json([reading(1.5), reading(bad)]));
+        let response = client.get("/").send().await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let fine = client(async || Json(reading(1.5))).get("/").send().await;
+    assert_eq!(
+        fine.text().await,
+        "{\"name\":\"Oslo\",\"degrees\":1.5,\"rain\":null}\n"
+    );
+}
+
+/// As Python's `str.splitlines` has it, and httpx's `iter_lines` with it.
+fn split(text: &str) -> Vec<&str> {
+    let ends = [
+        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
+        '\u{2029}',
+    ];
+    text.split_terminator(ends).collect()
+}
+
+#[tokio::test]
+async fn no_reader_finds_more_lines_than_there_are_items() {
+    let text = "a\u{2028}b\u{2029}c\u{85}d";
+    let client = client(async move || Streaming::new(stream::iter([text, text])));
+    let item = r#""a\u2028b\u2029c\u0085d""#;
+    let ndjson = client.get("/?format=ndjson").send().await.text().await;
+    assert_eq!(split(&ndjson), [item, item]);
+    let array = client.get("/?format=json").send().await.text().await;
+    assert_eq!(
+        split(&array),
+        [format!("[{item}"), format!(",{item}"), "]".to_owned()]
+    );
+    let sequence = client.get("/?format=json-seq").send().await.text().await;
+    assert_eq!(
+        split(&sequence),
+        ["", item, "", item],
+        "RS is a line's end to Python"
+    );
+    let events = client.get("/?format=sse").send().await.text().await;
+    assert_eq!(
+        split(&events)[..3],
+        [&*format!("data: {item}"), "", &*format!("data: {item}")]
+    );
+}
+
+#[tokio::test]
+async fn problems_and_single_values_stand_on_one_line() {
+    let text = "a\u{2028}b\u{2029}c\u{85}d";
+    let failed = client(async move || Problem::bad_request(text).with("more", text));
+    let body = failed.get("/").send().await.text().await;
+    assert_eq!(split(&body).len(), 1, "{body}");
+    let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&problem["detail"], &problem["more"]),
+        (&text.into(), &text.into())
+    );
+    let value = client(async move || Json(text))
+        .get("/")
+        .send()
+        .await
+        .text()
+        .await;
+    assert_eq!(split(&value), [r#""a\u2028b\u2029c\u0085d""#]);
+    let late = client(async move || {
+        Streaming::try_new(stream::iter([Ok(1), Err(Problem::bad_request(text))]))
+    });
+    let mut events = late.get("/").accept(Format::Sse).stream::<u64>().await;
+    let _ = events.take(1).await;
+    let told = events.next_event().await.expect("the problem");
+    assert_eq!(split(&told.data).len(), 1);
+}

@@ -1,0 +1,260 @@
+//! What an app that sets no subscriber of its own prints.
+//!
+//! A subscriber is the whole process's: each case is a process of its own, this test program run again with the case's name
+//! in its environment.
+
+#![cfg(feature = "log")]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+use headwater::{App, Streaming, get};
+
+const CASE: &str = "HEADWATER_TEST_CASE";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs as the server if this process is one.
+///
+/// It is a test so that it has the name by which the process of a case is asked for it, and passes at once in any other.
+#[test]
+fn serve_the_case() {
+    let Ok(case) = std::env::var(CASE) else {
+        return;
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let failing = async || {
+            let items = stream::iter([Ok(1), Err(std::io::Error::other("the disk sank"))]);
+            Streaming::try_new(items)
+        };
+        let failing_at_once = async || {
+            let items = stream::iter([Err::<u64, _>(std::io::Error::other("the key is lost"))]);
+            Streaming::try_new(items)
+        };
+        let open = async || Streaming::new(stream::iter([1_u64]).chain(stream::pending()));
+        let app: App = App::new("Case", "1.0.0")
+            .route("/one", get(async || "one"))
+            .route("/failing", get(failing))
+            .route("/failing-at-once", get(failing_at_once))
+            .route("/open", get(open));
+        // The port is the log's to tell, or else is told by `on_bound` on stdout.
+        let server = headwater::serve(app, "127.0.0.1:0");
+        let told = |server: headwater::Serve| {
+            server.on_bound(|address| println!("listening on {address}"))
+        };
+        match case.as_str() {
+            "default" => server.await,
+            "quiet" => told(server.quiet()).await,
+            "own subscriber" => {
+                let none = tracing::subscriber::NoSubscriber::default();
+                tracing::subscriber::set_global_default(none).unwrap();
+                told(server).await
+            }
+            other => panic!("no case {other}"),
+        }
+        .unwrap();
+    });
+}
+
+/// A server in a process of its own, with the lines of its stderr.
+struct Server {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    address: String,
+    seen: String,
+}
+
+impl Server {
+    fn start(case: &str, variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["serve_the_case", "--exact", "--nocapture"])
+            .env_remove("RUST_LOG")
+            .env_remove("HEADWATER_LOG")
+            .env(CASE, case)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (send, lines) = mpsc::channel();
+        let of_stdout = BufReader::new(child.stdout.take().unwrap());
+        let (send_stdout, stdout) = mpsc::channel();
+        thread::spawn(move || {
+            of_stdout.lines().map_while(Result::ok).for_each(|line| {
+                let _ = send_stdout.send(line);
+            });
+        });
+        let of_stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || {
+            of_stderr.lines().map_while(Result::ok).for_each(|line| {
+                let _ = send.send(line);
+            });
+        });
+        let mut server = Self {
+            child,
+            lines,
+            address: String::new(),
+            seen: String::new(),
+        };
+        let line = if case == "default" {
+            server.line_with("listening on")
+        } else {
+            loop {
+                let line = stdout.recv_timeout(PATIENCE).expect("it listens");
+                if line.contains("listening on") {
+                    break line;
+                }
+            }
+        };
+        let (_, address) = line.split_once("http://").expect("a URL");
+        let address = address.split_whitespace().next().expect("an address");
+        server.address = address.to_owned();
+        server
+    }
+
+    /// Waits for a line of stderr with this in it.
+    fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no {text:?} after {:?}", self.seen));
+            self.seen.push_str(&line);
+            self.seen.push('\n');
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a request; gives what comes until the end, or until `until` is in it.
+    fn get(&self, target: &str, until: Option<&str>) -> String {
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\nConnection: close\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let mut piece = [0; 1024];
+        while let Ok(read @ 1..) = socket.read(&mut piece) {
+            answer.extend_from_slice(&piece[..read]);
+            let text = String::from_utf8_lossy(&answer);
+            if until.is_some_and(|until| text.contains(until)) {
+                break;
+            }
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// All that stderr had, once the process has ended.
+    fn end(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.seen.push_str(&line);
+            self.seen.push('\n');
+        }
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn an_app_without_a_subscriber_says_where_it_listens_and_what_is_asked_of_it() {
+    let mut server = Server::start("default", &[]);
+    assert!(server.seen.contains("(docs at /docs)"), "{}", server.seen);
+    assert!(server.get("/one?token=t0ken", None).contains("200 OK"));
+    let line = server.line_with("path=/one");
+    assert!(line.contains("INFO headwater::access"), "{line}");
+    assert!(
+        line.contains("status=200") && line.contains("end=\"complete\""),
+        "{line}"
+    );
+    server.get("/nothing", None);
+    let line = server.line_with("path=/nothing");
+    assert!(
+        line.contains("WARN") && line.contains("status=404"),
+        "{line}"
+    );
+    let seen = server.end();
+    assert!(
+        !seen.contains("t0ken") && !seen.contains("s3cret"),
+        "{seen}"
+    );
+    assert!(!seen.contains('\u{1b}'), "colours in a pipe: {seen:?}");
+}
+
+#[test]
+fn the_error_behind_a_500_or_a_cut_is_told_with_its_text() {
+    let mut server = Server::start("default", &[]);
+    let answer = server.get("/failing-at-once", None);
+    assert!(
+        answer.contains("500 Internal") && !answer.contains("the key is lost"),
+        "{answer}"
+    );
+    let line = server.line_with("the key is lost");
+    assert!(line.contains("ERROR"), "{line}");
+    server.line_with("status=500");
+    server.get("/failing", None);
+    let line = server.line_with("the disk sank");
+    assert!(line.contains("ERROR"), "{line}");
+    server.line_with("end=\"cut\"");
+}
+
+#[test]
+fn a_stream_that_stays_open_has_a_line_at_once_and_one_when_its_reader_leaves() {
+    let mut server = Server::start("default", &[]);
+    server.get("/open", Some("\r\n1\n"));
+    let line = server.line_with("path=/open");
+    assert!(line.contains("end=\"open\""), "{line}");
+    let line = server.line_with("path=/open");
+    assert!(
+        line.contains("end=\"left\"") && line.contains("items=1"),
+        "{line}"
+    );
+    // A response that is there all at once has one line.
+    server.get("/one", None);
+    server.get("/nothing", None);
+    server.line_with("path=/nothing");
+    assert_eq!(server.end().matches("path=/one").count(), 1);
+}
+
+#[test]
+fn the_environment_chooses_what_is_printed() {
+    let filter = "info,headwater::access=off";
+    let mut server = Server::start("default", &[("HEADWATER_LOG", filter)]);
+    server.get("/one", None);
+    server.get("/failing", None);
+    server.line_with("the disk sank");
+    assert!(!server.end().contains("path="));
+    let server = Server::start("default", &[("RUST_LOG", "loud=very")]);
+    assert!(
+        server.seen.contains("RUST_LOG is no filter"),
+        "{}",
+        server.seen
+    );
+}
+
+#[test]
+fn nothing_is_printed_by_a_quiet_server_or_beside_the_apps_own_subscriber() {
+    for case in ["quiet", "own subscriber"] {
+        let server = Server::start(case, &[]);
+        server.get("/one", None);
+        server.get("/failing", None);
+        assert_eq!(server.end(), "", "{case}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Appends that create their stream, and what refusals tell a person who tries things out.
+
+use headwater_hub::Options;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{Server, header};
+
+/// An append that may create its stream.
+async fn create(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+    let mut post = server
+        .request(Method::POST, path)
+        .header("stream-create", "true");
+    for (name, value) in headers {
+        post = post.header(name, value);
+    }
+    let response = post.body(body.to_owned()).send().await;
+    let status = response.status().as_u16();
+    let text = response.text().await;
+    (status, serde_json::from_str(&text).unwrap_or_default())
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn a_post_to_no_stream_says_how_to_create_it_and_then_does() {
+    for server in Server::of_each_kind() {
+        let missing = server.post("a", "application/json", "1").await;
+        assert_eq!(missing.status(), 404);
+        assert!(missing.text().await.contains("`Stream-Create: true`"));
+        assert_eq!(create(&server, "a", &[JSON], "[1,2]").await.0, 204);
+        assert_eq!(create(&server, "a", &[JSON], "3").await.0, 204);
+        let read = server.get("a").send().await;
+        assert_eq!(header(&read, "content-type"), "application/json");
+        assert_eq!(read.json::<Value>().await, json!([1, 2, 3]));
+        // The stream is of the body's type, whatever that is.
+        let lines = [("content-type", "application/x-ndjson")];
+        assert_eq!(create(&server, "lines", &lines, "1\n2\n").await.0, 204);
+        let read = server.get("lines").send().await;
+        assert_eq!(header(&read, "content-type"), "application/x-ndjson");
+        // Anything but `true` creates nothing.
+        let post = server
+            .request(Method::POST, "b")
+            .header("stream-create", "1");
+        let post = post.header("content-type", "text/plain");
+        assert_eq!(post.body("x").send().await.status(), 404);
+    }
+}
+
+#[tokio::test]
+async fn settings_count_where_the_stream_is_created_and_only_there() {
+    let server = Server::new();
+    let schema = ("stream-schema", r#"{"type":"integer"}"#);
+    let headers = [
+        JSON,
+        ("stream-ttl", "60"),
+        ("stream-max-bytes", "1000"),
+        schema,
+    ];
+    assert_eq!(create(&server, "a", &headers, "1").await.0, 204);
+    let head = server.request(Method::HEAD, "a").send().await;
+    assert_eq!(header(&head, "stream-ttl"), "60");
+    assert_eq!(header(&head, "stream-max-bytes"), "1000");
+    assert_eq!(create(&server, "a", &[JSON], "\"x\"").await.0, 422);
+    assert_eq!(
+        create(&server, "a", &[JSON, ("stream-ttl", "7")], "2")
+            .await
+            .0,
+        204
+    );
+    let head = server.request(Method::HEAD, "a").send().await;
+    assert_eq!(header(&head, "stream-ttl"), "60");
+    // A producer's append, and one that closes, are what they are to a stream that is there.
+    let producer = [
+        ("producer-id", "p"),
+        ("producer-epoch", "0"),
+        ("producer-seq", "0"),
+    ];
+    let all = [&producer[..], &[JSON, ("stream-closed", "true")]].concat();
+    assert_eq!(create(&server, "b", &all, "1").await.0, 200);
+    let read = server.get("b").send().await;
+    assert_eq!(header(&read, "stream-closed"), "true");
+    assert_eq!(read.json::<Value>().await, json!([1]));
+}
+
+#[tokio::test]
+async fn an_append_that_is_refused_creates_no_stream() {
+    let server = Server::new();
+    let cases: &[(&[(&str, &str)], &str, u16)] = &[
+        (&[JSON], "{", 400),
+        (&[JSON], "[]", 400),
+        (&[JSON], "", 400),
+        (&[], "x", 400),
+        (&[JSON, ("stream-ttl", "x")], "1", 400),
+        (&[JSON, ("stream-forked-from", "b")], "1", 400),
+        (&[JSON, ("stream-schema", r#"{"type":"string"}"#)], "1", 422),
+        (&[JSON, ("producer-id", "p")], "1", 400),
+    ];
+    for (headers, body, status) in cases {
+        assert_eq!(
+            create(&server, "a", headers, body).await.0,
+            *status,
+            "{headers:?} {body}"
+        );
+        assert_eq!(
+            server.get("a").send().await.status(),
+            404,
+            "{headers:?} {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_create_one_stream_and_all_of_them_append() {
+    for server in Server::of_each_kind() {
+        let posts = (0..50).map(|n| {
+            let server = &server;
+            async move { create(server, "a", &[JSON], &n.to_string()).await.0 }
+        });
+        let statuses = futures_util::future::join_all(posts).await;
+        assert!(statuses.iter().all(|status| *status == 204), "{statuses:?}");
+        let mut all: Vec<u64> = server.get("a").send().await.json().await;
+        all.sort_unstable();
+        assert_eq!(all, (0..50).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_names_the_header_that_would_be_right() {
+    let server = Server::new();
+    server.put_json("a", "").await;
+    let detail = async |method, headers: &[(&str, &str)]| {
+        let mut request = server.request(method, "a");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = request.body("1").send().await;
+        assert_eq!(response.status(), 409);
+        let text = response.text().await;
+        assert!(text.ends_with("}\n"), "{text:?}");
+        text
+    };
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for method in [Method::POST, Method::PUT] {
+        let text = detail(method, &form).await;
+        assert!(text.contains("`Content-Type: application/json`"), "{text}");
+    }
+    let text = detail(Method::PUT, &[JSON, ("stream-ttl", "60")]).await;
+    assert!(text.contains("leave Stream-TTL"), "{text}");
+    let text = detail(Method::PUT, &[JSON, ("stream-closed", "true")]).await;
+    assert!(text.contains("leave Stream-Closed"), "{text}");
+}
+
+#[tokio::test]
+async fn an_unknown_path_and_method_are_told_with_what_there_is() {
+    let server = Server::new();
+    let missing = server.client.get("/nothing").send().await;
+    assert_eq!(missing.status(), 404);
+    assert_eq!(header(&missing, "content-type"), "application/problem+json");
+    let problem: Value = missing.json().await;
+    assert_eq!(problem["docs"], "/docs");
+    assert!(problem["detail"].as_str().unwrap().contains("/nothing"));
+    let refused = server
+        .client
+        .request(Method::PATCH, "/streams/a")
+        .send()
+        .await;
+    assert_eq!(refused.status(), 405);
+    assert!(header(&refused, "allow").contains("PUT"));
+    let problem: Value = refused.json().await;
+    assert!(
+        problem["allow"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("DELETE"))
+    );
+}
+
+#[tokio::test]
+async fn the_index_is_a_page_for_browsers_and_json_for_others_where_it_is_wanted() {
+    let server = Server::new();
+    assert_eq!(server.client.get("/").send().await.status(), 404);
+    let server = Server::with(Options::new().index().root("/v1/stream"));
+    let response = server.client.get("/").send().await;
+    assert_eq!(header(&response, "vary"), "accept");
+    let text = response.text().await;
+    assert!(text.ends_with("}\n"), "{text:?}");
+    let index: Value = serde_json::from_str(&text).unwrap();
+    for (name, place) in index.as_object().unwrap() {
+        let place = place.as_str().unwrap();
+        if ["name", "version", "gather", "relay"].contains(&name.as_str()) {
+            continue;
+        }
+        let query = if name == "events" {
+            "?stream=**&live=false"
+        } else {
+            ""
+        };
+        let there = server.client.get(&format!("/{place}{query}")).send().await;
+        assert!(there.status().is_success(), "{name}: {}", there.status());
+    }
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let page = server.client.get("/").header("accept", browser);
+    let page = page.header("host", "hub.example").send().await;
+    assert_eq!(header(&page, "content-type"), "text/html; charset=utf-8");
+    assert!(header(&page, "content-security-policy").starts_with("default-src 'none'"));
+    let page = page.text().await;
+    assert!(
+        page.contains("http://hub.example/v1/stream/hello"),
+        "{page}"
+    );
+    assert!(page.contains("href=\"v1/stream\""), "{page}");
+    // The list of streams is what stands at the root there.
+    let server = Server::with(Options::new().index().root("/"));
+    let list = server.client.get("/").send().await;
+    assert!(list.json::<Value>().await["streams"].is_array());
+}

@@ -1,0 +1,99 @@
+"""The reverse proxies of docs/proxies, run with exactly those files but for the ports in them."""
+
+import pathlib
+import socket
+import subprocess
+import tempfile
+import time
+
+from programs import program
+
+FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "proxies"
+
+# What the documented file stands in.
+NGINX = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {site}
+}}
+"""
+
+CADDY = """
+{{
+    admin off
+    default_bind 127.0.0.1
+}}
+{site}
+"""
+
+
+class Proxy:
+    """A proxy in front of `upstream`, a port of the loopback interface. `changes` are made to its file."""
+
+    def __init__(self, name, upstream, changes=()):
+        self.name = name
+        self.upstream = upstream
+        self.changes = changes
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix=f"headwater-{self.name}-")
+        folder = pathlib.Path(self.folder.name)
+        # nginx's workers leave root behind, and need the folder all the same.
+        folder.chmod(0o755)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        is_nginx = self.name == "nginx"
+        site = (FOLDER / ("nginx.conf" if is_nginx else "Caddyfile")).read_text()
+        listen = f"127.0.0.1:{self.port}" if is_nginx else f"http://:{self.port}"
+        ports = [
+            ("listen 8080;", f"listen {listen};") if is_nginx else (":8080 {", f"{listen} {{"),
+            ("127.0.0.1:8000", f"127.0.0.1:{self.upstream}"),
+        ]
+        for documented, here in [*ports, *self.changes]:
+            assert site.count(documented) == 1, documented
+            site = site.replace(documented, here)
+        config = folder / "config"
+        config.write_text((NGINX if is_nginx else CADDY).format(folder=folder, site=site))
+        if is_nginx:
+            command = [program("nginx"), "-p", folder, "-c", config, "-e", folder / "error.log"]
+        else:
+            command = [program("caddy"), "run", "--config", config, "--adapter", "caddyfile"]
+        with open(folder / "log", "wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env={"HOME": str(folder), "PATH": "/usr/bin:/bin"}
+            )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        # A quick shutdown, which ends nginx's workers too.
+        self.process.terminate()
+        self.process.wait(timeout=10)
+        self.folder.cleanup()
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def _wait_until_it_answers(self):
+        log = pathlib.Path(self.folder.name) / "log"
+        for _ in range(200):
+            assert self.process.poll() is None, f"{self.name} did not start: {log.read_text()}"
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(f"{self.name} does not answer: {log.read_text()}")
