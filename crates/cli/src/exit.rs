@@ -74,6 +74,14 @@ impl Failure {
         self
     }
 
+    /// The hub doesn't do what is asked.
+    pub(crate) fn refused(message: impl fmt::Display) -> Self {
+        Self {
+            code: 4,
+            ..Self::other(message)
+        }
+    }
+
     /// A signal ended the command; the shell's convention is 128 and its number.
     pub(crate) fn signal(number: u8) -> Self {
         Self {

@@ -3,12 +3,17 @@
 use std::{
     collections::VecDeque,
     io::{self, BufRead as _, Read as _},
+    pin::pin,
     thread,
+    time::Duration,
 };
 
 use clap::Args as ClapArgs;
-use headwater_client::{Error, hub::Writer};
-use tokio::sync::mpsc;
+use headwater_client::{
+    Error,
+    hub::{Stream, Writer},
+};
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{exit::Failure, get::progress::Progress, hub::Hub, interrupt::Interrupt};
 
@@ -16,6 +21,8 @@ use crate::{exit::Failure, get::progress::Progress, hub::Hub, interrupt::Interru
 const MAX_LINE: u64 = 64 * 1024 * 1024;
 /// How many lines are read ahead.
 const AHEAD: usize = 64;
+/// Interval of the requests that ask whether the stream is still open, while the next line doesn't come.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(ClapArgs)]
 pub(crate) struct Publish {
@@ -59,7 +66,8 @@ pub(crate) struct Publish {
 
 pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), Failure> {
     let client = args.hub.client()?;
-    let mut options = args.hub.stream(&client, &args.stream).writer();
+    let stream = args.hub.stream(&client, &args.stream);
+    let mut options = stream.writer();
     options = options.create(!args.no_create);
     if let Some(id) = &args.producer {
         options = options.repeating(id);
@@ -67,7 +75,7 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     let writer = options.open().await?;
     let mut account = Account::new(&args);
     let outcome = tokio::select! {
-        outcome = publish(&args, &writer, &mut account) => outcome,
+        outcome = publish(&args, &stream, &writer, &mut account) => outcome,
         // What was read goes out yet, if it can in a second.
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
@@ -84,9 +92,14 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     outcome
 }
 
-async fn publish(args: &Publish, writer: &Writer, account: &mut Account) -> Result<(), Failure> {
+async fn publish(
+    args: &Publish,
+    stream: &Stream,
+    writer: &Writer,
+    account: &mut Account,
+) -> Result<(), Failure> {
     if args.messages.is_empty() {
-        return publish_lines(args, writer, account).await;
+        return publish_lines(args, stream, writer, account).await;
     }
     for (n, message) in args.messages.iter().enumerate() {
         let message = message.clone().into_bytes();
@@ -97,6 +110,7 @@ async fn publish(args: &Publish, writer: &Writer, account: &mut Account) -> Resu
 
 async fn publish_lines(
     args: &Publish,
+    stream: &Stream,
     writer: &Writer,
     account: &mut Account,
 ) -> Result<(), Failure> {
@@ -104,12 +118,18 @@ async fn publish_lines(
     // A thread of its own, which may hang in a read: nothing waits for it at the end.
     thread::spawn(move || read_lines(&sender));
     let mut number = 0_u64;
+    let mut ended = pin!(ended(stream, args.producer.is_none()));
     loop {
         let line = tokio::select! {
             biased;
             // However long the next line takes to come.
             error = writer.failed() => return Err(account.blame(error, writer)),
             line = lines.recv() => line,
+            failure = &mut ended => {
+                // A message that is on the way says more.
+                writer.flush().await.map_err(|error| account.blame(error, writer))?;
+                return Err(failure.with("; all messages that were given are stored"));
+            }
         };
         let Some(line) = line else { return Ok(()) };
         number += 1;
@@ -120,6 +140,27 @@ async fn publish_lines(
             continue;
         }
         append(args, writer, line, account, number).await?;
+    }
+}
+
+/// Waits until a stream that is open is closed or deleted: a program that gives it a line from time to time learns that before
+/// its next one. `was_open`: whether it is known to have been open at the start.
+async fn ended(stream: &Stream, mut was_open: bool) -> Failure {
+    loop {
+        match stream.info().await {
+            Ok(info) if info.closed && was_open => {
+                return Failure::refused("the stream was closed: nothing can be appended any more");
+            }
+            // It was closed at the start, and all that is given may be there.
+            Ok(info) if info.closed => std::future::pending().await,
+            Ok(_) => was_open = true,
+            Err(error) if matches!(error.status().map(|status| status.as_u16()), Some(404 | 410)) => {
+                return error.into();
+            }
+            // Whatever it is, the next message will tell.
+            Err(_) => {}
+        }
+        sleep(LOOK_EVERY).await;
     }
 }
 

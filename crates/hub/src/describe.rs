@@ -199,8 +199,8 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         operation.error(
             StatusCode::CONFLICT,
             "The stream is closed or of another type, the path is kept by forks, appends before this one are missing, the producer's \
-             number was used for another append or is too old to tell, or the producer has published something else than the \
-             request says",
+             number was used for another append or is too old to tell, the producer has published something else than the \
+             request says, or the stream remembers as many producers as it may, all of which have appended in the last seven days",
         );
         replied(operation, StatusCode::CONFLICT, &[
             NEXT,
@@ -211,10 +211,6 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             PRODUCER_MESSAGES,
             PRODUCER_DIGEST,
         ]);
-        operation.error(
-            StatusCode::TOO_MANY_REQUESTS,
-            "The stream remembers as many producers as it may, all of which have appended in the last seven days",
-        );
         operation.error(StatusCode::PAYLOAD_TOO_LARGE, "The body, a line or a message is over the limit");
         operation.error(StatusCode::UNPROCESSABLE_ENTITY, "A message is not what the stream's schema says");
         operation.error(StatusCode::INSUFFICIENT_STORAGE, "There is no room");

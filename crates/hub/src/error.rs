@@ -125,7 +125,8 @@ fn status(error: &Error) -> Option<StatusCode> {
             |error| error.is_too_large() || error.is_too_many(),
             StatusCode::PAYLOAD_TOO_LARGE,
         ),
-        (Error::is_too_many_producers, StatusCode::TOO_MANY_REQUESTS),
+        // Trying again for days wouldn't help, and clients repeat what is answered with 429 or 507.
+        (Error::is_too_many_producers, StatusCode::CONFLICT),
         (Error::is_storage_full, StatusCode::INSUFFICIENT_STORAGE),
         (Error::is_closed, StatusCode::SERVICE_UNAVAILABLE),
     ];

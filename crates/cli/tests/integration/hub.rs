@@ -297,27 +297,55 @@ fn empty_lines_are_messages_where_lines_are_text() {
 }
 
 #[test]
-fn a_stream_that_is_closed_meanwhile_ends_a_publisher_that_waits_for_its_next_line() {
+fn a_message_that_is_refused_ends_a_publisher_that_waits_for_its_next_line() {
     let hub = Hub::start();
+    let folder = Scratch::new("refused");
+    let schema = format!("{}/schema.json", folder.path());
+    std::fs::write(&schema, "{\"type\":\"integer\"}").unwrap();
+    done(&hub, &["streams", "create", "s", "--schema", &schema]);
     let publish = ["publish", "s", "--hub", hub.url()];
     let mut publisher = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = publisher.stdin.take().unwrap();
     stdin.write_all(b"1\n\n2\n").unwrap();
     until(&hub, "s", 2);
-    done(&hub, &["publish", "s", "--close", "-q", "3"]);
-    stdin.write_all(b"4\n").unwrap();
+    stdin.write_all(b"\"four\"\n").unwrap();
     // The input stays open.
     let said = finish(publisher);
     drop(stdin);
     assert_eq!(said.code, 4, "{}", said.stderr);
     for part in [
         "line 4: ",
-        "closed",
+        "422",
         "; 2 of the messages before it are stored",
     ] {
         assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
     }
     assert!(said.stderr.starts_with("2 items"), "{}", said.stderr);
+}
+
+#[test]
+fn a_publisher_that_waits_for_its_next_line_ends_when_its_stream_does() {
+    let hub = Hub::start();
+    let remove = ["streams", "rm", "s"];
+    for (end, word) in [
+        (&["publish", "s", "--close", "-q", "3"][..], "closed"),
+        (&remove, "404"),
+    ] {
+        let publish = ["publish", "s", "--hub", hub.url()];
+        let mut publisher = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = publisher.stdin.take().unwrap();
+        stdin.write_all(b"1\n").unwrap();
+        until(&hub, "s", 1);
+        done(&hub, end);
+        let said = finish(publisher);
+        drop(stdin);
+        assert_eq!(said.code, 4, "{}", said.stderr);
+        let stored = "all messages that were given are stored";
+        for part in [word, stored] {
+            assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+        }
+        run(&hub, &remove);
+    }
 }
 
 #[test]

@@ -193,7 +193,7 @@ async fn a_producer_too_many_is_refused_and_none_is_forgotten() {
         assert_eq!(by(&server, id, 0, 0).body("1").send().await.status(), 200);
     }
     let refused = by(&server, "r", 0, 0).body("1").send().await;
-    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.status(), 409);
     let problem = refused.text().await;
     assert!(problem.contains("\"limit\":2"), "{problem}");
     for id in ["p", "q"] {
