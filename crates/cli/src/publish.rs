@@ -154,7 +154,12 @@ async fn ended(stream: &Stream, mut was_open: bool) -> Failure {
             // It was closed at the start, and all that is given may be there.
             Ok(info) if info.closed => std::future::pending().await,
             Ok(_) => was_open = true,
-            Err(error) if matches!(error.status().map(|status| status.as_u16()), Some(404 | 410)) => {
+            Err(error)
+                if matches!(
+                    error.status().map(|status| status.as_u16()),
+                    Some(404 | 410)
+                ) =>
+            {
                 return error.into();
             }
             // Whatever it is, the next message will tell.

@@ -1,14 +1,17 @@
 //! What every engine does that the model can't say of itself: it would do it wrong the same way.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater_log::{
-    Append, Create, Expiry, FjallLog, ForkFrom, Log, Matching, Offset, Outcome, Position, ReadFrom,
-    Refusal, Settings, Skip, StreamName,
+    Append, Clock, Create, Expiry, FjallLog, FjallOptions, ForkFrom, Limits, Log, Matching,
+    MemoryLog, MemoryOptions, Offset, Outcome, Position, ReadFrom, Refusal, Settings, Skip,
+    StreamName,
 };
 
-use crate::support::{all, append, every_engine, name, open, plain, quick_folder, run, texts};
+use crate::support::{
+    START, all, append, every_engine, name, open, options, plain, quick_folder, run, texts,
+};
 
 #[test]
 fn a_read_keeps_to_its_budget_but_gives_one_message_at_least() {
@@ -205,6 +208,48 @@ fn a_stream_that_is_used_does_not_end_when_idle() {
         let again = run(log.create(&stream, plain())).unwrap();
         assert!(again.is_new && again.info.tail == Offset::START);
     });
+}
+
+#[test]
+fn a_stream_that_expires_while_nothing_is_asked_ends_by_itself() {
+    let clock = Clock::by_hand(START);
+    let mut memory = MemoryOptions::default();
+    memory.clock = clock.clone();
+    let folder = quick_folder();
+    let mut disk = options(&clock, Limits::default());
+    disk.reclaim_every = FjallOptions::default().reclaim_every;
+    let engines: [Arc<dyn Log>; 2] = [
+        Arc::new(MemoryLog::new(memory)),
+        Arc::new(FjallLog::open(folder.path(), disk).unwrap()),
+    ];
+    for log in engines {
+        run(async {
+            // The second time too: what ends them may have rested in between.
+            for round in 0..2 {
+                let second = Duration::from_secs(1);
+                let of = |expiry| {
+                    let mut settings = Settings::of_type("text/plain");
+                    settings.expiry = Some(expiry);
+                    Create::new(settings)
+                };
+                let (at, idle) = (name("at"), name("idle"));
+                let later = Expiry::At(clock.now().after(second));
+                log.create(&at, of(later)).await.unwrap();
+                log.create(&idle, of(Expiry::Idle(second))).await.unwrap();
+                let mut followers = Vec::new();
+                for stream in [&at, &idle] {
+                    followers.push(log.follow(stream).await.unwrap());
+                }
+                clock.advance(second);
+                let start = Instant::now();
+                for follower in &mut followers {
+                    assert!(follower.past(Offset::START).await.gone, "{round}");
+                }
+                let took = start.elapsed();
+                assert!(took < Duration::from_secs(10), "{took:?}");
+            }
+        });
+    }
 }
 
 #[test]

@@ -230,6 +230,7 @@ fn memory(clock: &Clock) -> MemoryLog {
     let mut options = MemoryOptions::default();
     options.clock = clock.clone();
     options.limits = few();
+    options.reclaim_every = Duration::from_secs(3600);
     MemoryLog::new(options)
 }
 

@@ -32,8 +32,8 @@ const ROOM: usize = 16 * 1024 * 1024;
 /// The greatest epoch that the protocol has.
 const MAX_EPOCH: u64 = (1 << 53) - 1;
 
-/// The most requests of one writer that may be on the way: of so many of a producer's newest appends the hub can tell a
-/// repetition from another append.
+/// The most appends of one writer from the oldest without an answer on: of so many of a producer's newest appends the hub can
+/// tell a repetition from another append.
 const MAX_IN_FLIGHT: usize = 32;
 
 /// Who appends, as the hub sees it.

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    Producer, ROOM, Shared, Writer, WriterOptions,
+    MAX_IN_FLIGHT, Producer, ROOM, Shared, Writer, WriterOptions,
     answer::{Sent, Stored, Verdict, judge},
     earlier::{Compared, Earlier, Published, Shape},
     epoch_after,
@@ -235,7 +235,7 @@ impl Worker {
                 return Ok(());
             }
             // While all requests are on the way there is nothing to wake up for: one that comes back does.
-            let due = self.due.filter(|_| self.on_the_way.len() < self.most());
+            let due = self.due.filter(|_| self.has_turn());
             let linger = async move {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -378,12 +378,14 @@ impl Worker {
         }
     }
 
-    /// How many requests may be on the way now.
-    fn most(&self) -> usize {
-        match self.confirmed {
+    /// Whether another request may be on the way now. None goes so far ahead of one that is still without an answer that the
+    /// hub could not tell any more whether that is a repetition.
+    fn has_turn(&self) -> bool {
+        let most = match self.confirmed {
             true => self.max_in_flight,
             false => 1,
-        }
+        };
+        self.on_the_way.len() < most && self.outstanding.len() < MAX_IN_FLIGHT
     }
 
     fn may_send(&self) -> bool {
@@ -391,7 +393,7 @@ impl Worker {
             || !self.flushes.is_empty()
             || !self.is_open
             || self.due.is_none_or(|due| due <= Instant::now());
-        self.on_the_way.len() < self.most() && is_due
+        self.has_turn() && is_due
     }
 
     /// An append is stored.

@@ -100,6 +100,8 @@ pub(crate) struct Streams {
     /// The position after the newest message that is gone of a stream with caps, and that stream.
     trimmed: BTreeMap<u64, u64>,
     timetable: BTreeSet<(u64, u64)>,
+    /// A thread sweeps.
+    pub(crate) is_reclaimed: bool,
     next_id: u64,
     head: watch::Sender<Position>,
     bytes: u64,
@@ -118,6 +120,7 @@ impl Streams {
             order: BTreeMap::new(),
             trimmed: BTreeMap::new(),
             timetable: BTreeSet::new(),
+            is_reclaimed: false,
             next_id: 1,
             head,
             bytes: 0,
@@ -441,6 +444,16 @@ impl Streams {
             self.trimmed.insert(stream.state.trimmed, id);
             stream.records.pop_front();
         }
+    }
+
+    /// Whether something can become due by time alone.
+    pub(crate) fn is_timed(&self) -> bool {
+        !self.timetable.is_empty()
+    }
+
+    /// Whether a thread is wanted that sweeps.
+    pub(crate) fn needs_reclaiming(&self) -> bool {
+        !self.is_reclaimed && self.is_timed() && !self.closed
     }
 
     pub(crate) fn sweep(&mut self, steps: usize) -> bool {
