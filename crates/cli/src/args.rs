@@ -157,6 +157,9 @@ pub(crate) struct Reading {
 #[command(next_help_heading = "Output")]
 pub(crate) struct Output {
     /// Write to a file, with progress on stderr
+    ///
+    /// What the file held is kept until the first item (with --raw, byte) of a success; then it is
+    /// replaced as items come. It can't be the file that --data reads.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 

@@ -76,7 +76,7 @@ pub(crate) const GATHER: &str = "\
 Examples:
   seq -f 'https://api.example.com/items/%g' 1000 | headwater gather --rate 50
   headwater gather calls.ndjson -o results.ndjson
-  headwater gather --resume calls.ndjson -o results.ndjson";
+  headwater gather calls.ndjson --resume results.ndjson";
 
 /// Examples and the exit status of a command that reads a stream.
 pub(crate) fn with_exit_codes(examples: &str) -> String {

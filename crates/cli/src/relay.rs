@@ -134,8 +134,7 @@ pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Fa
         }
     };
     // What was printed so far is there, whatever came then.
-    let flushed = output.finish();
-    done.and(flushed)
+    output.finish(done)
 }
 
 fn how_to_abort(started: &Started) -> String {

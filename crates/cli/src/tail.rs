@@ -92,8 +92,7 @@ pub(crate) async fn run(tail: Tail, mut interrupt: Interrupt) -> Result<(), Fail
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
     // What was printed so far is there, whatever came then.
-    let flushed = output.finish();
-    done.and(flushed)
+    output.finish(done)
 }
 
 async fn print(tail: &Tail, printer: &Printer, output: &mut Output) -> Result<(), Failure> {

@@ -87,6 +87,11 @@ impl Bar {
         }
     }
 
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// Takes the bar away and says how it went.
     pub(super) fn finish(&self, progress: Progress, watch: &Watch) {
         self.bar.finish_and_clear();

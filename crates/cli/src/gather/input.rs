@@ -155,6 +155,12 @@ impl Watch {
         self.0.made_earlier.load(Ordering::SeqCst)
     }
 
+    /// Whether nothing has failed that [`Watch::failure`] would tell.
+    pub(super) fn is_sound(&self) -> bool {
+        let failure = self.0.failure.lock();
+        failure.unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Why the input couldn't be read to its end.
     pub(super) fn failure(&self) -> Option<Failure> {
         let error = self

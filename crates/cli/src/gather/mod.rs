@@ -17,6 +17,7 @@ use self::{bar::Bar, input::Input, output::Output, resume::Earlier};
 use crate::{
     args::{duration, header},
     exit::Failure,
+    file::{Place, refuse_same},
     get::output::Written,
     interrupt::Interrupt,
 };
@@ -111,6 +112,9 @@ struct Results {
     with_headers: bool,
 
     /// Write to a file
+    ///
+    /// What the file held is kept until a call has succeeded; then it is replaced as results come. If
+    /// none does, the results go to the standard output. It can't be the file of the calls.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -129,6 +133,9 @@ struct Results {
 
 pub(crate) async fn run(args: Gather, mut interrupt: Interrupt) -> Result<(), Failure> {
     let client = client(&args)?;
+    let target = args.output.resume.as_ref().or(args.output.output.as_ref());
+    let input = Place::input(args.file.as_deref());
+    refuse_same(input, Place::output(target.map(PathBuf::as_path)))?;
     let (earlier, mut output) = match &args.output.resume {
         Some(path) => resume::open(path)?,
         None => (
@@ -147,7 +154,8 @@ pub(crate) async fn run(args: Gather, mut interrupt: Interrupt) -> Result<(), Fa
     let progress = results.progress();
     // The calls that are being made end now, not after the last line is written.
     drop(results);
-    let flushed = output.flush();
+    bar.clear();
+    let flushed = output.finish(outcome.is_ok() && watch.is_sound());
     bar.finish(progress, &watch);
     if outcome? == Written::NobodyReads || flushed? == Written::NobodyReads {
         return Ok(());

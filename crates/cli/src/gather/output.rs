@@ -1,5 +1,4 @@
 use std::{
-    fs::File,
     io::{self, ErrorKind, IsTerminal as _, Write},
     path::Path,
 };
@@ -7,49 +6,55 @@ use std::{
 use headwater_client::gather::GatherResult;
 use headwater_wire::json;
 
-use crate::{exit::Failure, get::output::Written};
+use crate::{exit::Failure, file::Target, get::output::Written};
 
 /// Past this the results are written though more are ready.
 const BUFFER: usize = 64 * 1024;
 
+/// How many bytes of results of failed calls are held back from a file that has content which they would replace.
+const HELD: usize = 16 * 1024 * 1024;
+
 /// Where the results go. What is written are whole lines, unless the write itself is cut.
 pub(super) struct Output {
-    target: Box<dyn Write>,
+    /// None: the standard output.
+    target: Option<Target>,
     name: String,
-    terminal: bool,
     lines: Vec<u8>,
+    /// No call has succeeded yet, and the file has content that is worth more than failures.
+    holds: bool,
 }
 
 impl Output {
-    /// None or `-`: the standard output.
+    /// None or `-`: the standard output. A file keeps what it held until a call has succeeded.
     pub(super) fn create(path: Option<&Path>) -> Result<Self, Failure> {
-        match path.filter(|path| path.as_os_str() != "-") {
-            None => Ok(Self {
-                target: Box::new(io::stdout()),
+        let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+            return Ok(Self {
+                target: None,
                 name: "the standard output".to_owned(),
-                terminal: io::stdout().is_terminal(),
                 lines: Vec::new(),
-            }),
-            Some(path) => {
-                let name = path.display().to_string();
-                let file = File::create(path).map_err(|error| failure(&name, &error))?;
-                Ok(Self::to(file, name))
-            }
-        }
+                holds: false,
+            });
+        };
+        let name = path.display().to_string();
+        let target = Target::replace(path).map_err(|error| failure(&name, &error))?;
+        Ok(Self {
+            holds: target.has_something_to_lose(),
+            ..Self::appending(target, name)
+        })
     }
 
-    /// Appends to a file that is open.
-    pub(super) fn to(file: File, name: String) -> Self {
+    /// Appends to what the file keeps.
+    pub(super) fn appending(target: Target, name: String) -> Self {
         Self {
-            target: Box::new(file),
+            target: Some(target),
             name,
-            terminal: false,
             lines: Vec::new(),
+            holds: false,
         }
     }
 
     pub(super) fn is_terminal(&self) -> bool {
-        self.terminal
+        self.target.is_none() && io::stdout().is_terminal()
     }
 
     /// Puts a result behind those that are to be written.
@@ -65,24 +70,61 @@ impl Output {
             return Err(Failure::other(format!("result {}: {error}", result.index)));
         }
         self.lines.push(b'\n');
+        self.holds &= result.outcome.is_err() && self.lines.len() < HELD;
         Ok(())
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.lines.len() >= BUFFER
+        !self.holds && self.lines.len() >= BUFFER
     }
 
-    /// Writes what wasn't written yet.
+    /// Writes what wasn't written yet and isn't held back.
     pub(super) fn flush(&mut self) -> Result<Written, Failure> {
-        let written = self.target.write_all(&self.lines);
+        if self.holds {
+            return Ok(Written::Yes);
+        }
+        let written = match &mut self.target {
+            Some(target) => write(target, &self.lines),
+            None => write(&mut io::stdout(), &self.lines),
+        };
         self.lines.clear();
         self.lines.shrink_to(BUFFER);
-        match written.and_then(|()| self.target.flush()) {
+        match written {
             Ok(()) => Ok(Written::Yes),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Written::NobodyReads),
             Err(error) => Err(failure(&self.name, &error)),
         }
     }
+
+    /// Writes what is left. `is_done`: all calls have their results.
+    ///
+    /// Where no call has succeeded, a file that held something is left as it was.
+    pub(super) fn finish(mut self, is_done: bool) -> Result<Written, Failure> {
+        if self.holds {
+            let results = match self.lines.is_empty() {
+                true => "",
+                false => ", and the results go to the standard output",
+            };
+            eprintln!(
+                "headwater: no call succeeded: {} is left as it was{results}",
+                self.name
+            );
+            self.target = None;
+            self.holds = false;
+            return self.flush();
+        }
+        let written = self.flush()?;
+        if let Some(target) = self.target.as_mut().filter(|_| is_done) {
+            let committed = target.commit();
+            committed.map_err(|error| failure(&self.name, &error))?;
+        }
+        Ok(written)
+    }
+}
+
+fn write(target: &mut impl Write, lines: &[u8]) -> io::Result<()> {
+    target.write_all(lines)?;
+    target.flush()
 }
 
 pub(super) fn failure(name: &str, error: &io::Error) -> Failure {

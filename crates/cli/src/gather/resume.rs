@@ -2,9 +2,9 @@
 
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
+    fs::File,
     hash::{BuildHasher, RandomState},
-    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom},
+    io::{self, BufRead as _, BufReader},
     path::Path,
 };
 
@@ -12,7 +12,7 @@ use headwater_client::gather::Call;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::output::{Output, failure};
-use crate::exit::Failure;
+use crate::{exit::Failure, file::Target};
 
 /// The calls that have a good result already. Of each only two hashes are kept: 128 bits, of which no two
 /// calls will be the same.
@@ -78,18 +78,14 @@ impl Earlier {
 pub(super) fn open(path: &Path) -> Result<(Earlier, Output), Failure> {
     let name = path.display().to_string();
     let failed = |error: io::Error| failure(&name, &error);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(failed)?;
-    let (earlier, end) = read(&name, &file)?;
-    // A line that was cut goes: nothing could be appended behind it.
-    file.set_len(end).map_err(failed)?;
-    file.seek(SeekFrom::End(0)).map_err(failed)?;
-    Ok((earlier, Output::to(file, name)))
+    let mut target = Target::resume(path).map_err(failed)?;
+    let (earlier, end) = match target.file() {
+        Some(file) => read(&name, file)?,
+        None => (Earlier::default(), 0),
+    };
+    // A line that was cut goes with the first result: nothing could be appended behind it.
+    target.keep(end);
+    Ok((earlier, Output::appending(target, name)))
 }
 
 /// The results, and where the last whole line ends.

@@ -9,6 +9,7 @@ pub(crate) mod time;
 use std::{
     fs,
     io::{self, Read as _},
+    path::Path,
 };
 
 use headwater_client::{Bytes, Client, Event, Items, Method, Request};
@@ -18,9 +19,15 @@ use self::{
     output::{Output, Written},
     print::Printer,
 };
-use crate::{args, exit::Failure, interrupt::Interrupt};
+use crate::{
+    args,
+    exit::Failure,
+    file::{self, Place},
+    interrupt::Interrupt,
+};
 
 pub(crate) async fn run(args: Box<args::Get>, mut interrupt: Interrupt) -> Result<(), Failure> {
+    refuse_same(&args)?;
     let request = request(&args)?;
     let mut output = Output::open(&args.output)?;
     let done = tokio::select! {
@@ -28,8 +35,20 @@ pub(crate) async fn run(args: Box<args::Get>, mut interrupt: Interrupt) -> Resul
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
     // What was printed so far is there, whatever came then.
-    let flushed = output.finish();
-    done.and(flushed)
+    output.finish(done)
+}
+
+/// Refuses to write to the file that the body is read from.
+fn refuse_same(args: &args::Get) -> Result<(), Failure> {
+    let (Some(data), Some(output)) = (&args.request.data, &args.output.output) else {
+        return Ok(());
+    };
+    let input = match data.strip_prefix('@') {
+        Some(path) => Place::Path(Path::new(path)),
+        None if data == "-" => Place::Stdin,
+        None => return Ok(()),
+    };
+    file::refuse_same(input, Place::output(Some(output)))
 }
 
 /// The stream is over, or nobody reads on.

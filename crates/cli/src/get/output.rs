@@ -1,23 +1,41 @@
-use std::{
-    fs::File,
-    io::{self, BufWriter, ErrorKind, IsTerminal as _, Write},
-};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 
 use super::progress::Progress;
-use crate::{args, exit::Failure};
+use crate::{args, exit::Failure, file::Target as File};
 
 /// Past this the output is written though more items are ready.
 const BUFFER: usize = 64 * 1024;
 
 /// Where the items go: the standard output or a file.
 pub(crate) struct Output {
-    target: BufWriter<Box<dyn Write>>,
+    target: BufWriter<Target>,
     name: String,
     terminal: bool,
     line: Vec<u8>,
     items: u64,
     bytes: u64,
     progress: Option<Progress>,
+}
+
+enum Target {
+    Stdout(io::Stdout),
+    File(File),
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(stdout) => stdout.write(bytes),
+            Self::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(stdout) => stdout.flush(),
+            Self::File(file) => file.flush(),
+        }
+    }
 }
 
 /// Whether it is worthwhile to go on.
@@ -29,14 +47,17 @@ pub(crate) enum Written {
 }
 
 impl Output {
+    /// Opens the file, if one is named. It keeps what it held until the first item, or the successful end.
     pub(crate) fn open(args: &args::Output) -> Result<Self, Failure> {
         let path = args.output.as_ref().filter(|path| path.as_os_str() != "-");
         let name = path.map_or("the standard output".to_owned(), |path| {
             path.display().to_string()
         });
-        let target: Box<dyn Write> = match path {
-            Some(path) => Box::new(File::create(path).map_err(|error| failure(&name, &error))?),
-            None => Box::new(io::stdout()),
+        let target = match path {
+            Some(path) => {
+                Target::File(File::replace(path).map_err(|error| failure(&name, &error))?)
+            }
+            None => Target::Stdout(io::stdout()),
         };
         Ok(Self {
             target: BufWriter::with_capacity(BUFFER, target),
@@ -91,13 +112,18 @@ impl Output {
         }
     }
 
-    /// Hands on all that was written, and ends the progress.
-    pub(crate) fn finish(mut self) -> Result<(), Failure> {
-        let flushed = self.flush();
+    /// Hands on all that was written, and ends the progress. If `done` is a success, a file that got nothing is
+    /// empty.
+    pub(crate) fn finish<T>(mut self, done: Result<T, Failure>) -> Result<(), Failure> {
+        let mut flushed = self.flush().map(|_| ());
+        if let (Ok(_), Ok(()), Target::File(file)) = (&done, &flushed, self.target.get_mut()) {
+            let committed = file.commit();
+            flushed = self.written(committed).map(|_| ());
+        }
         if let Some(progress) = &self.progress {
             progress.finish(self.items, self.bytes);
         }
-        flushed.map(|_| ())
+        done.and(flushed)
     }
 
     fn written(&self, result: io::Result<()>) -> Result<Written, Failure> {

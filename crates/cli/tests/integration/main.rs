@@ -6,6 +6,7 @@ mod ending;
 mod gather;
 mod help;
 mod hub;
+mod output;
 mod printing;
 #[allow(dead_code, reason = "the tests of headwater-client use more of it")]
 #[path = "../../../client/tests/integration/proxy.rs"]
