@@ -189,8 +189,8 @@ fn a_producer_that_is_given_other_messages_fails_and_says_what_was_stored() {
 #[test]
 fn the_same_file_again_is_there_already_to_the_last_line() {
     let folder = Scratch::new("again");
-    for options in [&[][..], &["--data", folder.path()]] {
-        let hub = Hub::serve(options);
+    for data in ["memory", folder.path()] {
+        let hub = Hub::serve(&["--data", data]);
         for (lines, there) in [
             (20_000, None),
             (20_000, Some(20_000)),
@@ -284,10 +284,7 @@ fn empty_lines_are_messages_where_lines_are_text() {
     let said = publish_lines(&hub, &["t"], "\n1\n\n \n2\n\n".to_owned());
     assert!(said.stderr.starts_with("2 items"), "{}", said.stderr);
     // What can't have an empty message says so.
-    done(
-        &hub,
-        &["streams", "create", "u", "--content-type", "text/plain"],
-    );
+    done(&hub, &["streams", "create", "u", "--type", "text/plain"]);
     for args in [&["u"][..], &["u", "--text"]] {
         let said = publish_lines(&hub, args, "a\n\nb\n".to_owned());
         assert_eq!(said.code, 1, "{}", said.stderr);
@@ -300,6 +297,7 @@ fn empty_lines_are_messages_where_lines_are_text() {
 fn a_message_that_is_refused_ends_a_publisher_that_waits_for_its_next_line() {
     let hub = Hub::start();
     let folder = Scratch::new("refused");
+    std::fs::create_dir_all(folder.path()).unwrap();
     let schema = format!("{}/schema.json", folder.path());
     std::fs::write(&schema, "{\"type\":\"integer\"}").unwrap();
     done(&hub, &["streams", "create", "s", "--schema", &schema]);
