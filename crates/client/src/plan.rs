@@ -72,7 +72,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(method: Method, url: &str, settings: Settings) -> Self {
         let (url, error) = match parse_url(url) {
-            Ok(url) => (Some(url), None),
+            Ok(url) => (Some(url), check_method(&method).err()),
             Err(error) => (None, Some(error)),
         };
         Self {
@@ -90,6 +90,7 @@ impl Plan {
 
     /// A request for a URL that was looked at before.
     pub(crate) fn for_url(method: Method, url: Url, settings: Settings) -> Self {
+        let error = check_method(&method).err();
         Self {
             method,
             url: Some(url),
@@ -99,7 +100,7 @@ impl Plan {
             replay: false,
             last_event_id: Str::default(),
             settings,
-            error: None,
+            error,
         }
     }
 
@@ -214,6 +215,17 @@ impl Plan {
     }
 }
 
+/// Refuses the methods that don't ask for the URL's resource: `CONNECT` asks for a tunnel to its host, whatever its path
+/// (RFC 9110 §9.3.6), and `TRACE` has the request, credentials included, sent back (§9.3.8).
+fn check_method(method: &Method) -> Result<(), Error> {
+    match *method {
+        Method::CONNECT | Method::TRACE => {
+            Err(Error::request(format!("the method {method} can't be used")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The method and the URL without what may be secret.
 pub(crate) fn place(method: &Method, url: &Url) -> String {
     let mut url = url.clone();
@@ -277,6 +289,21 @@ pub(crate) fn parse_header(name: &str, value: &str) -> Result<(HeaderName, Heade
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_method_that_asks_for_no_resource_is_refused() {
+        let checked = |method: Method| {
+            Plan::new(method, "http://example.com/", Settings::default()).checked()
+        };
+        for method in [Method::CONNECT, Method::TRACE] {
+            let error = checked(method.clone()).err().expect("it is refused");
+            assert!(error.to_string().contains(method.as_str()), "{error}");
+        }
+        let own = Method::from_bytes(b"PURGE").unwrap();
+        for method in [Method::GET, Method::DELETE, Method::OPTIONS, own] {
+            assert!(checked(method).is_ok());
+        }
+    }
 
     fn plan(url: &str) -> Plan {
         Plan::new(Method::GET, url, Settings::default())

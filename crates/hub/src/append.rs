@@ -192,14 +192,12 @@ fn messages(
         };
     }
     check_type(info, content_type)?;
+    let most = core.options.limits.append_messages;
     let own = &info.settings.content_type;
     if !is_json(own) {
-        let shape = Shape::of(own);
-        let messages = framed::messages(shape, body);
-        framed::check(shape, &messages)?;
-        return Ok(messages);
+        return framed::messages(Shape::of(own), body, most);
     }
-    let messages = json::messages(body)?;
+    let messages = json::messages(body, most)?;
     if messages.is_empty() {
         return Err(Failure::bad_request("the array has no messages"));
     }

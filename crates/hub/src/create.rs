@@ -56,7 +56,8 @@ async fn put(
         Some(fork) => Some(core.log.info(&fork.source).await.map_err(of_source)?),
         None => None,
     };
-    let create = wish.create(source.as_ref(), body)?;
+    let most = core.options.limits.append_messages;
+    let create = wish.create(source.as_ref(), body, most)?;
     check_messages(&create)?;
     let created = create_in_log(core, path, create).await?;
     let info = created.info;
@@ -102,7 +103,7 @@ pub(crate) async fn for_append(
             "Content-Type is missing: it becomes the type of the stream that is to be created",
         ));
     }
-    let mut create = wish.create(None, body.clone())?;
+    let mut create = wish.create(None, body.clone(), core.options.limits.append_messages)?;
     if create.messages.is_empty() && !(body.is_empty() && wish.closed) {
         return Err(Failure::bad_request(
             "an append has messages, unless it closes the stream",
@@ -218,8 +219,8 @@ impl Wish {
         })
     }
 
-    /// The stream to create, given its source if it is a fork.
-    fn create(&self, source: Option<&Info>, body: Bytes) -> Result<Create, Failure> {
+    /// The stream to create, given its source if it is a fork, with at most `most` messages.
+    fn create(&self, source: Option<&Info>, body: Bytes, most: usize) -> Result<Create, Failure> {
         let mut settings = self.settings.clone();
         settings.content_type = match (&self.content_type, source) {
             (Some(wanted), Some(source))
@@ -247,13 +248,8 @@ impl Wish {
         create.closed = self.closed;
         create.messages = match body {
             body if body.is_empty() => Vec::new(),
-            body if is_json => json::messages(body)?,
-            body => {
-                let shape = Shape::of(&create.settings.content_type);
-                let messages = framed::messages(shape, body);
-                framed::check(shape, &messages)?;
-                messages
-            }
+            body if is_json => json::messages(body, most)?,
+            body => framed::messages(Shape::of(&create.settings.content_type), body, most)?,
         };
         create.fork = self.fork.clone().map(|fork| ForkFrom {
             skip: if is_json {

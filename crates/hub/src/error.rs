@@ -41,6 +41,14 @@ impl Failure {
             .into()
     }
 
+    /// A request has more messages than `limit`.
+    pub(crate) fn too_many_messages(limit: usize) -> Self {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
+            .detail(format!("one request has at most {limit} messages"))
+            .with("limit", limit)
+            .into()
+    }
+
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self

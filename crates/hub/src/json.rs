@@ -10,13 +10,18 @@ use crate::{error::Failure, limits::JSON_DEPTH};
 /// mark before it is ignored.
 ///
 /// # Errors
-/// The body is not one JSON value, or nests too deep.
-pub(crate) fn messages(mut body: Bytes) -> Result<Vec<Bytes>, Failure> {
+/// The body is not one JSON value, or nests too deep; 413: it has more than `most` messages, of which no more than that
+/// were looked at.
+pub(crate) fn messages(mut body: Bytes, most: usize) -> Result<Vec<Bytes>, Failure> {
     body.advance(body.len() - json::without_bom(&body).len());
     let is_array = body.trim_ascii_start().starts_with(b"[");
     // The array is one level around its messages.
     let depth = JSON_DEPTH + usize::from(is_array);
-    let elements = json::elements(&body, depth).map_err(|error| not_json(&error.to_string()))?;
+    let elements =
+        json::elements(&body, depth, most).map_err(|error| match error.is_too_many() {
+            true => Failure::too_many_messages(most),
+            false => not_json(&error.to_string()),
+        })?;
     let body = json::unfolded(body);
     let messages = elements.into_iter().map(|element| body.slice(element));
     // Looked for in all of the body at once: most have none.
@@ -47,7 +52,7 @@ mod tests {
 
     #[track_caller]
     fn check(body: &'static str, expected: &[&str]) {
-        let found = messages(Bytes::from_static(body.as_bytes()));
+        let found = messages(Bytes::from_static(body.as_bytes()), 9);
         let Ok(found) = found else {
             panic!("{body} was refused")
         };
@@ -85,7 +90,7 @@ mod tests {
         check("\u{feff}[1, \"\u{feff}\"]", &["1", "\"\u{feff}\""]);
         check("\u{feff} {}", &["{}"]);
         for bad in ["\u{feff}", "\u{feff}\u{feff}1", " \u{feff}1", "[\u{feff}1]"] {
-            assert!(messages(bad.into()).is_err(), "{bad:?}");
+            assert!(messages(bad.into(), 9).is_err(), "{bad:?}");
         }
     }
 
@@ -105,11 +110,11 @@ mod tests {
             "[\"a\rb\"]",
         ] {
             assert!(
-                messages(Bytes::from_static(bad.as_bytes())).is_err(),
+                messages(Bytes::from_static(bad.as_bytes()), 9).is_err(),
                 "{bad:?}"
             );
         }
-        assert!(messages(Bytes::from_static(b"\"\xff\"")).is_err());
+        assert!(messages(Bytes::from_static(b"\"\xff\""), 9).is_err());
     }
 
     #[test]
@@ -118,15 +123,15 @@ mod tests {
         assert!(message(nested(JSON_DEPTH)).is_ok());
         assert!(message(nested(JSON_DEPTH + 1)).is_err());
         assert!(
-            messages(nested(JSON_DEPTH + 1)).is_ok(),
+            messages(nested(JSON_DEPTH + 1), 9).is_ok(),
             "one level is around the message"
         );
-        assert!(messages(nested(JSON_DEPTH + 2)).is_err());
+        assert!(messages(nested(JSON_DEPTH + 2), 9).is_err());
         let object = format!(
             "{{\"a\":{}1{}}}",
             "[".repeat(JSON_DEPTH),
             "]".repeat(JSON_DEPTH)
         );
-        assert!(messages(object.into()).is_err());
+        assert!(messages(object.into(), 9).is_err());
     }
 }

@@ -19,7 +19,8 @@ const SENT: &str = "accept, authorization, content-type, if-none-match, last-eve
                     producer-id, producer-messages, producer-seq, stream-closed, stream-create, stream-error, stream-expires-at, \
                     stream-fork-offset, \
                     stream-fork-sub-offset, stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, \
-                    stream-ttl, idempotency-key, upstream-authorization, upstream-method, upstream-url, *";
+                    stream-ttl, idempotency-key, upstream-authorization, upstream-cookie, upstream-method, upstream-origin, \
+                    upstream-referer, upstream-url, *";
 
 /// What pages of other origins may see.
 const SHOWN: &str = "content-type, etag, location, producer-digest, producer-epoch, producer-expected-seq, producer-messages, \

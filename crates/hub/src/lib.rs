@@ -167,7 +167,7 @@ impl Hub {
             .route(&path, route)
             .route(root, listing::describe(get(listing::list)))
             .route("/events", events::describe(get(events::events)))
-            .route(gather::PATH, gather::describe(post(gather::gather)))
+            .route(gather::PATH, gather::describe(post(gather::gather), core.options.relay_secret.is_some()))
             .route("/healthz", health::describe_alive(get(health::alive)))
             .route("/readyz", health::describe_ready(get(health::ready)));
         let app = match core.options.index && root != index::PATH {

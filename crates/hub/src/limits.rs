@@ -184,6 +184,9 @@ pub struct Limits {
     /// How many bytes of bodies are held while they come in and are appended, over all requests. Past that, requests
     /// are refused with 503. Default: 512 MiB.
     pub bodies_bytes: usize,
+    /// How many messages one `POST` or `PUT` has, but for lines of NDJSON, which are many appends. The log has a limit of
+    /// its own; the lower one counts. Default: 100,000.
+    pub append_messages: usize,
     /// The longest line of NDJSON, in bytes. Default: 8 MiB.
     pub line_bytes: usize,
     /// About how many bytes of messages one answer to a catch-up read or long-poll has, at the most; a message that
@@ -213,6 +216,7 @@ impl Default for Limits {
         Self {
             body_bytes: 32 << 20,
             bodies_bytes: 512 << 20,
+            append_messages: 100_000,
             line_bytes: 8 << 20,
             read_bytes: 1 << 20,
             subscribers: 100_000,

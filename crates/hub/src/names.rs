@@ -36,7 +36,6 @@ names! {
     LAST_EVENT_ID "last-event-id"
     UPSTREAM_URL "upstream-url"
     UPSTREAM_METHOD "upstream-method"
-    UPSTREAM_AUTHORIZATION "upstream-authorization"
     UPSTREAM_CONTENT_TYPE "upstream-content-type"
     UPSTREAM_STATUS "upstream-status"
     IDEMPOTENCY_KEY "idempotency-key"

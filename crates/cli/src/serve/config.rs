@@ -242,6 +242,7 @@ impl Limits {
         let mut limits = headwater_hub::Limits::default();
         set(&mut limits.body_bytes, self.body_bytes);
         set(&mut limits.bodies_bytes, self.bodies_bytes);
+        set(&mut limits.append_messages, self.append_messages);
         set(&mut limits.line_bytes, self.line_bytes);
         set(&mut limits.read_bytes, self.read_bytes);
         set(&mut limits.subscribers, self.subscribers);

@@ -41,9 +41,9 @@ impl PathGlob {
         parts.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a URL's path matches, whatever a server makes of it: as its segments stand, and also
-    /// where encoded slashes and backslashes part segments, where `..` goes up, and where a path is
-    /// decoded more than once.
+    /// Returns whether a URL's path matches in every way that a server may read it: as its segments stand,
+    /// with encoded slashes and backslashes as separators, with `..` resolved, and decoded more than once.
+    /// A path that servers read in different ways ([`is_ambiguous`]) never matches.
     pub(super) fn matches(&self, path: &str) -> bool {
         let as_it_stands: Vec<Vec<u8>> = path
             .split('/')
@@ -55,7 +55,7 @@ impl PathGlob {
         }
         let mut taken: Vec<u8> = percent_decode(path.as_bytes()).collect();
         for _ in 0..MAX_DECODINGS {
-            if !self.matches_segments(&resolved(&taken)) {
+            if is_ambiguous(&taken) || !self.matches_segments(&resolved(&taken)) {
                 return false;
             }
             let decoded: Vec<u8> = percent_decode(&taken).collect();
@@ -114,6 +114,57 @@ fn resolved(path: &[u8]) -> Vec<&[u8]> {
         }
     }
     segments
+}
+
+/// Returns whether servers may disagree about a decoded path: it isn't UTF-8 (overlong forms of `.` and `/`
+/// are read by lenient decoders), it has a control character, or one of its segments is a dot segment only
+/// after white space is trimmed or look-alikes are normalised (Unicode NFKC).
+fn is_ambiguous(path: &[u8]) -> bool {
+    let Ok(path) = std::str::from_utf8(path) else {
+        return true;
+    };
+    if path.chars().any(|c| c.is_control() || is_slash_alike(c)) {
+        return true;
+    }
+    path.split(['/', '\\']).any(|segment| {
+        let name = segment.split(';').next().unwrap_or_default();
+        let is_dots = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c == '.' || is_dot_alike(c) || c.is_whitespace() || is_invisible(c));
+        is_dots && !matches!(name, "." | "..")
+    })
+}
+
+/// Returns whether normalisation (NFKC, or that of host names) makes dots of a character: leaders, the ellipsis, and the
+/// small, ideographic and fullwidth full stops.
+fn is_dot_alike(c: char) -> bool {
+    matches!(
+        c,
+        '\u{2024}'..='\u{2026}' | '\u{fe52}' | '\u{ff0e}' | '\u{ff61}' | '\u{3002}' | '\u{fe19}'
+    )
+}
+
+/// Returns whether normalisation, or a best-fit conversion to a smaller character set, makes a slash or a backslash
+/// of a character.
+fn is_slash_alike(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ff0f}'
+            | '\u{ff3c}'
+            | '\u{fe68}'
+            | '\u{2044}'
+            | '\u{2215}'
+            | '\u{2216}'
+            | '\u{29f5}'
+            | '\u{29f8}'
+    )
+}
+
+/// Returns whether a character takes no room, so that software may drop it: joiners, marks of direction, the byte
+/// order mark, the soft hyphen.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -185,6 +236,49 @@ mod tests {
         }
         assert!(glob.matches("/v1/a/../b"));
         assert!(glob.matches("/v1/100%25"));
+    }
+
+    #[test]
+    fn a_path_that_servers_read_in_different_ways_never_matches() {
+        let glob = PathGlob::parse("/v1/**").unwrap();
+        for path in [
+            "/v1/..%20/admin",
+            "/v1/%20../admin",
+            "/v1/.%20./admin",
+            "/v1/..%00/admin",
+            "/v1/a%00/admin",
+            "/v1/..%09/admin",
+            "/v1/a%0d%0ab",
+            "/v1/a%7fb",
+            "/v1/%c2%85/admin",
+            "/v1/%c0%ae%c0%ae/admin",
+            "/v1/%c0%afadmin",
+            "/v1/a%ff",
+            "/v1/%ef%bc%8e%ef%bc%8e/admin",
+            "/v1/%e2%80%a5/admin",
+            "/v1/%e2%80%a4./admin",
+            "/v1/..%ef%bc%8fadmin",
+            "/v1/%ef%b9%92%ef%b9%92/admin",
+            "/v1/..%e2%80%8b/admin",
+            "/v1/.../admin",
+            "/v1/..%c2%a0/admin",
+            "/v1/..%20;x=1/admin",
+            "/v1/%2520..%2520/admin",
+            "/v1/%25c0%25ae%25c0%25ae/admin",
+        ] {
+            assert!(!glob.matches(path), "{path}");
+        }
+        for path in [
+            "/v1/a%20b",
+            "/v1/%c3%a9t%c3%a9",
+            "/v1/v1.2",
+            "/v1/..a/b",
+            "/v1/a..",
+            "/v1/%e6%97%a5",
+            "/v1/wait%e2%80%a6",
+        ] {
+            assert!(glob.matches(path), "{path}");
+        }
     }
 
     #[test]

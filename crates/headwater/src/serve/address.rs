@@ -1,7 +1,10 @@
 use std::{
-    fmt, io,
+    fmt,
+    fs::{self, Permissions},
+    io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
@@ -106,7 +109,7 @@ enum Socket {
 }
 
 impl Listener {
-    pub(super) async fn bind(Address(kind): Address) -> io::Result<Self> {
+    pub(super) async fn bind(Address(kind): Address, socket_mode: u32) -> io::Result<Self> {
         let mut owned_path = None;
         let named = |error: io::Error, what: &dyn fmt::Display| {
             io::Error::new(error.kind(), format!("can't listen on {what}: {error}"))
@@ -128,6 +131,8 @@ impl Listener {
                 remove_stale(&path).await;
                 let listener =
                     UnixListener::bind(&path).map_err(|error| named(error, &path.display()))?;
+                fs::set_permissions(&path, Permissions::from_mode(socket_mode))
+                    .map_err(|error| named(error, &path.display()))?;
                 owned_path = Some(path);
                 Socket::Unix(listener)
             }
@@ -166,7 +171,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Some(path) = &self.owned_path {
-            let _ = std::fs::remove_file(path);
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -175,7 +180,7 @@ impl Drop for Listener {
 async fn remove_stale(path: &Path) {
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     if UnixStream::connect(path).await.is_err_and(refused) {
-        let _ = std::fs::remove_file(path);
+        let _ = fs::remove_file(path);
     }
 }
 

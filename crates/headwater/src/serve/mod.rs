@@ -100,6 +100,8 @@ struct Settings {
     header_read_timeout: Duration,
     idle_timeout: Duration,
     shutdown_deadline: Duration,
+    /// Of a Unix socket that is made for a path.
+    socket_mode: u32,
 }
 
 impl Default for Settings {
@@ -111,6 +113,7 @@ impl Default for Settings {
             header_read_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             shutdown_deadline: Duration::from_secs(10),
+            socket_mode: 0o600,
         }
     }
 }
@@ -161,6 +164,13 @@ impl Serve {
         self
     }
 
+    /// Sets the permissions of a Unix socket that is given by its path. Default: `0o600`, its owner's alone; a proxy that
+    /// runs as another user takes `0o660` and a group in common, or `0o666`.
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.settings.socket_mode = mode & 0o777;
+        self
+    }
+
     /// Installs no `tracing` subscriber: nothing is printed, unless the app has set one.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
@@ -199,7 +209,7 @@ impl Serve {
             Some(signal) => signal,
             None => Box::pin(signals()?.next()),
         };
-        let listener = Listener::bind(address).await?;
+        let listener = Listener::bind(address, settings.socket_mode).await?;
         let address = listener.address()?;
         match on_bound {
             Some(tell) => tell(&address),

@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt as _;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, routing::get};
@@ -323,6 +324,8 @@ async fn a_unix_socket_is_served_and_its_file_comes_and_goes() {
         .shutdown_on(async { drop(stopped.await) });
     let task = tokio::spawn(server.into_future());
     assert_eq!(told.await.unwrap(), format!("unix:{}", path.display()));
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "only its owner may connect");
     let mut socket = UnixStream::connect(&path).await.unwrap();
     socket
         .write_all(format!("GET / HTTP/1.1\r\n{CLOSE}").as_bytes())

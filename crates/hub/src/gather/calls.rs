@@ -8,7 +8,7 @@ use futures_core::Stream;
 use headwater::{Problem, StatusCode};
 use headwater_client::{egress::retain_end_to_end, gather::Call};
 use headwater_wire::{Decoder, Format};
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use tokio::time::timeout;
 
 use super::run::Run;
@@ -200,9 +200,10 @@ impl Cutter {
                     return Ok(None);
                 };
                 let call = serde_json::from_str(&element.data);
-                let place = || format!("call {}", decoder.items());
+                let place = format!("call {}", decoder.items());
                 Ok(Some(
-                    call.map_err(|error| bad(&place(), &error)).map(passed_on),
+                    call.map_err(|error| bad(&place, &error))
+                        .and_then(|call| passed_on(&place, call)),
                 ))
             }
             Self::Lines(lines) => {
@@ -218,16 +219,32 @@ impl Cutter {
                         .map_err(|error: headwater_client::Error| bad(&place, &error)),
                     Err(_) => Err(BadCall(format!("{place}: not UTF-8"))),
                 };
-                Ok(Some(call.map(passed_on)))
+                Ok(Some(call.and_then(|call| passed_on(&place, call))))
             }
         }
     }
 }
 
-/// A call without the headers that are about the client's own connection.
-fn passed_on(mut call: Call) -> Call {
+/// The methods of calls: those that ask for the resource that the URL names, to which the rules of what may be reached
+/// apply.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
+/// Checks a call's method, and removes the headers that are about the client's own connection.
+fn passed_on(place: &str, mut call: Call) -> Listed {
+    if !METHODS.contains(call.method()) {
+        let known = METHODS.map(|method| method.to_string()).join(", ");
+        return Err(BadCall(format!("{place}: `method` is one of {known}")));
+    }
     retain_end_to_end(call.headers_mut());
-    call
+    Ok(call)
 }
 
 /// Says what is wrong with a call, but not what a string in it says: that may be secret.
@@ -298,6 +315,18 @@ mod tests {
             ("http://a/", "http://b/", "http://c/")
         );
         assert!(lines[2].starts_with("line 4: "), "{lines:?}");
+    }
+
+    #[tokio::test]
+    async fn a_call_has_a_method_of_the_list() {
+        let list = r#"[{"url":"http://a/","method":"CONNECT"},{"url":"http://b/","method":"trace"},
+            {"url":"http://c/","method":"PURGE"},{"url":"http://d/","method":"delete"}]"#;
+        let (calls, failed) = read(ListFormat::Array, &Limits::default(), list).await;
+        assert!(failed.is_none());
+        for (call, place) in calls.iter().zip(["call 1: ", "call 2: ", "call 3: "]) {
+            assert!(call.starts_with(place) && call.contains("PATCH"), "{call}");
+        }
+        assert_eq!(calls[3], "http://d/");
     }
 
     #[tokio::test]

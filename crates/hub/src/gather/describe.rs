@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use headwater::{Format, MethodRoute, StatusCode};
 use schemars::JsonSchema;
 
+use crate::relay;
+
 use super::{
     result::{OneOrMore, Sent, any},
     stored::Stored,
@@ -48,8 +50,8 @@ struct Call {
 }
 
 /// Describes the route.
-pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.id("gather").tag(TAG).describe(|operation| {
+pub(crate) fn describe<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
+    relay::guard(route, guarded).id("gather").tag(TAG).describe(|operation| {
         operation.body::<Vec<Listed>>("application/json");
         operation.also_body("application/x-ndjson");
         operation.stream_reply::<Sent>(StatusCode::OK, &Format::ALL, "Results, as they come");
@@ -70,6 +72,10 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             (
                 StatusCode::BAD_REQUEST,
                 "The list of calls is none, or more at a time are asked for than the limit allows",
+            ),
+            (
+                StatusCode::UNAUTHORIZED,
+                "The hub has a secret, and it is missing or another",
             ),
             (StatusCode::FORBIDDEN, "No upstream is allowed"),
             (

@@ -36,6 +36,7 @@ use crate::{
     error::Failure,
     origin::{self, Origin},
     path::name_of,
+    relay,
 };
 
 /// Where it is.
@@ -74,6 +75,7 @@ async fn post(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
+    relay::check_secret(core, headers)?;
     if core.options.upstreams.is_empty() {
         return Err(not_allowed());
     }

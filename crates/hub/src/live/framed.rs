@@ -19,26 +19,42 @@ pub(crate) const DONE: &str = "[DONE]";
 
 /// The messages of a body that isn't JSON: each event or line of those formats, with what ends it, and what is left at the
 /// end; any other body is one. Put together they are the body.
-pub(crate) fn messages(shape: Shape, body: Bytes) -> Vec<Bytes> {
-    match shape {
+///
+/// # Errors
+/// 413: there are more than `most`, of which no more than that were looked at. 422: an event has a type or an id by which
+/// Headwater itself speaks to readers.
+pub(crate) fn messages(shape: Shape, body: Bytes, most: usize) -> Result<Vec<Bytes>, Failure> {
+    // One over the limit tells that there are too many.
+    let messages: Vec<Bytes> = match shape {
         Shape::Sse => {
             let mut splitter = Splitter::new(Limits::default().with_max_item_bytes(body.len()));
             splitter.push(body);
             splitter.finish();
             // No block of a body is longer than it is.
             let blocks = std::iter::from_fn(|| splitter.next().ok().flatten());
-            blocks.map(|block| block.bytes).collect()
+            blocks
+                .map(|block| block.bytes)
+                .take(most.saturating_add(1))
+                .collect()
         }
         Shape::Ndjson => {
             let lines = body.split_inclusive(|&byte| byte == b'\n');
-            lines.map(|line| body.slice_ref(line)).collect()
+            lines
+                .map(|line| body.slice_ref(line))
+                .take(most.saturating_add(1))
+                .collect()
         }
         Shape::Json | Shape::Text | Shape::Bytes => vec![body],
+    };
+    if messages.len() > most {
+        return Err(Failure::too_many_messages(most));
     }
+    check(shape, &messages)?;
+    Ok(messages)
 }
 
 /// Checks that no event of `messages` has a type or an id by which Headwater itself speaks to readers.
-pub(crate) fn check(shape: Shape, messages: &[Bytes]) -> Result<(), Failure> {
+fn check(shape: Shape, messages: &[Bytes]) -> Result<(), Failure> {
     if shape != Shape::Sse {
         return Ok(());
     }
@@ -168,8 +184,8 @@ mod tests {
     #[test]
     fn reserved_types_and_ids_are_refused_in_events_alone() {
         let check = |shape, body: &'static str| {
-            let messages = messages(shape, Bytes::from_static(body.as_bytes()));
-            check(shape, &messages).map_err(|failure| failure.into_problem())
+            let messages = messages(shape, Bytes::from_static(body.as_bytes()), 9);
+            messages.map(drop).map_err(|failure| failure.into_problem())
         };
         for body in [
             "data: 1\n\nevent: headwater:end\ndata: 2\n\n",
@@ -189,7 +205,10 @@ mod tests {
     #[test]
     fn a_body_is_as_many_messages_as_it_has_events_or_lines_and_whole_together() {
         let check = |shape, body: &'static str, expected: &[&str]| {
-            let found = messages(shape, Bytes::from_static(body.as_bytes()));
+            let found = messages(shape, Bytes::from_static(body.as_bytes()), 9);
+            let Ok(found) = found else {
+                panic!("{body} is refused")
+            };
             assert_eq!(found, expected);
             assert_eq!(found.concat(), body.as_bytes());
         };
@@ -201,6 +220,24 @@ mod tests {
             "data: 1\n\ndata: 2\n\n",
             &["data: 1\n\ndata: 2\n\n"],
         );
+    }
+
+    #[test]
+    fn a_body_has_as_many_messages_as_the_limit_and_no_more() {
+        for (shape, three) in [
+            (Shape::Sse, "data: 1\n\n".repeat(3)),
+            (Shape::Ndjson, "\n".repeat(3)),
+        ] {
+            let three = Bytes::from(three);
+            assert!(messages(shape, three.clone(), 3).is_ok_and(|all| all.len() == 3));
+            let Err(failure) = messages(shape, three, 2) else {
+                panic!("it was let through")
+            };
+            assert_eq!(
+                failure.into_problem().status(),
+                StatusCode::PAYLOAD_TOO_LARGE
+            );
+        }
     }
 
     #[test]

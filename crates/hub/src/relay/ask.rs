@@ -164,6 +164,32 @@ pub(super) fn is_incidental(name: &HeaderName) -> bool {
     INCIDENTAL.contains(&name) || name.starts_with("sec-") || name.starts_with("x-forwarded-")
 }
 
+/// Headers that are about the hub, as those of its own origin, of the page that calls it and of the proxies before it
+/// are: they go on only as `Upstream-…`, as `Authorization` does.
+fn is_about_the_hub(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let is_listed = matches!(
+        name,
+        "authorization"
+            | "cookie"
+            | "origin"
+            | "referer"
+            | "forwarded"
+            | "via"
+            | "x-real-ip"
+            | "true-client-ip"
+            | "cf-connecting-ip"
+    );
+    is_listed || name.starts_with("x-forwarded-") || name.starts_with("sec-")
+}
+
+/// The header that `Upstream-…` stands for, of those that [are about the hub](is_about_the_hub).
+fn stands_for(name: &HeaderName) -> Option<HeaderName> {
+    let name = name.as_str().strip_prefix("upstream-")?;
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    is_about_the_hub(&name).then_some(name)
+}
+
 /// The headers that go on to the upstream (§5.1, §5.2).
 fn forwarded(mut headers: HeaderMap) -> HeaderMap {
     retain_end_to_end(&mut headers);
@@ -171,21 +197,22 @@ fn forwarded(mut headers: HeaderMap) -> HeaderMap {
     headers.remove(header::EXPECT);
     // The answer is kept as it is meant, not as it is sent.
     headers.remove(header::ACCEPT_ENCODING);
-    headers.remove(header::AUTHORIZATION);
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("upstream-"))
-        .filter(|name| **name != names::UPSTREAM_AUTHORIZATION)
-        .cloned()
-        .collect();
-    for name in own {
-        headers.remove(name);
+    let mut all = HeaderMap::with_capacity(headers.len());
+    let mut current = None;
+    for (name, mut value) in headers {
+        // A further value of a name comes without it.
+        current = name.or(current);
+        let Some(name) = &current else { continue };
+        if let Some(meant) = stands_for(name) {
+            if meant == header::AUTHORIZATION || meant == header::COOKIE {
+                value.set_sensitive(true);
+            }
+            all.append(meant, value);
+        } else if !is_about_the_hub(name) && !name.as_str().starts_with("upstream-") {
+            all.append(name, value);
+        }
     }
-    if let Some(mut credentials) = headers.remove(names::UPSTREAM_AUTHORIZATION) {
-        credentials.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, credentials);
-    }
-    headers
+    all
 }
 
 fn checked_key(key: &str) -> Result<String, Refusal> {
@@ -249,6 +276,20 @@ mod tests {
                 ("content-type", "application/json"),
                 ("idempotency-key", "k"),
                 ("x-api-key", "secret"),
+                ("cookie", "hub=1"),
+                ("origin", "https://page.example"),
+                ("referer", "https://page.example/x"),
+                ("forwarded", "for=192.0.2.1"),
+                ("x-forwarded-for", "192.0.2.1"),
+                ("x-forwarded-proto", "https"),
+                ("x-real-ip", "192.0.2.1"),
+                ("via", "1.1 proxy"),
+                ("sec-fetch-site", "cross-site"),
+                ("x-two", "1"),
+                ("x-two", "2"),
+                ("upstream-cookie", "a=1"),
+                ("upstream-cookie", "b=2"),
+                ("upstream-origin", "https://app.example"),
             ]),
             "",
         )
@@ -260,11 +301,24 @@ mod tests {
             [
                 "authorization",
                 "content-type",
+                "cookie",
                 "idempotency-key",
-                "x-api-key"
+                "origin",
+                "x-api-key",
+                "x-two"
             ]
         );
         assert_eq!(ask.headers["authorization"], "Bearer the-upstream's");
+        assert_eq!(ask.headers["origin"], "https://app.example");
+        let all = |name: &str| {
+            ask.headers
+                .get_all(name)
+                .iter()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(all("cookie"), ["a=1", "b=2"]);
+        assert_eq!(all("x-two"), ["1", "2"]);
         assert_eq!(ask.url.as_str(), "https://a.example/x?y=1");
         assert_eq!(ask.join, Join::Key("k".to_owned()));
     }

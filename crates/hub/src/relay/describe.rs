@@ -80,8 +80,8 @@ pub(super) fn app<S: Clone + Send + Sync + 'static>(app: App<S>, guarded: bool) 
     }
 }
 
-/// Where the hub has a secret, says that it takes that.
-fn guard<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
+/// Says that an operation takes the hub's secret, where it has one.
+pub(crate) fn guard<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
     match guarded {
         true => route.security(SECRET),
         false => route,

@@ -32,17 +32,27 @@ pub(crate) mod upstream;
 
 use std::sync::{Arc, OnceLock};
 
+use ::http::HeaderMap;
 use headwater_client::Egress;
 use reqwest::redirect::Policy;
 use tokio::sync::OnceCell;
 
 pub use self::handler::{Relay, Relayed};
 pub(crate) use self::{
+    describe::guard,
     feed::resume,
     http::{ROOT, routes},
 };
 use self::{flights::Flights, refusal::Refusal, signer::Signer};
-use crate::Core;
+use crate::{Core, error::Failure};
+
+/// Checks the hub's secret, where it has one: whatever spends a call of an upstream takes the same secret as relays do.
+///
+/// # Errors
+/// 401: the secret is missing, or another.
+pub(crate) fn check_secret(core: &Core, headers: &HeaderMap) -> Result<(), Failure> {
+    access::service(core, headers).map_err(Refusal::into_failure)
+}
 
 /// What the relays of one hub share.
 #[derive(Default)]

@@ -50,6 +50,18 @@ impl Refusal {
         self.0.code
     }
 
+    /// The same as a problem, with the headers beside it, for an endpoint that isn't a relay's.
+    pub(super) fn into_failure(self) -> Failure {
+        let failure = Failure::new(self.0.status, self.0.message);
+        self.0
+            .headers
+            .into_iter()
+            .fold(failure, |failure, (name, value)| match name {
+                Some(name) => failure.header(name, value),
+                None => failure,
+            })
+    }
+
     /// The same as a problem, for a handler. What the upstream said stays here: it may be long, and secret.
     pub(super) fn into_problem(self) -> Problem {
         let Inner {

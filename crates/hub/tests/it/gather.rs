@@ -178,6 +178,27 @@ async fn it_is_off_until_upstreams_are_allowed() {
 }
 
 #[tokio::test]
+async fn a_hub_with_a_secret_makes_no_calls_without_it() {
+    let upstream = Upstream::start().await;
+    let egress = Egress::allow([upstream.url("")]).expect("it is a pattern");
+    let server = Server::with(Options::new().upstreams(egress).relay_secret("the secret"));
+    let calls = json!([upstream.url("echo")]);
+    for query in ["", "?stream=results"] {
+        let response = ask(&server, query, &calls).send().await;
+        assert_eq!(response.status(), 401, "{query}");
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        let bad = ask(&server, query, &calls).header("authorization", "Bearer another");
+        assert_eq!(bad.send().await.status(), 401, "{query}");
+    }
+    assert_eq!(upstream.calls(), 0);
+    let good = ask(&server, "", &calls).header("authorization", "Bearer the secret");
+    let response = good.accept(Format::Ndjson).send().await;
+    assert_eq!(response.status(), 200);
+    let results = lines(&response.text().await);
+    assert_eq!((results.len(), upstream.calls()), (1, 1), "{results:?}");
+}
+
+#[tokio::test]
 async fn each_result_comes_as_soon_as_it_is_there_in_every_format() {
     let upstream = Upstream::start().await;
     let server = upstream.hub();

@@ -6,7 +6,8 @@
 //! and the last one must be no earlier than the marker says.
 
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use fjall::PersistMode;
 use super::engine::Engine;
 use super::format::commit::Commit;
 use super::format::head::{Checkpoint, Head};
-use super::format::marker::{Mark, Marker};
+use super::format::marker::{Mark, Marker, PRIVATE_FILE};
 use super::options::{Durability, FjallOptions};
 use super::store::{Store, View, failure, io_failure};
 use crate::error::{Error, Kind};
@@ -46,13 +47,19 @@ pub(crate) struct Opened {
     pub(crate) recovery: Recovery,
 }
 
+/// Creates a folder that only its owner can read, if there is none. One that is there keeps its permissions.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// Takes the folder's lock. It is held as long as the file is open.
 fn lock(folder: &Path) -> Result<File, Error> {
-    std::fs::create_dir_all(folder).map_err(io_failure)?;
+    private_folder(folder).map_err(io_failure)?;
     let file = File::options()
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(PRIVATE_FILE)
         .open(folder.join("lock"))
         .map_err(io_failure)?;
     match file.try_lock() {
@@ -93,6 +100,9 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
         }
         std::fs::remove_dir_all(&database).map_err(io_failure)?;
     }
+    // What is in it, messages and signing keys, is the owner's alone, whatever the permissions of the files and of
+    // the folder around it.
+    private_folder(&database).map_err(io_failure)?;
     let store = Store::open(&database, options)?;
     let (head, checkpoint, mut recovery) = check(&store, mark, options.accept_missing_end)?;
     if recovery.missing > 0 {

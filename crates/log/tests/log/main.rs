@@ -12,6 +12,7 @@ mod full;
 mod kill;
 mod limits;
 mod model;
+mod permissions;
 mod producers;
 mod support;
 mod trimmed;

@@ -20,6 +20,7 @@ enum Fault {
     Expected(&'static str),
     End(&'static str),
     TooDeep(usize),
+    TooMany(usize),
     Utf8,
 }
 
@@ -42,6 +43,12 @@ impl CheckError {
         matches!(self.fault, Fault::TooDeep(_))
     }
 
+    /// The array has more elements than allowed.
+    #[must_use]
+    pub fn is_too_many(&self) -> bool {
+        matches!(self.fault, Fault::TooMany(_))
+    }
+
     /// The bytes are not UTF-8.
     #[must_use]
     pub fn is_utf8(&self) -> bool {
@@ -53,7 +60,7 @@ impl CheckError {
     pub fn expected(&self) -> Option<&'static str> {
         match self.fault {
             Fault::Expected(what) | Fault::End(what) => Some(what),
-            Fault::TooDeep(_) | Fault::Utf8 => None,
+            Fault::TooDeep(_) | Fault::TooMany(_) | Fault::Utf8 => None,
         }
     }
 }
@@ -66,6 +73,7 @@ impl fmt::Display for CheckError {
             Fault::Expected(what) => f.write_str(what),
             Fault::End(what) => write!(f, "{what}, found the end"),
             Fault::TooDeep(limit) => write!(f, "nested deeper than the limit of {limit}"),
+            Fault::TooMany(limit) => write!(f, "more elements than the limit of {limit}"),
             Fault::Utf8 => f.write_str("not valid UTF-8"),
         }
     }
@@ -95,48 +103,64 @@ pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), CheckError> {
     walk(bytes, max_depth, ())
 }
 
-/// Checks as [`check`] does, and says where the elements of the array are. A text that is no array is its own only
-/// element. White space around an element is no part of it.
+/// Checks as [`check`] does, and returns the ranges of the elements of the array, at most `max_elements`. A text that is
+/// no array is its own only element. White space around an element is no part of it.
+///
+/// The check stops at the first element over the limit, so that what is held grows with the limit, not with the input.
 ///
 /// ```
 /// use headwater_wire::json;
 ///
 /// let text = br#"[ {"a": [1, 2]} ,3]"#;
-/// let elements = json::elements(text, 128)?;
+/// let elements = json::elements(text, 128, 1000)?;
 /// let elements: Vec<&[u8]> = elements.into_iter().map(|range| &text[range]).collect();
 /// assert_eq!(elements, [&br#"{"a": [1, 2]}"#[..], b"3"]);
 /// # Ok::<(), json::CheckError>(())
 /// ```
 ///
 /// # Errors
-/// As [`check`].
-pub fn elements(bytes: &[u8], max_depth: usize) -> Result<Vec<Range<usize>>, CheckError> {
-    let mut elements = Vec::new();
+/// As [`check`]; or there are more elements than `max_elements`.
+pub fn elements(
+    bytes: &[u8],
+    max_depth: usize,
+    max_elements: usize,
+) -> Result<Vec<Range<usize>>, CheckError> {
     let whole = trim(bytes);
-    if bytes.get(whole.start) == Some(&b'[') {
-        walk(bytes, max_depth, &mut elements)?;
-    } else {
+    if bytes.get(whole.start) != Some(&b'[') {
         check(bytes, max_depth)?;
-        elements.push(whole);
+        return Ok(vec![whole]);
     }
-    Ok(elements)
+    let mut found = Found {
+        ranges: Vec::new(),
+        limit: max_elements,
+    };
+    walk(bytes, max_depth, &mut found)?;
+    Ok(found.ranges)
 }
 
-/// What is told of the elements of an array around everything.
+/// Receives the elements of the outermost array.
 trait Elements {
-    /// Another one lies between what was told of last and `end`.
-    fn element(&mut self, bytes: &[u8], end: usize);
+    /// Takes the element that lies between the one before and `end`.
+    fn element(&mut self, bytes: &[u8], end: usize) -> Step;
 }
 
 impl Elements for () {
     #[inline]
-    fn element(&mut self, _: &[u8], _: usize) {}
+    fn element(&mut self, _: &[u8], _: usize) -> Step {
+        Ok(())
+    }
 }
 
-impl Elements for &mut Vec<Range<usize>> {
-    fn element(&mut self, bytes: &[u8], end: usize) {
+/// The ranges of elements, at most `limit`.
+struct Found {
+    ranges: Vec<Range<usize>>,
+    limit: usize,
+}
+
+impl Elements for &mut Found {
+    fn element(&mut self, bytes: &[u8], end: usize) -> Step {
         // After the comma that follows the last one, or the bracket that opens the array.
-        let before = match self.last() {
+        let before = match self.ranges.last() {
             Some(last) => last.end,
             None => 0,
         };
@@ -146,8 +170,15 @@ impl Elements for &mut Vec<Range<usize>> {
                 .position(|byte| !is_space(*byte))
                 .unwrap_or(0)
             + 1;
+        if self.ranges.len() == self.limit {
+            return Err(CheckError {
+                offset: start,
+                fault: Fault::TooMany(self.limit),
+            });
+        }
         let element = trim(&bytes[start..end]);
-        self.push(start + element.start..start + element.end);
+        self.ranges.push(start + element.start..start + element.end);
+        Ok(())
     }
 }
 
@@ -237,7 +268,7 @@ impl<E: Elements> Walk<'_, E> {
                 (None, Some(_)) => self.expected("expected the end")?,
                 (Some(Bracket::Brace), Some(b'}')) | (Some(Bracket::Square), Some(b']')) => {
                     if open.depth() == 1 {
-                        self.elements.element(self.bytes, self.at);
+                        self.elements.element(self.bytes, self.at)?;
                     }
                     self.at += 1;
                     open.pop();
@@ -249,7 +280,7 @@ impl<E: Elements> Walk<'_, E> {
                 }
                 (Some(Bracket::Square), Some(b',')) => {
                     if open.depth() == 1 {
-                        self.elements.element(self.bytes, self.at);
+                        self.elements.element(self.bytes, self.at)?;
                     }
                     self.at += 1;
                     return Ok(false);

@@ -165,10 +165,24 @@ fn white_space_is_cut_off_on_both_sides() {
 }
 
 #[test]
+fn an_array_has_as_many_elements_as_the_limit_and_no_more() {
+    for text in ["[]", "[1]", "[1,2]", "[ [1,2,3] , {\"a\":[4,5,6]} ]", "7"] {
+        assert!(elements(text.as_bytes(), 128, 2).is_ok(), "{text}");
+    }
+    for (text, offset) in [("[1,2,3]", 5), ("[1, 2, 3,", 6)] {
+        let error = elements(text.as_bytes(), 128, 2).unwrap_err();
+        assert!(error.is_too_many(), "{text}: {error}");
+        assert_eq!(error.offset(), offset, "{text}");
+    }
+    let error = elements(b"[1,2,[3", 128, 2).unwrap_err();
+    assert!(error.is_end(), "the third is not whole: {error}");
+}
+
+#[test]
 fn elements_are_what_stands_between_the_outermost_commas() {
     #[track_caller]
     fn is(text: &str, expected: &[&str]) {
-        let found = elements(text.as_bytes(), 128).unwrap();
+        let found = elements(text.as_bytes(), 128, usize::MAX).unwrap();
         let found: Vec<_> = found.into_iter().map(|range| &text[range]).collect();
         assert_eq!(found, expected, "{text}");
     }
@@ -184,11 +198,11 @@ fn elements_are_what_stands_between_the_outermost_commas() {
     is(r#" {"a": [1, 2]} "#, &[r#"{"a": [1, 2]}"#]);
     is(" 1 ", &["1"]);
     for wrong in ["", "[", "[1,]", "[1][2]", "[1 2]", "1 2", "[1,2", "[[1],2}"] {
-        let error = elements(wrong.as_bytes(), 128).unwrap_err();
+        let error = elements(wrong.as_bytes(), 128, usize::MAX).unwrap_err();
         assert_eq!(Err(error), check(wrong.as_bytes(), 128), "{wrong}");
     }
-    assert!(elements(b"[[1]]", 1).unwrap_err().is_too_deep());
-    assert!(elements(b"[\"\xff\"]", 1).unwrap_err().is_utf8());
+    assert!(elements(b"[[1]]", 1, 9).unwrap_err().is_too_deep());
+    assert!(elements(b"[\"\xff\"]", 1, 9).unwrap_err().is_utf8());
 }
 
 proptest! {
@@ -206,7 +220,7 @@ proptest! {
         }
         text.push_str(&format!("]{}", spaces[17]));
         let expected: Vec<&RawValue> = serde_json::from_str(&text).unwrap();
-        let found = elements(text.as_bytes(), 128).unwrap();
+        let found = elements(text.as_bytes(), 128, usize::MAX).unwrap();
         prop_assert_eq!(found.len(), expected.len());
         for (found, expected) in found.into_iter().zip(expected) {
             prop_assert_eq!(&text[found], expected.get());

@@ -5,10 +5,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::bytes::{Malformed, SEAL, seal, unseal};
+
+/// The permissions of a file that only its owner may read.
+pub(crate) const PRIVATE_FILE: u32 = 0o600;
 
 const MAGIC: &[u8] = b"headwater commit";
 /// A slot is a sector of its own, so that writing one can't tear the other.
@@ -54,6 +57,7 @@ impl Marker {
             .write(true)
             .create(true)
             .truncate(true)
+            .mode(PRIVATE_FILE)
             .open(path)?;
         let mut marker = Self { file, next: 0 };
         for _ in 0..2 {
