@@ -437,7 +437,7 @@ fn a_second_process_can_not_open_a_folder_until_the_first_closes_it() {
 fn many_streams_need_little_memory_and_are_all_there_after_a_restart() {
     let folder = quick_folder();
     let settings = || {
-        let mut settings = crate::support::options(&Clock::system(), Limits::default());
+        let mut settings = options(&Clock::system(), Limits::default());
         settings.hot_streams = 64;
         settings
     };
