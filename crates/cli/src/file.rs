@@ -244,7 +244,7 @@ fn standard<T>(_: &T) -> Option<Metadata> {
     None
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -218,7 +218,16 @@ async fn follow(
     while let Some(message) = reader.next().await {
         let mut next = Some(message);
         while let Some(message) = next {
-            let event = Event::new(Str::from_utf8_lossy(message?.value));
+            let message = match message {
+                // All that there is follows.
+                Err(error) if error.is_reset() => {
+                    output.note(&format!("headwater: {stream}: {error}"));
+                    next = reader.next_ready();
+                    continue;
+                }
+                message => message?,
+            };
+            let event = Event::new(Str::from_utf8_lossy(message.value));
             if output.item(|line| printer.print(&event, line))? == Written::NobodyReads {
                 return Ok(());
             }

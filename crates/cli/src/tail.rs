@@ -124,7 +124,15 @@ async fn one(
     while let Some(message) = reader.next().await {
         let mut next = Some(message);
         while let Some(message) = next {
-            let Message { offset, value, .. } = message?;
+            let Message { offset, value, .. } = match message {
+                // All that there is follows.
+                Err(error) if error.is_reset() => {
+                    output.note(&format!("headwater: {stream}: {error}"));
+                    next = reader.next_ready();
+                    continue;
+                }
+                message => message?,
+            };
             let mut event = Event::new(Str::from_utf8_lossy(value));
             event.event = Str::from(stream);
             event.id = Str::from(offset.as_str());
@@ -185,7 +193,14 @@ async fn many(
     while let Some(event) = events.next().await {
         let mut next = Some(event);
         while let Some(event) = next {
-            let event = event?;
+            let event = match event {
+                Err(error) if error.is_reset() => {
+                    output.note(&format!("headwater: {error}"));
+                    next = events.next_ready();
+                    continue;
+                }
+                event => event?,
+            };
             next = events.next_ready();
             if let Some(stream) = trimmed(&event).filter(|_| !tail.envelope) {
                 eprintln!("headwater: messages of {stream} are gone that were not seen");

@@ -18,9 +18,10 @@ pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 /// the error below, if there is one. `Display` ends with the innermost cause; `Debug`, which is what
 /// Rust prints of an error that `main` returns, names all of them. Both are one line.
 ///
-/// After an error the stream is over and gives `None`, with two exceptions: an item that doesn't
-/// deserialise ([`is_deserialize`](Self::is_deserialize)), and a damaged record of a JSON text
-/// sequence, where the standard says how to go on (RFC 7464 §2.1).
+/// After an error the stream is over and gives `None`, with three exceptions: an item that doesn't
+/// deserialise ([`is_deserialize`](Self::is_deserialize)), word that the stream starts over
+/// ([`is_reset`](Self::is_reset)), and a damaged record of a JSON text sequence, where the standard says how to go on (RFC
+/// 7464 §2.1).
 ///
 /// Cloning it is cheap.
 #[derive(Clone)]
@@ -105,6 +106,8 @@ pub(crate) enum Kind {
     Reused,
     /// The server says nothing of what a producer has published.
     NoProducers,
+    /// The position that was resumed from is none of the stream, which starts over; the text says why.
+    Reset(String),
     /// Nothing can be appended any more.
     StreamClosed,
     /// A later life of this producer, or another writer by its name, has appended.
@@ -292,6 +295,14 @@ impl Error {
     #[must_use]
     pub fn is_deserialize(&self) -> bool {
         matches!(self.0.kind, Kind::Deserialize { .. })
+    }
+
+    /// The position from which the client resumed is none of the stream as it is now: it was deleted and created again, the
+    /// server's data was removed, or what followed the position is gone. The stream continues: all that there is follows,
+    /// from its start, so items can come that came before.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        matches!(self.0.kind, Kind::Reset(_))
     }
 
     /// The stream of a hub is closed: nothing can be appended any more.
@@ -505,6 +516,7 @@ impl Error {
             Kind::Problem(problem) => {
                 write!(f, "the server reports an error in the stream: {problem}")
             }
+            Kind::Reset(detail) => write!(f, "the stream starts over: {}", Plain(detail)),
             Kind::StreamClosed => {
                 f.write_str("the stream is closed: nothing can be appended any more")
             }

@@ -13,14 +13,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater_wire::{Encoder, Format, sse};
+use headwater_wire::{Encoder, Format, Meta, sse};
 use http_body::Frame;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 
 use crate::{
     Problem, panics, problem,
-    response::{Content, Kind, Options},
+    response::{Content, Kind, Notice, Options},
     serve::{Activity, PROBE},
     source::{self, BoxSource, Filled, Sink},
 };
@@ -126,6 +126,7 @@ impl StreamBody {
             first_item_wait,
             retry,
             finish_on_shutdown,
+            notice,
         } = options;
         let is_sse = format == Format::Sse && !matches!(kind, Kind::Raw(_));
         let asked = wanted.filter(|every| !every.is_zero());
@@ -146,6 +147,17 @@ impl StreamBody {
         if let (true, Some(retry)) = (is_sse, retry) {
             sse::encode_retry(retry, &mut out);
         }
+        // It is told at once, for a connection can break before the first item.
+        let first_item_wait = match notice {
+            Some(notice) if is_sse => {
+                let (Notice { event, id, data }, _) = *notice;
+                let meta = Meta::default().event(event).id(&id);
+                // An id that SSE can't carry is none that a client could come back with.
+                let _ = sse::encode_text(&meta, &data, &mut out);
+                Duration::ZERO
+            }
+            _ => first_item_wait,
+        };
         Self {
             source: Some(source),
             served: None,

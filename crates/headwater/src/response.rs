@@ -35,13 +35,23 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a head waits for the first item, unless the developer says otherwise.
 const FIRST_ITEM_WAIT: Duration = Duration::from_millis(30);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) heartbeat: Duration,
     pub(crate) line_heartbeat: Duration,
     pub(crate) first_item_wait: Duration,
     pub(crate) retry: Option<Duration>,
     pub(crate) finish_on_shutdown: bool,
+    /// The event with which an SSE stream begins, and what is answered in its place in the formats that have no events.
+    pub(crate) notice: Option<Box<(Notice, Option<Problem>)>>,
+}
+
+/// An event of Headwater's own.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    pub(crate) event: &'static str,
+    pub(crate) id: String,
+    pub(crate) data: String,
 }
 
 impl Default for Options {
@@ -52,6 +62,7 @@ impl Default for Options {
             first_item_wait: FIRST_ITEM_WAIT,
             retry: None,
             finish_on_shutdown: false,
+            notice: None,
         }
     }
 }
@@ -76,7 +87,7 @@ pub(crate) enum Kind {
 }
 
 impl Content {
-    pub(crate) fn into_response(self) -> Response {
+    pub(crate) fn into_response(mut self) -> Response {
         let client = negotiate::client();
         let format = client
             .as_ref()
@@ -91,6 +102,14 @@ impl Content {
                 return response;
             }
         };
+        if format != Format::Sse
+            && let Some(notice) = self.options.notice.take()
+            && let (_, Some(problem)) = *notice
+        {
+            let mut response = problem.into_response();
+            add_vary(response.headers_mut());
+            return response;
+        }
         let wanted = client.as_ref().and_then(|client| client.heartbeat);
         let mut body = StreamBody::new(self, format, wanted);
         if let Some(asked) = client.and_then(|client| client.asked) {

@@ -2,6 +2,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
+use headwater_wire::sse::{POSITION_EVENT, RESET_EVENT};
 use serde::Serialize;
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     channel::{self, Blocking},
     item::{IntoItem, StreamItem},
     operation,
-    response::{Content, Kind, Options},
+    response::{Content, Kind, Notice, Options},
     source::{self, BoxSource},
 };
 
@@ -186,6 +187,34 @@ impl<T> Streaming<T> {
     #[must_use]
     pub fn retry(mut self, retry: Duration) -> Self {
         self.options.retry = Some(retry);
+        self
+    }
+
+    /// Tells SSE clients at once the id from which they resume if the connection breaks before the first item: by an event
+    /// of the type `headwater:position`, whose data is an object with the id as `offset`. The response's head doesn't wait
+    /// for the first item then.
+    ///
+    /// It is for streams that start wherever the newest item is: a client that reconnects without an id would start
+    /// somewhere else. Other formats say nothing.
+    #[must_use]
+    pub fn position(mut self, id: impl Into<String>) -> Self {
+        let id = id.into();
+        let data = serde_json::json!({ "offset": &id }).to_string();
+        let event = POSITION_EVENT;
+        self.options.notice = Some(Box::new((Notice { event, id, data }, None)));
+        self
+    }
+
+    /// Tells SSE clients that what they resume from is no place in this stream, which starts over: by an event of the type
+    /// `headwater:reset` with this data, on one line, and `id` as where the stream starts. It comes before the first item,
+    /// and the response's head doesn't wait for that. In all other formats the response is `otherwise`.
+    ///
+    /// An error status would end a browser's `EventSource` for good, and to leave out items, or to repeat them without
+    /// a word, would be silent.
+    #[must_use]
+    pub fn reset(mut self, id: impl Into<String>, data: String, otherwise: Problem) -> Self {
+        let (event, id) = (RESET_EVENT, id.into());
+        self.options.notice = Some(Box::new((Notice { event, id, data }, Some(otherwise))));
         self
     }
 

@@ -263,12 +263,18 @@ impl<T: DeserializeOwned> TestStream<T> {
         self.decoder.format()
     }
 
-    /// The next item; `None` when the stream is complete.
+    /// The next item; `None` when the stream is complete. An event that tells the [position](Event::is_position) is none.
     ///
     /// # Panics
-    /// The stream is cut, reports an error, holds something else than a `T`, or is silent for 10 s.
+    /// The stream is cut, starts [over](Event::is_reset), reports an error, holds something else than a `T`, or is silent for 10 s.
     pub async fn next(&mut self) -> Option<T> {
-        let event = self.next_event().await?;
+        let event = loop {
+            let event = self.next_event().await?;
+            if !event.is_position() {
+                break event;
+            }
+        };
+        assert!(!event.is_reset(), "the stream starts over: {}", event.data);
         assert!(
             !event.is_error(),
             "the stream reports an error: {}",
@@ -284,7 +290,7 @@ impl<T: DeserializeOwned> TestStream<T> {
         })
     }
 
-    /// The next event with its id and name, error events included; `None` when the stream is complete.
+    /// The next event with its id and name, error events and all others of Headwater's own included; `None` when the stream is complete.
     ///
     /// # Panics
     /// The stream is cut, is malformed, or is silent for 10 s.

@@ -87,7 +87,7 @@ async fn post(
         // Before the body is sent, if its client waits for that, or while it is.
         match core.log.info(name).await {
             Ok(info) if info.closed && append.producer.is_none() => {
-                return Err(Failure::closed(info.tail));
+                return Err(Failure::closed(info.at(info.tail)));
             }
             Ok(info) => check_type(&info, content_type)?,
             Err(error) if error.is_not_found() && headers::create(headers) => {}
@@ -106,7 +106,7 @@ async fn post(
     append.messages = match messages(core, &info, content_type, body, append.close) {
         Ok(messages) => messages,
         // That the stream is closed is what the client must learn first.
-        Err(_) if info.closed => return Err(Failure::closed(info.tail)),
+        Err(_) if info.closed => return Err(Failure::closed(info.at(info.tail))),
         Err(failure) => return Err(failure),
     };
     let producer = append.producer.clone();
@@ -169,7 +169,7 @@ async fn in_turn(
 
 /// Says where the stream ends now.
 pub(crate) fn note(headers: &mut HeaderMap, receipt: &Receipt) {
-    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(receipt.next));
+    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(receipt.mark()));
     if receipt.closed {
         headers.insert(names::STREAM_CLOSED, HeaderValue::from_static("true"));
     }

@@ -43,7 +43,7 @@ pub(crate) fn cursor(least: Option<u64>) -> u64 {
     interval().max(least.unwrap_or(0))
 }
 
-/// The entity tag of a chunk: which stream, from where to where, and whether it is known to be the end.
+/// The entity tag of a chunk: the stream's incarnation, from where to where, and whether it is known to be the end.
 pub(crate) fn etag(info: &Info, chunk: &Chunk) -> Option<HeaderValue> {
     let end = if chunk.closed && chunk.at_tail {
         ":c"
@@ -51,8 +51,8 @@ pub(crate) fn etag(info: &Info, chunk: &Chunk) -> Option<HeaderValue> {
         ""
     };
     let tag = format!(
-        "\"{:x}:{}:{}{end}\"",
-        info.id,
+        "\"{}:{}:{}{end}\"",
+        info.lineage.own(),
         chunk.from.number(),
         chunk.next.number()
     );

@@ -9,7 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
-use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Settings, Skip, limits};
+use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Offset, Settings, Skip, limits};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
@@ -72,7 +72,7 @@ async fn put(
     .into_response();
     let answer = response.headers_mut();
     answer.insert(header::CONTENT_TYPE, content_type(&info));
-    answer.insert(names::STREAM_NEXT_OFFSET, offset_value(info.tail));
+    answer.insert(names::STREAM_NEXT_OFFSET, offset_value(info.at(info.tail)));
     if info.closed {
         answer.insert(names::STREAM_CLOSED, HeaderValue::from_static("true"));
     }
@@ -192,14 +192,20 @@ impl Wish {
         let fork = match headers::text(headers, &names::STREAM_FORKED_FROM)? {
             Some(source) => {
                 let source = path.other(source)?;
-                let at = match at.map(Place::parse).transpose()? {
-                    None | Some(Place::Now) => None,
-                    Some(Place::Start) => Some(headwater_log::Offset::START),
-                    Some(Place::At(offset)) => Some(offset),
+                let (at, of) = match at.map(Place::parse).transpose()? {
+                    None | Some(Place::Now) => (None, None),
+                    Some(Place::Start | Place::First) => (Some(Offset::START), None),
+                    Some(Place::At(mark)) => (Some(mark.at), Some(mark.incarnation)),
+                    Some(Place::Unknown(_)) => {
+                        let detail =
+                            "Stream-Fork-Offset is none of the source's: it names no stream";
+                        return Err(Failure::bad_request(detail));
+                    }
                 };
                 Some(ForkFrom {
                     source,
                     at,
+                    of,
                     skip: Skip::NONE,
                 })
             }
@@ -338,6 +344,9 @@ impl Wish {
                 let (Skip::Messages(skip) | Skip::Bytes(skip)) = fork.skip;
                 wanted.source == fork.source
                     && wanted.at.is_none_or(|at| at == fork.at)
+                    && wanted
+                        .of
+                        .is_none_or(|of| of == info.at(fork.at).incarnation)
                     && self.skip == skip
             }
             _ => false,

@@ -118,6 +118,20 @@ fn parameters(operation: &mut Operation, parameters: &[(&str, &str)]) {
     }
 }
 
+/// Describes how an `EventSource` says which event it saw last.
+pub(crate) fn resumption(operation: &mut Operation) {
+    operation.parameter::<String>(
+        In::Header,
+        "Last-Event-ID",
+        "The id of the event that was seen last, which takes precedence over what the query says. One that is none of what is read never skips anything: an event of the type `headwater:reset` says so, and all that there is follows.",
+    );
+    operation.parameter::<String>(
+        In::Query,
+        "lastEventId",
+        "As `Last-Event-ID`, for clients that can't set headers. The header takes precedence.",
+    );
+}
+
 fn missing(operation: &mut Operation) {
     operation.error(StatusCode::NOT_FOUND, "There is no such stream");
     operation.error(
@@ -229,6 +243,7 @@ pub(crate) fn reading(operation: &mut Operation) {
         "since",
         "In place of `offset`: start with the first message that was appended at this time (RFC 3339) or later. A `+` is written `%2B`.",
     );
+    resumption(operation);
     operation.parameter::<Live>(In::Query, "live", "How to go on at the tail.");
     operation.parameter::<Followed>(
         In::Query,
@@ -246,10 +261,6 @@ pub(crate) fn reading(operation: &mut Operation) {
             (
                 "Accept",
                 "`text/event-stream` or `application/x-ndjson` follow the stream in that format.",
-            ),
-            (
-                "Last-Event-ID",
-                "The id of the event that was seen last, which counts before `offset` and `since`.",
             ),
             (
                 "If-None-Match",

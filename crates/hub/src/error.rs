@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use headwater::{Problem, StatusCode};
-use headwater_log::{Error, Offset, Published, Refusal};
+use headwater_log::{Error, Mark, Published, Refusal};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::names;
@@ -27,7 +27,7 @@ impl Failure {
     }
 
     /// The stream is closed, and `tail` is its end.
-    pub(crate) fn closed(tail: Offset) -> Self {
+    pub(crate) fn closed(tail: Mark) -> Self {
         Self::conflict("the stream is closed")
             .header(names::STREAM_CLOSED, HeaderValue::from_static("true"))
             .header(names::STREAM_NEXT_OFFSET, offset_value(tail))
@@ -218,7 +218,7 @@ pub(crate) fn published_headers(published: &Published) -> [(HeaderName, HeaderVa
 }
 
 /// An offset as a header's value.
-pub(crate) fn offset_value(offset: Offset) -> HeaderValue {
-    // Sixteen digits.
+pub(crate) fn offset_value(offset: Mark) -> HeaderValue {
+    // Digits and letters.
     HeaderValue::try_from(offset.to_string()).unwrap_or(HeaderValue::from_static("-1"))
 }

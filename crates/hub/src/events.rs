@@ -10,21 +10,26 @@ mod tail;
 use std::sync::Arc;
 
 use axum::{
-    extract::State,
+    extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use headwater::{Format, In, LastEventId, MethodRoute, Problem, Query, Raw, StatusCode, operation};
-use headwater_log::Position;
+use headwater_log::{Log, Mark, Position};
 use headwater_wire::sse::END_ID;
 use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) use self::tail::OrderTail;
-use self::{envelope::Sent, feed::Feed, patterns::Patterns};
+use self::{
+    envelope::{Reason, Reset, Sent},
+    feed::Feed,
+    patterns::Patterns,
+};
 use crate::{
     Core,
-    describe::{Answer, TAG},
+    describe::{Answer, TAG, resumption},
     error::Failure,
     limits::EVENT_PATTERNS,
     names,
@@ -65,20 +70,78 @@ enum Lines {
 enum Place {
     Start,
     Now,
-    After(Position),
+    After(Mark<Position>),
+    /// After an event of which the id doesn't say what it is an order of.
+    Unknown,
 }
 
 impl Place {
+    /// Reads the parameter `after`.
+    ///
+    /// # Errors
+    /// 400: it has no form in which a hub ever gave an id.
     fn parse(text: &str) -> Result<Self, Problem> {
         match text {
-            "-1" => Ok(Self::Start),
-            "now" => Ok(Self::Now),
-            text => text.parse().map(Self::After).map_err(|_| {
-                let detail = "the id is none of an event; \"-1\" is the start, and \"now\" the end";
-                Problem::bad_request(detail)
-            }),
+            "-1" => return Ok(Self::Start),
+            "now" => return Ok(Self::Now),
+            _ => {}
+        }
+        if let Ok(mark) = text.parse() {
+            return Ok(Self::After(mark));
+        }
+        // Earlier versions wrote a position without its order.
+        if text.parse::<Position>().is_ok() {
+            return Ok(Self::Unknown);
+        }
+        let detail = "the id is none of an event; \"-1\" is the start, and \"now\" the end";
+        Err(Problem::bad_request(detail))
+    }
+
+    /// Reads the id of the event that a client saw last. Any text can be one.
+    fn seen(id: &str) -> Self {
+        Self::parse(id).unwrap_or(Self::Unknown)
+    }
+
+    /// The position that it means in the order of this log; or why it is none.
+    fn find(self, log: &dyn Log) -> Result<Position, Reason> {
+        let head = log.follow_order().head();
+        match self {
+            Self::Start => Ok(Position::START),
+            Self::Now => Ok(head),
+            Self::After(mark) if mark.incarnation != log.identity().order() => {
+                Err(Reason::OtherOrder)
+            }
+            Self::After(mark) if mark.at > head => Err(Reason::BeyondTail),
+            Self::After(mark) => Ok(mark.at),
+            Self::Unknown => Err(Reason::OtherOrder),
         }
     }
+}
+
+/// How many characters of an id that isn't ours are repeated to who sent it.
+const ASKED_CHARS: usize = 100;
+
+/// What tells a reader that its id is none of this hub's order.
+fn reset(format: Format, start: Mark<Position>, reason: Reason, asked: &str) -> Bytes {
+    let asked: String = asked.chars().take(ASKED_CHARS).collect();
+    let detail = match reason {
+        Reason::OtherOrder => {
+            "the id is of another hub, of a single stream, or of this hub before its data was removed: reading starts over, with all there is"
+        }
+        Reason::BeyondTail => {
+            "the id is past the last event that this hub has: reading starts over, with all there is"
+        }
+    };
+    let reset = Reset {
+        id: start,
+        reset: true,
+        reason,
+        asked: &asked,
+        detail,
+    };
+    let mut out = Vec::new();
+    envelope::reset(format, &reset, &mut out);
+    out.into()
 }
 
 /// Describes the route.
@@ -89,8 +152,9 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             "Accept",
             "`text/event-stream` or `application/x-ndjson`. Default: the latter.",
         );
+        resumption(operation);
         let formats = [Format::Sse, Format::Ndjson];
-        let description = "Messages. An event of the type `trimmed`, in NDJSON an object with `trimmed`, stands for some that are gone";
+        let description = "Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`, stands for some that are gone; one of the type `headwater:reset`, or an object with `reset`, says that the id to resume from is none of this hub's, and that all there is follows";
         operation.stream_reply::<Sent<'static>>(StatusCode::OK, &formats, description);
         operation.reply_header(
             StatusCode::OK,
@@ -127,17 +191,23 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
 /// Each event is an object with its stream's path; events have no name, so `onmessage` gets them all.
 ///
 /// Only what is still there is sent. Where a stream's caps of age or size took messages away before they could be, an event
-/// of the type `trimmed` stands in their place (in NDJSON, a line with `trimmed` and no `data`): it names the stream and the
+/// of the type `headwater:trimmed` stands in their place (in NDJSON, a line with `trimmed` and no `data`): it names the stream and the
 /// offset up to which all is gone. Who starts at the start gets one for each stream that was ever trimmed; who had seen
 /// all that is gone gets none. Of a stream that was deleted or has expired nothing is sent any more. To follow doesn't
 /// count as use of a stream that ends when idle.
+///
+/// An id names the hub that it is of. One of another hub, or of this one before its data was removed, never skips anything:
+/// first comes an event of the type `headwater:reset` (in NDJSON, a line with `reset`), which says so, and then all there is.
+/// Who starts at `now` is told at once where that is, by an event of the type `headwater:position`; in every format it is in the
+/// header `Stream-Next-Offset`.
 #[operation]
 pub(crate) async fn events(
     State(core): State<Arc<Core>>,
     Query(follow): Query<Follow>,
-    LastEventId(seen): LastEventId,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
+    let LastEventId(seen) = LastEventId::sent_by_event_source(&headers, query.as_deref());
     start(&core, &follow, seen.as_deref(), &headers)
         .unwrap_or_else(IntoResponse::into_response)
         .into()
@@ -171,23 +241,24 @@ fn start(
     }
     // What an `EventSource` saw last is later than what its URL says.
     let asked = follow.after.as_deref().or(follow.offset.as_deref());
-    let place = seen.or(asked).map_or(Ok(Place::Start), Place::parse)?;
-    let head = core.log.follow_order().head();
-    let position = match place {
-        Place::Start => Position::START,
-        Place::Now => head,
-        Place::After(position) if position > head => {
-            let detail = format!("the hub is at {head}: the id is none that it gave");
-            return Err(Failure::bad_request(detail).with("tail", head.to_string()));
-        }
-        Place::After(position) => position,
+    let place = match seen {
+        Some(id) => Place::seen(id),
+        None => asked.map_or(Ok(Place::Start), Place::parse)?,
     };
+    let log = &*core.log;
+    let found = place.find(log);
+    let position = found.unwrap_or(Position::START);
+    let start = Mark::in_order(position, log.identity());
+    let asked = seen.or(asked).unwrap_or_default();
+    let notice = found.err().map(|why| reset(format, start, why, asked));
     let seat = core.seats.take(core.options.limits.subscribers)?;
     let feed = Feed {
         log: Arc::clone(&core.log),
         live: follow.live.then(|| core.order.join(&core.log, &wanted)),
         wanted,
         format,
+        notice,
+        order: start.incarnation,
         position,
         // Where "now" was, only this answer can tell.
         told: (place != Place::Now).then_some(position),
@@ -199,7 +270,7 @@ fn start(
         // What can be refused has been: the head goes out at once.
         .first_item_wait(std::time::Duration::ZERO);
     let mut response = raw.into_response();
-    if let Ok(value) = HeaderValue::try_from(position.to_string()) {
+    if let Ok(value) = HeaderValue::try_from(start.to_string()) {
         response
             .headers_mut()
             .insert(names::STREAM_NEXT_OFFSET, value);
@@ -257,6 +328,8 @@ fn range(text: &str) -> (String, u16) {
 
 #[cfg(test)]
 mod tests {
+    use headwater_log::Identity;
+
     use super::*;
 
     #[track_caller]
@@ -290,8 +363,12 @@ mod tests {
     fn a_place_is_a_sentinel_or_an_id() {
         assert_eq!(Place::parse("-1").unwrap(), Place::Start);
         assert_eq!(Place::parse("now").unwrap(), Place::Now);
-        let seven = Place::After(Position::new(7));
-        assert_eq!(Place::parse("0000000000000007").unwrap(), seven);
+        let seven = Mark::in_order(Position::new(7), Identity::new(1));
+        let parsed = Place::parse(&seven.to_string()).unwrap();
+        assert_eq!(parsed, Place::After(seven));
+        // Of an earlier version.
+        assert_eq!(Place::parse("0000000000000007").unwrap(), Place::Unknown);
+        assert_eq!(Place::seen("x"), Place::Unknown);
         for bad in ["", "7", "start", "00000000000000007"] {
             assert!(Place::parse(bad).is_err(), "{bad:?}");
         }

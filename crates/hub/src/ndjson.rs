@@ -4,7 +4,7 @@ use axum::{body::Body, response::IntoResponse, response::Response};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use headwater::{Json, StatusCode};
-use headwater_log::{Append, Error, Info, Offset, Outcome, Receipt};
+use headwater_log::{Append, Error, Info, Mark, Outcome, Receipt};
 use headwater_wire::json::without_bom;
 use memchr::memchr;
 use schemars::JsonSchema;
@@ -52,7 +52,7 @@ pub(crate) async fn append(
         core,
         info,
         appended: 0,
-        next: info.tail,
+        next: info.at(info.tail),
     };
     loop {
         let piece = match body::next(&mut body).await {
@@ -93,7 +93,7 @@ struct Kept<'a> {
     core: &'a Core,
     info: &'a Info,
     appended: u64,
-    next: Offset,
+    next: Mark,
 }
 
 impl Kept<'_> {
@@ -184,7 +184,7 @@ impl Kept<'_> {
         match answer {
             Ok(Outcome::Appended(receipt) | Outcome::Duplicate(receipt)) => {
                 self.appended += count;
-                self.next = receipt.next;
+                self.next = receipt.mark();
                 Ok(receipt)
             }
             Ok(Outcome::Refused(refusal)) => Err(self.blame(error::refusal(&refusal), None)),

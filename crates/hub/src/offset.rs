@@ -2,34 +2,168 @@
 
 use std::borrow::Cow;
 
-use headwater::Problem;
-use headwater_log::{Offset, Timestamp};
+use headwater::{Problem, StatusCode};
+use headwater_log::{Info, Mark, Offset, Timestamp};
+
+use serde::Serialize;
+use serde_json::json;
 
 use crate::time;
 
 /// The first offset as the protocol's reference server writes it. Clients that count on that form are served.
 const ZERO: &str = "0000000000000000_0000000000000000";
 
+/// How many characters of an event's id that isn't ours are repeated to who sent it.
+const ASKED_CHARS: usize = 100;
+
 /// Where to read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The first message that is still there: `-1`.
     Start,
     /// After the last message: `now`.
     Now,
-    At(Offset),
+    /// Before the first message that there ever was.
+    First,
+    At(Mark),
+    /// A position that doesn't name its stream: an offset of an earlier version, or the id of an event that isn't ours.
+    Unknown(String),
 }
 
 impl Place {
+    /// Reads the parameter `offset`.
+    ///
+    /// # Errors
+    /// 400: it has no form in which a server of this kind ever gave an offset.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         match text {
-            "-1" => Ok(Self::Start),
-            "now" => Ok(Self::Now),
-            ZERO => Ok(Self::At(Offset::START)),
-            text => text.parse().map(Self::At).map_err(|_| {
-                let detail = "the offset is none that this server gave; \"-1\" is the start, and \"now\" the end";
-                Problem::bad_request(detail)
-            }),
+            "-1" => return Ok(Self::Start),
+            "now" => return Ok(Self::Now),
+            ZERO => return Ok(Self::First),
+            _ => {}
+        }
+        if let Ok(mark) = text.parse() {
+            return Ok(Self::At(mark));
+        }
+        // Earlier versions wrote an offset without its stream.
+        if text.parse::<Offset>().is_ok() {
+            return Ok(Self::Unknown(text.to_owned()));
+        }
+        let detail =
+            "the offset is none that this server gave; \"-1\" is the start, and \"now\" the end";
+        Err(Problem::bad_request(detail))
+    }
+
+    /// Reads the id of the event that a client saw last. Any text can be one.
+    pub(crate) fn seen(id: &str) -> Self {
+        Self::parse(id).unwrap_or_else(|_| Self::Unknown(id.chars().take(ASKED_CHARS).collect()))
+    }
+
+    /// The offset that it means in a stream; or why it can't be read from there.
+    pub(crate) fn find(&self, info: &Info) -> Result<Offset, Lost> {
+        let (asked, offset) = match self {
+            Self::Start => return Ok(info.floor),
+            Self::Now => return Ok(info.tail),
+            Self::First => (ZERO.to_owned(), Some(Offset::START)),
+            Self::At(mark) => (mark.to_string(), info.lineage.find(*mark)),
+            Self::Unknown(text) => (text.clone(), None),
+        };
+        let why = match offset {
+            None => Why::OtherStream,
+            Some(offset) if offset < info.floor => Why::Trimmed,
+            Some(offset) if offset > info.tail => Why::BeyondTail,
+            Some(offset) => return Ok(offset),
+        };
+        Err(Lost {
+            asked,
+            why,
+            floor: info.at(info.floor),
+            tail: info.at(info.tail),
+        })
+    }
+}
+
+/// Why a stream can't be read from a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Why {
+    /// It is none of this stream's.
+    OtherStream,
+    /// The stream hasn't got that far.
+    BeyondTail,
+    /// What followed it is gone.
+    Trimmed,
+}
+
+/// A position that a stream can't be read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    asked: String,
+    why: Why,
+    floor: Mark,
+    tail: Mark,
+}
+
+/// What a reader is told whose position a stream can't be read from, and who is given all there is instead.
+#[derive(Debug, Serialize)]
+struct Reset<'a> {
+    /// Where reading starts.
+    offset: String,
+    reason: Why,
+    /// The position that was asked for.
+    asked: &'a str,
+    detail: String,
+}
+
+impl Lost {
+    /// Where reading starts instead.
+    pub(crate) fn floor(&self) -> Mark {
+        self.floor
+    }
+
+    /// The data of the event that says that reading starts elsewhere.
+    pub(crate) fn reset(&self) -> String {
+        let reset = Reset {
+            offset: self.floor.to_string(),
+            reason: self.why,
+            asked: &self.asked,
+            detail: format!("{}: reading starts over, with all there is", self.says()),
+        };
+        // Strings always serialise.
+        serde_json::to_string(&reset).unwrap_or_default()
+    }
+
+    /// The answer to a reader that can't be told so in the stream.
+    pub(crate) fn problem(&self) -> Problem {
+        let status = match self.why {
+            Why::OtherStream | Why::Trimmed => StatusCode::GONE,
+            Why::BeyondTail => StatusCode::BAD_REQUEST,
+        };
+        let detail = format!("{}: start over with offset=-1", self.says());
+        let problem = Problem::new(status)
+            .detail(detail)
+            .with("reason", json!(self.why))
+            .with("floor", self.floor.to_string());
+        match self.why {
+            Why::BeyondTail => problem.with("tail", self.tail.to_string()),
+            Why::OtherStream | Why::Trimmed => problem,
+        }
+    }
+
+    fn says(&self) -> String {
+        let Self {
+            asked, floor, tail, ..
+        } = self;
+        match self.why {
+            Why::OtherStream => format!(
+                "the position {asked:?} is of another stream, or of this one before it was deleted and created again"
+            ),
+            Why::BeyondTail => {
+                format!("the position {asked:?} is past the end of the stream, which is {tail}")
+            }
+            Why::Trimmed => format!(
+                "what followed the position {asked:?} is gone; the stream starts at offset {floor}"
+            ),
         }
     }
 }
@@ -51,7 +185,7 @@ pub(crate) enum Format {
 }
 
 /// The parameters of a read. Those that are not known are ignored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query {
     pub(crate) offset: Option<Place>,
     /// In place of an offset: the first message of this moment or later.
@@ -146,6 +280,8 @@ pub(crate) fn essence(content_type: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use headwater_log::{Identity, Lineage};
+
     use super::*;
 
     #[track_caller]
@@ -155,13 +291,16 @@ mod tests {
 
     #[test]
     fn an_offset_is_a_sentinel_or_one_of_ours() {
-        let offset = |query| Query::parse(query).unwrap().offset;
+        let offset = |query: &str| Query::parse(query).unwrap().offset;
         assert_eq!(offset("offset=-1"), Some(Place::Start));
         assert_eq!(offset("offset=now&x=y"), Some(Place::Now));
-        assert_eq!(
-            offset("offset=0000000000000007"),
-            Some(Place::At(Offset::new(7)))
-        );
+        let mark = Lineage::new(Identity::new(1).stream(1)).at(Offset::new(7));
+        assert_eq!(offset(&format!("offset={mark}&x=y")), Some(Place::At(mark)));
+        assert_eq!(offset(&format!("offset={ZERO}")), Some(Place::First));
+        // Of an earlier version.
+        let old = Place::Unknown("0000000000000007".to_owned());
+        assert_eq!(offset("offset=0000000000000007"), Some(old));
+        assert_eq!(Place::seen("x y"), Place::Unknown("x y".to_owned()));
         assert_eq!(offset("x=y"), None);
         refuses("offset=");
         refuses("offset=7");

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use headwater::{Raw, StatusCode};
+use headwater::{LastEventId, Raw, StatusCode};
 use headwater_log::{Chunk, Expiry, Info, Offset, ReadFrom, StreamName};
 use headwater_wire::{Format as Wire, sse::END_ID};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -25,7 +25,7 @@ use crate::{
     limits::SCHEMA_HEADER_BYTES,
     live::{Form, Reader, Shape, frames},
     names,
-    offset::{Format, Live, Place, Query, accepted},
+    offset::{Format, Live, Lost, Place, Query, accepted},
     path::StreamPath,
     reason, time,
 };
@@ -58,11 +58,12 @@ pub(crate) async fn get(
     query: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
+    let LastEventId(seen) = LastEventId::sent_by_event_source(headers, Some(query));
     let mut query = Query::parse(query)?;
     if let Some(moment) = query.since {
         // Before the rest is asked for: a stream's end only moves on from here.
         let found = core.log.read(name, ReadFrom::Since(moment), 1).await?;
-        query.offset = Some(Place::At(found.from));
+        query.offset = Some(Place::At(found.lineage.at(found.from)));
     }
     if matches!(query.live, Some(Live::LongPoll | Live::Sse)) && query.offset.is_none() {
         return Err(Failure::bad_request(
@@ -80,10 +81,8 @@ pub(crate) async fn get(
         (_, Some(Format::Sse)) => Some(Form::Events),
         (_, Some(Format::Ndjson)) => Some(Form::Lines),
     };
-    let seen = headers
-        .get(names::LAST_EVENT_ID)
-        .filter(|_| matches!(form, Some(Form::Protocol | Form::Events)));
-    if seen.is_some_and(|id| id == END_ID) {
+    let seen = seen.filter(|_| matches!(form, Some(Form::Protocol | Form::Events)));
+    if seen.as_deref() == Some(END_ID) {
         return Ok((
             StatusCode::NO_CONTENT,
             [(header::CACHE_CONTROL, "no-store")],
@@ -91,65 +90,99 @@ pub(crate) async fn get(
             .into_response());
     }
     // What an `EventSource` saw last is later than what its URL says.
-    let place = match seen
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| !id.is_empty())
-    {
-        Some(id) => Place::parse(id)?,
-        None => query.offset.unwrap_or(Place::Start),
+    let place = match &seen {
+        Some(id) => Place::seen(id),
+        None => query.offset.clone().unwrap_or(Place::Start),
     };
-    check_place(&info, place)?;
+    let is_event_source = form == Some(Form::Events) || seen.is_some();
+    let lost = match place.find(&info) {
+        Ok(_) => None,
+        // An error status would end an `EventSource` for good, and to skip what there is would be silent.
+        Err(lost) if is_event_source => Some(lost),
+        Err(lost) => return Err(lost.problem().into()),
+    };
     // Whoever reads watches, if only for as long as that takes.
     let watch = core.fillings.watch(&info);
     if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
         core.log.touch(name).await?;
     }
     match form {
-        Some(form) => follow(core, &info, form, place, &query, watch).await,
+        Some(form) => {
+            let start = Start::of(&info, &place, seen.is_none() && query.since.is_some(), lost);
+            follow(core, &info, form, start, &query, watch).await
+        }
         None if query.live == Some(Live::LongPoll) => long_poll(core, info, place, &query).await,
         None if place == Place::Now => Ok(nothing_yet(&info)),
         None => {
-            let chunk = chunk_at(core, &info, place).await?;
+            let chunk = chunk_at(core, &info, &place).await?;
             let info = settled(core, info, &chunk).await?;
             Ok(answer(core, &info, chunk, headers))
         }
     }
 }
 
-/// Refuses a place that can't be read, before anything is sent.
-pub(crate) fn check_place(info: &Info, place: Place) -> Result<(), Failure> {
-    let Place::At(offset) = place else {
-        return Ok(());
-    };
-    if offset < info.floor {
-        let floor = info.floor;
-        let detail = format!("what is before offset {floor} is gone");
-        return Err(Failure::new(StatusCode::GONE, detail).with("floor", floor.to_string()));
-    }
-    if offset > info.tail {
-        let tail = info.tail;
-        let detail = format!("the stream ends at offset {tail}");
-        return Err(Failure::bad_request(detail).with("tail", tail.to_string()));
-    }
-    Ok(())
+/// Where a live reader starts, and what it is told first.
+struct Start {
+    position: Offset,
+    /// Wherever the stream begins.
+    at_floor: bool,
+    /// Its position didn't fit the stream.
+    lost: Option<Lost>,
+    /// It named a moment and no offset: only this answer can tell where that was.
+    is_moment: bool,
 }
 
-async fn chunk_at(core: &Core, info: &Info, place: Place) -> Result<Chunk, Failure> {
+impl Start {
+    fn of(info: &Info, place: &Place, since: bool, lost: Option<Lost>) -> Self {
+        Self {
+            position: place.find(info).unwrap_or(info.floor),
+            at_floor: *place == Place::Start || lost.is_some(),
+            lost,
+            is_moment: since || *place == Place::Now,
+        }
+    }
+
+    /// The event that goes out before all others, in the forms that an `EventSource` reads.
+    fn notice(&self, info: &Info, form: Form) -> Option<Bytes> {
+        match (form, &self.lost) {
+            (Form::Lines, _) => None,
+            (_, Some(lost)) => Some(frames::reset(lost)),
+            // The protocol's first control event says it.
+            (Form::Protocol, None) => None,
+            (Form::Events, None) => self
+                .is_moment
+                .then(|| frames::position(info.at(self.position))),
+        }
+    }
+}
+
+async fn chunk_at(core: &Core, info: &Info, place: &Place) -> Result<Chunk, Failure> {
     let from = match place {
         Place::Start => ReadFrom::Start,
         Place::Now => ReadFrom::Tail,
-        Place::At(offset) => ReadFrom::At(offset),
+        place => ReadFrom::At(place.find(info).map_err(|lost| lost.problem())?),
     };
-    Ok(core
-        .log
-        .read(&info.name, from, core.options.limits.read_bytes)
-        .await?)
+    let budget = core.options.limits.read_bytes;
+    let chunk = core.log.read(&info.name, from, budget).await?;
+    same_stream(info, &chunk)?;
+    Ok(chunk)
+}
+
+/// Refuses a chunk of another stream that has got the name meanwhile.
+fn same_stream(info: &Info, chunk: &Chunk) -> Result<(), Failure> {
+    if chunk.lineage == info.lineage {
+        return Ok(());
+    }
+    let detail = "the stream was deleted while it was read, and there is another one of its name";
+    Err(Failure::new(StatusCode::GONE, detail))
 }
 
 /// What is known of a stream of which a chunk was read after the first look at it: it may have been closed meanwhile.
 async fn settled(core: &Core, info: Info, chunk: &Chunk) -> Result<Info, Failure> {
     if chunk.closed && !info.closed {
-        return Ok(core.log.info(&info.name).await?);
+        let now = core.log.info(&info.name).await?;
+        same_stream(&now, chunk)?;
+        return Ok(now);
     }
     Ok(info)
 }
@@ -162,7 +195,7 @@ fn nothing_yet(info: &Info) -> Response {
     headers.insert(header::CONTENT_TYPE, content_type(info));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(names::STREAM_UP_TO_DATE, TRUE);
-    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(info.tail));
+    headers.insert(names::STREAM_NEXT_OFFSET, tail_value(info));
     if info.closed {
         headers.insert(names::STREAM_CLOSED, TRUE);
         reason::note(headers, info);
@@ -199,7 +232,10 @@ fn answer(core: &Core, info: &Info, chunk: Chunk, sent: &HeaderMap) -> Response 
 
 /// Says where a chunk ends.
 fn note(headers: &mut HeaderMap, info: &Info, chunk: &Chunk) {
-    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(chunk.next));
+    headers.insert(
+        names::STREAM_NEXT_OFFSET,
+        offset_value(chunk.lineage.at(chunk.next)),
+    );
     if chunk.at_tail {
         headers.insert(names::STREAM_UP_TO_DATE, TRUE);
         if chunk.closed {
@@ -252,15 +288,14 @@ async fn long_poll(
     let _seat = core.seats.take(core.options.limits.subscribers)?;
     let mut follower = core.log.follow(&info.name).await?;
     // After the follower: what is appended from now on wakes it.
-    let mut chunk = chunk_at(core, &info, place).await?;
+    let mut chunk = chunk_at(core, &info, &place).await?;
     if chunk.messages.is_empty() && !chunk.closed {
         let waited = timeout(core.options.long_poll, follower.past(chunk.next)).await;
         if waited.is_ok() {
             let from = ReadFrom::At(chunk.next);
-            chunk = core
-                .log
-                .read(&info.name, from, core.options.limits.read_bytes)
-                .await?;
+            let budget = core.options.limits.read_bytes;
+            chunk = core.log.read(&info.name, from, budget).await?;
+            same_stream(&info, &chunk)?;
         }
     }
     let info = &settled(core, info, &chunk).await?;
@@ -283,7 +318,7 @@ async fn long_poll(
     // What follows an offset stays what it is, and the next question is another one. Where "now" is, does not, nor what
     // follows a time that is yet to come.
     let control = match place {
-        Place::At(_) | Place::Start if query.since.is_none() => {
+        Place::At(_) | Place::First | Place::Start if query.since.is_none() => {
             cache::control(info, true, core.options.private)
         }
         _ => HeaderValue::from_static("no-store"),
@@ -302,7 +337,7 @@ async fn follow(
     core: &Arc<Core>,
     info: &Info,
     form: Form,
-    place: Place,
+    start: Start,
     query: &Query,
     watch: Option<Watch>,
 ) -> Result<Response, Failure> {
@@ -318,18 +353,16 @@ async fn follow(
         ),
     };
     let cycle = Some(options.sse_cycle).filter(|cycle| form == Form::Protocol && !cycle.is_zero());
-    let position = match place {
-        Place::Start => info.floor,
-        Place::Now => info.tail,
-        Place::At(offset) => offset,
-    };
+    let position = start.position;
     let reader = Reader {
         log: Arc::clone(&core.log),
         name: info.name.clone(),
         shape,
         form,
+        lineage: info.lineage.clone(),
+        notice: start.notice(info, form),
         position,
-        from_start: place == Place::Start,
+        from_start: start.at_floor,
         tail,
         least_cursor: cache::least_cursor(query.cursor),
         // Readers that came together shall not all come back together.
@@ -355,7 +388,7 @@ async fn follow(
             HeaderValue::from_static("base64"),
         );
     }
-    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(position));
+    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(info.at(position)));
     Ok(response)
 }
 
@@ -393,12 +426,16 @@ async fn describe(
     Ok(response)
 }
 
+fn tail_value(info: &Info) -> HeaderValue {
+    offset_value(info.at(info.tail))
+}
+
 pub(crate) fn known(info: &Info) -> Response {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type(info));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(names::STREAM_NEXT_OFFSET, offset_value(info.tail));
+    headers.insert(names::STREAM_NEXT_OFFSET, tail_value(info));
     if info.closed {
         headers.insert(names::STREAM_CLOSED, TRUE);
     }
@@ -426,7 +463,7 @@ pub(crate) fn known(info: &Info) -> Response {
         }
     }
     if info.floor > Offset::START {
-        put(names::STREAM_FLOOR, info.floor.to_string());
+        put(names::STREAM_FLOOR, info.at(info.floor).to_string());
     }
     response
 }

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Kind};
+use crate::incarnation::{Incarnation, Mark};
 use crate::limits::{self, Limits};
 use crate::offset::{Offset, Position};
 use crate::producers::Published;
@@ -131,9 +132,11 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// The offset after it. Of a duplicate: what was acknowledged for the last append of the
-    /// producer that was accepted, which is the one repeated or a later one.
+    /// The offset after it, in the stream that was appended to. Of a duplicate: what was acknowledged for the last append of
+    /// the producer that was accepted, which is the one repeated or a later one.
     pub next: Offset,
+    /// The incarnation that this offset has.
+    pub incarnation: Incarnation,
     /// The position after it in the order of all streams. Of what wrote no message: where that
     /// order ended at the time.
     pub position: Position,
@@ -143,13 +146,24 @@ pub struct Receipt {
     pub producer_seq: Option<u64>,
 }
 
+impl Receipt {
+    /// The offset after the append, as clients are given it.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            at: self.next,
+            incarnation: self.incarnation,
+        }
+    }
+}
+
 /// Why an append does not fit its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The stream is closed.
     Closed {
         /// Its final offset.
-        tail: Offset,
+        tail: Mark,
     },
     /// A later life of the producer has appended.
     StaleEpoch {

@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::offset::Offset;
+use crate::incarnation::Mark;
 
 /// Why the log did not do what it was asked.
 ///
@@ -18,10 +18,10 @@ pub(crate) enum Kind {
     ForkPoint(&'static str),
     ForkDepth,
     Trimmed {
-        floor: Offset,
+        floor: Mark,
     },
     BeyondTail {
-        tail: Offset,
+        tail: Mark,
     },
     Invalid(&'static str),
     TooLarge {
@@ -174,7 +174,7 @@ impl Error {
 
     /// The first offset that can still be read, where that [is the matter](Self::is_trimmed).
     #[must_use]
-    pub fn floor(&self) -> Option<Offset> {
+    pub fn floor(&self) -> Option<Mark> {
         match *self.0 {
             Kind::Trimmed { floor } => Some(floor),
             _ => None,
@@ -183,7 +183,7 @@ impl Error {
 
     /// The stream's tail, where that [is the matter](Self::is_beyond_tail).
     #[must_use]
-    pub fn tail(&self) -> Option<Offset> {
+    pub fn tail(&self) -> Option<Mark> {
         match *self.0 {
             Kind::BeyondTail { tail } => Some(tail),
             _ => None,

@@ -40,8 +40,12 @@
 //! **An offset counts messages.** A message is what is appended, checked and kept whole, so
 //! every offset that was ever given out is a boundary, in JSON and in bytes alike: a stream of bytes
 //! has one message for each append. A fork whose sub-offset lies within a message has a shortened
-//! message of that number, so that offsets never need translating. Texts are sixteen digits: they
-//! order as strings, and none of them is `-1` or `now`.
+//! message of that number, so that offsets never need translating.
+//!
+//! **What clients are given names its stream.** A [`Mark`] is an offset with the [`Incarnation`] of its stream, a hash of the
+//! log's random [`Identity`] and the stream's number. So an offset of a deleted stream, of another one, or of a log that was
+//! wiped is known as such: [`Lineage::find`]. A fork writes its source's marks up to where they part. Within the log, and to
+//! whoever holds an [`Info`], offsets are plain numbers.
 //!
 //! **One order of everything.** Every message has a [`Position`] besides, dense over all streams.
 //! One number resumes any set of streams.
@@ -62,6 +66,7 @@ mod clock;
 mod disk;
 mod error;
 mod follow;
+mod incarnation;
 pub mod limits;
 mod log;
 mod memory;
@@ -79,6 +84,7 @@ pub use disk::{Durability, FjallLog, FjallOptions, Recovery};
 pub use error::Error;
 pub use follow::{Follower, OrderFollower, Progress};
 pub use headwater_wire::Digest;
+pub use incarnation::{Identity, Incarnation, Lineage, Mark};
 pub use limits::Limits;
 pub use log::{Answer, Log};
 pub use memory::{MemoryLog, MemoryOptions};

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use crate::append::{Append, Outcome};
 use crate::error::Error;
 use crate::follow::{Follower, OrderFollower};
+use crate::incarnation::Identity;
 use crate::name::StreamName;
 use crate::offset::Position;
 use crate::producers::Known;
@@ -148,6 +149,10 @@ pub trait Log: Send + Sync + 'static {
 
     /// Follows the order of all streams: it wakes at every append to any of them.
     fn follow_order(&self) -> OrderFollower;
+
+    /// The log's random number, of which the [incarnations](crate::Incarnation) of its streams are made. It stays the same
+    /// as long as the log holds what it held.
+    fn identity(&self) -> Identity;
 
     /// How much the log holds.
     fn usage(&self) -> Usage;

@@ -4,7 +4,16 @@ use std::str::FromStr;
 use crate::error::{Error, Kind};
 
 /// How many digits an offset's text has.
-const DIGITS: usize = 16;
+pub(crate) const DIGITS: usize = 16;
+
+/// Writes a number in decimal, with zeros before it.
+pub(crate) fn put_digits(number: u64, out: &mut [u8]) {
+    let mut rest = number;
+    for digit in out.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+    }
+}
 
 macro_rules! place {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
@@ -36,13 +45,15 @@ macro_rules! place {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut digits = [b'0'; DIGITS];
-                let mut rest = self.0;
-                for digit in digits.iter_mut().rev() {
-                    *digit += u8::try_from(rest % 10).unwrap_or_default();
-                    rest /= 10;
-                }
+                put_digits(self.0, &mut digits);
                 // Digits are text.
                 f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
+            }
+        }
+
+        impl From<$name> for u64 {
+            fn from(place: $name) -> Self {
+                place.0
             }
         }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
+use crate::incarnation::{Lineage, Mark};
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::settings::{ForkPoint, Settings};
@@ -36,6 +37,8 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Chunk {
+    /// The incarnations of the stream that was read, which another one of its name doesn't have.
+    pub lineage: Lineage,
     /// The offset that was read from.
     pub from: Offset,
     /// The messages; none at the tail.
@@ -102,6 +105,8 @@ pub type Matching = Arc<dyn Fn(&StreamName) -> bool + Send + Sync>;
 pub struct Info {
     /// A number that no other stream of this log ever has, also not a later one of the same name.
     pub id: u64,
+    /// The incarnations that its offsets belong to.
+    pub lineage: Lineage,
     /// What it is called.
     pub name: StreamName,
     /// What it was created with. A fork that was given no expiry has its source's.
@@ -127,6 +132,12 @@ pub struct Info {
 }
 
 impl Info {
+    /// An offset of the stream, as clients are given it.
+    #[must_use]
+    pub fn at(&self, offset: Offset) -> Mark {
+        self.lineage.at(offset)
+    }
+
     /// How many messages can be read, those that a fork has from its source included.
     #[must_use]
     pub fn messages(&self) -> u64 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::append::{Append, Producer, Refusal};
+use crate::incarnation::Lineage;
 use crate::offset::Offset;
 use crate::producers::{ProducerState, Repeats};
 
@@ -52,10 +53,15 @@ pub(crate) enum Verdict {
     Refuse(Refusal),
 }
 
-/// Judges an append to a stream of this state, by a producer of which this is remembered.
-pub(crate) fn judge(state: &State, known: Option<ProducerState>, append: &Append) -> Verdict {
+/// Judges an append to a stream of this state and lineage, by a producer of which this is remembered.
+pub(crate) fn judge(
+    state: &State,
+    lineage: &Lineage,
+    known: Option<ProducerState>,
+    append: &Append,
+) -> Verdict {
     if state.closed {
-        return judge_closed(state, known, append);
+        return judge_closed(state, lineage, known, append);
     }
     if let Some(producer) = &append.producer
         && let Some(verdict) = judge_producer(known, producer, append)
@@ -72,13 +78,18 @@ pub(crate) fn judge(state: &State, known: Option<ProducerState>, append: &Append
     Verdict::Accept
 }
 
-fn judge_closed(state: &State, known: Option<ProducerState>, append: &Append) -> Verdict {
+fn judge_closed(
+    state: &State,
+    lineage: &Lineage,
+    known: Option<ProducerState>,
+    append: &Append,
+) -> Verdict {
     match (&append.producer, known) {
         // The protocol has it so, also where the messages are others.
         (Some(_), Some(known)) if append.producer == state.closed_by => Verdict::Duplicate(known),
         (None, _) if append.messages.is_empty() => Verdict::Done,
         _ => Verdict::Refuse(Refusal::Closed {
-            tail: Offset::new(state.tail),
+            tail: lineage.at(Offset::new(state.tail)),
         }),
     }
 }
@@ -140,9 +151,18 @@ fn judge_start(known: Option<ProducerState>, append: &Append) -> Option<Verdict>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incarnation::Identity;
     use crate::limits::PRODUCER_WINDOW;
     use crate::producers::Published;
     use bytes::Bytes;
+
+    fn judge(state: &State, known: Option<ProducerState>, append: &Append) -> Verdict {
+        super::judge(state, &lineage(), known, append)
+    }
+
+    fn lineage() -> Lineage {
+        Lineage::new(Identity::new(1).stream(1))
+    }
 
     fn append() -> Append {
         Append::new(vec![Bytes::from_static(b"m")])
@@ -301,7 +321,7 @@ mod tests {
             ..State::default()
         };
         let closed = Verdict::Refuse(Refusal::Closed {
-            tail: Offset::new(9),
+            tail: lineage().at(Offset::new(9)),
         });
         let again = append().by("p", 0, 4);
         assert_eq!(

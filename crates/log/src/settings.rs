@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
+use crate::incarnation::{Incarnation, Lineage, Mark};
 use crate::limits::{self, Limits};
 use crate::name::StreamName;
 use crate::offset::Offset;
@@ -142,6 +143,8 @@ pub struct ForkFrom {
     pub source: StreamName,
     /// The fork has what is before this offset. The source's tail, where there is none.
     pub at: Option<Offset>,
+    /// The incarnation of that offset, where the source must have it: else it is no fork point.
+    pub of: Option<Incarnation>,
     /// And so much of what follows.
     pub skip: Skip,
 }
@@ -171,6 +174,29 @@ pub struct ForkPoint {
     pub skip: Skip,
     /// The first offset that is the fork's own.
     pub own: Offset,
+}
+
+/// Refuses a fork at an offset that is another stream's.
+pub(crate) fn check_fork_of(source: &Lineage, from: &ForkFrom) -> Result<(), Error> {
+    let (Some(at), Some(incarnation)) = (from.at, from.of) else {
+        return Ok(());
+    };
+    match source.find(Mark { at, incarnation }) {
+        Some(_) => Ok(()),
+        None => Err(Kind::ForkPoint("the fork's offset is none of its source's").into()),
+    }
+}
+
+/// The lineage of a fork that starts on its own at `own`, and has `cut` bytes of the last message before that, where not
+/// all: then the offset behind that message isn't its source's.
+pub(crate) fn fork_lineage(
+    source: &Lineage,
+    incarnation: Incarnation,
+    own: Offset,
+    cut: Option<usize>,
+) -> Lineage {
+    let parting = own.number().saturating_sub(u64::from(cut.is_some()));
+    source.fork(incarnation, Offset::new(parting))
 }
 
 /// Where a fork at offset `at` of a source that ends at `tail` starts on its own, and how much it

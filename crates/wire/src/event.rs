@@ -46,4 +46,21 @@ impl Event {
     pub fn is_error(&self) -> bool {
         &*self.event == crate::sse::ERROR_EVENT
     }
+
+    /// Whether the server tells its reader where it is, before the first message, in this event.
+    ///
+    /// See [`sse::POSITION_EVENT`](crate::sse::POSITION_EVENT).
+    #[must_use]
+    pub fn is_position(&self) -> bool {
+        &*self.event == crate::sse::POSITION_EVENT
+    }
+
+    /// Whether the server tells its reader in this event that the stream starts over, as the position that it resumed from
+    /// is none of it.
+    ///
+    /// See [`sse::RESET_EVENT`](crate::sse::RESET_EVENT).
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        &*self.event == crate::sse::RESET_EVENT
+    }
 }

@@ -161,8 +161,8 @@ async fn stalled() -> Outcome {
             let event: String = text.drain(..end + 2).collect();
             if event.lines().any(|line| line.starts_with("data:")) {
                 events += 1;
-                let id = format!("id: {events:016}");
-                assert!(event.lines().any(|line| line == id), "no {id:?}");
+                let id = format!("id: {events:016}_");
+                assert!(event.lines().any(|line| line.starts_with(&id)), "no {id:?}");
             }
         }
     }
@@ -255,8 +255,8 @@ async fn many() -> Outcome {
         let path = format!("/streams/many/{number}?live=false");
         let response = soon(raw::get(server.address, &path, &[])).await?;
         assert_eq!(response.status, 200);
-        let next = format!("{length:016}");
-        assert_eq!(response.header("stream-next-offset"), Some(next.as_str()));
+        let next = response.header("stream-next-offset").unwrap_or_default();
+        assert!(next.starts_with(&format!("{length:016}_")), "{next}");
     }
     Ok(())
 }

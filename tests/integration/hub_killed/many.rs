@@ -49,9 +49,10 @@ impl SeenOfAll {
             return Err(format!("{} comes after {:?}", envelope.id, self.id));
         }
         self.messages[stream] += 1;
-        let offset = format!("{:016}", self.messages[stream]);
-        if envelope.offset != offset {
-            return Err(format!("{offset} is due, and {} came", envelope.offset));
+        // The number comes first, then what names the stream.
+        let offset = format!("{:016}_", self.messages[stream]);
+        if !envelope.offset.starts_with(&offset) {
+            return Err(format!("{offset}… is due, and {} came", envelope.offset));
         }
         self.streams[stream].take(&envelope.data)?;
         self.id = Some(envelope.id);

@@ -89,6 +89,8 @@ async fn print(
                         return Ok(Done);
                     }
                 }
+                // All that there is follows.
+                Err(error) if error.is_reset() => output.note(&format!("headwater: {error}")),
                 // One record of a JSON text sequence; the next may be sound.
                 Err(error) if items.format().is_some() => {
                     output.note(&format!("headwater: {error}"));

@@ -398,17 +398,26 @@ fn tail_starts_where_it_is_told_to() {
     let hub = Hub::start();
     done(&hub, &["publish", "s", "1", "2", "3"]);
     let tail = |args: &[&str]| done(&hub, &[&["tail", "--no-follow"], args].concat());
-    assert_eq!(tail(&["s", "--from", "0000000000000002"]), "3\n");
+    let offset = |index: usize| {
+        let shown = tail(&["s", "--offsets"]);
+        let line = shown.lines().nth(index).unwrap_or_default();
+        line.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let second = offset(1);
+    assert_eq!(tail(&["s", "--from", &second]), "3\n");
     assert_eq!(tail(&["s", "--from", "now"]), "");
     assert_eq!(tail(&["s", "--since", "1h"]), "1\n2\n3\n");
     assert_eq!(tail(&["s", "--since", "2100-01-01T00:00:00Z"]), "");
     let offsets = tail(&["s", "--offsets", "--max-items", "1"]);
-    assert_eq!(offsets, "s 0000000000000001 1\n");
-    let many = tail(&["**", "--envelope", "--from", "0000000000000002"]);
-    assert!(
-        many.starts_with("{\"id\":\"0000000000000003\",\"stream\":\"s\""),
-        "{many}"
-    );
+    assert_eq!(offsets, format!("s {} 1\n", offset(0)));
+    let id = |line: &str| -> String {
+        let envelope: serde_json::Value = serde_json::from_str(line).unwrap();
+        envelope["id"].as_str().unwrap_or_default().to_owned()
+    };
+    let all = tail(&["**", "--envelope"]);
+    let ids: Vec<String> = all.lines().map(id).collect();
+    let many = tail(&["**", "--envelope", "--from", &ids[1]]);
+    assert_eq!(many.lines().map(id).collect::<Vec<_>>(), ids[2..]);
     // A start that can't be had is said, and never taken for another.
     for (args, code, wanted) in [
         (
@@ -428,6 +437,49 @@ fn tail_starts_where_it_is_told_to() {
         let said = run(&hub, &[&["tail", "--no-follow"], args].concat());
         assert_eq!((said.code, &*said.stdout), (code, ""), "{args:?}");
         assert!(said.stderr.contains(wanted), "{args:?}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn a_position_of_a_stream_that_was_made_again_is_told_and_everything_follows() {
+    let hub = Hub::start();
+    done(&hub, &["publish", "s", "1", "2", "3"]);
+    let shown = done(&hub, &["tail", "s", "--no-follow", "--offsets"]);
+    let old = shown.lines().nth(1).and_then(|line| line.split(' ').nth(1));
+    let old = old.unwrap_or_default();
+    let one = hub.url().replace("/events", "");
+    let one = format!("{}/streams/s?live=false", one.trim_end_matches('/'));
+    let started_over = |said: Said, what: &str| {
+        assert_eq!(said.code, 0, "{what}: {}", said.stderr);
+        assert!(
+            said.stderr.contains("starts over"),
+            "{what}: {}",
+            said.stderr
+        );
+        said.stdout
+    };
+    done(&hub, &["streams", "rm", "s"]);
+    done(&hub, &["publish", "s", "10", "11", "12"]);
+    let said = run(&hub, &["tail", "s", "--no-follow", "--from", old]);
+    assert_eq!(started_over(said, "tail"), "10\n11\n12\n");
+    let said = run(&hub, &["tail", "*", "--no-follow", "--from", old]);
+    assert_eq!(started_over(said, "tail of many"), "10\n11\n12\n");
+    let get = ["get", &one, "-H", "Accept: text/event-stream"];
+    let said = finish(
+        headwater(&[&get[..], &["--last-event-id", old]].concat())
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(started_over(said, "get"), "10\n11\n12\n");
+    // What tells the position at `now` is no item.
+    for args in [&["tail", "s"][..], &["tail", "*"]] {
+        let said = run(&hub, &[args, &["--no-follow", "--from", "now"]].concat());
+        assert_eq!(
+            (said.code, &*said.stdout),
+            (0, ""),
+            "{args:?}: {}",
+            said.stderr
+        );
     }
 }
 

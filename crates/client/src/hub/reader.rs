@@ -145,7 +145,9 @@ type Convert<T> = fn(&Event, bool, u64) -> Result<T, Error>;
 /// lost, none comes twice. It ends with `None` when the stream is closed and all was given (or at
 /// the tail, if it isn't [`live`](ReaderOptions::live)), and only then without an error before.
 ///
-/// An item that isn't what `T` wants is an error ([`Error::is_deserialize`]) after which it goes on.
+/// An item that isn't what `T` wants is an error ([`Error::is_deserialize`]) after which it goes on. So is word that the
+/// stream starts over ([`Error::is_reset`]): the position, where the reader started or was when the connection broke, is none
+/// of the stream as it is now. What follows is all that there is.
 pub struct Reader<T> {
     items: Items<Event>,
     convert: Convert<T>,
@@ -176,7 +178,7 @@ impl<T> Reader<T> {
     }
 
     /// Where a later reader goes on: the offset after the last message that was given, also after
-    /// one that was an error; or where this one started.
+    /// one that was an error; or where this one started, or started [over](Error::is_reset).
     #[must_use]
     pub fn position(&self) -> &Offset {
         &self.position
@@ -187,7 +189,13 @@ impl<T> Reader<T> {
     }
 
     fn message(&mut self, event: Result<Event, Error>) -> Result<Message<T>, Error> {
-        let event = event?;
+        let event = match event {
+            Err(error) if error.is_reset() => {
+                self.position = Offset::from(self.items.last_event_id());
+                return Err(error);
+            }
+            event => event?,
+        };
         self.count += 1;
         self.position = Offset::from(&event.id);
         let is_base64 = text(self.items.headers(), names::DATA_ENCODING) == Some("base64");

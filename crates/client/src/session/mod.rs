@@ -188,6 +188,16 @@ impl Session {
                 self.over(None);
                 return None;
             }
+            if self.resumable && event.is_position() {
+                // Its id is what a reconnect sends.
+                return None;
+            }
+            if self.resumable && event.is_reset() {
+                let detail = Problem::from_json(event.data.as_bytes())
+                    .and_then(|told| told.detail().map(str::to_owned))
+                    .unwrap_or_else(|| "its position is none of the stream".to_owned());
+                return Some(Err(Error::new(Kind::Reset(detail))));
+            }
         } else if !self.has_id && !self.last_event_id.is_empty() {
             // What EventSource does: the id lives longer than the connection that named it.
             event.id = self.last_event_id.clone();

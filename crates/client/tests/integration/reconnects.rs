@@ -49,6 +49,42 @@ twins! {
         assert_eq!(good(all(items)), [4, 5]);
     }
 
+    fn a_position_is_resumed_from_and_is_no_item() {
+        let server = Server::start(|call| {
+            call.start("text/event-stream");
+            match call.n {
+                // It breaks before the first item.
+                0 => call.chunk("retry: 10\nevent: headwater:position\nid: 7\ndata: {\"offset\":\"7\"}\n\n"),
+                _ => call.chunk(format!("id: 8\ndata: 8\n\n{END}")),
+            }
+        });
+        let mut items = wait(client::get(server.url("/")).stream::<u32>()).unwrap();
+        assert_eq!(next(&mut items).unwrap().unwrap(), 8);
+        assert!(next(&mut items).is_none());
+        assert_eq!(server.requests()[1].header("last-event-id").as_deref(), Some("7"));
+    }
+
+    fn word_that_the_stream_starts_over_is_an_error_after_which_it_continues() {
+        let server = Server::start(|call| {
+            call.start("text/event-stream");
+            match call.n {
+                0 => call.chunk("retry: 10\nid: 5_a\ndata: 5\n\n"),
+                // It breaks once more before the first item.
+                1 => call.chunk("event: headwater:reset\nid: 0_b\ndata: {\"detail\":\"it was made again\"}\n\n"),
+                _ => call.chunk(format!("id: 1_b\ndata: 1\n\n{END}")),
+            }
+        });
+        let mut items = wait(client::get(server.url("/")).stream::<u32>()).unwrap();
+        assert_eq!(next(&mut items).unwrap().unwrap(), 5);
+        let error = next(&mut items).unwrap().unwrap_err();
+        assert!(error.is_reset() && error.to_string().contains("it was made again"), "{error}");
+        assert_eq!(items.last_event_id(), "0_b");
+        assert_eq!(next(&mut items).unwrap().unwrap(), 1);
+        assert!(next(&mut items).is_none());
+        let seen: Vec<_> = server.requests().iter().map(|request| request.header("last-event-id").unwrap_or_default().to_owned()).collect();
+        assert_eq!(seen, ["", "5_a", "0_b"]);
+    }
+
     fn a_204_stops_a_stream_that_ended_without_the_mark() {
         let server = Server::start(|call| match call.n {
             0 => call.respond("200 OK", "text/event-stream", "retry: 10\nid: 1\ndata: 1\n\n"),

@@ -19,12 +19,12 @@ use futures_util::StreamExt as _;
 use headwater::{
     HasSchema, LastEventId, Operation, OperationOutput, Problem, StatusCode, Streaming,
 };
-use headwater_log::{Expiry, Offset, Settings, StreamName};
+use headwater_log::{Expiry, Settings, StreamName};
 use headwater_wire::json;
 use http::{HeaderValue, header};
 use serde::Serialize;
 
-use self::reading::Reading;
+use self::reading::{Notice, Reading};
 use crate::{
     Core, Hub,
     create::is_json,
@@ -68,7 +68,9 @@ impl Hub {
 ///
 /// The first request runs it: its items go into a stream of the hub, from which they are answered with. It goes on when
 /// its client leaves. A request for one that runs or is finished joins it and gets all items, without running anything;
-/// a client that comes back goes on behind the id that it saw last (`Last-Event-ID`, or `?offset=`). Anyone can follow it
+/// a client that reconnects resumes after the id that it saw last (`Last-Event-ID`, or `?offset=`). Where that id is none of this
+/// stream, which was deleted and run again, SSE clients get an event `headwater:reset` and all items; in the other formats the
+/// response is 410. Anyone can follow it
 /// at `/streams/{path}` too, and `DELETE` of that, or [`Hub::cancel`], ends it.
 ///
 /// ```
@@ -158,7 +160,7 @@ impl DurableStream {
     /// Once the stream is there it is run, also if this is dropped before it answers.
     ///
     /// # Errors
-    /// 400: the path is none, or the client goes on from a place that the stream doesn't have. 409: there is another stream
+    /// 400: the path is none. 409: there is another stream
     /// at that path. 410: the client goes on, but the stream is gone. 429: as many streams are run, or followed, as the
     /// hub's [limits](crate::Limits) allow. 503: the hub [ends](Hub::stop). What the log says.
     pub async fn run<T, M, S>(self, make: M) -> Result<Durable<T>, Problem>
@@ -194,8 +196,8 @@ impl DurableStream {
         let core = &*self.hub.0;
         let name = name_of(&self.path)?;
         let LastEventId(seen) = LastEventId::of_request();
-        let place = seen.map_or(Ok(Place::Start), |id| Place::parse(&id))?;
-        let goes_on = matches!(place, Place::At(offset) if offset > Offset::START);
+        let place = seen.map_or(Place::Start, |id| Place::seen(&id));
+        let goes_on = matches!(place, Place::At(_) | Place::Unknown(_));
         if goes_on {
             check_is_there(core, &name).await?;
         }
@@ -220,8 +222,8 @@ impl DurableStream {
     }
 }
 
-/// Refuses a client that goes on with a stream that isn't there: to run it anew would give other items under ids that
-/// the client has seen.
+/// Refuses a client that resumes a stream that isn't there: to run it again would give the client other items than those it
+/// has the beginning of.
 async fn check_is_there(core: &Core, name: &StreamName) -> Result<(), Problem> {
     match core.log.info(name).await {
         Ok(_) => Ok(()),
@@ -271,9 +273,17 @@ impl<T> Durable<T> {
 
 impl<T> IntoResponse for Durable<T> {
     fn into_response(self) -> Response {
+        let notice = self.reading.notice();
         let mut items = Streaming::try_new(self.reading.into_items())
             .heartbeat(self.heartbeat)
             .line_heartbeat(self.line_heartbeat);
+        items = match notice {
+            Notice::Nothing => items,
+            Notice::Position(at) => items.position(at.to_string()),
+            Notice::Reset(lost) => {
+                items.reset(lost.floor().to_string(), lost.reset(), lost.problem())
+            }
+        };
         if self.goes_on {
             // A failure is then no answer to this request but the end of what the client has the beginning of, and is told
             // as that: to a status of 5xx an `EventSource` shows no reason, and clients would try again.

@@ -3,19 +3,31 @@ use std::{sync::Arc, vec};
 use futures_core::Stream;
 use futures_util::stream;
 use headwater::{Item, Problem, StatusCode};
-use headwater_log::{Expiry, Follower, Info, Log, Message, Offset, ReadFrom, StreamName};
+use headwater_log::{
+    Expiry, Follower, Info, Lineage, Log, Mark, Message, Offset, ReadFrom, StreamName,
+};
 use serde_json::value::RawValue;
 
 use crate::{
-    Core, error::problem, filling::Watch, limits::CATCH_UP_BYTES, live::Seat, offset::Place,
-    read::check_place, reason,
+    Core,
+    error::problem,
+    filling::Watch,
+    limits::CATCH_UP_BYTES,
+    live::Seat,
+    offset::{Lost, Place},
+    reason,
 };
 
 /// A position in a durable stream, from which its items are given to its end.
 pub(super) struct Reading {
     log: Arc<dyn Log>,
     name: StreamName,
+    lineage: Lineage,
     follower: Follower,
+    /// Whether it started at a moment, which only this response can tell the place of.
+    is_moment: bool,
+    /// Why it doesn't start where the client wanted.
+    lost: Option<Lost>,
     position: Offset,
     /// Messages that were read and not given yet.
     messages: vec::IntoIter<Message>,
@@ -26,18 +38,27 @@ pub(super) struct Reading {
     _watch: Option<Watch>,
 }
 
+/// What a client is told before the first item.
+pub(super) enum Notice {
+    Nothing,
+    /// Where it is.
+    Position(Mark),
+    /// That it starts over.
+    Reset(Lost),
+}
+
 impl Reading {
-    /// A reading of a stream from a place.
+    /// A reading of a stream from a place, or from its start if it doesn't have that place.
     ///
     /// # Errors
-    /// The stream doesn't have that place, or is gone, or there are too many readers.
+    /// The stream is gone, or there are too many readers.
     pub(super) async fn new(
         core: &Core,
         info: &Info,
         place: Place,
         watch: Option<Watch>,
     ) -> Result<Self, Problem> {
-        check_place(info, place).map_err(|failure| failure.into_problem())?;
+        let found = place.find(info);
         let seat = core.seats.take(core.options.limits.subscribers);
         let seat = seat.map_err(|failure| failure.into_problem())?;
         let log = &core.log;
@@ -53,17 +74,25 @@ impl Reading {
         Ok(Self {
             log: Arc::clone(log),
             name: info.name.clone(),
+            lineage: info.lineage.clone(),
             follower,
-            position: match place {
-                Place::Start => info.floor,
-                Place::Now => info.tail,
-                Place::At(offset) => offset,
-            },
+            is_moment: place == Place::Now,
+            position: found.as_ref().copied().unwrap_or(info.floor),
+            lost: found.err(),
             messages: Vec::new().into_iter(),
             is_complete: false,
             _seat: seat,
             _watch: watch,
         })
+    }
+
+    /// What its client is told before the first item.
+    pub(super) fn notice(&self) -> Notice {
+        match &self.lost {
+            Some(lost) => Notice::Reset(lost.clone()),
+            None if self.is_moment => Notice::Position(self.lineage.at(self.position)),
+            None => Notice::Nothing,
+        }
     }
 
     /// The items, each with the offset after it as its id, to the stream's end; an error if that wasn't its own end.
@@ -86,7 +115,7 @@ impl Reading {
                 let next = Offset::new(message.offset.number() + 1);
                 // A stream of JSON has no other messages.
                 let json: Box<RawValue> = serde_json::from_slice(&message.bytes)?;
-                return Ok(Some(Item::new(json).id(next.to_string())));
+                return Ok(Some(Item::new(json).id(self.lineage.at(next).to_string())));
             }
             if self.is_complete {
                 let info = self.log.info(&self.name).await.map_err(problem)?;
@@ -99,6 +128,9 @@ impl Reading {
                 return Err(gone());
             }
             let chunk = chunk.map_err(problem)?;
+            if chunk.lineage != self.lineage {
+                return Err(gone());
+            }
             self.position = chunk.next;
             self.is_complete = chunk.at_tail && chunk.closed;
             let is_empty = chunk.messages.is_empty();

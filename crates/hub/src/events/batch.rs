@@ -8,7 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use headwater::Format;
-use headwater_log::{Error, Info, Log, Offset, OrderChunk, Position, StreamName};
+use headwater_log::{
+    Error, Incarnation, Info, Log, Mark, Offset, OrderChunk, Position, StreamName,
+};
 
 use super::{
     envelope::{self, Letter},
@@ -23,6 +25,8 @@ const EVENT_COST: usize = 128;
 pub(crate) struct Batch {
     items: Vec<Item>,
     streams: Vec<Source>,
+    /// What its places are in.
+    order: Incarnation,
     /// The place after all of it.
     pub(crate) next: Position,
     /// About how many bytes its events have in one format.
@@ -44,7 +48,7 @@ struct Item {
     /// Which one of the batch's streams it is of.
     stream: usize,
     /// The offset after it.
-    offset: Offset,
+    offset: Mark,
     /// The message; `None` says that this one and those before it were trimmed.
     message: Option<Bytes>,
 }
@@ -91,10 +95,11 @@ pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch
     // Asked anew for each read: a stream can be deleted, and another one created in its place.
     let mut known: HashMap<StreamName, Option<Info>> = HashMap::new();
     let mut done = Vec::new();
+    let order = log.identity().order();
     let mut filling = Filling::default();
     for (position, name, stream, offset, message) in all {
         if filling.cost >= EVENTS_CHUNK_BYTES {
-            done.push(std::mem::take(&mut filling).finish(position));
+            done.push(std::mem::take(&mut filling).finish(order, position));
         }
         let info = match known.entry(name) {
             Slot::Occupied(known) => known.into_mut(),
@@ -110,7 +115,7 @@ pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch
         }
     }
     if !filling.items.is_empty() {
-        done.push(filling.finish(read.next));
+        done.push(filling.finish(order, read.next));
     }
     Ok(done)
 }
@@ -146,13 +151,14 @@ impl Filling {
         self.items.push(Item {
             id,
             stream,
-            offset,
+            offset: info.at(offset),
             message,
         });
     }
 
-    fn finish(self, next: Position) -> Batch {
+    fn finish(self, order: Incarnation, next: Position) -> Batch {
         Batch {
+            order,
             items: self.items,
             streams: self.streams,
             next,
@@ -211,7 +217,10 @@ impl Batch {
             let encode = |item: &Item| {
                 let stream = &self.streams[item.stream];
                 let letter = Letter {
-                    id: item.id,
+                    id: Mark {
+                        at: item.id,
+                        incarnation: self.order,
+                    },
                     stream: stream.name.as_str(),
                     offset: item.offset,
                     content_type: &stream.content_type,

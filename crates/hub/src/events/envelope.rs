@@ -5,8 +5,11 @@ use std::{borrow::Cow, fmt};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::Format;
-use headwater_log::{Offset, Position};
-use headwater_wire::{json, sse::TRIMMED_EVENT};
+use headwater_log::{Mark, Position};
+use headwater_wire::{
+    json,
+    sse::{POSITION_EVENT, RESET_EVENT, TRIMMED_EVENT},
+};
 use memchr::memchr2;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -19,11 +22,41 @@ use crate::live::{
 
 /// What a reader of many streams is sent.
 #[derive(JsonSchema)]
-#[schemars(rename = "EventOrTrimmed", untagged)]
+#[schemars(rename = "EventOrNotice", untagged)]
 #[expect(dead_code, reason = "it describes what is written as one or the other")]
 pub(crate) enum Sent<'a> {
     Event(Event<'a>),
     Trimmed(Trimmed<'a>),
+    Reset(Reset<'a>),
+}
+
+/// Says that the id that the reader resumed from is none of this hub's order, and that all there is follows.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Reset")]
+pub(crate) struct Reset<'a> {
+    /// Where reading starts.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    pub(crate) id: Mark<Position>,
+    /// Always `true`.
+    #[schemars(extend("const" = true))]
+    pub(crate) reset: bool,
+    /// Why.
+    pub(crate) reason: Reason,
+    /// The id that was asked for.
+    pub(crate) asked: &'a str,
+    /// The same for people.
+    pub(crate) detail: &'static str,
+}
+
+/// Why an id is none of this hub's order.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    /// It is of another hub, of a stream, or of this hub before its data was removed.
+    OtherOrder,
+    /// The order hasn't got that far.
+    BeyondTail,
 }
 
 /// A message, and where it is.
@@ -33,13 +66,13 @@ pub(crate) struct Event<'a> {
     /// The place after it in the order of all streams: what `after` and `Last-Event-ID` take.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
-    id: Position,
+    id: Mark<Position>,
     /// The path of its stream.
     stream: &'a str,
     /// The offset after it in its stream.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
-    offset: Offset,
+    offset: Mark,
     /// The stream's content type, where it isn't JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<&'a str>,
@@ -59,13 +92,13 @@ pub(crate) struct Trimmed<'a> {
     /// The place after them in the order of all streams: what `after` and `Last-Event-ID` take.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
-    id: Position,
+    id: Mark<Position>,
     /// The path of their stream.
     stream: &'a str,
     /// The offset after them in their stream: all of its messages before that are gone.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
-    offset: Offset,
+    offset: Mark,
     /// Always `true`.
     #[schemars(extend("const" = true))]
     trimmed: bool,
@@ -90,9 +123,9 @@ enum Data<'a> {
 /// A message, with what is known of it besides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Letter<'a> {
-    pub(crate) id: Position,
+    pub(crate) id: Mark<Position>,
     pub(crate) stream: &'a str,
-    pub(crate) offset: Offset,
+    pub(crate) offset: Mark,
     pub(crate) content_type: &'a str,
     /// `None` where it was trimmed, and all before it.
     pub(crate) message: Option<&'a [u8]>,
@@ -160,7 +193,13 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends what is sent. In SSE it comes after `fields`.
-fn write(format: Format, fields: &str, id: Position, sent: &impl Serialize, out: &mut Vec<u8>) {
+fn write(
+    format: Format,
+    fields: &str,
+    id: Mark<Position>,
+    sent: &impl Serialize,
+    out: &mut Vec<u8>,
+) {
     let (before, after): (_, &[u8]) = match format {
         Format::Sse => (format!("{fields}id: {id}\ndata: "), b"\n\n"),
         _ => (String::new(), b"\n"),
@@ -171,9 +210,21 @@ fn write(format: Format, fields: &str, id: Position, sent: &impl Serialize, out:
     out.extend_from_slice(after);
 }
 
-/// What tells an `EventSource` where it is, without an event.
-pub(crate) fn place(id: Position) -> String {
-    format!("id: {id}\n\n")
+/// The event that tells an `EventSource` where it is, before the first message or after many that it doesn't want. It has
+/// data because clients ignore the id of a frame without.
+pub(crate) fn place(id: Mark<Position>) -> String {
+    format!("event: {POSITION_EVENT}\nid: {id}\ndata: {{\"offset\":\"{id}\"}}\n\n")
+}
+
+/// Appends what tells a reader that its id is none of this hub's order, and that all there is follows.
+pub(crate) fn reset(format: Format, reset: &Reset<'_>, out: &mut Vec<u8>) {
+    write(
+        format,
+        &format!("event: {RESET_EVENT}\n"),
+        reset.id,
+        reset,
+        out,
+    );
 }
 
 /// JSON without line breaks, which stand only between its tokens.
@@ -197,18 +248,31 @@ fn text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::O
 
 #[cfg(test)]
 mod tests {
+    use headwater_log::{Identity, Lineage, Offset};
+
     use super::*;
+
+    const LOG: Identity = Identity::new(1);
+
+    fn id() -> Mark<Position> {
+        Mark::in_order(Position::new(12), LOG)
+    }
+
+    fn offset() -> Mark {
+        Lineage::new(LOG.stream(1)).at(Offset::new(3))
+    }
 
     #[track_caller]
     fn check(content_type: &str, bytes: &[u8], expected: &str) {
         let letter = Letter {
-            id: Position::new(12),
+            id: id(),
             stream: "a/\"b\"",
-            offset: Offset::new(3),
+            offset: offset(),
             content_type,
             message: Some(bytes),
         };
-        let place = r#"{"id":"0000000000000012","stream":"a/\"b\"","offset":"0000000000000003""#;
+        let (id, offset) = (id(), offset());
+        let place = format!(r#"{{"id":"{id}","stream":"a/\"b\"","offset":"{offset}""#);
         let mut line = Vec::new();
         encode(Format::Ndjson, letter, &mut line);
         let line = String::from_utf8(line).unwrap();
@@ -216,7 +280,7 @@ mod tests {
         let mut event = Vec::new();
         encode(Format::Sse, letter, &mut event);
         let event = String::from_utf8(event).unwrap();
-        assert_eq!(event, format!("id: 0000000000000012\ndata: {line}\n"));
+        assert_eq!(event, format!("id: {id}\ndata: {line}\n"));
     }
 
     #[test]
@@ -272,19 +336,18 @@ mod tests {
     #[test]
     fn what_was_trimmed_has_a_place_and_no_data() {
         let letter = Letter {
-            id: Position::new(12),
+            id: id(),
             stream: "a",
-            offset: Offset::new(3),
+            offset: offset(),
             content_type: "application/json",
             message: None,
         };
-        let line =
-            r#"{"id":"0000000000000012","stream":"a","offset":"0000000000000003","trimmed":true}"#;
+        let (id, offset) = (id(), offset());
+        let line = format!(r#"{{"id":"{id}","stream":"a","offset":"{offset}","trimmed":true}}"#);
         let mut out = Vec::new();
         encode(Format::Ndjson, letter, &mut out);
         encode(Format::Sse, letter, &mut out);
-        let expected =
-            format!("{line}\nevent: headwater:trimmed\nid: 0000000000000012\ndata: {line}\n\n");
+        let expected = format!("{line}\nevent: headwater:trimmed\nid: {id}\ndata: {line}\n\n");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

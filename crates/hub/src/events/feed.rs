@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_core::Stream;
 use headwater::{Format, Problem, StatusCode};
-use headwater_log::{Log, Matching, Position, StreamName};
+use headwater_log::{Incarnation, Log, Mark, Matching, Position, StreamName};
 use headwater_wire::sse::{END_EVENT, END_ID};
 
 use super::{
@@ -26,6 +26,10 @@ pub(crate) struct Feed {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) wanted: Arc<Patterns>,
     pub(crate) format: Format,
+    /// What goes out first.
+    pub(crate) notice: Option<Bytes>,
+    /// What positions are in.
+    pub(crate) order: Incarnation,
     /// Before what is sent next.
     pub(crate) position: Position,
     /// Where the client goes on if the connection breaks, as far as it knows.
@@ -65,6 +69,9 @@ impl Sending {
     async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
         if self.is_over {
             return None;
+        }
+        if let Some(notice) = self.feed.notice.take() {
+            return Some(Ok(notice));
         }
         match self.chunk().await {
             Ok(Some(bytes)) => Some(Ok(bytes)),
@@ -166,12 +173,20 @@ impl Sending {
             return None;
         }
         self.feed.told = Some(position);
-        Some(envelope::place(position).into())
+        Some(envelope::place(self.at()).into())
+    }
+
+    /// Where it is, as clients are given it.
+    fn at(&self) -> Mark<Position> {
+        Mark {
+            at: self.feed.position,
+            incarnation: self.feed.order,
+        }
     }
 
     /// What makes the response complete, where the format has such a thing.
     fn end(&self) -> Option<Bytes> {
-        let id = self.feed.position;
+        let id = self.at();
         let data = format!("{{\"items\":{},\"id\":\"{id}\"}}", self.messages);
         let marker = format!("event: {END_EVENT}\nid: {END_ID}\ndata: {data}\n\n");
         (self.feed.format == Format::Sse).then(|| marker.into())

@@ -3,15 +3,18 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::Problem;
-use headwater_log::{Message, Offset};
+use headwater_log::{Lineage, Mark, Message, Offset};
 use headwater_wire::{
     Event, Str, json,
-    sse::{END_EVENT, END_ID},
+    sse::{END_EVENT, END_ID, POSITION_EVENT, RESET_EVENT},
 };
 use memchr::memchr2;
 
 use super::framed::{self, Described};
-use crate::{create::is_json, offset::essence};
+use crate::{
+    create::is_json,
+    offset::{Lost, essence},
+};
 
 /// What the messages of a stream are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +77,11 @@ pub(crate) enum End {
     Closed,
 }
 
-/// Messages in a form. `messages` are not empty; `next` is the offset after them.
+/// Messages in a form. `messages` are not empty, and of a stream of that lineage; `next` is the offset after them.
 pub(crate) fn encode(
     form: Form,
     shape: Shape,
+    lineage: &Lineage,
     messages: &[Message],
     next: Offset,
     end: End,
@@ -85,13 +89,13 @@ pub(crate) fn encode(
 ) -> Bytes {
     let bytes: usize = messages
         .iter()
-        .map(|message| message.bytes.len() + 48)
+        .map(|message| message.bytes.len() + 56)
         .sum();
     let mut out = Vec::with_capacity(bytes + 160);
     match form {
         Form::Events => {
             for message in messages {
-                event(shape, message, &mut out);
+                event(shape, lineage, message, &mut out);
             }
         }
         Form::Lines => {
@@ -100,6 +104,7 @@ pub(crate) fn encode(
             }
         }
         Form::Protocol => {
+            let next = lineage.at(next);
             data(shape, messages, next, &mut out);
             control(next, end, cursor, None, &mut out);
         }
@@ -108,22 +113,36 @@ pub(crate) fn encode(
 }
 
 /// The data event of the protocol's SSE.
-pub(crate) fn data_event(shape: Shape, messages: &[Message], next: Offset) -> Bytes {
+pub(crate) fn data_event(shape: Shape, messages: &[Message], next: Mark) -> Bytes {
     let mut out = Vec::new();
     data(shape, messages, next, &mut out);
     out.into()
 }
 
 /// What ends a complete response, where the form has such a thing: with how many messages the stream has had.
-pub(crate) fn end(form: Form, next: Offset) -> Option<Bytes> {
-    let items = next.number();
+pub(crate) fn end(form: Form, next: Mark) -> Option<Bytes> {
+    let items = next.at.number();
     let data = format!("{{\"items\":{items},\"offset\":\"{next}\"}}");
     let marker = format!("event: {END_EVENT}\nid: {END_ID}\ndata: {data}\n\n");
     matches!(form, Form::Events).then(|| marker.into())
 }
 
-fn event(shape: Shape, message: &Message, out: &mut Vec<u8>) {
-    let next = Offset::new(message.offset.number() + 1);
+/// The event that tells a reader its position before the first message, so that it can resume there.
+pub(crate) fn position(at: Mark) -> Bytes {
+    notice(POSITION_EVENT, at, &format!("{{\"offset\":\"{at}\"}}"))
+}
+
+/// The event that tells a reader that its position doesn't fit the stream, and that all there is follows.
+pub(crate) fn reset(lost: &Lost) -> Bytes {
+    notice(RESET_EVENT, lost.floor(), &lost.reset())
+}
+
+fn notice(event: &str, id: Mark, data: &str) -> Bytes {
+    format!("event: {event}\nid: {id}\ndata: {data}\n\n").into()
+}
+
+fn event(shape: Shape, lineage: &Lineage, message: &Message, out: &mut Vec<u8>) {
+    let next = lineage.at(Offset::new(message.offset.number() + 1));
     match shape {
         Shape::Json => one(next, &message.bytes, out),
         Shape::Text => one(
@@ -143,14 +162,14 @@ fn event(shape: Shape, message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-fn one(next: Offset, data: &[u8], out: &mut Vec<u8>) {
+fn one(next: Mark, data: &[u8], out: &mut Vec<u8>) {
     id(next, out);
     fields(b"data: ", data, out);
     out.push(b'\n');
 }
 
 /// The events of one message. Its offset is the id of the last: after that one, all of it was given.
-fn several(next: Offset, events: &[Event], out: &mut Vec<u8>) {
+fn several(next: Mark, events: &[Event], out: &mut Vec<u8>) {
     for (index, event) in events.iter().enumerate() {
         if index + 1 == events.len() {
             id(next, out);
@@ -163,9 +182,9 @@ fn several(next: Offset, events: &[Event], out: &mut Vec<u8>) {
     }
 }
 
-fn id(next: Offset, out: &mut Vec<u8>) {
+fn id(next: Mark, out: &mut Vec<u8>) {
     out.extend_from_slice(b"id: ");
-    out.extend_from_slice(next.to_string().as_bytes());
+    out.extend_from_slice(&next.text());
     out.push(b'\n');
 }
 
@@ -205,7 +224,7 @@ fn string(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Of text and bytes the data event holds one run of all messages.
-fn data(shape: Shape, messages: &[Message], next: Offset, out: &mut Vec<u8>) {
+fn data(shape: Shape, messages: &[Message], next: Mark, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: data\n");
     let one_line = || messages.iter().all(|message| is_one_line(&message.bytes));
     if shape == Shape::Json && one_line() {
@@ -229,9 +248,8 @@ fn data(shape: Shape, messages: &[Message], next: Offset, out: &mut Vec<u8>) {
             Shape::Bytes | Shape::Ndjson => fields(b"data:", STANDARD.encode(&all).as_bytes(), out),
         }
     }
-    out.extend_from_slice(b"id: ");
-    out.extend_from_slice(next.to_string().as_bytes());
-    out.extend_from_slice(b"\n\n");
+    id(next, out);
+    out.push(b'\n');
 }
 
 /// JSON values as one array.
@@ -247,9 +265,9 @@ pub(crate) fn array<'a>(messages: impl Iterator<Item = &'a Bytes>, out: &mut Vec
 }
 
 /// The event that says where a reader of the protocol's SSE is. The id that ends an `EventSource` for good goes with
-/// the last, and so does the problem with which the stream was closed.
+/// the last, and so does the problem with which the stream was closed. No other has an id: the data event before it has.
 pub(crate) fn control(
-    next: Offset,
+    next: Mark,
     end: End,
     cursor: u64,
     failure: Option<&Problem>,
@@ -279,6 +297,16 @@ pub(crate) fn control(
     };
     let event = format!("event: control\ndata:{{\"streamNextOffset\":\"{next}\"{rest}}}\n{id}\n");
     out.extend_from_slice(event.as_bytes());
+}
+
+/// The control event without data before it. Its id is what an `EventSource` resumes from.
+pub(crate) fn waiting(next: Mark, cursor: u64) -> Bytes {
+    let mut out = Vec::new();
+    control(next, End::Tail, cursor, None, &mut out);
+    out.pop();
+    id(next, &mut out);
+    out.push(b'\n');
+    out.into()
 }
 
 fn is_one_line(text: &[u8]) -> bool {

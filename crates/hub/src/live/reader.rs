@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::future::{Either, select};
 use headwater::{Problem, StatusCode};
-use headwater_log::{Chunk, Log, Offset, ReadFrom, StreamName};
+use headwater_log::{Chunk, Lineage, Log, Mark, Offset, ReadFrom, StreamName};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
@@ -57,6 +57,10 @@ pub(crate) struct Reader {
     pub(crate) name: StreamName,
     pub(crate) shape: Shape,
     pub(crate) form: Form,
+    /// Of the stream that is read; another one of its name has another.
+    pub(crate) lineage: Lineage,
+    /// What goes out first.
+    pub(crate) notice: Option<Bytes>,
     /// The offset before what is sent next.
     pub(crate) position: Offset,
     /// Whether it began wherever the stream does, so that what was trimmed meanwhile isn't missed.
@@ -116,6 +120,9 @@ impl Sending {
     }
 
     async fn chunk(&mut self) -> Option<Result<Bytes, Problem>> {
+        if let Some(notice) = self.reader.notice.take() {
+            return Some(Ok(notice));
+        }
         loop {
             match self.state {
                 State::Over => return None,
@@ -192,9 +199,9 @@ impl Sending {
                     return Some(Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR)));
                 }
                 Given::Wait => {
-                    let marker = self.control(End::Tail, None);
+                    let cursor = cache::cursor(self.reader.least_cursor);
                     self.state = State::Sent(End::Tail);
-                    return Some(Ok(marker));
+                    return Some(Ok(frames::waiting(self.at(), cursor)));
                 }
             }
         }
@@ -210,7 +217,7 @@ impl Sending {
         };
         match reason {
             Err(problem) => Some(Err(problem)),
-            Ok(None) => frames::end(self.reader.form, self.reader.position).map(Ok),
+            Ok(None) => frames::end(self.reader.form, self.at()).map(Ok),
             // The protocol has an end of its own, which says it.
             Ok(Some(problem)) if self.reader.form == Form::Protocol => {
                 Some(Ok(self.control(End::Closed, Some(&problem))))
@@ -223,7 +230,8 @@ impl Sending {
     async fn reason(&self) -> Result<Option<Problem>, Problem> {
         let Reader { log, name, .. } = &self.reader;
         let info = log.info(name).await.map_err(crate::error::problem)?;
-        match self.reader.tail.as_ref().is_some_and(|tail| tail.is_gone()) {
+        let is_gone = self.reader.tail.as_ref().is_some_and(|tail| tail.is_gone());
+        match is_gone || info.lineage != self.reader.lineage {
             true => Err(gone()),
             false => Ok(reason::of(&info)),
         }
@@ -247,13 +255,18 @@ impl Sending {
     fn control(&self, end: End, failure: Option<&Problem>) -> Bytes {
         let mut out = Vec::new();
         frames::control(
-            self.reader.position,
+            self.at(),
             end,
             cache::cursor(self.reader.least_cursor),
             failure,
             &mut out,
         );
         out.into()
+    }
+
+    /// The offset before what is sent next, as clients are given it.
+    fn at(&self) -> Mark {
+        self.reader.lineage.at(self.reader.position)
     }
 
     fn is_late(&self) -> bool {
@@ -276,7 +289,11 @@ impl Sending {
                 .await;
             match chunk {
                 Err(error) if self.reader.from_start && error.is_trimmed() => {
-                    self.reader.position = error.floor().unwrap_or(self.reader.position);
+                    let Some(floor) = error.floor() else { continue };
+                    if self.reader.lineage.find(floor).is_none() {
+                        return Err(gone());
+                    }
+                    self.reader.position = floor.at;
                 }
                 chunk => break chunk.map_err(crate::error::problem)?,
             }
@@ -285,12 +302,16 @@ impl Sending {
             return Err(gone());
         }
         let Chunk {
+            lineage,
             messages,
             next,
             at_tail,
             closed,
             ..
         } = chunk;
+        if lineage != self.reader.lineage {
+            return Err(gone());
+        }
         let end = match (at_tail, closed) {
             (true, true) => End::Closed,
             (true, false) => End::Tail,
@@ -308,7 +329,7 @@ impl Sending {
         } = self.reader;
         let cursor = cache::cursor(least_cursor);
         let said = self.said(end).await?;
-        let bytes = frames::encode(form, shape, &messages, next, said, cursor);
+        let bytes = frames::encode(form, shape, &lineage, &messages, next, said, cursor);
         // Without a tail the end of what is there is where the response ends.
         self.sent(next, end);
         Ok(Some(bytes))

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater_log::{Message, Offset};
+use headwater_log::{Lineage, Message, Offset};
 
 use super::frames::{self, End, Form, Shape};
 use crate::limits::{BATCH_BYTES, RING_BATCHES, RING_BYTES, RING_RUNS};
@@ -21,6 +21,7 @@ pub(crate) struct Batch {
     pub(crate) next: Offset,
     messages: Vec<Message>,
     shape: Shape,
+    lineage: Lineage,
     /// Whether it went up to the stream's tail.
     at_tail: bool,
     cost: usize,
@@ -35,6 +36,7 @@ impl Batch {
         next: Offset,
         messages: Vec<Message>,
         shape: Shape,
+        lineage: Lineage,
         at_tail: bool,
     ) -> Self {
         let cost = cost(&messages);
@@ -43,6 +45,7 @@ impl Batch {
             next,
             messages,
             shape,
+            lineage,
             at_tail,
             cost,
             encoded: Default::default(),
@@ -60,18 +63,29 @@ impl Batch {
         };
         self.kept(slot, cursor, || match form {
             Form::Protocol => self.encoded_for(end, cursor),
-            form => frames::encode(form, self.shape, &self.messages, self.next, end, cursor),
+            form => {
+                let Self { shape, lineage, .. } = self;
+                frames::encode(
+                    form,
+                    *shape,
+                    lineage,
+                    &self.messages,
+                    self.next,
+                    end,
+                    cursor,
+                )
+            }
         })
     }
 
     /// The batch in the protocol's SSE, with a cursor that only one reader has.
     pub(crate) fn encoded_for(&self, end: End, cursor: u64) -> Bytes {
         let data = self.kept(5, 0, || {
-            frames::data_event(self.shape, &self.messages, self.next)
+            frames::data_event(self.shape, &self.messages, self.lineage.at(self.next))
         });
         let mut out = Vec::with_capacity(data.len() + 160);
         out.extend_from_slice(&data);
-        frames::control(self.next, end, cursor, None, &mut out);
+        frames::control(self.lineage.at(self.next), end, cursor, None, &mut out);
         out.into()
     }
 
@@ -261,7 +275,14 @@ impl Ring {
         for batch in self.batches.range(index + 1..=index + more) {
             messages.extend_from_slice(&batch.messages);
         }
-        let run = Batch::new(from, last.next, messages, last.shape, last.at_tail);
+        let run = Batch::new(
+            from,
+            last.next,
+            messages,
+            last.shape,
+            last.lineage.clone(),
+            last.at_tail,
+        );
         let run = Arc::new(run);
         let is_full = self.total.load(Ordering::Relaxed) + run.cost > self.most_in_all;
         if !is_full {
@@ -312,6 +333,7 @@ mod tests {
                 chunk.next,
                 chunk.messages,
                 Shape::Text,
+                chunk.lineage,
                 true,
             ));
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use headwater_log::{Error, Expiry, Follower, Info, Log, Offset, ReadFrom, StreamName};
+use headwater_log::{Error, Expiry, Follower, Info, Lineage, Log, Offset, ReadFrom, StreamName};
 use tokio::{
     task::{AbortHandle, yield_now},
     time::{Instant, timeout_at},
@@ -65,6 +65,7 @@ impl Tails {
         let shared = Arc::new(Shared {
             name: info.name.clone(),
             shape: Shape::of(&info.settings.content_type),
+            lineage: info.lineage.clone(),
             log: Arc::clone(log),
             follower,
             near: Mutex::new(Near {
@@ -175,6 +176,7 @@ impl Drop for Place<'_> {
 struct Shared {
     name: StreamName,
     shape: Shape,
+    lineage: Lineage,
     log: Arc<dyn Log>,
     follower: Follower,
     near: Mutex<Near>,
@@ -293,13 +295,13 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
             Ok(chunk) => chunk,
             // Its readers find out by themselves.
             Err(error) if error.is_trimmed() => {
-                next = error.floor().unwrap_or(progress.tail);
+                next = error.floor().map_or(progress.tail, |floor| floor.at);
                 shared.change(|ring| ring.skip_to(next));
                 continue;
             }
             Err(error) => return Err(error),
         };
-        if follower.progress().gone {
+        if follower.progress().gone || chunk.lineage != shared.lineage {
             return Ok(Over::Gone);
         }
         if chunk.messages.is_empty() {
@@ -313,6 +315,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
             next,
             chunk.messages,
             shared.shape,
+            chunk.lineage,
             chunk.at_tail,
         );
         shared.change(|ring| {

@@ -13,9 +13,10 @@ use super::limits::{ID_BYTES, LEASE_DEFAULT};
 use super::options::SubscriptionOptions;
 use super::pattern::Pattern;
 use super::refusal::Refusal;
-use super::state::{Ack, Config, Target};
+use super::state::{Ack, Acked, Config, Target};
 use super::target;
 
+use crate::offset::Place;
 use crate::origin::{self, Origin};
 use crate::path::{self, RESERVED};
 
@@ -163,10 +164,15 @@ pub(super) fn ack(progress: Progress) -> Result<Ack, Refusal> {
                       stream: path,
                       offset,
                   }: StreamAck| {
-        let offset = offset.parse().map_err(|_| {
-            Refusal::InvalidOffset(format!("{offset:?} is no offset that this server gave"))
-        })?;
-        Ok((stream(&path)?, offset))
+        let at = match Place::parse(&offset) {
+            Ok(Place::Start | Place::First) => Acked::Start,
+            Ok(Place::At(mark)) => Acked::At(mark),
+            Ok(Place::Now | Place::Unknown(_)) | Err(_) => {
+                let why = format!("{offset:?} is no offset that this server gave");
+                return Err(Refusal::InvalidOffset(why));
+            }
+        };
+        Ok((stream(&path)?, at))
     };
     Ok(Ack {
         wake_id: progress.wake_id,

@@ -249,7 +249,7 @@ impl LinkView {
             } else {
                 LinkType::Glob
             },
-            acked_offset: link.acked.to_string(),
+            acked_offset: link.text(link.acked),
         }
     }
 }
@@ -257,11 +257,11 @@ impl LinkView {
 /// What a wake tells of.
 fn wake_links(known: &Subscription) -> Vec<WakeLink> {
     let told = known.wake.iter().flat_map(|wake| &wake.snapshot);
-    let links = told.filter_map(|(name, _)| Some((name, known.links.get(name)?)));
+    let links = told.filter_map(|(name, ..)| Some((name, known.links.get(name)?)));
     links
         .map(|(name, link)| WakeLink {
             link: LinkView::new(name, link),
-            tail_offset: link.tail.to_string(),
+            tail_offset: link.text(link.tail),
             has_pending: link.is_pending(),
         })
         .collect()

@@ -86,7 +86,8 @@ async fn settings_count_where_the_stream_is_created_and_only_there() {
 #[tokio::test]
 async fn an_append_that_is_refused_creates_no_stream() {
     let server = Server::new();
-    let cases: &[(&[(&str, &str)], &str, u16)] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, u16);
+    let cases: &[Case<'_>] = &[
         (&[JSON], "{", 400),
         (&[JSON], "[]", 400),
         (&[JSON], "", 400),

@@ -103,6 +103,7 @@ async fn a_float_that_is_not_finite_ends_the_stream_with_a_problem_and_is_not_ke
 
 struct Server {
     client: TestClient,
+    log: Arc<dyn Log>,
     model: Model,
     /// Has the model say something.
     say: mpsc::UnboundedSender<Result<u64, Problem>>,
@@ -117,7 +118,7 @@ impl Server {
     fn over(log: Arc<dyn Log>, keep: fn(DurableStream) -> DurableStream) -> Self {
         let (say, says) = mpsc::unbounded_channel();
         let model = Model {
-            hub: Hub::new(log),
+            hub: Hub::new(Arc::clone(&log)),
             keep,
             asked: Arc::default(),
             running: Arc::default(),
@@ -125,6 +126,7 @@ impl Server {
         };
         Self {
             client: TestClient::new(app(&model)),
+            log,
             model,
             say,
         }
@@ -134,6 +136,11 @@ impl Server {
         for n in numbers {
             self.say.send(Ok(n)).expect("it is listened to");
         }
+    }
+
+    /// An offset of a stream, as the hub writes it.
+    fn at(&self, path: &str, number: u64) -> String {
+        crate::at(&*self.log, path, number)
     }
 
     /// Lets the model be done.
@@ -209,8 +216,11 @@ async fn every_format_gets_the_items_and_the_first_alone_runs_the_handlers_strea
             Format::JsonSeq => "\u{1e}{\"n\":1}\n\u{1e}{\"n\":2}\n\u{1e}{\"n\":3}\n",
             Format::JsonArray => "[{\"n\":1}\n,{\"n\":2}\n,{\"n\":3}\n]\n",
             Format::Sse => {
-                "id: 0000000000000001\ndata: {\"n\":1}\n\nid: 0000000000000002\ndata: {\"n\":2}\n\n\
-                 id: 0000000000000003\ndata: {\"n\":3}\n\nevent: headwater:end\nid: headwater:end\ndata: {\"items\":3}\n\n"
+                let [one, two, three] = [1, 2, 3].map(|n| server.at("numbers", n));
+                &format!(
+                    "id: {one}\ndata: {{\"n\":1}}\n\nid: {two}\ndata: {{\"n\":2}}\n\nid: {three}\ndata: {{\"n\":3}}\n\n\
+                     event: headwater:end\nid: headwater:end\ndata: {{\"items\":3}}\n\n"
+                )
             }
             _ => "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n",
         };
@@ -285,9 +295,25 @@ async fn a_client_that_comes_back_goes_on_behind_what_it_saw() {
         .get("/answers/a")
         .last_event_id("headwater:end");
     assert_eq!(request.send().await.status(), StatusCode::NO_CONTENT);
-    for wrong in ["nonsense", "0000000000000099"] {
+    server.client.get("/numbers").send().await.text().await;
+    let (beyond, other) = (server.at("answers/a", 99), server.at("numbers", 1));
+    for (wrong, status, reason) in [
+        ("nonsense", StatusCode::GONE, "other_stream"),
+        ("0000000000000001", StatusCode::GONE, "other_stream"),
+        (&other, StatusCode::GONE, "other_stream"),
+        (&beyond, StatusCode::BAD_REQUEST, "beyond_tail"),
+    ] {
         let request = server.client.get("/answers/a").last_event_id(wrong);
-        assert_eq!(request.send().await.status(), StatusCode::BAD_REQUEST);
+        let response = request.send().await;
+        assert_eq!(response.status(), status, "{wrong}");
+        assert_eq!(response.json::<Value>().await["reason"], reason, "{wrong}");
+        // An `EventSource` would be ended for good by that: it is told, and gets all there is.
+        let request = server.client.get("/answers/a").accept(Format::Sse);
+        let mut events = request.last_event_id(wrong).stream::<Token>().await;
+        let reset = events.next_event().await.expect("a reset");
+        assert!(reset.is_reset(), "{reset:?}");
+        assert_eq!(&*reset.id, server.at("answers/a", 0));
+        assert_eq!(events.take(9).await.len(), 4, "{wrong}");
     }
     // Nothing is run anew for a client that has seen what is gone.
     let request = server.client.get("/answers/gone").last_event_id(&seen);
@@ -380,7 +406,10 @@ async fn an_error_of_the_handlers_stream_is_the_end_of_it_for_all() {
 
     // A client that has seen all there is learns of the end as one that was there does.
     let request = server.client.get("/answers/a").accept(Format::Sse);
-    let response = request.last_event_id("0000000000000001").send().await;
+    let response = request
+        .last_event_id(&server.at("answers/a", 1))
+        .send()
+        .await;
     assert_eq!(response.status(), StatusCode::OK);
     let event = response.stream::<Token>().await.next_event().await;
     let event = event.expect("an error event");

@@ -4,7 +4,7 @@ use headwater::test::TestResponse;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::{Server, header, offset};
+use crate::{Server, header};
 
 const TORN: &str = r#"{"title":"Bad Gateway","status":502,"detail":"torn after two"}"#;
 
@@ -55,7 +55,7 @@ async fn whoever_follows_when_it_fails_is_told_too() {
 async fn lines_of_a_stream_that_failed_are_cut_also_where_they_stop_at_the_tail() {
     let server = Server::new();
     failed(&server).await;
-    let end = format!("a?live=false&offset={}", offset(2));
+    let end = format!("a?live=false&offset={}", server.at("a", 2));
     for path in ["a", "a?live=false", &end] {
         let mut lines = server.lines(path).stream::<Value>().await;
         let _ = lines.take(if path == end { 0 } else { 2 }).await;
@@ -67,7 +67,7 @@ async fn lines_of_a_stream_that_failed_are_cut_also_where_they_stop_at_the_tail(
 async fn the_protocols_own_ways_have_the_reason_beside_the_end() {
     let server = Server::new();
     failed(&server).await;
-    let end = format!("a?offset={}", offset(2));
+    let end = format!("a?offset={}", server.at("a", 2));
     let polled = format!("{end}&live=long-poll");
     for path in ["a", "a?offset=now", &end, &polled] {
         let response = server.get(path).send().await;

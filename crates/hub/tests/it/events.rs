@@ -2,7 +2,7 @@ use headwater_wire::Event;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::{Server, header, offset};
+use crate::{Server, header};
 
 fn parts(event: Option<Event>) -> (String, String, String) {
     let event = event.expect("an event is due");
@@ -13,8 +13,12 @@ fn parts(event: Option<Event>) -> (String, String, String) {
     )
 }
 
-fn message(number: u64, data: &str) -> (String, String, String) {
-    ("message".to_owned(), offset(number), data.to_owned())
+fn message(server: &Server, number: u64, data: &str) -> (String, String, String) {
+    (
+        "message".to_owned(),
+        server.at("a", number),
+        data.to_owned(),
+    )
 }
 
 #[tokio::test]
@@ -22,16 +26,19 @@ async fn an_event_source_gets_each_message_with_the_offset_after_it_and_then_wha
     let server = Server::new();
     server.put_json("a", r#"[{"n": 1}, 2]"#).await;
     let mut events = server.events("a").stream::<Value>().await;
-    assert_eq!(parts(events.next_event().await), message(1, r#"{"n": 1}"#));
-    assert_eq!(parts(events.next_event().await), message(2, "2"));
+    assert_eq!(
+        parts(events.next_event().await),
+        message(&server, 1, r#"{"n": 1}"#)
+    );
+    assert_eq!(parts(events.next_event().await), message(&server, 2, "2"));
     server.post_json("a", "{\n\"n\": 3\n}").await;
     assert_eq!(
         parts(events.next_event().await),
-        message(3, r#"{ "n": 3 }"#)
+        message(&server, 3, r#"{ "n": 3 }"#)
     );
     server.post_json("a", "[4, [5]]").await;
-    assert_eq!(parts(events.next_event().await), message(4, "4"));
-    assert_eq!(parts(events.next_event().await), message(5, "[5]"));
+    assert_eq!(parts(events.next_event().await), message(&server, 4, "4"));
+    assert_eq!(parts(events.next_event().await), message(&server, 5, "[5]"));
     events.leave().await;
 }
 
@@ -44,7 +51,7 @@ async fn a_cut_at_any_message_loses_and_repeats_nothing() {
         let mut got = first.take(seen).await;
         let request = server.events("a?offset=-1");
         let request = if seen > 0 {
-            request.last_event_id(&offset(seen as u64))
+            request.last_event_id(&server.at("a", seen as u64))
         } else {
             request
         };
@@ -70,7 +77,7 @@ async fn a_closed_stream_ends_with_a_marker_and_whoever_saw_it_gets_204() {
     let text = server.events("a").send().await.text().await;
     let end = format!(
         "event: headwater:end\nid: headwater:end\ndata: {{\"items\":2,\"offset\":\"{}\"}}\n\n",
-        offset(2)
+        server.at("a", 2)
     );
     assert!(text.ends_with(&end), "{text}");
     let again = server
@@ -86,7 +93,7 @@ async fn an_event_source_starts_where_it_says() {
     let server = Server::new();
     server.put_json("a", "[1,2,3]").await;
     let mut at = server
-        .events(&format!("a?offset={}", offset(2)))
+        .events(&format!("a?offset={}", server.at("a", 2)))
         .stream::<u64>()
         .await;
     assert_eq!(at.next().await, Some(3));
@@ -127,7 +134,10 @@ async fn the_protocols_own_sse_can_be_resumed_by_an_event_source_and_stops_it_at
     let sse = "a?offset=-1&live=sse";
     let first = server.get(sse).send().await.text().await;
     assert!(
-        first.starts_with("event: data\ndata:[1,2,3]\nid: 0000000000000003\n\n"),
+        first.starts_with(&format!(
+            "event: data\ndata:[1,2,3]\nid: {}\n\n",
+            server.at("a", 3)
+        )),
         "{first}"
     );
     assert!(
@@ -136,7 +146,7 @@ async fn the_protocols_own_sse_can_be_resumed_by_an_event_source_and_stops_it_at
     );
     let rest = server
         .get(sse)
-        .last_event_id(&offset(2))
+        .last_event_id(&server.at("a", 2))
         .send()
         .await
         .text()
@@ -171,7 +181,7 @@ async fn a_stream_that_is_deleted_is_cut_and_the_next_of_its_name_is_not_taken_f
 }
 
 #[tokio::test]
-async fn what_was_trimmed_is_refused_and_the_start_is_where_the_rest_begins() {
+async fn what_was_trimmed_is_told_and_the_start_is_where_the_rest_begins() {
     let server = Server::new();
     let put = server
         .request(Method::PUT, "a")
@@ -183,13 +193,22 @@ async fn what_was_trimmed_is_refused_and_the_start_is_where_the_rest_begins() {
     }
     let head = server.request(Method::HEAD, "a").send().await;
     let floor = header(&head, "stream-floor");
-    assert!(floor > offset(0), "{head:?}");
-    let early = server
-        .events(&format!("a?offset={}", offset(0)))
-        .send()
-        .await;
-    assert_eq!(early.status(), 410);
-    assert_eq!(early.json::<Value>().await["floor"], json!(floor));
+    assert!(floor > server.at("a", 0), "{head:?}");
+    let from = format!("a?offset={}", server.at("a", 0));
+    for mode in ["", "&live=sse", "&live=long-poll", "&format=ndjson"] {
+        let early = server.get(&format!("{from}{mode}")).send().await;
+        assert_eq!(early.status(), 410, "{mode:?}");
+        let problem = early.json::<Value>().await;
+        assert_eq!(problem["floor"], json!(floor), "{mode:?}");
+        assert_eq!(problem["reason"], "trimmed", "{mode:?}");
+    }
+    // An `EventSource` is told, and gets the rest.
+    let mut early = server.events(&from).stream::<String>().await;
+    let reset = early.next_event().await.expect("a reset");
+    assert_eq!((&*reset.event, &*reset.id), ("headwater:reset", &*floor));
+    let told: Value = serde_json::from_str(&reset.data).expect("it is JSON");
+    assert_eq!(told["reason"], "trimmed");
+    assert!(*early.next_event().await.expect("the rest").id > *floor);
     let mut events = server.events("a?live=false").stream::<String>().await;
     let first = events.next_event().await.expect("there is a rest");
     assert!(*first.id > *floor);

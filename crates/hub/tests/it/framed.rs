@@ -3,7 +3,7 @@
 use headwater_log::{Append, StreamName};
 use serde_json::{Value, json};
 
-use crate::{Server, header, offset};
+use crate::{Server, header};
 
 const SSE: &str = "text/event-stream";
 const NDJSON: &str = "application/x-ndjson";
@@ -22,14 +22,14 @@ async fn an_event_source_gets_the_events_with_their_names_and_the_hubs_ids() {
     }
     server.close("a").await;
     let body = server.events("a").send().await.text().await;
-    let end = format!("{{\"items\":4,\"offset\":\"{}\"}}", offset(4));
+    let end = format!("{{\"items\":4,\"offset\":\"{}\"}}", server.at("a", 4));
     assert_eq!(
         body,
         format!(
             "id: {}\nevent: token\ndata: {{\"n\":1}}\n\nid: {}\ndata: two\ndata: lines\n\nevent: headwater:end\nid: \
              headwater:end\ndata: {end}\n\n",
-            offset(1),
-            offset(3)
+            server.at("a", 1),
+            server.at("a", 3)
         )
     );
     // As it is, it is what was published.
@@ -109,12 +109,12 @@ async fn each_event_and_each_line_of_a_body_is_a_message() {
     let server = Server::new();
     server.put("a", SSE, "data: 1\n\ndata: 2\n\n").await;
     server.post("a", SSE, "data: 3\n\ndata: 4\n\n").await;
-    let from = format!("a?live=false&offset={}", offset(1));
+    let from = format!("a?live=false&offset={}", server.at("a", 1));
     let body = server.events(&from).send().await.text().await;
-    let events = [2, 3, 4].map(|n| format!("id: {}\ndata: {n}\n\n", offset(n)));
+    let events = [2, 3, 4].map(|n| format!("id: {}\ndata: {n}\n\n", server.at("a", n)));
     assert!(body.starts_with(&events.concat()), "{body}");
     server.put("b", NDJSON, "1\n2\n").await;
-    let from = format!("b?live=false&offset={}", offset(1));
+    let from = format!("b?live=false&offset={}", server.at("b", 1));
     assert_eq!(server.lines(&from).send().await.text().await, "2\n");
 }
 
@@ -126,7 +126,7 @@ async fn several_events_of_one_message_have_one_id_at_their_last() {
     let message = Append::new(vec!["data: 1\n\ndata: 2\n\n".into()]);
     server.log.append(&name, message).await.unwrap();
     let body = server.events("a?live=false").send().await.text().await;
-    let expected = format!("data: 1\n\nid: {}\ndata: 2\n\n", offset(1));
+    let expected = format!("data: 1\n\nid: {}\ndata: 2\n\n", server.at("a", 1));
     assert!(body.starts_with(&expected), "{body}");
 }
 
@@ -141,8 +141,8 @@ async fn lines_are_lines_and_events_of_their_values() {
     let events = server.events("a").send().await.text().await;
     let expected = format!(
         "id: {}\ndata: {{\"n\":1}}\n\nid: {}\ndata: oops\n\n",
-        offset(1),
-        offset(2)
+        server.at("a", 1),
+        server.at("a", 2)
     );
     assert!(events.starts_with(&expected), "{events}");
     assert_eq!(

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use crate::{Server, header, offset};
+use crate::{Server, header};
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -44,7 +44,7 @@ async fn lines_stop_at_the_tail_where_that_is_wanted() {
             .await,
         ""
     );
-    let from = format!("a?live=false&offset={}", offset(1));
+    let from = format!("a?live=false&offset={}", server.at("a", 1));
     assert_eq!(server.lines(&from).send().await.text().await, "2\n");
     server.put("t", "text/plain", "a\n\"b\"").await;
     assert_eq!(
@@ -87,10 +87,10 @@ async fn each_line_that_is_posted_is_a_message() {
     server.put_json("a", "[]").await;
     let response = server.post("a", NDJSON, "1\n\n [2] \r\n{\"n\":3}").await;
     assert_eq!(response.status(), 200);
-    assert_eq!(header(&response, "stream-next-offset"), offset(3));
+    assert_eq!(header(&response, "stream-next-offset"), server.at("a", 3));
     assert_eq!(
         response.json::<Value>().await,
-        json!({"appended": 3, "next_offset": offset(3)})
+        json!({"appended": 3, "next_offset": server.at("a", 3)})
     );
     assert_eq!(
         server.get("a").send().await.text().await,
@@ -109,7 +109,7 @@ async fn a_bad_line_is_named_and_what_stood_before_it_is_kept() {
     let problem = response.json::<Value>().await;
     assert_eq!(problem["line"], 4);
     assert_eq!(problem["appended"], 2);
-    assert_eq!(problem["next_offset"], json!(offset(2)));
+    assert_eq!(problem["next_offset"], json!(server.at("a", 2)));
     assert_eq!(server.get("a").send().await.text().await, "[1,2]");
 }
 
@@ -118,7 +118,7 @@ async fn a_line_that_is_longer_than_a_message_may_be_is_named_and_what_stood_bef
     let mut settings = MemoryOptions::default();
     settings.limits.message_bytes = 10;
     let log = Arc::new(MemoryLog::new(settings));
-    let client = TestClient::new(Hub::new(log).app());
+    let client = TestClient::new(Hub::new(Arc::clone(&log) as _).app());
     let post = |content_type, body: &'static str| {
         let post = client.request(Method::POST, "/streams/a");
         post.header("content-type", content_type).body(body).send()
@@ -131,7 +131,11 @@ async fn a_line_that_is_longer_than_a_message_may_be_is_named_and_what_stood_bef
     let problem = response.json::<Value>().await;
     assert_eq!(problem["line"], 4, "{problem}");
     assert_eq!(problem["appended"], 2, "{problem}");
-    assert_eq!(problem["next_offset"], offset(2), "{problem}");
+    assert_eq!(
+        problem["next_offset"],
+        crate::at(&*log, "a", 2),
+        "{problem}"
+    );
     let first = post(NDJSON, "12345678901\n").await.json::<Value>().await;
     assert_eq!((&first["line"], &first["appended"]), (&json!(1), &json!(0)));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::{Server, header, offset};
+use crate::{Server, header};
 
 impl Server {
     async fn list(&self, query: &str) -> Value {
@@ -52,13 +52,13 @@ async fn a_stream_is_listed_with_what_is_known_of_it() {
     let streams = &listing["streams"];
     let expected = json!({
         "path": "plain", "content_type": "application/json", "messages": 3, "bytes": 6,
-        "floor": offset(0), "next_offset": offset(3), "closed": true,
+        "floor": server.at("plain", 0), "next_offset": server.at("plain", 3), "closed": true,
         "created": "2027-01-15T08:00:00Z", "appended": "2027-01-15T08:00:01Z",
     });
     assert_eq!(streams[0], expected);
     let expected = json!({
         "path": "q", "content_type": "text/plain", "messages": 1, "bytes": 4,
-        "floor": offset(0), "next_offset": offset(1), "closed": false,
+        "floor": server.at("q", 0), "next_offset": server.at("q", 1), "closed": false,
         "created": "2027-01-15T08:00:01Z", "appended": "2027-01-15T08:00:01Z",
         "expires": "2027-01-15T08:01:01Z", "ttl": 60, "max_age": 3600, "max_bytes": 1000,
     });

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use crate::{Server, offset};
+use crate::Server;
 
 /// Readers of every form, from every place, while others write: each must see all that follows its place, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,7 +37,7 @@ async fn readers_from_any_place_in_any_form_get_everything_in_order() {
             let (form, from) = (n % 3, if n % 2 == 0 { 0 } else { n });
             // Not yet there: a reader that comes too early.
             while server
-                .get(&format!("a?offset={}", offset(from)))
+                .get(&format!("a?offset={}", server.at("a", from)))
                 .send()
                 .await
                 .status()
@@ -45,7 +45,7 @@ async fn readers_from_any_place_in_any_form_get_everything_in_order() {
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            let at = offset(from);
+            let at = server.at("a", from);
             let mut seen = from;
             match form {
                 0 | 1 => {
@@ -78,7 +78,10 @@ async fn readers_from_any_place_in_any_form_get_everything_in_order() {
                                 }
                             }
                             _ => {
-                                assert_eq!(value["streamNextOffset"], Value::from(offset(seen)));
+                                assert_eq!(
+                                    value["streamNextOffset"],
+                                    Value::from(server.at("a", seen))
+                                );
                                 closed = value["streamClosed"] == true;
                             }
                         }
@@ -128,7 +131,7 @@ async fn a_reader_that_stalls_gets_everything_when_it_goes_on() {
 async fn a_long_poll_gets_what_comes_and_says_when_nothing_did() {
     let server = Arc::new(Server::new());
     server.put_json("a", "[1]").await;
-    let poll = format!("a?offset={}&live=long-poll", offset(1));
+    let poll = format!("a?offset={}&live=long-poll", server.at("a", 1));
     assert_eq!(server.get(&poll).send().await.status(), 204);
     let waiting = tokio::spawn({
         let (server, poll) = (Arc::clone(&server), poll.clone());
@@ -147,7 +150,7 @@ async fn the_protocols_sse_ends_after_its_time_and_goes_on_where_it_was() {
     let text = server.get("a?offset=-1&live=sse").send().await.text().await;
     assert!(text.contains("\"upToDate\":true"), "{text}");
     assert!(!text.contains("streamClosed"), "{text}");
-    let rest = format!("a?offset={}&live=sse", offset(1));
+    let rest = format!("a?offset={}&live=sse", server.at("a", 1));
     let text = server.get(&rest).send().await.text().await;
     assert!(text.starts_with("event: control\n"), "{text}");
 }

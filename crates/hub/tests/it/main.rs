@@ -14,6 +14,7 @@ mod listing;
 mod live;
 mod many;
 mod noise;
+mod positions;
 mod producers;
 mod reads;
 mod refusals;
@@ -23,10 +24,12 @@ mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use headwater::test::{TestClient, TestRequest, TestResponse};
 use headwater_hub::{Hub, Options};
 use headwater_log::{
-    Clock, Durability, FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions, Timestamp,
+    Clock, Durability, FjallLog, FjallOptions, Log, Mark, MemoryLog, MemoryOptions, Offset,
+    Position, Timestamp,
 };
 use http::Method;
 
@@ -146,6 +149,17 @@ impl Server {
         assert_eq!(post.send().await.status(), 204);
     }
 
+    /// An offset of a stream, as the hub writes it.
+    #[track_caller]
+    fn at(&self, path: &str, number: u64) -> String {
+        at(&*self.log, path, number)
+    }
+
+    /// A position in the order of all streams, as the hub writes it.
+    fn order(&self, number: u64) -> String {
+        Mark::in_order(Position::new(number), self.log.identity()).to_string()
+    }
+
     async fn delete(&self, path: &str) {
         assert_eq!(
             self.request(Method::DELETE, path).send().await.status(),
@@ -154,9 +168,15 @@ impl Server {
     }
 }
 
-/// An offset as the hub writes it.
-fn offset(number: u64) -> String {
-    format!("{number:016}")
+/// An offset of a stream, as the hub writes it.
+#[track_caller]
+fn at(log: &dyn Log, path: &str, number: u64) -> String {
+    let info = log
+        .info(&path.parse().expect("it is a name"))
+        .now_or_never();
+    // Neither log waits for anything where the stream was used a moment ago.
+    let info = info.expect("it is in memory").expect("it is there");
+    info.at(Offset::new(number)).to_string()
 }
 
 /// A header of a response, as text; empty where there is none.

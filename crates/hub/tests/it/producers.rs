@@ -5,7 +5,7 @@ use headwater_hub::Options;
 use headwater_log::{Clock, Digest, MemoryLog, MemoryOptions};
 use http::Method;
 
-use crate::{START, Server, header, offset};
+use crate::{START, Server, header};
 
 async fn append(server: &Server, seq: u64) -> TestResponse {
     let post = server.request(Method::POST, "a");
@@ -51,7 +51,7 @@ async fn an_append_whose_predecessor_doesnt_come_is_refused_with_what_is_due() {
     assert_eq!(append(&server, 1).await.status(), 200);
     let again = append(&server, 0).await;
     assert_eq!(again.status(), 204);
-    assert_eq!(header(&again, "stream-next-offset"), offset(2));
+    assert_eq!(header(&again, "stream-next-offset"), server.at("a", 2));
 }
 
 /// An append of this producer to the stream `a`.
@@ -141,7 +141,7 @@ async fn head_says_what_a_producer_has_published() {
         assert_eq!(header(&response, "producer-messages"), "3");
         let stored = ["1", "2", "{ \"a\": 1}"];
         assert_eq!(header(&response, "producer-digest"), digest(&stored));
-        assert_eq!(header(&response, "stream-next-offset"), offset(4));
+        assert_eq!(header(&response, "stream-next-offset"), server.at("a", 4));
         let without = server.request(Method::HEAD, "a").send().await;
         assert!(without.headers().get("producer-messages").is_none());
         assert_eq!(head(&server, "").await.status(), 400);

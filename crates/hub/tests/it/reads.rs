@@ -3,7 +3,7 @@ use std::time::Duration;
 use headwater_hub::{Limits, Options};
 use http::Method;
 
-use crate::{Server, header, offset};
+use crate::{Server, header};
 
 #[tokio::test]
 async fn a_time_whose_plus_became_a_space_is_told_with_what_would_be_right() {
@@ -83,7 +83,7 @@ async fn a_read_comes_in_chunks_that_only_the_last_calls_up_to_date() {
     }
     assert_eq!(whole, "123456789longer than a chunk.");
     assert_eq!(chunks, [8, 1, 19, 1]);
-    assert_eq!(next, offset(5));
+    assert_eq!(next, server.at("t", 5));
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_read_can_start_at_a_time() {
         ("2027-01-15T08:02:01Z", "[]"),
     ] {
         let response = server.get(&format!("a?since={time}")).send().await;
-        assert_eq!(header(&response, "stream-next-offset"), offset(4));
+        assert_eq!(header(&response, "stream-next-offset"), server.at("a", 4));
         assert_eq!(response.text().await, expected, "{time}");
     }
     let past = "a?since=2027-01-15T08:01:30Z&live=long-poll";
@@ -112,7 +112,7 @@ async fn a_read_can_start_at_a_time() {
     assert_eq!(header(&response, "cache-control"), "no-store");
     assert_eq!(response.text().await, "[4]");
     let follower = server.events("a?since=2027-01-15T08:00:30Z").send().await;
-    assert_eq!(header(&follower, "stream-next-offset"), offset(1));
+    assert_eq!(header(&follower, "stream-next-offset"), server.at("a", 1));
     // What was seen counts before where it began.
     let again = server
         .lines("a?since=2027-01-15T08:00:30Z&live=false")
@@ -120,7 +120,10 @@ async fn a_read_can_start_at_a_time() {
         .await;
     assert_eq!(again.text().await, "2\n3\n4\n");
     let resumed = server.events("a?since=2027-01-15T08:00:30Z&live=false");
-    let resumed = resumed.header("last-event-id", &offset(3)).send().await;
+    let resumed = resumed
+        .header("last-event-id", &server.at("a", 3))
+        .send()
+        .await;
     let text = resumed.text().await;
     assert!(
         text.contains("data: 4") && !text.contains("data: 3"),
@@ -146,7 +149,7 @@ async fn an_answer_that_the_client_has_is_not_sent_again_until_something_changes
     let again = async || server.get("a").header("if-none-match", &etag).send().await;
     let known = again().await;
     assert_eq!(known.status(), 304);
-    assert_eq!(header(&known, "stream-next-offset"), offset(1));
+    assert_eq!(header(&known, "stream-next-offset"), server.at("a", 1));
     server.close("a").await;
     assert_eq!(again().await.status(), 200, "that it is closed is news");
     server.delete("a").await;

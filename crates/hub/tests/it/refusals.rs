@@ -4,7 +4,7 @@ use headwater_hub::{Cors, Limits, Options};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::{Server, header, offset};
+use crate::{Server, header};
 
 #[tokio::test]
 async fn a_body_is_as_large_as_the_limit_and_no_larger() {
@@ -84,11 +84,14 @@ async fn an_offset_past_the_tail_says_where_the_tail_is() {
     server.put_json("a", "[1]").await;
     for mode in ["", "&live=sse", "&live=long-poll"] {
         let response = server
-            .get(&format!("a?offset={}{mode}", offset(2)))
+            .get(&format!("a?offset={}{mode}", server.at("a", 2)))
             .send()
             .await;
         assert_eq!(response.status(), 400, "{mode:?}");
-        assert_eq!(response.json::<Value>().await["tail"], json!(offset(1)));
+        assert_eq!(
+            response.json::<Value>().await["tail"],
+            json!(server.at("a", 1))
+        );
     }
 }
 

@@ -202,8 +202,8 @@ async fn a_webhook_is_signed_and_its_done_acknowledges_what_it_was_told_and_no_m
         (&json!("s"), &json!(1))
     );
     let streams = json!([{
-        "path": "events/a", "link_type": "glob", "acked_offset": "0000000000000000",
-        "tail_offset": "0000000000000002", "has_pending": true,
+        "path": "events/a", "link_type": "glob", "acked_offset": server.at("events/a", 0),
+        "tail_offset": server.at("events/a", 2), "has_pending": true,
     }]);
     assert_eq!(body["streams"], streams);
     assert_eq!(
@@ -236,13 +236,15 @@ async fn a_webhook_is_signed_and_its_done_acknowledges_what_it_was_told_and_no_m
         .verify(&signed, &signature)
         .unwrap();
 
-    let acked =
-        |offset: &'static str| move |view: &Value| view["streams"][0]["acked_offset"] == offset;
-    server.until(acked("0000000000000002")).await;
+    let acked = |number| {
+        let offset = server.at("events/a", number);
+        move |view: &Value| view["streams"][0]["acked_offset"] == offset
+    };
+    server.until(acked(2)).await;
     hook.reply(done());
     server.post_json("events/a", "3").await;
     assert_eq!(hook.next().await.json()["generation"], 2);
-    server.until(acked("0000000000000003")).await;
+    server.until(acked(3)).await;
 }
 
 #[tokio::test]
@@ -264,7 +266,8 @@ async fn a_webhook_that_fails_is_called_again_and_the_subscription_says_so() {
     assert_eq!(second["generation"], 2);
     server
         .until(|view| {
-            view["status"] == "active" && view["streams"][0]["acked_offset"] == "0000000000000001"
+            view["status"] == "active"
+                && view["streams"][0]["acked_offset"] == server.at("events/a", 1)
         })
         .await;
 }
@@ -296,7 +299,7 @@ async fn an_answer_of_any_length_or_kind_is_taken_and_counts_as_one_without_done
     // The lease is held until the handler calls back.
     let progress = json!({
         "wake_id": told["wake_id"], "generation": told["generation"], "done": true,
-        "acks": [{ "stream": "events/a", "offset": "0000000000000001" }],
+        "acks": [{ "stream": "events/a", "offset": server.at("events/a", 1) }],
     });
     let token = told["callback_token"].as_str().unwrap().to_owned();
     let path = "subscriptions/s/callback";
@@ -369,7 +372,7 @@ async fn a_restart_keeps_subscriptions_leases_tokens_and_the_key() {
     // What came while it was down is pending too.
     let progress = json!({
         "wake_id": claimed["wake_id"], "generation": claimed["generation"], "done": true,
-        "acks": [{ "stream": "events/a", "offset": "0000000000000001" }],
+        "acks": [{ "stream": "events/a", "offset": server.at("events/a", 1) }],
     });
     let token = claimed["token"].as_str().unwrap();
     let (status, body) = server

@@ -50,8 +50,8 @@ impl Engine {
     ) -> Self {
         Self {
             folder: folder.to_owned(),
+            cache: Cache::new(options.hot_streams, store.identity),
             store: RwLock::new(Some(Arc::new(store))),
-            cache: Cache::new(options.hot_streams),
             queue: Queue::new(options.limits.queued_bytes),
             committed: Mutex::new(head),
             checkpoint: Mutex::new(checkpoint),

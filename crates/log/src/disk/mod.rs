@@ -25,13 +25,14 @@ use tokio::sync::oneshot;
 use crate::append::{Append, Outcome};
 use crate::error::{Error, Kind};
 use crate::follow::{Follower, OrderFollower};
+use crate::incarnation::Identity;
 use crate::limits;
 use crate::log::{Answer, Log};
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::producers::Known;
 use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
-use crate::settings::{Create, ForkFrom, ForkPoint, own_part};
+use crate::settings::{Create, ForkFrom, ForkPoint, check_fork_of, own_part};
 use engine::Engine;
 use format::keys;
 use format::settings::Fork;
@@ -185,12 +186,13 @@ impl FjallLog {
                 Kind::NotFound => Kind::SourceNotFound.into(),
                 _ => error,
             })?;
+        check_fork_of(&source.lineage, &from)?;
         let tail = source.progress().tail.number();
         let floor = source.floor();
         let at = from.at.map_or(tail, Offset::number);
         if at < floor {
             return Err(Kind::Trimmed {
-                floor: Offset::new(floor),
+                floor: source.lineage.at(Offset::new(floor)),
             }
             .into());
         }
@@ -405,6 +407,10 @@ impl Log for FjallLog {
 
     fn follow_order(&self) -> OrderFollower {
         OrderFollower::new(self.engine.follow())
+    }
+
+    fn identity(&self) -> Identity {
+        self.engine.cache.identity
     }
 
     fn usage(&self) -> Usage {

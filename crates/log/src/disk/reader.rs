@@ -10,6 +10,7 @@ use super::store::{Gap, Store, View};
 use super::stream::Stream;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
+use crate::incarnation::{Lineage, Mark};
 use crate::offset::{Offset, Position};
 use crate::read::{Chunk, Entry, Matching, Message, OrderChunk, ReadFrom, Trimmed};
 
@@ -37,13 +38,13 @@ impl Span {
         };
         if from < floor {
             return Err(Kind::Trimmed {
-                floor: Offset::new(floor),
+                floor: stream.lineage.at(Offset::new(floor)),
             }
             .into());
         }
         if from > tail {
             return Err(Kind::BeyondTail {
-                tail: Offset::new(tail),
+                tail: stream.lineage.at(Offset::new(tail)),
             }
             .into());
         }
@@ -56,7 +57,7 @@ impl Span {
 
     /// The answer, if nothing is there to be read, or all of it is still in memory.
     pub(crate) fn at_hand(self, stream: &Stream, budget: usize) -> Option<Chunk> {
-        let mut chunk = Filling::new(self, budget);
+        let mut chunk = Filling::new(self, stream, budget);
         if self.from < self.tail {
             let own = stream.fork().map_or(0, |(fork, _)| fork.point.own.number());
             if self.from < own {
@@ -75,6 +76,7 @@ impl Span {
 /// A chunk that is being filled up to its budget.
 struct Filling {
     span: Span,
+    lineage: Lineage,
     messages: Vec<Message>,
     next: u64,
     bytes: usize,
@@ -82,9 +84,10 @@ struct Filling {
 }
 
 impl Filling {
-    fn new(span: Span, budget: usize) -> Self {
+    fn new(span: Span, stream: &Stream, budget: usize) -> Self {
         Self {
             span,
+            lineage: stream.lineage.clone(),
             messages: Vec::new(),
             next: span.from,
             bytes: 0,
@@ -124,6 +127,7 @@ impl Filling {
 
     fn finish(self) -> Chunk {
         Chunk {
+            lineage: self.lineage,
             from: Offset::new(self.span.from),
             messages: self.messages,
             next: Offset::new(self.next),
@@ -185,7 +189,7 @@ pub(crate) fn read(
         }
         (None, _) => return Err(Error::damaged("a read without a start")),
     };
-    let mut chunk = Filling::new(span, budget);
+    let mut chunk = Filling::new(span, stream, budget);
     while chunk.next < span.tail {
         let stretch = locate(stream, chunk.next, span.tail);
         let mut more = true;
@@ -222,7 +226,7 @@ fn trimmed_since(
         Err(_) => return error,
     };
     if at < floor {
-        let floor = Offset::new(floor);
+        let floor = stream.lineage.at(Offset::new(floor));
         return Kind::Trimmed { floor }.into();
     }
     error
@@ -275,7 +279,10 @@ pub(crate) fn read_order(
     let from = from.number();
     if from > head.position {
         return Err(Kind::BeyondTail {
-            tail: Offset::new(head.position),
+            tail: Mark {
+                at: Offset::new(head.position),
+                incarnation: engine.cache.identity.order(),
+            },
         }
         .into());
     }

@@ -17,11 +17,14 @@ use super::format::settings::Birth;
 use super::format::{VERSION, keys, settings, state};
 use super::options::FjallOptions;
 use crate::error::{Error, Kind};
+use crate::incarnation::Identity;
 use crate::name::StreamName;
 use crate::producers::ProducerState;
 use crate::rules::State;
 
 pub(crate) struct Store {
+    /// Written once, when the folder is opened for the first time.
+    pub(crate) identity: Identity,
     pub(crate) db: Database,
     pub(crate) meta: Keyspace,
     pub(crate) order: Keyspace,
@@ -92,7 +95,8 @@ impl Store {
         // Nothing in it is ever replaced, so merging only makes fewer tables of many, at the price of writing
         // everything again: half as often is soon enough. fjall slows writers down at 20.
         let records = keyspace("records", 16 << 10, 8)?;
-        let store = Self {
+        let mut store = Self {
+            identity: Identity::random(),
             meta,
             order,
             records,
@@ -112,6 +116,20 @@ impl Store {
                 batch
                     .commit()
                     .map_err(|error| failure(error, "its version"))?;
+            }
+        }
+        let identity = store.meta(keys::IDENTITY, "its identity", |value| {
+            head::decode_number(keys::IDENTITY, value)
+        })?;
+        match identity {
+            Some(identity) => store.identity = Identity::new(identity),
+            None => {
+                let identity = head::encode_number(keys::IDENTITY, store.identity.number());
+                let mut batch = store.db.batch().durability(Some(PersistMode::SyncAll));
+                batch.insert(&store.meta, keys::IDENTITY, identity);
+                batch
+                    .commit()
+                    .map_err(|error| failure(error, "its identity"))?;
             }
         }
         Ok(store)
@@ -364,4 +382,21 @@ fn keyspace_options(options: &FjallOptions, block: u32, merged_at: u8) -> Keyspa
 
 fn hex(key: &[u8]) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_an_identity_gets_one_that_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Store::open(folder.path(), &FjallOptions::default()).unwrap();
+        let store = open();
+        store.meta.remove(keys::IDENTITY).unwrap();
+        store.db.persist(PersistMode::SyncAll).unwrap();
+        drop(store);
+        let identity = open().identity;
+        assert_eq!(open().identity, identity);
+    }
 }

@@ -14,13 +14,14 @@ use super::store::Store;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
+use crate::incarnation::{Identity, Lineage};
 use crate::limits;
 use crate::name::StreamName;
 use crate::offset::Offset;
 use crate::producers::ProducerState;
 use crate::read::Info;
 use crate::rules::State;
-use crate::settings::Expiry;
+use crate::settings::{Expiry, fork_lineage};
 
 /// Panics leave no lock's data half changed, so a poisoned lock is as good as any.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -36,6 +37,7 @@ const SHARDS: usize = 16;
 pub(crate) struct Stream {
     pub(crate) id: u64,
     pub(crate) birth: Birth,
+    pub(crate) lineage: Lineage,
     /// What the fork is of.
     pub(crate) source: Option<Arc<Stream>>,
     depth: usize,
@@ -69,7 +71,20 @@ pub(crate) struct IdleSearch {
 }
 
 impl Stream {
-    pub(crate) fn new(id: u64, birth: Birth, state: State, source: Option<Arc<Self>>) -> Self {
+    pub(crate) fn new(
+        identity: Identity,
+        id: u64,
+        birth: Birth,
+        state: State,
+        source: Option<Arc<Self>>,
+    ) -> Self {
+        let own = identity.stream(id);
+        let lineage = match (&birth.fork, &source) {
+            (Some(fork), Some(source)) => {
+                fork_lineage(&source.lineage, own, fork.point.own, fork.cut)
+            }
+            _ => Lineage::new(own),
+        };
         // What is written is when it ends at the latest; what was used when is counted back.
         let used = match birth.settings.expiry {
             Some(Expiry::Idle(span)) => state
@@ -83,6 +98,7 @@ impl Stream {
             depth: source.as_ref().map_or(0, |source| source.depth + 1),
             source,
             birth,
+            lineage,
             state: Mutex::new(state),
             progress,
             used: AtomicU64::new(used),
@@ -171,6 +187,7 @@ impl Stream {
         let state = lock(&self.state);
         Info {
             id: self.id,
+            lineage: self.lineage.clone(),
             name: self.birth.name.clone(),
             settings: self.birth.settings.clone(),
             created: Timestamp(self.birth.created),
@@ -284,15 +301,18 @@ struct Shard {
 /// copies of one come about; a stream leaves only when nobody holds it. A shard's lock is held for
 /// one read of the disk at most.
 pub(crate) struct Cache {
+    /// What incarnations are made of.
+    pub(crate) identity: Identity,
     shards: Vec<Mutex<Shard>>,
     most: usize,
     names: Mutex<HashMap<u64, StreamName>>,
 }
 
 impl Cache {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize, identity: Identity) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self {
+            identity,
             shards,
             most: most.div_ceil(SHARDS).max(1),
             names: Mutex::default(),
@@ -351,7 +371,7 @@ impl Cache {
             let Some(state) = store.state(id)? else {
                 return Err(Error::damaged(format!("stream {id} has no state")));
             };
-            let stream = Arc::new(Stream::new(id, birth, state, source));
+            let stream = Arc::new(Stream::new(self.identity, id, birth, state, source));
             self.insert(&mut shard, Arc::clone(&stream));
             return Ok(Some(stream));
         }

@@ -16,6 +16,7 @@ use crate::append::{Append, Outcome};
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
 use crate::follow::{Follower, OrderFollower};
+use crate::incarnation::Identity;
 use crate::limits::{self, Limits};
 use crate::log::{Answer, Log};
 use crate::name::StreamName;
@@ -43,6 +44,8 @@ pub struct MemoryOptions {
     pub reclaim_every: Duration,
     /// Where the time comes from.
     pub clock: Clock,
+    /// What its streams' incarnations are made of. Random unless set.
+    pub identity: Identity,
 }
 
 impl Default for MemoryOptions {
@@ -52,6 +55,7 @@ impl Default for MemoryOptions {
             limits: Limits::default(),
             reclaim_every: Duration::from_millis(250),
             clock: Clock::system(),
+            identity: Identity::random(),
         }
     }
 }
@@ -79,6 +83,7 @@ pub struct MemoryLog {
     /// Dropped with the log, which ends the thread that reclaims.
     alive: Mutex<Option<mpsc::Sender<()>>>,
     head: watch::Receiver<Position>,
+    identity: Identity,
 }
 
 impl Default for MemoryLog {
@@ -95,6 +100,7 @@ impl MemoryLog {
         let limits = options.limits.clone();
         let reclaim_every = options.reclaim_every;
         Self {
+            identity: options.identity,
             streams: Arc::new(Mutex::new(Streams::new(options, head))),
             limits,
             reclaim_every,
@@ -212,6 +218,10 @@ impl Log for MemoryLog {
 
     fn follow_order(&self) -> OrderFollower {
         OrderFollower::new(self.head.clone())
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity
     }
 
     fn usage(&self) -> Usage {

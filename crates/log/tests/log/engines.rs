@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headwater_log::{
-    Append, Clock, Create, Expiry, FjallLog, FjallOptions, ForkFrom, Limits, Log, Matching,
+    Append, Clock, Create, Expiry, FjallLog, FjallOptions, ForkFrom, Limits, Log, Mark, Matching,
     MemoryLog, MemoryOptions, Offset, Outcome, Position, ReadFrom, Refusal, Settings, Skip,
     StreamName,
 };
@@ -39,7 +39,7 @@ fn a_read_keeps_to_its_budget_but_gives_one_message_at_least() {
                 .await
                 .unwrap_err();
             assert!(error.is_beyond_tail());
-            assert_eq!(error.tail(), Some(Offset::new(3)));
+            assert_eq!(error.tail().map(|tail| tail.at), Some(Offset::new(3)));
         });
     });
 }
@@ -70,7 +70,7 @@ fn the_append_that_closed_a_stream_can_be_repeated_and_nothing_else() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
-            log.create(&stream, plain()).await.unwrap();
+            let info = log.create(&stream, plain()).await.unwrap().info;
             let mut last = Append::new(vec!["last".into()]).by("p", 3, 0);
             last.close = true;
             assert!(matches!(
@@ -81,7 +81,7 @@ fn the_append_that_closed_a_stream_can_be_repeated_and_nothing_else() {
                 matches!(log.append(&stream, last).await, Ok(Outcome::Duplicate(again)) if again.closed)
             );
             let closed = Outcome::Refused(Refusal::Closed {
-                tail: Offset::new(1),
+                tail: info.at(Offset::new(1)),
             });
             let more = Append::new(vec!["more".into()]);
             assert_eq!(log.append(&stream, more).await.unwrap(), closed);
@@ -116,12 +116,92 @@ fn the_reason_for_which_a_stream_was_closed_stays_known() {
             create.fork = Some(ForkFrom {
                 source: stream.clone(),
                 at: None,
+                of: None,
                 skip: Skip::NONE,
             });
             let made = log.create(&fork, create).await.unwrap();
             assert_eq!((made.info.closed, made.info.reason), (false, None));
         });
     });
+}
+
+#[test]
+fn offsets_of_a_fork_are_its_sources_up_to_where_they_part() {
+    every_engine(|log, _, _| {
+        run(async {
+            let source = name("source");
+            log.create(&source, plain()).await.unwrap();
+            append(log, &source, &["one", "two", "three"]).await;
+            let fork = async |stream: &str, at: Mark, skip| {
+                let mut create = Create::new(Settings::of_type(""));
+                create.fork = Some(ForkFrom {
+                    source: source.clone(),
+                    at: Some(at.at),
+                    of: Some(at.incarnation),
+                    skip,
+                });
+                log.create(&name(stream), create).await
+            };
+            let info = log.info(&source).await.unwrap();
+            let at = |offset| info.at(Offset::new(offset));
+            let whole = fork("whole", at(1), Skip::Bytes(3)).await.unwrap().info;
+            let cut = fork("cut", at(1), Skip::Bytes(2)).await.unwrap().info;
+            assert_eq!((whole.tail.number(), cut.tail.number()), (2, 2));
+            assert_eq!(whole.at(whole.tail), at(2));
+            // Of the message that it has a part of, the end is not the source's.
+            assert_eq!(cut.lineage.find(at(2)), None);
+            assert_eq!(cut.lineage.find(at(1)), Some(Offset::new(1)));
+            let receipt = append(log, &name("whole"), &["mine"]).await;
+            assert_eq!(info.lineage.find(receipt.mark()), None);
+            assert_eq!(whole.lineage.find(receipt.mark()), Some(receipt.next));
+            assert_eq!(whole.lineage.find(at(3)), None);
+            // What names another stream is no place to fork at.
+            let refused = fork("again", receipt.mark(), Skip::NONE).await;
+            assert!(refused.unwrap_err().is_bad_fork_point());
+        });
+    });
+}
+
+#[test]
+fn a_stream_made_again_has_other_marks_and_every_answer_has_those_of_its_stream() {
+    every_engine(|log, _, _| {
+        run(async {
+            let stream = name("s");
+            let old = log.create(&stream, plain()).await.unwrap().info;
+            append(log, &stream, &["old"]).await;
+            log.delete(&stream).await.unwrap();
+            let new = log.create(&stream, plain()).await.unwrap().info;
+            assert_eq!(new.lineage.find(old.at(Offset::START)), None);
+            let receipt = append(log, &stream, &["new"]).await;
+            assert_eq!(receipt.mark(), new.at(receipt.next));
+            let chunk = log.read(&stream, ReadFrom::Start, 99).await.unwrap();
+            assert_eq!(chunk.lineage, new.lineage);
+            let far = ReadFrom::At(Offset::new(9));
+            let error = log.read(&stream, far, 99).await.unwrap_err();
+            assert_eq!(error.tail(), Some(new.at(receipt.next)));
+            let order = log.read_order(Position::START, 99, None).await.unwrap();
+            let own = log.identity().stream(order.entries[0].id);
+            assert_eq!(own, new.lineage.own());
+            log.append(&stream, Append::closing()).await.unwrap();
+            let refused = log.append(&stream, Append::new(vec!["x".into()])).await;
+            assert_eq!(
+                refused.unwrap(),
+                Outcome::Refused(Refusal::Closed {
+                    tail: new.at(receipt.next)
+                })
+            );
+        });
+    });
+}
+
+#[test]
+fn a_folder_keeps_its_identity_and_a_wiped_one_has_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = || open(folder.path()).unwrap().identity();
+    let first = identity();
+    assert_eq!(identity(), first);
+    std::fs::remove_dir_all(folder.path()).unwrap();
+    assert_ne!(identity(), first);
 }
 
 #[test]
@@ -137,6 +217,7 @@ fn a_fork_has_what_was_before_it_and_goes_its_own_way() {
                 create.fork = Some(ForkFrom {
                     source: from.clone(),
                     at,
+                    of: None,
                     skip,
                 });
                 log.create(stream, create).await
@@ -272,7 +353,7 @@ fn caps_trim_the_oldest_and_reading_there_says_where_the_floor_is() {
         assert_eq!(run(all(log, &young)), ["67890", "abcde"]);
         let error = run(log.read(&small, ReadFrom::At(Offset::START), 9)).unwrap_err();
         assert!(error.is_trimmed());
-        assert_eq!(error.floor(), Some(Offset::new(1)));
+        assert_eq!(error.floor().map(|floor| floor.at), Some(Offset::new(1)));
         let info = run(log.info(&small)).unwrap();
         assert_eq!(
             (info.floor.number(), info.bytes, info.messages()),

@@ -156,6 +156,7 @@ fn forks_behind_one_another_are_limited() {
                 create.fork = Some(headwater_log::ForkFrom {
                     source: stream(depth - 1),
                     at: None,
+                    of: None,
                     skip: headwater_log::Skip::NONE,
                 });
                 let made = log.create(&stream(depth), create).await;

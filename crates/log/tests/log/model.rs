@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_log::{
-    Append, Clock, Create, Error, Expiry, FjallLog, ForkFrom, Info, Limits, Log, Matching,
-    MemoryLog, MemoryOptions, Offset, Position, Published, ReadFrom, Settings, Skip, StreamName,
-    Timestamp, limits,
+    Append, Clock, Create, Error, Expiry, FjallLog, ForkFrom, Identity, Info, Limits, Log,
+    Matching, MemoryLog, MemoryOptions, Offset, Position, Published, ReadFrom, Settings, Skip,
+    StreamName, Timestamp, limits,
 };
 use proptest::prelude::*;
 
@@ -226,11 +226,12 @@ fn few() -> Limits {
     limits
 }
 
-fn memory(clock: &Clock) -> MemoryLog {
+fn memory(clock: &Clock, identity: Identity) -> MemoryLog {
     let mut options = MemoryOptions::default();
     options.clock = clock.clone();
     options.limits = few();
     options.reclaim_every = Duration::from_secs(3600);
+    options.identity = identity;
     MemoryLog::new(options)
 }
 
@@ -285,9 +286,17 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
                 let source = stream(*source);
                 let tail = log.info(&source).await.map_or(0, |info| info.tail.number());
                 let at = (*part < 240).then(|| Offset::new(tail * u64::from(*part) / 200));
+                // As it stands in a client's text: of the source, of a stream that may be another, or not at all.
+                let named = match part % 3 {
+                    0 => None,
+                    1 => log.info(&source).await.ok(),
+                    _ => log.info(&stream(0)).await.ok(),
+                };
+                let of = named.zip(at).map(|(info, at)| info.at(at).incarnation);
                 create.fork = Some(ForkFrom {
                     source,
                     at,
+                    of,
                     skip: *skip,
                 });
             }
@@ -408,7 +417,7 @@ fn same(subject: &dyn Log, model: &dyn Log, step: usize) {
 }
 
 fn compare(subject: &mut dyn Subject, clock: &Clock, ops: &[Op]) {
-    let model = Memory(memory(clock));
+    let model = Memory(memory(clock, subject.log().identity()));
     for (step, op) in ops.iter().enumerate() {
         match op {
             Op::Advance { seconds } => clock.advance(Duration::from_secs(*seconds)),
@@ -455,6 +464,6 @@ proptest! {
     #[test]
     fn the_engine_in_memory_gives_the_same_answers_each_time(ops in prop::collection::vec(op(), 1..60)) {
         let clock = Clock::by_hand(START);
-        compare(&mut Memory(memory(&clock)), &clock, &ops);
+        compare(&mut Memory(memory(&clock, Identity::new(7))), &clock, &ops);
     }
 }

@@ -102,6 +102,7 @@ fn a_stream_that_is_hidden_for_its_forks_is_not_told_of() {
         create.fork = Some(ForkFrom {
             source: source.clone(),
             at: None,
+            of: None,
             skip: Skip::NONE,
         });
         run(log.create(&fork, create)).unwrap();

@@ -143,6 +143,10 @@ impl Log for Gated {
         self.log.follow_order()
     }
 
+    fn identity(&self) -> headwater_log::Identity {
+        self.log.identity()
+    }
+
     fn usage(&self) -> Usage {
         self.log.usage()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater_log::{Error, Info, Offset, StreamName};
+use headwater_log::{Error, Info, StreamName};
 
 use super::{Answer, Command, Engine};
 use crate::subscriptions::journal::Journal;
@@ -215,13 +215,12 @@ impl Engine {
     ) -> Result<bool, Refusal> {
         self.authorize(id, token, &ack.wake_id, ack.generation, webhook, journal)?;
         // A worker may have read further than was seen here.
-        for (name, offset) in &ack.acks {
-            let tail = self
+        for (name, at) in &ack.acks {
+            let link = self
                 .registry
                 .get(id)
-                .and_then(|known| known.links.get(name))
-                .map(|link| link.tail);
-            if tail.is_some_and(|tail: Offset| *offset > tail) {
+                .and_then(|known| known.links.get(name));
+            if link.is_some_and(|link| link.find(*at).is_none_or(|offset| offset > link.tail)) {
                 let info = self.info(name).await?;
                 self.registry.refresh(id, name, info.as_ref());
             }

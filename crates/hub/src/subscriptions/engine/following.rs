@@ -113,6 +113,7 @@ impl Engine {
                     let position = entry.position;
                     place.insert(News {
                         position,
+                        stream: entry.id,
                         first: offset,
                         next,
                         anew: false,
@@ -120,7 +121,8 @@ impl Engine {
                 }
                 Entry::Occupied(mut known) => {
                     let known = known.get_mut();
-                    if offset < known.next {
+                    if entry.id != known.stream {
+                        known.stream = entry.id;
                         known.first = offset;
                         known.anew = true;
                     }

@@ -181,6 +181,7 @@ impl Journal {
                             explicit,
                             glob,
                             stream,
+                            lineage: None,
                             acked,
                             tail: Offset::START,
                         };

@@ -14,11 +14,13 @@ use crate::subscriptions::refusal::Refusal;
 pub(in crate::subscriptions) struct News {
     /// Where in the order the stretch's first message of the stream is.
     pub(in crate::subscriptions) position: Position,
-    /// The offset of that message.
+    /// The number of the stream that the last message is of.
+    pub(in crate::subscriptions) stream: u64,
+    /// The offset of the first message of that stream.
     pub(in crate::subscriptions) first: Offset,
     /// The offset after its last message.
     pub(in crate::subscriptions) next: Offset,
-    /// Whether offsets went back on the way: the stream was made anew.
+    /// Whether the stream was created again on the way.
     pub(in crate::subscriptions) anew: bool,
 }
 
@@ -137,7 +139,8 @@ impl Registry {
             .subscriptions
             .get(id)
             .and_then(|known| known.links.get(name));
-        news.anew || link.is_none_or(|link| link.stream.is_none() || news.first < link.tail)
+        news.anew
+            || link.is_none_or(|link| link.stream != Some(news.stream) || link.lineage.is_none())
     }
 
     /// Takes in that a stream went on which a subscription is [interested](Self::interested) in. `info`
@@ -167,7 +170,12 @@ impl Registry {
                     explicit: false,
                     glob: true,
                     stream: Some(info.id),
-                    acked: news.first.min(info.tail),
+                    lineage: Some(info.lineage.clone()),
+                    acked: if news.stream == info.id {
+                        news.first.min(info.tail)
+                    } else {
+                        own_start(info)
+                    },
                     tail: info.tail,
                 };
             });
@@ -246,17 +254,24 @@ impl Registry {
 /// What was in the stream before it was linked is none of the subscription's business.
 fn start_at_tail(link: &mut Link, info: Option<&Info>) {
     link.stream = info.map(|info| info.id);
+    link.lineage = info.map(|info| info.lineage.clone());
     link.tail = info.map(|info| info.tail).unwrap_or_default();
     link.acked = link.tail;
+}
+
+/// The first offset of a stream that it hasn't from another.
+fn own_start(info: &Info) -> Offset {
+    info.fork.as_ref().map(|fork| fork.own).unwrap_or_default()
 }
 
 /// Takes in what the log says of a link's stream. All that a stream has which was made anew is new,
 /// but for what it has from the one that it is a fork of.
 fn meet(link: &mut Link, info: &Info) {
     if link.stream.is_some_and(|known| known != info.id) {
-        link.acked = info.fork.as_ref().map(|fork| fork.own).unwrap_or_default();
+        link.acked = own_start(info);
         link.tail = Offset::START;
     }
     link.stream = Some(info.id);
+    link.lineage = Some(info.lineage.clone());
     link.tail = link.tail.max(info.tail);
 }

@@ -1,10 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use headwater_log::{Offset, StreamName};
+use headwater_log::{Lineage, Mark, Offset, StreamName};
+
+/// The start of any stream, as clients are given it and may send it.
+pub(in crate::subscriptions) const START: &str = "-1";
+
+/// Up to where a worker processed a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::subscriptions) enum Acked {
+    /// Nothing of it.
+    Start,
+    At(Mark),
+}
 
 /// A stream of a subscription.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::subscriptions) struct Link {
     /// It was named.
     pub(in crate::subscriptions) explicit: bool,
@@ -13,6 +24,8 @@ pub(in crate::subscriptions) struct Link {
     /// Which stream of that name it was, of those that may have followed one another. None where
     /// there was none yet.
     pub(in crate::subscriptions) stream: Option<u64>,
+    /// That stream's incarnations, by which its offsets are told from those of others. Isn't stored: the log has it.
+    pub(in crate::subscriptions) lineage: Option<Lineage>,
     /// What is before this was processed.
     pub(in crate::subscriptions) acked: Offset,
     /// What is before this is in the stream, as far as is known.
@@ -22,6 +35,22 @@ pub(in crate::subscriptions) struct Link {
 impl Link {
     pub(in crate::subscriptions) fn is_pending(&self) -> bool {
         self.tail > self.acked
+    }
+
+    /// An offset as clients are given it. Where there is no stream yet it is its start.
+    pub(in crate::subscriptions) fn text(&self, offset: Offset) -> String {
+        match &self.lineage {
+            Some(lineage) => lineage.at(offset).to_string(),
+            None => START.to_owned(),
+        }
+    }
+
+    /// The offset that a client means; `None` where it is one of another stream.
+    pub(in crate::subscriptions) fn find(&self, at: Acked) -> Option<Offset> {
+        match at {
+            Acked::Start => Some(Offset::START),
+            Acked::At(mark) => self.lineage.as_ref()?.find(mark),
+        }
     }
 }
 
@@ -80,15 +109,16 @@ impl Links {
         name: &StreamName,
         change: impl FnOnce(&mut Link),
     ) -> bool {
-        let before = self.all.get(name).copied();
-        let mut link = before.unwrap_or_default();
+        let before = self.all.get(name).cloned();
+        let mut link = before.clone().unwrap_or_default();
         change(&mut link);
         let after = (link.explicit || link.glob).then_some(link);
         if before == after {
             return false;
         }
-        self.explicit += usize::from(after.is_some_and(|link| link.explicit));
+        self.explicit += usize::from(after.as_ref().is_some_and(|link| link.explicit));
         self.explicit -= usize::from(before.is_some_and(|link| link.explicit));
+        let is_pending = after.as_ref().is_some_and(Link::is_pending);
         match after {
             Some(link) => {
                 self.all.insert(name.clone(), link);
@@ -97,7 +127,7 @@ impl Links {
                 self.all.remove(name);
             }
         }
-        if after.is_some_and(|link| link.is_pending()) {
+        if is_pending {
             self.pending.insert(name.clone());
         } else {
             self.pending.remove(name);

@@ -12,7 +12,7 @@ mod waking;
 pub(super) use self::{
     config::{Config, ConfigRecord, Target},
     following::News,
-    links::{Link, Links},
+    links::{Acked, Link, Links},
     registry::{Dirty, Registry},
     subscription::{Ack, State, Subscription, Wake},
 };

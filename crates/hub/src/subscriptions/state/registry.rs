@@ -182,28 +182,29 @@ impl Registry {
         change: impl FnOnce(&mut Link),
     ) {
         let changed = self.change(id, |subscription| {
-            let before = subscription.links.get(name).copied();
+            let before = subscription.links.get(name).cloned();
             let changed = subscription.links.change(name, change);
-            (changed, before, subscription.links.get(name).copied())
+            (changed, before, subscription.links.get(name).cloned())
         });
         let Some((true, before, after)) = changed else {
             return;
         };
-        // Tails are not stored: the log has them.
-        let stored = |link: Option<Link>| {
-            link.map(|link| Link {
+        // Tails and lineages are not stored: the log has them.
+        let stored = |link: &Option<Link>| {
+            link.clone().map(|link| Link {
                 tail: Offset::START,
+                lineage: None,
                 ..link
             })
         };
-        if stored(before) != stored(after) {
+        if stored(&before) != stored(&after) {
             self.dirty.links.insert((Arc::clone(id), name.clone()));
         }
-        let explicit = |link: Option<Link>| link.is_some_and(|link| link.explicit);
-        if explicit(before) != explicit(after) {
+        let explicit = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.explicit);
+        if explicit(&before) != explicit(&after) {
             self.interests += 1;
         }
-        if after.is_some_and(|link| link.explicit) {
+        if explicit(&after) {
             self.named
                 .entry(name.clone())
                 .or_default()

@@ -4,7 +4,7 @@ use headwater_log::{Offset, Position, StreamName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::agenda::Wait;
-use super::{Config, Link, Links, Target};
+use super::{Acked, Config, Link, Links, Target};
 use crate::subscriptions::refusal::Refusal;
 
 /// One subscription.
@@ -36,10 +36,13 @@ pub(in crate::subscriptions) struct Wake {
     pub(in crate::subscriptions) holder: Option<String>,
     /// When the lease ends. None for a wake event that no one has claimed yet.
     pub(in crate::subscriptions) lease: Option<Timestamp>,
-    /// What it told of: each stream with its tail. Isn't stored: it's needed for the answer to a
+    /// What it told of: each stream, by name and number, with its tail. Isn't stored: it's needed for the answer to a
     /// request, which doesn't outlive the process.
-    pub(in crate::subscriptions) snapshot: Vec<(StreamName, Offset)>,
+    pub(in crate::subscriptions) snapshot: Vec<Told>,
 }
+
+/// A stream, by name and number, and an offset in it.
+pub(in crate::subscriptions) type Told = (StreamName, Option<u64>, Offset);
 
 /// What of a subscription is stored and changes, but for its links. Times are in milliseconds since
 /// 1970.
@@ -63,7 +66,7 @@ struct WakeRecord {
 pub(in crate::subscriptions) struct Ack {
     pub(in crate::subscriptions) wake_id: String,
     pub(in crate::subscriptions) generation: u64,
-    pub(in crate::subscriptions) acks: Vec<(StreamName, Offset)>,
+    pub(in crate::subscriptions) acks: Vec<(StreamName, Acked)>,
     pub(in crate::subscriptions) done: bool,
 }
 
@@ -181,14 +184,18 @@ impl Subscription {
     }
 
     fn tell(&mut self, told: &[StreamName]) {
-        let link = |name: &StreamName| self.links.get(name).map(|link| (name.clone(), *link));
+        let link = |name: &StreamName| {
+            self.links
+                .get(name)
+                .map(|link| (name.clone(), link.clone()))
+        };
         let links: Vec<(StreamName, Link)> = told.iter().filter_map(link).collect();
         let last = links.iter().rev().find(|(_, link)| link.is_pending());
         self.links.told(last.map(|(name, _)| name.clone()));
         if let Some(wake) = &mut self.wake {
             wake.snapshot = links
                 .into_iter()
-                .map(|(name, link)| (name, link.tail))
+                .map(|(name, link)| (name, link.stream, link.tail))
                 .collect();
         }
     }
@@ -211,18 +218,27 @@ impl Subscription {
     /// Takes a worker's word, all of it or nothing. Says which cursors went on.
     pub(super) fn ack(&mut self, ack: &Ack, now: Timestamp) -> Result<Vec<StreamName>, Refusal> {
         self.check(&ack.wake_id, ack.generation, now)?;
-        for (name, offset) in &ack.acks {
+        let mut acks = Vec::with_capacity(ack.acks.len());
+        for (name, at) in &ack.acks {
             let Some(link) = self.links.get(name) else {
                 let why = format!("{name} is not a stream of this subscription");
                 return Err(Refusal::Invalid(why));
             };
-            if *offset > link.tail {
-                let why = format!("{name} ends at {}, before {offset}", link.tail);
+            let Some(offset) = link.find(*at) else {
+                let why = format!(
+                    "the offset is none of {name}'s as it is now: it was deleted, or created again"
+                );
+                return Err(Refusal::InvalidOffset(why));
+            };
+            if offset > link.tail {
+                let (tail, offset) = (link.text(link.tail), link.text(offset));
+                let why = format!("{name} ends at {tail}, before {offset}");
                 return Err(Refusal::InvalidOffset(why));
             }
+            acks.push((name.clone(), link.stream, offset));
         }
         self.failures = 0;
-        let went_on = self.advance_cursors(&ack.acks);
+        let went_on = self.advance_cursors(&acks);
         if ack.done {
             self.wake = None;
         } else {
@@ -246,12 +262,15 @@ impl Subscription {
     }
 
     /// Moves cursors, never back and never past the tail.
-    fn advance_cursors(&mut self, to: &[(StreamName, Offset)]) -> Vec<StreamName> {
+    fn advance_cursors(&mut self, to: &[Told]) -> Vec<StreamName> {
         let mut went_on = Vec::new();
-        for (name, offset) in to {
-            // One that was removed meanwhile stays so: without its flags it is dropped again.
+        for (name, stream, offset) in to {
+            // One that was removed meanwhile stays so: without its flags it is dropped again. Of one that was made again
+            // nothing was processed yet.
             let changed = self.links.change(name, |link| {
-                link.acked = link.acked.max((*offset).min(link.tail));
+                if link.stream == *stream {
+                    link.acked = link.acked.max((*offset).min(link.tail));
+                }
             });
             if changed {
                 went_on.push(name.clone());

@@ -7,7 +7,7 @@ use headwater_hub::Options;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{Server, offset};
+use crate::Server;
 
 const EACH: u64 = 300;
 const ALL: usize = 4 * 300;
@@ -172,7 +172,7 @@ impl Case {
             .iter()
             .map(|pattern| format!("stream={folder}/{}", pattern.join("/")))
             .collect();
-        let base = offset(server.log.usage().head.number());
+        let base = server.order(server.log.usage().head.number());
         let query = |after: &str| format!("{}&after={after}", patterns.join("&"));
         let follow = server.many(&query(&base), Format::Sse);
         let mut follow = follow.stream::<Value>().await;

@@ -11,22 +11,23 @@ use headwater::{Format, OpenApi, test::TestRequest};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::{Server, offset};
+use crate::Server;
 
 impl Server {
-    fn many(&self, query: &str, format: Format) -> TestRequest {
+    pub(crate) fn many(&self, query: &str, format: Format) -> TestRequest {
         self.client.get(&format!("/events?{query}")).accept(format)
     }
 
     /// All that there is, by a query.
-    async fn all(&self, query: &str) -> Vec<Value> {
+    pub(crate) async fn all(&self, query: &str) -> Vec<Value> {
         let request = self.many(&format!("{query}&live=false"), Format::Ndjson);
         request.stream::<Value>().await.take(usize::MAX).await
     }
 }
 
-fn event(id: u64, stream: &str, at: u64, data: &Value) -> Value {
-    json!({"id": offset(id), "stream": stream, "offset": offset(at), "data": data})
+fn event(server: &Server, id: u64, stream: &str, at: u64, data: &Value) -> Value {
+    let (id, offset) = (server.order(id), server.at(stream, at));
+    json!({"id": id, "stream": stream, "offset": offset, "data": data})
 }
 
 #[tokio::test]
@@ -38,10 +39,10 @@ async fn messages_of_many_streams_come_in_the_order_of_the_hub_each_with_its_pla
     server.post_json("orders/7", r#"[{"n": 1}, [2]]"#).await;
     server.post_json("a", "2").await;
     let expected = [
-        event(1, "a", 1, &json!(1)),
-        event(3, "orders/7", 1, &json!({"n": 1})),
-        event(4, "orders/7", 2, &json!([2])),
-        event(5, "a", 2, &json!(2)),
+        event(&server, 1, "a", 1, &json!(1)),
+        event(&server, 3, "orders/7", 1, &json!({"n": 1})),
+        event(&server, 4, "orders/7", 2, &json!([2])),
+        event(&server, 5, "a", 2, &json!(2)),
     ];
     assert_eq!(server.all("stream=a&stream=orders/*").await, expected);
 
@@ -58,7 +59,10 @@ async fn messages_of_many_streams_come_in_the_order_of_the_hub_each_with_its_pla
     }
     server.post_json("other", "1").await;
     server.post_json("a", "3").await;
-    assert_eq!(events.next().await, Some(event(7, "a", 3, &json!(3))));
+    assert_eq!(
+        events.next().await,
+        Some(event(&server, 7, "a", 3, &json!(3)))
+    );
     events.leave().await;
 }
 
@@ -88,7 +92,7 @@ async fn of_a_stream_that_was_deleted_nothing_is_sent_and_the_next_of_its_name_h
     server.put("a", "text/plain", "3").await;
     let found = server.all("stream=*").await;
     assert_eq!(found.len(), 2, "{found:?}");
-    assert_eq!(found[0], event(2, "b", 1, &json!(2)));
+    assert_eq!(found[0], event(&server, 2, "b", 1, &json!(2)));
     assert_eq!(found[1]["data"], "3");
     assert_eq!(found[1]["content_type"], "text/plain");
 }

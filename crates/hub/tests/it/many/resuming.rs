@@ -5,7 +5,13 @@ use headwater::Format;
 use serde_json::{Value, json};
 
 use super::event;
-use crate::{Server, header, offset};
+use crate::{Server, header};
+
+/// The event that tells a reader where it is.
+fn position(server: &Server, at: u64) -> String {
+    let at = server.order(at);
+    format!("event: headwater:position\nid: {at}\ndata: {{\"offset\":\"{at}\"}}\n\n")
+}
 
 #[tokio::test]
 async fn a_cut_at_any_event_loses_and_repeats_nothing() {
@@ -30,7 +36,7 @@ async fn lose_and_repeat_nothing(server: &Server) {
         for format in [Format::Sse, Format::Ndjson] {
             let mut first = server.many("stream=s/*", format).stream::<Value>().await;
             let mut got = first.take(seen).await;
-            let last = got.last().map_or(offset(0), |event| {
+            let last = got.last().map_or(server.order(0), |event| {
                 event["id"].as_str().expect("it is text").to_owned()
             });
             let request = match format {
@@ -60,8 +66,14 @@ async fn streams_that_are_created_later_are_followed_from_their_first_message() 
     server.put_json("unasked", "[0]").await;
     server.put_json("new/a/b", "[1]").await;
     server.put_json("exact", "[2]").await;
-    assert_eq!(events.next().await, Some(event(2, "new/a/b", 1, &json!(1))));
-    assert_eq!(events.next().await, Some(event(3, "exact", 1, &json!(2))));
+    assert_eq!(
+        events.next().await,
+        Some(event(&server, 2, "new/a/b", 1, &json!(1)))
+    );
+    assert_eq!(
+        events.next().await,
+        Some(event(&server, 3, "exact", 1, &json!(2)))
+    );
 }
 
 #[tokio::test]
@@ -69,14 +81,14 @@ async fn whoever_starts_now_is_told_where_that_is_and_goes_on_there() {
     let server = Server::new();
     server.put_json("a", "[1,2]").await;
     let response = server.many("stream=a&after=now", Format::Sse).send().await;
-    assert_eq!(header(&response, "stream-next-offset"), offset(2));
+    assert_eq!(header(&response, "stream-next-offset"), server.order(2));
     let mut chunks = response.into_data_stream();
     let first = chunks.next().await.expect("a chunk").expect("no cut");
-    assert_eq!(first, format!("id: {}\n\n", offset(2)));
+    assert_eq!(first, position(&server, 2));
     server.post_json("a", "3").await;
     let second = chunks.next().await.expect("a chunk").expect("no cut");
     assert!(
-        second.starts_with(b"id: 0000000000000003\ndata: {"),
+        second.starts_with(format!("id: {}\ndata: {{", server.order(3)).as_bytes()),
         "{second:?}"
     );
     drop(chunks);
@@ -85,10 +97,13 @@ async fn whoever_starts_now_is_told_where_that_is_and_goes_on_there() {
         .many("stream=a&after=now", Format::Ndjson)
         .send()
         .await;
-    assert_eq!(header(&response, "stream-next-offset"), offset(3));
+    assert_eq!(header(&response, "stream-next-offset"), server.order(3));
     let mut lines = response.stream::<Value>().await;
     server.post_json("a", "4").await;
-    assert_eq!(lines.next().await, Some(event(4, "a", 4, &json!(4))));
+    assert_eq!(
+        lines.next().await,
+        Some(event(&server, 4, "a", 4, &json!(4)))
+    );
 }
 
 #[tokio::test]
@@ -99,7 +114,7 @@ async fn without_live_it_ends_at_the_end_and_whoever_saw_that_gets_204() {
     let text = server.many(query, Format::Sse).send().await.text().await;
     let end = format!(
         "event: headwater:end\nid: headwater:end\ndata: {{\"items\":1,\"id\":\"{}\"}}\n\n",
-        offset(1)
+        server.order(1)
     );
     assert!(text.ends_with(&end), "{text}");
     let again = server
@@ -120,33 +135,39 @@ async fn a_reader_is_told_how_far_it_is_when_much_goes_by_that_it_did_not_ask_fo
     let response = server.many("stream=a", Format::Sse).send().await;
     let mut chunks = response.into_data_stream();
     let place = chunks.next().await.expect("a chunk").expect("no cut");
-    assert_eq!(place, format!("id: {}\n\n", offset(12_000)));
+    assert_eq!(place, position(&server, 12_000));
     server.put_json("a", "[1]").await;
     let event = chunks.next().await.expect("a chunk").expect("no cut");
     assert!(
-        event.starts_with(format!("id: {}\n", offset(12_001)).as_bytes()),
+        event.starts_with(format!("id: {}\n", server.order(12_001)).as_bytes()),
         "{event:?}"
     );
     // Also while it waits.
     let post = server.post("noise", "application/json", &items).await;
     assert_eq!(post.status(), 204);
     let place = chunks.next().await.expect("a chunk").expect("no cut");
-    assert_eq!(place, format!("id: {}\n\n", offset(24_001)));
+    assert_eq!(place, position(&server, 24_001));
 }
 
 #[tokio::test]
 async fn what_was_seen_last_counts_before_what_the_url_says_by_either_name() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[1,2,3]").await;
-        for query in ["after", "offset"].map(|name| format!("{name}={}", offset(1))) {
+        for query in ["after", "offset"].map(|name| format!("{name}={}", server.order(1))) {
             let found = server.all(&format!("stream=a&{query}")).await;
             assert_eq!(found.len(), 2, "{query}");
             let again = server.many(&format!("stream=a&live=false&{query}"), Format::Ndjson);
-            let mut again = again.last_event_id(&offset(2)).stream::<Value>().await;
-            assert_eq!(again.next().await, Some(event(3, "a", 3, &json!(3))));
+            let mut again = again
+                .last_event_id(&server.order(2))
+                .stream::<Value>()
+                .await;
+            assert_eq!(
+                again.next().await,
+                Some(event(&server, 3, "a", 3, &json!(3)))
+            );
             assert_eq!(again.next().await, None);
         }
-        let both = format!("stream=a&after={0}&offset={0}", offset(1));
+        let both = format!("stream=a&after={0}&offset={0}", server.order(1));
         assert_eq!(server.many(&both, Format::Sse).send().await.status(), 400);
     }
 }
@@ -158,21 +179,28 @@ async fn streams_come_and_go_while_they_are_followed() {
         let mut events = server.many(query, Format::Sse).stream::<Value>().await;
         server.put_json("kept", "[0]").await;
         server.put_json("gone/a", "[1]").await;
-        assert_eq!(events.next().await, Some(event(1, "kept", 1, &json!(0))));
-        assert_eq!(events.next().await, Some(event(2, "gone/a", 1, &json!(1))));
+        assert_eq!(
+            events.next().await,
+            Some(event(&server, 1, "kept", 1, &json!(0)))
+        );
+        let gone = event(&server, 2, "gone/a", 1, &json!(1));
+        assert_eq!(events.next().await, Some(gone));
         server.delete("gone/a").await;
         server.post_json("kept", "2").await;
-        assert_eq!(events.next().await, Some(event(3, "kept", 2, &json!(2))));
+        assert_eq!(
+            events.next().await,
+            Some(event(&server, 3, "kept", 2, &json!(2)))
+        );
         // Another of the name counts its own messages, and is of its own type.
         server.put("gone/a", "text/plain", "3").await;
         let next = events.next().await.expect("it is live");
-        assert_eq!(next["offset"], offset(1));
+        assert_eq!(next["offset"], server.at("gone/a", 1));
         assert_eq!(next["content_type"], "text/plain");
         let late = server.all(query).await;
         let ids: Vec<_> = late.iter().map(|event| event["id"].clone()).collect();
         assert_eq!(
             ids,
-            [1, 3, 4].map(offset),
+            [1, 3, 4].map(|id| server.order(id)),
             "of what is deleted nothing is sent"
         );
     }
@@ -187,31 +215,34 @@ async fn readers_who_come_and_go_have_what_they_want_of_what_others_follow() {
         let mut a = server.many("stream=a", Format::Sse).stream::<Value>().await;
         server.post_json("a", "1").await;
         server.post_json("b", "2").await;
-        assert_eq!(a.next().await, Some(event(1, "a", 1, &json!(1))));
+        assert_eq!(a.next().await, Some(event(&server, 1, "a", 1, &json!(1))));
         // Whoever comes later gets also what nobody wanted at the time.
         let mut b = server.many("stream=b", Format::Sse).stream::<Value>().await;
-        assert_eq!(b.next().await, Some(event(2, "b", 1, &json!(2))));
+        assert_eq!(b.next().await, Some(event(&server, 2, "b", 1, &json!(2))));
         let both = server.many("stream=b&stream=a", Format::Ndjson);
         let mut both = both.stream::<Value>().await;
         server.post_json("c", "3").await;
         server.post_json("b", "4").await;
         server.post_json("a", "5").await;
-        assert_eq!(a.next().await, Some(event(5, "a", 2, &json!(5))));
-        assert_eq!(b.next().await, Some(event(4, "b", 2, &json!(4))));
+        assert_eq!(a.next().await, Some(event(&server, 5, "a", 2, &json!(5))));
+        assert_eq!(b.next().await, Some(event(&server, 4, "b", 2, &json!(4))));
         let ids: Vec<_> = both
             .take(4)
             .await
             .into_iter()
             .map(|event| event["id"].clone())
             .collect();
-        assert_eq!(ids, [1, 2, 4, 5].map(offset));
+        assert_eq!(ids, [1, 2, 4, 5].map(|id| server.order(id)));
         b.leave().await;
         a.leave().await;
         server.post_json("b", "6").await;
-        assert_eq!(both.next().await, Some(event(6, "b", 3, &json!(6))));
+        assert_eq!(
+            both.next().await,
+            Some(event(&server, 6, "b", 3, &json!(6)))
+        );
         both.leave().await;
         // The last one left; another begins anew.
         let mut c = server.many("stream=c", Format::Sse).stream::<Value>().await;
-        assert_eq!(c.next().await, Some(event(3, "c", 1, &json!(3))));
+        assert_eq!(c.next().await, Some(event(&server, 3, "c", 1, &json!(3))));
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::event;
-use crate::{Server, offset};
+use crate::Server;
 
 impl Server {
     /// Creates a stream with a cap: `("size", bytes)` or `("age", seconds)`.
@@ -45,8 +45,9 @@ impl Server {
     }
 }
 
-fn notice(id: u64, stream: &str, at: u64) -> Value {
-    json!({"id": offset(id), "stream": stream, "offset": offset(at), "trimmed": true})
+fn notice(server: &Server, id: u64, stream: &str, at: u64) -> Value {
+    let (id, offset) = (server.order(id), server.at(stream, at));
+    json!({"id": id, "stream": stream, "offset": offset, "trimmed": true})
 }
 
 #[tokio::test]
@@ -62,23 +63,23 @@ async fn what_was_trimmed_before_it_was_sent_is_told_in_its_place() {
         server.post_json("b", "1").await;
         server.trimmed("a", 2).await;
         let expected = [
-            event(1, "b", 1, &json!(0)),
-            notice(3, "a", 2),
-            event(4, "a", 3, &json!(33_333)),
-            event(5, "a", 4, &json!(44_444)),
-            event(6, "b", 2, &json!(1)),
+            event(&server, 1, "b", 1, &json!(0)),
+            notice(&server, 3, "a", 2),
+            event(&server, 4, "a", 3, &json!(33_333)),
+            event(&server, 5, "a", 4, &json!(44_444)),
+            event(&server, 6, "b", 2, &json!(1)),
         ];
         assert_eq!(server.all("stream=*").await, expected);
         // Whoever was there when it went knows nothing else; whoever is past it need not.
         for (after, rest) in [(0, &expected[..]), (1, &expected[1..]), (2, &expected[1..])] {
             let found = server
-                .all(&format!("stream=*&after={}", offset(after)))
+                .all(&format!("stream=*&after={}", server.order(after)))
                 .await;
             assert_eq!(found, rest, "after {after}");
         }
         for after in 3..6 {
             let found = server
-                .all(&format!("stream=*&after={}", offset(after)))
+                .all(&format!("stream=*&after={}", server.order(after)))
                 .await;
             assert!(found.iter().all(|event| event.get("trimmed").is_none()));
         }
@@ -104,12 +105,15 @@ async fn in_sse_it_is_an_event_of_its_own_type_from_whose_id_one_goes_on() {
         let told = events.next_event().await.expect("it is due");
         assert_eq!(&*told.event, "headwater:trimmed");
         let data: Value = serde_json::from_str(&told.data).expect("it is JSON");
-        assert_eq!(data, notice(1, "a", 1));
+        assert_eq!(data, notice(&server, 1, "a", 1));
         let again = server.many("stream=a", Format::Sse).last_event_id(&told.id);
         let mut again = again.stream::<Value>().await;
         let next = again.next_event().await.expect("it is due");
         assert_eq!(&*next.event, "message");
-        assert_eq!(events.next().await, Some(event(2, "a", 2, &json!(22_222))));
+        assert_eq!(
+            events.next().await,
+            Some(event(&server, 2, "a", 2, &json!(22_222)))
+        );
     }
 }
 
@@ -121,7 +125,7 @@ async fn whoever_keeps_up_misses_nothing_and_is_told_of_nothing() {
         let mut live = server.many(query, Format::Ndjson).stream::<Value>().await;
         for n in 1..=20 {
             server.post_json("a", &format!("[{}]", 10_000 + n)).await;
-            let due = event(n, "a", n, &json!(10_000 + n));
+            let due = event(&server, n, "a", n, &json!(10_000 + n));
             assert_eq!(live.next().await, Some(due));
         }
     }
@@ -138,7 +142,11 @@ async fn a_reader_that_fell_behind_is_told_though_nothing_follows() {
         server.trimmed("a", 3).await;
         for format in [Format::Sse, Format::Ndjson] {
             let mut live = server.many("stream=*", format).stream::<Value>().await;
-            assert_eq!(live.next().await, Some(notice(3, "a", 3)), "{format:?}");
+            assert_eq!(
+                live.next().await,
+                Some(notice(&server, 3, "a", 3)),
+                "{format:?}"
+            );
         }
     }
 }
@@ -158,8 +166,9 @@ impl Reader {
         assert!(self.after.as_ref() < Some(&id), "{event} is not in order");
         self.after = Some(id);
         let stream = event["stream"].as_str().expect("it is text");
-        let next = event["offset"].as_str().and_then(|text| text.parse().ok());
-        let next: u64 = next.expect("it is a number");
+        let next: Option<headwater_log::Mark> =
+            event["offset"].as_str().and_then(|text| text.parse().ok());
+        let next = next.expect("it is an offset").at.number();
         let due = self.due.entry(stream.to_owned()).or_default();
         if event.get("trimmed").is_some() {
             assert!(next > *due, "{event}: it has had all before {due}");

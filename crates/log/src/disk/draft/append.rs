@@ -53,13 +53,15 @@ impl Draft<'_> {
             None => None,
         };
         let change = &mut self.changes[at];
+        let stream = Arc::clone(&change.stream);
         let receipt = |next: u64, closed, producer_seq| Receipt {
             next: Offset::new(next),
+            incarnation: stream.lineage.at(Offset::new(next)).incarnation,
             position: Position::START,
             closed,
             producer_seq,
         };
-        match rules::judge(&change.state, known, &append) {
+        match rules::judge(&change.state, &stream.lineage, known, &append) {
             Verdict::Refuse(refusal) => return Ok((Outcome::Refused(refusal), None)),
             Verdict::Done => {
                 let receipt = receipt(change.state.tail, true, None);

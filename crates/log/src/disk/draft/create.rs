@@ -108,7 +108,8 @@ impl Draft<'_> {
             settings,
             fork,
         };
-        let stream = Arc::new(Stream::new(id, birth, state.clone(), source));
+        let identity = self.engine.cache.identity;
+        let stream = Arc::new(Stream::new(identity, id, birth, state.clone(), source));
         stream.note_use(time);
         let change = self.changes.len();
         self.by_id.insert(id, change);

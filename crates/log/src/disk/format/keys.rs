@@ -2,6 +2,8 @@
 
 /// In the keyspace `meta`: which format this is.
 pub(crate) const VERSION: &[u8] = b"V";
+/// In the keyspace `meta`: the log's random number.
+pub(crate) const IDENTITY: &[u8] = b"I";
 /// In the keyspace `meta`: the last commit.
 pub(crate) const HEAD: &[u8] = b"H";
 /// In the keyspace `meta`: the commit up to which nothing depends on the journal any more.

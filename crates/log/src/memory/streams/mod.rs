@@ -11,6 +11,7 @@ use crate::append::{Append, Outcome, Receipt};
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
+use crate::incarnation::Lineage;
 use crate::limits;
 use crate::memory::MemoryOptions;
 use crate::name::StreamName;
@@ -19,7 +20,7 @@ use crate::producers::{Known, ProducerState, idle_from, is_idle};
 use crate::read::{Created, Usage};
 use crate::records;
 use crate::rules::{self, State, Verdict};
-use crate::settings::{Create, Expiry, ForkFrom, ForkPoint, Settings};
+use crate::settings::{self, Create, Expiry, ForkFrom, ForkPoint, Settings};
 
 const PER_MESSAGE: u64 = 64;
 const PER_STREAM: u64 = 512;
@@ -48,6 +49,7 @@ struct Fork {
 #[derive(Debug)]
 struct Stream {
     name: StreamName,
+    lineage: Lineage,
     settings: Settings,
     created: Timestamp,
     used: Timestamp,
@@ -221,9 +223,15 @@ impl Streams {
         let id = self.next_id;
         self.next_id += 1;
         let start = fork.as_ref().map_or(0, |fork| fork.point.own.number());
-        if let Some(fork) = &fork {
-            self.stream(fork.source).state.forks += 1;
-        }
+        let own = self.options.identity.stream(id);
+        let lineage = match &fork {
+            Some(fork) => {
+                let source = self.stream(fork.source);
+                source.state.forks += 1;
+                settings::fork_lineage(&source.lineage, own, fork.point.own, fork.cut)
+            }
+            None => Lineage::new(own),
+        };
         let state = State {
             floor: start,
             tail: start,
@@ -237,6 +245,7 @@ impl Streams {
         };
         let stream = Stream {
             name: name.clone(),
+            lineage,
             settings,
             created: now,
             used: now,
@@ -269,17 +278,18 @@ impl Streams {
                 Kind::NotFound => Kind::SourceNotFound.into(),
                 _ => error,
             })?;
+        settings::check_fork_of(&self.by_id[&source].lineage, &from)?;
         let tail = self.by_id[&source].state.tail;
         let at = from.at.map_or(tail, Offset::number);
         let floor = self.floor(source);
         if at < floor {
             return Err(Kind::Trimmed {
-                floor: Offset::new(floor),
+                floor: self.by_id[&source].lineage.at(Offset::new(floor)),
             }
             .into());
         }
         let next = (at < tail).then(|| self.message(source, at).bytes.len() as u64);
-        let (own, cut) = crate::settings::own_part(at, tail, from.skip, next)?;
+        let (own, cut) = settings::own_part(at, tail, from.skip, next)?;
         let (at, own) = (Offset::new(at), Offset::new(own));
         let point = ForkPoint {
             source: from.source,
@@ -300,13 +310,15 @@ impl Streams {
             .as_ref()
             .and_then(|p| stream.producers.get(&p.id))
             .copied();
+        let lineage = stream.lineage.clone();
         let receipt = |next: u64, position, closed, producer_seq| Receipt {
             next: Offset::new(next),
+            incarnation: lineage.at(Offset::new(next)).incarnation,
             position,
             closed,
             producer_seq,
         };
-        match rules::judge(&stream.state, known, &append) {
+        match rules::judge(&stream.state, &stream.lineage, known, &append) {
             Verdict::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
             Verdict::Done => {
                 let tail = stream.state.tail;

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::follow::Follower;
+use crate::incarnation::Mark;
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::read::{Chunk, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom, Trimmed};
@@ -75,13 +76,13 @@ impl Streams {
         };
         if from < floor {
             return Err(Kind::Trimmed {
-                floor: Offset::new(floor),
+                floor: self.by_id[&id].lineage.at(Offset::new(floor)),
             }
             .into());
         }
         if from > tail {
             return Err(Kind::BeyondTail {
-                tail: Offset::new(tail),
+                tail: self.by_id[&id].lineage.at(Offset::new(tail)),
             }
             .into());
         }
@@ -100,6 +101,7 @@ impl Streams {
         let closed = self.by_id[&id].state.closed;
         let (from, at_tail) = (Offset::new(from), next == tail);
         Ok(Chunk {
+            lineage: self.by_id[&id].lineage.clone(),
             from,
             messages,
             next: Offset::new(next),
@@ -117,7 +119,10 @@ impl Streams {
         let head = *self.head.borrow();
         if from > head {
             return Err(Kind::BeyondTail {
-                tail: Offset::new(head.number()),
+                tail: Mark {
+                    at: Offset::new(head.number()),
+                    incarnation: self.options.identity.order(),
+                },
             }
             .into());
         }
@@ -247,6 +252,7 @@ impl Streams {
         let stream = &self.by_id[&id];
         Info {
             id,
+            lineage: stream.lineage.clone(),
             name: stream.name.clone(),
             settings: stream.settings.clone(),
             created: stream.created,

@@ -63,7 +63,8 @@ async fn run(mut bench: Bench, steps: Vec<Step>) {
                             .is_none_or(|last| last.generation < claim.generation)
                     );
                     for (name, tail) in &claim.streams {
-                        assert_eq!(*tail, bench.info(name).await.tail);
+                        let info = bench.info(name).await;
+                        assert_eq!(*tail, info.at(info.tail));
                     }
                     claims.push(claim);
                 }
@@ -91,7 +92,7 @@ async fn run(mut bench: Bench, steps: Vec<Step>) {
                         for (name, offset) in acks {
                             let stream = bench.link(name.as_str()).unwrap().stream.unwrap();
                             let known = processed.entry(stream).or_default();
-                            *known = offset.max(*known);
+                            *known = offset.at.max(*known);
                         }
                     }
                     Err(Refusal::Fenced) => assert!(!holds(&bench, &claim)),

@@ -38,11 +38,17 @@ async fn a_worker_that_acknowledges_what_is_not_there_changes_nothing() {
     bench.append("s/a").await;
     bench.append("s/b").await;
     let claim = bench.claim().await.unwrap();
-    let good = (name("s/a"), Offset::new(1));
-    let beyond = vec![good.clone(), (name("s/b"), Offset::new(2))];
+    let a = bench.info(&name("s/a")).await;
+    let b = bench.info(&name("s/b")).await;
+    let good = (name("s/a"), a.at(Offset::new(1)));
+    // Of another stream, it is none of this one, although it is no more than that has.
+    let other = vec![good.clone(), (name("s/b"), good.1)];
+    let refused = bench.ack(&claim, other, true).await;
+    assert!(matches!(refused, Err(Refusal::InvalidOffset(_))));
+    let beyond = vec![good.clone(), (name("s/b"), b.at(Offset::new(2)))];
     let refused = bench.ack(&claim, beyond, true).await;
     assert!(matches!(refused, Err(Refusal::InvalidOffset(_))));
-    let unknown = vec![good.clone(), (name("other"), Offset::START)];
+    let unknown = vec![good.clone(), (name("other"), a.at(Offset::START))];
     assert!(matches!(
         bench.ack(&claim, unknown, true).await,
         Err(Refusal::Invalid(_))
@@ -50,7 +56,7 @@ async fn a_worker_that_acknowledges_what_is_not_there_changes_nothing() {
     assert!(bench.link("s/a").unwrap().is_pending());
     // An append that the engine has not seen is no reason to refuse.
     bench.append("s/a").await;
-    let ahead = vec![(name("s/a"), Offset::new(2))];
+    let ahead = vec![(name("s/a"), a.at(Offset::new(2)))];
     assert!(
         bench.ack(&claim, ahead, true).await.unwrap(),
         "b is pending"

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::subscriptions::limits::{LINKS, SUBSCRIPTIONS};
 use crate::subscriptions::pattern::Pattern;
-use crate::subscriptions::state::{Link, State, Target};
+use crate::subscriptions::state::{Acked, Link, State, Target};
 use headwater_log::{
-    Append, Create, FjallLog, FjallOptions, Info, MemoryLog, MemoryOptions, Offset, ReadFrom,
+    Append, Create, FjallLog, FjallOptions, Info, Mark, MemoryLog, MemoryOptions, Offset, ReadFrom,
     Settings,
 };
 use tempfile::TempDir;
@@ -155,7 +155,7 @@ impl Bench {
     async fn ack(
         &mut self,
         claim: &Claim,
-        acks: Vec<(StreamName, Offset)>,
+        acks: Vec<(StreamName, Mark)>,
         done: bool,
     ) -> Result<bool, Refusal> {
         let Claim {
@@ -167,7 +167,10 @@ impl Bench {
         let ack = Ack {
             wake_id,
             generation,
-            acks,
+            acks: acks
+                .into_iter()
+                .map(|(name, mark)| (name, Acked::At(mark)))
+                .collect(),
             done,
         };
         self.ask(|answer| Command::Ack {
@@ -222,7 +225,7 @@ impl Bench {
     }
 
     fn link(&self, stream: &str) -> Option<Link> {
-        self.known().links.get(&name(stream)).copied()
+        self.known().links.get(&name(stream)).cloned()
     }
 
     /// All that a restart must bring back.
@@ -231,7 +234,7 @@ impl Bench {
             let links = known
                 .links
                 .iter()
-                .map(|(name, link)| (name.clone(), *link))
+                .map(|(name, link)| (name.clone(), link.clone()))
                 .collect();
             (Arc::clone(id), (known.digest.clone(), known.state(), links))
         });
@@ -247,5 +250,5 @@ struct Claim {
     wake_id: String,
     generation: u64,
     token: String,
-    streams: Vec<(StreamName, Offset)>,
+    streams: Vec<(StreamName, Mark)>,
 }
