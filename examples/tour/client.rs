@@ -1,6 +1,16 @@
 //! Reads typed items as they come. `cargo run --example tour_client [URL]`
 #![expect(clippy::print_stdout, reason = "to print is what it is for")]
 
+use clap::Parser;
+
+/// Print the ticks of the tour as they come.
+#[derive(Parser)]
+struct Args {
+    /// Where they are
+    #[arg(default_value = "http://127.0.0.1:8000/ticks?count=10&every_ms=200")]
+    url: String,
+}
+
 #[derive(Debug, serde::Deserialize)]
 struct Tick {
     n: u64,
@@ -10,10 +20,7 @@ struct Tick {
 
 #[tokio::main]
 async fn main() -> Result<(), headwater_client::Error> {
-    let url = std::env::args().nth(1);
-    let url = url
-        .as_deref()
-        .unwrap_or("http://127.0.0.1:8000/ticks?count=10&every_ms=200");
+    let Args { url } = Args::parse();
     let mut ticks = headwater_client::get(url).stream::<Tick>().await?;
     while let Some(tick) = ticks.next().await {
         let Tick { n, symbol, price } = tick?;

@@ -12,6 +12,7 @@ use crate::{
     serve::{EXAMPLES as SERVE_EXAMPLES, LONG_HELP as SERVE_LONG_HELP, Serve},
     streams::Streams,
     tail::Tail,
+    url,
 };
 
 /// Streams of JSON over plain HTTP.
@@ -77,7 +78,7 @@ pub(crate) enum Command {
     ///
     ///   {"url": "https://…", "method": "PUT", "headers": {"X-A": "1"}, "body": {"a": 1}, "key": "7"}
     ///
-    /// A body that is a string is sent as text, any other as JSON. A result is a line of JSON:
+    /// A URL without http:// or https:// means http://. A body that is a string is sent as text, any other as JSON. A result is a line of JSON:
     ///
     ///   {"index":0,"key":"7","url":"https://…","status":200,"ms":12,"attempts":1,"body":{"b":2}}
     ///
@@ -90,7 +91,8 @@ pub(crate) enum Command {
 
 #[derive(ClapArgs)]
 pub(crate) struct Get {
-    /// The address of the stream: http://… or https://…
+    /// The address of the stream: http://… or https://…; without either, http:// is meant
+    #[arg(value_parser = url::parse)]
     pub(crate) url: String,
 
     #[command(flatten)]

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use headwater_client::{Client, hub::Stream};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{args::header, exit::Failure};
+use crate::{args::header, exit::Failure, url};
 
 /// What a path can't hold as it is (RFC 3986 §3.3), and `%`, which would be read as an escape.
 const IN_PATH: &AsciiSet = &CONTROLS
@@ -30,12 +30,13 @@ const ATTEMPTS: u32 = 10;
 #[derive(ClapArgs)]
 #[command(next_help_heading = "Hub")]
 pub(crate) struct Hub {
-    /// Where the hub is
+    /// Where the hub is; without http:// or https://, http:// is meant
     #[arg(
         long = "hub",
         value_name = "URL",
         env = "HEADWATER_HUB",
         default_value = "http://127.0.0.1:8000",
+        value_parser = url::parse,
         global = true
     )]
     url: String,
@@ -87,16 +88,19 @@ impl Hub {
 
     fn stream_url(&self, name: &str) -> String {
         if is_url(name) {
-            return name.to_owned();
+            return url::with_scheme(name).into_owned();
         }
         let path = utf8_percent_encode(name.trim_start_matches('/'), IN_PATH);
         self.at(&format!("/streams/{path}"))
     }
 }
 
-/// Whether a stream is named by its whole URL.
+/// Whether a stream is named by its whole URL. Without a scheme it is one if it begins with a host and a port, as a
+/// path does with a slash.
 pub(crate) fn is_url(name: &str) -> bool {
-    name.starts_with("http://") || name.starts_with("https://")
+    name.starts_with("http://")
+        || name.starts_with("https://")
+        || url::begins_with_host_and_port(name)
 }
 
 #[cfg(test)]
@@ -114,5 +118,26 @@ mod tests {
         assert_eq!(url("a/b c?"), "http://hub:1/base/streams/a/b%20c%3F");
         assert_eq!(url("/ä%"), "http://hub:1/base/streams/%C3%A4%25");
         assert_eq!(url("https://other/x"), "https://other/x");
+        for bare in [
+            "127.0.0.1:8000/s/x",
+            "localhost:1/x",
+            "[::1]:1/x",
+            "a.example:1/x",
+        ] {
+            assert_eq!(url(bare), format!("http://{bare}"));
+        }
+        for path in [
+            "user:42/chat",
+            "a.example/x",
+            "localhost:1",
+            "localhost/x",
+            "1.5:x/y",
+        ] {
+            assert_eq!(url(path), format!("http://hub:1/base/streams/{path}"));
+        }
+        assert_eq!(
+            url("/localhost:1/x"),
+            "http://hub:1/base/streams/localhost:1/x"
+        );
     }
 }

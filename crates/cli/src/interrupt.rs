@@ -31,6 +31,11 @@ impl Interrupt {
         Ok(Self { signal })
     }
 
+    /// Whether there was a signal.
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.signal.borrow().is_some()
+    }
+
     /// The signal, once there is one. Cancel-safe.
     pub(crate) async fn wait(&mut self) -> u8 {
         loop {

@@ -18,6 +18,7 @@ mod relay;
 mod serve;
 mod streams;
 mod tail;
+mod url;
 
 use std::process::ExitCode;
 

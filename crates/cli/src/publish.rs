@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, BufRead as _, Read as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _},
     pin::pin,
     thread,
     time::Duration,
@@ -29,7 +29,7 @@ pub(crate) struct Publish {
     /// The stream: its path at the hub, or its whole URL
     stream: String,
 
-    /// The messages; none: the lines of the standard input, as they arrive
+    /// The messages; none: the lines of the standard input, as they arrive, or as they are typed
     ///
     /// In a stream of JSON each is a JSON value, and lines without one are passed over, as in NDJSON; with --text each line
     /// is a message, an empty one too. What begins with a hyphen and is no number comes after `--`.
@@ -74,6 +74,12 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     }
     let writer = options.open().await?;
     let mut account = Account::new(&args);
+    if args.is_by_hand() {
+        eprintln!(
+            "publishing to {}: each line is a message; Ctrl-D ends",
+            args.stream
+        );
+    }
     let outcome = tokio::select! {
         outcome = publish(&args, &stream, &writer, &mut account) => outcome,
         // What was read goes out yet, if it can in a second.
@@ -90,6 +96,13 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     };
     account.finish();
     outcome
+}
+
+impl Publish {
+    /// Whether a person types the messages, and wants to see what becomes of each.
+    fn is_by_hand(&self) -> bool {
+        self.messages.is_empty() && !self.quiet && io::stdin().is_terminal()
+    }
 }
 
 async fn publish(
@@ -117,6 +130,7 @@ async fn publish_lines(
     let (sender, mut lines) = mpsc::channel(AHEAD);
     // A thread of its own, which may hang in a read: nothing waits for it at the end.
     thread::spawn(move || read_lines(&sender));
+    let by_hand = args.is_by_hand();
     let mut number = 0_u64;
     let mut ended = pin!(ended(stream, args.producer.is_none()));
     loop {
@@ -140,6 +154,12 @@ async fn publish_lines(
             continue;
         }
         append(args, writer, line, account, number).await?;
+        // What a producer has published before counts only when all of it was given again.
+        if by_hand && args.producer.is_none() {
+            let flushed = writer.flush().await;
+            flushed.map_err(|error| account.blame(error, writer))?;
+            eprintln!("{} stored", writer.acknowledged());
+        }
     }
 }
 
@@ -251,7 +271,10 @@ struct Account {
 impl Account {
     fn new(args: &Publish) -> Self {
         Self {
-            progress: (!args.quiet).then(|| Progress::start(false)),
+            progress: (!args.quiet).then(|| match args.is_by_hand() {
+                true => Progress::at_the_end(),
+                false => Progress::start(false),
+            }),
             given: 0,
             messages: 0,
             skipped: 0,

@@ -15,6 +15,7 @@ use crate::{
     },
     hub::Hub,
     interrupt::Interrupt,
+    url,
 };
 
 /// The header of the hub's own secret.
@@ -22,7 +23,8 @@ const AUTHORIZATION: &str = "authorization";
 
 #[derive(ClapArgs)]
 pub(crate) struct Relay {
-    /// The upstream: http://… or https://…, as the hub allows
+    /// The upstream: http://… or https://…, as the hub allows; without either, http:// is meant
+    #[arg(value_parser = url::parse)]
     url: String,
 
     /// The stream that is filled: its path at the hub
@@ -75,12 +77,13 @@ pub(crate) struct Relay {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: args::Color,
 
-    /// Where the hub is
+    /// Where the hub is; without http:// or https://, http:// is meant
     #[arg(
         long,
         value_name = "URL",
         env = "HEADWATER_HUB",
         default_value = "http://127.0.0.1:8000",
+        value_parser = url::parse,
         help_heading = "Hub"
     )]
     hub: String,

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Streams {
 
 #[derive(Subcommand)]
 enum What {
-    /// List streams
+    /// List streams: messages, bytes, state and path of each, with a heading on a terminal
     #[command(after_help = help::STREAMS_LS)]
     Ls(List),
     /// Create a stream; if it is there already as it is asked for, nothing happens
@@ -165,8 +165,8 @@ async fn create(args: &Create, hub: &Hub, client: &Client) -> Result<(), Failure
         create = create.fork_at(&Offset::from(offset.as_str()));
     }
     match create.send().await? {
-        true => say(&format!("{} is there", args.stream)),
-        false => say(&format!("{} was there already", args.stream)),
+        true => say(&format!("created {}", args.stream)),
+        false => say(&format!("{} exists already, as asked for", args.stream)),
     }
 }
 
@@ -222,6 +222,9 @@ struct Page {
 }
 
 async fn list(args: &List, hub: &Hub, client: &Client) -> Result<(), Failure> {
+    if !args.json && io::stdout().is_terminal() {
+        say(&heading())?;
+    }
     let mut after = None;
     loop {
         let page = page(args, hub, client, after.as_deref()).await?;
@@ -254,6 +257,15 @@ async fn page(
     Ok(request.value().await?)
 }
 
+/// What the columns of [`line`] are.
+fn heading() -> String {
+    columns("MESSAGES", "BYTES", "STATE", "PATH")
+}
+
+fn columns(messages: &str, bytes: &str, state: &str, path: &str) -> String {
+    format!("{messages:>10} {bytes:>11} {state:<6} {path}")
+}
+
 /// A stream as a line for people: messages, bytes, state, path.
 fn line(stream: &serde_json::Value) -> String {
     let number = |name: &str| stream[name].as_u64().unwrap_or_default();
@@ -268,11 +280,9 @@ fn line(stream: &serde_json::Value) -> String {
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect();
     let bytes = indicatif::HumanBytes(number("bytes")).to_string();
-    let messages = number("messages");
-    format!("{messages:>10} {bytes:>11} {state:<6} {path}")
+    columns(&number("messages").to_string(), &bytes, state, &path)
 }
 
-/// Prints a line. That nobody reads it is no fault.
 /// A value as a line of JSON.
 fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
     let mut text = Vec::new();
@@ -281,6 +291,7 @@ fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// Prints a line. That nobody reads it is no fault.
 fn say(line: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

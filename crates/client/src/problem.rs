@@ -20,6 +20,22 @@ impl Problem {
             .map(|members| Self { members })
     }
 
+    /// The sentence in a JSON object that says what went wrong and isn't declared a problem: its `detail` and
+    /// `title`, or its `message` or `error`, which may also be an object with one of these.
+    pub(crate) fn sentence(text: &[u8]) -> Option<String> {
+        let problem = Self::from_json(text)?;
+        if problem.detail().or(problem.title()).is_some() {
+            return Some(problem.to_string());
+        }
+        let found = problem.text("message").or_else(|| {
+            let error = problem.get("error")?;
+            let member = |name| error.get(name).and_then(Value::as_str);
+            let first = ["message", "detail", "title"].into_iter().find_map(member);
+            error.as_str().or(first)
+        });
+        found.map(str::to_owned)
+    }
+
     /// A problem of which nothing but a sentence is known.
     pub(crate) fn from_detail(detail: &str) -> Self {
         let detail = Value::String(detail.to_owned());
@@ -129,6 +145,30 @@ impl fmt::Display for Plain<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_json_error_is_told_in_its_sentence() {
+        for (text, wanted) in [
+            (r#"{"detail":"gone"}"#, Some("gone")),
+            (
+                r#"{"error":{"code":"X","message":"m"},"title":"Forbidden","detail":"no","status":403}"#,
+                Some("no"),
+            ),
+            (
+                r#"{"error":{"message":"no such model","type":"x"}}"#,
+                Some("no such model"),
+            ),
+            (r#"{"error":"unauthorized"}"#, Some("unauthorized")),
+            (r#"{"message":"Not Found"}"#, Some("Not Found")),
+            (r#"{"detail":[{"loc":1}]}"#, None),
+            (r#"{"error":{"code":7}}"#, None),
+            ("[]", None),
+            ("no JSON", None),
+        ] {
+            let sentence = Problem::sentence(text.as_bytes());
+            assert_eq!(sentence.as_deref(), wanted, "{text}");
+        }
+    }
 
     #[test]
     fn the_members_of_the_standard_and_extensions_are_there() {

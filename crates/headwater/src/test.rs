@@ -43,7 +43,7 @@ pub struct TestClient {
 }
 
 impl TestClient {
-    /// A client of `app`, an [`App`](crate::App) or an axum [`Router`].
+    /// A client of `app`, an [`App`] or an axum [`Router`].
     #[must_use]
     pub fn new(app: impl Into<Router> + 'static) -> Self {
         let layer = crate::layer().docs(App::is_with_docs(&app));

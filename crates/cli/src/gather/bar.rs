@@ -58,20 +58,21 @@ impl Bar {
         }
         self.told = Some(now);
         let rate = self.rate.at(now, progress.done);
-        let total = watch
-            .total()
-            .map(|total| total.saturating_sub(watch.made_earlier()));
+        // What an earlier run has done counts, so that the bar starts where it was.
+        let done = progress.done + watch.made_earlier();
+        let total = watch.total();
         if let Some(total) = total {
             if !self.has_total {
                 self.has_total = true;
                 set_style(&self.bar, "{spinner} {bar:24} {percent:>3}%  {msg}");
             }
             self.bar.set_length(total);
-            self.bar.set_position(progress.done);
+            self.bar.set_position(done);
         }
-        let left = total.map(|total| total.saturating_sub(progress.done));
+        let left = total.map(|total| total.saturating_sub(done));
         let message = Message {
             progress,
+            done,
             rate,
             left,
         };
@@ -145,6 +146,8 @@ impl Rate {
 /// What stands beside the bar.
 struct Message {
     progress: Progress,
+    /// With those of an earlier run.
+    done: u64,
     rate: f64,
     left: Option<u64>,
 }
@@ -153,7 +156,7 @@ impl fmt::Display for Message {
     #[allow(clippy::cast_precision_loss, reason = "times are shown in seconds")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let progress = self.progress;
-        write!(f, "{} done", HumanCount(progress.done))?;
+        write!(f, "{} done", HumanCount(self.done))?;
         if progress.failed > 0 {
             write!(f, " ({} failed)", HumanCount(progress.failed))?;
         }

@@ -21,7 +21,7 @@ use headwater_wire::json;
 use tokio::sync::mpsc;
 
 use super::{output::failure, resume::Earlier};
-use crate::exit::Failure;
+use crate::{exit::Failure, url::call_with_scheme};
 
 /// The longest line that is read.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
@@ -238,7 +238,9 @@ impl Reader {
             return Err(format!("it is over {MAX_LINE} bytes long"));
         }
         let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
-        let call: Call = text.parse().map_err(|error| format!("{error}"))?;
+        let call: Call = call_with_scheme(text)
+            .parse()
+            .map_err(|error| format!("{error}"))?;
         Ok(match self.repeatable {
             true => call.repeatable(true),
             false => call,

@@ -1,6 +1,7 @@
 //! `headwater gather`: makes many calls at once, and prints each result as it comes.
 
 mod bar;
+mod hint;
 mod input;
 mod output;
 mod resume;
@@ -151,12 +152,16 @@ pub(crate) async fn run(args: Gather, mut interrupt: Interrupt) -> Result<(), Fa
         outcome = print(&args.output, &mut results, &watch, &mut output, &mut bar) => outcome,
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
+    let interrupted = outcome.is_err() && interrupt.is_signalled();
     let progress = results.progress();
     // The calls that are being made end now, not after the last line is written.
     drop(results);
     bar.clear();
     let flushed = output.finish(outcome.is_ok() && watch.is_sound());
     bar.finish(progress, &watch);
+    if interrupted && (args.output.resume.is_some() || output.has_written()) {
+        hint::tell(&args);
+    }
     if outcome? == Written::NobodyReads || flushed? == Written::NobodyReads {
         return Ok(());
     }

@@ -20,6 +20,7 @@ pub(super) struct Output {
     target: Option<Target>,
     name: String,
     lines: Vec<u8>,
+    has_written: bool,
     /// No call has succeeded yet, and the file has content that is worth more than failures.
     holds: bool,
 }
@@ -32,6 +33,7 @@ impl Output {
                 target: None,
                 name: "the standard output".to_owned(),
                 lines: Vec::new(),
+                has_written: false,
                 holds: false,
             });
         };
@@ -49,12 +51,18 @@ impl Output {
             target: Some(target),
             name,
             lines: Vec::new(),
+            has_written: false,
             holds: false,
         }
     }
 
     pub(super) fn is_terminal(&self) -> bool {
         self.target.is_none() && io::stdout().is_terminal()
+    }
+
+    /// Whether the file holds results of this run.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_written
     }
 
     /// Puts a result behind those that are to be written.
@@ -83,6 +91,7 @@ impl Output {
         if self.holds {
             return Ok(Written::Yes);
         }
+        self.has_written |= self.target.is_some() && !self.lines.is_empty();
         let written = match &mut self.target {
             Some(target) => write(target, &self.lines),
             None => write(&mut io::stdout(), &self.lines),
@@ -99,7 +108,7 @@ impl Output {
     /// Writes what is left. `is_done`: all calls have their results.
     ///
     /// Where no call has succeeded, a file that held something is left as it was.
-    pub(super) fn finish(mut self, is_done: bool) -> Result<Written, Failure> {
+    pub(super) fn finish(&mut self, is_done: bool) -> Result<Written, Failure> {
         if self.holds {
             let results = match self.lines.is_empty() {
                 true => "",

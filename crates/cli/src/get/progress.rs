@@ -20,7 +20,16 @@ pub(crate) struct Progress {
 impl Progress {
     /// `raw`: there are no items to count.
     pub(crate) fn start(raw: bool) -> Self {
-        let bar = if std::io::stderr().is_terminal() {
+        Self::with_bar(raw, std::io::stderr().is_terminal())
+    }
+
+    /// Tells only at the end how it went: a bar would disturb what is typed.
+    pub(crate) fn at_the_end() -> Self {
+        Self::with_bar(false, false)
+    }
+
+    fn with_bar(raw: bool, is_shown: bool) -> Self {
+        let bar = if is_shown {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
                 bar.set_style(style);

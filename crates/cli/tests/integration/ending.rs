@@ -77,7 +77,7 @@ fn a_wrong_command_line_ends_with_2() {
 
 #[test]
 fn other_errors_end_with_1_and_say_what_would_be_right() {
-    let said = run("localhost:8000/ticks", &[]);
+    let said = run("ftp://localhost:8000/ticks", &[]);
     assert_eq!(said.code, 1);
     assert!(
         said.stderr.contains("only http and https are known"),

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    running::{Said, Scratch, finish, headwater, signal, wait},
+    running::{Said, Scratch, at_terminal, finish, headwater, signal, wait},
     server::{Call, Server},
 };
 
@@ -263,6 +263,92 @@ fn a_run_that_was_interrupted_is_gone_on_with() {
     let said = gather(&["--resume", file.path()], &input);
     assert!(said.stderr.contains("1 call, 1 failed"), "{}", said.stderr);
     assert_eq!(server.requests().len(), 7 + 3);
+}
+
+#[test]
+fn a_run_that_is_interrupted_says_what_continues_it() {
+    let server = echo();
+    let url = server.url("");
+    let (calls, file) = (Scratch::new("hint calls"), Scratch::new("hint-results"));
+    // The scheme may be left out, here too.
+    let bare = url.strip_prefix("http://").unwrap();
+    std::fs::write(
+        calls.path(),
+        format!("{bare}/1\n{{\"url\":\"{bare}/2\"}}\n\"{bare}/3\"\n{url}/slow\n"),
+    )
+    .unwrap();
+    let interrupted = |args: &[&str], lines: usize| {
+        let child = headwater(&[&["gather"], args].concat()).spawn().unwrap();
+        let start = Instant::now();
+        while std::fs::read_to_string(file.path())
+            .unwrap_or_default()
+            .lines()
+            .count()
+            < lines
+            || server.requests().len() < 4
+        {
+            assert!(start.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_millis(5));
+        }
+        signal(&child, "-INT");
+        let said = finish(child);
+        assert_eq!(said.code, 130, "{said:?}");
+        let line = said.stderr.split_once("to continue:\n  ").unwrap().1;
+        line.trim_end().to_owned()
+    };
+    let line = interrupted(&["-H", "X-A: it's", "-o", file.path(), calls.path()], 3);
+    let wanted = format!(
+        r"gather -H 'X-A: it'\''s' '{}' --resume {}",
+        calls.path(),
+        file.path()
+    );
+    assert!(line.ends_with(&wanted), "{line}");
+    // It can be pasted.
+    std::fs::write(
+        calls.path(),
+        format!("{url}/1\n{url}/2\n{url}/3\n{url}/4\n"),
+    )
+    .unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("exec {line}")]);
+    shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let said = finish(shell.spawn().unwrap());
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stderr.ends_with("3 were made earlier\n"), "{said:?}");
+    assert_eq!(file.content().lines().count(), 4);
+}
+
+#[test]
+fn the_bar_of_a_resumed_run_starts_where_it_was() {
+    let server = echo();
+    let url = server.url("");
+    let (calls, file) = (Scratch::new("bar-calls"), Scratch::new("bar-results"));
+    let made: String = (0..3).map(|n| format!("{url}/{n}\n")).collect();
+    std::fs::write(calls.path(), &made).unwrap();
+    assert_eq!(
+        finish(
+            headwater(&["gather", "-o", file.path(), calls.path()])
+                .spawn()
+                .unwrap()
+        )
+        .code,
+        0
+    );
+    std::fs::write(calls.path(), made + &format!("{url}/slow\n")).unwrap();
+    let args = [
+        "gather",
+        "--resume",
+        file.path(),
+        "--timeout",
+        "1s",
+        calls.path(),
+    ];
+    let seen = at_terminal(&args, "");
+    assert_eq!(seen.code, 4, "{seen:?}");
+    assert!(
+        seen.stdout.contains(" 75%  3 done, 1 in flight"),
+        "{seen:?}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     proxy::Proxy,
-    running::{Said, Scratch, finish, headwater, signal, wait},
+    running::{Said, Scratch, at_terminal, finish, headwater, signal, wait},
     serving::Hub,
 };
 
@@ -527,8 +527,8 @@ fn streams_are_created_listed_described_closed_and_removed() {
         "--schema",
         schema.path(),
     ];
-    assert_eq!(done(&hub, &create), "t/a is there\n");
-    assert_eq!(done(&hub, &create), "t/a was there already\n");
+    assert_eq!(done(&hub, &create), "created t/a\n");
+    assert_eq!(done(&hub, &create), "t/a exists already, as asked for\n");
     done(&hub, &["publish", "t/a", "1", "22"]);
     let refused = run(&hub, &["publish", "t/a", "\"x\""]);
     assert_eq!(refused.code, 4);
@@ -542,6 +542,12 @@ fn streams_are_created_listed_described_closed_and_removed() {
     // Where the hub is can be said before what is to be done, too.
     let before = headwater(&["streams", "--hub", hub.url(), "ls", "t/"]).spawn();
     assert_eq!(finish(before.unwrap()).stdout, first);
+    let ls = ["streams", "ls", "t/", "--hub", hub.url()];
+    let seen = at_terminal(&ls, "").stdout.replace('\r', "");
+    let heading = "  MESSAGES       BYTES STATE  PATH\n";
+    assert_eq!(seen, [heading, first].concat());
+    let seen = at_terminal(&[&ls[..], &["--json"]].concat(), "").stdout;
+    assert!(seen.starts_with('{'), "{seen}");
     let info = done(&hub, &["streams", "info", "t/a"]);
     assert!(info.contains("ttl           604800\n"), "{info}");
     done(&hub, &["streams", "rm", "t/a", "u"]);
@@ -550,4 +556,60 @@ fn streams_are_created_listed_described_closed_and_removed() {
     assert_eq!(gone.code, 4);
     let wanted = "the server answered 404 Not Found: there is no such stream\n";
     assert!(gone.stderr.ends_with(wanted), "{}", gone.stderr);
+}
+
+#[test]
+fn a_hub_is_named_with_or_without_http() {
+    let hub = Hub::start();
+    let bare = hub.url().strip_prefix("http://").unwrap();
+    for name in [
+        bare.to_owned(),
+        format!("localhost:{}", bare.rsplit(':').next().unwrap()),
+    ] {
+        let run = |args: &[&str]| {
+            let said = finish(
+                headwater(&[args, &["--hub", &name]].concat())
+                    .spawn()
+                    .unwrap(),
+            );
+            assert_eq!(said.code, 0, "{args:?} {name}: {}", said.stderr);
+            said.stdout
+        };
+        run(&["publish", "s", "1"]);
+        run(&["streams", "info", "s"]);
+        assert!(run(&["streams", "ls"]).contains(" s\n"));
+        assert!(run(&["tail", "s", "--no-follow"]).starts_with("1\n"));
+    }
+    let mut by_variable = headwater(&["tail", "s", "--no-follow"]);
+    let said = finish(by_variable.env("HEADWATER_HUB", bare).spawn().unwrap());
+    assert_eq!((said.code, &*said.stdout), (0, "1\n1\n"), "{said:?}");
+    let said = finish(
+        headwater(&["tail", "s", "--hub", "nonsense"])
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(said.code, 1);
+    assert!(
+        said.stderr.contains("it should be like http://host/path"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn messages_that_are_typed_are_counted_one_by_one() {
+    let hub = Hub::start();
+    let publish = ["publish", "s", "--hub", hub.url()];
+    let seen = at_terminal(&publish, "1\n2\n\u{4}");
+    assert_eq!(seen.code, 0, "{seen:?}");
+    for wanted in [
+        "publishing to s: each line is a message",
+        "1 stored",
+        "2 stored",
+        "2 items",
+    ] {
+        assert!(seen.stdout.contains(wanted), "{wanted}: {seen:?}");
+    }
+    let quiet = at_terminal(&[&publish[..], &["-q"]].concat(), "3\n\u{4}");
+    assert!(!quiet.stdout.contains("stored"), "{quiet:?}");
+    assert_eq!(count(&hub, "s"), 3);
 }

@@ -147,8 +147,37 @@ fn what_the_hub_or_the_upstream_refuses_is_said() {
         "{}",
         refused.stderr
     );
+    one_sentence(&refused);
     let upstream = Server::start(|call| call.respond("429 Slow", "text/plain", "slow down"));
-    let refused = run(&hub, &[&upstream.url("/"), "--as", "a"]);
+    // The scheme may be left out.
+    let url = upstream.url("/");
+    let refused = run(&hub, &[url.strip_prefix("http://").unwrap(), "--as", "a"]);
     assert_eq!(refused.code, 4);
     assert!(refused.stderr.contains("slow down"), "{}", refused.stderr);
+    let upstream = Server::start(|call| {
+        let error = "{\"error\":{\"message\":\"no such model\",\"type\":\"x\"}}";
+        call.respond("404 Not Found", "application/json", error);
+    });
+    let refused = run(&hub, &[&upstream.url("/"), "--as", "a"]);
+    assert!(refused.stderr.ends_with(": no such model\n"), "{refused:?}");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    for args in [
+        [&*gone, "--as", "a"],
+        [&*gone, "--as", "a//b"],
+        ["nonsense", "--as", "a"],
+        ["ftp://127.0.0.1/", "--as", "a"],
+    ] {
+        let refused = run(&hub, &args);
+        assert_eq!(refused.code, 4, "{args:?}: {refused:?}");
+        one_sentence(&refused);
+    }
+}
+
+/// What it says is for people, on one line.
+#[track_caller]
+fn one_sentence(said: &Said) {
+    assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+    assert!(!said.stderr.contains(['{', '}']), "{}", said.stderr);
 }

@@ -36,6 +36,33 @@ pub(crate) fn headwater(args: &[&str]) -> Command {
     command
 }
 
+/// Runs `headwater` with these arguments at a terminal of its own, on which this is typed; what is to be seen there.
+pub(crate) fn at_terminal(args: &[&str], typed: &str) -> Said {
+    let words = std::iter::once(&env!("CARGO_BIN_EXE_headwater")).chain(args);
+    let words: Vec<_> = words.map(|word| format!("'{word}'")).collect();
+    let mut command = Command::new("script");
+    command
+        .args([
+            "--quiet",
+            "--return",
+            "--command",
+            &words.join(" "),
+            "/dev/null",
+        ])
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(typed.as_bytes())
+        .unwrap();
+    finish(child)
+}
+
 /// Runs it to its end.
 pub(crate) fn run(url: &str, args: &[&str]) -> Said {
     finish(get(url, args).spawn().unwrap())

@@ -67,3 +67,38 @@ fn data_makes_it_a_post_from_the_command_line_a_file_or_the_standard_input() {
         said.stderr
     );
 }
+
+#[test]
+fn a_url_without_a_scheme_means_http() {
+    let server = Server::answering("application/x-ndjson", "1\n");
+    let bare = server.url("/x?a=http://b");
+    let bare = bare.strip_prefix("http://").unwrap();
+    let port = bare[..bare.find('/').unwrap()].rsplit(':').next().unwrap();
+    for url in [bare.to_owned(), format!("localhost:{port}/x?a=http://b")] {
+        let said = run(&url, &[]);
+        assert_eq!((said.code, &*said.stdout), (0, "1\n"), "{url}: {said:?}");
+    }
+    for request in server.requests() {
+        assert_eq!(request.line, "GET /x?a=http://b HTTP/1.1");
+    }
+    let said = run("[::1]:1/x", &[]);
+    assert!(
+        said.stderr.contains("GET http://[::1]:1/x: no response"),
+        "{said:?}"
+    );
+    for url in [
+        "nonsense",
+        "/x",
+        "",
+        "localhost:port/x",
+        "user:secret@127.0.0.1/x",
+    ] {
+        let said = run(url, &[]);
+        assert_eq!(said.code, 1, "{url}: {said:?}");
+        assert!(
+            said.stderr.contains("http"),
+            "it says what would be right: {said:?}"
+        );
+        assert!(!said.stderr.contains("secret"), "{said:?}");
+    }
+}

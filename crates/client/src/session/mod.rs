@@ -394,8 +394,9 @@ pub(crate) fn refusal(status: StatusCode, content_type: &str, body: &[u8]) -> Er
         None
     };
     let readable = is("text/plain") || is("application/json");
-    let said = (readable && problem.is_none() && !body.is_empty())
-        .then(|| String::from_utf8_lossy(body).trim().to_owned());
+    let said = (readable && problem.is_none() && !body.is_empty()).then(|| {
+        Problem::sentence(body).unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned())
+    });
     Error::new(Kind::Status {
         status,
         problem,

@@ -110,7 +110,7 @@ pub(super) async fn send(
     request.send().await.map_err(unreachable)
 }
 
-/// Why a request could not be made, without its URL, which may hold a secret.
+/// Why a request could not be made: the first cause, which is what a person wants to know, without its URL, which may hold a secret.
 fn unreachable(error: reqwest::Error) -> OpenError {
     let error = error.without_url();
     let mut said = error.to_string();
@@ -119,7 +119,7 @@ fn unreachable(error: reqwest::Error) -> OpenError {
         if let Some(refused) = error.downcast_ref::<Refused>() {
             return OpenError::Refused(refused.clone());
         }
-        said = format!("{said}: {error}");
+        said = error.to_string();
         cause = error.source();
     }
     OpenError::Connect(said)

@@ -282,6 +282,8 @@ async fn nobody_there_is_an_error_without_the_url() {
         panic!("nobody is there")
     };
     assert!(!error.to_string().contains("secret"), "{error}");
+    let causes = error.to_string().matches(": ").count();
+    assert_eq!(causes, 1, "it is one sentence: {error}");
 }
 
 #[tokio::test]
