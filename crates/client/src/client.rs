@@ -223,7 +223,9 @@ impl Parts {
             .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect_timeout)
             // A referrer would show one host the query that was meant for another.
-            .referer(false);
+            .referer(false)
+            // They are followed by `redirect`, which knows what may go along.
+            .redirect(reqwest::redirect::Policy::none());
         match self.keep_connections {
             Some(Duration::ZERO) => http = http.pool_max_idle_per_host(0),
             Some(time) => http = http.pool_idle_timeout(time),

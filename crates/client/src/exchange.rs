@@ -19,10 +19,11 @@ use crate::{
     egress::Refused,
     error::{Error, Kind},
     plan::Plan,
+    redirect::{self, SeeOther},
     session::{Head, Piece, Reading, Session, Step},
 };
 
-type Sending = Pin<Box<dyn Future<Output = reqwest::Result<reqwest::Response>> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Result<reqwest::Response, Error>> + Send>>;
 
 pub(crate) struct Exchange {
     session: Session,
@@ -219,16 +220,20 @@ impl Exchange {
         self.idle.rearm();
         let request = self.plan.request(self.session.last_event_id());
         match request {
-            Ok(request) => self.io = Io::Sending(Box::pin(self.http.execute(request))),
+            Ok(request) => {
+                let egress = self.plan.settings.egress.clone();
+                let sending = redirect::send(self.http.clone(), egress, request, SeeOther::Get);
+                self.io = Io::Sending(Box::pin(sending));
+            }
             Err(error) => self.lost(error),
         }
     }
 
-    fn responded(&mut self, response: reqwest::Result<reqwest::Response>) {
+    fn responded(&mut self, response: Result<reqwest::Response, Error>) {
         self.idle.rearm();
         let response = match response {
             Ok(response) => response,
-            Err(error) => return self.lost(connect_error(error)),
+            Err(error) => return self.lost(error),
         };
         self.redirected = !self.plan.is_for(response.url());
         let response = http::Response::from(response);
@@ -253,9 +258,7 @@ pub(crate) fn connect_error(error: reqwest::Error) -> Error {
     if let Some(refused) = refused(&error) {
         return Error::refused(refused.clone());
     }
-    let kind = if error.is_redirect() {
-        Kind::Redirect
-    } else if error.is_builder() {
+    let kind = if error.is_builder() {
         Kind::Request("the request can't be sent".to_owned())
     } else {
         Kind::Connect

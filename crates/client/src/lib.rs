@@ -44,8 +44,11 @@
 //!   POST is therefore one response: its end is the end.
 //! - **The first connection isn't retried** unless
 //!   [`retry_first_connect`](Request::retry_first_connect) says so: a wrong URL is seen at once.
-//! - **Redirects** are followed up to 10 times; `Authorization`, cookies and the URL's password
-//!   don't go to another host, other headers do. A reconnect starts from the first URL again.
+//! - **Redirects** are followed up to 10 times. To another origin (scheme, host and port) only headers that say what is
+//!   asked for go along, as `Accept` and `Content-Type` do; `Authorization`, cookies and headers of your own
+//!   don't. 307 and 308 keep method and body. A 301 or 302 in answer to anything but GET and HEAD is an error, as
+//!   is a 303 in answer to an append: it would become a GET, whose success says nothing. A reconnect starts from the
+//!   first URL again.
 //! - **An error in the middle of a stream** (`event: headwater:error`) is an [`Error`] with the server's
 //!   [`Problem`], and the end.
 //! - **An item of the wrong shape** is an error that names its number and the path inside it, and
@@ -81,6 +84,7 @@ mod items;
 mod options;
 mod plan;
 mod problem;
+mod redirect;
 mod request;
 mod session;
 

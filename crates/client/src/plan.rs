@@ -1,8 +1,10 @@
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater_wire::{Format, Limits, Str};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 use crate::{
@@ -197,10 +199,14 @@ impl Plan {
         if let Some(egress) = &self.settings.egress {
             egress.check(&url).map_err(Error::refused)?;
         }
+        let credentials = credentials(&url);
         let mut request = reqwest::Request::new(self.method.clone(), url);
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         with_defaults(headers, &self.settings.headers);
+        if let Some(credentials) = credentials {
+            headers.entry(header::AUTHORIZATION).or_insert(credentials);
+        }
         if !last_event_id.is_empty() {
             let value = HeaderValue::from_bytes(last_event_id.as_bytes()).map_err(|_| {
                 Error::request(
@@ -224,6 +230,19 @@ fn check_method(method: &Method) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// The user and the password in a URL as `Authorization: Basic` (RFC 7617 §2).
+fn credentials(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The method and the URL without what may be secret.

@@ -15,7 +15,7 @@ const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const CHARACTERS: usize = 10;
 
 /// How many bits an incarnation has: five a character.
-const BITS: u32 = 5 * CHARACTERS as u32;
+const BITS: u32 = 50;
 
 /// The bytes of a mark's text.
 const MARK: usize = DIGITS + 1 + CHARACTERS;

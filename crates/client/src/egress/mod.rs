@@ -35,9 +35,6 @@ pub use self::{
     refused::{PatternError, Refused},
 };
 
-/// More redirects than this are an error.
-const MAX_REDIRECTS: usize = 10;
-
 /// Which hosts a client may reach. Cloning it is cheap.
 ///
 /// What it checks, for the request's URL and for that of every redirect:
@@ -236,25 +233,14 @@ impl Egress {
         Err(Refused(why))
     }
 
-    /// Makes a client of reqwest keep to it: by how it looks names up and follows redirects, and
-    /// without a proxy. What is asked for first is still to be [checked](Self::check), as an address
-    /// in a URL isn't looked up. A [`Client`](crate::Client) does all of it by itself.
+    /// Makes a client of reqwest keep to it: by how it looks names up, without a proxy, and without following redirects.
+    /// What is asked for is still to be [checked](Self::check), as an address in a URL isn't looked up. A
+    /// [`Client`](crate::Client) does all of it by itself, and follows redirects to where it may go.
     pub fn guard(&self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
-        let egress = self.clone();
-        let follow = move |attempt: redirect::Attempt<'_>| {
-            // The first of these is no redirect.
-            if attempt.previous().len() > MAX_REDIRECTS {
-                return attempt.error("too many redirects");
-            }
-            match egress.check(attempt.url()) {
-                Ok(()) => attempt.follow(),
-                Err(refused) => attempt.error(refused),
-            }
-        };
         builder
             .no_proxy()
             .dns_resolver(Resolver(self.clone()))
-            .redirect(redirect::Policy::custom(follow))
+            .redirect(redirect::Policy::none())
     }
 
     /// The addresses of a name that may be connected to: one at least.

@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use super::{names, offset::Offset, text};
 use crate::{
     error::{Error, Kind},
-    exchange::{connect_error, retry_after},
+    exchange::retry_after,
     plan::Plan,
+    redirect::{self, SeeOther},
     session::refusal,
 };
 
@@ -64,8 +65,15 @@ impl Reply {
 pub(super) async fn send(http: &reqwest::Client, plan: &Plan) -> Result<Reply, Error> {
     let request = plan.request("")?;
     let patience = plan.settings.idle_timeout;
-    let response = within(patience, "the response", http.execute(request)).await?;
-    let response = http::Response::from(response.map_err(connect_error)?);
+    // A 303 in answer to an append says nothing of whether it is stored.
+    let sending = redirect::send(
+        http.clone(),
+        plan.settings.egress.clone(),
+        request,
+        SeeOther::Refuse,
+    );
+    let response = within(patience, "the response", sending).await??;
+    let response = http::Response::from(response);
     let (head, mut content) = response.into_parts();
     let mut body = BytesMut::new();
     // A body that breaks takes nothing from what the head says. One that is read to its end leaves

@@ -49,31 +49,89 @@ twins! {
         assert_eq!(seen[1].body, "plain");
     }
 
-    fn a_redirect_is_followed_without_credentials_to_another_host() {
+    fn a_redirect_takes_no_secret_along_to_another_origin() {
         let target = Server::answering("application/x-ndjson", "1\n");
-        let server = redirect("302 Found", target.url("/there"));
-        let request = client::get(server.url("/")).bearer("secret").header("x-other", "y");
-        assert_eq!(good(all(wait(request.stream::<u32>()))), [1]);
-        assert_eq!(server.requests()[0].header("authorization").unwrap(), "Bearer secret");
-        let seen = &target.requests()[0];
+        for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
+            let server = redirect(status, target.url("/there"));
+            // By the client, too.
+            let client = client::Client::builder().header("x-api-key", "secret").build().unwrap();
+            let request = client
+                .get(server.url("/").replace("http://", "http://me:pw@"))
+                .header("x-other", "secret")
+                .header("cookie", "a=secret")
+                .header("accept-language", "en")
+                .last_event_id("7");
+            assert_eq!(good(all(wait(request.stream::<u32>()))), [1]);
+            let first = &server.requests()[0];
+            assert!(first.header("authorization").unwrap().eq("Basic bWU6cHc="));
+            assert_eq!(first.header("x-api-key").unwrap(), "secret");
+            let seen = target.requests().pop().unwrap();
+            assert_eq!(seen.line, "GET /there HTTP/1.1");
+            for gone in ["authorization", "cookie", "x-other", "x-api-key", "referer"] {
+                assert_eq!(seen.header(gone), None, "{status}: {gone}");
+            }
+            assert_eq!(seen.header("accept-language").unwrap(), "en");
+            assert_eq!(seen.header("last-event-id").unwrap(), "7");
+            assert!(seen.header("user-agent").unwrap().starts_with("headwater/"));
+            assert!(seen.header("accept").is_some());
+        }
+    }
+
+    fn a_redirect_within_an_origin_keeps_what_was_sent() {
+        let server = Server::start(|call| match call.request.line.contains("/there ") {
+            true => call.respond_with("200 OK", "content-type: application/x-ndjson"),
+            false => call.respond_with("302 Found", "location: /there"),
+        });
+        let request = client::get(server.url("/").replace("http://", "http://me:pw@")).header("x-api-key", "secret");
+        let _ = wait(request.stream::<u32>());
+        let seen = server.requests().pop().unwrap();
         assert_eq!(seen.line, "GET /there HTTP/1.1");
-        assert_eq!(seen.header("authorization"), None);
-        assert_eq!(seen.header("referer"), None);
-        assert_eq!(seen.header("x-other").unwrap(), "y");
+        assert_eq!(seen.header("x-api-key").unwrap(), "secret");
+        assert!(seen.header("authorization").unwrap().eq("Basic bWU6cHc="));
+    }
+
+    fn what_was_left_out_stays_out_on_the_way_back() {
+        let back = Server::answering("application/x-ndjson", "1\n");
+        let other = redirect("307 Temporary Redirect", back.url("/"));
+        let first = redirect("307 Temporary Redirect", other.url("/"));
+        let request = client::get(first.url("/")).header("x-api-key", "secret");
+        assert_eq!(good(all(wait(request.stream::<u32>()))), [1]);
+        assert_eq!(back.requests()[0].header("x-api-key"), None);
     }
 
     fn a_307_keeps_method_and_body_and_a_303_does_not() {
         let target = Server::answering("application/x-ndjson", "1\n");
-        for (status, line, body) in [
-            ("307 Temporary Redirect", "POST / HTTP/1.1", "ask"),
-            ("303 See Other", "GET / HTTP/1.1", ""),
+        for (status, line, body, kind) in [
+            ("307 Temporary Redirect", "POST / HTTP/1.1", "ask", Some("text/plain")),
+            ("308 Permanent Redirect", "POST / HTTP/1.1", "ask", Some("text/plain")),
+            ("303 See Other", "GET / HTTP/1.1", "", None),
         ] {
             let server = redirect(status, target.url("/"));
-            let request = client::post(server.url("/")).body("ask");
+            let request = client::post(server.url("/")).header("content-type", "text/plain").body("ask");
             assert_eq!(good(all(wait(request.stream::<u32>()))), [1]);
             let seen = target.requests().pop().unwrap();
             assert_eq!((&*seen.line, &*seen.body), (line, body));
+            assert_eq!(seen.header("content-type").as_deref(), kind, "{status}");
         }
+    }
+
+    fn a_post_that_would_become_a_get_is_an_error_that_names_the_redirect() {
+        let target = Server::answering("application/x-ndjson", "1\n");
+        for status in ["301 Moved Permanently", "302 Found"] {
+            let server = redirect(status, target.url("/there?key=secret"));
+            let request = client::post(server.url("/")).body("ask");
+            let error = wait(request.stream::<u32>()).unwrap_err();
+            assert!(error.is_redirect(), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&status[..3]) && text.contains("/there"), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+        for status in ["301 Moved Permanently", "302 Found", "303 See Other"] {
+            let server = redirect(status, target.url("/there"));
+            let error = wait(client::Client::builder().build().unwrap().stream(server.url("/s")).delete()).unwrap_err();
+            assert!(error.is_redirect(), "{error}");
+        }
+        assert!(target.requests().is_empty());
     }
 
     fn a_redirect_without_end_is_an_error() {

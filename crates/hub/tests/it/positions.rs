@@ -109,10 +109,10 @@ fn process(folder: &std::path::Path, work: impl AsyncFnOnce(&Server)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap();
+        .expect("a runtime");
     let mut options = FjallOptions::default();
     options.durability = Durability::Os;
-    let log: Arc<dyn Log> = Arc::new(FjallLog::open(folder, options).unwrap());
+    let log: Arc<dyn Log> = Arc::new(FjallLog::open(folder, options).expect("it opens"));
     runtime.block_on(async {
         let server = Server::over(log, Clock::system(), None, Options::new());
         if server.get("a").send().await.status() == 404 {

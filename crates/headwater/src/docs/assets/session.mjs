@@ -6,6 +6,8 @@ import { decoderFor, formatOf } from "./formats.mjs";
 export const END_ID = "headwater:end";
 const END_EVENT = "headwater:end";
 const ERROR_EVENT = "headwater:error";
+const POSITION_EVENT = "headwater:position";
+const RESET_EVENT = "headwater:reset";
 /** How much of an error's body is shown. */
 const MAX_ERROR_BODY = 64 * 1024;
 /** The pause between a cut and the next connection, if the server doesn't ask for a longer one, in ms. */
@@ -157,7 +159,12 @@ export class Session {
       this.lastEventId = decoder.lastEventId;
       this.#retry = decoder.retry ?? this.#retry;
     }
-    if (items.length > 0) this.#report.items(items.map((item) => this.#mark(item)), performance.now());
+    // They come before all items: where the stream is, which the id tells, and that it starts over.
+    for (const item of items) {
+      if (item.event === RESET_EVENT) this.#report.seam(`the stream starts over · ${problemOf(item.data)?.detail ?? "the id is none of it"}`);
+    }
+    const shown = items.filter((item) => item.event !== POSITION_EVENT && item.event !== RESET_EVENT);
+    if (shown.length > 0) this.#report.items(shown.map((item) => this.#mark(item)), performance.now());
   }
 
   /** Tells the events that are about the stream from those that are in it. */

@@ -94,6 +94,18 @@ test("cutting an open stream resumes it, and nothing of the old connection comes
   assert.equal(run.sent[1].get("last-event-id"), "7");
 });
 
+test("a position is resumed from and is no item, and a stream that starts over says so", async () => {
+  const position = 'event: headwater:position\nid: 7_a\ndata: {"offset":"7_a"}\n\n';
+  const reset = 'event: headwater:reset\nid: 0_b\ndata: {"detail":"it was made again"}\n\n';
+  const run = play([{ texts: [position], end: "cut" }, { texts: [reset, "id: 1_b\ndata: a\n\n", END] }]);
+  await run.until("cut");
+  assert.deepEqual(run.log, ["connecting", "open", "cut"]);
+  run.session.cutAndResume();
+  await run.until("ended");
+  assert.equal(run.sent[1].get("last-event-id"), "7_a");
+  assert.deepEqual(run.log.slice(3), ["seam", "resuming", "resumed", "open", "seam", "item a", "end ", "ended"]);
+});
+
 test("204 to one that comes back is an end", async () => {
   const run = play([{ texts: ["id: 1\ndata: a\n\n"], end: "cut" }, { status: 204 }]);
   await run.until("cut");

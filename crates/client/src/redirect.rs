@@ -1,0 +1,177 @@
+//! Sends a request, and follows where its answers lead.
+//!
+//! Redirects are followed here and not by reqwest, which takes all but a few headers along to another host, and makes a
+//! GET of a POST.
+
+use std::{error::Error as StdError, fmt};
+
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use reqwest::{Response, Url};
+
+use crate::{
+    Egress,
+    error::{Error, Kind},
+    exchange::connect_error,
+    plan::place,
+};
+
+/// More redirects than this are an error.
+const MAX_REDIRECTS: usize = 10;
+
+/// The headers that go along to another origin, besides those of [`is_of_the_protocol`]: they say what is asked for, and
+/// nothing of who asks. All others may hold a secret, as `X-Api-Key` does.
+const HARMLESS: [HeaderName; 15] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_TYPE,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::PRAGMA,
+    header::RANGE,
+    header::USER_AGENT,
+    HeaderName::from_static("idempotency-key"),
+    // Without it a stream would be resumed from its start.
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("prefer"),
+];
+
+/// Returns whether a header is one of the Durable Streams protocol's. Without them, an append that is sent again would be
+/// stored again.
+fn is_of_the_protocol(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("producer-") || name.starts_with("stream-")
+}
+
+/// How a `303` in answer to a method other than GET and HEAD is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SeeOther {
+    /// What was asked for is at another URL, which is read by a GET (RFC 9110 §15.4.4).
+    Get,
+    /// An error: the success of that GET says nothing of what the request was to do.
+    Refuse,
+}
+
+/// Sends a request, and again wherever it is redirected to, at most [`MAX_REDIRECTS`] times.
+///
+/// Across origins only [harmless](HARMLESS) headers go along, and what was left out stays out. 307 and 308 keep method
+/// and body. 301 and 302 do so for GET and HEAD alone: other methods would become a GET (RFC 9110 §15.4.2, §15.4.3), whose
+/// success would be taken for theirs.
+///
+/// # Errors
+/// There is no response; a redirect can't be followed, or leads to where the egress doesn't allow to go.
+pub(crate) async fn send(
+    http: reqwest::Client,
+    egress: Option<Egress>,
+    mut request: reqwest::Request,
+    see_other: SeeOther,
+) -> Result<Response, Error> {
+    for _ in 0..=MAX_REDIRECTS {
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let headers = request.headers().clone();
+        // A body that can't be sent again is none that this crate makes.
+        let body = request.body().and_then(|body| body.as_bytes());
+        let body = body.map(bytes::Bytes::copy_from_slice);
+        let response = http.execute(request).await.map_err(connect_error)?;
+        let Some(next) = next(&response, &method, &url, see_other)? else {
+            return Ok(response);
+        };
+        if let Some(egress) = &egress {
+            egress.check(&next.url).map_err(Error::refused)?;
+        }
+        let is_same_origin = url.origin() == next.url.origin();
+        request = reqwest::Request::new(next.method.clone(), next.url);
+        *request.headers_mut() = match is_same_origin {
+            true => headers,
+            false => harmless(headers),
+        };
+        if next.method == method {
+            *request.body_mut() = body.map(Into::into);
+        } else {
+            let headers = request.headers_mut();
+            for name in [
+                header::CONTENT_TYPE,
+                header::CONTENT_ENCODING,
+                header::CONTENT_LANGUAGE,
+            ] {
+                headers.remove(name);
+            }
+        }
+    }
+    Err(fault("too many redirects"))
+}
+
+struct Next {
+    method: Method,
+    url: Url,
+}
+
+/// Where a response leads; `None`: it is an answer.
+fn next(
+    response: &Response,
+    method: &Method,
+    url: &Url,
+    see_other: SeeOther,
+) -> Result<Option<Next>, Error> {
+    let status = response.status();
+    let is_redirect = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    let Some(location) = response
+        .headers()
+        .get(header::LOCATION)
+        .filter(|_| is_redirect)
+    else {
+        return Ok(None);
+    };
+    let found = location
+        .to_str()
+        .ok()
+        .and_then(|location| url.join(location).ok());
+    let Some(next) = found.filter(|next| matches!(next.scheme(), "http" | "https")) else {
+        let what = format!("the {status} has a Location that is no http or https URL");
+        return Err(fault(what));
+    };
+    let is_read = *method == Method::GET || *method == Method::HEAD;
+    let method = match status {
+        StatusCode::SEE_OTHER if !is_read && see_other == SeeOther::Get => Method::GET,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER if !is_read => {
+            let to = place(&Method::GET, &next);
+            let what = format!(
+                "the server answered {status}, by which the {method} would become {to}; ask for that URL itself"
+            );
+            return Err(fault(what));
+        }
+        _ => method.clone(),
+    };
+    Ok(Some(Next { method, url: next }))
+}
+
+fn harmless(mut headers: HeaderMap) -> HeaderMap {
+    let others: Vec<_> = headers
+        .keys()
+        .filter(|name| !HARMLESS.contains(name) && !is_of_the_protocol(name))
+        .cloned()
+        .collect();
+    for name in others {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// Why a redirect isn't followed.
+#[derive(Debug)]
+struct Fault(String);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Fault {}
+
+fn fault(what: impl Into<String>) -> Error {
+    Error::new(Kind::Redirect).with_source(Fault(what.into()))
+}
