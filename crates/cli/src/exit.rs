@@ -20,7 +20,8 @@ Exit status:
   1    the hub can't be reached, or an error that is none of the following
   2    the command line is wrong
   3    the connection broke, and nothing could be resumed
-  4    the hub refused: no such stream, it is closed, another producer has taken over, …
+  4    the hub refused: no such stream, it is closed, the producer has
+       published other messages, or another run of it has taken over, …
   5    the hub took too long
   130  ended by Ctrl-C (SIGINT); 143 by SIGTERM";
 
@@ -65,6 +66,22 @@ impl Failure {
         self
     }
 
+    /// Says this too, behind what went wrong.
+    pub(crate) fn with(mut self, more: &str) -> Self {
+        if let Some(message) = &mut self.message {
+            message.push_str(more);
+        }
+        self
+    }
+
+    /// The hub doesn't do what is asked.
+    pub(crate) fn refused(message: impl fmt::Display) -> Self {
+        Self {
+            code: 4,
+            ..Self::other(message)
+        }
+    }
+
     /// A signal ended the command; the shell's convention is 128 and its number.
     pub(crate) fn signal(number: u8) -> Self {
         Self {
@@ -105,6 +122,7 @@ impl From<Error> for Failure {
         } else if error.is_status()
             || error.is_stream_closed()
             || error.is_fenced()
+            || error.is_not_repeated()
             || error.is_forgotten()
         {
             4

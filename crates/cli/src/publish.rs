@@ -1,13 +1,19 @@
 //! `headwater publish`: appends messages to a stream, each once.
 
 use std::{
+    collections::VecDeque,
     io::{self, BufRead as _, IsTerminal as _, Read as _},
+    pin::pin,
     thread,
+    time::Duration,
 };
 
 use clap::Args as ClapArgs;
-use headwater_client::hub::Writer;
-use tokio::sync::mpsc;
+use headwater_client::{
+    Error,
+    hub::{Stream, Writer},
+};
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{exit::Failure, get::progress::Progress, hub::Hub, interrupt::Interrupt};
 
@@ -15,6 +21,8 @@ use crate::{exit::Failure, get::progress::Progress, hub::Hub, interrupt::Interru
 const MAX_LINE: u64 = 64 * 1024 * 1024;
 /// How many lines are read ahead.
 const AHEAD: usize = 64;
+/// Interval of the requests that ask whether the stream is still open, while the next line doesn't come.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(ClapArgs)]
 pub(crate) struct Publish {
@@ -23,7 +31,8 @@ pub(crate) struct Publish {
 
     /// The messages; none: the lines of the standard input, as they arrive, or as they are typed
     ///
-    /// What begins with a hyphen and is no number comes after `--`.
+    /// In a stream of JSON each is a JSON value, and lines without one are passed over, as in NDJSON; with --text each line
+    /// is a message, an empty one too. What begins with a hyphen and is no number comes after `--`.
     #[arg(allow_negative_numbers = true)]
     messages: Vec<String>,
 
@@ -33,9 +42,10 @@ pub(crate) struct Publish {
 
     /// Publish as this producer, and leave out what it has published before
     ///
-    /// A command that was stopped anywhere can so be run again: with the same messages, from the
-    /// first. The stream forgets a producer when a thousand others have published to it since.
-    #[arg(long, value_name = "ID", env = "HEADWATER_PRODUCER")]
+    /// A command that was stopped anywhere can so be run again: with the same messages, from the first, and more behind them.
+    /// Other messages are refused, and so are fewer: another input needs another ID. Of two commands with one ID that run
+    /// at a time, one is shut out; it says what it has stored.
+    #[arg(long, value_name = "ID")]
     producer: Option<String>,
 
     /// Close the stream after the last message
@@ -56,37 +66,27 @@ pub(crate) struct Publish {
 
 pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), Failure> {
     let client = args.hub.client()?;
-    let mut options = args.hub.stream(&client, &args.stream).writer();
+    let stream = args.hub.stream(&client, &args.stream);
+    let mut options = stream.writer();
     options = options.create(!args.no_create);
     if let Some(id) = &args.producer {
-        // Each message is a request of its own there: more of them on the way make up for it.
-        options = options.repeating(id).max_in_flight(32);
+        options = options.repeating(id);
     }
     let writer = options.open().await?;
-    let by_hand = args.is_by_hand();
-    if by_hand {
+    let mut account = Account::new(&args);
+    if args.is_by_hand() {
         eprintln!(
             "publishing to {}: each line is a message; Ctrl-D ends",
             args.stream
         );
     }
-    let progress = (!args.quiet).then(|| match by_hand {
-        true => Progress::at_the_end(),
-        false => Progress::start(false),
-    });
-    let mut account = Account {
-        progress,
-        messages: 0,
-        bytes: 0,
-    };
     let outcome = tokio::select! {
-        outcome = publish(&args, &writer, &mut account) => outcome,
+        outcome = publish(&args, &stream, &writer, &mut account) => outcome,
         // What was read goes out yet, if it can in a second.
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
-    let skipped = writer.skipped();
     let outcome = match outcome {
-        Ok(()) => finish(args.close, writer, &mut account).await,
+        Ok(()) => finish(&args, writer, &mut account).await,
         Err(failure) => {
             // The first error counts; but what was given before it isn't lost by it.
             let _ = writer.flush().await;
@@ -94,7 +94,7 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
             Err(failure)
         }
     };
-    account.finish(skipped);
+    account.finish();
     outcome
 }
 
@@ -105,21 +105,25 @@ impl Publish {
     }
 }
 
-async fn publish(args: &Publish, writer: &Writer, account: &mut Account) -> Result<(), Failure> {
+async fn publish(
+    args: &Publish,
+    stream: &Stream,
+    writer: &Writer,
+    account: &mut Account,
+) -> Result<(), Failure> {
     if args.messages.is_empty() {
-        return publish_lines(args, writer, account).await;
+        return publish_lines(args, stream, writer, account).await;
     }
     for (n, message) in args.messages.iter().enumerate() {
         let message = message.clone().into_bytes();
-        append(args, writer, message, account)
-            .await
-            .map_err(|failure| failure.about(&format!("message {}", n + 1)))?;
+        append(args, writer, message, account, n as u64 + 1).await?;
     }
     Ok(())
 }
 
 async fn publish_lines(
     args: &Publish,
+    stream: &Stream,
     writer: &Writer,
     account: &mut Account,
 ) -> Result<(), Failure> {
@@ -128,21 +132,61 @@ async fn publish_lines(
     thread::spawn(move || read_lines(&sender));
     let by_hand = args.is_by_hand();
     let mut number = 0_u64;
-    while let Some(line) = lines.recv().await {
+    let mut ended = pin!(ended(stream, args.producer.is_none()));
+    loop {
+        let line = tokio::select! {
+            biased;
+            // However long the next line takes to come.
+            error = writer.failed() => return Err(account.blame(error, writer)),
+            line = lines.recv() => line,
+            failure = &mut ended => {
+                // A message that is on the way says more.
+                writer.flush().await.map_err(|error| account.blame(error, writer))?;
+                return Err(failure.with("; all messages that were given are stored"));
+            }
+        };
+        let Some(line) = line else { return Ok(()) };
         number += 1;
         let line = line.map_err(|error| Failure::other(format!("the standard input: {error}")))?;
-        if line.trim_ascii().is_empty() {
+        // Between the values of NDJSON it means nothing.
+        if writer.is_json() && !args.text && line.trim_ascii().is_empty() {
+            account.skip(writer);
             continue;
         }
-        append(args, writer, line, account)
-            .await
-            .map_err(|failure| failure.about(&format!("line {number}")))?;
-        if by_hand {
-            writer.flush().await?;
+        append(args, writer, line, account, number).await?;
+        // What a producer has published before counts only when all of it was given again.
+        if by_hand && args.producer.is_none() {
+            let flushed = writer.flush().await;
+            flushed.map_err(|error| account.blame(error, writer))?;
             eprintln!("{} stored", writer.acknowledged());
         }
     }
-    Ok(())
+}
+
+/// Waits until a stream that is open is closed or deleted: a program that gives it a line from time to time learns that before
+/// its next one. `was_open`: whether it is known to have been open at the start.
+async fn ended(stream: &Stream, mut was_open: bool) -> Failure {
+    loop {
+        match stream.info().await {
+            Ok(info) if info.closed && was_open => {
+                return Failure::refused("the stream was closed: nothing can be appended any more");
+            }
+            // It was closed at the start, and all that is given may be there.
+            Ok(info) if info.closed => std::future::pending().await,
+            Ok(_) => was_open = true,
+            Err(error)
+                if matches!(
+                    error.status().map(|status| status.as_u16()),
+                    Some(404 | 410)
+                ) =>
+            {
+                return error.into();
+            }
+            // Whatever it is, the next message will tell.
+            Err(_) => {}
+        }
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 fn read_lines(sender: &mpsc::Sender<io::Result<Vec<u8>>>) {
@@ -169,55 +213,186 @@ fn read_lines(sender: &mpsc::Sender<io::Result<Vec<u8>>>) {
     }
 }
 
+/// Gives a message to the writer: the argument or line of this number.
 async fn append(
     args: &Publish,
     writer: &Writer,
     message: Vec<u8>,
     account: &mut Account,
+    number: u64,
 ) -> Result<(), Failure> {
     let bytes = message.len() as u64;
-    if args.text && writer.is_json() {
-        let text = String::from_utf8(message)
-            .map_err(|_| Failure::other("not valid UTF-8, as a JSON string must be"))?;
-        writer.append(&text).await?;
+    let given = if args.text && writer.is_json() {
+        match String::from_utf8(message) {
+            Ok(text) => writer.append(&text).await,
+            Err(_) => {
+                let failure = Failure::other("not valid UTF-8, as a JSON string must be");
+                return Err(failure.about(&account.place(number)));
+            }
+        }
     } else {
-        writer.append_raw(message).await?;
+        writer.append_raw(message).await
+    };
+    match given {
+        Ok(()) => {}
+        // It is about an earlier one, which the hub has refused by now.
+        Err(error) if error.message_number().is_some() => return Err(account.blame(error, writer)),
+        Err(error) => return Err(Failure::from(error).about(&account.place(number))),
     }
+    account.given += 1;
     account.bytes += bytes;
     account.tell(writer);
     Ok(())
 }
 
-async fn finish(close: bool, writer: Writer, account: &mut Account) -> Result<(), Failure> {
-    writer.flush().await?;
+async fn finish(args: &Publish, writer: Writer, account: &mut Account) -> Result<(), Failure> {
+    let flushed = writer.flush().await;
     account.tell(&writer);
-    if close {
+    flushed.map_err(|error| account.blame(error, &writer))?;
+    if args.close {
         writer.close_stream().await?;
     }
     Ok(())
 }
 
-/// What is told on stderr.
+/// What is told of a run.
 struct Account {
     progress: Option<Progress>,
+    /// Messages that were given to the writer.
+    given: u64,
+    /// Messages that are acknowledged.
     messages: u64,
+    skipped: u64,
     bytes: u64,
+    /// The messages are lines: these were passed over.
+    blanks: Option<Blanks>,
 }
 
 impl Account {
+    fn new(args: &Publish) -> Self {
+        Self {
+            progress: (!args.quiet).then(|| match args.is_by_hand() {
+                true => Progress::at_the_end(),
+                false => Progress::start(false),
+            }),
+            given: 0,
+            messages: 0,
+            skipped: 0,
+            bytes: 0,
+            blanks: args.messages.is_empty().then(Blanks::default),
+        }
+    }
+
     fn tell(&mut self, writer: &Writer) {
         self.messages = writer.acknowledged();
+        self.skipped = writer.skipped();
         if let Some(progress) = &mut self.progress {
             progress.tell(self.messages, self.bytes);
         }
     }
 
-    fn finish(&self, skipped: u64) {
+    fn finish(&self) {
         if let Some(progress) = &self.progress {
             progress.finish(self.messages, self.bytes);
-            if skipped > 0 {
-                eprintln!("{skipped} of them were there already");
+            if self.skipped > 0 {
+                eprintln!("{} of them were there already", self.skipped);
             }
         }
+    }
+
+    /// A line is no message.
+    fn skip(&mut self, writer: &Writer) {
+        if let Some(blanks) = &mut self.blanks {
+            blanks.add(self.given, writer.acknowledged());
+        }
+    }
+
+    /// What the argument or line of this number is called.
+    fn place(&self, number: u64) -> String {
+        let what = match self.blanks {
+            Some(_) => "line",
+            None => "message",
+        };
+        format!("{what} {number}")
+    }
+
+    /// The failure of a message, with its place, and with what is stored of those that were given.
+    fn blame(&self, error: Error, writer: &Writer) -> Failure {
+        let stored = writer.acknowledged();
+        let word = match error.is_status() || error.is_stream_closed() || error.is_fenced() {
+            true => "stored",
+            // There may be more.
+            false => "known to be stored",
+        };
+        let is_told = error.is_not_repeated();
+        let number = error.message_number();
+        let mut failure = Failure::from(error);
+        if !is_told {
+            failure = failure.with(&format!("; {stored} of the messages before it are {word}"));
+        }
+        let Some(message) = number else {
+            return failure;
+        };
+        let blanks = self.blanks.as_ref();
+        let number = message + blanks.map_or(0, |blanks| blanks.before(message));
+        failure.about(&self.place(number))
+    }
+}
+
+/// Lines that are no messages, by which the numbers of lines differ from those of messages.
+#[derive(Default)]
+struct Blanks {
+    /// So many messages came before so many of these: the newest is the last.
+    seen: VecDeque<(u64, u64)>,
+}
+
+impl Blanks {
+    fn add(&mut self, messages: u64, acknowledged: u64) {
+        // What is acknowledged won't be asked for.
+        while self.seen.len() > 1 && self.seen[1].0 <= acknowledged {
+            self.seen.pop_front();
+        }
+        match self.seen.back_mut() {
+            Some((at, count)) if *at == messages => *count += 1,
+            Some(&mut (_, count)) => self.seen.push_back((messages, count + 1)),
+            None => self.seen.push_back((messages, 1)),
+        }
+    }
+
+    /// How many came before the message of this number, from 1.
+    fn before(&self, message: u64) -> u64 {
+        let after = self
+            .seen
+            .partition_point(|(messages, _)| *messages < message);
+        let newest = after.checked_sub(1).and_then(|at| self.seen.get(at));
+        newest.map_or(0, |(_, count)| *count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_on_the_line_after_the_blank_ones_before_it() {
+        let mut blanks = Blanks::default();
+        assert_eq!(blanks.before(1), 0);
+        // Lines: blank, 1, 2, blank, blank, 3, blank.
+        for messages in [0, 2, 2, 3] {
+            blanks.add(messages, 0);
+        }
+        let found = [1, 2, 3, 4, 9].map(|message| blanks.before(message));
+        assert_eq!(found, [1, 1, 3, 4, 4]);
+    }
+
+    #[test]
+    fn what_is_acknowledged_takes_no_room() {
+        let mut blanks = Blanks::default();
+        for messages in 0..1000 {
+            blanks.add(messages, messages.saturating_sub(3));
+        }
+        assert!(blanks.seen.len() < 6, "{}", blanks.seen.len());
+        assert_eq!(blanks.before(1000), 1000);
+        assert_eq!(blanks.before(998), 998);
     }
 }

@@ -37,6 +37,8 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
     /// What a gathered call was answered, where that is no success.
     answer: Option<Answer>,
+    /// The number of the message that a writer couldn't store, from 1.
+    message: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +93,19 @@ pub(crate) enum Kind {
     },
     /// The server reported an error in the middle of the stream.
     Problem(Problem),
+    /// The producer has published other messages than a writer that repeats was given.
+    PublishedOther {
+        published: u64,
+    },
+    /// The producer has published more messages than a writer that repeats was given.
+    PublishedMore {
+        published: u64,
+        given: u64,
+    },
+    /// The hub knows another append of this number.
+    Reused,
+    /// The server says nothing of what a producer has published.
+    NoProducers,
     /// The position that was resumed from is none of the stream, which starts over; the text says why.
     Reset(String),
     /// Nothing can be appended any more.
@@ -139,6 +154,7 @@ impl Error {
             attempts: 0,
             source: None,
             answer: None,
+            message: None,
         }))
     }
 
@@ -171,6 +187,11 @@ impl Error {
 
     pub(crate) fn with_answer(mut self, answer: Answer) -> Self {
         self.inner().answer = Some(answer);
+        self
+    }
+
+    pub(crate) fn with_message(mut self, number: u64) -> Self {
+        self.inner().message = Some(number);
         self
     }
 
@@ -290,10 +311,28 @@ impl Error {
         matches!(self.0.kind, Kind::StreamClosed)
     }
 
-    /// A writer of a hub was shut out: a later one with the same producer id has taken its place.
+    /// A writer of a hub was shut out: another one with the same producer id has taken its place, or publishes at the
+    /// same time.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
-        matches!(self.0.kind, Kind::Fenced { .. })
+        matches!(self.0.kind, Kind::Fenced { .. } | Kind::Reused)
+    }
+
+    /// A [repeating](crate::hub::WriterOptions::repeating) writer was not given the messages that its producer has
+    /// published before, or not all of them. Nothing of what it was given was stored.
+    #[must_use]
+    pub fn is_not_repeated(&self) -> bool {
+        matches!(
+            self.0.kind,
+            Kind::PublishedOther { .. } | Kind::PublishedMore { .. }
+        )
+    }
+
+    /// The number of the message that could not be stored, from 1, among those that a [writer](crate::hub::Writer) was
+    /// given.
+    #[must_use]
+    pub fn message_number(&self) -> Option<u64> {
+        self.0.message
     }
 
     /// The hub doesn't know what it has acknowledged to this writer: the stream was made anew, or
@@ -481,6 +520,22 @@ impl Error {
             Kind::StreamClosed => {
                 f.write_str("the stream is closed: nothing can be appended any more")
             }
+            Kind::PublishedOther { published } => write!(
+                f,
+                "the producer has published other messages ({published} in all) than those that were given now, of which \
+                 nothing is stored: another input needs another producer id"
+            ),
+            Kind::PublishedMore { published, given } => write!(
+                f,
+                "the producer has published {published} messages, and only {given} were given now: whether they are the \
+                 first of those can't be told; nothing more is stored"
+            ),
+            Kind::Reused => f.write_str(
+                "shut out: another writer with this producer id publishes other messages at the same time",
+            ),
+            Kind::NoProducers => f.write_str(
+                "the server doesn't say what a producer has published, which a writer that repeats needs: it's no Headwater hub",
+            ),
             Kind::Fenced { current } => {
                 f.write_str("shut out: another writer with this producer id has taken over")?;
                 match current {

@@ -59,6 +59,7 @@ async fn post(
     append.close = headers::closed(headers);
     append.reason = reason::given(headers)?;
     append.producer = headers::producer(headers)?;
+    append.continues = headers::continues(headers, append.producer.as_ref())?;
     append.seq = headers::text(headers, &names::STREAM_SEQ)?.map(str::to_owned);
     if append
         .seq

@@ -91,6 +91,15 @@ const PRODUCER_SEQ: (&str, &str) = (
     "Producer-Seq",
     "The highest sequence number that was accepted.",
 );
+const PRODUCER_MESSAGES: (&str, &str) = (
+    "Producer-Messages",
+    "How many messages the producer has appended to the stream, over all its epochs.",
+);
+const PRODUCER_DIGEST: (&str, &str) = (
+    "Producer-Digest",
+    "The digest of these messages, independent of how they were batched: 32 hexadecimal digits, XXH3-128 of the digest before, \
+     the XXH3-128 of the message and its length in bytes, all little-endian (16, 16 and 8 bytes); 0 of none.",
+);
 const CONTENT_TYPE: (&str, &str) = ("Content-Type", "The stream's type.");
 
 pub(crate) fn replied(
@@ -182,7 +191,11 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             ("Stream-Seq", "A text that must be greater, byte by byte, than that of the stream's last append that had one."),
             ("Producer-Id", "Who appends. With it a repetition is known, and appended once."),
             ("Producer-Epoch", "Which life of the producer: a higher one shuts out the lower."),
-            ("Producer-Seq", "Which append of that life: 0, 1, 2, …"),
+            ("Producer-Seq", "Which append of that life: 0, 1, 2, … The same number again is a repetition where it has the same \
+              messages, and a conflict where it has others."),
+            ("Producer-Messages", "With `Producer-Digest` and the first append of an epoch: how many messages the producer has \
+              appended before. Nothing is appended where that isn't so."),
+            ("Producer-Digest", "The digest of these messages, as `HEAD` says it."),
         ]);
         operation.raw_body("*/*");
         operation.optional_body();
@@ -199,13 +212,18 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         replied(operation, StatusCode::FORBIDDEN, &[PRODUCER_EPOCH]);
         operation.error(
             StatusCode::CONFLICT,
-            "The stream is closed or of another type, the path is kept by forks, or appends before this one are missing",
+            "The stream is closed or of another type, the path is kept by forks, appends before this one are missing, the producer's \
+             number was used for another append or is too old to tell, the producer has published something else than the \
+             request says, or the stream remembers as many producers as it may, all of which have appended in the last seven days",
         );
         replied(operation, StatusCode::CONFLICT, &[
             NEXT,
             CLOSED,
             ("Producer-Expected-Seq", "The sequence number that is due."),
             ("Producer-Received-Seq", "The one that came."),
+            PRODUCER_EPOCH,
+            PRODUCER_MESSAGES,
+            PRODUCER_DIGEST,
         ]);
         operation.error(StatusCode::PAYLOAD_TOO_LARGE, "The body, a line or a message is over the limit");
         operation.error(StatusCode::UNPROCESSABLE_ENTITY, "A message is not what the stream's schema says");
@@ -324,7 +342,24 @@ pub(crate) fn known(operation: &mut Operation) {
 
 pub(crate) fn head<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("stream_info").tag(TAG).describe(|operation| {
+        parameters(
+            operation,
+            &[(
+                "Producer-Id",
+                "Says what this producer has published to the stream, too.",
+            )],
+        );
         known(operation);
+        replied(
+            operation,
+            StatusCode::OK,
+            &[
+                PRODUCER_EPOCH,
+                PRODUCER_SEQ,
+                PRODUCER_MESSAGES,
+                PRODUCER_DIGEST,
+            ],
+        );
         missing(operation);
     })
 }

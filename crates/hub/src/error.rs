@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use headwater::{Problem, StatusCode};
-use headwater_log::{Error, Mark, Refusal};
+use headwater_log::{Error, Mark, Published, Refusal};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::names;
@@ -120,7 +120,7 @@ pub(crate) fn problem(error: Error) -> Problem {
 fn status(error: &Error) -> Option<StatusCode> {
     /// Whether it is this that is the matter.
     type Is = fn(&Error) -> bool;
-    let table: [(Is, StatusCode); 11] = [
+    let table: [(Is, StatusCode); 12] = [
         (Error::is_not_found, StatusCode::NOT_FOUND),
         (Error::is_gone, StatusCode::GONE),
         (Error::is_trimmed, StatusCode::GONE),
@@ -133,6 +133,8 @@ fn status(error: &Error) -> Option<StatusCode> {
             |error| error.is_too_large() || error.is_too_many(),
             StatusCode::PAYLOAD_TOO_LARGE,
         ),
+        // Trying again for days wouldn't help, and clients repeat what is answered with 429 or 507.
+        (Error::is_too_many_producers, StatusCode::CONFLICT),
         (Error::is_storage_full, StatusCode::INSUFFICIENT_STORAGE),
         (Error::is_closed, StatusCode::SERVICE_UNAVAILABLE),
     ];
@@ -154,15 +156,65 @@ pub(crate) fn refusal(refusal: &Refusal) -> Failure {
         Refusal::EpochStart { received } => Failure::bad_request(format!(
             "a new epoch starts with sequence number 0, and this is {received}"
         )),
-        Refusal::Gap { expected, received } => Failure::conflict(format!(
-            "the producer's sequence number {expected} is due, and this is {received}"
-        ))
-        .header(names::PRODUCER_EXPECTED_SEQ, (*expected).into())
-        .header(names::PRODUCER_RECEIVED_SEQ, (*received).into()),
+        Refusal::Gap { expected, received } => {
+            let detail =
+                format!("the producer's sequence number {expected} is due, and this is {received}");
+            out_of_turn(detail, *expected, *received)
+        }
+        Refusal::Reused { received, last } => {
+            let detail = format!(
+                "the producer has used sequence number {received} for another append; nothing of this one is stored"
+            );
+            out_of_turn(detail, last + 1, *received)
+        }
+        Refusal::TooOld {
+            received,
+            oldest,
+            last,
+        } => {
+            let detail = format!(
+                "the producer's sequence numbers up to {last} are taken, and what was appended is known from {oldest} on: \
+                 whether {received} is a repetition can't be told; nothing of it is stored"
+            );
+            out_of_turn(detail, last + 1, *received)
+        }
+        Refusal::Diverged { published, epoch } => {
+            let failure = Failure::conflict(format!(
+                "the producer has published {} messages, and not those that Producer-Messages and Producer-Digest say; \
+                 nothing of this append is stored",
+                published.messages
+            ));
+            published_headers(published)
+                .into_iter()
+                .chain(epoch.map(|epoch| (names::PRODUCER_EPOCH, epoch.into())))
+                .fold(failure, |failure, (name, value)| {
+                    failure.header(name, value)
+                })
+        }
         Refusal::SeqRegression { last } => Failure::conflict(format!(
             "Stream-Seq must be greater, byte by byte, than the last, which is {last:?}"
         )),
     }
+}
+
+/// A conflict about a producer's sequence number.
+fn out_of_turn(detail: String, expected: u64, received: u64) -> Failure {
+    Failure::conflict(detail)
+        .header(names::PRODUCER_EXPECTED_SEQ, expected.into())
+        .header(names::PRODUCER_RECEIVED_SEQ, received.into())
+}
+
+/// What a producer has published, as headers.
+pub(crate) fn published_headers(published: &Published) -> [(HeaderName, HeaderValue); 2] {
+    let digest = HeaderValue::try_from(published.digest.to_string());
+    [
+        (names::PRODUCER_MESSAGES, published.messages.into()),
+        // Its text is hexadecimal digits.
+        (
+            names::PRODUCER_DIGEST,
+            digest.unwrap_or(HeaderValue::from_static("0")),
+        ),
+    ]
 }
 
 /// An offset as a header's value.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headwater::Problem;
-use headwater_log::{Expiry, Producer, limits};
+use headwater_log::{Expiry, Producer, Published, limits};
 use http::{HeaderMap, HeaderName};
 
 use crate::{limits::SECONDS, names, time};
@@ -94,12 +94,7 @@ pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Problem>
             return Err(Problem::bad_request(detail));
         }
     };
-    if id.is_empty() || id.len() > limits::PRODUCER_ID_BYTES {
-        let most = limits::PRODUCER_ID_BYTES;
-        return Err(Problem::bad_request(format!(
-            "Producer-Id has 1 to {most} bytes"
-        )));
-    }
+    let id = checked_id(id)?;
     if epoch.max(seq) > limits::PRODUCER_NUMBER {
         return Err(Problem::bad_request(
             "Producer-Epoch and Producer-Seq are at most 2^53 - 1",
@@ -110,6 +105,48 @@ pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Problem>
         epoch,
         seq,
     }))
+}
+
+/// The producer that a question is about.
+pub(crate) fn producer_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    text(headers, &names::PRODUCER_ID)?
+        .map(checked_id)
+        .transpose()
+}
+
+fn checked_id(id: &str) -> Result<&str, Problem> {
+    let most = limits::PRODUCER_ID_BYTES;
+    if id.is_empty() || id.len() > most {
+        let detail = format!("Producer-Id has 1 to {most} bytes");
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(id)
+}
+
+/// What the producer must have published before: two headers that come together, or not at all, with the first append of an
+/// epoch.
+pub(crate) fn continues(
+    headers: &HeaderMap,
+    producer: Option<&Producer>,
+) -> Result<Option<Published>, Problem> {
+    let messages = number(headers, &names::PRODUCER_MESSAGES)?;
+    let digest = text(headers, &names::PRODUCER_DIGEST)?;
+    let (messages, digest) = match (messages, digest) {
+        (None, None) => return Ok(None),
+        (Some(messages), Some(digest)) => (messages, digest),
+        _ => {
+            let detail = "Producer-Messages and Producer-Digest come together or not at all";
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    if producer.is_none_or(|producer| producer.seq != 0) {
+        let detail = "Producer-Messages and Producer-Digest go with Producer-Id and Producer-Seq 0";
+        return Err(Problem::bad_request(detail));
+    }
+    let digest = digest
+        .parse()
+        .map_err(|_| Problem::bad_request("Producer-Digest is 32 hexadecimal digits"))?;
+    Ok(Some(Published { messages, digest }))
 }
 
 #[cfg(test)]
@@ -172,6 +209,33 @@ mod tests {
         assert!(producer("0", "9007199254740992").is_err());
         assert!(super::producer(&headers(&[(names::PRODUCER_ID, "p")])).is_err());
         assert!(super::producer(&HeaderMap::new()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_a_producer_continues_has_both_headers_and_starts_an_epoch() {
+        let digest = "0123456789abcdef0123456789abcdef";
+        let continues = |pairs: &[_], seq| {
+            let producer = Producer {
+                id: "p".to_owned(),
+                epoch: 1,
+                seq,
+            };
+            continues(&headers(pairs), Some(&producer))
+        };
+        let both = [
+            (names::PRODUCER_MESSAGES, "3"),
+            (names::PRODUCER_DIGEST, digest),
+        ];
+        let published = continues(&both, 0).unwrap().unwrap();
+        assert_eq!(published.messages, 3);
+        assert_eq!(published.digest.to_string(), digest);
+        assert!(continues(&[], 0).unwrap().is_none());
+        assert!(continues(&both[..1], 0).is_err());
+        assert!(continues(&both[1..], 0).is_err());
+        assert!(continues(&both, 1).is_err());
+        assert!(super::continues(&headers(&both), None).is_err());
+        let short = [both[0].clone(), (names::PRODUCER_DIGEST, "0123")];
+        assert!(continues(&short, 0).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 use headwater_wire::json;
-use memchr::memchr2;
+pub(crate) use headwater_wire::json::on_one_line;
 
 use crate::{error::Failure, limits::JSON_DEPTH};
 
@@ -22,7 +22,7 @@ pub(crate) fn messages(mut body: Bytes, most: usize) -> Result<Vec<Bytes>, Failu
             true => Failure::too_many_messages(most),
             false => not_json(&error.to_string()),
         })?;
-    let body = unfolded(body);
+    let body = json::unfolded(body);
     let messages = elements.into_iter().map(|element| body.slice(element));
     // Looked for in all of the body at once: most have none.
     Ok(match json::has_line_separators(&body) {
@@ -44,26 +44,6 @@ pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
 
 fn not_json(why: &str) -> Failure {
     Failure::bad_request(format!("not a JSON value that is taken here: {why}"))
-}
-
-/// The same JSON without line breaks, so that it can be a line of NDJSON and of SSE as it is: not even one of those that
-/// only some readers know. The text may differ, its value doesn't.
-pub(crate) fn on_one_line(json: Bytes) -> Bytes {
-    json::escape_line_separators(unfolded(json))
-}
-
-/// The same JSON, in as many bytes, without CR and LF. In JSON they stand only between tokens, where a space means the same.
-fn unfolded(json: Bytes) -> Bytes {
-    if memchr2(b'\n', b'\r', &json).is_none() {
-        return json;
-    }
-    let mut json = Vec::from(json);
-    for byte in &mut json {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
-    json.into()
 }
 
 #[cfg(test)]

@@ -15,15 +15,16 @@ use crate::{Core, options::Cors, relay};
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
 /// What pages of other origins may send: `*` stands for all but `Authorization`, as a relay sends them on.
-const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, prefer, producer-epoch, producer-id, \
-                    producer-seq, stream-closed, stream-create, stream-error, stream-expires-at, stream-fork-offset, \
+const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, prefer, producer-digest, producer-epoch, \
+                    producer-id, producer-messages, producer-seq, stream-closed, stream-create, stream-error, stream-expires-at, \
+                    stream-fork-offset, \
                     stream-fork-sub-offset, stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, \
                     stream-ttl, idempotency-key, upstream-authorization, upstream-cookie, upstream-method, upstream-origin, \
                     upstream-referer, upstream-url, *";
 
 /// What pages of other origins may see.
-const SHOWN: &str = "content-type, etag, location, producer-epoch, producer-expected-seq, producer-received-seq, \
-                     producer-seq, retry-after, stream-closed, stream-cursor, stream-error, stream-expires-at, stream-floor, \
+const SHOWN: &str = "content-type, etag, location, producer-digest, producer-epoch, producer-expected-seq, producer-messages, \
+                     producer-received-seq, producer-seq, retry-after, stream-closed, stream-cursor, stream-error, stream-expires-at, stream-floor, \
                      stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date, content-location, \
                      upstream-content-type, upstream-status";
 

@@ -29,6 +29,8 @@ names! {
     PRODUCER_ID "producer-id"
     PRODUCER_EPOCH "producer-epoch"
     PRODUCER_SEQ "producer-seq"
+    PRODUCER_MESSAGES "producer-messages"
+    PRODUCER_DIGEST "producer-digest"
     PRODUCER_EXPECTED_SEQ "producer-expected-seq"
     PRODUCER_RECEIVED_SEQ "producer-received-seq"
     LAST_EVENT_ID "last-event-id"

@@ -19,8 +19,9 @@ use crate::{
     Core, cache,
     create::content_type,
     describe::Answer,
-    error::{Failure, offset_value},
+    error::{Failure, offset_value, published_headers},
     filling::Watch,
+    headers,
     limits::SCHEMA_HEADER_BYTES,
     live::{Form, Reader, Shape, frames},
     names,
@@ -391,13 +392,38 @@ async fn follow(
     Ok(response)
 }
 
-/// What is known of a stream.
+/// What is known of a stream, and of a producer that has appended to it.
 #[headwater::operation]
-pub(crate) async fn head(State(core): State<Arc<Core>>, path: StreamPath) -> Answer {
-    match core.log.info(&path.name).await {
-        Ok(info) => known(&info).into(),
-        Err(error) => Failure::from(error).into_response().into(),
+pub(crate) async fn head(
+    State(core): State<Arc<Core>>,
+    path: StreamPath,
+    headers: HeaderMap,
+) -> Answer {
+    describe(&core, &path.name, &headers)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+        .into()
+}
+
+async fn describe(
+    core: &Core,
+    name: &StreamName,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let Some(id) = headers::producer_id(headers)? else {
+        return Ok(known(&core.log.info(name).await?));
+    };
+    // Before the stream is looked at: what the answer says of the end isn't older than what it says of the producer.
+    let producer = core.log.producer(name, id).await?;
+    let mut response = known(&core.log.info(name).await?);
+    let published = producer.map(|known| known.published).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.extend(published_headers(&published));
+    if let Some(producer) = producer {
+        headers.insert(names::PRODUCER_EPOCH, producer.epoch.into());
+        headers.insert(names::PRODUCER_SEQ, producer.seq.into());
     }
+    Ok(response)
 }
 
 fn tail_value(info: &Info) -> HeaderValue {

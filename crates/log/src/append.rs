@@ -4,6 +4,7 @@ use crate::error::{Error, Kind};
 use crate::incarnation::{Incarnation, Mark};
 use crate::limits::{self, Limits};
 use crate::offset::{Offset, Position};
+use crate::producers::Published;
 use crate::settings::{check_bytes, check_messages};
 
 /// What is to be appended to one stream, in one step: all of it or none.
@@ -14,6 +15,10 @@ pub struct Append {
     pub messages: Vec<Bytes>,
     /// Who appends, and as which append of theirs, so that a repetition is known as one.
     pub producer: Option<Producer>,
+    /// What the producer must have appended to the stream before, in all: exactly this, or the append is refused. It goes
+    /// with the first append of an epoch, so that a producer takes over from an earlier life only where it knows what that
+    /// has stored.
+    pub continues: Option<Published>,
     /// A text that must be greater, byte by byte, than that of the stream's last append that had
     /// one. Its scope is the stream.
     pub seq: Option<String>,
@@ -85,6 +90,11 @@ impl Append {
                 return Err(Kind::Invalid("an epoch or sequence number is over 2^53 - 1").into());
             }
         }
+        if self.continues.is_some() && self.producer.as_ref().is_none_or(|by| by.seq != 0) {
+            return Err(
+                Kind::Invalid("what a producer continues goes with its sequence number 0").into(),
+            );
+        }
         if let Some(seq) = &self.seq {
             check_bytes("a sequence text", seq.len(), limits::SEQ_BYTES)?;
         }
@@ -112,7 +122,7 @@ pub struct Producer {
 pub enum Outcome {
     /// It is in the log. A stream that was closed before and is only to be closed again is this too.
     Appended(Receipt),
-    /// The producer's append was in the log already; nothing was written.
+    /// This very append of the producer was in the log already; nothing was written.
     Duplicate(Receipt),
     /// It does not fit what is in the stream; nothing was written.
     Refused(Refusal),
@@ -171,6 +181,30 @@ pub enum Refusal {
         expected: u64,
         /// The one that came.
         received: u64,
+    },
+    /// The producer's append of this number is in the log, and had other messages, or did not close the stream as this one
+    /// does or the other way round.
+    Reused {
+        /// The number of both.
+        received: u64,
+        /// The last sequence number that was accepted in this epoch.
+        last: u64,
+    },
+    /// The producer's append of this number was so long ago that what it held is not known any more.
+    TooOld {
+        /// The number that came.
+        received: u64,
+        /// The oldest one of which that is known.
+        oldest: u64,
+        /// The last sequence number that was accepted in this epoch.
+        last: u64,
+    },
+    /// The producer has published something else than it [continues](Append::continues).
+    Diverged {
+        /// What it has published.
+        published: Published,
+        /// Its latest epoch; `None` where the stream doesn't know it.
+        epoch: Option<u64>,
     },
     /// The append's `seq` is not greater than the last.
     SeqRegression {

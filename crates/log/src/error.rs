@@ -33,6 +33,9 @@ pub(crate) enum Kind {
         what: &'static str,
         limit: u64,
     },
+    TooManyProducers {
+        limit: u64,
+    },
     Full {
         cause: Option<std::io::Error>,
         unknown: bool,
@@ -130,6 +133,13 @@ impl Error {
         matches!(*self.0, Kind::TooMany { .. } | Kind::ForkDepth)
     }
 
+    /// The stream remembers as many producers as the [`limit`](Self::limit) allows, all of which have appended within
+    /// [`PRODUCER_IDLE`](crate::limits::PRODUCER_IDLE), and this is another one.
+    #[must_use]
+    pub fn is_too_many_producers(&self) -> bool {
+        matches!(*self.0, Kind::TooManyProducers { .. })
+    }
+
     /// There is no room for it: the disk is full, or a log in memory is at its cap. Reading goes
     /// on, and so does appending when there is room again.
     #[must_use]
@@ -184,7 +194,9 @@ impl Error {
     #[must_use]
     pub fn limit(&self) -> Option<u64> {
         match *self.0 {
-            Kind::TooLarge { limit, .. } | Kind::TooMany { limit, .. } => Some(limit),
+            Kind::TooLarge { limit, .. }
+            | Kind::TooMany { limit, .. }
+            | Kind::TooManyProducers { limit } => Some(limit),
             Kind::ForkDepth => Some(crate::limits::FORK_DEPTH as u64),
             _ => None,
         }
@@ -213,6 +225,11 @@ impl fmt::Display for Error {
                 write!(f, "{what} of {bytes} bytes is over the limit of {limit}")
             }
             Kind::TooMany { what, limit } => write!(f, "{what}: the limit is {limit}"),
+            Kind::TooManyProducers { limit } => write!(
+                f,
+                "{limit} producers have appended to the stream within {} days, and it remembers no more",
+                crate::limits::PRODUCER_IDLE.as_secs() / 86400
+            ),
             Kind::Full { .. } => f.write_str("the storage is full"),
             Kind::Failed(_) => f.write_str("writing failed; whether it happened isn't known"),
             Kind::Storage(_) => f.write_str("the storage failed"),

@@ -72,6 +72,7 @@ mod log;
 mod memory;
 mod name;
 mod offset;
+mod producers;
 mod read;
 mod records;
 mod rules;
@@ -82,12 +83,14 @@ pub use clock::{Clock, Timestamp};
 pub use disk::{Durability, FjallLog, FjallOptions, Recovery};
 pub use error::Error;
 pub use follow::{Follower, OrderFollower, Progress};
+pub use headwater_wire::Digest;
 pub use incarnation::{Identity, Incarnation, Lineage, Mark};
 pub use limits::Limits;
 pub use log::{Answer, Log};
 pub use memory::{MemoryLog, MemoryOptions};
 pub use name::StreamName;
 pub use offset::{Offset, Position};
+pub use producers::{Known, Published};
 pub use read::{
     Chunk, Created, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom, Trimmed, Usage,
 };

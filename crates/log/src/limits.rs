@@ -1,6 +1,8 @@
 //! How much of anything there may be. What differs from hub to hub is in [`Limits`]; the rest are
 //! constants, because what is on a disk must be readable by every engine that opens it.
 
+use std::time::Duration;
+
 /// The longest stream name, in bytes.
 pub const NAME_BYTES: usize = 1024;
 /// The longest producer id, in bytes.
@@ -15,6 +17,12 @@ pub const NOTE_BYTES: usize = 4 << 10;
 pub const REASON_BYTES: usize = 4 << 10;
 /// The greatest epoch and sequence number of a producer: 2^53 − 1, which every JSON parser keeps.
 pub const PRODUCER_NUMBER: u64 = (1 << 53) - 1;
+/// Of how many of a producer's newest appends a stream remembers what they held, so that a repetition is told from another
+/// append of the same number. An older number is refused.
+pub const PRODUCER_WINDOW: usize = 32;
+/// How long a producer must have appended nothing before a stream may forget it. A stream forgets none while there is
+/// room for more ([`Limits::producers`]).
+pub const PRODUCER_IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How many streams may lie behind one another, each a fork of the next.
 pub const FORK_DEPTH: usize = 16;
 /// How many streams one page of a listing has at most.
@@ -34,8 +42,9 @@ pub struct Limits {
     pub schema_bytes: usize,
     /// The most streams, those that are hidden but live on in forks included. Ten million unless set.
     pub streams: u64,
-    /// The most producers that one stream remembers. 1,024 unless set. One more, and the quarter
-    /// of them that was idle longest is forgotten: such a producer starts anew at sequence 0.
+    /// The most producers that one stream remembers. 1,048,576 unless set, of about 100 bytes each and more for busy ones.
+    /// When there are as many, those that have been idle for [`PRODUCER_IDLE`] are forgotten; where there are none, a new
+    /// producer is [refused](crate::Error::is_too_many_producers).
     pub producers: u32,
     /// The most bytes of appends that wait to be written. 64 MiB unless set. Past that, an append
     /// waits until there is room.
@@ -50,7 +59,7 @@ impl Default for Limits {
             append_messages: 100_000,
             schema_bytes: 256 << 10,
             streams: 10_000_000,
-            producers: 1024,
+            producers: 1 << 20,
             queued_bytes: 64 << 20,
         }
     }

@@ -7,6 +7,7 @@ use crate::follow::{Follower, OrderFollower};
 use crate::incarnation::Identity;
 use crate::name::StreamName;
 use crate::offset::Position;
+use crate::producers::Known;
 use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::Create;
 
@@ -49,12 +50,13 @@ pub trait Log: Send + Sync + 'static {
     /// Appends all of `append` to a stream, or nothing, and answers when it is durable.
     ///
     /// Checked in this order: closed, the producer's epoch and sequence number, `seq`. A stream
-    /// that is closed refuses all but two: the repetition of the very append that closed it
-    /// (a duplicate), and closing without messages and without a producer (done already).
+    /// that is closed refuses all but two: an append of the producer, epoch and sequence number that
+    /// closed it (a duplicate, whatever its messages), and closing without messages and without a producer (done already).
     ///
     /// # Errors
     ///
-    /// [Not found](Error::is_not_found), [gone](Error::is_gone), limits, storage.
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), limits,
+    /// [too many producers](Error::is_too_many_producers), storage.
     fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome>;
 
     /// Reads messages of about `budget` bytes in all: at least one where there is one, and none
@@ -81,6 +83,19 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info>;
+
+    /// What a stream knows of a producer: `None` where that has appended nothing to it, or was forgotten. What is
+    /// acknowledged is in it. Doesn't count as use.
+    ///
+    /// A producer is known as long as the stream is there, but for one thing: where a stream remembers
+    /// [as many as it may](crate::Limits::producers), those that have appended nothing for
+    /// [`PRODUCER_IDLE`](crate::limits::PRODUCER_IDLE) can be forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
+    fn producer<'a>(&'a self, name: &'a StreamName, producer: &'a str)
+    -> Answer<'a, Option<Known>>;
 
     /// Says that a stream is in use, which puts off the end of one that ends when idle. An append
     /// does so by itself; who reads for somebody calls this once for each request.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::append::{Append, Producer, Refusal};
 use crate::incarnation::Lineage;
 use crate::offset::Offset;
+use crate::producers::{ProducerState, Repeats};
 
 /// What changes in a stream's life.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,18 +40,11 @@ pub(crate) struct State {
     pub(crate) producers: u32,
 }
 
-/// What a stream remembers of one producer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProducerState {
-    pub(crate) epoch: u64,
-    pub(crate) seq: u64,
-    /// The offset that was acknowledged for it.
-    pub(crate) next: u64,
-    /// When it last appended, in milliseconds.
-    pub(crate) used: u64,
-}
-
 #[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 pub(crate) enum Verdict {
     Accept,
     /// Only to be closed, and closed already.
@@ -70,7 +64,7 @@ pub(crate) fn judge(
         return judge_closed(state, lineage, known, append);
     }
     if let Some(producer) = &append.producer
-        && let Some(verdict) = judge_producer(known, producer)
+        && let Some(verdict) = judge_producer(known, producer, append)
     {
         return verdict;
     }
@@ -91,6 +85,7 @@ fn judge_closed(
     append: &Append,
 ) -> Verdict {
     match (&append.producer, known) {
+        // The protocol has it so, also where the messages are others.
         (Some(_), Some(known)) if append.producer == state.closed_by => Verdict::Duplicate(known),
         (None, _) if append.messages.is_empty() => Verdict::Done,
         _ => Verdict::Refuse(Refusal::Closed {
@@ -99,10 +94,14 @@ fn judge_closed(
     }
 }
 
-fn judge_producer(known: Option<ProducerState>, producer: &Producer) -> Option<Verdict> {
+fn judge_producer(
+    known: Option<ProducerState>,
+    producer: &Producer,
+    append: &Append,
+) -> Option<Verdict> {
     let received = producer.seq;
     let refusal = match known {
-        None if received == 0 => return None,
+        None if received == 0 => return judge_start(None, append),
         None => Refusal::Gap {
             expected: 0,
             received,
@@ -112,11 +111,22 @@ fn judge_producer(known: Option<ProducerState>, producer: &Producer) -> Option<V
         },
         Some(known) if producer.epoch > known.epoch => {
             if received == 0 {
-                return None;
+                return judge_start(Some(known), append);
             }
             Refusal::EpochStart { received }
         }
-        Some(known) if received <= known.seq => return Some(Verdict::Duplicate(known)),
+        Some(known) if received <= known.seq => match known.repeats(append, received) {
+            Repeats::Same => return Some(Verdict::Duplicate(known)),
+            Repeats::Other => Refusal::Reused {
+                received,
+                last: known.seq,
+            },
+            Repeats::TooOld => Refusal::TooOld {
+                received,
+                oldest: known.oldest(),
+                last: known.seq,
+            },
+        },
         Some(known) if received == known.seq + 1 => return None,
         Some(known) => Refusal::Gap {
             expected: known.seq + 1,
@@ -126,10 +136,24 @@ fn judge_producer(known: Option<ProducerState>, producer: &Producer) -> Option<V
     Some(Verdict::Refuse(refusal))
 }
 
+/// Judges the first append of an epoch.
+fn judge_start(known: Option<ProducerState>, append: &Append) -> Option<Verdict> {
+    let published = known.map(|known| known.published).unwrap_or_default();
+    let is_expected = append
+        .continues
+        .is_none_or(|expected| expected == published);
+    (!is_expected).then_some(Verdict::Refuse(Refusal::Diverged {
+        published,
+        epoch: known.map(|known| known.epoch),
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::incarnation::Identity;
+    use crate::limits::PRODUCER_WINDOW;
+    use crate::producers::Published;
     use bytes::Bytes;
 
     fn judge(state: &State, known: Option<ProducerState>, append: &Append) -> Verdict {
@@ -144,12 +168,15 @@ mod tests {
         Append::new(vec![Bytes::from_static(b"m")])
     }
 
+    /// What is known of a producer that has appended `append()` again and again.
     fn known(epoch: u64, seq: u64) -> Option<ProducerState> {
-        Some(ProducerState {
-            epoch,
-            seq,
-            next: 9,
-            used: 0,
+        (0..=seq).fold(None, |before, seq| {
+            let producer = Producer {
+                id: "p".into(),
+                epoch,
+                seq,
+            };
+            Some(ProducerState::after(before, &producer, &append(), 9, 0))
         })
     }
 
@@ -196,6 +223,71 @@ mod tests {
                 &Verdict::Duplicate(known(0, 4).unwrap()),
             );
         }
+    }
+
+    #[test]
+    fn the_same_number_with_something_else_is_refused() {
+        let mut closing = append();
+        closing.close = true;
+        for other in [Append::new(vec![Bytes::from_static(b"n")]), closing] {
+            for seq in [0, 3, 4] {
+                let verdict = judge(
+                    &State::default(),
+                    known(0, 4),
+                    &other.clone().by("p", 0, seq),
+                );
+                let (received, last) = (seq, 4);
+                let expected = Verdict::Refuse(Refusal::Reused { received, last });
+                assert_eq!(verdict, expected, "{other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_too_old_to_be_compared_is_refused() {
+        let window = PRODUCER_WINDOW as u64;
+        let known = || known(3, 2 * window);
+        let oldest = window + 1;
+        check(known(), 3, oldest, &Verdict::Duplicate(known().unwrap()));
+        let too_old = Refusal::TooOld {
+            received: oldest - 1,
+            oldest,
+            last: 2 * window,
+        };
+        check(known(), 3, oldest - 1, &Verdict::Refuse(too_old));
+    }
+
+    #[test]
+    fn an_epoch_starts_only_where_the_producer_has_published_what_it_continues() {
+        let from = |published| Append {
+            continues: Some(published),
+            ..append().by("p", 7, 0)
+        };
+        let mut one = Published {
+            messages: 1,
+            ..Published::default()
+        };
+        one.digest.add(b"m");
+        let none = Published::default();
+        let state = State::default();
+        let refused = |published, epoch| Verdict::Refuse(Refusal::Diverged { published, epoch });
+        assert_eq!(judge(&state, None, &from(none)), Verdict::Accept);
+        assert_eq!(judge(&state, None, &from(one)), refused(none, None));
+        assert_eq!(judge(&state, known(3, 0), &from(one)), Verdict::Accept);
+        assert_eq!(
+            judge(&state, known(3, 0), &from(none)),
+            refused(one, Some(3))
+        );
+        assert_eq!(
+            judge(&state, known(3, 1), &from(one)),
+            refused(known(3, 1).unwrap().published, Some(3))
+        );
+        // A repetition is one whatever it continued.
+        let known = known(7, 0);
+        assert_eq!(
+            judge(&state, known, &from(none)),
+            Verdict::Duplicate(known.unwrap())
+        );
     }
 
     #[test]

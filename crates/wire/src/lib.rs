@@ -36,6 +36,7 @@
 //! `fuzz/` at the root of the repository.
 
 mod decoder;
+mod digest;
 mod encoder;
 mod error;
 mod event;
@@ -58,6 +59,7 @@ mod properties;
 mod testing;
 
 pub use decoder::Decoder;
+pub use digest::{Digest, NoDigest};
 pub use encoder::{Encoder, Meta};
 pub use error::{DecodeError, EncodeError};
 pub use event::Event;

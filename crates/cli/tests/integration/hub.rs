@@ -132,24 +132,218 @@ fn a_publisher_that_is_killed_and_run_again_adds_what_is_missing() {
     let mut most = 0;
     for round in 1..4 {
         let mut publisher = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
-        let feeding = feed(publisher.stdin.take().unwrap(), numbers(0..3000));
-        until(&hub, "s", most + 20 * round);
+        let lines = numbers(0..1000 * round);
+        let feeding = feed(publisher.stdin.take().unwrap(), lines);
+        until(&hub, "s", most + 20);
         publisher.kill().unwrap();
         publisher.wait().unwrap();
         feeding.join().unwrap();
         most = count(&hub, "s");
     }
     let mut publisher = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
-    let feeding = feed(publisher.stdin.take().unwrap(), numbers(0..3000));
+    let feeding = feed(publisher.stdin.take().unwrap(), numbers(0..4000));
     let said = finish(publisher);
     feeding.join().unwrap();
     assert_eq!(said.code, 0, "{}", said.stderr);
+    let there = format!("\n{most} of them were there already");
+    assert!(said.stderr.contains(&there), "{most}: {}", said.stderr);
+    assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), numbers(0..4000));
+}
+
+/// Publishes these lines; how it ended.
+fn publish_lines(hub: &Hub, args: &[&str], lines: String) -> Said {
+    let args = [&["publish"], args, &["--hub", hub.url()]].concat();
+    let mut publisher = headwater(&args).stdin(Stdio::piped()).spawn().unwrap();
+    let feeding = feed(publisher.stdin.take().unwrap(), lines);
+    let said = finish(publisher);
+    feeding.join().unwrap();
+    said
+}
+
+#[test]
+fn a_producer_that_is_given_other_messages_fails_and_says_what_was_stored() {
+    let hub = Hub::start();
+    let publish = |message| run(&hub, &["publish", "s", "--producer", "shop", message]);
+    assert_eq!(publish("{\"order\":1}").code, 0);
+    for other in ["{\"order\":2}", "{\"order\":3}"] {
+        let said = publish(other);
+        assert_eq!(said.code, 4, "{}", said.stderr);
+        assert!(said.stderr.contains("message 1: "), "{}", said.stderr);
+        assert!(said.stderr.contains("nothing is stored"), "{}", said.stderr);
+        assert!(said.stderr.starts_with("0 items"), "{}", said.stderr);
+    }
+    let again = publish("{\"order\":1}");
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    let there = "1 of them were there already";
+    assert!(again.stderr.contains(there), "{}", again.stderr);
+    assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), "{\"order\":1}\n");
+    // Nothing but the option makes it a producer.
+    for _ in 0..2 {
+        let mut command = headwater(&["publish", "t", "1", "--hub", hub.url()]);
+        let publisher = command.env("HEADWATER_PRODUCER", "shop").spawn().unwrap();
+        assert_eq!(finish(publisher).code, 0);
+    }
+    assert_eq!(done(&hub, &["tail", "t", "--no-follow"]), "1\n1\n");
+}
+
+#[test]
+fn the_same_file_again_is_there_already_to_the_last_line() {
+    let folder = Scratch::new("again");
+    for data in ["memory", folder.path()] {
+        let hub = Hub::serve(&["--data", data]);
+        for (lines, there) in [
+            (20_000, None),
+            (20_000, Some(20_000)),
+            (20_001, Some(20_000)),
+        ] {
+            let said = publish_lines(&hub, &["s", "--producer", "p"], numbers(0..lines));
+            assert_eq!(said.code, 0, "{}", said.stderr);
+            let found = said.stderr.lines().nth(1);
+            let expected = there.map(|there| format!("{there} of them were there already"));
+            assert_eq!(found, expected.as_deref(), "{}", said.stderr);
+        }
+        let said = publish_lines(&hub, &["s", "--producer", "p"], numbers(0..19_999));
+        assert_eq!(said.code, 4, "{}", said.stderr);
+        assert!(
+            said.stderr.contains("only 19999 were given"),
+            "{}",
+            said.stderr
+        );
+        assert_eq!(count(&hub, "s"), 20_001);
+    }
+}
+
+#[test]
+fn of_two_publishers_of_one_producer_at_a_time_the_loser_fails_and_says_what_it_has_stored() {
+    let hub = Hub::start();
+    done(&hub, &["streams", "create", "s"]);
+    let said: Vec<Said> = thread::scope(|scope| {
+        let publish = |first| {
+            let hub = &hub;
+            scope.spawn(move || {
+                let lines = numbers(first..first + 1000);
+                publish_lines(hub, &["s", "--producer", "p"], lines)
+            })
+        };
+        let both = [publish(0), publish(5000)];
+        both.map(|one| one.join().unwrap()).into()
+    });
+    let winner = usize::from(said[1].code == 0);
+    let loser = &said[1 - winner];
+    assert_eq!((said[winner].code, loser.code), (0, 4), "{}", loser.stderr);
     assert!(
-        said.stderr.contains("of them were there already"),
+        said[winner].stderr.starts_with("1,000 items"),
         "{}",
-        said.stderr
+        said[winner].stderr
     );
-    assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), numbers(0..3000));
+    assert!(loser.stderr.starts_with("0 items"), "{}", loser.stderr);
+    let is_told = loser
+        .stderr
+        .contains("0 of the messages before it are stored")
+        || loser.stderr.contains("nothing is stored");
+    assert!(is_told, "{}", loser.stderr);
+    let first = 5000 * u32::try_from(winner).unwrap();
+    let expected = numbers(first..first + 1000);
+    assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), expected);
+}
+
+#[test]
+fn a_publisher_whose_producer_was_taken_over_says_how_much_it_has_stored() {
+    let hub = Hub::start();
+    let publish = ["publish", "s", "--producer", "p", "--hub", hub.url()];
+    let mut first = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = first.stdin.take().unwrap();
+    stdin.write_all(b"1\n\n2\n").unwrap();
+    until(&hub, "s", 2);
+    let second = publish_lines(&hub, &["s", "--producer", "p"], numbers(1..4));
+    assert_eq!(second.code, 0, "{}", second.stderr);
+    stdin.write_all(b"9\n").unwrap();
+    let said = finish(first);
+    assert_eq!(said.code, 4, "{}", said.stderr);
+    assert!(said.stderr.starts_with("2 items"), "{}", said.stderr);
+    for part in [
+        "line 4: ",
+        "shut out",
+        "; 2 of the messages before it are stored",
+    ] {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    }
+    drop(stdin);
+    assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), numbers(1..4));
+}
+
+#[test]
+fn empty_lines_are_messages_where_lines_are_text() {
+    let hub = Hub::start();
+    let said = publish_lines(&hub, &["s", "--text"], "a\n\n  \n\r\nb\n".to_owned());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stderr.starts_with("5 items"), "{}", said.stderr);
+    let expected = "\"a\"\n\"\"\n\"  \"\n\"\"\n\"b\"\n";
+    assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), expected);
+    // Between values of NDJSON they mean nothing.
+    let said = publish_lines(&hub, &["t"], "\n1\n\n \n2\n\n".to_owned());
+    assert!(said.stderr.starts_with("2 items"), "{}", said.stderr);
+    // What can't have an empty message says so.
+    done(&hub, &["streams", "create", "u", "--type", "text/plain"]);
+    for args in [&["u"][..], &["u", "--text"]] {
+        let said = publish_lines(&hub, args, "a\n\nb\n".to_owned());
+        assert_eq!(said.code, 1, "{}", said.stderr);
+        assert!(said.stderr.contains("line 2: "), "{}", said.stderr);
+        assert!(said.stderr.contains("at least one byte"), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn a_message_that_is_refused_ends_a_publisher_that_waits_for_its_next_line() {
+    let hub = Hub::start();
+    let folder = Scratch::new("refused");
+    std::fs::create_dir_all(folder.path()).unwrap();
+    let schema = format!("{}/schema.json", folder.path());
+    std::fs::write(&schema, "{\"type\":\"integer\"}").unwrap();
+    done(&hub, &["streams", "create", "s", "--schema", &schema]);
+    let publish = ["publish", "s", "--hub", hub.url()];
+    let mut publisher = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = publisher.stdin.take().unwrap();
+    stdin.write_all(b"1\n\n2\n").unwrap();
+    until(&hub, "s", 2);
+    stdin.write_all(b"\"four\"\n").unwrap();
+    // The input stays open.
+    let said = finish(publisher);
+    drop(stdin);
+    assert_eq!(said.code, 4, "{}", said.stderr);
+    for part in [
+        "line 4: ",
+        "422",
+        "; 2 of the messages before it are stored",
+    ] {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    }
+    assert!(said.stderr.starts_with("2 items"), "{}", said.stderr);
+}
+
+#[test]
+fn a_publisher_that_waits_for_its_next_line_ends_when_its_stream_does() {
+    let hub = Hub::start();
+    let remove = ["streams", "rm", "s"];
+    for (end, word) in [
+        (&["publish", "s", "--close", "-q", "3"][..], "closed"),
+        (&remove, "404"),
+    ] {
+        let publish = ["publish", "s", "--hub", hub.url()];
+        let mut publisher = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = publisher.stdin.take().unwrap();
+        stdin.write_all(b"1\n").unwrap();
+        until(&hub, "s", 1);
+        done(&hub, end);
+        let said = finish(publisher);
+        drop(stdin);
+        assert_eq!(said.code, 4, "{}", said.stderr);
+        let stored = "all messages that were given are stored";
+        for part in [word, stored] {
+            assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+        }
+        run(&hub, &remove);
+    }
 }
 
 #[test]

@@ -244,6 +244,12 @@ impl Writer {
         self.runtime.block_on(self.writer.flush())
     }
 
+    /// Waits until a message could not be stored, and gives that error: see [`crate::hub::Writer::failed`].
+    #[must_use]
+    pub fn failed(&self) -> Error {
+        self.runtime.block_on(self.writer.failed())
+    }
+
     /// Closes the stream with the last message that was given, and waits until that is acknowledged.
     ///
     /// # Errors

@@ -179,6 +179,8 @@ mod names {
     pub(super) const PRODUCER_ID: &str = "producer-id";
     pub(super) const PRODUCER_EPOCH: &str = "producer-epoch";
     pub(super) const PRODUCER_SEQ: &str = "producer-seq";
+    pub(super) const PRODUCER_MESSAGES: &str = "producer-messages";
+    pub(super) const PRODUCER_DIGEST: &str = "producer-digest";
     pub(super) const EXPECTED_SEQ: &str = "producer-expected-seq";
 }
 

@@ -80,6 +80,16 @@ pub(crate) fn content(url: &str) -> Vec<u32> {
     messages.map(|message| message.unwrap().value).collect()
 }
 
+/// All that is in a stream now, as it is.
+fn raw(url: &str) -> Vec<String> {
+    let reader = headwater_client::blocking::stream(url).reader().live(false);
+    let messages = reader.open_raw().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    messages
+        .map(|message| text(&message.unwrap().value))
+        .collect()
+}
+
 twins! {
     fn what_is_written_is_read_in_order_with_offsets_to_go_on_from() {
         let hub = TestHub::start();
@@ -201,7 +211,7 @@ twins! {
     fn a_producer_that_repeats_itself_adds_only_what_is_new() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
-        for (count, skipped) in [(5, 0), (5, 5), (9, 5), (1, 1)] {
+        for (count, skipped) in [(5, 0), (5, 5), (9, 5), (9, 9)] {
             let writer = wait(stream.writer().create(true).repeating("import").open()).unwrap();
             for n in 0..count {
                 wait(writer.append(&n)).unwrap();
@@ -210,6 +220,171 @@ twins! {
             assert_eq!((writer.acknowledged(), writer.skipped()), (count, skipped));
         }
         assert_eq!(content(&hub.url("s")), (0..9).collect::<Vec<_>>());
+    }
+
+    fn a_producer_that_repeats_itself_knows_its_messages_however_they_are_batched_and_spaced() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let texts = ["{\n \"a\": 1}", " [2,\r\n3] ", "\"x\"", "4"];
+        for (bytes, skipped) in [(1, 0), (1 << 20, 3), (7, 4)] {
+            let options = stream.writer().create(true).repeating("import");
+            let writer = wait(options.max_batch_bytes(bytes).open()).unwrap();
+            let count = if skipped == 0 { 3 } else { 4 };
+            for text in &texts[..count] {
+                wait(writer.append_raw(*text)).unwrap();
+            }
+            wait(writer.flush()).unwrap();
+            assert_eq!((writer.acknowledged(), writer.skipped()), (count as u64, skipped));
+        }
+        let all = raw(&hub.url("s"));
+        assert_eq!(all, ["{  \"a\": 1}", "[2,  3]", "\"x\"", "4"]);
+    }
+
+    fn a_producer_that_gives_other_messages_or_fewer_is_told_and_nothing_is_stored() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let give = |id: &'static str, messages: &'static [u32]| {
+            let writer = wait(stream.writer().create(true).repeating(id).open()).unwrap();
+            let mut outcome = Ok(());
+            for message in messages {
+                outcome = outcome.and_then(|()| wait(writer.append(message)));
+            }
+            let outcome = outcome.and_then(|()| wait(writer.flush()));
+            (outcome, writer.acknowledged())
+        };
+        assert_eq!(give("p", &[1, 2, 3]).1, 3);
+        for other in [&[4][..], &[1, 2], &[1, 3, 2], &[1, 2, 4, 5], &[4, 1, 2, 3]] {
+            let (outcome, acknowledged) = give("p", other);
+            let error = outcome.unwrap_err();
+            assert!(error.is_not_repeated(), "{other:?}: {error}");
+            assert!(error.to_string().contains('3'), "{error}");
+            assert_eq!(acknowledged, 0);
+        }
+        assert!(give("p", &[]).0.is_ok(), "none of none is missing");
+        assert_eq!(give("q", &[4]).1, 1);
+        assert_eq!(content(&hub.url("s")), [1, 2, 3, 4]);
+    }
+
+    fn of_two_producers_of_one_id_at_a_time_one_is_shut_out_and_knows_what_it_has_stored() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let open = || wait(stream.writer().create(true).repeating("p").open()).unwrap();
+        let (first, second) = (open(), open());
+        wait(first.append(&1)).unwrap();
+        wait(first.flush()).unwrap();
+        wait(second.append(&9)).unwrap();
+        let error = wait(second.flush()).unwrap_err();
+        assert!(error.is_fenced(), "{error}");
+        assert_eq!((second.acknowledged(), error.message_number()), (0, Some(1)));
+        // A later run with the same messages takes over.
+        let third = open();
+        for n in [1, 2] {
+            wait(third.append(&n)).unwrap();
+        }
+        wait(third.flush()).unwrap();
+        assert_eq!((third.acknowledged(), third.skipped()), (2, 1));
+        wait(first.append(&3)).unwrap();
+        let error = wait(first.failed());
+        assert!(error.is_fenced(), "{error}");
+        assert_eq!((first.acknowledged(), error.message_number()), (1, Some(2)));
+        assert_eq!(content(&hub.url("s")), [1, 2]);
+    }
+
+    fn two_producers_of_one_id_that_race_store_nothing_twice_and_claim_nothing_that_is_not_stored() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let mut stored = 0;
+        for round in 0..10_u32 {
+            let id = format!("p{round}");
+            let open = || wait(stream.writer().create(true).repeating(&id).max_batch_bytes(8).open()).unwrap();
+            let writers = [open(), open()];
+            for n in 0..50 {
+                for (which, writer) in (0..).zip(&writers) {
+                    let _ = wait(writer.append(&[round, which, n]));
+                }
+            }
+            let done = [0, 1].map(|which| wait(writers[which].flush()).is_ok());
+            assert!(done[0] != done[1], "{done:?}");
+            stored += writers[0].acknowledged() + writers[1].acknowledged();
+        }
+        assert_eq!(raw(&hub.url("s")).len() as u64, stored);
+    }
+
+    fn a_stream_that_is_closed_meanwhile_is_noticed_at_once_with_the_message_that_was_not_stored() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        let writer = wait(stream.writer().create(true).open()).unwrap();
+        for n in [1, 2] {
+            wait(writer.append(&n)).unwrap();
+        }
+        wait(writer.flush()).unwrap();
+        wait(stream.close()).unwrap();
+        for n in [3, 4, 5] {
+            wait(writer.append(&n)).unwrap();
+        }
+        let error = wait(writer.failed());
+        assert!(error.is_stream_closed(), "{error}");
+        assert_eq!((error.message_number(), writer.acknowledged()), (Some(3), 2));
+    }
+
+    fn the_message_of_a_batch_that_does_not_fit_the_schema_is_named() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        wait(stream.create().schema("{\"type\":\"integer\"}").send()).unwrap();
+        let options = stream.writer().linger(Duration::from_secs(60));
+        let writer = wait(options.open()).unwrap();
+        wait(writer.append(&1)).unwrap();
+        wait(writer.flush()).unwrap();
+        for text in ["2", "3", "\"four\"", "5"] {
+            wait(writer.append_raw(text)).unwrap();
+        }
+        let error = wait(writer.flush()).unwrap_err();
+        assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "{error}");
+        assert_eq!((error.message_number(), writer.acknowledged()), (Some(4), 1));
+        assert_eq!(content(&hub.url("s")), [1]);
+    }
+
+    fn a_producer_that_repeats_itself_in_a_stream_of_another_type_knows_its_messages() {
+        for content_type in ["text/plain", "application/x-ndjson", "text/event-stream"] {
+            let hub = TestHub::start();
+            let stream = client::stream(hub.url("s"));
+            wait(stream.create().content_type(content_type).send()).unwrap();
+            let texts = ["data: 1\n\ndata: 2\n\n", "data: 3\n\n", "data: 4\n\n"];
+            for (count, skipped) in [(2, 0), (3, 2), (3, 3)] {
+                let writer = wait(stream.writer().repeating("p").open()).unwrap();
+                for text in &texts[..count] {
+                    wait(writer.append_raw(*text)).unwrap();
+                }
+                wait(writer.flush()).unwrap();
+                assert_eq!((writer.acknowledged(), writer.skipped()), (count as u64, skipped));
+            }
+            let writer = wait(stream.writer().repeating("p").open()).unwrap();
+            wait(writer.append_raw("other\n")).unwrap();
+            assert!(wait(writer.flush()).unwrap_err().is_not_repeated());
+        }
+    }
+
+    fn a_producer_that_repeats_itself_finds_its_stream_closed_and_is_done() {
+        let hub = TestHub::start();
+        let stream = client::stream(hub.url("s"));
+        for skipped in [0, 2] {
+            let writer = wait(stream.writer().create(true).repeating("p").open()).unwrap();
+            for n in [1, 2] {
+                wait(writer.append(&n)).unwrap();
+            }
+            wait(writer.flush()).unwrap();
+            assert_eq!(writer.skipped(), skipped);
+            wait(writer.close_stream()).unwrap();
+        }
+        let more = wait(stream.writer().repeating("p").open()).unwrap();
+        for n in [1, 2, 3] {
+            wait(more.append(&n)).unwrap();
+        }
+        let error = wait(more.failed());
+        assert!(error.is_stream_closed(), "{error}");
+        assert_eq!(error.message_number(), Some(3));
+        let other = wait(stream.writer().repeating("q").open()).unwrap_err();
+        assert!(other.is_stream_closed(), "{other}");
     }
 
     fn a_writer_notices_that_its_stream_was_made_anew() {

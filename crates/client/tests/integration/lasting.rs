@@ -61,7 +61,8 @@ twins! {
         for count in [60, 90] {
             let stream = patient.stream(proxy.url("/streams/s"));
             let options = stream.writer().create(true).repeating("import").max_in_flight(8);
-            let writer = wait(options.open()).unwrap();
+            // Each in a request of its own, so that many are cut.
+            let writer = wait(options.max_batch_bytes(1).open()).unwrap();
             for n in 0..count {
                 wait(writer.append(&n)).unwrap();
             }

@@ -170,3 +170,22 @@ async fn a_stream_that_is_followed_stays_in_use() {
     server.post_json("a", "1").await;
     assert_eq!(events.next().await, Some(1));
 }
+
+#[tokio::test]
+async fn readers_of_a_stream_that_expires_while_nothing_else_is_asked_are_let_go() {
+    for server in Server::of_each_kind() {
+        let put = server
+            .request(http::Method::PUT, "a")
+            .header("stream-expires-at", "2027-01-15T08:00:10Z");
+        let put = put.header("content-type", "application/json");
+        assert_eq!(put.body("[1]").send().await.status(), 201);
+        let mut events = server.events("a").stream::<u64>().await;
+        let mut lines = server.lines("a").stream::<u64>().await;
+        assert_eq!(events.next().await, Some(1));
+        assert_eq!(lines.next().await, Some(1));
+        server.clock.advance(Duration::from_secs(11));
+        let over = async { (events.cut().await, lines.cut().await) };
+        let over = tokio::time::timeout(Duration::from_secs(10), over).await;
+        assert!(over.is_ok(), "they end by themselves");
+    }
+}

@@ -30,6 +30,7 @@ use crate::limits;
 use crate::log::{Answer, Log};
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
+use crate::producers::Known;
 use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::{Create, ForkFrom, ForkPoint, check_fork_of, own_part};
 use engine::Engine;
@@ -336,6 +337,24 @@ impl Log for FjallLog {
 
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
         Box::pin(async move { Ok(self.usable(name).await?.info()) })
+    }
+
+    fn producer<'a>(
+        &'a self,
+        name: &'a StreamName,
+        producer: &'a str,
+    ) -> Answer<'a, Option<Known>> {
+        Box::pin(async move {
+            let stream = self.usable(name).await?;
+            if let Some(state) = stream.producer(producer) {
+                return Ok(Some(state.known()));
+            }
+            let producer = producer.to_owned();
+            let state = self
+                .blocking(move |_, store| store.producer(stream.id, &producer))
+                .await?;
+            Ok(state.map(|state| state.known()))
+        })
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

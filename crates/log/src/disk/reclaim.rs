@@ -245,7 +245,7 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
         }
         sweep.commits = without(&store, &sweep.records)?;
     } else {
-        let producers = store.producers(id, STEP)?;
+        let producers = store.producers(id, None, STEP)?;
         let all = producers.len() < STEP;
         sweep.keys = producers
             .iter()

@@ -19,7 +19,8 @@ use super::options::FjallOptions;
 use crate::error::{Error, Kind};
 use crate::incarnation::Identity;
 use crate::name::StreamName;
-use crate::rules::{ProducerState, State};
+use crate::producers::ProducerState;
+use crate::rules::State;
 
 pub(crate) struct Store {
     /// Written once, when the folder is opened for the first time.
@@ -179,17 +180,26 @@ impl Store {
         })
     }
 
-    /// All that a stream remembers of producers, `most` at the most.
+    /// What a stream remembers of producers whose ids come after `after`, in the order of these: `most` at the most.
     pub(crate) fn producers(
         &self,
         id: u64,
+        after: Option<&str>,
         most: usize,
     ) -> Result<Vec<(String, ProducerState)>, Error> {
+        let first = keys::producer(id, after.unwrap_or_default());
+        let prefix = keys::producer(id, "");
         let mut found = Vec::new();
-        for pair in self.meta.prefix(keys::producer(id, "")).take(most) {
+        for pair in self.meta.range(first.clone()..) {
             let (key, value) = pair
                 .into_inner()
                 .map_err(|error| failure(error, "producers"))?;
+            if !key.starts_with(&prefix) || found.len() == most {
+                break;
+            }
+            if *key == *first {
+                continue;
+            }
             let name = keys::producer_of(&key);
             let state = state::decode_producer(&key, &value);
             match (name, state) {

@@ -18,8 +18,9 @@ use crate::incarnation::{Identity, Lineage};
 use crate::limits;
 use crate::name::StreamName;
 use crate::offset::Offset;
+use crate::producers::ProducerState;
 use crate::read::Info;
-use crate::rules::{ProducerState, State};
+use crate::rules::State;
 use crate::settings::{Expiry, fork_lineage};
 
 /// Panics leave no lock's data half changed, so a poisoned lock is as good as any.
@@ -46,6 +47,8 @@ pub(crate) struct Stream {
     /// When it was last used, in milliseconds.
     used: AtomicU64,
     producers: Mutex<HashMap<String, ProducerState>>,
+    /// How far the search for idle producers is.
+    pub(crate) idle: Mutex<IdleSearch>,
     /// The newest records, up to the tail, each with its first offset.
     recent: Mutex<VecDeque<(u64, Bytes)>>,
     /// Used since it was last considered for leaving memory.
@@ -54,6 +57,17 @@ pub(crate) struct Stream {
     ended: AtomicBool,
     /// Waits to be trimmed.
     pub(crate) over: AtomicBool,
+}
+
+/// A search through all producers of a stream, a part at a time, for those that have been idle for long.
+#[derive(Default)]
+pub(crate) struct IdleSearch {
+    /// The last one that was looked at; `None` where the search starts.
+    pub(crate) after: Option<String>,
+    /// When the one was used last that has been idle longest, of those that this round has seen and left.
+    pub(crate) oldest: Option<u64>,
+    /// None of them can be idle for long enough before.
+    pub(crate) not_before: u64,
 }
 
 impl Stream {
@@ -89,6 +103,7 @@ impl Stream {
             progress,
             used: AtomicU64::new(used),
             producers: Mutex::default(),
+            idle: Mutex::default(),
             recent: Mutex::default(),
             hot: AtomicBool::new(true),
             ended: AtomicBool::new(false),

@@ -4,9 +4,11 @@
 //! as plain as it can be: everything is in ordered maps behind one lock, held for no longer than
 //! one operation takes.
 
+mod reclaim;
 mod streams;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -19,6 +21,7 @@ use crate::limits::{self, Limits};
 use crate::log::{Answer, Log};
 use crate::name::StreamName;
 use crate::offset::Position;
+use crate::producers::Known;
 use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::Create;
 use streams::Streams;
@@ -30,12 +33,15 @@ const SWEEP: usize = 16;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MemoryOptions {
-    /// The most bytes it may take, counting about 64 for each message and 512 for each stream
-    /// besides what they hold. 256 MiB unless set. Past that, appending and creating are refused
+    /// The most bytes it may take, counting about 64 for each message, 320 for each
+    /// producer and 512 for each stream besides what they hold. 256 MiB unless set. Past that, appending and creating are refused
     /// as [full](Error::is_storage_full).
     pub max_bytes: u64,
     /// The limits.
     pub limits: Limits,
+    /// How often expired streams are ended and messages trimmed that are too old, where nothing is written. 250 ms unless
+    /// set. A thread does it, while there is a stream with an expiry or a `max_age`.
+    pub reclaim_every: Duration,
     /// Where the time comes from.
     pub clock: Clock,
     /// What its streams' incarnations are made of. Random unless set.
@@ -47,6 +53,7 @@ impl Default for MemoryOptions {
         Self {
             max_bytes: 256 << 20,
             limits: Limits::default(),
+            reclaim_every: Duration::from_millis(250),
             clock: Clock::system(),
             identity: Identity::random(),
         }
@@ -70,8 +77,11 @@ impl Default for MemoryOptions {
 /// ```
 #[derive(Debug)]
 pub struct MemoryLog {
-    streams: Mutex<Streams>,
+    streams: Arc<Mutex<Streams>>,
     limits: Limits,
+    reclaim_every: Duration,
+    /// Dropped with the log, which ends the thread that reclaims.
+    alive: Mutex<Option<mpsc::Sender<()>>>,
     head: watch::Receiver<Position>,
     identity: Identity,
 }
@@ -88,16 +98,19 @@ impl MemoryLog {
     pub fn new(options: MemoryOptions) -> Self {
         let (head, seen) = watch::channel(Position::START);
         let limits = options.limits.clone();
+        let reclaim_every = options.reclaim_every;
         Self {
             identity: options.identity,
-            streams: Mutex::new(Streams::new(options, head)),
+            streams: Arc::new(Mutex::new(Streams::new(options, head))),
             limits,
+            reclaim_every,
+            alive: Mutex::new(None),
             head: seen,
         }
     }
 
     /// Ends what has expired and trims what is too old, `steps` streams at the most; says whether
-    /// more is due. Every append and creation does a little of it too.
+    /// more is due. It goes on by itself; every append and creation does a little of it too.
     pub fn reclaim(&self, steps: usize) -> bool {
         self.lock().sweep(steps)
     }
@@ -116,8 +129,22 @@ impl MemoryLog {
             if streams.closed {
                 return Err(Kind::Closed.into());
             }
-            work(&mut streams)
+            let done = work(&mut streams);
+            let is_wanted = streams.needs_reclaiming();
+            streams.is_reclaimed |= is_wanted;
+            drop(streams);
+            if is_wanted {
+                self.start_reclaiming();
+            }
+            done
         })
+    }
+
+    fn start_reclaiming(&self) {
+        let (alive, ended) = mpsc::channel();
+        // One that was there before has ended, or is about to.
+        *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(alive);
+        reclaim::start(Arc::clone(&self.streams), self.reclaim_every, ended);
     }
 }
 
@@ -153,6 +180,14 @@ impl Log for MemoryLog {
 
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
         self.with(move |streams| streams.info(name))
+    }
+
+    fn producer<'a>(
+        &'a self,
+        name: &'a StreamName,
+        producer: &'a str,
+    ) -> Answer<'a, Option<Known>> {
+        self.with(move |streams| streams.producer(name, producer))
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

@@ -1,14 +1,17 @@
 //! What every engine does that the model can't say of itself: it would do it wrong the same way.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater_log::{
-    Append, Create, Expiry, FjallLog, ForkFrom, Log, Mark, Matching, Offset, Outcome, Position,
-    ReadFrom, Refusal, Settings, Skip, StreamName,
+    Append, Clock, Create, Expiry, FjallLog, FjallOptions, ForkFrom, Limits, Log, Mark, Matching,
+    MemoryLog, MemoryOptions, Offset, Outcome, Position, ReadFrom, Refusal, Settings, Skip,
+    StreamName,
 };
 
-use crate::support::{all, append, every_engine, name, open, plain, quick_folder, run, texts};
+use crate::support::{
+    START, all, append, every_engine, name, open, options, plain, quick_folder, run, texts,
+};
 
 #[test]
 fn a_read_keeps_to_its_budget_but_gives_one_message_at_least() {
@@ -289,6 +292,48 @@ fn a_stream_that_is_used_does_not_end_when_idle() {
 }
 
 #[test]
+fn a_stream_that_expires_while_nothing_is_asked_ends_by_itself() {
+    let clock = Clock::by_hand(START);
+    let mut memory = MemoryOptions::default();
+    memory.clock = clock.clone();
+    let folder = quick_folder();
+    let mut disk = options(&clock, Limits::default());
+    disk.reclaim_every = FjallOptions::default().reclaim_every;
+    let engines: [Arc<dyn Log>; 2] = [
+        Arc::new(MemoryLog::new(memory)),
+        Arc::new(FjallLog::open(folder.path(), disk).unwrap()),
+    ];
+    for log in engines {
+        run(async {
+            // The second time too: what ends them may have rested in between.
+            for round in 0..2 {
+                let second = Duration::from_secs(1);
+                let of = |expiry| {
+                    let mut settings = Settings::of_type("text/plain");
+                    settings.expiry = Some(expiry);
+                    Create::new(settings)
+                };
+                let (at, idle) = (name("at"), name("idle"));
+                let later = Expiry::At(clock.now().after(second));
+                log.create(&at, of(later)).await.unwrap();
+                log.create(&idle, of(Expiry::Idle(second))).await.unwrap();
+                let mut followers = Vec::new();
+                for stream in [&at, &idle] {
+                    followers.push(log.follow(stream).await.unwrap());
+                }
+                clock.advance(second);
+                let start = Instant::now();
+                for follower in &mut followers {
+                    assert!(follower.past(Offset::START).await.gone, "{round}");
+                }
+                let took = start.elapsed();
+                assert!(took < Duration::from_secs(10), "{took:?}");
+            }
+        });
+    }
+}
+
+#[test]
 fn caps_trim_the_oldest_and_reading_there_says_where_the_floor_is() {
     every_engine(|log, clock, settle| {
         let (small, young) = (name("small"), name("young"));
@@ -473,10 +518,7 @@ fn a_second_process_can_not_open_a_folder_until_the_first_closes_it() {
 fn many_streams_need_little_memory_and_are_all_there_after_a_restart() {
     let folder = quick_folder();
     let settings = || {
-        let mut settings = crate::support::options(
-            &headwater_log::Clock::system(),
-            headwater_log::Limits::default(),
-        );
+        let mut settings = options(&Clock::system(), Limits::default());
         settings.hot_streams = 64;
         settings
     };

@@ -1,6 +1,6 @@
 //! Limits, at their edge.
 
-use headwater_log::{Append, Create, Limits, Outcome, Refusal, Settings, limits};
+use headwater_log::{Append, Create, Limits, Outcome, Settings, limits};
 
 use crate::support::{append, every_engine_with, name, plain, run};
 
@@ -11,7 +11,6 @@ fn small() -> Limits {
     limits.append_messages = 3;
     limits.schema_bytes = 4;
     limits.streams = 2;
-    limits.producers = 4;
     limits
 }
 
@@ -141,34 +140,6 @@ fn there_are_only_so_many_streams() {
             assert!(error.is_too_many() && error.limit() == Some(2), "{error}");
             log.delete(&name("a")).await.unwrap();
             assert!(log.create(&name("c"), plain()).await.unwrap().is_new);
-        });
-    });
-}
-
-#[test]
-fn of_too_many_producers_those_idle_longest_are_forgotten() {
-    every_engine_with(small(), |log, clock, _| {
-        run(async {
-            let stream = name("s");
-            log.create(&stream, plain()).await.unwrap();
-            let by = |id: &str, seq| Append::new(vec!["m".into()]).by(id, 0, seq);
-            for id in ["a", "b", "c", "d"] {
-                clock.advance(std::time::Duration::from_secs(1));
-                log.append(&stream, by(id, 0)).await.unwrap();
-            }
-            clock.advance(std::time::Duration::from_secs(1));
-            log.append(&stream, by("a", 1)).await.unwrap();
-            log.append(&stream, by("e", 0)).await.unwrap();
-            for (id, seq) in [("a", 2), ("c", 1), ("d", 1), ("e", 1)] {
-                let outcome = log.append(&stream, by(id, seq)).await.unwrap();
-                assert!(matches!(outcome, Outcome::Appended(_)), "{id}: {outcome:?}");
-            }
-            let forgotten = log.append(&stream, by("b", 1)).await.unwrap();
-            let gap = Refusal::Gap {
-                expected: 0,
-                received: 1,
-            };
-            assert_eq!(forgotten, Outcome::Refused(gap));
         });
     });
 }

@@ -13,5 +13,6 @@ mod kill;
 mod limits;
 mod model;
 mod permissions;
+mod producers;
 mod support;
 mod trimmed;

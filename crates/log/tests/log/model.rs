@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_log::{
     Append, Clock, Create, Error, Expiry, FjallLog, ForkFrom, Identity, Info, Limits, Log,
-    Matching, MemoryLog, MemoryOptions, Offset, Position, ReadFrom, Settings, Skip, StreamName,
-    Timestamp,
+    Matching, MemoryLog, MemoryOptions, Offset, Position, Published, ReadFrom, Settings, Skip,
+    StreamName, Timestamp, limits,
 };
 use proptest::prelude::*;
 
@@ -18,6 +18,35 @@ use crate::support::{START, name, options, quick_folder, run};
 const NAMES: [&str; 5] = ["a", "a/b", "a/c", "b", "long/er"];
 /// No stream that ends when idle does so by the small steps of the clock that a run has.
 const IDLE: Duration = Duration::from_secs(100_000);
+
+/// An append of a producer.
+#[derive(Clone, Debug)]
+struct By {
+    id: u8,
+    epoch: u64,
+    seq: u64,
+    /// It holds what any other append of this number holds.
+    again: bool,
+    /// 0: no word of what it continues; 1: nothing; else what it has published.
+    continues: u8,
+}
+
+fn by() -> impl Strategy<Value = By> {
+    (
+        0..4_u8,
+        0..2_u64,
+        0..4_u64,
+        prop::bool::weighted(0.7),
+        0..4_u8,
+    )
+        .prop_map(|(id, epoch, seq, again, continues)| By {
+            id,
+            epoch,
+            seq,
+            again,
+            continues,
+        })
+}
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -31,7 +60,7 @@ enum Op {
     Append {
         stream: usize,
         messages: Vec<u32>,
-        producer: Option<(u8, u64, u64)>,
+        producer: Option<By>,
         seq: Option<u8>,
         close: bool,
         reason: bool,
@@ -85,7 +114,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (stream(), 0..6_u8, prop::option::of((stream(), any::<u8>(), skip())), messages(), prop::bool::weighted(0.1))
             .prop_map(|(stream, kind, fork, messages, closed)| Op::Create { stream, kind, fork, messages, closed }),
-        10 => (stream(), messages(), prop::option::of((0..4_u8, 0..2_u64, 0..4_u64)), prop::option::weighted(0.2, 0..9_u8), prop::bool::weighted(0.05), prop::bool::weighted(0.03))
+        10 => (stream(), messages(), prop::option::of(by()), prop::option::weighted(0.2, 0..9_u8), prop::bool::weighted(0.05), prop::bool::weighted(0.03))
             .prop_map(|(stream, messages, producer, seq, close, reason)| Op::Append { stream, messages, producer, seq, close, reason }),
         4 => (stream(), any::<u8>(), prop_oneof![Just(0), 1..200_usize, Just(1 << 20)])
             .prop_map(|(stream, from, budget)| Op::Read { stream, from, budget }),
@@ -96,7 +125,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(prefix, after, limit)| Op::List { prefix, after, limit }),
         2 => (any::<u8>(), prop_oneof![Just(0), 1..300_usize, Just(1 << 20)], prop::option::of(stream()))
             .prop_map(|(from, budget, prefix)| Op::Order { from, budget, prefix }),
-        2 => prop_oneof![5 => 1..20_u64, 1 => Just(IDLE.as_secs() * 2)]
+        2 => prop_oneof![5 => 1..20_u64, 1 => Just(IDLE.as_secs() * 2), 1 => Just(limits::PRODUCER_IDLE.as_secs())]
             .prop_map(|seconds| Op::Advance { seconds }),
         1 => Just(Op::Restart),
     ]
@@ -201,6 +230,7 @@ fn memory(clock: &Clock, identity: Identity) -> MemoryLog {
     let mut options = MemoryOptions::default();
     options.clock = clock.clone();
     options.limits = few();
+    options.reclaim_every = Duration::from_secs(3600);
     options.identity = identity;
     MemoryLog::new(options)
 }
@@ -284,8 +314,23 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
             reason,
         } => {
             let mut append = Append::new(content(messages, step));
-            if let Some((id, epoch, seq)) = producer {
-                append = append.by(&format!("p{id}"), *epoch, *seq);
+            if let Some(by) = producer {
+                let id = format!("p{}", by.id);
+                append = append.by(&id, by.epoch, by.seq);
+                if by.again {
+                    append.messages = content(&[9, 9], by.seq.try_into().unwrap());
+                }
+                append.continues = match by.continues {
+                    0 => None,
+                    1 => Some(Published::default()),
+                    _ => match log.producer(&stream(*at), &id).await {
+                        Ok(known) => known.map(|known| known.published),
+                        Err(_) => None,
+                    },
+                };
+                if by.seq > 0 && by.continues < 3 {
+                    append.continues = None;
+                }
             }
             append.seq = seq.map(|seq| seq.to_string());
             append.close = *close;
@@ -350,6 +395,10 @@ async fn everything(log: &dyn Log) -> String {
         let stream = name(stream);
         let info = log.info(&stream).await.map(without_expiry);
         all += &format!("{stream}: {}\n", say(info));
+        for producer in 0..4 {
+            let known = log.producer(&stream, &format!("p{producer}")).await;
+            all += &format!("{producer}: {}\n", say(known));
+        }
         all += &format!(
             "{}\n",
             say(log.read(&stream, ReadFrom::Start, usize::MAX).await)

@@ -68,6 +68,7 @@ pub(crate) fn every_engine_with(limits: Limits, test: impl Fn(&dyn Log, &Clock, 
     let mut memory = MemoryOptions::default();
     memory.clock = clock.clone();
     memory.limits = limits.clone();
+    memory.reclaim_every = Duration::from_secs(3600);
     let log = MemoryLog::new(memory);
     test(&log, &clock, &|| while log.reclaim(100) {});
 

@@ -35,6 +35,28 @@ pub fn encode_on_one_line<T: Serialize + ?Sized>(
     write::append(item, out).map_err(|error| EncodeError(EncodeKind::Json(error)))
 }
 
+/// The same JSON without line breaks, so that it can be a line of NDJSON and of SSE as it is: not even one of those that
+/// only some readers know. The text may differ, its value doesn't.
+#[must_use]
+pub fn on_one_line(json: Bytes) -> Bytes {
+    escape_line_separators(unfolded(json))
+}
+
+/// The same JSON, in as many bytes, without CR and LF. In JSON they stand only between tokens, where a space means the same.
+#[must_use]
+pub fn unfolded(json: Bytes) -> Bytes {
+    if memchr::memchr2(b'\n', b'\r', &json).is_none() {
+        return json;
+    }
+    let mut json = Vec::from(json);
+    for byte in &mut json {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    json.into()
+}
+
 /// Whether this is JSON's white space (RFC 8259 §2).
 #[inline]
 pub(crate) fn is_space(byte: u8) -> bool {

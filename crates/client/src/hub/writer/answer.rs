@@ -40,10 +40,6 @@ pub(super) enum Verdict {
 /// The append is there.
 #[derive(Debug)]
 pub(super) struct Stored {
-    /// The last append of this producer that is there.
-    pub(super) highest: u64,
-    /// It may have been there before.
-    pub(super) is_duplicate: bool,
     pub(super) next: Option<Offset>,
 }
 
@@ -56,8 +52,6 @@ pub(super) fn judge(reply: &Reply, sent: Sent) -> Verdict {
             return Verdict::Fail(Error::new(Kind::NoHub));
         }
         return Verdict::Stored(Stored {
-            highest: number(headers, names::PRODUCER_SEQ).unwrap_or(sent.seq),
-            is_duplicate: status == StatusCode::NO_CONTENT,
             next: reply.offset(),
         });
     }
@@ -71,8 +65,18 @@ pub(super) fn judge(reply: &Reply, sent: Sent) -> Verdict {
             None => Verdict::Fail(reply.error()),
         },
         StatusCode::CONFLICT if closed(headers) => Verdict::Fail(Error::new(Kind::StreamClosed)),
+        // What it continues is not what the producer has published: another one publishes.
+        StatusCode::CONFLICT if number(headers, names::PRODUCER_MESSAGES).is_some() => {
+            let current = number(headers, names::PRODUCER_EPOCH);
+            Verdict::Fail(Error::new(Kind::Fenced { current }))
+        }
         StatusCode::CONFLICT => match number(headers, names::EXPECTED_SEQ) {
             Some(expected) if expected < sent.seq => Verdict::Early { expected },
+            // Another append has this number in this epoch.
+            Some(expected) if expected > sent.seq && sent.claims => Verdict::Claim {
+                current: sent.epoch,
+            },
+            Some(expected) if expected > sent.seq => Verdict::Fail(Error::new(Kind::Reused)),
             _ => Verdict::Fail(reply.error()),
         },
         status if is_passing(status) => Verdict::Retry {
@@ -103,7 +107,7 @@ mod tests {
             claims,
         };
         match judge(&Reply::of(status, headers), sent) {
-            Verdict::Stored(stored) => format!("stored {} {}", stored.highest, stored.is_duplicate),
+            Verdict::Stored(_) => "stored".to_owned(),
             Verdict::Claim { current } => format!("claim {current}"),
             Verdict::Early { expected } => format!("early {expected}"),
             Verdict::Retry { after, .. } => format!("retry {after:?}"),
@@ -118,15 +122,22 @@ mod tests {
         let epoch = ("producer-epoch", "7");
         let seq = ("producer-seq", "5");
         for (status, headers, expected) in [
-            (200, &[epoch][..], "stored 3 false"),
-            (204, &[epoch, seq][..], "stored 5 true"),
+            (200, &[epoch][..], "stored"),
+            (204, &[epoch, seq][..], "stored"),
             (200, &[][..], "fail None"),
             (200, &[("producer-epoch", "8")][..], "fail None"),
             (403, &[("producer-epoch", "9")][..], "fenced"),
             (403, &[][..], "fail Some(403)"),
             (409, &[("stream-closed", "true")][..], "closed"),
             (409, &[("producer-expected-seq", "1")][..], "early 1"),
-            (409, &[("producer-expected-seq", "4")][..], "fail Some(409)"),
+            (409, &[("producer-expected-seq", "4")][..], "fenced"),
+            (409, &[("producer-expected-seq", "3")][..], "fail Some(409)"),
+            (409, &[("producer-messages", "4")][..], "fenced"),
+            (
+                409,
+                &[("producer-messages", "4"), ("producer-epoch", "9")][..],
+                "fenced",
+            ),
             (409, &[][..], "fail Some(409)"),
             (429, &[("retry-after", "2")][..], "retry Some(2s)"),
             (503, &[][..], "retry None"),
@@ -149,5 +160,8 @@ mod tests {
         let headers = [("producer-epoch", "9")];
         assert_eq!(verdict(403, &headers, true), "claim 9");
         assert_eq!(verdict(403, &headers, false), "fenced");
+        // Another append was the first of this very epoch.
+        let headers = [("producer-expected-seq", "4")];
+        assert_eq!(verdict(409, &headers, true), "claim 7");
     }
 }

@@ -25,19 +25,17 @@ pub(super) struct Gather {
     bytes: usize,
     /// The body is a JSON array; else it is one message as it is.
     json: bool,
-    single: bool,
     max_bytes: usize,
 }
 
 impl Gather {
-    /// `json`: what the stream holds. `single`: a request has one message. `max_bytes`: about how
-    /// large a body is; one message may be larger.
-    pub(super) fn new(json: bool, single: bool, max_bytes: usize) -> Self {
+    /// `json`: what the stream holds. `max_bytes`: about how large a body is; one message may be
+    /// larger.
+    pub(super) fn new(json: bool, max_bytes: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
             bytes: 0,
             json,
-            single: single || !json,
             max_bytes,
         }
     }
@@ -53,15 +51,15 @@ impl Gather {
 
     /// Whether waiting for more would make no larger request.
     pub(super) fn is_full(&self) -> bool {
-        let enough = match self.single {
-            true => 1,
-            false => BATCH_MESSAGES,
+        let enough = match self.json {
+            true => BATCH_MESSAGES,
+            false => 1,
         };
         self.waiting.len() >= enough || self.bytes >= self.max_bytes
     }
 
-    /// Takes the next message out unsent; what it counts.
-    pub(super) fn skip(&mut self) -> Option<usize> {
+    /// Takes the next message out; what it counts.
+    fn pop(&mut self) -> Option<usize> {
         let message = self.waiting.pop_front()?;
         self.bytes -= message.len();
         Some(cost(&message))
@@ -72,7 +70,7 @@ impl Gather {
         let first = self.waiting.front()?;
         if !self.json {
             let bytes = first.clone();
-            let cost = self.skip()?;
+            let cost = self.pop()?;
             return Some(Body {
                 bytes,
                 messages: 1,
@@ -82,16 +80,15 @@ impl Gather {
         let mut body = BytesMut::with_capacity(self.bytes.min(self.max_bytes) + 2);
         let (mut messages, mut costs) = (0, 0);
         while let Some(message) = self.waiting.front() {
-            let is_over = body.len() + message.len() > self.max_bytes
-                || messages == BATCH_MESSAGES as u64
-                || self.single;
+            let is_over =
+                body.len() + message.len() > self.max_bytes || messages == BATCH_MESSAGES as u64;
             if messages > 0 && is_over {
                 break;
             }
             body.put_u8(if messages == 0 { b'[' } else { b',' });
             body.put_slice(message);
             messages += 1;
-            costs += self.skip()?;
+            costs += self.pop()?;
         }
         body.put_u8(b']');
         Some(Body {
@@ -129,7 +126,7 @@ mod tests {
 
     #[test]
     fn messages_of_json_share_an_array_up_to_its_size() {
-        let gather = Gather::new(true, false, 8);
+        let gather = Gather::new(true, 8);
         let expected = [
             body("[1,22,3]", 3),
             body("[[4,5]]", 1),
@@ -142,17 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn where_each_message_is_an_append_of_its_own_an_array_is_one_message() {
-        let gather = Gather::new(true, true, 100);
-        assert_eq!(
-            bodies(gather, &["[1,2]", "3"]),
-            [body("[[1,2]]", 1), body("[3]", 1)]
-        );
-    }
-
-    #[test]
     fn a_message_of_another_type_is_the_body() {
-        let gather = Gather::new(false, false, 100);
+        let gather = Gather::new(false, 100);
         assert_eq!(
             bodies(gather, &["one", "two"]),
             [body("one", 1), body("two", 1)]
@@ -161,15 +149,15 @@ mod tests {
 
     #[test]
     fn it_is_full_at_its_size_and_not_before() {
-        let mut gather = Gather::new(true, false, 4);
+        let mut gather = Gather::new(true, 4);
         gather.push(Bytes::from_static(b"123"));
         assert!(!gather.is_full());
         gather.push(Bytes::from_static(b"4"));
         assert!(gather.is_full());
-        let mut single = Gather::new(false, false, 100);
+        let mut single = Gather::new(false, 100);
         assert!(!single.is_full());
         single.push(Bytes::new());
         assert!(single.is_full());
-        assert_eq!(single.skip(), Some(OVERHEAD));
+        assert_eq!(single.pop(), Some(OVERHEAD));
     }
 }

@@ -1,6 +1,7 @@
 //! Appending to a stream, exactly once.
 
 mod answer;
+mod earlier;
 mod gather;
 mod worker;
 
@@ -19,14 +20,21 @@ use http::{Method, StatusCode, header};
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use self::worker::{Command, Worker};
-use super::{Info, Offset, Stream};
+use self::{
+    earlier::Published,
+    worker::{Command, Worker},
+};
+use super::{Info, Offset, Stream, names};
 use crate::error::{Error, Kind};
 
 /// How many bytes of messages a writer holds that are not acknowledged, with 64 more for each.
 const ROOM: usize = 16 * 1024 * 1024;
 /// The greatest epoch that the protocol has.
 const MAX_EPOCH: u64 = (1 << 53) - 1;
+
+/// The most appends of one writer from the oldest without an answer on: of so many of a producer's newest appends the hub can
+/// tell a repetition from another append.
+const MAX_IN_FLIGHT: usize = 32;
 
 /// Who appends, as the hub sees it.
 #[derive(Clone, Debug)]
@@ -72,12 +80,19 @@ impl WriterOptions {
         self
     }
 
-    /// Writes as the producer of this id, where the caller gives the same messages in the same order
-    /// every time it starts, from the first: those that are there already aren't stored again, and
-    /// all but the first aren't even sent. So a program that reads a file can just be started again.
+    /// Writes as the producer of this id, where the caller gives the same messages in the same order every time it starts,
+    /// from the first. So a program that reads a file can just be started again: what was published before, by whoever had
+    /// this id, isn't sent again.
     ///
-    /// Each message is an append of its own, whose number is the message's. An id that was used with
-    /// [`producer`](Self::producer) can't be used with this.
+    /// [`open`](Self::open) asks the hub how many messages the producer has published, and for their digest. The writer takes
+    /// as many off, and compares. They count as [acknowledged](Writer::acknowledged) and [skipped](Writer::skipped) when all of
+    /// them were given and are the same; no earlier, so that a [`flush`](Writer::flush) before is an error
+    /// ([`Error::is_not_repeated`]), as it is where other messages are given, or fewer. Nothing is stored then.
+    ///
+    /// What follows them is sent under a new epoch, on condition that the producer has published nothing else meanwhile. An
+    /// earlier run that still writes is shut out by that ([`Error::is_fenced`]); of two that start at the same time, one is.
+    ///
+    /// It needs a hub of Headwater's: others don't say what a producer has published.
     pub fn repeating(mut self, id: impl Into<String>) -> Self {
         self.producer = Producer::Repeating(id.into());
         self
@@ -97,9 +112,9 @@ impl WriterOptions {
     }
 
     /// How many requests may be on the way at a time, at least 1. Default: 4. The order of messages
-    /// is kept in any case.
+    /// is kept in any case. More than 32 are 32: of so many a hub knows which ones it has.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
-        self.max_in_flight = requests.max(1);
+        self.max_in_flight = requests.clamp(1, MAX_IN_FLIGHT);
         self
     }
 
@@ -129,11 +144,14 @@ impl WriterOptions {
     pub(crate) async fn prepare(self) -> Result<(Writer, Worker), Error> {
         self.check()?;
         let info = self.find().await?;
-        if info.closed {
+        let published = self.published().await?;
+        // What is there already may be all that is given.
+        let may_be_done = published.is_some_and(|published| published.messages > 0);
+        if info.closed && !may_be_done {
             let place = self.stream.plan(Method::POST).place();
             return Err(Error::new(Kind::StreamClosed).at(&place));
         }
-        Ok(Worker::new(&self, &info))
+        Ok(Worker::new(&self, &info, published))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -169,17 +187,33 @@ impl WriterOptions {
         }
     }
 
+    /// What a producer that repeats itself has published before.
+    async fn published(&self) -> Result<Option<Published>, Error> {
+        let Producer::Repeating(id) = &self.producer else {
+            return Ok(None);
+        };
+        let mut plan = self.stream.plan(Method::HEAD);
+        plan.header(names::PRODUCER_ID, id);
+        let plan = plan.checked()?;
+        let reply = worker::patiently(&self.stream, &plan).await?;
+        if !reply.status.is_success() {
+            return Err(reply.error().at(&plan.place()));
+        }
+        let published = Published::of(&reply).map_err(|error| error.at(&plan.place()))?;
+        Ok(Some(published))
+    }
+
     /// The producer's id and the epoch to start with.
-    fn identity(&self) -> (String, u64) {
+    fn identity(&self, published: Option<Published>) -> (String, u64) {
         match &self.producer {
             Producer::New => (format!("w-{:032x}", fastrand::u128(..)), 0),
             Producer::Named(id) => (id.clone(), epoch_of_now()),
-            Producer::Repeating(id) => (id.clone(), 0),
+            Producer::Repeating(id) => {
+                let current = published.and_then(|published| published.epoch);
+                // Two that start at the same time take different ones.
+                (id.clone(), epoch_after(current.unwrap_or(0)))
+            }
         }
-    }
-
-    fn repeats(&self) -> bool {
-        matches!(self.producer, Producer::Repeating(_))
     }
 }
 
@@ -202,7 +236,7 @@ fn epoch_of_now() -> u64 {
     epoch.min(MAX_EPOCH)
 }
 
-/// An epoch after one that is later than now: a clock was set back.
+/// An epoch after this one, that hardly anybody else takes.
 fn epoch_after(current: u64) -> u64 {
     current
         .saturating_add(fastrand::u64(1..=1024))
@@ -242,8 +276,9 @@ impl Shared {
 /// is dropped sends what it has as long as its runtime runs, and nobody hears how that went.
 ///
 /// **After an error** the writer is over: the first call after it gives it, the others say that it
-/// was given. Of what was not [acknowledged](Self::acknowledged) some may be stored, and that is all
-/// of it up to some message.
+/// was given. [`Error::message_number`] says which message it is about. What is
+/// [acknowledged](Self::acknowledged) then is all that is stored where the hub has refused the message; where it gave no answer,
+/// more can be, and that is all of it up to some message.
 ///
 /// A writer can be shared: all methods but [`close_stream`](Self::close_stream) take `&self`.
 pub struct Writer {
@@ -292,7 +327,11 @@ impl Writer {
             message = message.slice_ref(json::without_bom(&message));
             json::check(&message, Limits::DEFAULT_MAX_DEPTH)
                 .map_err(|error| Error::new(Kind::MessageNotJson(error)).at(&self.place))?;
-        } else if message.is_empty() {
+            // As the hub stores it.
+            let message = json::on_one_line(message);
+            return self.give(message.slice_ref(message.trim_ascii())).await;
+        }
+        if message.is_empty() {
             return Err(self.refuse("a message has at least one byte".to_owned()));
         }
         self.give(message).await
@@ -328,6 +367,13 @@ impl Writer {
         wait.await.map_err(|_| self.shared.error())
     }
 
+    /// Waits until a message could not be stored, and gives that error: for a program that waits for its next message for long.
+    /// It waits for ever where all is stored. Cancel-safe.
+    pub async fn failed(&self) -> Error {
+        self.commands.closed().await;
+        self.shared.error()
+    }
+
     /// Closes the stream with the last message that was given, and waits until that is acknowledged.
     ///
     /// # Errors
@@ -345,8 +391,8 @@ impl Writer {
         self.shared.acknowledged.load(Ordering::Acquire)
     }
 
-    /// How many messages were there already, from an earlier life of a
-    /// [repeating](WriterOptions::repeating) producer.
+    /// How many messages were there already, from an earlier life of a [repeating](WriterOptions::repeating) producer: none
+    /// before all of these were given again.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.shared.skipped.load(Ordering::Acquire)

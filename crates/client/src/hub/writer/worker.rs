@@ -22,10 +22,11 @@ use tokio::{
 };
 
 use super::{
-    Producer, ROOM, Shared, Writer, WriterOptions,
+    MAX_IN_FLIGHT, Producer, ROOM, Shared, Writer, WriterOptions,
     answer::{Sent, Stored, Verdict, judge},
+    earlier::{Compared, Earlier, Published, Shape},
     epoch_after,
-    gather::{Body, Gather},
+    gather::{Body, Gather, cost},
 };
 use crate::{
     error::{Error, Kind},
@@ -46,7 +47,24 @@ struct Life {
     producer: String,
     epoch: AtomicU64,
     takes_over: bool,
+    /// What the first append continues.
+    continues: Option<Published>,
     content_type: String,
+}
+
+/// How far the appends of a writer are.
+#[derive(Clone, Copy, Debug)]
+struct Settled {
+    /// All appends below are acknowledged.
+    below: u64,
+    /// No append above can be stored any more.
+    failed: u64,
+}
+
+/// An append, or a message before it is one, that couldn't be stored.
+struct Failed {
+    seq: u64,
+    error: Error,
 }
 
 /// One append: sent as often as it must be.
@@ -70,20 +88,19 @@ pub(crate) struct Worker {
     gather: Gather,
     max_in_flight: usize,
     linger: Duration,
-    /// A repeating producer.
-    repeats: bool,
+    /// What was published before and is given again: messages are compared with it, and not sent.
+    earlier: Option<Earlier>,
+    /// The stream was closed before the writer was opened.
+    is_closed: bool,
 
     /// The number of the next append.
     next_seq: u64,
     /// The first append is acknowledged.
     confirmed: bool,
-    /// Of a repeating producer: the appends below are there.
-    known: u64,
-    on_the_way: JoinSet<Result<(u64, Stored), Error>>,
+    on_the_way: JoinSet<Result<(u64, Stored), Failed>>,
     /// In order; the first is the one that [`settled`](Self::settled) says.
     outstanding: VecDeque<Outstanding>,
-    /// All appends below are acknowledged.
-    settled: watch::Sender<u64>,
+    settled: watch::Sender<Settled>,
 
     /// Messages that were taken.
     taken: u64,
@@ -102,9 +119,14 @@ struct Close {
 }
 
 impl Worker {
-    pub(super) fn new(options: &WriterOptions, info: &Info) -> (Writer, Self) {
+    pub(super) fn new(
+        options: &WriterOptions,
+        info: &Info,
+        published: Option<Published>,
+    ) -> (Writer, Self) {
         let (sender, commands) = mpsc::unbounded_channel();
-        let (producer, epoch) = options.identity();
+        let (producer, epoch) = options.identity(published);
+        let shape = Shape::of(&info.content_type);
         let shared = Arc::new(Shared {
             acknowledged: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
@@ -126,22 +148,26 @@ impl Worker {
             producer,
             epoch: AtomicU64::new(epoch),
             takes_over: matches!(options.producer, Producer::Named(_)),
+            continues: published,
             content_type: info.content_type.clone(),
         };
         let worker = Self {
             life: Arc::new(life),
             shared,
             commands,
-            gather: Gather::new(json, options.repeats(), options.max_batch_bytes),
+            gather: Gather::new(json, options.max_batch_bytes),
             max_in_flight: options.max_in_flight,
             linger: options.linger,
-            repeats: options.repeats(),
+            earlier: published.and_then(|published| Earlier::new(published, shape)),
+            is_closed: info.closed,
             next_seq: 0,
             confirmed: false,
-            known: 0,
             on_the_way: JoinSet::new(),
             outstanding: VecDeque::new(),
-            settled: watch::Sender::new(0),
+            settled: watch::Sender::new(Settled {
+                below: 0,
+                failed: u64::MAX,
+            }),
             taken: 0,
             flushes: VecDeque::new(),
             close: None,
@@ -161,7 +187,8 @@ impl Worker {
 
     /// Works until the writer is gone and all that it gave is acknowledged, or something failed.
     pub(crate) async fn run(mut self) {
-        if let Err(error) = self.work().await {
+        if let Err(failed) = self.work().await {
+            let error = self.give_up(failed).await;
             let place = self.life.stream.plan(Method::POST).place();
             let mut kept = self
                 .shared
@@ -175,14 +202,40 @@ impl Worker {
         self.shared.room.close();
     }
 
-    async fn work(&mut self) -> Result<(), Error> {
+    /// Waits for what is on the way before the append that couldn't be stored; what comes behind it can't be stored either.
+    /// So it is known how much is, and which message is the first that isn't.
+    async fn give_up(&mut self, mut failed: Failed) -> Error {
+        loop {
+            let seq = failed.seq;
+            self.settled.send_modify(|settled| settled.failed = seq);
+            match self.on_the_way.join_next().await {
+                Some(Ok(Ok((seq, stored)))) => self.settle(seq, &stored),
+                Some(Ok(Err(earlier))) if earlier.seq < failed.seq => failed = earlier,
+                Some(Ok(Err(_)) | Err(_)) => {}
+                None => break,
+            }
+        }
+        if failed.error.message_number().is_some() {
+            return failed.error;
+        }
+        // Of a request, the hub may say which of its messages it is.
+        let within = failed
+            .error
+            .problem()
+            .and_then(|problem| problem.get("index"));
+        let within = within.and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let before = self.shared.acknowledged.load(Ordering::Acquire);
+        failed.error.with_message(before + within + 1)
+    }
+
+    async fn work(&mut self) -> Result<(), Failed> {
         loop {
             self.send_ready();
             if self.is_over() {
                 return Ok(());
             }
             // While all requests are on the way there is nothing to wake up for: one that comes back does.
-            let due = self.due.filter(|_| self.on_the_way.len() < self.most());
+            let due = self.due.filter(|_| self.has_turn());
             let linger = async move {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -192,13 +245,17 @@ impl Worker {
             tokio::select! {
                 biased;
                 Some(done) = self.on_the_way.join_next() => {
-                    let (seq, stored) = done.map_err(|error| {
-                        Error::new(Kind::WriterOver).with_source(error)
-                    })??;
+                    let (seq, stored) = done.unwrap_or_else(|error| {
+                        let error = Error::new(Kind::WriterOver).with_source(error);
+                        Err(Failed { seq: 0, error })
+                    })?;
                     self.settle(seq, &stored);
                 }
                 command = self.commands.recv(), if self.is_open => match command {
-                    Some(command) => self.take_all(command),
+                    Some(command) => self.take_all(command).map_err(|error| Failed {
+                        seq: self.next_seq,
+                        error,
+                    })?,
                     None => self.is_open = false,
                 },
                 () = linger => {}
@@ -207,15 +264,20 @@ impl Worker {
     }
 
     /// Takes a command, and those that are there already.
-    fn take_all(&mut self, command: Command) {
-        self.take(command);
+    fn take_all(&mut self, command: Command) -> Result<(), Error> {
+        self.take(command)?;
         while let Ok(command) = self.commands.try_recv() {
-            self.take(command);
+            self.take(command)?;
         }
+        Ok(())
     }
 
-    fn take(&mut self, command: Command) {
+    fn take(&mut self, command: Command) -> Result<(), Error> {
         match command {
+            Command::Message(message) if self.earlier.is_some() => {
+                self.taken += 1;
+                return self.compare(&message);
+            }
             Command::Message(message) => {
                 if self.gather.is_empty() && !self.linger.is_zero() {
                     self.due = Instant::now().checked_add(self.linger);
@@ -226,6 +288,7 @@ impl Worker {
             Command::Flush(done) => {
                 self.flushes.push_back((self.taken, done));
                 self.answer_flushes();
+                return self.unfinished();
             }
             Command::Close(done) => {
                 self.close = Some(Close {
@@ -233,13 +296,48 @@ impl Worker {
                     is_sent: false,
                 });
                 self.is_open = false;
+                return self.unfinished();
             }
         }
+        Ok(())
+    }
+
+    /// An error where somebody waits for messages of which only a part of those that were published before are given.
+    fn unfinished(&self) -> Result<(), Error> {
+        match &self.earlier {
+            Some(earlier) if self.taken > 0 => Err(earlier.unfinished().with_message(self.taken)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a message off that may have been published before.
+    fn compare(&mut self, message: &Bytes) -> Result<(), Error> {
+        let Some(earlier) = &mut self.earlier else {
+            return Ok(());
+        };
+        let compared = earlier
+            .compare(message)
+            .map_err(|error| error.with_message(self.taken))?;
+        let cost = cost(message).min(self.shared.capacity);
+        self.shared.room.add_permits(cost);
+        if let Compared::Same { given } = compared {
+            self.earlier = None;
+            self.shared.skipped.store(given, Ordering::Release);
+            self.shared.acknowledged.store(given, Ordering::Release);
+            self.answer_flushes();
+        }
+        Ok(())
     }
 
     /// Sends what may be sent now.
     fn send_ready(&mut self) {
-        self.skip_known();
+        if self.is_closed
+            && let Some(close) = self.close.as_mut()
+            && self.gather.is_empty()
+        {
+            // All that was given is there, and so is the end.
+            close.is_sent = true;
+        }
         while self.may_send() {
             let is_closing = self.close.as_ref().is_some_and(|close| !close.is_sent);
             let body = self.gather.take();
@@ -280,12 +378,14 @@ impl Worker {
         }
     }
 
-    /// How many requests may be on the way now.
-    fn most(&self) -> usize {
-        match self.confirmed {
+    /// Whether another request may be on the way now. None goes so far ahead of one that is still without an answer that the
+    /// hub could not tell any more whether that is a repetition.
+    fn has_turn(&self) -> bool {
+        let most = match self.confirmed {
             true => self.max_in_flight,
             false => 1,
-        }
+        };
+        self.on_the_way.len() < most && self.outstanding.len() < MAX_IN_FLIGHT
     }
 
     fn may_send(&self) -> bool {
@@ -293,35 +393,13 @@ impl Worker {
             || !self.flushes.is_empty()
             || !self.is_open
             || self.due.is_none_or(|due| due <= Instant::now());
-        self.on_the_way.len() < self.most() && is_due
-    }
-
-    /// Leaves out what a repeating producer has stored in an earlier life.
-    fn skip_known(&mut self) {
-        while self.next_seq < self.known
-            && let Some(cost) = self.gather.skip()
-        {
-            self.next_seq += 1;
-            self.shared.skipped.fetch_add(1, Ordering::AcqRel);
-            self.outstanding.push_back(Outstanding {
-                messages: 1,
-                cost,
-                is_done: true,
-            });
-        }
-        self.count();
+        self.has_turn() && is_due
     }
 
     /// An append is stored.
     fn settle(&mut self, seq: u64, stored: &Stored) {
-        if self.repeats {
-            self.known = self.known.max(stored.highest + 1);
-            if stored.is_duplicate && !self.confirmed {
-                self.shared.skipped.fetch_add(1, Ordering::AcqRel);
-            }
-        }
         self.confirmed = true;
-        let first = *self.settled.borrow();
+        let first = self.settled.borrow().below;
         let place = usize::try_from(seq - first).unwrap_or(usize::MAX);
         if let Some(outstanding) = self.outstanding.get_mut(place) {
             outstanding.is_done = true;
@@ -342,8 +420,8 @@ impl Worker {
 
     /// Counts what is acknowledged without a gap.
     fn count(&mut self) {
-        let mut settled = *self.settled.borrow();
-        let before = settled;
+        let before = self.settled.borrow().below;
+        let mut settled = before;
         while let Some(done) = self.outstanding.pop_front_if(|append| append.is_done) {
             settled += 1;
             self.shared
@@ -354,7 +432,7 @@ impl Worker {
                 .add_permits(done.cost.min(self.shared.capacity));
         }
         if settled > before {
-            self.settled.send_replace(settled);
+            self.settled.send_modify(|now| now.below = settled);
             self.answer_flushes();
         }
     }
@@ -384,12 +462,31 @@ impl Worker {
 }
 
 impl Life {
-    /// Sends an append until it is stored.
+    /// Sends an append until it is stored, or can't be any more.
     async fn deliver(
         self: Arc<Self>,
         append: Append,
-        mut settled: watch::Receiver<u64>,
-    ) -> Result<(u64, Stored), Error> {
+        settled: watch::Receiver<Settled>,
+    ) -> Result<(u64, Stored), Failed> {
+        let seq = append.seq;
+        let mut ahead = settled.clone();
+        let failed = tokio::select! {
+            biased;
+            stored = self.attempt(&append, settled) => match stored {
+                Ok(stored) => return Ok((seq, stored)),
+                Err(error) => error,
+            },
+            // One before it failed.
+            _ = ahead.wait_for(|settled| settled.failed < seq) => Error::new(Kind::WriterOver),
+        };
+        Err(Failed { seq, error: failed })
+    }
+
+    async fn attempt(
+        &self,
+        append: &Append,
+        mut settled: watch::Receiver<Settled>,
+    ) -> Result<Stored, Error> {
         let backoff = self.stream.settings.backoff.clone();
         let most = self.stream.settings.max_attempts.max(1);
         let mut rng = fastrand::Rng::new();
@@ -402,18 +499,14 @@ impl Life {
                 seq: append.seq,
                 claims: self.takes_over && append.seq == 0 && is_unsent,
             };
-            let all_before = *settled.borrow_and_update() >= append.seq;
-            let verdict = match self.send(&append, sent.epoch).await {
+            let all_before = settled.borrow_and_update().below >= append.seq;
+            let verdict = match self.send(append, sent.epoch).await {
                 Ok(reply) => judge(&reply, sent),
                 Err(error) if error.is_passing() => Verdict::Retry { after: None, error },
                 Err(error) => Verdict::Fail(error),
             };
             match verdict {
-                Verdict::Stored(mut stored) => {
-                    // By what was sent before: it is this writer's own.
-                    stored.is_duplicate &= is_unsent;
-                    return Ok((append.seq, stored));
-                }
+                Verdict::Stored(stored) => return Ok(stored),
                 Verdict::Claim { current } => {
                     self.epoch.store(epoch_after(current), Ordering::Release);
                 }
@@ -424,7 +517,7 @@ impl Life {
                 Verdict::Early { .. } => {
                     // Those before it are on the way; if one of them fails, all is over.
                     let wanted = append.seq;
-                    let _ = settled.wait_for(|settled| *settled >= wanted).await;
+                    let _ = settled.wait_for(|settled| settled.below >= wanted).await;
                     failures = 0;
                 }
                 Verdict::Retry { after, error } => {
@@ -453,6 +546,10 @@ impl Life {
         plan.header(names::PRODUCER_ID, &self.producer);
         plan.header(names::PRODUCER_EPOCH, &epoch.to_string());
         plan.header(names::PRODUCER_SEQ, &append.seq.to_string());
+        if let Some(continues) = self.continues.filter(|_| append.seq == 0) {
+            plan.header(names::PRODUCER_MESSAGES, &continues.messages.to_string());
+            plan.header(names::PRODUCER_DIGEST, &continues.digest.to_string());
+        }
         self.stream.send(&plan.checked()?).await
     }
 }

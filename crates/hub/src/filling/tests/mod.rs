@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use headwater_log::{
-    Answer, Append, Chunk, Created, Error, Follower, Matching, MemoryLog, MemoryOptions,
+    Answer, Append, Chunk, Created, Error, Follower, Known, Matching, MemoryLog, MemoryOptions,
     OrderChunk, OrderFollower, Outcome, Page, Position, ReadFrom, Usage,
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -103,6 +103,14 @@ impl Log for Gated {
 
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
         self.log.info(name)
+    }
+
+    fn producer<'a>(
+        &'a self,
+        name: &'a StreamName,
+        producer: &'a str,
+    ) -> Answer<'a, Option<Known>> {
+        self.log.producer(name, producer)
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

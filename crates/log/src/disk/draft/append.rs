@@ -1,18 +1,21 @@
 //! Appends, judged.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use crate::append::{Append, Outcome, Receipt};
 use crate::disk::queue::Appended;
-use crate::disk::stream::Stream;
+use crate::disk::stream::{Stream, lock};
 use crate::error::{Error, Kind};
 use crate::offset::{Offset, Position};
-use crate::rules::{self, ProducerState, Verdict};
+use crate::producers::{ProducerState, idle_from, is_idle};
+use crate::rules::{self, Verdict};
 
 use super::{Answer, Change, Draft, Failed};
+
+/// How many producers one search for idle ones looks at.
+const SEARCH: usize = 16_384;
 
 impl Draft<'_> {
     pub(super) fn append(
@@ -78,11 +81,18 @@ impl Draft<'_> {
             .into());
         }
         let new_producer = append.producer.is_some() && known.is_none();
-        if new_producer && change.state.producers >= self.engine.options.limits.producers {
-            self.forget_producers(at)?;
+        if new_producer {
+            self.make_room(at)?;
         }
         let bytes = append.bytes();
+        let now = self.head.time;
         let change = &mut self.changes[at];
+        if let Some(producer) = &append.producer {
+            let next = change.state.tail + append.messages.len() as u64;
+            let state = ProducerState::after(known, producer, &append, next, now);
+            change.forgotten.remove(&producer.id);
+            change.producers.insert(producer.id.clone(), state);
+        }
         change.changed = true;
         change.used = true;
         let state = &mut change.state;
@@ -102,19 +112,6 @@ impl Draft<'_> {
         state.producers += u32::from(new_producer);
         let producer_seq = append.producer.as_ref().map(|producer| producer.seq);
         let (tail, closed) = (state.tail, state.closed);
-        if let Some(producer) = append.producer {
-            let (epoch, seq) = (producer.epoch, producer.seq);
-            let used = self.head.time;
-            change.producers.insert(
-                producer.id,
-                ProducerState {
-                    epoch,
-                    seq,
-                    next: tail,
-                    used,
-                },
-            );
-        }
         let some = !append.messages.is_empty();
         change.messages.extend(append.messages);
         self.bytes += bytes;
@@ -134,7 +131,7 @@ impl Draft<'_> {
         if let Some(state) = producers.get(id) {
             return Ok(Some(*state));
         }
-        if state.producers == 0 || forgotten.iter().any(|forgotten| forgotten == id) {
+        if state.producers == 0 || forgotten.contains(id) {
             return Ok(None);
         }
         if let Some(state) = stream.producer(id) {
@@ -143,35 +140,53 @@ impl Draft<'_> {
         self.store.producer(stream.id, id)
     }
 
-    /// Forgets the quarter of a stream's producers that was idle longest.
-    fn forget_producers(&mut self, at: usize) -> Result<(), Error> {
+    /// Makes room for another producer of a stream: where it remembers as many as it may, those that have been idle for
+    /// [`PRODUCER_IDLE`] are forgotten. One call looks at a bounded number of them, and the next one at those that follow.
+    fn make_room(&mut self, at: usize) -> Result<(), Error> {
+        let limit = self.engine.options.limits.producers;
+        let now = self.head.time;
         let change = &mut self.changes[at];
-        let most = change.state.producers as usize;
-        let mut all: HashMap<String, ProducerState> = self
+        if change.state.producers < limit {
+            return Ok(());
+        }
+        let full = || {
+            Error::from(Kind::TooManyProducers {
+                limit: limit.into(),
+            })
+        };
+        let stream = Arc::clone(&change.stream);
+        let mut search = lock(&stream.idle);
+        if now < search.not_before {
+            return Err(full());
+        }
+        let found = self
             .store
-            .producers(change.stream.id, most + 1)?
-            .into_iter()
-            .collect();
-        for id in &change.forgotten {
-            all.remove(id);
+            .producers(stream.id, search.after.as_deref(), SEARCH)?;
+        let is_round = found.len() < SEARCH;
+        search.after = found.last().map(|(id, _)| id.clone()).filter(|_| !is_round);
+        let mut forgot = 0;
+        for (id, state) in found {
+            let used = change.producers.get(&id).map_or(state.used, |now| now.used);
+            if change.forgotten.contains(&id) {
+                continue;
+            }
+            if is_idle(used, now) {
+                change.forgotten.insert(id);
+                forgot += 1;
+            } else {
+                search.oldest = Some(search.oldest.map_or(used, |oldest| oldest.min(used)));
+            }
         }
-        all.extend(
-            change
-                .producers
-                .iter()
-                .map(|(id, state)| (id.clone(), *state)),
-        );
-        let mut all: Vec<_> = all
-            .into_iter()
-            .map(|(id, state)| (state.used, id))
-            .collect();
-        all.sort_unstable();
-        let quarter = all.len().div_ceil(4);
-        for (_, id) in all.drain(..quarter) {
-            change.producers.remove(&id);
-            change.forgotten.push(id);
+        if is_round && let Some(oldest) = search.oldest.take() {
+            search.not_before = idle_from(oldest);
         }
-        change.state.producers = u32::try_from(all.len()).unwrap_or(u32::MAX);
-        Ok(())
+        if forgot > 0 {
+            change.state.producers = change.state.producers.saturating_sub(forgot);
+            change.changed = true;
+        }
+        if change.state.producers < limit {
+            return Ok(());
+        }
+        Err(full())
     }
 }

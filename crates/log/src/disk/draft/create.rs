@@ -1,6 +1,6 @@
 //! Creating a stream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -122,7 +122,7 @@ impl Draft<'_> {
             ended: false,
             messages: create.messages,
             producers: HashMap::new(),
-            forgotten: Vec::new(),
+            forgotten: HashSet::new(),
             used: true,
         });
         Ok(Box::new(move |reply| Answer::Created {

@@ -6,7 +6,7 @@ mod append;
 mod create;
 mod seal;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +20,8 @@ use crate::disk::store::Store;
 use crate::disk::stream::Stream;
 use crate::error::{Error, Kind};
 use crate::name::StreamName;
-use crate::rules::{ProducerState, State};
+use crate::producers::ProducerState;
+use crate::rules::State;
 
 pub(crate) use answer::Sealed;
 use answer::{Answer, Failed};
@@ -36,7 +37,7 @@ struct Change {
     ended: bool,
     messages: Vec<Bytes>,
     producers: HashMap<String, ProducerState>,
-    forgotten: Vec<String>,
+    forgotten: HashSet<String>,
     used: bool,
 }
 
@@ -157,7 +158,7 @@ impl<'a> Draft<'a> {
                 ended: stream.has_ended(),
                 messages: Vec::new(),
                 producers: HashMap::new(),
-                forgotten: Vec::new(),
+                forgotten: HashSet::new(),
                 used: false,
             });
             self.changes.len() - 1

@@ -186,7 +186,7 @@ impl Draft<'_> {
         }
         for (name, producer) in &change.producers {
             let key = keys::producer(id, name);
-            let producer = state::encode_producer(&key, *producer);
+            let producer = state::encode_producer(&key, producer);
             batch.insert(meta, key, producer);
         }
         let messages = std::mem::take(&mut change.messages);

@@ -10,4 +10,4 @@ pub(crate) mod settings;
 pub(crate) mod state;
 
 /// The number of this format.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;

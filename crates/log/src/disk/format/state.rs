@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use headwater_wire::Digest;
 
 use super::bytes::{Cursor, Malformed, put_bytes, put_number, seal, unseal};
 use crate::append::Producer;
-use crate::rules::{ProducerState, State};
+use crate::limits::PRODUCER_WINDOW;
+use crate::producers::{ProducerState, Published, Window};
+use crate::rules::State;
 
 const CLOSED: u8 = 1;
 const CLOSED_BY: u8 = 2;
@@ -105,24 +108,44 @@ fn small(cursor: &mut Cursor<'_>) -> Result<u32, Malformed> {
     u32::try_from(cursor.number()?).map_err(|_| Malformed)
 }
 
-pub(crate) fn encode_producer(key: &[u8], state: ProducerState) -> Vec<u8> {
-    let mut out = Vec::with_capacity(32);
+pub(crate) fn encode_producer(key: &[u8], state: &ProducerState) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + 4 * state.window.iter().len());
     for number in [state.epoch, state.seq, state.next, state.used] {
         put_number(&mut out, number);
+    }
+    put_number(&mut out, state.published.messages);
+    out.extend_from_slice(&state.published.digest.to_bytes());
+    for hash in state.window.iter() {
+        out.extend_from_slice(&hash.to_le_bytes());
     }
     seal(key, out)
 }
 
 pub(crate) fn decode_producer(key: &[u8], value: &[u8]) -> Result<ProducerState, Malformed> {
     let mut cursor = Cursor(unseal(key, value)?);
-    let state = ProducerState {
-        epoch: cursor.number()?,
-        seq: cursor.number()?,
-        next: cursor.number()?,
-        used: cursor.number()?,
-    };
-    cursor.end()?;
-    Ok(state)
+    let (epoch, seq) = (cursor.number()?, cursor.number()?);
+    let (next, used) = (cursor.number()?, cursor.number()?);
+    let messages = cursor.number()?;
+    let digest = *cursor.take(16)?.first_chunk().ok_or(Malformed)?;
+    let mut window = Window::default();
+    let (hashes, rest) = cursor.0.as_chunks();
+    if !rest.is_empty() || hashes.len() > PRODUCER_WINDOW {
+        return Err(Malformed);
+    }
+    for hash in hashes {
+        window.push(u32::from_le_bytes(*hash));
+    }
+    Ok(ProducerState {
+        epoch,
+        seq,
+        next,
+        used,
+        published: Published {
+            messages,
+            digest: Digest::from_bytes(digest),
+        },
+        window,
+    })
 }
 
 #[cfg(test)]
@@ -159,9 +182,15 @@ mod tests {
         }
 
         #[test]
-        fn what_is_known_of_a_producer_comes_back(epoch: u64, seq: u64, next: u64, used: u64) {
-            let state = ProducerState { epoch, seq, next, used };
-            prop_assert_eq!(decode_producer(b"P", &encode_producer(b"P", state)), Ok(state));
+        fn what_is_known_of_a_producer_comes_back(
+            numbers: [u64; 5], digest: [u8; 16], hashes in prop::collection::vec(any::<u32>(), 0..50),
+        ) {
+            let [epoch, seq, next, used, messages] = numbers;
+            let mut window = Window::default();
+            hashes.into_iter().for_each(|hash| window.push(hash));
+            let published = Published { messages, digest: Digest::from_bytes(digest) };
+            let state = ProducerState { epoch, seq, next, used, published, window };
+            prop_assert_eq!(decode_producer(b"P", &encode_producer(b"P", &state)), Ok(state));
         }
     }
 }

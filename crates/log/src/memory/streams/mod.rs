@@ -16,13 +16,15 @@ use crate::limits;
 use crate::memory::MemoryOptions;
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
+use crate::producers::{Known, ProducerState, idle_from, is_idle};
 use crate::read::{Created, Usage};
 use crate::records;
-use crate::rules::{self, ProducerState, State, Verdict};
+use crate::rules::{self, State, Verdict};
 use crate::settings::{self, Create, Expiry, ForkFrom, ForkPoint, Settings};
 
 const PER_MESSAGE: u64 = 64;
 const PER_STREAM: u64 = 512;
+const PER_PRODUCER: u64 = 320;
 /// How many records a stretch of the order is looked at in one read.
 const SCAN: usize = 10_000;
 
@@ -53,6 +55,8 @@ struct Stream {
     used: Timestamp,
     state: State,
     producers: HashMap<String, ProducerState>,
+    /// None of its producers can be idle for long enough before.
+    none_idle_before: u64,
     records: VecDeque<Record>,
     fork: Option<Fork>,
     depth: usize,
@@ -98,6 +102,8 @@ pub(crate) struct Streams {
     /// The position after the newest message that is gone of a stream with caps, and that stream.
     trimmed: BTreeMap<u64, u64>,
     timetable: BTreeSet<(u64, u64)>,
+    /// A thread sweeps.
+    pub(crate) is_reclaimed: bool,
     next_id: u64,
     head: watch::Sender<Position>,
     bytes: u64,
@@ -116,6 +122,7 @@ impl Streams {
             order: BTreeMap::new(),
             trimmed: BTreeMap::new(),
             timetable: BTreeSet::new(),
+            is_reclaimed: false,
             next_id: 1,
             head,
             bytes: 0,
@@ -244,6 +251,7 @@ impl Streams {
             used: now,
             state,
             producers: HashMap::new(),
+            none_idle_before: 0,
             records: VecDeque::new(),
             fork,
             depth,
@@ -324,13 +332,19 @@ impl Streams {
             Verdict::Accept => {}
         }
         let mut more = append.bytes() as u64 + append.messages.len() as u64 * PER_MESSAGE;
-        if append.producer.is_some() && known.is_none() {
-            more += PER_MESSAGE;
+        if let Some(producer) = append.producer.as_ref().filter(|_| known.is_none()) {
+            self.make_room(id, now)?;
+            more += producer_weight(&producer.id);
         }
         self.take(more)?;
         self.push(id, &append.messages);
-        let most = self.options.limits.producers;
         let stream = self.stream(id);
+        let producer_seq = append.producer.as_ref().map(|producer| producer.seq);
+        if let Some(producer) = &append.producer {
+            let tail = stream.state.tail;
+            let state = ProducerState::after(known, producer, &append, tail, now.0);
+            stream.producers.insert(producer.id.clone(), state);
+        }
         stream.used = now;
         if let Some(seq) = append.seq {
             stream.state.seq = Some(seq.into());
@@ -340,28 +354,50 @@ impl Streams {
             stream.state.closed_by.clone_from(&append.producer);
             stream.state.reason.clone_from(&append.reason);
         }
-        let mut forgotten = 0;
-        let producer_seq = append.producer.as_ref().map(|producer| producer.seq);
-        if let Some(producer) = append.producer {
-            if known.is_none() && stream.producers.len() >= most as usize {
-                forgotten = forget(&mut stream.producers);
-            }
-            let (epoch, seq) = (producer.epoch, producer.seq);
-            let state = ProducerState {
-                epoch,
-                seq,
-                next: stream.state.tail,
-                used: now.0,
-            };
-            stream.producers.insert(producer.id, state);
-        }
         stream.publish(false);
         let (tail, closed) = (stream.state.tail, stream.state.closed);
-        self.taken -= forgotten * PER_MESSAGE;
         self.trim(id, now);
         self.reschedule(id);
         let head = *self.head.borrow();
         Ok(Outcome::Appended(receipt(tail, head, closed, producer_seq)))
+    }
+
+    /// Makes room for another producer: where the stream remembers as many as it may, those that have been idle for
+    /// [`limits::PRODUCER_IDLE`] are forgotten.
+    fn make_room(&mut self, id: u64, now: Timestamp) -> Result<(), Error> {
+        let limit = self.options.limits.producers;
+        let stream = self.stream(id);
+        let is_full = |stream: &Stream| stream.producers.len() >= limit as usize;
+        if !is_full(stream) {
+            return Ok(());
+        }
+        let mut freed = 0;
+        if stream.none_idle_before <= now.0 {
+            stream.producers.retain(|id, state| {
+                let is_kept = !is_idle(state.used, now.0);
+                freed += if is_kept { 0 } else { producer_weight(id) };
+                is_kept
+            });
+            let oldest = stream.producers.values().map(|state| state.used).min();
+            stream.none_idle_before = oldest.map_or(0, idle_from);
+        }
+        let is_full = is_full(stream);
+        self.taken -= freed;
+        if is_full {
+            let limit = limit.into();
+            return Err(Kind::TooManyProducers { limit }.into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn producer(
+        &mut self,
+        name: &StreamName,
+        producer: &str,
+    ) -> Result<Option<Known>, Error> {
+        let id = self.find(name)?;
+        let known = self.by_id[&id].producers.get(producer);
+        Ok(known.map(ProducerState::known))
     }
 
     /// Adds messages for which there is room.
@@ -422,6 +458,16 @@ impl Streams {
         }
     }
 
+    /// Whether something can become due by time alone.
+    pub(crate) fn is_timed(&self) -> bool {
+        !self.timetable.is_empty()
+    }
+
+    /// Whether a thread is wanted that sweeps.
+    pub(crate) fn needs_reclaiming(&self) -> bool {
+        !self.is_reclaimed && self.is_timed() && !self.closed
+    }
+
     pub(crate) fn sweep(&mut self, steps: usize) -> bool {
         let now = self.now();
         for _ in 0..steps {
@@ -460,7 +506,11 @@ impl Streams {
             let stream = self.by_id.remove(&id).expect("it was there a line ago");
             self.names.remove(&stream.name);
             self.taken -= PER_STREAM + weight(&stream.name, &stream.settings);
-            self.taken -= stream.producers.len() as u64 * PER_MESSAGE;
+            self.taken -= stream
+                .producers
+                .keys()
+                .map(|id| producer_weight(id))
+                .sum::<u64>();
             self.trimmed.remove(&stream.state.trimmed);
             for record in &stream.records {
                 self.order.remove(&record.position);
@@ -518,16 +568,6 @@ fn weight(name: &StreamName, settings: &Settings) -> u64 {
     (name.as_str().len() + settings.content_type.len() + schema + settings.note.len()) as u64
 }
 
-/// Forgets the quarter of the producers that was idle longest, and says how many those are.
-fn forget(producers: &mut HashMap<String, ProducerState>) -> u64 {
-    let mut used: Vec<_> = producers
-        .iter()
-        .map(|(id, state)| (state.used, id.clone()))
-        .collect();
-    used.sort_unstable();
-    used.truncate(used.len().div_ceil(4));
-    for (_, id) in &used {
-        producers.remove(id);
-    }
-    used.len() as u64
+fn producer_weight(id: &str) -> u64 {
+    PER_PRODUCER + id.len() as u64
 }

@@ -1,6 +1,10 @@
 use std::{future::poll_fn, pin::pin};
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    time::timeout,
+};
 
 use super::*;
 
@@ -12,7 +16,7 @@ async fn a_message_that_lingers_while_all_requests_are_on_the_way_costs_no_time(
     let options = crate::stream(url).writer().linger(Duration::from_millis(1));
     let mut head = http::HeaderMap::new();
     head.insert("content-type", "application/json".parse().unwrap());
-    let (writer, worker) = Worker::new(&options, &Info::of(&head));
+    let (writer, worker) = Worker::new(&options, &Info::of(&head), None);
     let mut run = pin!(worker.run());
     let mut polls = 0;
     for message in 0..2 {
@@ -27,4 +31,79 @@ async fn a_message_that_lingers_while_all_requests_are_on_the_way_costs_no_time(
     }
     // The second can't be sent before the first is acknowledged.
     assert!(polls < 50, "{polls}");
+}
+
+/// Answers every append but the one of number 1, and reports the number of each.
+async fn deaf_to_one(listener: TcpListener, seen: mpsc::UnboundedSender<u64>) {
+    loop {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let seen = seen.clone();
+        tokio::spawn(async move {
+            let mut text = String::new();
+            let mut buffer = [0; 4096];
+            let field = |text: &str, name: &str| -> Option<u64> {
+                let mut lines = text.split("\r\n\r\n").next()?.lines();
+                let value = lines.find_map(|line| line.strip_prefix(name))?;
+                value.trim().parse().ok()
+            };
+            loop {
+                let read = connection.read(&mut buffer).await.unwrap_or(0);
+                if read == 0 {
+                    return;
+                }
+                text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+                let length = field(&text, "content-length:").unwrap_or(0);
+                let body = text
+                    .split_once("\r\n\r\n")
+                    .map_or(0, |(_, body)| body.len() as u64);
+                if length == 0 || body < length {
+                    continue;
+                }
+                let (epoch, seq) = (
+                    field(&text, "producer-epoch:"),
+                    field(&text, "producer-seq:"),
+                );
+                let (epoch, seq) = (epoch.unwrap(), seq.unwrap());
+                let _ = seen.send(seq);
+                text.clear();
+                if seq == 1 {
+                    continue;
+                }
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nproducer-epoch: {epoch}\r\ncontent-length: 0\r\n\r\n"
+                );
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn no_append_goes_further_ahead_of_one_without_an_answer_than_the_hub_can_look_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/streams/s", listener.local_addr().unwrap());
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let server = tokio::spawn(deaf_to_one(listener, sender));
+    let options = crate::stream(url).writer().max_batch_bytes(1);
+    let mut head = http::HeaderMap::new();
+    head.insert("content-type", "application/json".parse().unwrap());
+    let (writer, worker) = Worker::new(&options, &Info::of(&head), None);
+    let run = tokio::spawn(worker.run());
+    for message in 0..100 {
+        writer.append(&message).await.unwrap();
+    }
+    let mut last = 0;
+    while last < MAX_IN_FLIGHT as u64 {
+        let next = timeout(Duration::from_secs(20), seen.recv()).await;
+        last = last.max(next.unwrap().unwrap());
+    }
+    let more = timeout(Duration::from_millis(200), async {
+        while let Some(seq) = seen.recv().await {
+            assert!(seq <= MAX_IN_FLIGHT as u64, "{seq}");
+        }
+    });
+    assert!(more.await.is_err(), "it is over");
+    assert_eq!(writer.acknowledged(), 1);
+    run.abort();
+    server.abort();
 }

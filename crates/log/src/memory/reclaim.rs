@@ -1,0 +1,42 @@
+//! What becomes due while nothing is written: expired streams end, and their readers are told.
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use super::streams::Streams;
+
+/// How many streams are looked after before others get the lock.
+const STEP: usize = 64;
+
+/// Starts a thread that reclaims every so often, for as long as anything can become due and `ended` has a sender.
+pub(super) fn start(streams: Arc<Mutex<Streams>>, every: Duration, ended: mpsc::Receiver<()>) {
+    let every = every.max(Duration::from_millis(1));
+    let kept = Arc::clone(&streams);
+    let started = thread::Builder::new()
+        .name("log:reclaim".to_owned())
+        .spawn(move || run(&streams, every, &ended));
+    if let Err(error) = started {
+        tracing::warn!(%error, "no thread for what expires; writing does it");
+        // The next operation tries again.
+        kept.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_reclaimed = false;
+    }
+}
+
+fn run(streams: &Mutex<Streams>, every: Duration, ended: &mpsc::Receiver<()>) {
+    let mut wait = every;
+    // Nothing is ever sent.
+    while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let mut streams = streams.lock().unwrap_or_else(PoisonError::into_inner);
+        wait = match streams.sweep(STEP) {
+            true => Duration::ZERO,
+            false => every,
+        };
+        if streams.closed || !streams.is_timed() {
+            streams.is_reclaimed = false;
+            return;
+        }
+    }
+}
