@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -57,6 +57,26 @@ impl Default for Settings {
             on_wait: None,
             egress: None,
         }
+    }
+}
+
+impl Settings {
+    /// The wait after `failures` attempts in a row, the last of which failed for `reason`; `named` is what the server asked
+    /// for. Tells of it.
+    pub(crate) fn pause(
+        &self,
+        failures: u32,
+        named: Option<Duration>,
+        reason: &dyn fmt::Display,
+        rng: &mut fastrand::Rng,
+    ) -> Duration {
+        let named = named.map(|wait| self.backoff.named(wait));
+        let delay = self.backoff.delay(None, failures.saturating_sub(1), rng);
+        let delay = delay.max(named.unwrap_or_default());
+        if let Some(on_wait) = &self.on_wait {
+            on_wait.tell(delay, &reason.to_string());
+        }
+        delay
     }
 }
 

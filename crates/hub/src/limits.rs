@@ -135,7 +135,7 @@ pub(crate) const FEED_IDS: usize = 4096;
 pub(crate) const FEED_IDS_BYTES: usize = 256 << 10;
 
 /// How long a feed that failed is left alone at least, whatever its server says.
-pub(crate) const FEED_LEAST_WAIT: Duration = Duration::from_millis(10);
+pub(crate) const FEED_LEAST_WAIT: Duration = Duration::from_millis(250);
 
 /// And at most, as its server may ask for in `retry:` or `Retry-After`.
 pub(crate) const FEED_MOST_WAIT: Duration = Duration::from_secs(3600);

@@ -203,9 +203,9 @@ fn without_arguments_it_shows_what_there_is() {
 fn a_wait_that_a_server_asks_for_is_told_on_stderr() {
     let server = Server::start(|call| {
         call.start("text/event-stream");
-        call.chunk("retry: 2147483647\ndata: 1\n\n");
+        call.chunk("retry: 2147483647\nid: 1\ndata: 1\n\n");
     });
-    let mut child = get(&server.url("/"), &[]).spawn().unwrap();
+    let mut child = get(&server.url("/"), &["--reconnect"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let told = lines.next().unwrap().unwrap();
     assert!(told.ends_with("; trying again in 60 s"), "{told}");

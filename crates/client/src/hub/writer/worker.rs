@@ -487,8 +487,8 @@ impl Life {
         append: &Append,
         mut settled: watch::Receiver<Settled>,
     ) -> Result<Stored, Error> {
-        let backoff = self.stream.settings.backoff.clone();
-        let most = self.stream.settings.max_attempts.max(1);
+        let settings = &self.stream.settings;
+        let most = settings.max_attempts.max(1);
         let mut rng = fastrand::Rng::new();
         let mut failures = 0;
         // Whether it can't have been stored by what was sent so far.
@@ -526,8 +526,7 @@ impl Life {
                         return Err(error.after_attempts(failures));
                     }
                     is_unsent = false;
-                    let delay = backoff.delay(None, failures - 1, &mut rng);
-                    sleep(delay.max(after.unwrap_or_default())).await;
+                    sleep(settings.pause(failures, after, &error, &mut rng)).await;
                 }
                 Verdict::Fail(error) => return Err(error),
             }
@@ -577,8 +576,11 @@ pub(super) async fn patiently(stream: &Stream, plan: &Plan) -> Result<Reply, Err
         if !is_passing || failures >= most {
             return reply.map_err(|error| error.after_attempts(failures));
         }
-        let delay = settings.backoff.delay(None, failures - 1, &mut rng);
-        sleep(delay.max(after.unwrap_or_default())).await;
+        let reason = match &reply {
+            Ok(reply) => reply.error().to_string(),
+            Err(error) => error.to_string(),
+        };
+        sleep(settings.pause(failures, after, &reason, &mut rng)).await;
     }
 }
 

@@ -1,15 +1,17 @@
 use super::*;
 
 #[test]
-fn retry_after_is_the_least_to_wait() {
-    let mut session = open(policy(), "text/event-stream");
-    session.lost(cut());
-    connects(&mut session);
-    session.head(&Head {
-        retry_after: Some(Duration::from_secs(77)),
-        ..head(429, "")
-    });
-    assert_eq!(connects(&mut session), Duration::from_secs(77));
+fn retry_after_is_the_least_to_wait_up_to_the_cap() {
+    for (named, waited) in [(47, 47), (60, 60), (61, 60), (9_999_999_999, 60)] {
+        let mut session = open(policy(), "text/event-stream");
+        session.lost(cut());
+        connects(&mut session);
+        session.head(&Head {
+            retry_after: Some(Duration::from_secs(named)),
+            ..head(429, "")
+        });
+        assert_eq!(connects(&mut session), Duration::from_secs(waited));
+    }
 }
 
 #[test]
