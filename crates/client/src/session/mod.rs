@@ -228,7 +228,8 @@ impl Session {
         self.attempts += 1;
         let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         if passing && self.may_retry() {
-            let delay = self.delay().max(head.retry_after.unwrap_or_default());
+            let asked = head.retry_after.unwrap_or_default();
+            let delay = self.delay().max(asked.min(Backoff::MAX_ASKED));
             self.state = State::Connect(delay);
         } else {
             self.state = State::Refused(Refused::new(head, self.attempts));

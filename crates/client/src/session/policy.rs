@@ -30,6 +30,9 @@ impl Backoff {
     /// No reconnect comes sooner, so that no server, whatever it says, makes the client spin.
     pub(crate) const MIN: Duration = Duration::from_millis(10);
 
+    /// A server's `retry:` or `Retry-After` is heeded for no longer: 60 s.
+    pub(crate) const MAX_ASKED: Duration = Duration::from_secs(60);
+
     /// How long to wait when `barren` connections in a row brought no item.
     ///
     /// The server's `retry` is the least (WHATWG HTML §9.2.3: "wait a delay equal to the
@@ -42,6 +45,7 @@ impl Backoff {
         barren: u32,
         rng: &mut fastrand::Rng,
     ) -> Duration {
+        let retry = retry.map(|retry| retry.min(Self::MAX_ASKED));
         let least = retry.unwrap_or_default().max(Self::MIN);
         let most = match (retry, barren) {
             (Some(_), 0) => least,
@@ -90,7 +94,8 @@ mod tests {
         assert!((2500..2600).contains(&low), "{low}");
         assert!((9900..=10_000).contains(&high), "{high}");
         let day = Duration::from_secs(86_400);
-        assert_eq!(range(Some(day), 9), (day.as_millis(), day.as_millis()));
+        assert_eq!(range(Some(day), 0), (60_000, 60_000));
+        assert_eq!(range(Some(day), 9), (60_000, 60_000));
     }
 
     #[test]

@@ -527,7 +527,14 @@ impl Life {
                     }
                     is_unsent = false;
                     let delay = backoff.delay(None, failures - 1, &mut rng);
-                    sleep(delay.max(after.unwrap_or_default())).await;
+                    sleep(
+                        delay.max(
+                            after
+                                .unwrap_or_default()
+                                .min(crate::session::Backoff::MAX_ASKED),
+                        ),
+                    )
+                    .await;
                 }
                 Verdict::Fail(error) => return Err(error),
             }

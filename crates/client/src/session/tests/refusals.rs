@@ -6,10 +6,15 @@ fn retry_after_is_the_least_to_wait() {
     session.lost(cut());
     connects(&mut session);
     session.head(&Head {
-        retry_after: Some(Duration::from_secs(77)),
+        retry_after: Some(Duration::from_secs(47)),
         ..head(429, "")
     });
-    assert_eq!(connects(&mut session), Duration::from_secs(77));
+    assert_eq!(connects(&mut session), Duration::from_secs(47));
+    session.head(&Head {
+        retry_after: Some(Duration::from_secs(9_999_999_999)),
+        ..head(429, "")
+    });
+    assert_eq!(connects(&mut session), Duration::from_secs(60));
 }
 
 #[test]
