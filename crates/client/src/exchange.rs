@@ -20,13 +20,17 @@ use crate::{
     error::{Error, Kind},
     plan::Plan,
     redirect::{self, SeeOther},
-    session::{Head, Piece, Reading, Session, Step},
+    session::{Backoff, Head, Piece, Reading, Session, Step},
 };
 
 type Sending = Pin<Box<dyn Future<Output = Result<reqwest::Response, Error>> + Send>>;
 
 pub(crate) struct Exchange {
     session: Session,
+    /// When the newest body began.
+    opened: Option<Instant>,
+    /// How many connections in a row lasted less than [`SHORT`].
+    short: u32,
     io: Io,
     idle: Idle,
     http: reqwest::Client,
@@ -57,6 +61,8 @@ impl Exchange {
         let seed = fastrand::u64(..);
         let mut exchange = Self {
             session: Session::new(reading, plan.policy(), plan.last_event_id.clone(), seed),
+            opened: None,
+            short: 0,
             io: Io::Nothing,
             idle: Idle::new(plan.settings.idle_timeout),
             http,
@@ -178,10 +184,11 @@ impl Exchange {
             Io::Nothing | Io::Body { .. } => match step {
                 Step::Connect(Duration::ZERO) => self.send(),
                 Step::Connect(after) => {
+                    let after = self.least_wait().max(*after);
                     if let Some(on_wait) = &self.plan.settings.on_wait {
-                        on_wait.tell(*after, &self.reason);
+                        on_wait.tell(after, &self.reason);
                     }
-                    self.io = Io::Pausing(Box::pin(sleep(*after)));
+                    self.io = Io::Pausing(Box::pin(sleep(after)));
                 }
                 Step::Read | Step::Piece(_) | Step::End => {
                     self.lost(Error::new(Kind::Truncated));
@@ -227,6 +234,24 @@ impl Exchange {
         self.session.lost(error);
     }
 
+    /// Returns the least wait before the next connection: longer each time in a row that one lasted less than [`SHORT`],
+    /// whatever it brought, so that a server that asks for no wait isn't called hundreds of times.
+    fn least_wait(&mut self) -> Duration {
+        match self.opened.take() {
+            Some(opened) if opened.elapsed() < SHORT => {
+                self.short = self.short.saturating_add(1);
+                Backoff::MIN
+                    .saturating_mul(1 << self.short.min(7))
+                    .min(SHORT)
+            }
+            Some(_) => {
+                self.short = 0;
+                Duration::ZERO
+            }
+            None => Duration::ZERO,
+        }
+    }
+
     fn send(&mut self) {
         self.idle.rearm();
         let request = self.plan.request(self.session.last_event_id());
@@ -246,6 +271,7 @@ impl Exchange {
             Ok(response) => response,
             Err(error) => return self.lost(error),
         };
+        self.opened = Some(Instant::now());
         self.redirected = !self.plan.is_for(response.url());
         let response = http::Response::from(response);
         let (head, body) = response.into_parts();
@@ -341,6 +367,9 @@ impl Idle {
         sleep.as_mut().poll(cx)
     }
 }
+
+/// A connection that ends sooner lengthens the wait before the next one.
+const SHORT: Duration = Duration::from_secs(1);
 
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 

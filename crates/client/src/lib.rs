@@ -37,7 +37,8 @@
 //! - **SSE streams are taken up again** where they were, by the last event id: when the connection
 //!   breaks, when nothing comes for the [idle timeout](Request::idle_timeout), and when the response
 //!   ends without saying that the stream is finished. It waits as long as the server's `retry:`
-//!   says, and longer, with jitter, the more often it fails. It stops at 204, at the end mark of a
+//!   says, up to 60 s, and longer, with jitter, the more often it fails; connections that last less than a
+//!   second are made at most about once a second. It stops at 204, at the end mark of a
 //!   Headwater server, and with an error at any other format or status; 5xx and 429 are tried again
 //!   ([`max_attempts`](Request::max_attempts), `Retry-After`).
 //! - **A POST is never sent twice** unless [`replay`](Request::replay) allows it. An SSE answer to a

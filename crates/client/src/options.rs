@@ -106,8 +106,8 @@ macro_rules! setting_options {
 
         /// The time to wait before a reconnect: anything up to `base` the first time, up to twice
         /// as much each time after that without an item in between, but never more than up to
-        /// `cap`. A server's `retry:` or `Retry-After` is the least, between 250 ms (or `base`, if that is
-        /// shorter) and [`max_server_delay`](Self::max_server_delay). Default: 1 s and 30 s.
+        /// `cap`. A server's `retry:` or `Retry-After` is the least, up to
+        /// [`max_server_delay`](Self::max_server_delay). Default: 1 s and 30 s.
         pub fn backoff(mut self, base: std::time::Duration, cap: std::time::Duration) -> Self {
             let $self = &mut self;
             $settings.backoff.base = base;

@@ -143,6 +143,12 @@ fn next(
             );
             return Err(fault(what));
         }
+        _ if !is_read && url.scheme() == "https" && next.scheme() == "http" => {
+            let to = place(method, &next);
+            let what =
+                format!("the server answered {status} to {to}, where a body would go unencrypted");
+            return Err(fault(what));
+        }
         _ => method.clone(),
     };
     Ok(Some(Next { method, url: next }))

@@ -54,7 +54,7 @@ twins! {
             good(vec![next(&mut items).unwrap()]);
         }
         let connections = server.requests().len();
-        assert!(connections <= 7, "{connections}");
+        assert!(connections <= 8, "{connections}");
     }
 
     fn a_wait_that_a_server_names_is_cut_and_told() {
@@ -131,6 +131,18 @@ twins! {
         });
         assert_eq!(good(all(wait(client::get(server.url("/")).stream::<u32>()))), [1]);
         assert_eq!(server.requests().len(), 2);
+    }
+
+    fn a_server_that_asks_for_no_wait_and_ends_each_connection_is_not_called_at_once() {
+        let server = Server::start(|call| match call.n {
+            n @ 0..6 => call.respond("200 OK", "text/event-stream", format!("retry: 0\nid: {n}\ndata: {n}\n\n")),
+            _ => call.write("HTTP/1.1 204 No Content\r\n\r\n"),
+        });
+        let began = Instant::now();
+        assert_eq!(good(all(wait(client::get(server.url("/")).stream::<u32>()))), [0, 1, 2, 3, 4, 5]);
+        // 20, 40, 80, 160, 320 and 640 ms.
+        assert!(began.elapsed() >= Duration::from_millis(1260), "{:?}", began.elapsed());
+        assert_eq!(server.requests().len(), 7);
     }
 
     fn the_servers_retry_is_waited_for() {
