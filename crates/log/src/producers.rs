@@ -173,7 +173,7 @@ mod tests {
         let mut window = Window::default();
         for hash in 0..100 {
             window.push(hash);
-            let oldest = (hash + 1).saturating_sub(PRODUCER_WINDOW as u32);
+            let oldest = (hash + 1).saturating_sub(u32::try_from(PRODUCER_WINDOW).unwrap());
             let expected: Vec<u32> = (oldest..=hash).collect();
             assert_eq!(window.iter().collect::<Vec<_>>(), expected);
             assert_eq!(window.get(0), Some(hash));

@@ -41,10 +41,6 @@ pub(crate) struct State {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one at a time, on the stack"
-)]
 pub(crate) enum Verdict {
     Accept,
     /// Only to be closed, and closed already.
