@@ -235,7 +235,8 @@ impl Exchange {
     }
 
     /// Returns the least wait before the next connection: longer each time in a row that one lasted less than [`SHORT`],
-    /// whatever it brought, so that a server that asks for no wait isn't called hundreds of times.
+    /// whatever it brought, so that a server that asks for no wait isn't called hundreds of times. It is no longer than the
+    /// backoff's cap.
     fn least_wait(&mut self) -> Duration {
         match self.opened.take() {
             Some(opened) if opened.elapsed() < SHORT => {
@@ -243,6 +244,7 @@ impl Exchange {
                 Backoff::MIN
                     .saturating_mul(1 << self.short.min(7))
                     .min(SHORT)
+                    .min(self.plan.settings.backoff.cap)
             }
             Some(_) => {
                 self.short = 0;
