@@ -43,7 +43,8 @@ def read_for_a_moment(raw):
     """What came of a body, and whether that is all of it."""
     body = bytearray()
     connection = raw.connection
-    if connection is None:  # The body came along with the head.
+    # The body came along with the head, or the connection ends with it (`Connection: close`): there is an end.
+    if connection is None or connection.sock is None:
         return raw.read(decode_content=True), True
     connection.sock.settimeout(SECONDS)
     deadline = time.monotonic() + SECONDS
