@@ -20,10 +20,14 @@ class Impatient(requests.adapters.HTTPAdapter):
     breaks off is an error, as ever.
     """
 
+    def __init__(self, seconds=SECONDS):
+        super().__init__()
+        self.seconds = seconds
+
     def send(self, request, *args, **kwargs):
         kwargs["stream"] = True
         response = super().send(request, *args, **kwargs)
-        body, ended = read_for_a_moment(response.raw)
+        body, ended = read_for_a_moment(response.raw, self.seconds)
         if not ended:
             response.close()
             body = whole_items(response.headers.get("Content-Type", ""), body)
@@ -39,15 +43,15 @@ class Impatient(requests.adapters.HTTPAdapter):
         return response
 
 
-def read_for_a_moment(raw):
+def read_for_a_moment(raw, seconds):
     """What came of a body, and whether that is all of it."""
     body = bytearray()
     connection = raw.connection
     # The body came along with the head, or the connection ends with it (`Connection: close`): there is an end.
     if connection is None or connection.sock is None:
         return raw.read(decode_content=True), True
-    connection.sock.settimeout(SECONDS)
-    deadline = time.monotonic() + SECONDS
+    connection.sock.settimeout(seconds)
+    deadline = time.monotonic() + seconds
     try:
         for chunk in raw.stream(decode_content=True):
             body += chunk

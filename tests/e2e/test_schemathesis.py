@@ -131,8 +131,11 @@ ITEMS = {"ticks": "Tick", "answer": "Piece", "machine": "Reading", "tail": "Line
 
 @pytest.mark.parametrize("media_type", MEDIA_TYPES[:4])
 @pytest.mark.parametrize("operation", STREAMS)
-def test_a_lie_about_the_items_is_found(tour, session, operation, media_type):
+def test_a_lie_about_the_items_is_found(tour, operation, media_type):
     """So the streams above gave items, and each was looked at."""
+    session = requests.Session()
+    # The first reading of the machine takes a while.
+    session.mount("http://", Impatient(seconds=1.5))
     document = copy.deepcopy(DOCUMENT)
     item = document["components"]["schemas"][ITEMS[operation]]
     for schema in (item, *item.get("oneOf", [])):
