@@ -65,7 +65,13 @@ pub(crate) async fn get(
         let found = core.log.read(name, ReadFrom::Since(moment), 1).await?;
         query.offset = Some(Place::At(found.lineage.at(found.from)));
     }
-    if matches!(query.live, Some(Live::LongPoll | Live::Sse)) && query.offset.is_none() {
+    let needs_offset = match query.live {
+        Some(Live::LongPoll) => true,
+        // The id that an `EventSource` saw last is a place to start, too.
+        Some(Live::Sse) => seen.is_none(),
+        Some(Live::No) | None => false,
+    };
+    if needs_offset && query.offset.is_none() {
         return Err(Failure::bad_request(
             "a live read says where it starts: offset=-1, now, or an offset",
         ));

@@ -311,6 +311,12 @@ async fn a_polyfill_resumes_by_its_query_and_is_stopped_at_the_end() {
     for name in ["lastEventId", "last-event-id", "Last-Event-ID"] {
         let by_query = server.events(&format!("a?{name}={second}&offset=-1"));
         assert_eq!(by_query.stream::<u64>().await.take(9).await, [3], "{name}");
+        // In the protocol's own SSE it says where to start, too.
+        let protocol = server.get(&format!("a?live=sse&{name}={second}"));
+        let protocol = protocol.send().await;
+        assert_eq!(protocol.status(), 200, "{name}");
+        let text = protocol.text().await;
+        assert!(text.contains("[3]") && !text.contains("[1"), "{text}");
         let over = server.events(&format!("a?{name}=headwater:end"));
         assert_eq!(over.send().await.status(), 204, "{name}");
         let over = server.many(&format!("stream=a&{name}=headwater:end"), Format::Sse);
