@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, mem};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use headwater_wire::{Limits, json};
 use memchr::memchr;
 
@@ -55,25 +55,29 @@ impl Lines {
             if line.len() - 1 > self.limits.max_item_bytes {
                 return Err(self.too_large());
             }
-            self.lines += 1;
-            self.check(&line)?;
-            return Ok(Some(json::escape_line_separators(line)));
+            return self.whole(line).map(Some);
         }
         if !self.finished || self.carry.is_empty() {
             return Ok(None);
         }
-        self.lines += 1;
-        let line: Bytes = mem::take(&mut self.carry).into();
-        self.check(&line)?;
-        Ok(Some(json::escape_line_separators(line)))
+        let line = mem::take(&mut self.carry).into();
+        let line = self.whole(line)?;
+        // A byte order mark alone is no line.
+        Ok(Some(line).filter(|line| !line.is_empty()))
     }
 
-    fn check(&self, line: &[u8]) -> Result<(), Fault> {
-        let is_last = !line.ends_with(b"\n");
-        let text = match line.strip_prefix(b"\xef\xbb\xbf") {
-            Some(text) if self.lines == 1 => text,
-            _ => line,
-        };
+    /// Takes a line that has come: checks it, and leaves out a byte order mark before the first.
+    fn whole(&mut self, mut line: Bytes) -> Result<Bytes, Fault> {
+        self.lines += 1;
+        if self.lines == 1 {
+            line.advance(line.len() - json::without_bom(&line).len());
+        }
+        self.check(&line)?;
+        Ok(json::escape_line_separators(line))
+    }
+
+    fn check(&self, text: &[u8]) -> Result<(), Fault> {
+        let is_last = !text.ends_with(b"\n");
         if text.trim_ascii().is_empty() {
             return Ok(());
         }
