@@ -149,7 +149,7 @@ impl Drop for Target {
     }
 }
 
-/// Where a command reads or writes.
+/// A file or stream that a command reads or writes.
 #[derive(Clone, Copy)]
 pub(crate) enum Place<'a> {
     Path(&'a Path),
@@ -158,7 +158,7 @@ pub(crate) enum Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// What the argument of an input names: a file, or with none or `-` the standard input.
+    /// The place that the argument of an input names: a file, or with none or `-` the standard input.
     pub(crate) fn input(path: Option<&'a Path>) -> Self {
         match path.filter(|path| path.as_os_str() != "-") {
             Some(path) => Self::Path(path),
@@ -166,7 +166,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// What the argument of an output names: a file, or with none or `-` the standard output.
+    /// The place that the argument of an output names: a file, or with none or `-` the standard output.
     pub(crate) fn output(path: Option<&'a Path>) -> Self {
         match path.filter(|path| path.as_os_str() != "-") {
             Some(path) => Self::Path(path),
