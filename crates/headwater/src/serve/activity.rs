@@ -106,6 +106,12 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
+    /// Keeps the connection from being idle for what goes on after a response.
+    pub(super) fn hold(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
     pub(super) fn is_in_flight(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
     }

@@ -5,20 +5,16 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, atomic::AtomicU64},
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use bytes::Bytes;
 use http::{Request, Version};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use hyper::{body::Incoming, server::conn, service::Service};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, Sleep},
-};
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
@@ -28,6 +24,7 @@ use super::{
     activity::Activity,
     address::Stream,
     io::Io,
+    upload::{Answering, Receipt, Upload, linger},
 };
 use crate::{Negotiate, negotiate::Asked};
 
@@ -38,14 +35,6 @@ pub(super) const BUFFER: u32 = 64 * 1024;
 /// HTTP/2 asks a silent peer whether it is there, and waits this long for the answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long the rest of a request that was refused is read and dropped, so that its client sees why.
-const LINGER: Duration = Duration::from_secs(10);
-/// And how long it may be silent.
-const LINGER_SILENCE: Duration = Duration::from_secs(2);
-/// And how much of it. It is held nowhere.
-const LINGER_BYTES: u64 = 1 << 30;
-const LINGER_READ: usize = 64 * 1024;
 
 pub(super) async fn run(
     stream: Stream,
@@ -106,23 +95,6 @@ pub(super) async fn run(
         tokio::select! {
             () = linger(*stream) => {}
             () = shutdown.cancelled() => {}
-        }
-    }
-}
-
-/// Closes a connection in stages (RFC 9112 §9.6). Closed at once, with something unread, the system would answer what
-/// still comes with a reset, on which a client that is sending gives up without reading the response. So what comes is
-/// read and dropped, until the client closes its side: it gets the response as soon as it looks for it.
-async fn linger(mut stream: Stream) {
-    let _ = stream.shutdown().await;
-    let end = Instant::now() + LINGER;
-    let mut taken = 0;
-    let mut buf = vec![0; LINGER_READ];
-    while taken < LINGER_BYTES {
-        let patience = end.min(Instant::now() + LINGER_SILENCE);
-        match tokio::time::timeout_at(patience, stream.read(&mut buf)).await {
-            Ok(Ok(read @ 1..)) => taken += read as u64,
-            _ => break,
         }
     }
 }
@@ -230,9 +202,12 @@ impl Service<Request<Incoming>> for Handler {
         let items = Arc::new(AtomicU64::new(0));
         let record = Record::of(&request, self.peer, &items);
         let is_http10 = request.version() == Version::HTTP_10;
-        let mut request = request.map(|body| match body.is_end_stream() {
-            true => Body::empty(),
-            false => Body::new(Upload::new(body, &self.activity)),
+        let is_http2 = request.version() == Version::HTTP_2;
+        let receipt = (!request.body().is_end_stream())
+            .then(|| Receipt::new(&self.activity, is_http2, &self.shutdown));
+        let mut request = request.map(|body| match &receipt {
+            None => Body::empty(),
+            Some(receipt) => Body::new(Upload::new(body, Arc::clone(receipt))),
         });
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(ConnectInfo(peer));
@@ -246,10 +221,11 @@ impl Service<Request<Incoming>> for Handler {
         request.extensions_mut().insert(asked);
         // A router is always ready.
         let response = self.app.clone().call(request);
+        let answering = receipt.map(Answering::new);
         Box::pin(async move {
             let response = response.await?;
             in_flight.activity().answer();
-            if in_flight.activity().has_unread_body() {
+            if answering.as_ref().is_some_and(Answering::is_early) {
                 // hyper takes what has come of a body that was dropped, before it writes the head: if that is all of it,
                 // the connection is kept, and if not, the response says that it is closed.
                 tokio::task::yield_now().await;
@@ -259,47 +235,7 @@ impl Service<Request<Incoming>> for Handler {
             if is_http10 && !has_end {
                 in_flight.activity().open_closing_body();
             }
-            Ok(response.map(|body| Watched::new(body, record, in_flight)))
+            Ok(response.map(|body| Watched::new(body, record, answering, in_flight)))
         })
-    }
-}
-
-/// The body of a request, watched until its end.
-struct Upload {
-    body: Incoming,
-    activity: Arc<Activity>,
-}
-
-impl Upload {
-    fn new(body: Incoming, activity: &Arc<Activity>) -> Self {
-        activity.open_upload();
-        Self {
-            body,
-            activity: Arc::clone(activity),
-        }
-    }
-}
-
-impl http_body::Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if frame.is_none() || self.body.is_end_stream() {
-            self.activity.end_upload();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
