@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo};
-use http::{Request, Version};
+use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
+use http::{Method, Request, Version};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn, service::Service};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,6 +24,7 @@ use super::{
     activity::Activity,
     address::Stream,
     io::Io,
+    refusal,
     upload::{Answering, Receipt, Upload, linger},
 };
 use crate::{Negotiate, negotiate::Asked};
@@ -31,6 +32,9 @@ use crate::{Negotiate, negotiate::Asked};
 /// How much of a response a connection may hold besides the chunk that is being written: it bounds what a
 /// reader costs that doesn't read. hyper has one size for this and the most that a head may have.
 pub(super) const BUFFER: u32 = 64 * 1024;
+
+/// h2 answers a head that is too large with a status alone, so it takes larger ones than the handler does.
+const HTTP2_HEAD_SLACK: u32 = 4;
 
 /// HTTP/2 asks a silent peer whether it is there, and waits this long for the answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -51,6 +55,7 @@ pub(super) async fn run(
         app,
         peer,
         activity: Arc::clone(&activity),
+        max_head_bytes: settings.max_head_bytes,
         shutdown: shutdown.clone(),
     };
     // A connection is pinned where it is made: a future that is handed on is kept twice in the task, and
@@ -64,7 +69,7 @@ pub(super) async fn run(
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_PATIENCE)
                 .max_concurrent_streams(settings.max_requests_per_connection)
-                .max_header_list_size(settings.max_head_bytes)
+                .max_header_list_size(settings.max_head_bytes.saturating_mul(HTTP2_HEAD_SLACK))
                 .max_send_buf_size(BUFFER as usize)
                 .serve_connection(io, handler),
         );
@@ -84,18 +89,21 @@ pub(super) async fn run(
         );
         drive(connection, &activity, &settings, &shutdown).await
     };
-    if let Err(error) = ended {
+    let leftover = activity.take_leftover();
+    if let Err(error) = &ended {
         // Clients come and go as they like; that is no news.
         tracing::debug!(
-            error = &error as &dyn std::error::Error,
+            error = error as &dyn std::error::Error,
             "a connection ended early"
         );
     }
-    if let Some(stream) = activity.take_leftover() {
-        tokio::select! {
-            () = linger(*stream) => {}
-            () = shutdown.cancelled() => {}
-        }
+    let Some(mut stream) = leftover else { return };
+    if let (Some(status), Err(error)) = (activity.refused(), &ended) {
+        refusal::write(&mut stream, status, error, settings.max_head_bytes).await;
+    }
+    tokio::select! {
+        () = linger(*stream) => {}
+        () = shutdown.cancelled() => {}
     }
 }
 
@@ -189,6 +197,7 @@ struct Handler {
     app: Negotiate<Router>,
     peer: Option<SocketAddr>,
     activity: Arc<Activity>,
+    max_head_bytes: u32,
     shutdown: CancellationToken,
 }
 
@@ -203,6 +212,7 @@ impl Service<Request<Incoming>> for Handler {
         let record = Record::of(&request, self.peer, &items);
         let is_http10 = request.version() == Version::HTTP_10;
         let is_http2 = request.version() == Version::HTTP_2;
+        let is_head = request.method() == Method::HEAD;
         let receipt = (!request.body().is_end_stream())
             .then(|| Receipt::new(&self.activity, is_http2, &self.shutdown));
         let mut request = request.map(|body| match &receipt {
@@ -219,11 +229,19 @@ impl Service<Request<Incoming>> for Handler {
             connection: Some(Arc::clone(&self.activity)),
         };
         request.extensions_mut().insert(asked);
+        let checked = match is_http2 {
+            true => refusal::check_size(request.uri(), request.headers(), self.max_head_bytes),
+            false => Ok(()),
+        };
         // A router is always ready.
-        let response = self.app.clone().call(request);
+        let response = checked.map(|()| self.app.clone().call(request));
         let answering = receipt.map(Answering::new);
         Box::pin(async move {
-            let response = response.await?;
+            let response = match response {
+                Ok(response) => response.await?,
+                Err(problem) if is_head => problem.into_response().map(|_| Body::empty()),
+                Err(problem) => problem.into_response(),
+            };
             in_flight.activity().answer();
             if answering.as_ref().is_some_and(Answering::is_early) {
                 // hyper takes what has come of a body that was dropped, before it writes the head: if that is all of it,

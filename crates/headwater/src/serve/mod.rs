@@ -7,6 +7,7 @@ mod connection;
 #[cfg(feature = "log")]
 mod console;
 mod io;
+mod refusal;
 mod upload;
 
 use std::{fmt, io as std_io, pin::Pin, sync::Arc, time::Duration};

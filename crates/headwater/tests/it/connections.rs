@@ -387,7 +387,110 @@ async fn a_head_that_is_too_large_is_refused_so_that_its_sender_sees_it() {
         socket.write_all(head.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 431 ") && answer.contains("32768 bytes"),
+            "{answer}"
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let headers: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let refused = async |request: &str, status: u16, what: &str| {
+        let answer = server.ask(request).await;
+        // The answer to the request that it has, and those before it.
+        let (before, refusal) = answer.split_at(answer.rfind("HTTP/1.1 ").unwrap());
+        let (head, body) = refusal.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
+        for header in [
+            "content-type: application/problem+json",
+            "connection: close",
+            "date: ",
+        ] {
+            assert!(head.contains(header), "{request}: {answer}");
+        }
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{answer}"
+        );
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], status, "{answer}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(what),
+            "{answer}"
+        );
+        before.to_owned()
+    };
+    for (request, status, what) in [
+        ("nonsense\r\n\r\n", 400, "method"),
+        ("G@T / HTTP/1.1\r\n\r\n", 400, "method"),
+        ("GET /\u{1} HTTP/1.1\r\n\r\n", 400, "URI"),
+        ("GET / HTTP/3.0\r\n\r\n", 400, "version"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", 400, "version"),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, "header"),
+        (
+            "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: five\r\n\r\n",
+            400,
+            "content-length",
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: quick\r\n\r\n",
+            400,
+            "transfer-encoding",
+        ),
+        ("\u{16}\u{3}\u{1}\r\n\r\n", 400, "method"),
+        (
+            &format!("GET / HTTP/1.1\r\nhost: x\r\n{headers}\r\n"),
+            431,
+            "100 headers",
+        ),
+        (
+            &format!("GET /{} HTTP/1.1\r\n", "x".repeat(40_000)),
+            431,
+            "32768 bytes",
+        ),
+    ] {
+        let before = refused(request, status, what).await;
+        assert_eq!(before, "");
+        // Behind another request, in the same write and in one of its own.
+        let request = format!("GET / HTTP/1.1\r\nhost: x\r\n\r\n{request}");
+        let before = refused(&request, status, what).await;
+        assert!(before.ends_with("\r\n\r\nhello"), "{before}");
+    }
+    // This one is a handler's to refuse.
+    let chunked = "POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let answer = server.ask(chunked).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("\r\n\r\nF"),
+        "{answer}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_for_http2_is_refused_with_a_problem() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    tokio::spawn(connection);
+    for (method, has_body) in [("GET", true), ("HEAD", false)] {
+        let mut client = client.clone().ready().await.unwrap();
+        let request = Request::builder().method(method).uri("http://x/");
+        let request = request.header("x", "a".repeat(33_000)).body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 431);
+        let body = response.into_body().data().await;
+        assert_eq!(body.is_some(), has_body);
+        if let Some(body) = body {
+            let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+            assert!(body.contains("32768 bytes"), "{body}");
+        }
     }
     server.stop().await;
 }
