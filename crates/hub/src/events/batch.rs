@@ -151,7 +151,7 @@ pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch
                     filling.add(info, id, gap.floor, What::Trimmed);
                 }
             }
-            Read::Ended(end) => filling.end(end, id),
+            Read::Ended(end) => filling.end(&end, id),
             Read::Forgotten(_) => filling.forget(id),
         }
     }
@@ -214,7 +214,7 @@ impl Filling {
         );
     }
 
-    fn end(&mut self, end: Ended, id: Position) {
+    fn end(&mut self, end: &Ended, id: Position) {
         let stream = self.source(end.id, &end.stream, "");
         self.push(
             id,
