@@ -48,12 +48,12 @@ async fn put(
     body: Body,
 ) -> Result<Response, Failure> {
     let wish = Wish::read(path, headers).await?;
-    let mut held = core.bodies.hold(&core.options.limits);
-    let body = body::whole(body, &core.options.limits, &mut held).await?;
     let source = match &wish.fork {
         Some(fork) => Some(core.log.info(&fork.source).await.map_err(of_source)?),
         None => None,
     };
+    let mut held = core.bodies.hold(&core.options.limits);
+    let body = body::whole(body, &core.options.limits, &mut held).await?;
     let most = core.options.limits.append_messages;
     let create = wish.create(source.as_ref(), body, most).await?;
     wish.check_messages(&create).await?;

@@ -3,11 +3,12 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::address::Stream;
@@ -44,6 +45,8 @@ pub(crate) struct Activity {
     half_closed: AtomicU8,
     /// When that began, or the last write after it succeeded, in milliseconds after `start`.
     half_closed_since: AtomicU64,
+    /// With which status hyper refuses a request that it can't read; 0 if it doesn't.
+    refused: AtomicU16,
     /// The connection, when HTTP is done with it and the peer may still be sending.
     leftover: Mutex<Option<Box<Stream>>>,
 }
@@ -72,6 +75,7 @@ impl Activity {
             answered: AtomicBool::new(false),
             half_closed: AtomicU8::new(NONE),
             half_closed_since: AtomicU64::new(0),
+            refused: AtomicU16::new(0),
             leftover: Mutex::new(None),
         })
     }
@@ -106,6 +110,12 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
+    /// Keeps the connection from being idle for what goes on after a response.
+    pub(super) fn hold(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
     pub(super) fn is_in_flight(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
     }
@@ -129,6 +139,16 @@ impl Activity {
     /// what it sends is still taken (RFC 9112 §9.6).
     pub(super) fn is_sent_to(&self) -> bool {
         self.has_unread_body() || self.in_head.load(Ordering::Relaxed)
+    }
+
+    /// hyper refuses a request that it can't read. What it says of it was not written.
+    pub(super) fn refuse(&self, status: StatusCode) {
+        self.refused.store(status.as_u16(), Ordering::Relaxed);
+    }
+
+    /// With which status hyper has refused a request.
+    pub(super) fn refused(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.refused.load(Ordering::Relaxed)).ok()
     }
 
     /// Keeps the connection for [`take_leftover`](Self::take_leftover).

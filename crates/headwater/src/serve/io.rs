@@ -7,9 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::{activity::Activity, address::Stream};
+use super::{activity::Activity, address::Stream, refusal};
 
 /// "The client connection preface starts with a sequence of 24 octets" (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,6 +46,14 @@ impl Io {
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(gone)
+    }
+
+    /// Where hyper's own refusal of a request begins, if it is the last that is to be written: see [`refusal`].
+    fn refusal(&self, buf: &[u8]) -> Option<(usize, StatusCode)> {
+        match self.watches && !self.activity.is_in_flight() {
+            true => refusal::find(buf),
+            false => None,
+        }
     }
 
     /// Looks whether the peer has reset or closed the connection while it waits for a response. hyper does so too,
@@ -132,6 +141,15 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let buf = match self.refusal(buf) {
+            Some((0, status)) => {
+                self.activity.refuse(status);
+                return Poll::Ready(Ok(buf.len()));
+            }
+            // What stands before it is written by itself.
+            Some((begin, _)) => &buf[..begin],
+            None => buf,
+        };
         let wrote = self.stream()?.poll_write(cx, buf);
         self.activity.wrote(wrote.is_pending());
         wrote
@@ -142,6 +160,15 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
+        if let Some(first) = filled.next()
+            && filled
+                .next_back()
+                .or(Some(first))
+                .is_some_and(|last| self.refusal(last).is_some())
+        {
+            return self.poll_write(cx, first);
+        }
         let wrote = self.stream()?.poll_write_vectored(cx, bufs);
         self.activity.wrote(wrote.is_pending());
         wrote
@@ -159,6 +186,9 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.activity.refused().is_some() {
+            return Poll::Ready(Ok(()));
+        }
         self.stream()?.poll_shutdown(cx)
     }
 }
@@ -170,7 +200,8 @@ impl Drop for Io {
         };
         if self.activity.ends_by_reset() {
             stream.reset_on_close();
-        } else if self.watches && self.activity.is_sent_to() {
+        } else if self.watches && (self.activity.is_sent_to() || self.activity.refused().is_some())
+        {
             self.activity.leave(stream);
         }
     }
