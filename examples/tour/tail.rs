@@ -2,22 +2,36 @@
 //!
 //! - Renamed, and a new file made in its place: the old file is read to its end, then the new one from
 //!   its beginning. If its last line has no end yet, its writer has [`PATIENCE`] to write the rest;
-//!   after that the end of the file ends the line, which is marked as truncated.
+//!   after that the end of the file ends the line, which is marked as truncated. Files that are made in the
+//!   meantime are opened at once, so they can be renamed or deleted before it is their turn.
 //! - Copied and truncated: reading goes on at the beginning. A line that was still unfinished went
-//!   with the truncation. A file that grows past the old length within one poll is known by what stands
-//!   before the place that was read to, and a reader that reconnects brings a hash of that.
+//!   with the truncation, and the first line after it, which may be its rest, is marked as truncated. So is a
+//!   line that the truncation cut, if its writer continues it. A file that grows past the old length within
+//!   one poll is known by what stands before the place that was read to, and a reader that reconnects
+//!   brings a hash of that.
 //! - Missing, at first or for a while: it is waited for, and all that it then holds is new.
 //!
-//! Memory is bounded: one buffer of [`READ_BYTES`] and one line of [`MAX_LINE_BYTES`] for each reader.
+//! # Limits
+//! The file is looked at by its name, every [`POLL`] and as fast as the client reads. Of several rotations between
+//! two looks, and of those since a reader's position, the files are found if they are renamed by number
+//! (`app.log` to `app.log.1`, that to `app.log.2`, up to [`MAX_FILES`]). A file that was made and then got any other
+//! name, was compressed or was deleted between two looks is lost. A truncation in mid-line isn't
+//! noticed as such if both the start of the line and its rest are written between two looks: the rest
+//! then is a line of its own.
+//!
+//! Memory is bounded: one buffer of [`READ_BYTES`] and one line of [`MAX_LINE_BYTES`] for each reader, and about
+//! [`MAX_FILES`] open files.
 
 use std::{
+    collections::VecDeque,
+    ffi::OsString,
     fmt,
     fs::{self, File},
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     str::FromStr,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_core::Stream;
@@ -29,6 +43,9 @@ use serde::Serialize;
 const POLL: Duration = Duration::from_millis(200);
 /// How long a writer has to finish a line in a file that was renamed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The most files that wait behind the one that is read, and the highest number in the name of a rotated file
+/// that is looked for.
+const MAX_FILES: usize = 16;
 /// How many bytes before a place tell whether it is still the place that it was.
 const RECENT_BYTES: usize = 256;
 /// The most bytes of one line that are given; the rest of the line is left out.
@@ -45,7 +62,8 @@ pub(crate) struct Line {
     pub(crate) line: u64,
     /// Without its line end; what isn't UTF-8 is U+FFFD.
     pub(crate) text: String,
-    /// Whether only its first [`MAX_LINE_BYTES`] are here, or those before the end of a file that was renamed.
+    /// Whether this may not be the whole line: it is longer than [`MAX_LINE_BYTES`], the file was renamed before its
+    /// end, or the file was truncated in the middle of a line.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) truncated: bool,
 }
@@ -114,8 +132,8 @@ impl FromStr for Position {
 pub(crate) enum Start {
     /// With this many of the complete lines that are there.
     Last(usize),
-    /// Behind the line that a reader saw last; with the whole file, if that line was in another one, or the file was
-    /// truncated since.
+    /// Behind the line that a reader saw last, also in a file that was renamed by number since. With the whole file, if
+    /// that line is in none of them, or the file was truncated since.
     After(Position),
     /// With all that there is.
     Beginning,
@@ -150,7 +168,8 @@ pub(crate) fn follow(
 struct Tail {
     path: PathBuf,
     start: Start,
-    open: Option<Open>,
+    /// The file that is read, then those that took its place one after the other.
+    files: VecDeque<Open>,
     /// How many lines were given.
     lines: u64,
     buffer: Box<[u8]>,
@@ -167,6 +186,9 @@ struct Open {
     line: PartialLine,
     /// Where `line` begins.
     line_offset: u64,
+    /// Where the file ended when its truncation was noticed. A line across that place is a cut line and what
+    /// was written behind it.
+    cut: u64,
     /// Since when it has not grown although another file stands in its place.
     replaced: Option<Instant>,
 }
@@ -176,6 +198,8 @@ struct Open {
 struct PartialLine {
     bytes: Vec<u8>,
     truncated: bool,
+    /// It may be the rest of a line whose start a truncation took away.
+    fragment: bool,
     /// The line is not to be given: reading began inside it.
     skip: bool,
 }
@@ -185,7 +209,7 @@ impl Tail {
         Self {
             path,
             start,
-            open: None,
+            files: VecDeque::new(),
             lines: 0,
             buffer: vec![0; READ_BYTES].into(),
             patience: PATIENCE,
@@ -194,15 +218,19 @@ impl Tail {
 
     /// Reads on by at most one buffer. `None` means that there was nothing to read.
     fn read(&mut self) -> io::Result<Option<Vec<(Position, Line)>>> {
-        let Some(open) = &mut self.open else {
-            self.open = self.open_first()?;
-            return Ok(self.open.is_some().then(Vec::new));
-        };
+        if self.files.is_empty() {
+            self.files = self.open_first()?;
+            return Ok((!self.files.is_empty()).then(Vec::new));
+        }
+        let looked = self.look_for_new_files();
+        let is_replaced = self.files.len() > 1;
+        let is_full = self.files.len() > MAX_FILES;
+        let open = &mut self.files[0];
         let read = open.file.read_at(&mut self.buffer, open.offset)?;
         let mut lines = Vec::new();
         // After the read: if the file was truncated before it, what was read is of another place.
         if !open.is_same()? {
-            open.restart();
+            open.restart_truncated()?;
             return Ok(Some(lines));
         }
         if read > 0 {
@@ -210,32 +238,53 @@ impl Tail {
             open.split(&self.buffer[..read], &mut self.lines, &mut lines);
             return Ok(Some(lines));
         }
-        match metadata(&self.path)? {
-            Some(metadata) if FileId::from(&metadata) != open.id => {}
-            _ => return Ok(None),
+        looked?;
+        if !is_replaced {
+            open.replaced = None;
+            return Ok(None);
         }
         // Its writer may still write to the old file for a moment: it gets one more look, and time to end a line.
         let Some(since) = open.replaced else {
             open.replaced = Some(Instant::now());
             return Ok(None);
         };
-        if open.has_unfinished_line() && since.elapsed() < self.patience {
+        if open.has_unfinished_line() && since.elapsed() < self.patience && !is_full {
             return Ok(None);
         }
-        let Some(new) = Open::at(&self.path)? else {
-            return Ok(None);
-        };
         open.end(&mut self.lines, &mut lines);
-        self.open = Some(new);
+        self.files.pop_front();
         Ok(Some(lines))
     }
 
-    fn open_first(&mut self) -> io::Result<Option<Open>> {
+    /// Opens the files that took the place of the newest one, before they can be renamed or deleted.
+    fn look_for_new_files(&mut self) -> io::Result<()> {
+        let Some(newest) = self.files.back().map(|open| open.id) else {
+            return Ok(());
+        };
+        match metadata(&self.path)? {
+            Some(metadata)
+                if FileId::from(&metadata) != newest && self.files.len() <= MAX_FILES => {}
+            _ => return Ok(()),
+        }
+        let Some(new) = Open::at(&self.path)? else {
+            return Ok(());
+        };
+        let rotated = rotated_since(&self.path, newest);
+        for open in rotated.into_iter().skip(1).chain([new]) {
+            // A file that came back under its old name is read on where it was.
+            let known = self.files.iter().position(|known| known.id == open.id);
+            let known = known.and_then(|known| self.files.remove(known));
+            self.files.push_back(known.unwrap_or(open));
+        }
+        Ok(())
+    }
+
+    fn open_first(&mut self) -> io::Result<VecDeque<Open>> {
         let Some(mut open) = Open::at(&self.path)? else {
             if let Start::Last(_) = self.start {
                 self.start = Start::Beginning;
             }
-            return Ok(None);
+            return Ok(VecDeque::new());
         };
         let length = open.file.metadata()?.len();
         match self.start {
@@ -249,15 +298,21 @@ impl Tail {
             },
             Start::After(seen) => {
                 self.lines = seen.line;
-                if seen.file == open.id && seen.offset <= length {
-                    open.go_to(seen.offset)?;
-                    if hash(&open.recent) != seen.hash {
-                        open.restart();
+                if seen.file == open.id {
+                    open.resume(seen)?;
+                } else {
+                    let mut files = VecDeque::from(rotated_since(&self.path, seen.file));
+                    if let Some(oldest) = files.front_mut()
+                        && oldest.resume(seen)?
+                    {
+                        files.retain(|rotated| rotated.id != open.id);
+                        files.push_back(open);
+                        return Ok(files);
                     }
                 }
             }
         }
-        Ok(Some(open))
+        Ok(VecDeque::from([open]))
     }
 }
 
@@ -280,8 +335,23 @@ impl Open {
             recent: Vec::new(),
             line: PartialLine::default(),
             line_offset: 0,
+            cut: 0,
             replaced: None,
         }))
+    }
+
+    /// Reads on at a position of this file. Returns whether it is still there; if not, the file is read from its
+    /// beginning.
+    fn resume(&mut self, seen: Position) -> io::Result<bool> {
+        if seen.offset > self.file.metadata()?.len() {
+            return Ok(false);
+        }
+        self.go_to(seen.offset)?;
+        let is_there = self.offset == seen.offset && hash(&self.recent) == seen.hash;
+        if !is_there {
+            self.restart();
+        }
+        Ok(is_there)
     }
 
     /// Reads on at `offset`, where a line begins. In a file that was truncated in the meantime, at its beginning.
@@ -321,12 +391,29 @@ impl Open {
         }
     }
 
-    /// Reads the file again from its beginning, as it was truncated.
+    /// Reads the file again from its beginning.
     fn restart(&mut self) {
         self.offset = 0;
         self.recent.clear();
         self.line = PartialLine::default();
         self.line_offset = 0;
+    }
+
+    /// Reads the file again from its beginning, as it was truncated while it was read.
+    fn restart_truncated(&mut self) -> io::Result<()> {
+        let was_inside_a_line = !self.line.bytes.is_empty() || self.line.skip;
+        self.restart();
+        self.line.fragment = was_inside_a_line;
+        self.cut = self.file.metadata()?.len();
+        Ok(())
+    }
+
+    /// When it was written to last, as far as the system tells.
+    fn written(&self) -> Option<SystemTime> {
+        self.file
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
     }
 
     fn has_unfinished_line(&self) -> bool {
@@ -365,6 +452,7 @@ impl Open {
     }
 
     fn give(&mut self, count: &mut u64, lines: &mut Vec<(Position, Line)>) {
+        self.line.fragment |= self.line_offset < self.cut && self.cut < self.offset;
         self.line_offset = self.offset;
         if let Some((text, truncated)) = std::mem::take(&mut self.line).finish() {
             *count += 1;
@@ -405,7 +493,7 @@ impl PartialLine {
         }
         Some((
             String::from_utf8_lossy(&self.bytes).into_owned(),
-            self.truncated,
+            self.truncated || self.fragment,
         ))
     }
 
@@ -438,6 +526,30 @@ fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The files that were renamed by number, `path.1` being the latest: the one that is `oldest`, then those that came
+/// after it. None, if `oldest` isn't among them.
+fn rotated_since(path: &Path, oldest: FileId) -> Vec<Open> {
+    let mut newer = Vec::new();
+    for number in 1..=MAX_FILES {
+        let mut name = OsString::from(path);
+        name.push(format!(".{number}"));
+        // A gap is there for a moment while a rotation is going on.
+        let Ok(Some(open)) = Open::at(Path::new(&name)) else {
+            continue;
+        };
+        let is_oldest = open.id == oldest;
+        newer.push(open);
+        if is_oldest {
+            newer.reverse();
+            // What was written last before `oldest` was has its name from an earlier time.
+            let written = newer[0].written();
+            newer.retain(|open| open.written() >= written);
+            return newer;
+        }
+    }
+    Vec::new()
 }
 
 /// Where the last `count` complete lines begin, or as many of them as are near enough to the end.

@@ -60,6 +60,41 @@ def test_curl_reads_the_refusal_with_and_without_waiting_to_be_told_to_send(hub,
         assert done.stdout == b"413", expect
 
 
+@pytest.mark.parametrize(("path", "content_type", "status"), REFUSALS)
+@pytest.mark.parametrize("form", ["--data-binary", "--upload-file"])
+def test_curl_reads_every_refusal_over_http2(hub, tmp_path, form, path, content_type, status):
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * LARGE)
+    body = ["--data-binary", f"@{large}"] if form == "--data-binary" else ["-T", large]
+    command = ["curl", "-s", "--http2-prior-knowledge", "-X", "POST", *body]
+    command += ["-H", f"Content-Type: {content_type}", f"http://127.0.0.1:{hub.port}{path}"]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done
+        assert json.loads(done.stdout)["status"] == status
+
+
+NODE_HTTP2 = """
+const [port, path, size] = process.argv.slice(1);
+const session = require("node:http2").connect(`http://127.0.0.1:${port}`);
+const request = session.request({ ":method": "POST", ":path": path, "content-type": "text/plain" });
+let status, text = "";
+request.on("response", (headers) => { status = headers[":status"]; });
+request.on("data", (piece) => { text += piece; });
+request.on("close", () => { console.log(status, JSON.parse(text).status); session.destroy(); });
+request.on("error", (error) => { console.error(error); });
+request.end(Buffer.alloc(Number(size), "x"));
+"""
+
+
+@pytest.mark.parametrize(("path", "status"), [("/streams/text", 413), ("/streams/nowhere", 404)])
+def test_node_reads_a_refusal_over_http2(hub, path, status):
+    for _ in range(3):
+        command = ["node", "-e", NODE_HTTP2, str(hub.port), path, str(LARGE)]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False, text=True)
+        assert done.stdout.split() == [str(status)] * 2, done
+
+
 def test_a_complete_request_whose_sender_closes_its_side_is_answered_and_stored(hub):
     url = hub.create("half")
     body = b"[1,2]"

@@ -199,6 +199,27 @@ fn an_app_without_a_subscriber_says_where_it_listens_and_what_is_asked_of_it() {
 }
 
 #[test]
+fn a_response_that_did_not_wait_for_its_request_s_body_is_early() {
+    let mut server = Server::start("default", &[]);
+    let mut socket = TcpStream::connect(&server.address).unwrap();
+    let head = "POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: ";
+    // One that has come by then is as good as read.
+    socket
+        .write_all(format!("{head}3\r\n\r\nabc").as_bytes())
+        .unwrap();
+    let line = server.line_with("path=/one");
+    assert!(line.contains("end=\"complete\""), "{line}");
+    socket
+        .write_all(format!("{head}30\r\n\r\nabc").as_bytes())
+        .unwrap();
+    let line = server.line_with("path=/one");
+    assert!(
+        line.contains("status=405") && line.contains("end=\"early\""),
+        "{line}"
+    );
+}
+
+#[test]
 fn the_error_behind_a_500_or_a_cut_is_told_with_its_text() {
     let mut server = Server::start("default", &[]);
     let answer = server.get("/failing-at-once", None);

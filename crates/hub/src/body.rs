@@ -71,9 +71,11 @@ impl Drop for Held {
     }
 }
 
-/// Whether it is worth a look at the stream before a body is read: its client waits to be told to send it, or it is long.
+/// Whether it is worth a look at the stream before a body is read: its client waits to be told to send it, or it is long,
+/// as one is that doesn't say how long it is.
 pub(crate) fn is_long(body: &Body, headers: &HeaderMap) -> bool {
-    headers.contains_key(header::EXPECT) || body.size_hint().lower() > LONG_BODY
+    let length = body.size_hint().upper();
+    headers.contains_key(header::EXPECT) || length.is_none_or(|length| length > LONG_BODY)
 }
 
 /// Reads a whole body.

@@ -58,10 +58,10 @@ impl Drop for Log {
     }
 }
 
-/// Everything that there is to read now; as a reader that looks once more after it was quiet.
+/// Everything that there is to read now; as a reader that looks again after it was quiet, for each of a few files.
 fn lines(tail: &mut Tail) -> Vec<(Position, Line)> {
     let mut all = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..8 {
         while let Some(lines) = tail.read().unwrap() {
             all.extend(lines);
         }
@@ -186,6 +186,133 @@ fn a_half_line_that_stays_one_is_given_as_truncated() {
     assert_eq!(last, [("half of ".into(), true), ("new".into(), false)]);
 }
 
+/// Renames by number, as logrotate does: `app.log.1` to `app.log.2`, then `app.log` to `app.log.1`.
+fn rotate(log: &Log) {
+    let name = |number| log.directory.join(format!("app.log.{number}"));
+    for number in (1..9).rev() {
+        let _ = fs::rename(name(number), name(number + 1));
+    }
+    log.rename();
+}
+
+#[test]
+fn files_that_come_while_half_a_line_is_waited_for_are_all_read() {
+    let log = Log::with(
+        "a
+half of ",
+    );
+    let mut tail = log.tail(Start::Last(10));
+    assert_eq!(texts(&mut tail), ["a"]);
+    let old = log.rename();
+    let mut old = OpenOptions::new().append(true).open(old).unwrap();
+    for n in 1..=5 {
+        log.append(format!(
+            "file {n}
+"
+        ));
+        assert_eq!(texts(&mut tail), [""; 0]);
+        // Only a file that is open already survives this.
+        fs::remove_file(&log.path).unwrap();
+    }
+    log.append(
+        "new
+",
+    );
+    old.write_all(
+        b"a line
+",
+    )
+    .unwrap();
+    let all = [
+        "half of a line",
+        "file 1",
+        "file 2",
+        "file 3",
+        "file 4",
+        "file 5",
+        "new",
+    ];
+    assert_eq!(texts(&mut tail), all);
+}
+
+#[test]
+fn the_files_that_wait_for_half_a_line_are_bounded() {
+    let log = Log::with("half");
+    let mut tail = log.tail(Start::Beginning);
+    assert_eq!(texts(&mut tail), [""; 0]);
+    let mut given = Vec::new();
+    for n in 0..2 * MAX_FILES {
+        fs::remove_file(&log.path).unwrap();
+        log.append(format!(
+            "{n}
+"
+        ));
+        given.extend(texts(&mut tail));
+        assert!(tail.files.len() <= MAX_FILES + 1, "{n}");
+    }
+    let numbers = (0..2 * MAX_FILES).map(|n| n.to_string());
+    let expected: Vec<_> = std::iter::once("half".to_owned()).chain(numbers).collect();
+    assert_eq!(given, expected);
+}
+
+#[test]
+fn several_rotations_by_number_between_two_looks_lose_nothing() {
+    let log = Log::with(
+        "a
+",
+    );
+    let mut tail = log.tail(Start::Last(10));
+    assert_eq!(texts(&mut tail), ["a"]);
+    log.append(
+        "b
+",
+    );
+    for line in [
+        "c
+", "d
+", "", "e
+",
+    ] {
+        rotate(&log);
+        log.append(line);
+    }
+    assert_eq!(texts(&mut tail), ["b", "c", "d", "e"]);
+    rotate(&log);
+    log.append(
+        "f
+",
+    );
+    assert_eq!(texts(&mut tail), ["f"]);
+}
+
+#[test]
+fn files_of_other_names_or_of_earlier_times_are_left_alone() {
+    let log = Log::with(
+        "a
+",
+    );
+    let mut tail = log.tail(Start::Last(10));
+    assert_eq!(texts(&mut tail), ["a"]);
+    let long_ago = SystemTime::now() - Duration::from_secs(1000);
+    for name in ["app.log.1", "app.log.2.gz", "app.log-2", "other.log.2"] {
+        let other = log.directory.join(name);
+        fs::write(
+            &other, "other
+",
+        )
+        .unwrap();
+        let time = File::options().write(true).open(other).unwrap();
+        time.set_modified(long_ago).unwrap();
+    }
+    fs::rename(&log.path, log.directory.join("app.log.3")).unwrap();
+    fs::create_dir(log.directory.join("app.log.2")).unwrap();
+    log.append(
+        "b
+",
+    );
+    assert_eq!(texts(&mut tail), ["b"]);
+}
+
 /// Truncates the file, and writes this at once.
 fn rewrite(log: &Log, content: &str) {
     fs::write(&log.path, content).unwrap();
@@ -214,6 +341,48 @@ fn a_file_that_is_truncated_and_rewritten_between_two_looks_gives_no_fragment() 
         lines(&mut tail);
         rewrite(&log, after);
         assert_eq!(texts(&mut tail), expected, "{before:?}, {after:?}");
+    }
+}
+
+#[test]
+fn what_may_be_the_rest_of_a_line_that_a_truncation_cut_is_marked() {
+    for (before, length, after, expected) in [
+        // A line that was whole, and one that wasn't.
+        (
+            "one\ntwo\n",
+            6,
+            " and on\nnext\n",
+            &[("one", false), ("tw and on", true), ("next", false)][..],
+        ),
+        (
+            "one\nha",
+            5,
+            "lf\nnext\n",
+            &[("one", true), ("hlf", true), ("next", false)],
+        ),
+        ("one\nha", 0, "lf\nnext\n", &[("lf", true), ("next", false)]),
+        // Between two lines.
+        (
+            "one\ntwo\n",
+            4,
+            "next\n",
+            &[("one", false), ("next", false)],
+        ),
+        ("one\ntwo\n", 0, "next\n", &[("next", false)]),
+    ] {
+        let log = Log::with(before);
+        let mut tail = log.tail(Start::Beginning);
+        lines(&mut tail);
+        let file = File::options().write(true).open(&log.path).unwrap();
+        file.set_len(length).unwrap();
+        let mut given = lines(&mut tail);
+        log.append(after);
+        given.extend(lines(&mut tail));
+        let given: Vec<_> = given
+            .iter()
+            .map(|(_, line)| (line.text.as_str(), line.truncated))
+            .collect();
+        assert_eq!(given, expected, "{before:?}, {length}, {after:?}");
     }
 }
 
@@ -342,7 +511,7 @@ fn a_line_without_end_takes_no_more_memory_than_the_limit() {
         log.append("x".repeat(MAX_LINE_BYTES));
         assert_eq!(texts(&mut tail), [""; 0]);
     }
-    let open = tail.open.as_ref().unwrap();
+    let open = &tail.files[0];
     assert_eq!(open.offset, 64 * MAX_LINE_BYTES as u64);
     assert!(open.line.bytes.capacity() <= 2 * MAX_LINE_BYTES);
     log.append("\n");
@@ -378,12 +547,40 @@ fn a_reader_that_comes_back_gets_what_follows() {
 }
 
 #[test]
-fn a_reader_that_comes_back_after_a_rotation_gets_the_whole_new_file() {
+fn a_reader_that_comes_back_after_rotations_by_number_misses_nothing() {
+    let log = Log::with("a\nb\n");
+    let (position, _) = lines(&mut log.tail(Start::Beginning)).remove(0);
+    let given: Vec<_> = ["c\n", "d\n"]
+        .map(|line| {
+            rotate(&log);
+            log.append(line);
+            lines(&mut log.tail(Start::After(position)))
+                .into_iter()
+                .map(|(_, line)| (line.line, line.text))
+                .collect::<Vec<_>>()
+        })
+        .into();
+    let all = ["b", "c", "d"].map(str::to_owned);
+    let all: Vec<_> = (2..).zip(all).collect();
+    assert_eq!(given, [&all[..2], &all[..]]);
+}
+
+#[test]
+fn a_reader_that_comes_back_to_other_files_gets_the_whole_new_one() {
     let log = Log::with("a\nb\n");
     let (position, _) = lines(&mut log.tail(Start::Last(1))).remove(0);
-    let _old = File::open(log.rename()).unwrap();
+    let old = log.directory.join("archived");
+    fs::rename(&log.path, &old).unwrap();
+    let _old = File::open(old).unwrap();
     log.append("c\nd\n");
     assert_eq!(texts(&mut log.tail(Start::After(position))), ["c", "d"]);
+
+    // The name of a rotated file, but not what it held.
+    let rotated = log.rename();
+    log.append("e\n");
+    let (position, _) = lines(&mut Tail::new(rotated.clone(), Start::Beginning)).remove(0);
+    fs::write(&rotated, "x\ny\n").unwrap();
+    assert_eq!(texts(&mut log.tail(Start::After(position))), ["e"]);
 
     let (position, _) = lines(&mut log.tail(Start::Last(1))).remove(0);
     File::options()
@@ -392,8 +589,8 @@ fn a_reader_that_comes_back_after_a_rotation_gets_the_whole_new_file() {
         .unwrap()
         .set_len(0)
         .unwrap();
-    log.append("e\n");
-    assert_eq!(texts(&mut log.tail(Start::After(position))), ["e"]);
+    log.append("f\n");
+    assert_eq!(texts(&mut log.tail(Start::After(position))), ["f"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use http::{Method, Request, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::activity::InFlight;
+use super::{activity::InFlight, upload::Answering};
 use crate::body::Cut;
 
 /// The target of the log's lines.
@@ -45,6 +45,8 @@ enum End {
     Left,
     /// The response was cut: it failed, or the server shut down.
     Cut,
+    /// The response is complete, and was before the request's body had been read.
+    Early,
     Complete,
 }
 
@@ -126,6 +128,7 @@ impl End {
             Self::Open => "open",
             Self::Left => "left",
             Self::Cut => "cut",
+            Self::Early => "early",
             Self::Complete => "complete",
         }
     }
@@ -142,20 +145,34 @@ pub(super) struct Watched {
     // Dropped first: a stream's last word on its items comes before the record is written.
     body: Body,
     record: Option<Box<Record>>,
+    /// If the request has a body.
+    answering: Option<Answering>,
     in_flight: InFlight,
 }
 
 impl Watched {
-    pub(super) fn new(body: Body, mut record: Option<Box<Record>>, in_flight: InFlight) -> Self {
-        if let Some(record) = &mut record
-            && http_body::Body::is_end_stream(&body)
-        {
-            record.end = End::Complete;
-        }
-        Self {
+    pub(super) fn new(
+        body: Body,
+        record: Option<Box<Record>>,
+        answering: Option<Answering>,
+        in_flight: InFlight,
+    ) -> Self {
+        let mut this = Self {
             body,
             record,
+            answering,
             in_flight,
+        };
+        if http_body::Body::is_end_stream(&this.body) {
+            this.note_complete();
+        }
+        this
+    }
+
+    fn note_complete(&mut self) {
+        if let Some(record) = &mut self.record {
+            let is_early = self.answering.as_ref().is_some_and(Answering::is_early);
+            record.end = if is_early { End::Early } else { End::Complete };
         }
     }
 }
@@ -189,14 +206,13 @@ impl http_body::Body for Watched {
         };
         if is_complete {
             self.in_flight.activity().end_closing_body();
+            self.note_complete();
         }
         if let Some(record) = &mut self.record {
             if let Some(Ok(frame)) = &frame {
                 record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
-            if is_complete {
-                record.end = End::Complete;
-            } else if matches!(frame, Some(Err(_))) {
+            if matches!(frame, Some(Err(_))) {
                 record.end = End::Cut;
             }
         }

@@ -5,20 +5,16 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, atomic::AtomicU64},
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo};
-use bytes::Bytes;
-use http::{Request, Version};
-use http_body::{Body as _, Frame, SizeHint};
+use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
+use http::{HeaderMap, Method, Request, Version, header};
+use http_body::Body as _;
 use hyper::{body::Incoming, server::conn, service::Service};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, Sleep},
-};
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
@@ -28,6 +24,8 @@ use super::{
     activity::Activity,
     address::Stream,
     io::Io,
+    refusal,
+    upload::{Answering, Receipt, Upload, linger},
 };
 use crate::{Negotiate, negotiate::Asked};
 
@@ -35,17 +33,12 @@ use crate::{Negotiate, negotiate::Asked};
 /// reader costs that doesn't read. hyper has one size for this and the most that a head may have.
 pub(super) const BUFFER: u32 = 64 * 1024;
 
+/// h2 answers a head that is too large with a status alone, so it takes larger ones than the handler does.
+const HTTP2_HEAD_SLACK: u32 = 4;
+
 /// HTTP/2 asks a silent peer whether it is there, and waits this long for the answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long the rest of a request that was refused is read and dropped, so that its client sees why.
-const LINGER: Duration = Duration::from_secs(10);
-/// And how long it may be silent.
-const LINGER_SILENCE: Duration = Duration::from_secs(2);
-/// And how much of it. It is held nowhere.
-const LINGER_BYTES: u64 = 1 << 30;
-const LINGER_READ: usize = 64 * 1024;
 
 pub(super) async fn run(
     stream: Stream,
@@ -62,6 +55,7 @@ pub(super) async fn run(
         app,
         peer,
         activity: Arc::clone(&activity),
+        max_head_bytes: settings.max_head_bytes,
         shutdown: shutdown.clone(),
     };
     // A connection is pinned where it is made: a future that is handed on is kept twice in the task, and
@@ -75,7 +69,7 @@ pub(super) async fn run(
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_PATIENCE)
                 .max_concurrent_streams(settings.max_requests_per_connection)
-                .max_header_list_size(settings.max_head_bytes)
+                .max_header_list_size(settings.max_head_bytes.saturating_mul(HTTP2_HEAD_SLACK))
                 .max_send_buf_size(BUFFER as usize)
                 .serve_connection(io, handler),
         );
@@ -95,35 +89,21 @@ pub(super) async fn run(
         );
         drive(connection, &activity, &settings, &shutdown).await
     };
-    if let Err(error) = ended {
+    let leftover = activity.take_leftover();
+    if let Err(error) = &ended {
         // Clients come and go as they like; that is no news.
         tracing::debug!(
-            error = &error as &dyn std::error::Error,
+            error = error as &dyn std::error::Error,
             "a connection ended early"
         );
     }
-    if let Some(stream) = activity.take_leftover() {
-        tokio::select! {
-            () = linger(*stream) => {}
-            () = shutdown.cancelled() => {}
-        }
+    let Some(mut stream) = leftover else { return };
+    if let (Some(status), Err(error)) = (activity.refused(), &ended) {
+        refusal::write(&mut stream, status, error, settings.max_head_bytes).await;
     }
-}
-
-/// Closes a connection in stages (RFC 9112 §9.6). Closed at once, with something unread, the system would answer what
-/// still comes with a reset, on which a client that is sending gives up without reading the response. So what comes is
-/// read and dropped, until the client closes its side: it gets the response as soon as it looks for it.
-async fn linger(mut stream: Stream) {
-    let _ = stream.shutdown().await;
-    let end = Instant::now() + LINGER;
-    let mut taken = 0;
-    let mut buf = vec![0; LINGER_READ];
-    while taken < LINGER_BYTES {
-        let patience = end.min(Instant::now() + LINGER_SILENCE);
-        match tokio::time::timeout_at(patience, stream.read(&mut buf)).await {
-            Ok(Ok(read @ 1..)) => taken += read as u64,
-            _ => break,
-        }
+    tokio::select! {
+        () = linger(*stream) => {}
+        () = shutdown.cancelled() => {}
     }
 }
 
@@ -217,6 +197,7 @@ struct Handler {
     app: Negotiate<Router>,
     peer: Option<SocketAddr>,
     activity: Arc<Activity>,
+    max_head_bytes: u32,
     shutdown: CancellationToken,
 }
 
@@ -230,9 +211,13 @@ impl Service<Request<Incoming>> for Handler {
         let items = Arc::new(AtomicU64::new(0));
         let record = Record::of(&request, self.peer, &items);
         let is_http10 = request.version() == Version::HTTP_10;
-        let mut request = request.map(|body| match body.is_end_stream() {
-            true => Body::empty(),
-            false => Body::new(Upload::new(body, &self.activity)),
+        let is_http2 = request.version() == Version::HTTP_2;
+        let is_head = request.method() == Method::HEAD;
+        let receipt = (!request.body().is_end_stream())
+            .then(|| Receipt::new(&self.activity, is_http2, &self.shutdown));
+        let mut request = request.map(|body| match &receipt {
+            None => Body::empty(),
+            Some(receipt) => Body::new(Upload::new(body, Arc::clone(receipt))),
         });
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(ConnectInfo(peer));
@@ -244,12 +229,21 @@ impl Service<Request<Incoming>> for Handler {
             connection: Some(Arc::clone(&self.activity)),
         };
         request.extensions_mut().insert(asked);
+        let checked = match is_http2 {
+            true => refusal::check_size(request.uri(), request.headers(), self.max_head_bytes),
+            false => Ok(()),
+        };
         // A router is always ready.
-        let response = self.app.clone().call(request);
+        let response = checked.map(|()| self.app.clone().call(request));
+        let answering = receipt.map(Answering::new);
         Box::pin(async move {
-            let response = response.await?;
+            let response = match response {
+                Ok(response) => response.await?,
+                Err(problem) if is_head => problem.into_response().map(|_| Body::empty()),
+                Err(problem) => problem.into_response(),
+            };
             in_flight.activity().answer();
-            if in_flight.activity().has_unread_body() {
+            if answering.as_ref().is_some_and(Answering::is_early) {
                 // hyper takes what has come of a body that was dropped, before it writes the head: if that is all of it,
                 // the connection is kept, and if not, the response says that it is closed.
                 tokio::task::yield_now().await;
@@ -258,48 +252,16 @@ impl Service<Request<Incoming>> for Handler {
             let has_end = response.body().size_hint().exact().is_some();
             if is_http10 && !has_end {
                 in_flight.activity().open_closing_body();
+            } else if !is_head && !has_end && is_framed_by_hyper(response.headers()) {
+                in_flight.activity().open_chunks();
             }
-            Ok(response.map(|body| Watched::new(body, record, in_flight)))
+            Ok(response.map(|body| Watched::new(body, record, answering, in_flight)))
         })
     }
 }
 
-/// The body of a request, watched until its end.
-struct Upload {
-    body: Incoming,
-    activity: Arc<Activity>,
-}
-
-impl Upload {
-    fn new(body: Incoming, activity: &Arc<Activity>) -> Self {
-        activity.open_upload();
-        Self {
-            body,
-            activity: Arc::clone(activity),
-        }
-    }
-}
-
-impl http_body::Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if frame.is_none() || self.body.is_end_stream() {
-            self.activity.end_upload();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// Whether a body without a known length goes out in chunks.
+fn is_framed_by_hyper(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::CONTENT_LENGTH)
+        && !headers.contains_key(header::TRANSFER_ENCODING)
 }

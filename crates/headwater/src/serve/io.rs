@@ -7,12 +7,17 @@ use std::{
     task::{Context, Poll},
 };
 
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::{activity::Activity, address::Stream};
+use super::{activity::Activity, address::Stream, refusal};
 
 /// "The client connection preface starts with a sequence of 24 octets" (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The first digit of a chunk's size, which may have any number of leading zeros (RFC 9112 §7.1). Readers of a response see
+/// nothing of it, and a peer that is gone answers it with a reset.
+const PROBE: &[u8] = b"0";
 
 pub(super) struct Io {
     /// Always there, until this is dropped.
@@ -22,6 +27,8 @@ pub(super) struct Io {
     sniffed: [u8; PREFACE.len()],
     given: u8,
     read: u8,
+    /// Whether [`PROBE`] was the last that was written.
+    probed: bool,
     /// Whether the peer's leaving is noticed here. HTTP/2 reads all the time and notices it itself.
     watches: bool,
 }
@@ -39,12 +46,21 @@ impl Io {
             sniffed: [0; PREFACE.len()],
             given: 0,
             read: 0,
+            probed: false,
             watches: true,
         }
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(gone)
+    }
+
+    /// Where hyper's own refusal of a request begins, if it is the last that is to be written: see [`refusal`].
+    fn refusal(&self, buf: &[u8]) -> Option<(usize, StatusCode)> {
+        match self.watches && !self.activity.is_in_flight() {
+            true => refusal::find(buf),
+            false => None,
+        }
     }
 
     /// Looks whether the peer has reset or closed the connection while it waits for a response. hyper does so too,
@@ -67,13 +83,33 @@ impl Io {
         }
         match stream.poll_peek(cx) {
             Poll::Ready(Ok(0)) => {
-                self.activity.half_close();
+                let is_answered = self.activity.half_close();
                 // What it means to the response is for the response to see.
                 cx.waker().wake_by_ref();
-                Ok(())
+                match is_answered {
+                    true => self.probe(cx),
+                    false => Ok(()),
+                }
             }
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Writes what only a peer that is gone takes notice of. What hyper has written ends with a whole chunk.
+    fn probe(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.activity.is_between_chunks() {
+            // If it is full, what it holds is as good.
+            if let Poll::Ready(wrote) = self.stream()?.poll_write(cx, PROBE) {
+                self.probed = wrote? > 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_written(&mut self, wrote: &Poll<io::Result<usize>>) {
+        if matches!(wrote, Poll::Ready(Ok(1..))) {
+            self.probed = false;
         }
     }
 
@@ -132,8 +168,17 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let buf = match self.refusal(buf) {
+            Some((0, status)) => {
+                self.activity.refuse(status);
+                return Poll::Ready(Ok(buf.len()));
+            }
+            // What stands before it is written by itself.
+            Some((begin, _)) => &buf[..begin],
+            None => buf,
+        };
         let wrote = self.stream()?.poll_write(cx, buf);
-        self.activity.wrote(wrote.is_pending());
+        self.note_written(&wrote);
         wrote
     }
 
@@ -142,8 +187,17 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
+        if let Some(first) = filled.next()
+            && filled
+                .next_back()
+                .or(Some(first))
+                .is_some_and(|last| self.refusal(last).is_some())
+        {
+            return self.poll_write(cx, first);
+        }
         let wrote = self.stream()?.poll_write_vectored(cx, bufs);
-        self.activity.wrote(wrote.is_pending());
+        self.note_written(&wrote);
         wrote
     }
 
@@ -159,6 +213,9 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.activity.refused().is_some() {
+            return Poll::Ready(Ok(()));
+        }
         self.stream()?.poll_shutdown(cx)
     }
 }
@@ -168,9 +225,11 @@ impl Drop for Io {
         let Some(stream) = self.stream.take() else {
             return;
         };
-        if self.activity.ends_by_reset() {
+        // Some readers take a size of zero that the end cuts off for the last chunk.
+        if self.activity.ends_by_reset() || self.probed {
             stream.reset_on_close();
-        } else if self.watches && self.activity.is_sent_to() {
+        } else if self.watches && (self.activity.is_sent_to() || self.activity.refused().is_some())
+        {
             self.activity.leave(stream);
         }
     }

@@ -7,6 +7,8 @@ mod connection;
 #[cfg(feature = "log")]
 mod console;
 mod io;
+mod refusal;
+mod upload;
 
 use std::{fmt, io as std_io, pin::Pin, sync::Arc, time::Duration};
 
@@ -15,7 +17,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
-pub(crate) use self::activity::{Activity, PROBE};
+pub(crate) use self::activity::Activity;
 use self::address::Listener;
 pub use self::address::{Address, BoundAddress};
 use crate::App;
@@ -58,8 +60,8 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 ///
 /// - Where the server listens, at INFO, unless [`on_bound`](Serve::on_bound) is set.
 /// - One line for each request, when it is over, to the target `headwater::access`: peer, method, path without its query,
-///   status, how it ended (`complete`, `cut` by the server, or `left` by the client), milliseconds, items and
-///   bytes. The level is INFO, and WARN for a status of 400 and above, except for 503 and 507: an overloaded server or a full
+///   status, how it ended (`complete`; `early`, complete before the request's body was; `cut` by the server; or `left` by the
+///   client), milliseconds, items and bytes. The level is INFO, and WARN for a status of 400 and above, except for 503 and 507: an overloaded server or a full
 ///   disk answers every request with these.
 /// - A line with `end="open"` at INFO besides, as soon as a response stays open for items that are yet to come.
 /// - The error behind a response of status 500, and behind a stream that was cut, with all its causes, at ERROR.

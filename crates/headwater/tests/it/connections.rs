@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,9 +14,10 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::DefaultBodyLimit,
-    http::StatusCode,
+    http::{Request, StatusCode},
     routing::{get, post},
 };
+use bytes::BytesMut;
 use futures_util::{StreamExt, stream};
 use headwater::Streaming;
 use tokio::{
@@ -24,10 +26,13 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::serve::{read_all, read_until, start_app};
+use crate::serve::{Server, read_all, read_until, start_app};
 
 /// Larger than what the sockets of both sides hold.
 const LARGE: usize = 24 << 20;
+
+/// Of a shutdown that a response would hold up.
+const SHORT: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Default)]
 struct Dropped(Arc<AtomicBool>);
@@ -115,6 +120,18 @@ fn app(dropped: &Dropped) -> Router {
             "/forbidden",
             post(async || (StatusCode::FORBIDDEN, "no, thank you")),
         )
+        .route(
+            "/thoughtful",
+            post(async |body: Body| {
+                drop(body);
+                sleep(Duration::from_millis(300)).await;
+                (StatusCode::FORBIDDEN, "no, thank you")
+            }),
+        )
+        .route(
+            "/unread",
+            post(async || Streaming::new(stream::pending::<u64>()).first_item_wait(Duration::ZERO)),
+        )
         .layer(DefaultBodyLimit::max(1000))
 }
 
@@ -176,42 +193,107 @@ async fn a_request_whose_body_is_cut_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_for_a_peer_that_has_only_closed_its_side_until_that_is_gone() {
-    for (path, filler) in [
-        ("/silent?format=sse", "3\r\n:\n\n\r\n"),
-        ("/silent?format=ndjson", "1\r\n\n\r\n"),
-        ("/silent?format=json", "1\r\n\n\r\n"),
-        ("/silent?format=json-seq", "1\r\n\x1e\r\n"),
-        ("/waiting?format=ndjson", "1\r\n\n\r\n"),
+async fn a_silent_response_goes_on_for_a_peer_that_has_only_closed_its_side() {
+    // With nothing in it that isn't asked for, but for the first digit of the next chunk's size.
+    let paths = [
+        "/silent?format=sse",
+        "/silent?format=ndjson",
+        "/silent?format=json",
+        "/silent?format=json-seq",
+        "/waiting?format=ndjson",
+        "/text",
+    ];
+    let tries = paths.map(async |path| {
+        for closes_at_once in [true, false] {
+            let dropped = Dropped::default();
+            let server = start_app(app(&dropped), |serve| serve.shutdown_deadline(SHORT)).await;
+            let mut socket = server.connect().await;
+            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            socket.write_all(request.as_bytes()).await.unwrap();
+            if !closes_at_once {
+                sleep(Duration::from_millis(200)).await;
+            }
+            socket.shutdown().await.unwrap();
+            let head = read_until(&mut socket, "\r\n\r\n").await;
+            let (_, rest) = head.split_once("\r\n\r\n").unwrap();
+            let mut rest = rest.to_owned();
+            let mut more = [0; 100];
+            let silence = Duration::from_secs(6);
+            while let Ok(read) = tokio::time::timeout(silence, socket.read(&mut more)).await {
+                rest.push_str(std::str::from_utf8(&more[..read.unwrap()]).unwrap());
+            }
+            let opening = if path.ends_with("=json") {
+                "1\r\n[\r\n"
+            } else {
+                ""
+            };
+            let rest = rest.strip_prefix(opening).unwrap_or(&rest);
+            assert!(["", "0"].contains(&rest), "{path}: {rest:?}");
+            assert!(!dropped.0.load(Ordering::SeqCst), "{path}");
+            server.stop().await;
+        }
+    });
+    futures_util::future::join_all(tries).await;
+}
+
+#[tokio::test]
+async fn a_half_closed_reader_gets_the_heartbeats_that_it_asks_for_and_the_items() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let mut socket = server.connect().await;
+    let request = b"GET /silent?format=ndjson&heartbeat=1 HTTP/1.1\r\nhost: x\r\n\r\n";
+    socket.write_all(request).await.unwrap();
+    read_until(&mut socket, "\r\n\r\n").await;
+    socket.shutdown().await.unwrap();
+    read_until(&mut socket, "01\r\n\n\r\n").await;
+    let mut socket = server.connect().await;
+    let request = b"GET /count?format=ndjson HTTP/1.1\r\nhost: x\r\n\r\n";
+    socket.write_all(request).await.unwrap();
+    let first = read_until(&mut socket, "1\n\r\n").await;
+    socket.shutdown().await.unwrap();
+    let rest = read_all(&mut socket).await;
+    assert_eq!(rest, "02\r\n2\n\r\n2\r\n3\n\r\n0\r\n\r\n", "after {first}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_has_left_is_noticed_though_the_response_is_silent() {
+    for path in [
+        "/silent?format=sse",
+        "/silent?format=ndjson",
+        "/waiting",
+        "/text",
     ] {
         let dropped = Dropped::default();
         let server = start_app(app(&dropped), |serve| serve).await;
         let mut socket = server.connect().await;
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
+        if path != "/waiting" {
+            read_until(&mut socket, "\r\n\r\n").await;
+        }
         sleep(Duration::from_millis(100)).await;
-        socket.shutdown().await.unwrap();
-        read_until(&mut socket, filler).await;
-        assert!(!dropped.0.load(Ordering::SeqCst), "{path}");
         drop(socket);
-        dropped.within(Duration::from_secs(4)).await;
+        dropped.within(Duration::from_secs(2)).await;
         server.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_response_that_can_not_be_filled_is_given_up_when_it_is_silent() {
-    let dropped = Dropped::default();
-    let server = start_app(app(&dropped), |serve| serve).await;
+async fn a_cut_behind_the_digit_of_a_chunk_is_no_end() {
+    let server = start_app(app(&Dropped::default()), |serve| {
+        serve.shutdown_deadline(SHORT)
+    })
+    .await;
     let mut socket = server.connect().await;
-    socket
-        .write_all(b"GET /text HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    let request = b"GET /text HTTP/1.1\r\nhost: x\r\n\r\n";
+    socket.write_all(request).await.unwrap();
+    read_until(&mut socket, "\r\n\r\n").await;
     socket.shutdown().await.unwrap();
-    dropped.within(Duration::from_secs(10)).await;
-    assert!(!read_all(&mut socket).await.ends_with("0\r\n\r\n"));
-    server.stop().await;
+    read_until(&mut socket, "0").await;
+    let stopped = tokio::spawn(server.stop());
+    let read = socket.read(&mut [0; 10]).await;
+    assert!(read.is_err(), "{read:?}");
+    stopped.await.unwrap();
 }
 
 #[tokio::test]
@@ -263,6 +345,104 @@ async fn a_refusal_is_read_by_a_client_that_is_still_sending() {
     server.stop().await;
 }
 
+/// Sends a request over HTTP/2 and looks for the response only when the whole body is sent.
+async fn post_over_http2(server: &Server, path: &str, mut body: Bytes) -> (StatusCode, Bytes) {
+    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = Request::post(format!("http://x{path}")).body(()).unwrap();
+    let (response, mut upload) = client.send_request(request, false).unwrap();
+    while !body.is_empty() {
+        upload.reserve_capacity(body.len());
+        let room = poll_fn(|cx| upload.poll_capacity(cx)).await;
+        let room = room.expect("it is reset").expect("it is reset");
+        upload
+            .send_data(body.split_to(room.min(body.len())), false)
+            .unwrap();
+    }
+    upload.send_data(Bytes::new(), true).unwrap();
+    let response = response.await.unwrap();
+    let status = response.status();
+    let mut body = response.into_body();
+    let mut text = BytesMut::new();
+    while let Some(data) = body.data().await {
+        let data = data.unwrap();
+        body.flow_control().release_capacity(data.len()).unwrap();
+        text.extend_from_slice(&data);
+    }
+    (status, text.freeze())
+}
+
+#[tokio::test]
+async fn a_refusal_over_http2_is_read_by_a_client_that_is_still_sending() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let body = Bytes::from(vec![b'x'; LARGE]);
+    for (path, status, text) in [
+        ("/forbidden", StatusCode::FORBIDDEN, "no, thank you"),
+        ("/length", StatusCode::PAYLOAD_TOO_LARGE, "length limit"),
+        ("/nowhere", StatusCode::NOT_FOUND, "404"),
+        ("/count", StatusCode::METHOD_NOT_ALLOWED, "405"),
+        ("/thoughtful", StatusCode::FORBIDDEN, "no, thank you"),
+    ] {
+        let asked = post_over_http2(&server, path, body.clone());
+        let (got, answer) = tokio::time::timeout(Duration::from_secs(20), asked)
+            .await
+            .unwrap_or_else(|_| panic!("{path} hung"));
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(got == status && answer.contains(text), "{path}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_stops_sending_over_http2_is_not_read_for_ever() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = Request::post("http://x/forbidden").body(()).unwrap();
+    let (response, mut upload) = client.send_request(request, false).unwrap();
+    assert_eq!(response.await.unwrap().status(), StatusCode::FORBIDDEN);
+    let reset = poll_fn(|cx| upload.poll_reset(cx));
+    let reset = tokio::time::timeout(Duration::from_secs(15), reset).await;
+    assert_eq!(
+        reset.expect("it still reads").unwrap(),
+        h2::Reason::NO_ERROR
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_read_leaves_room_for_other_requests_of_the_connection() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    // More than the connection's window, before the response is complete.
+    let request = Request::post("http://x/unread").body(()).unwrap();
+    let (response, mut upload) = client.send_request(request, false).unwrap();
+    response.await.unwrap();
+    let mut left = 4 << 20;
+    while left > 0 {
+        upload.reserve_capacity(left);
+        let room = poll_fn(|cx| upload.poll_capacity(cx));
+        let room = tokio::time::timeout(Duration::from_secs(10), room).await;
+        let room = room.expect("no window").unwrap().unwrap().min(left);
+        upload.send_data(vec![b'x'; room].into(), false).unwrap();
+        left -= room;
+    }
+    let mut client = client.ready().await.unwrap();
+    let request = Request::post("http://x/length").body(()).unwrap();
+    let (response, mut upload) = client.send_request(request, false).unwrap();
+    upload.send_data("12345".into(), true).unwrap();
+    let response = tokio::time::timeout(Duration::from_secs(10), response).await;
+    assert_eq!(
+        response.expect("no window").unwrap().status(),
+        StatusCode::OK
+    );
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused_so_that_its_sender_sees_it() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
@@ -275,7 +455,110 @@ async fn a_head_that_is_too_large_is_refused_so_that_its_sender_sees_it() {
         socket.write_all(head.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 431 ") && answer.contains("32768 bytes"),
+            "{answer}"
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let headers: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let refused = async |request: &str, status: u16, what: &str| {
+        let answer = server.ask(request).await;
+        // The answer to the request that it has, and those before it.
+        let (before, refusal) = answer.split_at(answer.rfind("HTTP/1.1 ").unwrap());
+        let (head, body) = refusal.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
+        for header in [
+            "content-type: application/problem+json",
+            "connection: close",
+            "date: ",
+        ] {
+            assert!(head.contains(header), "{request}: {answer}");
+        }
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{answer}"
+        );
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], status, "{answer}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(what),
+            "{answer}"
+        );
+        before.to_owned()
+    };
+    for (request, status, what) in [
+        ("nonsense\r\n\r\n", 400, "method"),
+        ("G@T / HTTP/1.1\r\n\r\n", 400, "method"),
+        ("GET /\u{1} HTTP/1.1\r\n\r\n", 400, "URI"),
+        ("GET / HTTP/3.0\r\n\r\n", 400, "version"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", 400, "version"),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, "header"),
+        (
+            "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: five\r\n\r\n",
+            400,
+            "content-length",
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: quick\r\n\r\n",
+            400,
+            "transfer-encoding",
+        ),
+        ("\u{16}\u{3}\u{1}\r\n\r\n", 400, "method"),
+        (
+            &format!("GET / HTTP/1.1\r\nhost: x\r\n{headers}\r\n"),
+            431,
+            "100 headers",
+        ),
+        (
+            &format!("GET /{} HTTP/1.1\r\n", "x".repeat(40_000)),
+            431,
+            "32768 bytes",
+        ),
+    ] {
+        let before = refused(request, status, what).await;
+        assert_eq!(before, "");
+        // Behind another request, in the same write and in one of its own.
+        let request = format!("GET / HTTP/1.1\r\nhost: x\r\n\r\n{request}");
+        let before = refused(&request, status, what).await;
+        assert!(before.ends_with("\r\n\r\nhello"), "{before}");
+    }
+    // This one is a handler's to refuse.
+    let chunked = "POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let answer = server.ask(chunked).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("\r\n\r\nF"),
+        "{answer}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_for_http2_is_refused_with_a_problem() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    tokio::spawn(connection);
+    for (method, has_body) in [("GET", true), ("HEAD", false)] {
+        let mut client = client.clone().ready().await.unwrap();
+        let request = Request::builder().method(method).uri("http://x/");
+        let request = request.header("x", "a".repeat(33_000)).body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 431);
+        let body = response.into_body().data().await;
+        assert_eq!(body.is_some(), has_body);
+        if let Some(body) = body {
+            let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+            assert!(body.contains("32768 bytes"), "{body}");
+        }
     }
     server.stop().await;
 }

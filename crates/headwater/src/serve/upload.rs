@@ -1,0 +1,224 @@
+//! The body of a request: watched until its end, and what its handler leaves of it is read and dropped.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{activity::Activity, address::Stream};
+
+/// How long the rest of a request that was refused is read and dropped, so that its client sees why.
+const LINGER: Duration = Duration::from_secs(10);
+/// And how long it may be silent.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+/// And how much of it. It is held nowhere.
+const LINGER_BYTES: u64 = 1 << 30;
+const LINGER_READ: usize = 64 * 1024;
+
+/// How many frames of a body that its handler drops are looked at for its end.
+const LAST_FRAMES: usize = 4;
+
+/// What a request's body and its response know of each other.
+pub(super) struct Receipt {
+    activity: Arc<Activity>,
+    /// Whether part of the body was not read.
+    is_unread: AtomicBool,
+    /// Cancelled when the response is complete, or given up.
+    answered: CancellationToken,
+    is_http2: bool,
+    shutdown: CancellationToken,
+}
+
+impl Receipt {
+    pub(super) fn new(
+        activity: &Arc<Activity>,
+        is_http2: bool,
+        shutdown: &CancellationToken,
+    ) -> Arc<Self> {
+        activity.open_upload();
+        Arc::new(Self {
+            activity: Arc::clone(activity),
+            is_unread: AtomicBool::new(true),
+            answered: CancellationToken::new(),
+            is_http2,
+            shutdown: shutdown.clone(),
+        })
+    }
+
+    fn is_unread(&self) -> bool {
+        self.is_unread.load(Ordering::Relaxed)
+    }
+
+    fn end(&self) {
+        self.is_unread.store(false, Ordering::Relaxed);
+        self.activity.end_upload();
+    }
+}
+
+/// The response to a request that has a body. Dropped when the response is over.
+pub(super) struct Answering(Arc<Receipt>);
+
+impl Answering {
+    pub(super) fn new(receipt: Arc<Receipt>) -> Self {
+        Self(receipt)
+    }
+
+    /// Whether part of the request's body was not read.
+    pub(super) fn is_early(&self) -> bool {
+        self.0.is_unread()
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answered.cancel();
+    }
+}
+
+/// The body of a request, as its handler gets it.
+pub(super) struct Upload {
+    /// Always there, until this is dropped.
+    body: Option<Incoming>,
+    receipt: Arc<Receipt>,
+}
+
+impl Upload {
+    pub(super) fn new(body: Incoming, receipt: Arc<Receipt>) -> Self {
+        Self {
+            body: Some(body),
+            receipt,
+        }
+    }
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+        if frame.is_none() || body.is_end_stream() {
+            self.receipt.end();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}
+
+impl Drop for Upload {
+    /// Leaves the rest of an HTTP/2 stream's body to a task. If it were dropped, `RST_STREAM` would follow the response
+    /// (RFC 9113 §8.1), on which many a client that is sending gives up without reading the response.
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..LAST_FRAMES {
+            if !self.receipt.is_unread() {
+                return;
+            }
+            match Pin::new(&mut *self).poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_)) | None) => return,
+                Poll::Pending => break,
+            }
+        }
+        if !self.receipt.is_http2 {
+            return;
+        }
+        let (Some(rest), Ok(runtime)) = (self.body.take(), Handle::try_current()) else {
+            return;
+        };
+        let receipt = Arc::clone(&self.receipt);
+        let in_flight = receipt.activity.hold();
+        runtime.spawn(async move {
+            tokio::select! {
+                () = drain(rest, &receipt.answered) => {}
+                () = receipt.shutdown.cancelled() => {}
+            }
+            drop(in_flight);
+        });
+    }
+}
+
+/// When a peer that is still sending is given up, and after how much.
+#[derive(Default)]
+struct Patience {
+    /// Known when the clock has been started.
+    end: Option<Instant>,
+    taken: u64,
+}
+
+impl Patience {
+    fn is_over(&self) -> bool {
+        self.taken >= LINGER_BYTES
+    }
+
+    /// Until when the next bytes may come. The first call starts the clock.
+    fn until(&mut self) -> Instant {
+        let now = Instant::now();
+        let end = *self.end.get_or_insert(now + LINGER);
+        end.min(now + LINGER_SILENCE)
+    }
+}
+
+/// Reads the rest of a body and drops it. The clock starts when the response is over: until then, the connection's
+/// window must not be used up by what nobody reads.
+async fn drain(mut rest: Incoming, answered: &CancellationToken) {
+    let mut patience = Patience::default();
+    while !patience.is_over() {
+        let frame = if answered.is_cancelled() {
+            timeout_at(patience.until(), rest.frame()).await.ok()
+        } else {
+            tokio::select! {
+                frame = rest.frame() => Some(frame),
+                () = answered.cancelled() => continue,
+            }
+        };
+        let Some(Some(Ok(frame))) = frame else { return };
+        patience.taken += frame.data_ref().map_or(0, |data| data.len() as u64);
+    }
+}
+
+/// Closes a connection in stages (RFC 9112 §9.6). Closed at once, with something unread, the system would answer what
+/// still comes with a reset, on which a client that is sending gives up without reading the response. So what comes is
+/// read and dropped, until the client closes its side: it gets the response as soon as it looks for it.
+pub(super) async fn linger(mut stream: Stream) {
+    let _ = stream.shutdown().await;
+    let mut patience = Patience::default();
+    let mut buf = vec![0; LINGER_READ];
+    while !patience.is_over() {
+        match timeout_at(patience.until(), stream.read(&mut buf)).await {
+            Ok(Ok(read @ 1..)) => patience.taken += read as u64,
+            _ => break,
+        }
+    }
+}
