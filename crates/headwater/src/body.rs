@@ -21,7 +21,7 @@ use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 use crate::{
     Problem, panics, problem,
     response::{Content, Kind, Notice, Options},
-    serve::{Activity, PROBE},
+    serve::Activity,
     source::{self, BoxSource, Filled, Sink},
 };
 
@@ -66,10 +66,6 @@ pub(crate) struct StreamBody {
     first_item_wait: Duration,
     finish_on_shutdown: bool,
     heartbeat: Option<Heartbeat>,
-    /// What may go out at any time and means nothing, where the format has that.
-    filler: Option<&'static [u8]>,
-    /// Whether fillers go out at a pace that shows whether a client that has closed its side is still there.
-    is_probing: bool,
     /// How much the last chunk held.
     last_chunk: usize,
 }
@@ -181,8 +177,6 @@ impl StreamBody {
                 last: Instant::now(),
                 timer: None,
             }),
-            filler: filler(format),
-            is_probing: false,
             last_chunk: if is_framed { 0 } else { FIRST_CHUNK },
         }
     }
@@ -206,29 +200,6 @@ impl StreamBody {
         served
             .and_then(|served| served.connection.as_ref())
             .is_some_and(|connection| connection.is_half_closed())
-    }
-
-    /// Sends fillers often, from now on, if the client has closed its side.
-    fn probe(&mut self) {
-        if self.is_probing || !self.is_half_closed() {
-            return;
-        }
-        self.is_probing = true;
-        let Some(sign) = self.filler else {
-            return;
-        };
-        let every = self
-            .heartbeat
-            .as_ref()
-            .map_or(PROBE, |heartbeat| heartbeat.every.min(PROBE));
-        let now = Instant::now();
-        self.heartbeat = Some(Heartbeat {
-            every,
-            sign,
-            // The first is due at once.
-            last: now.checked_sub(every).unwrap_or(now),
-            timer: None,
-        });
     }
 
     /// Fills the first chunk, before the response's head goes out.
@@ -381,7 +352,6 @@ impl StreamBody {
             State::Open => {
                 // An empty buffer that waits for its next item need not hold memory meanwhile.
                 self.sink.out = Vec::new();
-                self.probe();
                 let Some(heartbeat) = &mut self.heartbeat else {
                     return Poll::Pending;
                 };
@@ -401,18 +371,6 @@ impl StreamBody {
     /// As [`http_body::Body::is_end_stream`].
     pub(crate) fn is_end_stream(&self) -> bool {
         matches!(self.state, State::Over) && self.sink.out.is_empty() && self.sink.shared.is_none()
-    }
-}
-
-/// What a reader of a format passes over: a comment, an empty line, an empty element (RFC 7464 §2.1), or white space
-/// between the elements of an array.
-fn filler(format: Format) -> Option<&'static [u8]> {
-    match format {
-        Format::Sse => Some(b":\n\n"),
-        Format::Ndjson | Format::JsonArray => Some(b"\n"),
-        Format::JsonSeq => Some(b"\x1e"),
-        // Text is its reader's own.
-        _ => None,
     }
 }
 

@@ -13,18 +13,11 @@ use tokio::time::Instant;
 
 use super::address::Stream;
 
-/// The longest time between two looks at a peer that has half-closed its connection.
-const LOOK: Duration = Duration::from_millis(250);
+/// The shortest and the longest time between two looks at a peer that has half-closed its connection.
+const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// How long the handler of a request may take to answer a peer that has half-closed its connection.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long the answer to such a peer may be silent. Streams in a format that has a neutral filler send it more often
-/// than that; see [`PROBE`].
-const SILENCE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often a silent stream sends a filler to a peer that has half-closed its connection.
-pub(crate) const PROBE: Duration = Duration::from_secs(2);
 
 /// Shared by the parts of one connection, all of which run in one task but for its handlers' bodies;
 /// the orderings need no more than that each value is seen eventually.
@@ -41,9 +34,11 @@ pub(crate) struct Activity {
     unread_body: AtomicBool,
     /// Whether the response to the request in flight has begun.
     answered: AtomicBool,
+    /// Whether its body goes out in chunks (RFC 9112 §7.1).
+    chunked: AtomicBool,
     /// How far a peer is that has half-closed its connection: see [`Activity::half_close`].
     half_closed: AtomicU8,
-    /// When that began, or the last write after it succeeded, in milliseconds after `start`.
+    /// When that began, in milliseconds after `start`.
     half_closed_since: AtomicU64,
     /// With which status hyper refuses a request that it can't read; 0 if it doesn't.
     refused: AtomicU16,
@@ -55,8 +50,6 @@ pub(crate) struct Activity {
 const AWAITED: u8 = 1;
 /// The response has begun.
 const ANSWERED: u8 = 2;
-/// The response has begun, and what was written of it is not taken by the peer at present.
-const BLOCKED: u8 = 3;
 
 const NONE: u8 = 0;
 const OPEN: u8 = 1;
@@ -73,6 +66,7 @@ impl Activity {
             closing_body: AtomicU8::new(NONE),
             unread_body: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            chunked: AtomicBool::new(false),
             half_closed: AtomicU8::new(NONE),
             half_closed_since: AtomicU64::new(0),
             refused: AtomicU16::new(0),
@@ -103,6 +97,7 @@ impl Activity {
         self.in_head.store(false, Ordering::Relaxed);
         self.unread_body.store(false, Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
+        self.chunked.store(false, Ordering::Relaxed);
         if self.is_half_closed() {
             // One of several requests that were sent at once.
             self.set_half_closed(AWAITED);
@@ -164,18 +159,19 @@ impl Activity {
         self.leftover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The peer will send nothing more, while a request of its is in flight.
+    /// The peer will send nothing more, while a request of its is in flight. Returns whether the response has begun.
     ///
     /// It may be gone, or it may have half-closed the connection after its last request and wait for the response (RFC
     /// 9112 §9.6 and TCP allow that). Only a write tells: one to a peer that is gone is answered with a reset. So the
-    /// request goes on, but not for ever: its handler has [`ANSWER_PATIENCE`]; a response that is silent for
-    /// [`SILENCE_PATIENCE`] is given up; and a stream whose format has a neutral filler (a comment, a blank line) sends it
-    /// at once and every [`PROBE`], so that it goes on exactly as long as its peer is there.
-    pub(super) fn half_close(&self) {
+    /// request goes on, but its handler has [`ANSWER_PATIENCE`]. The head of the response is such a write, and so is the
+    /// part of a chunk's size that `Io` sends where the head is out. A peer that leaves later is noticed by the next
+    /// write, or by TCP's keep-alive.
+    pub(super) fn half_close(&self) -> bool {
+        let is_answered = self.answered.load(Ordering::Relaxed);
         if !self.is_half_closed() {
-            let is_answered = self.answered.load(Ordering::Relaxed);
             self.set_half_closed(if is_answered { ANSWERED } else { AWAITED });
         }
+        is_answered
     }
 
     fn set_half_closed(&self, state: u8) {
@@ -195,13 +191,14 @@ impl Activity {
         }
     }
 
-    /// Something was written, or could not be.
-    pub(super) fn wrote(&self, is_blocked: bool) {
-        match self.half_closed.load(Ordering::Relaxed) {
-            NONE | AWAITED => {}
-            ANSWERED | BLOCKED if is_blocked => self.half_closed.store(BLOCKED, Ordering::Relaxed),
-            _ => self.set_half_closed(ANSWERED),
-        }
+    /// The response to the request in flight has a body of chunks, and its head is what is written next.
+    pub(super) fn open_chunks(&self) {
+        self.chunked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is written next of the response in flight is a chunk, if all that was to be written is.
+    pub(super) fn is_between_chunks(&self) -> bool {
+        self.chunked.load(Ordering::Relaxed) && self.is_in_flight()
     }
 
     /// When to look at a half-closed connection again; `Err` when it is to be given up.
@@ -209,16 +206,17 @@ impl Activity {
         let patience = match self.half_closed.load(Ordering::Relaxed) {
             NONE => return Ok(None),
             _ if !self.is_in_flight() => return Ok(None),
-            BLOCKED => Duration::MAX,
             AWAITED => ANSWER_PATIENCE,
-            _ => SILENCE_PATIENCE,
+            _ => Duration::MAX,
         };
         let since = self.half_closed_since.load(Ordering::Relaxed);
-        let silent = Duration::from_millis(self.now().saturating_sub(since));
-        if silent >= patience {
+        let passed = Duration::from_millis(self.now().saturating_sub(since));
+        let Some(left) = patience.checked_sub(passed).filter(|left| !left.is_zero()) else {
             return Err(GivenUp);
-        }
-        Ok(Some(Instant::now() + LOOK.min(patience - silent)))
+        };
+        let (shortest, longest) = LOOK;
+        let look = (passed / 4).clamp(shortest, longest);
+        Ok(Some(Instant::now() + look.min(left)))
     }
 
     /// HTTP/2 has frames between requests that are no request's head.
@@ -271,7 +269,7 @@ impl Activity {
     }
 }
 
-/// A half-closed connection was silent for too long.
+/// The handler of a half-closed connection's request took too long.
 pub(super) struct GivenUp;
 
 pub(super) struct InFlight(Arc<Activity>);

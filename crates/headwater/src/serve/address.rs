@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use rustix::{
@@ -18,6 +19,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+
+/// How long a connection is silent before the peer's TCP is asked, how often it is asked again, and how many times.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_TIMES: u32 = 4;
 
 /// Where to listen: what [`serve`](super::serve) takes as an address.
 ///
@@ -137,6 +143,9 @@ impl Listener {
                 Socket::Unix(listener)
             }
         };
+        if let Socket::Tcp(listener) = &socket {
+            keep_alive(listener);
+        }
         Ok(Self { socket, owned_path })
     }
 
@@ -173,6 +182,21 @@ impl Drop for Listener {
         if let Some(path) = &self.owned_path {
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// Makes TCP ask a silent peer whether it is there. What is accepted inherits it.
+///
+/// It is what notices that the peer of a silent response is gone, if nothing was heard of that: its host has lost the
+/// connection, or it had half-closed it before.
+fn keep_alive(listener: &TcpListener) {
+    use rustix::net::sockopt;
+    let set = sockopt::set_socket_keepalive(listener, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(listener, KEEP_ALIVE_AFTER))
+        .and_then(|()| sockopt::set_tcp_keepintvl(listener, KEEP_ALIVE_EVERY))
+        .and_then(|()| sockopt::set_tcp_keepcnt(listener, KEEP_ALIVE_TIMES));
+    if let Err(error) = set {
+        tracing::debug!(%error, "TCP keep-alive can't be set");
     }
 }
 

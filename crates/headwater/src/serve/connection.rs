@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
-use http::{Method, Request, Version};
+use http::{HeaderMap, Method, Request, Version, header};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn, service::Service};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -252,8 +252,16 @@ impl Service<Request<Incoming>> for Handler {
             let has_end = response.body().size_hint().exact().is_some();
             if is_http10 && !has_end {
                 in_flight.activity().open_closing_body();
+            } else if !is_head && !has_end && is_framed_by_hyper(response.headers()) {
+                in_flight.activity().open_chunks();
             }
             Ok(response.map(|body| Watched::new(body, record, answering, in_flight)))
         })
     }
+}
+
+/// Whether a body without a known length goes out in chunks.
+fn is_framed_by_hyper(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::CONTENT_LENGTH)
+        && !headers.contains_key(header::TRANSFER_ENCODING)
 }

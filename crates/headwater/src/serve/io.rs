@@ -15,6 +15,10 @@ use super::{activity::Activity, address::Stream, refusal};
 /// "The client connection preface starts with a sequence of 24 octets" (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// The first digit of a chunk's size, which may have any number of leading zeros (RFC 9112 §7.1). Readers of a response see
+/// nothing of it, and a peer that is gone answers it with a reset.
+const PROBE: &[u8] = b"0";
+
 pub(super) struct Io {
     /// Always there, until this is dropped.
     stream: Option<Stream>,
@@ -23,6 +27,8 @@ pub(super) struct Io {
     sniffed: [u8; PREFACE.len()],
     given: u8,
     read: u8,
+    /// Whether [`PROBE`] was the last that was written.
+    probed: bool,
     /// Whether the peer's leaving is noticed here. HTTP/2 reads all the time and notices it itself.
     watches: bool,
 }
@@ -40,6 +46,7 @@ impl Io {
             sniffed: [0; PREFACE.len()],
             given: 0,
             read: 0,
+            probed: false,
             watches: true,
         }
     }
@@ -76,13 +83,33 @@ impl Io {
         }
         match stream.poll_peek(cx) {
             Poll::Ready(Ok(0)) => {
-                self.activity.half_close();
+                let is_answered = self.activity.half_close();
                 // What it means to the response is for the response to see.
                 cx.waker().wake_by_ref();
-                Ok(())
+                match is_answered {
+                    true => self.probe(cx),
+                    false => Ok(()),
+                }
             }
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Writes what only a peer that is gone takes notice of. What hyper has written ends with a whole chunk.
+    fn probe(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.activity.is_between_chunks() {
+            // If it is full, what it holds is as good.
+            if let Poll::Ready(wrote) = self.stream()?.poll_write(cx, PROBE) {
+                self.probed = wrote? > 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_written(&mut self, wrote: &Poll<io::Result<usize>>) {
+        if matches!(wrote, Poll::Ready(Ok(1..))) {
+            self.probed = false;
         }
     }
 
@@ -151,7 +178,7 @@ impl AsyncWrite for Io {
             None => buf,
         };
         let wrote = self.stream()?.poll_write(cx, buf);
-        self.activity.wrote(wrote.is_pending());
+        self.note_written(&wrote);
         wrote
     }
 
@@ -170,7 +197,7 @@ impl AsyncWrite for Io {
             return self.poll_write(cx, first);
         }
         let wrote = self.stream()?.poll_write_vectored(cx, bufs);
-        self.activity.wrote(wrote.is_pending());
+        self.note_written(&wrote);
         wrote
     }
 
@@ -198,7 +225,8 @@ impl Drop for Io {
         let Some(stream) = self.stream.take() else {
             return;
         };
-        if self.activity.ends_by_reset() {
+        // Some readers take a size of zero that the end cuts off for the last chunk.
+        if self.activity.ends_by_reset() || self.probed {
             stream.reset_on_close();
         } else if self.watches && (self.activity.is_sent_to() || self.activity.refused().is_some())
         {

@@ -17,7 +17,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
-pub(crate) use self::activity::{Activity, PROBE};
+pub(crate) use self::activity::Activity;
 use self::address::Listener;
 pub use self::address::{Address, BoundAddress};
 use crate::App;
