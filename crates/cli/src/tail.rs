@@ -7,8 +7,7 @@ use std::{
 
 use clap::Args as ClapArgs;
 use headwater_client::{
-    Client, Event, Str,
-    control::TRIMMED_EVENT,
+    Client, Event, Str, control,
     hub::{Message, ReadFrom},
 };
 use serde::Deserialize;
@@ -158,12 +157,6 @@ struct Envelope<'a> {
     data: &'a RawValue,
 }
 
-/// Word that messages are gone.
-#[derive(Deserialize)]
-struct Trimmed {
-    stream: String,
-}
-
 /// Follows many streams, in the order of the hub.
 async fn many(
     tail: &Tail,
@@ -202,8 +195,8 @@ async fn many(
                 event => event?,
             };
             next = events.next_ready();
-            if let Some(stream) = trimmed(&event).filter(|_| !tail.envelope) {
-                eprintln!("headwater: messages of {stream} are gone that were not seen");
+            if let Some(notice) = control::notice(&event).filter(|_| !tail.envelope) {
+                eprintln!("headwater: {notice}");
                 continue;
             }
             let written = output.item(|line| print_one(&event, tail.envelope, printer, line))?;
@@ -216,13 +209,6 @@ async fn many(
         }
     }
     Ok(())
-}
-
-/// The stream of which messages are gone that were not seen, if that is what an event says.
-fn trimmed(event: &Event) -> Option<String> {
-    let told = (&*event.event == TRIMMED_EVENT).then_some(&event.data)?;
-    let told: Option<Trimmed> = serde_json::from_str(told).ok();
-    told.map(|told| told.stream)
 }
 
 fn print_one(event: &Event, envelope: bool, printer: &Printer, line: &mut Vec<u8>) {
@@ -258,16 +244,6 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn word_of_messages_that_are_gone_is_none_of_them() {
-        let mut event = Event::new(Str::from(
-            r#"{"id":"1","stream":"a/b","offset":"2","trimmed":true}"#,
-        ));
-        assert_eq!(trimmed(&event), None);
-        event.event = Str::from(TRIMMED_EVENT);
-        assert_eq!(trimmed(&event).as_deref(), Some("a/b"));
-    }
 
     #[test]
     fn since_is_a_time_or_how_long_ago_it_was() {

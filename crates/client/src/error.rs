@@ -1,11 +1,12 @@
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-use headwater_wire::{DecodeError, Format, json::CheckError};
+use headwater_wire::{DecodeError, Event, Format, json::CheckError};
 use http::StatusCode;
 
 use crate::{
     egress::Refused,
     gather::Answer,
+    notice::Notice,
     problem::{Plain, Problem},
 };
 
@@ -18,10 +19,10 @@ pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 /// the error below, if there is one. `Display` ends with the innermost cause; `Debug`, which is what
 /// Rust prints of an error that `main` returns, names all of them. Both are one line.
 ///
-/// After an error the stream is over and gives `None`, with three exceptions: an item that doesn't
+/// After an error the stream is over and gives `None`, with four exceptions: an item that doesn't
 /// deserialise ([`is_deserialize`](Self::is_deserialize)), word that the stream starts over
-/// ([`is_reset`](Self::is_reset)), and a damaged record of a JSON text sequence, where the standard says how to go on (RFC
-/// 7464 §2.1).
+/// ([`is_reset`](Self::is_reset)), word of what is gone ([`is_notice`](Self::is_notice)), and a damaged record of a JSON text
+/// sequence, where the standard says how to go on (RFC 7464 §2.1).
 ///
 /// Cloning it is cheap.
 #[derive(Clone)]
@@ -108,6 +109,8 @@ pub(crate) enum Kind {
     NoProducers,
     /// The position that was resumed from is none of the stream, which starts over; the text says why.
     Reset(String),
+    /// An event that says something of the stream, and is no item.
+    Notice(Event),
     /// Nothing can be appended any more.
     StreamClosed,
     /// A later life of this producer, or another writer by its name, has appended.
@@ -305,6 +308,23 @@ impl Error {
         matches!(self.0.kind, Kind::Reset(_))
     }
 
+    /// The server of many streams says in this place that messages of a stream, or a stream, are gone: an event of the type
+    /// [`headwater:trimmed`](crate::control::TRIMMED_EVENT) or [`headwater:deleted`](crate::control::DELETED_EVENT), which is no
+    /// item. [`notice`](Self::notice) has it. The stream continues.
+    #[must_use]
+    pub fn is_notice(&self) -> bool {
+        matches!(self.0.kind, Kind::Notice(_))
+    }
+
+    /// The event that is no [item](Self::is_notice). Its data is JSON; its id resumes after it.
+    #[must_use]
+    pub fn notice(&self) -> Option<&Event> {
+        match &self.0.kind {
+            Kind::Notice(event) => Some(event),
+            _ => None,
+        }
+    }
+
     /// The stream of a hub is closed: nothing can be appended any more.
     #[must_use]
     pub fn is_stream_closed(&self) -> bool {
@@ -420,6 +440,8 @@ impl Error {
             ("cut", "The body is not complete")
         } else if self.is_too_large() {
             ("too-large", "The body is too large")
+        } else if self.is_content_type() {
+            ("content", "The body is in no format that can be read")
         } else if self.is_refused() {
             ("refused", "The call may not be made")
         } else if self.is_redirect() {
@@ -517,6 +539,10 @@ impl Error {
                 write!(f, "the server reports an error in the stream: {problem}")
             }
             Kind::Reset(detail) => write!(f, "the stream starts over: {}", Plain(detail)),
+            Kind::Notice(event) => match Notice::of(event) {
+                Some(notice) => write!(f, "{notice}"),
+                None => f.write_str("an event of the server that is no item"),
+            },
             Kind::StreamClosed => {
                 f.write_str("the stream is closed: nothing can be appended any more")
             }
@@ -569,7 +595,7 @@ impl Wanted {
             Self::Uncompressed => {
                 write!(
                     f,
-                    "the body is compressed ({found}), which was not asked for"
+                    "the body is compressed ({found}), and the client decodes none that is"
                 )
             }
             Self::Format(format) => {

@@ -16,6 +16,7 @@ use serde::{
 use crate::{
     error::{Error, Kind},
     exchange::Exchange,
+    notice::Notice,
     session::Piece,
 };
 
@@ -159,6 +160,10 @@ fn deserialize<T: DeserializeOwned>(
     format: Option<Format>,
 ) -> Result<T, Error> {
     let event = event(piece, number, format)?;
+    // It would be taken for an item where `T` allows what it lacks.
+    if format == Some(Format::Sse) && Notice::of(&event).is_some() {
+        return Err(Error::new(Kind::Notice(event)));
+    }
     if format == Some(Format::Text) {
         return T::deserialize(StrDeserializer::<ValueError>::new(&event.data)).map_err(|error| {
             Error::new(Kind::Deserialize {

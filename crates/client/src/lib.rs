@@ -82,6 +82,7 @@ mod exchange;
 pub mod gather;
 pub mod hub;
 mod items;
+mod notice;
 mod options;
 mod plan;
 mod problem;
@@ -97,6 +98,13 @@ pub mod control {
         DELETED_EVENT, END_EVENT, END_ID, ERROR_EVENT, POSITION_EVENT, RESERVED_PREFIX,
         RESET_EVENT, TRIMMED_EVENT,
     };
+
+    /// What a server of many streams says in an event of the type [`TRIMMED_EVENT`] or [`DELETED_EVENT`], in words. `None`:
+    /// it is another event.
+    #[must_use]
+    pub fn notice(event: &crate::Event) -> Option<String> {
+        crate::notice::Notice::of(event).map(|notice| notice.to_string())
+    }
 }
 
 pub use bytes::Bytes;

@@ -41,6 +41,7 @@ mod extract;
 mod item;
 mod last_event_id;
 mod negotiate;
+mod offload;
 mod openapi;
 mod operation;
 mod panics;
@@ -70,6 +71,7 @@ pub use http::StatusCode;
 pub use item::{IntoItem, Item, ItemId, StreamItem};
 pub use last_event_id::LastEventId;
 pub use negotiate::{Negotiate, NegotiateLayer, layer};
+pub use offload::{Abandoned, offload};
 pub use openapi::{OpenApi, SecurityScheme};
 pub use operation::{
     Accepted, Created, Described, Docs, Event, Events, HasSchema, In, Operation, OperationHandler,

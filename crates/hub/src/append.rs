@@ -17,9 +17,7 @@ use crate::{
     create::{self, is_json, same_type},
     describe::Answer,
     error::{self, Failure, offset_value},
-    headers, json,
-    live::{Shape, framed},
-    names, ndjson,
+    headers, messages, names, ndjson,
     offset::essence,
     path::StreamPath,
     peer::Sender,
@@ -106,7 +104,7 @@ async fn post(
         }
         Err(error) => return Err(missing(error)),
     };
-    append.messages = match messages(core, &info, content_type, body, append.close) {
+    append.messages = match messages(core, &info, content_type, body, append.close).await {
         Ok(messages) => messages,
         // That the stream is closed is what the client must learn first.
         Err(_) if info.closed => return Err(Failure::closed(info.at(info.tail))),
@@ -179,7 +177,7 @@ pub(crate) fn note(headers: &mut HeaderMap, receipt: &Receipt) {
 }
 
 /// The messages of a request, checked.
-fn messages(
+async fn messages(
     core: &Core,
     info: &Info,
     content_type: Option<&str>,
@@ -195,17 +193,13 @@ fn messages(
         };
     }
     check_type(info, content_type)?;
-    let most = core.options.limits.append_messages;
     let own = &info.settings.content_type;
-    if !is_json(own) {
-        return framed::messages(Shape::of(own), body, most);
-    }
-    let messages = json::messages(body, most)?;
+    let messages = messages::of_body(own, body, core.options.limits.append_messages).await?;
     if messages.is_empty() {
         return Err(Failure::bad_request("the array has no messages"));
     }
-    if let Some(schema) = core.schemas.of(info)? {
-        schema::check(&schema, &messages, 0)?;
+    if let Some(schema) = core.schemas.of(info).await? {
+        schema::check(&schema, &messages).await?;
     }
     Ok(messages)
 }

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use headwater::{Problem, StatusCode};
+use headwater::{StatusCode, schema::Schema};
 use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Offset, Settings, Skip, limits};
 use http::{HeaderMap, HeaderValue, header};
 
@@ -16,9 +16,7 @@ use crate::{
     Core, body,
     describe::Answer,
     error::{Failure, offset_value},
-    headers, json,
-    live::{Shape, framed},
-    names,
+    headers, messages, names,
     offset::{Place, essence},
     path::StreamPath,
     peer::Sender,
@@ -52,7 +50,7 @@ async fn put(
     sender: &Sender,
     body: Body,
 ) -> Result<Response, Failure> {
-    let wish = Wish::read(path, headers)?;
+    let wish = Wish::read(path, headers).await?;
     let source = match &wish.fork {
         Some(fork) => Some(core.log.info(&fork.source).await.map_err(of_source)?),
         None => None,
@@ -60,8 +58,8 @@ async fn put(
     let mut held = core.bodies.hold(&core.options.limits, sender.peer);
     let body = body::whole(body, &core.options.limits, &mut held).await?;
     let most = core.options.limits.append_messages;
-    let create = wish.create(source.as_ref(), body, most)?;
-    check_messages(&create)?;
+    let create = wish.create(source.as_ref(), body, most).await?;
+    wish.check_messages(&create).await?;
     let created = create_in_log(core, path, create).await?;
     let info = created.info;
     if !created.is_new {
@@ -97,7 +95,7 @@ pub(crate) async fn for_append(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Info, Failure> {
-    let wish = Wish::read(path, headers)?;
+    let wish = Wish::read(path, headers).await?;
     if wish.fork.is_some() {
         return Err(Failure::bad_request("a fork is created with PUT"));
     }
@@ -106,27 +104,18 @@ pub(crate) async fn for_append(
             "Content-Type is missing: it becomes the type of the stream that is to be created",
         ));
     }
-    let mut create = wish.create(None, body.clone(), core.options.limits.append_messages)?;
+    let mut create = wish
+        .create(None, body.clone(), core.options.limits.append_messages)
+        .await?;
     if create.messages.is_empty() && !(body.is_empty() && wish.closed) {
         return Err(Failure::bad_request(
             "an append has messages, unless it closes the stream",
         ));
     }
-    check_messages(&create)?;
+    wish.check_messages(&create).await?;
     create.messages.clear();
     create.closed = false;
     Ok(create_in_log(core, path, create).await?.info)
-}
-
-/// Checks the first messages of a stream against its schema.
-fn check_messages(create: &Create) -> Result<(), Failure> {
-    if let Some(schema) = &create.settings.schema {
-        // Compiled before: it was read from a header, or from a stream that was created with it.
-        let document = serde_json::from_slice(schema).map_err(Problem::from)?;
-        let compiled = headwater::schema::Schema::compile(&document).map_err(Problem::from)?;
-        schema::check(&compiled, &create.messages, 0)?;
-    }
-    Ok(())
 }
 
 async fn create_in_log(core: &Core, path: &StreamPath, create: Create) -> Result<Created, Failure> {
@@ -166,6 +155,8 @@ pub(crate) fn content_type(info: &Info) -> HeaderValue {
 struct Wish {
     content_type: Option<String>,
     settings: Settings,
+    /// The schema of the settings.
+    schema: Option<Schema>,
     fork: Option<ForkFrom>,
     /// The sub-offset of the fork: messages or bytes, by what the source holds.
     skip: u64,
@@ -173,7 +164,7 @@ struct Wish {
 }
 
 impl Wish {
-    fn read(path: &StreamPath, headers: &HeaderMap) -> Result<Self, Failure> {
+    async fn read(path: &StreamPath, headers: &HeaderMap) -> Result<Self, Failure> {
         let content_type = headers::text(headers, &header::CONTENT_TYPE)?;
         let content_type = content_type.map(str::trim).filter(|text| !text.is_empty());
         if content_type.is_some_and(|text| text.len() > limits::CONTENT_TYPE_BYTES) {
@@ -186,10 +177,12 @@ impl Wish {
         settings.expiry = headers::expiry(headers)?;
         settings.max_age = headers::seconds(headers, &names::STREAM_MAX_AGE)?;
         settings.max_bytes = headers::number(headers, &names::STREAM_MAX_BYTES)?;
-        let schema = headers.get(names::STREAM_SCHEMA);
-        settings.schema = schema
-            .map(|schema| schema::read(schema.as_bytes()))
-            .transpose()?;
+        let mut schema = None;
+        if let Some(header) = headers.get(names::STREAM_SCHEMA) {
+            let (document, compiled) = schema::read(header.as_bytes()).await?;
+            settings.schema = Some(document);
+            schema = Some(compiled);
+        }
         let skip = headers::number(headers, &names::STREAM_FORK_SUB_OFFSET)?;
         let at = headers::text(headers, &names::STREAM_FORK_OFFSET)?;
         let fork = match headers::text(headers, &names::STREAM_FORKED_FROM)? {
@@ -222,6 +215,7 @@ impl Wish {
         Ok(Self {
             content_type: content_type.map(str::to_owned),
             settings,
+            schema,
             fork,
             skip: skip.unwrap_or(0),
             closed: headers::closed(headers),
@@ -229,7 +223,12 @@ impl Wish {
     }
 
     /// The stream to create, given its source if it is a fork, with at most `most` messages.
-    fn create(&self, source: Option<&Info>, body: Bytes, most: usize) -> Result<Create, Failure> {
+    async fn create(
+        &self,
+        source: Option<&Info>,
+        body: Bytes,
+        most: usize,
+    ) -> Result<Create, Failure> {
         let mut settings = self.settings.clone();
         settings.content_type = match (&self.content_type, source) {
             (Some(wanted), Some(source))
@@ -255,11 +254,9 @@ impl Wish {
         }
         let mut create = Create::new(settings);
         create.closed = self.closed;
-        create.messages = match body {
-            body if body.is_empty() => Vec::new(),
-            body if is_json => json::messages(body, most)?,
-            body => framed::messages(Shape::of(&create.settings.content_type), body, most)?,
-        };
+        if !body.is_empty() {
+            create.messages = messages::of_body(&create.settings.content_type, body, most).await?;
+        }
         create.fork = self.fork.clone().map(|fork| ForkFrom {
             skip: if is_json {
                 Skip::Messages(self.skip)
@@ -269,6 +266,21 @@ impl Wish {
             ..fork
         });
         Ok(create)
+    }
+
+    /// Checks the first messages of the stream against its schema, which is that of the source if the wish has none.
+    async fn check_messages(&self, create: &Create) -> Result<(), Failure> {
+        if create.messages.is_empty() {
+            return Ok(());
+        }
+        match (&self.schema, &create.settings.schema) {
+            (Some(schema), _) => schema::check(schema, &create.messages).await,
+            (None, Some(of_source)) => {
+                let schema = schema::compile(of_source.clone()).await?;
+                schema::check(&schema, &create.messages).await
+            }
+            (None, None) => Ok(()),
+        }
     }
 
     /// Checks that the stream that is there is the one that is asked for. What the wish leaves open fits anything that

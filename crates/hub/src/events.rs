@@ -154,7 +154,7 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         );
         resumption(operation);
         let formats = [Format::Sse, Format::Ndjson];
-        let description = "Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`, stands for some that are gone; one of the type `headwater:reset`, or an object with `reset`, says that the id to resume from is none of this hub's, and that all there is follows";
+        let description = "Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`, stands for some that are gone; one of the type `headwater:deleted`, or an object with `deleted`, says that a stream is no more; one of the type `headwater:reset`, or an object with `reset`, says that the id to resume from is none of this hub's, and that all there is follows";
         operation.stream_reply::<Sent<'static>>(StatusCode::OK, &formats, description);
         operation.reply_header(
             StatusCode::OK,
@@ -193,8 +193,13 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
 /// Only what is still there is sent. Where a stream's caps of age or size took messages away before they could be, an event
 /// of the type `headwater:trimmed` stands in their place (in NDJSON, a line with `trimmed` and no `data`): it names the stream and the
 /// offset up to which all is gone. Who starts at the start gets one for each stream that was ever trimmed; who had seen
-/// all that is gone gets none. Of a stream that was deleted or has expired nothing is sent any more. To follow doesn't
-/// count as use of a stream that ends when idle.
+/// all that is gone gets none. To follow doesn't count as use of a stream that ends when idle.
+///
+/// A stream that is deleted or expires is told by an event of the type `headwater:deleted` (in NDJSON, a line with `deleted`),
+/// which names it and has the `reason`: `deleted` or `expired`. It comes after all of the stream's messages, live and to whoever
+/// resumes over it; of a stream that is gone no message is sent any more. Who starts at the start is told only of what ends
+/// from then on. The newest 65,536 ends are kept: who resumes from before an older one gets a `headwater:deleted` with the
+/// `reason` `forgotten` and no `stream` in its place, and compares what it has with the list of streams.
 ///
 /// An id names the hub that it is of. One of another hub, or of this one before its data was removed, never skips anything:
 /// first comes an event of the type `headwater:reset` (in NDJSON, a line with `reset`), which says so, and then all there is.
@@ -249,6 +254,11 @@ fn start(
     let found = place.find(log);
     let position = found.unwrap_or(Position::START);
     let start = Mark::in_order(position, log.identity());
+    // Who starts at the start has seen nothing of what ended before.
+    let ends_from = match &found {
+        Ok(found) if place != Place::Start => *found,
+        _ => log.follow_order().head(),
+    };
     let asked = seen.or(asked).unwrap_or_default();
     let notice = found.err().map(|why| reset(format, start, why, asked));
     let seat = core.seats.take(core.options.limits.subscribers)?;
@@ -260,6 +270,7 @@ fn start(
         notice,
         order: start.incarnation,
         position,
+        ends_from,
         // Where "now" was, only this answer can tell.
         told: (place != Place::Now).then_some(position),
         _seat: seat,

@@ -57,6 +57,7 @@ mod layer;
 pub mod limits;
 mod listing;
 mod live;
+mod messages;
 mod names;
 mod ndjson;
 mod offset;

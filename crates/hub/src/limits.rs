@@ -9,6 +9,9 @@ pub const JSON_DEPTH: usize = 128;
 /// How many compiled schemas are kept. One more, and the one that was used longest ago goes.
 pub const COMPILED_SCHEMAS: usize = 1024;
 
+/// And how many bytes they take together, by estimate.
+pub const COMPILED_SCHEMAS_BYTES: usize = 64 << 20;
+
 /// Above this many bytes, a schema is left out of the answer to `HEAD`.
 pub const SCHEMA_HEADER_BYTES: usize = 8 << 10;
 

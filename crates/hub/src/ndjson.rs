@@ -3,7 +3,7 @@
 use axum::{body::Body, response::IntoResponse, response::Response};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
-use headwater::{Json, StatusCode};
+use headwater::{Json, StatusCode, schema::CheckBudget};
 use headwater_log::{Append, Error, Info, Mark, Outcome, Receipt};
 use headwater_wire::json::without_bom;
 use memchr::memchr;
@@ -55,6 +55,7 @@ pub(crate) async fn append(
         info,
         appended: 0,
         next: info.at(info.tail),
+        budget: CheckBudget::for_text(0),
     };
     loop {
         // Lines may come now and then; what is held of one that isn't whole is to come as any body.
@@ -101,16 +102,15 @@ struct Kept<'a> {
     info: &'a Info,
     appended: u64,
     next: Mark,
+    /// The work that checks of the lines may still do.
+    budget: CheckBudget,
 }
 
 impl Kept<'_> {
     /// Appends all whole lines.
     async fn append_all(&mut self, lines: &mut Lines) -> Result<(), Failure> {
-        let schema = self
-            .core
-            .schemas
-            .of(self.info)
-            .map_err(|problem| self.blame(problem.into(), None))?;
+        let schema = self.core.schemas.of(self.info).await;
+        let schema = schema.map_err(|problem| self.blame(problem.into(), None))?;
         loop {
             let mut messages = Vec::new();
             let mut numbers = Vec::new();
@@ -118,34 +118,34 @@ impl Kept<'_> {
             let mut bad = None;
             while messages.len() < LINES && bytes < LINES_BYTES {
                 let Some(line) = lines.next() else { break };
-                let checked = line.and_then(json::message).and_then(|message| {
-                    if let Some(schema) = &schema {
-                        schema::check(
-                            schema,
-                            std::slice::from_ref(&message),
-                            self.appended + messages.len() as u64,
-                        )?;
-                    }
-                    Ok(message)
-                });
-                match checked {
+                match line.and_then(json::message) {
                     Ok(message) => {
                         bytes += message.len();
                         numbers.push(lines.number);
                         messages.push(message);
                     }
                     Err(failure) => {
-                        bad = Some(failure);
+                        bad = Some((failure, lines.number));
                         break;
                     }
+                }
+            }
+            if let Some(schema) = &schema {
+                self.budget.add_text(bytes);
+                let checked =
+                    schema::check_from(schema, &messages, self.appended, &mut self.budget);
+                if let Err((at, failure)) = checked.await {
+                    bad = Some((failure, numbers[at]));
+                    messages.truncate(at);
+                    numbers.truncate(at);
                 }
             }
             let is_last = messages.is_empty();
             if !is_last {
                 self.append_lines(messages, &numbers).await?;
             }
-            if let Some(failure) = bad {
-                return Err(self.blame(failure, Some(lines.number)));
+            if let Some((failure, number)) = bad {
+                return Err(self.blame(failure, Some(number)));
             }
             if is_last {
                 return Ok(());

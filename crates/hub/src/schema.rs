@@ -6,26 +6,42 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater::{Problem, StatusCode, schema::Schema};
+use headwater::{
+    Problem, StatusCode, offload,
+    schema::{CheckBudget, Faults, Schema},
+};
 use headwater_log::Info;
 use headwater_wire::json::without_bom;
 use percent_encoding::percent_decode;
 use serde_json::Value;
 
-use crate::{error::Failure, limits::COMPILED_SCHEMAS};
+use crate::{
+    error::Failure,
+    limits::{COMPILED_SCHEMAS, COMPILED_SCHEMAS_BYTES},
+};
 
-/// Reads the schema that a stream is to be created with: percent-encoded JSON.
+/// Reads the schema that a stream is to be created with: percent-encoded JSON. Returns its document and what it compiles to.
 ///
 /// # Errors
 /// It is no schema, or asks for too much.
-pub(crate) fn read(header: &[u8]) -> Result<Bytes, Failure> {
+pub(crate) async fn read(header: &[u8]) -> Result<(Bytes, Schema), Failure> {
     let document: Vec<u8> = percent_decode(header).collect();
     let document: Value = serde_json::from_slice(without_bom(&document)).map_err(|error| {
         Failure::bad_request(format!("Stream-Schema is percent-encoded JSON: {error}"))
     })?;
-    Schema::compile(&document)
-        .map_err(|error| Failure::bad_request(format!("Stream-Schema: {error}")))?;
-    Ok(document.to_string().into())
+    let text = document.to_string().into();
+    let schema = offload(move |_| Schema::compile(&document)).await;
+    let schema = schema.map_err(|error| Failure::bad_request(format!("Stream-Schema: {error}")))?;
+    Ok((text, schema))
+}
+
+/// Compiles the schema of a stream, which was compiled before when the stream was created.
+pub(crate) async fn compile(document: Bytes) -> Result<Schema, Problem> {
+    offload(move |_| {
+        let document: Value = serde_json::from_slice(&document)?;
+        Ok(Schema::compile(&document)?)
+    })
+    .await
 }
 
 /// The compiled schemas of the streams that were appended to last.
@@ -34,23 +50,33 @@ pub(crate) struct Schemas(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    by_stream: HashMap<u64, (Schema, u64)>,
+    by_stream: HashMap<u64, Entry>,
+    /// What they take together, in bytes.
+    memory: usize,
     /// Counts the uses, and so tells which was the last.
     uses: u64,
 }
 
+#[derive(Debug)]
+struct Entry {
+    schema: Schema,
+    memory: usize,
+    used: u64,
+}
+
 impl Schemas {
     /// The schema of a stream, if it has one.
-    pub(crate) fn of(&self, info: &Info) -> Result<Option<Schema>, Problem> {
+    pub(crate) async fn of(&self, info: &Info) -> Result<Option<Schema>, Problem> {
         let Some(document) = &info.settings.schema else {
             return Ok(None);
         };
         if let Some(schema) = self.lock().get(info.id) {
             return Ok(Some(schema));
         }
-        let document: Value = serde_json::from_slice(document)?;
-        let schema = Schema::compile(&document)?;
-        self.lock().put(info.id, schema.clone());
+        let schema = compile(document.clone()).await?;
+        let measured = schema.clone();
+        let memory = offload(move |_| measured.memory()).await;
+        self.lock().put(info.id, schema.clone(), memory);
         Ok(Some(schema))
     }
 
@@ -62,45 +88,106 @@ impl Schemas {
 impl Kept {
     fn get(&mut self, stream: u64) -> Option<Schema> {
         self.uses += 1;
-        let (schema, used) = self.by_stream.get_mut(&stream)?;
-        *used = self.uses;
-        Some(schema.clone())
+        let entry = self.by_stream.get_mut(&stream)?;
+        entry.used = self.uses;
+        Some(entry.schema.clone())
     }
 
-    fn put(&mut self, stream: u64, schema: Schema) {
-        if self.by_stream.len() >= COMPILED_SCHEMAS {
-            let oldest = self.by_stream.iter().min_by_key(|(_, (_, used))| *used);
-            if let Some(oldest) = oldest.map(|(stream, _)| *stream) {
-                self.by_stream.remove(&oldest);
+    fn put(&mut self, stream: u64, schema: Schema, memory: usize) {
+        self.uses += 1;
+        let used = self.uses;
+        let entry = Entry {
+            schema,
+            memory,
+            used,
+        };
+        self.memory += memory;
+        if let Some(replaced) = self.by_stream.insert(stream, entry) {
+            self.memory -= replaced.memory;
+        }
+        while self.by_stream.len() > COMPILED_SCHEMAS || self.memory > COMPILED_SCHEMAS_BYTES {
+            let others = self.by_stream.iter().filter(|(id, _)| **id != stream);
+            let Some(oldest) = others.min_by_key(|(_, entry)| entry.used) else {
+                return;
+            };
+            let oldest = *oldest.0;
+            if let Some(gone) = self.by_stream.remove(&oldest) {
+                self.memory -= gone.memory;
             }
         }
-        self.uses += 1;
-        self.by_stream.insert(stream, (schema, self.uses));
     }
 }
 
-/// Checks messages, of which the first is the one of this index. No object in them may have a name twice: the check could
-/// be of one of its members, and a reader could take the other (RFC 7493 §2.3).
+/// Checks the messages of a request. No object in them may have a name twice: the check could be of one of its members, and a
+/// reader could take the other (RFC 7493 §2.3).
 ///
 /// # Errors
-/// 422 with the index of the first that doesn't fit, and all its faults.
-pub(crate) fn check(schema: &Schema, messages: &[Bytes], first: u64) -> Result<(), Failure> {
-    for (index, message) in (first..).zip(messages) {
-        let checked = schema
-            .check_text(message)
-            .map_err(|error| Failure::bad_request(format!("message {index}: {error}")))?;
+/// 422 with the index of the first that doesn't fit, and all its faults; also where the check takes too many steps.
+pub(crate) async fn check(schema: &Schema, messages: &[Bytes]) -> Result<(), Failure> {
+    let mut budget = CheckBudget::for_text(messages.iter().map(Bytes::len).sum());
+    let checked = check_from(schema, messages, 0, &mut budget).await;
+    checked.map_err(|(_, failure)| failure)
+}
+
+/// Messages whose check may take more steps than this are checked off the async workers.
+const SMALL_STEPS: u64 = 100_000;
+
+/// Checks messages, of which the first is the one of this index of a request, within the request's budget. Where a check could
+/// take long, it runs off the async workers, and ends when the client leaves.
+///
+/// # Errors
+/// As [`check`], with the place in `messages` of the one that doesn't fit.
+pub(crate) async fn check_from(
+    schema: &Schema,
+    messages: &[Bytes],
+    first: u64,
+    budget: &mut CheckBudget,
+) -> Result<(), (usize, Failure)> {
+    let bytes = messages.iter().map(Bytes::len).sum();
+    if schema.most_steps_for_text(bytes) <= SMALL_STEPS {
+        return check_now(schema, messages, first, budget);
+    }
+    let (schema, messages) = (schema.clone(), messages.to_vec());
+    let mut own = budget.clone();
+    let (result, spent) = offload(move |abandoned| {
+        own = own.cancelled_by(abandoned.flag());
+        let result = check_now(&schema, &messages, first, &mut own);
+        (result, own)
+    })
+    .await;
+    *budget = spent;
+    result
+}
+
+fn check_now(
+    schema: &Schema,
+    messages: &[Bytes],
+    first: u64,
+    budget: &mut CheckBudget,
+) -> Result<(), (usize, Failure)> {
+    for (at, (index, message)) in (first..).zip(messages).enumerate() {
+        let checked = schema.check_text_within(message, budget).map_err(|error| {
+            let failure = Failure::bad_request(format!("message {index}: {error}"));
+            (at, failure)
+        })?;
         if let Err(faults) = checked {
-            let errors = serde_json::to_value(&faults).unwrap_or_default();
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
-                .detail(format!(
-                    "message {index} is not what the stream's schema says: {faults}"
-                ))
-                .with("index", index)
-                .with("errors", errors)
-                .into());
+            return Err((at, unfit(index, &faults)));
         }
     }
     Ok(())
+}
+
+fn unfit(index: u64, faults: &Faults) -> Failure {
+    let detail = match faults.is_over_budget() {
+        true => format!("message {index}: {faults}"),
+        false => format!("message {index} is not what the stream's schema says: {faults}"),
+    };
+    let errors = serde_json::to_value(faults).unwrap_or_default();
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
+        .detail(detail)
+        .with("index", index)
+        .with("errors", errors)
+        .into()
 }
 
 #[cfg(test)]
@@ -114,19 +201,25 @@ mod tests {
         let schema = Schema::compile(&json!({"type": "object"})).unwrap();
         let mut kept = Kept::default();
         for stream in 0..COMPILED_SCHEMAS as u64 {
-            kept.put(stream, schema.clone());
+            kept.put(stream, schema.clone(), 1);
         }
         assert!(kept.get(0).is_some());
-        kept.put(u64::MAX, schema);
+        kept.put(u64::MAX, schema.clone(), 1);
         assert_eq!(kept.by_stream.len(), COMPILED_SCHEMAS);
         assert!(kept.get(0).is_some() && kept.get(1).is_none());
+        kept.put(1, schema, COMPILED_SCHEMAS_BYTES);
+        assert_eq!(
+            (kept.by_stream.len(), kept.memory),
+            (1, COMPILED_SCHEMAS_BYTES)
+        );
     }
 
     #[test]
     fn the_first_message_that_does_not_fit_is_named_with_its_faults() {
         let schema = Schema::compile(&json!({"type": "integer", "minimum": 3})).unwrap();
         let messages = ["3", "2", "x"].map(|text| Bytes::from_static(text.as_bytes()));
-        let Err(failure) = check(&schema, &messages, 10) else {
+        let mut budget = CheckBudget::for_text(3);
+        let Err((1, failure)) = check_now(&schema, &messages, 10, &mut budget) else {
             panic!("it was let through")
         };
         let problem = serde_json::to_value(failure.into_problem()).unwrap();

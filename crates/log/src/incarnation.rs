@@ -65,6 +65,20 @@ impl Identity {
 pub struct Incarnation(u64);
 
 impl Incarnation {
+    /// The incarnation of this number, if it is one.
+    pub(crate) const fn new(number: u64) -> Option<Self> {
+        if number >> BITS == 0 {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+
+    /// Its number.
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+
     fn put(self, out: &mut [u8]) {
         let mut rest = self.0;
         for character in out.iter_mut().rev() {

@@ -47,8 +47,8 @@
 //! wiped is known as such: [`Lineage::find`]. A fork writes its source's marks up to where they part. Within the log, and to
 //! whoever holds an [`Info`], offsets are plain numbers.
 //!
-//! **One order of everything.** Every message has a [`Position`] besides, dense over all streams.
-//! One number resumes any set of streams.
+//! **One order of everything.** Every message has a [`Position`] besides, dense over all streams, and so has the [end](Ended)
+//! of every stream. One number resumes any set of streams.
 //!
 //! **A subscriber is an offset.** [`Follower`] tells that there is more; nothing is queued for it.
 //!
@@ -92,6 +92,7 @@ pub use name::StreamName;
 pub use offset::{Offset, Position};
 pub use producers::{Known, Published};
 pub use read::{
-    Chunk, Created, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom, Trimmed, Usage,
+    Chunk, Created, EndCause, Ended, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom,
+    Trimmed, Usage,
 };
 pub use settings::{Create, Expiry, ForkFrom, ForkPoint, Settings, Skip};

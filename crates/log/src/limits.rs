@@ -46,6 +46,9 @@ pub struct Limits {
     /// When there are as many, those that have been idle for [`PRODUCER_IDLE`] are forgotten; where there are none, a new
     /// producer is [refused](crate::Error::is_too_many_producers).
     pub producers: u32,
+    /// How many [ends](crate::Ended) of streams the order of all streams keeps: the newest. 65,536 unless set; at least one
+    /// is kept.
+    pub ended: u32,
     /// The most bytes of appends that wait to be written. 64 MiB unless set. Past that, an append
     /// waits until there is room.
     pub queued_bytes: usize,
@@ -60,6 +63,7 @@ impl Default for Limits {
             schema_bytes: 256 << 10,
             streams: 10_000_000,
             producers: 1 << 20,
+            ended: 1 << 16,
             queued_bytes: 64 << 20,
         }
     }

@@ -135,7 +135,8 @@ pub trait Log: Send + Sync + 'static {
     /// What caps took away is [told](OrderChunk::trimmed), once for each stream, where its newest message was that is
     /// gone: whoever reads on from [`next`](OrderChunk::next), or from the position after any message or notice, has
     /// every message that is there and is told of every stream of which it missed some. Of streams that were deleted or
-    /// have expired nothing is left.
+    /// have expired no message is left; that they [ended](OrderChunk::ended) is told where it happened, of so many as
+    /// the log [keeps](crate::Limits::ended), and where ends were [forgotten](OrderChunk::forgotten), that is told.
     ///
     /// # Errors
     ///
@@ -147,7 +148,7 @@ pub trait Log: Send + Sync + 'static {
         matching: Option<Matching>,
     ) -> Answer<'_, OrderChunk>;
 
-    /// Follows the order of all streams: it wakes at every append to any of them.
+    /// Follows the order of all streams: it wakes at every append to any of them, and when one ends.
     fn follow_order(&self) -> OrderFollower;
 
     /// The log's random number, of which the [incarnations](crate::Incarnation) of its streams are made. It stays the same

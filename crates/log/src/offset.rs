@@ -35,7 +35,7 @@ macro_rules! place {
                 if number > Self::MAX.0 { Self::MAX } else { Self(number) }
             }
 
-            /// Its number: how many messages are before it.
+            /// Its number: how many things are before it.
             #[must_use]
             pub const fn number(self) -> u64 {
                 self.0
@@ -87,7 +87,7 @@ place!(
 );
 
 place!(
-    /// A place in the one order of all messages of all streams.
+    /// A place in the one order of all messages of all streams, and of their ends.
     ///
     /// What follows position *p* is exactly what was acknowledged after everything before *p*.
     /// Within one stream both orders agree.

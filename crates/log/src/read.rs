@@ -82,6 +82,43 @@ pub struct Trimmed {
     pub floor: Offset,
 }
 
+/// Says that a stream has ended.
+///
+/// It takes a position of its own in the order of all streams, after all of the stream's messages. A stream that is hidden
+/// for its [forks](crate::ForkFrom) has ended as any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Where it ended: the position before the end. The one after it is one more.
+    pub position: Position,
+    /// What the stream was called. Another one may have the name by now.
+    pub stream: StreamName,
+    /// The stream's [number](Info::id).
+    pub id: u64,
+    /// Why it ended.
+    pub cause: EndCause,
+    /// When it ended.
+    pub time: Timestamp,
+    /// The offset after its last message.
+    pub tail: Mark,
+}
+
+impl Ended {
+    /// About how many bytes it counts for in a read's budget.
+    pub(crate) fn cost(&self) -> usize {
+        128 + self.stream.as_str().len()
+    }
+}
+
+/// Why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndCause {
+    /// It was [deleted](crate::Log::delete).
+    Deleted,
+    /// Its [time](crate::Expiry) was over.
+    Expired,
+}
+
 /// A stretch of the order of all streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -90,6 +127,11 @@ pub struct OrderChunk {
     pub entries: Vec<Entry>,
     /// What was trimmed in this stretch of streams that match, in order: at most one of each stream.
     pub trimmed: Vec<Trimmed>,
+    /// The streams that match and ended in this stretch, in order.
+    pub ended: Vec<Ended>,
+    /// Where the newest end was that the log [doesn't keep any more](crate::Limits::ended), of whatever stream, if that was
+    /// in this stretch: the position before it. Of ends up to there, some are not told.
+    pub forgotten: Option<Position>,
     /// Where to read on.
     pub next: Position,
     /// Whether `next` was the end of the order when this was read.
@@ -174,6 +216,6 @@ pub struct Usage {
     pub streams: u64,
     /// Bytes of messages that are not yet reclaimed.
     pub bytes: u64,
-    /// The end of the order of all streams: how many messages were ever appended.
+    /// The end of the order of all streams: how many messages were ever appended, and how many streams have ended.
     pub head: Position,
 }

@@ -55,6 +55,22 @@ impl Event {
         &*self.event == crate::sse::POSITION_EVENT
     }
 
+    /// Whether the server tells its reader of many streams in this event that messages were trimmed before it got them.
+    ///
+    /// See [`sse::TRIMMED_EVENT`](crate::sse::TRIMMED_EVENT).
+    #[must_use]
+    pub fn is_trimmed(&self) -> bool {
+        &*self.event == crate::sse::TRIMMED_EVENT
+    }
+
+    /// Whether the server tells its reader of many streams in this event that a stream was deleted or has expired.
+    ///
+    /// See [`sse::DELETED_EVENT`](crate::sse::DELETED_EVENT).
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        &*self.event == crate::sse::DELETED_EVENT
+    }
+
     /// Whether the server tells its reader in this event that the stream starts over, as the position that it resumed from
     /// is none of it.
     ///

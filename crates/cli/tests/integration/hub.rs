@@ -613,3 +613,29 @@ fn messages_that_are_typed_are_counted_one_by_one() {
     assert!(!quiet.stdout.contains("stored"), "{quiet:?}");
     assert_eq!(count(&hub, "s"), 3);
 }
+
+#[test]
+fn a_stream_that_was_removed_is_noted_and_is_no_message() {
+    let hub = Hub::start();
+    for (stream, message) in [("a", "1"), ("b", "2")] {
+        assert_eq!(run(&hub, &["publish", stream, message]).code, 0);
+    }
+    let all = done(&hub, &["tail", "*", "--no-follow", "--envelope"]);
+    let last: serde_json::Value = serde_json::from_str(all.lines().last().unwrap()).unwrap();
+    let from = last["id"].as_str().unwrap();
+    assert_eq!(run(&hub, &["streams", "rm", "a"]).code, 0);
+    assert_eq!(run(&hub, &["publish", "b", "3"]).code, 0);
+    let said = run(&hub, &["tail", "*", "--no-follow", "--from", from]);
+    assert_eq!((said.code, &*said.stdout), (0, "3\n"));
+    assert_eq!(said.stderr, "headwater: a was deleted\n");
+    // As an object it is one of those that are printed.
+    let said = done(
+        &hub,
+        &["tail", "*", "--no-follow", "--from", from, "--envelope"],
+    );
+    let first: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["stream"], &first["deleted"]),
+        (&"a".into(), &true.into())
+    );
+}

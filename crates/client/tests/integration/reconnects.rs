@@ -124,6 +124,34 @@ twins! {
         assert_eq!(seen, ["", "5_a", "0_b"]);
     }
 
+    fn word_of_a_stream_that_is_gone_is_no_item_of_any_type_and_is_resumed_from() {
+        const TOLD: &str = "retry: 10\nid: 1\ndata: {}\n\nevent: headwater:deleted\nid: 2\ndata: {\"id\":\"2\",\"stream\":\"a/b\",\"deleted\":true,\"reason\":\"expired\"}\n\nevent: headwater:trimmed\nid: 3\ndata: {\"stream\":\"c\",\"trimmed\":true}\n\n";
+        let server = Server::start(|call| {
+            call.start("text/event-stream");
+            match call.n % 2 {
+                0 => call.chunk(TOLD),
+                _ => call.chunk(format!("id: 4\ndata: {{}}\n\n{END}")),
+            }
+        });
+        // A type that takes any object.
+        let mut items = wait(client::get(server.url("/")).stream::<serde_json::Value>()).unwrap();
+        assert_eq!(next(&mut items).unwrap().unwrap(), serde_json::json!({}));
+        let error = next(&mut items).unwrap().unwrap_err();
+        assert!(error.is_notice() && error.to_string().contains("a/b has expired"), "{error}");
+        let event = error.notice().unwrap();
+        assert!(event.is_deleted() && &*event.id == "2" && event.data.contains("a/b"));
+        let error = next(&mut items).unwrap().unwrap_err();
+        assert!(error.notice().is_some_and(|event| event.is_trimmed()), "{error}");
+        assert_eq!(items.last_event_id(), "3");
+        assert_eq!(next(&mut items).unwrap().unwrap(), serde_json::json!({}));
+        assert!(next(&mut items).is_none());
+        assert_eq!(server.requests()[1].header("last-event-id").as_deref(), Some("3"));
+        // As an event it is one, with its type.
+        let events = good(all(wait(client::get(server.url("/")).events())));
+        let types: Vec<_> = events.iter().map(|event| event.event.to_string()).collect();
+        assert_eq!(types, ["message", "headwater:deleted", "headwater:trimmed", "message"]);
+    }
+
     fn a_204_stops_a_stream_that_ended_without_the_mark() {
         let server = Server::start(|call| match call.n {
             0 => call.respond("200 OK", "text/event-stream", "retry: 10\nid: 1\ndata: 1\n\n"),

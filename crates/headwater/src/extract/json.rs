@@ -10,10 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Rejection, RequestFaults, parts, typed::Form};
 use crate::{
-    Operation, OperationInput, Problem, StatusCode,
+    Operation, OperationInput, Problem, StatusCode, offload,
     operation::{self, HasSchema, too_large},
     per_type::per_type,
-    schema::{Schema, Tree},
+    schema::{CheckBudget, Schema, Tree},
 };
 
 /// A value as JSON: extracts a request's body, checked against `T`'s schema, and is a response.
@@ -53,17 +53,35 @@ impl<T> Json<T>
 where
     T: DeserializeOwned + JsonSchema + 'static,
 {
-    fn read(body: &[u8]) -> Result<T, Rejection> {
+    async fn read(body: Bytes) -> Result<T, Rejection> {
         let form = body_form::<T>();
-        let body = json::without_bom(body);
-        if let Some(typed) = Tree::parse(body).and_then(|tree| form.quick(tree)) {
-            return Ok(typed);
-        }
-        form.read(body)
+        let is_small = body.len() <= SMALL_BYTES;
+        let checked = if is_small && form.most_steps_for_text(body.len()) <= SMALL_STEPS {
+            let body = json::without_bom(&body);
+            if let Some(typed) = Tree::parse(body).and_then(|tree| form.quick(tree)) {
+                return Ok(typed);
+            }
+            form.check_text(body, &mut CheckBudget::for_text(body.len()))
+        } else {
+            offload(move |abandoned| {
+                let body = json::without_bom(&body);
+                let budget = CheckBudget::for_text(body.len());
+                form.check_text(body, &mut budget.cancelled_by(abandoned.flag()))
+            })
+            .await
+        };
+        checked
             .map_err(|error| not_json(&error))?
+            .and_then(Form::typed)
             .map_err(|faults| RequestFaults::of_body(&faults).into())
     }
 }
+
+/// A body that is larger than this is read off the async workers.
+const SMALL_BYTES: usize = 64 << 10;
+
+/// And one whose check may take more steps than this.
+const SMALL_STEPS: u64 = 1_000_000;
 
 fn body_form<T: JsonSchema + 'static>() -> &'static Form {
     per_type::<T, Form>(|| Form::new(Schema::of::<T>()))
@@ -106,7 +124,7 @@ where
         let body = Bytes::from_request(request, state).await.map_err(|error| {
             Rejection::problem(Problem::new(error.status()).detail(error.body_text()))
         })?;
-        Self::read(&body).map(Self)
+        Self::read(body).await.map(Self)
     }
 }
 
@@ -195,7 +213,13 @@ mod tests {
 
     #[track_caller]
     fn read(body: &str) -> Tally {
-        Json::<Tally>::read(body.as_bytes()).unwrap()
+        try_read(body).unwrap()
+    }
+
+    fn try_read(body: &str) -> Result<Tally, Rejection> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        runtime.unwrap().block_on(Json::<Tally>::read(body))
     }
 
     #[test]
@@ -211,9 +235,21 @@ mod tests {
         assert_eq!(read(&wide), tally(3, &[]));
     }
 
+    #[test]
+    fn a_large_body_is_read_as_a_small_one_is() {
+        let spaces = " ".repeat(SMALL_BYTES);
+        assert_eq!(
+            read(&format!("{{{spaces}\"count\": 80.0}}")),
+            tally(80, &[])
+        );
+        let problem = refused(&format!("{{\"count\": 101,{spaces}\"count\": 101}}"));
+        assert_eq!(problem["errors"].as_array().unwrap().len(), 2);
+        assert_eq!(refused(&format!("{spaces}{{"))["status"], 400);
+    }
+
     #[track_caller]
     fn refused(body: &str) -> serde_json::Value {
-        let problem = Problem::from(Json::<Tally>::read(body.as_bytes()).unwrap_err());
+        let problem = Problem::from(try_read(body).unwrap_err());
         serde_json::to_value(problem).unwrap()
     }
 

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::schema::{self, Faults, Schema, Tree, TreeSchema};
+use crate::schema::{CheckBudget, Faults, Schema, Tree, TreeSchema};
 
 /// How JSON is checked and becomes a value of one type.
 ///
@@ -31,33 +31,41 @@ impl Form {
         T::deserialize(tree).ok()
     }
 
-    /// Makes a `T` of a text.
+    /// Checks a text.
     ///
     /// # Errors
-    /// The text is not JSON. Within: it has a name twice in an object, or its value is not what
-    /// [`deserialize`](Self::deserialize) takes.
-    pub(crate) fn read<T: DeserializeOwned>(
+    /// The text is not JSON. Within: it has a name twice in an object, or its value is invalid.
+    pub(crate) fn check_text(
         &self,
         text: &[u8],
-    ) -> Result<Result<T, Faults>, serde_json::Error> {
-        let (value, repeated) = schema::parse(text)?;
-        Ok(match (repeated, self.deserialize(value)) {
-            (None, read) => read,
-            (Some(repeated), Ok(_)) => Err(repeated),
-            (Some(repeated), Err(faults)) => Err(repeated.and(faults)),
-        })
+        budget: &mut CheckBudget,
+    ) -> Result<Result<Value, Faults>, serde_json::Error> {
+        self.schema.check_text_within(text, budget)
     }
 
-    /// Makes a `T` of a value.
+    /// An upper bound of the steps that the check of a text of so many bytes takes.
+    pub(crate) fn most_steps_for_text(&self, bytes: usize) -> u64 {
+        self.schema.most_steps_for_text(bytes)
+    }
+
+    /// Checks a value and makes a `T` of it.
+    ///
+    /// # Errors
+    /// The value is invalid, or `T` is stricter than its schema.
+    pub(crate) fn deserialize<T: DeserializeOwned>(&self, value: Value) -> Result<T, Faults> {
+        self.schema.check(&value)?;
+        Self::typed(value)
+    }
+
+    /// Makes a `T` of a value that is valid.
     ///
     /// JSON Schema takes `80.0` for an integer ("any number with a zero fractional part", Validation §6.1.1); serde
     /// doesn't. So what is valid but refused is tried once more with such numbers as integers.
     ///
     /// # Errors
-    /// The value is invalid, or `T` is stricter than its schema.
-    pub(crate) fn deserialize<T: DeserializeOwned>(&self, mut value: Value) -> Result<T, Faults> {
-        self.schema.check(&value)?;
-        if let Ok(typed) = T::deserialize(value.clone()) {
+    /// `T` is stricter than its schema.
+    pub(crate) fn typed<T: DeserializeOwned>(mut value: Value) -> Result<T, Faults> {
+        if let Ok(typed) = T::deserialize(&value) {
             return Ok(typed);
         }
         to_integers(&mut value);

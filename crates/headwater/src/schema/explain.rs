@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ptr};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     plan::{Id, Node},
@@ -10,11 +10,11 @@ use super::{
     words::{self, Gist, Words},
 };
 
-impl<'p> Search<'p> {
+impl<'p> Search<'p, '_> {
     /// Finds what is wrong with a part of the value by one subschema.
     pub(super) fn explain(&mut self, id: Id, value: &Value, path: &Path<'_>, found: &mut Found) {
         let key = (id, ptr::from_ref(value));
-        if self.steps == 0 || self.is_active(key) {
+        if self.steps == 0 || self.is_spent() || self.is_active(key) {
             return;
         }
         self.steps -= 1;
@@ -29,43 +29,81 @@ impl<'p> Search<'p> {
         }
         self.explain_any_of(node, value, path, found);
         self.explain_one_of(node, value, path, found);
-        if node.not.is_some_and(|id| self.valid(id, value)) {
-            found.add(path, value, self.not(node, value));
-        }
+        self.explain_not(node, value, path, found);
         match value {
-            Value::Object(members) => {
-                for (name, member) in members {
-                    self.explain_member(node, value, name, member, path, found);
-                }
-                self.explain_unevaluated(node, value, path, before, found);
-            }
+            Value::Object(members) => self.explain_members(node, value, members, path, found),
             Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    let (id, keyword) = match node.prefix.get(index) {
-                        Some(id) => (Some(*id), "prefixItems"),
-                        None => (node.items, "items"),
-                    };
-                    let path = Path::Item(path, index);
-                    if let Some(id) = id.filter(|id| !self.valid(*id, item)) {
-                        if self.node(id).lone.is_false() {
-                            found.add(&path, item, words::surplus(index, keyword));
-                        } else {
-                            self.explain(id, item, &path, found);
-                        }
-                    }
-                }
-                if let Some(contains) = node.contains {
-                    let count = self.count(contains.id, items);
-                    if !(contains.min..=contains.max).contains(&count) {
-                        let words = words::contains(count, contains.min, contains.max);
-                        found.add(path, value, words);
-                    }
-                }
-                self.explain_unevaluated(node, value, path, before, found);
+                self.explain_items(node, items, path, found);
+                self.explain_contains(node, value, items, path, found);
             }
             _ => {}
         }
+        self.explain_unevaluated(node, value, path, before, found);
         self.active.pop();
+    }
+
+    // Each of these is a function of its own to keep the frames small that are on the stack while a part of the value is
+    // explained: a value may be 127 levels deep, with 12 schemas at each.
+
+    fn explain_members(
+        &mut self,
+        node: &'p Node,
+        object: &Value,
+        members: &Map<String, Value>,
+        path: &Path<'_>,
+        found: &mut Found,
+    ) {
+        for (name, member) in members {
+            self.explain_member(node, name, member, path, found);
+            self.explain_name(node, object, name, path, found);
+        }
+    }
+
+    fn explain_items(
+        &mut self,
+        node: &'p Node,
+        items: &[Value],
+        path: &Path<'_>,
+        found: &mut Found,
+    ) {
+        for (index, item) in items.iter().enumerate() {
+            let (id, keyword) = match node.prefix.get(index) {
+                Some(id) => (Some(*id), "prefixItems"),
+                None => (node.items, "items"),
+            };
+            let path = Path::Item(path, index);
+            if let Some(id) = id.filter(|id| !self.valid(*id, item)) {
+                if self.node(id).lone.is_false() {
+                    self.report(found, &path, item, words::surplus(index, keyword));
+                } else {
+                    self.explain(id, item, &path, found);
+                }
+            }
+        }
+    }
+
+    fn explain_contains(
+        &mut self,
+        node: &Node,
+        array: &Value,
+        items: &[Value],
+        path: &Path<'_>,
+        found: &mut Found,
+    ) {
+        let Some(contains) = node.contains else {
+            return;
+        };
+        let count = self.count(contains.id, items);
+        if !(contains.min..=contains.max).contains(&count) {
+            let words = words::contains(count, contains.min, contains.max);
+            self.report(found, path, array, words);
+        }
+    }
+
+    fn explain_not(&mut self, node: &Node, value: &Value, path: &Path<'_>, found: &mut Found) {
+        if node.not.is_some_and(|id| self.valid(id, value)) {
+            self.report(found, path, value, self.not(node, value));
+        }
     }
 
     /// What the keywords find that look at the value alone.
@@ -87,7 +125,7 @@ impl<'p> Search<'p> {
             .position(|it| matches!(it.gist, Gist::Options(_)));
         for (index, words) in all.into_iter().enumerate() {
             if options.is_none_or(|options| options == index) {
-                found.add(path, value, words);
+                self.report(found, path, value, words);
             }
         }
     }
@@ -103,7 +141,6 @@ impl<'p> Search<'p> {
     fn explain_member(
         &mut self,
         node: &'p Node,
-        object: &Value,
         name: &str,
         member: &Value,
         path: &Path<'_>,
@@ -115,20 +152,41 @@ impl<'p> Search<'p> {
                 continue;
             }
             if node.additional == Some(id) && self.node(id).lone.is_false() {
-                found.add(&here, member, words::unknown(name, &known_names(node)));
+                self.report_unknown(node, name, member, &here, found);
             } else {
                 self.explain(id, member, &here, found);
             }
         }
-        if let Some(id) = node.names {
-            let name = Value::from(name);
-            if !self.valid(id, &name) {
-                let mut inner = Found::default();
-                self.explain(id, &name, path, &mut inner);
-                let why = inner.faults.first();
-                let why = why.map_or("is not allowed", |(fault, _)| fault.detail());
-                found.add(path, object, words::wrong_name(why));
-            }
+    }
+
+    fn report_unknown(
+        &self,
+        node: &Node,
+        name: &str,
+        member: &Value,
+        path: &Path<'_>,
+        found: &mut Found,
+    ) {
+        let words = words::unknown(name, &known_names(node));
+        self.report(found, path, member, words);
+    }
+
+    fn explain_name(
+        &mut self,
+        node: &Node,
+        object: &Value,
+        name: &str,
+        path: &Path<'_>,
+        found: &mut Found,
+    ) {
+        let Some(id) = node.names else { return };
+        let name = Value::from(name);
+        if !self.valid(id, &name) {
+            let mut inner = Found::default();
+            self.explain(id, &name, path, &mut inner);
+            let why = inner.faults.first();
+            let why = why.map_or("is not allowed", |(fault, _)| fault.detail());
+            self.report(found, path, object, words::wrong_name(why));
         }
     }
 
@@ -153,7 +211,7 @@ impl<'p> Search<'p> {
                 for (index, (name, member)) in members.iter().enumerate() {
                     if places.contains(&index) {
                         let path = Path::Member(path, name);
-                        found.add(&path, member, words::unknown(name, &[]));
+                        self.report(found, &path, member, words::unknown(name, &[]));
                     }
                 }
             }
@@ -161,7 +219,7 @@ impl<'p> Search<'p> {
                 for (index, item) in items.iter().enumerate() {
                     if places.contains(&index) {
                         let words = words::surplus(index, "unevaluatedItems");
-                        found.add(&Path::Item(path, index), item, words);
+                        self.report(found, &Path::Item(path, index), item, words);
                     }
                 }
             }
@@ -192,7 +250,12 @@ impl<'p> Search<'p> {
             _ if node.one_of.is_empty() => {}
             0 => self.explain_union(&node.one_of, "oneOf", value, path, found),
             1 => {}
-            met => found.add(path, value, words::ambiguous(value, met, node.one_of.len())),
+            met => self.report(
+                found,
+                path,
+                value,
+                words::ambiguous(value, met, node.one_of.len()),
+            ),
         }
     }
 }

@@ -157,6 +157,7 @@ impl Serialize for Fault {
 pub struct Faults {
     kept: Vec<Fault>,
     more: usize,
+    is_over_budget: bool,
 }
 
 impl Faults {
@@ -165,11 +166,37 @@ impl Faults {
 
     /// `kept` holds at least one.
     pub(super) fn new(kept: Vec<Fault>, more: usize) -> Self {
-        Self { kept, more }
+        Self {
+            kept,
+            more,
+            is_over_budget: false,
+        }
+    }
+
+    /// A check that was given up after so many steps.
+    #[cold]
+    pub(super) fn over_budget(value: &Value, steps: u64) -> Self {
+        let detail = format!(
+            "the check was given up after {steps} steps: the schema applies too many subschemas to a value of this size; \
+             send less at once, or use a schema with fewer alternatives"
+        );
+        Self {
+            kept: vec![Fault::new(String::new(), detail, value, json!({}))],
+            more: 0,
+            is_over_budget: true,
+        }
+    }
+
+    /// The check was given up, because it took more steps than its [`CheckBudget`](super::CheckBudget) had. Whether the value
+    /// is valid isn't known.
+    #[must_use]
+    pub fn is_over_budget(&self) -> bool {
+        self.is_over_budget
     }
 
     /// These faults, and then those others.
     pub(crate) fn and(mut self, others: Self) -> Self {
+        self.is_over_budget |= others.is_over_budget;
         self.more += others.more;
         for fault in others.kept {
             if self.kept.len() < Self::MAX {

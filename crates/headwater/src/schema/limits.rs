@@ -1,10 +1,11 @@
 //! How much a schema from outside may ask for.
 
-use std::io;
+use std::{io, iter};
 
+use regex::RegexBuilder;
 use serde_json::Value;
 
-use super::{SchemaError, plan::Plan};
+use super::{MAX_COMPILED_PATTERN, SchemaError, plan::Plan};
 
 /// How much a schema from outside may ask for.
 ///
@@ -41,6 +42,9 @@ pub struct SchemaLimits {
     pub max_applications: usize,
     /// The length in bytes of a regular expression. Default: 1,000.
     pub max_pattern_bytes: usize,
+    /// The size in bytes of all regular expressions when they are compiled, each rounded up to the next of 32, 64, 128 … KiB.
+    /// One of them may have 1 MiB. Default: 16 MiB.
+    pub max_compiled_patterns: usize,
 }
 
 impl SchemaLimits {
@@ -56,6 +60,8 @@ impl SchemaLimits {
     pub const DEFAULT_MAX_APPLICATIONS: usize = 100_000;
     /// The default limit for a regular expression: 1,000 bytes.
     pub const DEFAULT_MAX_PATTERN_BYTES: usize = 1000;
+    /// The default limit for all compiled regular expressions: 16 MiB.
+    pub const DEFAULT_MAX_COMPILED_PATTERNS: usize = 16 << 20;
 
     /// Sets [`max_bytes`](Self::max_bytes).
     #[must_use]
@@ -99,6 +105,13 @@ impl SchemaLimits {
         self
     }
 
+    /// Sets [`max_compiled_patterns`](Self::max_compiled_patterns).
+    #[must_use]
+    pub fn with_max_compiled_patterns(mut self, bytes: usize) -> Self {
+        self.max_compiled_patterns = bytes;
+        self
+    }
+
     /// Checks what can be seen without reading the document as a schema.
     pub(super) fn admit_document(&self, document: &Value) -> Result<(), SchemaError> {
         // Before the size: writing the document recurses.
@@ -130,6 +143,15 @@ impl SchemaLimits {
             let what = format!("has a regular expression ({start}…) longer than");
             return Err(SchemaError::limit(&what, self.max_pattern_bytes, "bytes"));
         }
+        let mut compiled = 0;
+        for pattern in plan.patterns() {
+            compiled += compiled_bytes(pattern);
+            if compiled > self.max_compiled_patterns {
+                let limit = self.max_compiled_patterns;
+                let what = "has regular expressions that, compiled, take more than";
+                return Err(SchemaError::limit(what, limit, "bytes"));
+            }
+        }
         let Some(nesting) = plan.nesting() else {
             return Err(SchemaError::invalid(
                 "the schema leads back to itself without going into the value",
@@ -139,7 +161,7 @@ impl SchemaLimits {
             let what = "applies schemas through each other to one place, in a row of more than";
             return Err(SchemaError::limit(what, self.max_nesting, "schemas"));
         }
-        if plan.applications() > self.max_applications {
+        if plan.applications() > self.max_applications as u64 {
             let limit = self.max_applications;
             return Err(SchemaError::limit(
                 "with its references written out, has more than",
@@ -160,8 +182,21 @@ impl Default for SchemaLimits {
             max_nesting: Self::DEFAULT_MAX_NESTING,
             max_applications: Self::DEFAULT_MAX_APPLICATIONS,
             max_pattern_bytes: Self::DEFAULT_MAX_PATTERN_BYTES,
+            max_compiled_patterns: Self::DEFAULT_MAX_COMPILED_PATTERNS,
         }
     }
+}
+
+/// What a regular expression takes when it is compiled, in bytes, rounded up to a power of two.
+pub(super) fn compiled_bytes(pattern: &str) -> usize {
+    const LEAST: usize = 32 << 10;
+    let sizes = iter::successors(Some(LEAST), |size| Some(size * 2));
+    let fits = |size: &usize| {
+        let built = RegexBuilder::new(pattern).size_limit(*size).build();
+        !matches!(built, Err(regex::Error::CompiledTooBig(_)))
+    };
+    let mut sizes = sizes.take_while(|size| *size < MAX_COMPILED_PATTERN);
+    sizes.find(fits).unwrap_or(MAX_COMPILED_PATTERN)
 }
 
 /// Whether arrays and objects nest deeper than `levels`; goes no deeper itself.

@@ -24,8 +24,8 @@
 //! ```
 //!
 //! Schemas and values may come from outside. Regular expressions take linear time, nothing is
-//! fetched, [`SchemaLimits`] bound what a document may ask for, and the list of faults and the work
-//! that finds them are bounded too. Both recurse as deep as the value: it is to be one that
+//! fetched, [`SchemaLimits`] bound what a document may ask for, and a [`CheckBudget`] the work of its
+//! checks; the list of faults is bounded too. Both recurse as deep as the value: it is to be one that
 //! `serde_json` read, which goes 128 deep.
 
 use std::{
@@ -38,6 +38,7 @@ use jsonschema::{PatternOptions, Retrieve, ValidationOptions, Validator, json::J
 use schemars::{JsonSchema, SchemaGenerator, generate::Contract};
 use serde_json::Value;
 
+mod budget;
 mod error;
 mod explain;
 mod fault;
@@ -46,19 +47,21 @@ mod plan;
 mod reference;
 mod search;
 mod settings;
+mod size;
 mod text;
 mod tree;
 mod union;
 mod words;
 
+pub use budget::CheckBudget;
 pub use error::SchemaError;
 pub use fault::{Fault, Faults};
 pub use limits::SchemaLimits;
 pub(crate) use settings::settings;
-pub(crate) use text::parse;
 pub(crate) use tree::{Tree, TreeSchema};
 
 use plan::Plan;
+use size::Size;
 
 /// A compiled schema. A clone shares it.
 ///
@@ -70,7 +73,7 @@ pub struct Schema(Arc<Inner>);
 struct Inner {
     document: Value,
     validator: Validator,
-    /// Made when a value is invalid for the first time.
+    /// Made when it is first needed.
     plan: OnceLock<Plan>,
 }
 
@@ -150,6 +153,16 @@ impl Schema {
         }))
     }
 
+    /// An estimate of the memory that the compiled schema takes, in bytes: for caches that are bounded by it.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        /// What one subschema takes with its keywords, its node in the plan and its names.
+        const PER_SUBSCHEMA: usize = 2048;
+        let plan = self.plan();
+        let patterns: usize = plan.patterns().map(limits::compiled_bytes).sum();
+        plan.nodes.len() * PER_SUBSCHEMA + patterns
+    }
+
     /// The schema as it was compiled.
     #[must_use]
     pub fn document(&self) -> &Value {
@@ -162,20 +175,86 @@ impl Schema {
         self.0.validator.is_valid(value)
     }
 
-    /// Checks a value.
+    /// Checks a value, within the [`CheckBudget`] of a text of its size.
     ///
     /// # Errors
     /// Everything that is wrong with it. Of a union (`anyOf`, `oneOf`) it is what is wrong by the
-    /// branch that fits best.
+    /// branch that fits best. Or the budget is exceeded.
     pub fn check(&self, value: &Value) -> Result<(), Faults> {
-        if self.is_valid(value) {
-            return Ok(());
+        let size = Size::of(value);
+        self.check_sized(value, size, &mut CheckBudget::for_text(size.least_text()))
+    }
+
+    /// Checks a value within a budget that other checks may share.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_within(&self, value: &Value, budget: &mut CheckBudget) -> Result<(), Faults> {
+        self.check_sized(value, Size::of(value), budget)
+    }
+
+    fn check_sized(
+        &self,
+        value: &Value,
+        size: Size,
+        budget: &mut CheckBudget,
+    ) -> Result<(), Faults> {
+        let plan = self.plan();
+        let valid = match self.affords_validator(size, budget) {
+            true => Some(self.is_valid(value)),
+            false if plan.is_exact() => search::is_valid(plan, value, budget),
+            false => None,
+        };
+        match valid {
+            Some(true) => Ok(()),
+            Some(false) => Err(search::faults(plan, value, budget)),
+            None => Err(Faults::over_budget(value, budget.granted())),
         }
+    }
+
+    /// Whether `jsonschema` may decide of a value of this size: it can't be stopped, so the most that it could take is
+    /// charged. Where that is much more than what is likely, the search decides, which counts its steps, but takes several
+    /// times as long for each.
+    fn affords_validator(&self, size: Size, budget: &mut CheckBudget) -> bool {
+        /// The applications that `jsonschema` does in the time of one step.
+        const PER_STEP: u64 = 4;
+        /// The part of what is left that may be charged for what is unlikely.
+        const SHARE: u64 = 16;
+        let steps = self.most_steps(size) / PER_STEP;
+        let granted_for_it = CheckBudget::PER_BYTE.saturating_mul(size.least_text() as u64);
+        let affordable = match self.plan().is_exact() {
+            true => granted_for_it.max(budget.left() / SHARE),
+            false => budget.left(),
+        };
+        steps <= affordable && budget.take(steps)
+    }
+
+    /// An upper bound of the applications of subschemas that `jsonschema` does for a value.
+    fn most_steps(&self, size: Size) -> u64 {
+        let plan = self.plan();
+        let again = if plan.looks_for_unevaluated() {
+            size.values
+        } else {
+            1
+        };
+        size.weight()
+            .saturating_mul(plan.steps_per_value())
+            .saturating_mul(again)
+    }
+
+    /// An upper bound of the steps (see [`CheckBudget`]) that a check of `bytes` bytes of text takes, whatever is in it.
+    ///
+    /// A server can tell by it whether to check at once, or in [`offload`](crate::offload()).
+    #[must_use]
+    pub fn most_steps_for_text(&self, bytes: usize) -> u64 {
+        self.most_steps(Size::most_of_text(bytes))
+    }
+
+    fn plan(&self) -> &Plan {
         let inner = &*self.0;
-        let plan = inner
+        inner
             .plan
-            .get_or_init(|| Plan::new(&inner.document, inner.validator.draft()));
-        Err(search::faults(plan, value))
+            .get_or_init(|| Plan::new(&inner.document, inner.validator.draft()))
     }
 }
 
@@ -227,12 +306,17 @@ fn with_stack(
     })
 }
 
-/// How a regular expression may grow when it is compiled, in bytes.
+/// The size that a regular expression may have when it is compiled, in bytes.
 const MAX_COMPILED_PATTERN: usize = 1024 * 1024;
+
+/// What a regular expression may take for the states of its lazy DFA, in bytes, for each thread.
+const MAX_DFA: usize = 128 * 1024;
 
 /// What every schema is compiled with.
 fn options<J: Json>() -> ValidationOptions<'static, Arc<dyn Retrieve>, J> {
-    let patterns = PatternOptions::regex().size_limit(MAX_COMPILED_PATTERN);
+    let patterns = PatternOptions::regex()
+        .size_limit(MAX_COMPILED_PATTERN)
+        .dfa_size_limit(MAX_DFA);
     jsonschema::options_for()
         .offline()
         .with_pattern_options(patterns)

@@ -25,6 +25,10 @@ pub(super) type Id = usize;
 /// All subschemas that can be reached from the root, which is number 0.
 pub(super) struct Plan {
     pub(super) nodes: Vec<Node>,
+    /// No reference is left out, and each leads to one schema alone.
+    is_exact: bool,
+    looks_for_unevaluated: bool,
+    steps_per_value: u64,
 }
 
 /// One subschema.
@@ -49,6 +53,20 @@ pub(super) struct Node {
     pub(super) items: Option<Id>,
     pub(super) contains: Option<Contains>,
     pub(super) unevaluated_items: Option<Id>,
+    weight: Weight,
+}
+
+/// The steps that the keywords of one subschema take besides those of its own subschemas.
+#[derive(Clone, Copy, Default)]
+struct Weight {
+    /// At every value: what it is compared with.
+    value: u64,
+    /// At each eight bytes of a string.
+    string: u64,
+    /// At each member of an object: the names and patterns that its name is held against.
+    member: u64,
+    /// At each item of an array.
+    item: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -101,6 +119,12 @@ impl Lone {
     }
 }
 
+/// The steps per value that are supposed where a reference leads out of the document: to a meta-schema, or by its dynamic scope.
+const OUTSIDE_STEPS: u64 = 1000;
+
+/// Comparisons of small values that are done in the time of a step.
+const COMPARISONS_PER_STEP: u64 = 8;
+
 /// The keywords that look at one value alone, in every draft.
 const LONE_KEYWORDS: [&str; 21] = [
     "type",
@@ -137,13 +161,34 @@ impl Plan {
             names: Names::of(document, draft),
             ids: HashMap::new(),
             positions: Vec::new(),
+            is_exact: true,
         };
         layout.id(String::new(), document);
         let mut nodes = Vec::new();
         while let Some((pointer, schema)) = layout.positions.get(nodes.len()).cloned() {
             nodes.push(layout.node(&pointer, schema));
         }
-        Self { nodes }
+        let looks =
+            |node: &Node| node.unevaluated_properties.is_some() || node.unevaluated_items.is_some();
+        let mut plan = Self {
+            is_exact: layout.is_exact,
+            looks_for_unevaluated: nodes.iter().any(looks),
+            steps_per_value: 0,
+            nodes,
+        };
+        plan.steps_per_value = plan.sum_steps();
+        plan
+    }
+
+    /// Whether the search decides as `jsonschema` does: it follows all references, and each leads to one schema.
+    pub(super) fn is_exact(&self) -> bool {
+        self.is_exact
+    }
+
+    /// Whether a schema says something of the members or items that no other one does. `jsonschema` looks for them again at
+    /// each member.
+    pub(super) fn looks_for_unevaluated(&self) -> bool {
+        self.looks_for_unevaluated
     }
 
     /// Every regular expression.
@@ -176,25 +221,84 @@ impl Plan {
 
     /// How many applications of a subschema there are with all references written out. One that
     /// leads back counts once: `jsonschema` remembers the results of those.
-    pub(super) fn applications(&self) -> usize {
-        fn visit(plan: &Plan, id: Id, seen: &mut HashMap<Id, usize>) -> usize {
-            if let Some(known) = seen.get(&id) {
-                return *known;
-            }
-            seen.insert(id, 1);
-            let node = &plan.nodes[id];
-            let mut sum: usize = 1;
-            for next in node.in_place().chain(node.below()) {
-                sum = sum.saturating_add(visit(plan, next, seen));
-            }
-            seen.insert(id, sum);
-            sum
+    pub(super) fn applications(&self) -> u64 {
+        self.sum(|_| 1)
+    }
+
+    /// An upper bound of the steps that `jsonschema` takes for each value in what it checks, and for each eight bytes of its
+    /// strings.
+    pub(super) fn steps_per_value(&self) -> u64 {
+        self.steps_per_value
+    }
+
+    fn sum_steps(&self) -> u64 {
+        let outside = if self.is_exact { 0 } else { OUTSIDE_STEPS };
+        let steps = self.sum(|node| {
+            let weight = node.weight;
+            1 + weight.value + weight.string + weight.member + weight.item
+        });
+        steps.saturating_add(outside)
+    }
+
+    /// The sum over all applications of a subschema, with all references written out. One that leads back counts once.
+    fn sum(&self, of: impl Fn(&Node) -> u64) -> u64 {
+        /// A node on the way: what it leads to that is still to be added, and its sum so far.
+        struct Open {
+            id: Id,
+            left: Vec<Id>,
+            sum: u64,
         }
-        visit(self, 0, &mut HashMap::new())
+        let open = |id: Id| {
+            let node = &self.nodes[id];
+            Open {
+                id,
+                left: node.in_place().chain(node.below()).collect(),
+                sum: of(node),
+            }
+        };
+        // A chain of references may be long: no recursion.
+        let mut way = vec![open(0)];
+        let mut known = HashMap::from([(0, way[0].sum)]);
+        loop {
+            let Some(last) = way.last_mut() else {
+                return known.get(&0).copied().unwrap_or(0);
+            };
+            let Some(next) = last.left.pop() else {
+                let (id, sum) = (last.id, last.sum);
+                known.insert(id, sum);
+                way.pop();
+                if let Some(before) = way.last_mut() {
+                    before.sum = before.sum.saturating_add(sum);
+                }
+                continue;
+            };
+            match known.get(&next) {
+                Some(sum) => last.sum = last.sum.saturating_add(*sum),
+                None => {
+                    let next = open(next);
+                    // Met again before its sum is known, it leads back to itself.
+                    known.insert(next.id, next.sum);
+                    way.push(next);
+                }
+            }
+        }
     }
 }
 
 impl Node {
+    /// The steps that it takes to apply this subschema to a value, without those of its own subschemas.
+    pub(super) fn steps(&self, value: &Value) -> u64 {
+        let weight = self.weight;
+        let parts = |length: usize, each: u64| (length as u64).saturating_mul(each);
+        let of_parts = match value {
+            Value::String(text) => parts(text.len() / 8, weight.string),
+            Value::Array(items) => parts(items.len(), weight.item),
+            Value::Object(members) => parts(members.len(), weight.member),
+            _ => 0,
+        };
+        of_parts.saturating_add(1 + weight.value)
+    }
+
     /// The subschemas that apply to the same value.
     fn in_place(&self) -> impl Iterator<Item = Id> {
         let condition = self.condition.into_iter();
@@ -229,6 +333,47 @@ impl Node {
     }
 }
 
+impl Weight {
+    fn of(schema: &Map<String, Value>, lone: &Value) -> Self {
+        let length = |key: &str| match schema.get(key) {
+            Some(Value::Object(members)) => members.len() as u64,
+            Some(Value::Array(items)) => items.len() as u64,
+            _ => 0,
+        };
+        let compared: u64 = ["const", "enum"]
+            .iter()
+            .filter_map(|key| lone.get(key))
+            .map(values)
+            .sum();
+        let names = length("required")
+            + ["dependentRequired", "dependentSchemas", "dependencies"]
+                .iter()
+                .map(|key| length(key))
+                .sum::<u64>();
+        let matched = ["pattern", "format", "contentEncoding", "contentMediaType"]
+            .iter()
+            .any(|key| lone.get(key).is_some());
+        Self {
+            value: (compared + names) / COMPARISONS_PER_STEP,
+            string: u64::from(matched),
+            member: length("patternProperties"),
+            item: u64::from(
+                lone.get("uniqueItems")
+                    .is_some_and(|it| *it == Value::Bool(true)),
+            ),
+        }
+    }
+}
+
+/// The number of values in a value, itself included.
+fn values(value: &Value) -> u64 {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(values).sum::<u64>(),
+        Value::Object(members) => 1 + members.values().map(values).sum::<u64>(),
+        _ => 1,
+    }
+}
+
 /// A plan in the making.
 struct Layout<'d> {
     document: &'d Value,
@@ -238,6 +383,7 @@ struct Layout<'d> {
     ids: HashMap<String, Id>,
     /// Where each node stands, by its number.
     positions: Vec<(String, &'d Value)>,
+    is_exact: bool,
 }
 
 impl<'d> Layout<'d> {
@@ -296,8 +442,12 @@ impl<'d> Layout<'d> {
                 one(self, "items"),
             )
         };
+        let is_dynamic = |key: &&str| schema.contains_key(*key) && knows(self.draft, key);
+        self.is_exact &= !["$dynamicRef", "$recursiveRef"].iter().any(is_dynamic);
         let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
+        let weight = Weight::of(schema, &lone);
         Node {
+            weight,
             lone: Lone::new(lone, self.draft),
             all,
             any_of: self.list(pointer, schema, "anyOf"),
@@ -361,9 +511,17 @@ impl<'d> Layout<'d> {
 
     /// The schema that a reference leads to, if that is in the document.
     fn follow(&mut self, reference: &Value) -> Option<Id> {
-        let pointer = self.names.pointer_of(reference.as_str()?)?;
-        let schema = self.document.pointer(&pointer)?;
-        Some(self.id(pointer, schema))
+        let found = reference
+            .as_str()
+            .and_then(|reference| self.names.pointer_of(reference))
+            .and_then(|pointer| Some((self.document.pointer(&pointer)?, pointer)));
+        match found {
+            Some((schema, pointer)) => Some(self.id(pointer, schema)),
+            None => {
+                self.is_exact = false;
+                None
+            }
+        }
     }
 }
 

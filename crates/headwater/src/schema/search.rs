@@ -12,6 +12,7 @@ use std::{collections::HashMap, ptr};
 use serde_json::Value;
 
 use super::{
+    budget::CheckBudget,
     fault::{Fault, Faults},
     plan::{Id, Node, Plan},
     reference::escape,
@@ -24,15 +25,24 @@ const STEPS: u32 = 20_000;
 /// Results that took more steps than this to find are remembered.
 const WORTH_REMEMBERING: u64 = 16;
 
+/// The results that are remembered at most.
+const MOST_REMEMBERED: usize = 100_000;
+
+/// The faults that the branches of a union keep at most, all together, while the best of them is looked for. Each keeps four.
+const UNION_FAULTS: usize = 1000;
+
 /// How long the pointers of the faults that are kept may be together, in bytes.
 const MAX_POINTERS: usize = 64 * 1024;
 
-/// What is wrong with a value that is not valid.
-pub(super) fn faults(plan: &Plan, value: &Value) -> Faults {
-    let mut search = Search::new(plan);
+/// What is wrong with a value that is not valid, as far as the budget allows to find out.
+pub(super) fn faults(plan: &Plan, value: &Value, budget: &mut CheckBudget) -> Faults {
+    let mut search = Search::new(plan, budget);
     let mut found = Found::default();
     search.explain(0, value, &Path::Root, &mut found);
     if found.faults.is_empty() {
+        if budget.is_spent() {
+            return Faults::over_budget(value, budget.granted());
+        }
         // What is wrong stands behind a reference that the plan does not follow.
         found.add(&Path::Root, value, words::invalid(value));
     }
@@ -40,10 +50,10 @@ pub(super) fn faults(plan: &Plan, value: &Value) -> Faults {
     Faults::new(kept, found.more)
 }
 
-/// Whether a value is valid, as the search sees it.
-#[cfg(test)]
-pub(super) fn is_valid(plan: &Plan, value: &Value) -> bool {
-    Search::new(plan).valid(0, value)
+/// Whether a value is valid. None if the budget is exceeded.
+pub(super) fn is_valid(plan: &Plan, value: &Value, budget: &mut CheckBudget) -> Option<bool> {
+    let valid = Search::new(plan, budget).valid(0, value);
+    (!budget.is_spent()).then_some(valid)
 }
 
 /// The way from the root of the value to a part of it.
@@ -63,19 +73,38 @@ impl Path<'_> {
     }
 }
 
-#[derive(Default)]
 pub(super) struct Found {
     pub(super) faults: Vec<(Fault, Gist)>,
     pub(super) more: usize,
+    most: usize,
     pointers: usize,
 }
 
+impl Default for Found {
+    fn default() -> Self {
+        Self {
+            faults: Vec::new(),
+            more: 0,
+            most: Faults::MAX,
+            pointers: 0,
+        }
+    }
+}
+
 impl Found {
-    pub(super) fn is_full(&self) -> bool {
-        self.faults.len() >= Faults::MAX || self.pointers > MAX_POINTERS
+    /// What is found by one branch of a union of so many.
+    pub(super) fn of_branch(branches: usize) -> Self {
+        Self {
+            most: (UNION_FAULTS / branches.max(1)).clamp(4, Faults::MAX),
+            ..Self::default()
+        }
     }
 
-    pub(super) fn add(&mut self, path: &Path<'_>, value: &Value, words: Words) {
+    pub(super) fn is_full(&self) -> bool {
+        self.faults.len() >= self.most || self.pointers > MAX_POINTERS
+    }
+
+    fn add(&mut self, path: &Path<'_>, value: &Value, words: Words) {
         if self.is_full() {
             self.more += 1;
             return;
@@ -94,7 +123,7 @@ impl Found {
             .push((fault.of_missing(words.missing), words.gist));
     }
 
-    pub(super) fn add_all(&mut self, other: Self) {
+    fn add_all(&mut self, other: Self) {
         self.more += other.more;
         for entry in other.faults {
             if self.is_full() {
@@ -120,34 +149,38 @@ pub(super) enum Which {
     All,
 }
 
-pub(super) struct Search<'p> {
+pub(super) struct Search<'p, 'b> {
     pub(super) plan: &'p Plan,
     /// How many steps into invalid parts are left.
     pub(super) steps: u32,
-    /// How often a subschema was applied to a part of the value.
-    visits: u64,
+    /// How often a subschema may still be applied to a part of the value.
+    budget: &'b mut CheckBudget,
     /// Whether an array or object is valid, where that took long to find out.
     known: HashMap<(Id, *const Value), bool>,
     /// What is being worked out, to notice a schema that leads back to itself.
     pub(super) active: Vec<(Id, *const Value)>,
 }
 
-impl<'p> Search<'p> {
-    fn new(plan: &'p Plan) -> Self {
+impl<'p, 'b> Search<'p, 'b> {
+    fn new(plan: &'p Plan, budget: &'b mut CheckBudget) -> Self {
         Self {
             plan,
             steps: STEPS,
-            visits: 0,
+            budget,
             known: HashMap::new(),
             active: Vec::new(),
         }
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.is_spent()
     }
 
     pub(super) fn node(&self, id: Id) -> &'p Node {
         &self.plan.nodes[id]
     }
 
-    /// Whether a part of the value is valid.
+    /// Whether a part of the value is valid. Once the budget is spent, nothing is.
     pub(super) fn valid(&mut self, id: Id, value: &Value) -> bool {
         let key = (id, ptr::from_ref(value));
         if self.is_active(key) {
@@ -157,15 +190,33 @@ impl<'p> Search<'p> {
         if keeps && let Some(known) = self.known.get(&key) {
             return *known;
         }
-        let before = self.visits;
-        self.visits += 1;
+        let node = self.node(id);
+        let before = self.budget.left();
+        if !self.budget.take(node.steps(value)) {
+            return false;
+        }
         self.active.push(key);
-        let valid = self.holds(self.node(id), value);
+        let valid = self.holds(node, value);
         self.active.pop();
-        if keeps && self.visits - before > WORTH_REMEMBERING {
+        let took = before - self.budget.left();
+        if keeps && took > WORTH_REMEMBERING && self.known.len() < MOST_REMEMBERED {
             self.known.insert(key, valid);
         }
         valid
+    }
+
+    /// Adds a fault. Once the budget is spent, what is found is no longer true, and left out.
+    pub(super) fn report(&self, found: &mut Found, path: &Path<'_>, value: &Value, words: Words) {
+        if !self.budget.is_spent() {
+            found.add(path, value, words);
+        }
+    }
+
+    /// Adds all that was found elsewhere.
+    pub(super) fn report_all(&self, found: &mut Found, other: Found) {
+        if !self.budget.is_spent() {
+            found.add_all(other);
+        }
     }
 
     pub(super) fn is_active(&self, key: (Id, *const Value)) -> bool {
@@ -274,6 +325,9 @@ impl<'p> Search<'p> {
             ) => (*id, members.values().collect()),
             _ => return Vec::new(),
         };
+        if !self.budget.take(parts.len() as u64) {
+            return Vec::new();
+        }
         let mut seen = vec![false; parts.len()];
         self.mark_evaluated(node, value, which, &mut seen);
         (0..parts.len())

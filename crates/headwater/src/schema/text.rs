@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value, json, map::Entry};
 
 use super::{
-    Schema,
+    CheckBudget, Schema,
     fault::{Fault, Faults},
     search::Path,
     words,
@@ -38,8 +38,20 @@ impl Schema {
     /// # Errors
     /// The text is not JSON.
     pub fn check_text(&self, text: &[u8]) -> Result<Result<Value, Faults>, serde_json::Error> {
+        self.check_text_within(text, &mut CheckBudget::for_text(text.len()))
+    }
+
+    /// Checks JSON as it came, within a budget that other checks may share.
+    ///
+    /// # Errors
+    /// As [`check_text`](Self::check_text).
+    pub fn check_text_within(
+        &self,
+        text: &[u8],
+        budget: &mut CheckBudget,
+    ) -> Result<Result<Value, Faults>, serde_json::Error> {
         let (value, repeated) = parse(text)?;
-        Ok(match (repeated, self.check(&value)) {
+        Ok(match (repeated, self.check_within(&value, budget)) {
             (None, Ok(())) => Ok(value),
             (Some(faults), Ok(())) | (None, Err(faults)) => Err(faults),
             (Some(repeated), Err(faults)) => Err(repeated.and(faults)),
@@ -51,7 +63,7 @@ impl Schema {
 ///
 /// # Errors
 /// The text is not JSON.
-pub(crate) fn parse(text: &[u8]) -> Result<(Value, Option<Faults>), serde_json::Error> {
+fn parse(text: &[u8]) -> Result<(Value, Option<Faults>), serde_json::Error> {
     let mut repeated = Repeated::default();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let at = At {

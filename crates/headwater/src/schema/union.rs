@@ -15,7 +15,7 @@ use super::{
     words::{self, Gist, Words},
 };
 
-impl Search<'_> {
+impl Search<'_, '_> {
     /// Finds what is wrong with a value that none of the branches of a union allows.
     pub(super) fn explain_union(
         &mut self,
@@ -30,10 +30,10 @@ impl Search<'_> {
             Some(Tag::Names(id)) => return self.explain(id, value, path, found),
             Some(Tag::Unknown(name, tag, options)) => {
                 let path = Path::Member(path, name);
-                return found.add(&path, tag, words::none_of(tag, options));
+                return self.report(found, &path, tag, words::none_of(tag, options));
             }
             Some(Tag::Missing(name, options)) => {
-                return found.add(path, value, words::missing_tag(name, &options));
+                return self.report(found, path, value, words::missing_tag(name, &options));
             }
             None => {}
         }
@@ -45,7 +45,7 @@ impl Search<'_> {
             left -= 1;
             let rest = self.steps - share;
             self.steps = share;
-            let mut trial = Found::default();
+            let mut trial = Found::of_branch(ids.len());
             self.explain(*id, value, path, &mut trial);
             self.steps += rest;
             trials.push(trial);
@@ -58,10 +58,10 @@ impl Search<'_> {
             .min_by_key(|(_, trial)| fit(trial, &here));
         match best {
             Some((_, trial)) if fit(trial, &here).0 => {
-                found.add(path, value, together(&trials, value, keyword));
+                self.report(found, path, value, together(&trials, value, keyword));
             }
-            Some((index, _)) => found.add_all(trials.swap_remove(index)),
-            None => found.add(path, value, words::unmet(value, keyword)),
+            Some((index, _)) => self.report_all(found, trials.swap_remove(index)),
+            None => self.report(found, path, value, words::unmet(value, keyword)),
         }
     }
 }

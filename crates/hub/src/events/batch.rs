@@ -9,11 +9,12 @@ use std::{
 use bytes::Bytes;
 use headwater::Format;
 use headwater_log::{
-    Error, Incarnation, Info, Log, Mark, Offset, OrderChunk, Position, StreamName,
+    EndCause, Ended, Entry, Error, Incarnation, Info, Log, Mark, Offset, OrderChunk, Position,
+    StreamName, Timestamp, Trimmed,
 };
 
 use super::{
-    envelope::{self, Letter},
+    envelope::{self, Content, Letter},
     patterns::Patterns,
 };
 use crate::limits::EVENTS_CHUNK_BYTES;
@@ -45,12 +46,56 @@ struct Source {
 struct Item {
     /// The place after it.
     id: Position,
-    /// Which one of the batch's streams it is of.
+    /// What it is of; `None` says that streams ended of which the log keeps no word any more.
+    of: Option<Of>,
+}
+
+struct Of {
+    /// Which one of the batch's streams it is.
     stream: usize,
     /// The offset after it.
     offset: Mark,
-    /// The message; `None` says that this one and those before it were trimmed.
-    message: Option<Bytes>,
+    what: What,
+}
+
+enum What {
+    Message(Bytes),
+    /// The message and those before it were trimmed.
+    Trimmed,
+    /// The stream is no more.
+    Ended(EndCause, Timestamp),
+}
+
+impl Item {
+    fn is_message(&self) -> bool {
+        matches!(&self.of, Some(of) if matches!(of.what, What::Message(_)))
+    }
+
+    /// Whether it says that streams are no more.
+    fn is_end(&self) -> bool {
+        self.of
+            .as_ref()
+            .is_none_or(|of| matches!(of.what, What::Ended(..)))
+    }
+}
+
+/// What was read of the order.
+enum Read {
+    Message(Entry),
+    Trimmed(Trimmed),
+    Ended(Ended),
+    Forgotten(Position),
+}
+
+impl Read {
+    fn position(&self) -> Position {
+        match self {
+            Self::Message(entry) => entry.position,
+            Self::Trimmed(gap) => gap.position,
+            Self::Ended(end) => end.position,
+            Self::Forgotten(position) => *position,
+        }
+    }
 }
 
 /// The events of a batch in a format.
@@ -74,50 +119,67 @@ pub(crate) struct Chunk {
 /// # Errors
 /// The log can't say what it knows of a stream.
 pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch>, Error> {
-    let messages = read.entries.into_iter().map(|entry| {
-        let message = entry.message;
-        let offset = Offset::new(message.offset.number() + 1);
-        (
-            entry.position,
-            entry.stream,
-            entry.id,
-            offset,
-            Some(message.bytes),
-        )
-    });
-    let gaps = read
-        .trimmed
-        .into_iter()
-        .map(|gap| (gap.position, gap.stream, gap.id, gap.floor, None));
-    let mut all: Vec<_> = messages.chain(gaps).collect();
-    all.sort_by_key(|(position, ..)| *position);
+    let next = read.next;
+    let mut all: Vec<Read> = read.entries.into_iter().map(Read::Message).collect();
+    all.extend(read.trimmed.into_iter().map(Read::Trimmed));
+    all.extend(read.ended.into_iter().map(Read::Ended));
+    all.extend(read.forgotten.map(Read::Forgotten));
+    all.sort_by_key(Read::position);
 
-    // Asked anew for each read: a stream can be deleted, and another one created in its place.
-    let mut known: HashMap<StreamName, Option<Info>> = HashMap::new();
+    let mut known = Known {
+        log,
+        infos: HashMap::new(),
+    };
     let mut done = Vec::new();
     let order = log.identity().order();
     let mut filling = Filling::default();
-    for (position, name, stream, offset, message) in all {
+    for read in all {
+        let position = read.position();
         if filling.cost >= EVENTS_CHUNK_BYTES {
             done.push(std::mem::take(&mut filling).finish(order, position));
         }
-        let info = match known.entry(name) {
-            Slot::Occupied(known) => known.into_mut(),
-            Slot::Vacant(slot) => {
-                let info = info(log, slot.key()).await?;
-                slot.insert(info)
+        let id = Position::new(position.number() + 1);
+        match read {
+            Read::Message(entry) => {
+                let offset = Offset::new(entry.message.offset.number() + 1);
+                if let Some(info) = known.info(entry.stream, entry.id).await? {
+                    filling.add(info, id, offset, What::Message(entry.message.bytes));
+                }
             }
-        };
-        // Of a stream that is deleted nothing is sent, even if there is another one of its name.
-        if let Some(info) = info.as_ref().filter(|info| info.id == stream) {
-            let id = Position::new(position.number() + 1);
-            filling.add(info, id, offset, message);
+            Read::Trimmed(gap) => {
+                if let Some(info) = known.info(gap.stream, gap.id).await? {
+                    filling.add(info, id, gap.floor, What::Trimmed);
+                }
+            }
+            Read::Ended(end) => filling.end(&end, id),
+            Read::Forgotten(_) => filling.forget(id),
         }
     }
     if !filling.items.is_empty() {
-        done.push(filling.finish(order, read.next));
+        done.push(filling.finish(order, next));
     }
     Ok(done)
+}
+
+/// What is known of streams. It is asked anew for each read: a stream can be deleted, and another one created in its place.
+struct Known<'a> {
+    log: &'a dyn Log,
+    infos: HashMap<StreamName, Option<Info>>,
+}
+
+impl Known<'_> {
+    /// What is known of the stream with this number. Of one that is deleted it is nothing, even if there is another one of
+    /// its name.
+    async fn info(&mut self, name: StreamName, id: u64) -> Result<Option<&Info>, Error> {
+        let info = match self.infos.entry(name) {
+            Slot::Occupied(known) => known.into_mut(),
+            Slot::Vacant(slot) => {
+                let info = info(self.log, slot.key()).await?;
+                slot.insert(info)
+            }
+        };
+        Ok(info.as_ref().filter(|info| info.id == id))
+    }
 }
 
 /// What is known of a stream, if it is there.
@@ -138,22 +200,54 @@ struct Filling {
 }
 
 impl Filling {
-    fn add(&mut self, info: &Info, id: Position, offset: Offset, message: Option<Bytes>) {
-        let stream = *self.by_id.entry(info.id).or_insert_with(|| {
+    fn add(&mut self, info: &Info, id: Position, offset: Offset, what: What) {
+        let content_type = &info.settings.content_type;
+        let stream = self.source(info.id, &info.name, content_type);
+        let offset = info.at(offset);
+        self.push(
+            id,
+            Of {
+                stream,
+                offset,
+                what,
+            },
+        );
+    }
+
+    fn end(&mut self, end: &Ended, id: Position) {
+        let stream = self.source(end.id, &end.stream, "");
+        self.push(
+            id,
+            Of {
+                stream,
+                offset: end.tail,
+                what: What::Ended(end.cause, end.time),
+            },
+        );
+    }
+
+    fn forget(&mut self, id: Position) {
+        self.cost += EVENT_COST;
+        self.items.push(Item { id, of: None });
+    }
+
+    fn source(&mut self, id: u64, name: &StreamName, content_type: &str) -> usize {
+        *self.by_id.entry(id).or_insert_with(|| {
             self.streams.push(Source {
-                name: info.name.clone(),
-                content_type: info.settings.content_type.clone(),
+                name: name.clone(),
+                content_type: content_type.to_owned(),
             });
             self.streams.len() - 1
-        });
-        let bytes = message.as_ref().map_or(0, Bytes::len);
-        self.cost += bytes + info.name.as_str().len() + EVENT_COST;
-        self.items.push(Item {
-            id,
-            stream,
-            offset: info.at(offset),
-            message,
-        });
+        })
+    }
+
+    fn push(&mut self, id: Position, of: Of) {
+        let bytes = match &of.what {
+            What::Message(bytes) => bytes.len(),
+            What::Trimmed | What::Ended(..) => 0,
+        };
+        self.cost += bytes + self.streams[of.stream].name.as_str().len() + EVENT_COST;
+        self.items.push(Item { id, of: Some(of) });
     }
 
     fn finish(self, order: Incarnation, next: Position) -> Batch {
@@ -170,8 +264,14 @@ impl Filling {
 
 impl Batch {
     /// Those of its events after `from` that are wanted, if there are any. Where they follow one another, as for a reader who
-    /// wants them all, they are shared, and else copied together.
-    pub(crate) fn chunk(&self, format: Format, from: Position, wanted: &Patterns) -> Option<Chunk> {
+    /// wants them all, they are shared, and else copied together. What has ended before `ends_from` is not told.
+    pub(crate) fn chunk(
+        &self,
+        format: Format,
+        from: Position,
+        ends_from: Position,
+        wanted: &Patterns,
+    ) -> Option<Chunk> {
         let is_wanted: Vec<_> = self
             .streams
             .iter()
@@ -181,10 +281,11 @@ impl Batch {
         let mut messages = 0;
         let start = self.items.partition_point(|item| item.id <= from);
         for (index, item) in self.items.iter().enumerate().skip(start) {
-            if !is_wanted[item.stream] {
+            let is_of_wanted = item.of.as_ref().is_none_or(|of| is_wanted[of.stream]);
+            if !is_of_wanted || item.is_end() && item.id <= ends_from {
                 continue;
             }
-            messages += u64::from(item.message.is_some());
+            messages += u64::from(item.is_message());
             match runs.last_mut() {
                 Some(run) if run.end == index => run.end += 1,
                 _ => runs.push(index..index + 1),
@@ -215,16 +316,31 @@ impl Batch {
         self.encoded[slot].get_or_init(|| {
             let mut bytes = Vec::with_capacity(self.cost);
             let encode = |item: &Item| {
-                let stream = &self.streams[item.stream];
-                let letter = Letter {
-                    id: Mark {
-                        at: item.id,
-                        incarnation: self.order,
+                let id = Mark {
+                    at: item.id,
+                    incarnation: self.order,
+                };
+                let Some(of) = &item.of else {
+                    envelope::forgotten(format, id, &mut bytes);
+                    return bytes.len();
+                };
+                let stream = &self.streams[of.stream];
+                let content = match &of.what {
+                    What::Message(bytes) => Content::Message {
+                        content_type: &stream.content_type,
+                        bytes,
                     },
+                    What::Trimmed => Content::Trimmed,
+                    What::Ended(cause, time) => Content::Ended {
+                        cause: *cause,
+                        time: *time,
+                    },
+                };
+                let letter = Letter {
+                    id,
                     stream: stream.name.as_str(),
-                    offset: item.offset,
-                    content_type: &stream.content_type,
-                    message: item.message.as_deref(),
+                    offset: of.offset,
+                    content,
                 };
                 envelope::encode(format, letter, &mut bytes);
                 bytes.len()

@@ -5,19 +5,22 @@ use std::{borrow::Cow, fmt};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::Format;
-use headwater_log::{Mark, Position};
+use headwater_log::{EndCause, Mark, Position, Timestamp};
 use headwater_wire::{
     json,
-    sse::{POSITION_EVENT, RESET_EVENT, TRIMMED_EVENT},
+    sse::{DELETED_EVENT, POSITION_EVENT, RESET_EVENT, TRIMMED_EVENT},
 };
 use memchr::memchr2;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::live::{
-    Shape,
-    framed::{self, Described},
+use crate::{
+    live::{
+        Shape,
+        framed::{self, Described},
+    },
+    time,
 };
 
 /// What a reader of many streams is sent.
@@ -27,6 +30,7 @@ use crate::live::{
 pub(crate) enum Sent<'a> {
     Event(Event<'a>),
     Trimmed(Trimmed<'a>),
+    Deleted(Deleted<'a>),
     Reset(Reset<'a>),
 }
 
@@ -104,6 +108,44 @@ pub(crate) struct Trimmed<'a> {
     trimmed: bool,
 }
 
+/// Says that a stream is no more. It comes after all of the stream's messages.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Deleted")]
+pub(crate) struct Deleted<'a> {
+    /// The place after it in the order of all streams: what `after` and `Last-Event-ID` take.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    id: Mark<Position>,
+    /// The path of the stream. Another one may have it by now. It is missing where `reason` is `forgotten`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<&'a str>,
+    /// The offset after the stream's last message.
+    #[serde(serialize_with = "some_text", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    offset: Option<Mark>,
+    /// Always `true`.
+    #[schemars(extend("const" = true))]
+    deleted: bool,
+    /// Why.
+    reason: Gone,
+    /// When it ended (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+}
+
+/// Why a stream is no more.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Gone {
+    /// It was deleted.
+    Deleted,
+    /// Its time was over.
+    Expired,
+    /// Streams ended that the hub keeps no word of any more, as too many have ended since: which ones is not known. The
+    /// list of streams has those that are there.
+    Forgotten,
+}
+
 /// How data that are neither JSON nor text become a string.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -120,15 +162,26 @@ enum Data<'a> {
     Text(Cow<'a, str>),
 }
 
-/// A message, with what is known of it besides.
+/// A message, or what is said of its stream, with what is known of it besides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Letter<'a> {
     pub(crate) id: Mark<Position>,
     pub(crate) stream: &'a str,
     pub(crate) offset: Mark,
-    pub(crate) content_type: &'a str,
-    /// `None` where it was trimmed, and all before it.
-    pub(crate) message: Option<&'a [u8]>,
+    pub(crate) content: Content<'a>,
+}
+
+/// What a letter says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    Message {
+        content_type: &'a str,
+        bytes: &'a [u8],
+    },
+    /// This message was trimmed, and all before it.
+    Trimmed,
+    /// The stream is no more.
+    Ended { cause: EndCause, time: Timestamp },
 }
 
 /// Appends an event, as one or as a line.
@@ -136,22 +189,36 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
     let Letter {
         id, stream, offset, ..
     } = letter;
-    let Some(message) = letter.message else {
-        let trimmed = Trimmed {
-            id,
-            stream,
-            offset,
-            trimmed: true,
-        };
-        return write(
-            format,
-            &format!("event: {TRIMMED_EVENT}\n"),
-            id,
-            &trimmed,
-            out,
-        );
+    let (content_type, message) = match letter.content {
+        Content::Message {
+            content_type,
+            bytes,
+        } => (content_type, bytes),
+        Content::Trimmed => {
+            let trimmed = Trimmed {
+                id,
+                stream,
+                offset,
+                trimmed: true,
+            };
+            return notice(format, TRIMMED_EVENT, id, &trimmed, out);
+        }
+        Content::Ended { cause, time } => {
+            let deleted = Deleted {
+                id,
+                stream: Some(stream),
+                offset: Some(offset),
+                deleted: true,
+                reason: match cause {
+                    EndCause::Deleted => Gone::Deleted,
+                    EndCause::Expired => Gone::Expired,
+                },
+                time: Some(time::format(time)),
+            };
+            return notice(format, DELETED_EVENT, id, &deleted, out);
+        }
     };
-    let shape = Shape::of(letter.content_type);
+    let shape = Shape::of(content_type);
     let bytes = on_one_line(message);
     // What a stream of JSON holds was checked when it came. It is checked again because a line that isn't JSON would
     // break all that follow it, whoever filled the log.
@@ -185,11 +252,35 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
         id,
         stream,
         offset,
-        content_type: value.is_none().then_some(letter.content_type),
+        content_type: value.is_none().then_some(content_type),
         encoding,
         data,
     };
     write(format, "", id, &event, out);
+}
+
+/// Appends word that streams have ended of which the log keeps none any more.
+pub(crate) fn forgotten(format: Format, id: Mark<Position>, out: &mut Vec<u8>) {
+    let deleted = Deleted {
+        id,
+        stream: None,
+        offset: None,
+        deleted: true,
+        reason: Gone::Forgotten,
+        time: None,
+    };
+    notice(format, DELETED_EVENT, id, &deleted, out);
+}
+
+/// Appends what is no message: in SSE an event of its own type.
+fn notice(
+    format: Format,
+    event: &str,
+    id: Mark<Position>,
+    sent: &impl Serialize,
+    out: &mut Vec<u8>,
+) {
+    write(format, &format!("event: {event}\n"), id, sent, out);
 }
 
 /// Appends what is sent. In SSE it comes after `fields`.
@@ -218,13 +309,7 @@ pub(crate) fn place(id: Mark<Position>) -> String {
 
 /// Appends what tells a reader that its id is none of this hub's order, and that all there is follows.
 pub(crate) fn reset(format: Format, reset: &Reset<'_>, out: &mut Vec<u8>) {
-    write(
-        format,
-        &format!("event: {RESET_EVENT}\n"),
-        reset.id,
-        reset,
-        out,
-    );
+    notice(format, RESET_EVENT, reset.id, reset, out);
 }
 
 /// JSON without line breaks, which stand only between its tokens.
@@ -244,6 +329,16 @@ fn on_one_line(json: &[u8]) -> Cow<'_, [u8]> {
 
 fn text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+fn some_text<T: fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[cfg(test)]
@@ -268,8 +363,10 @@ mod tests {
             id: id(),
             stream: "a/\"b\"",
             offset: offset(),
-            content_type,
-            message: Some(bytes),
+            content: Content::Message {
+                content_type,
+                bytes,
+            },
         };
         let (id, offset) = (id(), offset());
         let place = format!(r#"{{"id":"{id}","stream":"a/\"b\"","offset":"{offset}""#);
@@ -339,8 +436,7 @@ mod tests {
             id: id(),
             stream: "a",
             offset: offset(),
-            content_type: "application/json",
-            message: None,
+            content: Content::Trimmed,
         };
         let (id, offset) = (id(), offset());
         let line = format!(r#"{{"id":"{id}","stream":"a","offset":"{offset}","trimmed":true}}"#);
@@ -348,6 +444,35 @@ mod tests {
         encode(Format::Ndjson, letter, &mut out);
         encode(Format::Sse, letter, &mut out);
         let expected = format!("{line}\nevent: headwater:trimmed\nid: {id}\ndata: {line}\n\n");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_stream_that_ended_has_a_place_and_a_reason_and_no_data() {
+        let (id, offset) = (id(), offset());
+        for (cause, reason) in [
+            (EndCause::Deleted, "deleted"),
+            (EndCause::Expired, "expired"),
+        ] {
+            let time = Timestamp(1_700_000_000_123);
+            let letter = Letter {
+                id,
+                stream: "a",
+                offset,
+                content: Content::Ended { cause, time },
+            };
+            let line = format!(
+                r#"{{"id":"{id}","stream":"a","offset":"{offset}","deleted":true,"reason":"{reason}","time":"2023-11-14T22:13:20.123Z"}}"#
+            );
+            let mut out = Vec::new();
+            encode(Format::Ndjson, letter, &mut out);
+            encode(Format::Sse, letter, &mut out);
+            let expected = format!("{line}\nevent: headwater:deleted\nid: {id}\ndata: {line}\n\n");
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+        let mut out = Vec::new();
+        forgotten(Format::Ndjson, id, &mut out);
+        let expected = format!("{{\"id\":\"{id}\",\"deleted\":true,\"reason\":\"forgotten\"}}\n");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

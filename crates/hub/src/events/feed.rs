@@ -32,6 +32,8 @@ pub(crate) struct Feed {
     pub(crate) order: Incarnation,
     /// Before what is sent next.
     pub(crate) position: Position,
+    /// From where on it is told of streams that end: what it was never sent anything of, it needn't forget.
+    pub(crate) ends_from: Position,
     /// Where the client goes on if the connection breaks, as far as it knows.
     pub(crate) told: Option<Position>,
     /// What it takes from at the head; without one it ends there.
@@ -123,10 +125,11 @@ impl Sending {
         let Feed {
             format,
             position,
+            ends_from,
             wanted,
             ..
         } = &self.feed;
-        let chunk = batch.chunk(*format, *position, wanted);
+        let chunk = batch.chunk(*format, *position, *ends_from, wanted);
         self.feed.position = batch.next;
         chunk
     }

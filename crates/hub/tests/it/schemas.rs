@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use headwater::test::TestResponse;
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -131,5 +133,71 @@ async fn what_is_no_schema_or_has_no_json_to_check_is_refused() {
             .await
             .status(),
         400
+    );
+}
+
+/// A schema that takes 900 steps at each item.
+fn any_of_constants() -> Value {
+    let branches: Vec<_> = (0..900).map(|n| json!({"const": n})).collect();
+    json!({"items": {"anyOf": branches}})
+}
+
+#[tokio::test]
+async fn a_check_that_takes_too_many_steps_is_refused_and_keeps_nobody_waiting() {
+    let server = Server::new();
+    let created = put(&server, "a", &any_of_constants(), "").await;
+    assert_eq!(created.status(), 201);
+    let one_message = format!("[[{}899]]", "899,".repeat(20_000));
+    let many_messages = format!("[{}[899]]", "[899],".repeat(9999));
+    let lines = "[899]\n".repeat(20_000);
+    for (content_type, body) in [
+        ("application/json", one_message),
+        ("application/json", many_messages),
+        ("application/x-ndjson", lines),
+    ] {
+        let checked = server.post("a", content_type, &body);
+        // On one thread, so each answer to this comes while the check runs.
+        let mut answers = 0;
+        let others = async {
+            loop {
+                assert_eq!(server.get("a").send().await.status(), 200);
+                answers += 1;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let refused = tokio::select! {
+            refused = checked => refused,
+            () = others => unreachable!("it goes on until the check ends"),
+        };
+        assert_eq!(refused.status(), 422, "{content_type}");
+        let problem = refused.json::<Value>().await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("the check was given up after"), "{detail}");
+        assert!(answers > 3, "{answers}");
+    }
+    let appended = server.post("a", "application/json", "[[899, 0, 1]]").await;
+    assert_eq!(appended.status(), 204, "what it takes is within any budget");
+}
+
+#[tokio::test]
+async fn honest_messages_of_the_same_size_are_taken() {
+    let server = Server::new();
+    let items = json!({"items": {"type": "integer", "minimum": -5}});
+    assert_eq!(put(&server, "a", &items, "").await.status(), 201);
+    let message = format!("[[{}-1]]", "-1,".repeat(1_000_000));
+    assert_eq!(
+        server
+            .post("a", "application/json", &message)
+            .await
+            .status(),
+        204
+    );
+    let lines = "[-1]\n".repeat(20_000);
+    assert_eq!(
+        server
+            .post("a", "application/x-ndjson", &lines)
+            .await
+            .status(),
+        200
     );
 }

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::incarnation::{Lineage, Mark};
 use crate::offset::{Offset, Position};
-use crate::read::{Chunk, Entry, Matching, Message, OrderChunk, ReadFrom, Trimmed};
+use crate::read::{Chunk, Ended, Entry, Matching, Message, OrderChunk, ReadFrom, Trimmed};
 
 /// How many commits one read of the order looks at.
 const SCAN: usize = 10_000;
@@ -317,13 +317,18 @@ pub(crate) fn read_order(
             });
         }
     }
+    let (ended, next) = order.ended(from, next, budget)?;
+    let forgotten = order.view.ends()?.forgotten.checked_sub(1);
+    let forgotten = forgotten.filter(|position| (from..next).contains(position));
     let Order { mut entries, .. } = order;
     let next = Position::new(next);
-    let kept = entries.partition_point(|entry| entry.position < next);
-    entries.truncate(kept);
+    entries.truncate(entries.partition_point(|entry| entry.position < next));
+    trimmed.truncate(trimmed.partition_point(|gap| gap.position < next));
     Ok(OrderChunk {
         entries,
         trimmed,
+        ended,
+        forgotten: forgotten.map(Position::new),
         next,
         at_head: next.number() == head.position,
     })
@@ -409,6 +414,28 @@ impl Order<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The streams that match and ended from `from` to before `until`, of about `budget` bytes; and where it stopped.
+    fn ended(&self, from: u64, until: u64, budget: usize) -> Result<(Vec<Ended>, u64), Error> {
+        let mut ended: Vec<Ended> = Vec::new();
+        let mut bytes = 0;
+        for (scanned, end) in self.view.ended(from, until).enumerate() {
+            let end = end?;
+            let position = end.position.number();
+            if scanned == SCAN {
+                return Ok((ended, position));
+            }
+            if self.matching.is_some_and(|wanted| !wanted(&end.stream)) {
+                continue;
+            }
+            bytes += end.cost();
+            if bytes > budget && !ended.is_empty() {
+                return Ok((ended, position));
+            }
+            ended.push(end);
+        }
+        Ok((ended, until))
     }
 
     /// Records with messages from `at`, before `limit`: from memory, or from the disk.

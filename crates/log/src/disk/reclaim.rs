@@ -80,10 +80,16 @@ fn tend_due(engine: &Engine) -> Result<bool, Error> {
             .store()?
             .meta_keys(keys::due(0, 0), keys::due(now.saturating_add(1), 0), STEP)?;
     let more = found.len() == STEP;
+    let mut entries = Vec::with_capacity(found.len());
     for key in found {
         let Some((due, id)) = keys::due_of(&key) else {
             return Err(Error::damaged("an entry of the timetable"));
         };
+        entries.push((id, due, key));
+    }
+    // Of those that are due together, the oldest stream comes first.
+    entries.sort_unstable();
+    for (id, due, key) in entries {
         let store = engine.store()?;
         let Some(stream) = engine.cache.load_by_id(&store, id)? else {
             drop(store);

@@ -11,6 +11,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Sn
 
 use super::format::bytes::Malformed;
 use super::format::commit::Commit;
+use super::format::end::{self, Ends};
 use super::format::head::{self, Checkpoint, Head};
 use super::format::record::Record;
 use super::format::settings::Birth;
@@ -20,6 +21,7 @@ use crate::error::{Error, Kind};
 use crate::incarnation::Identity;
 use crate::name::StreamName;
 use crate::producers::ProducerState;
+use crate::read::Ended;
 use crate::rules::State;
 
 pub(crate) struct Store {
@@ -152,6 +154,11 @@ impl Store {
 
     pub(crate) fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
         self.meta(keys::CHECKPOINT, "its checkpoint", Checkpoint::decode)
+    }
+
+    pub(crate) fn ends(&self) -> Result<Ends, Error> {
+        let ends = self.meta(keys::ENDS, "how many ends there are", Ends::decode)?;
+        Ok(ends.unwrap_or_default())
     }
 
     pub(crate) fn id_of(&self, name: &StreamName) -> Result<Option<u64>, Error> {
@@ -346,6 +353,33 @@ impl View<'_> {
             });
             found.ok_or_else(|| Error::damaged(format!("what was trimmed (meta {})", hex(&key))))
         })
+    }
+
+    /// The streams that ended from the position `from` to before `to`, in this order.
+    pub(crate) fn ended(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> impl Iterator<Item = Result<Ended, Error>> + use<> {
+        let range = keys::end(from)..keys::end(to);
+        self.at.range(&self.store.meta, range).map(|pair| {
+            let (key, value) = pair
+                .into_inner()
+                .map_err(|error| failure(error, "an end"))?;
+            end::decode(&key, &value)
+                .map_err(|Malformed| Error::damaged(format!("an end (meta {})", hex(&key))))
+        })
+    }
+
+    /// How many ends there are.
+    pub(crate) fn ends(&self) -> Result<Ends, Error> {
+        let value = self
+            .at
+            .get(&self.store.meta, keys::ENDS)
+            .map_err(|error| failure(error, "how many ends there are"))?;
+        let ends = value.map(|value| Ends::decode(&value)).transpose();
+        let ends = ends.map_err(|Malformed| Error::damaged("how many ends there are (meta 4c)"))?;
+        Ok(ends.unwrap_or_default())
     }
 }
 

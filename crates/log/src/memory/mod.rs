@@ -35,7 +35,7 @@ const SWEEP: usize = 16;
 pub struct MemoryOptions {
     /// The most bytes it may take, counting about 64 for each message, 320 for each
     /// producer and 512 for each stream besides what they hold. 256 MiB unless set. Past that, appending and creating are refused
-    /// as [full](Error::is_storage_full).
+    /// as [full](Error::is_storage_full). What is kept of [ends](crate::Limits::ended) takes an eighth of it at the most.
     pub max_bytes: u64,
     /// The limits.
     pub limits: Limits,

@@ -450,7 +450,8 @@ fn followers_are_woken_by_appends_closing_and_deletion() {
             assert!(changed && follower.progress().gone);
             assert!(log.follow(&stream).await.unwrap_err().is_not_found());
             log.close().await.unwrap();
-            assert_eq!(order.past(Position::new(1)).await, None);
+            assert_eq!(order.past(Position::new(1)).await, Some(Position::new(2)));
+            assert_eq!(order.past(Position::new(2)).await, None);
             assert!(log.create(&stream, plain()).await.unwrap_err().is_closed());
         });
     });
@@ -577,5 +578,6 @@ fn what_is_deleted_leaves_nothing_behind_on_the_disk() {
     assert_eq!(run(all(&log, &stream)), ["new"]);
     let order = run(log.read_order(Position::START, 99, None)).unwrap();
     assert_eq!(order.entries.len(), 1);
-    assert_eq!(order.entries[0].position.number(), 600);
+    // Behind the messages and their stream's end.
+    assert_eq!(order.entries[0].position.number(), 601);
 }

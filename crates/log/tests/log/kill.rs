@@ -76,6 +76,7 @@ async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
                     log.create(&passing, create).await.unwrap();
                 } else if seq % 5 == 3 {
                     log.delete(&passing).await.unwrap();
+                    tell(&format!("end {producer}"));
                 }
             }
         })
@@ -97,10 +98,17 @@ fn say(line: &str) {
 struct Acknowledged {
     /// Stream, offset of its first message, position of its first message, the messages.
     appends: Vec<(usize, u64, u64, Vec<String>)>,
+    /// How often the passing stream of each producer was deleted.
+    ends: [u64; PRODUCERS],
+    lives: u64,
 }
 
 impl Acknowledged {
     fn note(&mut self, line: &str) {
+        if let Some(producer) = line.strip_prefix("end ") {
+            self.ends[producer.parse::<usize>().unwrap()] += 1;
+            return;
+        }
         let fields: Vec<&str> = line.split(' ').collect();
         let [_, stream, producer, life, seq, count, next, position] = fields[..] else {
             panic!("{line:?}")
@@ -176,6 +184,19 @@ impl Acknowledged {
             assert!(last < Some(entry.position), "positions grow");
             last = Some(entry.position);
         }
+        let mut last = None;
+        for end in &order.ended {
+            assert!(last < Some(end.position), "positions grow");
+            assert!(!by_position.contains_key(&end.position.number()));
+            last = Some(end.position);
+        }
+        for (producer, &acknowledged) in self.ends.iter().enumerate() {
+            let passing = name(&format!("passing/{producer}"));
+            let told = order.ended.iter().filter(|end| end.stream == passing);
+            let told = told.count() as u64;
+            // In each life, one may have been done without an answer.
+            assert!((acknowledged..=acknowledged + self.lives).contains(&told));
+        }
     }
 }
 
@@ -221,10 +242,11 @@ fn life(folder: &Path, number: u64, kill_after: Duration, known: &mut Acknowledg
     child.0.wait().unwrap();
     reader.join().unwrap();
     for line in heard {
-        if line.starts_with("ok ") {
+        if line.starts_with("ok ") || line.starts_with("end ") {
             known.note(&line);
         }
     }
+    known.lives += 1;
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod damage;
+mod ended;
 mod engines;
 mod full;
 mod kill;

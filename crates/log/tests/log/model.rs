@@ -223,6 +223,7 @@ fn few() -> Limits {
     let mut limits = Limits::default();
     limits.producers = 2;
     limits.streams = 4;
+    limits.ended = 3;
     limits
 }
 

@@ -44,7 +44,7 @@ pub const RESET_EVENT: &str = "headwater:reset";
 /// The type of the event that tells a reader of many streams that messages were trimmed before it got them.
 pub const TRIMMED_EVENT: &str = "headwater:trimmed";
 
-/// The type of the event that tells a reader of many streams that a stream was deleted.
+/// The type of the event that tells a reader of many streams that a stream was deleted or has expired.
 pub const DELETED_EVENT: &str = "headwater:deleted";
 
 /// Whether an event type or an event id is kept for Headwater.

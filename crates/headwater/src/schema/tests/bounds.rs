@@ -121,3 +121,119 @@ fn a_long_chain_of_references_fits_the_stack_of_a_worker_thread() {
         thread.spawn(move || Schema::compile(&document).map(|it| it.is_valid(&json!({}))));
     assert!(compiled.unwrap().join().unwrap().unwrap());
 }
+
+/// Checks a text, and returns the faults, if any, and the steps that it took.
+fn checked(schema: &Value, text: &str) -> (Result<Value, Faults>, u64) {
+    let schema = Schema::compile(schema).unwrap();
+    let mut budget = CheckBudget::for_text(text.len());
+    let result = schema.check_text_within(text.as_bytes(), &mut budget);
+    (result.unwrap(), budget.granted() - budget.left())
+}
+
+fn any_of_constants(count: usize) -> Value {
+    let branches: Vec<_> = (0..count).map(|n| json!({"const": n})).collect();
+    json!({"items": {"anyOf": branches}})
+}
+
+#[test]
+fn a_check_that_takes_too_many_steps_is_given_up() {
+    let schema = any_of_constants(900);
+    // Valid by the last branch alone, so that each item takes 900 steps.
+    let text = format!("[{}899]", "899,".repeat(10_000));
+    let (result, steps) = checked(&schema, &text);
+    let faults = result.unwrap_err();
+    assert!(faults.is_over_budget());
+    assert_eq!(faults.len(), 1);
+    assert!(
+        faults.to_string().contains("was given up after"),
+        "{faults}"
+    );
+    assert!(steps <= CheckBudget::BASE + CheckBudget::PER_BYTE * text.len() as u64);
+}
+
+#[test]
+fn faults_that_are_found_within_the_budget_are_true() {
+    let text = format!("[{}-1]", "-1,".repeat(10_000));
+    let (result, _) = checked(&any_of_constants(900), &text);
+    let faults = result.unwrap_err();
+    assert!(!faults.is_over_budget());
+    // Each takes 900 of the steps that lead into what is invalid.
+    assert!(faults.len() >= 20, "{}", faults.len());
+    for (index, fault) in faults.iter().enumerate() {
+        assert_eq!(fault.pointer(), format!("/{index}"));
+        assert_eq!(fault.value(), Some(&json!(-1)));
+    }
+}
+
+#[test]
+fn one_budget_bounds_many_small_checks() {
+    let schema = Schema::compile(&any_of_constants(900)).unwrap();
+    let mut budget = CheckBudget::for_text(10_000 * 5);
+    let done = (0..10_000)
+        .take_while(|_| {
+            schema
+                .check_text_within(b"[899]", &mut budget)
+                .unwrap()
+                .is_ok()
+        })
+        .count();
+    assert!((1000..9999).contains(&done), "{done}");
+}
+
+#[test]
+fn an_ordinary_check_of_any_size_stays_within_its_budget() {
+    let text = json!({"symbol": "ACME", "price": 12.5, "tags": ["a", "b"], "at": "2026-01-31"});
+    let properties: serde_json::Map<_, _> = (0..100)
+        .map(|n| {
+            (
+                format!("other{n}"),
+                json!({"type": ["string", "null"], "maxLength": 10}),
+            )
+        })
+        .collect();
+    let item = json!({
+        "type": "object",
+        "properties": {
+            "symbol": {"type": "string", "pattern": "^[A-Z]{1,5}$"},
+            "price": {"type": "number", "minimum": 0},
+            "tags": {"items": {"enum": ["a", "b", "c"]}},
+            "at": {"type": "string", "format": "date"},
+        },
+        "anyOf": [{"required": ["symbol"]}, {"properties": properties}],
+        "required": ["symbol", "price"],
+        "unevaluatedProperties": false,
+    });
+    let schema = json!({"items": {"$ref": "#/$defs/item"}, "$defs": {"item": item}});
+    for count in [1, 100, 5000] {
+        let text = serde_json::to_string(&vec![&text; count]).unwrap();
+        let (result, _) = checked(&schema, &text);
+        assert!(result.is_ok(), "{count}: {:?}", result.unwrap_err());
+    }
+}
+
+#[test]
+fn names_that_repeat_and_items_that_must_differ_cost_what_they_take() {
+    let text = format!("[{}0]", "0,".repeat(50_000));
+    let schema = json!({"allOf": vec![json!({"uniqueItems": true}); 200]});
+    assert!(checked(&schema, &text).0.is_err());
+    let members: Vec<_> = (0..20_000).map(|n| format!("\"a{n}\":1")).collect();
+    let text = format!("{{{}}}", members.join(","));
+    let patterns: serde_json::Map<_, _> =
+        (0..500).map(|n| (format!("^b{n}"), json!(true))).collect();
+    let (result, _) = checked(&json!({"patternProperties": patterns}), &text);
+    assert!(result.unwrap_err().is_over_budget());
+}
+
+#[test]
+fn a_check_ends_when_it_is_cancelled() {
+    let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let text = format!("[{}899]", "899,".repeat(5000));
+    let schema = Schema::compile(&any_of_constants(900)).unwrap();
+    let mut budget = CheckBudget::for_text(text.len()).cancelled_by(flag);
+    let faults = schema
+        .check_text_within(text.as_bytes(), &mut budget)
+        .unwrap()
+        .unwrap_err();
+    assert!(faults.is_over_budget());
+    assert_eq!(budget.left(), 0);
+}

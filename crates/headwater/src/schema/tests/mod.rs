@@ -7,7 +7,7 @@ mod values;
 
 use serde_json::{Value, json};
 
-use super::{Fault, Faults, Schema, SchemaLimits};
+use super::{CheckBudget, Fault, Faults, Schema, SchemaLimits};
 
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "`json!` is called in place")]

@@ -46,6 +46,16 @@ fn a_schema_is_refused_above_a_limit_and_taken_at_it() {
             limits.with_max_pattern_bytes(4),
         ),
         (
+            json!({"pattern": "a", "patternProperties": {"b": true}}),
+            limits.with_max_compiled_patterns(64 << 10),
+            limits.with_max_compiled_patterns((64 << 10) - 1),
+        ),
+        (
+            json!({"pattern": r"^\w{1,4}$"}),
+            limits.with_max_compiled_patterns(256 << 10),
+            limits.with_max_compiled_patterns(64 << 10),
+        ),
+        (
             json!({"patternProperties": {"[a-z]": true}}),
             limits.with_max_pattern_bytes(5),
             limits.with_max_pattern_bytes(4),

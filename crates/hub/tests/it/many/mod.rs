@@ -2,6 +2,7 @@
 
 mod any_order;
 mod bounds;
+mod deleted;
 mod resuming;
 mod trimmed;
 

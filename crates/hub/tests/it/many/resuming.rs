@@ -187,9 +187,14 @@ async fn streams_come_and_go_while_they_are_followed() {
         assert_eq!(events.next().await, Some(gone));
         server.delete("gone/a").await;
         server.post_json("kept", "2").await;
+        let told = events.next().await.expect("it is live");
+        assert_eq!(
+            (&told["stream"], &told["deleted"]),
+            (&json!("gone/a"), &json!(true))
+        );
         assert_eq!(
             events.next().await,
-            Some(event(&server, 3, "kept", 2, &json!(2)))
+            Some(event(&server, 4, "kept", 2, &json!(2)))
         );
         // Another of the name counts its own messages, and is of its own type.
         server.put("gone/a", "text/plain", "3").await;
@@ -200,7 +205,7 @@ async fn streams_come_and_go_while_they_are_followed() {
         let ids: Vec<_> = late.iter().map(|event| event["id"].clone()).collect();
         assert_eq!(
             ids,
-            [1, 3, 4].map(|id| server.order(id)),
+            [1, 4, 5].map(|id| server.order(id)),
             "of what is deleted nothing is sent"
         );
     }

@@ -119,6 +119,7 @@ impl Draft<'_> {
             state,
             changed: true,
             created: true,
+            end: None,
             ended: false,
             messages: create.messages,
             producers: HashMap::new(),

@@ -4,6 +4,7 @@
 mod answer;
 mod append;
 mod create;
+mod ends;
 mod seal;
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::disk::engine::Engine;
 use crate::disk::format::commit::Commit;
+use crate::disk::format::end::Ends;
 use crate::disk::format::head::Head;
 use crate::disk::queue::{Dropped, Request, Sweep, Tend};
 use crate::disk::store::Store;
@@ -21,6 +23,7 @@ use crate::disk::stream::Stream;
 use crate::error::{Error, Kind};
 use crate::name::StreamName;
 use crate::producers::ProducerState;
+use crate::read::EndCause;
 use crate::rules::State;
 
 pub(crate) use answer::Sealed;
@@ -33,6 +36,8 @@ struct Change {
     /// Whether anything differs from what is committed.
     changed: bool,
     created: bool,
+    /// Why it ended with this draft: from here on nobody can use it.
+    end: Option<EndCause>,
     /// Taken away for good.
     ended: bool,
     messages: Vec<Bytes>,
@@ -56,6 +61,8 @@ pub(crate) struct Draft<'a> {
     trimmed: Vec<(Vec<Dropped>, Vec<Commit>)>,
     /// Entries of the timetable to take out and to put in.
     due: Vec<(u64, u64, bool)>,
+    /// How many ends of streams the disk keeps, once it is needed.
+    ends: Option<Ends>,
     bytes: usize,
 }
 
@@ -76,6 +83,7 @@ impl<'a> Draft<'a> {
             swept: Vec::new(),
             trimmed: Vec::new(),
             due: Vec::new(),
+            ends: None,
             bytes: 0,
         }
     }
@@ -87,7 +95,8 @@ impl<'a> Draft<'a> {
 
     /// About how many bytes it takes in the journal.
     pub(crate) fn weight(&self) -> u64 {
-        (self.bytes + 500 + 500 * self.changes.len()) as u64
+        // Of a stream that ends, its name is written down once more.
+        (self.bytes + 500 + 600 * self.changes.len()) as u64
     }
 
     /// Takes a request in.
@@ -112,7 +121,7 @@ impl<'a> Draft<'a> {
             Request::Delete { stream, reply } => {
                 let change = self.change(&stream);
                 let answer = match self.usable(change) {
-                    Ok(true) => self.end(change).map(|()| false),
+                    Ok(true) => self.end(change, EndCause::Deleted).map(|()| false),
                     Ok(false) => Ok(true),
                     Err(error) => Err(error),
                 };
@@ -155,6 +164,7 @@ impl<'a> Draft<'a> {
                 state: stream.state(),
                 changed: false,
                 created: false,
+                end: None,
                 ended: stream.has_ended(),
                 messages: Vec::new(),
                 producers: HashMap::new(),
@@ -182,7 +192,7 @@ impl<'a> Draft<'a> {
             return Err(Kind::Gone.into());
         }
         if stream.has_expired(self.head.time) && !*created {
-            self.end(change)?;
+            self.end(change, EndCause::Expired)?;
             return if self.changes[change].ended {
                 Ok(false)
             } else {
@@ -192,9 +202,13 @@ impl<'a> Draft<'a> {
         Ok(true)
     }
 
-    /// Ends a stream: hides it where forks live, and takes it away where none does; then its
+    /// Ends a stream that is in use: hides it where forks live, and takes it away where none does; then its
     /// source too, if that was hidden for it.
-    fn end(&mut self, at: usize) -> Result<(), Error> {
+    fn end(&mut self, at: usize, cause: EndCause) -> Result<(), Error> {
+        if self.ends.is_none() {
+            self.ends = Some(self.store.ends()?);
+        }
+        self.changes[at].end = Some(cause);
         self.changes[at].state.hidden = true;
         self.changes[at].changed = true;
         let mut next = Some(at);
@@ -238,7 +252,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         }
         if !self.changes[at].state.hidden && stream.has_expired(self.head.time) {
-            self.end(at)?;
+            self.end(at, EndCause::Expired)?;
             if self.changes[at].ended {
                 return Ok(());
             }

@@ -25,6 +25,7 @@ impl Draft<'_> {
         };
         let mut before = Vec::with_capacity(self.changes.len());
         let mut written = Vec::new();
+        let mut ended = Vec::new();
         for at in 0..self.changes.len() {
             before.push(commit.count);
             if !self.changes[at].changed {
@@ -33,7 +34,12 @@ impl Draft<'_> {
             let part = self.write(&mut batch, at, commit.count, &mut written);
             commit.count += part.count;
             commit.parts.push(part);
+            if let Some(cause) = self.changes[at].end {
+                ended.push(self.ended(at, cause, commit.position + commit.count));
+                commit.count += 1;
+            }
         }
+        self.write_ends(&mut batch, ended);
         let Store {
             meta,
             order,

@@ -8,6 +8,8 @@ pub(crate) const IDENTITY: &[u8] = b"I";
 pub(crate) const HEAD: &[u8] = b"H";
 /// In the keyspace `meta`: the commit up to which nothing depends on the journal any more.
 pub(crate) const CHECKPOINT: &[u8] = b"C";
+/// In the keyspace `meta`: how many ends of streams are kept.
+pub(crate) const ENDS: &[u8] = b"L";
 
 const NAME: u8 = b'N';
 const SETTINGS: u8 = b'S';
@@ -16,6 +18,7 @@ const PRODUCER: u8 = b'P';
 const DUE: u8 = b'D';
 const GARBAGE: u8 = b'G';
 const TRIMMED: u8 = b'R';
+const END: u8 = b'E';
 
 fn tagged(tag: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
@@ -96,6 +99,17 @@ pub(crate) fn trimmed_of(key: &[u8]) -> Option<(u64, u64)> {
     Some((number(key.get(1..9)?)?, number(key.get(9..)?)?))
 }
 
+/// `meta`: the end of a stream, which has this position.
+pub(crate) fn end(position: u64) -> Vec<u8> {
+    tagged(END, &position.to_be_bytes())
+}
+
+/// The position in a key of an end.
+pub(crate) fn end_of(key: &[u8]) -> Option<u64> {
+    (key.first() == Some(&END)).then_some(())?;
+    number(key.get(1..)?)
+}
+
 /// `records`: the record of a stream that starts at an offset.
 pub(crate) fn record(id: u64, first: u64) -> [u8; 16] {
     pair(id, first)
@@ -137,6 +151,7 @@ mod tests {
             prop_assert_eq!(trimmed_of(&trimmed(a.0, a.1)), Some(a));
             prop_assert_eq!(trimmed(a.0, a.1).cmp(&trimmed(b.0, b.1)), a.cmp(&b));
             prop_assert_eq!(garbage_of(&garbage(a.0)), Some(a.0));
+            prop_assert_eq!(end_of(&end(a.0)), Some(a.0));
             prop_assert_eq!(record(a.0, a.1).cmp(&record(b.0, b.1)), a.cmp(&b));
             prop_assert_eq!(due(a.0, a.1).cmp(&due(b.0, b.1)), a.cmp(&b));
         }

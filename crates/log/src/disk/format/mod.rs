@@ -2,6 +2,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod commit;
+pub(crate) mod end;
 pub(crate) mod head;
 pub(crate) mod keys;
 pub(crate) mod marker;

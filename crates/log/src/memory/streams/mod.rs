@@ -1,5 +1,6 @@
 //! All streams, and what is done to them.
 
+mod ends;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -17,10 +18,11 @@ use crate::memory::MemoryOptions;
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::producers::{Known, ProducerState, idle_from, is_idle};
-use crate::read::{Created, Usage};
+use crate::read::{Created, EndCause, Usage};
 use crate::records;
 use crate::rules::{self, State, Verdict};
 use crate::settings::{self, Create, Expiry, ForkFrom, ForkPoint, Settings};
+use ends::Ends;
 
 const PER_MESSAGE: u64 = 64;
 const PER_STREAM: u64 = 512;
@@ -101,6 +103,7 @@ pub(crate) struct Streams {
     order: BTreeMap<u64, (u64, u64)>,
     /// The position after the newest message that is gone of a stream with caps, and that stream.
     trimmed: BTreeMap<u64, u64>,
+    ends: Ends,
     timetable: BTreeSet<(u64, u64)>,
     /// A thread sweeps.
     pub(crate) is_reclaimed: bool,
@@ -121,6 +124,7 @@ impl Streams {
             by_id: HashMap::new(),
             order: BTreeMap::new(),
             trimmed: BTreeMap::new(),
+            ends: Ends::default(),
             timetable: BTreeSet::new(),
             is_reclaimed: false,
             next_id: 1,
@@ -146,7 +150,7 @@ impl Streams {
         }
         if stream.expires().is_some_and(|end| end <= now) {
             let kept = stream.state.forks > 0;
-            self.end(id);
+            self.end(id, EndCause::Expired);
             return Err(if kept { Kind::Gone } else { Kind::NotFound }.into());
         }
         Ok(id)
@@ -470,26 +474,29 @@ impl Streams {
 
     pub(crate) fn sweep(&mut self, steps: usize) -> bool {
         let now = self.now();
-        for _ in 0..steps {
-            match self.timetable.first() {
-                Some(&(due, id)) if due <= now.0 => {
-                    let stream = &self.by_id[&id];
-                    let ends = stream.expires().filter(|_| !stream.state.hidden);
-                    if ends.is_some_and(|end| end <= now) {
-                        self.end(id);
-                    } else {
-                        self.trim(id, now);
-                        self.reschedule(id);
-                    }
-                }
-                _ => return false,
+        let due = self.timetable.range(..=(now.0, u64::MAX)).take(steps);
+        let mut due: Vec<u64> = due.map(|&(_, id)| id).collect();
+        // Of those that are due together, the oldest stream comes first.
+        due.sort_unstable();
+        for id in due {
+            // One that was kept for another may have gone with it.
+            let Some(stream) = self.by_id.get(&id) else {
+                continue;
+            };
+            let ends = stream.expires().filter(|_| !stream.state.hidden);
+            if ends.is_some_and(|end| end <= now) {
+                self.end(id, EndCause::Expired);
+            } else {
+                self.trim(id, now);
+                self.reschedule(id);
             }
         }
         self.timetable.first().is_some_and(|&(due, _)| due <= now.0)
     }
 
-    /// Ends a stream: hides it where forks live, and lets go of all of it where none does.
-    fn end(&mut self, id: u64) {
+    /// Ends a stream that is in use: hides it where forks live, and lets go of all of it where none does.
+    fn end(&mut self, id: u64, cause: EndCause) {
+        self.note_end(id, cause);
         let stream = self.stream(id);
         stream.publish(true);
         stream.state.hidden = true;
@@ -537,7 +544,7 @@ impl Streams {
 
     pub(crate) fn delete(&mut self, name: &StreamName) -> Result<(), Error> {
         let id = self.find(name)?;
-        self.end(id);
+        self.end(id, EndCause::Deleted);
         Ok(())
     }
 
@@ -556,6 +563,7 @@ impl Streams {
         self.names.clear();
         self.order.clear();
         self.trimmed.clear();
+        self.ends = Ends::default();
         self.timetable.clear();
         // Followers learn of the end by their sender being gone.
         let head = *self.head.borrow();

@@ -151,11 +151,26 @@ impl Streams {
                 });
             }
         }
-        let kept = entries.partition_point(|entry| entry.position < next);
-        entries.truncate(kept);
+        let mut ended = Vec::new();
+        let mut bytes = 0;
+        for end in self.ends.range(from.number(), next.number()) {
+            if matching.is_some_and(|wanted| !wanted(&end.stream)) {
+                continue;
+            }
+            bytes += end.cost();
+            if bytes > budget && !ended.is_empty() {
+                next = end.position;
+                break;
+            }
+            ended.push(end.clone());
+        }
+        entries.truncate(entries.partition_point(|entry| entry.position < next));
+        trimmed.truncate(trimmed.partition_point(|gap| gap.position < next));
         Ok(OrderChunk {
+            forgotten: self.ends.forgotten(from.number(), next.number()),
             entries,
             trimmed,
+            ended,
             next,
             at_head: next == head,
         })

@@ -1,0 +1,80 @@
+//! What a server of many streams says of them, where it sends no item.
+
+use std::fmt;
+
+use headwater_wire::Event;
+use serde::Deserialize;
+
+use crate::problem::Plain;
+
+/// The data of an event of the type [`TRIMMED_EVENT`](crate::control::TRIMMED_EVENT) or
+/// [`DELETED_EVENT`](crate::control::DELETED_EVENT), as much of it as is put into words.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    stream: Option<String>,
+    reason: Option<String>,
+}
+
+/// Such an event in words.
+pub(crate) struct Notice<'a>(&'a Event);
+
+impl<'a> Notice<'a> {
+    /// `None`: the event is none.
+    pub(crate) fn of(event: &'a Event) -> Option<Self> {
+        (event.is_trimmed() || event.is_deleted()).then_some(Self(event))
+    }
+}
+
+impl fmt::Display for Notice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told: Told = serde_json::from_str(&self.0.data).unwrap_or_default();
+        let stream = told.stream.as_deref().unwrap_or("a stream");
+        let stream = Plain(stream);
+        match told.reason.as_deref() {
+            _ if self.0.is_trimmed() => {
+                write!(f, "messages of {stream} are gone that were not seen")
+            }
+            Some("expired") => write!(f, "{stream} has expired"),
+            Some("forgotten") => {
+                f.write_str("streams have ended, and the server doesn't know any more which")
+            }
+            _ => write!(f, "{stream} was deleted"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_wire::{
+        Str,
+        sse::{DELETED_EVENT, TRIMMED_EVENT},
+    };
+
+    use super::*;
+
+    #[track_caller]
+    fn check(event_type: &'static str, data: &'static str, expected: Option<&str>) {
+        let mut event = Event::new(Str::from(data));
+        event.event = Str::from(event_type);
+        let found = Notice::of(&event).map(|notice| notice.to_string());
+        assert_eq!(found.as_deref(), expected, "{event_type}: {data}");
+    }
+
+    #[test]
+    fn what_is_said_of_a_stream_has_words_and_an_item_has_none() {
+        let trimmed = r#"{"id":"1","stream":"a/b","offset":"2","trimmed":true}"#;
+        check("message", trimmed, None);
+        let gone = "messages of a/b are gone that were not seen";
+        check(TRIMMED_EVENT, trimmed, Some(gone));
+        let deleted = r#"{"id":"1","stream":"a/b","deleted":true,"reason":"deleted"}"#;
+        check("deleted", deleted, None);
+        check(DELETED_EVENT, deleted, Some("a/b was deleted"));
+        let expired = r#"{"id":"1","stream":"a/b","deleted":true,"reason":"expired"}"#;
+        check(DELETED_EVENT, expired, Some("a/b has expired"));
+        let forgotten = r#"{"id":"1","deleted":true,"reason":"forgotten"}"#;
+        let unknown = "streams have ended, and the server doesn't know any more which";
+        check(DELETED_EVENT, forgotten, Some(unknown));
+        check(DELETED_EVENT, "no JSON", Some("a stream was deleted"));
+    }
+}

@@ -1,0 +1,120 @@
+//! CPU-bound work, off the async workers.
+
+use std::{
+    panic,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use tokio::{
+    sync::Semaphore,
+    task::{self, JoinError},
+};
+
+/// Tells work that [`offload`] runs when the caller has left.
+///
+/// A clone shares the flag.
+#[derive(Debug, Clone, Default)]
+pub struct Abandoned(Arc<AtomicBool>);
+
+impl Abandoned {
+    /// The caller has dropped the future. The result of the work goes nowhere.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The flag, as [`CheckBudget::cancelled_by`](crate::schema::CheckBudget::cancelled_by) takes it.
+    #[must_use]
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+}
+
+/// Sets the flag when the caller drops the future.
+struct AbandonOnDrop(Abandoned);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs CPU-bound work on a thread of its own, so that it delays no other request.
+///
+/// An async worker that computes for 100 ms answers nothing else meanwhile. At most as many pieces of work run at once as the
+/// machine has cores, but one, and at least two, in the whole process; others wait for their turn, in order.
+///
+/// A panic of the work is the caller's.
+///
+/// # Cancel safety
+/// Dropping the future before the work has begun takes its turn away. Work that runs goes on, and sees it in [`Abandoned`].
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let sum = headwater::offload(|abandoned| {
+///     (0..1_000_000_u64).take_while(|_| !abandoned.is_set()).sum::<u64>()
+/// });
+/// assert_eq!(sum.await, 499_999_500_000);
+/// # });
+/// ```
+pub async fn offload<T: Send + 'static>(work: impl FnOnce(&Abandoned) -> T + Send + 'static) -> T {
+    static TURNS: OnceLock<Arc<Semaphore>> = OnceLock::new();
+    let turns = TURNS.get_or_init(|| {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Arc::new(Semaphore::new(cores.saturating_sub(1).max(2)))
+    });
+    let Ok(turn) = turns.clone().acquire_owned().await else {
+        unreachable!("the semaphore is never closed")
+    };
+    let abandoned = Abandoned::default();
+    let seen = abandoned.clone();
+    let _leaving = AbandonOnDrop(abandoned);
+    let done = task::spawn_blocking(move || {
+        let result = work(&seen);
+        // Kept until here, also where nobody waits any more.
+        drop(turn);
+        result
+    });
+    done.await.unwrap_or_else(|error| of_panic(error))
+}
+
+fn of_panic<T>(error: JoinError) -> T {
+    match error.try_into_panic() {
+        Ok(payload) => panic::resume_unwind(payload),
+        Err(error) => panic!("the runtime that was to run the work has shut down: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_work_is_the_callers() {
+        let caller = tokio::spawn(offload(|_| panic!("of the work")));
+        let payload = caller.await.unwrap_err().into_panic();
+        assert_eq!(payload.downcast_ref(), Some(&"of the work"));
+    }
+
+    #[tokio::test]
+    async fn work_is_told_when_its_caller_leaves() {
+        let (started, has_started) = tokio::sync::oneshot::channel();
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        let caller = tokio::spawn(offload(move |abandoned| {
+            started.send(()).unwrap();
+            while !abandoned.is_set() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            ended.send(()).unwrap();
+        }));
+        has_started.await.unwrap();
+        caller.abort();
+        has_ended.await.unwrap();
+    }
+}

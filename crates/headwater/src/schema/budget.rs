@@ -1,0 +1,142 @@
+//! How much work checks may do.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// A budget of steps for checks.
+///
+/// A step is one subschema applied to one part of a value. A schema from outside can ask for many at each part (an `anyOf` of
+/// 900 constants), so the size of a request says little about what its check costs. A budget grows with the text that is
+/// checked, and may be shared by all checks of a request, so that a thousand small messages cost no more than one large one.
+///
+/// A check that exceeds its budget gives a single fault, and [`Faults::is_over_budget`](super::Faults::is_over_budget) is true.
+///
+/// ```
+/// use headwater::schema::{CheckBudget, Schema};
+/// use serde_json::json;
+///
+/// let any_of: Vec<_> = (0..900).map(|n| json!({"const": n})).collect();
+/// let schema = Schema::compile(&json!({"items": {"anyOf": any_of}}))?;
+/// let text = serde_json::to_vec(&vec![-1; 1000])?;
+///
+/// let mut budget = CheckBudget::for_text(text.len());
+/// let faults = schema.check_text_within(&text, &mut budget)?.unwrap_err();
+/// assert!(!faults.is_over_budget(), "the first item has faults, and they are found");
+///
+/// let text = serde_json::to_vec(&vec![899; 10_000])?;
+/// let mut budget = CheckBudget::for_text(text.len());
+/// let faults = schema.check_text_within(&text, &mut budget)?.unwrap_err();
+/// assert!(faults.is_over_budget());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct CheckBudget {
+    granted: u64,
+    left: u64,
+    cancelled: Option<Arc<AtomicBool>>,
+}
+
+impl CheckBudget {
+    /// The steps that every budget starts with: 1,000,000, in the order of 100 ms.
+    pub const BASE: u64 = 1_000_000;
+
+    /// The steps that each byte of text adds: 8.
+    pub const PER_BYTE: u64 = 8;
+
+    /// Steps between two looks at the flag that cancels a check.
+    const CANCEL_INTERVAL: u64 = 4096;
+
+    /// A budget for texts of so many bytes together.
+    #[must_use]
+    pub fn for_text(bytes: usize) -> Self {
+        let mut budget = Self {
+            granted: Self::BASE,
+            left: Self::BASE,
+            cancelled: None,
+        };
+        budget.add_text(bytes);
+        budget
+    }
+
+    /// A budget without an end.
+    #[cfg(test)]
+    pub(super) fn unlimited() -> Self {
+        Self {
+            granted: u64::MAX,
+            left: u64::MAX,
+            cancelled: None,
+        }
+    }
+
+    /// Adds the steps for so many more bytes of text.
+    pub fn add_text(&mut self, bytes: usize) {
+        let steps = (bytes as u64).saturating_mul(Self::PER_BYTE);
+        self.granted = self.granted.saturating_add(steps);
+        self.left = self.left.saturating_add(steps);
+    }
+
+    /// Ends checks soon after `flag` is set, as if the budget was exceeded.
+    #[must_use]
+    pub fn cancelled_by(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.cancelled = Some(flag);
+        self
+    }
+
+    /// The steps that were granted so far.
+    #[must_use]
+    pub fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    /// The steps that are left.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Takes steps. False if there aren't so many, and then none are left.
+    pub(super) fn take(&mut self, steps: u64) -> bool {
+        let before = self.left;
+        self.left = self.left.saturating_sub(steps);
+        if before / Self::CANCEL_INTERVAL != self.left / Self::CANCEL_INTERVAL
+            && let Some(flag) = &self.cancelled
+            && flag.load(Ordering::Relaxed)
+        {
+            self.left = 0;
+        }
+        steps <= before && self.left > 0
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_grows_with_the_text_and_is_spent_by_steps() {
+        let mut budget = CheckBudget::for_text(10);
+        assert_eq!(budget.granted(), CheckBudget::BASE + 80);
+        assert!(budget.take(CheckBudget::BASE));
+        budget.add_text(1);
+        assert_eq!(budget.left(), 88);
+        assert!(budget.take(87));
+        assert!(!budget.take(2));
+        assert!(budget.is_spent());
+    }
+
+    #[test]
+    fn a_flag_ends_checks() {
+        let flag = Arc::new(AtomicBool::new(false));
+        let mut budget = CheckBudget::for_text(0).cancelled_by(flag.clone());
+        assert!(budget.take(10_000));
+        flag.store(true, Ordering::Relaxed);
+        assert!(!budget.take(10_000));
+        assert!(!budget.take(1));
+    }
+}

@@ -1,0 +1,218 @@
+//! Streams that are deleted or expire, as their followers are told.
+
+use std::{sync::Arc, time::Duration};
+
+use headwater::Format;
+use headwater_hub::Options;
+use headwater_log::{Clock, MemoryLog, MemoryOptions};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::event;
+use crate::{START, Server};
+
+/// What is told of the end of a stream whose last message was the one before `offset`.
+fn notice(server: &Server, id: u64, stream: &str, offset: &str, reason: &str) -> Value {
+    let (id, time) = (server.order(id), "2027-01-15T08:00:00Z");
+    json!({"id": id, "stream": stream, "offset": offset, "deleted": true, "reason": reason, "time": time})
+}
+
+#[tokio::test]
+async fn whoever_resumes_over_a_deletion_is_told_in_its_place() {
+    for server in Server::of_each_kind() {
+        server.put_json("a", "[1]").await;
+        server.put_json("b", "[2]").await;
+        let gone = notice(&server, 3, "a", &server.at("a", 1), "deleted");
+        server.delete("a").await;
+        server.post_json("b", "3").await;
+        // Another stream of the name is not the one that went.
+        server.put_json("a", "[4]").await;
+        let rest = [
+            gone,
+            event(&server, 4, "b", 2, &json!(3)),
+            event(&server, 5, "a", 1, &json!(4)),
+        ];
+        let after = |n| format!("stream=*&after={}", server.order(n));
+        assert_eq!(server.all(&after(2)).await, rest);
+        assert_eq!(server.all(&after(3)).await, rest[1..]);
+        // A reader that had seen nothing yet resumes as any other.
+        assert_eq!(server.all(&after(0)).await[1..], rest);
+        let only = |stream| format!("stream={stream}&after={}", server.order(2));
+        assert_eq!(server.all(&only("b")).await, rest[1..2]);
+        assert_eq!(
+            server.all(&only("a")).await,
+            [rest[0].clone(), rest[2].clone()]
+        );
+    }
+}
+
+#[tokio::test]
+async fn whoever_starts_at_the_start_is_told_of_what_ends_from_then_on() {
+    for server in Server::of_each_kind() {
+        server.put_json("a", "[1]").await;
+        server.put_json("b", "[2]").await;
+        server.delete("a").await;
+        let here = event(&server, 2, "b", 1, &json!(2));
+        for query in ["stream=*", "stream=*&after=-1"] {
+            assert_eq!(
+                server.all(query).await,
+                std::slice::from_ref(&here),
+                "{query}"
+            );
+        }
+        // So is whoever starts over.
+        let reset = server.all("stream=*&after=0000000000000009").await;
+        assert_eq!(reset.len(), 2, "{reset:?}");
+        assert_eq!((&reset[0]["reset"], &reset[1]), (&json!(true), &here));
+        for format in [Format::Sse, Format::Ndjson] {
+            let mut live = server.many("stream=*", format).stream::<Value>().await;
+            assert_eq!(live.next().await, Some(here.clone()));
+            let id = server.log.usage().head.number() + 1;
+            server.put_json("c", "[]").await;
+            let gone = notice(&server, id, "c", &server.at("c", 0), "deleted");
+            server.delete("c").await;
+            assert_eq!(live.next().await, Some(gone), "{format:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_sse_it_is_an_event_of_its_own_type_from_whose_id_one_resumes() {
+    for server in Server::of_each_kind() {
+        server.put_json("a", "[1]").await;
+        server.put_json("b", "[]").await;
+        let mut live = server
+            .many("stream=*&after=now", Format::Sse)
+            .stream::<Value>()
+            .await;
+        let place = live.next_event().await.expect("it is due");
+        assert_eq!(&*place.event, "headwater:position");
+        let expected = notice(&server, 2, "a", &server.at("a", 1), "deleted");
+        server.delete("a").await;
+        let told = live.next_event().await.expect("it is due");
+        assert_eq!(&*told.event, "headwater:deleted");
+        assert_eq!(&*told.id, server.order(2));
+        let data: Value = serde_json::from_str(&told.data).expect("it is JSON");
+        assert_eq!(data, expected);
+        server.post_json("b", "1").await;
+        let again = server.many("stream=*", Format::Sse).last_event_id(&told.id);
+        let mut again = again.stream::<Value>().await;
+        for reader in [&mut live, &mut again] {
+            let next = reader.next_event().await.expect("it is due");
+            assert_eq!(&*next.event, "message");
+            assert_eq!(&*next.id, server.order(3));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expiry_is_told_live_though_nobody_touches_the_stream() {
+    for server in Server::of_each_kind() {
+        let put = server
+            .request(Method::PUT, "short")
+            .header("stream-ttl", "60");
+        let put = put
+            .header("content-type", "application/json")
+            .body("[1]".to_owned());
+        assert_eq!(put.send().await.status(), 201);
+        let offset = server.at("short", 1);
+        let mut live = server
+            .many("stream=short", Format::Ndjson)
+            .stream::<Value>()
+            .await;
+        let mut other = server
+            .many("stream=other&after=now", Format::Ndjson)
+            .stream::<Value>()
+            .await;
+        let first = live.next().await.expect("it is due");
+        assert_eq!(first["data"], 1);
+        server.clock.advance(Duration::from_secs(61));
+        let told = live.next().await.expect("it is due");
+        assert_eq!(told["reason"], "expired");
+        assert_eq!(told["offset"], offset);
+        assert_eq!(told["time"], "2027-01-15T08:01:01Z");
+        // Whoever doesn't follow it isn't told.
+        server.put_json("other", "[7]").await;
+        assert_eq!(other.next().await.expect("it is due")["data"], 7);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_kept_for_its_forks_is_gone_for_its_followers() {
+    for server in Server::of_each_kind() {
+        server.put_json("source", "[1]").await;
+        let fork = server
+            .request(Method::PUT, "fork")
+            .header("stream-forked-from", "/streams/source")
+            .header("content-type", "application/json");
+        assert_eq!(fork.send().await.status(), 201);
+        let gone = notice(&server, 2, "source", &server.at("source", 1), "deleted");
+        server.delete("source").await;
+        let after = format!("stream=*&after={}", server.order(1));
+        assert_eq!(server.all(&after).await, std::slice::from_ref(&gone));
+        let last = notice(&server, 3, "fork", &server.at("fork", 1), "deleted");
+        server.delete("fork").await;
+        assert_eq!(server.all(&after).await, [gone, last]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_longer_known_of_streams_that_ended_is_told_as_that() {
+    let clock = Clock::by_hand(START);
+    let mut settings = MemoryOptions::default();
+    settings.clock = clock.clone();
+    settings.limits.ended = 2;
+    let log = Arc::new(MemoryLog::new(settings));
+    let server = Server::over(log, clock, None, Options::new());
+    server.put_json("here", "[0]").await;
+    for stream in ["a", "b", "c"] {
+        server.put_json(stream, "[]").await;
+        server.delete(stream).await;
+    }
+    let forgotten = json!({"id": server.order(2), "deleted": true, "reason": "forgotten"});
+    let found = server
+        .all(&format!("stream=*&after={}", server.order(1)))
+        .await;
+    assert_eq!(found[0], forgotten);
+    let rest: Vec<_> = found[1..].iter().map(|event| &event["stream"]).collect();
+    assert_eq!(rest, ["b", "c"]);
+    // Also where none of those that are known is followed.
+    let found = server
+        .all(&format!("stream=here&after={}", server.order(1)))
+        .await;
+    assert_eq!(found, [forgotten]);
+    for query in [
+        "stream=here".to_owned(),
+        format!("stream=here&after={}", server.order(2)),
+    ] {
+        assert!(
+            server
+                .all(&query)
+                .await
+                .iter()
+                .all(|event| event.get("deleted").is_none())
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_ends_at_once_are_all_told_in_order_to_readers_of_any_speed() {
+    for server in Server::of_each_kind() {
+        server.put_json("here", "[0]").await;
+        let from = server.order(1);
+        for n in 0..1500 {
+            let stream = format!("passing/{n:04}");
+            server.put_json(&stream, "[]").await;
+            server.delete(&stream).await;
+        }
+        for format in [Format::Sse, Format::Ndjson] {
+            let query = format!("stream=passing/*&after={from}");
+            let mut events = server.many(&query, format).stream::<Value>().await;
+            let found = events.take(1500).await;
+            for (n, event) in found.iter().enumerate() {
+                assert_eq!(event["stream"], format!("passing/{n:04}"));
+                assert_eq!(event["id"], server.order(n as u64 + 2));
+            }
+        }
+    }
+}

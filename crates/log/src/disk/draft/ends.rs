@@ -1,0 +1,66 @@
+//! The ends of streams, in the order of all streams.
+
+use crate::clock::Timestamp;
+use crate::disk::format::{end, keys};
+use crate::offset::{Offset, Position};
+use crate::read::{EndCause, Ended};
+
+use super::Draft;
+
+/// How many more old ends than new ones come go with one commit, where there are too many.
+const MORE: u64 = 256;
+
+impl Draft<'_> {
+    /// What is written down of the end of a stream.
+    pub(super) fn ended(&self, change: usize, cause: EndCause, position: u64) -> Ended {
+        let change = &self.changes[change];
+        Ended {
+            position: Position::new(position),
+            stream: change.stream.name().clone(),
+            id: change.stream.id,
+            cause,
+            time: Timestamp(self.head.time),
+            tail: change.stream.lineage.at(Offset::new(change.state.tail)),
+        }
+    }
+
+    /// Writes ends into a batch. The oldest go, where there are more than are kept.
+    pub(super) fn write_ends(&self, batch: &mut fjall::OwnedWriteBatch, mut new: Vec<Ended>) {
+        let (Some(mut ends), Some(last)) = (self.ends, new.last()) else {
+            return;
+        };
+        let meta = &self.store.meta;
+        let count = new.len() as u64;
+        let most = u64::from(self.engine.options.limits.ended.max(1));
+        let over = (ends.kept + count).saturating_sub(most);
+        let old = over.min(ends.kept).min(count + MORE);
+        let found = self.store.meta_keys(
+            keys::end(ends.forgotten),
+            keys::end(last.position.number()),
+            usize::try_from(old).unwrap_or(usize::MAX),
+        );
+        match found {
+            Ok(found) => {
+                for key in found {
+                    ends.forgotten = keys::end_of(&key).map_or(ends.forgotten, |at| at + 1);
+                    ends.kept -= 1;
+                    batch.remove(meta, key);
+                }
+            }
+            // The next commit with an end tries again.
+            Err(error) => tracing::warn!(%error, "ends that are too old could not be looked for"),
+        }
+        if ends.kept == 0 && count > most {
+            let skipped = new.len() - usize::try_from(most).unwrap_or(usize::MAX);
+            for end in new.drain(..skipped) {
+                ends.forgotten = end.position.number() + 1;
+            }
+        }
+        ends.kept += new.len() as u64;
+        for end in &new {
+            let key = keys::end(end.position.number());
+            batch.insert(meta, &*key, end::encode(&key, end));
+        }
+        batch.insert(meta, keys::ENDS, ends.encode());
+    }
+}
