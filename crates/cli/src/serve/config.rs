@@ -41,6 +41,7 @@ pub(super) struct Config {
     pub(super) min_body_rate: u32,
     pub(super) body_grace: Duration,
     pub(super) body_timeout: Duration,
+    pub(super) write_timeout: Duration,
 }
 
 /// What a file may say. A name that isn't here is an error: it is a slip of the pen.
@@ -65,6 +66,7 @@ struct File {
     min_body_rate: Option<u32>,
     body_grace: Option<Time>,
     body_timeout: Option<Time>,
+    write_timeout: Option<Time>,
     memory_bytes: Option<u64>,
     reserve_bytes: Option<u64>,
     accept_missing_end: bool,
@@ -242,6 +244,7 @@ impl Config {
             min_body_rate: file.min_body_rate.unwrap_or(1024),
             body_grace: time_or(file.body_grace, 10),
             body_timeout: time_or(file.body_timeout, 3600),
+            write_timeout: time_or(file.write_timeout, 60),
         })
     }
 }

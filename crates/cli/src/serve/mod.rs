@@ -186,6 +186,7 @@ async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), 
         .min_body_rate(config.min_body_rate)
         .body_grace(config.body_grace)
         .body_timeout(config.body_timeout)
+        .write_timeout(config.write_timeout)
         .shutdown_deadline(config.shutdown_deadline)
         .on_bound(move |address| {
             // Nobody has to read it.

@@ -16,7 +16,7 @@ use http::{Method, Request, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{activity::InFlight, upload::Answering};
+use super::{activity::InFlight, stall, upload::Answering};
 use crate::body::Cut;
 
 /// The target of the log's lines.
@@ -144,6 +144,8 @@ impl Drop for Record {
 pub(super) struct Watched {
     // Dropped first: a stream's last word on its items comes before the record is written.
     body: Body,
+    /// What the body has given and isn't passed on yet.
+    rest: Bytes,
     record: Option<Box<Record>>,
     /// If the request has a body.
     answering: Option<Answering>,
@@ -159,6 +161,7 @@ impl Watched {
     ) -> Self {
         let mut this = Self {
             body,
+            rest: Bytes::new(),
             record,
             answering,
             in_flight,
@@ -169,10 +172,26 @@ impl Watched {
         this
     }
 
+    /// As much of what the body has given as may be passed on at once.
+    fn next_part(&mut self) -> Bytes {
+        let size = stall::note_given(&self.rest);
+        self.rest.split_to(size)
+    }
+
     fn note_complete(&mut self) {
         if let Some(record) = &mut self.record {
             let is_early = self.answering.as_ref().is_some_and(Answering::is_early);
             record.end = if is_early { End::Early } else { End::Complete };
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(record) = &mut self.record
+            && !self.rest.is_empty()
+        {
+            record.end = End::Left;
         }
     }
 }
@@ -185,6 +204,11 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        stall::note_asked();
+        if !self.rest.is_empty() {
+            let part = self.next_part();
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
         let body = &mut self.body;
         let frame = match crate::catch(|| Pin::new(body).poll_frame(cx)) {
             Ok(Poll::Ready(frame)) => frame,
@@ -216,14 +240,30 @@ impl http_body::Body for Watched {
                 record.end = End::Cut;
             }
         }
+        let frame = frame.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(data) => {
+                    self.rest = data;
+                    Frame::data(self.next_part())
+                }
+                Err(trailers) => trailers,
+            })
+        });
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        http_body::Body::is_end_stream(&self.body)
+        self.rest.is_empty() && http_body::Body::is_end_stream(&self.body)
     }
 
     fn size_hint(&self) -> SizeHint {
-        http_body::Body::size_hint(&self.body)
+        let rest = self.rest.len() as u64;
+        let hint = http_body::Body::size_hint(&self.body);
+        let mut all = SizeHint::new();
+        if let Some(upper) = hint.upper() {
+            all.set_upper(upper.saturating_add(rest));
+        }
+        all.set_lower(hint.lower().saturating_add(rest));
+        all
     }
 }

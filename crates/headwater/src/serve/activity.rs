@@ -40,6 +40,10 @@ pub(crate) struct Activity {
     half_closed: AtomicU8,
     /// When that began, in milliseconds after `start`.
     half_closed_since: AtomicU64,
+    /// Since when nothing that is to be written is taken, in milliseconds after `start`, and one more; 0 if it is.
+    blocked_since: AtomicU64,
+    /// Whether that was for too long.
+    stalled: AtomicBool,
     /// With which status hyper refuses a request that it can't read; 0 if it doesn't.
     refused: AtomicU16,
     /// The connection, when HTTP is done with it and the peer may still be sending.
@@ -69,6 +73,8 @@ impl Activity {
             chunked: AtomicBool::new(false),
             half_closed: AtomicU8::new(NONE),
             half_closed_since: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(0),
+            stalled: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             leftover: Mutex::new(None),
         })
@@ -201,6 +207,28 @@ impl Activity {
         self.chunked.load(Ordering::Relaxed) && self.is_in_flight()
     }
 
+    /// Something was written, or could not be.
+    pub(super) fn wrote(&self, is_blocked: bool) {
+        let since = self.blocked_since.load(Ordering::Relaxed);
+        match (is_blocked, since) {
+            (true, 0) => self.blocked_since.store(self.now() + 1, Ordering::Relaxed),
+            (false, 1..) => self.blocked_since.store(0, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+
+    /// When the connection is to be given up, if nothing of what is to be written is taken until then.
+    pub(super) fn write_deadline(&self, timeout: Duration) -> Option<Instant> {
+        let since = self.blocked_since.load(Ordering::Relaxed).checked_sub(1)?;
+        let since = self.start.checked_add(Duration::from_millis(since))?;
+        since.checked_add(timeout).filter(|_| !timeout.is_zero())
+    }
+
+    /// Gives the connection up, with all that is still to be written.
+    pub(super) fn stall(&self) {
+        self.stalled.store(true, Ordering::Relaxed);
+    }
+
     /// When to look at a half-closed connection again; `Err` when it is to be given up.
     pub(super) fn next_look(&self) -> Result<Option<Instant>, GivenUp> {
         let patience = match self.half_closed.load(Ordering::Relaxed) {
@@ -246,9 +274,9 @@ impl Activity {
                 .compare_exchange(ENDED, NONE, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Whether a close at this moment would pass a cut body off as a complete one.
+    /// Whether a close at this moment would pass a cut body off as a complete one, or leave what nobody takes to the system.
     pub(super) fn ends_by_reset(&self) -> bool {
-        self.closing_body.load(Ordering::Relaxed) != NONE
+        self.closing_body.load(Ordering::Relaxed) != NONE || self.stalled.load(Ordering::Relaxed)
     }
 
     /// When the connection is to be closed, if nothing happens until then.

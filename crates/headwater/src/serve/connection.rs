@@ -13,7 +13,7 @@ use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn, service::Service};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
@@ -26,6 +26,7 @@ use super::{
     io::Io,
     pace::{BodyClock, Meter},
     refusal,
+    stall::Streams,
     upload::{Answering, Receipt, Upload, linger},
 };
 use crate::{
@@ -67,8 +68,11 @@ pub(super) async fn run(
     // connections don't carry its larger state.
     let ended = if http2 {
         activity.forget_head();
+        let streams = Streams {
+            write_timeout: settings.write_timeout,
+        };
         let mut connection = Box::pin(
-            conn::http2::Builder::new(TokioExecutor::new())
+            conn::http2::Builder::new(streams)
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_PATIENCE)
@@ -148,13 +152,13 @@ where
     }
 }
 
-impl Connection for conn::http2::Connection<TokioIo<Io>, Handler, TokioExecutor> {
+impl Connection for conn::http2::Connection<TokioIo<Io>, Handler, Streams> {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
-/// Runs a connection until it ends, is idle for too long, or is slow with a request's head.
+/// Runs a connection until it ends, is idle for too long, is slow with a request's head, or takes nothing of a response.
 async fn drive(
     mut connection: Pin<&mut impl Connection>,
     activity: &Activity,
@@ -175,8 +179,9 @@ async fn drive(
         let Ok(look) = activity.next_look() else {
             return Poll::Ready(Ok(()));
         };
-        let deadline = activity.deadline(settings.header_read_timeout, settings.idle_timeout);
-        let Some(deadline) = look.or(deadline) else {
+        let idle = activity.deadline(settings.header_read_timeout, settings.idle_timeout);
+        let write = activity.write_deadline(settings.write_timeout);
+        let Some(deadline) = look.into_iter().chain(idle).chain(write).min() else {
             // A long stream needs no timer; what it needs most is to be small.
             timer = None;
             return Poll::Pending;
@@ -186,8 +191,12 @@ async fn drive(
             timer.as_mut().reset(deadline);
         }
         std::task::ready!(timer.as_mut().poll(cx));
-        debug_assert!(Instant::now() >= deadline);
-        if look.is_some() {
+        let now = Instant::now();
+        debug_assert!(now >= deadline);
+        if write.is_some_and(|write| now >= write) {
+            activity.stall();
+        } else if idle.is_none_or(|idle| now < idle) {
+            // It is time to look at a half-closed connection.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -179,6 +179,7 @@ impl AsyncWrite for Io {
         };
         let wrote = self.stream()?.poll_write(cx, buf);
         self.note_written(&wrote);
+        self.activity.wrote(wrote.is_pending());
         wrote
     }
 
@@ -198,6 +199,7 @@ impl AsyncWrite for Io {
         }
         let wrote = self.stream()?.poll_write_vectored(cx, bufs);
         self.note_written(&wrote);
+        self.activity.wrote(wrote.is_pending());
         wrote
     }
 

@@ -9,6 +9,7 @@ mod console;
 mod io;
 mod pace;
 mod refusal;
+mod stall;
 mod upload;
 
 use std::{fmt, io as std_io, pin::Pin, sync::Arc, time::Duration};
@@ -107,6 +108,7 @@ struct Settings {
     header_read_timeout: Duration,
     idle_timeout: Duration,
     pace: Pace,
+    write_timeout: Duration,
     shutdown_deadline: Duration,
     /// Of a Unix socket that is made for a path.
     socket_mode: u32,
@@ -121,6 +123,7 @@ impl Default for Settings {
             header_read_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             pace: Pace::default(),
+            write_timeout: Duration::from_secs(60),
             shutdown_deadline: Duration::from_secs(10),
             socket_mode: 0o600,
         }
@@ -189,6 +192,14 @@ impl Serve {
     /// longer fails as one that is [too slow](Self::min_body_rate).
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.settings.pace.total = timeout;
+        self
+    }
+
+    /// Sets how long a client may take nothing of a response that waits to be sent. Default: 60 s. Zero: no limit.
+    ///
+    /// After that the connection is reset; over HTTP/2, the stream, if the connection takes others'.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.write_timeout = timeout;
         self
     }
 

@@ -15,7 +15,7 @@ use axum::{
     body::{Body, Bytes},
     extract::DefaultBodyLimit,
     http::{Request, StatusCode},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream};
@@ -56,7 +56,7 @@ impl Dropped {
 }
 
 fn app(dropped: &Dropped) -> Router {
-    let [silent, text, waiting] = [(); 3].map(|()| dropped.clone());
+    let [silent, text, waiting, flood] = [(); 4].map(|()| dropped.clone());
     Router::new()
         .route("/", get(async || "hello"))
         .route("/length", post(async |body: Bytes| body.len().to_string()))
@@ -130,7 +130,20 @@ fn app(dropped: &Dropped) -> Router {
         )
         .route(
             "/unread",
-            post(async || Streaming::new(stream::pending::<u64>()).first_item_wait(Duration::ZERO)),
+            any(async || Streaming::new(stream::pending::<u64>()).first_item_wait(Duration::ZERO)),
+        )
+        .route(
+            "/flood",
+            get(move || {
+                let guard = OnDrop(flood.clone());
+                async move {
+                    let piece = Bytes::from(vec![b'x'; 1 << 20]);
+                    Body::from_stream(stream::repeat_with(move || {
+                        let _ = &guard;
+                        Ok::<_, Infallible>(piece.clone())
+                    }))
+                }
+            }),
         )
         .layer(DefaultBodyLimit::max(1000))
 }
@@ -613,5 +626,66 @@ async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
         }
         assert!(start.elapsed() < Duration::from_secs(15), "it still reads");
     }
+    server.stop().await;
+}
+
+const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_a_response_is_given_up() {
+    let dropped = Dropped::default();
+    let server = start_app(app(&dropped), |serve| serve.write_timeout(WRITE_TIMEOUT)).await;
+    let mut socket = server.connect().await;
+    let request = b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n";
+    socket.write_all(request).await.unwrap();
+    // One that reads slowly is not.
+    let mut some = vec![0; 1 << 20];
+    for _ in 0..8 {
+        socket.read_exact(&mut some).await.unwrap();
+        sleep(WRITE_TIMEOUT / 3).await;
+    }
+    assert!(!dropped.0.load(Ordering::SeqCst));
+    dropped.within(Duration::from_secs(5)).await;
+    assert_eq!(server.stop().await.as_secs(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_that_takes_nothing_is_reset_and_the_others_go_on() {
+    let dropped = Dropped::default();
+    let server = start_app(app(&dropped), |serve| serve.write_timeout(WRITE_TIMEOUT)).await;
+    let (client, connection) = h2::client::Builder::new()
+        .initial_connection_window_size(64 << 20)
+        .handshake::<_, Bytes>(server.connect().await)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let get = async |path: &str| {
+        let mut client = client.clone().ready().await.unwrap();
+        let request = Request::get(format!("http://x{path}")).body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        response.await.unwrap().into_body()
+    };
+    // It takes a little now and then, which is enough.
+    let mut flood = get("/flood").await;
+    for _ in 0..8 {
+        let piece = flood.data().await.unwrap().unwrap();
+        flood.flow_control().release_capacity(piece.len()).unwrap();
+        sleep(WRITE_TIMEOUT / 3).await;
+    }
+    assert!(!dropped.0.load(Ordering::SeqCst));
+    // One that is silent because there is nothing to send isn't stalled.
+    let mut silent = get("/unread").await;
+    dropped.within(Duration::from_secs(5)).await;
+    let error = loop {
+        match flood.data().await.unwrap() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+    let hello = get("/").await.data().await.unwrap().unwrap();
+    assert_eq!(hello, "hello");
+    let more = tokio::time::timeout(WRITE_TIMEOUT * 2, silent.data()).await;
+    assert!(more.is_err(), "{more:?}");
     server.stop().await;
 }
