@@ -296,8 +296,12 @@ async fn long_poll(
     // After the follower: what is appended from now on wakes it.
     let mut chunk = chunk_at(core, &info, &place).await?;
     if chunk.messages.is_empty() && !chunk.closed {
-        let waited = timeout(core.options.long_poll, follower.past(chunk.next)).await;
-        if waited.is_ok() {
+        let comes = timeout(core.options.long_poll, follower.past(chunk.next));
+        let has_come = tokio::select! {
+            waited = comes => waited.is_ok(),
+            () = headwater::shutting_down() => false,
+        };
+        if has_come {
             let from = ReadFrom::At(chunk.next);
             let budget = core.options.limits.read_bytes;
             chunk = core.log.read(&info.name, from, budget).await?;

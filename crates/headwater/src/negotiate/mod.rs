@@ -249,6 +249,28 @@ pub(crate) fn client() -> Option<Client> {
     CLIENT.try_with(Client::clone).ok()
 }
 
+/// Waits until the server that the present request came to shuts down. A handler that waits for something else answers then,
+/// as a long-poll does that has brought nothing: what isn't answered at the shutdown's deadline is cut.
+///
+/// Where the server is not [`serve`](crate::serve), and outside of a handler's own task, it waits for ever.
+///
+/// ```
+/// # async fn next() -> &'static str { "" }
+/// async fn poll() -> &'static str {
+///     tokio::select! {
+///         item = next() => item,
+///         () = headwater::shutting_down() => "nothing yet",
+///     }
+/// }
+/// # let _ = poll;
+/// ```
+pub async fn shutting_down() {
+    match client().and_then(|client| client.asked?.shutdown) {
+        Some(shutdown) => shutdown.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl From<Asked> for Served {
     fn from(asked: Asked) -> Self {
         Self {

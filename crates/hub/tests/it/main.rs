@@ -20,6 +20,7 @@ mod reads;
 mod refusals;
 mod relay;
 mod schemas;
+mod shutdown;
 mod slow;
 mod subscriptions;
 
