@@ -83,7 +83,8 @@ pub(crate) enum Command {
     ///   {"index":0,"key":"7","url":"https://…","status":200,"ms":12,"attempts":1,"body":{"b":2}}
     ///
     /// `index` is the call's number, from 0. The body is JSON if it is JSON, else a string, else base64
-    /// beside "encoding":"base64". A call that failed, as each does that isn't answered with a 2xx, has
+    /// beside "encoding":"base64". A call that failed, as each does that isn't answered with a 2xx or whose
+    /// body is compressed though the call has no Accept-Encoding, has
     /// "error":{"type":…,"title":…,"detail":…}, and ends nothing: not even a line that is no call.
     #[command(after_help = help::GATHER, after_long_help = help::with_gather_exit_codes(help::GATHER), verbatim_doc_comment)]
     Gather(Box<Gather>),

@@ -440,6 +440,8 @@ impl Error {
             ("cut", "The body is not complete")
         } else if self.is_too_large() {
             ("too-large", "The body is too large")
+        } else if self.is_content_type() {
+            ("content", "The body is in no format that can be read")
         } else if self.is_refused() {
             ("refused", "The call may not be made")
         } else if self.is_redirect() {
@@ -593,7 +595,7 @@ impl Wanted {
             Self::Uncompressed => {
                 write!(
                     f,
-                    "the body is compressed ({found}), which was not asked for"
+                    "the body is compressed ({found}), and the client decodes none that is"
                 )
             }
             Self::Format(format) => {

@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Kind},
     plan::Plan,
     redirect::{self, SeeOther},
-    session::{Backoff, Head, Piece, Reading, Session, Step},
+    session::{Backoff, Head, Piece, Reading, Session, Step, content_encoding},
 };
 
 type Sending = Pin<Box<dyn Future<Output = Result<reqwest::Response, Error>> + Send>>;
@@ -285,7 +285,7 @@ impl Exchange {
         self.session.head(&Head {
             status: head.status,
             content_type: text(header::CONTENT_TYPE),
-            content_encoding: text(header::CONTENT_ENCODING),
+            content_encoding: content_encoding(&head.headers),
             retry_after: head.headers.get(header::RETRY_AFTER).and_then(retry_after),
         });
         self.reason = format!("the server answered {}", head.status);

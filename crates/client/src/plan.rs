@@ -137,6 +137,13 @@ impl Plan {
             .is_some_and(|url| without_fragment(url) == without_fragment(other))
     }
 
+    /// Whether the caller has named content codings to answer in.
+    pub(crate) fn asks_for_encoding(&self) -> bool {
+        [&self.headers, &self.settings.headers]
+            .iter()
+            .any(|headers| headers.contains_key(header::ACCEPT_ENCODING))
+    }
+
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             reconnect: self.settings.reconnect,

@@ -10,7 +10,7 @@ use crate::{
     items::{self, deserialize_json},
     options::{request_options, setting_options},
     plan::Plan,
-    session::{Piece, Reading},
+    session::{Piece, Reading, check_unencoded},
 };
 
 /// A request to be sent: options first, then one of the ways to read its answer.
@@ -112,9 +112,9 @@ impl Request {
     /// Reads the whole body as UTF-8, up to [`max_body_bytes`](Self::max_body_bytes).
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), or it isn't UTF-8.
+    /// As [`bytes`](Self::bytes), or it is compressed or isn't UTF-8.
     pub async fn text(self) -> Result<String, Error> {
-        let (body, exchange) = self.whole().await?;
+        let (body, exchange) = self.whole_unencoded().await?;
         String::from_utf8(body.into()).map_err(|error| {
             let offset = error.utf8_error().valid_up_to();
             exchange.located(Error::new(Kind::BodyNotUtf8 { offset }))
@@ -124,11 +124,11 @@ impl Request {
     /// Reads the whole body as one JSON value, up to [`max_body_bytes`](Self::max_body_bytes).
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), or it isn't JSON, or not what `T` wants.
+    /// As [`bytes`](Self::bytes), or it is compressed, isn't JSON, or not what `T` wants.
     pub async fn value<T: DeserializeOwned>(mut self) -> Result<T, Error> {
         self.plan
             .default_header(header::ACCEPT, "application/json, */*;q=0.1");
-        let (body, exchange) = self.whole().await?;
+        let (body, exchange) = self.whole_unencoded().await?;
         let text = std::str::from_utf8(&body).map_err(|error| {
             exchange.located(Error::new(Kind::BodyNotUtf8 {
                 offset: error.valid_up_to(),
@@ -153,6 +153,14 @@ impl Request {
             whole.extend_from_slice(&piece);
         }
         Ok((whole.freeze(), exchange))
+    }
+
+    async fn whole_unencoded(self) -> Result<(Bytes, Exchange), Error> {
+        let (body, exchange) = self.whole().await?;
+        match check_unencoded(exchange.headers()) {
+            Err(error) if !body.is_empty() => Err(exchange.located(error)),
+            _ => Ok((body, exchange)),
+        }
     }
 
     async fn open(self, reading: Reading) -> Result<Exchange, Error> {

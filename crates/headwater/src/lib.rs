@@ -82,5 +82,5 @@ pub use problem::Problem;
 pub use raw::Raw;
 pub use request::Undecodable;
 pub use schemars;
-pub use serve::{Address, BoundAddress, Serve, serve};
+pub use serve::{Address, BodyClock, BoundAddress, Serve, SlowBody, serve};
 pub use streaming::Streaming;

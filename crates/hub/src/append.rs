@@ -20,6 +20,7 @@ use crate::{
     headers, messages, names, ndjson,
     offset::essence,
     path::StreamPath,
+    peer::Sender,
     reason, schema,
 };
 
@@ -36,9 +37,10 @@ pub(crate) async fn append(
     State(core): State<Arc<Core>>,
     path: StreamPath,
     headers: HeaderMap,
+    sender: Sender,
     body: Body,
 ) -> Answer {
-    post(&core, &path, &headers, body)
+    post(&core, &path, &headers, &sender, body)
         .await
         .unwrap_or_else(IntoResponse::into_response)
         .into()
@@ -48,6 +50,7 @@ async fn post(
     core: &Core,
     path: &StreamPath,
     headers: &HeaderMap,
+    sender: &Sender,
     body: Body,
 ) -> Result<Response, Failure> {
     let name = &path.name;
@@ -73,7 +76,7 @@ async fn post(
     if is_lines {
         match core.log.info(name).await {
             Ok(info) if is_json(&info.settings.content_type) => {
-                return ndjson::append(core, &info, append, body).await;
+                return ndjson::append(core, &info, append, sender, body).await;
             }
             Ok(_) => {}
             // Created below, of the body's own type.
@@ -92,7 +95,7 @@ async fn post(
             Err(error) => return Err(missing(error)),
         }
     }
-    let mut held = core.bodies.hold(&core.options.limits);
+    let mut held = core.bodies.hold(&core.options.limits, sender.peer);
     let body = body::whole(body, &core.options.limits, &mut held).await?;
     let info = match core.log.info(name).await {
         Ok(info) => info,

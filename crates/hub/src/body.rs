@@ -1,13 +1,10 @@
 //! Bodies of requests: read no further than a limit, and all of them together no further than another.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use headwater::{StatusCode, Undecodable};
+use headwater::{SlowBody, StatusCode, Undecodable};
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -15,53 +12,111 @@ use tokio::time::timeout;
 
 use crate::{
     error::Failure,
-    limits::{BODY_PATIENCE, LONG_BODY, Limits},
+    limits::{BODY_PATIENCE, LONG_BODY, Limits, RESERVE, SMALL_BODY},
+    peer::{Full, Peer, Shares},
 };
 
 /// How many bytes of bodies are held, over all requests.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bodies(Arc<AtomicUsize>);
+pub(crate) struct Bodies(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// What any body may take.
+    general: Shares,
+    /// What is kept for small ones, when the rest is taken.
+    reserve: Shares,
+}
 
 impl Bodies {
-    /// Nothing yet, for one request.
-    pub(crate) fn hold(&self, limits: &Limits) -> Held {
+    /// Nothing yet, for one request of `peer`'s.
+    pub(crate) fn hold(&self, limits: &Limits, peer: Option<Peer>) -> Held {
+        let reserve = limits.bodies_bytes / RESERVE;
         Held {
-            all: Arc::clone(&self.0),
-            held: 0,
-            most: limits.bodies_bytes,
+            all: self.clone(),
+            peer,
+            general: 0,
+            reserve: 0,
+            most_general: limits.bodies_bytes - reserve,
+            most_reserve: reserve,
+            share: limits.peer_bodies_bytes.unwrap_or(limits.bodies_bytes / 2),
         }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What one request holds of its body. It counts until it is dropped, which is to be after the bytes are.
 #[derive(Debug)]
 pub(crate) struct Held {
-    all: Arc<AtomicUsize>,
-    held: usize,
-    most: usize,
+    all: Bodies,
+    peer: Option<Peer>,
+    general: usize,
+    reserve: usize,
+    most_general: usize,
+    most_reserve: usize,
+    /// What one peer may hold. Of the reserve it is half.
+    share: usize,
 }
 
 impl Held {
+    fn bytes(&self) -> usize {
+        self.general + self.reserve
+    }
+
     /// Counts `bytes` more.
     ///
     /// # Errors
-    /// 503: all requests together hold as much as they may.
+    /// 503: all requests together hold as much as they may, or those of one peer.
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), Failure> {
-        let before = self.all.fetch_add(bytes, Ordering::Relaxed);
-        self.held += bytes;
-        if before.saturating_add(bytes) > self.most {
-            let detail = "too much is being sent to the server at once";
-            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-                .header(header::RETRY_AFTER, HeaderValue::from_static("1")));
+        let mut counts = self.all.counts();
+        let taken = counts
+            .general
+            .take(self.peer, bytes, self.most_general, self.share);
+        let Err(full) = taken else {
+            self.general += bytes;
+            return Ok(());
+        };
+        let share = self.most_reserve.div_ceil(2);
+        if self.bytes().saturating_add(bytes) <= SMALL_BODY
+            && counts
+                .reserve
+                .take(self.peer, bytes, self.most_reserve, share)
+                .is_ok()
+        {
+            self.reserve += bytes;
+            return Ok(());
         }
-        Ok(())
+        let detail = match full {
+            Full::All => "too much is being sent to the server at once",
+            Full::Peer => "too much is being sent to the server from this address at once",
+        };
+        Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1")))
+    }
+
+    /// Counts `bytes` in all.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.add(bytes.saturating_sub(self.bytes()))
     }
 
     /// Counts only `bytes` from here.
     pub(crate) fn keep(&mut self, bytes: usize) {
-        let gone = self.held.saturating_sub(bytes);
-        self.all.fetch_sub(gone, Ordering::Relaxed);
-        self.held -= gone;
+        let gone = self.bytes().saturating_sub(bytes);
+        // What is kept for others is given back first.
+        let reserve = gone.min(self.reserve);
+        let general = gone - reserve;
+        let mut counts = self.all.counts();
+        counts.reserve.give_back(self.peer, reserve);
+        counts.general.give_back(self.peer, general);
+        drop(counts);
+        self.reserve -= reserve;
+        self.general -= general;
     }
 }
 
@@ -125,6 +180,9 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
             if let Some(undecodable) = Undecodable::of(&error) {
                 return Failure::bad_request(undecodable.to_string());
             }
+            if let Some(slow) = SlowBody::of(&error) {
+                return Failure::new(StatusCode::REQUEST_TIMEOUT, slow.to_string());
+            }
             tracing::debug!(%error, "a request's body broke off");
             Failure::bad_request("the body broke off")
         })?;
@@ -140,26 +198,67 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::tests::peer;
+
+    fn limits(bodies_bytes: usize) -> Limits {
+        Limits {
+            bodies_bytes,
+            ..Limits::default()
+        }
+    }
+
+    async fn read(held: &mut Held, bytes: usize) -> bool {
+        let body = Body::from(vec![b'x'; bytes]);
+        whole(body, &Limits::default(), held).await.is_ok()
+    }
+
+    fn is_empty(bodies: &Bodies) -> bool {
+        format!("{:?}", bodies.counts()) == format!("{:?}", Counts::default())
+    }
 
     #[tokio::test]
     async fn all_bodies_together_are_held_up_to_the_limit() {
-        let limits = Limits {
-            bodies_bytes: 10,
-            ..Limits::default()
-        };
+        let limits = limits(RESERVE * 100_000);
+        let general = limits.bodies_bytes - 100_000;
         let bodies = Bodies::default();
-        let read = async |held: &mut Held, body: &'static str| {
-            whole(Body::from(body), &limits, held).await
-        };
-        let mut one = bodies.hold(&limits);
-        assert!(read(&mut one, "1234567").await.is_ok());
-        let mut two = bodies.hold(&limits);
-        assert!(read(&mut two, "123").await.is_ok());
-        assert!(read(&mut bodies.hold(&limits), "1").await.is_err());
+        let mut one = bodies.hold(&limits, None);
+        assert!(read(&mut one, general - 70_000).await);
+        let mut two = bodies.hold(&limits, None);
+        assert!(read(&mut two, 70_000).await);
+        assert!(!read(&mut bodies.hold(&limits, None), SMALL_BODY + 1).await);
+        // There is room for what is small.
+        let mut small = bodies.hold(&limits, None);
+        assert!(read(&mut small, SMALL_BODY).await);
+        assert!(!read(&mut bodies.hold(&limits, None), SMALL_BODY).await);
         drop(one);
-        assert!(read(&mut bodies.hold(&limits), "1234567").await.is_ok());
-        drop(two);
-        assert_eq!(bodies.0.load(Ordering::Relaxed), 0);
+        assert!(read(&mut bodies.hold(&limits, None), general - 70_000).await);
+        drop((two, small));
+        assert!(is_empty(&bodies));
+    }
+
+    #[tokio::test]
+    async fn one_peer_leaves_room_for_others() {
+        let limits = limits(RESERVE * 1_000_000);
+        let (one, other) = (peer("192.0.2.1"), peer("192.0.2.2"));
+        let bodies = Bodies::default();
+        let half = limits.bodies_bytes / 2;
+        let mut large = bodies.hold(&limits, one);
+        assert!(read(&mut large, half).await);
+        assert!(!read(&mut bodies.hold(&limits, one), SMALL_BODY + 1).await);
+        assert!(read(&mut bodies.hold(&limits, one), SMALL_BODY).await);
+        assert!(read(&mut bodies.hold(&limits, other), half / 2).await);
+        let mut many = Vec::new();
+        loop {
+            let mut small = bodies.hold(&limits, one);
+            if !read(&mut small, 10_000).await {
+                break;
+            }
+            many.push(small);
+        }
+        assert_eq!(many.len(), 50);
+        assert!(read(&mut bodies.hold(&limits, other), 10_000).await);
+        drop((large, many));
+        assert!(is_empty(&bodies));
     }
 
     #[tokio::test(start_paused = true)]
@@ -167,7 +266,7 @@ mod tests {
         let silent =
             Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
         let limits = Limits::default();
-        let mut held = Bodies::default().hold(&limits);
+        let mut held = Bodies::default().hold(&limits, None);
         let Err(failure) = whole(silent, &limits, &mut held).await else {
             panic!("it was read")
         };

@@ -19,6 +19,7 @@ use crate::{
     headers, messages, names,
     offset::{Place, essence},
     path::StreamPath,
+    peer::Sender,
     schema, time,
 };
 
@@ -33,9 +34,10 @@ pub(crate) async fn create(
     State(core): State<Arc<Core>>,
     path: StreamPath,
     headers: HeaderMap,
+    sender: Sender,
     body: Body,
 ) -> Answer {
-    put(&core, &path, &headers, body)
+    put(&core, &path, &headers, &sender, body)
         .await
         .unwrap_or_else(IntoResponse::into_response)
         .into()
@@ -45,6 +47,7 @@ async fn put(
     core: &Core,
     path: &StreamPath,
     headers: &HeaderMap,
+    sender: &Sender,
     body: Body,
 ) -> Result<Response, Failure> {
     let wish = Wish::read(path, headers).await?;
@@ -52,7 +55,7 @@ async fn put(
         Some(fork) => Some(core.log.info(&fork.source).await.map_err(of_source)?),
         None => None,
     };
-    let mut held = core.bodies.hold(&core.options.limits);
+    let mut held = core.bodies.hold(&core.options.limits, sender.peer);
     let body = body::whole(body, &core.options.limits, &mut held).await?;
     let most = core.options.limits.append_messages;
     let create = wish.create(source.as_ref(), body, most).await?;

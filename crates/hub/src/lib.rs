@@ -64,6 +64,7 @@ mod offset;
 mod options;
 mod origin;
 mod path;
+mod peer;
 mod read;
 mod reason;
 mod relay;

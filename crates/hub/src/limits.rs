@@ -107,6 +107,12 @@ pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a body that is read whole may be silent.
 pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
+/// One part of so many of what all bodies may hold is kept for small ones.
+pub(crate) const RESERVE: usize = 16;
+
+/// And up to so many bytes a body is small.
+pub(crate) const SMALL_BODY: usize = 64 << 10;
+
 /// Above this many bytes a body is refused before it is read, where its stream alone says that it will be.
 pub(crate) const LONG_BODY: u64 = 64 << 10;
 
@@ -185,8 +191,11 @@ pub struct Limits {
     /// The longest body of a request, in bytes, but for lines of NDJSON, which have no end. Default: 32 MiB.
     pub body_bytes: usize,
     /// How many bytes of bodies are held while they come in and are appended, over all requests. Past that, requests
-    /// are refused with 503. Default: 512 MiB.
+    /// are refused with 503. One sixteenth is kept for bodies of at most 64 KiB. Default: 512 MiB.
     pub bodies_bytes: usize,
+    /// How many of those bytes the requests of one address may hold: an IPv4 address, or a network of 64 bits. Behind a
+    /// proxy, all requests are of one. Default: half of `bodies_bytes`.
+    pub peer_bodies_bytes: Option<usize>,
     /// How many messages one `POST` or `PUT` has, but for lines of NDJSON, which are many appends. The log has a limit of
     /// its own; the lower one counts. Default: 100,000.
     pub append_messages: usize,
@@ -203,7 +212,7 @@ pub struct Limits {
     /// How many streams the hub fills by itself at once: relays, gatherings, durable handlers. Past that, one more is
     /// refused with 429. Each holds up to 256 KiB of what is on its way to the log, and two items. Default: 1,000.
     pub fillings: usize,
-    /// How many gathers may be under way, over all clients. Default: 16.
+    /// How many gathers may be under way, over all clients. Those of one address may be three quarters of it. Default: 16.
     pub gathers: usize,
     /// How many calls one gather has. Default: 10,000.
     pub gather_calls: usize,
@@ -219,6 +228,7 @@ impl Default for Limits {
         Self {
             body_bytes: 32 << 20,
             bodies_bytes: 512 << 20,
+            peer_bodies_bytes: None,
             append_messages: 100_000,
             line_bytes: 8 << 20,
             read_bytes: 1 << 20,

@@ -16,7 +16,8 @@ use crate::{
     body,
     error::{self, Failure},
     json,
-    limits::{LINES, LINES_BYTES},
+    limits::{LINES, LINES_BYTES, SMALL_BODY},
+    peer::Sender,
     schema,
 };
 
@@ -38,6 +39,7 @@ pub(crate) async fn append(
     core: &Core,
     info: &Info,
     wanted: Append,
+    sender: &Sender,
     mut body: Body,
 ) -> Result<Response, Failure> {
     if wanted.producer.is_some() || wanted.seq.is_some() {
@@ -47,7 +49,7 @@ pub(crate) async fn append(
     }
     let limits = &core.options.limits;
     let mut lines = Lines::new(limits.line_bytes);
-    let mut held = core.bodies.hold(limits);
+    let mut held = core.bodies.hold(limits, sender.peer);
     let mut kept = Kept {
         core,
         info,
@@ -56,6 +58,11 @@ pub(crate) async fn append(
         budget: CheckBudget::for_text(0),
     };
     loop {
+        // Lines may come now and then; what is held of one that isn't whole is to come as any body.
+        match lines.len() > SMALL_BODY {
+            true => sender.clock.resume(),
+            false => sender.clock.suspend(),
+        }
         let piece = match body::next(&mut body).await {
             Ok(piece) => piece,
             Err(failure) => return Err(kept.blame(failure, None)),
@@ -78,7 +85,7 @@ pub(crate) async fn append(
                 None => break,
             }
         }
-        if let Err(failure) = held.add(lines.len()) {
+        if let Err(failure) = held.grow_to(lines.len()) {
             return Err(kept.blame(failure, None));
         }
         kept.append_all(&mut lines).await?;

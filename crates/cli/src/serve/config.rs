@@ -37,6 +37,10 @@ pub(super) struct Config {
     pub(super) memory: MemoryOptions,
     pub(super) shutdown_deadline: Duration,
     pub(super) max_connections: usize,
+    /// In bytes a second.
+    pub(super) min_body_rate: u32,
+    pub(super) body_grace: Duration,
+    pub(super) body_timeout: Duration,
 }
 
 /// What a file may say. A name that isn't here is an error: it is a slip of the pen.
@@ -58,6 +62,9 @@ struct File {
     line_heartbeat: Option<Time>,
     shutdown_deadline: Option<Time>,
     max_connections: Option<NonZeroUsize>,
+    min_body_rate: Option<u32>,
+    body_grace: Option<Time>,
+    body_timeout: Option<Time>,
     memory_bytes: Option<u64>,
     reserve_bytes: Option<u64>,
     accept_missing_end: bool,
@@ -93,6 +100,7 @@ impl fmt::Debug for Relay {
 struct Limits {
     body_bytes: Option<usize>,
     bodies_bytes: Option<usize>,
+    peer_bodies_bytes: Option<usize>,
     line_bytes: Option<usize>,
     read_bytes: Option<usize>,
     message_bytes: Option<usize>,
@@ -229,10 +237,11 @@ impl Config {
             hub,
             disk,
             memory,
-            shutdown_deadline: file
-                .shutdown_deadline
-                .map_or(Duration::from_secs(10), |Time(deadline)| deadline),
+            shutdown_deadline: time_or(file.shutdown_deadline, 10),
             max_connections: file.max_connections.map_or(100_000, NonZeroUsize::get),
+            min_body_rate: file.min_body_rate.unwrap_or(1024),
+            body_grace: time_or(file.body_grace, 10),
+            body_timeout: time_or(file.body_timeout, 3600),
         })
     }
 }
@@ -242,6 +251,7 @@ impl Limits {
         let mut limits = headwater_hub::Limits::default();
         set(&mut limits.body_bytes, self.body_bytes);
         set(&mut limits.bodies_bytes, self.bodies_bytes);
+        limits.peer_bodies_bytes = self.peer_bodies_bytes;
         set(&mut limits.append_messages, self.append_messages);
         set(&mut limits.line_bytes, self.line_bytes);
         set(&mut limits.read_bytes, self.read_bytes);
@@ -273,6 +283,10 @@ fn set<T>(setting: &mut T, wanted: Option<T>) {
     if let Some(wanted) = wanted {
         *setting = wanted;
     }
+}
+
+fn time_or(wanted: Option<Time>, seconds: u64) -> Duration {
+    wanted.map_or(Duration::from_secs(seconds), |Time(wanted)| wanted)
 }
 
 /// Reads the path under which the streams are, as the hub has it: with a slash before it, and none after.

@@ -183,6 +183,9 @@ async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), 
     let root = config.root.trim_end_matches('/').to_owned();
     let server = headwater::serve(hub.app(), &config.listen)
         .max_connections(config.max_connections)
+        .min_body_rate(config.min_body_rate)
+        .body_grace(config.body_grace)
+        .body_timeout(config.body_timeout)
         .shutdown_deadline(config.shutdown_deadline)
         .on_bound(move |address| {
             // Nobody has to read it.

@@ -67,6 +67,19 @@ fn echo() -> Server {
 }
 
 #[test]
+fn a_compressed_body_that_was_not_asked_for_is_a_failed_call() {
+    let server = Server::start(|call| {
+        call.write("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc");
+    });
+    let said = gather(&[], &server.url("/a"));
+    assert_eq!(said.code, 4, "{said:?}");
+    let result = &results(&said.stdout)[0];
+    assert_eq!(result["error"]["type"], "content");
+    let detail = result["error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("compressed (gzip)"), "{detail}");
+}
+
+#[test]
 fn urls_and_objects_give_a_line_each() {
     let server = echo();
     let input = format!(

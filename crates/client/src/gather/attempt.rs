@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Kind, Overdue},
     exchange::{Exchange, retry_after},
     plan::Plan,
-    session::{Piece, Reading},
+    session::{Piece, Reading, content_encoding, encoded},
 };
 
 /// What came of it.
@@ -88,7 +88,14 @@ async fn read(
     seen.redirected = exchange.is_redirected();
     let status = exchange.status();
     let headers = exchange.take_headers();
-    let body = match body(&mut exchange, max_body).await {
+    // An error's body is for its status to explain. What the call asks for, it gets as it is.
+    let refused = match content_encoding(&headers) {
+        Some(codings) if status.is_success() && !exchange.plan().asks_for_encoding() => {
+            Some(codings)
+        }
+        _ => None,
+    };
+    let body = match body(&mut exchange, max_body, refused).await {
         Ok(body) => body,
         // What the status says counts more than what is wrong with a body that explains it.
         Err((_, start)) if !status.is_success() => start,
@@ -102,8 +109,13 @@ async fn read(
     })
 }
 
-/// The whole body; or what is wrong with it, and its start.
-async fn body(exchange: &mut Exchange, max: usize) -> Result<Bytes, (Error, Bytes)> {
+/// The whole body; or what is wrong with it, and its start. A body in `refused` codings is wrong unless it is
+/// empty, as that of an answer to HEAD.
+async fn body(
+    exchange: &mut Exchange,
+    max: usize,
+    mut refused: Option<String>,
+) -> Result<Bytes, (Error, Bytes)> {
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     loop {
@@ -113,6 +125,9 @@ async fn body(exchange: &mut Exchange, max: usize) -> Result<Bytes, (Error, Byte
             Some(Err(error)) => return Err((error, whole(first, more))),
             None => return Ok(whole(first, more)),
         };
+        if let Some(codings) = refused.take_if(|_| !piece.is_empty()) {
+            return Err((exchange.located(encoded(codings)), Bytes::new()));
+        }
         let room = max - first.len().max(more.len());
         let fits = piece.len() <= room;
         let piece = piece.slice(..piece.len().min(room));

@@ -1,9 +1,9 @@
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use headwater_wire::json;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::{
     Serialize, Serializer,
     de::DeserializeOwned,
@@ -12,8 +12,9 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    error::{Error, Kind, Wanted},
+    error::{Error, Kind},
     items::deserialize_json,
+    session::{check_unencoded, readable_type},
 };
 
 /// A byte order mark, which is ignored before JSON (RFC 8259 §8.1).
@@ -42,7 +43,8 @@ pub struct GatherResult {
     pub attempts: u32,
     /// How long it took.
     pub timing: Timing,
-    /// The answer, if its status is a success and its body is complete. Else why not;
+    /// The answer, if its status is a success and its body is complete and not compressed, unless the call
+    /// has an `Accept-Encoding`. Else why not;
     /// [`Error::answer`] has the answer whose status is no success.
     pub outcome: Result<Answer, Error>,
 }
@@ -81,8 +83,8 @@ impl Answer {
         &self.headers
     }
 
-    /// The body as it came; the header `Content-Encoding` says if it is compressed, which wasn't
-    /// asked for.
+    /// The body as it came. It is compressed, as the header `Content-Encoding` says, only if the call
+    /// had an `Accept-Encoding`, or the status is no success.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.body
@@ -99,12 +101,7 @@ impl Answer {
     /// # Errors
     /// It isn't UTF-8, or it is compressed.
     pub fn text(&self) -> Result<&str, Error> {
-        let encoding = self.headers.get(header::CONTENT_ENCODING);
-        if let Some(found) = encoding.filter(|found| *found != "identity") {
-            let found = Some(String::from_utf8_lossy(found.as_bytes()).into_owned());
-            let wanted = Wanted::Uncompressed;
-            return Err(Error::new(Kind::ContentType { found, wanted }));
-        }
+        check_unencoded(&self.headers)?;
         std::str::from_utf8(&self.body).map_err(|error| {
             Error::new(Kind::BodyNotUtf8 {
                 offset: error.valid_up_to(),
@@ -121,19 +118,12 @@ impl Answer {
         deserialize_json(text.strip_prefix(BOM).unwrap_or(text), None)
     }
 
-    pub(super) fn content_type(&self) -> Cow<'_, str> {
-        let value = self.headers.get(header::CONTENT_TYPE);
-        value.map_or(Cow::Borrowed(""), |value| {
-            String::from_utf8_lossy(value.as_bytes())
-        })
-    }
-
     /// The body as JSON on one line, if that is what it is.
     fn as_json(&self) -> Option<Box<RawValue>> {
         let text = self.text().ok()?;
         let text = text.strip_prefix(BOM).unwrap_or(text);
         let is_named_json = {
-            let content_type = self.content_type();
+            let content_type = readable_type(&self.headers);
             let essence = content_type.split(';').next().unwrap_or_default().trim();
             essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
         };
@@ -272,7 +262,7 @@ impl Serialize for ShownHeaders<'_> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderValue, header};
 
     use super::*;
 

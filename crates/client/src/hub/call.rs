@@ -13,7 +13,7 @@ use crate::{
     exchange::retry_after,
     plan::Plan,
     redirect::{self, SeeOther},
-    session::refusal,
+    session::{readable_type, refusal},
 };
 
 /// A body that is longer isn't read for what it says.
@@ -30,8 +30,7 @@ pub(super) struct Reply {
 impl Reply {
     /// What the answer says, as an error.
     pub(super) fn error(&self) -> Error {
-        let content_type = text(&self.headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
-        refusal(self.status, content_type, &self.body)
+        refusal(self.status, &readable_type(&self.headers), &self.body)
     }
 
     /// The stream's end.

@@ -16,6 +16,7 @@
 //! asked of the network, so the last event id that a reconnect sends is that of the last item that
 //! the caller got. An item is given once.
 
+mod encoding;
 mod policy;
 mod reader;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use http::StatusCode;
 pub use self::policy::DEFAULT_MAX_SERVER_DELAY;
 use self::reader::Reader;
 pub(crate) use self::{
+    encoding::{check_unencoded, content_encoding, encoded, readable_type},
     policy::{Backoff, Policy},
     reader::{Piece, Reading},
 };
@@ -43,6 +45,7 @@ use crate::{
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) content_type: Option<String>,
+    /// The codings of the body, if it is encoded.
     pub(crate) content_encoding: Option<String>,
     pub(crate) retry_after: Option<Duration>,
 }
@@ -364,7 +367,9 @@ impl Refused {
     const MAX_BODY: usize = 64 * 1024;
 
     fn new(head: &Head, attempts: u32) -> Self {
-        let content_type = head.content_type.clone().unwrap_or_default();
+        let readable = head.content_encoding.is_none();
+        let content_type = head.content_type.clone().filter(|_| readable);
+        let content_type = content_type.unwrap_or_default();
         Self {
             status: head.status,
             content_type,
@@ -386,7 +391,7 @@ impl Refused {
     }
 }
 
-/// What a response says that is no success.
+/// What a response says that is no success. Its content type is that of a body that isn't encoded, or empty.
 pub(crate) fn refusal(status: StatusCode, content_type: &str, body: &[u8]) -> Error {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let is = |media: &str| essence.eq_ignore_ascii_case(media);

@@ -6,7 +6,7 @@ use headwater_wire::{
     json::{self, SkipBom},
 };
 
-use super::Head;
+use super::{Head, encoding::encoded};
 use crate::error::{Error, Kind, Wanted};
 
 /// What the caller wants of the body.
@@ -45,15 +45,10 @@ pub(super) enum Reader {
 
 impl Reader {
     pub(super) fn open(reading: &Reading, head: &Head) -> Result<Self, Error> {
-        let compressed = head.content_encoding.as_deref();
-        if let Some(found) = compressed.filter(|found| !found.eq_ignore_ascii_case("identity"))
-            && !matches!(reading, Reading::Raw | Reading::Answer | Reading::Chunks(_))
+        if let Some(found) = &head.content_encoding
+            && matches!(reading, Reading::Items { .. } | Reading::Lines { .. })
         {
-            let found = Some(found.to_owned());
-            return Err(Error::new(Kind::ContentType {
-                found,
-                wanted: Wanted::Uncompressed,
-            }));
+            return Err(encoded(found.clone()));
         }
         Ok(match *reading {
             Reading::Items { format, limits } => {

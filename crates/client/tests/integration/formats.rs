@@ -274,6 +274,17 @@ twins! {
         assert!(wait(client::get(server.url("/")).max_body_bytes(23).text()).is_ok());
     }
 
+    fn a_compressed_body_is_given_as_bytes_but_not_as_text_or_a_value() {
+        let server = Server::start(|call| {
+            call.write("HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 2\r\n\r\n{}");
+        });
+        assert_eq!(wait(client::get(server.url("/")).bytes()).unwrap(), "{}");
+        let error = wait(client::get(server.url("/")).text()).unwrap_err();
+        assert!(error.is_content_type() && error.to_string().contains("(br)"), "{error}");
+        let error = wait(client::get(server.url("/")).value::<serde_json::Value>()).unwrap_err();
+        assert!(error.is_content_type(), "{error}");
+    }
+
     fn one_json_object_is_one_item() {
         let server = Server::answering("application/json", "{\"n\":1,\n\"price\":1.5}");
         let items = wait(client::get(server.url("/")).stream::<Tick>());

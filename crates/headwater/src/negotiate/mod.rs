@@ -184,7 +184,7 @@ fn no_more() -> Response {
 
 /// The response that says `problem`, with the headers that the app's layers have set (CORS, say) on the one
 /// that it replaces.
-fn replace(response: &Response, problem: Problem) -> Response {
+pub(crate) fn replace(response: &Response, problem: Problem) -> Response {
     let mut replacement = problem.into_response();
     for (name, value) in response.headers() {
         let of_body =

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
-use http::{HeaderMap, Method, Request, Version, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn, service::Service};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,10 +24,14 @@ use super::{
     activity::Activity,
     address::Stream,
     io::Io,
+    pace::{BodyClock, Meter},
     refusal,
     upload::{Answering, Receipt, Upload, linger},
 };
-use crate::{Negotiate, negotiate::Asked};
+use crate::{
+    Negotiate,
+    negotiate::{Asked, replace},
+};
 
 /// How much of a response a connection may hold besides the chunk that is being written: it bounds what a
 /// reader costs that doesn't read. hyper has one size for this and the most that a head may have.
@@ -55,7 +59,7 @@ pub(super) async fn run(
         app,
         peer,
         activity: Arc::clone(&activity),
-        max_head_bytes: settings.max_head_bytes,
+        settings: Arc::clone(&settings),
         shutdown: shutdown.clone(),
     };
     // A connection is pinned where it is made: a future that is handed on is kept twice in the task, and
@@ -197,7 +201,7 @@ struct Handler {
     app: Negotiate<Router>,
     peer: Option<SocketAddr>,
     activity: Arc<Activity>,
-    max_head_bytes: u32,
+    settings: Arc<Settings>,
     shutdown: CancellationToken,
 }
 
@@ -215,10 +219,17 @@ impl Service<Request<Incoming>> for Handler {
         let is_head = request.method() == Method::HEAD;
         let receipt = (!request.body().is_end_stream())
             .then(|| Receipt::new(&self.activity, is_http2, &self.shutdown));
+        let clock = BodyClock::start();
         let mut request = request.map(|body| match &receipt {
             None => Body::empty(),
-            Some(receipt) => Body::new(Upload::new(body, Arc::clone(receipt))),
+            Some(receipt) => {
+                let meter = Meter::new(self.settings.pace.clone(), clock.clone());
+                Body::new(Upload::new(body, meter, Arc::clone(receipt)))
+            }
         });
+        if receipt.is_some() {
+            request.extensions_mut().insert(clock);
+        }
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
@@ -230,7 +241,11 @@ impl Service<Request<Incoming>> for Handler {
         };
         request.extensions_mut().insert(asked);
         let checked = match is_http2 {
-            true => refusal::check_size(request.uri(), request.headers(), self.max_head_bytes),
+            true => refusal::check_size(
+                request.uri(),
+                request.headers(),
+                self.settings.max_head_bytes,
+            ),
             false => Ok(()),
         };
         // A router is always ready.
@@ -241,6 +256,15 @@ impl Service<Request<Incoming>> for Handler {
                 Ok(response) => response.await?,
                 Err(problem) if is_head => problem.into_response().map(|_| Body::empty()),
                 Err(problem) => problem.into_response(),
+            };
+            // Whatever the handler made of the error: it is the client that is to learn what was wrong.
+            let slow = answering.as_ref().and_then(Answering::slow);
+            let is_told = response.status() == StatusCode::REQUEST_TIMEOUT;
+            let response = match slow {
+                Some(slow) if response.status().as_u16() >= 400 && !is_told => {
+                    replace(&response, slow.problem())
+                }
+                _ => response,
             };
             in_flight.activity().answer();
             if answering.as_ref().is_some_and(Answering::is_early) {

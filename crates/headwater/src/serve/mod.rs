@@ -7,6 +7,7 @@ mod connection;
 #[cfg(feature = "log")]
 mod console;
 mod io;
+mod pace;
 mod refusal;
 mod upload;
 
@@ -19,7 +20,11 @@ use tower_layer::Layer;
 
 pub(crate) use self::activity::Activity;
 use self::address::Listener;
-pub use self::address::{Address, BoundAddress};
+use self::pace::Pace;
+pub use self::{
+    address::{Address, BoundAddress},
+    pace::{BodyClock, SlowBody},
+};
 use crate::App;
 
 /// How long a failed `accept` (too many open files, mostly) waits before the next.
@@ -101,6 +106,7 @@ struct Settings {
     max_head_bytes: u32,
     header_read_timeout: Duration,
     idle_timeout: Duration,
+    pace: Pace,
     shutdown_deadline: Duration,
     /// Of a Unix socket that is made for a path.
     socket_mode: u32,
@@ -114,6 +120,7 @@ impl Default for Settings {
             max_head_bytes: 32 * 1024,
             header_read_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
+            pace: Pace::default(),
             shutdown_deadline: Duration::from_secs(10),
             socket_mode: 0o600,
         }
@@ -139,7 +146,7 @@ impl Serve {
     /// Sets how large a request's line and headers may be together, in bytes, at most 64 KiB. A larger head
     /// is answered with 431. Default: 32 KiB.
     ///
-    /// Bodies are not the server's to limit but the handlers': axum's extractors stop at 2 MB
+    /// The size of a body is not the server's to limit but the handler's: axum's extractors stop at 2 MB
     /// ([`DefaultBodyLimit`](axum::extract::DefaultBodyLimit)).
     pub fn max_head_bytes(mut self, bytes: u32) -> Self {
         self.settings.max_head_bytes = bytes.min(connection::BUFFER);
@@ -157,6 +164,31 @@ impl Serve {
     /// A response that is being streamed, however rarely, is never idle.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.settings.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets how fast a request's body has to come, in bytes a second. Default: 1,024. Zero: no limit.
+    ///
+    /// It counts only while the handler waits for the body, over the [`body_grace`](Self::body_grace): what comes fast now
+    /// makes up for a silence of that length. A body that comes more slowly fails with [`SlowBody`], and a response
+    /// with which the handler then refuses the request becomes a 408. A handler that reads a body without an end stops the
+    /// clock with [`BodyClock`].
+    pub fn min_body_rate(mut self, bytes_per_second: u32) -> Self {
+        self.settings.pace.rate = bytes_per_second;
+        self
+    }
+
+    /// Sets how long a body may be silent, if it comes fast enough otherwise. Default: 10 s. See
+    /// [`min_body_rate`](Self::min_body_rate).
+    pub fn body_grace(mut self, grace: Duration) -> Self {
+        self.settings.pace.grace = grace;
+        self
+    }
+
+    /// Sets how long a handler may wait for a request's body in all. Default: one hour. Zero: no limit. One that takes
+    /// longer fails as one that is [too slow](Self::min_body_rate).
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.pace.total = timeout;
         self
     }
 

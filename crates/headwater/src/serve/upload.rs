@@ -3,13 +3,14 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use axum::BoxError;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -21,7 +22,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{activity::Activity, address::Stream};
+use super::{
+    activity::Activity,
+    address::Stream,
+    pace::{Meter, SlowBody},
+};
 
 /// How long the rest of a request that was refused is read and dropped, so that its client sees why.
 const LINGER: Duration = Duration::from_secs(10);
@@ -39,6 +44,8 @@ pub(super) struct Receipt {
     activity: Arc<Activity>,
     /// Whether part of the body was not read.
     is_unread: AtomicBool,
+    /// Why it was given up, if it came too slowly.
+    slow: OnceLock<SlowBody>,
     /// Cancelled when the response is complete, or given up.
     answered: CancellationToken,
     is_http2: bool,
@@ -55,6 +62,7 @@ impl Receipt {
         Arc::new(Self {
             activity: Arc::clone(activity),
             is_unread: AtomicBool::new(true),
+            slow: OnceLock::new(),
             answered: CancellationToken::new(),
             is_http2,
             shutdown: shutdown.clone(),
@@ -83,6 +91,11 @@ impl Answering {
     pub(super) fn is_early(&self) -> bool {
         self.0.is_unread()
     }
+
+    /// Why the body was given up, if it came too slowly.
+    pub(super) fn slow(&self) -> Option<SlowBody> {
+        self.0.slow.get().copied()
+    }
 }
 
 impl Drop for Answering {
@@ -95,24 +108,22 @@ impl Drop for Answering {
 pub(super) struct Upload {
     /// Always there, until this is dropped.
     body: Option<Incoming>,
+    meter: Meter,
     receipt: Arc<Receipt>,
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, receipt: Arc<Receipt>) -> Self {
+    pub(super) fn new(body: Incoming, meter: Meter, receipt: Arc<Receipt>) -> Self {
         Self {
             body: Some(body),
+            meter,
             receipt,
         }
     }
-}
 
-impl http_body::Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+    /// As [`http_body::Body::poll_frame`], for as long as it takes.
+    fn poll_next(
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(body) = &mut self.body else {
@@ -123,6 +134,33 @@ impl http_body::Body for Upload {
             self.receipt.end();
         }
         Poll::Ready(frame)
+    }
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(slow) = self.receipt.slow.get() {
+            return Poll::Ready(Some(Err((*slow).into())));
+        }
+        match self.poll_next(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.meter.came(bytes);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(end) => Poll::Ready(end.map(|frame| frame.map_err(Into::into))),
+            Poll::Pending => {
+                let slow = std::task::ready!(self.meter.poll_late(cx));
+                let slow = *self.receipt.slow.get_or_init(|| slow);
+                Poll::Ready(Some(Err(slow.into())))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -145,7 +183,7 @@ impl Drop for Upload {
             if !self.receipt.is_unread() {
                 return;
             }
-            match Pin::new(&mut *self).poll_frame(&mut cx) {
+            match self.poll_next(&mut cx) {
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(Some(Err(_)) | None) => return,
                 Poll::Pending => break,

@@ -1,4 +1,4 @@
-//! Bodies that are compressed.
+//! Bodies that are compressed, and bodies that come slowly.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -6,7 +6,7 @@ use async_compression::tokio::bufread::{GzipEncoder, ZlibEncoder};
 use axum::{Router, body::Body, extract::DefaultBodyLimit, routing::post};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use headwater::{Json, Problem, Undecodable, test::TestClient};
+use headwater::{BodyClock, Json, Problem, Undecodable, test::TestClient};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use schemars::JsonSchema;
@@ -217,4 +217,66 @@ async fn a_compressed_body_that_breaks_off_is_not_blamed_on_its_coding() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let body = std::str::from_utf8(&body).unwrap();
     assert!(!body.contains("gzip"), "{body}");
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_answered_with_408_whoever_reads_it() {
+    let app = Router::new()
+        .route("/json", post(async |Json(note): Json<Note>| note.text))
+        .route("/bytes", post(async |body: Bytes| body.len().to_string()))
+        .route(
+            "/stream",
+            post(async |body: Body| match body.collect().await {
+                Ok(body) => Ok(body.to_bytes().len().to_string()),
+                Err(error) => Err(Problem::from(error)),
+            }),
+        )
+        .route(
+            "/patient",
+            post(async |clock: BodyClock, body: Bytes| {
+                let _ = clock;
+                body.len().to_string()
+            }),
+        )
+        .route(
+            "/endless",
+            post(async |clock: BodyClock, body: Body| {
+                clock.suspend();
+                body.collect().await.unwrap().to_bytes().len().to_string()
+            }),
+        );
+    let server = start_app(app, |serve| {
+        serve
+            .min_body_rate(1000)
+            .body_grace(Duration::from_millis(500))
+    })
+    .await;
+    let slow = async |path: &str| {
+        let mut socket = server.connect().await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            if socket.write_all(b"x").await.is_err() {
+                break;
+            }
+        }
+        read_until(&mut socket, "\r\n\r\n").await
+    };
+    let (json, bytes, stream, patient, endless) = tokio::join!(
+        slow("/json"),
+        slow("/bytes"),
+        slow("/stream"),
+        slow("/patient"),
+        slow("/endless"),
+    );
+    for answer in [json, bytes, stream, patient] {
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    assert!(endless.starts_with("HTTP/1.1 200 "), "{endless}");
+    server.stop().await;
 }

@@ -36,6 +36,7 @@ use crate::{
     error::Failure,
     origin::{self, Origin},
     path::name_of,
+    peer::{Peer, Sender},
     relay,
 };
 
@@ -60,9 +61,10 @@ pub(crate) async fn gather(
     Query(ask): Query<Ask>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
+    sender: Sender,
     body: Body,
 ) -> Answer {
-    post(&core, &ask, &uri, &headers, body)
+    post(&core, &ask, &uri, &headers, sender.peer, body)
         .await
         .unwrap_or_else(IntoResponse::into_response)
         .into()
@@ -73,6 +75,7 @@ async fn post(
     ask: &Ask,
     uri: &Uri,
     headers: &HeaderMap,
+    peer: Option<Peer>,
     body: Body,
 ) -> Result<Response, Failure> {
     relay::check_secret(core, headers)?;
@@ -90,9 +93,9 @@ async fn post(
         };
         let prefix = origin::prefix(uri.path(), PATH);
         let url = Origin::of(uri, headers).stream(&core.options, prefix, &wanted.name);
-        return stored::start(core, &url, wanted, body).await;
+        return stored::start(core, &url, wanted, peer, body).await;
     }
-    let run = Run::new(core)?;
+    let run = Run::new(core, peer)?;
     let calls = Calls::new(format, body, limits).into_stream(&run);
     let gather = headwater_client::gather::from_stream(calls);
     let gathered = options.start(gather, &core.gathers.client(&core.options.upstreams)?)?;

@@ -1,10 +1,7 @@
 //! What a hub has of gathers, and what one of them holds while it runs.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -14,12 +11,18 @@ use headwater_client::{Client, Egress, gather::Gathered};
 use http::{HeaderValue, header};
 
 use super::result::Sent;
-use crate::{Core, body::Held, error::Failure, limits::KEEP_CONNECTIONS};
+use crate::{
+    Core,
+    body::Held,
+    error::Failure,
+    limits::KEEP_CONNECTIONS,
+    peer::{Full, Peer, Shares},
+};
 
 /// The gathers of a hub.
 #[derive(Debug, Default)]
 pub(crate) struct Gathers {
-    running: Arc<AtomicUsize>,
+    running: Arc<Mutex<Shares>>,
     /// Made for the first of them, as it loads the system's certificates.
     client: OnceLock<Client>,
 }
@@ -56,30 +59,45 @@ pub(super) struct Shared {
 }
 
 /// One of as many gathers as there may be.
-struct Seat(Arc<AtomicUsize>);
+struct Seat {
+    running: Arc<Mutex<Shares>>,
+    peer: Option<Peer>,
+}
+
+impl Seat {
+    fn take(core: &Core, peer: Option<Peer>) -> Result<Self, Full> {
+        let most = core.options.limits.gathers;
+        // Others are to have some.
+        let share = most - most / 4;
+        let running = Arc::clone(&core.gathers.running);
+        locked(&running).take(peer, 1, most, share)?;
+        Ok(Self { running, peer })
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        locked(&self.running).give_back(self.peer, 1);
     }
 }
 
 impl Run {
     /// # Errors
-    /// 429: as many run as the limit allows.
-    pub(super) fn new(core: &Core) -> Result<Self, Failure> {
+    /// 429: as many run as the limit allows, or as many of the peer's.
+    pub(super) fn new(core: &Core, peer: Option<Peer>) -> Result<Self, Failure> {
         let limits = &core.options.limits;
-        let seat = Seat(Arc::clone(&core.gathers.running));
-        let before = seat.0.fetch_add(1, Ordering::Relaxed);
-        if before >= limits.gathers {
+        let seat = Seat::take(core, peer).map_err(|full| {
             let limit = limits.gathers;
-            let detail = format!("{limit} gathers are under way already");
-            return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            let detail = match full {
+                Full::All => format!("{limit} gathers are under way already"),
+                Full::Peer => format!("too many of {limit} gathers are under way for this address"),
+            };
+            Failure::new(StatusCode::TOO_MANY_REQUESTS, detail)
                 .with("limit", limit)
-                .header(header::RETRY_AFTER, HeaderValue::from_static("1")));
-        }
+                .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        })?;
         Ok(Self(Arc::new(Shared {
-            held: Mutex::new(core.bodies.hold(limits)),
+            held: Mutex::new(core.bodies.hold(limits, peer)),
             failed: Mutex::default(),
             _seat: seat,
         })))

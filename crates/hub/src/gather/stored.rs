@@ -28,6 +28,7 @@ use crate::{
     create::is_json,
     error::Failure,
     filling::{self, Fill},
+    peer::Peer,
 };
 
 /// What a request wants.
@@ -56,6 +57,7 @@ pub(super) async fn start(
     core: &Core,
     url: &str,
     wanted: Wanted,
+    peer: Option<Peer>,
     body: Body,
 ) -> Result<Response, Failure> {
     let Wanted {
@@ -64,7 +66,7 @@ pub(super) async fn start(
         format,
     } = wanted;
     let limits = &core.options.limits;
-    let mut held = core.bodies.hold(limits);
+    let mut held = core.bodies.hold(limits, peer);
     let list = body::whole(body, limits, &mut held).await?;
     let print = fingerprint(&list, format, &options);
     let answer = || answer(&name, url.to_owned());
@@ -78,7 +80,7 @@ pub(super) async fn start(
         }
         Err(error) => return Err(error.into()),
     }
-    let run = Run::new(core)?;
+    let run = Run::new(core, peer)?;
     let calls = Calls::new(format, Body::from(list), limits).all().await?;
     let client = core.gathers.client(&core.options.upstreams)?;
     let gathered = options.start(gather::from_iter(calls), &client)?;

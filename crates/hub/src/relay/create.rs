@@ -23,6 +23,7 @@ use crate::{
     body::{self, Held},
     filling::{self, Fill, Source},
     offset::essence,
+    peer::Sender,
 };
 
 /// A relay that is there.
@@ -76,12 +77,13 @@ pub(super) async fn create(
     core: &Arc<Core>,
     headers: HeaderMap,
     query: &str,
+    sender: &Sender,
     body: Body,
 ) -> Result<(Relay, bool), Refusal> {
     let ask = Ask::read(headers, query)?;
     let allowed = core.options.upstreams.check(&ask.url);
     allowed.map_err(|refused| Refusal::not_allowed(refused.to_string()))?;
-    let mut held = core.bodies.hold(&core.options.limits);
+    let mut held = core.bodies.hold(&core.options.limits, sender.peer);
     let body = body::whole(body, &core.options.limits, &mut held).await?;
     let expiry = Expiry::Idle(ask.ttl.unwrap_or(core.options.relay_ttl));
     let plan = Plan::new(core.relays.signer(core).await?, ask, body, held, expiry)?;

@@ -183,7 +183,7 @@ impl Hub {
             keep_for: relay.keep_for,
             feed: true,
         };
-        let held = core.bodies.hold(&core.options.limits);
+        let held = core.bodies.hold(&core.options.limits, None);
         let expiry = relay.expiry.map(Expiry::Idle);
         let plan = Plan::of_handler(ask, relay.body, held, expiry, REQUEST);
         let begun = match plan {

@@ -25,6 +25,7 @@ use crate::{
     names,
     offset::essence,
     origin::{self, Origin},
+    peer::Sender,
     read,
 };
 
@@ -92,12 +93,13 @@ async fn create(
     base: Base,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
+    sender: Sender,
     body: Body,
 ) -> Answer {
     let work = async {
         access::service(&core, &headers)?;
         let query = query.unwrap_or_default();
-        let (relay, is_new) = create::create(&core, headers, &query, body).await?;
+        let (relay, is_new) = create::create(&core, headers, &query, &sender, body).await?;
         created(&core, &base, &relay, is_new).await
     };
     answer(work.await)

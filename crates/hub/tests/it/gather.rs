@@ -136,6 +136,7 @@ async fn answer(
             (status, "because").into_response()
         }
         ("bytes", count) => "x".repeat(count.parse().expect("a number")).into_response(),
+        ("encoded", coding) => ([("content-encoding", coding)], "encoded").into_response(),
         ("to", url) => Redirect::temporary(url).into_response(),
         _ => body.into_response(),
     }
@@ -175,6 +176,23 @@ async fn it_is_off_until_upstreams_are_allowed() {
         detail.contains("--allow-upstream") && detail.contains("[upstream]"),
         "{detail}"
     );
+}
+
+#[tokio::test]
+async fn an_encoded_answer_that_was_not_asked_for_is_an_error_that_names_the_coding() {
+    let upstream = Upstream::start().await;
+    let server = upstream.hub();
+    let calls = ["gzip", "br"].map(|coding| upstream.url(&format!("encoded/{coding}")));
+    let results = results(&server, "", json!(calls)).await;
+    for (result, coding) in results.iter().zip(["gzip", "br"]) {
+        assert_eq!(result["error"]["type"], "content");
+        let detail = result["error"]["detail"].as_str().expect("it says why");
+        assert!(
+            detail.contains(&format!("compressed ({coding})")),
+            "{detail}"
+        );
+        assert_eq!(result.get("body"), None);
+    }
 }
 
 #[tokio::test]

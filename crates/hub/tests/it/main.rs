@@ -20,6 +20,7 @@ mod reads;
 mod refusals;
 mod relay;
 mod schemas;
+mod slow;
 mod subscriptions;
 
 use std::{sync::Arc, time::Duration};

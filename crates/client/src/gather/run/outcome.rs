@@ -18,7 +18,7 @@ use crate::{
         prepared::Prepared,
         schedule::Schedule,
     },
-    session::refusal,
+    session::{readable_type, refusal},
 };
 
 impl Gathered {
@@ -145,6 +145,6 @@ pub(super) fn judge(call: &Prepared, answer: Answer) -> Result<Answer, Error> {
     if answer.status.is_success() {
         return Ok(answer);
     }
-    let error = refusal(answer.status, &answer.content_type(), &answer.body);
+    let error = refusal(answer.status, &readable_type(&answer.headers), &answer.body);
     Err(error.at(&call.place()).with_answer(answer))
 }

@@ -165,6 +165,43 @@ twins! {
         assert_eq!((results[7].attempts, results[8].attempts, results[10].attempts), (0, 1, 0));
     }
 
+    fn a_compressed_body_that_was_not_asked_for_is_an_error_of_its_call() {
+        let server = Server::start(|call| {
+            let (status, headers, body): (_, _, &[u8]) = match number(call) {
+                0 => ("200 OK", "content-encoding: gzip", b"\x1f\x8b\x08\0"),
+                1 => ("200 OK", "content-encoding: identity\r\ncontent-encoding: br", b"{}"),
+                2 => ("404 Not Found", "content-encoding: gzip", b"\x1f\x8b\x08\0"),
+                3 => ("200 OK", "content-encoding: Identity", b"{}"),
+                4 => ("200 OK", "content-encoding: gzip", b""),
+                _ => ("200 OK", "content-encoding: gzip", b"\x1f\x8b"),
+            };
+            let length = if number(call) == 5 { 100 } else { body.len() };
+            call.write(format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}\r\ncontent-length: {length}\r\n\r\n"
+            ));
+            call.write(body);
+        });
+        let get = |n: u64| Call::get(server.url(&format!("/{n}")));
+        let mut calls: Vec<_> = (0..6).map(get).collect();
+        calls.push(get(0).header("accept-encoding", "gzip"));
+        let results = gathered(client::gather(calls).retries(0).ordered().send());
+        let bad = |n: usize| results[n].outcome.as_ref().unwrap_err();
+        assert!(bad(0).is_content_type() && bad(1).is_content_type() && bad(5).is_content_type());
+        let detail = "the body is compressed (gzip), and the client decodes none that is";
+        let shown = serde_json::to_value(&results[0]).unwrap();
+        assert_eq!(shown["error"]["type"], "content");
+        assert_eq!(shown["error"]["detail"], format!("GET {}: {detail}", server.url("/0")));
+        assert_eq!((shown.get("body"), shown.get("status")), (None, None));
+        assert!(bad(1).to_string().contains("(br)"));
+        assert_eq!(bad(2).status().unwrap(), 404);
+        assert!(bad(2).to_string().ends_with("404 Not Found"), "{}", bad(2));
+        assert_eq!(results[3].outcome.as_ref().unwrap().text().unwrap(), "{}");
+        assert!(results[4].outcome.as_ref().unwrap().bytes().is_empty());
+        let asked = results[6].outcome.as_ref().unwrap();
+        assert_eq!(asked.bytes(), &b"\x1f\x8b\x08\0"[..]);
+        assert!(asked.text().unwrap_err().is_content_type());
+    }
+
     fn what_is_shown_of_a_result_is_an_object() {
         let server = Server::start(|call| match number(call) {
             0 => call.respond("200 OK", "application/json", "{\"a\":\n1}"),

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     error::Error,
     time::{Duration, SystemTime},
 };
@@ -127,13 +128,15 @@ fn unreachable(error: reqwest::Error) -> OpenError {
 
 pub(super) fn head(response: &Response) -> Head {
     let headers = response.headers();
-    let encoding = text(headers, &header::CONTENT_ENCODING);
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut encodings = encodings.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let encoding =
+        encodings.find(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));
     Head {
         status: response.status(),
         content_type: text(headers, &header::CONTENT_TYPE)
             .unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
-        encoding: encoding
-            .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")),
+        encoding: encoding.map(Cow::into_owned),
         retry_after: headers.get(header::RETRY_AFTER).and_then(retry_after),
     }
 }
@@ -157,10 +160,12 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// What a refusal says, as far as it comes by the deadline and is not too long.
+/// What a refusal says, as far as it comes by the deadline and is not too long. Nothing if it is compressed.
 async fn refusal(mut response: Response, head: &Head, deadline: Instant) -> OpenError {
     let mut body = BytesMut::new();
-    while let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await {
+    while head.encoding.is_none()
+        && let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await
+    {
         let room = UPSTREAM_REFUSAL_BYTES - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if chunk.len() >= room {

@@ -228,6 +228,16 @@ async fn a_compressed_answer_is_refused() {
     assert!(
         matches!(get(&server, limits()).await, Err(OpenError::Encoded(name)) if name == "gzip")
     );
+    let two = "HTTP/1.1 200 OK\r\ncontent-encoding: identity\r\ncontent-encoding: br\r\ncontent-length: 0\r\n\r\n";
+    let server = Server::new([vec![send(two)]]).await;
+    assert!(matches!(get(&server, limits()).await, Err(OpenError::Encoded(name)) if name == "br"));
+    let refused = "HTTP/1.1 404 No\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc";
+    let server = Server::new([vec![send(refused)]]).await;
+    let opened = get(&server, limits()).await;
+    assert!(
+        matches!(opened, Err(OpenError::Status { ref body, .. }) if body.is_empty()),
+        "what can't be read isn't passed on"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,136 @@
+//! Who sends a request, and how much of something each of them has.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use headwater::{BodyClock, OperationInput};
+use http::request::Parts;
+
+/// The host that a request comes from, as far as its address tells: an IPv4 address, or a network of 64 bits, which is what
+/// one host of IPv6 has. Behind a proxy it is the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer(IpAddr);
+
+impl Peer {
+    fn new(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let network = address.to_bits() & (u128::MAX << 64);
+                Self(Ipv6Addr::from_bits(network).into())
+            }
+            address => Self(address),
+        }
+    }
+}
+
+/// What the hub has to know of a request's sender to read the body.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sender {
+    /// `None` where the server doesn't say, or over a Unix socket.
+    pub(crate) peer: Option<Peer>,
+    pub(crate) clock: BodyClock,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Sender {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(Self {
+            peer: peer.map(|ConnectInfo(address)| Peer::new(address.ip())),
+            clock: BodyClock::from_request_parts(parts, state).await?,
+        })
+    }
+}
+
+impl OperationInput for Sender {}
+
+/// How much of something all have, and how much each peer.
+#[derive(Debug, Default)]
+pub(crate) struct Shares {
+    all: usize,
+    peers: HashMap<Peer, usize>,
+}
+
+/// Which limit there is no room under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    All,
+    Peer,
+}
+
+impl Shares {
+    /// Takes `more`, where all may have `most` and one peer `share`.
+    ///
+    /// # Errors
+    /// There isn't room for it; nothing was taken.
+    pub(crate) fn take(
+        &mut self,
+        peer: Option<Peer>,
+        more: usize,
+        most: usize,
+        share: usize,
+    ) -> Result<(), Full> {
+        let all = self.all.saturating_add(more);
+        if all > most {
+            return Err(Full::All);
+        }
+        if let Some(peer) = peer {
+            let its = self.peers.get(&peer).copied().unwrap_or(0);
+            let its = its.saturating_add(more);
+            if its > share {
+                return Err(Full::Peer);
+            }
+            self.peers.insert(peer, its);
+        }
+        self.all = all;
+        Ok(())
+    }
+
+    /// Gives back what was taken.
+    pub(crate) fn give_back(&mut self, peer: Option<Peer>, less: usize) {
+        self.all = self.all.saturating_sub(less);
+        if let Some(peer) = peer
+            && let Some(its) = self.peers.get_mut(&peer)
+        {
+            *its = its.saturating_sub(less);
+            if *its == 0 {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn peer(address: &str) -> Option<Peer> {
+        Some(Peer::new(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn a_peer_has_no_more_than_its_share() {
+        let mut shares = Shares::default();
+        let (one, two) = (peer("192.0.2.1"), peer("192.0.2.2"));
+        assert_eq!(shares.take(one, 6, 10, 6), Ok(()));
+        assert_eq!(shares.take(one, 1, 10, 6), Err(Full::Peer));
+        assert_eq!(shares.take(two, 5, 10, 6), Err(Full::All));
+        assert_eq!(shares.take(two, 4, 10, 6), Ok(()));
+        shares.give_back(one, 6);
+        assert_eq!(shares.take(None, 6, 10, 1), Ok(()));
+        shares.give_back(two, 4);
+        assert!(shares.peers.is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_peer_and_a_mapped_address_that_of_ipv4() {
+        assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1"));
+        assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
+        assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
+    }
+}
