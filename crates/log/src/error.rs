@@ -238,7 +238,7 @@ impl fmt::Display for Error {
             Kind::Version { found } => {
                 write!(
                     f,
-                    "the log is of format {found}, which this version can't read"
+                    "the log is of format {found}, which this version can't read: open it with the version that wrote it, or start with an empty folder"
                 )
             }
             Kind::Closed => f.write_str("the log is closed"),

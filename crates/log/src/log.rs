@@ -50,8 +50,9 @@ pub trait Log: Send + Sync + 'static {
     /// Appends all of `append` to a stream, or nothing, and answers when it is durable.
     ///
     /// Checked in this order: closed, the producer's epoch and sequence number, `seq`. A stream
-    /// that is closed refuses all but two: an append of the producer, epoch and sequence number that
-    /// closed it (a duplicate, whatever its messages), and closing without messages and without a producer (done already).
+    /// that is closed refuses all but three: an append that is in it already (a duplicate), an append of the producer, epoch
+    /// and sequence number that closed it (a duplicate, whatever its messages), and closing without messages and without a
+    /// producer (done already).
     ///
     /// # Errors
     ///

@@ -74,6 +74,11 @@ pub(crate) fn judge(
     Verdict::Accept
 }
 
+/// Judges an append to a stream that is closed. One that is in the stream already is told so, however late it is repeated.
+///
+/// A repetition of the append that closed the stream is one by its producer, epoch and sequence number alone. Where its
+/// messages are others, it would be a conflict as anywhere else, but the protocol's conformance suite demands success for
+/// it ("close-with-different-body-dedup").
 fn judge_closed(
     state: &State,
     lineage: &Lineage,
@@ -81,8 +86,13 @@ fn judge_closed(
     append: &Append,
 ) -> Verdict {
     match (&append.producer, known) {
-        // The protocol has it so, also where the messages are others.
         (Some(_), Some(known)) if append.producer == state.closed_by => Verdict::Duplicate(known),
+        (Some(producer), Some(known))
+            if producer.epoch == known.epoch
+                && matches!(known.repeats(append, producer.seq), Repeats::Same) =>
+        {
+            Verdict::Duplicate(known)
+        }
         (None, _) if append.messages.is_empty() => Verdict::Done,
         _ => Verdict::Refuse(Refusal::Closed {
             tail: lineage.at(Offset::new(state.tail)),
@@ -304,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_stream_knows_only_the_append_that_closed_it() {
+    fn a_closed_stream_knows_the_append_that_closed_it_and_those_before_and_takes_no_other() {
         let by = |seq| Producer {
             id: "p".into(),
             epoch: 0,
@@ -324,7 +334,15 @@ mod tests {
             judge(&state, known(0, 4), &again),
             Verdict::Duplicate(known(0, 4).unwrap())
         );
-        assert_eq!(judge(&state, known(0, 4), &append().by("p", 0, 3)), closed);
+        let later = append().by("p", 0, 3);
+        assert_eq!(
+            judge(&state, known(0, 4), &later),
+            Verdict::Duplicate(known(0, 4).unwrap())
+        );
+        let other = Append::new(vec![Bytes::from_static(b"n")]);
+        assert_eq!(judge(&state, known(0, 4), &other.by("p", 0, 3)), closed);
+        assert_eq!(judge(&state, known(1, 4), &later), closed);
+        assert_eq!(judge(&state, known(0, 4), &append().by("p", 0, 5)), closed);
         assert_eq!(judge(&state, None, &append().by("q", 0, 0)), closed);
         assert_eq!(judge(&state, None, &append()), closed);
         assert_eq!(judge(&state, None, &Append::closing()), Verdict::Done);

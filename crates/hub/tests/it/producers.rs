@@ -54,6 +54,29 @@ async fn an_append_whose_predecessor_doesnt_come_is_refused_with_what_is_due() {
     assert_eq!(header(&again, "stream-next-offset"), server.at("a", 2));
 }
 
+#[tokio::test]
+async fn a_repetition_that_comes_after_the_stream_was_closed_is_answered_as_one() {
+    for server in Server::of_each_kind() {
+        server.put_json("a", "[]").await;
+        for seq in 0..2 {
+            assert_eq!(append(&server, seq).await.status(), 200);
+        }
+        let close = server.request(Method::POST, "a");
+        let close = close.header("stream-closed", "true").send().await;
+        assert_eq!(close.status(), 204);
+        for seq in 0..2 {
+            let again = append(&server, seq).await;
+            assert_eq!(again.status(), 204, "{seq}");
+            assert_eq!(header(&again, "stream-closed"), "true");
+            assert_eq!(header(&again, "producer-seq"), "1");
+            assert_eq!(header(&again, "stream-next-offset"), server.at("a", 2));
+        }
+        let new = append(&server, 2).await;
+        assert_eq!(new.status(), 409);
+        assert_eq!(header(&new, "stream-closed"), "true");
+    }
+}
+
 /// An append of this producer to the stream `a`.
 fn by(server: &Server, id: &str, epoch: u64, seq: u64) -> TestRequest {
     server

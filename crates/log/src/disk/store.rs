@@ -423,6 +423,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_folder_of_another_format_is_refused_with_what_to_do() {
+        for other in [VERSION - 1, VERSION + 1] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(folder.path(), &FjallOptions::default()).unwrap();
+            let version = head::encode_number(keys::VERSION, other);
+            store.meta.insert(keys::VERSION, version).unwrap();
+            store.db.persist(PersistMode::SyncAll).unwrap();
+            drop(store);
+            let opened = Store::open(folder.path(), &FjallOptions::default());
+            let error = opened.err().unwrap().to_string();
+            assert!(error.contains(&format!("format {other}")), "{error}");
+            assert!(error.contains("the version that wrote it"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_folder_without_an_identity_gets_one_that_stays() {
         let folder = tempfile::tempdir().unwrap();
         let open = || Store::open(folder.path(), &FjallOptions::default()).unwrap();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use headwater_log::{Append, Digest, Limits, Log, Outcome, Published, Refusal, StreamName, limits};
+use headwater_log::{
+    Append, Clock, Digest, Limits, Log, Outcome, Published, Refusal, StreamName, limits,
+};
 
 use crate::support::{all, every_engine, every_engine_with, name, open, plain, quick_folder, run};
 
@@ -50,6 +52,45 @@ fn the_same_number_with_another_body_is_refused_and_not_stored() {
             let refusal = refused(log, &stream, closing).await;
             assert!(matches!(refusal, Refusal::Reused { .. }), "{refusal:?}");
             assert!(!log.info(&stream).await.unwrap().closed);
+            assert_eq!(all(log, &stream).await, ["1", "2", "3"]);
+        });
+    });
+}
+
+#[test]
+fn a_repetition_that_comes_after_the_stream_was_closed_is_one() {
+    every_engine(|log, _, _| {
+        run(async {
+            let stream = name("s");
+            log.create(&stream, plain()).await.unwrap();
+            let one = messages(&["1"]).by("p", 0, 0);
+            let two = messages(&["2"]).by("p", 0, 1);
+            let mut last = messages(&["3"]).by("p", 0, 2);
+            last.close = true;
+            for append in [&one, &two, &last] {
+                accepted(log, &stream, append.clone()).await;
+            }
+            for append in [one, two, last] {
+                match log.append(&stream, append).await.unwrap() {
+                    Outcome::Duplicate(receipt) => {
+                        assert!(receipt.closed);
+                        assert_eq!((receipt.producer_seq, receipt.next.number()), (Some(2), 3));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            let mut closing = messages(&["2"]).by("p", 0, 1);
+            closing.close = true;
+            for other in [
+                messages(&["1"]).by("p", 0, 1),
+                closing,
+                messages(&["4"]).by("p", 0, 3),
+                messages(&["1"]).by("p", 1, 0),
+                messages(&["1"]).by("q", 0, 0),
+            ] {
+                let refusal = refused(log, &stream, other).await;
+                assert!(matches!(refusal, Refusal::Closed { .. }), "{refusal:?}");
+            }
             assert_eq!(all(log, &stream).await, ["1", "2", "3"]);
         });
     });
@@ -186,6 +227,22 @@ fn what_is_known_of_a_producer_outlives_a_restart_and_a_thousand_others() {
     });
 }
 
+/// The first append of a producer, or a later one.
+fn by(id: &str, seq: u64) -> Append {
+    messages(&["m"]).by(id, 0, seq)
+}
+
+/// A stream to which `a`, `b`, `c` and `d` have appended, one each second.
+async fn with_four_producers(log: &dyn Log, clock: &Clock) -> StreamName {
+    let stream = name("s");
+    log.create(&stream, plain()).await.unwrap();
+    for id in ["a", "b", "c", "d"] {
+        accepted(log, &stream, by(id, 0)).await;
+        clock.advance(Duration::from_secs(1));
+    }
+    stream
+}
+
 fn four() -> Limits {
     let mut limits = Limits::default();
     limits.producers = 4;
@@ -196,13 +253,7 @@ fn four() -> Limits {
 fn one_producer_too_many_is_refused_and_none_that_was_there_of_late_is_forgotten() {
     every_engine_with(four(), |log, clock, _| {
         run(async {
-            let stream = name("s");
-            log.create(&stream, plain()).await.unwrap();
-            let by = |id: &str, seq| messages(&["m"]).by(id, 0, seq);
-            for id in ["a", "b", "c", "d"] {
-                accepted(log, &stream, by(id, 0)).await;
-                clock.advance(Duration::from_secs(1));
-            }
+            let stream = with_four_producers(log, clock).await;
             for _ in 0..3 {
                 let error = log.append(&stream, by("e", 0)).await.unwrap_err();
                 assert!(error.is_too_many_producers(), "{error}");
@@ -228,13 +279,7 @@ fn one_producer_too_many_is_refused_and_none_that_was_there_of_late_is_forgotten
 fn only_a_producer_that_was_idle_for_a_week_makes_room_for_another() {
     every_engine_with(four(), |log, clock, _| {
         run(async {
-            let stream = name("s");
-            log.create(&stream, plain()).await.unwrap();
-            let by = |id: &str, seq| messages(&["m"]).by(id, 0, seq);
-            for id in ["a", "b", "c", "d"] {
-                accepted(log, &stream, by(id, 0)).await;
-                clock.advance(Duration::from_secs(1));
-            }
+            let stream = with_four_producers(log, clock).await;
             accepted(log, &stream, by("a", 1)).await;
             // `b` was last used three seconds ago.
             clock
