@@ -6,6 +6,7 @@ mod address;
 mod connection;
 #[cfg(feature = "log")]
 mod console;
+mod files;
 mod io;
 mod pace;
 mod refusal;
@@ -132,8 +133,9 @@ impl Default for Settings {
 
 impl Serve {
     /// Sets how many connections may be open at a time, at least 1. More wait in the system's queue.
-    /// Default: 100,000, as far as the system's limit of open files allows; the process's own limit is
-    /// raised to that when the server starts.
+    /// Default: 100,000, as far as the limit of open files allows: the process's own limit is raised to the system's when the server
+    /// starts, and a quarter of it, at least 24 and at most 1,024 files, is left to everything else that the app opens
+    /// later.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections.max(1);
         self
@@ -249,13 +251,14 @@ impl Serve {
             #[cfg(feature = "log")]
             console::set_up();
         }
-        raise_open_files();
+        let for_files = files::connections(settings.max_connections);
         let mut signal = match shutdown_on {
             Some(signal) => signal,
             None => Box::pin(signals()?.next()),
         };
         let listener = Listener::bind(address, settings.socket_mode).await?;
         let address = listener.address()?;
+        let max_connections = for_files.min(settings.max_connections);
         match on_bound {
             Some(tell) => tell(&address),
             None if has_docs => tracing::info!("listening on {address} (docs at /docs)"),
@@ -267,7 +270,7 @@ impl Serve {
         let shutdown = CancellationToken::new();
         let mut connections = JoinSet::new();
         loop {
-            let has_room = connections.len() < settings.max_connections;
+            let has_room = connections.len() < max_connections;
             tokio::select! {
                 biased;
                 () = &mut signal => break,
@@ -351,16 +354,5 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-/// Raises the soft limit of open files to the hard one: the usual 1,024 is a limit for programs that use
-/// `select`, not for a server, each of whose readers is an open file.
-fn raise_open_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        let _ = setrlimit(Resource::Nofile, limit);
     }
 }
