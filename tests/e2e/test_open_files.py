@@ -1,5 +1,6 @@
 """A hub with few open files to spare."""
 
+import os
 import re
 import resource
 import socket
@@ -14,18 +15,23 @@ OPEN_FILES = 64
 IDLE = 100
 
 
+# Enough for the storage to begin new files.
+LARGE = "x" * (4 << 20)
+
+
 @pytest.fixture
-def port(tmp_path):
+def hub(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
 
     command = [binary("HEADWATER_CLI"), "serve", "-l", "127.0.0.1:0", "-d", tmp_path / "data"]
-    hub = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=limit)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=limit)
     try:
-        yield int(re.search(r"http://127\.0\.0\.1:(\d+)", hub.stdout.readline())[1])
+        port = int(re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())[1])
+        yield process.pid, port
     finally:
-        hub.terminate()
-        hub.wait(timeout=30)
+        process.terminate()
+        process.wait(timeout=30)
 
 
 def ask(connection, method, path, body=None):
@@ -35,14 +41,16 @@ def ask(connection, method, path, body=None):
     return answer.status
 
 
-def test_idle_peers_leave_files_to_the_storage(port):
+def test_idle_peers_leave_files_to_the_storage(hub):
+    pid, port = hub
     writer = HTTPConnection("127.0.0.1", port, timeout=60)
     assert ask(writer, "PUT", "/streams/before") == 201
     idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(IDLE)]
-    for n in range(50):
+    for n in range(40):
         assert ask(writer, "PUT", f"/streams/{n}", "first") == 201
-        assert ask(writer, "POST", f"/streams/{n}", "second" * 1000) == 204
+        assert ask(writer, "POST", f"/streams/{n}", LARGE) == 204
         assert ask(writer, "GET", f"/streams/{n}?live=false") == 200
+    assert len(os.listdir(f"/proc/{pid}/fd")) < OPEN_FILES
     assert ask(writer, "GET", "/readyz") == 200
     for connection in idle:
         connection.close()
