@@ -74,9 +74,10 @@ def test_curl_reads_every_refusal_over_http2(hub, tmp_path, form, path, content_
         assert json.loads(done.stdout)["status"] == status
 
 
+# What Node has still to send counts as memory of the session, where a response must find room (10 MB unless it is told).
 NODE_HTTP2 = """
 const [port, path, size] = process.argv.slice(1);
-const session = require("node:http2").connect(`http://127.0.0.1:${port}`);
+const session = require("node:http2").connect(`http://127.0.0.1:${port}`, { maxSessionMemory: 100 });
 const request = session.request({ ":method": "POST", ":path": path, "content-type": "text/plain" });
 let status, text = "";
 request.on("response", (headers) => { status = headers[":status"]; });
