@@ -264,6 +264,7 @@ fn start(
     let seat = core.seats.take(core.options.limits.subscribers)?;
     let feed = Feed {
         log: Arc::clone(&core.log),
+        outgoing: core.outgoing.clone(),
         live: follow.live.then(|| core.order.join(&core.log, &wanted)),
         wanted,
         format,

@@ -63,6 +63,7 @@ mod ndjson;
 mod offset;
 mod options;
 mod origin;
+mod outgoing;
 mod path;
 mod peer;
 mod read;
@@ -99,6 +100,7 @@ pub(crate) struct Core {
     pub(crate) order: events::OrderTail,
     pub(crate) seats: live::Seats,
     pub(crate) bodies: body::Bodies,
+    pub(crate) outgoing: outgoing::Outgoing,
     pub(crate) turns: turns::Turns,
     pub(crate) fillings: filling::Fillings,
     pub(crate) gathers: gather::Gathers,
@@ -133,6 +135,7 @@ impl Hub {
             fillings,
             relays,
             log,
+            outgoing: outgoing::Outgoing::new(options.limits.outgoing_bytes),
             options,
             schemas: schema::Schemas::default(),
             tails: Arc::default(),

@@ -21,8 +21,16 @@ pub const ERROR_HEADER_BYTES: usize = 8 << 10;
 /// How many bytes of messages are read at once for a stream's live readers, and go out as one chunk.
 pub(crate) const BATCH_BYTES: usize = 64 << 10;
 
-/// How many bytes of messages are read at once for a live reader that is behind.
-pub(crate) const CATCH_UP_BYTES: usize = 256 << 10;
+/// How many bytes one reader holds of its own: what it is given at once. Whatever is larger counts towards
+/// [`Limits::outgoing_bytes`].
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+/// How many reads for those who are behind there are at once, over all readers. Each holds up to one message, or the messages
+/// of a chunk.
+pub(crate) const READS_AT_ONCE: usize = 16;
+
+/// How long a catch-up read waits for memory before it is refused with 503.
+pub(crate) const OUTGOING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many bytes of its newest messages a followed stream keeps for its readers.
 pub(crate) const RING_BYTES: usize = 256 << 10;
@@ -209,6 +217,10 @@ pub struct Limits {
     /// How many bytes of messages are kept for live readers, over all streams. Their encoded forms come on top, up to
     /// three times as much. Default: 64 MiB.
     pub shared_bytes: usize,
+    /// How many bytes are on their way to readers beyond the 64 KiB that each may hold: messages that are larger, and the larger
+    /// answers to catch-up reads. What readers share counts once. Past that, readers of large messages wait, and catch-up
+    /// reads get smaller answers. A message that is larger than this takes all of it. Default: 64 MiB.
+    pub outgoing_bytes: usize,
     /// How many streams the hub fills by itself at once: relays, gatherings, durable handlers. Past that, one more is
     /// refused with 429. Each holds up to 256 KiB of what is on its way to the log, and two items. Default: 1,000.
     pub fillings: usize,
@@ -234,6 +246,7 @@ impl Default for Limits {
             read_bytes: 1 << 20,
             subscribers: 100_000,
             shared_bytes: 64 << 20,
+            outgoing_bytes: 64 << 20,
             fillings: 1000,
             gathers: 16,
             gather_calls: 10_000,

@@ -22,10 +22,11 @@ use crate::{
     error::{Failure, offset_value, published_headers},
     filling::Watch,
     headers,
-    limits::SCHEMA_HEADER_BYTES,
+    limits::{CHUNK_BYTES, OUTGOING_PATIENCE, SCHEMA_HEADER_BYTES},
     live::{Form, Reader, Shape, frames},
     names,
     offset::{Format, Live, Lost, Place, Query, accepted},
+    outgoing::{self, Memory},
     path::StreamPath,
     reason, time,
 };
@@ -120,9 +121,9 @@ pub(crate) async fn get(
         None if query.live == Some(Live::LongPoll) => long_poll(core, info, place, &query).await,
         None if place == Place::Now => Ok(nothing_yet(&info)),
         None => {
-            let chunk = chunk_at(core, &info, &place).await?;
+            let (chunk, memory) = chunk_at(core, &info, &place).await?;
             let info = settled(core, info, &chunk).await?;
-            Ok(answer(core, &info, chunk, headers))
+            Ok(answer(core, &info, chunk, memory, headers))
         }
     }
 }
@@ -162,16 +163,57 @@ impl Start {
     }
 }
 
-async fn chunk_at(core: &Core, info: &Info, place: &Place) -> Result<Chunk, Failure> {
+/// What one answer holds beyond a chunk.
+type Beyond = Option<Memory>;
+
+async fn chunk_at(core: &Core, info: &Info, place: &Place) -> Result<(Chunk, Beyond), Failure> {
     let from = match place {
         Place::Start => ReadFrom::Start,
         Place::Now => ReadFrom::Tail,
         place => ReadFrom::At(place.find(info).map_err(|lost| lost.problem())?),
     };
-    let budget = core.options.limits.read_bytes;
-    let chunk = core.log.read(&info.name, from, budget).await?;
-    same_stream(info, &chunk)?;
-    Ok(chunk)
+    chunk_from(core, info, from).await
+}
+
+/// Reads as much as an answer may have, with memory for what is more than a chunk. Where there is no memory for it, the answer is a
+/// chunk; where a single message is more than that, it waits.
+async fn chunk_from(core: &Core, info: &Info, from: ReadFrom) -> Result<(Chunk, Beyond), Failure> {
+    let outgoing = &core.outgoing;
+    let read = async |budget: usize| {
+        let chunk = core.log.read(&info.name, from, budget).await?;
+        same_stream(info, &chunk)?;
+        let bytes: usize = chunk
+            .messages
+            .iter()
+            .map(|message| message.bytes.len())
+            .sum();
+        Ok::<_, Failure>((chunk, bytes))
+    };
+    // What was read, and the body that is made of it.
+    let of = |bytes: usize| bytes.saturating_mul(2);
+    let turn = outgoing.read_turn().await;
+    let (chunk, bytes) = read(core.options.limits.read_bytes).await?;
+    if !outgoing::is_large(bytes) {
+        return Ok((chunk, None));
+    }
+    if let Some(memory) = outgoing.try_take(of(bytes)) {
+        return Ok((chunk, Some(memory)));
+    }
+    drop(chunk);
+    let (chunk, bytes) = read(CHUNK_BYTES).await?;
+    if !outgoing::is_large(bytes) {
+        return Ok((chunk, None));
+    }
+    drop((chunk, turn));
+    let Ok(memory) = timeout(OUTGOING_PATIENCE, outgoing.take(of(bytes))).await else {
+        let detail = "too many large messages are on their way to other readers: try again later";
+        let busy = Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        return Err(busy.header(header::RETRY_AFTER, HeaderValue::from_static("1")));
+    };
+    let turn = outgoing.read_turn().await;
+    let (chunk, _) = read(CHUNK_BYTES).await?;
+    drop(turn);
+    Ok((chunk, Some(memory)))
 }
 
 /// Refuses a chunk of another stream that has got the name meanwhile.
@@ -210,7 +252,7 @@ fn nothing_yet(info: &Info) -> Response {
 }
 
 /// A chunk as an answer, or 304 if the client has it.
-fn answer(core: &Core, info: &Info, chunk: Chunk, sent: &HeaderMap) -> Response {
+fn answer(core: &Core, info: &Info, chunk: Chunk, memory: Beyond, sent: &HeaderMap) -> Response {
     let etag = cache::etag(info, &chunk);
     let mut response = match &etag {
         Some(etag) if cache::is_known(sent, etag) => StatusCode::NOT_MODIFIED.into_response(),
@@ -231,7 +273,7 @@ fn answer(core: &Core, info: &Info, chunk: Chunk, sent: &HeaderMap) -> Response 
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, content_type(info));
-        *response.body_mut() = body(info, chunk);
+        *response.body_mut() = body(info, chunk, memory);
     }
     response
 }
@@ -251,16 +293,13 @@ fn note(headers: &mut HeaderMap, info: &Info, chunk: &Chunk) {
     }
 }
 
-fn body(info: &Info, chunk: Chunk) -> Body {
-    join(
-        info,
-        chunk
-            .messages
-            .into_iter()
-            .map(|message| message.bytes)
-            .collect(),
-    )
-    .into()
+fn body(info: &Info, chunk: Chunk, memory: Beyond) -> Body {
+    let messages = chunk.messages.into_iter();
+    let bytes = join(info, messages.map(|message| message.bytes).collect());
+    match memory {
+        Some(memory) => memory.hold(bytes).into(),
+        None => bytes.into(),
+    }
 }
 
 /// Messages in the stream's own type.
@@ -294,7 +333,7 @@ async fn long_poll(
     let _seat = core.seats.take(core.options.limits.subscribers)?;
     let mut follower = core.log.follow(&info.name).await?;
     // After the follower: what is appended from now on wakes it.
-    let mut chunk = chunk_at(core, &info, &place).await?;
+    let (mut chunk, mut memory) = chunk_at(core, &info, &place).await?;
     if chunk.messages.is_empty() && !chunk.closed {
         let comes = timeout(core.options.long_poll, follower.past(chunk.next));
         let has_come = tokio::select! {
@@ -302,10 +341,7 @@ async fn long_poll(
             () = headwater::shutting_down() => false,
         };
         if has_come {
-            let from = ReadFrom::At(chunk.next);
-            let budget = core.options.limits.read_bytes;
-            chunk = core.log.read(&info.name, from, budget).await?;
-            same_stream(&info, &chunk)?;
+            (chunk, memory) = chunk_from(core, &info, ReadFrom::At(chunk.next)).await?;
         }
     }
     let info = &settled(core, info, &chunk).await?;
@@ -339,7 +375,7 @@ async fn long_poll(
     if let Some(etag) = cache::etag(info, &chunk) {
         headers.insert(header::ETAG, etag);
     }
-    *response.body_mut() = body(info, chunk);
+    *response.body_mut() = body(info, chunk, memory);
     Ok(response)
 }
 
@@ -366,6 +402,7 @@ async fn follow(
     let position = start.position;
     let reader = Reader {
         log: Arc::clone(&core.log),
+        outgoing: core.outgoing.clone(),
         name: info.name.clone(),
         shape,
         form,

@@ -112,6 +112,7 @@ struct Limits {
     producers: Option<u32>,
     subscribers: Option<usize>,
     shared_bytes: Option<usize>,
+    outgoing_bytes: Option<usize>,
     fillings: Option<usize>,
     gathers: Option<usize>,
     gather_calls: Option<usize>,
@@ -260,6 +261,7 @@ impl Limits {
         set(&mut limits.read_bytes, self.read_bytes);
         set(&mut limits.subscribers, self.subscribers);
         set(&mut limits.shared_bytes, self.shared_bytes);
+        set(&mut limits.outgoing_bytes, self.outgoing_bytes);
         set(&mut limits.fillings, self.fillings);
         set(&mut limits.gathers, self.gathers);
         set(&mut limits.gather_calls, self.gather_calls);

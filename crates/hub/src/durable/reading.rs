@@ -12,7 +12,7 @@ use crate::{
     Core,
     error::problem,
     filling::Watch,
-    limits::CATCH_UP_BYTES,
+    limits::CHUNK_BYTES,
     live::Seat,
     offset::{Lost, Place},
     reason,
@@ -122,7 +122,7 @@ impl Reading {
                 return reason::of(&info).map_or(Ok(None), Err);
             }
             let from = ReadFrom::At(self.position);
-            let chunk = self.log.read(&self.name, from, CATCH_UP_BYTES).await;
+            let chunk = self.log.read(&self.name, from, CHUNK_BYTES / 4).await;
             // Looked at after reading: what was read is of the stream that is followed, or isn't given.
             if self.follower.progress().gone {
                 return Err(gone());

@@ -17,7 +17,7 @@ use super::{
     envelope::{self, Content, Letter},
     patterns::Patterns,
 };
-use crate::limits::EVENTS_CHUNK_BYTES;
+use crate::{limits::EVENTS_CHUNK_BYTES, outgoing};
 
 /// About what an event takes besides its message.
 const EVENT_COST: usize = 128;
@@ -108,6 +108,8 @@ struct Encoded {
 /// Events for one reader.
 pub(crate) struct Chunk {
     pub(crate) bytes: Bytes,
+    /// How many events they are.
+    pub(crate) events: usize,
     /// The place after the last of them.
     pub(crate) id: Position,
     /// How many messages they have.
@@ -135,7 +137,13 @@ pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch
     let mut filling = Filling::default();
     for read in all {
         let position = read.position();
-        if filling.cost >= EVENTS_CHUNK_BYTES {
+        // A large message is a batch of its own.
+        let bytes = match &read {
+            Read::Message(entry) => entry.message.bytes.len(),
+            _ => 0,
+        };
+        let is_over = filling.cost + bytes >= EVENTS_CHUNK_BYTES;
+        if is_over && !filling.items.is_empty() {
             done.push(std::mem::take(&mut filling).finish(order, position));
         }
         let id = Position::new(position.number() + 1);
@@ -304,11 +312,26 @@ impl Batch {
                 bytes.into()
             }
         };
+        let events = runs.iter().map(Range::len).sum();
         Some(Chunk {
             bytes,
+            events,
             id,
             messages,
         })
+    }
+
+    /// The place after its only event, if that is a large message that is wanted; it isn't encoded for that.
+    pub(crate) fn only_large(&self, from: Position, wanted: &Patterns) -> Option<Position> {
+        let [item] = &*self.items else { return None };
+        let of = item.of.as_ref()?;
+        let is_wanted = item.is_message() && wanted.matches(&self.streams[of.stream].name);
+        (is_wanted && item.id > from && outgoing::is_large(self.cost)).then_some(item.id)
+    }
+
+    /// Whether one message, or what it becomes in a format, is more than a chunk.
+    pub(crate) fn is_large(&self, format: Format) -> bool {
+        outgoing::is_large(self.cost) || outgoing::is_large(self.encoded(format).bytes.len())
     }
 
     fn encoded(&self, format: Format) -> &Encoded {

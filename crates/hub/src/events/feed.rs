@@ -19,11 +19,13 @@ use crate::{
     error::problem,
     limits::{EVENTS_CHUNK_BYTES, EVENTS_LEAST_READ_BYTES, EVENTS_READ_BYTES, EVENTS_SILENT},
     live::Seat,
+    outgoing::{self, Key, Outgoing},
 };
 
 /// One response.
 pub(crate) struct Feed {
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) outgoing: Outgoing,
     pub(crate) wanted: Arc<Patterns>,
     pub(crate) format: Format,
     /// What goes out first.
@@ -94,6 +96,10 @@ impl Sending {
             let position = self.feed.position;
             let given = self.feed.live.as_mut().map(|live| live.give(position));
             let (chunk, is_pending) = match given {
+                // The log gives it in smaller parts, or to all readers together.
+                Some(Given::Batch(batch)) if batch.is_large(self.feed.format) => {
+                    (self.read().await?.0, false)
+                }
                 Some(Given::Batch(batch)) => (self.take(&batch), false),
                 Some(Given::Wait(next)) => {
                     self.feed.position = next;
@@ -136,32 +142,103 @@ impl Sending {
 
     /// What follows in the log, as much of it as one chunk takes; and whether that is all.
     async fn read(&mut self) -> Result<(Option<Chunk>, bool), Problem> {
-        let Feed {
-            log,
-            wanted,
-            position,
-            ..
-        } = &self.feed;
+        let outgoing = self.feed.outgoing.clone();
+        loop {
+            let turn = outgoing.read_turn().await;
+            let (batches, next, at_head) =
+                self.read_order(self.feed.position, self.read_bytes).await?;
+            // Only the first one goes out: what small messages become is many times as much as they are.
+            let is_more = batches.len() > 1;
+            let Some(batch) = batches.into_iter().next() else {
+                self.feed.position = next;
+                return Ok((None, at_head));
+            };
+            if is_more {
+                self.read_bytes = (self.read_bytes / 2).max(EVENTS_LEAST_READ_BYTES);
+            } else if batch.cost < EVENTS_CHUNK_BYTES / 2 {
+                self.read_bytes = (self.read_bytes * 2).min(EVENTS_READ_BYTES);
+            }
+            let is_all = at_head && !is_more;
+            let before = self.feed.position;
+            if let Some(id) = batch.only_large(before, &self.feed.wanted) {
+                let (next, cost) = (batch.next, batch.cost);
+                drop((batch, turn));
+                let chunk = self.large(&outgoing, id, cost).await?;
+                self.feed.position = next;
+                return Ok((Some(chunk), is_all));
+            }
+            let Some(chunk) = self.take(&batch) else {
+                return Ok((None, is_all));
+            };
+            if !outgoing::is_large(chunk.bytes.len()) {
+                return Ok((Some(chunk), is_all));
+            }
+            if chunk.events == 1 {
+                let (id, bytes) = (chunk.id, chunk.bytes.len());
+                drop((chunk, batch, turn));
+                return Ok((Some(self.large(&outgoing, id, bytes).await?), is_all));
+            }
+            // Escaped, they are several times as long.
+            if self.read_bytes == EVENTS_LEAST_READ_BYTES {
+                return Ok((Some(chunk), is_all));
+            }
+            self.feed.position = before;
+            self.read_bytes = (self.read_bytes / 4).max(EVENTS_LEAST_READ_BYTES);
+        }
+    }
+
+    /// A message that takes more than one chunk, as all readers share it who are at it.
+    async fn large(
+        &self,
+        outgoing: &Outgoing,
+        id: Position,
+        bytes: usize,
+    ) -> Result<Chunk, Problem> {
+        let format = self.feed.format;
+        let next = Mark {
+            at: id,
+            incarnation: self.feed.order,
+        };
+        let key = Key::new(next, u8::from(format == Format::Sse));
+        // Read again when there is memory for it: for what is read, and what is made of it.
+        let length = bytes.saturating_mul(2);
+        let before = Position::new(id.number().saturating_sub(1));
+        let bytes = outgoing.large(key, length, async || {
+            let (batches, ..) = self.read_order(before, 1).await?;
+            let again = batches.first().and_then(|batch| {
+                batch.chunk(format, before, self.feed.ends_from, &self.feed.wanted)
+            });
+            match again.filter(|again| again.id == id) {
+                Some(again) => Ok(again.bytes),
+                None => Err(Problem::new(StatusCode::GONE).detail(
+                    "a message was removed before it was sent: reconnect to go on after it",
+                )),
+            }
+        });
+        Ok(Chunk {
+            bytes: bytes.await?,
+            id,
+            events: 1,
+            messages: 1,
+        })
+    }
+
+    /// What follows a position in the log, where to read on, and whether that is the end.
+    async fn read_order(
+        &self,
+        from: Position,
+        bytes: usize,
+    ) -> Result<(Vec<Batch>, Position, bool), Problem> {
+        let Feed { log, wanted, .. } = &self.feed;
         let wanted = Arc::clone(wanted);
         let matching: Matching = Arc::new(move |name: &StreamName| wanted.matches(name));
         let read = log
-            .read_order(*position, self.read_bytes, Some(matching))
+            .read_order(from, bytes, Some(matching))
             .await
             .map_err(problem)?;
         let (next, at_head) = (read.next, read.at_head);
         let batches = batch::batches(&**log, read).await.map_err(problem)?;
-        // Only the first one goes out: what small messages become is many times as much as they are.
-        let is_more = batches.len() > 1;
-        let Some(batch) = batches.first() else {
-            self.feed.position = next;
-            return Ok((None, at_head));
-        };
-        if is_more {
-            self.read_bytes = (self.read_bytes / 2).max(EVENTS_LEAST_READ_BYTES);
-        } else if batch.cost < EVENTS_CHUNK_BYTES / 2 {
-            self.read_bytes = (self.read_bytes * 2).min(EVENTS_READ_BYTES);
-        }
-        Ok((self.take(batch), at_head && !is_more))
+        Ok((batches, next, at_head))
     }
 
     /// What tells an `EventSource` where it is, if it would start too early after a break: elsewhere than at the "now"

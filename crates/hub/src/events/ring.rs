@@ -3,7 +3,10 @@ use std::{collections::VecDeque, sync::Arc};
 use headwater_log::Position;
 
 use super::batch::Batch;
-use crate::limits::{EVENTS_RING_BATCHES, EVENTS_RING_BYTES};
+use crate::{
+    limits::{EVENTS_RING_BATCHES, EVENTS_RING_BYTES},
+    outgoing,
+};
 
 /// Why nothing will follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +59,17 @@ impl Ring {
         self.batches.is_empty()
     }
 
-    /// Puts in all the events up to `next`, and drops old ones to keep the bounds.
+    /// Puts in all the events up to `next`, and drops old ones to keep the bounds. A message that is larger than a chunk is
+    /// left to the log: see [`Outgoing`](crate::outgoing::Outgoing).
     pub(crate) fn push(&mut self, batches: Vec<Batch>, next: Position) {
         self.next = next;
         for batch in batches {
+            if outgoing::is_large(batch.cost) {
+                self.batches.clear();
+                self.cost = 0;
+                self.from = batch.next;
+                continue;
+            }
             self.cost += batch.cost;
             self.batches.push_back(Arc::new(batch));
             while self.batches.len() > 1
@@ -166,9 +176,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_is_larger_than_all_it_keeps_is_kept_alone() {
-        let ring = filled(3, EVENTS_RING_BYTES + 1).await;
-        assert!(is_here(&ring, 2) && !is_here(&ring, 1));
+    async fn one_that_is_larger_than_a_chunk_is_left_to_the_log_and_so_is_what_came_before_it() {
+        let mut ring = filled(3, 1).await;
+        let large = filled(1, EVENTS_RING_BYTES + 1).await;
+        assert!(!is_here(&large, 0));
+        let end = large.give(Position::new(1), None);
+        assert!(matches!(end, Given::Wait(at) if at == Position::new(1)));
+        assert!(is_here(&ring, 2));
+        ring.clear();
+        assert!(!is_here(&ring, 2));
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::future::{Either, select};
 use headwater::{Problem, StatusCode};
-use headwater_log::{Chunk, Lineage, Log, Mark, Offset, ReadFrom, StreamName};
+use headwater_log::{Chunk, Lineage, Log, Mark, Message, Offset, ReadFrom, StreamName};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
@@ -18,7 +18,14 @@ use super::{
     ring::{Given, Over},
     tail::Tail,
 };
-use crate::{cache, error::Failure, filling::Watch, limits::CATCH_UP_BYTES, reason};
+use crate::{
+    cache,
+    error::Failure,
+    filling::Watch,
+    limits::CHUNK_BYTES,
+    outgoing::{self, Key, Outgoing},
+    reason,
+};
 
 /// How many readers follow or wait.
 #[derive(Clone, Debug, Default)]
@@ -54,12 +61,13 @@ impl Drop for Seat {
 /// One live response: a position in a stream, and the form in which what follows goes out.
 pub(crate) struct Reader {
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) outgoing: Outgoing,
     pub(crate) name: StreamName,
     pub(crate) shape: Shape,
     pub(crate) form: Form,
     /// Of the stream that is read; another one of its name has another.
     pub(crate) lineage: Lineage,
-    /// What goes out first.
+    /// What goes out before anything else.
     pub(crate) notice: Option<Bytes>,
     /// The offset before what is sent next.
     pub(crate) position: Offset,
@@ -95,6 +103,7 @@ impl Reader {
             reader: self,
             late,
             state: State::New,
+            read_bytes: CHUNK_BYTES,
         });
         futures_util::stream::unfold(sending, |mut sending| async move {
             let chunk = sending.next().await?;
@@ -108,6 +117,8 @@ struct Sending {
     /// Ready when the time is up. It is set once: setting it for each wait would cost more than all the rest of a wait.
     late: Option<Pin<Box<Sleep>>>,
     state: State,
+    /// How many bytes of messages it reads from the log at once: about as many as make one chunk.
+    read_bytes: usize,
 }
 
 impl Sending {
@@ -152,6 +163,15 @@ impl Sending {
                     Either::Left((given, _)) => given,
                     Either::Right(_) => return None,
                 },
+            };
+            let given = match given {
+                // Encoded, it is much larger than it is. The reader takes smaller parts of it from the log.
+                Given::Batch(batch, _)
+                    if outgoing::is_large(batch.encoded_len(self.reader.form)) =>
+                {
+                    Given::Behind
+                }
+                given => given,
             };
             match given {
                 Given::Batch(batch, end) => {
@@ -277,6 +297,122 @@ impl Sending {
 
     /// Reads from the log; `None` at its tail.
     async fn read(&mut self) -> Result<Option<Bytes>, Problem> {
+        let outgoing = self.reader.outgoing.clone();
+        let next = Offset::new(self.reader.position.number() + 1);
+        if let Some(shared) = outgoing.known(&self.key(next)) {
+            return Ok(Some(self.sent_large(next, shared)));
+        }
+        let turn = outgoing.read_turn().await;
+        let chunk = self.read_chunk().await?;
+        let Chunk {
+            mut messages,
+            mut next,
+            at_tail,
+            closed,
+            ..
+        } = chunk;
+        let mut end = match (at_tail, closed) {
+            (true, true) => End::Closed,
+            (true, false) => End::Tail,
+            (false, _) => End::More,
+        };
+        if messages.is_empty() {
+            self.sent(next, end);
+            return Ok(None);
+        }
+        loop {
+            if let [message] = &*messages
+                && outgoing::is_large(message.bytes.len())
+            {
+                let bytes = message.bytes.len();
+                drop(messages);
+                drop(turn);
+                return self.large(&outgoing, next, bytes).await.map(Some);
+            }
+            let said = self.said(end).await?;
+            let bytes = self.encode(&messages, next, said);
+            if !outgoing::is_large(bytes.len()) {
+                if bytes.len() < CHUNK_BYTES / 2 {
+                    self.read_bytes = (self.read_bytes * 2).min(CHUNK_BYTES);
+                }
+                // Without a tail the end of what is there is where the response ends.
+                self.sent(next, end);
+                return Ok(Some(bytes));
+            }
+            if messages.len() == 1 {
+                drop(messages);
+                drop(turn);
+                return self.large(&outgoing, next, bytes.len()).await.map(Some);
+            }
+            // Small messages are several times as long in the form that goes out. The rest is read again.
+            let fitting = (messages.len() * CHUNK_BYTES / bytes.len()).max(1);
+            self.read_bytes = (self.read_bytes * CHUNK_BYTES / bytes.len()).max(LEAST_READ_BYTES);
+            next = messages[fitting].offset;
+            messages.truncate(fitting);
+            end = End::More;
+        }
+    }
+
+    /// A message that takes more than one chunk, as all readers share it who are at it. Whether it is the last, the next
+    /// look at the stream tells.
+    async fn large(
+        &mut self,
+        outgoing: &Outgoing,
+        next: Offset,
+        bytes: usize,
+    ) -> Result<Bytes, Problem> {
+        let form = self.reader.form;
+        let key = self.key(next);
+        // What is read, and what is made of it.
+        let shared = outgoing.large(key, bytes.saturating_mul(2), async || {
+            let chunk = self.read_chunk().await?;
+            match &*chunk.messages {
+                [message, ..] if message.offset.number() + 1 == next.number() => {
+                    let message = std::slice::from_ref(message);
+                    Ok(match form {
+                        Form::Protocol => {
+                            let Reader { shape, lineage, .. } = &self.reader;
+                            frames::data_event(*shape, message, lineage.at(next))
+                        }
+                        Form::Events | Form::Lines => self.encode(message, next, End::More),
+                    })
+                }
+                // It was trimmed since it was read first.
+                _ => Err(gone()),
+            }
+        });
+        let shared = shared.await?;
+        Ok(self.sent_large(next, shared))
+    }
+
+    fn sent_large(&mut self, next: Offset, shared: Bytes) -> Bytes {
+        self.sent(next, End::More);
+        if self.reader.form == Form::Protocol {
+            // Its own cursor is in what follows the shared part.
+            self.reader.notice = Some(self.control(End::More, None));
+        }
+        shared
+    }
+
+    /// The message before `next` in the reader's form.
+    fn key(&self, next: Offset) -> Key {
+        Key::new(self.reader.lineage.at(next), self.reader.form as u8)
+    }
+
+    fn encode(&self, messages: &[Message], next: Offset, end: End) -> Bytes {
+        let Reader {
+            form,
+            shape,
+            lineage,
+            least_cursor,
+            ..
+        } = &self.reader;
+        let cursor = cache::cursor(*least_cursor);
+        frames::encode(*form, *shape, lineage, messages, next, end, cursor)
+    }
+
+    /// What follows in the log, from where the stream begins if the reader began there and that has moved.
+    async fn read_chunk(&mut self) -> Result<Chunk, Problem> {
         let chunk = loop {
             let Reader {
                 log,
@@ -285,7 +421,7 @@ impl Sending {
                 ..
             } = &self.reader;
             let chunk = log
-                .read(name, ReadFrom::At(*position), CATCH_UP_BYTES)
+                .read(name, ReadFrom::At(*position), self.read_bytes)
                 .await;
             match chunk {
                 Err(error) if self.reader.from_start && error.is_trimmed() => {
@@ -298,43 +434,16 @@ impl Sending {
                 chunk => break chunk.map_err(crate::error::problem)?,
             }
         };
-        if self.reader.tail.as_ref().is_some_and(|tail| tail.is_gone()) {
-            return Err(gone());
+        let is_gone = self.reader.tail.as_ref().is_some_and(|tail| tail.is_gone());
+        match is_gone || chunk.lineage != self.reader.lineage {
+            true => Err(gone()),
+            false => Ok(chunk),
         }
-        let Chunk {
-            lineage,
-            messages,
-            next,
-            at_tail,
-            closed,
-            ..
-        } = chunk;
-        if lineage != self.reader.lineage {
-            return Err(gone());
-        }
-        let end = match (at_tail, closed) {
-            (true, true) => End::Closed,
-            (true, false) => End::Tail,
-            (false, _) => End::More,
-        };
-        if messages.is_empty() {
-            self.sent(next, end);
-            return Ok(None);
-        }
-        let Reader {
-            form,
-            shape,
-            least_cursor,
-            ..
-        } = self.reader;
-        let cursor = cache::cursor(least_cursor);
-        let said = self.said(end).await?;
-        let bytes = frames::encode(form, shape, &lineage, &messages, next, said, cursor);
-        // Without a tail the end of what is there is where the response ends.
-        self.sent(next, end);
-        Ok(Some(bytes))
     }
 }
+
+/// The least that is read at once, in bytes, where messages are much smaller than what they become.
+const LEAST_READ_BYTES: usize = 1 << 10;
 
 fn gone() -> Problem {
     Problem::new(StatusCode::GONE).detail("the stream was deleted, or has expired")

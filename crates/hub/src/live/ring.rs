@@ -7,10 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater_log::{Lineage, Message, Offset};
+use headwater_log::{Chunk, Lineage, Message, Offset};
 
 use super::frames::{self, End, Form, Shape};
-use crate::limits::{BATCH_BYTES, RING_BATCHES, RING_BYTES, RING_RUNS};
+use crate::{
+    limits::{BATCH_BYTES, CHUNK_BYTES, RING_BATCHES, RING_BYTES, RING_RUNS},
+    outgoing,
+};
 
 /// What one message costs besides its bytes.
 const MESSAGE_COST: usize = 64;
@@ -78,11 +81,23 @@ impl Batch {
         })
     }
 
+    /// How long the batch is in a form, but for a control event.
+    pub(crate) fn encoded_len(&self, form: Form) -> usize {
+        match form {
+            Form::Protocol => self.data_event().len(),
+            form => self.encoded(form, End::More, 0).len(),
+        }
+    }
+
+    fn data_event(&self) -> Bytes {
+        self.kept(5, 0, || {
+            frames::data_event(self.shape, &self.messages, self.lineage.at(self.next))
+        })
+    }
+
     /// The batch in the protocol's SSE, with a cursor that only one reader has.
     pub(crate) fn encoded_for(&self, end: End, cursor: u64) -> Bytes {
-        let data = self.kept(5, 0, || {
-            frames::data_event(self.shape, &self.messages, self.lineage.at(self.next))
-        });
+        let data = self.data_event();
         let mut out = Vec::with_capacity(data.len() + 160);
         out.extend_from_slice(&data);
         frames::control(self.lineage.at(self.next), end, cursor, None, &mut out);
@@ -165,6 +180,47 @@ impl Ring {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.batches.is_empty()
+    }
+
+    /// Puts what was read into the ring, in batches that are each about one chunk when they are encoded. A message that is
+    /// larger than that by itself is left to the log: see [`Outgoing`](crate::outgoing::Outgoing).
+    pub(crate) fn push_all(&mut self, chunk: Chunk, shape: Shape) {
+        let Chunk {
+            mut from,
+            messages,
+            next,
+            lineage,
+            at_tail,
+            ..
+        } = chunk;
+        let mut messages = messages.into_iter().peekable();
+        while let Some(first) = messages.next() {
+            let mut bytes = first.bytes.len() + MESSAGE_COST;
+            let is_large = outgoing::is_large(bytes);
+            let mut batch = vec![first];
+            let mut fits = |message: &Message| {
+                bytes += message.bytes.len() + MESSAGE_COST;
+                !is_large && bytes <= CHUNK_BYTES
+            };
+            while let Some(message) = messages.next_if(&mut fits) {
+                batch.push(message);
+            }
+            let end = messages.peek().map_or(next, |message| message.offset);
+            if is_large {
+                self.skip_to(end);
+            } else {
+                let at_tail = at_tail && messages.peek().is_none();
+                self.push(Batch::new(
+                    from,
+                    end,
+                    batch,
+                    shape,
+                    lineage.clone(),
+                    at_tail,
+                ));
+            }
+            from = end;
+        }
     }
 
     /// Puts the batch that follows into the ring, and drops old ones to keep the bounds.

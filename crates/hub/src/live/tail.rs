@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     frames::Shape,
-    ring::{Batch, Given, Over, Ring},
+    ring::{Given, Over, Ring},
 };
 use crate::{
     limits::{BATCH_BYTES, RING_IDLE},
@@ -310,16 +310,8 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
         let is_end = chunk.at_tail && chunk.closed;
         next = chunk.next;
         filled_at = Instant::now();
-        let batch = Batch::new(
-            chunk.from,
-            next,
-            chunk.messages,
-            shared.shape,
-            chunk.lineage,
-            chunk.at_tail,
-        );
         shared.change(|ring| {
-            ring.push(batch);
+            ring.push_all(chunk, shared.shape);
             if is_end {
                 ring.end(Over::Closed);
             }

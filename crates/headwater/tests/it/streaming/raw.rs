@@ -70,3 +70,40 @@ async fn frames_of_sse_have_heartbeats_and_an_error_is_an_event_before_the_cut()
     assert!(seen[3].starts_with("event: headwater:error\n") && seen[3].contains("it went away"));
     assert!(!cut.is_empty());
 }
+
+#[tokio::test]
+async fn a_large_chunk_goes_out_in_parts_without_a_copy_and_an_error_comes_after_all_of_it() {
+    const PART: usize = 64 << 10;
+    let large = bytes::Bytes::from(format!("data: {}\n\n", "x".repeat(3 * PART)));
+    let (address, length) = (large.as_ptr() as usize, large.len());
+    let client = client(async move || {
+        let failure = Problem::not_found("it went away");
+        Raw::frames(Format::Sse, stream::iter([Ok(large.clone()), Err(failure)]))
+    });
+    let mut chunks = client.get("/").send().await.into_data_stream();
+    let mut sent = 0;
+    while sent < length {
+        let part = chunks.next().await.unwrap().unwrap();
+        assert_eq!(part.as_ptr() as usize, address + sent);
+        assert!(part.len() <= PART + 1024, "{}", part.len());
+        sent += part.len();
+    }
+    assert_eq!(sent, length);
+    let error = chunks.next().await.unwrap().unwrap();
+    assert!(error.starts_with(b"event: headwater:error\n"));
+    assert!(chunks.next().await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn an_item_of_any_size_goes_out_in_parts() {
+    let text = "y".repeat(1 << 20);
+    let client = client(async move || Streaming::new(stream::iter([text.clone()])));
+    let response = client.get("/?format=ndjson").send().await;
+    let chunks: Vec<_> = response
+        .into_data_stream()
+        .map(|chunk| chunk.unwrap())
+        .collect()
+        .await;
+    assert!(chunks.iter().all(|chunk| chunk.len() <= (64 << 10) + 1024));
+    assert_eq!(chunks.concat().len(), (1 << 20) + 3);
+}

@@ -1,0 +1,298 @@
+//! Memory of what is on its way to readers: one chunk for each, and one budget for everything that is larger.
+//!
+//! A reader that doesn't read holds what it was given last. Up to [`CHUNK_BYTES`] that is bounded by the number of readers. A
+//! message that is larger, or the answer to a catch-up read, takes memory from the budget of all readers, and returns it when
+//! its last byte was sent or its connection has ended. Readers of the same large message share it, so it counts once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+use headwater::Problem;
+use headwater_log::{Incarnation, Mark};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+use crate::limits::{CHUNK_BYTES, READS_AT_ONCE};
+
+/// The budget of all readers of a hub.
+#[derive(Clone)]
+pub(crate) struct Outgoing(Arc<Shared>);
+
+struct Shared {
+    /// One permit for each KiB.
+    memory: Arc<Semaphore>,
+    total: u32,
+    reads: Semaphore,
+    large: Mutex<HashMap<Key, Slot>>,
+}
+
+/// A message in a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    incarnation: Incarnation,
+    next: u64,
+    form: u8,
+}
+
+impl Key {
+    /// The message before `next`, in the form of this number.
+    pub(crate) fn new<P: Copy + Into<u64>>(next: Mark<P>, form: u8) -> Self {
+        Self {
+            incarnation: next.incarnation,
+            next: next.at.into(),
+            form,
+        }
+    }
+}
+
+/// A large message, if somebody sends it. It is locked while it is read and encoded.
+type Slot = Arc<tokio::sync::Mutex<Weak<Large>>>;
+
+struct Large {
+    bytes: Charged,
+    key: Key,
+    home: Weak<Shared>,
+}
+
+/// Bytes, and the memory that was taken for them.
+struct Charged {
+    bytes: Bytes,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// One reader's hold on a large message.
+struct Held(Arc<Large>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes.bytes
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.upgrade() {
+            home.forget(&self.key);
+        }
+    }
+}
+
+/// Memory for so many bytes, until it is dropped.
+pub(crate) struct Memory(OwnedSemaphorePermit);
+
+impl Memory {
+    /// Has the memory returned when the last part of `bytes` is dropped.
+    pub(crate) fn hold(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Charged {
+            bytes,
+            _memory: self.0,
+        })
+    }
+}
+
+impl Outgoing {
+    /// A budget of so many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let total = kibibytes(bytes).max(1);
+        Self(Arc::new(Shared {
+            memory: Arc::new(Semaphore::new(total as usize)),
+            total,
+            reads: Semaphore::new(READS_AT_ONCE),
+            large: Mutex::default(),
+        }))
+    }
+
+    /// Waits for a turn to read from the log. Hold it until what was read is encoded or dropped, and never while waiting
+    /// for [memory](Self::take).
+    pub(crate) async fn read_turn(&self) -> SemaphorePermit<'_> {
+        match self.0.reads.acquire().await {
+            Ok(turn) => turn,
+            Err(_) => unreachable!("the semaphore is never closed"),
+        }
+    }
+
+    /// Takes memory, if there is so much. What is larger than the whole budget takes all of it.
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<Memory> {
+        let memory = Arc::clone(&self.0.memory);
+        let permit = memory.try_acquire_many_owned(self.permits(bytes)).ok()?;
+        Some(Memory(permit))
+    }
+
+    /// Waits for memory, in turn.
+    pub(crate) async fn take(&self, bytes: usize) -> Memory {
+        let memory = Arc::clone(&self.0.memory);
+        match memory.acquire_many_owned(self.permits(bytes)).await {
+            Ok(permit) => Memory(permit),
+            Err(_) => unreachable!("the semaphore is never closed"),
+        }
+    }
+
+    fn permits(&self, bytes: usize) -> u32 {
+        kibibytes(bytes).clamp(1, self.0.total)
+    }
+
+    /// A large message, if somebody is sending it.
+    pub(crate) fn known(&self, key: &Key) -> Option<Bytes> {
+        let slot = self.0.large().get(key).cloned()?;
+        let large = slot.try_lock().ok()?.upgrade()?;
+        Some(Bytes::from_owner(Held(large)))
+    }
+
+    /// A large message of about `bytes` bytes. `make` reads and encodes it, with the memory and in a turn, unless somebody is
+    /// sending it at this time.
+    ///
+    /// # Errors
+    /// Those of `make`; the next one who asks makes it again.
+    pub(crate) async fn large<F>(&self, key: Key, bytes: usize, make: F) -> Result<Bytes, Problem>
+    where
+        F: AsyncFnOnce() -> Result<Bytes, Problem>,
+    {
+        let slot = Arc::clone(self.0.large().entry(key).or_default());
+        let mut known = slot.lock().await;
+        if let Some(large) = known.upgrade() {
+            return Ok(Bytes::from_owner(Held(large)));
+        }
+        // Forgets the slot where this is cancelled or fails.
+        let mut unused = Unused {
+            home: &self.0,
+            key: Some(key),
+        };
+        let memory = self.take(bytes).await;
+        let turn = self.read_turn().await;
+        let made = make().await?;
+        drop(turn);
+        let large = Arc::new(Large {
+            bytes: Charged {
+                bytes: made,
+                _memory: memory.0,
+            },
+            key,
+            home: Arc::downgrade(&self.0),
+        });
+        *known = Arc::downgrade(&large);
+        unused.key = None;
+        Ok(Bytes::from_owner(Held(large)))
+    }
+
+    /// How many large messages are known.
+    #[cfg(test)]
+    fn count(&self) -> usize {
+        self.0.large().len()
+    }
+
+    /// The free part of the budget in KiB.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        self.0.memory.available_permits()
+    }
+}
+
+/// Forgets the slot of a message that wasn't made, if that is known by then.
+struct Unused<'a> {
+    home: &'a Shared,
+    key: Option<Key>,
+}
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            self.home.forget(key);
+        }
+    }
+}
+
+impl Shared {
+    fn large(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
+        self.large.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a message that is no longer sent. One that somebody makes again meanwhile is only made once more.
+    fn forget(&self, key: &Key) {
+        self.large().remove(key);
+    }
+}
+
+/// Rounded up.
+fn kibibytes(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1 << 10))
+        .unwrap_or(u32::MAX >> 3)
+        .min(u32::MAX >> 3)
+}
+
+/// Whether something takes more than one chunk: a little over it doesn't count.
+pub(crate) fn is_large(bytes: usize) -> bool {
+    bytes > CHUNK_BYTES + CHUNK_BYTES / 4
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, future::join_all};
+    use headwater_log::{Identity, Position};
+
+    use super::*;
+
+    fn key(at: u64) -> Key {
+        Key::new(Mark::in_order(Position::new(at), Identity::new(1)), 0)
+    }
+
+    #[tokio::test]
+    async fn readers_of_one_message_share_it_and_it_counts_once() {
+        let outgoing = Outgoing::new(1 << 20);
+        let made = std::cell::Cell::new(0);
+        let read = |at: u64| {
+            outgoing.large(key(at), 512 << 10, async || {
+                made.set(made.get() + 1);
+                tokio::task::yield_now().await;
+                Ok(Bytes::from(vec![b'x'; 512 << 10]))
+            })
+        };
+        let all = join_all((0..200).map(|_| read(1))).await;
+        assert_eq!((made.get(), outgoing.free(), outgoing.count()), (1, 512, 1));
+        let other = read(2).await;
+        assert_eq!(outgoing.free(), 0);
+        assert!(
+            read(3).now_or_never().is_none(),
+            "there is no memory for a third"
+        );
+        let part = all.into_iter().next_back().unwrap().unwrap().slice(7..9);
+        assert_eq!((outgoing.free(), outgoing.count()), (0, 2));
+        drop(part);
+        assert_eq!((outgoing.free(), outgoing.count()), (512, 1));
+        drop((read(3).await, other));
+        assert_eq!((outgoing.free(), outgoing.count()), (1024, 0));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_cannot_be_made_leaves_nothing() {
+        let outgoing = Outgoing::new(1 << 20);
+        let failed = outgoing.large(key(1), 1 << 30, async || Err(Problem::bad_request("no")));
+        assert!(failed.await.is_err());
+        let left = outgoing.large(key(1), 1 << 30, async || std::future::pending().await);
+        assert!(left.now_or_never().is_none());
+        assert_eq!((outgoing.free(), outgoing.count()), (1024, 0));
+    }
+
+    #[test]
+    fn memory_is_held_as_long_as_any_part_of_the_bytes() {
+        let outgoing = Outgoing::new(64 << 10);
+        let bytes = outgoing
+            .try_take(10_000)
+            .unwrap()
+            .hold(Bytes::from_static(b"abc"));
+        assert_eq!(outgoing.free(), 54);
+        let part = bytes.slice(1..);
+        drop(bytes);
+        assert_eq!(outgoing.free(), 54);
+        drop(part);
+        assert_eq!(outgoing.free(), 64);
+        assert!(outgoing.try_take(65 << 10).is_some(), "all of it is enough");
+    }
+}
