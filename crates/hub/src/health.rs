@@ -41,7 +41,7 @@ fn ok() -> Fresh<Health> {
 pub(crate) fn describe_ready<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("readyz").tag(TAG).error(
         StatusCode::SERVICE_UNAVAILABLE,
-        "The storage doesn't answer, or is being closed",
+        "The storage doesn't answer, takes no appends, or is being closed; the problem says which",
     )
 }
 
@@ -56,14 +56,21 @@ pub(crate) async fn alive() -> Fresh<Health> {
     ok()
 }
 
-/// Says whether streams can be read.
+/// Says whether streams can be read and appended to.
 ///
-/// The storage is asked, and answers in time. A disk that is full is no reason against it: reading goes on, and appends are refused one by one.
+/// The storage is asked, and answers in time; nothing is written to find out. Where it can be read and takes no appends, as on a
+/// full disk, the problem says so with `readable: true`: a load balancer that sends readers elsewhere can do without.
 #[operation]
 pub(crate) async fn ready(State(core): State<Arc<Core>>) -> Result<Fresh<Health>, Problem> {
     let unavailable = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail);
     match timeout(READY_PATIENCE, core.log.list("", None, 1)).await {
-        Ok(Ok(_)) => Ok(ok()),
+        Ok(Ok(_)) => match core.log.writable() {
+            Ok(()) => Ok(ok()),
+            Err(error) => {
+                let detail = format!("appends are refused, reading goes on: {error}");
+                Err(unavailable(&detail).with("readable", true))
+            }
+        },
         Ok(Err(error)) if error.is_closed() => Err(unavailable("the hub is shutting down")),
         Ok(Err(error)) => Err(unavailable("the storage can't be read").source(error)),
         Err(_) => Err(unavailable("the storage doesn't answer")),

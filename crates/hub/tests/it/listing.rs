@@ -1,6 +1,6 @@
 //! `GET /streams`, `/healthz` and `/readyz`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -158,4 +158,30 @@ async fn a_hub_is_alive_while_it_runs_and_ready_while_its_storage_answers() {
         header(&response, "content-type"),
         "application/problem+json"
     );
+}
+
+#[tokio::test]
+async fn a_hub_whose_storage_takes_no_appends_is_not_ready_and_says_so() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let mut full = headwater_log::FjallOptions::default();
+    full.reserve_bytes = u64::MAX;
+    let on_disk = headwater_log::FjallLog::open(folder.path(), full).expect("it is empty");
+    let mut small = headwater_log::MemoryOptions::default();
+    small.max_bytes = 1000;
+    let in_memory = headwater_log::MemoryLog::new(small);
+    let logs: [Arc<dyn headwater_log::Log>; 2] = [Arc::new(on_disk), Arc::new(in_memory)];
+    for log in logs {
+        let client = headwater::test::TestClient::new(headwater_hub::Hub::new(log).app());
+        let response = client.get("/readyz").send().await;
+        assert_eq!(response.status(), 503);
+        let problem = response.json::<Value>().await;
+        assert_eq!(problem["readable"], true);
+        let detail = problem["detail"].as_str().expect("it says why");
+        assert!(
+            detail.contains("appends are refused") && detail.contains("full"),
+            "{detail}"
+        );
+        assert_eq!(client.get("/streams").send().await.status(), 200);
+        assert_eq!(client.get("/healthz").send().await.status(), 200);
+    }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Engine {
     /// Bytes appended since the last checkpoint.
     pub(crate) since_checkpoint: AtomicU64,
     pub(crate) closing: AtomicBool,
+    /// A commit has failed, and the database is not reopened yet.
+    pub(crate) failed: AtomicBool,
     /// Held while tidying up: what is read for it must not change before it is written.
     pub(crate) tidying: Mutex<()>,
     /// Streams over their size.
@@ -58,6 +60,7 @@ impl Engine {
             position: Mutex::new(Some(watch::Sender::new(Position::new(head.position)))),
             since_checkpoint: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             tidying: Mutex::default(),
             over: Mutex::default(),
             woken: Condvar::new(),

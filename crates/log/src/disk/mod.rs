@@ -422,6 +422,18 @@ impl Log for FjallLog {
         }
     }
 
+    fn writable(&self) -> Result<(), Error> {
+        let engine = &self.engine;
+        if engine.closing.load(Ordering::Acquire) {
+            return Err(Kind::Closed.into());
+        }
+        let full = writer::is_full(engine);
+        match full || engine.failed.load(Ordering::Acquire) {
+            true => Err(writer::unavailable(full)),
+            false => Ok(()),
+        }
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {
             // It waits for threads; whoever runs this on a runtime of one thread has nothing that

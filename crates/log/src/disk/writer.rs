@@ -78,8 +78,8 @@ impl Writer {
                 // fjall panics at some of what it can't make sense of. A draft that is dropped has
                 // changed nothing, and those who wait for it are told by that.
                 if catch_unwind(commit).is_err() {
-                    tracing::error!("a commit panicked; the log is about to be opened anew");
-                    self.failed = Some(Instant::now());
+                    tracing::error!("a commit panicked; the log is about to be reopened");
+                    self.set_failed(Some(Instant::now()));
                 }
             }
         }
@@ -171,7 +171,7 @@ impl Writer {
         }
         self.looked = Some(Instant::now());
         self.written = 0;
-        let full = free(&self.engine).is_some_and(|free| free < self.engine.options.reserve_bytes);
+        let full = is_full(&self.engine);
         if full != self.full {
             self.full = full;
             if full {
@@ -222,7 +222,14 @@ impl Writer {
             Kind::Failed(text.clone().into()).into()
         });
         self.full |= full;
-        self.failed = Some(Instant::now() + RETRY);
+        self.set_failed(Some(Instant::now() + RETRY));
+    }
+
+    fn set_failed(&mut self, retry_at: Option<Instant>) {
+        self.failed = retry_at;
+        self.engine
+            .failed
+            .store(retry_at.is_some(), Ordering::Release);
     }
 
     /// Opens the database anew after it has failed, once there is room.
@@ -253,7 +260,7 @@ impl Writer {
         match recovery::reopen(&self.engine) {
             Ok(()) => {
                 tracing::info!("the log is open again");
-                self.failed = None;
+                self.set_failed(None);
                 self.runway = Runway::new(&Engine::database(&self.engine.folder));
                 self.recent.clear();
                 self.recent_bytes = 0;
@@ -266,7 +273,7 @@ impl Writer {
     }
 }
 
-fn unavailable(full: bool) -> Error {
+pub(super) fn unavailable(full: bool) -> Error {
     if full {
         return Kind::Full {
             cause: None,
@@ -274,7 +281,12 @@ fn unavailable(full: bool) -> Error {
         }
         .into();
     }
-    Kind::Storage("the disk failed; the log is about to be opened anew".into()).into()
+    Kind::Storage("the disk failed; the log is about to be reopened".into()).into()
+}
+
+/// Whether the disk has less room than is reserved.
+pub(super) fn is_full(engine: &Engine) -> bool {
+    free(engine).is_some_and(|free| free < engine.options.reserve_bytes)
 }
 
 /// How many bytes the disk has free for us, if it says so.

@@ -228,6 +228,10 @@ impl Log for MemoryLog {
         self.lock().usage()
     }
 
+    fn writable(&self) -> Result<(), Error> {
+        self.lock().writable()
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {
             self.lock().close();

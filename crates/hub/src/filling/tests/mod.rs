@@ -151,6 +151,10 @@ impl Log for Gated {
         self.log.usage()
     }
 
+    fn writable(&self) -> Result<(), Error> {
+        self.log.writable()
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         self.log.close()
     }

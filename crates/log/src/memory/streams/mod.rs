@@ -173,6 +173,12 @@ impl Streams {
     }
 
     fn take(&mut self, bytes: u64) -> Result<(), Error> {
+        self.has_room(bytes)?;
+        self.taken += bytes;
+        Ok(())
+    }
+
+    fn has_room(&self, bytes: u64) -> Result<(), Error> {
         if self.taken + bytes > self.options.max_bytes {
             return Err(Kind::Full {
                 cause: None,
@@ -180,8 +186,16 @@ impl Streams {
             }
             .into());
         }
-        self.taken += bytes;
         Ok(())
+    }
+
+    /// Whether a message of 1 KiB would be taken.
+    pub(crate) fn writable(&self) -> Result<(), Error> {
+        const SMALL_MESSAGE: u64 = 1 << 10;
+        match self.closed {
+            true => Err(Kind::Closed.into()),
+            false => self.has_room(SMALL_MESSAGE),
+        }
     }
 
     pub(crate) fn create(&mut self, name: &StreamName, create: Create) -> Result<Created, Error> {
