@@ -30,8 +30,8 @@ use crate::{
 /// message. A body of `application/x-ndjson` is appended to a stream of JSON line by line as it arrives, however long
 /// it is, and the answer counts the messages.
 ///
-/// With `Stream-Create: true` a stream that isn't there is created first, of the body's type. It makes no difference to one that
-/// is there.
+/// With `Stream-Create: true` a stream that isn't there is created first, of the body's type, and the status is 201. It makes no
+/// difference to one that is there.
 #[headwater::operation]
 pub(crate) async fn append(
     State(core): State<Arc<Core>>,
@@ -54,6 +54,7 @@ async fn post(
     body: Body,
 ) -> Result<Response, Failure> {
     let name = &path.name;
+    let creates = headers::create(headers)?;
     let content_type =
         headers::text(headers, &header::CONTENT_TYPE)?.filter(|text| !text.is_empty());
     let mut append = Append::default();
@@ -80,7 +81,7 @@ async fn post(
             }
             Ok(_) => {}
             // Created below, of the body's own type.
-            Err(error) if error.is_not_found() && headers::create(headers) => {}
+            Err(error) if error.is_not_found() && creates => {}
             Err(error) => return Err(missing(error)),
         }
     }
@@ -91,15 +92,15 @@ async fn post(
                 return Err(Failure::closed(info.at(info.tail)));
             }
             Ok(info) => check_type(&info, content_type)?,
-            Err(error) if error.is_not_found() && headers::create(headers) => {}
+            Err(error) if error.is_not_found() && creates => {}
             Err(error) => return Err(missing(error)),
         }
     }
     let mut held = core.bodies.hold(&core.options.limits, sender.peer);
     let body = body::whole(body, &core.options.limits, &mut held).await?;
-    let info = match core.log.info(name).await {
-        Ok(info) => info,
-        Err(error) if error.is_not_found() && headers::create(headers) => {
+    let (info, is_new) = match core.log.info(name).await {
+        Ok(info) => (info, false),
+        Err(error) if error.is_not_found() && creates => {
             create::for_append(core, path, headers, &body).await?
         }
         Err(error) => return Err(missing(error)),
@@ -117,6 +118,7 @@ async fn post(
         None => core.log.append(name, append).await?,
     };
     let (status, receipt) = match outcome {
+        Outcome::Appended(receipt) if is_new => (StatusCode::CREATED, receipt),
         Outcome::Appended(receipt) if producer.is_some() && !is_empty => (StatusCode::OK, receipt),
         Outcome::Appended(receipt) | Outcome::Duplicate(receipt) => {
             (StatusCode::NO_CONTENT, receipt)
@@ -128,6 +130,11 @@ async fn post(
     }
     let mut response = status.into_response();
     note(response.headers_mut(), &receipt);
+    if status == StatusCode::CREATED
+        && let Some(url) = path.url(core.options.public_url.as_deref())
+    {
+        response.headers_mut().insert(header::LOCATION, url);
+    }
     if let Some(producer) = producer {
         let headers = response.headers_mut();
         headers.insert(names::PRODUCER_EPOCH, producer.epoch.into());

@@ -86,6 +86,7 @@ async fn put(
 }
 
 /// Creates the stream that an append is for, without the append's messages. One that is there by now is taken as it is.
+/// Returns whether it is new, too.
 ///
 /// # Errors
 /// The append could not go into the stream that it asks for, which then isn't created.
@@ -94,15 +95,26 @@ pub(crate) async fn for_append(
     path: &StreamPath,
     headers: &HeaderMap,
     body: &Bytes,
-) -> Result<Info, Failure> {
+) -> Result<(Info, bool), Failure> {
     let wish = Wish::read(path, headers).await?;
     if wish.fork.is_some() {
         return Err(Failure::bad_request("a fork is created with PUT"));
     }
-    if wish.content_type.is_none() {
-        return Err(Failure::bad_request(
-            "Content-Type is missing: it becomes the type of the stream that is to be created",
-        ));
+    match wish.content_type.as_deref().map(essence).as_deref() {
+        None => {
+            return Err(Failure::bad_request(
+                "Content-Type is missing: it becomes the type of the stream that is to be created",
+            ));
+        }
+        // What curl and HTML forms send without being told to.
+        Some("application/x-www-form-urlencoded") => {
+            return Err(Failure::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body is said to be a form, which is the default of `curl -d`: send the header \
+                 `Content-Type: application/json`, or that of what the stream is to hold; a stream of forms is created with PUT",
+            ));
+        }
+        Some(_) => {}
     }
     let mut create = wish
         .create(None, body.clone(), core.options.limits.append_messages)
@@ -115,7 +127,8 @@ pub(crate) async fn for_append(
     wish.check_messages(&create).await?;
     create.messages.clear();
     create.closed = false;
-    Ok(create_in_log(core, path, create).await?.info)
+    let created = create_in_log(core, path, create).await?;
+    Ok((created.info, created.is_new))
 }
 
 async fn create_in_log(core: &Core, path: &StreamPath, create: Create) -> Result<Created, Failure> {

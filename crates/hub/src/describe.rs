@@ -151,7 +151,7 @@ pub(crate) fn create<S>(route: MethodRoute<S>) -> MethodRoute<S> {
               `application/octet-stream` if there is none."),
             ("Stream-TTL", "Ends the stream when it was neither read nor appended to for so many seconds."),
             ("Stream-Expires-At", "Ends the stream at this time (RFC 3339)."),
-            ("Stream-Closed", "`true` creates it closed: the body is all that it will ever hold."),
+            ("Stream-Closed", "`true` creates it closed: the body is all that it will ever hold. Any other value counts as none."),
             ("Stream-Forked-From", "Makes it a fork: the path of the stream's URL that it continues."),
             ("Stream-Fork-Offset", "Where it leaves that stream; at its tail, if there is none."),
             ("Stream-Fork-Sub-Offset", "How much it has of what follows that offset: messages of JSON, bytes of all else."),
@@ -185,7 +185,7 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             ("Stream-Create", "`true` creates the stream if there is none of that path, with this request's Content-Type as its type. \
               `Stream-TTL`, `Stream-Expires-At`, `Stream-Max-Age`, `Stream-Max-Bytes` and `Stream-Schema` count then as they do \
               with `PUT`, and are passed over if the stream is there."),
-            ("Stream-Closed", "`true` closes the stream with this append. The body may then be empty."),
+            ("Stream-Closed", "`true` closes the stream with this append. The body may then be empty. Any other value counts as none."),
             ("Stream-Error", "With `Stream-Closed`: says that the stream failed, and why, by a problem (RFC 9457) as JSON, \
               percent-encoded where it isn't visible ASCII."),
             ("Stream-Seq", "A text that must be greater, byte by byte, than that of the stream's last append that had one."),
@@ -204,9 +204,15 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             "Appended: a producer's append, without a body, or lines of NDJSON, with their count",
         );
         operation.empty_reply(StatusCode::NO_CONTENT, "Appended, or known to be appended already");
-        for status in [StatusCode::OK, StatusCode::NO_CONTENT] {
+        operation.empty_reply(StatusCode::CREATED, "Appended to a stream that this request created");
+        for status in [StatusCode::OK, StatusCode::NO_CONTENT, StatusCode::CREATED] {
             replied(operation, status, &[NEXT, CLOSED, PRODUCER_EPOCH, PRODUCER_SEQ]);
         }
+        replied(operation, StatusCode::CREATED, &[("Location", "The stream's URL.")]);
+        operation.error(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "`Stream-Create` with a form, which a client sends that isn't told what the body is",
+        );
         missing(operation);
         operation.error(StatusCode::FORBIDDEN, "A later life of the producer has appended");
         replied(operation, StatusCode::FORBIDDEN, &[PRODUCER_EPOCH]);

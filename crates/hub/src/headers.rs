@@ -22,19 +22,26 @@ pub(crate) fn text<'a>(
         .map_err(|_| Problem::bad_request(format!("{name} is not visible ASCII")))
 }
 
-/// Whether the stream is to be closed. Anything but `true` is as good as nothing.
+/// Whether the stream is to be closed. The protocol (§4.1) takes any other value than `true` for an absent header, and
+/// doesn't let a server refuse it.
 pub(crate) fn closed(headers: &HeaderMap) -> bool {
-    is_true(headers, &names::STREAM_CLOSED)
-}
-
-/// Whether a stream that isn't there is to be created. Anything but `true` is as good as nothing.
-pub(crate) fn create(headers: &HeaderMap) -> bool {
-    is_true(headers, &names::STREAM_CREATE)
-}
-
-fn is_true(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let value = headers.get(name);
+    let value = headers.get(names::STREAM_CLOSED);
     value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+/// Whether a stream that isn't there is to be created.
+///
+/// # Errors
+/// The value is neither `true` nor `false`.
+pub(crate) fn create(headers: &HeaderMap) -> Result<bool, Problem> {
+    let Some(value) = headers.get(names::STREAM_CREATE) else {
+        return Ok(false);
+    };
+    let is = |word: &[u8]| value.as_bytes().eq_ignore_ascii_case(word);
+    match (is(b"true"), is(b"false")) {
+        (false, false) => Err(Problem::bad_request("Stream-Create is true or false")),
+        (wanted, _) => Ok(wanted),
+    }
 }
 
 /// A whole number that is not negative, in digits alone and without zeros before it.
@@ -252,6 +259,17 @@ mod tests {
                 expected,
                 "{value:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_stream_is_created_by_true_and_what_is_no_boolean_is_refused() {
+        let create = |value| create(&headers(&[(names::STREAM_CREATE, value)]));
+        assert!(create("true").unwrap() && create("TRUE").unwrap());
+        assert!(!create("false").unwrap());
+        assert!(!super::create(&HeaderMap::new()).unwrap());
+        for bad in ["1", "yes", "", "true, true"] {
+            assert!(create(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -199,10 +199,17 @@ impl Query {
     pub(crate) fn parse(query: &str) -> Result<Self, Problem> {
         let mut parsed = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let is_repeated = match &*name {
+                "offset" => parsed.offset.is_some(),
+                "since" => parsed.since.is_some(),
+                "live" => parsed.live.is_some(),
+                "format" => parsed.format.is_some(),
+                _ => false,
+            };
+            if is_repeated {
+                return Err(Problem::bad_request(format!("{name} is given twice")));
+            }
             match &*name {
-                "offset" if parsed.offset.is_some() => {
-                    return Err(Problem::bad_request("the offset is given twice"));
-                }
                 "offset" => parsed.offset = Some(Place::parse(&value)?),
                 "since" => parsed.since = Some(moment(&value)?),
                 "live" => parsed.live = Some(live(&value)?),

@@ -88,7 +88,7 @@ pub(crate) async fn get(
         (_, Some(Format::Sse)) => Some(Form::Events),
         (_, Some(Format::Ndjson)) => Some(Form::Lines),
     };
-    let seen = seen.filter(|_| matches!(form, Some(Form::Protocol | Form::Events)));
+    let seen = seen.filter(|_| form.is_some());
     if seen.as_deref() == Some(END_ID) {
         return Ok((
             StatusCode::NO_CONTENT,
@@ -96,12 +96,16 @@ pub(crate) async fn get(
         )
             .into_response());
     }
-    // What an `EventSource` saw last is later than what its URL says.
+    // What a client saw last is later than what its URL says.
     let place = match &seen {
         Some(id) => Place::seen(id),
         None => query.offset.clone().unwrap_or(Place::Start),
     };
-    let is_event_source = form == Some(Form::Events) || seen.is_some();
+    let is_event_source = match form {
+        Some(Form::Events) => true,
+        Some(Form::Protocol) => seen.is_some(),
+        Some(Form::Lines) | None => false,
+    };
     let lost = match place.find(&info) {
         Ok(_) => None,
         // An error status would end an `EventSource` for good, and to skip what there is would be silent.

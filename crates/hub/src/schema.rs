@@ -26,9 +26,14 @@ use crate::{
 /// It is no schema, or asks for too much.
 pub(crate) async fn read(header: &[u8]) -> Result<(Bytes, Schema), Failure> {
     let document: Vec<u8> = percent_decode(header).collect();
-    let document: Value = serde_json::from_slice(without_bom(&document)).map_err(|error| {
-        Failure::bad_request(format!("Stream-Schema is percent-encoded JSON: {error}"))
-    })?;
+    // Which of two members of one name counts, its readers may see differently (RFC 7493 §2.3).
+    let any = Schema::compile(&Value::Bool(true)).map_err(Problem::from)?;
+    let document = any
+        .check_text(without_bom(&document))
+        .map_err(|error| {
+            Failure::bad_request(format!("Stream-Schema is percent-encoded JSON: {error}"))
+        })?
+        .map_err(|repeated| Failure::bad_request(format!("Stream-Schema: {repeated}")))?;
     let text = document.to_string().into();
     let schema = offload(move |_| Schema::compile(&document)).await;
     let schema = schema.map_err(|error| Failure::bad_request(format!("Stream-Schema: {error}")))?;
@@ -211,6 +216,21 @@ mod tests {
         assert_eq!(
             (kept.by_stream.len(), kept.memory),
             (1, COMPILED_SCHEMAS_BYTES)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_schema_with_a_name_twice_is_refused_with_the_place() {
+        assert!(read(br#"{"type":"object"}"#).await.is_ok());
+        let bad = read(br#"{"properties":{"a":{"type":"integer","type":"string"}}}"#).await;
+        let Err(failure) = bad else {
+            panic!("it was let through")
+        };
+        let problem = serde_json::to_value(failure.into_problem()).unwrap();
+        assert_eq!(problem["status"], 400);
+        assert_eq!(
+            problem["detail"],
+            r#"Stream-Schema: /properties/a/type: the name "type" stands in the object more than once"#
         );
     }
 

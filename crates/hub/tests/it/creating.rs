@@ -28,23 +28,72 @@ async fn a_post_to_no_stream_says_how_to_create_it_and_then_does() {
         let missing = server.post("a", "application/json", "1").await;
         assert_eq!(missing.status(), 404);
         assert!(missing.text().await.contains("`Stream-Create: true`"));
-        assert_eq!(create(&server, "a", &[JSON], "[1,2]").await.0, 204);
+        assert_eq!(create(&server, "a", &[JSON], "[1,2]").await.0, 201);
         assert_eq!(create(&server, "a", &[JSON], "3").await.0, 204);
         let read = server.get("a").send().await;
         assert_eq!(header(&read, "content-type"), "application/json");
         assert_eq!(read.json::<Value>().await, json!([1, 2, 3]));
         // The stream is of the body's type, whatever that is.
         let lines = [("content-type", "application/x-ndjson")];
-        assert_eq!(create(&server, "lines", &lines, "1\n2\n").await.0, 204);
+        assert_eq!(create(&server, "lines", &lines, "1\n2\n").await.0, 201);
         let read = server.get("lines").send().await;
         assert_eq!(header(&read, "content-type"), "application/x-ndjson");
-        // Anything but `true` creates nothing.
-        let post = server
-            .request(Method::POST, "b")
-            .header("stream-create", "1");
-        let post = post.header("content-type", "text/plain");
-        assert_eq!(post.body("x").send().await.status(), 404);
+        for (value, status) in [("false", 404), ("1", 400)] {
+            let post = server
+                .request(Method::POST, "b")
+                .header("stream-create", value);
+            let post = post.header("content-type", "text/plain");
+            assert_eq!(post.body("x").send().await.status(), status, "{value}");
+        }
     }
+}
+
+#[tokio::test]
+async fn an_append_that_creates_answers_with_the_streams_url() {
+    let server = Server::new();
+    let post = |seq: &str| {
+        let post = server
+            .request(Method::POST, "a")
+            .header("stream-create", "true");
+        let post = post.header("content-type", "text/plain");
+        let post = post
+            .header("producer-id", "p")
+            .header("producer-epoch", "0");
+        post.header("producer-seq", seq).body("x").send()
+    };
+    let created = post("0").await;
+    assert_eq!(created.status(), 201);
+    assert!(header(&created, "location").ends_with("/streams/a"));
+    assert_eq!(header(&created, "producer-seq"), "0");
+    assert!(created.headers().contains_key("stream-next-offset"));
+    let appended = post("1").await;
+    assert_eq!(appended.status(), 200);
+    assert!(!appended.headers().contains_key("location"));
+}
+
+#[tokio::test]
+async fn the_default_type_of_curl_creates_nothing_and_is_told_what_to_send() {
+    let server = Server::new();
+    for form in [
+        "application/x-www-form-urlencoded",
+        "Application/X-WWW-Form-URLEncoded; charset=utf-8",
+    ] {
+        let (status, problem) = create(&server, "a", &[("content-type", form)], "{}").await;
+        assert_eq!(status, 415);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("`Content-Type: application/json`"),
+            "{detail}"
+        );
+    }
+    assert_eq!(server.get("a").send().await.status(), 404);
+    let put = server.request(Method::PUT, "a");
+    let put = put.header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(
+        put.send().await.status(),
+        201,
+        "as who names the type wants it"
+    );
 }
 
 #[tokio::test]
@@ -57,7 +106,7 @@ async fn settings_count_where_the_stream_is_created_and_only_there() {
         ("stream-max-bytes", "1000"),
         schema,
     ];
-    assert_eq!(create(&server, "a", &headers, "1").await.0, 204);
+    assert_eq!(create(&server, "a", &headers, "1").await.0, 201);
     let head = server.request(Method::HEAD, "a").send().await;
     assert_eq!(header(&head, "stream-ttl"), "60");
     assert_eq!(header(&head, "stream-max-bytes"), "1000");
@@ -77,7 +126,7 @@ async fn settings_count_where_the_stream_is_created_and_only_there() {
         ("producer-seq", "0"),
     ];
     let all = [&producer[..], &[JSON, ("stream-closed", "true")]].concat();
-    assert_eq!(create(&server, "b", &all, "1").await.0, 200);
+    assert_eq!(create(&server, "b", &all, "1").await.0, 201);
     let read = server.get("b").send().await;
     assert_eq!(header(&read, "stream-closed"), "true");
     assert_eq!(read.json::<Value>().await, json!([1]));
@@ -119,7 +168,8 @@ async fn many_at_once_create_one_stream_and_all_of_them_append() {
             async move { create(server, "a", &[JSON], &n.to_string()).await.0 }
         });
         let statuses = futures_util::future::join_all(posts).await;
-        assert!(statuses.iter().all(|status| *status == 204), "{statuses:?}");
+        let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
+        assert_eq!((count(201), count(204)), (1, 49), "{statuses:?}");
         let mut all: Vec<u64> = server.get("a").send().await.json().await;
         all.sort_unstable();
         assert_eq!(all, (0..50).collect::<Vec<_>>());
