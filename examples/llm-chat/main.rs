@@ -101,7 +101,9 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
 async fn start_stand_in(tokens_per_second: u32) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(async move { headwater::serve(stand_in::app(tokens_per_second), listener).await });
+    // The address to print is the page's.
+    let server = headwater::serve(stand_in::app(tokens_per_second), listener).on_bound(|_| {});
+    tokio::spawn(async move { server.await });
     Ok(url)
 }
 

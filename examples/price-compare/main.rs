@@ -91,7 +91,9 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
 async fn start_shops() -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(async move { headwater::serve(shops::app(), listener).await });
+    // The address to print is the page's.
+    let server = headwater::serve(shops::app(), listener).on_bound(|_| {});
+    tokio::spawn(async move { server.await });
     Ok(url)
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct Line {
     pub(crate) line: u64,
     /// Without its line end; what isn't UTF-8 is U+FFFD.
     pub(crate) text: String,
-    /// Whether this may not be the whole line: it is longer than [`MAX_LINE_BYTES`], the file was renamed before its
+    /// True if this may not be the whole line: it is longer than [`MAX_LINE_BYTES`], the file was renamed before its
     /// end, or the file was truncated in the middle of a line.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) truncated: bool,
@@ -186,7 +186,7 @@ struct Open {
     line: PartialLine,
     /// Where `line` begins.
     line_offset: u64,
-    /// Where the file ended when its truncation was noticed. A line across that place is a cut line and what
+    /// End of the file when its truncation was noticed. A line across that place is a cut line and what
     /// was written behind it.
     cut: u64,
     /// Since when it has not grown although another file stands in its place.
@@ -408,7 +408,7 @@ impl Open {
         Ok(())
     }
 
-    /// When it was written to last, as far as the system tells.
+    /// Time of the last write, as far as the system tells.
     fn written(&self) -> Option<SystemTime> {
         self.file
             .metadata()
@@ -543,7 +543,7 @@ fn rotated_since(path: &Path, oldest: FileId) -> Vec<Open> {
         newer.push(open);
         if is_oldest {
             newer.reverse();
-            // What was written last before `oldest` was has its name from an earlier time.
+            // A file that was last written before `oldest` was got its name at an earlier time.
             let written = newer[0].written();
             newer.retain(|open| open.written() >= written);
             return newer;

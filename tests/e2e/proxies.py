@@ -27,6 +27,16 @@ http {{
 }}
 """
 
+# nginx with the settings that it has by default: nothing about buffering, HTTP versions or time-outs.
+PLAIN_NGINX = """
+server {
+    listen 8080;
+    location / {
+        proxy_pass http://127.0.0.1:8000;
+    }
+}
+"""
+
 CADDY = """
 {{
     admin off
@@ -37,12 +47,14 @@ CADDY = """
 
 
 class Proxy:
-    """A proxy in front of `upstream`, a port of the loopback interface. `changes` are made to its file."""
+    """A proxy in front of `upstream`, a port of the loopback interface, with the documented file or with `site`, to which
+    `changes` are made."""
 
-    def __init__(self, name, upstream, changes=()):
+    def __init__(self, name, upstream, changes=(), site=None):
         self.name = name
         self.upstream = upstream
         self.changes = changes
+        self.site = site
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix=f"headwater-{self.name}-")
@@ -52,15 +64,16 @@ class Proxy:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         is_nginx = self.name == "nginx"
-        site = (FOLDER / ("nginx.conf" if is_nginx else "Caddyfile")).read_text()
+        documented = FOLDER / ("nginx.conf" if is_nginx else "Caddyfile")
+        site = self.site or documented.read_text()
         listen = f"127.0.0.1:{self.port}" if is_nginx else f"http://:{self.port}"
         ports = [
             ("listen 8080;", f"listen {listen};") if is_nginx else (":8080 {", f"{listen} {{"),
             ("127.0.0.1:8000", f"127.0.0.1:{self.upstream}"),
         ]
-        for documented, here in [*ports, *self.changes]:
-            assert site.count(documented) == 1, documented
-            site = site.replace(documented, here)
+        for there, here in [*ports, *self.changes]:
+            assert site.count(there) == 1, there
+            site = site.replace(there, here)
         config = folder / "config"
         config.write_text((NGINX if is_nginx else CADDY).format(folder=folder, site=site))
         if is_nginx:

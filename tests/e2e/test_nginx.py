@@ -6,7 +6,7 @@ import time
 import pytest
 import requests
 
-from nginx import Nginx
+from proxies import PLAIN_NGINX, Proxy
 from recorder import Recorder
 
 
@@ -19,7 +19,7 @@ def sent(tour):
 
 @pytest.fixture(scope="module")
 def nginx(sent):
-    with Nginx(sent.port) as nginx:
+    with Proxy("nginx", sent.port, site=PLAIN_NGINX) as nginx:
         yield nginx
 
 
@@ -60,7 +60,7 @@ def test_a_long_stream_passes_whole(nginx):
 
 
 def test_a_stream_that_the_server_cut_is_not_taken_for_a_complete_one(own_tour):
-    with Nginx(own_tour.port) as nginx:
+    with Proxy("nginx", own_tour.port, site=PLAIN_NGINX) as nginx:
         url = nginx.url("/ticks?count=100&every_ms=50&format=ndjson")
         with requests.get(url, stream=True, timeout=10) as response:
             lines = response.iter_lines(chunk_size=1)

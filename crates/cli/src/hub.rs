@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use headwater_client::{Client, hub::Stream};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{args::header, exit::Failure, url, wait};
+use crate::{args::header, exit::Failure, root, url, wait};
 
 /// What a path can't hold as it is (RFC 3986 §3.3), and `%`, which would be read as an escape.
 const IN_PATH: &AsciiSet = &CONTROLS
@@ -41,6 +41,17 @@ pub(crate) struct Hub {
     )]
     url: String,
 
+    /// The path under which the hub's streams are: what its `serve --root` says
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "HEADWATER_ROOT",
+        default_value = root::DEFAULT,
+        value_parser = root::parse,
+        global = true
+    )]
+    root: String,
+
     /// Send a header, as for authentication; may be given more than once
     #[arg(
         short = 'H',
@@ -61,6 +72,7 @@ impl Hub {
     pub(crate) fn at_url(url: &str) -> Self {
         Self {
             url: url.to_owned(),
+            root: root::DEFAULT.to_owned(),
             headers: Vec::new(),
             attempts: ATTEMPTS,
         }
@@ -92,7 +104,13 @@ impl Hub {
             return url::with_scheme(name).into_owned();
         }
         let path = utf8_percent_encode(name.trim_start_matches('/'), IN_PATH);
-        self.at(&format!("/streams/{path}"))
+        let root = self.root.trim_end_matches('/');
+        self.at(&format!("{root}/{path}"))
+    }
+
+    /// The URL of the list of streams.
+    pub(crate) fn list_url(&self) -> String {
+        self.at(&self.root)
     }
 }
 
@@ -109,9 +127,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn streams_are_under_the_root() {
+        for (root, expected) in [("/", "http://hub/a"), ("/v1/s", "http://hub/v1/s/a")] {
+            let mut hub = Hub::at_url("http://hub/");
+            hub.root = root.to_owned();
+            assert_eq!(hub.stream_url("a"), expected);
+            assert_eq!(hub.list_url(), format!("http://hub{root}"));
+        }
+    }
+
+    #[test]
     fn a_stream_is_named_by_its_path_or_its_url() {
         let hub = Hub {
             url: "http://hub:1/base/".to_owned(),
+            root: root::DEFAULT.to_owned(),
             headers: Vec::new(),
             attempts: 1,
         };

@@ -15,6 +15,7 @@ mod interrupt;
 mod openapi;
 mod publish;
 mod relay;
+mod root;
 mod serve;
 mod streams;
 mod tail;

@@ -247,7 +247,7 @@ async fn page(
     client: &Client,
     after: Option<&str>,
 ) -> Result<Page, Failure> {
-    let mut request = client.get(hub.at("/streams")).query("limit", 1000);
+    let mut request = client.get(hub.list_url()).query("limit", 1000);
     if let Some(prefix) = &args.prefix {
         request = request.query("prefix", prefix);
     }

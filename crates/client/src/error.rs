@@ -22,7 +22,7 @@ pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 /// After an error the stream is over and gives `None`, with four exceptions: an item that doesn't
 /// deserialise ([`is_deserialize`](Self::is_deserialize)), word that the stream starts over
 /// ([`is_reset`](Self::is_reset)), word of what is gone ([`is_notice`](Self::is_notice)), and a damaged record of a JSON text
-/// sequence, where the standard says how to go on (RFC 7464 §2.1).
+/// sequence, after which the standard says how to continue (RFC 7464 §2.1).
 ///
 /// Cloning it is cheap.
 #[derive(Clone)]

@@ -99,7 +99,7 @@ pub mod control {
         RESET_EVENT, TRIMMED_EVENT,
     };
 
-    /// What a server of many streams says in an event of the type [`TRIMMED_EVENT`] or [`DELETED_EVENT`], in words. `None`:
+    /// Describes an event of the type [`TRIMMED_EVENT`] or [`DELETED_EVENT`] of a server of many streams in words. `None`:
     /// it is another event.
     #[must_use]
     pub fn notice(event: &crate::Event) -> Option<String> {

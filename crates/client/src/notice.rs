@@ -1,4 +1,4 @@
-//! What a server of many streams says of them, where it sends no item.
+//! Notices of a server of many streams: events that are no items.
 
 use std::fmt;
 

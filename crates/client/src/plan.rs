@@ -137,7 +137,7 @@ impl Plan {
             .is_some_and(|url| without_fragment(url) == without_fragment(other))
     }
 
-    /// Whether the caller has named content codings to answer in.
+    /// True if the caller has named the content codings that it takes.
     pub(crate) fn asks_for_encoding(&self) -> bool {
         [&self.headers, &self.settings.headers]
             .iter()

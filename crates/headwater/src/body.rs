@@ -68,8 +68,6 @@ pub(crate) struct StreamBody {
     heartbeat: Option<Heartbeat>,
     /// How much the last chunk held.
     last_chunk: usize,
-    /// What is left of a chunk that is sent in parts. Nothing comes between them.
-    rest: Bytes,
 }
 
 enum State {
@@ -180,7 +178,6 @@ impl StreamBody {
                 timer: None,
             }),
             last_chunk: if is_framed { 0 } else { FIRST_CHUNK },
-            rest: Bytes::new(),
         }
     }
 
@@ -309,14 +306,6 @@ impl StreamBody {
         }
     }
 
-    /// The first part of a chunk. The connection is given no more at once, as it keeps what it is given until it can send it.
-    fn first_part(&mut self, mut chunk: Bytes) -> Bytes {
-        if chunk.len() > CHUNK + HEADROOM {
-            self.rest = chunk.split_off(CHUNK);
-        }
-        chunk
-    }
-
     /// Takes what was filled as a chunk.
     fn chunk(&mut self) -> Bytes {
         let out = std::mem::take(&mut self.sink.out);
@@ -345,12 +334,6 @@ impl StreamBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if !self.rest.is_empty() {
-            let rest = std::mem::take(&mut self.rest);
-            let part = self.first_part(rest);
-            self.note_sent();
-            return Poll::Ready(Some(Ok(Frame::data(part))));
-        }
         if matches!(self.state, State::Open) {
             self.fill(cx);
         }
@@ -358,12 +341,11 @@ impl StreamBody {
             self.check_shutdown(cx);
         }
         if !self.sink.out.is_empty() {
-            let chunk = self.chunk();
-            return Poll::Ready(Some(Ok(Frame::data(self.first_part(chunk)))));
+            return Poll::Ready(Some(Ok(Frame::data(self.chunk()))));
         }
         if let Some(shared) = self.sink.shared.take() {
             self.note_sent();
-            return Poll::Ready(Some(Ok(Frame::data(self.first_part(shared)))));
+            return Poll::Ready(Some(Ok(Frame::data(shared))));
         }
         match &mut self.state {
             State::Over => Poll::Ready(None),
@@ -388,10 +370,7 @@ impl StreamBody {
 
     /// As [`http_body::Body::is_end_stream`].
     pub(crate) fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Over)
-            && self.sink.out.is_empty()
-            && self.sink.shared.is_none()
-            && self.rest.is_empty()
+        matches!(self.state, State::Over) && self.sink.out.is_empty() && self.sink.shared.is_none()
     }
 }
 

@@ -51,7 +51,7 @@ impl Drop for AbandonOnDrop {
 /// A panic of the work is the caller's.
 ///
 /// # Cancel safety
-/// Dropping the future before the work has begun takes its turn away. Work that runs goes on, and sees it in [`Abandoned`].
+/// Dropping the future before the work has begun gives up its turn. Work that runs continues, and sees it in [`Abandoned`].
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -75,7 +75,7 @@ pub async fn offload<T: Send + 'static>(work: impl FnOnce(&Abandoned) -> T + Sen
     let _leaving = AbandonOnDrop(abandoned);
     let done = task::spawn_blocking(move || {
         let result = work(&seen);
-        // Kept until here, also where nobody waits any more.
+        // Held until the work ends, even if the caller has left.
         drop(turn);
         result
     });

@@ -14,7 +14,8 @@ use crate::{
 
 /// A response of text or bytes in chunks, sent as they come and as they are.
 ///
-/// [`Raw::frames`] is for chunks that are in one of the streaming formats already.
+/// [`Raw::frames`] is for chunks that are in one of the streaming formats already. They aren't looked at: nothing keeps an event of
+/// SSE in them from a name that begins with `headwater:`, which clients take for the server's own.
 ///
 /// There is one format, so `Accept` plays no part. Headers, errors, disconnects and shutdown are those
 /// of [`Streaming`](crate::Streaming).

@@ -96,21 +96,22 @@ impl Content {
             (Kind::Raw(content_type), _) => (Format::Text, content_type.clone()),
             (Kind::Frames(format), _) => (*format, HeaderValue::from_static(format.content_type())),
             (Kind::Items, Ok(format)) => (format, HeaderValue::from_static(format.content_type())),
-            (Kind::Items, Err(refusal)) => {
-                let mut response = Problem::from(refusal).into_response();
-                add_vary(response.headers_mut());
-                return response;
-            }
+            (Kind::Items, Err(refusal)) => return refused(refusal.into()),
         };
         if format != Format::Sse
             && let Some(notice) = self.options.notice.take()
             && let (_, Some(problem)) = *notice
         {
-            let mut response = problem.into_response();
-            add_vary(response.headers_mut());
-            return response;
+            return refused(problem);
         }
-        let wanted = client.as_ref().and_then(|client| client.heartbeat);
+        let wanted = match client.as_ref().map(|client| client.heartbeat.clone()) {
+            Some(Ok(wanted)) => wanted,
+            Some(Err(refusal)) if !matches!(self.kind, Kind::Raw(_)) => {
+                return refused(refusal.into());
+            }
+            // A body without heartbeats may use the parameter for something else.
+            Some(Err(_)) | None => None,
+        };
         let mut body = StreamBody::new(self, format, wanted);
         if let Some(asked) = client.and_then(|client| client.asked) {
             body.set_served(asked.into());
@@ -124,6 +125,13 @@ impl Content {
         response.extensions_mut().insert(body);
         response
     }
+}
+
+/// The response in the place of a stream.
+fn refused(problem: Problem) -> Response {
+    let mut response = problem.into_response();
+    add_vary(response.headers_mut());
+    response
 }
 
 /// The headers that every stream has. What the handler set itself stays.

@@ -168,7 +168,8 @@ impl<T> Streaming<T> {
 
     /// Sets how long an NDJSON stream may be silent before a blank line goes out, to clients that don't ask for it. Default:
     /// zero, which is none, as readers exist that fail at a blank line. A client asks with `?heartbeat=SECONDS` or
-    /// `Prefer: heartbeat=SECONDS`, from 1 s to an hour; 0 turns it off.
+    /// `Prefer: heartbeat=SECONDS`, from 1 s to an hour; 0 turns it off. A value in the query that is no number is a 400; such a
+    /// preference is ignored (RFC 7240 §2).
     #[must_use]
     pub fn line_heartbeat(mut self, every: Duration) -> Self {
         self.options.line_heartbeat = every;

@@ -22,9 +22,9 @@ pub(crate) struct Bodies(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// What any body may take.
+    /// Shares that any body may take.
     general: Shares,
-    /// What is kept for small ones, when the rest is taken.
+    /// Shares that are reserved for small bodies.
     reserve: Shares,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Held {
     reserve: usize,
     most_general: usize,
     most_reserve: usize,
-    /// What one peer may hold. Of the reserve it is half.
+    /// Bytes that one peer may hold. Of the reserve it is half.
     share: usize,
 }
 
@@ -108,7 +108,7 @@ impl Held {
     /// Counts only `bytes` from here.
     pub(crate) fn keep(&mut self, bytes: usize) {
         let gone = self.bytes().saturating_sub(bytes);
-        // What is kept for others is given back first.
+        // The reserve is given back first.
         let reserve = gone.min(self.reserve);
         let general = gone - reserve;
         let mut counts = self.all.counts();
@@ -126,7 +126,7 @@ impl Drop for Held {
     }
 }
 
-/// Whether it is worth a look at the stream before a body is read: its client waits to be told to send it, or it is long,
+/// Returns whether to look at the stream before the body is read: its client waits to be told to send it, or it is long,
 /// as one is that doesn't say how long it is.
 pub(crate) fn is_long(body: &Body, headers: &HeaderMap) -> bool {
     let length = body.size_hint().upper();

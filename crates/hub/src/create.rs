@@ -106,11 +106,11 @@ pub(crate) async fn for_append(
                 "Content-Type is missing: it becomes the type of the stream that is to be created",
             ));
         }
-        // What curl and HTML forms send without being told to.
-        Some("application/x-www-form-urlencoded") => {
+        // The defaults of curl and of HTML forms.
+        Some("application/x-www-form-urlencoded" | "multipart/form-data") => {
             return Err(Failure::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "the body is said to be a form, which is the default of `curl -d`: send the header \
+                "the body is said to be a form, as `curl -d` and `curl -F` do by default: send the header \
                  `Content-Type: application/json`, or that of what the stream is to hold; a stream of forms is created with PUT",
             ));
         }

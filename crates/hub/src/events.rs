@@ -254,7 +254,7 @@ fn start(
     let found = place.find(log);
     let position = found.unwrap_or(Position::START);
     let start = Mark::in_order(position, log.identity());
-    // Who starts at the start has seen nothing of what ended before.
+    // A reader from the start has seen nothing of streams that ended before.
     let ends_from = match &found {
         Ok(found) if place != Place::Start => *found,
         _ => log.follow_order().head(),

@@ -22,14 +22,14 @@ pub(crate) fn text<'a>(
         .map_err(|_| Problem::bad_request(format!("{name} is not visible ASCII")))
 }
 
-/// Whether the stream is to be closed. The protocol (§4.1) takes any other value than `true` for an absent header, and
+/// Returns whether the stream is to be closed. The protocol (§4.1) takes any other value than `true` for an absent header, and
 /// doesn't let a server refuse it.
 pub(crate) fn closed(headers: &HeaderMap) -> bool {
     let value = headers.get(names::STREAM_CLOSED);
     value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
-/// Whether a stream that isn't there is to be created.
+/// Returns whether a missing stream is to be created.
 ///
 /// # Errors
 /// The value is neither `true` nor `false`.

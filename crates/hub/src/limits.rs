@@ -21,15 +21,15 @@ pub const ERROR_HEADER_BYTES: usize = 8 << 10;
 /// How many bytes of messages are read at once for a stream's live readers, and go out as one chunk.
 pub(crate) const BATCH_BYTES: usize = 64 << 10;
 
-/// How many bytes one reader holds of its own: what it is given at once. Whatever is larger counts towards
+/// Bytes that one reader may hold of its own: the size of its chunks. Anything larger counts towards
 /// [`Limits::outgoing_bytes`].
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
-/// How many reads for those who are behind there are at once, over all readers. Each holds up to one message, or the messages
+/// Number of concurrent log reads for readers that are behind. Each holds up to one message, or the messages
 /// of a chunk.
 pub(crate) const READS_AT_ONCE: usize = 16;
 
-/// How long a catch-up read waits for memory before it is refused with 503.
+/// Time that a catch-up read waits for memory before it is refused with 503.
 pub(crate) const OUTGOING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many bytes of its newest messages a followed stream keeps for its readers.
@@ -201,7 +201,7 @@ pub struct Limits {
     /// How many bytes of bodies are held while they come in and are appended, over all requests. Past that, requests
     /// are refused with 503. One sixteenth is kept for bodies of at most 64 KiB. Default: 512 MiB.
     pub bodies_bytes: usize,
-    /// How many of those bytes the requests of one address may hold: an IPv4 address, or a network of 64 bits. Behind a
+    /// Bytes of bodies that the requests of one address may hold: an IPv4 address, or a network of 64 bits. Behind a
     /// proxy, all requests are of one. Default: half of `bodies_bytes`.
     pub peer_bodies_bytes: Option<usize>,
     /// How many messages one `POST` or `PUT` has, but for lines of NDJSON, which are many appends. The log has a limit of
@@ -217,14 +217,14 @@ pub struct Limits {
     /// How many bytes of messages are kept for live readers, over all streams. Their encoded forms come on top, up to
     /// three times as much. Default: 64 MiB.
     pub shared_bytes: usize,
-    /// How many bytes are on their way to readers beyond the 64 KiB that each may hold: messages that are larger, and the larger
+    /// Bytes on their way to readers beyond the 64 KiB that each may hold: messages that are larger, and the larger
     /// answers to catch-up reads. What readers share counts once. Past that, readers of large messages wait, and catch-up
     /// reads get smaller answers. A message that is larger than this takes all of it. Default: 64 MiB.
     pub outgoing_bytes: usize,
     /// How many streams the hub fills by itself at once: relays, gatherings, durable handlers. Past that, one more is
     /// refused with 429. Each holds up to 256 KiB of what is on its way to the log, and two items. Default: 1,000.
     pub fillings: usize,
-    /// How many gathers may be under way, over all clients. Those of one address may be three quarters of it. Default: 16.
+    /// Number of gathers under way, over all clients. One address may have three quarters of them. Default: 16.
     pub gathers: usize,
     /// How many calls one gather has. Default: 10,000.
     pub gather_calls: usize,

@@ -150,7 +150,7 @@ impl Outgoing {
     /// sending it at this time.
     ///
     /// # Errors
-    /// Those of `make`; the next one who asks makes it again.
+    /// Those of `make`; the next call makes it again.
     pub(crate) async fn large<F>(&self, key: Key, bytes: usize, make: F) -> Result<Bytes, Problem>
     where
         F: AsyncFnOnce() -> Result<Bytes, Problem>,
@@ -182,7 +182,7 @@ impl Outgoing {
         Ok(Bytes::from_owner(Held(large)))
     }
 
-    /// How many large messages are known.
+    /// Number of large messages that are known.
     #[cfg(test)]
     fn count(&self) -> usize {
         self.0.large().len()
@@ -227,7 +227,7 @@ fn kibibytes(bytes: usize) -> u32 {
         .min(u32::MAX >> 3)
 }
 
-/// Whether something takes more than one chunk: a little over it doesn't count.
+/// Returns whether something takes more than one chunk, with some tolerance.
 pub(crate) fn is_large(bytes: usize) -> bool {
     bytes > CHUNK_BYTES + CHUNK_BYTES / 4
 }

@@ -1,4 +1,4 @@
-//! Who sends a request, and how much of something each of them has.
+//! Senders of requests, and their shares of a resource.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ impl Peer {
     }
 }
 
-/// What the hub has to know of a request's sender to read the body.
+/// The sender of a request, as far as reading its body needs it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sender {
     /// `None` where the server doesn't say, or over a Unix socket.
@@ -49,7 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
 
 impl OperationInput for Sender {}
 
-/// How much of something all have, and how much each peer.
+/// Shares of a resource: of all, and of each peer.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     all: usize,

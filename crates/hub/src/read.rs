@@ -96,7 +96,7 @@ pub(crate) async fn get(
         )
             .into_response());
     }
-    // What a client saw last is later than what its URL says.
+    // The id that a client saw last is later than the one in its URL.
     let place = match &seen {
         Some(id) => Place::seen(id),
         None => query.offset.clone().unwrap_or(Place::Start),
@@ -167,7 +167,7 @@ impl Start {
     }
 }
 
-/// What one answer holds beyond a chunk.
+/// Memory of one answer beyond a chunk.
 type Beyond = Option<Memory>;
 
 async fn chunk_at(core: &Core, info: &Info, place: &Place) -> Result<(Chunk, Beyond), Failure> {
@@ -193,7 +193,7 @@ async fn chunk_from(core: &Core, info: &Info, from: ReadFrom) -> Result<(Chunk, 
             .sum();
         Ok::<_, Failure>((chunk, bytes))
     };
-    // What was read, and the body that is made of it.
+    // For the messages and the body that is made of them.
     let of = |bytes: usize| bytes.saturating_mul(2);
     let turn = outgoing.read_turn().await;
     let (chunk, bytes) = read(core.options.limits.read_bytes).await?;

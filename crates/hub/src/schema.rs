@@ -56,7 +56,7 @@ pub(crate) struct Schemas(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     by_stream: HashMap<u64, Entry>,
-    /// What they take together, in bytes.
+    /// Memory that they take together, in bytes.
     memory: usize,
     /// Counts the uses, and so tells which was the last.
     uses: u64,
@@ -79,9 +79,7 @@ impl Schemas {
             return Ok(Some(schema));
         }
         let schema = compile(document.clone()).await?;
-        let measured = schema.clone();
-        let memory = offload(move |_| measured.memory()).await;
-        self.lock().put(info.id, schema.clone(), memory);
+        self.lock().put(info.id, schema.clone(), schema.memory());
         Ok(Some(schema))
     }
 

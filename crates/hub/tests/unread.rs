@@ -14,9 +14,9 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 const READERS: usize = 100;
-/// What one reader may hold in these tests: a chunk, and what a connection doesn't take at once.
+/// Bytes that one reader may hold in these tests: a chunk, with some tolerance.
 const EACH: usize = 160 << 10;
-/// What all of them share, and what is only there for a while: what is read at once, and buffers of the log.
+/// Shared and transient memory: concurrent reads, the budget, and buffers of the log.
 const IN_ALL: usize = 160 << 20;
 
 fn resident() -> usize {
@@ -35,7 +35,7 @@ async fn stream(log: &Arc<dyn Log>, name: &str, messages: Vec<Bytes>) {
     }
 }
 
-/// What a reader that asked for `uri` holds after its first chunk.
+/// A reader after its first chunk.
 struct Reader {
     _chunk: Bytes,
     body: Body,

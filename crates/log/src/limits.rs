@@ -46,7 +46,7 @@ pub struct Limits {
     /// When there are as many, those that have been idle for [`PRODUCER_IDLE`] are forgotten; where there are none, a new
     /// producer is [refused](crate::Error::is_too_many_producers).
     pub producers: u32,
-    /// How many [ends](crate::Ended) of streams the order of all streams keeps: the newest. 65,536 unless set; at least one
+    /// Number of [ends](crate::Ended) of streams that the order of all streams keeps: the newest. 65,536 unless set; at least one
     /// is kept.
     pub ended: u32,
     /// The most bytes of appends that wait to be written. 64 MiB unless set. Past that, an append

@@ -159,11 +159,11 @@ pub trait Log: Send + Sync + 'static {
     /// How much the log holds.
     fn usage(&self) -> Usage;
 
-    /// Whether appends are taken, as far as the storage is concerned. It writes nothing to find out.
+    /// Checks that the storage takes appends. It writes nothing to find out.
     ///
     /// # Errors
     ///
-    /// Why not: [full](Error::is_storage_full), [closed](Error::is_closed), storage.
+    /// [Full](Error::is_storage_full), [closed](Error::is_closed), storage.
     fn writable(&self) -> Result<(), Error>;
 
     /// Takes no more operations, finishes those that are under way, and lets go of the storage.

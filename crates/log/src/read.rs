@@ -89,15 +89,15 @@ pub struct Trimmed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {
-    /// Where it ended: the position before the end. The one after it is one more.
+    /// Position before the end. The one after it is one more.
     pub position: Position,
-    /// What the stream was called. Another one may have the name by now.
+    /// Name of the stream. Another one may have it by now.
     pub stream: StreamName,
     /// The stream's [number](Info::id).
     pub id: u64,
-    /// Why it ended.
+    /// Cause of the end.
     pub cause: EndCause,
-    /// When it ended.
+    /// Time of the end.
     pub time: Timestamp,
     /// The offset after its last message.
     pub tail: Mark,
@@ -110,7 +110,7 @@ impl Ended {
     }
 }
 
-/// Why a stream ended.
+/// Cause of a stream's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndCause {
     /// It was [deleted](crate::Log::delete).
@@ -129,7 +129,7 @@ pub struct OrderChunk {
     pub trimmed: Vec<Trimmed>,
     /// The streams that match and ended in this stretch, in order.
     pub ended: Vec<Ended>,
-    /// Where the newest end was that the log [doesn't keep any more](crate::Limits::ended), of whatever stream, if that was
+    /// Position of the newest end that the log [doesn't keep any more](crate::Limits::ended), of any stream, if that was
     /// in this stretch: the position before it. Of ends up to there, some are not told.
     pub forgotten: Option<Position>,
     /// Where to read on.

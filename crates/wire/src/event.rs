@@ -55,7 +55,7 @@ impl Event {
         &*self.event == crate::sse::POSITION_EVENT
     }
 
-    /// Whether the server tells its reader of many streams in this event that messages were trimmed before it got them.
+    /// Returns whether this event of a server of many streams says that messages were trimmed before the reader got them.
     ///
     /// See [`sse::TRIMMED_EVENT`](crate::sse::TRIMMED_EVENT).
     #[must_use]
@@ -63,7 +63,7 @@ impl Event {
         &*self.event == crate::sse::TRIMMED_EVENT
     }
 
-    /// Whether the server tells its reader of many streams in this event that a stream was deleted or has expired.
+    /// Returns whether this event of a server of many streams says that a stream was deleted or has expired.
     ///
     /// See [`sse::DELETED_EVENT`](crate::sse::DELETED_EVENT).
     #[must_use]

@@ -110,14 +110,11 @@ impl Output {
     /// Where no call has succeeded, a file that held something is left as it was.
     pub(super) fn finish(&mut self, is_done: bool) -> Result<Written, Failure> {
         if self.holds {
-            let results = match self.lines.is_empty() {
-                true => "",
-                false => ", and the results go to the standard output",
+            let why = match self.lines.is_empty() {
+                true => "there are no results",
+                false => "no call succeeded, and the results go to the standard output",
             };
-            eprintln!(
-                "headwater: no call succeeded: {} is left as it was{results}",
-                self.name
-            );
+            eprintln!("headwater: {why}: {} is left as it was", self.name);
             self.target = None;
             self.holds = false;
             return self.flush();

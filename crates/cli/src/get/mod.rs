@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-use headwater_client::{Bytes, Client, Event, Items, Method, Request};
+use headwater_client::{Bytes, Client, Event, Format, Items, Method, Request};
 use headwater_wire::json;
 
 use self::{
@@ -79,15 +79,23 @@ async fn print(
     output: &mut Output,
 ) -> Result<Done, Failure> {
     let mut damaged = false;
-    while let Some(mut item) = items.next().await {
+    let mut number = 0_u64;
+    'items: while let Some(mut item) = items.next().await {
         loop {
             match item {
                 Ok(event) => {
+                    number += 1;
+                    if items.format() == Some(Format::Ndjson)
+                        && let Err(error) = json::check(event.data.as_bytes(), usize::MAX)
+                    {
+                        output.note(&format!("headwater: item {number} is not JSON: {error}"));
+                        damaged = true;
+                    }
                     if output.item(|line| printer.print(&event, line))? == Written::NobodyReads {
                         return Ok(Done);
                     }
                     if max_items == Some(output.items()) {
-                        return Ok(Done);
+                        break 'items;
                     }
                 }
                 // All that there is follows.

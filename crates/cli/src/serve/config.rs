@@ -8,21 +8,10 @@ use headwater_log::{FjallOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{Durability, Serve};
-use crate::{args::duration, exit::Failure};
+use crate::{args::duration, exit::Failure, root};
 
 /// What is logged unless that is set: what happens, and the requests that were refused.
 const DEFAULT_LOG: &str = "info,headwater::access=warn";
-
-/// The first segments of what the hub has besides the streams.
-const TAKEN: [&str; 7] = [
-    "docs",
-    "events",
-    "gather",
-    "healthz",
-    "openapi.json",
-    "readyz",
-    "relay",
-];
 
 /// All settings, each with its default where nobody set it.
 #[derive(Debug)]
@@ -42,6 +31,7 @@ pub(super) struct Config {
     pub(super) body_grace: Duration,
     pub(super) body_timeout: Duration,
     pub(super) write_timeout: Duration,
+    pub(super) socket_mode: u32,
 }
 
 /// What a file may say. A name that isn't here is an error: it is a slip of the pen.
@@ -49,6 +39,7 @@ pub(super) struct Config {
 #[serde(default, deny_unknown_fields)]
 struct File {
     listen: Option<String>,
+    socket_mode: Option<String>,
     data: Option<PathBuf>,
     durability: Option<Durability>,
     root: Option<String>,
@@ -217,14 +208,21 @@ impl Config {
         }
         let root = match args.root {
             Some(root) => root,
-            None => file.root.map_or(Ok("/streams".to_owned()), |path| {
-                root(&path).map_err(|error| Failure::other(format!("root: {error}")))
+            None => file.root.map_or(Ok(root::DEFAULT.to_owned()), |path| {
+                root::parse(&path).map_err(|error| Failure::other(format!("root: {error}")))
             })?,
         };
         hub = hub.root(&root);
         if let Some(Time(every)) = file.line_heartbeat {
             hub = hub.line_heartbeat(every);
         }
+        let socket_mode = match (args.socket_mode, file.socket_mode) {
+            (Some(mode), _) => mode,
+            (None, Some(text)) => {
+                mode(&text).map_err(|error| Failure::other(format!("socket_mode: {error}")))?
+            }
+            (None, None) => 0o600,
+        };
         let listen = args.listen.or(file.listen);
         let data = args.data.or(file.data);
         let log = match args.verbose {
@@ -246,6 +244,7 @@ impl Config {
             body_grace: time_or(file.body_grace, 10),
             body_timeout: time_or(file.body_timeout, 3600),
             write_timeout: time_or(file.write_timeout, 60),
+            socket_mode,
         })
     }
 }
@@ -294,27 +293,14 @@ fn time_or(wanted: Option<Time>, seconds: u64) -> Duration {
     wanted.map_or(Duration::from_secs(seconds), |Time(wanted)| wanted)
 }
 
-/// Reads the path under which the streams are, as the hub has it: with a slash before it, and none after.
+/// Reads the mode of a socket, as `chmod` has it.
 ///
 /// # Errors
-/// It is no path, or the hub has something else there.
-pub(super) fn root(text: &str) -> Result<String, String> {
-    let segments: Vec<_> = match text.trim_matches('/') {
-        "" => Vec::new(),
-        path => path.split('/').collect(),
-    };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-    let is_segment = |text: &&str| !matches!(*text, "" | "." | "..") && text.chars().all(is_plain);
-    if !segments.iter().all(is_segment) {
-        return Err(format!(
-            "{text:?} is no root: one is a path of letters, digits, `-`, `.`, `_` and `~`, like /v1/stream"
-        ));
-    }
-    match segments.first() {
-        Some(first) if TAKEN.contains(first) => Err(format!(
-            "{text:?} can't be the root: the hub has something else at /{first}"
-        )),
-        _ => Ok(format!("/{}", segments.join("/"))),
+/// It is no octal number up to 777.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err(format!("{text:?} is no mode: one is in octal, like 0660")),
     }
 }
 
@@ -355,6 +341,19 @@ mod tests {
             panic!("it is serve")
         };
         Config::lay(*args, toml::from_str(file).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_root_and_the_sockets_mode_count_from_the_command_line_first() {
+        let file = "root = \"/b\"\nsocket_mode = \"660\"\n";
+        let laid = lay(&["--root", "/a", "--socket-mode", "0600"], file);
+        assert_eq!((&*laid.root, laid.socket_mode), ("/a", 0o600));
+        let laid = lay(&[], file);
+        assert_eq!((&*laid.root, laid.socket_mode), ("/b", 0o660));
+        assert_eq!(lay(&[], "").socket_mode, 0o600);
+        for bad in ["", "8", "1000", "rw", "-1"] {
+            assert!(mode(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -415,29 +414,6 @@ mod tests {
                 "{flag}"
             );
         }
-    }
-
-    #[test]
-    fn a_root_is_a_path_where_nothing_else_is() {
-        assert_eq!(root("/v1/stream"), Ok("/v1/stream".to_owned()));
-        assert_eq!(root("v1/"), Ok("/v1".to_owned()));
-        assert_eq!(root("/"), Ok("/".to_owned()));
-        for bad in [
-            "/a//b",
-            "/{a}",
-            "/a b",
-            "/..",
-            "/a?b",
-            "/%41",
-            "/docs",
-            "/events/x",
-            "/relay",
-        ] {
-            assert!(root(bad).is_err(), "{bad}");
-        }
-        let laid = lay(&["--root", "/a"], "root = \"/b\"\n");
-        assert_eq!(laid.root, "/a");
-        assert_eq!(lay(&[], "root = \"/b\"\n").root, "/b");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use headwater_log::{FjallLog, Log, MemoryLog};
 use serde::Deserialize;
 
 use self::config::Config;
-use crate::exit::Failure;
+use crate::{exit::Failure, root};
 
 /// How long what the hub does in the background has to end, when it is told to.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -86,8 +86,12 @@ pub(crate) struct Serve {
     relay_secret: Option<String>,
 
     /// The path under which the streams are [default: /streams]
-    #[arg(long, value_name = "PATH", env = "HEADWATER_ROOT", value_parser = config::root)]
+    #[arg(long, value_name = "PATH", env = "HEADWATER_ROOT", value_parser = root::parse)]
     root: Option<String>,
+
+    /// The mode of a Unix socket, in octal [default: 0600]
+    #[arg(long, value_name = "MODE", env = "HEADWATER_SOCKET_MODE", value_parser = config::mode)]
+    socket_mode: Option<u32>,
 
     #[allow(
         clippy::doc_markdown,
@@ -188,6 +192,7 @@ async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), 
         .body_timeout(config.body_timeout)
         .write_timeout(config.write_timeout)
         .shutdown_deadline(config.shutdown_deadline)
+        .socket_mode(config.socket_mode)
         .on_bound(move |address| {
             // Nobody has to read it.
             let _ = greet(&address.to_string(), &root, &place);

@@ -131,6 +131,19 @@ fn the_body_can_be_read_as_another_format_than_it_says() {
 }
 
 #[test]
+fn a_line_that_is_not_json_is_printed_and_reported() {
+    let server = Server::answering("application/x-ndjson", "1\n{\"a\":\n3\n");
+    let said = run(&server.url("/"), &[]);
+    assert_eq!((said.code, &*said.stdout), (1, "1\n{\"a\":\n3\n"));
+    assert!(
+        said.stderr.contains("item 2 is not JSON"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(said.stderr.lines().count(), 1);
+}
+
+#[test]
 fn a_damaged_record_of_a_json_sequence_is_reported_and_the_rest_printed() {
     let server = Server::answering("application/json-seq", "\x1e1\n\x1e{\n\x1e3\n");
     let said = run(&server.url("/"), &[]);

@@ -391,7 +391,7 @@ impl Refused {
     }
 }
 
-/// What a response says that is no success. Its content type is that of a body that isn't encoded, or empty.
+/// The error of a response that isn't a success. Its content type is that of a body without encoding, or empty.
 pub(crate) fn refusal(status: StatusCode, content_type: &str, body: &[u8]) -> Error {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let is = |media: &str| essence.eq_ignore_ascii_case(media);

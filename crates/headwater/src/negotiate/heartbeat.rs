@@ -4,30 +4,49 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Uri};
 
+use crate::Problem;
+
 /// The name of the preference, and of the query parameter for clients that can't set headers.
 pub(crate) const NAME: &str = "heartbeat";
 
 /// The shortest and the longest interval that a client can have.
 const INTERVALS: (f64, f64) = (1.0, 3600.0);
 
-/// The interval that is wanted, zero for no heartbeats. The query takes precedence. What is no number of seconds is no
-/// preference: "the preference is ignored" where it isn't understood (RFC 7240 §2).
-pub(super) fn wanted(uri: &Uri, headers: &HeaderMap) -> Option<Duration> {
+/// The interval that is wanted, zero for no heartbeats. The query takes precedence. A preference that is no number of
+/// seconds is none: "the preference is ignored" where it isn't understood (RFC 7240 §2).
+///
+/// # Errors
+/// The value in the query is no number of seconds.
+pub(super) fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Option<Duration>, NoInterval> {
     let query = uri.query().unwrap_or_default();
-    let in_query = || {
-        form_urlencoded::parse(query.as_bytes())
-            .find_map(|(name, value)| (name == NAME).then(|| seconds(&value))?)
-    };
     // Most requests have neither.
-    let in_query = query.contains(NAME).then(in_query).flatten();
-    in_query.or_else(|| {
-        let prefer = HeaderName::from_static("prefer");
-        let values = headers.get_all(prefer).iter();
-        values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .find_map(preference)
-    })
+    if query.contains(NAME)
+        && let Some((_, value)) =
+            form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == NAME)
+    {
+        return match seconds(&value) {
+            None => Err(NoInterval(value.into_owned())),
+            wanted => Ok(wanted),
+        };
+    }
+    let prefer = HeaderName::from_static("prefer");
+    let values = headers.get_all(prefer).iter();
+    Ok(values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(preference))
+}
+
+/// A value of `?heartbeat=` that is no interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NoInterval(String);
+
+impl From<NoInterval> for Problem {
+    fn from(NoInterval(value): NoInterval) -> Self {
+        Self::bad_request(format!(
+            "heartbeat is {value:?} in the query: it is a number of seconds, from 1 to 3600, or 0 for none"
+        ))
+    }
 }
 
 /// The interval that one preference is about.
@@ -59,7 +78,7 @@ mod tests {
         let found = wanted(&uri.parse().unwrap(), &headers);
         assert_eq!(
             found,
-            expected.map(Duration::from_secs_f64),
+            Ok(expected.map(Duration::from_secs_f64)),
             "{uri} {prefer:?}"
         );
     }
@@ -79,12 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_has_bounds_and_what_is_none_is_ignored() {
+    fn the_interval_has_bounds_and_what_is_none_is_refused_in_the_query_alone() {
         check("/?heartbeat=0.001", &[], Some(1.0));
         check("/?heartbeat=1e300", &[], Some(3600.0));
         check("/?heartbeat=inf", &[], Some(3600.0));
         for none in ["", "x", "-1", "NaN", "1s"] {
-            check(&format!("/?heartbeat={none}"), &[], None);
+            let uri = format!("/?heartbeat={none}").parse().unwrap();
+            let found = wanted(&uri, &HeaderMap::new());
+            assert_eq!(found, Err(NoInterval(none.to_owned())));
             check("/", &[&format!("heartbeat={none}")], None);
         }
         check("/?noheartbeat=3", &["heartbeats=3, heartbeat"], None);

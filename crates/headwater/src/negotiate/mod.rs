@@ -46,7 +46,8 @@ pub(crate) struct Asked {
 ///
 /// - A body with a `Content-Encoding` of gzip or deflate is decoded while it is read: handlers and extractors see it without,
 ///   and their limits count what is decoded. Other codings, and several at once, are refused with 415.
-/// - A `Host` that isn't one, or of which there are two, is refused with 400.
+/// - A `Host` that isn't one, or of which there are two, is refused with 400. One that is missing (RFC 9112 §3.2) is refused under
+///   [`serve`](crate::serve) alone, which knows that the request came over a connection.
 /// - A handler that panics is answered for with 500. The log has the panic's message and place, for which the layer sets a
 ///   panic hook; the hook that was there is called as before.
 ///
@@ -205,7 +206,7 @@ pub(crate) struct Client {
     more_accept: Vec<HeaderValue>,
     last_event_id: Option<String>,
     /// How long it wants a stream to be silent at most; zero for no bound.
-    pub(crate) heartbeat: Option<Duration>,
+    pub(crate) heartbeat: Result<Option<Duration>, heartbeat::NoInterval>,
     pub(crate) asked: Option<Asked>,
 }
 
@@ -252,7 +253,7 @@ pub(crate) fn client() -> Option<Client> {
 /// Waits until the server that the present request came to shuts down. A handler that waits for something else answers then,
 /// as a long-poll does that has brought nothing: what isn't answered at the shutdown's deadline is cut.
 ///
-/// Where the server is not [`serve`](crate::serve), and outside of a handler's own task, it waits for ever.
+/// Under another server than [`serve`](crate::serve), and outside of a handler's own task, it never returns.
 ///
 /// ```
 /// # async fn next() -> &'static str { "" }

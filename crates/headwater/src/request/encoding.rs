@@ -218,14 +218,7 @@ impl Undecodable {
     /// The cause of a body's error, if it is one.
     #[must_use]
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        let mut error = Some(error);
-        while let Some(cause) = error {
-            if let Some(found) = cause.downcast_ref() {
-                return Some(found);
-            }
-            error = cause.source();
-        }
-        None
+        super::cause(error)
     }
 }
 

@@ -3,6 +3,8 @@
 mod encoding;
 mod host;
 
+use std::{error::Error, iter};
+
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -10,6 +12,14 @@ use axum::{
 use http::{HeaderValue, Request, StatusCode, header};
 
 pub use self::encoding::Undecodable;
+
+/// The first error of a type among `error` and its sources: a body's error is wrapped by whatever reads it.
+pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut errors = iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
+        (*error).source()
+    });
+    errors.find_map(|error| error.downcast_ref())
+}
 
 /// Checks whom a request is for, and decodes its body. `is_received`: whether it came over a connection of ours.
 ///

@@ -1,4 +1,4 @@
-//! How much work checks may do.
+//! Bounds on the work of checks.
 
 use std::sync::{
     Arc,

@@ -1,11 +1,10 @@
 //! How much a schema from outside may ask for.
 
-use std::{io, iter};
+use std::io;
 
-use regex::RegexBuilder;
 use serde_json::Value;
 
-use super::{MAX_COMPILED_PATTERN, SchemaError, plan::Plan};
+use super::{SchemaError, plan::Plan};
 
 /// How much a schema from outside may ask for.
 ///
@@ -143,14 +142,10 @@ impl SchemaLimits {
             let what = format!("has a regular expression ({start}…) longer than");
             return Err(SchemaError::limit(&what, self.max_pattern_bytes, "bytes"));
         }
-        let mut compiled = 0;
-        for pattern in plan.patterns() {
-            compiled += compiled_bytes(pattern);
-            if compiled > self.max_compiled_patterns {
-                let limit = self.max_compiled_patterns;
-                let what = "has regular expressions that, compiled, take more than";
-                return Err(SchemaError::limit(what, limit, "bytes"));
-            }
+        let limit = self.max_compiled_patterns;
+        if plan.pattern_bytes(limit).is_none() {
+            let what = "has regular expressions that, compiled, take more than";
+            return Err(SchemaError::limit(what, limit, "bytes"));
         }
         let Some(nesting) = plan.nesting() else {
             return Err(SchemaError::invalid(
@@ -185,18 +180,6 @@ impl Default for SchemaLimits {
             max_compiled_patterns: Self::DEFAULT_MAX_COMPILED_PATTERNS,
         }
     }
-}
-
-/// What a regular expression takes when it is compiled, in bytes, rounded up to a power of two.
-pub(super) fn compiled_bytes(pattern: &str) -> usize {
-    const LEAST: usize = 32 << 10;
-    let sizes = iter::successors(Some(LEAST), |size| Some(size * 2));
-    let fits = |size: &usize| {
-        let built = RegexBuilder::new(pattern).size_limit(*size).build();
-        !matches!(built, Err(regex::Error::CompiledTooBig(_)))
-    };
-    let mut sizes = sizes.take_while(|size| *size < MAX_COMPILED_PATTERN);
-    sizes.find(fits).unwrap_or(MAX_COMPILED_PATTERN)
 }
 
 /// Whether arrays and objects nest deeper than `levels`; goes no deeper itself.

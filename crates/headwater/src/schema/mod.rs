@@ -156,10 +156,10 @@ impl Schema {
     /// An estimate of the memory that the compiled schema takes, in bytes: for caches that are bounded by it.
     #[must_use]
     pub fn memory(&self) -> usize {
-        /// What one subschema takes with its keywords, its node in the plan and its names.
+        /// One subschema with its keywords, its node in the plan and its names.
         const PER_SUBSCHEMA: usize = 2048;
         let plan = self.plan();
-        let patterns: usize = plan.patterns().map(limits::compiled_bytes).sum();
+        let patterns = plan.pattern_bytes(usize::MAX).unwrap_or_default();
         plan.nodes.len() * PER_SUBSCHEMA + patterns
     }
 
@@ -212,7 +212,7 @@ impl Schema {
         }
     }
 
-    /// Whether `jsonschema` may decide of a value of this size: it can't be stopped, so the most that it could take is
+    /// Returns whether `jsonschema` may decide on a value of this size: it can't be stopped, so the most that it could take is
     /// charged. Where that is much more than what is likely, the search decides, which counts its steps, but takes several
     /// times as long for each.
     fn affords_validator(&self, size: Size, budget: &mut CheckBudget) -> bool {
@@ -309,7 +309,7 @@ fn with_stack(
 /// The size that a regular expression may have when it is compiled, in bytes.
 const MAX_COMPILED_PATTERN: usize = 1024 * 1024;
 
-/// What a regular expression may take for the states of its lazy DFA, in bytes, for each thread.
+/// Memory for the lazy DFA of a regular expression, in bytes for each thread.
 const MAX_DFA: usize = 128 * 1024;
 
 /// What every schema is compiled with.

@@ -8,15 +8,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    iter,
     sync::OnceLock,
 };
 
 use jsonschema::{Draft, Validator};
+use regex::RegexBuilder;
 use serde_json::{Map, Value, json};
 
 use super::{
-    options,
+    MAX_COMPILED_PATTERN, options,
     reference::{Names, escape},
+    size::Size,
 };
 
 /// The number of a node in its plan.
@@ -29,6 +32,8 @@ pub(super) struct Plan {
     is_exact: bool,
     looks_for_unevaluated: bool,
     steps_per_value: u64,
+    /// Bytes of its compiled regular expressions.
+    pattern_bytes: OnceLock<usize>,
 }
 
 /// One subschema.
@@ -174,21 +179,33 @@ impl Plan {
             is_exact: layout.is_exact,
             looks_for_unevaluated: nodes.iter().any(looks),
             steps_per_value: 0,
+            pattern_bytes: OnceLock::new(),
             nodes,
         };
         plan.steps_per_value = plan.sum_steps();
         plan
     }
 
-    /// Whether the search decides as `jsonschema` does: it follows all references, and each leads to one schema.
+    /// Returns whether the search decides as `jsonschema` does: it follows all references, and each leads to one schema.
     pub(super) fn is_exact(&self) -> bool {
         self.is_exact
     }
 
-    /// Whether a schema says something of the members or items that no other one does. `jsonschema` looks for them again at
+    /// Returns whether a schema has `unevaluatedProperties` or `unevaluatedItems`, which `jsonschema` works out again at
     /// each member.
     pub(super) fn looks_for_unevaluated(&self) -> bool {
         self.looks_for_unevaluated
+    }
+
+    /// The size of all regular expressions when they are compiled, in bytes. `None` above `most`; the rest isn't looked at then.
+    pub(super) fn pattern_bytes(&self, most: usize) -> Option<usize> {
+        if let Some(known) = self.pattern_bytes.get() {
+            return Some(*known).filter(|bytes| *bytes <= most);
+        }
+        let sum = self.patterns().try_fold(0, |sum, pattern| {
+            Some(sum + compiled_bytes(pattern)).filter(|sum| *sum <= most)
+        })?;
+        Some(*self.pattern_bytes.get_or_init(|| sum))
     }
 
     /// Every regular expression.
@@ -343,7 +360,7 @@ impl Weight {
         let compared: u64 = ["const", "enum"]
             .iter()
             .filter_map(|key| lone.get(key))
-            .map(values)
+            .map(|compared| Size::of(compared).values)
             .sum();
         let names = length("required")
             + ["dependentRequired", "dependentSchemas", "dependencies"]
@@ -365,13 +382,16 @@ impl Weight {
     }
 }
 
-/// The number of values in a value, itself included.
-fn values(value: &Value) -> u64 {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(values).sum::<u64>(),
-        Value::Object(members) => 1 + members.values().map(values).sum::<u64>(),
-        _ => 1,
-    }
+/// The size of a regular expression when it is compiled, in bytes, rounded up to a power of two.
+fn compiled_bytes(pattern: &str) -> usize {
+    const LEAST: usize = 32 << 10;
+    let sizes = iter::successors(Some(LEAST), |size| Some(size * 2));
+    let fits = |size: &usize| {
+        let built = RegexBuilder::new(pattern).size_limit(*size).build();
+        !matches!(built, Err(regex::Error::CompiledTooBig(_)))
+    };
+    let mut sizes = sizes.take_while(|size| *size < MAX_COMPILED_PATTERN);
+    sizes.find(fits).unwrap_or(MAX_COMPILED_PATTERN)
 }
 
 /// A plan in the making.

@@ -34,7 +34,7 @@ const UNION_FAULTS: usize = 1000;
 /// How long the pointers of the faults that are kept may be together, in bytes.
 const MAX_POINTERS: usize = 64 * 1024;
 
-/// What is wrong with a value that is not valid, as far as the budget allows to find out.
+/// Finds the faults of an invalid value, as far as the budget allows.
 pub(super) fn faults(plan: &Plan, value: &Value, budget: &mut CheckBudget) -> Faults {
     let mut search = Search::new(plan, budget);
     let mut found = Found::default();
@@ -50,7 +50,7 @@ pub(super) fn faults(plan: &Plan, value: &Value, budget: &mut CheckBudget) -> Fa
     Faults::new(kept, found.more)
 }
 
-/// Whether a value is valid. None if the budget is exceeded.
+/// Returns whether a value is valid, or `None` if the budget is exceeded.
 pub(super) fn is_valid(plan: &Plan, value: &Value, budget: &mut CheckBudget) -> Option<bool> {
     let valid = Search::new(plan, budget).valid(0, value);
     (!budget.is_spent()).then_some(valid)
@@ -92,7 +92,7 @@ impl Default for Found {
 }
 
 impl Found {
-    /// What is found by one branch of a union of so many.
+    /// The findings of one of `branches` branches of a union.
     pub(super) fn of_branch(branches: usize) -> Self {
         Self {
             most: (UNION_FAULTS / branches.max(1)).clamp(4, Faults::MAX),
@@ -153,7 +153,7 @@ pub(super) struct Search<'p, 'b> {
     pub(super) plan: &'p Plan,
     /// How many steps into invalid parts are left.
     pub(super) steps: u32,
-    /// How often a subschema may still be applied to a part of the value.
+    /// Steps that are left.
     budget: &'b mut CheckBudget,
     /// Whether an array or object is valid, where that took long to find out.
     known: HashMap<(Id, *const Value), bool>,
@@ -180,7 +180,7 @@ impl<'p, 'b> Search<'p, 'b> {
         &self.plan.nodes[id]
     }
 
-    /// Whether a part of the value is valid. Once the budget is spent, nothing is.
+    /// Returns whether a part of the value is valid. Once the budget is spent, nothing is.
     pub(super) fn valid(&mut self, id: Id, value: &Value) -> bool {
         let key = (id, ptr::from_ref(value));
         if self.is_active(key) {

@@ -1,11 +1,11 @@
-//! How large a value is, as far as a check of it is concerned.
+//! The size of a value, for the cost of a check.
 
 use serde_json::Value;
 
 /// The size of a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Size {
-    /// How many values it has in it, itself and the names of members included.
+    /// Number of values in it, itself and the names of members included.
     pub(super) values: u64,
     /// The bytes of its strings and names together.
     strings: u64,

@@ -144,7 +144,7 @@ impl Drop for Record {
 pub(super) struct Watched {
     // Dropped first: a stream's last word on its items comes before the record is written.
     body: Body,
-    /// What the body has given and isn't passed on yet.
+    /// Data of the body that isn't passed on yet.
     rest: Bytes,
     record: Option<Box<Record>>,
     /// If the request has a body.

@@ -34,15 +34,15 @@ pub(crate) struct Activity {
     unread_body: AtomicBool,
     /// Whether the response to the request in flight has begun.
     answered: AtomicBool,
-    /// Whether its body goes out in chunks (RFC 9112 §7.1).
+    /// True if its body goes out in chunks (RFC 9112 §7.1).
     chunked: AtomicBool,
     /// How far a peer is that has half-closed its connection: see [`Activity::half_close`].
     half_closed: AtomicU8,
-    /// When that began, in milliseconds after `start`.
+    /// Time at which that began, in milliseconds after `start`.
     half_closed_since: AtomicU64,
     /// Since when nothing that is to be written is taken, in milliseconds after `start`, and one more; 0 if it is.
     blocked_since: AtomicU64,
-    /// Whether that was for too long.
+    /// True if that took too long.
     stalled: AtomicBool,
     /// With which status hyper refuses a request that it can't read; 0 if it doesn't.
     refused: AtomicU16,
@@ -111,7 +111,7 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
-    /// Keeps the connection from being idle for what goes on after a response.
+    /// Keeps the connection from being idle while work continues after a response.
     pub(super) fn hold(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
@@ -202,7 +202,7 @@ impl Activity {
         self.chunked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether what is written next of the response in flight is a chunk, if all that was to be written is.
+    /// Returns whether the next write of the response in flight is a chunk, if nothing else is pending.
     pub(super) fn is_between_chunks(&self) -> bool {
         self.chunked.load(Ordering::Relaxed) && self.is_in_flight()
     }
@@ -217,7 +217,7 @@ impl Activity {
         }
     }
 
-    /// When the connection is to be given up, if nothing of what is to be written is taken until then.
+    /// Deadline at which the connection is given up, if the peer takes none of the pending data until then.
     pub(super) fn write_deadline(&self, timeout: Duration) -> Option<Instant> {
         let since = self.blocked_since.load(Ordering::Relaxed).checked_sub(1)?;
         let since = self.start.checked_add(Duration::from_millis(since))?;
@@ -274,7 +274,7 @@ impl Activity {
                 .compare_exchange(ENDED, NONE, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Whether a close at this moment would pass a cut body off as a complete one, or leave what nobody takes to the system.
+    /// Returns whether a close at this moment would pass a cut body off as complete, or leave untaken data to the system.
     pub(super) fn ends_by_reset(&self) -> bool {
         self.closing_body.load(Ordering::Relaxed) != NONE || self.stalled.load(Ordering::Relaxed)
     }

@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
-/// How long a connection is silent before the peer's TCP is asked, how often it is asked again, and how many times.
+/// TCP keep-alive: idle time before the first probe, interval between probes, and number of probes.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_TIMES: u32 = 4;

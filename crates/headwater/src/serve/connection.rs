@@ -293,7 +293,7 @@ impl Service<Request<Incoming>> for Handler {
     }
 }
 
-/// Whether a body without a known length goes out in chunks.
+/// Returns whether a body without a known length goes out in chunks.
 fn is_framed_by_hyper(headers: &HeaderMap) -> bool {
     !headers.contains_key(header::CONTENT_LENGTH)
         && !headers.contains_key(header::TRANSFER_ENCODING)

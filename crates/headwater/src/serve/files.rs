@@ -1,16 +1,16 @@
-//! How many connections the limit of open files has room for.
+//! Number of connections that the limit of open files has room for.
 
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is open already, where the system doesn't tell.
+/// Number of files supposed open, if the system doesn't say.
 const OPEN: usize = 16;
 
 /// The least and the most that is left to the rest of the app.
 const REST: (usize, usize) = (24, 1024);
 
-/// How many connections may be open at a time, at most `wanted`. Raises the process's own limit of open files to the system's first:
+/// Returns how many connections may be open at a time, at most `wanted`. Raises the process's own limit of open files to the system's first:
 /// the usual 1,024 is a limit for programs that use `select`, not for a server, each of whose readers is an open file.
 ///
 /// A server that takes connections until there are no more files left can't open those of its storage, either: it would

@@ -27,7 +27,7 @@ pub(super) struct Io {
     sniffed: [u8; PREFACE.len()],
     given: u8,
     read: u8,
-    /// Whether [`PROBE`] was the last that was written.
+    /// True if [`PROBE`] was written last.
     probed: bool,
     /// Whether the peer's leaving is noticed here. HTTP/2 reads all the time and notices it itself.
     watches: bool,
@@ -55,7 +55,7 @@ impl Io {
         self.stream.as_mut().map(Pin::new).ok_or_else(gone)
     }
 
-    /// Where hyper's own refusal of a request begins, if it is the last that is to be written: see [`refusal`].
+    /// Start of hyper's own refusal of a request, if that is the last pending data: see [`refusal`].
     fn refusal(&self, buf: &[u8]) -> Option<(usize, StatusCode)> {
         match self.watches && !self.activity.is_in_flight() {
             true => refusal::find(buf),
@@ -173,7 +173,7 @@ impl AsyncWrite for Io {
                 self.activity.refuse(status);
                 return Poll::Ready(Ok(buf.len()));
             }
-            // What stands before it is written by itself.
+            // The data before it is written by itself.
             Some((begin, _)) => &buf[..begin],
             None => buf,
         };

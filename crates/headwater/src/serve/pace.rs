@@ -1,4 +1,4 @@
-//! How fast the body of a request has to come.
+//! The minimum rate of request bodies.
 
 use std::{
     convert::Infallible,
@@ -17,16 +17,16 @@ use axum::extract::FromRequestParts;
 use http::{StatusCode, request::Parts};
 use tokio::time::{Instant, Sleep};
 
-use crate::{OperationInput, Problem};
+use crate::{OperationInput, Problem, request::cause};
 
 /// The least speed of request bodies.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
     /// In bytes a second; 0: none.
     pub(super) rate: u32,
-    /// How long a body may be silent that came fast enough before.
+    /// Time that a body may be silent, if it came fast enough before.
     pub(super) grace: Duration,
-    /// How long its handler may wait for one in all; zero: no limit.
+    /// Time that a handler may wait for its body in all; zero: no limit.
     pub(super) total: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Default for Pace {
 #[derive(Debug, Clone, Copy)]
 pub struct SlowBody {
     rate: u32,
-    /// Whether it is all of it that took too long.
+    /// The limit, if the whole body took too long.
     total: Option<Duration>,
 }
 
@@ -53,14 +53,7 @@ impl SlowBody {
     /// The cause of a body's error, if it is one.
     #[must_use]
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        let mut error = Some(error);
-        while let Some(cause) = error {
-            if let Some(found) = cause.downcast_ref() {
-                return Some(found);
-            }
-            error = cause.source();
-        }
-        None
+        cause(error)
     }
 
     /// The response to such a request, 408.
@@ -119,7 +112,7 @@ impl BodyClock {
         self.change(|state| state | 1);
     }
 
-    /// Starts the clock anew, if it is suspended.
+    /// Restarts the clock, if it is suspended.
     pub fn resume(&self) {
         self.change(|state| state.wrapping_add(state & 1));
     }
@@ -147,17 +140,17 @@ impl<S: Sync> FromRequestParts<S> for BodyClock {
 
 impl OperationInput for BodyClock {}
 
-/// What is measured of one body.
+/// Measures one body.
 pub(super) struct Meter {
     pace: Pace,
     clock: BodyClock,
     /// The clock's state at the last look.
     seen: u32,
-    /// How long the body may be silent still.
+    /// Time that the body may still be silent.
     allowance: Duration,
-    /// How long its handler has waited for it.
+    /// Time that its handler has waited for it.
     waited: Duration,
-    /// When the present wait began.
+    /// Start of the present wait.
     waiting: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -257,7 +250,7 @@ mod tests {
             assert!(late(&mut even, SECOND).await.is_none());
             even.came(100);
         }
-        // What came fast at first buys no more than the grace.
+        // A fast start earns no more than the grace.
         even.came(1_000_000);
         assert!(late(&mut even, 9 * SECOND).await.is_none());
         assert!(late(&mut even, 2 * SECOND).await.is_some());

@@ -16,16 +16,16 @@ use tokio::{
 use super::address::Stream;
 use crate::Problem;
 
-/// How long the refusal may take to be written.
+/// Time limit for writing the refusal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// hyper's own limit.
 const MAX_HEADERS: usize = 100;
 
-/// What RFC 9113 §6.5.2 counts for a field besides its name and value.
+/// Overhead of a field besides its name and value (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
-/// Where in `bytes` a response of hyper's own begins that ends with them: an error without a body, and without a header
+/// Finds the start of hyper's own response at the end of `bytes`: an error without a body, and without a header
 /// that an app would set. `None` if there is none.
 pub(super) fn find(bytes: &[u8]) -> Option<(usize, StatusCode)> {
     const START: &[u8] = b"HTTP/1.1 4";
@@ -49,7 +49,7 @@ pub(super) fn find(bytes: &[u8]) -> Option<(usize, StatusCode)> {
     is_bare.then_some((bytes.len() - tail.len() + begin, status))
 }
 
-/// What is wrong with the head that hyper refuses with `status`.
+/// Describes the fault of a head that hyper refuses with `status`.
 fn problem(status: StatusCode, error: &hyper::Error, max_head_bytes: u32) -> Problem {
     let problem = Problem::new(status);
     match status {

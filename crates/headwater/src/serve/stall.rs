@@ -15,7 +15,7 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
-/// How much of a body is given at a time: what a client takes at least, while it isn't stalled.
+/// Size of the parts in which a body is passed on: a client that takes one isn't stalled.
 const PART: usize = 16 * 1024;
 
 #[derive(Debug, Clone, Copy)]

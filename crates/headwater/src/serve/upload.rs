@@ -28,7 +28,7 @@ use super::{
     pace::{Meter, SlowBody},
 };
 
-/// How long the rest of a request that was refused is read and dropped, so that its client sees why.
+/// Time limit for reading and dropping the rest of a refused request, so that its client sees the response.
 const LINGER: Duration = Duration::from_secs(10);
 /// And how long it may be silent.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
@@ -36,15 +36,15 @@ const LINGER_SILENCE: Duration = Duration::from_secs(2);
 const LINGER_BYTES: u64 = 1 << 30;
 const LINGER_READ: usize = 64 * 1024;
 
-/// How many frames of a body that its handler drops are looked at for its end.
+/// Number of ready frames of a dropped body that are searched for its end.
 const LAST_FRAMES: usize = 4;
 
-/// What a request's body and its response know of each other.
+/// State that a request's body and its response share.
 pub(super) struct Receipt {
     activity: Arc<Activity>,
-    /// Whether part of the body was not read.
+    /// True if part of the body was not read.
     is_unread: AtomicBool,
-    /// Why it was given up, if it came too slowly.
+    /// The error, if it came too slowly.
     slow: OnceLock<SlowBody>,
     /// Cancelled when the response is complete, or given up.
     answered: CancellationToken,
@@ -87,12 +87,12 @@ impl Answering {
         Self(receipt)
     }
 
-    /// Whether part of the request's body was not read.
+    /// Returns whether part of the request's body was not read.
     pub(super) fn is_early(&self) -> bool {
         self.0.is_unread()
     }
 
-    /// Why the body was given up, if it came too slowly.
+    /// Returns the error of the body, if it came too slowly.
     pub(super) fn slow(&self) -> Option<SlowBody> {
         self.0.slow.get().copied()
     }
@@ -207,7 +207,7 @@ impl Drop for Upload {
     }
 }
 
-/// When a peer that is still sending is given up, and after how much.
+/// Bounds in time and bytes for a peer that is still sending.
 #[derive(Default)]
 struct Patience {
     /// Known when the clock has been started.
@@ -229,7 +229,7 @@ impl Patience {
 }
 
 /// Reads the rest of a body and drops it. The clock starts when the response is over: until then, the connection's
-/// window must not be used up by what nobody reads.
+/// window must not be used up by data that isn't read.
 async fn drain(mut rest: Incoming, answered: &CancellationToken) {
     let mut patience = Patience::default();
     while !patience.is_over() {

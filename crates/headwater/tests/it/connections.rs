@@ -358,11 +358,15 @@ async fn a_refusal_is_read_by_a_client_that_is_still_sending() {
     server.stop().await;
 }
 
-/// Sends a request over HTTP/2 and looks for the response only when the whole body is sent.
-async fn post_over_http2(server: &Server, path: &str, mut body: Bytes) -> (StatusCode, Bytes) {
+async fn http2(server: &Server) -> h2::client::SendRequest<Bytes> {
     let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
     tokio::spawn(connection);
-    let mut client = client.ready().await.unwrap();
+    client.ready().await.unwrap()
+}
+
+/// Sends a request over HTTP/2 and looks for the response only when the whole body is sent.
+async fn post_over_http2(server: &Server, path: &str, mut body: Bytes) -> (StatusCode, Bytes) {
+    let mut client = http2(server).await;
     let request = Request::post(format!("http://x{path}")).body(()).unwrap();
     let (response, mut upload) = client.send_request(request, false).unwrap();
     while !body.is_empty() {
@@ -410,9 +414,7 @@ async fn a_refusal_over_http2_is_read_by_a_client_that_is_still_sending() {
 #[tokio::test]
 async fn a_client_that_never_stops_sending_over_http2_is_not_read_for_ever() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
-    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
-    tokio::spawn(connection);
-    let mut client = client.ready().await.unwrap();
+    let mut client = http2(&server).await;
     let request = Request::post("http://x/forbidden").body(()).unwrap();
     let (response, mut upload) = client.send_request(request, false).unwrap();
     assert_eq!(response.await.unwrap().status(), StatusCode::FORBIDDEN);
@@ -428,9 +430,7 @@ async fn a_client_that_never_stops_sending_over_http2_is_not_read_for_ever() {
 #[tokio::test]
 async fn a_body_that_is_not_read_leaves_room_for_other_requests_of_the_connection() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
-    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
-    tokio::spawn(connection);
-    let mut client = client.ready().await.unwrap();
+    let mut client = http2(&server).await;
     // More than the connection's window, before the response is complete.
     let request = Request::post("http://x/unread").body(()).unwrap();
     let (response, mut upload) = client.send_request(request, false).unwrap();
@@ -557,8 +557,7 @@ async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
 #[tokio::test]
 async fn a_head_that_is_too_large_for_http2_is_refused_with_a_problem() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
-    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
-    tokio::spawn(connection);
+    let client = http2(&server).await;
     for (method, has_body) in [("GET", true), ("HEAD", false)] {
         let mut client = client.clone().ready().await.unwrap();
         let request = Request::builder().method(method).uri("http://x/");

@@ -46,7 +46,7 @@ struct Source {
 struct Item {
     /// The place after it.
     id: Position,
-    /// What it is of; `None` says that streams ended of which the log keeps no word any more.
+    /// Its stream; `None` if streams ended whose ends the log doesn't keep.
     of: Option<Of>,
 }
 
@@ -71,7 +71,7 @@ impl Item {
         matches!(&self.of, Some(of) if matches!(of.what, What::Message(_)))
     }
 
-    /// Whether it says that streams are no more.
+    /// Returns whether it tells of the end of streams.
     fn is_end(&self) -> bool {
         self.of
             .as_ref()
@@ -79,7 +79,7 @@ impl Item {
     }
 }
 
-/// What was read of the order.
+/// An entry of the order.
 enum Read {
     Message(Entry),
     Trimmed(Trimmed),
@@ -108,7 +108,7 @@ struct Encoded {
 /// Events for one reader.
 pub(crate) struct Chunk {
     pub(crate) bytes: Bytes,
-    /// How many events they are.
+    /// Number of events.
     pub(crate) events: usize,
     /// The place after the last of them.
     pub(crate) id: Position,
@@ -169,14 +169,14 @@ pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch
     Ok(done)
 }
 
-/// What is known of streams. It is asked anew for each read: a stream can be deleted, and another one created in its place.
+/// Streams that were looked up for one read. A stream can be deleted, and another one created in its place, before the next.
 struct Known<'a> {
     log: &'a dyn Log,
     infos: HashMap<StreamName, Option<Info>>,
 }
 
 impl Known<'_> {
-    /// What is known of the stream with this number. Of one that is deleted it is nothing, even if there is another one of
+    /// Looks up the stream with this number. One that is deleted isn't found, even if there is another one of
     /// its name.
     async fn info(&mut self, name: StreamName, id: u64) -> Result<Option<&Info>, Error> {
         let info = match self.infos.entry(name) {
@@ -329,7 +329,7 @@ impl Batch {
         (is_wanted && item.id > from && outgoing::is_large(self.cost)).then_some(item.id)
     }
 
-    /// Whether one message, or what it becomes in a format, is more than a chunk.
+    /// Returns whether the batch, or its encoding in a format, is larger than a chunk.
     pub(crate) fn is_large(&self, format: Format) -> bool {
         outgoing::is_large(self.cost) || outgoing::is_large(self.encoded(format).bytes.len())
     }

@@ -45,7 +45,7 @@ pub(crate) struct Reset<'a> {
     /// Always `true`.
     #[schemars(extend("const" = true))]
     pub(crate) reset: bool,
-    /// Why.
+    /// The reason.
     pub(crate) reason: Reason,
     /// The id that was asked for.
     pub(crate) asked: &'a str,
@@ -126,14 +126,14 @@ pub(crate) struct Deleted<'a> {
     /// Always `true`.
     #[schemars(extend("const" = true))]
     deleted: bool,
-    /// Why.
+    /// The reason.
     reason: Gone,
-    /// When it ended (RFC 3339).
+    /// Time of the end (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
 }
 
-/// Why a stream is no more.
+/// Reason of a stream's end.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Gone {
@@ -171,7 +171,7 @@ pub(crate) struct Letter<'a> {
     pub(crate) content: Content<'a>,
 }
 
-/// What a letter says.
+/// Content of a letter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content<'a> {
     Message {

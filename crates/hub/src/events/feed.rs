@@ -223,7 +223,7 @@ impl Sending {
         })
     }
 
-    /// What follows a position in the log, where to read on, and whether that is the end.
+    /// Reads the log from a position. Returns batches, the position to continue from, and whether that is the end.
     async fn read_order(
         &self,
         from: Position,

@@ -67,7 +67,7 @@ pub(crate) struct Reader {
     pub(crate) form: Form,
     /// Of the stream that is read; another one of its name has another.
     pub(crate) lineage: Lineage,
-    /// What goes out before anything else.
+    /// Bytes that go out before anything else.
     pub(crate) notice: Option<Bytes>,
     /// The offset before what is sent next.
     pub(crate) position: Offset,
@@ -117,7 +117,7 @@ struct Sending {
     /// Ready when the time is up. It is set once: setting it for each wait would cost more than all the rest of a wait.
     late: Option<Pin<Box<Sleep>>>,
     state: State,
-    /// How many bytes of messages it reads from the log at once: about as many as make one chunk.
+    /// Bytes of messages that it reads from the log at once: about as many as make one chunk.
     read_bytes: usize,
 }
 
@@ -164,15 +164,6 @@ impl Sending {
                     Either::Right(_) => return None,
                 },
             };
-            let given = match given {
-                // Encoded, it is much larger than it is. The reader takes smaller parts of it from the log.
-                Given::Batch(batch, _)
-                    if outgoing::is_large(batch.encoded_len(self.reader.form)) =>
-                {
-                    Given::Behind
-                }
-                given => given,
-            };
             match given {
                 Given::Batch(batch, end) => {
                     let Reader {
@@ -189,19 +180,25 @@ impl Sending {
                     } else {
                         batch.encoded(form, said, cursor)
                     };
-                    self.sent(batch.next, end);
-                    if !bytes.is_empty() {
-                        return Some(Ok(bytes));
+                    let sent = match outgoing::is_large(bytes.len()) {
+                        // Much larger than its messages are. The reader takes smaller parts from the log.
+                        true => self.read_behind().await,
+                        false => {
+                            self.sent(batch.next, end);
+                            Ok(bytes)
+                        }
+                    };
+                    if !matches!(&sent, Ok(bytes) if bytes.is_empty()) {
+                        return Some(sent);
                     }
                 }
-                Given::Behind => match self.read().await {
-                    // Messages in which there is nothing for this form.
-                    Ok(Some(bytes)) if bytes.is_empty() => {}
-                    Ok(Some(bytes)) => return Some(Ok(bytes)),
-                    // The log has less than the ring had: only a stream of the same name after it can.
-                    Ok(None) => return Some(Err(gone())),
-                    Err(problem) => return Some(Err(problem)),
-                },
+                Given::Behind => {
+                    let sent = self.read_behind().await;
+                    // Empty where the messages have nothing for this form.
+                    if !matches!(&sent, Ok(bytes) if bytes.is_empty()) {
+                        return Some(sent);
+                    }
+                }
                 Given::Over(Over::Closed) => {
                     let failed = match self.reason().await {
                         Ok(reason) => reason.is_some(),
@@ -295,6 +292,12 @@ impl Sending {
             .is_some_and(|until| until <= Instant::now())
     }
 
+    /// Reads from the log what the ring no longer has.
+    async fn read_behind(&mut self) -> Result<Bytes, Problem> {
+        // The log has less than the ring had: only a stream of the same name after it can.
+        self.read().await?.ok_or_else(gone)
+    }
+
     /// Reads from the log; `None` at its tail.
     async fn read(&mut self) -> Result<Option<Bytes>, Problem> {
         let outgoing = self.reader.outgoing.clone();
@@ -363,7 +366,7 @@ impl Sending {
     ) -> Result<Bytes, Problem> {
         let form = self.reader.form;
         let key = self.key(next);
-        // What is read, and what is made of it.
+        // For the message and its encoding.
         let shared = outgoing.large(key, bytes.saturating_mul(2), async || {
             let chunk = self.read_chunk().await?;
             match &*chunk.messages {
@@ -411,7 +414,7 @@ impl Sending {
         frames::encode(*form, *shape, lineage, messages, next, end, cursor)
     }
 
-    /// What follows in the log, from where the stream begins if the reader began there and that has moved.
+    /// Reads the log at the reader's position, or at the floor if the reader began there and that has moved.
     async fn read_chunk(&mut self) -> Result<Chunk, Problem> {
         let chunk = loop {
             let Reader {

@@ -81,23 +81,11 @@ impl Batch {
         })
     }
 
-    /// How long the batch is in a form, but for a control event.
-    pub(crate) fn encoded_len(&self, form: Form) -> usize {
-        match form {
-            Form::Protocol => self.data_event().len(),
-            form => self.encoded(form, End::More, 0).len(),
-        }
-    }
-
-    fn data_event(&self) -> Bytes {
-        self.kept(5, 0, || {
-            frames::data_event(self.shape, &self.messages, self.lineage.at(self.next))
-        })
-    }
-
     /// The batch in the protocol's SSE, with a cursor that only one reader has.
     pub(crate) fn encoded_for(&self, end: End, cursor: u64) -> Bytes {
-        let data = self.data_event();
+        let data = self.kept(5, 0, || {
+            frames::data_event(self.shape, &self.messages, self.lineage.at(self.next))
+        });
         let mut out = Vec::with_capacity(data.len() + 160);
         out.extend_from_slice(&data);
         frames::control(self.lineage.at(self.next), end, cursor, None, &mut out);

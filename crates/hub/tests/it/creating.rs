@@ -77,6 +77,7 @@ async fn the_default_type_of_curl_creates_nothing_and_is_told_what_to_send() {
     for form in [
         "application/x-www-form-urlencoded",
         "Application/X-WWW-Form-URLEncoded; charset=utf-8",
+        "multipart/form-data; boundary=x",
     ] {
         let (status, problem) = create(&server, "a", &[("content-type", form)], "{}").await;
         assert_eq!(status, 415);

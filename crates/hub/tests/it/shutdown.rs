@@ -1,4 +1,4 @@
-//! What readers see of a shutdown, over sockets.
+//! Readers during a shutdown, over sockets.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

@@ -371,7 +371,7 @@ impl View<'_> {
         })
     }
 
-    /// How many ends there are.
+    /// Number of ends.
     pub(crate) fn ends(&self) -> Result<Ends, Error> {
         let value = self
             .at

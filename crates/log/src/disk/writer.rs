@@ -284,7 +284,7 @@ pub(super) fn unavailable(full: bool) -> Error {
     Kind::Storage("the disk failed; the log is about to be reopened".into()).into()
 }
 
-/// Whether the disk has less room than is reserved.
+/// Returns whether the disk has less room than is reserved.
 pub(super) fn is_full(engine: &Engine) -> bool {
     free(engine).is_some_and(|free| free < engine.options.reserve_bytes)
 }

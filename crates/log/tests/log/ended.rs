@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_log::{
-    Clock, Create, EndCause, Expiry, FjallLog, ForkFrom, Limits, Log, Matching, MemoryLog,
-    MemoryOptions, Offset, OrderChunk, Position, Settings, Skip, StreamName,
+    Clock, Create, EndCause, Expiry, FjallLog, Limits, Log, Matching, MemoryLog, MemoryOptions,
+    Offset, OrderChunk, Position, Settings,
 };
 
 use crate::support::{
-    START, append, every_engine, every_engine_with, name, options, plain, quick_folder, run,
+    START, append, every_engine, every_engine_with, fork_of, name, options, plain, quick_folder,
+    run,
 };
 
 fn read(log: &dyn Log, from: u64) -> OrderChunk {
@@ -32,17 +33,6 @@ fn told(chunk: &OrderChunk) -> Vec<String> {
 fn positions(chunk: &OrderChunk) -> Vec<u64> {
     let entries = chunk.entries.iter();
     entries.map(|entry| entry.position.number()).collect()
-}
-
-fn fork_of(source: &StreamName) -> Create {
-    let mut create = plain();
-    create.fork = Some(ForkFrom {
-        source: source.clone(),
-        at: None,
-        of: None,
-        skip: Skip::NONE,
-    });
-    create
 }
 
 fn idle(span: Duration) -> Create {
@@ -80,7 +70,7 @@ fn a_deletion_has_a_position_of_its_own_after_all_messages_of_the_stream() {
         };
         assert_eq!(told(&read(999, "a")), ["3 a deleted"]);
         assert!(told(&read(999, "b")).is_empty());
-        // What ends before the end leaves it to what follows.
+        // A reader that ends before the end leaves it to the next one.
         let first = read(0, "b");
         assert_eq!((positions(&first), first.next.number()), (vec![2], 4));
     });

@@ -98,7 +98,7 @@ fn say(line: &str) {
 struct Acknowledged {
     /// Stream, offset of its first message, position of its first message, the messages.
     appends: Vec<(usize, u64, u64, Vec<String>)>,
-    /// How often the passing stream of each producer was deleted.
+    /// Number of times that each producer's passing stream was deleted.
     ends: [u64; PRODUCERS],
     lives: u64,
 }

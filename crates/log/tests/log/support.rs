@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use headwater_log::{
-    Append, Chunk, Clock, Create, Durability, Error, FjallLog, FjallOptions, Limits, Log,
-    MemoryLog, MemoryOptions, Outcome, ReadFrom, Receipt, Settings, StreamName, Timestamp,
+    Append, Chunk, Clock, Create, Durability, Error, FjallLog, FjallOptions, ForkFrom, Limits, Log,
+    MemoryLog, MemoryOptions, Outcome, ReadFrom, Receipt, Settings, Skip, StreamName, Timestamp,
 };
 
 pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
@@ -30,6 +30,18 @@ pub(crate) fn name(text: &str) -> StreamName {
 
 pub(crate) fn plain() -> Create {
     Create::new(Settings::of_type("text/plain"))
+}
+
+/// A fork of all that `source` has.
+pub(crate) fn fork_of(source: &StreamName) -> Create {
+    let mut create = plain();
+    create.fork = Some(ForkFrom {
+        source: source.clone(),
+        at: None,
+        of: None,
+        skip: Skip::NONE,
+    });
+    create
 }
 
 /// A folder for a log whose speed matters more than its disk: in memory where the system has that.

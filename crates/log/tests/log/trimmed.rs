@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_log::{
-    Append, Clock, Create, FjallLog, ForkFrom, Limits, Log, Matching, Offset, OrderChunk, Position,
-    Settings, Skip, StreamName,
+    Append, Clock, Create, FjallLog, Limits, Log, Matching, Offset, OrderChunk, Position, Settings,
+    StreamName,
 };
 use proptest::prelude::*;
 
-use crate::support::{START, append, every_engine, name, options, plain, quick_folder, run};
+use crate::support::{
+    START, append, every_engine, fork_of, name, options, plain, quick_folder, run,
+};
 
 fn capped(max_bytes: u64) -> Create {
     let mut settings = Settings::of_type("text/plain");
@@ -98,14 +100,7 @@ fn a_stream_that_is_hidden_for_its_forks_is_not_told_of() {
         let (source, fork) = (name("source"), name("fork"));
         run(log.create(&source, capped(5))).unwrap();
         run(append(log, &source, &["12345"]));
-        let mut create = plain();
-        create.fork = Some(ForkFrom {
-            source: source.clone(),
-            at: None,
-            of: None,
-            skip: Skip::NONE,
-        });
-        run(log.create(&fork, create)).unwrap();
+        run(log.create(&fork, fork_of(&source))).unwrap();
         run(append(log, &source, &["67890"]));
         settle();
         let from_start = || run(log.read_order(Position::START, 999, None)).unwrap();

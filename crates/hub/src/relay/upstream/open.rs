@@ -160,7 +160,7 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// What a refusal says, as far as it comes by the deadline and is not too long. Nothing if it is compressed.
+/// Reads the text of a refusal, as far as it comes by the deadline and is not too long. Empty if it is compressed.
 async fn refusal(mut response: Response, head: &Head, deadline: Instant) -> OpenError {
     let mut body = BytesMut::new();
     while head.encoding.is_none()

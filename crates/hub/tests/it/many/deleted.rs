@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::event;
 use crate::{START, Server};
 
-/// What is told of the end of a stream whose last message was the one before `offset`.
+/// The notice of the end of a stream whose last message was the one before `offset`.
 fn notice(server: &Server, id: u64, stream: &str, offset: &str, reason: &str) -> Value {
     let (id, time) = (server.order(id), "2027-01-15T08:00:00Z");
     json!({"id": id, "stream": stream, "offset": offset, "deleted": true, "reason": reason, "time": time})
@@ -60,7 +60,7 @@ async fn whoever_starts_at_the_start_is_told_of_what_ends_from_then_on() {
                 "{query}"
             );
         }
-        // So is whoever starts over.
+        // So is a reader that starts over.
         let reset = server.all("stream=*&after=0000000000000009").await;
         assert_eq!(reset.len(), 2, "{reset:?}");
         assert_eq!((&reset[0]["reset"], &reset[1]), (&json!(true), &here));

@@ -7,11 +7,11 @@ use crate::read::{EndCause, Ended};
 
 use super::Draft;
 
-/// How many more old ends than new ones come go with one commit, where there are too many.
+/// Number of surplus old ends that one commit removes.
 const MORE: u64 = 256;
 
 impl Draft<'_> {
-    /// What is written down of the end of a stream.
+    /// The record of a stream's end.
     pub(super) fn ended(&self, change: usize, cause: EndCause, position: u64) -> Ended {
         let change = &self.changes[change];
         Ended {

@@ -36,7 +36,7 @@ struct Change {
     /// Whether anything differs from what is committed.
     changed: bool,
     created: bool,
-    /// Why it ended with this draft: from here on nobody can use it.
+    /// Cause of its end in this draft; it can't be used from here on.
     end: Option<EndCause>,
     /// Taken away for good.
     ended: bool,
@@ -61,7 +61,7 @@ pub(crate) struct Draft<'a> {
     trimmed: Vec<(Vec<Dropped>, Vec<Commit>)>,
     /// Entries of the timetable to take out and to put in.
     due: Vec<(u64, u64, bool)>,
-    /// How many ends of streams the disk keeps, once it is needed.
+    /// Number of ends of streams on the disk, once it is needed.
     ends: Option<Ends>,
     bytes: usize,
 }

@@ -13,7 +13,7 @@ pub(crate) struct Part {
     pub(crate) count: u64,
     /// The first one's offset.
     pub(crate) first: u64,
-    /// How many positions of the commit come before.
+    /// Number of the commit's positions before it.
     pub(crate) before: u64,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Commit {
     /// The position of its first message.
     pub(crate) position: u64,
     pub(crate) number: u64,
-    /// How many positions it takes: one for each message it brought, those that were reclaimed since included, and one for
+    /// Number of positions that it takes: one for each message it brought, those that were reclaimed since included, and one for
     /// each stream that ended.
     pub(crate) count: u64,
     /// In the order of its messages. A part goes when its messages are reclaimed.

@@ -54,7 +54,7 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Ended, Malformed> {
     })
 }
 
-/// How many ends are kept.
+/// Number of ends that are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) kept: u64,

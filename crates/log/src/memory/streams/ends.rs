@@ -7,7 +7,7 @@ use crate::read::{EndCause, Ended};
 
 use super::Streams;
 
-/// What an end takes besides its stream's name.
+/// Memory of an end besides its stream's name.
 const PER_END: u64 = 128;
 /// Ends take no more than this part of the memory that there is.
 const SHARE: u64 = 8;
@@ -16,7 +16,7 @@ const SHARE: u64 = 8;
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     kept: BTreeMap<u64, Ended>,
-    /// What they take of the log's memory.
+    /// Their part of the log's memory.
     taken: u64,
     /// The position after the newest that isn't kept any more; 0 is none.
     forgotten: u64,
@@ -27,7 +27,7 @@ fn weight(end: &Ended) -> u64 {
 }
 
 impl Ends {
-    /// Those with a position from `from` to before `to`.
+    /// The ends with a position from `from` to before `to`.
     pub(super) fn range(&self, from: u64, to: u64) -> impl Iterator<Item = &Ended> {
         self.kept.range(from..to).map(|(_, end)| end)
     }

@@ -189,7 +189,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Whether a message of 1 KiB would be taken.
+    /// Checks that a message of 1 KiB would be taken.
     pub(crate) fn writable(&self) -> Result<(), Error> {
         const SMALL_MESSAGE: u64 = 1 << 10;
         match self.closed {

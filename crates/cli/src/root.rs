@@ -1,0 +1,71 @@
+//! The path under which the streams of a hub are.
+
+/// The root, unless it is set.
+pub(crate) const DEFAULT: &str = "/streams";
+
+/// The first segments of what the hub has besides the streams.
+const TAKEN: [&str; 7] = [
+    "docs",
+    "events",
+    "gather",
+    "healthz",
+    "openapi.json",
+    "readyz",
+    "relay",
+];
+
+/// Parses a root: it gets a slash before it, and none after.
+///
+/// # Errors
+/// It is no path, or the hub has something else there.
+pub(crate) fn parse(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err(
+            "the root is empty: leave it out for /streams, or write / for the root of the server"
+                .to_owned(),
+        );
+    }
+    let segments: Vec<_> = match text.trim_matches('/') {
+        "" => Vec::new(),
+        path => path.split('/').collect(),
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let is_segment = |text: &&str| !matches!(*text, "" | "." | "..") && text.chars().all(is_plain);
+    if !segments.iter().all(is_segment) {
+        return Err(format!(
+            "{text:?} is no root: one is a path of letters, digits, `-`, `.`, `_` and `~`, like /v1/stream"
+        ));
+    }
+    match segments.first() {
+        Some(first) if TAKEN.contains(first) => Err(format!(
+            "{text:?} can't be the root: the hub has something else at /{first}"
+        )),
+        _ => Ok(format!("/{}", segments.join("/"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_is_a_path_where_nothing_else_is() {
+        assert_eq!(parse("/v1/stream"), Ok("/v1/stream".to_owned()));
+        assert_eq!(parse("v1/"), Ok("/v1".to_owned()));
+        assert_eq!(parse("/"), Ok("/".to_owned()));
+        for bad in [
+            "",
+            "/a//b",
+            "/{a}",
+            "/a b",
+            "/..",
+            "/a?b",
+            "/%41",
+            "/docs",
+            "/events/x",
+            "/relay",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}
