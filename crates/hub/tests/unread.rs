@@ -96,12 +96,12 @@ async fn check(log: Arc<dyn Log>) {
             grown < READERS * EACH + IN_ALL / 4,
             "{uri} as {accept}: {grown} bytes"
         );
-        // Each can still read on.
+        // Of many small messages there is more to read.
         let mut last = readers.pop().expect("there are many");
-        assert!(
-            last.body.frame().await.expect("it goes on").is_ok(),
-            "{uri}"
-        );
+        if uri.contains("small") {
+            let next = last.body.frame().await.expect("it goes on");
+            assert!(next.is_ok(), "{uri}");
+        }
         assert!(!last.body.is_end_stream());
     }
     // A plain read is one chunk, or counts towards what all have.
