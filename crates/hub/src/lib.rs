@@ -121,6 +121,7 @@ impl Hub {
         let subscriptions = subscriptions::SubscriptionOptions {
             loopback_webhooks: options.loopback_webhooks,
             public_url: options.public_url.clone(),
+            bounds: subscriptions::Bounds::of(&options.limits),
         };
         let fillings = filling::Fillings::new(Arc::clone(&log), options.limits.fillings);
         let relays = relay::Relays::default();

@@ -224,6 +224,19 @@ pub struct Limits {
     /// How many streams the hub fills by itself at once: relays, gatherings, durable handlers. Past that, one more is
     /// refused with 429. Each holds up to 256 KiB of what is on its way to the log, and two items. Default: 1,000.
     pub fillings: usize,
+    /// The most subscriptions. One more is refused with 429. Default: 1,000.
+    pub subscriptions: usize,
+    /// Bytes of memory that one subscription may take, by estimate: what it was asked to be, and the streams that it
+    /// names, of 448 bytes each and their names. What its pattern brings is not counted. Past that, it is refused with 429.
+    /// Default: 4 MiB.
+    pub subscription_bytes: usize,
+    /// Those of all subscriptions together. Past that, one more, or one more stream by name, is refused with 429.
+    /// Default: 64 MiB.
+    pub subscriptions_bytes: usize,
+    /// Bytes of memory for the cursors of all subscriptions in streams that their patterns bring and that have something
+    /// to do, by estimate: 192 bytes each, and each stream's name once. Past that, subscriptions are told of further
+    /// streams when others are done; each keeps 64 in any case. Default: 64 MiB.
+    pub subscription_cursors_bytes: usize,
     /// Number of gathers under way, over all clients. One address may have three quarters of them. Default: 16.
     pub gathers: usize,
     /// How many calls one gather has. Default: 10,000.
@@ -248,6 +261,10 @@ impl Default for Limits {
             shared_bytes: 64 << 20,
             outgoing_bytes: 64 << 20,
             fillings: 1000,
+            subscriptions: 1000,
+            subscription_bytes: 4 << 20,
+            subscriptions_bytes: 64 << 20,
+            subscription_cursors_bytes: 64 << 20,
             gathers: 16,
             gather_calls: 10_000,
             gather_concurrency: 100,

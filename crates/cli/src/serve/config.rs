@@ -105,6 +105,10 @@ struct Limits {
     shared_bytes: Option<usize>,
     outgoing_bytes: Option<usize>,
     fillings: Option<usize>,
+    subscriptions: Option<usize>,
+    subscription_bytes: Option<usize>,
+    subscriptions_bytes: Option<usize>,
+    subscription_cursors_bytes: Option<usize>,
     gathers: Option<usize>,
     gather_calls: Option<usize>,
     gather_concurrency: Option<usize>,
@@ -262,6 +266,13 @@ impl Limits {
         set(&mut limits.shared_bytes, self.shared_bytes);
         set(&mut limits.outgoing_bytes, self.outgoing_bytes);
         set(&mut limits.fillings, self.fillings);
+        set(&mut limits.subscriptions, self.subscriptions);
+        set(&mut limits.subscription_bytes, self.subscription_bytes);
+        set(&mut limits.subscriptions_bytes, self.subscriptions_bytes);
+        set(
+            &mut limits.subscription_cursors_bytes,
+            self.subscription_cursors_bytes,
+        );
         set(&mut limits.gathers, self.gathers);
         set(&mut limits.gather_calls, self.gather_calls);
         set(&mut limits.gather_concurrency, self.gather_concurrency);

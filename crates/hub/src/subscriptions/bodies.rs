@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::limits::SHOWN_STREAMS;
+
 /// What to watch, and how to wake.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct NewSubscription {
@@ -33,6 +35,21 @@ pub(super) struct NewSubscription {
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub(super) description: Option<String>,
+}
+
+/// Which of a subscription's streams are asked for.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Streams {
+    /// The path to go on after: the `after` of the answer before.
+    pub(super) after: Option<String>,
+    /// How many streams the answer has, at the most.
+    #[serde(default = "thousand")]
+    #[schemars(range(min = 1, max = SHOWN_STREAMS))]
+    pub(super) limit: u32,
+}
+
+pub(super) fn thousand() -> u32 {
+    1000
 }
 
 /// How workers are woken.

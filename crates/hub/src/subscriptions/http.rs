@@ -1,17 +1,21 @@
 //! The routes.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, NoContent, Response};
 use headwater::{
-    App, Json, Operation, OperationOutput, Path, SecurityScheme, StatusCode, delete, get,
+    App, Json, Operation, OperationOutput, Path, Query, SecurityScheme, StatusCode, delete, get,
     operation, post,
 };
+use headwater_log::StreamName;
 use http::{HeaderValue, header};
 
 use super::Subscriptions;
-use super::bodies::{AddStreams, NewSubscription, Progress, Release, Worker};
-use super::engine::Command;
+use super::bodies::{AddStreams, NewSubscription, Progress, Release, Streams, Worker};
+use super::engine::{Command, Part};
+use super::limits::SHOWN_STREAMS;
 use super::refusal::Refusal;
 use super::request::{self, Base, Bearer};
 use super::views::{AckView, Claimed, ErrorView, Jwks, SubscriptionView};
@@ -83,12 +87,13 @@ async fn create(
     let config = request::config(wanted, subscriptions.options())?;
     let base = base.url(subscriptions.options());
     let make = |answer| Command::Put {
-        id,
+        id: Arc::clone(&id),
         config: Box::new(config),
-        base,
+        base: base.clone(),
         answer,
     };
-    let (is_new, view) = subscriptions.ask(make).await?;
+    let is_new = subscriptions.ask(make).await?;
+    let view = view(&subscriptions, id, base, None, SHOWN_STREAMS).await?;
     Ok(if is_new {
         Put::Created(view)
     } else {
@@ -96,19 +101,53 @@ async fn create(
     })
 }
 
-/// Shows a subscription, with how far it is with each of its streams.
+/// Shows a subscription, with how far it is with its streams.
+///
+/// They come in pages, in the order of their paths. A page can be shorter than it may be, although there are more: what
+/// counts is whether it has `after`.
 #[operation]
 async fn show(
     State(subscriptions): State<Subscriptions>,
     Path(id): Path<String>,
+    Query(Streams { after, limit }): Query<Streams>,
     base: Base,
 ) -> Result<Json<SubscriptionView>, Refusal> {
     let id = request::id(&id)?;
+    let after = after.as_deref().map(request::stream).transpose()?;
     let base = base.url(subscriptions.options());
+    let limit = usize::try_from(limit).unwrap_or(SHOWN_STREAMS);
+    view(&subscriptions, id, base, after, limit).await.map(Json)
+}
+
+/// A subscription, with up to `limit` of its streams after a name.
+async fn view(
+    subscriptions: &Subscriptions,
+    id: Arc<str>,
+    base: String,
+    after: Option<StreamName>,
+    limit: usize,
+) -> Result<SubscriptionView, Refusal> {
+    let config = Arc::clone(&id);
+    let config = subscriptions
+        .ask(|answer| Command::Config { id: config, answer })
+        .await?;
+    let (matching, until) = subscriptions
+        .matching(&config, after.clone(), limit)
+        .await?;
+    let part = Part {
+        after,
+        until,
+        limit,
+        matching,
+    };
     subscriptions
-        .ask(|answer| Command::Show { id, base, answer })
+        .ask(|answer| Command::Show {
+            id,
+            base,
+            part,
+            answer,
+        })
         .await
-        .map(Json)
 }
 
 /// Deletes a subscription.

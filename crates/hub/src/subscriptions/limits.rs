@@ -3,17 +3,26 @@
 
 use std::time::Duration;
 
-/// The most subscriptions of a hub. One more is refused with 429.
-pub(crate) const SUBSCRIPTIONS: usize = 1000;
 /// The most streams that one subscription keeps a cursor of. Past that, a cursor of a stream that a
-/// pattern brought, and that has nothing pending, makes room: it is worked out anew at the stream's
-/// next append.
+/// pattern brought, and that has nothing pending, makes room.
 pub(crate) const LINKS: usize = 10_000;
+/// About how many bytes a cursor takes in memory, without the stream's name, which is shared.
+pub(crate) const LINK_BYTES: usize = 192;
+/// About how many bytes a stream takes that was named, without its name.
+pub(crate) const EXPLICIT_BYTES: usize = 448;
+/// How many cursors that its pattern brought a subscription may keep whatever the others keep.
+pub(crate) const LINKS_SHARE: usize = 64;
 /// The most streams that one subscription can name. One more is refused with 429.
 pub(crate) const EXPLICIT_LINKS: usize = 5000;
 /// The most streams that one wake tells of, those with something pending first. What is left
 /// over is told of in the next wake.
 pub(crate) const SNAPSHOT_STREAMS: usize = 1000;
+/// About how many bytes of streams one wake tells of at the most, but for the first.
+pub(crate) const SNAPSHOT_BYTES: usize = 256 << 10;
+/// The most streams that one answer shows of a subscription.
+pub(crate) const SHOWN_STREAMS: usize = 1000;
+/// About how many bytes of streams one answer shows at the most, but for the first.
+pub(crate) const SHOWN_BYTES: usize = 256 << 10;
 /// The longest id of a subscription, in bytes.
 pub(crate) const ID_BYTES: usize = 256;
 /// The longest webhook URL, in bytes.

@@ -43,18 +43,28 @@ mod views;
 use std::sync::{Arc, OnceLock};
 
 use headwater::App;
-use headwater_log::Log;
+use headwater_log::{Log, StreamName};
 use tokio::sync::mpsc;
 
 use self::{
     engine::{Command, Engine},
     refusal::Refusal,
+    state::{Config, Link},
 };
-pub(crate) use self::{options::SubscriptionOptions, pattern::Pattern};
+pub(crate) use self::{options::SubscriptionOptions, pattern::Pattern, state::Bounds};
 use crate::path::RESERVED;
 
 /// How many requests wait for the engine; more wait to be let in.
 const QUEUE: usize = 1024;
+
+/// How many pages of the log's streams are looked through for one page of a subscription's.
+const PAGES: usize = 64;
+
+/// How many streams such a page of the log has.
+const PAGE: usize = 256;
+
+/// After how many of them others get their turn.
+const PIECES: usize = 50;
 
 /// Whether a stream's name is the hub's own: not to be reached by a path, nor listed, nor followed.
 pub(crate) fn is_reserved(name: &str) -> bool {
@@ -108,6 +118,38 @@ impl Subscriptions {
     pub(crate) async fn derived_key(&self, purpose: &[u8]) -> Option<aws_lc_rs::hmac::Key> {
         let keys = self.ask(|answer| Command::Keys { answer }).await;
         keys.ok().map(|keys| keys.derive(purpose))
+    }
+
+    /// Streams after a name that the pattern of `config` matches, at least `limit` of them where there are as many; and up
+    /// to which name there can be others that are not among them: `None` where these are all.
+    async fn matching(
+        &self,
+        config: &Config,
+        mut after: Option<StreamName>,
+        limit: usize,
+    ) -> Result<(Vec<(StreamName, Link)>, Option<StreamName>), Refusal> {
+        let mut matching = Vec::new();
+        let Some(pattern) = &config.pattern else {
+            return Ok((matching, None));
+        };
+        let prefix = pattern.prefix();
+        for _ in 0..PAGES {
+            let page = self.0.log.list(&prefix, after, PAGE).await;
+            let page = page.map_err(|error| Refusal::from(&error))?;
+            after = page.after;
+            for (count, info) in page.streams.into_iter().enumerate() {
+                if count % PIECES == PIECES - 1 {
+                    tokio::task::yield_now().await;
+                }
+                if config.matches(&info.name) {
+                    matching.push((info.name.clone(), Link::at_tail(&info)));
+                }
+            }
+            if after.is_none() || matching.len() >= limit {
+                break;
+            }
+        }
+        Ok((matching, after))
     }
 
     fn options(&self) -> &SubscriptionOptions {

@@ -1,3 +1,5 @@
+use super::state::Bounds;
+
 /// How a hub's subscriptions work.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SubscriptionOptions {
@@ -6,4 +8,6 @@ pub(crate) struct SubscriptionOptions {
     /// How clients reach the server: scheme, host and port, without a slash at the end. By the `Host` of
     /// the request that subscribes, and its `X-Forwarded-Proto`, where there is none.
     pub(crate) public_url: Option<String>,
+    /// How much there may be.
+    pub(crate) bounds: Bounds,
 }

@@ -48,6 +48,11 @@ impl Pattern {
         &self.text
     }
 
+    /// About how many bytes it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        2 * self.text.len() + size_of_val(&*self.segments)
+    }
+
     /// Whether a name matches. Takes time in proportion to the segments of both, multiplied.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let mut pattern = &*self.segments;

@@ -26,14 +26,25 @@ pub(super) enum Refusal {
     NoPendingWork,
     /// What is acknowledged can't have been read.
     InvalidOffset(String),
-    /// There are as many as there may be.
-    Limit { what: &'static str, limit: usize },
+    /// There is as much as there may be.
+    Limit(Limit),
     /// The log has no room for it.
     Full,
     /// The log failed. Whether it happened isn't known.
     Log,
     /// The hub is going down.
     Unavailable,
+}
+
+/// A limit that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limit {
+    /// What is limited.
+    pub(super) what: &'static str,
+    /// The most that there may be.
+    pub(super) limit: usize,
+    /// How to get below it.
+    pub(super) way: &'static str,
 }
 
 impl Refusal {
@@ -50,7 +61,7 @@ impl Refusal {
             Self::AlreadyClaimed { .. } => "ALREADY_CLAIMED",
             Self::NoPendingWork => "NO_PENDING_WORK",
             Self::InvalidOffset(_) => "INVALID_OFFSET",
-            Self::Limit { .. } => "LIMIT_REACHED",
+            Self::Limit(_) => "LIMIT_REACHED",
             Self::Full => "STORAGE_FULL",
             Self::Log => "INTERNAL",
             Self::Unavailable => "UNAVAILABLE",
@@ -68,7 +79,7 @@ impl Refusal {
             | Self::AlreadyClaimed { .. }
             | Self::NoPendingWork
             | Self::InvalidOffset(_) => StatusCode::CONFLICT,
-            Self::Limit { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
             Self::Log => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -92,7 +103,9 @@ impl fmt::Display for Refusal {
             Self::Fenced => f.write_str("this wake is over"),
             Self::AlreadyClaimed { holder, .. } => write!(f, "{holder} holds the lease"),
             Self::NoPendingWork => f.write_str("nothing is pending"),
-            Self::Limit { what, limit } => write!(f, "{what}: the limit is {limit}"),
+            Self::Limit(Limit { what, limit, way }) => {
+                write!(f, "{what}: the limit is {limit}; {way}")
+            }
             Self::Full => f.write_str("the storage is full"),
             Self::Log => f.write_str("the log failed; whether it happened isn't known"),
             Self::Unavailable => f.write_str("the hub is shutting down"),

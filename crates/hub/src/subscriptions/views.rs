@@ -1,5 +1,6 @@
 //! What goes out, as JSON: the bodies of answers, webhooks and wake events.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_log::StreamName;
@@ -7,10 +8,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::bodies::Kind;
+use super::engine::Part;
 use super::keys::Keys;
-use super::refusal::Refusal;
+use super::limits::SHOWN_BYTES;
+use super::refusal::{Limit, Refusal};
 use super::state::{Link, Subscription, Target};
 use crate::time;
+
+/// About how many bytes an answer says of a stream besides its name.
+const SHOWN_LINK_BYTES: usize = 96;
 
 /// A subscription.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -24,8 +30,13 @@ pub(super) struct SubscriptionView {
     kind: Kind,
     /// Which streams it watches by pattern.
     pattern: Option<String>,
-    /// Its streams. Of those of the pattern that have nothing pending, some may be left out when there are very many.
+    /// Its streams, in the order of their paths: those after the path that was asked for, up to 1,000 of them, and up to about
+    /// 256 KiB. While more streams of the pattern have something to do than can be kept track of, those that have nothing to
+    /// do are left out.
     streams: Vec<LinkView>,
+    /// If there may be more streams: the path to go on after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
     /// Where wakes go.
     webhook: Option<WebhookView>,
     /// The stream that wakes are written to.
@@ -191,7 +202,8 @@ struct ErrorDetail {
 }
 
 impl SubscriptionView {
-    pub(super) fn new(id: &str, known: &Subscription, base: &str, keys: &Keys) -> Self {
+    pub(super) fn new(id: &str, known: &Subscription, part: Part, base: &str, keys: &Keys) -> Self {
+        let (streams, after) = links(known, part);
         let (kind, webhook, wake_stream) = match &known.config.target {
             Target::Webhook(url) => {
                 let jwks_url = format!("{base}/__ds/jwks.json");
@@ -225,11 +237,8 @@ impl SubscriptionView {
                 .pattern
                 .as_ref()
                 .map(|pattern| pattern.as_str().to_owned()),
-            streams: known
-                .links
-                .iter()
-                .map(|(name, link)| LinkView::new(name, link))
-                .collect(),
+            streams,
+            after: after.map(|name| name.to_string()),
             webhook,
             wake_stream,
             lease_ttl_ms: known.config.lease_ms,
@@ -238,6 +247,37 @@ impl SubscriptionView {
             description: known.config.description.clone(),
         }
     }
+}
+
+/// A part of a subscription's streams, and after which name there may be more.
+fn links(known: &Subscription, part: Part) -> (Vec<LinkView>, Option<StreamName>) {
+    let Part {
+        after,
+        until,
+        limit,
+        matching,
+    } = part;
+    let own = known.links.page(after.as_ref(), limit + 1);
+    let own = own.take_while(|(name, _)| until.as_ref().is_none_or(|until| *name <= until));
+    let mut all: BTreeMap<StreamName, Link> = own
+        .map(|(name, link)| (name.clone(), link.clone()))
+        .collect();
+    // Of one that waits for room it isn't known where it is in streams without a link.
+    if known.blocked.is_none() {
+        let unlinked = matching.into_iter();
+        all.extend(unlinked.filter(|(name, _)| known.links.get(name).is_none()));
+    }
+    let (mut views, mut left) = (Vec::new(), SHOWN_BYTES);
+    let mut last = None;
+    for (name, link) in all {
+        if views.len() >= limit || left == 0 {
+            return (views, last);
+        }
+        left = left.saturating_sub(SHOWN_LINK_BYTES + name.as_str().len());
+        views.push(LinkView::new(&name, &link));
+        last = Some(name);
+    }
+    (views, until)
 }
 
 impl LinkView {
@@ -341,7 +381,7 @@ impl From<&Refusal> for ErrorView {
             _ => (None, None),
         };
         let limit = match refusal {
-            Refusal::Limit { limit, .. } => Some(*limit),
+            Refusal::Limit(Limit { limit, .. }) => Some(*limit),
             _ => None,
         };
         let message = refusal.to_string();

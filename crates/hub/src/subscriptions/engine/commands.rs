@@ -1,19 +1,17 @@
 //! What users and workers ask for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_log::{Error, Info, StreamName};
 
-use super::{Answer, Command, Engine};
+use super::{Answer, Command, Engine, Part};
 use crate::subscriptions::journal::Journal;
 use crate::subscriptions::keys::{self, Keys};
 use crate::subscriptions::limits::EXPLICIT_LINKS;
 use crate::subscriptions::refusal::Refusal;
-use crate::subscriptions::state::{Ack, Config, Target};
+use crate::subscriptions::state::{Ack, Config, Link, TOO_MANY_NAMED, Target};
 use crate::subscriptions::views::{Claimed, SubscriptionView};
-
-/// How many streams are listed at once.
-const PAGE: usize = 1000;
 
 impl Command {
     /// Refuses it.
@@ -24,6 +22,7 @@ impl Command {
         }
         match self {
             Self::Put { answer, .. } => send(answer, refusal),
+            Self::Config { answer, .. } => send(answer, refusal),
             Self::Show { answer, .. } => send(answer, refusal),
             Self::Remove { answer, .. }
             | Self::AddStreams { answer, .. }
@@ -50,11 +49,18 @@ impl Engine {
                 let put = self.put(&id, &config, &base, journal).await;
                 self.hold(answer, put);
             }
-            Command::Show { id, base, answer } => {
-                let view = self.known(&id).and_then(|()| {
-                    let keys = keys(journal)?;
-                    self.view(&id, &base, &keys)
-                });
+            Command::Config { id, answer } => {
+                let known = self.registry.get(&id).ok_or(Refusal::NotFound);
+                let config = known.map(|known| Arc::clone(&known.config));
+                self.hold(answer, config);
+            }
+            Command::Show {
+                id,
+                base,
+                part,
+                answer,
+            } => {
+                let view = self.show(&id, &base, part, journal).await;
                 self.hold(answer, view);
             }
             Command::Remove { id, answer } => {
@@ -112,71 +118,65 @@ impl Engine {
         config: &Config,
         base: &str,
         journal: &mut Journal,
-    ) -> Result<(bool, SubscriptionView), Refusal> {
-        let keys = keys(journal)?;
+    ) -> Result<bool, Refusal> {
+        keys(journal)?;
         if config.streams.len() > EXPLICIT_LINKS {
-            return Err(Refusal::Limit {
-                what: "too many streams by name",
-                limit: EXPLICIT_LINKS,
-            });
+            return Err(Refusal::Limit(TOO_MANY_NAMED));
         }
         if self.registry.is_empty() {
             // No one wanted to know what was appended until now.
             self.seen = self.order.head();
+            self.registry.saw(self.seen);
+        } else if self.registry.get(id).is_none() {
+            // What is there already is none of its business.
+            self.catch_up_to_head().await?;
         }
         let is_new = self.registry.put(id, config, base, self.now())?;
-        if is_new {
-            let linked = self.link(id, config).await;
-            if let Err(refusal) = linked {
-                self.registry.remove(id);
-                return Err(refusal);
-            }
+        if is_new && let Err(refusal) = self.add_streams(id, &config.streams).await {
+            self.registry.remove(id);
+            return Err(refusal);
         }
-        Ok((is_new, self.view(id, base, &keys)?))
-    }
-
-    /// Links a new subscription to the streams that are there.
-    async fn link(&mut self, id: &Arc<str>, config: &Config) -> Result<(), Refusal> {
-        self.add_streams(id, &config.streams).await?;
-        let Some(prefix) = config.pattern.as_ref().map(|pattern| pattern.prefix()) else {
-            return Ok(());
-        };
-        let mut after = None;
-        loop {
-            let page = self
-                .log
-                .list(&prefix, after, PAGE)
-                .await
-                .map_err(|error| Refusal::from(&error))?;
-            if !page
-                .streams
-                .iter()
-                .all(|info| self.registry.backfill(id, info))
-            {
-                return Ok(());
-            }
-            after = page.after;
-            if after.is_none() {
-                return Ok(());
-            }
-        }
+        Ok(is_new)
     }
 
     async fn add_streams(&mut self, id: &Arc<str>, streams: &[StreamName]) -> Result<(), Refusal> {
         for name in streams {
+            self.pace().await;
             let info = self.info(name).await?;
+            if self.is_unlinked(id, name) {
+                // What the pattern brought until now is pending, and stays so.
+                self.catch_up_to_head().await?;
+            }
             self.registry.name(id, name, info.as_ref())?;
         }
         self.known(id)
+    }
+
+    /// Whether a stream is one of a subscription's pattern without a link.
+    fn is_unlinked(&self, id: &str, name: &StreamName) -> bool {
+        self.registry
+            .get(id)
+            .is_some_and(|known| known.links.get(name).is_none() && known.config.matches(name))
     }
 
     fn known(&self, id: &str) -> Result<(), Refusal> {
         self.registry.get(id).map(drop).ok_or(Refusal::NotFound)
     }
 
-    fn view(&self, id: &str, base: &str, keys: &Keys) -> Result<SubscriptionView, Refusal> {
+    /// Shows a part of a subscription.
+    async fn show(
+        &mut self,
+        id: &Arc<str>,
+        base: &str,
+        part: Part,
+        journal: &mut Journal,
+    ) -> Result<SubscriptionView, Refusal> {
+        self.known(id)?;
+        // A stream without a link was processed as far as the log's order was taken in: let that be as far as it was listed.
+        self.catch_up_to_head().await?;
+        let keys = keys(journal)?;
         let known = self.registry.get(id).ok_or(Refusal::NotFound)?;
-        Ok(SubscriptionView::new(id, known, base, keys))
+        Ok(SubscriptionView::new(id, known, part, base, &keys))
     }
 
     async fn claim(
@@ -215,7 +215,18 @@ impl Engine {
     ) -> Result<bool, Refusal> {
         self.authorize(id, token, &ack.wake_id, ack.generation, webhook, journal)?;
         // A worker may have read further than was seen here.
+        let mut done = BTreeMap::new();
         for (name, at) in &ack.acks {
+            self.pace().await;
+            if self.is_unlinked(id, name)
+                && let Some(info) = self.info(name).await?
+            {
+                self.catch_up_to_head().await?;
+                if self.is_unlinked(id, name) {
+                    done.insert(name.clone(), Link::at_tail(&info));
+                    continue;
+                }
+            }
             let link = self
                 .registry
                 .get(id)
@@ -225,7 +236,7 @@ impl Engine {
                 self.registry.refresh(id, name, info.as_ref());
             }
         }
-        let pending = self.registry.ack(id, ack, self.now())?;
+        let pending = self.registry.ack(id, ack, &done, self.now())?;
         Ok(ack.done && pending)
     }
 

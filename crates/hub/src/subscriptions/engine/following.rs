@@ -1,7 +1,7 @@
 //! Taking in what was appended to streams.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use headwater_log::{Matching, Offset, OrderChunk, Position, StreamName};
@@ -11,51 +11,80 @@ use super::commands::is_gone;
 use crate::subscriptions::refusal::Refusal;
 use crate::subscriptions::state::News;
 
-/// How many bytes of messages are read at once.
-const READ_BYTES: usize = 256 << 10;
+/// How many bytes of messages are read at once at the most, and at the least, where many subscriptions take them in.
+const READ_BYTES: (usize, usize) = (4 << 10, 256 << 10);
 /// How many reads one turn does at the most, so that no one waits for long.
 const READS: usize = 64;
+/// After how many cursors a turn reads no more.
+const CURSORS: usize = 10_000;
+/// How many links one turn drops.
+const RETIRED: usize = 10_000;
+/// After how many small pieces of work others get their turn.
+const PIECES: usize = 64;
 
 impl Engine {
     /// Takes in what was appended up to now, and what is appended while it does.
     pub(super) async fn catch_up(&mut self) {
         let head = self.order.head();
+        self.cursors = 0;
         if self.registry.is_empty() {
             self.seen = head;
-            return;
-        }
-        if head <= self.seen {
-            return;
-        }
-        let matching = self.interest();
-        for _ in 0..READS {
-            let Some(chunk) = self.read_order(self.seen, &matching).await else {
-                return self.rest();
-            };
-            if !self.take_in(&chunk, None).await {
-                return self.rest();
+        } else if head > self.seen {
+            let matching = self.registry.interest();
+            for _ in 0..READS {
+                let Some(chunk) = self.read_order(self.seen, &matching).await else {
+                    self.rest();
+                    break;
+                };
+                if !self.take_in(&chunk, None).await {
+                    self.rest();
+                    break;
+                }
+                self.seen = chunk.next;
+                if chunk.at_head || self.seen >= head || self.cursors > CURSORS {
+                    break;
+                }
             }
-            self.seen = chunk.next;
-            if chunk.at_head || self.seen >= head {
-                return;
+        }
+        self.registry.saw(self.seen);
+    }
+
+    /// Takes in all that was appended until it was called.
+    pub(super) async fn catch_up_to_head(&mut self) -> Result<(), Refusal> {
+        let head = self.order.head();
+        while self.seen < head && !self.registry.is_empty() {
+            self.catch_up().await;
+            if self.resting.is_some() {
+                return Err(Refusal::Log);
             }
         }
+        Ok(())
     }
 
     /// Takes in what there was no room for before.
     pub(super) async fn catch_up_unblocked(&mut self) {
+        self.backlog = false;
         let Some((id, mut from)) = self.registry.take_unblocked() else {
             return;
         };
-        let matching = self.interest();
-        while from < self.seen {
+        let Some(config) = self
+            .registry
+            .get(&id)
+            .map(|known| Arc::clone(&known.config))
+        else {
+            return;
+        };
+        let matching: Matching = Arc::new(move |name| config.matches(name));
+        self.cursors = 0;
+        for _ in 0..READS {
+            if from >= self.seen {
+                return self.registry.unblocked(&id);
+            }
             let read = match self.read_order(from, &matching).await {
                 Some(chunk) if self.take_in(&chunk, Some(&id)).await => chunk.next,
                 _ => {
-                    // It is tried again from here.
-                    self.registry
-                        .change(&id, |known| known.blocked = Some(from));
-                    return;
+                    self.rest();
+                    break;
                 }
             };
             if self
@@ -66,26 +95,34 @@ impl Engine {
                 return;
             }
             from = read;
-        }
-    }
-
-    /// Says of a stream's name whether anyone wants it.
-    fn interest(&mut self) -> Matching {
-        let version = self.registry.interests();
-        match &self.interest {
-            Some((known, interest)) if *known == version => Arc::clone(interest),
-            _ => {
-                let interest = self.registry.interest();
-                self.interest = Some((version, Arc::clone(&interest)));
-                interest
+            if self.cursors > CURSORS {
+                break;
             }
         }
+        // The rest follows from here.
+        self.backlog = true;
+        self.registry
+            .change(&id, |known| known.blocked = Some(from));
+    }
+
+    /// Drops the cursors that say no more than the pattern and the log do.
+    pub(super) async fn retire(&mut self) {
+        for _ in 0..RETIRED / PIECES {
+            if self.registry.retire(PIECES) < PIECES {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.backlog = true;
     }
 
     async fn read_order(&mut self, from: Position, matching: &Matching) -> Option<OrderChunk> {
+        let (least, most) = READ_BYTES;
+        // So many cursors may come of each message.
+        let budget = (most / (1 + self.registry.len() / 8)).max(least);
         match self
             .log
-            .read_order(from, READ_BYTES, Some(Arc::clone(matching)))
+            .read_order(from, budget, Some(Arc::clone(matching)))
             .await
         {
             Ok(chunk) => Some(chunk),
@@ -99,6 +136,14 @@ impl Engine {
                 }
                 None
             }
+        }
+    }
+
+    /// Lets others have their turn after so many small pieces of work.
+    pub(super) async fn pace(&mut self) {
+        self.pieces += 1;
+        if self.pieces.is_multiple_of(PIECES) {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -131,10 +176,11 @@ impl Engine {
             }
         }
         for (name, news) in news {
-            let mut ids = self.registry.interested(name);
-            if let Some(only) = only {
-                ids.retain(|id| id == only);
-            }
+            self.pace().await;
+            let ids = match only {
+                Some(only) => BTreeSet::from([Arc::clone(only)]),
+                None => self.registry.interested(name),
+            };
             let info = if ids.iter().any(|id| self.registry.must_ask(id, name, news)) {
                 match self.log.info(name).await {
                     Ok(info) => Some(info),
@@ -148,30 +194,31 @@ impl Engine {
                 None
             };
             for id in ids {
+                self.cursors += 1;
+                self.pace().await;
                 self.registry.tell(&id, name, news, info.as_ref());
             }
         }
         true
     }
 
-    /// Asks the log about all streams of all subscriptions, as it must after a restart.
+    /// Asks the log about all streams of all subscriptions, each once, as it must after a restart.
     pub(super) async fn refresh_all(&mut self) -> Result<(), Refusal> {
-        let all: Vec<(Arc<str>, Vec<StreamName>)> = self
-            .registry
-            .iter()
-            .map(|(id, known)| {
-                (
-                    Arc::clone(id),
-                    known.links.iter().map(|(name, _)| name.clone()).collect(),
-                )
-            })
-            .collect();
-        for (id, names) in all {
-            for name in names {
-                let info = self.info(&name).await?;
+        let mut all: BTreeMap<StreamName, Vec<Arc<str>>> = BTreeMap::new();
+        for (id, known) in self.registry.iter() {
+            for (name, _) in known.links.iter() {
+                all.entry(name.clone()).or_default().push(Arc::clone(id));
+            }
+        }
+        while let Some((name, ids)) = all.pop_first() {
+            let info = self.info(&name).await?;
+            for id in ids {
+                self.pace().await;
                 self.registry.refresh(&id, &name, info.as_ref());
             }
         }
+        let head = self.order.head();
+        self.registry.settle(head);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ mod waking;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_log::{Clock, Log, Matching, OrderFollower, Position, StreamName, Timestamp};
+use headwater_log::{Clock, Log, OrderFollower, Position, StreamName, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -18,7 +18,7 @@ use super::keys::Keys;
 use super::limits::DELIVERIES;
 use super::options::SubscriptionOptions;
 use super::refusal::Refusal;
-use super::state::{Ack, Config, Registry};
+use super::state::{Ack, Config, Link, Registry};
 use super::views::{Claimed, SubscriptionView};
 
 /// How many requests one turn answers at the most.
@@ -37,11 +37,17 @@ pub(super) enum Command {
         id: Arc<str>,
         config: Box<Config>,
         base: String,
-        answer: Answer<(bool, SubscriptionView)>,
+        answer: Answer<bool>,
+    },
+    /// What a subscription was asked to be.
+    Config {
+        id: Arc<str>,
+        answer: Answer<Arc<Config>>,
     },
     Show {
         id: Arc<str>,
         base: String,
+        part: Part,
         answer: Answer<SubscriptionView>,
     },
     Remove {
@@ -81,6 +87,18 @@ pub(super) enum Command {
     Keys {
         answer: Answer<Arc<Keys>>,
     },
+}
+
+/// Which part of a subscription's streams is shown.
+pub(super) struct Part {
+    /// Those after this name,
+    pub(super) after: Option<StreamName>,
+    /// and up to this one,
+    pub(super) until: Option<StreamName>,
+    /// but no more than so many.
+    pub(super) limit: usize,
+    /// The streams there that its pattern matches, as if all of each were processed.
+    pub(super) matching: Vec<(StreamName, Link)>,
 }
 
 /// An answer that waits until what it says is stored; or for why it isn't.
@@ -125,8 +143,12 @@ pub(super) struct Engine {
     registry: Registry,
     /// Up to where the log's order was taken in.
     seen: Position,
-    /// Which streams' messages are read, and as of which [`Registry::interests`].
-    interest: Option<(u64, Matching)>,
+    /// How many cursors this turn looked at.
+    cursors: usize,
+    /// How many pieces of work were done.
+    pieces: usize,
+    /// Whether something was left for the next turn.
+    backlog: bool,
     caller: Caller,
     calls: JoinSet<Call>,
     issued: Vec<Issued>,
@@ -142,6 +164,7 @@ impl Engine {
         commands: mpsc::Receiver<Command>,
     ) -> Self {
         let mut order = log.follow_order();
+        let registry = Registry::with(options.bounds.clone());
         Self {
             seen: order.head(),
             caller: Caller::new(options.loopback_webhooks),
@@ -150,8 +173,10 @@ impl Engine {
             commands,
             order,
             clock: Clock::system(),
-            registry: Registry::default(),
-            interest: None,
+            registry,
+            cursors: 0,
+            pieces: 0,
+            backlog: false,
             calls: JoinSet::new(),
             issued: Vec::new(),
             held: Vec::new(),
@@ -194,6 +219,7 @@ impl Engine {
         }
         self.registry.expire(self.now());
         self.catch_up_unblocked().await;
+        self.retire().await;
         if self.resting.is_none() {
             self.issue_due(journal).await;
         }
@@ -208,6 +234,7 @@ impl Engine {
             match opened {
                 Ok((journal, seen)) => {
                     self.seen = seen.unwrap_or(self.seen).min(self.order.head());
+                    self.registry.saw(self.seen);
                     if self.refresh_all().await.is_ok() {
                         self.repeat_events();
                         return Some(journal);
@@ -221,8 +248,7 @@ impl Engine {
                     tracing::error!(place, "the journal of the subscriptions is damaged");
                 }
             }
-            self.registry = Registry::default();
-            self.interest = None;
+            self.registry = Registry::with(self.options.bounds.clone());
             let rested = Instant::now() + REST;
             while let Ok(command) = tokio::time::timeout_at(rested, self.commands.recv()).await {
                 command?.refuse(Refusal::Log);
@@ -241,6 +267,11 @@ impl Engine {
             .resting
             .map(|until| until.saturating_duration_since(Instant::now()));
         // While it rests, what is due can't be done.
+        let due = if self.backlog {
+            Some(Duration::ZERO)
+        } else {
+            due
+        };
         let wait = rest.or(due).unwrap_or(Duration::MAX);
         let follows = !self.registry.is_empty() && self.resting.is_none();
         let gathered = Instant::now() + GATHER;
@@ -260,12 +291,20 @@ impl Engine {
     /// Stores what changed; then answers, and sends wakes on their way.
     async fn store(&mut self, journal: &mut Journal) {
         let dirty = self.registry.take_dirty();
-        let seen = self.registry.resume_from(self.seen);
-        let stored = journal.write(&self.registry, &dirty, seen).await;
-        if stored.is_err() {
-            self.registry.dirty().merge(dirty);
-            self.rest();
+        let stored = journal.write(&self.registry, &dirty, self.seen).await;
+        match stored {
+            Ok(true) => {
+                // What was published before the journal's records has its place before them in the order.
+                let head = self.order.head();
+                self.registry.settle(head);
+            }
+            Ok(false) => {}
+            Err(_) => {
+                self.registry.dirty().merge(dirty);
+                self.rest();
+            }
         }
+        let stored = stored.map(drop);
         for answer in self.held.drain(..) {
             answer(stored.clone());
         }

@@ -7,8 +7,9 @@
 //! {"record":"keys","signing":"…","token":"…"}            the hub's keys: made once
 //! {"record":"subscription","id":"s",…}                   made; says nothing of one that is there
 //! {"record":"state","id":"s","generation":7,"wake":…}    replaces the state before
-//! {"record":"links","id":"s","links":[["a",3,5,"…"],…]}  each replaces that of the same stream
-//! {"record":"unlinked","id":"s","streams":["a"]}
+//! {"record":"names","first":4,"names":["a","b"]}         what 4 and 5 stand for in the links that follow
+//! {"record":"links","id":"s","links":[[4,3,5,"…"],…]}    each replaces that of the same stream
+//! {"record":"unlinked","id":"s","streams":[4]}
 //! {"record":"deleted","id":"s"}
 //! {"record":"seen","position":"…"}                       how far the log's order was taken in
 //! ```
@@ -17,9 +18,14 @@
 //! more than 4 MiB are parted, and a part says nothing that isn't so. What was appended to streams after the last `seen` is read from the log's order again; tails are not stored,
 //! as the log has them.
 //!
+//! Only streams that were named, and those that have something pending, have links. Of any other stream that a pattern
+//! matches, what is before `seen` is processed, so that a subscription to all streams takes no more than its configuration.
+//! A stream's name is written once for all subscriptions. The first version wrote names in the place of numbers, and a
+//! link for each stream that a pattern matched; that is read as well.
+//!
 //! # Compaction
 //!
-//! When the journal has four times as many entries as there are things to be known, the next number's
+//! When the journal has four times as many entries, or bytes, as there are things to be known, the next number's
 //! stream is started, with the keys. From then on it takes all records, and each turn that writes
 //! copies a bounded piece of what is known behind its own. When all is copied, the stream
 //! before is deleted. A restart on the way replays both, the older first, which is right at any point
@@ -29,6 +35,7 @@
 
 mod record;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,7 +44,7 @@ use headwater_log::{
     Timestamp,
 };
 
-use self::record::{Copied, LinkRecord, Record, changes, copy};
+use self::record::{Copied, LinkRecord, NameRecord, Numbers, Record, changes, copy, gone};
 use super::keys::Keys;
 use super::refusal::Refusal;
 use super::state::{Config, Dirty, Link, Registry, Subscription};
@@ -46,10 +53,14 @@ use super::state::{Config, Dirty, Link, Registry, Subscription};
 const PREFIX: &str = "__ds/journal/";
 /// A journal of fewer entries than this is left as it is.
 const SMALL: usize = 2000;
+/// And one of fewer bytes.
+const SMALL_BYTES: usize = 4 << 20;
 /// How many positions the log's order goes on before that alone is stored.
 const MARK: u64 = 10_000;
 /// How many bytes of records are appended as one.
 const APPEND_BYTES: usize = 4 << 20;
+/// After how many records that are put down others get their turn.
+const PIECES: usize = 16;
 /// How many bytes of the journal are read at once.
 const READ_BYTES: usize = 1 << 20;
 
@@ -60,6 +71,9 @@ pub(in crate::subscriptions) struct Journal {
     numbers: Vec<u64>,
     /// How many entries were written to that one.
     entries: usize,
+    /// How many bytes.
+    bytes: usize,
+    names: Numbers,
     /// Up to where it was copied; `None` when it has all.
     copied: Option<Copied>,
     /// The last position that was stored.
@@ -108,6 +122,8 @@ impl Journal {
             copied: (numbers.len() > 1).then(Copied::default),
             numbers,
             entries: 0,
+            bytes: 0,
+            names: Numbers::default(),
             marked: Position::START,
             keys: None,
             new_keys: false,
@@ -115,6 +131,7 @@ impl Journal {
         let mut seen = None;
         for number in journal.numbers.clone() {
             journal.entries = 0;
+            journal.bytes = 0;
             journal.replay(number, registry, &mut seen).await?;
         }
         journal.marked = seen.unwrap_or_default();
@@ -129,6 +146,7 @@ impl Journal {
         seen: &mut Option<Position>,
     ) -> Result<(), Unreadable> {
         let name = name(number)?;
+        let mut names = HashMap::new();
         let mut from = ReadFrom::Start;
         loop {
             let chunk = self.log.read(&name, from, READ_BYTES).await?;
@@ -137,10 +155,12 @@ impl Journal {
                 let record: Record = serde_json::from_slice(&message.bytes)
                     .map_err(|error| Unreadable::Record(format!("{}: {error}", place())))?;
                 self.entries += record.size();
-                self.apply(record, registry, seen)
+                self.bytes += message.bytes.len();
+                self.apply(record, registry, &mut names, seen)
                     .ok_or_else(|| Unreadable::Record(place()))?;
             }
             if chunk.at_tail {
+                self.names.learn(names, registry);
                 return Ok(());
             }
             from = ReadFrom::At(chunk.next);
@@ -151,6 +171,7 @@ impl Journal {
         &mut self,
         record: Record,
         registry: &mut Registry,
+        names: &mut HashMap<u64, StreamName>,
         seen: &mut Option<Position>,
     ) -> Option<()> {
         match record {
@@ -164,7 +185,13 @@ impl Journal {
                 let id = Arc::from(id);
                 if registry.get(&id).is_none() {
                     let config = Config::from_record(config)?;
-                    registry.restore(&id, Subscription::new(config, base, Timestamp(created)));
+                    let known = Subscription::new(&id, config, base, Timestamp(created));
+                    registry.restore(&id, known);
+                }
+            }
+            Record::Names { first, names: new } => {
+                for (number, name) in (first..).zip(new) {
+                    names.insert(number, StreamName::new(&name).ok()?);
                 }
             }
             Record::State { id, state } => {
@@ -173,7 +200,7 @@ impl Journal {
             Record::Links { id, links } => {
                 let id = Arc::from(id);
                 for LinkRecord(name, flags, stream, acked) in links {
-                    let name = StreamName::new(&name).ok()?;
+                    let name = name_of(&name, names)?;
                     let acked: Offset = acked.parse().ok()?;
                     registry.change_link(&id, &name, |link| {
                         let (explicit, glob) = (flags & 1 != 0, flags & 2 != 0);
@@ -184,6 +211,7 @@ impl Journal {
                             lineage: None,
                             acked,
                             tail: Offset::START,
+                            settled: None,
                         };
                     });
                 }
@@ -191,7 +219,7 @@ impl Journal {
             Record::Unlinked { id, streams } => {
                 let id = Arc::from(id);
                 for name in streams {
-                    registry.change_link(&id, &StreamName::new(&name).ok()?, |link| {
+                    registry.change_link(&id, &name_of(&name, names)?, |link| {
                         *link = Link::default();
                     });
                 }
@@ -212,20 +240,22 @@ impl Journal {
     }
 
     /// Stores what changed, and that the log's order was taken in up to `seen`. Writes nothing where
-    /// nothing changed and `seen` is not far from what was stored. After an error, `dirty` is still
+    /// nothing changed and `seen` is not far from what was stored: `false`. After an error, `dirty` is still
     /// to be stored.
     pub(in crate::subscriptions) async fn write(
         &mut self,
         registry: &Registry,
         dirty: &Dirty,
         seen: Position,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let far = seen.number().saturating_sub(self.marked.number()) >= MARK;
         let idle = dirty.is_empty() && !self.new_keys;
         if idle && (!far || self.numbers.is_empty()) {
-            return Ok(());
+            return Ok(false);
         }
-        if self.copied.is_none() && self.entries > SMALL + 4 * registry.size() {
+        let long = self.entries > SMALL + 4 * registry.size()
+            || self.bytes > SMALL_BYTES + 4 * registry.stored_bytes();
+        if self.copied.is_none() && long {
             self.start(self.numbers.last().map_or(0, |last| last + 1))
                 .await?;
         }
@@ -241,22 +271,31 @@ impl Journal {
                     .map(|keys| Record::Keys(keys.record().clone())),
             );
         }
-        changes(registry, dirty, &mut records);
+        let mut changed = Vec::new();
+        changes(registry, dirty, &mut self.names, &mut changed).await;
         let copied = self
             .copied
             .clone()
-            .and_then(|copied| copy(registry, copied, &mut records));
+            .and_then(|copied| copy(registry, copied, &mut self.names, &mut changed));
+        let gone = gone(registry, dirty, &mut self.names).await;
+        records.extend(self.names.take_new());
+        records.extend(changed);
         records.push(Record::Seen {
             position: seen.to_string(),
         });
-        self.append(&records).await?;
+        records.extend(gone);
+        if let Err(refusal) = self.append(&records).await {
+            self.names.doubt();
+            return Err(refusal);
+        }
+        self.names.forget(registry, dirty);
         self.marked = seen;
         self.new_keys = false;
         self.copied = copied;
         if self.copied.is_none() {
             self.drop_older().await;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Starts the stream of this number, which is then the one that is written.
@@ -266,6 +305,8 @@ impl Journal {
         self.log.create(&name, create).await.map_err(failed)?;
         self.numbers.push(number);
         self.entries = 0;
+        self.bytes = 0;
+        self.names = Numbers::default();
         self.copied = Some(Copied::default());
         Ok(())
     }
@@ -280,7 +321,11 @@ impl Journal {
             // A record is made of strings and numbers, which have a JSON form.
             let message = serde_json::to_vec(record).unwrap_or_default();
             bytes += message.len();
+            self.bytes += message.len();
             messages.push(message.into());
+            if messages.len() % PIECES == PIECES - 1 {
+                tokio::task::yield_now().await;
+            }
             if bytes >= APPEND_BYTES || records_left.peek().is_none() {
                 bytes = 0;
                 let append = Append::new(std::mem::take(&mut messages));
@@ -326,6 +371,14 @@ fn failed(error: Error) -> Refusal {
         tracing::error!(%error, "the journal of the subscriptions can't be written");
     }
     Refusal::from(&error)
+}
+
+/// The name that a record means.
+fn name_of(record: &NameRecord, names: &HashMap<u64, StreamName>) -> Option<StreamName> {
+    match record {
+        NameRecord::Number(number) => names.get(number).cloned(),
+        NameRecord::Text(name) => StreamName::new(name).ok(),
+    }
 }
 
 fn name(number: u64) -> Result<StreamName, Error> {

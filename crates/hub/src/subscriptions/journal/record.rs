@@ -1,5 +1,6 @@
 //! The records of the journal.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use headwater_log::StreamName;
@@ -10,6 +11,10 @@ use crate::subscriptions::state::{ConfigRecord, Dirty, Link, Registry, State, Su
 
 /// How many links one record has at the most.
 const RECORD_LINKS: usize = 200;
+/// How many names one record has at the most.
+const RECORD_NAMES: usize = 32;
+/// After how many links that are put down others get their turn.
+const PIECES: usize = 500;
 /// How many entries are copied behind those of a turn.
 const COPY: usize = 2000;
 /// One entry of the journal. What each means is drawn in [its module](super).
@@ -23,6 +28,11 @@ pub(super) enum Record {
         base: String,
         created: u64,
     },
+    /// The names of so many numbers from `first` on.
+    Names {
+        first: u64,
+        names: Vec<String>,
+    },
     State {
         id: String,
         #[serde(flatten)]
@@ -34,7 +44,7 @@ pub(super) enum Record {
     },
     Unlinked {
         id: String,
-        streams: Vec<String>,
+        streams: Vec<NameRecord>,
     },
     Deleted {
         id: String,
@@ -48,11 +58,83 @@ pub(super) enum Record {
 /// the offset up to which it was processed.
 #[derive(Serialize, Deserialize)]
 pub(super) struct LinkRecord(
-    pub(super) String,
+    pub(super) NameRecord,
     pub(super) u8,
     pub(super) Option<u64>,
     pub(super) String,
 );
+
+/// A stream's name: by its number, or as text, as the first version wrote all of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum NameRecord {
+    Number(u64),
+    Text(String),
+}
+
+/// The numbers that names have in one stream of the journal.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    /// Of names that have links.
+    known: HashMap<StreamName, u64>,
+    next: u64,
+    /// Names that were given a number and are to be written.
+    new: Vec<StreamName>,
+}
+
+impl Numbers {
+    /// The number of a name, which is to be written if it is new.
+    fn of(&mut self, name: &StreamName) -> NameRecord {
+        if let Some(number) = self.known.get(name) {
+            return NameRecord::Number(*number);
+        }
+        let number = self.next;
+        self.next += 1;
+        self.known.insert(name.clone(), number);
+        self.new.push(name.clone());
+        NameRecord::Number(number)
+    }
+
+    /// The records of the names that are to be written. They are to stand before those that use them.
+    pub(super) fn take_new(&mut self) -> Vec<Record> {
+        let new = std::mem::take(&mut self.new);
+        let mut first = self.next - u64::try_from(new.len()).unwrap_or_default();
+        let mut records = Vec::new();
+        for names in new.chunks(RECORD_NAMES) {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            let count = u64::try_from(names.len()).unwrap_or_default();
+            records.push(Record::Names { first, names });
+            first += count;
+        }
+        records
+    }
+
+    /// Forgets the names of links that are gone.
+    pub(super) fn forget(&mut self, registry: &Registry, dirty: &Dirty) {
+        for (_, name) in &dirty.links {
+            if !registry.has_name(name) {
+                self.known.remove(name);
+            }
+        }
+    }
+
+    /// Gives every name another number from now on: it isn't known which of them were written.
+    pub(super) fn doubt(&mut self) {
+        self.known.clear();
+        self.new.clear();
+    }
+
+    /// Takes in what was written.
+    pub(super) fn learn(&mut self, names: HashMap<u64, StreamName>, registry: &Registry) {
+        let next = names.keys().max().map_or(0, |last| last + 1);
+        let known = names.into_iter().map(|(number, name)| (name, number));
+        *self = Self {
+            known: known.filter(|(name, _)| registry.has_name(name)).collect(),
+            next,
+            new: Vec::new(),
+        };
+    }
+}
 
 /// The last link that was copied, or the last subscription without its links.
 #[derive(Clone, Debug, Default)]
@@ -69,13 +151,19 @@ impl Record {
         match self {
             Self::Links { links, .. } => links.len(),
             Self::Unlinked { streams, .. } => streams.len(),
+            Self::Names { names, .. } => names.len(),
             _ => 1,
         }
     }
 }
 
-/// The records of what changed.
-pub(super) fn changes(registry: &Registry, dirty: &Dirty, records: &mut Vec<Record>) {
+/// The records of what changed, but for links that are gone.
+pub(super) async fn changes(
+    registry: &Registry,
+    dirty: &Dirty,
+    numbers: &mut Numbers,
+    records: &mut Vec<Record>,
+) {
     records.extend(
         dirty
             .removed
@@ -92,35 +180,50 @@ pub(super) fn changes(registry: &Registry, dirty: &Dirty, records: &mut Vec<Reco
         };
         records.extend(registry.get(id).map(record));
     }
-    let mut links: Vec<(&Arc<str>, LinkRecord)> = Vec::new();
-    for (id, name) in &dirty.links {
-        let Some(known) = registry.get(id) else {
+    let found = |id: &Arc<str>, name: &StreamName| registry.get(id)?.links.get(name);
+    let link = |id: &Arc<str>, name: &StreamName, numbers: &mut Numbers| {
+        found(id, name).map(|found| link(name, found, numbers))
+    };
+    for (id, links) in group(&dirty.links, numbers, link).await {
+        records.push(Record::Links { id, links });
+    }
+}
+
+/// The records of links that are gone. They are to stand behind that of how far the log's order was taken in: a stream
+/// without a link is processed up to there.
+pub(super) async fn gone(registry: &Registry, dirty: &Dirty, numbers: &mut Numbers) -> Vec<Record> {
+    let is_gone = |id: &Arc<str>, name: &StreamName, numbers: &mut Numbers| {
+        let known = registry.get(id)?;
+        let is_gone = known.links.get(name).is_none();
+        is_gone.then(|| numbers.of(name))
+    };
+    let groups = group(&dirty.links, numbers, is_gone).await;
+    let groups = groups.into_iter();
+    groups
+        .map(|(id, streams)| Record::Unlinked { id, streams })
+        .collect()
+}
+
+/// What `make` makes of links, by their subscriptions, in pieces for one record each.
+async fn group<T>(
+    links: &BTreeSet<(Arc<str>, StreamName)>,
+    numbers: &mut Numbers,
+    make: impl Fn(&Arc<str>, &StreamName, &mut Numbers) -> Option<T>,
+) -> Vec<(String, Vec<T>)> {
+    let mut groups: Vec<(String, Vec<T>)> = Vec::new();
+    for (count, (id, name)) in links.iter().enumerate() {
+        if count % PIECES == PIECES - 1 {
+            tokio::task::yield_now().await;
+        }
+        let Some(made) = make(id, name, numbers) else {
             continue;
         };
-        match known.links.get(name) {
-            Some(found) => links.push((id, link(name, found))),
-            None => {
-                let streams = vec![name.to_string()];
-                records.push(Record::Unlinked {
-                    id: id.to_string(),
-                    streams,
-                });
-            }
+        match groups.last_mut() {
+            Some((of, group)) if **of == **id && group.len() < RECORD_LINKS => group.push(made),
+            _ => groups.push((id.to_string(), vec![made])),
         }
     }
-    let mut links = links.into_iter().peekable();
-    while let Some((id, first)) = links.next() {
-        let mut group = vec![first];
-        while group.len() < RECORD_LINKS
-            && let Some((_, next)) = links.next_if(|(next, _)| *next == id)
-        {
-            group.push(next);
-        }
-        records.push(Record::Links {
-            id: id.to_string(),
-            links: group,
-        });
-    }
+    groups
 }
 
 /// The records of a piece of what is known, from where the last one ended. Gives where this one
@@ -128,6 +231,7 @@ pub(super) fn changes(registry: &Registry, dirty: &Dirty, records: &mut Vec<Reco
 pub(super) fn copy(
     registry: &Registry,
     mut from: Copied,
+    numbers: &mut Numbers,
     records: &mut Vec<Record>,
 ) -> Option<Copied> {
     let mut room = COPY;
@@ -160,7 +264,7 @@ pub(super) fn copy(
         };
         let page = known.links.page(from.stream.as_ref(), RECORD_LINKS);
         let (names, links): (Vec<_>, Vec<_>) = page
-            .map(|(name, found)| (name.clone(), link(name, found)))
+            .map(|(name, found)| (name.clone(), link(name, found, numbers)))
             .unzip();
         from.within = links.len() == RECORD_LINKS;
         room = room.saturating_sub(links.len());
@@ -184,7 +288,7 @@ pub(super) fn subscription(id: &Arc<str>, known: &Subscription) -> Record {
     }
 }
 
-pub(super) fn link(name: &StreamName, link: &Link) -> LinkRecord {
+pub(super) fn link(name: &StreamName, link: &Link, numbers: &mut Numbers) -> LinkRecord {
     let flags = u8::from(link.explicit) + 2 * u8::from(link.glob);
-    LinkRecord(name.to_string(), flags, link.stream, link.acked.to_string())
+    LinkRecord(numbers.of(name), flags, link.stream, link.acked.to_string())
 }

@@ -47,6 +47,18 @@ impl Config {
             && !crate::subscriptions::is_reserved(name.as_str())
     }
 
+    /// About how many bytes it takes.
+    pub(in crate::subscriptions) fn bytes(&self) -> usize {
+        let target = match &self.target {
+            Target::Webhook(url) => url.len(),
+            Target::WakeStream(name) => name.as_str().len(),
+        };
+        let streams = self.streams.iter();
+        let streams: usize = streams.map(|name| 32 + name.as_str().len()).sum();
+        let pattern = self.pattern.as_ref().map_or(0, Pattern::bytes);
+        target + streams + pattern + self.description.as_ref().map_or(0, String::len)
+    }
+
     /// What tells one configuration from another.
     pub(in crate::subscriptions) fn digest(&self) -> Vec<u8> {
         // A struct of strings and numbers has a JSON form.

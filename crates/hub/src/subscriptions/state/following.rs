@@ -1,13 +1,22 @@
 //! How subscriptions come to streams, and learn that these went on.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use headwater_log::{Info, Matching, Offset, Position, StreamName};
 
-use super::{Config, Link, Registry};
-use crate::subscriptions::limits::{EXPLICIT_LINKS, LINKS};
-use crate::subscriptions::refusal::Refusal;
+use super::{Link, Registry, Subscription};
+use crate::subscriptions::limits::{
+    EXPLICIT_BYTES, EXPLICIT_LINKS, LINK_BYTES, LINKS, LINKS_SHARE,
+};
+use crate::subscriptions::refusal::{Limit, Refusal};
+
+/// The limit of streams by name.
+pub(in crate::subscriptions) const TOO_MANY_NAMED: Limit = Limit {
+    what: "streams that one subscription names",
+    limit: EXPLICIT_LINKS,
+    way: "remove some, or watch them by a pattern",
+};
 
 /// What a stretch of the log's order says of one stream.
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +52,11 @@ impl Registry {
             return Ok(());
         }
         if subscription.links.explicit() >= EXPLICIT_LINKS {
-            return Err(Refusal::Limit {
-                what: "too many streams by name",
-                limit: EXPLICIT_LINKS,
-            });
+            return Err(Refusal::Limit(TOO_MANY_NAMED));
         }
+        let more = name.as_str().len() + EXPLICIT_BYTES;
+        self.bounds
+            .check(subscription.bytes() + more, self.bytes + more)?;
         let is_new = subscription.links.get(name).is_none();
         let glob = subscription.config.matches(name);
         if is_new {
@@ -78,54 +87,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Adds a stream that the pattern finds among those that are there, at the end that it has now.
-    /// `false` where there is no room for more: those that follow are worked out later.
-    pub(in crate::subscriptions) fn backfill(&mut self, id: &Arc<str>, info: &Info) -> bool {
-        let Some(subscription) = self.subscriptions.get(id) else {
-            return false;
-        };
-        if subscription.links.len() >= LINKS {
-            return false;
-        }
-        if subscription.config.matches(&info.name) && subscription.links.get(&info.name).is_none() {
-            self.change_link(id, &info.name, |link| {
-                link.glob = true;
-                start_at_tail(link, Some(info));
-            });
-        }
-        true
-    }
-
-    /// Goes on when it changes who is interested in what.
-    pub(in crate::subscriptions) fn interests(&self) -> u64 {
-        self.interests
-    }
-
-    /// Says of a stream's name whether anyone wants it.
+    /// Says of a stream's name whether any subscription wants it.
     pub(in crate::subscriptions) fn interest(&self) -> Matching {
-        let named: HashSet<StreamName> = self.named.keys().cloned().collect();
-        let globs = self
-            .subscriptions
-            .values()
-            .filter(|known| known.config.pattern.is_some());
-        let globs: Vec<Config> = globs
-            .map(|known| Config {
-                streams: Vec::new(),
-                ..known.config.clone()
-            })
-            .collect();
-        Arc::new(move |name| named.contains(name) || globs.iter().any(|glob| glob.matches(name)))
+        self.interest.matching()
     }
 
-    /// Whom the news of a stream are for.
+    /// The subscriptions that the news of a stream are for.
     pub(in crate::subscriptions) fn interested(&self, name: &StreamName) -> BTreeSet<Arc<str>> {
-        let mut ids = self.named.get(name).cloned().unwrap_or_default();
-        let globs = self
-            .subscriptions
-            .iter()
-            .filter(|(_, known)| known.config.matches(name));
-        ids.extend(globs.map(|(id, _)| Arc::clone(id)));
-        ids
+        self.interest.of(name)
     }
 
     /// Whether the log is to be asked about a stream before a subscription is [told](Self::tell).
@@ -153,9 +122,12 @@ impl Registry {
         news: News,
         info: Option<&Info>,
     ) {
-        let Some(subscription) = self.subscriptions.get(id) else {
+        let Some(subscription) = self.subscriptions.get_mut(id) else {
             return;
         };
+        if info.is_none() && subscription.links.lengthen(name, news.stream, news.next) {
+            return;
+        }
         if subscription.links.get(name).is_none() {
             let Some(info) = info else { return };
             if !self.make_room(id) {
@@ -177,6 +149,7 @@ impl Registry {
                         own_start(info)
                     },
                     tail: info.tail,
+                    settled: None,
                 };
             });
             return;
@@ -190,38 +163,89 @@ impl Registry {
         });
     }
 
+    /// Whether a subscription may have one more link, for which none has to go.
+    fn has_room(&self, known: &Subscription) -> bool {
+        let cursors = self.names.glob_bytes() + self.globs * LINK_BYTES;
+        let shared = cursors < self.bounds.cursors || known.links.globs() < LINKS_SHARE;
+        known.links.len() < LINKS && shared
+    }
+
     /// Makes room for one more link. `false` where there is none.
     fn make_room(&mut self, id: &Arc<str>) -> bool {
         let Some(subscription) = self.subscriptions.get(id) else {
             return false;
         };
-        if subscription.links.len() < LINKS {
+        if self.has_room(subscription) {
             return true;
         }
-        let Some(spare) = subscription.links.spare() else {
+        let Some(spare) = subscription.links.spare(self.seen) else {
             return false;
         };
         self.change_link(id, &spare, |link| link.glob = false);
         true
     }
 
+    /// Notes how far the log's order was taken in: of streams without a link, what is before that is processed.
+    pub(in crate::subscriptions) fn saw(&mut self, seen: Position) {
+        self.seen = seen;
+    }
+
+    /// Notes where the log's order ends after what is known was stored.
+    pub(in crate::subscriptions) fn settle(&mut self, head: Position) {
+        for (id, name) in std::mem::take(&mut self.unsettled) {
+            let link = self.subscriptions.get(&id);
+            let link = link.and_then(|known| known.links.get(&name));
+            if link.is_some_and(|link| link.is_idle() && link.settled.is_none()) {
+                self.change_link(&id, &name, |link| link.settled = Some(head));
+                self.idle.push_back((head, id, name));
+            }
+        }
+    }
+
+    /// Drops up to `most` links that say no more than the pattern and the log do. Gives how many it looked at.
+    ///
+    /// A subscription that [waits for room](Subscription::blocked) keeps them: it will read a part of the order again.
+    pub(in crate::subscriptions) fn retire(&mut self, most: usize) -> usize {
+        for count in 0..most {
+            let due = self.idle.front().is_some_and(|(at, ..)| *at <= self.seen);
+            let Some((at, id, name)) = self.idle.pop_front_if(|_| due) else {
+                return count;
+            };
+            let Some(known) = self.subscriptions.get(&id) else {
+                continue;
+            };
+            let link = known.links.get(&name);
+            if link.is_none_or(|link| !link.is_idle() || link.settled != Some(at)) {
+                continue;
+            }
+            // Those of one that is blocked wait until it isn't.
+            if known.blocked.is_none() {
+                self.change_link(&id, &name, |link| link.glob = false);
+            }
+        }
+        most
+    }
+
+    /// Takes in that a subscription has read all that there was no room for.
+    pub(in crate::subscriptions) fn unblocked(&mut self, id: &Arc<str>) {
+        let known = self.subscriptions.get(id);
+        let idle: Vec<StreamName> = known
+            .map(|known| known.links.idle().cloned().collect())
+            .unwrap_or_default();
+        for name in idle {
+            self.change_link(id, &name, |link| link.settled = None);
+        }
+    }
+
     /// A subscription that there was no room in, and is again, with where it missed something first.
     pub(in crate::subscriptions) fn take_unblocked(&mut self) -> Option<(Arc<str>, Position)> {
         let (id, from) = self.subscriptions.iter().find_map(|(id, known)| {
             let from = known.blocked?;
-            let room = known.links.len() < LINKS || known.links.spare().is_some();
+            let room = self.has_room(known) || known.links.has_spare(self.seen);
             room.then(|| (Arc::clone(id), from))
         })?;
         self.change(&id, |known| known.blocked = None);
         Some((id, from))
-    }
-
-    /// From where the log's order is to be read after a restart, if it was read up to `seen`.
-    pub(in crate::subscriptions) fn resume_from(&self, seen: Position) -> Position {
-        self.subscriptions
-            .values()
-            .filter_map(|known| known.blocked)
-            .fold(seen, Position::min)
     }
 
     /// Takes in what the log says of a stream, or that it's gone: then nothing of it is pending.
@@ -257,6 +281,7 @@ fn start_at_tail(link: &mut Link, info: Option<&Info>) {
     link.lineage = info.map(|info| info.lineage.clone());
     link.tail = info.map(|info| info.tail).unwrap_or_default();
     link.acked = link.tail;
+    link.settled = None;
 }
 
 /// The first offset of a stream that it hasn't from another.

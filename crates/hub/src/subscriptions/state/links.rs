@@ -1,7 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use headwater_log::{Lineage, Mark, Offset, StreamName};
+use headwater_log::{Info, Lineage, Mark, Offset, Position, StreamName};
+
+/// About how many bytes a wake says of a stream besides its name.
+const TOLD_BYTES: usize = 160;
 
 /// The start of any stream, as clients are given it and may send it.
 pub(in crate::subscriptions) const START: &str = "-1";
@@ -30,11 +33,37 @@ pub(in crate::subscriptions) struct Link {
     pub(in crate::subscriptions) acked: Offset,
     /// What is before this is in the stream, as far as is known.
     pub(in crate::subscriptions) tail: Offset,
+    /// When nothing was pending: where the log's order ended once that was stored. What is before [`acked`](Self::acked)
+    /// is before this position. Isn't stored.
+    pub(in crate::subscriptions) settled: Option<Position>,
 }
 
 impl Link {
+    /// That of a stream of a pattern, of which all is processed.
+    pub(in crate::subscriptions) fn at_tail(info: &Info) -> Self {
+        Self {
+            explicit: false,
+            glob: true,
+            stream: Some(info.id),
+            lineage: Some(info.lineage.clone()),
+            acked: info.tail,
+            tail: info.tail,
+            settled: None,
+        }
+    }
+
     pub(in crate::subscriptions) fn is_pending(&self) -> bool {
         self.tail > self.acked
+    }
+
+    /// Whether it says no more than the pattern and the log do: all of the stream is processed.
+    pub(in crate::subscriptions) fn is_idle(&self) -> bool {
+        self.glob && !self.explicit && !self.is_pending()
+    }
+
+    /// What of it is stored.
+    pub(in crate::subscriptions) fn stored(&self) -> (bool, bool, Option<u64>, Offset) {
+        (self.explicit, self.glob, self.stream, self.acked)
     }
 
     /// An offset as clients are given it. Where there is no stream yet it is its start.
@@ -54,12 +83,17 @@ impl Link {
     }
 }
 
-/// The streams of a subscription, by name, and which of them have something pending.
+/// The streams of a subscription that have a cursor of their own, by name: those that were named, and those of the
+/// pattern that have something pending, or had it a moment ago. Of all others that the pattern matches, everything is
+/// processed.
 #[derive(Debug, Default)]
 pub(in crate::subscriptions) struct Links {
     all: BTreeMap<StreamName, Link>,
     pending: BTreeSet<StreamName>,
+    /// Those that are [idle](Link::is_idle).
+    idle: BTreeSet<StreamName>,
     explicit: usize,
+    explicit_bytes: usize,
     /// The last stream that a wake told of, so that the next one starts behind it.
     told: Option<StreamName>,
 }
@@ -94,6 +128,16 @@ impl Links {
         self.explicit
     }
 
+    /// How many bytes the names have that were named.
+    pub(in crate::subscriptions) fn explicit_bytes(&self) -> usize {
+        self.explicit_bytes
+    }
+
+    /// How many the pattern alone brought.
+    pub(in crate::subscriptions) fn globs(&self) -> usize {
+        self.all.len() - self.explicit
+    }
+
     pub(in crate::subscriptions) fn pending(&self) -> usize {
         self.pending.len()
     }
@@ -102,42 +146,69 @@ impl Links {
         self.pending.first()
     }
 
-    /// Changes a link, or makes one; one that is neither named nor brought is removed. Says
-    /// whether the link differs from what it was.
+    /// Changes a link, or makes one; one that is neither named nor brought is removed. Returns what it was and what it
+    /// is.
     pub(in crate::subscriptions) fn change(
         &mut self,
         name: &StreamName,
         change: impl FnOnce(&mut Link),
-    ) -> bool {
+    ) -> (Option<Link>, Option<Link>) {
         let before = self.all.get(name).cloned();
         let mut link = before.clone().unwrap_or_default();
         change(&mut link);
+        if link.is_pending() {
+            link.settled = None;
+        }
         let after = (link.explicit || link.glob).then_some(link);
         if before == after {
-            return false;
+            return (before, after);
         }
-        self.explicit += usize::from(after.as_ref().is_some_and(|link| link.explicit));
-        self.explicit -= usize::from(before.is_some_and(|link| link.explicit));
-        let is_pending = after.as_ref().is_some_and(Link::is_pending);
-        match after {
+        let (is, was) = (is_explicit(after.as_ref()), is_explicit(before.as_ref()));
+        if is != was {
+            let bytes = name.as_str().len();
+            self.explicit = self.explicit + usize::from(is) - usize::from(was);
+            self.explicit_bytes =
+                self.explicit_bytes + bytes * usize::from(is) - bytes * usize::from(was);
+        }
+        keep(
+            &mut self.pending,
+            name,
+            after.as_ref().is_some_and(Link::is_pending),
+        );
+        keep(
+            &mut self.idle,
+            name,
+            after.as_ref().is_some_and(Link::is_idle),
+        );
+        match &after {
             Some(link) => {
-                self.all.insert(name.clone(), link);
+                self.all.insert(name.clone(), link.clone());
             }
             None => {
                 self.all.remove(name);
             }
         }
-        if is_pending {
-            self.pending.insert(name.clone());
-        } else {
-            self.pending.remove(name);
-        }
-        true
+        (before, after)
+    }
+
+    /// Moves the tail of a link that has something pending in this stream already. Changes nothing that is stored or waited
+    /// for. `false` where there is no such link.
+    pub(in crate::subscriptions) fn lengthen(
+        &mut self,
+        name: &StreamName,
+        stream: u64,
+        next: Offset,
+    ) -> bool {
+        let link = self.all.get_mut(name);
+        let link = link.filter(|link| {
+            link.stream == Some(stream) && link.lineage.is_some() && link.is_pending()
+        });
+        link.map(|link| link.tail = link.tail.max(next)).is_some()
     }
 
     /// Which streams the next wake tells of: those with something pending, from where the last
     /// one ended, then others while there is room.
-    pub(in crate::subscriptions) fn choose(&self, limit: usize) -> Vec<StreamName> {
+    pub(in crate::subscriptions) fn choose(&self, limit: usize, bytes: usize) -> Vec<StreamName> {
         let (behind, before) = match &self.told {
             Some(told) => (
                 (Bound::Excluded(told), Bound::Unbounded),
@@ -153,16 +224,18 @@ impl Links {
             .told
             .iter()
             .flat_map(|_| self.pending.range::<StreamName, _>(before));
-        let mut chosen: Vec<_> = behind.chain(before).take(limit).cloned().collect();
-        if self.pending.len() < limit {
-            let others = self.all.iter().filter(|(_, link)| !link.is_pending());
-            chosen.extend(
-                others
-                    .take(limit - chosen.len())
-                    .map(|(name, _)| name.clone()),
-            );
-        }
-        chosen
+        let others = self.all.iter().filter(|(_, link)| !link.is_pending());
+        let others = others.map(|(name, _)| name);
+        let mut left = bytes;
+        let mut room = |name: &&StreamName| {
+            // The first is told of, however long its name is.
+            let fits = left > 0;
+            left = left.saturating_sub(name.as_str().len() + TOLD_BYTES);
+            fits
+        };
+        let pending = behind.chain(before);
+        let all = pending.chain(others).take(limit);
+        all.take_while(&mut room).cloned().collect()
     }
 
     /// Remembers the last stream with something pending that a wake tells of.
@@ -170,12 +243,36 @@ impl Links {
         self.told = last;
     }
 
-    /// A stream that a pattern brought and that has nothing pending: its cursor need not be kept.
-    pub(in crate::subscriptions) fn spare(&self) -> Option<StreamName> {
-        let spare = self
-            .all
-            .iter()
-            .find(|(_, link)| !link.explicit && !link.is_pending());
-        spare.map(|(name, _)| name.clone())
+    /// A stream that a pattern brought and of which everything up to `seen` is processed, and no more is there: its cursor
+    /// need not be kept.
+    pub(in crate::subscriptions) fn spare(&self, seen: Position) -> Option<StreamName> {
+        let settled = |name: &&StreamName| {
+            let link = self.all.get(*name);
+            link.and_then(|link| link.settled)
+                .is_some_and(|settled| settled <= seen)
+        };
+        self.idle.iter().find(settled).cloned()
+    }
+
+    /// Those that are [idle](Link::is_idle).
+    pub(in crate::subscriptions) fn idle(&self) -> impl Iterator<Item = &StreamName> {
+        self.idle.iter()
+    }
+
+    /// Whether there is a [spare](Self::spare) one.
+    pub(in crate::subscriptions) fn has_spare(&self, seen: Position) -> bool {
+        self.spare(seen).is_some()
+    }
+}
+
+fn is_explicit(link: Option<&Link>) -> bool {
+    link.is_some_and(|link| link.explicit)
+}
+
+fn keep(names: &mut BTreeSet<StreamName>, name: &StreamName, wanted: bool) {
+    if !wanted {
+        names.remove(name);
+    } else if !names.contains(name) {
+        names.insert(name.clone());
     }
 }

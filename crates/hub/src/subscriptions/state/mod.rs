@@ -4,14 +4,17 @@
 mod agenda;
 mod config;
 mod following;
+mod interest;
 mod links;
+mod names;
 mod registry;
 mod subscription;
 mod waking;
 
+pub(crate) use self::registry::Bounds;
 pub(super) use self::{
     config::{Config, ConfigRecord, Target},
-    following::News,
+    following::{News, TOO_MANY_NAMED},
     links::{Acked, Link, Links},
     registry::{Dirty, Registry},
     subscription::{Ack, State, Subscription, Wake},

@@ -1,24 +1,85 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use headwater_log::{Offset, StreamName, Timestamp};
+use headwater_log::{Position, StreamName, Timestamp};
 
 use super::agenda::Agenda;
+use super::interest::Interest;
+use super::names::Names;
 use super::{Config, Link, Subscription};
-use crate::subscriptions::limits::SUBSCRIPTIONS;
-use crate::subscriptions::refusal::Refusal;
+use crate::subscriptions::limits::LINK_BYTES;
+use crate::subscriptions::refusal::{Limit, Refusal};
 
 /// All subscriptions.
 #[derive(Debug, Default)]
 pub(in crate::subscriptions) struct Registry {
+    pub(super) bounds: Bounds,
     pub(super) subscriptions: BTreeMap<Arc<str>, Subscription>,
-    /// Who named a stream.
-    pub(super) named: BTreeMap<StreamName, BTreeSet<Arc<str>>>,
+    pub(super) interest: Interest,
     pub(super) agenda: Agenda,
     pub(super) dirty: Dirty,
-    /// Goes on when it changes who is interested in what.
-    pub(super) interests: u64,
+    /// The names of all links.
+    pub(super) names: Names,
+    /// How many bytes all subscriptions take by [`Subscription::bytes`].
+    pub(super) bytes: usize,
+    /// How many links only a pattern brought.
+    pub(super) globs: usize,
+    /// Links that became idle, and how far the log's order is to be taken in until they can be dropped: in order.
+    pub(super) idle: VecDeque<(Position, Arc<str>, StreamName)>,
+    /// Those of which that isn't known yet.
+    pub(super) unsettled: Vec<(Arc<str>, StreamName)>,
+    /// How far the log's order was taken in.
+    pub(super) seen: Position,
+}
+
+/// How much there may be of subscriptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// The most subscriptions.
+    pub(in crate::subscriptions) subscriptions: usize,
+    /// The most bytes of one, by [`Subscription::bytes`].
+    pub(in crate::subscriptions) each: usize,
+    /// Those of all of them together.
+    pub(in crate::subscriptions) all: usize,
+    /// The most bytes of cursors that patterns brought.
+    pub(in crate::subscriptions) cursors: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::of(&crate::Limits::default())
+    }
+}
+
+impl Bounds {
+    pub(crate) fn of(limits: &crate::Limits) -> Self {
+        Self {
+            subscriptions: limits.subscriptions,
+            each: limits.subscription_bytes,
+            all: limits.subscriptions_bytes,
+            cursors: limits.subscription_cursors_bytes,
+        }
+    }
+
+    /// Refuses what would make a subscription, or all of them, too large.
+    pub(super) fn check(&self, each: usize, all: usize) -> Result<(), Refusal> {
+        if each > self.each {
+            return Err(Refusal::Limit(Limit {
+                what: "subscription_bytes, of one subscription with the streams that it names",
+                limit: self.each,
+                way: "remove streams, or watch them by a pattern",
+            }));
+        }
+        if all > self.all {
+            return Err(Refusal::Limit(Limit {
+                what: "subscriptions_bytes, of all subscriptions with the streams that they name",
+                limit: self.all,
+                way: "delete subscriptions, or name fewer streams",
+            }));
+        }
+        Ok(())
+    }
 }
 
 /// What differs from what is stored.
@@ -71,6 +132,27 @@ impl Registry {
         self.subscriptions.is_empty()
     }
 
+    pub(in crate::subscriptions) fn with(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
+    /// About how many bytes it takes to store all of it.
+    pub(in crate::subscriptions) fn stored_bytes(&self) -> usize {
+        self.bytes + self.names.glob_bytes() + self.globs * LINK_BYTES
+    }
+
+    /// Whether a stream of this name has a link.
+    pub(in crate::subscriptions) fn has_name(&self, name: &StreamName) -> bool {
+        self.names.contains(name)
+    }
+
+    pub(in crate::subscriptions) fn len(&self) -> usize {
+        self.subscriptions.len()
+    }
+
     /// How many things there are to be stored.
     pub(in crate::subscriptions) fn size(&self) -> usize {
         self.subscriptions
@@ -103,13 +185,18 @@ impl Registry {
             }
             return Err(Refusal::AlreadyExists);
         }
-        if self.subscriptions.len() >= SUBSCRIPTIONS {
-            return Err(Refusal::Limit {
-                what: "too many subscriptions",
-                limit: SUBSCRIPTIONS,
-            });
+        let most = self.bounds.subscriptions;
+        if self.subscriptions.len() >= most {
+            return Err(Refusal::Limit(Limit {
+                what: "subscriptions",
+                limit: most,
+                way: "delete some",
+            }));
         }
-        self.restore(id, Subscription::new(config.clone(), base.to_owned(), now));
+        let subscription = Subscription::new(id, config.clone(), base.to_owned(), now);
+        let bytes = subscription.bytes();
+        self.bounds.check(bytes, self.bytes + bytes)?;
+        self.restore(id, subscription);
         self.dirty.created.insert(Arc::clone(id));
         self.dirty.states.insert(Arc::clone(id));
         Ok(true)
@@ -118,7 +205,8 @@ impl Registry {
     /// Takes in a subscription that was stored, without its streams.
     pub(in crate::subscriptions) fn restore(&mut self, id: &Arc<str>, subscription: Subscription) {
         self.forget(id);
-        self.interests += 1;
+        self.interest.add(id, &subscription.config);
+        self.bytes += subscription.bytes();
         self.subscriptions.insert(Arc::clone(id), subscription);
         self.change(id, |_| ());
     }
@@ -142,13 +230,18 @@ impl Registry {
         let Some(known) = self.subscriptions.remove(id) else {
             return;
         };
-        self.interests += 1;
+        self.interest.remove(id);
+        self.bytes -= known.bytes();
         if let Some((wait, at)) = known.waits() {
             self.agenda.remove(wait, at, id);
         }
-        for (name, _) in known.links.iter().filter(|(_, link)| link.explicit) {
-            unname(&mut self.named, name, id);
+        for (name, link) in known.links.iter() {
+            self.names.remove(name, !link.explicit);
+            if link.explicit {
+                self.interest.unname(name, id);
+            }
         }
+        self.globs -= known.links.globs();
     }
 
     /// Changes a subscription, but for its links. Keeps up when to look at it, and whether it is to
@@ -181,45 +274,43 @@ impl Registry {
         name: &StreamName,
         change: impl FnOnce(&mut Link),
     ) {
+        let name = &self.names.shared(name);
         let changed = self.change(id, |subscription| {
-            let before = subscription.links.get(name).cloned();
-            let changed = subscription.links.change(name, change);
-            (changed, before, subscription.links.get(name).cloned())
+            let bytes = subscription.bytes();
+            let (before, after) = subscription.links.change(name, change);
+            (before, after, bytes, subscription.bytes())
         });
-        let Some((true, before, after)) = changed else {
+        let Some((before, after, was, is)) = changed else {
             return;
         };
-        // Tails and lineages are not stored: the log has them.
-        let stored = |link: &Option<Link>| {
-            link.clone().map(|link| Link {
-                tail: Offset::START,
-                lineage: None,
-                ..link
-            })
-        };
+        if before == after {
+            return;
+        }
+        self.bytes = self.bytes - was + is;
+        if let Some(link) = &after {
+            self.names.add(name, !link.explicit);
+        }
+        if let Some(link) = &before {
+            self.names.remove(name, !link.explicit);
+        }
+        let glob = |link: &Option<Link>| link.as_ref().is_some_and(|link| !link.explicit);
+        self.globs = self.globs + usize::from(glob(&after)) - usize::from(glob(&before));
+        let stored = |link: &Option<Link>| link.as_ref().map(Link::stored);
         if stored(&before) != stored(&after) {
             self.dirty.links.insert((Arc::clone(id), name.clone()));
         }
+        let waits = |link: &Option<Link>| {
+            let link = link.as_ref();
+            link.is_some_and(|link| link.is_idle() && link.settled.is_none())
+        };
+        if waits(&after) && !waits(&before) {
+            self.unsettled.push((Arc::clone(id), name.clone()));
+        }
         let explicit = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.explicit);
-        if explicit(&before) != explicit(&after) {
-            self.interests += 1;
-        }
-        if explicit(&after) {
-            self.named
-                .entry(name.clone())
-                .or_default()
-                .insert(Arc::clone(id));
-        } else {
-            unname(&mut self.named, name, id);
-        }
-    }
-}
-
-fn unname(named: &mut BTreeMap<StreamName, BTreeSet<Arc<str>>>, name: &StreamName, id: &Arc<str>) {
-    if let Some(ids) = named.get_mut(name) {
-        ids.remove(id);
-        if ids.is_empty() {
-            named.remove(name);
+        match (explicit(&before), explicit(&after)) {
+            (false, true) => self.interest.name(name, id),
+            (true, false) => self.interest.unname(name, id),
+            _ => {}
         }
     }
 }

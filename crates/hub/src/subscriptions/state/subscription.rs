@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_log::{Offset, Position, StreamName, Timestamp};
@@ -5,12 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::agenda::Wait;
 use super::{Acked, Config, Link, Links, Target};
+use crate::subscriptions::limits::EXPLICIT_BYTES;
 use crate::subscriptions::refusal::Refusal;
+
+/// About how many bytes a subscription takes of which nothing is said.
+const FIXED_BYTES: usize = 1024;
 
 /// One subscription.
 #[derive(Debug)]
 pub(in crate::subscriptions) struct Subscription {
-    pub(in crate::subscriptions) config: Config,
+    pub(in crate::subscriptions) config: Arc<Config>,
+    /// About how many bytes it takes, but for its links.
+    fixed: usize,
     pub(in crate::subscriptions) digest: Vec<u8>,
     pub(in crate::subscriptions) created: Timestamp,
     /// The URL of the streams' root, for its callbacks.
@@ -52,6 +60,8 @@ pub(in crate::subscriptions) struct State {
     wake: Option<WakeRecord>,
     failures: u32,
     retry_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blocked: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,10 +81,16 @@ pub(in crate::subscriptions) struct Ack {
 }
 
 impl Subscription {
-    pub(in crate::subscriptions) fn new(config: Config, base: String, created: Timestamp) -> Self {
+    pub(in crate::subscriptions) fn new(
+        id: &str,
+        config: Config,
+        base: String,
+        created: Timestamp,
+    ) -> Self {
         Self {
             digest: config.digest(),
-            config,
+            fixed: FIXED_BYTES + 2 * id.len() + base.len() + config.bytes(),
+            config: Arc::new(config),
             created,
             base,
             generation: 0,
@@ -84,6 +100,11 @@ impl Subscription {
             retry_at: None,
             blocked: None,
         }
+    }
+
+    /// About how many bytes it takes, with the streams that were named and without those that its pattern brings.
+    pub(in crate::subscriptions) fn bytes(&self) -> usize {
+        self.fixed + self.links.explicit_bytes() + self.links.explicit() * EXPLICIT_BYTES
     }
 
     /// What of it is stored and changes, but for the links.
@@ -97,6 +118,7 @@ impl Subscription {
             }),
             failures: self.failures,
             retry_at: self.retry_at.map(|at| at.0),
+            blocked: self.blocked.map(Position::number),
         }
     }
 
@@ -111,6 +133,7 @@ impl Subscription {
         });
         self.failures = state.failures;
         self.retry_at = state.retry_at.map(Timestamp);
+        self.blocked = state.blocked.map(Position::new);
     }
 
     /// What it waits for, and since or until when.
@@ -215,12 +238,19 @@ impl Subscription {
         current.map(drop).ok_or(Refusal::Fenced)
     }
 
-    /// Takes a worker's word, all of it or nothing. Says which cursors went on.
-    pub(super) fn ack(&mut self, ack: &Ack, now: Timestamp) -> Result<Vec<StreamName>, Refusal> {
+    /// Takes a worker's word, all of it or nothing. Gives which cursors go on. `done` has the streams of the pattern that
+    /// have no link, of which all is processed.
+    pub(super) fn ack(
+        &mut self,
+        ack: &Ack,
+        done: &BTreeMap<StreamName, Link>,
+        now: Timestamp,
+    ) -> Result<Vec<Told>, Refusal> {
         self.check(&ack.wake_id, ack.generation, now)?;
-        let mut acks = Vec::with_capacity(ack.acks.len());
+        let mut acks = Vec::new();
         for (name, at) in &ack.acks {
-            let Some(link) = self.links.get(name) else {
+            let own = self.links.get(name);
+            let Some(link) = own.or_else(|| done.get(name)) else {
                 let why = format!("{name} is not a stream of this subscription");
                 return Err(Refusal::Invalid(why));
             };
@@ -235,10 +265,11 @@ impl Subscription {
                 let why = format!("{name} ends at {tail}, before {offset}");
                 return Err(Refusal::InvalidOffset(why));
             }
-            acks.push((name.clone(), link.stream, offset));
+            if own.is_some() {
+                acks.push((name.clone(), link.stream, offset));
+            }
         }
         self.failures = 0;
-        let went_on = self.advance_cursors(&acks);
         if ack.done {
             self.wake = None;
         } else {
@@ -247,36 +278,16 @@ impl Subscription {
                 wake.lease = Some(lease);
             }
         }
-        Ok(went_on)
+        Ok(acks)
     }
 
-    /// Takes what a wake told of as processed.
-    pub(super) fn finish(&mut self) -> Vec<StreamName> {
+    /// Takes what a wake told of as processed. Gives which cursors go on.
+    pub(super) fn finish(&mut self) -> Vec<Told> {
         self.failures = 0;
-        let snapshot = self
-            .wake
+        self.wake
             .take()
             .map(|wake| wake.snapshot)
-            .unwrap_or_default();
-        self.advance_cursors(&snapshot)
-    }
-
-    /// Moves cursors, never back and never past the tail.
-    fn advance_cursors(&mut self, to: &[Told]) -> Vec<StreamName> {
-        let mut went_on = Vec::new();
-        for (name, stream, offset) in to {
-            // One that was removed meanwhile stays so: without its flags it is dropped again. Of one that was made again
-            // nothing was processed yet.
-            let changed = self.links.change(name, |link| {
-                if link.stream == *stream {
-                    link.acked = link.acked.max((*offset).min(link.tail));
-                }
-            });
-            if changed {
-                went_on.push(name.clone());
-            }
-        }
-        went_on
+            .unwrap_or_default()
     }
 
     /// Ends a wake whose delivery failed, until `retry_at`.

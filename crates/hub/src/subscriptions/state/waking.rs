@@ -1,12 +1,14 @@
 //! How wakes start and end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_log::{StreamName, Timestamp};
 
 use super::agenda::{Wait, backoff};
-use super::{Ack, Registry, Wake};
-use crate::subscriptions::limits::SNAPSHOT_STREAMS;
+use super::subscription::Told;
+use super::{Ack, Link, Registry, Wake};
+use crate::subscriptions::limits::{SNAPSHOT_BYTES, SNAPSHOT_STREAMS};
 use crate::subscriptions::refusal::Refusal;
 
 impl Registry {
@@ -14,7 +16,7 @@ impl Registry {
     pub(in crate::subscriptions) fn choose(&self, id: &str) -> Vec<StreamName> {
         self.subscriptions
             .get(id)
-            .map(|known| known.links.choose(SNAPSHOT_STREAMS))
+            .map(|known| known.links.choose(SNAPSHOT_STREAMS, SNAPSHOT_BYTES))
             .unwrap_or_default()
     }
 
@@ -76,12 +78,13 @@ impl Registry {
         &mut self,
         id: &Arc<str>,
         ack: &Ack,
+        done: &BTreeMap<StreamName, Link>,
         now: Timestamp,
     ) -> Result<bool, Refusal> {
-        let went_on = self
-            .change(id, |known| known.ack(ack, now))
+        let acks = self
+            .change(id, |known| known.ack(ack, done, now))
             .ok_or(Refusal::NotFound)??;
-        self.moved(id, went_on);
+        self.advance_cursors(id, &acks);
         Ok(self
             .subscriptions
             .get(id)
@@ -106,14 +109,14 @@ impl Registry {
 
     /// Takes in that a wake was delivered: `done` where the answer was that all is processed.
     pub(in crate::subscriptions) fn delivered(&mut self, id: &Arc<str>, wake_id: &str, done: bool) {
-        let went_on = self.change(id, |known| {
+        let told = self.change(id, |known| {
             if !is_current(known.wake.as_ref(), wake_id) {
                 return Vec::new();
             }
             known.failures = 0;
             if done { known.finish() } else { Vec::new() }
         });
-        self.moved(id, went_on.unwrap_or_default());
+        self.advance_cursors(id, &told.unwrap_or_default());
     }
 
     /// Takes in that a wake could not be delivered.
@@ -138,10 +141,17 @@ impl Registry {
         });
     }
 
-    fn moved(&mut self, id: &Arc<str>, names: Vec<StreamName>) {
-        self.dirty
-            .links
-            .extend(names.into_iter().map(|name| (Arc::clone(id), name)));
+    /// Moves cursors, never back and never past the tail.
+    fn advance_cursors(&mut self, id: &Arc<str>, to: &[Told]) {
+        for (name, stream, offset) in to {
+            // One that was removed meanwhile stays so: without its flags it is dropped again. Of one that was made again
+            // nothing was processed yet.
+            self.change_link(id, name, |link| {
+                if link.stream == *stream {
+                    link.acked = link.acked.max((*offset).min(link.tail));
+                }
+            });
+        }
     }
 }
 

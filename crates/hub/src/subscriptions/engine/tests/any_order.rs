@@ -90,7 +90,7 @@ async fn run(mut bench: Bench, steps: Vec<Step>) {
                 match bench.ack(&claim, acks.clone(), done).await {
                     Ok(_) => {
                         for (name, offset) in acks {
-                            let stream = bench.link(name.as_str()).unwrap().stream.unwrap();
+                            let stream = bench.info(&name).await.id;
                             let known = processed.entry(stream).or_default();
                             *known = offset.at.max(*known);
                         }

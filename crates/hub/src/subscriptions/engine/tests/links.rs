@@ -5,15 +5,24 @@ use super::*;
 #[tokio::test]
 async fn streams_that_are_there_are_linked_at_their_end_and_later_ones_at_their_start() {
     let mut bench = Bench::new().await;
-    let old = bench.append("s/old").await;
+    bench.append("s/old").await;
     bench.append("other").await;
     bench.put(id(), config(&["named"])).await.unwrap();
     assert!(matches!(bench.claim().await, Err(Refusal::NoPendingWork)));
     bench.append("s/new").await;
     bench.append("other").await;
     bench.turn().await;
-    let link = bench.link("s/old").unwrap();
-    assert_eq!((link.acked, link.tail), (old, old));
+    assert_eq!(bench.link("s/old"), None, "all of it is processed");
+    let old = bench.info(&name("s/old")).await;
+    let new = bench.info(&name("s/new")).await;
+    assert_eq!(
+        bench.shown(1000).await,
+        [
+            (name("named"), "-1".to_owned()),
+            (name("s/new"), new.at(Offset::START).to_string()),
+            (name("s/old"), old.at(old.tail).to_string()),
+        ]
+    );
     let link = bench.link("s/new").unwrap();
     assert_eq!((link.acked, link.tail.number()), (Offset::START, 1));
     assert_eq!(bench.link("other"), None);
@@ -83,6 +92,75 @@ async fn a_stream_that_is_gone_is_not_told_of() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_processed_keeps_no_cursor_and_can_be_acknowledged_again() {
+    let mut bench = Bench::new().await;
+    bench.put(id(), config(&[])).await.unwrap();
+    for stream in ["s/a", "s/b"] {
+        bench.append(stream).await;
+    }
+    let claim = bench.claim().await.unwrap();
+    bench
+        .ack(&claim, claim.streams.clone(), false)
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        bench.turn().await;
+    }
+    assert_eq!(bench.link("s/a"), None);
+    let beyond = bench.info(&name("s/a")).await.at(Offset::new(2));
+    assert!(matches!(
+        bench.ack(&claim, vec![(name("s/a"), beyond)], false).await,
+        Err(Refusal::InvalidOffset(_))
+    ));
+    assert!(matches!(
+        bench
+            .ack(&claim, vec![(name("other"), beyond)], false)
+            .await,
+        Err(Refusal::Invalid(_))
+    ));
+    // What came since isn't taken as processed.
+    bench.append("s/b").await;
+    bench
+        .ack(&claim, claim.streams.clone(), false)
+        .await
+        .unwrap();
+    let link = bench.link("s/b").unwrap();
+    assert_eq!((link.acked, link.tail), (Offset::new(1), Offset::new(2)));
+    let mut bench = bench.restart().await;
+    assert!(
+        bench
+            .ack(&claim, claim.streams.clone(), true)
+            .await
+            .unwrap()
+    );
+    let again = bench.claim().await.unwrap();
+    assert_eq!(
+        again.streams,
+        [(
+            name("s/b"),
+            bench.info(&name("s/b")).await.at(Offset::new(2))
+        )]
+    );
+}
+
+#[tokio::test]
+async fn a_subscription_is_shown_in_pages_that_have_each_stream_once() {
+    let mut bench = Bench::new().await;
+    for n in 0..30 {
+        bench.append(&format!("s/{n}")).await;
+        bench.append(&format!("other/{n}")).await;
+    }
+    let named = ["a", "other/3", "s/7", "z"];
+    bench.put(id(), config(&named)).await.unwrap();
+    bench.append("s/8").await;
+    let all = bench.shown(1000).await;
+    assert_eq!(all.len(), 33);
+    for limit in [1, 2, 7, 32, 33] {
+        assert_eq!(bench.shown(limit).await, all, "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_was_named_and_matches_stays_when_the_name_is_taken_back() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&["s/a", "named"])).await.unwrap();
@@ -94,10 +172,11 @@ async fn a_stream_that_was_named_and_matches_stays_when_the_name_is_taken_back()
         };
         bench.ask(make).await.unwrap();
     }
-    let link = bench.link("s/a").unwrap();
-    assert_eq!((link.explicit, link.glob), (false, true));
     assert_eq!(bench.link("named"), None);
     bench.append("named").await;
     bench.turn().await;
     assert_eq!(bench.wakes().await, 0);
+    bench.append("s/a").await;
+    bench.turn().await;
+    assert_eq!(bench.wakes().await, 1);
 }

@@ -6,9 +6,9 @@ mod storage;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::subscriptions::limits::{LINKS, SUBSCRIPTIONS};
+use crate::subscriptions::limits::LINKS;
 use crate::subscriptions::pattern::Pattern;
-use crate::subscriptions::state::{Acked, Link, State, Target};
+use crate::subscriptions::state::{Acked, Bounds, Link, State, Target};
 use headwater_log::{
     Append, Create, FjallLog, FjallOptions, Info, Mark, MemoryLog, MemoryOptions, Offset, ReadFrom,
     Settings,
@@ -71,8 +71,21 @@ impl Bench {
     }
 
     async fn over(log: Arc<dyn Log>, folder: Option<TempDir>, clock: Clock) -> Self {
+        Self::bounded(log, folder, clock, Bounds::default()).await
+    }
+
+    async fn bounded(
+        log: Arc<dyn Log>,
+        folder: Option<TempDir>,
+        clock: Clock,
+        bounds: Bounds,
+    ) -> Self {
         let (_, commands) = mpsc::channel(1);
-        let mut engine = Engine::new(Arc::clone(&log), SubscriptionOptions::default(), commands);
+        let options = SubscriptionOptions {
+            bounds,
+            ..SubscriptionOptions::default()
+        };
+        let mut engine = Engine::new(Arc::clone(&log), options, commands);
         engine.clock = clock.clone();
         let journal = engine.open().await.unwrap();
         Self {
@@ -93,13 +106,14 @@ impl Bench {
             engine,
             journal,
         } = self;
+        let bounds = engine.options.bounds.clone();
         drop((engine, journal));
         if let Some(folder) = &folder {
             log.close().await.unwrap();
             drop(log);
             log = open(folder);
         }
-        Self::over(log, folder, clock).await
+        Self::bounded(log, folder, clock, bounds).await
     }
 
     async fn turn(&mut self) {
@@ -123,7 +137,7 @@ impl Bench {
                 answer,
             })
             .await;
-        put.map(|(is_new, _)| is_new)
+        put
     }
 
     /// A claim as the worker sees it: wake, generation, token, and the streams with their tails.
@@ -231,14 +245,59 @@ impl Bench {
     /// All that a restart must bring back.
     fn all(&self) -> BTreeMap<Arc<str>, Known> {
         let all = self.engine.registry.iter().map(|(id, known)| {
-            let links = known
-                .links
-                .iter()
-                .map(|(name, link)| (name.clone(), link.clone()))
-                .collect();
-            (Arc::clone(id), (known.digest.clone(), known.state(), links))
+            // Of an idle one nothing need be known.
+            let links = known.links.iter().filter(|(_, link)| !link.is_idle());
+            let links = links.map(|(name, link)| (name.clone(), link.clone()));
+            let known = (known.digest.clone(), known.state(), links.collect());
+            (Arc::clone(id), known)
         });
         all.collect()
+    }
+
+    /// What a client is shown: each stream with the offset up to which it is processed.
+    async fn shown(&mut self, limit: usize) -> Vec<(StreamName, String)> {
+        let (mut after, mut shown) = (None, Vec::new());
+        let config = Arc::clone(&self.known().config);
+        loop {
+            // As `Subscriptions::matching` does.
+            let mut matching = Vec::new();
+            let mut until = after.clone();
+            loop {
+                let page = self.log.list("", until, limit).await.unwrap();
+                until = page.after;
+                let streams = page.streams.iter();
+                let streams = streams.filter(|info| config.matches(&info.name));
+                matching.extend(streams.map(|info| (info.name.clone(), Link::at_tail(info))));
+                if until.is_none() || matching.len() >= limit {
+                    break;
+                }
+            }
+            let part = Part {
+                after,
+                until,
+                limit,
+                matching,
+            };
+            let show = |answer| Command::Show {
+                id: id(),
+                base: String::new(),
+                part,
+                answer,
+            };
+            let view = serde_json::to_value(self.ask(show).await.unwrap()).unwrap();
+            let streams = view["streams"].as_array().unwrap();
+            assert!(streams.len() <= limit);
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            shown.extend(
+                streams
+                    .iter()
+                    .map(|stream| (name(&text(&stream["path"])), text(&stream["acked_offset"]))),
+            );
+            match view["after"].as_str() {
+                Some(last) => after = Some(name(last)),
+                None => return shown,
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is stored, and how much of it there may be.
 
 use super::*;
+use crate::subscriptions::limits::{EXPLICIT_BYTES, LINKS_SHARE};
 
 #[tokio::test]
 async fn nothing_is_stored_before_there_is_a_subscription() {
@@ -12,6 +13,12 @@ async fn nothing_is_stored_before_there_is_a_subscription() {
     let show = |answer| Command::Show {
         id: id(),
         base: String::new(),
+        part: Part {
+            after: None,
+            until: None,
+            limit: 1000,
+            matching: Vec::new(),
+        },
         answer,
     };
     assert!(matches!(bench.ask(show).await, Err(Refusal::NotFound)));
@@ -19,20 +26,35 @@ async fn nothing_is_stored_before_there_is_a_subscription() {
     assert!(bench.journal.numbers().is_empty());
 }
 
+fn bounds() -> Bounds {
+    Bounds::default()
+}
+
+async fn bounded(bounds: Bounds) -> Bench {
+    let bench = Bench::new().await;
+    Bench::bounded(bench.log, None, bench.clock, bounds).await
+}
+
+/// The limit that a request was refused by.
+fn limit<T: std::fmt::Debug>(refused: Result<T, Refusal>) -> usize {
+    match refused {
+        Err(Refusal::Limit(limit)) => limit.limit,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn as_many_subscriptions_as_allowed_are_taken_and_one_more_is_not() {
-    let mut bench = Bench::new().await;
-    for n in 0..SUBSCRIPTIONS {
+    let mut bench = bounded(Bounds {
+        subscriptions: 3,
+        ..bounds()
+    })
+    .await;
+    for n in 0..3 {
         assert!(bench.put(format!("{n}").into(), config(&[])).await.unwrap());
     }
     let refused = bench.put("more".into(), config(&[])).await;
-    assert!(matches!(
-        refused,
-        Err(Refusal::Limit {
-            limit: SUBSCRIPTIONS,
-            ..
-        })
-    ));
+    assert_eq!(limit(refused), 3);
     assert!(
         !bench.put("0".into(), config(&[])).await.unwrap(),
         "it is there already"
@@ -45,6 +67,178 @@ async fn as_many_subscriptions_as_allowed_are_taken_and_one_more_is_not() {
         bench.put("0".into(), other).await,
         Err(Refusal::AlreadyExists)
     ));
+}
+
+#[tokio::test]
+async fn one_subscription_and_all_of_them_take_no_more_bytes_than_they_may() {
+    let mut bench = Bench::new().await;
+    bench.put(id(), config(&[])).await.unwrap();
+    let one = bench.known().bytes();
+    let more = ["a".repeat(500), "b".repeat(500)];
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let with_more = 2 * (500 + EXPLICIT_BYTES);
+
+    let mut bench = bounded(Bounds {
+        each: one + with_more,
+        all: 2 * one + with_more,
+        ..bounds()
+    })
+    .await;
+    let add = |id: Arc<str>, stream: &str| {
+        let streams = vec![name(stream)];
+        move |answer| Command::AddStreams {
+            id,
+            streams,
+            answer,
+        }
+    };
+    bench.put(id(), config(&[])).await.unwrap();
+    // Its name is counted where it is in the configuration, too.
+    let refused = bench.put("big".into(), config(&more)).await;
+    assert_eq!(limit(refused), one + with_more);
+    bench.put("two".into(), config(&[])).await.unwrap();
+    for stream in &more {
+        bench.ask(add(id(), stream)).await.unwrap();
+    }
+    let refused = bench.put("big".into(), config(&[])).await;
+    assert_eq!(limit(refused), 2 * one + with_more);
+    let refused = bench.ask(add(id(), "c")).await;
+    assert_eq!(limit(refused), one + with_more);
+    let refused = bench.ask(add("two".into(), "c")).await;
+    assert_eq!(limit(refused), 2 * one + with_more);
+    // The refusal says how to get below it.
+    let remove = |answer| Command::RemoveStream {
+        id: id(),
+        stream: name(more[0]),
+        answer,
+    };
+    bench.ask(remove).await.unwrap();
+    bench.ask(add("two".into(), "c")).await.unwrap();
+    let before = bench.all();
+    let mut bench = bench.restart().await;
+    assert_eq!(bench.all(), before);
+    bench.ask(add("two".into(), "d")).await.unwrap();
+    let refused = bench.ask(add("two".into(), "e")).await;
+    assert_eq!(limit(refused), 2 * one + with_more);
+}
+
+#[tokio::test]
+async fn past_the_bytes_of_all_cursors_streams_wait_for_their_turn_and_each_is_told_of() {
+    let mut bench = bounded(Bounds {
+        cursors: 40_000,
+        ..bounds()
+    })
+    .await;
+    for n in 0..4 {
+        let other = Config {
+            target: Target::WakeStream(name("other wakes")),
+            ..config(&[])
+        };
+        bench.put(format!("{n}").into(), other).await.unwrap();
+    }
+    bench.put(id(), config(&[])).await.unwrap();
+    let streams: Vec<String> = (0..300).map(|n| format!("s/{n:03}")).collect();
+    for stream in &streams {
+        bench.append(stream).await;
+    }
+    bench.turn().await;
+    for (_, known) in bench.engine.registry.iter() {
+        assert!((LINKS_SHARE..200).contains(&known.links.len()));
+    }
+    let mut told = std::collections::BTreeSet::new();
+    for round in 0..30 {
+        let Ok(claim) = bench.claim().await else {
+            break;
+        };
+        told.extend(claim.streams.iter().map(|(name, _)| name.to_string()));
+        bench
+            .ack(&claim, claim.streams.clone(), true)
+            .await
+            .unwrap();
+        if round % 3 == 2 {
+            bench = bench.restart().await;
+        }
+        for _ in 0..4 {
+            bench.turn().await;
+        }
+    }
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), streams);
+    assert!(matches!(bench.claim().await, Err(Refusal::NoPendingWork)));
+}
+
+#[tokio::test]
+async fn subscriptions_to_all_streams_store_no_more_than_what_they_are() {
+    let mut bench = Bench::new().await;
+    let long = "n".repeat(900);
+    for n in 0..200 {
+        bench.append(&format!("s/{n}/{long}")).await;
+    }
+    let all = Config {
+        pattern: Some(Pattern::new("**").unwrap()),
+        ..config(&[])
+    };
+    for n in 0..100 {
+        bench.put(format!("{n}").into(), all.clone()).await.unwrap();
+    }
+    let journal = name("__ds/journal/0000000000000000");
+    assert!(bench.info(&journal).await.bytes < 100 * 1000);
+    // A name is written once for all of them, with a cursor for each.
+    for n in 0..10 {
+        bench.append(&format!("s/{n}/{long}")).await;
+    }
+    bench.turn().await;
+    let bytes = bench.info(&journal).await.bytes;
+    assert!(
+        bytes < 100 * 1000 + 10 * 1000 + 100 * 10 * 50 + 30_000,
+        "{bytes}"
+    );
+    let before = bench.all();
+    let bench = bench.restart().await;
+    assert_eq!(bench.all(), before);
+}
+
+#[tokio::test]
+async fn a_journal_of_the_first_version_is_read_and_written_on_smaller() {
+    let mut bench = Bench::new().await;
+    for n in 0..50 {
+        bench.append(&format!("s/{n}")).await;
+    }
+    bench.put(id(), config(&[])).await.unwrap();
+    let journal = name("__ds/journal/0000000000000000");
+    // One link for each stream, by its name: all but one are processed.
+    let mut links = Vec::new();
+    for n in 0..50 {
+        let info = bench.info(&name(&format!("s/{n}"))).await;
+        let acked = if n == 7 { Offset::START } else { info.tail };
+        links.push(serde_json::json!([
+            info.name.as_str(),
+            2,
+            info.id,
+            acked.to_string()
+        ]));
+    }
+    for record in [
+        serde_json::json!({ "record": "links", "id": "sub", "links": links }),
+        serde_json::json!({ "record": "unlinked", "id": "sub", "streams": ["s/9"] }),
+    ] {
+        let append = Append::new(vec![record.to_string().into()]);
+        bench.log.append(&journal, append).await.unwrap();
+    }
+    let mut bench = bench.restart().await;
+    for _ in 0..4 {
+        bench.turn().await;
+    }
+    let pending: Vec<_> = bench
+        .known()
+        .links
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
+    assert_eq!(pending, [name("s/7")]);
+    let mut bench = bench.restart().await;
+    let claim = bench.claim().await.unwrap();
+    let tail = bench.info(&name("s/7")).await;
+    assert_eq!(claim.streams, [(name("s/7"), tail.at(tail.tail))]);
 }
 
 #[tokio::test]
@@ -84,11 +278,17 @@ async fn more_streams_than_one_subscription_keeps_are_all_told_of_in_the_end() {
 #[tokio::test]
 async fn a_journal_is_rewritten_in_pieces_and_is_right_at_each_of_them() {
     let mut bench = Bench::new().await;
-    for n in 0..7000 {
-        bench.append(&format!("s/{n}")).await;
-    }
     bench.put(id(), config(&[])).await.unwrap();
     bench.put("small".into(), config(&["x"])).await.unwrap();
+    // It never acknowledges anything: what it has to do is copied.
+    let others = Config {
+        pattern: Some(Pattern::new("other/*").unwrap()),
+        ..config(&[])
+    };
+    bench.put("others".into(), others).await.unwrap();
+    for n in 0..5000 {
+        bench.append(&format!("other/{n}")).await;
+    }
     let keys = bench.journal.keys().unwrap();
     let mut copying = 0;
     let mut round = 0;
@@ -96,9 +296,7 @@ async fn a_journal_is_rewritten_in_pieces_and_is_right_at_each_of_them() {
         round += 1;
         assert!(round < 100, "the journal was never rewritten");
         for n in 0..1000 {
-            bench
-                .append(&format!("s/{}", (round * 1000 + n) % 7000))
-                .await;
+            bench.append(&format!("s/{n}")).await;
         }
         let claim = bench.claim().await.unwrap();
         bench

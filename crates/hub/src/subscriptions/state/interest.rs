@@ -1,0 +1,76 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use headwater_log::{Matching, StreamName};
+
+use super::Config;
+
+/// Which subscriptions the news of a stream are for. A clone is the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interest(Arc<RwLock<Interested>>);
+
+#[derive(Debug, Default)]
+struct Interested {
+    /// The subscriptions that a stream was named to.
+    named: BTreeMap<StreamName, BTreeSet<Arc<str>>>,
+    /// Those with a pattern.
+    globs: BTreeMap<Arc<str>, Arc<Config>>,
+}
+
+impl Interest {
+    /// Says of a stream's name whether any subscription wants it.
+    pub(super) fn matching(&self) -> Matching {
+        let this = self.clone();
+        Arc::new(move |name| {
+            let interested = this.read();
+            interested.named.contains_key(name)
+                || interested.globs.values().any(|glob| glob.matches(name))
+        })
+    }
+
+    /// Those that the news of a stream are for, in the order of their ids.
+    pub(super) fn of(&self, name: &StreamName) -> BTreeSet<Arc<str>> {
+        let interested = self.read();
+        let mut ids = interested.named.get(name).cloned().unwrap_or_default();
+        let globs = interested.globs.iter();
+        let globs = globs.filter(|(_, config)| config.matches(name));
+        ids.extend(globs.map(|(id, _)| Arc::clone(id)));
+        ids
+    }
+
+    pub(super) fn add(&self, id: &Arc<str>, config: &Arc<Config>) {
+        if config.pattern.is_some() {
+            self.write()
+                .globs
+                .insert(Arc::clone(id), Arc::clone(config));
+        }
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        self.write().globs.remove(id);
+    }
+
+    pub(super) fn name(&self, name: &StreamName, id: &Arc<str>) {
+        let mut interested = self.write();
+        let ids = interested.named.entry(name.clone()).or_default();
+        ids.insert(Arc::clone(id));
+    }
+
+    pub(super) fn unname(&self, name: &StreamName, id: &str) {
+        let mut interested = self.write();
+        if let Some(ids) = interested.named.get_mut(name) {
+            ids.remove(id);
+            if ids.is_empty() {
+                interested.named.remove(name);
+            }
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Interested> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Interested> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
