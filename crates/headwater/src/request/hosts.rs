@@ -110,10 +110,8 @@ impl Hosts {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let names = names.into_iter();
-        names.fold(Ok(Self::loopback()), |hosts, name| {
-            hosts?.and(name.as_ref())
-        })
+        let mut names = names.into_iter();
+        names.try_fold(Self::loopback(), |hosts, name| hosts.and(name.as_ref()))
     }
 
     /// Adds a host, and leaves it as it was at which listeners they are checked.
