@@ -11,7 +11,7 @@ SUBSCRIPTIONS = 300
 STREAMS = 1000
 # One cursor for each, with its name, would be 270 MB.
 NAME = "n" * 890
-MEMORY = 160 << 20
+MEMORY = 120 << 20
 # The storage lays out 64 MiB before anything is written.
 FOLDER = 100 << 20
 SECONDS = 180

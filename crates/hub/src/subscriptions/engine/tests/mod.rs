@@ -129,15 +129,13 @@ impl Bench {
 
     async fn put(&mut self, id: Arc<str>, config: Config) -> Result<bool, Refusal> {
         let (config, base) = (Box::new(config), "http://hub/streams".to_owned());
-        let put = self
-            .ask(|answer| Command::Put {
-                id,
-                config,
-                base,
-                answer,
-            })
-            .await;
-        put
+        self.ask(|answer| Command::Put {
+            id,
+            config,
+            base,
+            answer,
+        })
+        .await
     }
 
     /// A claim as the worker sees it: wake, generation, token, and the streams with their tails.
