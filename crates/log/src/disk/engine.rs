@@ -33,6 +33,14 @@ pub(crate) struct Engine {
     pub(crate) closing: AtomicBool,
     /// A commit has failed, and the database is not reopened yet.
     pub(crate) failed: AtomicBool,
+    /// Bytes of messages that were taken away and may still take room on the disk.
+    pub(crate) swept: AtomicU64,
+    /// Held while room is given back.
+    pub(crate) giving: Mutex<()>,
+    /// The stream that is being swept, and from which offset on.
+    pub(crate) sweeping: Mutex<(u64, u64)>,
+    /// Tables pile up, as there is no room to merge them.
+    pub(crate) cramped: AtomicBool,
     /// Held while tidying up: what is read for it must not change before it is written.
     pub(crate) tidying: Mutex<()>,
     /// Streams over their size.
@@ -40,6 +48,8 @@ pub(crate) struct Engine {
     /// Wakes the one who tidies up.
     woken: Condvar,
     asleep: Mutex<bool>,
+    /// Wakes the one who gives room back, to end.
+    closed: (Mutex<bool>, Condvar),
 }
 
 impl Engine {
@@ -61,6 +71,11 @@ impl Engine {
             since_checkpoint: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            swept: AtomicU64::new(0),
+            giving: Mutex::default(),
+            sweeping: Mutex::default(),
+            cramped: AtomicBool::new(false),
+            closed: (Mutex::new(false), Condvar::new()),
             tidying: Mutex::default(),
             over: Mutex::default(),
             woken: Condvar::new(),
@@ -143,6 +158,21 @@ impl Engine {
 
     pub(crate) fn next_over(&self) -> Option<StreamName> {
         lock(&self.over).pop_front()
+    }
+
+    /// Waits for the log to be closed, `patience` at the most. Returns whether it is.
+    pub(crate) fn wait_closed(&self, patience: Duration) -> bool {
+        let (closed, told) = &self.closed;
+        let wait = told.wait_timeout_while(lock(closed), patience, |closed| !*closed);
+        *wait.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Tells the threads to end.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        *lock(&self.closed.0) = true;
+        self.closed.1.notify_all();
+        self.wake();
     }
 
     pub(crate) fn wake(&self) {

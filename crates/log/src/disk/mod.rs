@@ -3,6 +3,7 @@
 
 mod draft;
 mod engine;
+mod fates;
 mod format;
 mod options;
 mod queue;
@@ -10,6 +11,7 @@ mod reader;
 mod reclaim;
 mod recovery;
 mod runway;
+mod space;
 mod store;
 mod stream;
 mod writer;
@@ -99,6 +101,9 @@ impl FjallLog {
         };
         let writes = spawn("log:writer", Box::new(move || writer.run()))?;
         lock(&log.threads).push(writes);
+        let gives = Arc::clone(&engine);
+        let gives = spawn("log:space", Box::new(move || space::run(&gives)))?;
+        lock(&log.threads).push(gives);
         let tidies = spawn(
             "log:reclaim",
             Box::new(move || reclaim::run(&engine, &marker)),
@@ -121,6 +126,16 @@ impl FjallLog {
     /// Storage.
     pub fn reclaim(&self) -> Result<bool, Error> {
         reclaim::step(&self.engine)
+    }
+
+    /// Gives the room of all that was removed back to the disk, as far as there is room to do that. It goes on by itself, for
+    /// what is worth it; this is for those who can't wait, and it blocks.
+    ///
+    /// # Errors
+    ///
+    /// Storage.
+    pub fn give_back(&self) -> Result<(), Error> {
+        space::pass(&self.engine, true)
     }
 
     /// Does something that may wait for the disk where that keeps nobody up.
@@ -239,8 +254,7 @@ impl FjallLog {
     }
 
     fn shut(&self) {
-        self.engine.closing.store(true, Ordering::Release);
-        self.engine.wake();
+        self.engine.close();
         self.engine.queue.close();
         for thread in lock(&self.threads).drain(..) {
             if thread.join().is_err() {

@@ -86,6 +86,10 @@ pub(crate) struct Sweep {
     /// Keys of `order`.
     pub(crate) spent: Vec<[u8; 16]>,
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// Writes a key that means nothing into every keyspace.
+    pub(crate) touch: bool,
+    /// Number of bytes to fill the journal up with.
+    pub(crate) filler: usize,
 }
 
 impl Request {
@@ -98,6 +102,7 @@ impl Request {
                 .iter()
                 .map(|message| message.len() + 64)
                 .sum(),
+            Self::Sweep(sweep, _) => sweep.filler,
             _ => 0,
         }
     }

@@ -21,6 +21,9 @@ use crate::error::{Error, Kind};
 
 /// How many records, keys, commits or streams one step takes.
 const STEP: usize = 256;
+/// How many records of a stream that is no more one step takes, and of how many bytes.
+const SWEEP: usize = 2048;
+const SWEEP_BYTES: u64 = 16 << 20;
 /// After how many commits a checkpoint is due, however little they brought.
 const COMMITS: u64 = 20_000;
 /// How long tables may take to be written out for a checkpoint before it is put off.
@@ -63,7 +66,10 @@ pub(crate) fn step(engine: &Engine) -> Result<bool, Error> {
 
 /// Has the writer do something, and waits until it is done. Nothing of the database may be held
 /// meanwhile: the writer may have to open it anew.
-fn ask(engine: &Engine, request: impl FnOnce(Reply<()>) -> Request) -> Result<(), Error> {
+pub(super) fn ask(
+    engine: &Engine,
+    request: impl FnOnce(Reply<()>) -> Request,
+) -> Result<(), Error> {
     let (reply, answer) = oneshot::channel();
     engine.queue.push_now(request(reply))?;
     match answer.blocking_recv() {
@@ -102,9 +108,17 @@ fn tend_due(engine: &Engine) -> Result<bool, Error> {
         };
         let tend = trim(engine, &store, &stream, Some(due))?;
         drop(store);
-        ask(engine, |reply| Request::Tend(tend, reply))?;
+        take_away(engine, tend)?;
     }
     Ok(more)
+}
+
+/// Has the writer trim a stream.
+fn take_away(engine: &Engine, tend: Tend) -> Result<(), Error> {
+    let bytes = tend.dropped.iter().map(|record| record.bytes).sum();
+    ask(engine, |reply| Request::Tend(tend, reply))?;
+    engine.swept.fetch_add(bytes, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Trims streams that are over their size.
@@ -121,7 +135,7 @@ fn trim_over(engine: &Engine) -> Result<bool, Error> {
     let tend = trim(engine, &store, &stream, None)?;
     drop(store);
     if !tend.dropped.is_empty() {
-        ask(engine, |reply| Request::Tend(tend, reply))?;
+        take_away(engine, tend)?;
         let state = stream.state();
         let most = stream.birth.settings.max_bytes;
         if most.is_some_and(|most| state.bytes > most) && !stream.has_ended() {
@@ -221,16 +235,25 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
         return Err(Error::damaged("an entry of the garbage"));
     };
     let mut sweep = Sweep::default();
+    // What was trimmed has been counted already, and what this has swept is passed over at once.
+    let floor = store.garbage(id)?.unwrap_or_default();
+    let from = match *lock(&engine.sweeping) {
+        (last, next) if last == id => next,
+        _ => floor,
+    };
+    let mut next = from;
     let first = store
         .records
-        .range(keys::record(id, 0)..=keys::record(id, u64::MAX))
+        .range(keys::record(id, from)..=keys::record(id, u64::MAX))
         .next();
     if let Some(first) = first {
         let found = first.key().map_err(|error| failure(error, "a record"))?;
         let (_, first) = keys::record_of(&found).unwrap_or_default();
-        for record in store.view().records(id, first, u64::MAX).take(STEP) {
+        let mut bytes = 0;
+        for record in store.view().records(id, first, u64::MAX).take(SWEEP) {
             // Damage to what is thrown away anyway ends where the stream ends.
             let Ok(record) = record else { break };
+            next = record.end();
             sweep.records.push(Dropped {
                 id,
                 first: record.first,
@@ -238,9 +261,14 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
                 bytes: record.head.bytes,
                 position: record.head.position,
             });
+            bytes += record.head.bytes;
+            if bytes > SWEEP_BYTES {
+                break;
+            }
         }
         if sweep.records.is_empty() {
             // It can't be read: it goes by its key alone.
+            next = first + 1;
             sweep.records.push(Dropped {
                 id,
                 first,
@@ -262,7 +290,10 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
         }
     }
     drop(store);
+    let bytes = sweep.records.iter().map(|record| record.bytes).sum();
     ask(engine, |reply| Request::Sweep(sweep, reply))?;
+    engine.swept.fetch_add(bytes, Ordering::Relaxed);
+    *lock(&engine.sweeping) = (id, next);
     Ok(true)
 }
 
@@ -309,7 +340,7 @@ fn checkpoint(engine: &Engine) -> Result<bool, Error> {
 }
 
 /// Has what is in the tables in memory written out; `false` when that takes too long.
-fn flush(engine: &Engine) -> Result<bool, Error> {
+pub(super) fn flush(engine: &Engine) -> Result<bool, Error> {
     let started = Instant::now();
     let store = engine.store()?;
     let keyspaces = [&store.meta, &store.order, &store.records];

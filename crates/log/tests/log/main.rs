@@ -15,5 +15,6 @@ mod limits;
 mod model;
 mod permissions;
 mod producers;
+mod space;
 mod support;
 mod trimmed;
