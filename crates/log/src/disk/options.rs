@@ -51,6 +51,9 @@ pub struct FjallOptions {
     /// What is missing in the middle can't be accepted. Off unless set: look first whether a
     /// better copy exists.
     pub accept_missing_end: bool,
+    /// Opens a log of whose newest messages some are damaged: a stream can't be read where they are, and all others can. Older
+    /// ones are not looked at when it is opened. Off unless set: look first whether a better copy exists.
+    pub accept_damage: bool,
 }
 
 impl Default for FjallOptions {
@@ -68,6 +71,7 @@ impl Default for FjallOptions {
             reclaim_every: Duration::from_millis(250),
             checkpoint_bytes: 64 << 20,
             accept_missing_end: false,
+            accept_damage: false,
         }
     }
 }

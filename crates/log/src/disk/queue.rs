@@ -64,6 +64,8 @@ pub(crate) struct Tend {
     pub(crate) due: Option<u64>,
     /// When the oldest record that stays was appended, if one does.
     pub(crate) oldest: Option<u64>,
+    /// Its last use was in the future, and is now.
+    pub(crate) is_corrected: bool,
 }
 
 /// A record that goes.

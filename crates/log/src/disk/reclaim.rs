@@ -16,7 +16,7 @@ use super::format::keys;
 use super::queue::{Dropped, Reply, Request, Sweep, Tend};
 use super::store::{Store, failure};
 use super::stream::{Stream, lock};
-use crate::clock::Timestamp;
+use crate::clock::{JUMP, Timestamp};
 use crate::error::{Error, Kind};
 
 /// How many records, keys, commits or streams one step takes.
@@ -81,10 +81,19 @@ pub(super) fn ask(
 /// Looks after streams whose time has come.
 fn tend_due(engine: &Engine) -> Result<bool, Error> {
     let now = engine.now();
-    let found =
-        engine
-            .store()?
-            .meta_keys(keys::due(0, 0), keys::due(now.saturating_add(1), 0), STEP)?;
+    if engine.time.went_back() {
+        *lock(&engine.remade) = Some(keys::due(0, 0));
+    }
+    let remade = lock(&engine.remade).clone();
+    let (from, to) = match &remade {
+        Some(from) => (from.clone(), keys::due(u64::MAX, u64::MAX)),
+        None => (keys::due(0, 0), keys::due(now.saturating_add(1), 0)),
+    };
+    let found = engine.store()?.meta_keys(from, to, STEP)?;
+    if remade.is_some() {
+        let next = found.last().filter(|_| found.len() == STEP);
+        *lock(&engine.remade) = next.map(|last| [last.as_slice(), &[0]].concat());
+    }
     let more = found.len() == STEP;
     let mut entries = Vec::with_capacity(found.len());
     for key in found {
@@ -153,30 +162,44 @@ fn trim(
     due: Option<u64>,
 ) -> Result<Tend, Error> {
     let now = Timestamp(engine.now());
+    let is_corrected = stream.correct_use(now.0);
     let settings = &stream.birth.settings;
     let state = stream.state();
     let mut bytes = state.bytes;
     let mut dropped = Vec::new();
     let mut oldest = None;
     if settings.max_age.is_some() || settings.max_bytes.is_some_and(|most| bytes > most) {
+        // One that is dated in the future is as old as those after it, at the least.
+        let mut undated = Vec::new();
         for record in store.view().records(stream.id, state.floor, state.tail) {
             let record = record?;
             let time = Timestamp(record.head.time);
             let too_old = settings.max_age.is_some_and(|age| time.after(age) <= now);
             let last = record.end() == state.tail;
             let too_much = settings.max_bytes.is_some_and(|most| bytes > most) && !last;
-            if !(too_old || too_much) || dropped.len() == STEP {
-                oldest = Some(record.head.time);
+            let is_undated = !too_old && time > now.after(JUMP);
+            if dropped.len() + undated.len() == STEP || !(too_old || too_much || is_undated) {
+                oldest = oldest.or(Some(record.head.time));
                 break;
             }
-            bytes -= record.head.bytes;
-            dropped.push(Dropped {
+            if !too_old && !too_much {
+                oldest = oldest.or(Some(now.0));
+            }
+            let record = Dropped {
                 id: stream.id,
                 first: record.first,
                 count: record.head.count.into(),
                 bytes: record.head.bytes,
                 position: record.head.position,
-            });
+            };
+            if too_old || too_much {
+                undated.push(record);
+                bytes -= undated.iter().map(|record| record.bytes).sum::<u64>();
+                dropped.append(&mut undated);
+                oldest = None;
+            } else {
+                undated.push(record);
+            }
         }
     }
     let commits = without(store, &dropped)?;
@@ -186,6 +209,7 @@ fn trim(
         commits,
         due,
         oldest,
+        is_corrected,
     })
 }
 

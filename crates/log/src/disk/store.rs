@@ -44,13 +44,32 @@ pub(crate) fn failure(error: fjall::Error, place: &str) -> Error {
     match error {
         fjall::Error::Io(error) => io_failure(error),
         fjall::Error::Storage(fjall::LsmError::Io(error)) => io_failure(error),
-        fjall::Error::Locked => Kind::Locked.into(),
+        fjall::Error::Locked => Kind::Locked {
+            path: "db/lock".into(),
+            process: None,
+        }
+        .into(),
         fjall::Error::Poisoned => Kind::Storage(error.into()).into(),
         other => Kind::Damaged {
             place: place.into(),
-            cause: Some(other.into()),
+            cause: Some(reason(&other).into()),
         }
         .into(),
+    }
+}
+
+/// What fjall says of damage, in words.
+fn reason(error: &fjall::Error) -> String {
+    use fjall::{Error, LsmError};
+
+    match error {
+        Error::Storage(LsmError::ChecksumMismatch { .. }) => "a checksum is wrong".into(),
+        Error::Storage(LsmError::Unrecoverable) | Error::Unrecoverable => {
+            "a file is missing, or isn't what was written".into()
+        }
+        Error::JournalRecovery(error) => format!("a journal (db/*.jnl): {error:?}"),
+        Error::InvalidVersion(_) => "db/version isn't of this version of fjall".into(),
+        other => format!("{other:?}"),
     }
 }
 

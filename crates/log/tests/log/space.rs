@@ -33,7 +33,7 @@ fn settings() -> FjallOptions {
     settings
 }
 
-/// Waits until the folder takes less than `most` bytes; ten seconds at the most.
+/// Waits until the folder takes less than `most` bytes. It takes seconds, and more where other tests run beside.
 fn wait_for_less(folder: &Path, most: u64) {
     let started = Instant::now();
     loop {
@@ -41,7 +41,7 @@ fn wait_for_less(folder: &Path, most: u64) {
         if bytes < most {
             return;
         }
-        let late = started.elapsed() > Duration::from_secs(10);
+        let late = started.elapsed() > Duration::from_secs(60);
         assert!(!late, "{bytes} bytes are taken, not less than {most}");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -132,7 +132,7 @@ fn what_caps_take_of_a_stream_is_given_back() {
     let started = Instant::now();
     while log.usage().bytes > 0 {
         assert!(
-            started.elapsed() < Duration::from_secs(5),
+            started.elapsed() < Duration::from_secs(60),
             "{:?}",
             log.usage()
         );
@@ -178,7 +178,7 @@ fn a_full_disk_has_room_again_after_deletions() {
     while let Err(error) = run(log.append(&name("s0"), message(count + 1, 10))) {
         assert!(error.is_storage_full(), "{error:?}");
         assert!(
-            started.elapsed() < Duration::from_secs(10),
+            started.elapsed() < Duration::from_secs(60),
             "{} bytes",
             taken(&folder)
         );

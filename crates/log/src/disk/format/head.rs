@@ -16,7 +16,7 @@ pub(crate) struct Head {
     pub(crate) streams: u64,
     /// Bytes of messages that are not yet reclaimed.
     pub(crate) bytes: u64,
-    /// When it was, in milliseconds. It never goes back.
+    /// When it was, in milliseconds. It goes back only where the clock was wrong.
     pub(crate) time: u64,
 }
 
