@@ -22,7 +22,8 @@ if (!program) {
 }
 const data = rest[0] === "--data" ? rest.splice(0, 2) : [];
 
-const hub = spawn(program, ["--root", "/v1/stream", ...data], { stdio: ["ignore", "pipe", "inherit"] });
+// The suite asks as a page of https://example.com what it may send.
+const hub = spawn(program, ["--root", "/v1/stream", "--cors", "any", ...data], { stdio: ["ignore", "pipe", "inherit"] });
 const stop = () => hub.kill("SIGTERM");
 process.on("exit", stop);
 

@@ -99,7 +99,7 @@ def test_node_reads_a_refusal_over_http2(hub, path, status):
 def test_a_complete_request_whose_sender_closes_its_side_is_answered_and_stored(hub):
     url = hub.create("half")
     body = b"[1,2]"
-    head = f"POST /streams/half HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /streams/half HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as connection:
         connection.sendall(head.encode() + body)
         connection.shutdown(socket.SHUT_WR)

@@ -78,10 +78,11 @@ async fn sse_decodes_invalid_utf8_with_the_replacement_character_as_its_standard
 async fn a_request_with_invalid_utf8_is_answered_and_harms_nobody() -> Outcome {
     let server = Served::new(headwater_tests::app()).await;
     for request in [
-        b"GET /items?count=1 HTTP/1.1\r\nHost: x\r\nLast-Event-ID: \xff\xfe\r\n\r\n".as_slice(),
-        b"GET /items?count=1&format=%ff HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /items?count=%ff HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /items?count=1 HTTP/1.1\r\nHost: x\r\nAccept: \xff\r\n\r\n",
+        b"GET /items?count=1 HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: \xff\xfe\r\n\r\n"
+            .as_slice(),
+        b"GET /items?count=1&format=%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /items?count=%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /items?count=1 HTTP/1.1\r\nHost: localhost\r\nAccept: \xff\r\n\r\n",
     ] {
         let mut connection = TcpStream::connect(server.address).await?;
         connection.write_all(request).await?;

@@ -80,7 +80,7 @@ pub use operation::{
 pub use panics::catch;
 pub use problem::Problem;
 pub use raw::Raw;
-pub use request::Undecodable;
+pub use request::{Hosts, NoHost, Undecodable};
 pub use schemars;
 pub use serve::{Address, BodyClock, BoundAddress, Serve, SlowBody, serve};
 pub use streaming::Streaming;

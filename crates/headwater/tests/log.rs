@@ -139,7 +139,7 @@ impl Server {
         let mut socket = TcpStream::connect(&self.address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\nConnection: close\r\n\r\n"
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\nConnection: close\r\n\r\n"
         );
         socket.write_all(head.as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -202,7 +202,7 @@ fn an_app_without_a_subscriber_says_where_it_listens_and_what_is_asked_of_it() {
 fn a_response_that_did_not_wait_for_its_request_s_body_is_early() {
     let mut server = Server::start("default", &[]);
     let mut socket = TcpStream::connect(&server.address).unwrap();
-    let head = "POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: ";
+    let head = "POST /one HTTP/1.1\r\nHost: localhost\r\nContent-Length: ";
     // One that has come by then is as good as read.
     socket
         .write_all(format!("{head}3\r\n\r\nabc").as_bytes())

@@ -132,6 +132,14 @@ pub(crate) fn resumption(operation: &mut Operation) {
     );
 }
 
+/// Describes the refusal of a request that changes something, where a page makes it that isn't let in.
+pub(crate) fn foreign(operation: &mut Operation) {
+    operation.error(
+        StatusCode::FORBIDDEN,
+        "The request is that of a page that may not use the hub",
+    );
+}
+
 fn missing(operation: &mut Operation) {
     operation.error(StatusCode::NOT_FOUND, "There is no such stream");
     operation.error(
@@ -169,6 +177,7 @@ pub(crate) fn create<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             replied(operation, status, &[NEXT, CLOSED, CONTENT_TYPE]);
         }
         replied(operation, StatusCode::CREATED, &[("Location", "The stream's URL.")]);
+        foreign(operation);
         operation.error(StatusCode::BAD_REQUEST, "The path, a header or the body is not what it should be");
         operation.error(StatusCode::NOT_FOUND, "There is no such stream to fork");
         operation.error(StatusCode::CONFLICT, "There is another stream of that path, or the path is kept by forks");
@@ -214,7 +223,7 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             "`Stream-Create` with a form, which a client sends that isn't told what the body is",
         );
         missing(operation);
-        operation.error(StatusCode::FORBIDDEN, "A later life of the producer has appended");
+        operation.error(StatusCode::FORBIDDEN, "A later life of the producer has appended, or the request is that of a page that may not use the hub");
         replied(operation, StatusCode::FORBIDDEN, &[PRODUCER_EPOCH]);
         operation.error(
             StatusCode::CONFLICT,
@@ -373,6 +382,7 @@ pub(crate) fn head<S>(route: MethodRoute<S>) -> MethodRoute<S> {
 pub(crate) fn delete<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("delete_stream").tag(TAG).describe(|operation| {
         operation.empty_reply(StatusCode::NO_CONTENT, "The stream is gone");
+        foreign(operation);
         missing(operation);
     })
 }

@@ -1,4 +1,4 @@
-//! What goes on every answer: headers that keep browsers safe, and CORS.
+//! What stands around every endpoint: the check of the page that asks, headers that keep browsers safe, and CORS.
 
 use std::sync::Arc;
 
@@ -10,7 +10,12 @@ use axum::{
 use headwater::StatusCode;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::{Core, options::Cors, relay};
+use crate::{
+    Core,
+    options::Cors,
+    pages::{self, Page},
+    relay,
+};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
@@ -31,80 +36,88 @@ const SHOWN: &str = "content-type, etag, location, producer-digest, producer-epo
 /// How long a browser keeps what a preflight said.
 const KEEP_PREFLIGHT: &str = "86400";
 
-/// Handles a request, and sets the headers that every answer has.
+/// Handles a request, unless a page makes it that may not, and sets the headers that every answer has.
 pub(crate) async fn headers(
     State(core): State<Arc<Core>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let is_head = request.method() == Method::HEAD;
-    let asks_for_method = request
-        .headers()
-        .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    // Of relays any OPTIONS is answered (§10.1 of their protocol).
-    let is_relay = request.uri().path().split('/').nth(1) == relay::ROOT.strip_prefix('/');
-    let is_preflight = request.method() == Method::OPTIONS && (asks_for_method || is_relay);
     let cors = &core.options.cors;
-    let mut response = if is_preflight && *cors != Cors::Off {
-        preflight()
+    let page = Page::of(&core.options, request.uri(), request.headers());
+    let embedders = cors.embedders(request.uri(), request.headers());
+    let is_head = request.method() == Method::HEAD;
+    let mut response = if let Err(problem) = page.may(request.method(), request.headers()) {
+        problem.into_response()
+    } else if *cors != Cors::Off
+        && let Some(preflight) = preflight(&request, &page)
+    {
+        preflight
     } else {
         next.run(request).await
     };
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     let headers = response.headers_mut();
-    protect(headers);
+    protect(headers, embedders);
     if is_head || is_error {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    allow(cors, origin.as_ref(), headers);
+    allow(cors, page, headers);
     response
 }
 
-fn preflight() -> Response {
-    let headers = [
+/// The answer to a request that asks what a page may send; `None` if it isn't one.
+fn preflight(request: &Request, page: &Page) -> Option<Response> {
+    if request.method() != Method::OPTIONS {
+        return None;
+    }
+    let asks_for_method = request
+        .headers()
+        .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    // Of relays any OPTIONS is answered (§10.1 of their protocol).
+    let is_relay = request.uri().path().split('/').nth(1) == relay::ROOT.strip_prefix('/');
+    let allowed = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, SENT),
         (header::ACCESS_CONTROL_MAX_AGE, KEEP_PREFLIGHT),
     ];
-    (StatusCode::NO_CONTENT, headers).into_response()
+    match page {
+        _ if !asks_for_method && !is_relay => None,
+        Page::Foreign if is_relay => Some(StatusCode::NO_CONTENT.into_response()),
+        Page::Foreign => Some(pages::refusal(request.headers()).into_response()),
+        _ => Some((StatusCode::NO_CONTENT, allowed).into_response()),
+    }
 }
 
 /// A stream is data from anyone: no browser should run it, or take it for what it doesn't say it is.
-fn protect(headers: &mut HeaderMap) {
-    const SAFE: [(HeaderName, HeaderValue); 3] = [
+fn protect(headers: &mut HeaderMap, embedders: HeaderValue) {
+    let safe = [
         (
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ),
         (
             HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static("cross-origin"),
+            embedders,
         ),
         (
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("default-src 'none'; sandbox"),
         ),
     ];
-    for (name, value) in SAFE {
+    for (name, value) in safe {
         headers.entry(name).or_insert(value);
     }
 }
 
-fn allow(cors: &Cors, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+/// Says to the browser of a page of another origin that the page may read the answer.
+fn allow(cors: &Cors, page: Page, headers: &mut HeaderMap) {
     let allowed = match cors {
         Cors::Off => return,
         Cors::Any => HeaderValue::from_static("*"),
-        Cors::Only(origins) => {
+        Cors::Loopback | Cors::Only(_) => {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
-            match origin {
-                Some(origin)
-                    if origins
-                        .iter()
-                        .any(|known| known.as_bytes() == origin.as_bytes()) =>
-                {
-                    origin.clone()
-                }
+            match page {
+                Page::Allowed(Some(origin)) => origin,
                 _ => return,
             }
         }

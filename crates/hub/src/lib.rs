@@ -31,6 +31,20 @@
 //! | `GET /` | what there is, as a page or as JSON; only with [`Options::index`] |
 //! | `GET /healthz`, `/readyz` | whether it runs; whether the storage answers |
 //!
+//! Pages of other origins use it only as [`Options::cors`] says: by default those of this machine. On a loopback address
+//! [`headwater::serve`] answers only for the names of that address ([`headwater::Hosts`]), so that a page can't pass its own name
+//! off as the hub's. An app with a hub in it that runs under another server says so itself, or such a page reads and changes all
+//! that there is:
+//!
+//! ```
+//! # fn example(hub: &headwater_hub::Hub) -> axum::Router {
+//! use headwater::Hosts;
+//!
+//! let app = axum::Router::new().nest("/hub", hub.app().into_router());
+//! app.layer(headwater::layer().hosts(Hosts::loopback())) // or `Hosts::allow(["hub.example.com"])?`
+//! # }
+//! ```
+//!
 //! It speaks the Durable Streams protocol. Where that leaves a choice: the scope of `Stream-Seq` is the stream;
 //! `Stream-TTL` with `Stream-Expires-At` is refused; an offset past the tail is; a fork has its source's schema unless
 //! it brings its own. Messages of a `text/*` stream that aren't UTF-8 are sent in SSE and NDJSON with U+FFFD in place of
@@ -64,6 +78,7 @@ mod offset;
 mod options;
 mod origin;
 mod outgoing;
+mod pages;
 mod path;
 mod peer;
 mod read;

@@ -41,10 +41,19 @@ impl fmt::Debug for Secret {
 }
 
 /// Which pages of other origins may use the hub. No answer ever allows credentials.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Other pages can't read what it answers, and what they send to change something (POST, PUT, PATCH, DELETE) is refused with 403
+/// before its body is read. That is by `Origin` and `Sec-Fetch-Site`, which browsers send and scripts can't set; programs that send
+/// neither aren't asked. Pages of the hub's own origin may always use it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cors {
-    /// Those of any origin.
+    /// Those of any origin, also of a sandbox or a file (`Origin: null`).
     Any,
+    /// Those that this machine serves: of `localhost`, names that end in `.localhost`, 127.0.0.0/8 and `[::1]`, at any port, by
+    /// http or https.
+    #[default]
+    Loopback,
     /// Those of these origins: `https://example.com`.
     Only(Vec<String>),
     /// None: there are no CORS headers.
@@ -62,7 +71,7 @@ impl Default for Options {
             sse_cycle: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
             line_heartbeat: Duration::ZERO,
-            cors: Cors::Any,
+            cors: Cors::default(),
             private: false,
             loopback_webhooks: false,
             upstreams: Egress::default(),
@@ -140,7 +149,7 @@ impl Options {
         self
     }
 
-    /// Sets which pages of other origins may use the hub. Default: [`Cors::Any`].
+    /// Sets which pages of other origins may use the hub. Default: [`Cors::Loopback`].
     #[must_use]
     pub fn cors(mut self, cors: Cors) -> Self {
         self.cors = cors;

@@ -33,7 +33,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 pub(crate) struct Origin {
     scheme: &'static str,
     /// Without one (HTTP/1.0 may have none) a URL is a reference from the root of the server.
-    authority: Option<String>,
+    pub(crate) authority: Option<String>,
 }
 
 impl Origin {

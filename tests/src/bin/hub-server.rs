@@ -4,6 +4,7 @@
 //! - `--data FOLDER`: where the log is; without it the log is in memory;
 //! - `--root PATH`: where the streams are; `/streams` unless set;
 //! - `--allow-upstream PATTERN`: whom it may call; nobody who answers unless set;
+//! - `--cors any`: lets pages of every origin in, in place of those of this machine;
 //! - `--deadline-ms N`: how long it gives itself to shut down; 2000 unless set.
 //!
 //! It says on standard output where it listens.
@@ -15,7 +16,7 @@ use std::{
 };
 
 use headwater_client::Egress;
-use headwater_hub::{Hub, Options};
+use headwater_hub::{Cors, Hub, Options};
 use headwater_log::{FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions};
 use tokio::net::TcpListener;
 
@@ -24,6 +25,7 @@ struct Arguments {
     data: Option<String>,
     root: String,
     upstream: String,
+    cors: Cors,
     deadline: Duration,
 }
 
@@ -34,6 +36,7 @@ impl Arguments {
             data: None,
             root: "/streams".to_owned(),
             upstream: "http://127.0.0.1:9".to_owned(),
+            cors: Cors::default(),
             deadline: Duration::from_secs(2),
         };
         let mut arguments = std::env::args().skip(1);
@@ -44,11 +47,12 @@ impl Arguments {
                 "--data" => parsed.data = Some(value),
                 "--root" => parsed.root = value,
                 "--allow-upstream" => parsed.upstream = value,
+                "--cors" if value == "any" => parsed.cors = Cors::Any,
                 "--deadline-ms" => {
                     let number = value.parse().map_err(|_| format!("{value} is no number"))?;
                     parsed.deadline = Duration::from_millis(number);
                 }
-                other => return Err(format!("{other} is none of its options")),
+                other => return Err(format!("{other} {value} is none of its options")),
             }
         }
         Ok(parsed)
@@ -69,6 +73,7 @@ async fn main() -> io::Result<()> {
         .root(&arguments.root)
         .long_poll(Duration::from_secs(2))
         .loopback_webhooks()
+        .cors(arguments.cors)
         .upstreams(Egress::allow([arguments.upstream]).map_err(io::Error::other)?);
     let hub = Hub::with(Arc::clone(&log), options);
     let listener = TcpListener::bind(arguments.listen).await?;

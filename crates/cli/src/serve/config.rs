@@ -2,6 +2,7 @@
 
 use std::{fmt, fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use headwater::Hosts;
 use headwater_client::Egress;
 use headwater_hub::{Cors, Options};
 use headwater_log::{FjallOptions, MemoryOptions};
@@ -22,6 +23,7 @@ pub(super) struct Config {
     /// The path under which the streams are.
     pub(super) root: String,
     pub(super) hub: Options,
+    pub(super) hosts: Hosts,
     pub(super) disk: FjallOptions,
     pub(super) memory: MemoryOptions,
     pub(super) shutdown_deadline: Duration,
@@ -45,6 +47,7 @@ struct File {
     root: Option<String>,
     public_url: Option<String>,
     cors: Vec<String>,
+    allow_hosts: Vec<String>,
     log: Option<String>,
     private: bool,
     loopback_webhooks: bool,
@@ -158,6 +161,11 @@ impl Config {
             true => &file.cors,
             false => &args.cors,
         };
+        let allowed = match args.allow_host.is_empty() {
+            true => &file.allow_hosts,
+            false => &args.allow_host,
+        };
+        let mut hosts = hosts(allowed)?;
         let upstreams = match args.allow_upstream.is_empty() {
             true => &file.upstream.allow,
             false => &args.allow_upstream,
@@ -173,6 +181,12 @@ impl Config {
                 return Err(Failure::other(format!(
                     "{url:?} is no public URL: one is like https://example.com, without a path"
                 )));
+            }
+            // Those who know its public URL come with that host.
+            if let Some(host) = host_of(url.trim_end_matches('/')) {
+                hosts = hosts
+                    .and(host)
+                    .map_err(|error| Failure::other(format!("the public URL: {error}")))?;
             }
             hub = hub.public_url(&url);
         }
@@ -238,6 +252,7 @@ impl Config {
             log: log.unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             root,
             hub,
+            hosts,
             disk,
             memory,
             shutdown_deadline: time_or(file.shutdown_deadline, 10),
@@ -308,15 +323,34 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
 
 fn cors(origins: &[String]) -> Result<Cors, Failure> {
     match origins {
-        [] => Ok(Cors::Any),
+        [] => Ok(Cors::Loopback),
+        [one] if one == "loopback" => Ok(Cors::Loopback),
         [one] if one == "any" => Ok(Cors::Any),
         [one] if one == "none" => Ok(Cors::Off),
         origins => match origins.iter().find(|origin| !is_origin(origin)) {
             Some(bad) => Err(Failure::other(format!(
-                "{bad:?} is no origin: one is like https://example.com; `any` and `none` stand alone"
+                "{bad:?} is no origin: one is like https://example.com; `loopback`, `any` and `none` stand alone"
             ))),
             None => Ok(Cors::Only(origins.to_vec())),
         },
+    }
+}
+
+fn hosts(names: &[String]) -> Result<Hosts, Failure> {
+    match names {
+        [] => Ok(Hosts::default()),
+        [one] if one == "any" => Ok(Hosts::any()),
+        names => Hosts::allow(names)
+            .map_err(|error| Failure::other(format!("{error}; `any` stands alone"))),
+    }
+}
+
+/// The host of an origin, without its port.
+fn host_of(origin: &str) -> Option<&str> {
+    let (_, authority) = origin.split_once("://")?;
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => Some(host),
+        _ => Some(authority),
     }
 }
 
@@ -410,6 +444,7 @@ mod tests {
             "accept_missing_end",
             "accept_damage",
             "cors",
+            "allow_hosts",
             "allow",
         ] {
             assert!(
@@ -483,12 +518,14 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_any_none_or_a_list() {
+    fn origins_are_those_of_this_machine_any_none_or_a_list() {
         let of = |origins: &[&str]| {
             let origins: Vec<_> = origins.iter().map(|origin| (*origin).to_owned()).collect();
             cors(&origins).ok()
         };
-        assert_eq!(of(&[]), Some(Cors::Any));
+        assert_eq!(of(&[]), Some(Cors::Loopback));
+        assert_eq!(of(&["loopback"]), Some(Cors::Loopback));
+        assert_eq!(of(&["any"]), Some(Cors::Any));
         assert_eq!(of(&["none"]), Some(Cors::Off));
         let list = Cors::Only(vec!["https://a.example".to_owned()]);
         assert_eq!(of(&["https://a.example"]), Some(list));
@@ -502,5 +539,26 @@ mod tests {
             assert_eq!(of(&[bad]), None, "{bad}");
         }
         assert_eq!(of(&["any", "https://a.example"]), None);
+        assert_eq!(of(&["loopback", "https://a.example"]), None);
+    }
+
+    #[test]
+    fn hosts_are_those_of_the_command_line_or_else_of_the_file_and_the_public_urls() {
+        let file = "allow_hosts = [\"file.example\"]\n";
+        let hosts = |args: &[&str], file| lay(args, file).hosts;
+        assert_eq!(hosts(&[], ""), Hosts::default());
+        assert!(hosts(&[], file).contains("file.example:1"));
+        let args = ["--allow-host", "a.example,b.example"];
+        let listed = hosts(&args, file);
+        assert!(listed.contains("a.example") && listed.contains("b.example"));
+        assert!(!listed.contains("file.example"));
+        assert_eq!(hosts(&["--allow-host", "any"], file), Hosts::any());
+        for url in ["https://hub.example", "http://hub.example:8080/"] {
+            let known = hosts(&["--public-url", url], "");
+            assert_eq!(known, Hosts::default().and("hub.example").unwrap(), "{url}");
+        }
+        let known = hosts(&["--public-url", "http://[2001:db8::1]:80"], "");
+        assert!(known.contains("[2001:db8::1]"));
+        assert!(super::hosts(&["any".to_owned(), "a:80".to_owned()]).is_err());
     }
 }

@@ -47,10 +47,12 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL", env = "HEADWATER_PUBLIC_URL")]
     public_url: Option<String>,
 
-    /// Which pages may use the hub: `any`, `none`, or those of an origin, `https://example.com`
-    /// [default: any]
+    /// Which pages may use the hub: `loopback`, `any`, `none`, or those of an origin,
+    /// `https://example.com` [default: loopback]
     ///
-    /// More origins than one are separated by commas, or the option is given again.
+    /// More origins than one are separated by commas, or the option is given again. `loopback` is
+    /// the pages of this machine, of localhost or 127.0.0.1 at any port. Others can't read what the
+    /// hub answers, and can't change anything. The hub's own pages may always use it.
     #[arg(
         long,
         value_name = "ORIGIN",
@@ -58,6 +60,22 @@ pub(crate) struct Serve {
         value_delimiter = ','
     )]
     cors: Vec<String>,
+
+    /// A name under which the hub is reached: `hub.example.com` [default: any; on a loopback address
+    /// `localhost` and the like alone]
+    ///
+    /// Requests for other hosts are refused, so that no page makes its own name stand for the hub.
+    /// Behind a proxy on this machine that sends on the Host of its clients, list the names that
+    /// they use; that of --public-url is allowed already. `*.example.com` is each name that ends
+    /// so, and `any` turns the check off. More than one are separated by commas, or the option is
+    /// given again.
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "HEADWATER_ALLOW_HOST",
+        value_delimiter = ','
+    )]
+    allow_host: Vec<String>,
 
     /// Which hosts the hub may call for its clients: `https://api.example.com/v1/**` [default: none]
     ///
@@ -193,6 +211,7 @@ async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), 
         .write_timeout(config.write_timeout)
         .shutdown_deadline(config.shutdown_deadline)
         .socket_mode(config.socket_mode)
+        .hosts(config.hosts.clone())
         .on_bound(move |address| {
             // Nobody has to read it.
             let _ = greet(&address.to_string(), &root, &place);

@@ -24,7 +24,7 @@ use tower_service::Service;
 
 use self::accept::Refusal;
 use crate::{
-    LastEventId, Problem,
+    Hosts, LastEventId, Problem,
     body::Served,
     panics::{self, Caught},
     request,
@@ -47,7 +47,8 @@ pub(crate) struct Asked {
 /// - A body with a `Content-Encoding` of gzip or deflate is decoded while it is read: handlers and extractors see it without,
 ///   and their limits count what is decoded. Other codings, and several at once, are refused with 415.
 /// - A `Host` that isn't one, or of which there are two, is refused with 400. One that is missing (RFC 9112 §3.2) is refused under
-///   [`serve`](crate::serve) alone, which knows that the request came over a connection.
+///   [`serve`](crate::serve) alone, which knows that the request came over a connection. One that isn't among the server's
+///   [`hosts`](NegotiateLayer::hosts) is refused with 421, if these are set.
 /// - A handler that panics is answered for with 500. The log has the panic's message and place, for which the layer sets a
 ///   panic hook; the hook that was there is called as before.
 ///
@@ -66,19 +67,41 @@ pub(crate) struct Asked {
 #[must_use]
 pub fn layer() -> NegotiateLayer {
     panics::note_places();
-    NegotiateLayer { has_docs: false }
+    NegotiateLayer {
+        has_docs: false,
+        hosts: None,
+    }
 }
 
 /// See [`layer`].
 ///
 /// Besides, an error that the app answers with its status alone gets a problem as its body: a path that isn't there (404), a method
 /// that isn't allowed (405, with the list), a bare [`StatusCode`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NegotiateLayer {
     has_docs: bool,
+    hosts: Option<Arc<Hosts>>,
 }
 
 impl NegotiateLayer {
+    /// Sets the hosts that the app answers for: other requests are refused with 421. Default: any.
+    ///
+    /// [`serve`](crate::serve) has the [setting](crate::Serve::hosts) too, and a default by the address that it listens at. A
+    /// layer knows no address, so that under another server the app says it:
+    ///
+    /// ```
+    /// # fn example(app: axum::Router) -> axum::Router {
+    /// use headwater::Hosts;
+    ///
+    /// app.layer(headwater::layer().hosts(Hosts::loopback()))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = Some(Arc::new(hosts));
+        self
+    }
+
     /// Has the answer to a path that isn't there point to `/docs`.
     pub(crate) fn docs(mut self, has_docs: bool) -> Self {
         self.has_docs = has_docs;
@@ -93,6 +116,7 @@ impl<S> Layer<S> for NegotiateLayer {
         Negotiate {
             inner,
             has_docs: self.has_docs,
+            hosts: self.hosts.clone(),
         }
     }
 }
@@ -102,6 +126,7 @@ impl<S> Layer<S> for NegotiateLayer {
 pub struct Negotiate<S> {
     inner: S,
     has_docs: bool,
+    hosts: Option<Arc<Hosts>>,
 }
 
 impl<S> Service<Request<Body>> for Negotiate<S>
@@ -119,15 +144,19 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        // Within another of these layers, as a hub is that is served, all is done but for panics, which the layers between
-        // the two are to see as responses.
+        let hosts = self.hosts.as_deref();
+        // Within another of these layers, as a hub is that is served, all is done but for its own hosts and for panics, which the
+        // layers between the two are to see as responses.
         if CLIENT.try_with(|_| ()).is_ok() {
+            if let Some(Err(problem)) = hosts.map(|hosts| hosts.check(&request)) {
+                return Box::pin(std::future::ready(Ok(problem.into_response())));
+            }
             let response = answer(panics::catch(|| self.inner.call(request)));
             return Box::pin(async { Ok(response.await) });
         }
         let is_received = request.extensions().get::<Asked>();
         let is_received = is_received.is_some_and(|asked| asked.connection.is_some());
-        if let Err(refusal) = request::admit(&mut request, is_received) {
+        if let Err(refusal) = request::admit(&mut request, hosts, is_received) {
             return Box::pin(std::future::ready(Ok(*refusal)));
         }
         let client = Client::of(&request);

@@ -53,7 +53,7 @@ pub(super) fn check<B>(request: &Request<B>, is_received: bool) -> Result<(), Pr
 ///
 /// # Errors
 /// There are several.
-fn one(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(super) fn one(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(header::HOST).iter();
     let first = values.next();
     if values.next().is_some() {
@@ -65,7 +65,7 @@ fn one(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 
 /// Whether a text is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2). A host that is empty is none for HTTP (RFC
 /// 9110 §4.2.1), and a port is one of TCP's.
-fn is_authority(text: &str) -> bool {
+pub(super) fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let Some((literal, rest)) = rest.split_once(']') else {
@@ -84,6 +84,14 @@ fn is_authority(text: &str) -> bool {
         },
     };
     !host.is_empty() && is_reg_name(host) && port.is_none_or(is_port)
+}
+
+/// The host of an authority, with its brackets if it has some.
+pub(super) fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => authority,
+    }
 }
 
 fn is_port(text: &str) -> bool {

@@ -2,6 +2,7 @@
 
 mod encoding;
 mod host;
+mod hosts;
 
 use std::{error::Error, iter};
 
@@ -11,7 +12,10 @@ use axum::{
 };
 use http::{HeaderValue, Request, StatusCode, header};
 
-pub use self::encoding::Undecodable;
+pub use self::{
+    encoding::Undecodable,
+    hosts::{Hosts, NoHost},
+};
 
 /// The first error of a type among `error` and its sources: a body's error is wrapped by whatever reads it.
 pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
@@ -21,12 +25,19 @@ pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) ->
     errors.find_map(|error| error.downcast_ref())
 }
 
-/// Checks whom a request is for, and decodes its body. `is_received`: whether it came over a connection of ours.
+/// Checks whom a request is for, and decodes its body. `hosts`: the hosts that the server answers for, if they are checked.
+/// `is_received`: whether it came over a connection of ours.
 ///
 /// # Errors
 /// The response that refuses it.
-pub(crate) fn admit(request: &mut Request<Body>, is_received: bool) -> Result<(), Box<Response>> {
-    let admitted = host::check(request, is_received).and_then(|()| encoding::decode(request));
+pub(crate) fn admit(
+    request: &mut Request<Body>,
+    hosts: Option<&Hosts>,
+    is_received: bool,
+) -> Result<(), Box<Response>> {
+    let admitted = host::check(request, is_received)
+        .and_then(|()| hosts.map_or(Ok(()), |hosts| hosts.check(request)))
+        .and_then(|()| encoding::decode(request));
     admitted.map_err(|problem| {
         let mut response = problem.into_response();
         if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {

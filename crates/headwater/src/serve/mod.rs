@@ -27,7 +27,7 @@ pub use self::{
     address::{Address, BoundAddress},
     pace::{BodyClock, SlowBody},
 };
-use crate::App;
+use crate::{App, Hosts};
 
 /// How long a failed `accept` (too many open files, mostly) waits before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -52,6 +52,10 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 ///     .await
 /// # }
 /// ```
+///
+/// # Hosts
+/// On a loopback address the server answers only for the names of that address, `localhost` and the like, so that no page of
+/// another site reaches it. Behind a proxy that sends on its clients' `Host`, list these hosts: see [`hosts`](Serve::hosts).
 ///
 /// # Shutdown
 /// On the signal the server stops accepting. Requests in flight go on; streams are cut, with a `retry:` of
@@ -84,6 +88,7 @@ pub fn serve(app: impl Into<Router> + 'static, address: impl Into<Address>) -> S
         quiet: false,
         address: address.into(),
         settings: Settings::default(),
+        hosts: Hosts::default(),
         on_bound: None,
         shutdown_on: None,
     }
@@ -97,6 +102,7 @@ pub struct Serve {
     quiet: bool,
     address: Address,
     settings: Settings,
+    hosts: Hosts,
     on_bound: Option<BoundFn>,
     shutdown_on: Option<ShutdownFuture>,
 }
@@ -218,6 +224,13 @@ impl Serve {
         self
     }
 
+    /// Sets the hosts that the server answers for, by the `Host` of a request. Others are refused with 421. Default: the names
+    /// of the loopback interface if the server listens on one of its addresses, else any. See [`Hosts`].
+    pub fn hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
     /// Installs no `tracing` subscriber: nothing is printed, unless the app has set one.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
@@ -244,6 +257,7 @@ impl Serve {
             quiet,
             address,
             settings,
+            hosts,
             on_bound,
             shutdown_on,
         } = self;
@@ -258,6 +272,11 @@ impl Serve {
         };
         let listener = Listener::bind(address, settings.socket_mode).await?;
         let address = listener.address()?;
+        let layer = crate::layer().docs(has_docs);
+        let layer = match hosts.at(&address) {
+            Some(hosts) => layer.hosts(hosts),
+            None => layer,
+        };
         let max_connections = for_files.min(settings.max_connections);
         match on_bound {
             Some(tell) => tell(&address),
@@ -265,7 +284,7 @@ impl Serve {
             None => tracing::info!("listening on {address}"),
         }
 
-        let app = crate::layer().docs(has_docs).layer(app);
+        let app = layer.layer(app);
         let settings = Arc::new(settings);
         let shutdown = CancellationToken::new();
         let mut connections = JoinSet::new();
@@ -330,6 +349,7 @@ impl fmt::Debug for Serve {
         f.debug_struct("Serve")
             .field("address", &self.address)
             .field("settings", &self.settings)
+            .field("hosts", &self.hosts)
             .finish_non_exhaustive()
     }
 }

@@ -158,27 +158,27 @@ async fn half_closed(socket: &mut TcpStream, request: &str) -> String {
 async fn a_complete_request_is_answered_though_its_sender_sends_nothing_more() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     for (request, end) in [
-        ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", "hello"),
+        ("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", "hello"),
         ("GET / HTTP/1.0\r\n\r\n", "hello"),
         (
-            "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n12345",
+            "POST /length HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n12345",
             "5",
         ),
         (
-            "POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n12345",
+            "POST /slow HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n12345",
             "5",
         ),
         (
-            "POST /slow HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            "POST /slow HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
             "3",
         ),
         (
-            "GET /count HTTP/1.1\r\nhost: x\r\n\r\n",
+            "GET /count HTTP/1.1\r\nhost: localhost\r\n\r\n",
             "2\r\n3\n\r\n0\r\n\r\n",
         ),
         // Two at once: both are answered.
         (
-            "POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n12GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "POST /slow HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n12GET / HTTP/1.1\r\nhost: localhost\r\n\r\n",
             "hello",
         ),
     ] {
@@ -199,7 +199,7 @@ async fn a_complete_request_is_answered_though_its_sender_sends_nothing_more() {
 async fn a_request_whose_body_is_cut_is_not_taken_for_a_whole_one() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut socket = server.connect().await;
-    let request = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n1234";
+    let request = "POST /length HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n1234";
     let answer = half_closed(&mut socket, request).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     server.stop().await;
@@ -221,7 +221,7 @@ async fn a_silent_response_goes_on_for_a_peer_that_has_only_closed_its_side() {
             let dropped = Dropped::default();
             let server = start_app(app(&dropped), |serve| serve.shutdown_deadline(SHORT)).await;
             let mut socket = server.connect().await;
-            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
             socket.write_all(request.as_bytes()).await.unwrap();
             if !closes_at_once {
                 sleep(Duration::from_millis(200)).await;
@@ -253,13 +253,13 @@ async fn a_silent_response_goes_on_for_a_peer_that_has_only_closed_its_side() {
 async fn a_half_closed_reader_gets_the_heartbeats_that_it_asks_for_and_the_items() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut socket = server.connect().await;
-    let request = b"GET /silent?format=ndjson&heartbeat=1 HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /silent?format=ndjson&heartbeat=1 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     socket.write_all(request).await.unwrap();
     read_until(&mut socket, "\r\n\r\n").await;
     socket.shutdown().await.unwrap();
     read_until(&mut socket, "01\r\n\n\r\n").await;
     let mut socket = server.connect().await;
-    let request = b"GET /count?format=ndjson HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /count?format=ndjson HTTP/1.1\r\nhost: localhost\r\n\r\n";
     socket.write_all(request).await.unwrap();
     let first = read_until(&mut socket, "1\n\r\n").await;
     socket.shutdown().await.unwrap();
@@ -279,7 +279,7 @@ async fn a_peer_that_has_left_is_noticed_though_the_response_is_silent() {
         let dropped = Dropped::default();
         let server = start_app(app(&dropped), |serve| serve).await;
         let mut socket = server.connect().await;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         if path != "/waiting" {
             read_until(&mut socket, "\r\n\r\n").await;
@@ -298,7 +298,7 @@ async fn a_cut_behind_the_digit_of_a_chunk_is_no_end() {
     })
     .await;
     let mut socket = server.connect().await;
-    let request = b"GET /text HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /text HTTP/1.1\r\nhost: localhost\r\n\r\n";
     socket.write_all(request).await.unwrap();
     read_until(&mut socket, "\r\n\r\n").await;
     socket.shutdown().await.unwrap();
@@ -324,7 +324,7 @@ async fn a_refusal_is_read_by_a_client_that_is_still_sending() {
                     ),
                     _ => (format!("content-length: {LARGE}\r\n\r\n"), ""),
                 };
-                let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{head}");
+                let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{head}");
                 // As clients do that look for a response when they have sent all.
                 socket.write_all(head.as_bytes()).await.unwrap();
                 let sent = async {
@@ -367,7 +367,9 @@ async fn http2(server: &Server) -> h2::client::SendRequest<Bytes> {
 /// Sends a request over HTTP/2 and looks for the response only when the whole body is sent.
 async fn post_over_http2(server: &Server, path: &str, mut body: Bytes) -> (StatusCode, Bytes) {
     let mut client = http2(server).await;
-    let request = Request::post(format!("http://x{path}")).body(()).unwrap();
+    let request = Request::post(format!("http://localhost{path}"))
+        .body(())
+        .unwrap();
     let (response, mut upload) = client.send_request(request, false).unwrap();
     while !body.is_empty() {
         upload.reserve_capacity(body.len());
@@ -415,7 +417,9 @@ async fn a_refusal_over_http2_is_read_by_a_client_that_is_still_sending() {
 async fn a_client_that_never_stops_sending_over_http2_is_not_read_for_ever() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut client = http2(&server).await;
-    let request = Request::post("http://x/forbidden").body(()).unwrap();
+    let request = Request::post("http://localhost/forbidden")
+        .body(())
+        .unwrap();
     let (response, mut upload) = client.send_request(request, false).unwrap();
     assert_eq!(response.await.unwrap().status(), StatusCode::FORBIDDEN);
     let reset = poll_fn(|cx| upload.poll_reset(cx));
@@ -432,7 +436,7 @@ async fn a_body_that_is_not_read_leaves_room_for_other_requests_of_the_connectio
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut client = http2(&server).await;
     // More than the connection's window, before the response is complete.
-    let request = Request::post("http://x/unread").body(()).unwrap();
+    let request = Request::post("http://localhost/unread").body(()).unwrap();
     let (response, mut upload) = client.send_request(request, false).unwrap();
     response.await.unwrap();
     let mut left = 4 << 20;
@@ -445,7 +449,7 @@ async fn a_body_that_is_not_read_leaves_room_for_other_requests_of_the_connectio
         left -= room;
     }
     let mut client = client.ready().await.unwrap();
-    let request = Request::post("http://x/length").body(()).unwrap();
+    let request = Request::post("http://localhost/length").body(()).unwrap();
     let (response, mut upload) = client.send_request(request, false).unwrap();
     upload.send_data("12345".into(), true).unwrap();
     let response = tokio::time::timeout(Duration::from_secs(10), response).await;
@@ -462,7 +466,7 @@ async fn a_head_that_is_too_large_is_refused_so_that_its_sender_sees_it() {
     for _ in 0..5 {
         let mut socket = server.connect().await;
         let head = format!(
-            "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n",
             "a".repeat(4 << 20)
         );
         socket.write_all(head.as_bytes()).await.unwrap();
@@ -516,18 +520,18 @@ async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", 400, "version"),
         ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, "header"),
         (
-            "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: five\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: five\r\n\r\n",
             400,
             "content-length",
         ),
         (
-            "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: quick\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: quick\r\n\r\n",
             400,
             "transfer-encoding",
         ),
         ("\u{16}\u{3}\u{1}\r\n\r\n", 400, "method"),
         (
-            &format!("GET / HTTP/1.1\r\nhost: x\r\n{headers}\r\n"),
+            &format!("GET / HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"),
             431,
             "100 headers",
         ),
@@ -540,12 +544,13 @@ async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
         let before = refused(request, status, what).await;
         assert_eq!(before, "");
         // Behind another request, in the same write and in one of its own.
-        let request = format!("GET / HTTP/1.1\r\nhost: x\r\n\r\n{request}");
+        let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n{request}");
         let before = refused(&request, status, what).await;
         assert!(before.ends_with("\r\n\r\nhello"), "{before}");
     }
     // This one is a handler's to refuse.
-    let chunked = "POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let chunked =
+        "POST /length HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
     let answer = server.ask(chunked).await;
     assert!(
         answer.starts_with("HTTP/1.1 400 ") && answer.contains("\r\n\r\nF"),
@@ -560,7 +565,7 @@ async fn a_head_that_is_too_large_for_http2_is_refused_with_a_problem() {
     let client = http2(&server).await;
     for (method, has_body) in [("GET", true), ("HEAD", false)] {
         let mut client = client.clone().ready().await.unwrap();
-        let request = Request::builder().method(method).uri("http://x/");
+        let request = Request::builder().method(method).uri("http://localhost/");
         let request = request.header("x", "a".repeat(33_000)).body(()).unwrap();
         let (response, _) = client.send_request(request, true).unwrap();
         let response = response.await.unwrap();
@@ -581,7 +586,9 @@ async fn a_small_body_that_was_refused_unread_does_not_cost_the_connection() {
     let mut socket = server.connect().await;
     for _ in 0..3 {
         socket
-            .write_all(b"POST /forbidden HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n12345")
+            .write_all(
+                b"POST /forbidden HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n12345",
+            )
             .await
             .unwrap();
         let answer = read_until(&mut socket, "thank you").await;
@@ -596,7 +603,7 @@ async fn a_client_that_waits_to_be_told_to_send_is_refused_without_that() {
     for path in ["/forbidden", "/nowhere", "/count"] {
         let mut socket = server.connect().await;
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n"
         );
         socket.write_all(head.as_bytes()).await.unwrap();
         let answer = read_until(&mut socket, "\r\n\r\n").await;
@@ -612,7 +619,9 @@ async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
     // One that is silent: the connection is closed after a moment.
     let mut socket = server.connect().await;
     socket
-        .write_all(b"POST /forbidden HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nabc")
+        .write_all(
+            b"POST /forbidden HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\nabc",
+        )
         .await
         .unwrap();
     read_until(&mut socket, "thank you").await;
@@ -635,7 +644,7 @@ async fn a_client_that_takes_nothing_of_a_response_is_given_up() {
     let dropped = Dropped::default();
     let server = start_app(app(&dropped), |serve| serve.write_timeout(WRITE_TIMEOUT)).await;
     let mut socket = server.connect().await;
-    let request = b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /flood HTTP/1.1\r\nhost: localhost\r\n\r\n";
     socket.write_all(request).await.unwrap();
     // One that reads slowly is not.
     let mut some = vec![0; 1 << 20];
@@ -660,7 +669,9 @@ async fn a_stream_of_http2_that_takes_nothing_is_reset_and_the_others_go_on() {
     tokio::spawn(connection);
     let get = async |path: &str| {
         let mut client = client.clone().ready().await.unwrap();
-        let request = Request::get(format!("http://x{path}")).body(()).unwrap();
+        let request = Request::get(format!("http://localhost{path}"))
+            .body(())
+            .unwrap();
         let (response, _) = client.send_request(request, true).unwrap();
         response.await.unwrap().into_body()
     };

@@ -1,7 +1,7 @@
 //! Which host a request is for.
 
 use axum::{Router, routing::get};
-use headwater::test::TestClient;
+use headwater::{Hosts, test::TestClient};
 
 use crate::serve::start_app;
 
@@ -11,7 +11,7 @@ fn app() -> Router {
 
 #[tokio::test]
 async fn a_request_without_exactly_one_valid_host_is_refused() {
-    let server = start_app(app(), |serve| serve).await;
+    let server = start_app(app(), |serve| serve.hosts(Hosts::any())).await;
     for (hosts, is_fine) in [
         ("", false),
         ("host: a\r\n", true),
@@ -47,7 +47,7 @@ async fn a_request_without_exactly_one_valid_host_is_refused() {
 
 #[tokio::test]
 async fn the_targets_host_counts_and_http_1_0_may_have_none() {
-    let server = start_app(app(), |serve| serve).await;
+    let server = start_app(app(), |serve| serve.hosts(Hosts::any())).await;
     for (start, is_fine) in [
         ("GET / HTTP/1.0\r\n", true),
         ("GET / HTTP/1.0\r\nhost: a b\r\n", false),
@@ -71,4 +71,73 @@ async fn a_host_that_is_none_is_refused_behind_the_layer_alone_too() {
     assert_eq!(client.get("/").send().await.status(), 200);
     let response = client.get("/").header("host", "a/b").send().await;
     assert_eq!(response.status(), 400);
+}
+
+/// The status of a request that names `host`.
+async fn status(server: &crate::serve::Server, host: &str) -> u16 {
+    let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let answer = server.ask(&head).await;
+    answer[9..12].parse().expect("it is a status")
+}
+
+#[tokio::test]
+async fn a_server_on_a_loopback_address_answers_for_the_names_of_that_address() {
+    let server = start_app(app(), |serve| serve).await;
+    for good in [
+        "localhost",
+        "LOCALHOST.:1",
+        "a.localhost",
+        "127.0.0.9:80",
+        "[::1]",
+    ] {
+        assert_eq!(status(&server, good).await, 200, "{good}");
+    }
+    for bad in [
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.com",
+        "127.0.0.1.evil.com",
+        "0x7f.1",
+        "[::ffff:127.0.0.1]",
+    ] {
+        assert_eq!(status(&server, bad).await, 421, "{bad}");
+    }
+    for bad in ["a@localhost", "localhost\r\nhost: localhost"] {
+        assert_eq!(status(&server, bad).await, 400, "{bad}");
+    }
+    let head = "GET http://evil.example/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let answer = server.ask(head).await;
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    assert!(answer.contains("--allow-host evil.example`"), "{answer}");
+    let answer = server.ask("GET / HTTP/1.0\r\n\r\n").await;
+    assert!(
+        answer.contains(" 200 "),
+        "no browser sends a request without a host: {answer}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn hosts_that_are_listed_are_answered_for_too() {
+    let hosts = Hosts::allow(["app.example"]).unwrap();
+    let server = start_app(app(), |serve| serve.hosts(hosts)).await;
+    for (host, expected) in [
+        ("app.example:8443", 200),
+        ("localhost", 200),
+        ("b.example", 421),
+    ] {
+        assert_eq!(status(&server, host).await, expected, "{host}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_layer_checks_hosts_also_within_another_one() {
+    let checked = app().layer(headwater::layer().hosts(Hosts::loopback()));
+    let client = TestClient::new(Router::new().nest("/in", checked));
+    for (host, expected) in [("localhost:1", 200), ("evil.example", 421)] {
+        let response = client.get("/in").header("host", host).send().await;
+        assert_eq!(response.status(), expected, "{host}");
+    }
 }

@@ -170,14 +170,14 @@ async fn a_connection_whose_handler_panicked_goes_on() {
     let mut socket = server.connect().await;
     for _ in 0..2 {
         socket
-            .write_all(b"GET /handler HTTP/1.1\r\nhost: x\r\n\r\n")
+            .write_all(b"GET /handler HTTP/1.1\r\nhost: localhost\r\n\r\n")
             .await
             .unwrap();
         let head = read_until(&mut socket, "\"status\":500}").await;
         assert!(head.starts_with("HTTP/1.1 500 "), "{head}");
     }
     socket
-        .write_all(b"GET /fine HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /fine HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     read_until(&mut socket, "fine").await;
@@ -193,7 +193,7 @@ async fn a_stream_that_panics_is_cut_behind_its_items_in_every_format() {
             let _guard = tracing::subscriber::set_default(log.clone());
             let mut socket = server.connect().await;
             let name = format.name();
-            let request = format!("GET {path}?format={name} HTTP/1.1\r\nhost: x\r\n\r\n");
+            let request = format!("GET {path}?format={name} HTTP/1.1\r\nhost: localhost\r\n\r\n");
             socket.write_all(request.as_bytes()).await.unwrap();
             let body = read_all(&mut socket).await;
             assert!(body.starts_with("HTTP/1.1 200 "), "{path} {name}: {body}");
@@ -223,7 +223,7 @@ async fn a_body_of_any_kind_that_panics_is_cut_behind_what_came_before() {
     let server = start_app(app(), |serve| serve).await;
     for path in ["/raw", "/axum"] {
         let mut socket = server.connect().await;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let body = read_all(&mut socket).await;
         assert!(body.contains("1\n"), "{path}: {body}");

@@ -108,7 +108,7 @@ pub(crate) async fn read_until(socket: &mut TcpStream, end: &str) -> String {
     text
 }
 
-const CLOSE: &str = "host: x\r\nconnection: close\r\n\r\n";
+const CLOSE: &str = "host: localhost\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn it_serves_http_1_and_tells_handlers_the_peer() {
@@ -150,7 +150,7 @@ async fn a_slow_head_and_an_idle_connection_are_closed_and_a_stream_is_not() {
     .await;
     let mut streaming = server.connect().await;
     streaming
-        .write_all(b"GET /silent HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /silent HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     read_until(&mut streaming, "\r\n\r\n").await;
@@ -167,13 +167,13 @@ async fn a_slow_head_and_an_idle_connection_are_closed_and_a_stream_is_not() {
     }
 
     let mut idle = server.connect().await;
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     read_until(&mut idle, "hello").await;
     let start = Instant::now();
     tokio::time::sleep(Duration::from_millis(600)).await;
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     read_until(&mut idle, "hello").await;
@@ -212,7 +212,7 @@ async fn connections_over_the_limit_wait_for_room() {
     let server = start(|serve| serve.max_connections(1)).await;
     let mut first = server.connect().await;
     first
-        .write_all(b"GET /silent HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /silent HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     read_until(&mut first, "\r\n\r\n").await;
@@ -237,7 +237,7 @@ async fn a_shutdown_cuts_endless_streams_lets_finite_ones_finish_and_is_quick() 
     let server = start(|serve| serve).await;
     let ask = async |path: &str, accept: &str| {
         let mut socket = server.connect().await;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         socket
     };
@@ -271,7 +271,7 @@ async fn a_shutdown_ends_by_its_deadline() {
     let server = start(|serve| serve.shutdown_deadline(Duration::from_millis(100))).await;
     let mut finite = server.connect().await;
     finite
-        .write_all(b"GET /finish HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /finish HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;

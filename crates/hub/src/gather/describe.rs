@@ -77,7 +77,7 @@ pub(crate) fn describe<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S
                 StatusCode::UNAUTHORIZED,
                 "The hub has a secret, and it is missing or another",
             ),
-            (StatusCode::FORBIDDEN, "No upstream is allowed"),
+            (StatusCode::FORBIDDEN, "No upstream is allowed, or the request is that of a page that may not use the hub"),
             (
                 StatusCode::NOT_ACCEPTABLE,
                 "None of the formats that the client accepts is offered",

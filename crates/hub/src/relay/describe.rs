@@ -3,7 +3,7 @@
 use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
 use schemars::JsonSchema;
 
-use crate::describe::{known, reading, replied};
+use crate::describe::{foreign, known, reading, replied};
 
 /// The tag of all of this.
 const TAG: &str = "relays";
@@ -117,7 +117,7 @@ pub(super) fn create<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> 
         refused(operation, &[
             (StatusCode::BAD_REQUEST, "A header or a parameter is not what it should be; or the upstream redirects"),
             UNAUTHORIZED,
-            (StatusCode::FORBIDDEN, "The upstream is not among those that may be called"),
+            (StatusCode::FORBIDDEN, "The upstream is not among those that may be called, or the request is that of a page that may not use the hub"),
             (StatusCode::REQUEST_TIMEOUT, "The body stopped coming"),
             (StatusCode::CONFLICT, "There is another stream of that name"),
             (StatusCode::PAYLOAD_TOO_LARGE, "The body is over the limit"),
@@ -180,6 +180,7 @@ pub(super) fn abort<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         operation.parameter::<String>(In::Query, "action", "`abort`. Required.");
         signed(operation);
         operation.empty_reply(StatusCode::NO_CONTENT, "The call is over");
+        foreign(operation);
         refused(
             operation,
             &[
@@ -199,6 +200,7 @@ pub(super) fn delete<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> 
     let route = guard(route.id("delete_relay").tag(TAG), guarded);
     route.describe(|operation| {
         operation.empty_reply(StatusCode::NO_CONTENT, "The relay is gone");
+        foreign(operation);
         refused(operation, &[UNAUTHORIZED]);
     })
 }

@@ -6,6 +6,7 @@ mod durable;
 mod encoded;
 mod ends;
 mod events;
+mod foreign;
 mod framed;
 mod gather;
 mod json;

@@ -125,6 +125,29 @@ async fn a_page_of_another_origin_is_let_in_as_the_options_say() {
     );
     assert_eq!(allowed(only(), "https://b.example").await, "");
     assert_eq!(allowed(Cors::Off, "https://a.example").await, "");
+    let here = "http://localhost:5173";
+    assert_eq!(allowed(Cors::Loopback, here).await, here);
+    assert_eq!(allowed(Cors::Loopback, "https://b.example").await, "");
+    assert_eq!(allowed(Cors::default(), "null").await, "");
+}
+
+#[tokio::test]
+async fn what_pages_may_embed_is_what_they_may_read() {
+    let embedders = async |cors: Cors, host: &str| {
+        let server = Server::with(Options::new().cors(cors));
+        let response = server.get("a").header("host", host).send().await;
+        header(&response, "cross-origin-resource-policy")
+    };
+    assert_eq!(embedders(Cors::Any, "hub.example").await, "cross-origin");
+    assert_eq!(
+        embedders(Cors::Loopback, "localhost:8000").await,
+        "same-site"
+    );
+    assert_eq!(
+        embedders(Cors::Loopback, "hub.example").await,
+        "same-origin"
+    );
+    assert_eq!(embedders(Cors::Off, "localhost:8000").await, "same-origin");
 }
 
 #[tokio::test]

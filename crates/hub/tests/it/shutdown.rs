@@ -28,7 +28,7 @@ async fn long_polls_are_answered_when_the_server_shuts_down() {
     let server = tokio::spawn(server.into_future());
     let ask = async |request: &str| {
         let mut socket = TcpStream::connect(address).await.unwrap();
-        let request = format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let request = format!("{request} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         socket
     };

@@ -34,7 +34,7 @@ async fn start() -> SocketAddr {
 
 fn head(method: &str, path: &str, content_type: &str, framing: &str) -> String {
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {content_type}\r\n{framing}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: {content_type}\r\n{framing}\r\n\r\n"
     )
 }
 

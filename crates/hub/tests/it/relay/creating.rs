@@ -261,7 +261,7 @@ async fn pages_of_other_origins_may_use_it() {
         let response = server
             .client
             .request(Method::OPTIONS, path)
-            .header("origin", "https://a.example")
+            .header("origin", "http://localhost:5173")
             .send()
             .await;
         assert_eq!(response.status(), 204);
@@ -290,6 +290,26 @@ async fn pages_of_other_origins_may_use_it() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_that_may_not_use_it_is_told_nothing_and_relays_nothing() {
+    let upstream = Upstream::saying("text/plain", "x").await;
+    let server = server();
+    let options = server.client.request(Method::OPTIONS, "/relay");
+    let response = options.header("origin", "https://a.example").send().await;
+    assert_eq!(response.status(), 204);
+    assert_eq!(header(&response, "access-control-allow-methods"), "");
+    for (name, value) in [
+        ("origin", "https://a.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        let relay = server.relay("", "GET", &upstream.url);
+        let response = relay.header(name, value).send().await;
+        assert_eq!(response.status(), 403, "{name}: {value}");
+    }
+    assert!(upstream.calls().is_empty());
 }
 
 #[tokio::test]

@@ -1,0 +1,419 @@
+//! Which hosts a server answers for, so that no page reaches it under a name of its own (DNS rebinding).
+
+use std::{
+    error::Error,
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use http::{Request, StatusCode};
+
+use super::host;
+use crate::{BoundAddress, Problem};
+
+/// The hosts that a server answers for: those that the `Host` of a request, or `:authority` in HTTP/2, may name.
+///
+/// A page can have its own name resolve to 127.0.0.1 (DNS rebinding). To its browser a server there is of the page's origin then,
+/// and the page may read and change all that it has. What tells such a request from others is the name that it is for. So under
+/// [`serve`](crate::serve) a server that listens on a loopback address answers only for the names of that address: `localhost`,
+/// names that end in `.localhost`, 127.0.0.0/8 and `[::1]`, at any port. Other requests are refused with 421. A server at any other
+/// address or at a Unix socket answers for every host, unless it is given a list.
+///
+/// A proxy on the same machine that sends on the `Host` of its clients needs its names [listed](Self::allow):
+///
+/// ```no_run
+/// # async fn example(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+/// use headwater::Hosts;
+///
+/// headwater::serve(app, "127.0.0.1:8000")
+///     .hosts(Hosts::allow(["app.example.com"])?)
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Under another server, `axum::serve` say, the [layer](crate::NegotiateLayer::hosts) has the same setting.
+///
+/// A request that names no host is answered: only HTTP/1.0 has such requests, and no browser sends them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hosts(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Any,
+    /// Those of the loopback interface, and these.
+    Listed {
+        names: Vec<Name>,
+        /// Whether they are checked at every listener, or at one on a loopback address alone.
+        everywhere: bool,
+    },
+}
+
+/// A name in a list, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Name {
+    One(String),
+    /// Each that ends so, a dot first.
+    Under(String),
+}
+
+/// A name that can't be the name of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoHost(String);
+
+impl fmt::Display for NoHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is no host: one is like `app.example.com`, `*.example.com`, `192.0.2.1` or `[2001:db8::1]`, without a scheme, a port \
+             or a path",
+            self.0
+        )
+    }
+}
+
+impl Error for NoHost {}
+
+impl Default for Hosts {
+    /// The names of the loopback interface, at a listener on a loopback address; elsewhere any.
+    fn default() -> Self {
+        Self(Kind::Listed {
+            names: Vec::new(),
+            everywhere: false,
+        })
+    }
+}
+
+impl Hosts {
+    /// Every host.
+    #[must_use]
+    pub fn any() -> Self {
+        Self(Kind::Any)
+    }
+
+    /// The names of the loopback interface alone, at every listener.
+    #[must_use]
+    pub fn loopback() -> Self {
+        Self(Kind::Listed {
+            names: Vec::new(),
+            everywhere: true,
+        })
+    }
+
+    /// These hosts and the names of the loopback interface, at every listener. `*.example.com` is each name that ends so. The
+    /// port is none of a host's: all are allowed.
+    ///
+    /// # Errors
+    /// One of them can't be a host.
+    pub fn allow<I>(names: I) -> Result<Self, NoHost>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let mut names = names.into_iter();
+        names.try_fold(Self::loopback(), |hosts, name| hosts.and(name.as_ref()))
+    }
+
+    /// Adds a host, and leaves it as it was at which listeners they are checked.
+    ///
+    /// # Errors
+    /// It can't be a host.
+    pub fn and(mut self, name: &str) -> Result<Self, NoHost> {
+        let name = Name::parse(name).ok_or_else(|| NoHost(name.to_owned()))?;
+        if let Kind::Listed { names, .. } = &mut self.0 {
+            names.push(name);
+        }
+        Ok(self)
+    }
+
+    /// Returns whether a host, perhaps with a port, is one of them: `localhost:8000`.
+    #[must_use]
+    pub fn contains(&self, authority: &str) -> bool {
+        match &self.0 {
+            Kind::Any => true,
+            Kind::Listed { names, .. } => {
+                // A text that is no authority at all, as one with a user's name in it, is no host either.
+                host::is_authority(authority) && {
+                    let host = host::without_port(authority).to_ascii_lowercase();
+                    is_loopback(&host) || names.iter().any(|name| name.is_for(&host))
+                }
+            }
+        }
+    }
+
+    /// The hosts that are checked at a listener, if any are.
+    pub(crate) fn at(self, listener: &BoundAddress) -> Option<Self> {
+        match &self.0 {
+            Kind::Any => None,
+            Kind::Listed { everywhere, .. } => {
+                let is_loopback = match listener {
+                    BoundAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+                    BoundAddress::Unix(_) => false,
+                };
+                (*everywhere || is_loopback).then_some(self)
+            }
+        }
+    }
+
+    /// Checks which host a request is for. The authority of its target counts before `Host` (RFC 9112 §3.2.2).
+    ///
+    /// # Errors
+    /// 421 (RFC 9110 §15.5.20): it isn't one of these.
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+        let named = match request.uri().authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => host::one(request.headers())?,
+        };
+        match named {
+            Some(named) if !self.contains(named) => {
+                let host = host::without_port(named);
+                Err(Problem::new(StatusCode::MISDIRECTED_REQUEST).detail(format!(
+                    "the request is for the host {host:?}, which this server does not answer for. If it is one of its names, as where \
+                     a proxy sends on the Host of its clients, allow it: `headwater serve --allow-host {host}`, `allow_hosts` in its \
+                     file, or `Serve::hosts` in code"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Name {
+    fn parse(name: &str) -> Option<Self> {
+        let lower = name.to_ascii_lowercase();
+        let lower = lower.strip_suffix('.').unwrap_or(&lower);
+        if let Some(rest) = lower.strip_prefix("*.") {
+            let is_name = is_name(rest) && rest.parse::<Ipv4Addr>().is_err();
+            return is_name.then(|| Self::Under(format!(".{rest}")));
+        }
+        let is_literal = lower.starts_with('[') && host::is_authority(lower);
+        let is_host = is_name(lower) || (is_literal && host::without_port(lower) == lower);
+        is_host.then(|| Self::One(lower.to_owned()))
+    }
+
+    /// Whether it means a host, which is in lower case.
+    fn is_for(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        match self {
+            Self::One(name) => match (literal(name), literal(host)) {
+                (Some(one), Some(other)) => one == other,
+                _ => name == host,
+            },
+            Self::Under(end) => host.len() > end.len() && host.ends_with(end),
+        }
+    }
+}
+
+/// Whether a text is labels with dots between them. `_` is in names that are in use.
+fn is_name(text: &str) -> bool {
+    text.split('.').all(|label| {
+        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        !label.is_empty() && label.bytes().all(is_fine)
+    })
+}
+
+/// The address between brackets.
+fn literal(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// Whether a host, in lower case, is one of the loopback interface: browsers and resolvers keep `localhost` and all
+/// below it for that (RFC 6761 §6.3), with the dot of the root behind it or without. An address counts in its usual form alone.
+fn is_loopback(host: &str) -> bool {
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return address.is_loopback();
+    }
+    if let Some(address) = literal(host) {
+        return address.is_loopback();
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    match name.strip_suffix("localhost") {
+        Some("") => true,
+        Some(labels) => labels.strip_suffix('.').is_some_and(is_name),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_loopback_interface_are_known_in_their_usual_form_alone() {
+        let hosts = Hosts::loopback();
+        for good in [
+            "localhost",
+            "LocalHost",
+            "localhost:8000",
+            "localhost:",
+            "localhost.",
+            "localhost.:80",
+            "app.localhost",
+            "a.b.LOCALHOST:1",
+            "a.localhost.",
+            "127.0.0.1",
+            "127.0.0.1:8000",
+            "127.255.255.254",
+            "[::1]",
+            "[::1]:8000",
+            "[::1]:",
+            "[0:0:0:0:0:0:0:1]",
+        ] {
+            assert!(hosts.contains(good), "{good}");
+        }
+        for bad in [
+            "",
+            ":8000",
+            "evil.example",
+            "localhost.evil.com",
+            "localhost.evil.com:8000",
+            "localhost..",
+            ".localhost",
+            "..localhost",
+            "a..localhost",
+            "evillocalhost",
+            "evil-localhost",
+            "localhost@evil.com",
+            "evil.com@localhost",
+            "localhost:80@evil.com",
+            "localhost:80:80",
+            "localhost:65536",
+            "localhost:x",
+            "localhost/",
+            "localhost, evil.com",
+            "%6cocalhost",
+            "127.0.0.1.evil.com",
+            "127.0.0.1.",
+            "127.1",
+            "0x7f.1",
+            "0x7f000001",
+            "2130706433",
+            "0177.0.0.1",
+            "127.0.0.01",
+            "128.0.0.1",
+            "0.0.0.0",
+            "10.0.0.1",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::1",
+            "[::1]x",
+            "[::1].evil.com",
+            "[::1%25lo]",
+            "::1",
+            "[::2]",
+            "[v1.localhost]",
+            "l\u{f6}calhost",
+        ] {
+            assert!(!hosts.contains(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_listed_host_is_one_at_any_port() {
+        let hosts = Hosts::allow([
+            "App.Example.com",
+            "*.example.org",
+            "192.0.2.1",
+            "[2001:DB8::1]",
+        ])
+        .unwrap();
+        for good in [
+            "app.example.com",
+            "APP.example.com:8443",
+            "app.example.com.",
+            "a.example.org",
+            "a.b.example.org:1",
+            "192.0.2.1:80",
+            "[2001:db8:0::1]:80",
+            "localhost",
+        ] {
+            assert!(hosts.contains(good), "{good}");
+        }
+        for bad in [
+            "example.com",
+            "b.app.example.com",
+            "app.example.com.evil.com",
+            "evilapp.example.com",
+            "example.org",
+            ".example.org",
+            "evilexample.org",
+            "192.0.2.2",
+            "[2001:db8::2]",
+        ] {
+            assert!(!hosts.contains(bad), "{bad}");
+        }
+        assert!(Hosts::any().contains("evil.example"));
+    }
+
+    #[test]
+    fn a_list_holds_hosts_alone() {
+        for bad in [
+            "",
+            "*",
+            "*.",
+            "**.a",
+            "a.*",
+            "a:80",
+            "[::1]:80",
+            "::1",
+            "http://a",
+            "a/b",
+            "u@a",
+            "a b",
+            "a..b",
+            ".a",
+            "*.192.0.2.1",
+            "[a]",
+        ] {
+            assert!(Hosts::allow([bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_holds_everywhere_and_its_absence_on_loopback_addresses() {
+        let tcp = |address: &str| BoundAddress::Tcp(address.parse().unwrap());
+        let [loopback, other, unix] = [
+            tcp("127.0.0.1:1"),
+            tcp("0.0.0.0:1"),
+            BoundAddress::Unix("/a".into()),
+        ];
+        let by_default = Hosts::default().and("a").unwrap();
+        for address in [&loopback, &tcp("[::1]:1"), &tcp("127.8.0.1:1")] {
+            assert!(by_default.clone().at(address).is_some(), "{address}");
+        }
+        for address in [&other, &unix, &tcp("[::]:1"), &tcp("192.0.2.1:1")] {
+            assert!(by_default.clone().at(address).is_none(), "{address}");
+        }
+        for address in [&loopback, &other, &unix] {
+            assert!(Hosts::allow(["a"]).unwrap().at(address).is_some());
+            assert!(Hosts::any().at(address).is_none());
+        }
+    }
+
+    #[test]
+    fn the_host_of_a_target_counts_before_the_header_and_none_is_fine() {
+        let check = |uri: &str, host: Option<&str>| {
+            let request = Request::builder().uri(uri);
+            let request = match host {
+                Some(host) => request.header("host", host),
+                None => request,
+            };
+            let checked = Hosts::loopback().check(&request.body(()).unwrap());
+            checked.map_err(|problem| problem.status().as_u16())
+        };
+        assert_eq!(check("/", Some("localhost")), Ok(()));
+        assert_eq!(check("/", None), Ok(()));
+        assert_eq!(check("/", Some("evil.example:8000")), Err(421));
+        assert_eq!(check("http://evil.example/", Some("localhost")), Err(421));
+        assert_eq!(check("http://localhost/", Some("evil.example")), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_names_the_host_and_the_option() {
+        let request = Request::get("/").header("host", "hub.example:8000");
+        let checked = Hosts::default().check(&request.body(()).unwrap());
+        let said = checked.unwrap_err().to_string();
+        assert!(said.contains("--allow-host hub.example`"), "{said}");
+    }
+}
