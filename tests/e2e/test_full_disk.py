@@ -10,6 +10,9 @@ import pytest
 
 from programs import binary
 
+# It takes a few seconds; a binary that isn't optimized, beside other tests, needs more.
+PATIENCE = 60
+
 MIB = 1 << 20
 CHUNK = "x" * MIB
 
@@ -79,8 +82,8 @@ def test_deleting_streams_frees_a_full_disk(disk, port):
     assert ask(hub, "GET", "/readyz") == 503
     for stream in streams[1:]:
         assert ask(hub, "DELETE", stream) == 204
-    within(10, lambda: ask(hub, "POST", streams[0], "small") == 204)
-    within(10, lambda: taken(disk) < full / 2)
+    within(PATIENCE, lambda: ask(hub, "POST", streams[0], "small") == 204)
+    within(PATIENCE, lambda: taken(disk) < full / 2)
     assert ask(hub, "GET", "/readyz") == 200
     assert ask(hub, "GET", f"{streams[0]}?live=false") == 200
 
@@ -95,4 +98,4 @@ def test_an_idle_hub_gives_back_what_was_deleted(disk, port):
     assert taken(disk) > 150 * MIB
     for stream in streams:
         assert ask(hub, "DELETE", stream) == 204
-    within(15, lambda: taken(disk) < 16 * MIB)
+    within(PATIENCE, lambda: taken(disk) < 16 * MIB)

@@ -19,8 +19,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
 use fjall::compaction::Leveled;
@@ -206,6 +206,14 @@ impl<'a> Space<'a> {
         if !has_room {
             return Ok(false);
         }
+        // One who gives room back at the same time has what is dead in the same place.
+        let _alone = match self.engine.giving.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+        };
+        // What is dead isn't written again, or there might be no room after all.
+        let _emptied = store.dead.put(Fates::of(store)?);
         let ordinary = Leveled::default().with_l0_threshold(MERGED_AT);
         let merged = compact(&store.records, store, Arc::new(ordinary))?;
         if !merged {
@@ -422,9 +430,13 @@ fn small(level: usize) -> u8 {
     u8::try_from(level).unwrap_or_default()
 }
 
-/// Returns whether the disk has room for this many bytes, and some.
+/// Returns whether the disk has room for this many bytes, whatever is appended meanwhile: appends leave the reserve alone, and
+/// don't take half of what is free in the time of a merge.
 fn free_beyond(engine: &Engine, bytes: u64) -> bool {
-    free(engine).is_none_or(|free| free >= bytes.saturating_add(SLACK))
+    let reserve = engine.options.reserve_bytes;
+    free(engine).is_none_or(|free| {
+        bytes.saturating_add(SLACK) <= free.min(reserve) || bytes.saturating_add(SLACK) <= free / 2
+    })
 }
 
 /// About how many bytes the log takes on the disk.
