@@ -198,6 +198,40 @@ fn an_app_without_a_subscriber_says_where_it_listens_and_what_is_asked_of_it() {
     assert!(!seen.contains('\u{1b}'), "colours in a pipe: {seen:?}");
 }
 
+/// A request of HTTP/2 whose path can't be one: h2 logs it at debug.
+fn bad_path_over_http2(path: &str) -> Vec<u8> {
+    let mut block = vec![0x82, 0x86];
+    for (index, value) in [(1, "localhost"), (4, path)] {
+        block.extend([index, u8::try_from(value.len()).unwrap()]);
+        block.extend(value.as_bytes());
+    }
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    bytes.extend([0, 0, u8::try_from(block.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
+    bytes.extend(block);
+    bytes
+}
+
+#[test]
+fn what_carries_requests_is_heard_only_where_a_filter_names_it() {
+    for (filter, is_heard) in [("trace", false), ("info,h2=debug", true)] {
+        let server = Server::start("default", &[("HEADWATER_LOG", filter)]);
+        let mut socket = TcpStream::connect(&server.address).unwrap();
+        let request = bad_path_over_http2("/one?token=t0ken x");
+        socket.write_all(&request).unwrap();
+        // Its SETTINGS, their acknowledgement and the reset of the stream.
+        let mut answer = [0; 64];
+        let mut read = 0;
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        while !answer[..read].windows(4).any(|part| part == [0, 0, 4, 3]) {
+            let piece = socket.read(&mut answer[read..]).unwrap();
+            assert!(piece > 0, "{answer:?}");
+            read += piece;
+        }
+        let seen = server.end();
+        assert_eq!(seen.contains("t0ken"), is_heard, "{filter}: {seen}");
+    }
+}
+
 #[test]
 fn a_response_that_did_not_wait_for_its_request_s_body_is_early() {
     let mut server = Server::start("default", &[]);

@@ -6,12 +6,43 @@ use std::{
 };
 
 use tracing::{Level, level_filters::LevelFilter};
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _};
+use tracing_subscriber::{
+    filter::{FilterFn, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+};
 
 use crate::exit::Failure;
 
 /// The names of the levels, least first.
 const LEVELS: &str = "off, error, warn, info, debug, trace";
+
+/// What is logged.
+///
+/// A library's records may hold what passes through it: h2 logs a path with its query, others log URLs and headers. So a level alone
+/// is one of Headwater's own parts, and a library is heard only where its crate is named, `h2=debug`.
+#[derive(Debug)]
+pub(super) struct Filter {
+    levels: Targets,
+    /// The crates that are named.
+    named: Vec<String>,
+    /// The most that any part logs.
+    most: LevelFilter,
+}
+
+impl Filter {
+    fn lets_through(&self, target: &str, level: &Level) -> bool {
+        let name = crate_of(target);
+        let is_own = name == "headwater" || name.starts_with("headwater_");
+        let is_heard = is_own || self.named.iter().any(|named| named == name);
+        is_heard && self.levels.would_enable(target, level)
+    }
+}
+
+/// The crate of a record's target, which is a module's path unless its author says otherwise.
+fn crate_of(target: &str) -> &str {
+    target.split("::").next().unwrap_or(target)
+}
 
 /// Reads a filter: a level, or levels for parts, `info,headwater::access=off`.
 ///
@@ -19,11 +50,17 @@ const LEVELS: &str = "off, error, warn, info, debug, trace";
 ///
 /// # Errors
 /// A piece of it is no level, and not the level of a part.
-pub(super) fn filter(text: &str) -> Result<Targets, String> {
+pub(super) fn filter(text: &str) -> Result<Filter, String> {
     let mut filter = Targets::new();
+    let mut named = Vec::new();
+    let mut most = LevelFilter::OFF;
+    let mut seen = |level: LevelFilter| {
+        most = most.max(level);
+        level
+    };
     for piece in text.split(',').map(str::trim) {
         filter = match piece.split_once('=') {
-            None => filter.with_default(level(piece)?),
+            None => filter.with_default(seen(level(piece)?)),
             Some((part, of_part)) => {
                 let part = part.trim();
                 let is_path = part.split("::").all(|name| {
@@ -35,11 +72,16 @@ pub(super) fn filter(text: &str) -> Result<Targets, String> {
                         "{part:?} is no part: one is like `headwater::access`"
                     ));
                 }
-                filter.with_target(part, level(of_part.trim())?)
+                named.push(crate_of(part).to_owned());
+                filter.with_target(part, seen(level(of_part.trim())?))
             }
         };
     }
-    Ok(filter)
+    Ok(Filter {
+        levels: filter,
+        named,
+        most,
+    })
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {
@@ -63,6 +105,9 @@ pub(super) fn checked(text: &str) -> Result<String, String> {
 pub(super) fn start(text: &str) -> Result<(), Failure> {
     let filter =
         filter(text).map_err(|error| Failure::usage(format!("the log's filter: {error}")))?;
+    let most = filter.most;
+    let filter = FilterFn::new(move |record| filter.lets_through(record.target(), record.level()))
+        .with_max_level_hint(most);
     let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let subscriber = fmt()
         .with_max_level(Level::TRACE)
@@ -80,12 +125,45 @@ mod tests {
     #[test]
     fn a_filter_is_a_level_and_levels_of_parts() {
         let info = filter("info,headwater::access=WARN").unwrap();
-        assert!(info.would_enable("headwater_hub", &Level::INFO));
-        assert!(!info.would_enable("headwater_hub", &Level::DEBUG));
-        assert!(info.would_enable("headwater::access", &Level::WARN));
-        assert!(!info.would_enable("headwater::access", &Level::INFO));
-        assert!(!filter("off").unwrap().would_enable("x", &Level::ERROR));
+        assert!(info.lets_through("headwater_hub", &Level::INFO));
+        assert!(!info.lets_through("headwater_hub", &Level::DEBUG));
+        assert!(info.lets_through("headwater::access", &Level::WARN));
+        assert!(!info.lets_through("headwater::access", &Level::INFO));
+        let off = filter("off").unwrap();
+        assert!(!off.lets_through("headwater", &Level::ERROR));
         assert!(filter(" debug , headwater_hub = trace ").is_ok());
+    }
+
+    #[test]
+    fn a_library_is_heard_only_where_it_is_named() {
+        for text in [
+            "error",
+            "info,headwater::access=warn",
+            "debug",
+            "trace",
+            "trace,headwater=off",
+        ] {
+            let filter = filter(text).unwrap();
+            for target in [
+                "h2",
+                "h2::server",
+                "hyper_util::client::legacy",
+                "fjall",
+                "headwaters",
+                "log",
+                "",
+            ] {
+                assert!(
+                    !filter.lets_through(target, &Level::ERROR),
+                    "{text}: {target}"
+                );
+            }
+        }
+        let named = filter("info,h2::server=debug").unwrap();
+        assert!(named.lets_through("h2::server", &Level::DEBUG));
+        assert!(!named.lets_through("h2::server", &Level::TRACE));
+        assert!(!named.lets_through("hyper", &Level::ERROR));
+        assert!(named.lets_through("headwater_client::egress", &Level::INFO));
     }
 
     #[test]

@@ -119,11 +119,12 @@ pub(crate) struct Serve {
     /// [default: info,headwater::access=warn]
     ///
     /// The part headwater::access has the requests: those that were refused at warn, all others at
-    /// info, also readers that come and go.
+    /// info, also readers that come and go. Libraries are heard only where they are named, h2=debug:
+    /// they may log URLs and headers.
     #[arg(long, value_name = "FILTER", env = "HEADWATER_LOG", value_parser = logging::checked)]
     log: Option<String>,
 
-    /// Log every request, and readers that come and go; -vv: everything
+    /// Log every request, and readers that come and go; -vv: all that Headwater logs
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 

@@ -2,11 +2,36 @@
 
 use std::{env, io, io::IsTerminal as _};
 
-use tracing::Level;
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _};
+use tracing::{Level, level_filters::LevelFilter};
+use tracing_subscriber::{
+    filter::{FilterFn, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+};
 
 /// The variables that may hold a filter. The first one that is set counts.
 const VARIABLES: [&str; 2] = ["HEADWATER_LOG", "RUST_LOG"];
+
+/// The crates that carry requests and calls, by the names of their targets. Their records may hold what passes through them: a path
+/// with its query, a URL, a header. They are heard only where a filter names them, `h2=debug`.
+const CARRIERS: [&str; 16] = [
+    "axum",
+    "axum_core",
+    "h2",
+    "hyper",
+    "hyper_rustls",
+    "hyper_util",
+    "log",
+    "mio",
+    "quinn",
+    "quinn_proto",
+    "reqwest",
+    "rustls",
+    "tokio",
+    "tokio_rustls",
+    "tokio_util",
+    "tower",
+];
 
 /// Sets a global subscriber that writes to stderr, unless the process has one.
 pub(super) fn set_up() {
@@ -19,7 +44,7 @@ pub(super) fn set_up() {
         .with_writer(io::stderr)
         .with_ansi(is_coloured())
         .finish()
-        .with(filter);
+        .with(filter.layer());
     // Another thread may have been faster.
     if tracing::subscriber::set_global_default(subscriber).is_ok()
         && let Some(fault) = fault
@@ -33,9 +58,35 @@ fn is_coloured() -> bool {
     io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// What is logged: levels by target, and of the [`CARRIERS`] only those that are named.
+#[derive(Debug)]
+struct Filter(Targets);
+
+impl Filter {
+    fn lets_through(&self, target: &str, level: &Level) -> bool {
+        let name = crate_of(target);
+        let is_named = || self.0.iter().any(|(named, _)| crate_of(named) == name);
+        self.0.would_enable(target, level) && (!CARRIERS.contains(&name) || is_named())
+    }
+
+    fn layer(self) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
+        let levels = self.0.iter().map(|(_, level)| level);
+        let most = levels.chain(self.0.default_level()).max();
+        FilterFn::new(move |record: &tracing::Metadata<'_>| {
+            self.lets_through(record.target(), record.level())
+        })
+        .with_max_level_hint(most.unwrap_or(LevelFilter::OFF))
+    }
+}
+
+/// The crate of a record's target, which is a module's path unless its author says otherwise.
+fn crate_of(target: &str) -> &str {
+    target.split("::").next().unwrap_or(target)
+}
+
 /// The filter that the environment asks for, or everything from INFO up, with what is wrong with the one asked for.
-fn filter(variable: impl Fn(&str) -> Option<String>) -> (Targets, Option<String>) {
-    let info = || Targets::new().with_default(Level::INFO);
+fn filter(variable: impl Fn(&str) -> Option<String>) -> (Filter, Option<String>) {
+    let info = || Filter(Targets::new().with_default(Level::INFO));
     let set = VARIABLES.into_iter().find_map(|name| {
         let value = variable(name).filter(|value| !value.trim().is_empty())?;
         Some((name, value))
@@ -44,7 +95,7 @@ fn filter(variable: impl Fn(&str) -> Option<String>) -> (Targets, Option<String>
         return (info(), None);
     };
     match value.parse() {
-        Ok(filter) => (filter, None),
+        Ok(filter) => (Filter(filter), None),
         Err(error) => (info(), Some(format!("{name} is no filter: {error}"))),
     }
 }
@@ -58,9 +109,9 @@ mod tests {
             let (_, value) = variables.iter().find(|(known, _)| *known == name)?;
             Some((*value).to_owned())
         });
-        assert!(filter.would_enable("headwater", &enabled), "{variables:?}");
+        assert!(filter.lets_through("headwater", &enabled), "{variables:?}");
         assert!(
-            !filter.would_enable("headwater", &disabled),
+            !filter.lets_through("headwater", &disabled),
             "{variables:?}"
         );
         assert_eq!(fault.is_some(), has_fault, "{variables:?}");
@@ -75,5 +126,35 @@ mod tests {
         let both = [("HEADWATER_LOG", "headwater=debug"), ("RUST_LOG", "error")];
         check(&both, debug, Level::TRACE, false);
         check(&[("RUST_LOG", "headwater=loud")], info, debug, true);
+    }
+
+    #[test]
+    fn what_carries_requests_is_heard_only_where_it_is_named() {
+        let of = |text: &str| filter(|_| Some(text.to_owned())).0;
+        for text in ["", "info", "debug", "trace", "trace,my_app=debug"] {
+            let filter = of(text);
+            for target in CARRIERS
+                .into_iter()
+                .chain(["h2::server", "hyper_util::client::legacy"])
+            {
+                assert!(
+                    !filter.lets_through(target, &Level::ERROR),
+                    "{text}: {target}"
+                );
+            }
+            for app in [
+                "my_app",
+                "axum_example",
+                "hyperion::db",
+                "tower_defense",
+                "headwater::serve",
+            ] {
+                assert!(filter.lets_through(app, &Level::INFO), "{text}: {app}");
+            }
+        }
+        let named = of("info,h2::server=debug");
+        assert!(named.lets_through("h2::server", &Level::DEBUG));
+        assert!(!named.lets_through("h2::server", &Level::TRACE));
+        assert!(!named.lets_through("hyper", &Level::ERROR));
     }
 }

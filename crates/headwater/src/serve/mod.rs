@@ -77,7 +77,9 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// - A line with `end="open"` at INFO besides, as soon as a response stays open for items that are yet to come.
 /// - The error behind a response of status 500, and behind a stream that was cut, with all its causes, at ERROR.
 ///
-/// No line holds a query string, a header's value or a body.
+/// No line holds a query string, a header's value or a body. The libraries that carry requests (hyper, h2, rustls and so on) log such
+/// things, so the subscriber above shows records of theirs only where the variable names them: `info,h2=debug`. In a subscriber of
+/// your own, leave them out in the same way.
 ///
 /// # Errors
 /// The address can't be bound.
