@@ -34,7 +34,7 @@ use super::queue::{Request, Sweep};
 use super::reclaim::{ask, flush};
 use super::store::{Store, failure};
 use super::stream::lock;
-use super::writer::{free, is_full};
+use super::writer;
 use crate::error::Error;
 
 /// How often it is looked whether something is to be done.
@@ -372,13 +372,9 @@ fn compact(
 }
 
 /// Files of tables.
-pub(super) struct Files(HashSet<PathBuf>);
+struct Files(HashSet<PathBuf>);
 
 impl Files {
-    pub(super) fn none() -> Self {
-        Self(HashSet::new())
-    }
-
     fn of(keyspace: &Keyspace) -> Self {
         Self(tables(keyspace).into_iter().map(|(_, path)| path).collect())
     }
@@ -401,7 +397,7 @@ fn tables(keyspace: &Keyspace) -> Vec<(u64, PathBuf)> {
 /// Deletes tables that could not be finished, but for those that were there `before`. Returns their bytes.
 ///
 /// Those are newer than all that are in use, as numbers only grow; and nothing is being written out meanwhile.
-pub(super) fn remove_unfinished(keyspaces: &[&Keyspace], before: &Files) -> u64 {
+fn remove_unfinished(keyspaces: &[&Keyspace], before: &Files) -> u64 {
     let mut freed = 0;
     for keyspace in keyspaces {
         let _nothing_is_written_out = keyspace.tree.get_flush_lock();
@@ -418,6 +414,17 @@ pub(super) fn remove_unfinished(keyspaces: &[&Keyspace], before: &Files) -> u64 
         }
     }
     freed
+}
+
+/// Returns whether the disk has less room than is reserved, or tables pile up that it has no room to merge.
+pub(super) fn is_full(engine: &Engine) -> bool {
+    engine.cramped.load(Ordering::Relaxed) || writer::is_full(engine)
+}
+
+/// How many bytes the disk has free for us, if it says so.
+fn free(engine: &Engine) -> Option<u64> {
+    let disk = rustix::fs::statvfs(&engine.folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Bytes of a level's tables.

@@ -16,7 +16,6 @@ use super::options::Durability;
 use super::queue::Request;
 use super::recovery;
 use super::runway::Runway;
-use super::space;
 use super::store::{Store, failure};
 use super::stream::Stream;
 use crate::error::{Error, Kind};
@@ -28,8 +27,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOK_BYTES: u64 = 4 << 20;
 /// How long to leave the disk alone after it failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// Free space that opening the database takes at the least.
-const REOPEN_BYTES: u64 = 8 << 20;
 /// A table in memory that waits to be written out holds the writer up past this many.
 const TABLES: usize = 2;
 
@@ -244,19 +241,8 @@ impl Writer {
         self.failed = Some(Instant::now() + RETRY);
         self.looked = None;
         self.look();
-        // Of what fills the disk, some may be ours: tables that could not be finished. What is opened takes them away.
         if self.full {
-            let freed = match self.engine.store() {
-                Ok(store) => space::remove_unfinished(
-                    &[&store.meta, &store.order, &store.records],
-                    &space::Files::none(),
-                ),
-                Err(_) => 0,
-            };
-            if free(&self.engine).is_some_and(|free| free < REOPEN_BYTES) {
-                return;
-            }
-            tracing::info!(freed, "the log is opened with little room");
+            return;
         }
         // Reading goes on with the old one up to here. It must be gone before the new one opens.
         if let Some(old) = self.engine.replace_store(None) {
@@ -298,14 +284,13 @@ pub(super) fn unavailable(full: bool) -> Error {
     Kind::Storage("the disk failed; the log is about to be reopened".into()).into()
 }
 
-/// Returns whether the disk has less room than is reserved, or tables pile up that it has no room to merge.
+/// Returns whether the disk has less room than is reserved.
 pub(super) fn is_full(engine: &Engine) -> bool {
-    engine.cramped.load(Ordering::Relaxed)
-        || free(engine).is_some_and(|free| free < engine.options.reserve_bytes)
+    free(engine).is_some_and(|free| free < engine.options.reserve_bytes)
 }
 
 /// How many bytes the disk has free for us, if it says so.
-pub(super) fn free(engine: &Engine) -> Option<u64> {
+fn free(engine: &Engine) -> Option<u64> {
     let disk = rustix::fs::statvfs(&engine.folder).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -9,6 +9,7 @@ mod seal;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -74,7 +75,7 @@ impl<'a> Draft<'a> {
         Self {
             engine,
             store,
-            full,
+            full: full || engine.cramped.load(Ordering::Relaxed),
             head,
             changes: Vec::new(),
             by_id: HashMap::new(),
