@@ -4,6 +4,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_client::{Format, Method};
 
 use crate::{
+    check::{self, Check},
     gather::Gather,
     help,
     openapi::Document,
@@ -34,6 +35,10 @@ pub(crate) enum Command {
     /// Run the hub: streams by URL, published with POST, followed from anywhere
     #[command(after_help = SERVE_EXAMPLES, after_long_help = SERVE_LONG_HELP)]
     Serve(Box<Serve>),
+
+    /// Check whether the data of a hub that doesn't run is whole
+    #[command(after_help = check::EXAMPLE, after_long_help = check::LONG_HELP)]
+    Check(Check),
 
     /// Publish messages to a stream of a hub, each exactly once
     ///

@@ -5,6 +5,7 @@
 //! served by `headwater-hub`.
 
 mod args;
+mod check;
 mod exit;
 mod file;
 mod gather;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(*args),
+        Command::Check(args) => check::run(&args),
         Command::Openapi(args) => openapi::run(&args),
         command => talk(command),
     }
@@ -72,7 +74,7 @@ fn talk(command: Command) -> Result<(), Failure> {
             Command::Relay(args) => relay::run(*args, interrupt).await,
             Command::Streams(args) => streams::run(args, interrupt).await,
             // These are no clients, and were dealt with.
-            Command::Serve(_) | Command::Openapi(_) => Ok(()),
+            Command::Serve(_) | Command::Check(_) | Command::Openapi(_) => Ok(()),
         }
     });
     // The look-up of a name may be under way; nothing waits for it.

@@ -96,6 +96,12 @@ impl IntoResponse for Failure {
 
 /// What a client is told of an error of the log.
 pub(crate) fn problem(error: Error) -> Problem {
+    if error.is_damaged() {
+        // Where that is, on this machine, is for its log alone.
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
+            .detail("the data of this stream is damaged; the hub's log says where")
+            .source(error);
+    }
     let Some(status) = status(&error) else {
         return Problem::internal(error);
     };

@@ -18,6 +18,9 @@ pub(crate) const TAG: &str = "health";
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Health {
     status: Status,
+    /// What the one who runs the hub should look at, though it serves: data that is damaged, a clock that jumped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// How the hub is, in a word.
@@ -30,10 +33,11 @@ enum Status {
 /// An answer that no one keeps.
 type Fresh<T> = ([(HeaderName, &'static str); 1], Json<T>);
 
-fn ok() -> Fresh<Health> {
+fn ok(warnings: Vec<String>) -> Fresh<Health> {
+    let status = Status::Ok;
     (
         [(header::CACHE_CONTROL, "no-store")],
-        Json(Health { status: Status::Ok }),
+        Json(Health { status, warnings }),
     )
 }
 
@@ -53,19 +57,20 @@ pub(crate) fn describe_alive<S>(route: MethodRoute<S>) -> MethodRoute<S> {
 /// Says that the process runs and answers.
 #[operation]
 pub(crate) async fn alive() -> Fresh<Health> {
-    ok()
+    ok(Vec::new())
 }
 
 /// Says whether streams can be read and appended to.
 ///
 /// The storage is asked, and answers in time; nothing is written to find out. Where it can be read and takes no appends, as on a
 /// full disk, the problem says so with `readable: true`: a load balancer that sends readers elsewhere can do without.
+/// `warnings` tells of what is to be looked at while everything is served, as data that is damaged.
 #[operation]
 pub(crate) async fn ready(State(core): State<Arc<Core>>) -> Result<Fresh<Health>, Problem> {
     let unavailable = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail);
     match timeout(READY_PATIENCE, core.log.list("", None, 1)).await {
         Ok(Ok(_)) => match core.log.writable() {
-            Ok(()) => Ok(ok()),
+            Ok(()) => Ok(ok(core.log.warnings())),
             Err(error) => {
                 let detail = format!("appends are refused, reading goes on: {error}");
                 Err(unavailable(&detail).with("readable", true))

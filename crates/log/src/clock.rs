@@ -1,6 +1,6 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,9 +25,21 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+/// How far the clock may be from where it should be before that counts as a jump.
+pub const JUMP: Duration = Duration::from_secs(3600);
+/// For how long a clock has to go steadily after a jump until it is believed.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(600);
+
 /// Where an engine takes the time from. Tests turn it by hand.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicU64>>);
+pub struct Clock(Option<Arc<ByHand>>);
+
+#[derive(Debug, Default)]
+struct ByHand {
+    time: AtomicU64,
+    /// How long it has gone, whatever it was set to.
+    gone: AtomicU64,
+}
 
 impl Clock {
     /// The system's clock.
@@ -36,19 +48,27 @@ impl Clock {
         Self(None)
     }
 
-    /// A clock that stands still at `start` until it is [advanced](Self::advance).
+    /// A clock that stands still at `start` until it is [advanced](Self::advance) or [set](Self::set).
     #[must_use]
     pub fn by_hand(start: Timestamp) -> Self {
-        Self(Some(Arc::new(AtomicU64::new(start.0))))
+        let clock = ByHand::default();
+        clock.time.store(start.0, Ordering::Relaxed);
+        Self(Some(Arc::new(clock)))
     }
 
-    /// Turns a clock that stands still on by `span`. The system's clock goes on by itself.
+    /// Turns a clock that stands still on by `span`: so long has passed. The system's clock goes on by itself.
     pub fn advance(&self, span: Duration) {
-        if let Some(time) = &self.0 {
-            time.fetch_add(
-                u64::try_from(span.as_millis()).unwrap_or(0),
-                Ordering::Relaxed,
-            );
+        if let Some(clock) = &self.0 {
+            let span = u64::try_from(span.as_millis()).unwrap_or(0);
+            clock.time.fetch_add(span, Ordering::Relaxed);
+            clock.gone.fetch_add(span, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets a clock that stands still, though no time has passed. The system's clock stays as it is.
+    pub fn set(&self, time: Timestamp) {
+        if let Some(clock) = &self.0 {
+            clock.time.store(time.0, Ordering::Relaxed);
         }
     }
 
@@ -56,8 +76,210 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Some(time) => Timestamp(time.load(Ordering::Relaxed)),
+            Some(clock) => Timestamp(clock.time.load(Ordering::Relaxed)),
             None => SystemTime::now().into(),
         }
+    }
+
+    /// For how many milliseconds it has gone since `start`, whatever it was set to.
+    fn gone(&self, start: Instant) -> u64 {
+        match &self.0 {
+            Some(clock) => clock.gone.load(Ordering::Relaxed),
+            None => u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// A clock that doesn't jump: after the one it is made of has jumped by more than [`JUMP`], it goes on as if that had not, until
+/// that has gone steadily for [`SETTLED_AFTER`]. So a clock that is wrong for some minutes ends no stream and dates no message.
+#[derive(Debug)]
+pub(crate) struct Steady {
+    clock: Clock,
+    start: Instant,
+    state: Mutex<Going>,
+}
+
+/// A time, and for how long the clock had gone then.
+type Seen = (u64, u64);
+
+#[derive(Debug)]
+struct Going {
+    last: Seen,
+    /// Where the clock jumped to.
+    jumped: Option<Seen>,
+    /// It was taken back, or was behind what is written.
+    went_back: bool,
+    /// How far what is written was ahead of it when it was opened, in milliseconds.
+    behind: u64,
+}
+
+impl Steady {
+    /// `newest` is the newest time that is written.
+    pub(crate) fn new(clock: Clock, newest: u64) -> Self {
+        let start = Instant::now();
+        let now = clock.now().0;
+        let behind = newest.saturating_sub(now);
+        let is_behind = behind > millis(JUMP);
+        if is_behind {
+            tracing::warn!(
+                hours = behind / 3_600_000,
+                "the clock is behind the newest message: it is wrong now, or was when that was written; times go on from it"
+            );
+        }
+        let state = Going {
+            last: (now, clock.gone(start)),
+            jumped: None,
+            went_back: is_behind,
+            behind: if is_behind { behind } else { 0 },
+        };
+        Self {
+            clock,
+            start,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The time, no earlier than `newest` unless the clock was taken back.
+    pub(crate) fn now(&self, newest: u64) -> u64 {
+        let now = self.read();
+        match newest.saturating_sub(now) <= millis(JUMP) {
+            true => now.max(newest),
+            false => now,
+        }
+    }
+
+    fn read(&self) -> u64 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = (self.clock.now().0, self.clock.gone(self.start));
+        let expected = after(state.last, seen.1);
+        if seen.0.abs_diff(expected) <= millis(JUMP) {
+            state.last = seen;
+            if state.jumped.take().is_some() {
+                tracing::info!("the clock is where it should be again");
+            }
+            return seen.0;
+        }
+        match state.jumped {
+            Some(jumped) if seen.0.abs_diff(after(jumped, seen.1)) <= millis(JUMP) => {
+                if seen.1 - jumped.1 < millis(SETTLED_AFTER) {
+                    return expected;
+                }
+                tracing::warn!("the clock has gone steadily since it jumped, and is believed");
+                state.went_back |= seen.0 < expected;
+                state.last = seen;
+                state.jumped = None;
+                seen.0
+            }
+            _ => {
+                let (hours, minutes) = (
+                    seen.0.abs_diff(expected) / 3_600_000,
+                    SETTLED_AFTER.as_secs() / 60,
+                );
+                let is_ahead = seen.0 > expected;
+                tracing::warn!(
+                    hours,
+                    is_ahead,
+                    "the clock jumped; it is believed if it goes steadily for {minutes} minutes"
+                );
+                state.jumped = Some(seen);
+                expected
+            }
+        }
+    }
+
+    /// Whether the clock was taken back since this was asked last.
+    pub(crate) fn went_back(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut state.went_back)
+    }
+
+    pub(crate) fn warning(&self) -> Option<String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((time, gone)) = state.jumped {
+            let hours = time.abs_diff(after(state.last, gone)) / 3_600_000;
+            return Some(format!(
+                "the clock has jumped by {hours} hours, and isn't believed yet"
+            ));
+        }
+        (state.behind > 0).then(|| {
+            let hours = state.behind / 3_600_000;
+            format!("at the start, the clock was {hours} hours behind the newest message")
+        })
+    }
+}
+
+/// What the time is after a clock was seen, when it has gone for so long.
+fn after((time, gone): Seen, now: u64) -> u64 {
+    time.saturating_add(now.saturating_sub(gone))
+}
+
+/// A span in milliseconds.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_700_000_000_000;
+    const DAYS: u64 = 400 * 24 * 3_600_000;
+
+    fn steady() -> (Clock, Steady) {
+        let clock = Clock::by_hand(Timestamp(START));
+        (clock.clone(), Steady::new(clock, 0))
+    }
+
+    #[test]
+    fn a_jump_that_is_taken_back_is_as_if_it_had_not_been() {
+        let (clock, steady) = steady();
+        clock.set(Timestamp(START + DAYS));
+        assert_eq!(steady.now(0), START);
+        assert!(steady.warning().unwrap().contains("9600 hours"));
+        clock.advance(SETTLED_AFTER / 2);
+        assert_eq!(steady.now(0), START + 300_000);
+        clock.set(Timestamp(START + 300_000));
+        assert_eq!(steady.now(0), START + 300_000);
+        assert_eq!(steady.warning(), None);
+        assert!(!steady.went_back());
+    }
+
+    #[test]
+    fn a_clock_that_stays_where_it_jumped_to_is_believed_forwards_and_back() {
+        let (clock, steady) = steady();
+        clock.set(Timestamp(START + DAYS));
+        assert_eq!(steady.now(START), START);
+        clock.advance(SETTLED_AFTER);
+        let ahead = steady.now(START);
+        assert_eq!(ahead, START + DAYS + 600_000);
+        assert!(!steady.went_back());
+        clock.set(Timestamp(START + 600_000));
+        assert_eq!(steady.now(ahead), ahead);
+        clock.advance(SETTLED_AFTER);
+        assert_eq!(
+            steady.now(ahead),
+            START + 1_200_000,
+            "what is written doesn't hold it"
+        );
+        assert!(steady.went_back() && !steady.went_back());
+    }
+
+    #[test]
+    fn small_steps_are_followed_and_times_dont_go_back_for_them() {
+        let (clock, steady) = steady();
+        clock.set(Timestamp(START + 60_000));
+        assert_eq!(steady.now(0), START + 60_000);
+        clock.set(Timestamp(START));
+        assert_eq!(steady.now(START + 60_000), START + 60_000);
+        assert_eq!(steady.warning(), None);
+    }
+
+    #[test]
+    fn what_is_written_in_the_future_is_told_and_left_behind() {
+        let clock = Clock::by_hand(Timestamp(START));
+        let steady = Steady::new(clock, START + DAYS);
+        assert_eq!(steady.now(START + DAYS), START);
+        assert!(steady.warning().unwrap().contains("behind"));
+        assert!(steady.went_back());
     }
 }

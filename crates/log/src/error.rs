@@ -1,5 +1,7 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use crate::incarnation::Mark;
 
@@ -46,7 +48,16 @@ pub(crate) enum Kind {
         place: String,
         cause: Option<Box<dyn StdError + Send + Sync>>,
     },
-    Locked,
+    /// A file or folder that can't be used.
+    File {
+        path: PathBuf,
+        cause: std::io::Error,
+    },
+    Locked {
+        path: PathBuf,
+        /// The process that has it open, if it says so.
+        process: Option<u32>,
+    },
     Version {
         found: u64,
     },
@@ -62,6 +73,20 @@ impl From<Kind> for Error {
 impl Error {
     pub(crate) fn kind(&self) -> &Kind {
         &self.0
+    }
+
+    /// Where it is damaged, if it is that.
+    pub(crate) fn damaged_place(&self) -> Option<String> {
+        match self.kind() {
+            Kind::Damaged { place, .. } => Some(place.clone()),
+            _ => None,
+        }
+    }
+
+    /// A file that can't be used, for a reason that isn't its content.
+    pub(crate) fn file(path: &Path, cause: std::io::Error) -> Self {
+        let path = path.to_owned();
+        Kind::File { path, cause }.into()
     }
 
     pub(crate) fn damaged(place: impl Into<String>) -> Self {
@@ -163,7 +188,7 @@ impl Error {
     /// Another process has the log open.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        matches!(*self.0, Kind::Locked)
+        matches!(*self.0, Kind::Locked { .. })
     }
 
     /// The log is being closed.
@@ -203,6 +228,29 @@ impl Error {
     }
 }
 
+/// The reason for an error of a file, and a remedy.
+fn advice(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
+    Some(match kind {
+        ErrorKind::PermissionDenied => (
+            "this user may not read and write it",
+            "run as its owner, or give it to this user (chown)",
+        ),
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => (
+            "it, or what it is in, is a file and not a folder",
+            "name a folder",
+        ),
+        ErrorKind::IsADirectory => ("it is a folder and not a file", "name the folder of a log"),
+        ErrorKind::ReadOnlyFilesystem => (
+            "its file system is read-only",
+            "mount it for writing, or use another folder",
+        ),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            ("its disk is full", "make room on that, or raise the quota")
+        }
+        _ => return None,
+    })
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
@@ -234,7 +282,21 @@ impl fmt::Display for Error {
             Kind::Failed(_) => f.write_str("writing failed; whether it happened isn't known"),
             Kind::Storage(_) => f.write_str("the storage failed"),
             Kind::Damaged { place, .. } => write!(f, "the log is damaged: {place}"),
-            Kind::Locked => f.write_str("another process has this log open"),
+            Kind::File { path, cause } => {
+                let path = path.display();
+                match advice(cause.kind()) {
+                    Some((why, what)) => write!(f, "{path}: {why}; {what}"),
+                    None => write!(f, "{path}: {cause}"),
+                }
+            }
+            Kind::Locked { path, process } => {
+                write!(f, "{} is held by ", path.display())?;
+                match process {
+                    Some(process) => write!(f, "the process {process}")?,
+                    None => f.write_str("another process")?,
+                }
+                f.write_str(", which has this log open: end that first, or use another folder")
+            }
             Kind::Version { found } => {
                 write!(
                     f,
@@ -261,7 +323,8 @@ impl StdError for Error {
             } => Some(&**cause),
             Kind::Full {
                 cause: Some(cause), ..
-            } => Some(cause),
+            }
+            | Kind::File { cause, .. } => Some(cause),
             _ => None,
         }
     }

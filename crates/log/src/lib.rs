@@ -79,8 +79,8 @@ mod rules;
 mod settings;
 
 pub use append::{Append, Outcome, Producer, Receipt, Refusal};
-pub use clock::{Clock, Timestamp};
-pub use disk::{Durability, FjallLog, FjallOptions, Recovery};
+pub use clock::{Clock, JUMP as CLOCK_JUMP, SETTLED_AFTER as CLOCK_SETTLED_AFTER, Timestamp};
+pub use disk::{BadFile, Durability, FjallLog, FjallOptions, Recovery};
 pub use error::Error;
 pub use follow::{Follower, OrderFollower, Progress};
 pub use headwater_wire::Digest;

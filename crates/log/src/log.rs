@@ -166,6 +166,11 @@ pub trait Log: Send + Sync + 'static {
     /// [Full](Error::is_storage_full), [closed](Error::is_closed), storage.
     fn writable(&self) -> Result<(), Error>;
 
+    /// What whoever runs the log should know and it can't mend itself, a sentence each: damage that was met, a clock that jumped.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Takes no more operations, finishes those that are under way, and lets go of the storage.
     /// Followers are told. Doing it again does nothing.
     ///

@@ -64,6 +64,7 @@ struct File {
     memory_bytes: Option<u64>,
     reserve_bytes: Option<u64>,
     accept_missing_end: bool,
+    accept_damage: bool,
     relay: Relay,
     limits: Limits,
     upstream: Upstream,
@@ -154,6 +155,7 @@ impl Config {
             Durability::Os => headwater_log::Durability::Os,
         };
         disk.accept_missing_end = file.accept_missing_end;
+        disk.accept_damage = file.accept_damage;
         set(&mut disk.reserve_bytes, file.reserve_bytes);
         let mut memory = MemoryOptions::default();
         memory.limits = log_limits;
@@ -451,6 +453,7 @@ mod tests {
             "private",
             "loopback_webhooks",
             "accept_missing_end",
+            "accept_damage",
             "cors",
             "allow_hosts",
             "allow",

@@ -4,7 +4,7 @@ mod config;
 mod logging;
 
 use std::{
-    fs,
+    error::Error as _,
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -230,10 +230,8 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
         return Ok((Arc::new(log), "in memory, until this ends".to_owned()));
     }
     let folder = config.data.display();
-    fs::create_dir_all(&config.data)
-        .map_err(|error| Failure::other(format!("can't make the folder {folder}: {error}")))?;
     let log = FjallLog::open(&config.data, config.disk.clone())
-        .map_err(|error| Failure::other(format!("can't open the data in {folder}: {error}")))?;
+        .map_err(|error| Failure::other(cannot_open(&config.data, &error)))?;
     let found = log.recovery();
     tracing::info!(
         commits = found.commits,
@@ -252,6 +250,29 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
         headwater_log::Durability::Os => "acknowledged when the system has it",
     };
     Ok((Arc::new(log), format!("in {folder}, {when}")))
+}
+
+/// Says why the log in a folder can't be opened, and what to do.
+pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String {
+    let shown = folder.display();
+    let mut text = format!("can't open the data in {shown}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let why = error.to_string();
+        // A cause that was told already isn't told again.
+        if !text.contains(&why) {
+            text = format!("{text}: {why}");
+        }
+        cause = error.source();
+    }
+    if error.is_damaged() {
+        let ask = format!(
+            ". Copy the folder before anything else. Then restore a backup; or see what is whole with \
+             `headwater check --data {shown}`, and serve that with accept_damage = true in the settings"
+        );
+        text.push_str(&ask);
+    }
+    text
 }
 
 /// Says where it listens, and what to try.

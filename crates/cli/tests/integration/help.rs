@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::running::{finish, headwater};
 
 /// Every command that there is.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &[],
     &["serve"],
+    &["check"],
     &["publish"],
     &["tail"],
     &["relay"],

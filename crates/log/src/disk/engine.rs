@@ -13,6 +13,7 @@ use super::options::FjallOptions;
 use super::queue::Queue;
 use super::store::Store;
 use super::stream::{Cache, Stream, lock};
+use crate::clock::Steady;
 use crate::error::{Error, Kind};
 use crate::name::StreamName;
 use crate::offset::Position;
@@ -24,6 +25,9 @@ pub(crate) struct Engine {
     store: RwLock<Option<Arc<Store>>>,
     pub(crate) cache: Cache,
     pub(crate) queue: Queue,
+    pub(crate) time: Steady,
+    /// The key of the timetable from which on every entry is made again, as the clock was wrong.
+    pub(crate) remade: Mutex<Option<Vec<u8>>>,
     committed: Mutex<Head>,
     checkpoint: Mutex<Checkpoint>,
     /// `None` once the log is closed.
@@ -33,6 +37,16 @@ pub(crate) struct Engine {
     pub(crate) closing: AtomicBool,
     /// A commit has failed, and the database is not reopened yet.
     pub(crate) failed: AtomicBool,
+    /// Something that was read isn't what was written.
+    pub(crate) damage_met: AtomicBool,
+    /// Bytes of messages that were taken away and may still take room on the disk.
+    pub(crate) swept: AtomicU64,
+    /// Held while room is given back.
+    pub(crate) giving: Mutex<()>,
+    /// The stream that is being swept, and from which offset on.
+    pub(crate) sweeping: Mutex<(u64, u64)>,
+    /// Tables pile up, as there is no room to merge them.
+    pub(crate) cramped: AtomicBool,
     /// Held while tidying up: what is read for it must not change before it is written.
     pub(crate) tidying: Mutex<()>,
     /// Streams over their size.
@@ -40,6 +54,8 @@ pub(crate) struct Engine {
     /// Wakes the one who tidies up.
     woken: Condvar,
     asleep: Mutex<bool>,
+    /// Wakes the one who gives room back, to end.
+    closed: (Mutex<bool>, Condvar),
 }
 
 impl Engine {
@@ -55,12 +71,20 @@ impl Engine {
             cache: Cache::new(options.hot_streams, store.identity),
             store: RwLock::new(Some(Arc::new(store))),
             queue: Queue::new(options.limits.queued_bytes),
+            time: Steady::new(options.clock.clone(), head.time),
+            remade: Mutex::default(),
             committed: Mutex::new(head),
             checkpoint: Mutex::new(checkpoint),
             position: Mutex::new(Some(watch::Sender::new(Position::new(head.position)))),
             since_checkpoint: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            damage_met: AtomicBool::new(false),
+            swept: AtomicU64::new(0),
+            giving: Mutex::default(),
+            sweeping: Mutex::default(),
+            cramped: AtomicBool::new(false),
+            closed: (Mutex::new(false), Condvar::new()),
             tidying: Mutex::default(),
             over: Mutex::default(),
             woken: Condvar::new(),
@@ -93,13 +117,22 @@ impl Engine {
         std::mem::replace(&mut *current, store.map(Arc::new))
     }
 
+    /// Notes that something was found damaged, if `error` says so.
+    pub(crate) fn note_damage(&self, error: &Error) {
+        if error.is_damaged() && !self.damage_met.swap(true, Ordering::Relaxed) {
+            let folder = self.folder.display();
+            let error = error as &dyn std::error::Error;
+            tracing::error!(%folder, error, "data of the log is damaged; streams without damage are served");
+        }
+    }
+
     pub(crate) fn committed(&self) -> Head {
         *lock(&self.committed)
     }
 
-    /// The time, which never goes back behind what is committed.
+    /// The time. It goes back behind what is committed only where the clock was wrong.
     pub(crate) fn now(&self) -> u64 {
-        self.committed().time.max(self.options.clock.now().0)
+        self.time.now(self.committed().time)
     }
 
     pub(crate) fn publish(&self, head: Head) {
@@ -143,6 +176,21 @@ impl Engine {
 
     pub(crate) fn next_over(&self) -> Option<StreamName> {
         lock(&self.over).pop_front()
+    }
+
+    /// Waits for the log to be closed, `patience` at the most. Returns whether it is.
+    pub(crate) fn wait_closed(&self, patience: Duration) -> bool {
+        let (closed, told) = &self.closed;
+        let wait = told.wait_timeout_while(lock(closed), patience, |closed| !*closed);
+        *wait.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Tells the threads to end.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        *lock(&self.closed.0) = true;
+        self.closed.1.notify_all();
+        self.wake();
     }
 
     pub(crate) fn wake(&self) {

@@ -3,13 +3,16 @@
 
 mod draft;
 mod engine;
+mod fates;
 mod format;
+mod inspect;
 mod options;
 mod queue;
 mod reader;
 mod reclaim;
 mod recovery;
 mod runway;
+mod space;
 mod store;
 mod stream;
 mod writer;
@@ -42,6 +45,7 @@ use store::Store;
 use stream::{Stream, lock, usable};
 use writer::Writer;
 
+pub use inspect::BadFile;
 pub use options::{Durability, FjallOptions};
 pub use recovery::Recovery;
 
@@ -74,7 +78,7 @@ impl FjallLog {
     /// where something that was acknowledged is missing or is not what was written; storage.
     pub fn open(folder: impl AsRef<Path>, options: FjallOptions) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let opened = recovery::open(folder, &options)?;
+        let opened = recovery::open(folder, &options).map_err(|error| blame(folder, error))?;
         let marker = opened.marker.handle().map_err(store::io_failure)?;
         let engine = Engine::new(
             folder,
@@ -99,12 +103,27 @@ impl FjallLog {
         };
         let writes = spawn("log:writer", Box::new(move || writer.run()))?;
         lock(&log.threads).push(writes);
+        let gives = Arc::clone(&engine);
+        let gives = spawn("log:space", Box::new(move || space::run(&gives)))?;
+        lock(&log.threads).push(gives);
         let tidies = spawn(
             "log:reclaim",
             Box::new(move || reclaim::run(&engine, &marker)),
         )?;
         lock(&log.threads).push(tidies);
         Ok(log)
+    }
+
+    /// Reads all the files of the log in `folder`, open or not, and returns those that are damaged or can't be read. It
+    /// changes nothing, and blocks for as long as reading takes. What was written last, into a journal, is checked only by
+    /// [opening](Self::open) the log.
+    ///
+    /// # Errors
+    ///
+    /// The folder can't be read.
+    pub fn bad_files(folder: impl AsRef<Path>) -> Result<Vec<BadFile>, Error> {
+        let folder = folder.as_ref();
+        inspect::bad_files(folder, true).map_err(|error| Error::file(folder, error))
     }
 
     /// What was found when it was opened.
@@ -123,6 +142,16 @@ impl FjallLog {
         reclaim::step(&self.engine)
     }
 
+    /// Gives the room of all that was removed back to the disk, as far as there is room to do that. It goes on by itself, for
+    /// what is worth it; this is for those who can't wait, and it blocks.
+    ///
+    /// # Errors
+    ///
+    /// Storage.
+    pub fn give_back(&self) -> Result<(), Error> {
+        space::pass(&self.engine, true)
+    }
+
     /// Does something that may wait for the disk where that keeps nobody up.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -130,7 +159,7 @@ impl FjallLog {
     ) -> Result<T, Error> {
         let engine = Arc::clone(&self.engine);
         let done = tokio::task::spawn_blocking(move || work(&engine, &*engine.store()?));
-        match done.await {
+        let done = match done.await {
             Ok(done) => done,
             // fjall panics at some of what it can't make sense of.
             Err(failed) if failed.is_panic() => Err(Kind::Damaged {
@@ -139,7 +168,8 @@ impl FjallLog {
             }
             .into()),
             Err(failed) => Err(Kind::Storage(failed.into()).into()),
-        }
+        };
+        done.inspect_err(|error| self.engine.note_damage(error))
     }
 
     /// The stream of this name, also one that can't be used.
@@ -239,8 +269,7 @@ impl FjallLog {
     }
 
     fn shut(&self) {
-        self.engine.closing.store(true, Ordering::Release);
-        self.engine.wake();
+        self.engine.close();
         self.engine.queue.close();
         for thread in lock(&self.threads).drain(..) {
             if thread.join().is_err() {
@@ -427,11 +456,23 @@ impl Log for FjallLog {
         if engine.closing.load(Ordering::Acquire) {
             return Err(Kind::Closed.into());
         }
-        let full = writer::is_full(engine);
+        let full = space::is_full(engine);
         match full || engine.failed.load(Ordering::Acquire) {
             true => Err(writer::unavailable(full)),
             false => Ok(()),
         }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.engine.damage_met.load(Ordering::Relaxed) {
+            warnings.push(
+                "some data is damaged: what is logged says where, and `headwater check` which streams are whole"
+                    .to_owned(),
+            );
+        }
+        warnings.extend(self.engine.time.warning());
+        warnings
     }
 
     fn close(&self) -> Answer<'_, ()> {
@@ -442,6 +483,26 @@ impl Log for FjallLog {
             Ok(())
         })
     }
+}
+
+/// Up to this size, every file of a folder that can't be opened is read to find the one that is damaged.
+const THOROUGH: u64 = 1 << 30;
+
+/// Names the files that are damaged, where an error says that the log is.
+fn blame(folder: &Path, error: Error) -> Error {
+    if !error.is_damaged() {
+        return error;
+    }
+    let mut place = error.damaged_place().unwrap_or_default();
+    let is_small = inspect::bytes(folder) <= THOROUGH;
+    for file in inspect::bad_files(folder, is_small).unwrap_or_default() {
+        place = format!("{place}; {}: {}", file.path.display(), file.why);
+    }
+    Kind::Damaged {
+        place,
+        cause: Some(error.into()),
+    }
+    .into()
 }
 
 /// A page of the streams that can be used.

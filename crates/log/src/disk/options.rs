@@ -39,6 +39,9 @@ pub struct FjallOptions {
     /// Appends are refused as [full](crate::Error::is_storage_full) while the disk has less than
     /// this many bytes free, so that deleting and tidying up still work. 256 MiB unless set.
     pub reserve_bytes: u64,
+    /// How many bytes of messages have to be deleted, trimmed or expired before their room is given back to the disk; a quarter
+    /// of what the log takes, where that is more. While the disk is full, any are enough. 16 MiB unless set.
+    pub give_back_bytes: u64,
     /// How often what has expired is looked for. 250 ms unless set; at least 1 ms counts.
     pub reclaim_every: Duration,
     /// After how many bytes appended the log is brought to a point from which opening it starts
@@ -48,6 +51,9 @@ pub struct FjallOptions {
     /// What is missing in the middle can't be accepted. Off unless set: look first whether a
     /// better copy exists.
     pub accept_missing_end: bool,
+    /// Opens a log of whose newest messages some are damaged: a stream can't be read where they are, and all others can. Older
+    /// ones are not looked at when it is opened. Off unless set: look first whether a better copy exists.
+    pub accept_damage: bool,
 }
 
 impl Default for FjallOptions {
@@ -61,9 +67,11 @@ impl Default for FjallOptions {
             cache_bytes: 64 << 20,
             table_bytes: 32 << 20,
             reserve_bytes: 256 << 20,
+            give_back_bytes: 16 << 20,
             reclaim_every: Duration::from_millis(250),
             checkpoint_bytes: 64 << 20,
             accept_missing_end: false,
+            accept_damage: false,
         }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Tend {
     pub(crate) due: Option<u64>,
     /// When the oldest record that stays was appended, if one does.
     pub(crate) oldest: Option<u64>,
+    /// Its last use was in the future, and is now.
+    pub(crate) is_corrected: bool,
 }
 
 /// A record that goes.
@@ -86,6 +88,10 @@ pub(crate) struct Sweep {
     /// Keys of `order`.
     pub(crate) spent: Vec<[u8; 16]>,
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// Writes a key that means nothing into every keyspace.
+    pub(crate) touch: bool,
+    /// Number of bytes to fill the journal up with.
+    pub(crate) filler: usize,
 }
 
 impl Request {
@@ -98,6 +104,7 @@ impl Request {
                 .iter()
                 .map(|message| message.len() + 64)
                 .sum(),
+            Self::Sweep(sweep, _) => sweep.filler,
             _ => 0,
         }
     }

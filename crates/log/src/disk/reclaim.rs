@@ -16,11 +16,14 @@ use super::format::keys;
 use super::queue::{Dropped, Reply, Request, Sweep, Tend};
 use super::store::{Store, failure};
 use super::stream::{Stream, lock};
-use crate::clock::Timestamp;
+use crate::clock::{JUMP, Timestamp};
 use crate::error::{Error, Kind};
 
 /// How many records, keys, commits or streams one step takes.
 const STEP: usize = 256;
+/// How many records of a stream that is no more one step takes, and of how many bytes.
+const SWEEP: usize = 2048;
+const SWEEP_BYTES: u64 = 16 << 20;
 /// After how many commits a checkpoint is due, however little they brought.
 const COMMITS: u64 = 20_000;
 /// How long tables may take to be written out for a checkpoint before it is put off.
@@ -63,7 +66,10 @@ pub(crate) fn step(engine: &Engine) -> Result<bool, Error> {
 
 /// Has the writer do something, and waits until it is done. Nothing of the database may be held
 /// meanwhile: the writer may have to open it anew.
-fn ask(engine: &Engine, request: impl FnOnce(Reply<()>) -> Request) -> Result<(), Error> {
+pub(super) fn ask(
+    engine: &Engine,
+    request: impl FnOnce(Reply<()>) -> Request,
+) -> Result<(), Error> {
     let (reply, answer) = oneshot::channel();
     engine.queue.push_now(request(reply))?;
     match answer.blocking_recv() {
@@ -75,10 +81,19 @@ fn ask(engine: &Engine, request: impl FnOnce(Reply<()>) -> Request) -> Result<()
 /// Looks after streams whose time has come.
 fn tend_due(engine: &Engine) -> Result<bool, Error> {
     let now = engine.now();
-    let found =
-        engine
-            .store()?
-            .meta_keys(keys::due(0, 0), keys::due(now.saturating_add(1), 0), STEP)?;
+    if engine.time.went_back() {
+        *lock(&engine.remade) = Some(keys::due(0, 0));
+    }
+    let remade = lock(&engine.remade).clone();
+    let (from, to) = match &remade {
+        Some(from) => (from.clone(), keys::due(u64::MAX, u64::MAX)),
+        None => (keys::due(0, 0), keys::due(now.saturating_add(1), 0)),
+    };
+    let found = engine.store()?.meta_keys(from, to, STEP)?;
+    if remade.is_some() {
+        let next = found.last().filter(|_| found.len() == STEP);
+        *lock(&engine.remade) = next.map(|last| [last.as_slice(), &[0]].concat());
+    }
     let more = found.len() == STEP;
     let mut entries = Vec::with_capacity(found.len());
     for key in found {
@@ -102,9 +117,17 @@ fn tend_due(engine: &Engine) -> Result<bool, Error> {
         };
         let tend = trim(engine, &store, &stream, Some(due))?;
         drop(store);
-        ask(engine, |reply| Request::Tend(tend, reply))?;
+        take_away(engine, tend)?;
     }
     Ok(more)
+}
+
+/// Has the writer trim a stream.
+fn take_away(engine: &Engine, tend: Tend) -> Result<(), Error> {
+    let bytes = tend.dropped.iter().map(|record| record.bytes).sum();
+    ask(engine, |reply| Request::Tend(tend, reply))?;
+    engine.swept.fetch_add(bytes, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Trims streams that are over their size.
@@ -121,7 +144,7 @@ fn trim_over(engine: &Engine) -> Result<bool, Error> {
     let tend = trim(engine, &store, &stream, None)?;
     drop(store);
     if !tend.dropped.is_empty() {
-        ask(engine, |reply| Request::Tend(tend, reply))?;
+        take_away(engine, tend)?;
         let state = stream.state();
         let most = stream.birth.settings.max_bytes;
         if most.is_some_and(|most| state.bytes > most) && !stream.has_ended() {
@@ -139,30 +162,44 @@ fn trim(
     due: Option<u64>,
 ) -> Result<Tend, Error> {
     let now = Timestamp(engine.now());
+    let is_corrected = stream.correct_use(now.0);
     let settings = &stream.birth.settings;
     let state = stream.state();
     let mut bytes = state.bytes;
     let mut dropped = Vec::new();
     let mut oldest = None;
     if settings.max_age.is_some() || settings.max_bytes.is_some_and(|most| bytes > most) {
+        // One that is dated in the future is as old as those after it, at the least.
+        let mut undated = Vec::new();
         for record in store.view().records(stream.id, state.floor, state.tail) {
             let record = record?;
             let time = Timestamp(record.head.time);
             let too_old = settings.max_age.is_some_and(|age| time.after(age) <= now);
             let last = record.end() == state.tail;
             let too_much = settings.max_bytes.is_some_and(|most| bytes > most) && !last;
-            if !(too_old || too_much) || dropped.len() == STEP {
-                oldest = Some(record.head.time);
+            let is_undated = !too_old && time > now.after(JUMP);
+            if dropped.len() + undated.len() == STEP || !(too_old || too_much || is_undated) {
+                oldest = oldest.or(Some(record.head.time));
                 break;
             }
-            bytes -= record.head.bytes;
-            dropped.push(Dropped {
+            if !too_old && !too_much {
+                oldest = oldest.or(Some(now.0));
+            }
+            let record = Dropped {
                 id: stream.id,
                 first: record.first,
                 count: record.head.count.into(),
                 bytes: record.head.bytes,
                 position: record.head.position,
-            });
+            };
+            if too_old || too_much {
+                undated.push(record);
+                bytes -= undated.iter().map(|record| record.bytes).sum::<u64>();
+                dropped.append(&mut undated);
+                oldest = None;
+            } else {
+                undated.push(record);
+            }
         }
     }
     let commits = without(store, &dropped)?;
@@ -172,6 +209,7 @@ fn trim(
         commits,
         due,
         oldest,
+        is_corrected,
     })
 }
 
@@ -221,16 +259,25 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
         return Err(Error::damaged("an entry of the garbage"));
     };
     let mut sweep = Sweep::default();
+    // What was trimmed has been counted already, and what this has swept is passed over at once.
+    let floor = store.garbage(id)?.unwrap_or_default();
+    let from = match *lock(&engine.sweeping) {
+        (last, next) if last == id => next,
+        _ => floor,
+    };
+    let mut next = from;
     let first = store
         .records
-        .range(keys::record(id, 0)..=keys::record(id, u64::MAX))
+        .range(keys::record(id, from)..=keys::record(id, u64::MAX))
         .next();
     if let Some(first) = first {
         let found = first.key().map_err(|error| failure(error, "a record"))?;
         let (_, first) = keys::record_of(&found).unwrap_or_default();
-        for record in store.view().records(id, first, u64::MAX).take(STEP) {
+        let mut bytes = 0;
+        for record in store.view().records(id, first, u64::MAX).take(SWEEP) {
             // Damage to what is thrown away anyway ends where the stream ends.
             let Ok(record) = record else { break };
+            next = record.end();
             sweep.records.push(Dropped {
                 id,
                 first: record.first,
@@ -238,9 +285,14 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
                 bytes: record.head.bytes,
                 position: record.head.position,
             });
+            bytes += record.head.bytes;
+            if bytes > SWEEP_BYTES {
+                break;
+            }
         }
         if sweep.records.is_empty() {
             // It can't be read: it goes by its key alone.
+            next = first + 1;
             sweep.records.push(Dropped {
                 id,
                 first,
@@ -262,7 +314,10 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
         }
     }
     drop(store);
+    let bytes = sweep.records.iter().map(|record| record.bytes).sum();
     ask(engine, |reply| Request::Sweep(sweep, reply))?;
+    engine.swept.fetch_add(bytes, Ordering::Relaxed);
+    *lock(&engine.sweeping) = (id, next);
     Ok(true)
 }
 
@@ -309,7 +364,7 @@ fn checkpoint(engine: &Engine) -> Result<bool, Error> {
 }
 
 /// Has what is in the tables in memory written out; `false` when that takes too long.
-fn flush(engine: &Engine) -> Result<bool, Error> {
+pub(super) fn flush(engine: &Engine) -> Result<bool, Error> {
     let started = Instant::now();
     let store = engine.store()?;
     let keyspaces = [&store.meta, &store.order, &store.records];

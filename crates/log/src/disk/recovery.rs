@@ -7,8 +7,9 @@
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fjall::PersistMode;
@@ -33,6 +34,9 @@ pub struct Recovery {
     /// [`Durability::Os`], after the machine went down, or where
     /// [`accept_missing_end`](FjallOptions::accept_missing_end) was set.
     pub missing: u64,
+    /// Number of commits of which something is damaged. More than none only with
+    /// [`accept_damage`](FjallOptions::accept_damage).
+    pub damaged: u64,
     /// How long opening took.
     pub took: Duration,
 }
@@ -52,21 +56,43 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Takes the folder's lock. It is held as long as the file is open.
+/// Takes the folder's lock, and writes down in it which process has it. It is held as long as the file is open.
 fn lock(folder: &Path) -> Result<File, Error> {
-    private_folder(folder).map_err(io_failure)?;
-    let file = File::options()
+    private_folder(folder).map_err(at(folder))?;
+    let path = folder.join("lock");
+    let mut file = File::options()
+        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(PRIVATE_FILE)
-        .open(folder.join("lock"))
-        .map_err(io_failure)?;
+        .open(&path)
+        .map_err(at(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Kind::Locked.into()),
-        Err(TryLockError::Error(error)) => Err(io_failure(error)),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            // Only to say it: a file that can't be read says nothing.
+            let _unread = file.take(32).read_to_string(&mut process);
+            let process = process.trim().parse().ok();
+            return Err(Kind::Locked { path, process }.into());
+        }
+        Err(TryLockError::Error(error)) => return Err(Error::file(&path, error)),
     }
+    let written = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(error) = written {
+        // It is held all the same.
+        tracing::debug!(%error, "the lock can't say which process has it");
+    }
+    Ok(file)
+}
+
+/// An error of the file at `path`.
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |error| Error::file(&path, error)
 }
 
 pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Error> {
@@ -75,17 +101,16 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
     let synced = options.durability == Durability::Fsync;
     let path = Engine::marker(folder);
     let database = Engine::database(folder);
-    let (mut marker, mark) = if path.try_exists().map_err(io_failure)? {
-        Marker::open(&path).map_err(io_failure)?
-    } else if database.join("version").try_exists().map_err(io_failure)?
-        && !options.accept_missing_end
-    {
+    let version = database.join("version");
+    let (mut marker, mark) = if path.try_exists().map_err(at(&path))? {
+        Marker::open(&path).map_err(at(&path))?
+    } else if version.try_exists().map_err(at(&version))? && !options.accept_missing_end {
         return Err(Error::damaged("the file `commits` is missing"));
     } else {
-        let marker = Marker::create(&path, synced).map_err(io_failure)?;
+        let marker = Marker::create(&path, synced).map_err(at(&path))?;
         File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(io_failure)?;
+            .map_err(at(folder))?;
         (marker, Some(Mark { commit: 0, synced }))
     };
     let mark = match mark {
@@ -93,23 +118,31 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
         None if options.accept_missing_end => Mark { commit: 0, synced },
         None => return Err(Error::damaged("the file `commits` can't be read")),
     };
-    if database.is_dir() && !database.join("version").try_exists().map_err(io_failure)? {
+    if database.is_dir() && !version.try_exists().map_err(at(&version))? {
         // fjall writes this file last when it makes a database, and can't go on without it.
         if mark.commit > 0 {
             return Err(Error::damaged("the file `db/version` is missing"));
         }
-        std::fs::remove_dir_all(&database).map_err(io_failure)?;
+        std::fs::remove_dir_all(&database).map_err(at(&database))?;
     }
     // What is in it, messages and signing keys, is the owner's alone, whatever the permissions of the files and of
     // the folder around it.
-    private_folder(&database).map_err(io_failure)?;
+    private_folder(&database).map_err(at(&database))?;
+    readable(&database).map_err(|(path, error)| Error::file(&path, error))?;
     let store = Store::open(&database, options)?;
-    let (head, checkpoint, mut recovery) = check(&store, mark, options.accept_missing_end)?;
+    let (head, checkpoint, mut recovery) = check(&store, mark, options)?;
     if recovery.missing > 0 {
         tracing::warn!(
             missing = recovery.missing,
             last = head.commit,
             "acknowledged commits are missing"
+        );
+    }
+    if recovery.damaged > 0 {
+        let commits = recovery.damaged;
+        tracing::warn!(
+            commits,
+            "messages are damaged; their streams can't be read there"
         );
     }
     // What was replayed may have been written but not synced when the process ended.
@@ -137,6 +170,32 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
     })
 }
 
+/// Opens every file of the database as it will be, which tells the one that can't be. fjall says only that one can't.
+fn readable(folder: &Path) -> Result<(), (PathBuf, std::io::Error)> {
+    let told = |path: &Path| {
+        let path = path.to_owned();
+        move |error| (path, error)
+    };
+    for entry in std::fs::read_dir(folder).map_err(told(folder))? {
+        let path = entry.map_err(told(folder))?.path();
+        let file = path.metadata().map_err(told(&path))?;
+        if file.is_dir() {
+            readable(&path)?;
+        } else {
+            // Tables are never written again.
+            let is_table = path
+                .parent()
+                .is_some_and(|parent| parent.ends_with("tables"));
+            File::options()
+                .read(true)
+                .write(!is_table)
+                .open(&path)
+                .map_err(told(&path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Opens the database of a log that is in use anew, after it has failed.
 pub(crate) fn reopen(engine: &Engine) -> Result<(), Error> {
     let store = Store::open(&Engine::database(&engine.folder), &engine.options)?;
@@ -145,7 +204,9 @@ pub(crate) fn reopen(engine: &Engine) -> Result<(), Error> {
         commit: committed.commit,
         synced: true,
     };
-    let (head, checkpoint, _) = check(&store, mark, false)?;
+    let mut options = engine.options.clone();
+    options.accept_missing_end = false;
+    let (head, checkpoint, _) = check(&store, mark, &options)?;
     store
         .db
         .persist(PersistMode::SyncAll)
@@ -167,7 +228,7 @@ pub(crate) fn reopen(engine: &Engine) -> Result<(), Error> {
 fn check(
     store: &Store,
     mark: Mark,
-    accept_missing_end: bool,
+    options: &FjallOptions,
 ) -> Result<(Head, Checkpoint, Recovery), Error> {
     let head = store.head()?;
     let head = head.unwrap_or(Head {
@@ -213,7 +274,7 @@ fn check(
     }
     if head.commit < mark.commit {
         let missing = mark.commit - head.commit;
-        if mark.synced && !accept_missing_end {
+        if mark.synced && !options.accept_missing_end {
             return Err(Error::damaged(format!(
                 "commits {} to {} were acknowledged and are missing from the end",
                 head.commit + 1,
@@ -227,7 +288,11 @@ fn check(
     }
     let view = store.view();
     for commit in &commits {
-        recovery.records += check_records(&view, commit)?;
+        match check_records(&view, commit) {
+            Ok(records) => recovery.records += records,
+            Err(error) if options.accept_damage && error.is_damaged() => recovery.damaged += 1,
+            Err(error) => return Err(error),
+        }
     }
     Ok((head, checkpoint, recovery))
 }

@@ -9,6 +9,7 @@ use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
+use super::fates::Slot;
 use super::format::bytes::Malformed;
 use super::format::commit::Commit;
 use super::format::end::{self, Ends};
@@ -24,6 +25,9 @@ use crate::producers::ProducerState;
 use crate::read::Ended;
 use crate::rules::State;
 
+/// The keyspace of the messages.
+const RECORDS: &str = "records";
+
 pub(crate) struct Store {
     /// Written once, when the folder is opened for the first time.
     pub(crate) identity: Identity,
@@ -31,6 +35,8 @@ pub(crate) struct Store {
     pub(crate) meta: Keyspace,
     pub(crate) order: Keyspace,
     pub(crate) records: Keyspace,
+    /// What merges of `records` leave out.
+    pub(crate) dead: Slot,
 }
 
 /// What fjall says, in this crate's words: an I/O error is one, anything else is damage.
@@ -38,13 +44,32 @@ pub(crate) fn failure(error: fjall::Error, place: &str) -> Error {
     match error {
         fjall::Error::Io(error) => io_failure(error),
         fjall::Error::Storage(fjall::LsmError::Io(error)) => io_failure(error),
-        fjall::Error::Locked => Kind::Locked.into(),
+        fjall::Error::Locked => Kind::Locked {
+            path: "db/lock".into(),
+            process: None,
+        }
+        .into(),
         fjall::Error::Poisoned => Kind::Storage(error.into()).into(),
         other => Kind::Damaged {
             place: place.into(),
-            cause: Some(other.into()),
+            cause: Some(reason(&other).into()),
         }
         .into(),
+    }
+}
+
+/// What fjall says of damage, in words.
+fn reason(error: &fjall::Error) -> String {
+    use fjall::{Error, LsmError};
+
+    match error {
+        Error::Storage(LsmError::ChecksumMismatch { .. }) => "a checksum is wrong".into(),
+        Error::Storage(LsmError::Unrecoverable) | Error::Unrecoverable => {
+            "a file is missing, or isn't what was written".into()
+        }
+        Error::JournalRecovery(error) => format!("a journal (db/*.jnl): {error:?}"),
+        Error::InvalidVersion(_) => "db/version isn't of this version of fjall".into(),
+        other => format!("{other:?}"),
     }
 }
 
@@ -76,7 +101,12 @@ impl Store {
     pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Self, Error> {
         // One thread writes tables out and merges them. With two, fjall keeps the second busy by
         // handing it the first one's work over and over.
+        let dead = Slot::default();
+        let filter = dead.clone();
         let builder = Database::builder(folder)
+            .with_compaction_filter_factories(Arc::new(move |keyspace| {
+                (keyspace == RECORDS).then(|| Arc::new(filter.clone()) as _)
+            }))
             .cache_size(options.cache_bytes)
             .manual_journal_persist(true)
             .max_journaling_size(256 << 20)
@@ -87,21 +117,25 @@ impl Store {
             Ok(opened) => opened.map_err(|error| failure(error, place))?,
             Err(_) => return Err(Error::damaged(place)),
         };
-        let keyspace = |name: &str, block, merged_at| {
+        let keyspace = |name: &str, block, merges| {
             opened
-                .keyspace(name, || keyspace_options(options, block, merged_at))
+                .keyspace(name, || keyspace_options(options, block, merges))
                 .map_err(|error| failure(error, "its keyspaces"))
         };
-        let meta = keyspace("meta", 4 << 10, 4)?;
-        let order = keyspace("order", 16 << 10, 4)?;
-        // Nothing in it is ever replaced, so merging only makes fewer tables of many, at the price of writing
-        // everything again: half as often is soon enough. fjall slows writers down at 20.
-        let records = keyspace("records", 16 << 10, 8)?;
+        let often = || Leveled::default().with_l0_threshold(4);
+        let meta = keyspace("meta", 4 << 10, often())?;
+        let order = keyspace("order", 16 << 10, often())?;
+        // fjall's thread only moves its tables: `space` merges them, where there is room for that.
+        let never = Leveled::default()
+            .with_l0_threshold(u8::MAX)
+            .with_table_target_size(1 << 40);
+        let records = keyspace(RECORDS, 16 << 10, never)?;
         let mut store = Self {
             identity: Identity::random(),
             meta,
             order,
             records,
+            dead,
             db: opened,
         };
         let version = store.meta(keys::VERSION, "its version", |value| {
@@ -178,6 +212,14 @@ impl Store {
     pub(crate) fn state(&self, id: u64) -> Result<Option<State>, Error> {
         let key = keys::state(id);
         self.meta(&key, "a stream's state", |value| state::decode(&key, value))
+    }
+
+    /// The floor of a stream that is no more and still being swept.
+    pub(crate) fn garbage(&self, id: u64) -> Result<Option<u64>, Error> {
+        let key = keys::garbage(id);
+        self.meta(&key, "a stream that ended", |value| {
+            head::decode_garbage(&key, value)
+        })
     }
 
     pub(crate) fn producer(&self, id: u64, name: &str) -> Result<Option<ProducerState>, Error> {
@@ -403,13 +445,12 @@ fn record(id: u64, pair: fjall::Guard) -> Result<Record, Error> {
         .map_err(|Malformed| Error::damaged(format!("record of stream {id} at offset {first}")))
 }
 
-/// `merged_at`: how many new tables there may be before they are merged with the older ones.
-fn keyspace_options(options: &FjallOptions, block: u32, merged_at: u8) -> KeyspaceCreateOptions {
+fn keyspace_options(options: &FjallOptions, block: u32, merges: Leveled) -> KeyspaceCreateOptions {
     let bloom = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
     KeyspaceCreateOptions::default()
         .manual_journal_persist(true)
         .max_memtable_size(options.table_bytes)
-        .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(merged_at)))
+        .compaction_strategy(Arc::new(merges))
         .data_block_size_policy(BlockSizePolicy::all(block))
         .filter_policy(FilterPolicy::all(bloom(10.0)))
 }

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::format::record::Record;
 use super::format::settings::{Birth, Fork};
 use super::store::Store;
-use crate::clock::Timestamp;
+use crate::clock::{JUMP, Timestamp, millis};
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
 use crate::incarnation::{Identity, Lineage};
@@ -156,7 +156,7 @@ impl Stream {
 
     /// Notes its use; says whether that is to be written down.
     pub(crate) fn touch(&self, now: u64) -> bool {
-        self.used.fetch_max(now, Ordering::Relaxed);
+        self.note_use(now);
         matches!(self.birth.settings.expiry, Some(Expiry::Idle(_)))
             && self
                 .expires()
@@ -266,7 +266,24 @@ impl Stream {
     }
 
     pub(crate) fn note_use(&self, now: u64) {
-        self.used.fetch_max(now, Ordering::Relaxed);
+        if !self.correct_use(now) {
+            self.used.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes a last use that is far in the future, as the clock was wrong then, for one now. Says whether it was one.
+    pub(crate) fn correct_use(&self, now: u64) -> bool {
+        let used = self.used.load(Ordering::Relaxed);
+        // What is written of a use is up to an eighth of the span ahead.
+        let ahead = match self.birth.settings.expiry {
+            Some(Expiry::Idle(span)) => millis(span / 8),
+            _ => 0,
+        };
+        let latest = now.saturating_add(millis(JUMP)).saturating_add(ahead);
+        if used > latest {
+            self.used.store(now, Ordering::Relaxed);
+        }
+        used > latest
     }
 
     /// Forgets everything that was read from a database that has been opened anew since.

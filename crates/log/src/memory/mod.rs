@@ -232,6 +232,10 @@ impl Log for MemoryLog {
         self.lock().writable()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.lock().warning().into_iter().collect()
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {
             self.lock().close();

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater_log::{
@@ -50,6 +51,16 @@ async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
             .await
             .unwrap();
     }
+    let ended = Arc::new(AtomicBool::new(false));
+    let gives = {
+        let (log, ended) = (Arc::clone(&log), Arc::clone(&ended));
+        std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                log.give_back().unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        })
+    };
     let tasks = (0..PRODUCERS).map(|producer| {
         let log = Arc::clone(&log);
         tokio::spawn(async move {
@@ -84,6 +95,8 @@ async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
+    ended.store(true, Ordering::Relaxed);
+    gives.join().unwrap();
 }
 
 fn say(line: &str) {

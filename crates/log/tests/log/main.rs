@@ -6,6 +6,7 @@
 // A panic is how a test reports, and its numbers are small.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+mod clock;
 mod damage;
 mod ended;
 mod engines;
@@ -13,7 +14,9 @@ mod full;
 mod kill;
 mod limits;
 mod model;
+mod opening;
 mod permissions;
 mod producers;
+mod space;
 mod support;
 mod trimmed;

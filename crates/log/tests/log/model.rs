@@ -209,7 +209,11 @@ impl Subject for Disk<'_> {
     }
 
     fn restart(&mut self) {
-        drop(self.log.take());
+        if let Some(log) = self.log.take()
+            && self.hot == 1
+        {
+            log.give_back().unwrap();
+        }
         let mut options = options(&self.clock, few());
         options.hot_streams = self.hot;
         options.recent_bytes = if self.hot == 1 { 0 } else { 1000 };

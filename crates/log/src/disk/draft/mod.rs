@@ -9,6 +9,7 @@ mod seal;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -70,11 +71,11 @@ impl<'a> Draft<'a> {
     pub(crate) fn new(engine: &'a Engine, store: &'a Store, full: bool) -> Self {
         let mut head = engine.committed();
         head.commit += 1;
-        head.time = head.time.max(engine.options.clock.now().0);
+        head.time = engine.time.now(head.time);
         Self {
             engine,
             store,
-            full,
+            full: full || engine.cramped.load(Ordering::Relaxed),
             head,
             changes: Vec::new(),
             by_id: HashMap::new(),
@@ -246,6 +247,7 @@ impl<'a> Draft<'a> {
             commits,
             due,
             oldest,
+            is_corrected,
         } = tend;
         let at = self.change(&stream);
         if self.changes[at].ended {
@@ -273,6 +275,10 @@ impl<'a> Draft<'a> {
         }
         if !dropped.is_empty() {
             self.trimmed.push((dropped, commits));
+        }
+        if is_corrected {
+            change.state.expires = stream.expires_on_disk();
+            change.changed = true;
         }
         if let Some(due) = due
             && due == change.state.due

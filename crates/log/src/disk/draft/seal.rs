@@ -81,6 +81,15 @@ impl Draft<'_> {
             if let Some(checkpoint) = &sweep.checkpoint {
                 batch.insert(meta, keys::CHECKPOINT, checkpoint.encode());
             }
+            if sweep.touch {
+                for keyspace in [meta, order, records] {
+                    batch.insert(keyspace, keys::TOUCHED, []);
+                }
+            }
+            match sweep.filler {
+                0 => {}
+                bytes => batch.insert(meta, keys::FILLER, vec![0; bytes]),
+            }
         }
         let nothing = batch.is_empty();
         self.head.position += commit.count;
@@ -165,10 +174,12 @@ impl Draft<'_> {
             if taken.is_none() && !change.created {
                 batch.remove(meta, &*name);
             }
+            // Before its state goes: a stream that has neither is one whose records are dead.
+            let key = keys::garbage(id);
+            let garbage = head::encode_garbage(&key, commit, change.state.floor);
+            batch.insert(meta, &*key, garbage);
             batch.remove(meta, keys::settings(id));
             batch.remove(meta, keys::state(id));
-            let key = keys::garbage(id);
-            batch.insert(meta, &*key, head::encode_number(&key, commit));
         } else {
             let settings = &change.stream.birth.settings;
             let due = &mut change.state.due;

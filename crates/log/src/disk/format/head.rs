@@ -16,7 +16,7 @@ pub(crate) struct Head {
     pub(crate) streams: u64,
     /// Bytes of messages that are not yet reclaimed.
     pub(crate) bytes: u64,
-    /// When it was, in milliseconds. It never goes back.
+    /// When it was, in milliseconds. It goes back only where the clock was wrong.
     pub(crate) time: u64,
 }
 
@@ -95,6 +95,26 @@ pub(crate) fn decode_number(key: &[u8], value: &[u8]) -> Result<u64, Malformed> 
     Ok(number)
 }
 
+/// What is known of a stream that is no more: the commit that ended it, and the first offset of its own that it had.
+pub(crate) fn encode_garbage(key: &[u8], commit: u64, floor: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(28);
+    put_number(&mut out, commit);
+    put_number(&mut out, floor);
+    seal(key, out)
+}
+
+/// The floor of a stream that is no more; 0 where an older version didn't write it.
+pub(crate) fn decode_garbage(key: &[u8], value: &[u8]) -> Result<u64, Malformed> {
+    let mut cursor = Cursor(unseal(key, value)?);
+    cursor.number()?;
+    if cursor.0.is_empty() {
+        return Ok(0);
+    }
+    let floor = cursor.number()?;
+    cursor.end()?;
+    Ok(floor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +129,8 @@ mod tests {
             let checkpoint = Checkpoint { commit, position };
             prop_assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint));
             prop_assert_eq!(decode_number(b"N", &encode_number(b"N", commit)), Ok(commit));
+            prop_assert_eq!(decode_garbage(b"G", &encode_garbage(b"G", commit, bytes)), Ok(bytes));
+            prop_assert_eq!(decode_garbage(b"G", &encode_number(b"G", commit)), Ok(0));
         }
     }
 }

@@ -11,6 +11,11 @@ pub(crate) const CHECKPOINT: &[u8] = b"C";
 /// In the keyspace `meta`: how many ends of streams are kept.
 pub(crate) const ENDS: &[u8] = b"L";
 
+/// In every keyspace, before all other keys: written so that a keyspace has something to write out, and means nothing.
+pub(crate) const TOUCHED: &[u8] = b"\0";
+/// In the keyspace `meta`: bytes that only fill up a journal, and mean nothing.
+pub(crate) const FILLER: &[u8] = b"\0f";
+
 const NAME: u8 = b'N';
 const SETTINGS: u8 = b'S';
 const STATE: u8 = b'T';

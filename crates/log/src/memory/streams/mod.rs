@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::append::{Append, Outcome, Receipt};
-use crate::clock::Timestamp;
+use crate::clock::{Steady, Timestamp};
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
 use crate::incarnation::Lineage;
@@ -113,11 +113,13 @@ pub(crate) struct Streams {
     /// What all of it takes, by the counting of [`MemoryOptions::max_bytes`].
     taken: u64,
     latest: Timestamp,
+    time: Steady,
 }
 
 impl Streams {
     pub(crate) fn new(options: MemoryOptions, head: watch::Sender<Position>) -> Self {
         Self {
+            time: Steady::new(options.clock.clone(), 0),
             options,
             closed: false,
             names: BTreeMap::new(),
@@ -135,10 +137,31 @@ impl Streams {
         }
     }
 
-    /// The time, which never goes back.
+    /// The time, which goes back only where the clock was wrong.
     fn now(&mut self) -> Timestamp {
-        self.latest = self.latest.max(self.options.clock.now());
+        self.latest = Timestamp(self.time.now(self.latest.0));
+        if self.time.went_back() {
+            self.take_back();
+        }
         self.latest
+    }
+
+    /// Dates what is dated in the future now.
+    fn take_back(&mut self) {
+        let now = self.latest;
+        let ids: Vec<u64> = self.by_id.keys().copied().collect();
+        for id in ids {
+            let stream = self.stream(id);
+            stream.used = stream.used.min(now);
+            for record in &mut stream.records {
+                record.time = record.time.min(now);
+            }
+            self.reschedule(id);
+        }
+    }
+
+    pub(crate) fn warning(&self) -> Option<String> {
+        self.time.warning()
     }
 
     fn find(&mut self, name: &StreamName) -> Result<u64, Error> {

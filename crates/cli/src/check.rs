@@ -1,0 +1,133 @@
+//! `headwater check`: whether the data of a hub is whole.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use clap::Args as ClapArgs;
+use headwater_log::{Error, FjallLog, FjallOptions, Info, Log, ReadFrom};
+
+use crate::{exit::Failure, serve::cannot_open};
+
+/// How many streams are listed at a time.
+const PAGE: usize = 1000;
+/// About how many bytes are read at a time.
+const READ_BYTES: usize = 4 << 20;
+
+#[derive(ClapArgs)]
+pub(crate) struct Check {
+    /// The folder that holds the streams
+    #[arg(short, long, value_name = "FOLDER", env = "HEADWATER_DATA")]
+    data: PathBuf,
+}
+
+/// Shown by `-h`.
+pub(crate) const EXAMPLE: &str = "\
+Example:
+  headwater check --data ./headwater-data";
+
+/// Shown by `--help`.
+pub(crate) const LONG_HELP: &str = "\
+Example:
+  headwater check --data ./headwater-data
+
+It prints a line of JSON for each file and each stream that is damaged, with the first offset that
+can't be read, and a summary. The hub must not run meanwhile. Opening the folder completes or takes
+back what was being written when the hub ended, as the hub does: make a copy first.
+
+Exit status:
+  0    everything is whole
+  1    something is damaged, or the folder can't be opened
+  2    the command line is wrong";
+
+pub(crate) fn run(args: &Check) -> Result<(), Failure> {
+    let folder = &args.data;
+    if !folder.join("commits").exists() && !folder.join("db").exists() {
+        let folder = folder.display();
+        return Err(Failure::other(format!(
+            "{folder}: no data of a hub is there"
+        )));
+    }
+    let files =
+        FjallLog::bad_files(folder).map_err(|error| Failure::other(cannot_open(folder, &error)))?;
+    for file in &files {
+        let path = file.path.display().to_string();
+        say(&serde_json::json!({ "file": path, "damage": file.why }))?;
+    }
+    let mut options = FjallOptions::default();
+    options.accept_damage = true;
+    let log = FjallLog::open(folder, options)
+        .map_err(|error| Failure::other(cannot_open(folder, &error)))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| Failure::other(format!("can't start: {error}")))?;
+    let found = runtime.block_on(streams(&log));
+    let closed = runtime.block_on(log.close());
+    let (streams, messages, damaged) = found?;
+    closed.map_err(|error| Failure::other(format!("closing the log: {error}")))?;
+    say(&serde_json::json!({
+        "streams": streams, "messages": messages, "damaged_streams": damaged, "damaged_files": files.len(),
+    }))?;
+    match damaged == 0 && files.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::other(format!(
+            "{}: {damaged} streams and {} files are damaged",
+            folder.display(),
+            files.len()
+        ))),
+    }
+}
+
+/// Reads all streams. Returns how many there are, how many messages, and how many streams are damaged.
+async fn streams(log: &FjallLog) -> Result<(u64, u64, u64), Failure> {
+    let (mut streams, mut messages, mut damaged) = (0, 0, 0);
+    let mut after = None;
+    loop {
+        let page = log.list("", after, PAGE).await;
+        let page = page.map_err(|error| Failure::other(format!("the list of streams: {error}")))?;
+        for info in page.streams {
+            streams += 1;
+            let (whole, error) = read(log, &info).await;
+            messages += whole;
+            if let Some(error) = error {
+                damaged += 1;
+                let damage = error.to_string();
+                let from = info.at(headwater_log::Offset::new(info.floor.number() + whole));
+                say(&serde_json::json!({
+                    "stream": info.name.as_str(), "damaged_from": from.to_string(), "whole_messages": whole,
+                    "messages": info.messages(), "damage": damage,
+                }))?;
+            }
+        }
+        match page.after {
+            Some(name) => after = Some(name),
+            None => return Ok((streams, messages, damaged)),
+        }
+    }
+}
+
+/// Reads a stream. Returns how many messages of it are whole, from its start on, and what is wrong with the next.
+async fn read(log: &FjallLog, info: &Info) -> (u64, Option<Error>) {
+    let mut from = ReadFrom::Start;
+    let mut whole = 0;
+    let mut budget = READ_BYTES;
+    loop {
+        match log.read(&info.name, from, budget).await {
+            Ok(chunk) if chunk.messages.is_empty() => return (whole, None),
+            Ok(chunk) => {
+                whole += chunk.messages.len() as u64;
+                from = ReadFrom::At(chunk.next);
+            }
+            // Those before the damage are read one by one.
+            Err(_) if budget > 1 => budget = 1,
+            Err(error) => return (whole, Some(error)),
+        }
+    }
+}
+
+/// Prints a line.
+fn say(line: &serde_json::Value) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}")
+        .map_err(|error| Failure::other(format!("the standard output: {error}")))
+}

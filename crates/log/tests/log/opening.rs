@@ -1,0 +1,100 @@
+//! A log that can't be opened says which file, why, and what to do.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::process::Command;
+
+use headwater_log::{Append, FjallLog, Log as _};
+
+use crate::full::SmallDisk;
+use crate::support::{append, name, open, plain, quick_folder, run};
+
+fn refusal(folder: &std::path::Path) -> String {
+    open(folder).unwrap_err().to_string()
+}
+
+#[test]
+fn a_file_in_the_place_of_the_folder_is_named() {
+    let outside = quick_folder();
+    let file = outside.path().join("data");
+    fs::write(&file, "text").unwrap();
+    for path in [file.clone(), file.join("below")] {
+        let error = refusal(&path);
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        assert!(error.contains("not a folder"), "{error}");
+    }
+}
+
+#[test]
+fn a_log_that_is_open_names_the_process_that_has_it() {
+    let folder = quick_folder();
+    let log = open(folder.path()).unwrap();
+    let error = open(folder.path()).unwrap_err();
+    assert!(error.is_locked());
+    let error = error.to_string();
+    assert!(
+        error.contains(&format!("the process {}", std::process::id())),
+        "{error}"
+    );
+    drop(log);
+    open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_file_system_that_is_read_only_is_named_as_that() {
+    let Some(disk) = SmallDisk::new(200 << 20) else {
+        // Not every place lets one be mounted.
+        return;
+    };
+    drop(open(disk.path()).unwrap());
+    let mut remount = Command::new("mount");
+    remount.args(["-o", "remount,ro"]).arg(disk.path());
+    assert!(remount.status().unwrap().success());
+    let error = refusal(disk.path());
+    assert!(error.contains("read-only"), "{error}");
+    assert!(
+        error.contains(&disk.path().display().to_string()),
+        "{error}"
+    );
+}
+
+#[test]
+fn damage_is_told_with_the_file_that_has_it() {
+    let folder = quick_folder();
+    let log = open(folder.path()).unwrap();
+    let stream = name("s");
+    run(async {
+        log.create(&stream, plain()).await.unwrap();
+        for _ in 0..50 {
+            log.append(&stream, Append::new(vec![vec![b'm'; 10_000].into()]))
+                .await
+                .unwrap();
+        }
+        append(&log, &stream, &["last"]).await;
+    });
+    log.give_back().unwrap();
+    drop(log);
+    assert!(FjallLog::bad_files(folder.path()).unwrap().is_empty());
+    let tables = folder.path().join("db/keyspaces/3/tables");
+    let tables = fs::read_dir(tables)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let table = tables
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .unwrap();
+    // In the middle, where messages are.
+    let file = fs::File::options().write(true).open(&table).unwrap();
+    file.write_all_at(b"damage", table.metadata().unwrap().len() / 2)
+        .unwrap();
+    let bad = FjallLog::bad_files(folder.path()).unwrap();
+    assert_eq!(bad.len(), 1, "{bad:?}");
+    assert_eq!(bad[0].path, table);
+    // Cut off, it isn't opened.
+    file.set_len(table.metadata().unwrap().len() / 2).unwrap();
+    let error = open(folder.path()).unwrap_err();
+    assert!(error.is_damaged(), "{error:?}");
+    assert!(
+        error.to_string().contains(&table.display().to_string()),
+        "{error}"
+    );
+}
