@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use fjall::PersistMode;
+use fjall::{AbstractTree, PersistMode};
 
 use super::draft::{Draft, Sealed};
 use super::engine::Engine;
@@ -143,21 +143,25 @@ impl Writer {
             .map_err(super::store::io_failure)
     }
 
-    /// Waits until few tables wait to be written out. fjall would wait too, but without end if the
-    /// disk fails meanwhile; asking it to persist nothing tells whether it has.
+    /// Seals tables in memory that are much larger than they should be, and waits until few sealed ones wait to be written
+    /// out.
+    ///
+    /// fjall's thread seals them too, but not while it merges tables on the disk, which may take long: what is
+    /// committed meanwhile would all be held in memory. fjall would wait too, but without end if the disk fails meanwhile;
+    /// asking it to persist nothing tells whether it has.
     fn wait_for_tables(&self, store: &Store) -> Result<(), Error> {
+        let failed = |error| failure(error, "a commit");
+        let keyspaces = [&store.meta, &store.order, &store.records];
+        for keyspace in keyspaces {
+            if keyspace.tree.active_memtable().size() > 2 * self.engine.options.table_bytes {
+                keyspace.rotate_memtable().map_err(failed)?;
+            }
+        }
         let many = |keyspace: &fjall::Keyspace| {
-            use fjall::AbstractTree;
             keyspace.tree.sealed_memtable_count() > TABLES || keyspace.tree.l0_run_count() > 24
         };
-        while [&store.meta, &store.order, &store.records]
-            .into_iter()
-            .any(many)
-        {
-            store
-                .db
-                .persist(PersistMode::Buffer)
-                .map_err(|error| failure(error, "a commit"))?;
+        while keyspaces.into_iter().any(many) {
+            store.db.persist(PersistMode::Buffer).map_err(failed)?;
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
@@ -293,4 +297,44 @@ pub(super) fn is_full(engine: &Engine) -> bool {
 fn free(engine: &Engine) -> Option<u64> {
     let disk = rustix::fs::statvfs(&engine.folder).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::disk::{FjallLog, FjallOptions};
+    use crate::{Append, Create, Log, Settings, StreamName};
+
+    #[tokio::test]
+    async fn tables_in_memory_stay_small_however_busy_the_thread_that_writes_them_is() {
+        const TABLE: u64 = 256 << 10;
+        const MESSAGE: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let options = FjallOptions {
+            durability: Durability::Os,
+            table_bytes: TABLE,
+            ..FjallOptions::default()
+        };
+        let log = FjallLog::open(folder.path(), options).unwrap();
+        let name = StreamName::new("a").unwrap();
+        let create = Create::new(Settings::of_type("application/octet-stream"));
+        log.create(&name, create).await.unwrap();
+        let message = Bytes::from(vec![b'x'; MESSAGE as usize]);
+        for _ in 0..30 {
+            let append = Append::new(vec![message.clone()]);
+            log.append(&name, append).await.unwrap();
+            let held = log
+                .engine
+                .store()
+                .unwrap()
+                .records
+                .tree
+                .active_memtable()
+                .size();
+            assert!(held <= 2 * TABLE + MESSAGE + 4096, "{held} bytes");
+        }
+        log.close().await.unwrap();
+    }
 }
