@@ -144,14 +144,16 @@ impl<'a> Space<'a> {
             let swept = self.engine.swept.swap(0, Ordering::Relaxed);
             let before = held(self.engine, &store);
             drop(store);
-            let passed = pass(self.engine, self.is_quiet());
+            // As it was before the pass, which may take longer than it takes to look quiet.
+            let is_quiet = self.is_quiet();
+            let passed = pass(self.engine, is_quiet);
             let took = now.elapsed();
             self.not_before = Instant::now() + self.rest.max(took * SHARE);
             if passed.is_err() {
                 self.engine.swept.fetch_add(swept, Ordering::Relaxed);
             }
             passed?;
-            self.passed = match self.is_quiet() {
+            self.passed = match is_quiet {
                 true => 0,
                 false => self.passed + swept,
             };

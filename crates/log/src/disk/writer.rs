@@ -310,7 +310,7 @@ mod tests {
     #[tokio::test]
     async fn tables_in_memory_stay_small_however_busy_the_thread_that_writes_them_is() {
         const TABLE: u64 = 256 << 10;
-        const MESSAGE: u64 = 1 << 20;
+        const MESSAGE: usize = 1 << 20;
         let folder = tempfile::tempdir().unwrap();
         let options = FjallOptions {
             durability: Durability::Os,
@@ -321,7 +321,7 @@ mod tests {
         let name = StreamName::new("a").unwrap();
         let create = Create::new(Settings::of_type("application/octet-stream"));
         log.create(&name, create).await.unwrap();
-        let message = Bytes::from(vec![b'x'; MESSAGE as usize]);
+        let message = Bytes::from(vec![b'x'; MESSAGE]);
         for _ in 0..30 {
             let append = Append::new(vec![message.clone()]);
             log.append(&name, append).await.unwrap();
@@ -333,7 +333,7 @@ mod tests {
                 .tree
                 .active_memtable()
                 .size();
-            assert!(held <= 2 * TABLE + MESSAGE + 4096, "{held} bytes");
+            assert!(held <= 2 * TABLE + MESSAGE as u64 + 4096, "{held} bytes");
         }
         log.close().await.unwrap();
     }
