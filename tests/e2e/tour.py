@@ -16,6 +16,8 @@ class Tour:
     program = "HEADWATER_TOUR"
     # What of it is run, if it can be several things.
     command = ()
+    # How the line that tells its address begins.
+    ready = "listening on http://127.0.0.1:"
 
     def __init__(self, *args):
         self.args = args
@@ -41,7 +43,7 @@ class Tour:
             target=self._read, args=(self.process.stdout, self.lines), daemon=True
         ).start()
         try:
-            line = self.wait_for_line("listening on http://127.0.0.1:")
+            line = self.wait_for_line(self.ready)
         except AssertionError:
             self.kill()
             raise
