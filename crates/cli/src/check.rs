@@ -10,7 +10,7 @@ use headwater_log::{Error, FjallLog, FjallOptions, Info, Log, ReadFrom};
 
 use crate::{exit::Failure, serve::cannot_open};
 
-/// How many streams are listed at a time.
+/// Number of streams listed at a time.
 const PAGE: usize = 1000;
 /// About how many bytes are read at a time.
 const READ_BYTES: usize = 4 << 20;

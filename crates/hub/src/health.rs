@@ -18,7 +18,7 @@ pub(crate) const TAG: &str = "health";
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Health {
     status: Status,
-    /// What the one who runs the hub should look at, though it serves: data that is damaged, a clock that jumped.
+    /// Warnings for the operator of a hub that serves all the same: data that is damaged, a clock that jumped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What stands around every endpoint: the check of the page that asks, headers that keep browsers safe, and CORS.
+//! The layer around every endpoint: the check of the page that asks, headers that keep browsers safe, and CORS.
 
 use std::sync::Arc;
 

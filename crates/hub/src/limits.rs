@@ -230,7 +230,7 @@ pub struct Limits {
     /// names, of 448 bytes each and their names. What its pattern brings is not counted. Past that, it is refused with 429.
     /// Default: 4 MiB.
     pub subscription_bytes: usize,
-    /// Those of all subscriptions together. Past that, one more, or one more stream by name, is refused with 429.
+    /// Bytes of all subscriptions together. Past that, one more, or one more stream by name, is refused with 429.
     /// Default: 64 MiB.
     pub subscriptions_bytes: usize,
     /// Bytes of memory for the cursors of all subscriptions in streams that their patterns bring and that have something

@@ -48,9 +48,9 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cors {
-    /// Those of any origin, also of a sandbox or a file (`Origin: null`).
+    /// Pages of any origin, also of a sandbox or a file (`Origin: null`).
     Any,
-    /// Those that this machine serves: of `localhost`, names that end in `.localhost`, 127.0.0.0/8 and `[::1]`, at any port, by
+    /// Pages that this machine serves: of `localhost`, names that end in `.localhost`, 127.0.0.0/8 and `[::1]`, at any port, by
     /// http or https.
     #[default]
     Loopback,

@@ -17,7 +17,7 @@ use crate::exit::Failure;
 /// The names of the levels, least first.
 const LEVELS: &str = "off, error, warn, info, debug, trace";
 
-/// What is logged.
+/// The filter of the log.
 ///
 /// A library's records may hold what passes through it: h2 logs a path with its query, others log URLs and headers. So a level alone
 /// is one of Headwater's own parts, and a library is heard only where its crate is named, `h2=debug`.

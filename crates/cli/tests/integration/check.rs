@@ -15,7 +15,7 @@ fn check(folder: &str) -> Said {
     finish(headwater(&["check", "--data", folder]).spawn().unwrap())
 }
 
-/// What the hub at `address` answers.
+/// Returns what the hub at `address` answers.
 fn ask(address: &str, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();

@@ -278,7 +278,7 @@ fn it_ends_at_sigterm_with_followers_and_publishers_connected() {
     }
 }
 
-/// What no log may hold.
+/// A text that no log may hold.
 const SECRET: &str = "hunter2";
 
 /// An upstream that answers in ways that make its caller complain, with the secret in what it says. Gives its URL.

@@ -41,10 +41,10 @@ pub struct Hosts(Kind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Any,
-    /// Those of the loopback interface, and these.
+    /// The names of the loopback interface, and these.
     Listed {
         names: Vec<Name>,
-        /// Whether they are checked at every listener, or at one on a loopback address alone.
+        /// Checks at every listener, not only at one on a loopback address.
         everywhere: bool,
     },
 }
@@ -191,7 +191,7 @@ impl Name {
         is_host.then(|| Self::One(lower.to_owned()))
     }
 
-    /// Whether it means a host, which is in lower case.
+    /// Returns whether it means a host, which is in lower case.
     fn is_for(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
         match self {
@@ -204,7 +204,7 @@ impl Name {
     }
 }
 
-/// Whether a text is labels with dots between them. `_` is in names that are in use.
+/// Returns whether a text is labels with dots between them. `_` is in names that are in use.
 fn is_name(text: &str) -> bool {
     text.split('.').all(|label| {
         let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -217,7 +217,7 @@ fn literal(host: &str) -> Option<Ipv6Addr> {
     host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// Whether a host, in lower case, is one of the loopback interface: browsers and resolvers keep `localhost` and all
+/// Returns whether a host, in lower case, is one of the loopback interface: browsers and resolvers keep `localhost` and all
 /// below it for that (RFC 6761 §6.3), with the dot of the root behind it or without. An address counts in its usual form alone.
 fn is_loopback(host: &str) -> bool {
     if let Ok(address) = host.parse::<Ipv4Addr>() {

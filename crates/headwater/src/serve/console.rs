@@ -58,7 +58,7 @@ fn is_coloured() -> bool {
     io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// What is logged: levels by target, and of the [`CARRIERS`] only those that are named.
+/// The filter of the log: levels by target, and of the [`CARRIERS`] only those that are named.
 #[derive(Debug)]
 struct Filter(Targets);
 

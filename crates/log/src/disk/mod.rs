@@ -456,7 +456,7 @@ impl Log for FjallLog {
         if engine.closing.load(Ordering::Acquire) {
             return Err(Kind::Closed.into());
         }
-        let full = space::is_full(engine);
+        let full = writer::is_full(engine);
         match full || engine.failed.load(Ordering::Acquire) {
             true => Err(writer::unavailable(full)),
             false => Ok(()),

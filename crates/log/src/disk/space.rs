@@ -34,7 +34,7 @@ use super::queue::{Request, Sweep};
 use super::reclaim::{ask, flush};
 use super::store::{Store, failure};
 use super::stream::lock;
-use super::writer;
+use super::writer::{free, is_full};
 use crate::error::Error;
 
 /// How often it is looked whether something is to be done.
@@ -416,17 +416,6 @@ fn remove_unfinished(keyspaces: &[&Keyspace], before: &Files) -> u64 {
         }
     }
     freed
-}
-
-/// Returns whether the disk has less room than is reserved, or tables pile up that it has no room to merge.
-pub(super) fn is_full(engine: &Engine) -> bool {
-    engine.cramped.load(Ordering::Relaxed) || writer::is_full(engine)
-}
-
-/// How many bytes the disk has free for us, if it says so.
-fn free(engine: &Engine) -> Option<u64> {
-    let disk = rustix::fs::statvfs(&engine.folder).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Bytes of a level's tables.

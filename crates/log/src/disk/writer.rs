@@ -288,13 +288,14 @@ pub(super) fn unavailable(full: bool) -> Error {
     Kind::Storage("the disk failed; the log is about to be reopened".into()).into()
 }
 
-/// Returns whether the disk has less room than is reserved.
+/// Returns whether the disk has less room than is reserved, or tables pile up that it has no room to merge.
 pub(super) fn is_full(engine: &Engine) -> bool {
-    free(engine).is_some_and(|free| free < engine.options.reserve_bytes)
+    engine.cramped.load(Ordering::Relaxed)
+        || free(engine).is_some_and(|free| free < engine.options.reserve_bytes)
 }
 
 /// How many bytes the disk has free for us, if it says so.
-fn free(engine: &Engine) -> Option<u64> {
+pub(super) fn free(engine: &Engine) -> Option<u64> {
     let disk = rustix::fs::statvfs(&engine.folder).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
