@@ -366,7 +366,7 @@ fn compact(
     if let Err(error) = done {
         // The other two are merged by fjall's thread also.
         if store.db.active_compactions() == 0 {
-            remove_unfinished(&[keyspace], &files);
+            remove_newer(keyspace, &files);
         }
         return Err(failure(error.into(), "a table"));
     }
@@ -396,26 +396,34 @@ fn tables(keyspace: &Keyspace) -> Vec<(u64, PathBuf)> {
         .collect()
 }
 
-/// Deletes tables that could not be finished, but for those that were there `before`. Returns their bytes.
+/// Deletes the tables that a failed database could not finish, unless tables are being merged still.
+pub(super) fn remove_unfinished(engine: &Engine, store: &Store) {
+    let Ok(_nothing_is_merged_here) = engine.giving.try_lock() else {
+        return;
+    };
+    if store.db.active_compactions() > 0 {
+        return;
+    }
+    for keyspace in [&store.meta, &store.order, &store.records] {
+        remove_newer(keyspace, &Files(HashSet::new()));
+    }
+}
+
+/// Deletes the tables of a keyspace that are newer than all in use, except those that existed `before`.
 ///
-/// Those are newer than all that are in use, as numbers only grow; and nothing is being written out meanwhile.
-fn remove_unfinished(keyspaces: &[&Keyspace], before: &Files) -> u64 {
-    let mut freed = 0;
-    for keyspace in keyspaces {
-        let _nothing_is_written_out = keyspace.tree.get_flush_lock();
-        let version = keyspace.tree.current_version();
-        let newest = version.iter_tables().map(|table| table.metadata.id).max();
-        for (number, path) in tables(keyspace) {
-            if newest.is_some_and(|newest| number <= newest) || before.0.contains(&path) {
-                continue;
-            }
-            let bytes = fs::metadata(&path).map_or(0, |file| file.blocks() * 512);
-            if fs::remove_file(&path).is_ok() {
-                freed += bytes;
-            }
+/// Numbers only grow, and nothing is written out meanwhile: these are tables that could not be finished.
+fn remove_newer(keyspace: &Keyspace, before: &Files) {
+    let _nothing_is_written_out = keyspace.tree.get_flush_lock();
+    let version = keyspace.tree.current_version();
+    let newest = version.iter_tables().map(|table| table.metadata.id).max();
+    for (number, path) in tables(keyspace) {
+        if newest.is_some_and(|newest| number <= newest) || before.0.contains(&path) {
+            continue;
+        }
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(%error, ?path, "an unfinished table could not be deleted");
         }
     }
-    freed
 }
 
 /// Bytes of a level's tables.

@@ -16,6 +16,7 @@ use super::options::Durability;
 use super::queue::Request;
 use super::recovery;
 use super::runway::Runway;
+use super::space;
 use super::store::{Store, failure};
 use super::stream::Stream;
 use crate::error::{Error, Kind};
@@ -27,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOK_BYTES: u64 = 4 << 20;
 /// How long to leave the disk alone after it failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// Free bytes without which a failed database isn't opened again.
+const REOPEN_BYTES: u64 = 8 << 20;
 /// A table in memory that waits to be written out holds the writer up past this many.
 const TABLES: usize = 2;
 
@@ -236,7 +239,8 @@ impl Writer {
             .store(retry_at.is_some(), Ordering::Release);
     }
 
-    /// Opens the database anew after it has failed, once there is room.
+    /// Opens the database again after it has failed. On a full disk too, if there is room for that alone: streams can be
+    /// deleted then, which gives room back.
     fn reopen(&mut self) {
         let Some(after) = self.failed else { return };
         if Instant::now() < after {
@@ -246,7 +250,14 @@ impl Writer {
         self.looked = None;
         self.look();
         if self.full {
-            return;
+            // Tables that couldn't be finished may be a part of what fills the disk. Once the database is open, deleting
+            // streams frees more.
+            if let Ok(store) = self.engine.store() {
+                space::remove_unfinished(&self.engine, &store);
+            }
+            if free(&self.engine).is_some_and(|free| free < REOPEN_BYTES) {
+                return;
+            }
         }
         // Reading goes on with the old one up to here. It must be gone before the new one opens.
         if let Some(old) = self.engine.replace_store(None) {
@@ -337,5 +348,35 @@ mod tests {
             assert!(held <= 2 * TABLE + MESSAGE as u64 + 4096, "{held} bytes");
         }
         log.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failed_database_is_opened_again_while_the_disk_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = StreamName::new("a").unwrap();
+        let log = FjallLog::open(folder.path(), FjallOptions::default()).unwrap();
+        let create = Create::new(Settings::of_type("text/plain"));
+        log.create(&name, create).await.unwrap();
+        log.close().await.unwrap();
+        drop(log);
+
+        let options = FjallOptions {
+            reserve_bytes: u64::MAX,
+            ..FjallOptions::default()
+        };
+        let log = FjallLog::open(folder.path(), options).unwrap();
+        let (marker, _) = Marker::open(&Engine::marker(folder.path())).unwrap();
+        let mut writer = Writer::new(Arc::clone(&log.engine), marker);
+        writer.set_failed(Some(Instant::now()));
+        writer.reopen();
+        assert!(writer.full && writer.failed.is_none());
+        let append = Append::new(vec![Bytes::from_static(b"more")]);
+        assert!(
+            log.append(&name, append)
+                .await
+                .unwrap_err()
+                .is_storage_full()
+        );
+        assert!(log.delete(&name).await.is_ok());
     }
 }
