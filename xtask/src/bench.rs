@@ -9,7 +9,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         cargo.args([
             subcommand,
             "--quiet",
-            "--release",
+            "--profile",
+            "dist",
             "--manifest-path",
             "bench/Cargo.toml",
         ]);

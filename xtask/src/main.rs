@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod fuzz;
 mod shell;
 mod test;
 mod tools;
@@ -19,18 +20,22 @@ Usage: cargo xtask <command>
 
 Commands:
   test   Install what the tests need where it is missing, and run them all
+  fuzz   Let libFuzzer search for inputs that fail, with the address sanitizer
   bench  Run the benchmarks side by side with their peers (cargo xtask bench --help)
   help   Print this text
 
 cargo xtask test [--only rust|doc|fuzz|e2e|conformance]... [--fuzz-seconds N]
   rust   unit and integration tests (cargo nextest)
   doc    the examples in the documentation (cargo test --doc)
-  fuzz   each fuzz target for N seconds (default 10)
+  fuzz   each fuzz target for N seconds (default 10), with mutations of its seeds
   e2e    the tour and the hub read by curl, Python, Node.js, Chromium and through nginx, killed in
          mid-stream, and held to their documents by validators, a client generator and
          schemathesis (pytest)
   conformance
          the Durable Streams protocol's own suite against the hub, over each engine
+
+cargo xtask fuzz [--seconds N] [TARGET]...
+  Each target, or those that are named, for N seconds (default 60). The first build takes minutes.
 ";
 
 fn main() -> ExitCode {
@@ -41,6 +46,7 @@ fn main() -> ExitCode {
     };
     let outcome = match command {
         "test" => test::run_all(rest),
+        "fuzz" => fuzz::run_all(rest),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -27,21 +27,6 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// Like [`run`], but shows what the command prints only if it fails.
-pub(crate) fn run_quietly(command: &mut Command) -> Result<(), String> {
-    let shown = show(command);
-    println!("$ {shown}");
-    let output = command
-        .output()
-        .map_err(|error| format!("`{shown}` could not be started: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    eprint!("{}", String::from_utf8_lossy(&output.stderr));
-    Err(format!("`{shown}` failed: {}", output.status))
-}
-
 /// What the command prints on its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let shown = show(command);

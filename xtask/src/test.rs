@@ -1,10 +1,9 @@
 //! `cargo xtask test`: every test that there is, step by step.
 
-use crate::shell::{command, output, root, run, run_quietly};
+use crate::shell::{command, root, run};
 use crate::tools;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,52 +136,16 @@ fn rust() -> Result<(), String> {
     }
 }
 
+/// The bodies of the fuzz targets, in the build of the step `rust`.
 fn fuzz(seconds: u32) -> Result<(), String> {
-    tools::ensure_fuzz()?;
-    // The targets live in a workspace of their own, and cargo-fuzz finds it from its parent.
-    let cargo_fuzz = || {
-        let mut cargo = command("cargo");
-        if has_nightly() {
-            cargo.arg("+nightly");
-        } else {
-            // The sanitizer's flag is unstable; the stable compiler takes it when told so.
-            cargo.env("RUSTC_BOOTSTRAP", "1");
-        }
-        cargo.arg("fuzz");
-        cargo
-    };
-    let targets = output(cargo_fuzz().arg("list"))?;
-    if targets.split_whitespace().next().is_none() {
-        return Err("`cargo fuzz list` names no target".to_owned());
+    let mut cargo = command("cargo");
+    if tools::ensure_nextest() {
+        cargo.args(["nextest", "run", "--workspace"]);
+        cargo.args(["-E", "package(headwater-fuzz)"]);
+    } else {
+        cargo.args(["test", "--workspace", "--test", "targets"]);
     }
-    run(cargo_fuzz().arg("build"))?;
-    for target in targets.split_whitespace() {
-        // What the fuzzer finds goes into the first folder; the committed seeds are only read.
-        let corpus = root().join("fuzz/corpus").join(target);
-        let seeds = root().join("fuzz/seeds").join(target);
-        fs::create_dir_all(&corpus)
-            .map_err(|error| format!("{} cannot be made: {error}", corpus.display()))?;
-        let mut cargo = cargo_fuzz();
-        cargo.args(["run", target]).arg(corpus);
-        if seeds.is_dir() {
-            cargo.arg(seeds);
-        }
-        cargo.args([
-            "--",
-            &format!("-max_total_time={seconds}"),
-            "-timeout=10",
-            "-verbosity=0",
-        ]);
-        run_quietly(&mut cargo)?;
-        println!("fuzz target {target}: nothing found in {seconds} s");
-    }
-    Ok(())
-}
-
-fn has_nightly() -> bool {
-    let mut rustup = Command::new("rustup");
-    rustup.args(["toolchain", "list"]);
-    output(&mut rustup).is_ok_and(|list| list.lines().any(|line| line.starts_with("nightly")))
+    run(cargo.env("HEADWATER_FUZZ_SECONDS", seconds.to_string()))
 }
 
 fn e2e() -> Result<(), String> {

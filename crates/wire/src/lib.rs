@@ -33,7 +33,7 @@
 //! ```
 //!
 //! What is not here: sockets, timers, HTTP, retries. The fuzz targets of every decoder are in
-//! `fuzz/` at the root of the repository.
+//! `crates/fuzz`.
 
 mod decoder;
 mod digest;

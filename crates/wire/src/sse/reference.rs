@@ -1,5 +1,5 @@
 //! WHATWG HTML §9.2.6, "Interpreting an event stream", as slow and simple as it reads. The decoder
-//! is compared with it here and in `fuzz/`.
+//! is compared with it here and in `crates/fuzz`.
 
 /// What a whole stream means.
 #[derive(Debug, Default, PartialEq, Eq)]

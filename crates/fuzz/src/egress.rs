@@ -1,0 +1,78 @@
+//! Egress rules: a URL in the first line, and a pattern in each line after it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use headwater_client::{Egress, Url};
+
+use crate::memory::Meter;
+
+/// Returns `true` for addresses that are never public. Shares no code with the rules that are checked.
+fn is_local(address: IpAddr) -> bool {
+    let v4 = |address: Ipv4Addr| {
+        address.is_loopback()
+            || address.is_private()
+            || address.is_link_local()
+            || address.is_unspecified()
+    };
+    let v6 = |address: Ipv6Addr| {
+        address.is_loopback()
+            || address.is_unspecified()
+            || address.is_unique_local()
+            || address.is_unicast_link_local()
+            || address.to_ipv4_mapped().is_some_and(v4)
+    };
+    match address {
+        IpAddr::V4(address) => v4(address),
+        IpAddr::V6(address) => v6(address),
+    }
+}
+
+fn address(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()
+}
+
+/// Checks that neither the default rules nor the public ones allow a URL that they must refuse.
+///
+/// # Panics
+/// If they do.
+pub fn egress(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let mut lines = text.lines();
+    let Some(url) = lines.next().and_then(|line| Url::parse(line).ok()) else {
+        return;
+    };
+    let meter = Meter::start();
+    assert!(Egress::default().check(&url).is_err());
+    let address = address(&url);
+    if Egress::public().check(&url).is_ok() {
+        assert!(!address.is_some_and(is_local), "{url}");
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+        assert!(
+            host != "localhost" && !host.ends_with(".localhost"),
+            "{url}"
+        );
+    }
+    let allowed = Egress::allow(lines);
+    meter.check(text.len(), 4 << 10, 64);
+    let Ok(egress) = allowed else {
+        return;
+    };
+    match egress.check(&url) {
+        Ok(()) => {
+            assert!(matches!(url.scheme(), "http" | "https"), "{url}");
+            assert!(
+                url.username().is_empty() && url.password().is_none(),
+                "{url}"
+            );
+            assert!(!egress.is_empty());
+        }
+        // The reason fits on one line of a log.
+        Err(refused) => assert!(!refused.to_string().contains('\n')),
+    }
+}
