@@ -252,7 +252,8 @@ fn build() -> Result<PathBuf, Error> {
         .args([
             "build",
             "--quiet",
-            "--release",
+            "--profile",
+            "dist",
             "-p",
             "headwater-cli",
             "--target-dir",
@@ -264,7 +265,7 @@ fn build() -> Result<PathBuf, Error> {
     if !status.success() {
         return Err("the command line can't be built".into());
     }
-    Ok(target.join("release/headwater"))
+    Ok(target.join("dist/headwater"))
 }
 
 /// The whole process, from its start to its end; its results go to a file.
