@@ -5,6 +5,18 @@
 )]
 #![doc = include_str!("../README.md")]
 
+#[doc = include_str!("../docs/framework.md")]
+#[doc(hidden)]
+pub mod framework {}
+
 #[doc = include_str!("../docs/from-fastapi.md")]
 #[doc(hidden)]
 pub mod from_fastapi {}
+
+#[doc = include_str!("../docs/hub.md")]
+#[doc(hidden)]
+pub mod hub {}
+
+#[doc = include_str!("../docs/clients.md")]
+#[doc(hidden)]
+pub mod clients {}
