@@ -16,7 +16,7 @@ async fn get_with(path: &str, known: Option<&str>) -> Response {
     response
 }
 
-/// A document of one stream.
+/// Returns a document with one stream.
 fn document() -> Value {
     let items = json!({"content": {"application/x-ndjson": {"itemSchema": {}}}});
     json!({"paths": {"/ticks": {"get": {"operationId": "ticks", "responses": {"200": items}}}}})
@@ -30,7 +30,7 @@ fn value(response: &Response, name: header::HeaderName) -> &str {
     response.headers()[name].to_str().unwrap()
 }
 
-/// What a page names in `href`, `src` and as its script.
+/// Returns the targets of `href`, `src` and `data-script` in a page.
 fn references(html: &str) -> Vec<&str> {
     let of = |attribute| html.split(attribute).skip(1);
     of(" href=\"")
@@ -122,7 +122,7 @@ async fn every_url_in_a_page_is_relative_and_leads_to_a_file() {
                 !target.starts_with('/') && !target.contains("://"),
                 "{page}: {target}"
             );
-            // The pages lie in `/` and `/docs/`.
+            // The pages are at `/` and `/docs/`.
             let target = target.split('#').next().unwrap();
             let path = match (page, target.strip_prefix("../")) {
                 ("/docs", _) => format!("/{target}"),
@@ -194,7 +194,7 @@ async fn the_references_page_lists_the_operations_without_its_script() {
     let html = std::str::from_utf8(&html).unwrap();
     assert!(html.contains("<code>/ticks</code>"), "{html}");
     assert!(html.contains("href=\"docs/play#ticks\""), "{html}");
-    // The script is loaded by the module, after the list was drawn.
+    // The module loads the script after it has drawn the list.
     assert!(!html.contains("src=\"docs/scalar.js"), "{html}");
 }
 

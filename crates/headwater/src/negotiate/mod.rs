@@ -265,8 +265,8 @@ impl Client {
         accept::choose(&self.uri, self.accept.iter().chain(&self.more_accept))
     }
 
-    /// Returns `true` for an `EventSource` that reconnects to a stream that had ended. An
-    /// `EventSource` sends only GET, so the caller ignores other methods.
+    /// Returns `true` for an `EventSource` that reconnects after its stream ended. The caller must
+    /// check that the method is GET: an `EventSource` sends no other, so any other is sent on purpose.
     fn has_seen_end(&self) -> bool {
         self.last_event_id.as_deref() == Some(sse::END_ID)
     }
