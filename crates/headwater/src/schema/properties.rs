@@ -1,4 +1,4 @@
-//! What holds for every schema and every value.
+//! Properties of every schema and every value.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -43,7 +43,7 @@ fn keyword(name: &'static str, value: impl Into<Value>) -> (&'static str, Value)
     (name, value.into())
 }
 
-/// A schema out of the keywords of draft 2020-12.
+/// Generates a schema from the keywords of draft 2020-12.
 fn schema() -> impl Strategy<Value = Value> {
     let types = [
         "null", "boolean", "integer", "number", "string", "array", "object",
@@ -131,7 +131,7 @@ proptest! {
         document in document(),
         value in value(),
     ) {
-        // One that leads back to itself at the same place is refused.
+        // A schema that recurs on the same value is refused.
         let Ok(schema) = Schema::compile(&document) else { return Ok(()) };
         let valid = schema.is_valid(&value);
         prop_assert_eq!(schema.check(&value).is_ok(), valid);
@@ -186,7 +186,7 @@ proptest! {
     }
 }
 
-/// JSON, mostly, with names that come twice.
+/// Generates text that is mostly JSON, with duplicate names.
 fn text() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         3 => "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,3})?([eE][-+]?[0-9]{1,3})?",
@@ -204,12 +204,12 @@ fn text() -> impl Strategy<Value = String> {
     })
 }
 
-/// Another value in the place of the nth.
+/// Generates a value that replaces the nth.
 fn change() -> impl Strategy<Value = Option<(usize, Value)>> {
     prop::option::of((0..24_usize, value()))
 }
 
-/// Replaces the nth value within, counted from the outside; none if there are fewer.
+/// Replaces the nth value within, counted from the outside. Does nothing if there are fewer.
 fn replace(value: &mut Value, mut place: usize, other: Value) {
     let mut next = VecDeque::from([value]);
     while let Some(value) = next.pop_front() {
@@ -226,7 +226,7 @@ fn replace(value: &mut Value, mut place: usize, other: Value) {
     }
 }
 
-/// A kind of order with a little of everything that types can ask for.
+/// An order that uses a bit of everything that types can require.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Order {
     #[schemars(range(min = 1, max = 1000))]
@@ -247,7 +247,7 @@ struct Order {
 #[serde(rename_all = "snake_case")]
 enum Side {
     Buy,
-    /// Documented, so its schema is apart.
+    /// Documented, so that it has a separate schema.
     Sell,
     Swap(u8, bool),
 }

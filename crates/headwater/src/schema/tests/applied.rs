@@ -144,7 +144,7 @@ fn references_are_followed_inside_the_document() {
         json!({"id": 1, "next": {"id": 2, "next": {}}}),
         &[r#"/next/next: the property "id" is missing"#],
     );
-    // A part with a URI of its own: what is behind it is checked, and not explained.
+    // The content of a part with its own URI is checked, but not explained.
     check(
         json!({
             "items": {"$ref": "urn:x"},

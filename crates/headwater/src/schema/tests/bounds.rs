@@ -1,4 +1,4 @@
-//! How much is said, and how much work and stack it takes.
+//! Bounds on the messages, the work and the stack.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn pointers_that_are_long_leave_room_for_fewer_faults() {
 
 #[test]
 fn a_union_that_nests_takes_bounded_work() {
-    // Four branches that all lead into the same member: 4^120 ways without bounds.
+    // Four branches that all lead to the same member: 4^120 paths without bounds.
     let branch = |name: &str| {
         json!({
             "properties": {"op": {"type": "string", "minLength": 1}, "of": {"$ref": "#"}},
@@ -90,7 +90,7 @@ fn a_tagged_union_that_nests_is_explained_at_its_depth() {
 
 #[test]
 fn the_deepest_value_fits_the_stack_of_a_worker_thread() {
-    // As deep a schema at each level as the limits let through, and as deep a value as is read.
+    // The deepest schema that the limits allow at each level, and the deepest value that is read.
     let mut schema = json!({"properties": {"a": {"$ref": "#"}}, "required": ["x"]});
     for _ in 0..SchemaLimits::DEFAULT_MAX_NESTING - 2 {
         schema = json!({"allOf": [schema]});
@@ -122,7 +122,7 @@ fn a_long_chain_of_references_fits_the_stack_of_a_worker_thread() {
     assert!(compiled.unwrap().join().unwrap().unwrap());
 }
 
-/// Checks a text, and returns the faults, if any, and the steps that it took.
+/// Checks a text. Returns the value or the faults, and the number of steps.
 fn checked(schema: &Value, text: &str) -> (Result<Value, Faults>, u64) {
     let schema = Schema::compile(schema).unwrap();
     let mut budget = CheckBudget::for_text(text.len());
@@ -138,7 +138,7 @@ fn any_of_constants(count: usize) -> Value {
 #[test]
 fn a_check_that_takes_too_many_steps_is_given_up() {
     let schema = any_of_constants(900);
-    // Valid by the last branch alone, so that each item takes 900 steps.
+    // Only the last branch accepts it, so that each item takes 900 steps.
     let text = format!("[{}899]", "899,".repeat(10_000));
     let (result, steps) = checked(&schema, &text);
     let faults = result.unwrap_err();
@@ -157,7 +157,7 @@ fn faults_that_are_found_within_the_budget_are_true() {
     let (result, _) = checked(&any_of_constants(900), &text);
     let faults = result.unwrap_err();
     assert!(!faults.is_over_budget());
-    // Each takes 900 of the steps that lead into what is invalid.
+    // Each takes 900 of the steps into invalid parts.
     assert!(faults.len() >= 20, "{}", faults.len());
     for (index, fault) in faults.iter().enumerate() {
         assert_eq!(fault.pointer(), format!("/{index}"));

@@ -1,4 +1,4 @@
-//! Schemas that are not taken.
+//! Schemas that are refused.
 
 use super::*;
 
@@ -69,7 +69,7 @@ fn a_schema_is_refused_above_a_limit_and_taken_at_it() {
 
 #[test]
 fn a_schema_that_would_take_forever_is_refused() {
-    // Each of 100 definitions refers twice to the next.
+    // Each of 100 definitions refers to the next twice.
     let definitions: serde_json::Map<_, _> = (0..100)
         .map(|index| {
             let next = json!({"$ref": format!("#/$defs/{}", index + 1)});

@@ -1,4 +1,4 @@
-//! Types, numbers, texts, objects, arrays.
+//! Types, numbers, texts, objects and arrays.
 
 use super::*;
 

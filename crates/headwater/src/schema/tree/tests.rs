@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 
-/// What a text is as a `Value`, if it is held as a tree.
+/// Returns the text as a `Value`, if it can be parsed as a tree. Checks that both are equal.
 #[track_caller]
 fn parse(text: &str) -> Option<Value> {
     let tree = Tree::parse(text.as_bytes())?;
@@ -127,7 +127,8 @@ struct Flat {
     rest: BTreeMap<String, Value>,
 }
 
-/// What a tree and a `Value` of the same text give; a tree may give nothing where a `Value` does.
+/// Checks that a tree and a `Value` of the same text deserialise equally. A tree may fail where a
+/// `Value` succeeds.
 #[track_caller]
 fn agree<T>(value: &Value, quick: bool)
 where
@@ -179,7 +180,7 @@ fn a_type_refuses_it_as_it_does_a_value() {
     agree::<bool>(&json!(1), false);
     agree::<String>(&json!(1), false);
     agree::<()>(&json!(0), false);
-    // A `Value` gives these, at the thorough way's leisure.
+    // A `Value` succeeds here, on the complete path.
     agree::<BTreeMap<u8, u8>>(&json!({"1": 1}), false);
 }
 
