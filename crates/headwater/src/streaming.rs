@@ -110,7 +110,7 @@ impl<T: Serialize + 'static> Streaming<T> {
     ///     tokio::spawn(async move {
     ///         for n in (0..3).rev() {
     ///             if sender.send(n).await.is_err() {
-    ///                 return; // The client has left.
+    ///                 return; // The client has disconnected.
     ///             }
     ///         }
     ///         sender.finish().await;

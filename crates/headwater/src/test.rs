@@ -13,7 +13,7 @@
 //! let client = TestClient::new(app);
 //! let mut numbers = client.get("/count").accept(Format::Sse).stream::<u64>().await;
 //! assert_eq!(numbers.take(3).await, [1, 2, 3]);
-//! numbers.leave().await; // The stream has no end; leaving drops it, which this asserts.
+//! numbers.leave().await; // The stream has no end. `leave` drops it and asserts that.
 //! # }
 //! ```
 //!

@@ -1,7 +1,7 @@
-//! What an app that sets no subscriber of its own prints.
+//! The output of an app that sets no subscriber.
 //!
-//! A subscriber is the whole process's: each case is a process of its own, this test program run again with the case's name
-//! in its environment.
+//! A subscriber belongs to the whole process. So each case runs in its own process: this test
+//! program again, with the case's name in its environment.
 
 #![cfg(feature = "log")]
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs as the server if this process is one.
 ///
-/// It is a test so that it has the name by which the process of a case is asked for it, and passes at once in any other.
+/// It is a test so that the child process can run it by name. In any other process it passes at
+/// once.
 #[test]
 fn serve_the_case() {
     let Ok(case) = std::env::var(CASE) else {
@@ -45,7 +46,7 @@ fn serve_the_case() {
             .route("/failing", get(failing))
             .route("/failing-at-once", get(failing_at_once))
             .route("/open", get(open));
-        // The port is the log's to tell, or else is told by `on_bound` on stdout.
+        // The log reports the port, or `on_bound` prints it on stdout.
         let server = headwater::serve(app, "127.0.0.1:0");
         let told = |server: headwater::Serve| {
             server.on_bound(|address| println!("listening on {address}"))
@@ -64,7 +65,7 @@ fn serve_the_case() {
     });
 }
 
-/// A server in a process of its own, with the lines of its stderr.
+/// A server in its own process, with the lines of its stderr.
 struct Server {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -121,7 +122,7 @@ impl Server {
         server
     }
 
-    /// Waits for a line of stderr with this in it.
+    /// Waits for a line of stderr that contains `text`.
     fn line_with(&mut self, text: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
@@ -134,7 +135,7 @@ impl Server {
         }
     }
 
-    /// Sends a request; gives what comes until the end, or until `until` is in it.
+    /// Sends a request. Returns the response up to its end, or until it contains `until`.
     fn get(&self, target: &str, until: Option<&str>) -> String {
         let mut socket = TcpStream::connect(&self.address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -154,7 +155,7 @@ impl Server {
         String::from_utf8(answer).unwrap()
     }
 
-    /// All that stderr had, once the process has ended.
+    /// Returns all of stderr after the process has ended.
     fn end(mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -198,7 +199,7 @@ fn an_app_without_a_subscriber_says_where_it_listens_and_what_is_asked_of_it() {
     assert!(!seen.contains('\u{1b}'), "colours in a pipe: {seen:?}");
 }
 
-/// A request of HTTP/2 whose path can't be one: h2 logs it at debug.
+/// Returns an HTTP/2 request with an invalid path, which h2 logs at debug level.
 fn bad_path_over_http2(path: &str) -> Vec<u8> {
     let mut block = vec![0x82, 0x86];
     for (index, value) in [(1, "localhost"), (4, path)] {
@@ -218,7 +219,7 @@ fn what_carries_requests_is_heard_only_where_a_filter_names_it() {
         let mut socket = TcpStream::connect(&server.address).unwrap();
         let request = bad_path_over_http2("/one?token=t0ken x");
         socket.write_all(&request).unwrap();
-        // Its SETTINGS, their acknowledgement and the reset of the stream.
+        // The server's SETTINGS, their acknowledgement, and the reset of the stream.
         let mut answer = [0; 64];
         let mut read = 0;
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -237,7 +238,7 @@ fn a_response_that_did_not_wait_for_its_request_s_body_is_early() {
     let mut server = Server::start("default", &[]);
     let mut socket = TcpStream::connect(&server.address).unwrap();
     let head = "POST /one HTTP/1.1\r\nHost: localhost\r\nContent-Length: ";
-    // One that has come by then is as good as read.
+    // An unread body that has already arrived counts as read.
     socket
         .write_all(format!("{head}3\r\n\r\nabc").as_bytes())
         .unwrap();
@@ -281,7 +282,7 @@ fn a_stream_that_stays_open_has_a_line_at_once_and_one_when_its_reader_leaves() 
         line.contains("end=\"left\"") && line.contains("items=1"),
         "{line}"
     );
-    // A response that is there all at once has one line.
+    // A response that is complete at once has one line.
     server.get("/one", None);
     server.get("/nothing", None);
     server.line_with("path=/nothing");

@@ -34,7 +34,7 @@ use crate::LastEventId;
 ///
 /// impl OperationInput for User {
 ///     fn describe(operation: &mut Operation) {
-///         operation.security("token"); // An app's security scheme
+///         operation.security("token"); // A security scheme of the app
 ///         operation.error(StatusCode::UNAUTHORIZED, "The token is missing or wrong");
 ///     }
 /// }

@@ -1,4 +1,5 @@
-//! Apps that describe themselves: what their documents say, and that their requests are held to it.
+//! Apps that document themselves: the content of their documents, and the validation of requests
+//! against it.
 
 use std::sync::Arc;
 
@@ -16,11 +17,11 @@ use serde_json::{Value, json};
 
 #[derive(Deserialize, JsonSchema)]
 struct Pace {
-    /// How many items there are.
+    /// Number of items.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 1000))]
     count: u64,
-    /// Only these kinds.
+    /// Kinds to include.
     #[serde(default)]
     kind: Vec<Kind>,
     after: Option<u64>,
@@ -37,10 +38,10 @@ enum Kind {
     Ask,
 }
 
-/// A price at one moment.
+/// A price at a point in time.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, PartialEq)]
 struct Price {
-    /// What it is the price of.
+    /// Symbol of the item.
     #[schemars(length(min = 1, max = 8), regex(pattern = "^[A-Z]+$"))]
     symbol: String,
     #[schemars(range(min = 0.0))]
@@ -59,12 +60,12 @@ impl Price {
     }
 }
 
-/// Prices, as they change.
+/// Streams prices as they change.
 ///
 /// One symbol, live.
 ///
 /// # Errors
-/// None but those of the network.
+/// Only network errors.
 #[headwater::operation]
 async fn prices(
     Path(symbol): Path<String>,
@@ -87,7 +88,7 @@ async fn add_price(Json(price): Json<Price>) -> Created<Json<Price>> {
 #[derive(Serialize, JsonSchema, Events)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Feed {
-    /// Somebody bought.
+    /// An item was traded.
     Trade {
         price: f64,
     },
@@ -96,7 +97,7 @@ enum Feed {
     },
 }
 
-/// What goes on at the market.
+/// Streams the market's events.
 #[headwater::operation]
 async fn feed() -> Streaming<Event<Feed>> {
     let feed = [
@@ -192,7 +193,7 @@ fn client() -> TestClient {
     TestClient::new(app())
 }
 
-/// Compares a text with a file beside this one. `UPDATE_GOLDEN=1` writes the file anew.
+/// Compares a text with a golden file. `UPDATE_GOLDEN=1` rewrites the file.
 #[track_caller]
 fn golden(name: &str, text: &str) {
     let path = format!("{}/tests/it/golden/{name}", env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! Bodies that are compressed, and bodies that come slowly.
+//! Compressed and slow bodies.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -38,7 +38,7 @@ fn app() -> Router {
         )
         .route(
             "/pieces",
-            // Each piece as it comes.
+            // Echoes each piece as it arrives.
             post(async |body: Body| {
                 let pieces = body.into_data_stream();
                 Body::from_stream(pieces.map(|piece| Ok::<_, Infallible>(piece.unwrap())))
@@ -94,7 +94,7 @@ async fn every_extractor_gets_what_was_compressed() {
         let sent = send(path, "deflate", zlib(note).await).await;
         assert_eq!(sent.1.as_bytes(), note, "{path}");
     }
-    // Members behind one another.
+    // Concatenated members.
     let both = [gzip(b"one, ").await, gzip(b"two").await].concat();
     assert_eq!(send("/bytes", "gzip", both).await.1, "one, two");
     assert_eq!(

@@ -28,10 +28,10 @@ use tokio::{
 
 use crate::serve::{Server, read_all, read_until, start_app};
 
-/// Larger than what the sockets of both sides hold.
+/// More bytes than the buffers of both sockets.
 const LARGE: usize = 24 << 20;
 
-/// Of a shutdown that a response would hold up.
+/// Deadline of a shutdown that a response would delay.
 const SHORT: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Default)]
@@ -176,7 +176,7 @@ async fn a_complete_request_is_answered_though_its_sender_sends_nothing_more() {
             "GET /count HTTP/1.1\r\nhost: localhost\r\n\r\n",
             "2\r\n3\n\r\n0\r\n\r\n",
         ),
-        // Two at once: both are answered.
+        // Two pipelined requests: both are answered.
         (
             "POST /slow HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n12GET / HTTP/1.1\r\nhost: localhost\r\n\r\n",
             "hello",
@@ -207,7 +207,7 @@ async fn a_request_whose_body_is_cut_is_not_taken_for_a_whole_one() {
 
 #[tokio::test]
 async fn a_silent_response_goes_on_for_a_peer_that_has_only_closed_its_side() {
-    // With nothing in it that isn't asked for, but for the first digit of the next chunk's size.
+    // These contain only requested data and the first digit of the next chunk's size.
     let paths = [
         "/silent?format=sse",
         "/silent?format=ndjson",
@@ -325,7 +325,7 @@ async fn a_refusal_is_read_by_a_client_that_is_still_sending() {
                     _ => (format!("content-length: {LARGE}\r\n\r\n"), ""),
                 };
                 let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{head}");
-                // As clients do that look for a response when they have sent all.
+                // Like a client that reads the response only after it has sent everything.
                 socket.write_all(head.as_bytes()).await.unwrap();
                 let sent = async {
                     socket.write_all(&body).await?;
@@ -364,7 +364,7 @@ async fn http2(server: &Server) -> h2::client::SendRequest<Bytes> {
     client.ready().await.unwrap()
 }
 
-/// Sends a request over HTTP/2 and looks for the response only when the whole body is sent.
+/// Sends a request over HTTP/2 and reads the response only after the whole body is sent.
 async fn post_over_http2(server: &Server, path: &str, mut body: Bytes) -> (StatusCode, Bytes) {
     let mut client = http2(server).await;
     let request = Request::post(format!("http://localhost{path}"))
@@ -486,7 +486,7 @@ async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
     let headers: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
     let refused = async |request: &str, status: u16, what: &str| {
         let answer = server.ask(request).await;
-        // The answer to the request that it has, and those before it.
+        // Separates the response to this request from those to earlier ones.
         let (before, refusal) = answer.split_at(answer.rfind("HTTP/1.1 ").unwrap());
         let (head, body) = refusal.split_once("\r\n\r\n").unwrap();
         assert!(
@@ -543,12 +543,12 @@ async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
     ] {
         let before = refused(request, status, what).await;
         assert_eq!(before, "");
-        // Behind another request, in the same write and in one of its own.
+        // After another request, in the same write and in a separate one.
         let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n{request}");
         let before = refused(&request, status, what).await;
         assert!(before.ends_with("\r\n\r\nhello"), "{before}");
     }
-    // This one is a handler's to refuse.
+    // The handler refuses this one.
     let chunked =
         "POST /length HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
     let answer = server.ask(chunked).await;
@@ -616,7 +616,7 @@ async fn a_client_that_waits_to_be_told_to_send_is_refused_without_that() {
 #[tokio::test]
 async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
-    // One that is silent: the connection is closed after a moment.
+    // A silent client: the connection is closed after a short time.
     let mut socket = server.connect().await;
     socket
         .write_all(
@@ -628,7 +628,7 @@ async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
     let start = Instant::now();
     loop {
         sleep(Duration::from_millis(500)).await;
-        // A write to a closed connection fails, at the second try at the latest.
+        // A write to a closed connection fails, at the second attempt at the latest.
         if start.elapsed() > Duration::from_secs(3) && socket.write_all(b"more").await.is_err() {
             break;
         }
@@ -646,7 +646,7 @@ async fn a_client_that_takes_nothing_of_a_response_is_given_up() {
     let mut socket = server.connect().await;
     let request = b"GET /flood HTTP/1.1\r\nhost: localhost\r\n\r\n";
     socket.write_all(request).await.unwrap();
-    // One that reads slowly is not.
+    // A slow reader is not disconnected.
     let mut some = vec![0; 1 << 20];
     for _ in 0..8 {
         socket.read_exact(&mut some).await.unwrap();
@@ -675,7 +675,7 @@ async fn a_stream_of_http2_that_takes_nothing_is_reset_and_the_others_go_on() {
         let (response, _) = client.send_request(request, true).unwrap();
         response.await.unwrap().into_body()
     };
-    // It takes a little now and then, which is enough.
+    // A little progress now and then is enough.
     let mut flood = get("/flood").await;
     for _ in 0..8 {
         let piece = flood.data().await.unwrap().unwrap();
@@ -683,7 +683,7 @@ async fn a_stream_of_http2_that_takes_nothing_is_reset_and_the_others_go_on() {
         sleep(WRITE_TIMEOUT / 3).await;
     }
     assert!(!dropped.0.load(Ordering::SeqCst));
-    // One that is silent because there is nothing to send isn't stalled.
+    // A stream that is silent because it has no data isn't stalled.
     let mut silent = get("/unread").await;
     dropped.within(Duration::from_secs(5)).await;
     let error = loop {

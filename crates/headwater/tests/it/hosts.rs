@@ -1,4 +1,4 @@
-//! Which host a request is for.
+//! The host that a request is for.
 
 use axum::{Router, routing::get};
 use headwater::{Hosts, test::TestClient};
@@ -73,7 +73,7 @@ async fn a_host_that_is_none_is_refused_behind_the_layer_alone_too() {
     assert_eq!(response.status(), 400);
 }
 
-/// The status of a request that names `host`.
+/// Returns the status of a request for `host`.
 async fn status(server: &crate::serve::Server, host: &str) -> u16 {
     let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     let answer = server.ask(&head).await;

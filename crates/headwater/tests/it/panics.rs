@@ -1,4 +1,4 @@
-//! Handlers and streams that panic.
+//! Panics of handlers and streams.
 
 use std::{
     fmt::Write as _,
@@ -24,7 +24,7 @@ use tracing::{
 
 use crate::serve::{read_all, read_until, start_app};
 
-/// Everything that is logged on a thread.
+/// Collects all events that are logged on a thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -64,7 +64,7 @@ impl<S: Sync> FromRequestParts<S> for Refuses {
     }
 }
 
-/// Serialises the numbers below 3 and panics in the middle of others.
+/// A number that serialises below 3 and panics otherwise, in the middle of its serialisation.
 #[derive(Clone)]
 struct Number(u64);
 
@@ -128,7 +128,7 @@ fn app() -> Router {
             get(async || {
                 let pieces = stream::iter(1_u64..).map(|n| format!("{}\n", below_three(n)));
                 Body::from_stream(pieces.then(async |piece| {
-                    // Each piece on its own.
+                    // Sends each piece separately.
                     tokio::task::yield_now().await;
                     Ok::<_, std::convert::Infallible>(Bytes::from(piece))
                 }))

@@ -1,4 +1,4 @@
-//! Schemas from outside, as a program that takes them uses them.
+//! Schemas from outside, as a program that accepts them uses them.
 
 use headwater::schema::{Faults, Schema, SchemaError};
 use serde_json::{Value, json};

@@ -88,14 +88,14 @@ impl Server {
 pub(crate) async fn read_all(socket: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut bytes = Vec::new();
     let read = socket.read_to_end(&mut bytes);
-    // A reset is one way to close.
+    // A reset is also a close.
     let _ = tokio::time::timeout(Duration::from_secs(20), read)
         .await
         .expect("the server hung");
     String::from_utf8(bytes).unwrap()
 }
 
-/// Reads until `end` has come.
+/// Reads until `end` is received.
 pub(crate) async fn read_until(socket: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     while !text.contains(end) {
@@ -313,7 +313,7 @@ async fn a_unix_socket_is_served_and_its_file_comes_and_goes() {
     let dir = std::env::temp_dir().join(format!("headwater-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.join("app.sock");
-    // A server that was killed leaves its file.
+    // A killed server leaves its file.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
 
     let app = Router::new().route("/", get(async || "hello"));

@@ -1,4 +1,4 @@
-//! Errors, ends, and going on after a break.
+//! Errors, ends, and resumption after a disconnect.
 
 use super::*;
 

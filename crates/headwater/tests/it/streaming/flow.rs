@@ -1,4 +1,4 @@
-//! When what goes out: heartbeats, flushing, chunks.
+//! Timing of the output: heartbeats, flushing and chunks.
 
 use super::*;
 
@@ -7,7 +7,7 @@ async fn heartbeats_keep_a_silent_sse_stream_alive_from_the_start() {
     let client = client(async || silent().heartbeat(Duration::from_secs(5)));
     let start = Instant::now();
     let response = client.get("/?format=sse").send().await;
-    // The head does not wait for the first item for longer than this.
+    // The longest time that the head waits for the first item.
     assert!(start.elapsed() <= Duration::from_millis(50));
     let mut body = std::pin::pin!(response.into_data_stream());
     for beat in 1..=3 {
@@ -51,7 +51,7 @@ async fn heartbeats_can_be_off_and_other_formats_have_none() {
     }
 }
 
-/// What a silent stream sends within an hour, in its first chunk, and after how long.
+/// Returns the first chunk that a silent stream sends within an hour, and the time until then.
 async fn first_sign(
     client: &TestClient,
     uri: &str,
@@ -94,7 +94,8 @@ async fn a_client_can_ask_for_blank_lines_that_keep_ndjson_alive() {
     for format in [Format::JsonArray, Format::JsonSeq, Format::Text] {
         assert_eq!(sign("/?heartbeat=20", format, "").await, None, "{format}");
     }
-    // In SSE a client can have them sooner, but not later: they tell the server who is gone.
+    // SSE clients can request a shorter interval, but not a longer one: heartbeats show the server
+    // which clients are gone.
     assert_eq!(sign("/", Format::Sse, "").await, after(":\n\n", 15));
     assert_eq!(
         sign("/?heartbeat=5", Format::Sse, "").await,

@@ -1,4 +1,4 @@
-//! What JSON has no number for, and what some readers take for the end of a line.
+//! Values that JSON can't represent, and characters that some readers treat as line ends.
 
 use headwater::Json;
 use serde::Serialize;
@@ -62,7 +62,7 @@ async fn one_value_with_such_a_float_is_an_error_too() {
     );
 }
 
-/// As Python's `str.splitlines` has it, and httpx's `iter_lines` with it.
+/// Splits lines like Python's `str.splitlines`, which httpx's `iter_lines` uses.
 fn split(text: &str) -> Vec<&str> {
     let ends = [
         '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',

@@ -1,8 +1,8 @@
-//! The layers of an app around a stream.
+//! An app's layers around a stream.
 
 use super::*;
 
-/// A layer of an app, as compression or CORS is one: it sees the response and wraps its body.
+/// A layer of an app that sees the response and wraps its body, like compression or CORS.
 async fn stamp(mut response: axum::response::Response) -> axum::response::Response {
     let content_type = response.headers()["content-type"].clone();
     response.headers_mut().insert("x-seen", content_type);

@@ -1,4 +1,4 @@
-//! A stream as a response.
+//! Streams as responses.
 
 mod ends;
 mod flow;
@@ -29,7 +29,7 @@ where
     TestClient::new(Router::new().route("/", get(handler)))
 }
 
-/// An endless stream that never has an item.
+/// Returns an endless stream without items.
 fn silent() -> Streaming<u64> {
     Streaming::new(stream::pending::<u64>())
 }

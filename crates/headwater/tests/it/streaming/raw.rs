@@ -1,4 +1,4 @@
-//! Chunks that go out as they are.
+//! Chunks that are sent unchanged.
 
 use super::*;
 

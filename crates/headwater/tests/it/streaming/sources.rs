@@ -1,4 +1,4 @@
-//! Where items come from, and what becomes of it when the client leaves.
+//! Sources of items, and their end when the client disconnects.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! What a doc comment becomes.
+//! Conversion of doc comments.
 
 use headwater::{Described, Docs, operation};
 
-/// What the future of a function under `#[operation]` knows of its docs.
+/// Returns the docs that the type of an operation's future carries.
 fn docs<R, D: Docs>(_: impl Future<Output = Described<R, D>>) -> [&'static str; 3] {
     [D::NAME, D::SUMMARY, D::DESCRIPTION]
 }

@@ -1,4 +1,4 @@
-//! Handlers under `#[operation]`, in all the shapes that one may have.
+//! Handlers under `#[operation]`, in all supported forms.
 
 use futures_util::stream;
 use headwater::{
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize, JsonSchema)]
 struct Pace {
-    /// How many items.
+    /// Number of items.
     count: u32,
 }
 
@@ -77,7 +77,7 @@ pub async fn echo(mut body: Json<Tick>) -> Json<Tick> {
     body
 }
 
-/// The names of what the macro makes must not be seen by what is written here.
+/// The macro's generated names must not resolve to names in this module.
 mod names {
     use super::*;
 
