@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A chat whose answers come from a stand-in on a port of its own, and the URL of that.
+/// Returns a chat whose upstream is a stand-in on its own port, and the stand-in's URL.
 async fn chat() -> (TestClient, String) {
     let upstream = start_stand_in(10_000).await.unwrap();
     (chat_over(&upstream).await, upstream)
@@ -30,7 +30,7 @@ async fn calls(upstream: &str) -> Value {
     calls.value::<Value>().await.unwrap()["calls"].clone()
 }
 
-/// What is asked, and the path of the stream of the answer.
+/// Asks a question. Returns the path of the answer's stream.
 async fn ask(chat: &TestClient, id: &str, text: &str) -> String {
     let question = json!({"id": id, "text": text});
     let asked = chat
@@ -43,7 +43,7 @@ async fn ask(chat: &TestClient, id: &str, text: &str) -> String {
     entry["stream"].as_str().unwrap().to_owned()
 }
 
-/// The whole of what a model says in an answer.
+/// Returns the complete text of an answer.
 async fn said(chat: &TestClient, stream: &str) -> String {
     let mut chunks = chat.get(stream).accept(Format::Sse).stream::<Value>().await;
     let mut said = String::new();
@@ -82,7 +82,7 @@ async fn the_model_is_told_what_was_said_before() {
     let first = ask(&chat, "1", "Where from?").await;
     said(&chat, &first).await;
     let second = ask(&chat, "2", "Where to?").await;
-    // The stand-in answers a chat's second question in another way than its first.
+    // The stand-in has a different answer for each question of a chat.
     let second = said(&chat, &second).await;
     assert!(second.contains("Water finds its way"), "{second}");
     assert_eq!(calls(&upstream).await, 2);
@@ -105,7 +105,7 @@ async fn to_ask_again_is_another_answer_to_the_same_question() {
 
 #[tokio::test]
 async fn a_model_that_refuses_is_an_entry_that_says_so() {
-    // The stand-in has nothing under this path.
+    // The stand-in serves nothing at this path.
     let chat = chat_over(&format!("{}/elsewhere", start_stand_in(1).await.unwrap())).await;
     let question = json!({"id": "1", "text": "Where to?"});
     let asked = chat

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// The app, over shops on a port of their own, and the URL of those.
+/// Returns the app with shops on their own port, and the shops' URL.
 async fn comparer() -> (TestClient, String) {
     let shops = start_shops().await.unwrap();
     let hub = Hub::new(Arc::new(MemoryLog::default()));
@@ -35,7 +35,7 @@ async fn two_who_name_the_same_run_get_the_same_and_each_shop_is_asked_once() {
 
     let calls = headwater_client::get(format!("{shops}/calls"));
     let calls: Value = calls.value().await.unwrap();
-    // Three shops are busy at first, and are asked once more.
+    // Three shops are busy at first and are called once more.
     assert_eq!(calls["total"], 53);
 }
 

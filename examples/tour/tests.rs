@@ -19,7 +19,7 @@ async fn the_front_page_greets_and_says_where_to_go() {
             .send()
             .await
             .status();
-        // There is no log to follow here.
+        // No log is configured here.
         let expected = if path.starts_with("/tail") { 404 } else { 200 };
         assert_eq!(status.as_u16(), expected, "{path}");
     }
@@ -91,7 +91,8 @@ async fn ticks_go_on_behind_the_last_event_that_was_seen() {
             .await,
         None
     );
-    // It is none of this stream's: all of it, and no error, which would stop an `EventSource`.
+    // An id from another stream: the whole stream follows, not an error, which would stop an
+    // `EventSource`.
     let all = again("seven").stream::<Value>().await.take(10).await;
     assert_eq!(all.len(), 10);
 }
@@ -157,7 +158,7 @@ async fn without_a_log_tail_says_how_to_name_one() {
 
 #[tokio::test]
 async fn tail_gives_lines_with_an_id_to_come_back_with() {
-    // A file that is sure to be there and to stay the same.
+    // A file that exists and doesn't change.
     let log = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
     let client = TestClient::new(app(Some(log)));
     let mut lines = client

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 
 use super::*;
 
-/// A log file in a directory of its own, which goes when the test ends.
+/// A log file in its own directory, which is removed when the test ends.
 struct Log {
     directory: PathBuf,
     path: PathBuf,
@@ -58,7 +58,8 @@ impl Drop for Log {
     }
 }
 
-/// Everything that there is to read now; as a reader that looks again after it was quiet, for each of a few files.
+/// Returns all lines that are available now. It polls several times, because a reader polls again
+/// after each file.
 fn lines(tail: &mut Tail) -> Vec<(Position, Line)> {
     let mut all = Vec::new();
     for _ in 0..8 {
@@ -140,7 +141,7 @@ fn a_rename_and_a_new_file_lose_nothing() {
     assert_eq!(texts(&mut tail), ["a"]);
     let old = log.rename();
     assert_eq!(texts(&mut tail), [""; 0]);
-    // The writer still has the old file open when the new one is there.
+    // The writer still has the old file open when the new one exists.
     log.append("c\n");
     assert!(tail.read().unwrap().is_none());
     OpenOptions::new()
@@ -186,7 +187,7 @@ fn a_half_line_that_stays_one_is_given_as_truncated() {
     assert_eq!(last, [("half of ".into(), true), ("new".into(), false)]);
 }
 
-/// Renames by number, as logrotate does: `app.log.1` to `app.log.2`, then `app.log` to `app.log.1`.
+/// Renames by number like logrotate: `app.log.1` to `app.log.2`, then `app.log` to `app.log.1`.
 fn rotate(log: &Log) {
     let name = |number| log.directory.join(format!("app.log.{number}"));
     for number in (1..9).rev() {
@@ -211,7 +212,7 @@ half of ",
 "
         ));
         assert_eq!(texts(&mut tail), [""; 0]);
-        // Only a file that is open already survives this.
+        // Only a file that is already open survives this.
         fs::remove_file(&log.path).unwrap();
     }
     log.append(
@@ -313,7 +314,7 @@ fn files_of_other_names_or_of_earlier_times_are_left_alone() {
     assert_eq!(texts(&mut tail), ["b"]);
 }
 
-/// Truncates the file, and writes this at once.
+/// Truncates the file and writes `content` at once.
 fn rewrite(log: &Log, content: &str) {
     fs::write(&log.path, content).unwrap();
 }
@@ -321,7 +322,7 @@ fn rewrite(log: &Log, content: &str) {
 #[test]
 fn a_file_that_is_truncated_and_rewritten_between_two_looks_gives_no_fragment() {
     for (before, after, expected) in [
-        // Longer than it was, as long, and shorter.
+        // Longer than before, of equal length, and shorter.
         (
             "one\ntwo\n",
             "first line\nsecond line\n",
@@ -330,7 +331,7 @@ fn a_file_that_is_truncated_and_rewritten_between_two_looks_gives_no_fragment() 
         ("one\ntwo\n", "x\ny\nz\nw\nv\n", &["x", "y", "z", "w", "v"]),
         ("one\ntwo\n", "ONE\nTWO\n", &["ONE", "TWO"]),
         ("one\ntwo\n", "three\n", &["three"]),
-        // With half a line.
+        // With an incomplete line.
         ("one\nha", "another\nline\n", &["another", "line"]),
         ("one\nha", "one\nxx and more\n", &["one", "xx and more"]),
         ("ha", "xalf\n", &["xalf"]),
@@ -347,7 +348,7 @@ fn a_file_that_is_truncated_and_rewritten_between_two_looks_gives_no_fragment() 
 #[test]
 fn what_may_be_the_rest_of_a_line_that_a_truncation_cut_is_marked() {
     for (before, length, after, expected) in [
-        // A line that was whole, and one that wasn't.
+        // A complete line and an incomplete one.
         (
             "one\ntwo\n",
             6,
@@ -575,7 +576,7 @@ fn a_reader_that_comes_back_to_other_files_gets_the_whole_new_one() {
     log.append("c\nd\n");
     assert_eq!(texts(&mut log.tail(Start::After(position))), ["c", "d"]);
 
-    // The name of a rotated file, but not what it held.
+    // The name of a rotated file with other content.
     let rotated = log.rename();
     log.append("e\n");
     let (position, _) = lines(&mut Tail::new(rotated.clone(), Start::Beginning)).remove(0);
