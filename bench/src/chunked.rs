@@ -128,7 +128,7 @@ mod tests {
         5\r\nhello\r\n00a;x=y\r\n, world, a\r\n0\r\n\r\n";
 
     #[test]
-    fn the_payload_is_the_same_wherever_the_input_is_cut() {
+    fn the_payload_is_the_same_in_all_splits() {
         for size in 1..RESPONSE.len() {
             let (mut response, mut out) = (Response::default(), Vec::new());
             for piece in RESPONSE.chunks(size) {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_a_framing_goes_on() {
+    fn a_body_without_framing_continues() {
         let (mut response, mut out) = (Response::default(), Vec::new());
         for piece in [b"HTTP/1.1 200 OK\r\n\r".as_slice(), b"\nhel", b"lo"] {
             let take = |payload: &[u8]| out.extend_from_slice(payload);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn another_status_or_another_framing_is_an_error() {
+    fn unexpected_statuses_and_framings_are_errors() {
         for head in [
             "HTTP/1.1 404 Not Found\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_message_counts_once_wherever_the_body_is_cut() {
+    fn every_message_counts_once_in_all_splits() {
         let text = b"data: {\"n\":1,\"x\":\"n\"}\n\ndata: [{\"n\":2},{\"n\":3}]\n\n";
         for size in 1..text.len() {
             let mut marks = Marks::default();

@@ -255,7 +255,7 @@ mod tests {
     ];
 
     #[test]
-    fn an_answer_is_the_same_wherever_it_is_cut() {
+    fn a_response_is_parsed_equally_in_all_splits() {
         for (text, status, body) in ANSWERS {
             for size in 1..=text.len() {
                 let (mut answer, mut out) = (Answer::default(), Vec::new());
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_whose_end_is_unknown_is_an_error() {
+    fn a_response_with_an_unknown_end_is_an_error() {
         let mut answer = Answer::default();
         assert!(answer.feed(b"HTTP/1.1 200 OK\r\n\r\n", |_| ()).is_err());
     }

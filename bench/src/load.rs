@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_holds_the_last_item_however_it_comes() {
+    fn the_tail_contains_the_last_item_in_all_splits() {
         for size in [1, 10, 600, 5000] {
             let mut tail = Vec::new();
             let text: Vec<u8> = (1..=100)

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_has_the_size_that_the_tables_name_and_both_types_take_it_whole() {
+    fn the_order_has_the_documented_size_and_fits_both_types() {
         assert_eq!(ORDER.len(), 270);
         let order: Order = serde_json::from_str(ORDER).expect("an order");
         assert_eq!(serde_json::to_string(&order).expect("plain fields"), ORDER);

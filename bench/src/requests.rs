@@ -194,7 +194,7 @@ mod tests {
     const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: y\r\n\r\nhello";
 
     #[test]
-    fn a_response_is_whole_when_its_last_byte_is_there_and_not_before() {
+    fn a_response_is_complete_at_its_last_byte() {
         for size in 0..RESPONSE.len() {
             assert_eq!(whole_body(&RESPONSE[..size]).expect("valid"), None);
         }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn another_status_another_framing_and_a_byte_too_many_are_errors() {
+    fn unexpected_statuses_framings_and_surplus_bytes_are_errors() {
         for response in [
             &b"HTTP/1.1 422 Unprocessable Content\r\ncontent-length: 0\r\n\r\n"[..],
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",

@@ -60,7 +60,7 @@ async fn entries(chat: &TestClient) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_question_that_is_sent_again_appends_nothing_and_calls_nobody() {
+async fn a_repeated_question_appends_nothing_and_calls_no_model() {
     let (chat, upstream) = chat().await;
     let (first, second) = tokio::join!(ask(&chat, "1", "Where to?"), ask(&chat, "1", "Where to?"));
     let third = ask(&chat, "1", "Where to?").await;
@@ -77,7 +77,7 @@ async fn a_question_that_is_sent_again_appends_nothing_and_calls_nobody() {
 }
 
 #[tokio::test]
-async fn the_model_is_told_what_was_said_before() {
+async fn the_model_receives_the_conversation() {
     let (chat, upstream) = chat().await;
     let first = ask(&chat, "1", "Where from?").await;
     said(&chat, &first).await;
@@ -89,7 +89,7 @@ async fn the_model_is_told_what_was_said_before() {
 }
 
 #[tokio::test]
-async fn to_ask_again_is_another_answer_to_the_same_question() {
+async fn asking_again_adds_another_answer_to_the_same_question() {
     let (chat, upstream) = chat().await;
     ask(&chat, "1", "Where to?").await;
     let again = chat.post("/chats/tea/messages/1/again");
@@ -104,7 +104,7 @@ async fn to_ask_again_is_another_answer_to_the_same_question() {
 }
 
 #[tokio::test]
-async fn a_model_that_refuses_is_an_entry_that_says_so() {
+async fn a_refusal_by_the_model_is_stored_as_an_entry() {
     // The stand-in serves nothing at this path.
     let chat = chat_over(&format!("{}/elsewhere", start_stand_in(1).await.unwrap())).await;
     let question = json!({"id": "1", "text": "Where to?"});
@@ -120,7 +120,7 @@ async fn a_model_that_refuses_is_an_entry_that_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn missing_chats_and_answers_are_not_found() {
     let (chat, upstream) = chat().await;
     for (path, body) in [
         (
@@ -137,7 +137,7 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn the_streams_can_be_read_and_not_written() {
+async fn the_streams_are_read_only() {
     let (chat, _) = chat().await;
     let entry = json!({"type": "question", "id": "1", "text": "forged"});
     let written = chat.post("/streams/chats/tea").json(&entry).send().await;
@@ -150,7 +150,7 @@ async fn the_streams_can_be_read_and_not_written() {
 }
 
 #[tokio::test]
-async fn the_stand_in_speaks_as_the_api_does() {
+async fn the_stand_in_implements_the_api() {
     let stand_in = TestClient::new(stand_in::app(10_000));
     let ask = |stream: bool| {
         let messages = [json!({"role": "user", "content": "Where to?"})];
@@ -175,7 +175,7 @@ async fn the_stand_in_speaks_as_the_api_does() {
 }
 
 #[tokio::test]
-async fn the_document_describes_what_can_be_written() {
+async fn the_document_describes_the_write_operations() {
     let model = Model {
         url: "http://127.0.0.1:1/".to_owned(),
         key: None,

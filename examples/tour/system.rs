@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reading_says_what_this_machine_is() {
+    async fn a_reading_describes_this_machine() {
         let machine = Machine::default();
         let mut readings = pin!(machine.readings(Duration::from_millis(1)).unwrap());
         let first = within(readings.next()).await.unwrap();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_who_watch_at_one_rate_share_its_readings_and_the_last_to_leave_ends_them() {
+    async fn readers_at_one_rate_share_a_sampler_that_ends_with_the_last_reader() {
         let machine = Machine::default();
         let mut one = Box::pin(machine.readings(STEP).unwrap());
         let mut two = Box::pin(machine.readings(STEP).unwrap());
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_of_the_time_that_has_passed() {
+    fn a_rate_depends_on_the_elapsed_time() {
         assert_eq!(per_second(500, Duration::from_millis(250)), 2000);
         assert_eq!(per_second(500, Duration::from_secs(2)), 250);
         assert_eq!(per_second(u64::MAX, Duration::ZERO), u64::MAX);

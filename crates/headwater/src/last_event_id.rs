@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_can_be_left_to_its_own_rules() {
+    fn the_offset_parameter_can_be_excluded() {
         let sent = |query| LastEventId::sent_by_event_source(&HeaderMap::new(), Some(query)).0;
         assert_eq!(sent("offset=3"), None);
         assert_eq!(sent("offset=3&lastEventId=4").as_deref(), Some("4"));

@@ -99,14 +99,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_of_the_work_is_the_callers() {
+    async fn a_panic_of_the_work_propagates_to_the_caller() {
         let caller = tokio::spawn(offload(|_| panic!("of the work")));
         let payload = caller.await.unwrap_err().into_panic();
         assert_eq!(payload.downcast_ref(), Some(&"of the work"));
     }
 
     #[tokio::test]
-    async fn work_is_told_when_its_caller_leaves() {
+    async fn work_detects_that_its_caller_left() {
         let (started, has_started) = tokio::sync::oneshot::channel();
         let (ended, has_ended) = tokio::sync::oneshot::channel();
         let caller = tokio::spawn(offload(move |abandoned| {

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_made_once_for_each_type() {
+    fn a_value_is_created_once_for_each_type() {
         let first = per_type::<u8, String>(|| "made".to_owned());
         let again = per_type::<u8, String>(|| unreachable!());
         assert!(std::ptr::eq(first, again));

@@ -372,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_the_server_tells_the_client_only_its_status() {
+    fn an_internal_error_exposes_only_its_status() {
         fn fails() -> Result<(), Problem> {
             Err(io::Error::other("password is hunter2"))?;
             Ok(())
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_comes_back_from_its_json() {
+    fn a_problem_is_restored_from_its_json() {
         let problem = Problem::new(StatusCode::BAD_GATEWAY)
             .type_uri("https://example.com/torn")
             .title("Torn")
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_stand_in_the_standards_order() {
+    fn the_members_are_in_the_standards_order() {
         let problem = Problem::new(StatusCode::CONFLICT)
             .with("balance", 30)
             .with("status", 999)

@@ -175,7 +175,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn an_app_without_a_subscriber_says_where_it_listens_and_what_is_asked_of_it() {
+fn an_app_without_a_subscriber_logs_its_address_and_requests() {
     let mut server = Server::start("default", &[]);
     assert!(server.seen.contains("(docs at /docs)"), "{}", server.seen);
     assert!(server.get("/one?token=t0ken", None).contains("200 OK"));
@@ -213,7 +213,7 @@ fn bad_path_over_http2(path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_carries_requests_is_heard_only_where_a_filter_names_it() {
+fn libraries_that_carry_requests_are_logged_only_if_the_filter_names_them() {
     for (filter, is_heard) in [("trace", false), ("info,h2=debug", true)] {
         let server = Server::start("default", &[("HEADWATER_LOG", filter)]);
         let mut socket = TcpStream::connect(&server.address).unwrap();
@@ -234,7 +234,7 @@ fn what_carries_requests_is_heard_only_where_a_filter_names_it() {
 }
 
 #[test]
-fn a_response_that_did_not_wait_for_its_request_s_body_is_early() {
+fn a_response_before_the_end_of_the_requests_body_is_logged_as_early() {
     let mut server = Server::start("default", &[]);
     let mut socket = TcpStream::connect(&server.address).unwrap();
     let head = "POST /one HTTP/1.1\r\nHost: localhost\r\nContent-Length: ";
@@ -255,7 +255,7 @@ fn a_response_that_did_not_wait_for_its_request_s_body_is_early() {
 }
 
 #[test]
-fn the_error_behind_a_500_or_a_cut_is_told_with_its_text() {
+fn the_error_behind_a_500_or_an_aborted_stream_is_logged() {
     let mut server = Server::start("default", &[]);
     let answer = server.get("/failing-at-once", None);
     assert!(
@@ -272,7 +272,7 @@ fn the_error_behind_a_500_or_a_cut_is_told_with_its_text() {
 }
 
 #[test]
-fn a_stream_that_stays_open_has_a_line_at_once_and_one_when_its_reader_leaves() {
+fn an_open_stream_is_logged_at_once_and_again_at_its_end() {
     let mut server = Server::start("default", &[]);
     server.get("/open", Some("\r\n1\n"));
     let line = server.line_with("path=/open");
@@ -290,7 +290,7 @@ fn a_stream_that_stays_open_has_a_line_at_once_and_one_when_its_reader_leaves() 
 }
 
 #[test]
-fn the_environment_chooses_what_is_printed() {
+fn the_environment_sets_the_filter() {
     let filter = "info,headwater::access=off";
     let mut server = Server::start("default", &[("HEADWATER_LOG", filter)]);
     server.get("/one", None);
@@ -306,7 +306,7 @@ fn the_environment_chooses_what_is_printed() {
 }
 
 #[test]
-fn nothing_is_printed_by_a_quiet_server_or_beside_the_apps_own_subscriber() {
+fn quiet_servers_and_servers_with_a_subscriber_print_nothing() {
     for case in ["quiet", "own subscriber"] {
         let server = Server::start(case, &[]);
         server.get("/one", None);

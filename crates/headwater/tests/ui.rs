@@ -10,7 +10,7 @@ use std::{env, process::Command};
 mod pass;
 
 #[test]
-fn each_mistake_is_told_at_its_place_with_what_to_do() {
+fn each_mistake_is_reported_at_its_location_with_a_remedy() {
     if !compiler_is_stable() {
         eprintln!("skipped: the messages are those of the stable compiler");
         return;

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_lists_the_operations_and_leads_from_streams_to_the_player() {
+    fn the_page_lists_the_operations_and_links_streams_to_the_player() {
         let items = json!({"content": {"application/x-ndjson": {"itemSchema": {}}}});
         let document = json!({
             "info": {"title": "A & B"},

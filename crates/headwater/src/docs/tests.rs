@@ -91,7 +91,7 @@ async fn no_two_files_share_a_validator() {
 }
 
 #[tokio::test]
-async fn the_pages_may_ask_no_other_host_and_the_player_runs_nothing_inline() {
+async fn the_policies_forbid_other_hosts_and_the_players_forbids_inline_scripts() {
     for (path, inline_style) in [("/docs", true), ("/docs/play", false)] {
         let response = get_with(path, None).await;
         let policy = value(&response, header::CONTENT_SECURITY_POLICY);
@@ -156,7 +156,7 @@ async fn every_module_that_a_module_imports_is_served() {
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_leads_to_the_page_without_one() {
+async fn a_trailing_slash_redirects_to_the_page() {
     for (path, target) in [("/docs/", "../docs"), ("/docs/play/", "../play")] {
         let response = get_with(path, None).await;
         assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);
@@ -179,7 +179,7 @@ async fn the_pages_work_under_a_prefix() {
 }
 
 #[tokio::test]
-async fn the_references_script_is_the_crates_own_with_a_hint_before_it() {
+async fn the_references_script_is_prefixed_with_a_compile_hint() {
     let script = body(get_with("/docs/scalar.js", None).await).await;
     let bundled = scalar_api_reference::get_asset("scalar.js").unwrap();
     let rest = script
@@ -208,7 +208,7 @@ async fn script(query: &str, accept_encoding: &str) -> Response {
 }
 
 #[tokio::test]
-async fn the_references_script_is_compressed_and_kept_for_good_by_the_pages_url() {
+async fn the_references_script_is_compressed_and_immutable() {
     let html = body(get_with("/docs", None).await).await;
     let html = std::str::from_utf8(&html).unwrap();
     let (_, url) = html.split_once("data-script=\"docs/scalar.js").unwrap();

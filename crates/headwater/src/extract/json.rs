@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_thorough_way_reads_is_read_too() {
+    fn values_that_need_the_complete_path_are_read() {
         assert_eq!(read(r#"{"count": 80}"#), tally(80, &[]));
         assert_eq!(read(r#"{"count": 8.0e1}"#), tally(80, &[]));
         assert_eq!(
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_body_is_read_as_a_small_one_is() {
+    fn a_large_body_is_read_like_a_small_one() {
         let spaces = " ".repeat(SMALL_BYTES);
         assert_eq!(
             read(&format!("{{{spaces}\"count\": 80.0}}")),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_in_an_object_twice_is_a_fault() {
+    fn a_duplicate_name_in_an_object_is_a_fault() {
         for (body, pointer) in [
             (r#"{"count": 7, "count": 8}"#, "#/count"),
             (r#"{"count": 7, "coun\u0074": 7}"#, "#/count"),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_listed_with_the_names_that_are_repeated() {
+    fn all_faults_are_listed_with_the_duplicate_names() {
         let problem = refused(r#"{"count": 7, "count": 101}"#);
         assert_eq!(problem["errors"].as_array().unwrap().len(), 2);
         for error in problem["errors"].as_array().unwrap() {

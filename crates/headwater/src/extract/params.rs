@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_become_what_the_type_wants() {
+    fn strings_are_converted_to_the_expected_types() {
         let pairs = [
             ("text", "7"),
             ("page", "3"),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tuple_and_a_single_value_go_by_order() {
+    fn a_tuple_and_a_single_value_are_matched_by_order() {
         let pairs = [("city", "Oslo"), ("year", "2026")];
         assert_eq!(
             read::<(String, u16)>(In::Path, &pairs).unwrap(),
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_not_known_is_a_fault_only_where_the_type_says_so() {
+    fn an_unknown_parameter_is_a_fault_only_if_the_type_denies_it() {
         #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         struct Strict {
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_are_not_known_are_kept_where_the_type_takes_them() {
+    fn unknown_parameters_are_kept_if_the_type_accepts_them() {
         #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
         struct Open {
             #[serde(default)]
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn one_type_names_headers_and_other_parameters() {
+    fn one_type_can_describe_headers_and_other_parameters() {
         #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
         struct Token {
             x_token: String,

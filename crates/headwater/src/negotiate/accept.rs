@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn accept_chooses_the_format() {
+    fn accept_selects_the_format() {
         use Format::*;
         for (accept, expected) in [
             ("", Some(Ndjson)),
@@ -259,7 +259,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_and_no_query_is_too_odd(accept in any::<Vec<u8>>(), query in "[ -~]*") {
+        fn any_header_and_query_is_handled(accept in any::<Vec<u8>>(), query in "[ -~]*") {
             let mut headers = HeaderMap::new();
             if let Ok(value) = HeaderValue::from_bytes(&accept) {
                 headers.insert(header::ACCEPT, value);
@@ -270,7 +270,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_chosen_has_the_highest_weight(weights in prop::array::uniform5(0_u16..=1000)) {
+        fn the_selected_format_has_the_highest_weight(weights in prop::array::uniform5(0_u16..=1000)) {
             let accept = Format::ALL
                 .iter()
                 .zip(weights)
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_wins_over_the_header() {
+    fn the_query_takes_precedence_over_the_header() {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("text/plain"));
         for (uri, expected) in [
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_lists_what_there_is() {
+    fn a_refusal_lists_the_available_formats() {
         let refusal = choose(&Uri::from_static("/?format=xml"), std::iter::empty()).unwrap_err();
         let problem = Problem::from(refusal);
         assert_eq!(problem.status(), StatusCode::NOT_ACCEPTABLE);

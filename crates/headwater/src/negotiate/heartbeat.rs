@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_in_the_query_or_in_a_preference() {
+    fn the_interval_is_read_from_the_query_or_a_preference() {
         check("/", &[], None);
         check("/?heartbeat=20", &[], Some(20.0));
         check("/?a=b&heartbeat=2.5", &["heartbeat=9"], Some(2.5));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_has_bounds_and_what_is_none_is_refused_in_the_query_alone() {
+    fn the_interval_is_bounded_and_only_an_invalid_query_is_refused() {
         check("/?heartbeat=0.001", &[], Some(1.0));
         check("/?heartbeat=1e300", &[], Some(3600.0));
         check("/?heartbeat=inf", &[], Some(3600.0));

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
         for good in [
             "a",
             "A.b-c",
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_of_http_2_and_host_are_to_be_the_same() {
+    fn the_authority_of_http_2_must_equal_host() {
         let check = |host: &str, authority: &str| {
             let request = Request::builder()
                 .version(Version::HTTP_2)
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_of_http_1_counts_before_host() {
+    fn an_http_1_target_takes_precedence_over_host() {
         let check = |uri: &str, host: Option<&str>| {
             let request = Request::builder().uri(uri);
             let request = match host {

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_the_loopback_interface_are_known_in_their_usual_form_alone() {
+    fn loopback_names_are_recognised_only_in_their_usual_notation() {
         let hosts = Hosts::loopback();
         for good in [
             "localhost",
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_host_is_one_at_any_port() {
+    fn a_listed_host_matches_any_port() {
         let hosts = Hosts::allow([
             "App.Example.com",
             "*.example.org",
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_holds_hosts_alone() {
+    fn a_list_accepts_only_valid_hosts() {
         for bad in [
             "",
             "*",
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_holds_everywhere_and_its_absence_on_loopback_addresses() {
+    fn a_list_applies_everywhere_and_the_default_on_loopback_addresses() {
         let tcp = |address: &str| BoundAddress::Tcp(address.parse().unwrap());
         let [loopback, other, unix] = [
             tcp("127.0.0.1:1"),
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_a_target_counts_before_the_header_and_none_is_fine() {
+    fn a_targets_host_takes_precedence_and_a_missing_host_is_accepted() {
         let check = |uri: &str, host: Option<&str>| {
             let request = Request::builder().uri(uri);
             let request = match host {

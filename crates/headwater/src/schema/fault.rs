@@ -332,7 +332,7 @@ mod tests {
     use super::{Fault, Faults};
 
     #[test]
-    fn a_pointer_goes_out_as_a_uri_fragment() {
+    fn a_pointer_is_serialised_as_a_uri_fragment() {
         for (pointer, expected) in [
             ("", "#"),
             ("/a/0/b", "#/a/0/b"),
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_given_up_to_200_bytes_of_json() {
+    fn a_fault_contains_values_up_to_200_bytes_of_json() {
         for (len, is_given) in [(198, true), (199, false), (100_000, false)] {
             let value = Value::String("x".repeat(len));
             let fault = Fault::new("", "is wrong", &value, json!({}));
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_type_says_stands_where_the_value_does() {
+    fn a_types_own_error_has_the_values_pointer() {
         #[derive(Debug, serde::Deserialize)]
         #[expect(dead_code, reason = "only read")]
         enum Shape {
@@ -379,14 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_is_left_out_when_it_is_long() {
+    fn long_allowed_values_are_omitted() {
         let long: Vec<u32> = (0..1000).collect();
         let fault = Fault::new("", "is wrong", &Value::Null, json!({"enum": long}));
         assert_eq!(fault.allowed(), &json!({}));
     }
 
     #[test]
-    fn faults_read_as_one_line() {
+    fn faults_display_on_one_line() {
         let fault =
             |pointer: &str, detail: &str| Fault::new(pointer, detail, &Value::Null, json!({}));
         let one = Faults::new(vec![fault("", "null is not a string")], 0);

@@ -127,7 +127,7 @@ fn document() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_is_invalid_has_faults_and_each_stands_in_the_value(
+    fn invalid_values_have_faults_with_resolvable_pointers(
         document in document(),
         value in value(),
     ) {
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn the_search_finds_valid_what_the_validator_does(document in document(), value in value()) {
+    fn the_search_and_the_validator_agree(document in document(), value in value()) {
         let Ok(schema) = Schema::compile(&document) else { return Ok(()) };
         let plan = Plan::new(&document, jsonschema::Draft::Draft202012);
         let mut budget = CheckBudget::unlimited();
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_is_valid_where_the_value_is(document in document(), value in value()) {
+    fn a_tree_is_valid_if_the_value_is(document in document(), value in value()) {
         let Ok(schema) = Schema::compile(&document) else { return Ok(()) };
         let text = value.to_string();
         let tree = Tree::parse(text.as_bytes()).unwrap();
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_of_any_text_holds_what_the_value_does(text in text()) {
+    fn a_tree_equals_the_value_of_the_same_text(text in text()) {
         let value: Result<Value, _> = serde_json::from_str(&text);
         if let Some(tree) = Tree::parse(text.as_bytes()) {
             prop_assert_eq!(tree.to_value(), value.unwrap());
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_becomes_what_the_value_becomes(order in order(), change in change()) {
+    fn a_tree_deserialises_like_a_value(order in order(), change in change()) {
         let mut value = serde_json::to_value(&order).unwrap();
         if let Some((place, other)) = change {
             replace(&mut value, place, other);
@@ -179,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_type_serialises_to_is_valid_by_its_schema(order in order()) {
+    fn serialised_values_match_their_schema(order in order()) {
         let value = serde_json::to_value(&order).unwrap();
         prop_assert_eq!(Schema::of_serialized::<Order>().check(&value), Ok(()));
         prop_assert_eq!(Schema::of::<Order>().check(&value), Ok(()));

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_is_within_that_of_its_text() {
+    fn a_values_size_is_at_most_that_of_its_text() {
         for value in [
             json!(1),
             json!([1, 2]),

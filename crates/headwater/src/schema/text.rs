@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_repeated_is_found_at_any_depth_and_however_it_is_written() {
+    fn a_duplicate_name_is_found_at_any_depth_and_in_any_spelling() {
         for (text, expected) in [
             (r#"{"a": 1, "b": {"a": 1}}"#, &[][..]),
             (r#"[{"a": 1}, {"a": 1}]"#, &[]),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_names_and_of_the_schema_come_together() {
+    fn faults_of_names_and_of_the_schema_are_reported_together() {
         let schema = json!({"properties": {"a": {"maximum": 3}}});
         let schema = Schema::compile(&schema).unwrap();
         let check = |text: &str| schema.check_text(text.as_bytes()).unwrap();
@@ -294,7 +294,7 @@ mod tests {
         }
 
         #[test]
-        fn a_member_that_is_put_in_twice_is_found(value in value(), name in "[ab~/\u{e9}]{0,2}") {
+        fn a_duplicated_member_is_found(value in value(), name in "[ab~/\u{e9}]{0,2}") {
             let name = Value::from(name);
             let text = format!("{{{name}:{value},{name}:{value}}}");
             let (read, faults) = parse(text.as_bytes()).unwrap();

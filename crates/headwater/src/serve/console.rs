@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_chooses_the_level_and_info_is_the_default() {
+    fn the_environment_sets_the_level_and_info_is_the_default() {
         let (warn, info, debug) = (Level::WARN, Level::INFO, Level::DEBUG);
         check(&[], info, debug, false);
         check(&[("RUST_LOG", "")], info, debug, false);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_carries_requests_is_heard_only_where_it_is_named() {
+    fn carriers_are_logged_only_if_named() {
         let of = |text: &str| filter(|_| Some(text.to_owned())).0;
         for text in ["", "info", "debug", "trace", "trace,my_app=debug"] {
             let filter = of(text);

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_the_open_files_is_left_to_the_app() {
+    fn some_open_files_are_reserved_for_the_app() {
         assert_eq!(room(64, 17), 23);
         assert_eq!(room(1024, 20), 748);
         assert_eq!(room(1 << 20, 20), (1 << 20) - 1044);

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_of_a_body_has_its_time_too() {
+    async fn a_whole_body_has_a_time_limit() {
         let (mut meter, _) = meter(30);
         let mut seconds = 0;
         let slow = loop {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_suspended_clock_starts_anew() {
+    async fn a_resumed_clock_restarts() {
         let (mut meter, clock) = meter(30);
         assert!(late(&mut meter, 9 * SECOND).await.is_none());
         clock.suspend();

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_error_without_a_body_and_an_app_s_headers_is_hyper_s_own() {
+    fn only_hypers_own_refusals_are_recognised() {
         let bare =
             "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
         let found =

@@ -155,7 +155,7 @@ async fn half_closed(socket: &mut TcpStream, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_complete_request_is_answered_though_its_sender_sends_nothing_more() {
+async fn a_complete_request_is_answered_after_a_half_close() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     for (request, end) in [
         ("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", "hello"),
@@ -196,7 +196,7 @@ async fn a_complete_request_is_answered_though_its_sender_sends_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_is_cut_is_not_taken_for_a_whole_one() {
+async fn a_request_with_a_truncated_body_is_not_accepted() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut socket = server.connect().await;
     let request = "POST /length HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n1234";
@@ -206,7 +206,7 @@ async fn a_request_whose_body_is_cut_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_silent_response_goes_on_for_a_peer_that_has_only_closed_its_side() {
+async fn a_silent_response_continues_for_a_half_closed_peer() {
     // These contain only requested data and the first digit of the next chunk's size.
     let paths = [
         "/silent?format=sse",
@@ -250,7 +250,7 @@ async fn a_silent_response_goes_on_for_a_peer_that_has_only_closed_its_side() {
 }
 
 #[tokio::test]
-async fn a_half_closed_reader_gets_the_heartbeats_that_it_asks_for_and_the_items() {
+async fn a_half_closed_reader_receives_heartbeats_and_items() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut socket = server.connect().await;
     let request = b"GET /silent?format=ndjson&heartbeat=1 HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -269,7 +269,7 @@ async fn a_half_closed_reader_gets_the_heartbeats_that_it_asks_for_and_the_items
 }
 
 #[tokio::test]
-async fn a_peer_that_has_left_is_noticed_though_the_response_is_silent() {
+async fn a_disconnect_is_detected_during_a_silent_response() {
     for path in [
         "/silent?format=sse",
         "/silent?format=ndjson",
@@ -292,7 +292,7 @@ async fn a_peer_that_has_left_is_noticed_though_the_response_is_silent() {
 }
 
 #[tokio::test]
-async fn a_cut_behind_the_digit_of_a_chunk_is_no_end() {
+async fn an_abort_after_the_digit_of_a_chunk_size_is_not_an_end() {
     let server = start_app(app(&Dropped::default()), |serve| {
         serve.shutdown_deadline(SHORT)
     })
@@ -414,7 +414,7 @@ async fn a_refusal_over_http2_is_read_by_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_stops_sending_over_http2_is_not_read_for_ever() {
+async fn reading_from_a_client_that_never_stops_sending_over_http2_is_bounded() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut client = http2(&server).await;
     let request = Request::post("http://localhost/forbidden")
@@ -432,7 +432,7 @@ async fn a_client_that_never_stops_sending_over_http2_is_not_read_for_ever() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_read_leaves_room_for_other_requests_of_the_connection() {
+async fn an_unread_body_does_not_block_other_requests_of_the_connection() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut client = http2(&server).await;
     // More than the connection's window, before the response is complete.
@@ -461,7 +461,7 @@ async fn a_body_that_is_not_read_leaves_room_for_other_requests_of_the_connectio
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused_so_that_its_sender_sees_it() {
+async fn the_refusal_of_a_large_head_reaches_its_client() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     for _ in 0..5 {
         let mut socket = server.connect().await;
@@ -481,7 +481,7 @@ async fn a_head_that_is_too_large_is_refused_so_that_its_sender_sees_it() {
 }
 
 #[tokio::test]
-async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
+async fn the_response_to_an_unreadable_request_explains_the_fault() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let headers: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
     let refused = async |request: &str, status: u16, what: &str| {
@@ -581,7 +581,7 @@ async fn a_head_that_is_too_large_for_http2_is_refused_with_a_problem() {
 }
 
 #[tokio::test]
-async fn a_small_body_that_was_refused_unread_does_not_cost_the_connection() {
+async fn refusing_a_small_unread_body_keeps_the_connection() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut socket = server.connect().await;
     for _ in 0..3 {
@@ -598,7 +598,7 @@ async fn a_small_body_that_was_refused_unread_does_not_cost_the_connection() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_to_be_told_to_send_is_refused_without_that() {
+async fn a_client_that_expects_100_continue_can_be_refused_without_it() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     for path in ["/forbidden", "/nowhere", "/count"] {
         let mut socket = server.connect().await;
@@ -614,7 +614,7 @@ async fn a_client_that_waits_to_be_told_to_send_is_refused_without_that() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
+async fn reading_from_a_client_that_never_stops_sending_is_bounded() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     // A silent client: the connection is closed after a short time.
     let mut socket = server.connect().await;
@@ -640,7 +640,7 @@ async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_a_response_is_given_up() {
+async fn a_client_that_does_not_read_a_response_is_disconnected() {
     let dropped = Dropped::default();
     let server = start_app(app(&dropped), |serve| serve.write_timeout(WRITE_TIMEOUT)).await;
     let mut socket = server.connect().await;
@@ -658,7 +658,7 @@ async fn a_client_that_takes_nothing_of_a_response_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_stream_of_http2_that_takes_nothing_is_reset_and_the_others_go_on() {
+async fn a_stalled_http2_stream_is_reset_and_the_others_continue() {
     let dropped = Dropped::default();
     let server = start_app(app(&dropped), |serve| serve.write_timeout(WRITE_TIMEOUT)).await;
     let (client, connection) = h2::client::Builder::new()

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_long_value_is_cut_in_a_detail() {
+fn a_long_value_is_truncated_in_a_detail() {
     let value = json!({"a": "x".repeat(1000)});
     let found = faults(&json!({"properties": {"a": {"type": "null"}}}), &value);
     let expected = format!("/a: \"{}…\" is not null", "x".repeat(60));
@@ -33,7 +33,7 @@ fn a_hundred_faults_are_kept_and_the_rest_is_counted() {
 }
 
 #[test]
-fn pointers_that_are_long_leave_room_for_fewer_faults() {
+fn long_pointers_reduce_the_number_of_kept_faults() {
     let key = "k".repeat(30_000);
     let found = faults(
         &json!({"additionalProperties": {"items": false}}),
@@ -43,7 +43,7 @@ fn pointers_that_are_long_leave_room_for_fewer_faults() {
 }
 
 #[test]
-fn a_union_that_nests_takes_bounded_work() {
+fn a_nested_union_takes_bounded_work() {
     // Four branches that all lead to the same member: 4^120 paths without bounds.
     let branch = |name: &str| {
         json!({
@@ -65,7 +65,7 @@ fn a_union_that_nests_takes_bounded_work() {
 }
 
 #[test]
-fn a_tagged_union_that_nests_is_explained_at_its_depth() {
+fn a_nested_tagged_union_is_explained_at_its_depth() {
     let branch = |name: &str| {
         json!({
             "type": "object",
@@ -136,7 +136,7 @@ fn any_of_constants(count: usize) -> Value {
 }
 
 #[test]
-fn a_check_that_takes_too_many_steps_is_given_up() {
+fn a_check_that_exceeds_its_budget_is_abandoned() {
     let schema = any_of_constants(900);
     // Only the last branch accepts it, so that each item takes 900 steps.
     let text = format!("[{}899]", "899,".repeat(10_000));
@@ -212,7 +212,7 @@ fn an_ordinary_check_of_any_size_stays_within_its_budget() {
 }
 
 #[test]
-fn names_that_repeat_and_items_that_must_differ_cost_what_they_take() {
+fn duplicate_names_and_unique_items_are_charged_their_cost() {
     let text = format!("[{}0]", "0,".repeat(50_000));
     let schema = json!({"allOf": vec![json!({"uniqueItems": true}); 200]});
     assert!(checked(&schema, &text).0.is_err());

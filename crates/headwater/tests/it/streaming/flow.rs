@@ -69,7 +69,7 @@ async fn first_sign(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_can_ask_for_blank_lines_that_keep_ndjson_alive() {
+async fn a_client_can_request_blank_lines_as_ndjson_heartbeats() {
     let quiet = || silent().first_item_wait(Duration::ZERO);
     let plain = client(async move || quiet());
     let sign = async |uri: &str, format, prefer| first_sign(&plain, uri, format, prefer).await;
@@ -137,7 +137,7 @@ async fn a_client_can_ask_for_blank_lines_that_keep_ndjson_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_go_on_between_blank_lines() {
+async fn items_continue_between_blank_lines() {
     let client = client(async || {
         let ticks = stream::unfold(0, async |n| {
             tokio::time::sleep(Duration::from_secs(3)).await;
@@ -152,7 +152,7 @@ async fn items_go_on_between_blank_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_goes_out_when_it_is_ready_and_ready_ones_go_together() {
+async fn items_are_sent_when_ready_and_ready_ones_share_a_chunk() {
     let client = client(async || {
         let now = stream::iter([1, 2, 3]);
         let later = stream::once(async {
@@ -171,7 +171,7 @@ async fn an_item_goes_out_when_it_is_ready_and_ready_ones_go_together() {
 }
 
 #[tokio::test]
-async fn a_large_stream_goes_out_in_chunks_of_bounded_size() {
+async fn a_large_stream_is_sent_in_bounded_chunks() {
     let client = client(async || Streaming::new(stream::repeat("x".repeat(1000)).take(1000)));
     let response = client.get("/").send().await;
     let chunks: Vec<_> = response
@@ -188,7 +188,7 @@ async fn a_large_stream_goes_out_in_chunks_of_bounded_size() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_stream_opens_at_once_and_an_error_that_is_nearly_at_once_has_its_status() {
+async fn a_silent_stream_opens_quickly_and_an_early_error_has_its_status() {
     let failing_after = async |ms: u64| {
         let failing = move || async move {
             Streaming::try_new(stream::once(async move {

@@ -38,7 +38,7 @@ async fn included() {}
 async fn r#match() {}
 
 #[test]
-fn a_doc_comment_travels_by_types_alone() {
+fn a_doc_comment_is_carried_by_the_type() {
     assert_eq!(docs(undocumented()), ["undocumented", "", ""]);
     assert_eq!(
         docs(prices()),
