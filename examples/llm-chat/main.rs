@@ -1,5 +1,5 @@
-//! A web chat whose answers outlive the page that requested them. `cargo run --release --example
-//! llm_chat`
+//! A web chat whose answers outlive the page that requested them.
+//! `cargo run --release --example llm_chat`
 //!
 //! A chat is a durable stream, and so is each answer: the hub, which is part of this program,
 //! relays it from an OpenAI-compatible endpoint. A reload, a second tab, even `kill -9` and a

@@ -1,5 +1,5 @@
-//! A page that asks fifty shops for a price at once and shows each answer as it arrives. `cargo run
-//! --release --example price_compare`
+//! A page that asks fifty shops for a price at once and shows each answer as it arrives.
+//! `cargo run --release --example price_compare`
 //!
 //! One handler does it. The calls are a [gather](headwater_client::gather), and their results are a
 //! durable stream: a reload or a second tab shows the same run, and no shop is called twice for it.

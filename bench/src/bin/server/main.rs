@@ -1,7 +1,7 @@
 //! One of the measured servers, on a port that the system selects.
 //!
-//! `server KIND [--rate MESSAGES_PER_SECOND]`, with one of the [`KINDS`], prints `listening on
-//! ADDRESS` and serves until its standard input ends, so that it never outlives the program that
+//! `server KIND [--rate MESSAGES_PER_SECOND]`, with one of the [`KINDS`], prints
+//! `listening on ADDRESS` and serves until its standard input ends, so that it never outlives the program that
 //! started it.
 //!
 //! The hub accepts `--data FOLDER|memory [--listen ADDRESS] [--upstream PATTERN]`, and also ends at

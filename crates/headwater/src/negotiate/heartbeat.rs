@@ -1,5 +1,5 @@
-//! The heartbeat interval that a client requests: `?heartbeat=SECONDS` or `Prefer:
-//! heartbeat=SECONDS` (RFC 7240).
+//! The heartbeat interval that a client requests: `?heartbeat=SECONDS` or
+//! `Prefer: heartbeat=SECONDS` (RFC 7240).
 
 use std::time::Duration;
 
