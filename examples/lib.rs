@@ -1,4 +1,5 @@
-//! Nothing to use: the examples are the folders beside it, and this library compiles the code in the README and the guides.
+//! An empty library: the examples are the folders beside it. It compiles the code in the README and
+//! the guides.
 #![allow(
     clippy::doc_markdown,
     reason = "these texts are prose, for people who read them on a page"

@@ -1,9 +1,9 @@
-//! The least of HTTP/1.1 that a reader of streams needs: the status, and the chunked body, or one that goes
-//! on until the connection closes.
+//! A minimal HTTP/1.1 parser for readers of streams: the status, and a body that is chunked or that
+//! ends with the connection.
 
 use memchr::memchr;
 
-/// Reads one response, bytes in, payload out, without copying the payload.
+/// An incremental parser of one response. It doesn't copy the payload.
 #[derive(Debug, Default)]
 pub struct Response {
     state: State,
@@ -22,18 +22,18 @@ enum State {
     AfterData,
     Trailer,
     Done,
-    /// A body without a framing: it has no end that could be told from a cut.
+    /// A body without framing. Its end can't be distinguished from a cut.
     Open,
 }
 
-/// The longest line of a head that is read.
+/// Maximum length of a line of a head, in bytes.
 const MAX_LINE: usize = 8192;
 
 impl Response {
-    /// Takes what came off the socket and gives the payload in it, piece by piece.
+    /// Parses received bytes and calls `payload` with each piece of the payload.
     ///
     /// # Errors
-    /// Not a `200 OK` with the body of a stream.
+    /// The bytes are not a `200 OK` with a stream's body.
     pub fn feed(&mut self, mut input: &[u8], mut payload: impl FnMut(&[u8])) -> Result<(), String> {
         while !input.is_empty() && self.state != State::Done {
             if self.state == State::Open {
@@ -71,13 +71,13 @@ impl Response {
         Ok(())
     }
 
-    /// Whether the head is read.
+    /// Returns `true` if the head is read.
     #[must_use]
     pub fn has_head(&self) -> bool {
         !matches!(self.state, State::Status | State::Header)
     }
 
-    /// Whether the body ended as it should: with the last chunk.
+    /// Returns `true` if the body ended with its last chunk.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.state == State::Done
@@ -128,7 +128,7 @@ mod tests {
         5\r\nhello\r\n00a;x=y\r\n, world, a\r\n0\r\n\r\n";
 
     #[test]
-    fn the_payload_is_the_same_wherever_the_input_is_cut() {
+    fn the_payload_is_the_same_in_all_splits() {
         for size in 1..RESPONSE.len() {
             let (mut response, mut out) = (Response::default(), Vec::new());
             for piece in RESPONSE.chunks(size) {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_a_framing_goes_on() {
+    fn a_body_without_framing_continues() {
         let (mut response, mut out) = (Response::default(), Vec::new());
         for piece in [b"HTTP/1.1 200 OK\r\n\r".as_slice(), b"\nhel", b"lo"] {
             let take = |payload: &[u8]| out.extend_from_slice(payload);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn another_status_or_another_framing_is_an_error() {
+    fn unexpected_statuses_and_framings_are_errors() {
         for head in [
             "HTTP/1.1 404 Not Found\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",

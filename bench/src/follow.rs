@@ -1,4 +1,4 @@
-//! Followers: many SSE readers of one stream, each of which must get every message.
+//! Followers: many SSE readers of one stream. Each must receive every message.
 
 use std::{
     io::{self, Read},
@@ -11,10 +11,10 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::{Error, chunked::Response, load, system};
 
-/// What every message has in it, once, and nothing else does.
+/// Bytes that every message contains exactly once.
 const MARK: &[u8] = b"\"n\":";
 const READ_BYTES: usize = 256 * 1024;
-/// How often a silent poll looks whether all is there.
+/// Interval at which an idle poll checks for completion.
 const LOOK: Duration = Duration::from_millis(20);
 
 struct Follower {
@@ -23,20 +23,20 @@ struct Follower {
     marks: Marks,
 }
 
-/// Counts messages in a body that comes in pieces.
+/// Counts messages in a body that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct Marks {
-    /// How many came.
+    /// Number of messages so far.
     pub count: u64,
-    /// The end of what came, shorter than a mark: one may go on in the next piece.
+    /// The last bytes, fewer than a mark has. A mark may continue in the next piece.
     end: Vec<u8>,
 }
 
 impl Marks {
-    /// Takes a piece.
+    /// Processes a piece.
     pub fn feed(&mut self, piece: &[u8]) {
         const REST: usize = MARK.len() - 1;
-        // A mark that lies across the seam ends in the first bytes of the piece.
+        // A mark across the boundary ends in the first bytes of the piece.
         self.end.extend_from_slice(&piece[..piece.len().min(REST)]);
         self.count += memmem::find_iter(&self.end, MARK).count() as u64;
         self.count += memmem::find_iter(piece, MARK).count() as u64;
@@ -49,13 +49,13 @@ impl Marks {
     }
 }
 
-/// Reads until each of `readers` has as many messages as `published` says, and gives the time of the last
+/// Reads until each of `readers` has received `published` messages. Returns the time of the last
 /// delivery, in nanoseconds of `CLOCK_MONOTONIC`.
 ///
-/// `published` is `u64::MAX` while there is more to come.
+/// `published` is `u64::MAX` while messages are still being published.
 ///
 /// # Errors
-/// A reader's stream ends, a message is missing, or there is one too many.
+/// A reader's stream ends, or a reader receives too few or too many messages.
 pub fn follow(readers: Vec<load::Reader>, published: &AtomicU64) -> Result<u64, Error> {
     let mut poll = Poll::new()?;
     let mut followers = Vec::with_capacity(readers.len());
@@ -121,7 +121,8 @@ impl Follower {
             let marks = &mut self.marks;
             self.response
                 .feed(&buffer[..size], |payload| marks.feed(payload))?;
-            // A short read empties the socket: with edge-triggered epoll the next bytes tell.
+            // A short read empties the socket. With edge-triggered epoll, the next bytes cause an
+            // event.
             if size < buffer.len() {
                 return Ok(());
             }
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_message_counts_once_wherever_the_body_is_cut() {
+    fn every_message_counts_once_in_all_splits() {
         let text = b"data: {\"n\":1,\"x\":\"n\"}\n\ndata: [{\"n\":2},{\"n\":3}]\n\n";
         for size in 1..text.len() {
             let mut marks = Marks::default();

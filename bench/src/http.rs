@@ -1,4 +1,4 @@
-//! One request after another on a connection, as a publisher needs it: whole answers of any framing.
+//! Sequential requests on one connection, for publishers. Reads whole responses with any framing.
 
 use std::{
     io::{Read, Write},
@@ -9,11 +9,11 @@ use memchr::{memchr, memmem};
 
 use crate::{Error, load};
 
-/// The longest head that is read.
+/// Maximum size of a head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 const READ_BYTES: usize = 256 * 1024;
 
-/// One answer as it comes off the socket.
+/// An incremental parser of one response.
 #[derive(Debug, Default)]
 pub struct Answer {
     head: Vec<u8>,
@@ -25,22 +25,22 @@ pub struct Answer {
 enum State {
     #[default]
     Head,
-    /// So many bytes are still to come.
+    /// This many bytes remain.
     Sized(u64),
-    /// A chunk's size, then so many bytes of it, then its line end.
+    /// A chunk's size, then the remaining bytes of its data, then its line end.
     Size,
     Chunk(u64),
     AfterChunk,
-    /// The line after the last chunk; no server here sends trailers.
+    /// The line after the last chunk. The servers here send no trailers.
     Last,
     Done,
 }
 
 impl Answer {
-    /// Takes what came off the socket and gives the body in it, piece by piece.
+    /// Parses received bytes and calls `body` with each piece of the body.
     ///
     /// # Errors
-    /// Not an answer of HTTP/1.1 whose end can be known.
+    /// The bytes are not an HTTP/1.1 response with a known end.
     pub fn feed(&mut self, mut input: &[u8], mut body: impl FnMut(&[u8])) -> Result<(), Error> {
         while !input.is_empty() && self.state != State::Done {
             match &mut self.state {
@@ -74,26 +74,26 @@ impl Answer {
         Ok(())
     }
 
-    /// Makes it ready for the next answer on the same connection.
+    /// Prepares for the next response on the same connection.
     pub fn clear(&mut self) {
         self.head.clear();
         self.status = 0;
         self.state = State::Head;
     }
 
-    /// Whether the answer is whole.
+    /// Returns `true` if the response is complete.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.state == State::Done
     }
 
-    /// The status; 0 before the head is read.
+    /// Returns the status, or 0 before the head is read.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The value of a header.
+    /// Returns the value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let head = std::str::from_utf8(&self.head).ok()?;
@@ -103,7 +103,8 @@ impl Answer {
         })
     }
 
-    /// The line that has just ended is the last one of `head`, which in a chunked body goes on after the head.
+    /// Processes the line that has just ended, which is the last one of `head`. In a chunked body,
+    /// such lines follow the head.
     fn line_read(&mut self) -> Result<(), Error> {
         if self.state == State::Head {
             if !self.head.ends_with(b"\r\n\r\n") {
@@ -156,7 +157,7 @@ impl Answer {
     }
 }
 
-/// A connection that waits for each answer.
+/// A connection that waits for each response.
 #[derive(Debug)]
 pub struct Connection {
     socket: TcpStream,
@@ -165,10 +166,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to `server`.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// The connection is refused.
     pub fn open(server: SocketAddr) -> Result<Self, Error> {
         Ok(Self {
             socket: load::connect(server)?,
@@ -177,10 +178,10 @@ impl Connection {
         })
     }
 
-    /// Sends a request and gives the body of its answer, piece by piece.
+    /// Sends a request and calls `body` with each piece of its response's body.
     ///
     /// # Errors
-    /// The connection is cut, or the answer is none.
+    /// The connection is closed, or the response is invalid.
     pub fn ask(&mut self, request: &[u8], mut body: impl FnMut(&[u8])) -> Result<&Answer, Error> {
         self.socket.write_all(request)?;
         self.answer.clear();
@@ -194,10 +195,10 @@ impl Connection {
         Ok(&self.answer)
     }
 
-    /// As [`ask`](Self::ask), for a request that must succeed.
+    /// Sends a request like [`ask`](Self::ask). The request must succeed.
     ///
     /// # Errors
-    /// It didn't.
+    /// The request fails, or its status is not 2xx.
     pub fn must(&mut self, request: &[u8]) -> Result<&Answer, Error> {
         let mut said = Vec::new();
         let status = self
@@ -219,7 +220,8 @@ impl Connection {
     }
 }
 
-/// The bytes of a request. The body has a length even where it is empty: not every server takes a `PUT` without.
+/// Returns the bytes of a request. It has `Content-Length` even if the body is empty, because some
+/// servers refuse a `PUT` without it.
 #[must_use]
 pub fn request(method: &str, target: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n").into_bytes();
@@ -253,7 +255,7 @@ mod tests {
     ];
 
     #[test]
-    fn an_answer_is_the_same_wherever_it_is_cut() {
+    fn a_response_is_parsed_equally_in_all_splits() {
         for (text, status, body) in ANSWERS {
             for size in 1..=text.len() {
                 let (mut answer, mut out) = (Answer::default(), Vec::new());
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_whose_end_is_unknown_is_an_error() {
+    fn a_response_with_an_unknown_end_is_an_error() {
         let mut answer = Answer::default();
         assert!(answer.feed(b"HTTP/1.1 200 OK\r\n\r\n", |_| ()).is_err());
     }

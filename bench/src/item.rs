@@ -1,14 +1,14 @@
-//! The item that every row of the benchmark sends: one typed struct, 93 bytes as a JSON line.
+//! The item that every row of the benchmark sends: a typed struct, 93 bytes as a JSON line.
 
 use serde::{Deserialize, Serialize};
 
-/// The size of an item as a JSON line, its line feed included.
+/// Size of an item as a JSON line, including its line feed, in bytes.
 pub const LINE_BYTES: usize = 93;
-/// The size of an item as an SSE event: `data: `, the JSON, an empty line.
+/// Size of an item as an SSE event (`data: `, the JSON, an empty line), in bytes.
 pub const EVENT_BYTES: usize = 100;
-/// The number of the first item. Numbers have seven digits, so that all items have one size.
+/// Number of the first item. All numbers have seven digits, so that all items have the same size.
 pub const FIRST: u64 = 1_000_000;
-/// The most items that one request may ask for.
+/// Maximum number of items of one request.
 pub const MAX_COUNT: u64 = 9_000_000;
 
 const SYMBOLS: [&str; 8] = [
@@ -16,21 +16,22 @@ const SYMBOLS: [&str; 8] = [
 ];
 const NOTE: &str = "last trade, regular session, venue one";
 
-/// One item as a server has it.
+/// An item on the server's side.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Item {
-    /// Its number; in `/paced`, when it was sent: nanoseconds of `CLOCK_MONOTONIC`.
+    /// Number of the item. In `/paced`, the time of its sending in nanoseconds of
+    /// `CLOCK_MONOTONIC`.
     pub n: u64,
     /// A ticker symbol.
     pub symbol: &'static str,
-    /// A price with two decimals, the last of them not 0.
+    /// A price with two decimals, of which the last is not 0.
     pub price: f64,
-    /// A remark.
+    /// Free text.
     pub note: &'static str,
 }
 
 impl Item {
-    /// The item at `index`, counted from 0.
+    /// Creates the item at `index`, counted from 0.
     #[must_use]
     #[inline]
     pub fn at(index: u64) -> Self {
@@ -44,7 +45,7 @@ impl Item {
         }
     }
 
-    /// An item that carries the time of its sending in place of its number.
+    /// Creates an item with the time of its sending in place of its number.
     #[must_use]
     pub fn sent_at(now_ns: u64, index: u64) -> Self {
         Self {
@@ -54,35 +55,35 @@ impl Item {
     }
 }
 
-/// The first `count` items.
+/// Returns the first `count` items.
 pub fn items(count: u64) -> impl Iterator<Item = Item> + Send + 'static {
     (0..count.min(MAX_COUNT)).map(Item::at)
 }
 
-/// One item as a typed client gets it.
+/// An item on a typed client's side.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Received {
-    /// As [`Item::n`].
+    /// See [`Item::n`].
     pub n: u64,
-    /// As [`Item::symbol`].
+    /// See [`Item::symbol`].
     pub symbol: String,
-    /// As [`Item::price`].
+    /// See [`Item::price`].
     pub price: f64,
-    /// As [`Item::note`].
+    /// See [`Item::note`].
     pub note: String,
 }
 
-/// How items are framed.
+/// The framing of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// Server-Sent Events.
     Sse,
-    /// One JSON value a line.
+    /// One JSON value per line.
     Ndjson,
 }
 
 impl Framing {
-    /// The path that serves it.
+    /// Returns the path that serves this framing.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
@@ -91,7 +92,7 @@ impl Framing {
         }
     }
 
-    /// The media type, for `Accept` and `Content-Type`.
+    /// Returns the media type, for `Accept` and `Content-Type`.
     #[must_use]
     pub fn media_type(self) -> &'static str {
         match self {
@@ -100,7 +101,7 @@ impl Framing {
         }
     }
 
-    /// How it is called in the tables.
+    /// Returns the name in the tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -109,7 +110,7 @@ impl Framing {
         }
     }
 
-    /// How many line feeds one item takes.
+    /// Returns the number of line feeds per item.
     #[must_use]
     pub fn lines_per_item(self) -> u64 {
         match self {
@@ -118,7 +119,7 @@ impl Framing {
         }
     }
 
-    /// Appends one framed item, as a hand-written server would.
+    /// Appends a framed item, like a hand-written server.
     ///
     /// # Errors
     /// The item can't be serialised.

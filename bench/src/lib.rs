@@ -1,8 +1,10 @@
-//! What the benchmark's programs share: the item, the order, the clocks, the load generators.
+//! Code shared by the benchmark's programs: the item, the order, the clocks and the load
+//! generators.
 //!
-//! The programs: `server` (Headwater, axum and the bare loops, one at a time), `client` (one typed
-//! client at a time), `gatherer` (one way to make many calls), `decode` (the decoders in process) and `run`, which starts them, reads from
-//! them and writes the tables. Nothing here uses Headwater: the load generators are independent.
+//! The programs are `server` (Headwater, axum and the bare loops, one at a time), `client` (one
+//! typed client at a time), `gatherer` (one implementation of many calls), `decode` (the decoders
+//! in process) and `run`, which starts them, reads from them and writes the tables. This library
+//! doesn't use Headwater: the load generators are independent of it.
 
 pub mod chunked;
 pub mod follow;
@@ -14,5 +16,5 @@ pub mod publish;
 pub mod requests;
 pub mod system;
 
-/// What went wrong, for a person to read.
+/// A human-readable error.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

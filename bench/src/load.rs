@@ -1,4 +1,4 @@
-//! The load generator: raw sockets, large reads, and as little work per byte as counting takes.
+//! The load generator: raw sockets, large reads, and the minimum of work per byte.
 
 use std::{
     io::{self, Read, Write},
@@ -17,25 +17,25 @@ use crate::{
 };
 
 const READ_BYTES: usize = 512 * 1024;
-/// How long a socket may be silent before the run is given up.
+/// Time that a socket may be silent before the run is aborted.
 pub(crate) const SILENCE: Duration = Duration::from_secs(30);
-/// How much of the end of a stream is kept, to see that its last item is there.
+/// Number of bytes at the end of a stream that are kept to check its last item.
 const TAIL_BYTES: usize = 512;
-/// SSE may carry more than its items: comments, and an event that says that the stream is finished.
+/// Allowance for SSE lines other than items: comments and an end event.
 const EXTRA_LINES: u64 = 64;
 
-/// What draining one stream took.
+/// The cost of draining one stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Drained {
-    /// From the request to the last byte, in seconds.
+    /// Time from the request to the last byte, in seconds.
     pub seconds: f64,
-    /// The CPU time of the load generator, in nanoseconds.
+    /// CPU time of the load generator, in nanoseconds.
     pub cpu_ns: u64,
 }
 
-/// Reads one stream of `count` items to its end and checks that they all came.
+/// Reads a stream of `count` items to its end and checks that all items arrived.
 ///
-/// `numbered` says that the items count up, so that the last one is known.
+/// If `numbered`, the items count up, so that the last one is known.
 ///
 /// # Errors
 /// The stream is not complete.
@@ -125,10 +125,10 @@ fn request(socket: &mut TcpStream, target: &str, framing: Framing) -> io::Result
     socket.write_all(head.as_bytes())
 }
 
-/// Connects `count` readers to `target` and waits until each has its response head.
+/// Connects `count` readers to `target` and waits until each has received its response's head.
 ///
 /// # Errors
-/// One of them doesn't get a stream.
+/// A reader doesn't receive a stream.
 pub fn attach(server: SocketAddr, target: &str, count: usize) -> Result<Vec<Reader>, Error> {
     let mut readers = Vec::with_capacity(count);
     for _ in 0..count {
@@ -161,25 +161,27 @@ pub fn attach(server: SocketAddr, target: &str, count: usize) -> Result<Vec<Read
 pub struct Reader {
     socket: TcpStream,
     response: Response,
-    /// The beginning of an event whose end hasn't come.
+    /// The beginning of an incomplete event.
     unfinished: Vec<u8>,
 }
 
 impl Reader {
-    /// The socket, the response as far as it is read, and what came of its body.
+    /// Returns the socket, the response parser, and the bytes of the body read so far.
     pub(crate) fn into_parts(self) -> (TcpStream, Response, Vec<u8>) {
         (self.socket, self.response, self.unfinished)
     }
 }
 
-/// What many readers of a paced stream saw.
+/// Results of many readers of a paced stream.
 #[derive(Debug)]
 pub struct Watched {
-    /// From the item's timestamp to its last byte read, in nanoseconds, one entry per delivery.
+    /// Time from the item's timestamp to the read of its last byte, in nanoseconds, for each
+    /// delivery.
     pub latencies_ns: Vec<u64>,
 }
 
-/// Reads what `readers` get during `window`, after a time to settle, and notes each item's latency.
+/// Reads the streams of `readers` during `window`, after the time `settle`, and records each item's
+/// latency.
 ///
 /// # Errors
 /// A stream ended.
@@ -196,10 +198,10 @@ pub fn watch(readers: Vec<Reader>, settle: Duration, window: Duration) -> Result
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 64 * 1024];
     let mut latencies_ns = Vec::new();
-    // Items that were sent before the window, or are still on their way at its end, are not counted.
+    // Items that were sent before the window, or arrive after its end, are not counted.
     let from = system::monotonic_ns() + nanoseconds(settle);
     let until = from + nanoseconds(window);
-    // What was sent at the end of the window has a moment to arrive.
+    // Items sent at the end of the window have a moment to arrive.
     let deadline = until + nanoseconds(Duration::from_secs(1));
     while system::monotonic_ns() < deadline {
         poll.poll(&mut events, Some(Duration::from_millis(50)))?;
@@ -220,7 +222,8 @@ pub fn watch(readers: Vec<Reader>, settle: Duration, window: Duration) -> Result
                         }
                     });
                 })?;
-                // A short read empties the socket: with edge-triggered epoll the next bytes tell.
+                // A short read empties the socket. With edge-triggered epoll, the next bytes cause
+                // an event.
                 if size < buffer.len() {
                     break;
                 }
@@ -255,7 +258,7 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Nanoseconds as seconds.
+/// Converts nanoseconds to seconds.
 #[allow(clippy::cast_precision_loss, reason = "times far below 2^52")]
 pub(crate) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_holds_the_last_item_however_it_comes() {
+    fn the_tail_contains_the_last_item_in_all_splits() {
         for size in [1, 10, 600, 5000] {
             let mut tail = Vec::new();
             let text: Vec<u8> = (1..=100)

@@ -1,9 +1,10 @@
-//! The message of the requests: a typed order of eleven fields, 270 bytes as JSON; and a quote.
+//! The messages of the request benchmark: a typed order of eleven fields, 270 bytes as JSON, and a
+//! quote.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The order that is sent and checked, exactly as it is on the wire.
+/// The order that is sent and checked, byte for byte as on the wire.
 pub const ORDER: &str = concat!(
     r#"{"id":"6f1c2e9a-5b7d-4c3e-9a1f-0d2b4c6e8f10","account":"ACME-000123","symbol":"BROOK","#,
     r#""side":"buy","kind":"limit","quantity":250,"price":101.25,"venue":"one","#,
@@ -11,89 +12,89 @@ pub const ORDER: &str = concat!(
     r#""note":"in slices of fifty, not before the auction"}"#
 );
 
-/// An order with the constraints that a developer would give it: ranges, lengths, choices.
+/// An order with a developer's usual constraints: ranges, lengths and enums.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 pub struct Order {
-    /// Which order.
+    /// Order id.
     #[schemars(length(min = 1, max = 36))]
     pub id: String,
-    /// Whose.
+    /// Account of the customer.
     #[schemars(length(min = 4, max = 16))]
     pub account: String,
-    /// Of what.
+    /// Symbol of the traded item.
     #[schemars(length(min = 1, max = 8))]
     pub symbol: String,
-    /// In which direction.
+    /// Side of the order.
     pub side: Side,
-    /// In which way.
+    /// Type of the order.
     pub kind: Kind,
-    /// How many.
+    /// Number of units.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub quantity: u32,
-    /// At which price.
+    /// Price per unit.
     #[schemars(range(min = 0))]
     pub price: f64,
-    /// Where.
+    /// Trading venue.
     #[schemars(length(max = 16))]
     pub venue: Option<String>,
-    /// What else it is found by.
+    /// Tags for searches.
     #[schemars(length(max = 8), inner(length(max = 16)))]
     pub tags: Vec<String>,
-    /// When.
+    /// Time of the order.
     #[schemars(length(min = 20, max = 35))]
     pub placed: String,
-    /// A remark.
+    /// Free text.
     #[schemars(length(max = 200))]
     pub note: String,
 }
 
-/// The same order with the constraints that cost the most besides: formats and patterns.
+/// The same order with the most expensive constraints in addition: formats and patterns.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 pub struct StrictOrder {
-    /// Which order.
+    /// Order id.
     #[schemars(extend("format" = "uuid"))]
     pub id: String,
-    /// Whose.
+    /// Account of the customer.
     #[schemars(regex(pattern = r"^[A-Z]{4}-[0-9]{6}$"))]
     pub account: String,
-    /// Of what.
+    /// Symbol of the traded item.
     #[schemars(regex(pattern = r"^[A-Z]{1,8}$"))]
     pub symbol: String,
-    /// In which direction.
+    /// Side of the order.
     pub side: Side,
-    /// In which way.
+    /// Type of the order.
     pub kind: Kind,
-    /// How many.
+    /// Number of units.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub quantity: u32,
-    /// At which price.
+    /// Price per unit.
     #[schemars(range(min = 0))]
     pub price: f64,
-    /// Where.
+    /// Trading venue.
     #[schemars(length(max = 16))]
     pub venue: Option<String>,
-    /// What else it is found by.
+    /// Tags for searches.
     #[schemars(length(max = 8), inner(length(max = 16)))]
     pub tags: Vec<String>,
-    /// When.
+    /// Time of the order.
     #[schemars(extend("format" = "date-time"))]
     pub placed: String,
-    /// A remark.
+    /// Free text.
     #[schemars(length(max = 200))]
     pub note: String,
 }
 
-/// In which direction.
+/// Side of an order.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// To have more.
+    /// Increases the position.
     Buy,
-    /// To have less.
+    /// Reduces the position.
     Sell,
 }
 
-/// In which way.
+/// Type of an order.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -105,17 +106,17 @@ pub enum Kind {
     Stop,
 }
 
-/// The answer to an order.
+/// The response to an order.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Receipt {
-    /// Which order.
+    /// Order id.
     pub id: String,
-    /// What it comes to.
+    /// Total price.
     pub total: f64,
 }
 
 impl Receipt {
-    /// The receipt of this order.
+    /// Creates the receipt of an order.
     #[must_use]
     pub fn of(order: Order) -> Self {
         Self {
@@ -125,32 +126,32 @@ impl Receipt {
     }
 }
 
-/// What a quote is asked for with.
+/// Parameters of a quote.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct Ask {
-    /// How many.
+    /// Number of units.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub quantity: u32,
-    /// Where.
+    /// Trading venue.
     #[schemars(length(max = 16))]
     pub venue: Option<String>,
 }
 
-/// A small answer.
+/// A small response.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Quote {
-    /// Of what.
+    /// Symbol of the traded item.
     pub symbol: String,
-    /// How many.
+    /// Number of units.
     pub quantity: u32,
-    /// Where.
+    /// Trading venue.
     pub venue: Option<String>,
-    /// What one costs.
+    /// Price per unit.
     pub price: f64,
 }
 
 impl Quote {
-    /// The quote that was asked for.
+    /// Creates the requested quote.
     #[must_use]
     pub fn of(symbol: String, ask: Ask) -> Self {
         Self {
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_has_the_size_that_the_tables_name_and_both_types_take_it_whole() {
+    fn the_order_has_the_documented_size_and_fits_both_types() {
         assert_eq!(ORDER.len(), 270);
         let order: Order = serde_json::from_str(ORDER).expect("an order");
         assert_eq!(serde_json::to_string(&order).expect("plain fields"), ORDER);

@@ -1,4 +1,4 @@
-//! Publishers: connections that send their next append when the last one is acknowledged.
+//! Publishers: connections that send the next append when the previous one is acknowledged.
 
 use std::{
     io::{self, Read, Write},
@@ -15,18 +15,18 @@ use crate::{
     load, system,
 };
 
-/// One connection, and what it sends in turn.
+/// A connection with the requests that it sends in turn.
 #[derive(Debug)]
 pub struct Publisher {
     requests: Vec<Vec<u8>>,
 }
 
-/// How many different requests a publisher has: enough that no block of a file holds one twice.
+/// Number of different requests of a publisher: enough that no block of a file contains one twice.
 const DIFFERENT: u64 = 64;
 
 impl Publisher {
-    /// Appends `batch` items at once to the stream at `target`. `number` makes the items differ from those
-    /// of other publishers.
+    /// Creates a publisher that appends `batch` items at a time to the stream at `target`. `number`
+    /// makes the items different from those of other publishers.
     #[must_use]
     pub fn new(target: &str, number: u64, batch: u64) -> Self {
         let first = number * DIFFERENT * batch;
@@ -36,14 +36,14 @@ impl Publisher {
         Self { requests }
     }
 
-    /// Sends these requests.
+    /// Creates a publisher of these requests.
     #[must_use]
     pub fn of(requests: Vec<Vec<u8>>) -> Self {
         Self { requests }
     }
 }
 
-/// An append of the items from `first` on: one as a JSON object, more as an array.
+/// Returns an append of `count` items from `first`: one item as a JSON object, several as an array.
 #[must_use]
 pub fn append(target: &str, first: u64, count: u64) -> Vec<u8> {
     let items: Vec<Item> = (first..first + count).map(Item::at).collect();
@@ -51,7 +51,7 @@ pub fn append(target: &str, first: u64, count: u64) -> Vec<u8> {
         [item] => serde_json::to_vec(item),
         items => serde_json::to_vec(items),
     };
-    // Plain fields can't fail to serialise.
+    // Plain fields always serialise.
     request(
         "POST",
         target,
@@ -60,30 +60,30 @@ pub fn append(target: &str, first: u64, count: u64) -> Vec<u8> {
     )
 }
 
-/// What the publishers saw.
+/// Results of the publishers.
 #[derive(Debug, Default)]
 pub struct Published {
     /// Appends acknowledged within the window.
     pub appends: u64,
-    /// How long the window was, in seconds.
+    /// Length of the window, in seconds.
     pub seconds: f64,
-    /// From the request's first byte to the answer's last, in nanoseconds, one entry for each append.
+    /// Time from a request's first byte to its response's last, in nanoseconds, for each append.
     pub latencies_ns: Vec<u64>,
 }
 
-/// When publishers stop.
+/// End of publishing.
 #[derive(Debug, Clone, Copy)]
 pub enum Until {
-    /// After a time.
+    /// After a duration.
     Time(Duration),
-    /// When each has sent what it has, once.
+    /// When each publisher has sent all its requests once.
     Sent,
 }
 
 struct Line {
     socket: TcpStream,
     requests: Vec<Vec<u8>>,
-    /// The request that is sent, or waits for its answer, and how much of it is sent.
+    /// Index of the current request, and the number of its bytes that are sent.
     turn: usize,
     sent: usize,
     began_ns: u64,
@@ -91,7 +91,7 @@ struct Line {
     is_over: bool,
 }
 
-/// Has all of them publish at once, in one thread.
+/// Runs all publishers concurrently on one thread.
 ///
 /// # Errors
 /// An append isn't acknowledged.
@@ -160,14 +160,14 @@ pub fn run(
             }
         }
     }
-    // A window is over when it is; otherwise with the last answer.
+    // A time window ends on time; otherwise the end is the last response.
     let end = if sends_once { last } else { to };
     published.seconds = load::seconds(end - start);
     Ok(published)
 }
 
 impl Line {
-    /// Sends what the socket takes, and says whether all is sent.
+    /// Sends until the socket blocks. Returns `true` if the whole request is sent.
     fn send(&mut self) -> Result<bool, Error> {
         let request = &self.requests[self.turn];
         while self.sent < request.len() {
@@ -180,7 +180,7 @@ impl Line {
         Ok(true)
     }
 
-    /// Reads what there is, and says whether the answer is whole.
+    /// Reads the available bytes. Returns `true` if the response is complete.
     fn receive(&mut self, buffer: &mut [u8]) -> Result<bool, Error> {
         loop {
             match self.socket.read(buffer) {

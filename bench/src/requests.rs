@@ -1,4 +1,5 @@
-//! The load generator of short requests: raw sockets that are kept, one request at a time on each.
+//! The load generator of short requests: persistent raw sockets, with one request at a time on
+//! each.
 
 use std::{
     io::{self, Read, Write},
@@ -11,12 +12,12 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::Error;
 
-/// How long all sockets may be silent before the run is given up.
+/// Time without any data after which a run is aborted.
 const SILENCE: Duration = Duration::from_secs(30);
-/// More than a whole response takes here.
+/// Buffer size, in bytes. No response in this benchmark is that large.
 const RESPONSE_BYTES: usize = 4096;
 
-/// A request, and the answer to it.
+/// A request and the expected response body.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     request: Vec<u8>,
@@ -24,7 +25,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// A GET whose answer's body is `answer`.
+    /// Creates a GET with this response body.
     #[must_use]
     pub fn get(target: &str, answer: &str) -> Self {
         Self {
@@ -36,7 +37,7 @@ impl Exchange {
         }
     }
 
-    /// A POST of JSON whose answer's body is `answer`.
+    /// Creates a POST of JSON with this response body.
     #[must_use]
     pub fn post(target: &str, body: &str, answer: &str) -> Self {
         Self {
@@ -51,7 +52,7 @@ impl Exchange {
     }
 }
 
-/// Connections to one server, which stay open from run to run.
+/// Connections to one server, which stay open across runs.
 #[derive(Debug)]
 pub struct Connections {
     poll: Poll,
@@ -65,7 +66,7 @@ struct Connection {
 }
 
 impl Connections {
-    /// Connects `count` sockets.
+    /// Opens `count` connections.
     ///
     /// # Errors
     /// The server can't be reached.
@@ -87,11 +88,12 @@ impl Connections {
         Ok(Self { poll, connections })
     }
 
-    /// Sends the request `count` times, on each connection as soon as the answer before is whole,
-    /// and checks every answer. Gives the time from the first request to the last answer, in seconds.
+    /// Sends the request `count` times and checks every response. Each connection sends its next
+    /// request when the previous response is complete. Returns the time from the first request to
+    /// the last response, in seconds.
     ///
     /// # Errors
-    /// An answer isn't the one that is wanted, or a connection ended.
+    /// A response is not the expected one, or a connection is closed.
     pub fn run(&mut self, exchange: &Exchange, count: u64) -> Result<f64, Error> {
         let mut events = Events::with_capacity(self.connections.len());
         let start = Instant::now();
@@ -134,7 +136,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there; whether the response is whole.
+    /// Reads the available bytes. Returns `true` if the response is complete.
     fn receive(&mut self, answer: &[u8]) -> Result<bool, Error> {
         let mut buffer = [0; RESPONSE_BYTES];
         loop {
@@ -156,7 +158,7 @@ impl Connection {
     }
 }
 
-/// The body of a response that is whole; `None` if more must come.
+/// Returns the body of a complete response, or `None` if the response is incomplete.
 fn whole_body(response: &[u8]) -> Result<Option<&[u8]>, Error> {
     let Some(end) = memmem::find(response, b"\r\n\r\n") else {
         return Ok(None);
@@ -192,7 +194,7 @@ mod tests {
     const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: y\r\n\r\nhello";
 
     #[test]
-    fn a_response_is_whole_when_its_last_byte_is_there_and_not_before() {
+    fn a_response_is_complete_at_its_last_byte() {
         for size in 0..RESPONSE.len() {
             assert_eq!(whole_body(&RESPONSE[..size]).expect("valid"), None);
         }
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn another_status_another_framing_and_a_byte_too_many_are_errors() {
+    fn unexpected_statuses_framings_and_surplus_bytes_are_errors() {
         for response in [
             &b"HTTP/1.1 422 Unprocessable Content\r\ncontent-length: 0\r\n\r\n"[..],
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",

@@ -1,4 +1,4 @@
-//! What the benchmark asks of the system: clocks, CPU time, memory, open files. Linux only.
+//! System interfaces of the benchmark: clocks, CPU time, memory, open files. Linux only.
 
 use std::{fs, io};
 
@@ -8,13 +8,13 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-/// Nanoseconds of `CLOCK_MONOTONIC`, which all processes of a machine share.
+/// Returns the nanoseconds of `CLOCK_MONOTONIC`, which all processes of a machine share.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::Monotonic)
 }
 
-/// The CPU time that this process has used, in nanoseconds.
+/// Returns the CPU time of this process, in nanoseconds.
 #[must_use]
 pub fn own_cpu_ns() -> u64 {
     nanoseconds(ClockId::ProcessCPUTime)
@@ -26,15 +26,15 @@ fn nanoseconds(clock: ClockId) -> u64 {
     u64::try_from(total).unwrap_or(0)
 }
 
-/// The CPU time that a process has used, in nanoseconds, to the hundredth of a second. Threads that
-/// have ended count as well.
+/// Returns the CPU time of a process, in nanoseconds, with a resolution of 10 ms. It includes
+/// threads that have ended.
 ///
 /// # Errors
-/// The process is gone.
+/// The process doesn't exist.
 pub fn cpu_ns(pid: u32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name of the program, in parentheses, may hold anything. `utime` and `stime` are the fields
-    // 14 and 15 (proc_pid_stat(5)), so 12 and 13 of what follows it.
+    // The program's name in parentheses may contain anything. `utime` and `stime` are fields 14 and
+    // 15 (proc_pid_stat(5)), so they are 12 and 13 of the rest.
     let fields = stat
         .rsplit_once(')')
         .map_or("", |(_, fields)| fields)
@@ -47,11 +47,11 @@ pub fn cpu_ns(pid: u32) -> io::Result<u64> {
     Ok(ticks * (1_000_000_000 / clock_ticks_per_second()))
 }
 
-/// The CPU time that the threads of a process have used, in nanoseconds, exactly. For a process whose
-/// threads stay: those that have ended don't count.
+/// Returns the exact CPU time of a process's threads, in nanoseconds. It excludes threads that have
+/// ended, so it is meant for processes whose threads stay.
 ///
 /// # Errors
-/// The process is gone, or the kernel keeps no such account.
+/// The process doesn't exist, or the kernel doesn't record this time.
 pub fn threads_cpu_ns(pid: u32) -> io::Result<u64> {
     let mut total = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -61,10 +61,10 @@ pub fn threads_cpu_ns(pid: u32) -> io::Result<u64> {
     Ok(total)
 }
 
-/// The resident memory of a process, in bytes.
+/// Returns the resident memory of a process, in bytes.
 ///
 /// # Errors
-/// The process is gone.
+/// The process doesn't exist.
 pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -73,10 +73,10 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("no VmRSS in /proc"))
 }
 
-/// The most resident memory that a process has had, in bytes.
+/// Returns the peak resident memory of a process, in bytes.
 ///
 /// # Errors
-/// The process is gone, or has ended.
+/// The process doesn't exist or has ended.
 pub fn peak_bytes(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -85,10 +85,10 @@ pub fn peak_bytes(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("no VmHWM in /proc"))
 }
 
-/// A process and those that it started, which started none themselves.
+/// Returns a process and its child processes. These must have no children of their own.
 ///
 /// # Errors
-/// The process is gone.
+/// The process doesn't exist.
 pub fn tree(pid: u32) -> io::Result<Vec<u32>> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
     let children = children
@@ -97,10 +97,10 @@ pub fn tree(pid: u32) -> io::Result<Vec<u32>> {
     Ok(std::iter::once(pid).chain(children).collect())
 }
 
-/// The resident memory of a process, in bytes; of what it shares with others, its part.
+/// Returns the resident memory of a process, in bytes, with its proportion of shared memory.
 ///
 /// # Errors
-/// The process is gone.
+/// The process doesn't exist.
 pub fn proportional_bytes(pid: u32) -> io::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
@@ -113,7 +113,7 @@ fn first_number(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// Raises the limit on open files to `wanted`, for this process and those that it starts.
+/// Raises the limit of open files to `wanted`, for this process and the processes that it starts.
 ///
 /// # Errors
 /// The hard limit is lower.

@@ -1,13 +1,14 @@
-//! Chats: what is asked goes into a chat's stream, what is answered into a stream of its own, which a relay fills.
+//! Chats. Questions go into a chat's stream. Each answer goes into its own stream, which a relay
+//! fills.
 //!
 //! ```text
 //! chats/tea             {"type":"question","id":"1","text":"Where does a river begin?"}
 //!                       {"type":"answer","id":"1","to":"1","stream":"/streams/chats/tea/answers/1"}
-//! chats/tea/answers/1   what the model says, event by event, as it said it
+//! chats/tea/answers/1   the model's answer, event by event
 //! ```
 //!
-//! Whoever asks chooses the id, so that the same request again, after a break or by a double click, is known for what it
-//! is: it appends nothing, and calls nobody.
+//! The client chooses the id. So a repeated request, after a disconnect or a double click, is
+//! recognised: it appends nothing and doesn't call the model.
 
 use std::sync::Arc;
 
@@ -36,31 +37,31 @@ pub(crate) struct Chats {
     model: Model,
 }
 
-/// What a chat's stream holds.
+/// An entry of a chat's stream.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Entry {
-    /// What somebody asked.
+    /// A question.
     Question { id: String, text: String },
-    /// Where the answer to a question is.
+    /// The location of a question's answer.
     Answer {
         id: String,
-        /// The question's id.
+        /// Id of the question.
         to: String,
-        /// The path of the answer's stream.
+        /// Path of the answer's stream.
         stream: String,
     },
-    /// Why a question has no answer.
+    /// The reason that a question has no answer.
     Failure {
         id: String,
-        /// The question's id.
+        /// Id of the question.
         to: String,
         /// A problem document (RFC 9457).
         problem: Value,
     },
 }
 
-/// An id that whoever uses it has chosen.
+/// An id that the client chooses.
 #[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct Id(#[schemars(regex(pattern = "^[A-Za-z0-9-]{1,64}$"))] String);
@@ -74,13 +75,13 @@ pub(crate) struct Question {
 
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Again {
-    /// The id of the new answer.
+    /// Id of the new answer.
     id: Id,
 }
 
-/// Opens a chat.
+/// Creates a chat.
 ///
-/// One that is there stays as it is.
+/// An existing chat is kept.
 #[headwater::operation]
 pub(crate) async fn open(
     State(chats): State<Arc<Chats>>,
@@ -96,10 +97,10 @@ pub(crate) async fn open(
     Ok(NoContent)
 }
 
-/// Asks.
+/// Asks a question.
 ///
-/// The question is in the chat before the model is called. What comes back is the entry that says where the
-/// answer is, or why there is none.
+/// The question is stored in the chat before the model is called. The response is the entry with
+/// the location of the answer, or with the reason that there is none.
 #[headwater::operation]
 pub(crate) async fn ask(
     State(chats): State<Arc<Chats>>,
@@ -116,9 +117,9 @@ pub(crate) async fn ask(
     Chats::answer(chats, chat, id.clone(), id).await
 }
 
-/// Asks again what was asked before.
+/// Asks a previous question again.
 ///
-/// This is a new call of the model.
+/// This calls the model again.
 #[headwater::operation]
 pub(crate) async fn again(
     State(chats): State<Arc<Chats>>,
@@ -130,7 +131,7 @@ pub(crate) async fn again(
 
 /// Stops an answer.
 ///
-/// The model's endpoint is hung up on. What it has said stays.
+/// The call of the model's endpoint is aborted. The answer so far is kept.
 #[headwater::operation]
 pub(crate) async fn stop(
     State(chats): State<Arc<Chats>>,
@@ -147,9 +148,10 @@ impl Chats {
         Self { hub, log, model }
     }
 
-    /// Has a question answered. The answer's id names its stream, and a stream is begun once.
+    /// Starts the answer to a question. The answer's id names its stream, and a stream is created
+    /// only once.
     ///
-    /// Who asks may leave meanwhile, so this is a task of its own.
+    /// The client may disconnect meanwhile, so this runs in its own task.
     async fn answer(
         chats: Arc<Self>,
         chat: String,
@@ -187,7 +189,7 @@ impl Chats {
         answering.await.map_err(Problem::internal)?
     }
 
-    /// What was said up to a question, as the model's API takes it.
+    /// Returns the conversation up to a question, in the format of the model's API.
     async fn conversation(&self, entries: &[Entry], until: &str) -> Result<Vec<Value>, Problem> {
         let mut messages = Vec::new();
         for entry in entries {
@@ -210,7 +212,7 @@ impl Chats {
         Err(Problem::not_found(format!("there is no question {until}")))
     }
 
-    /// What the model has said in an answer so far. Its stream holds the events as they came.
+    /// Returns the text of an answer so far. Its stream contains the model's events unchanged.
     async fn said(&self, stream: &str) -> Result<String, Problem> {
         let mut decoder = Decoder::new(Limits::default());
         let mut said = String::new();
@@ -232,7 +234,7 @@ impl Chats {
         entries.collect::<Result<_, _>>().map_err(Problem::internal)
     }
 
-    /// All the messages that a stream has now.
+    /// Returns all current messages of a stream.
     async fn messages(&self, stream: &str) -> Result<Vec<Bytes>, Problem> {
         let name = StreamName::new(stream).map_err(Problem::internal)?;
         let (mut messages, mut from) = (Vec::new(), ReadFrom::Start);
@@ -250,7 +252,7 @@ impl Chats {
         }
     }
 
-    /// Appends an entry to a chat, once: `as_what` is a producer that appends this and nothing else.
+    /// Appends an entry to a chat once: `as_what` is a producer that appends only this entry.
     async fn append(&self, chat: &str, entry: &Entry, as_what: &str) -> Result<(), Problem> {
         let name = StreamName::new(&chat_name(chat)).map_err(Problem::internal)?;
         let entry = serde_json::to_vec(entry).map_err(Problem::internal)?;

@@ -1,8 +1,10 @@
-//! A web chat whose answers outlive the page that asked for them. `cargo run --release --example llm_chat`
+//! A web chat whose answers outlive the page that requested them.
+//! `cargo run --release --example llm_chat`
 //!
-//! A chat is a durable stream, and so is each answer: the hub, which is part of this program, relays it from an
-//! OpenAI-compatible endpoint. A reload, a second tab, even `kill -9` and a restart show the same chat, and the
-//! endpoint was called once. Without `--upstream` a [stand-in](stand_in) plays the endpoint.
+//! A chat is a durable stream, and so is each answer: the hub, which is part of this program,
+//! relays it from an OpenAI-compatible endpoint. A reload, a second tab, even `kill -9` and a
+//! restart show the same chat, and the endpoint is called only once. Without `--upstream`, a
+//! [stand-in](stand_in) acts as the endpoint.
 
 mod chat;
 mod stand_in;
@@ -24,38 +26,38 @@ use tokio::{net::TcpListener, time::timeout};
 
 use chat::{Chats, Model};
 
-/// A web chat whose answers outlive the page that asked for them.
+/// A web chat whose answers outlive the page that requested them.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Where to listen: an address and port; port 0 lets the system choose
+    /// Address and port to listen at. With port 0, the system selects a port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     listen: String,
-    /// The folder where the chats are kept
+    /// Folder for the chats
     #[arg(long, value_name = "FOLDER", default_value = "llm-chat-data")]
     data: PathBuf,
-    /// An OpenAI-compatible endpoint: the part before /v1/chat/completions. Its key is taken from
-    /// `OPENAI_API_KEY`. Without it, a stand-in of this program's own answers
+    /// URL of an OpenAI-compatible endpoint, up to /v1/chat/completions. Its key is read from
+    /// `OPENAI_API_KEY`. Without it, a built-in stand-in answers
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// The model that is asked
+    /// Model to call
     #[arg(long, value_name = "NAME", default_value = "gpt-4o-mini")]
     model: String,
-    /// How fast the stand-in answers
+    /// Speed of the stand-in
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     tokens_per_second: u32,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the stand-in alone: an endpoint for --upstream
+    /// Run only the stand-in: an endpoint for --upstream
     StandIn {
-        /// Where to listen: an address and port; port 0 lets the system choose
+        /// Address and port to listen at. With port 0, the system selects a port
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8001")]
         listen: String,
-        /// How fast it answers
+        /// Speed of the answers
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         tokens_per_second: u32,
     },
@@ -91,13 +93,13 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     headwater::serve(app(&hub, Arc::clone(&log), model), args.listen)
         .on_bound(|address| eprintln!("listening on {address}"))
         .await?;
-    // Answers that are under way are closed with what came of them.
+    // Answers in progress are closed with the text so far.
     let _ = timeout(Duration::from_secs(2), hub.stop()).await;
     log.close().await?;
     Ok(())
 }
 
-/// Starts the stand-in in this program, on a port of its own. Gives its URL.
+/// Starts the stand-in in this program, on its own port. Returns its URL.
 async fn start_stand_in(tokens_per_second: u32) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -107,9 +109,11 @@ async fn start_stand_in(tokens_per_second: u32) -> io::Result<String> {
     Ok(url)
 }
 
-/// The hub that keeps the chats. It calls no upstream but the model's, and no page but ours may use it.
+/// Creates the hub that stores the chats. It may call only the model's endpoint, and only our own
+/// page may use it.
 fn hub(log: Arc<dyn Log>, model: &Model) -> Result<Hub, Box<dyn Error>> {
-    // Whoever runs this chooses the upstream: its name may stand for an address of their own network.
+    // The operator configures the upstream, whose name may resolve to an address of a private
+    // network.
     const OWN: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"];
     let upstreams = Egress::allow(OWN.into_iter().chain([model.url.as_str()]))?;
     let options = Options::new()
@@ -134,7 +138,7 @@ fn app(hub: &Hub, log: Arc<dyn Log>, model: Model) -> App {
         .route("/chats/{chat}/answers/{answer}/stop", post(chat::stop))
         .with_state(Arc::new(Chats::new(hub.clone(), log, model)))
         .merge(
-            // What is written goes through the handlers above.
+            // Writes go through the handlers above.
             hub.app()
                 .without_docs()
                 .into_router()
@@ -142,7 +146,7 @@ fn app(hub: &Hub, log: Arc<dyn Log>, model: Model) -> App {
         )
 }
 
-/// The page: one file, which asks no host but its own.
+/// The page: a single file that contacts no other host.
 #[headwater::operation]
 async fn page() -> ([(HeaderName, &'static str); 1], Html<&'static str>) {
     const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \

@@ -1,5 +1,5 @@
-//! A stand-in for an OpenAI-compatible endpoint. It knows one thing, rivers, and tells of it token by token. It counts
-//! its calls, so that one can see what a chat costs.
+//! A stand-in for an OpenAI-compatible endpoint. It answers with texts about rivers, token by
+//! token. It counts its calls, to show the cost of a chat.
 
 use std::{
     sync::{
@@ -31,22 +31,22 @@ pub(crate) fn app(tokens_per_second: u32) -> App {
 }
 
 struct StandIn {
-    /// How long a token takes.
+    /// Time per token.
     every: Duration,
     calls: AtomicU64,
     open: AtomicU64,
 }
 
-/// What has been asked of it.
+/// Numbers of calls.
 #[derive(Serialize, JsonSchema)]
 struct Calls {
-    /// How many calls it has had.
+    /// Number of calls so far.
     calls: u64,
-    /// How many of them it is answering now.
+    /// Number of calls in progress.
     open: u64,
 }
 
-/// How many calls there were.
+/// Returns the number of calls.
 #[headwater::operation]
 async fn calls(State(stand_in): State<Arc<StandIn>>) -> Json<Calls> {
     Json(Calls {
@@ -59,7 +59,7 @@ async fn calls(State(stand_in): State<Arc<StandIn>>) -> Json<Calls> {
 struct Request {
     model: String,
     messages: Vec<Message>,
-    /// It can only stream.
+    /// Must be `true`: only streaming is supported.
     #[serde(default)]
     stream: bool,
 }
@@ -139,7 +139,7 @@ impl Drop for Open {
     }
 }
 
-/// The answer to the `nth` question of a chat.
+/// Returns the answer to the `nth` question of a chat.
 fn answer(question: &str, nth: usize) -> String {
     const KNOWN: [&str; 3] = [
         "A river begins where water has nowhere lower to stay: at a spring, under a glacier, in a wet meadow high up. \

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A chat whose answers come from a stand-in on a port of its own, and the URL of that.
+/// Returns a chat whose upstream is a stand-in on its own port, and the stand-in's URL.
 async fn chat() -> (TestClient, String) {
     let upstream = start_stand_in(10_000).await.unwrap();
     (chat_over(&upstream).await, upstream)
@@ -30,7 +30,7 @@ async fn calls(upstream: &str) -> Value {
     calls.value::<Value>().await.unwrap()["calls"].clone()
 }
 
-/// What is asked, and the path of the stream of the answer.
+/// Asks a question. Returns the path of the answer's stream.
 async fn ask(chat: &TestClient, id: &str, text: &str) -> String {
     let question = json!({"id": id, "text": text});
     let asked = chat
@@ -43,7 +43,7 @@ async fn ask(chat: &TestClient, id: &str, text: &str) -> String {
     entry["stream"].as_str().unwrap().to_owned()
 }
 
-/// The whole of what a model says in an answer.
+/// Returns the complete text of an answer.
 async fn said(chat: &TestClient, stream: &str) -> String {
     let mut chunks = chat.get(stream).accept(Format::Sse).stream::<Value>().await;
     let mut said = String::new();
@@ -60,7 +60,7 @@ async fn entries(chat: &TestClient) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_question_that_is_sent_again_appends_nothing_and_calls_nobody() {
+async fn a_repeated_question_appends_nothing_and_calls_no_model() {
     let (chat, upstream) = chat().await;
     let (first, second) = tokio::join!(ask(&chat, "1", "Where to?"), ask(&chat, "1", "Where to?"));
     let third = ask(&chat, "1", "Where to?").await;
@@ -77,19 +77,19 @@ async fn a_question_that_is_sent_again_appends_nothing_and_calls_nobody() {
 }
 
 #[tokio::test]
-async fn the_model_is_told_what_was_said_before() {
+async fn the_model_receives_the_conversation() {
     let (chat, upstream) = chat().await;
     let first = ask(&chat, "1", "Where from?").await;
     said(&chat, &first).await;
     let second = ask(&chat, "2", "Where to?").await;
-    // The stand-in answers a chat's second question in another way than its first.
+    // The stand-in has a different answer for each question of a chat.
     let second = said(&chat, &second).await;
     assert!(second.contains("Water finds its way"), "{second}");
     assert_eq!(calls(&upstream).await, 2);
 }
 
 #[tokio::test]
-async fn to_ask_again_is_another_answer_to_the_same_question() {
+async fn asking_again_adds_another_answer_to_the_same_question() {
     let (chat, upstream) = chat().await;
     ask(&chat, "1", "Where to?").await;
     let again = chat.post("/chats/tea/messages/1/again");
@@ -104,8 +104,8 @@ async fn to_ask_again_is_another_answer_to_the_same_question() {
 }
 
 #[tokio::test]
-async fn a_model_that_refuses_is_an_entry_that_says_so() {
-    // The stand-in has nothing under this path.
+async fn a_refusal_by_the_model_is_stored_as_an_entry() {
+    // The stand-in serves nothing at this path.
     let chat = chat_over(&format!("{}/elsewhere", start_stand_in(1).await.unwrap())).await;
     let question = json!({"id": "1", "text": "Where to?"});
     let asked = chat
@@ -120,7 +120,7 @@ async fn a_model_that_refuses_is_an_entry_that_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn missing_chats_and_answers_are_not_found() {
     let (chat, upstream) = chat().await;
     for (path, body) in [
         (
@@ -137,7 +137,7 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn the_streams_can_be_read_and_not_written() {
+async fn the_streams_are_read_only() {
     let (chat, _) = chat().await;
     let entry = json!({"type": "question", "id": "1", "text": "forged"});
     let written = chat.post("/streams/chats/tea").json(&entry).send().await;
@@ -150,7 +150,7 @@ async fn the_streams_can_be_read_and_not_written() {
 }
 
 #[tokio::test]
-async fn the_stand_in_speaks_as_the_api_does() {
+async fn the_stand_in_implements_the_api() {
     let stand_in = TestClient::new(stand_in::app(10_000));
     let ask = |stream: bool| {
         let messages = [json!({"role": "user", "content": "Where to?"})];
@@ -175,7 +175,7 @@ async fn the_stand_in_speaks_as_the_api_does() {
 }
 
 #[tokio::test]
-async fn the_document_describes_what_can_be_written() {
+async fn the_document_describes_the_write_operations() {
     let model = Model {
         url: "http://127.0.0.1:1/".to_owned(),
         key: None,

@@ -1,8 +1,9 @@
-//! A page that asks fifty shops for a price at once, and fills as they answer. `cargo run --release --example price_compare`
+//! A page that asks fifty shops for a price at once and shows each answer as it arrives.
+//! `cargo run --release --example price_compare`
 //!
-//! One handler does it. The calls are a [gather](headwater_client::gather), and what comes of them is a durable
-//! stream: a reload or a second tab shows the same run, and no shop is asked twice for it. Without `--shops`, stand-ins
-//! in this program [play the shops](shops).
+//! One handler does it. The calls are a [gather](headwater_client::gather), and their results are a
+//! durable stream: a reload or a second tab shows the same run, and no shop is called twice for it.
+//! Without `--shops`, stand-ins in this program [act as the shops](shops).
 
 mod shops;
 
@@ -27,9 +28,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, time::timeout};
 
-/// How long a shop may take, its retries included.
+/// Time limit for a shop, including retries.
 const PATIENCE: Duration = Duration::from_secs(6);
-/// How long the shops are asked on with nobody watching.
+/// Time that a run continues without readers.
 const KEEP: Duration = Duration::from_secs(60);
 
 /// Ask fifty shops for a price at once.
@@ -38,22 +39,22 @@ const KEEP: Duration = Duration::from_secs(60);
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Where to listen: an address and port; port 0 lets the system choose
+    /// Address and port to listen at. With port 0, the system selects a port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     listen: String,
-    /// The folder where the runs are kept
+    /// Folder for the runs
     #[arg(long, value_name = "FOLDER", default_value = "price-compare-data")]
     data: PathBuf,
-    /// Where the shops are: the part before /shops/0/price?item=. Without it, stand-ins of this program's own
+    /// URL of the shops, up to /shops/0/price?item=. Without it, built-in stand-ins answer
     #[arg(long, value_name = "URL")]
     shops: Option<String>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the stand-ins alone: shops for --shops
+    /// Run only the stand-ins: shops for --shops
     Shops {
-        /// Where to listen: an address and port; port 0 lets the system choose
+        /// Address and port to listen at. With port 0, the system selects a port
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8001")]
         listen: String,
     },
@@ -81,13 +82,13 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     headwater::serve(app(&hub, shops), args.listen)
         .on_bound(|address| eprintln!("listening on {address}"))
         .await?;
-    // Runs that are under way are closed with what came of them.
+    // Runs in progress are closed with the results so far.
     let _ = timeout(Duration::from_secs(2), hub.stop()).await;
     log.close().await?;
     Ok(())
 }
 
-/// Starts the stand-ins in this program, on a port of their own. Gives their URL.
+/// Starts the stand-ins in this program, on their own port. Returns their URL.
 async fn start_shops() -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -97,7 +98,7 @@ async fn start_shops() -> io::Result<String> {
     Ok(url)
 }
 
-/// What the handlers share.
+/// State shared by the handlers.
 struct Comparer {
     hub: Hub,
     shops: String,
@@ -116,7 +117,7 @@ fn app(hub: &Hub, shops: String) -> App {
             shops,
         }))
         .merge(
-            // Where the streams of the runs are, for whoever wants them as such.
+            // The runs' streams, for direct readers.
             hub.app()
                 .without_docs()
                 .into_router()
@@ -124,11 +125,11 @@ fn app(hub: &Hub, shops: String) -> App {
         )
 }
 
-/// What came of asking.
+/// An event of a run.
 #[derive(Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum News {
-    /// The first item: what is asked for, and of how many shops.
+    /// The first item: the requested item and the number of shops.
     Begun { item: String, shops: usize },
     /// A shop has the item.
     Offer {
@@ -146,12 +147,12 @@ enum News {
     },
 }
 
-/// What it took.
+/// The cost of an answer.
 #[derive(Serialize, JsonSchema)]
 struct Effort {
-    /// How long, in milliseconds.
+    /// Duration in milliseconds.
     ms: u128,
-    /// How many times the shop was called.
+    /// Number of calls of the shop.
     attempts: u32,
 }
 
@@ -161,15 +162,16 @@ struct Run(#[schemars(regex(pattern = "^[A-Za-z0-9-]{1,64}$"))] String);
 
 #[derive(Deserialize, JsonSchema)]
 struct Wanted {
-    /// What is wanted.
+    /// The requested item.
     #[schemars(length(min = 1, max = 200))]
     item: String,
 }
 
 /// Compares prices.
 ///
-/// Whoever names a run first starts it, with a name that they make up. All others, and the same one after a
-/// reload, get what has come of it so far and then what comes. It goes on for a minute with nobody watching.
+/// The first request for a run starts it, under a name that the client chooses. All others, and the
+/// same client after a reload, receive the results so far and then each new one. The run continues
+/// for a minute without readers.
 #[headwater::operation]
 async fn compare(
     State(comparer): State<Arc<Comparer>>,
@@ -181,7 +183,8 @@ async fn compare(
         shops: calls.len(),
         item,
     };
-    // All at once. Those that say "later" are asked again when they said; nobody is called before the stream is read.
+    // All at once. A shop that answers "later" is called again at the time that it names. The calls
+    // start when the stream is first read.
     let results = gather(calls)
         .concurrency(shops::SHOPS)
         .per_host(shops::SHOPS)
@@ -197,7 +200,7 @@ async fn compare(
         .await
 }
 
-/// One call for each shop.
+/// Returns one call for each shop.
 fn calls(shops: &str, item: &str) -> Vec<Call> {
     let item: String = form_urlencoded::byte_serialize(item.as_bytes()).collect();
     (0..shops::SHOPS)
@@ -234,7 +237,7 @@ impl From<GatherResult> for News {
     }
 }
 
-/// Why there is no price, in a customer's words.
+/// Explains to a customer that there is no price.
 fn why(error: &headwater_client::Error) -> String {
     let detail = error.problem().and_then(|problem| problem.detail());
     match (detail, error.status()) {
@@ -246,7 +249,7 @@ fn why(error: &headwater_client::Error) -> String {
     }
 }
 
-/// The page: one file, which asks no host but its own.
+/// The page: a single file that contacts no other host.
 #[headwater::operation]
 async fn page() -> ([(HeaderName, &'static str); 1], Html<&'static str>) {
     const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \

@@ -1,5 +1,6 @@
-//! Fifty stand-ins for shops. Each takes its time over a price, some are busy at first, some have nothing, one is
-//! broken, one never answers, and one lies. They count who asks, so that one can see that each is asked once.
+//! Fifty stand-ins for shops. Each takes some time for a price. Some are busy at first, some don't
+//! have the item, one is broken, one never answers, and one lies. They count their calls, to show
+//! that each is called only once.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-/// How many shops there are; their numbers start at 0.
+/// Number of shops. They are numbered from 0.
 pub(crate) const SHOPS: usize = 50;
 
-/// What a shop is called.
+/// Returns a shop's name.
 pub(crate) fn name(shop: usize) -> String {
     const FIRST: [&str; 10] = [
         "Brook", "Creek", "Rill", "Ford", "Weir", "Delta", "Spring", "Mill", "Otter", "Heron",
@@ -30,16 +31,16 @@ pub(crate) fn name(shop: usize) -> String {
     format!("{} {}", FIRST[shop % 10], LAST[shop / 10 % 5])
 }
 
-/// How a shop treats who asks.
+/// A shop's behaviour.
 enum Manner {
     Sells,
-    /// Says at once to come back in a second, every other time.
+    /// Refuses every other call at once, with a retry time of one second.
     Busy,
     SoldOut,
     Broken,
     /// Never answers.
     Hangs,
-    /// Says what can't be.
+    /// Responds with a price that is not a number.
     Lies,
 }
 
@@ -64,20 +65,20 @@ pub(crate) fn app() -> App {
 
 #[derive(Default)]
 struct Shops {
-    /// How often each was asked.
+    /// Number of calls by shop.
     calls: Mutex<BTreeMap<usize, u64>>,
 }
 
-/// How often the shops were asked.
+/// Numbers of calls of the shops.
 #[derive(Serialize, JsonSchema)]
 struct Calls {
-    /// All of them together.
+    /// Total number of calls.
     total: u64,
-    /// Each, by its number.
+    /// Number of calls by shop number.
     shops: BTreeMap<usize, u64>,
 }
 
-/// How often the shops were asked.
+/// Returns the numbers of calls of the shops.
 #[headwater::operation]
 async fn calls(State(shops): State<Arc<Shops>>) -> Json<Calls> {
     let shops = shops
@@ -93,7 +94,7 @@ async fn calls(State(shops): State<Arc<Shops>>) -> Json<Calls> {
 
 #[derive(Deserialize, JsonSchema)]
 struct Wanted {
-    /// What is wanted.
+    /// The requested item.
     #[schemars(length(min = 1, max = 200))]
     item: String,
 }
@@ -102,7 +103,7 @@ struct Wanted {
 #[serde(transparent)]
 struct Number(#[schemars(range(max = 49))] usize);
 
-/// What a shop wants for an item.
+/// Returns a shop's price for an item.
 #[headwater::operation]
 async fn price(
     State(shops): State<Arc<Shops>>,
@@ -135,7 +136,7 @@ async fn price(
     }
 }
 
-/// How long a shop takes over an item, 0.2 to 4 s, and what it wants for it: the same at all times.
+/// Returns a shop's delay for an item, 0.2 to 4 s, and its price. Both are always the same.
 pub(crate) fn terms(shop: usize, item: &str) -> (Duration, u64) {
     let hash = |of: &dyn Fn(&mut DefaultHasher)| {
         let mut hasher = DefaultHasher::new();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// The app, over shops on a port of their own, and the URL of those.
+/// Returns the app with shops on their own port, and the shops' URL.
 async fn comparer() -> (TestClient, String) {
     let shops = start_shops().await.unwrap();
     let hub = Hub::new(Arc::new(MemoryLog::default()));
@@ -12,7 +12,7 @@ async fn comparer() -> (TestClient, String) {
 }
 
 #[tokio::test]
-async fn two_who_name_the_same_run_get_the_same_and_each_shop_is_asked_once() {
+async fn two_readers_of_a_run_share_its_calls() {
     let (comparer, shops) = comparer().await;
     let read = async || {
         let run = comparer.get("/runs/one?item=tea").accept(Format::Sse);
@@ -35,12 +35,12 @@ async fn two_who_name_the_same_run_get_the_same_and_each_shop_is_asked_once() {
 
     let calls = headwater_client::get(format!("{shops}/calls"));
     let calls: Value = calls.value().await.unwrap();
-    // Three shops are busy at first, and are asked once more.
+    // Three shops are busy at first and are called once more.
     assert_eq!(calls["total"], 53);
 }
 
 #[tokio::test]
-async fn a_run_has_a_name_that_fits_into_a_path_and_an_item() {
+async fn a_run_needs_a_valid_name_and_an_item() {
     let (comparer, _) = comparer().await;
     for path in ["/runs/one", "/runs/one?item=", "/runs/a%2Fb?item=tea"] {
         let answer = comparer.get(path).send().await;
@@ -49,7 +49,7 @@ async fn a_run_has_a_name_that_fits_into_a_path_and_an_item() {
 }
 
 #[test]
-fn each_shop_has_a_name_of_its_own_and_takes_up_to_four_seconds() {
+fn each_shop_has_a_unique_name_and_takes_up_to_four_seconds() {
     let names: std::collections::HashSet<_> = (0..shops::SHOPS).map(shops::name).collect();
     assert_eq!(names.len(), shops::SHOPS);
     for shop in 0..shops::SHOPS {
@@ -61,7 +61,7 @@ fn each_shop_has_a_name_of_its_own_and_takes_up_to_four_seconds() {
 }
 
 #[test]
-fn the_document_says_what_a_run_is_made_of() {
+fn the_document_describes_the_items_of_a_run() {
     let hub = Hub::new(Arc::new(MemoryLog::default()));
     let document = app(&hub, String::new()).openapi(OpenApi::V3_2);
     let run = &document["paths"]["/runs/{run}"]["get"];

@@ -1,4 +1,5 @@
-//! An answer that comes word by word, as those of language models do. This one only says the question again.
+//! An answer that is streamed word by word, like those of language models. This one only repeats
+//! the question.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +8,14 @@ use headwater::{Event, Events, Json, Streaming};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is asked.
+/// A question.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(example = Question { prompt: "Where does the river begin?".to_owned(), words_per_second: 5 })]
 #[derive(Serialize)]
 pub(crate) struct Question {
     #[schemars(length(min = 1, max = 1000))]
     prompt: String,
-    /// How fast the answer comes.
+    /// Speed of the answer.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 1000))]
     words_per_second: u32,
@@ -30,14 +31,14 @@ fn ten() -> u32 {
 pub(crate) enum Piece {
     /// The next word.
     Word { text: String },
-    /// The last piece: what it all came to.
+    /// The last piece: totals.
     Usage { words: usize, milliseconds: u128 },
 }
 
-/// An answer, word by word.
+/// Answers a question word by word.
 ///
-/// Each piece is an event of its own name: an `EventSource` can't send a question, but `fetch` can, and every
-/// Headwater client.
+/// Each piece is an event with its own name. An `EventSource` can't send a question, but `fetch`
+/// and every Headwater client can.
 #[headwater::operation]
 pub(crate) async fn answer(Json(question): Json<Question>) -> Streaming<Event<Piece>> {
     let started = Instant::now();

@@ -1,12 +1,12 @@
-//! Reads typed items as they come. `cargo run --example tour_client [URL]`
+//! Reads typed items as they arrive. `cargo run --example tour_client [URL]`
 #![expect(clippy::print_stdout, reason = "to print is what it is for")]
 
 use clap::Parser;
 
-/// Print the ticks of the tour as they come.
+/// Print the ticks of the tour as they arrive.
 #[derive(Parser)]
 struct Args {
-    /// Where they are
+    /// URL of the ticks
     #[arg(default_value = "http://127.0.0.1:8000/ticks?count=10&every_ms=200")]
     url: String,
 }

@@ -1,8 +1,9 @@
-//! The tour: a small server that shows what Headwater does. `cargo run --release --example tour`
+//! The tour: a small server that demonstrates Headwater. `cargo run --release --example tour`
 //!
-//! Every handler that returns `Streaming` serves SSE, NDJSON, JSON text sequences, one JSON array and
-//! plain text: the client chooses, by `Accept` or `?format=`. The types and comments of the handlers are
-//! the OpenAPI document at `/openapi.json` and the docs at `/docs`, where the streams can be played.
+//! Each handler that returns `Streaming` serves SSE, NDJSON, JSON text sequences, a JSON array and
+//! plain text. The client selects the format with `Accept` or `?format=`. The handlers' types and
+//! doc comments become the OpenAPI document at `/openapi.json` and the docs at `/docs`, which can
+//! play the streams.
 
 mod answer;
 mod system;
@@ -34,10 +35,11 @@ use tokio_stream::wrappers::IntervalStream;
 /// A tour of Headwater: JSON streams from plain handlers.
 #[derive(Parser)]
 struct Args {
-    /// Where to listen: an address and port (0 lets the system choose), or `unix:` and a path
+    /// Address and port to listen at (with port 0, the system selects a port), or `unix:` and a
+    /// path
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     listen: String,
-    /// The log file that /tail follows
+    /// Log file that /tail follows
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Print the OpenAPI document instead of serving
@@ -56,7 +58,7 @@ async fn main() -> io::Result<()> {
         .await
 }
 
-/// What the handlers share.
+/// State shared by the handlers.
 struct Tour {
     machine: system::Machine,
     log: Option<PathBuf>,
@@ -89,15 +91,15 @@ fn app(log: Option<PathBuf>) -> App {
         }))
 }
 
-/// What to look at.
+/// A greeting with paths to try.
 #[derive(Serialize, JsonSchema)]
 struct Greeting {
     message: &'static str,
-    /// Paths to go on with.
+    /// Paths to try next.
     next: [&'static str; 6],
 }
 
-/// A greeting.
+/// Returns a greeting.
 #[headwater::operation]
 async fn greeting() -> Json<Greeting> {
     Json(Greeting {
@@ -113,26 +115,26 @@ async fn greeting() -> Json<Greeting> {
     })
 }
 
-/// Ten messages, one a second.
+/// Streams ten messages, one per second.
 ///
-/// Text as it comes, with no items and no format.
+/// The text is sent in chunks, without items or a streaming format.
 #[headwater::operation]
 async fn text() -> Raw {
     let messages = stream::iter(1..=10).map(|n| format!("message {n} of 10\n"));
     Raw::text(paced(messages, Duration::from_secs(1)))
 }
 
-/// The items of a stream, the first at once and then one each period.
+/// Returns the items of a stream, the first at once and then one per period.
 fn paced<S: Stream>(items: S, every: Duration) -> impl Stream<Item = S::Item> {
     items
         .zip(IntervalStream::new(interval(every)))
         .map(|(item, _)| item)
 }
 
-/// A price at one moment.
+/// A price at a point in time.
 #[derive(Serialize, JsonSchema)]
 struct Tick {
-    /// Its number, counted from 1.
+    /// Number of the tick, from 1.
     n: u64,
     symbol: &'static str,
     price: f64,
@@ -140,7 +142,7 @@ struct Tick {
 }
 
 impl Tick {
-    /// The `n`th tick, the same for everybody at all times.
+    /// Returns the `n`th tick, which is always the same.
     fn nth(n: u64) -> Self {
         const SYMBOLS: [&str; 4] = ["BROOK", "CREEK", "RILLS", "RIVER"];
         let quarters = u32::try_from(n % 1600 * 7 % 1600).unwrap_or_default();
@@ -155,10 +157,10 @@ impl Tick {
 
 #[derive(Deserialize, JsonSchema)]
 struct Pace {
-    /// How many items there are.
+    /// Number of items.
     #[serde(default = "ten")]
     count: u64,
-    /// How many milliseconds pass between two items; 0 is as fast as possible.
+    /// Milliseconds between two items; 0 means as fast as possible.
     #[serde(default = "one_second")]
     #[schemars(range(max = 3_600_000))]
     every_ms: u64,
@@ -172,15 +174,15 @@ fn one_second() -> u64 {
     1000
 }
 
-/// Typed items.
+/// Streams typed items.
 ///
-/// A client that comes back after a break gets what it hasn't seen.
+/// A reconnecting client resumes after the last item that it received.
 #[headwater::operation]
 async fn ticks(
     Query(Pace { count, every_ms }): Query<Pace>,
     LastEventId(last): LastEventId,
 ) -> Result<Streaming<Tick>, Problem> {
-    // An id that isn't one of these starts over: an error would stop an `EventSource` for good.
+    // Any other id starts over: an error would stop an `EventSource` for good.
     let seen = last.and_then(|id| id.parse().ok()).unwrap_or(0);
     let ticks = stream::iter((seen..count).map(|seen| Item::new(Tick::nth(seen + 1)).id(seen + 1)));
     Ok(match every_ms {
@@ -191,15 +193,14 @@ async fn ticks(
 
 #[derive(Deserialize, JsonSchema)]
 struct Interval {
-    /// How many milliseconds pass between two readings: a multiple of 250, up to 10,000. What is asked for is
-    /// rounded to that.
+    /// Milliseconds between two readings, up to 10,000. Rounded to a multiple of 250.
     #[serde(default = "one_second")]
     every_ms: u64,
 }
 
-/// This machine's CPU, memory, disks and network.
+/// Streams this machine's CPU, memory, disk and network figures.
 ///
-/// One reading after the other, for as long as the client stays.
+/// Readings continue until the client disconnects.
 #[headwater::operation]
 async fn machine(
     State(tour): State<Arc<Tour>>,
@@ -213,7 +214,7 @@ async fn machine(
 
 #[derive(Deserialize, JsonSchema)]
 struct History {
-    /// How many of the lines that are there already come first.
+    /// Number of existing lines to send first.
     #[serde(default = "ten_lines")]
     #[schemars(range(max = 10_000))]
     lines: usize,
@@ -223,9 +224,9 @@ fn ten_lines() -> usize {
     10
 }
 
-/// The last lines of the log, then every new one.
+/// Streams the last lines of the log, then each new line.
 ///
-/// A client that comes back goes on where it was.
+/// A reconnecting client resumes where it left off.
 #[headwater::operation]
 async fn tail(
     State(tour): State<Arc<Tour>>,
@@ -237,7 +238,7 @@ async fn tail(
             "no log to follow: name one when you start the tour, with --log FILE",
         ));
     };
-    // As above.
+    // An invalid id starts over, as in `ticks`.
     let start = match last.and_then(|id| id.parse().ok()) {
         None => tail::Start::Last(lines),
         Some(position) => tail::Start::After(position),
@@ -248,9 +249,9 @@ async fn tail(
     Ok(Streaming::try_new(lines))
 }
 
-/// A page that draws this machine's figures.
+/// Returns a page that draws this machine's figures.
 ///
-/// It reads `/system` by an `EventSource`, and needs no other host: its policy says so.
+/// It reads `/system` with an `EventSource`. Its policy forbids requests to other hosts.
 #[headwater::operation]
 async fn watch() -> ([(HeaderName, &'static str); 1], Html<&'static str>) {
     const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \

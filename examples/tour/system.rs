@@ -1,7 +1,7 @@
-//! Readings of this machine: CPU, memory, disks, network.
+//! Readings of this machine: CPU, memory, disks and network.
 //!
-//! One thread samples for everybody who watches at the same rate, and ends when the last of them has
-//! left. A watcher that falls behind skips to the newest reading: these are gauges, not a history.
+//! One thread samples for all readers with the same rate, and ends when the last of them
+//! disconnects. A slow reader skips to the newest reading: these are gauges, not a history.
 
 use std::{
     collections::HashMap,
@@ -19,21 +19,21 @@ use sysinfo::{Disks, Networks, System};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 
-/// Rates are multiples of this. CPU use can't be measured over less than 200 ms.
+/// Step of the rates. CPU use can't be measured over less than 200 ms.
 const STEP: Duration = Duration::from_millis(250);
-/// The slowest rate. Together with [`STEP`] it bounds how many threads can sample at once: 40.
+/// The slowest rate. Together with [`STEP`] it bounds the number of sampling threads to 40.
 const SLOWEST: Duration = Duration::from_secs(10);
 const _: () = assert!(STEP.as_millis() > sysinfo::MINIMUM_CPU_UPDATE_INTERVAL.as_millis());
 
-/// The state of the machine at one moment. Sizes are in bytes, rates in bytes per second.
+/// The state of the machine at a point in time. Sizes are in bytes, rates in bytes per second.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Reading {
-    /// When, in milliseconds since 1970.
+    /// Time of the reading, in milliseconds since 1970.
     pub(crate) at: u64,
-    /// The time from one reading to the next.
+    /// Interval between two readings, in milliseconds.
     pub(crate) every_ms: u64,
     pub(crate) host: Arc<str>,
-    /// Seconds since the machine was started.
+    /// Seconds since the machine started.
     pub(crate) uptime: u64,
     /// Load averages over 1, 5 and 15 minutes.
     pub(crate) load: [f64; 3],
@@ -44,7 +44,7 @@ pub(crate) struct Reading {
     pub(crate) network: Network,
 }
 
-/// Use in percent since the reading before: in all, and of each core.
+/// Use in percent since the previous reading: total, and of each core.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Cpu {
     pub(crate) percent: f32,
@@ -67,7 +67,7 @@ pub(crate) struct Disk {
     pub(crate) written_per_second: u64,
 }
 
-/// All interfaces together, without the loopback, whose traffic stays inside the machine.
+/// All interfaces together except the loopback, whose traffic stays inside the machine.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Network {
     pub(crate) received_per_second: u64,
@@ -82,25 +82,25 @@ pub(crate) struct Interface {
     pub(crate) sent_per_second: u64,
 }
 
-/// The newest reading; `None` until there is one.
+/// The newest reading; `None` before the first.
 type Newest = watch::Sender<Option<Arc<Reading>>>;
 
-/// The machine that this runs on.
+/// The machine that runs this program.
 #[derive(Clone, Default)]
 pub(crate) struct Machine {
-    /// The samplers that run, by rate. A sampler takes itself out under this lock when nobody
-    /// watches any more, so whoever finds one here, under the lock, finds one that goes on.
+    /// The running samplers, by rate. A sampler without readers removes itself under this lock. So
+    /// a sampler that is found here under the lock continues.
     samplers: Arc<Mutex<HashMap<Duration, Newest>>>,
 }
 
 impl Machine {
-    /// The newest reading at once, if somebody watches already, then each new one.
+    /// Returns the newest reading at once, if its rate is already being sampled, then each new one.
     ///
-    /// `every` is brought into the range of 250 ms to 10 s and rounded up to whole 250 ms; every
-    /// reading says what came of it.
+    /// `every` is clamped to 250 ms to 10 s and rounded up to a multiple of 250 ms. Each reading
+    /// contains the result.
     ///
     /// # Errors
-    /// The system shows no figures, or refuses another thread.
+    /// The system provides no figures, or no thread can be started.
     pub(crate) fn readings(
         &self,
         every: Duration,
@@ -130,13 +130,13 @@ impl Machine {
 
     fn sample(&self, mut sampler: Sampler, newest: &Newest) {
         let every = sampler.every;
-        // Differences are taken from here on.
+        // The baseline of the first differences.
         sampler.read();
-        // The first reading comes soon, whatever the rate.
+        // The first reading comes soon at every rate.
         let mut next = Instant::now() + STEP;
         loop {
             thread::sleep(next.saturating_duration_since(Instant::now()));
-            // On the grid of the rate, so that no delay adds up; anew when a reading was missed.
+            // Aligned to the rate, so that delays don't add up. Realigned after a missed reading.
             let now = Instant::now();
             next = if now.duration_since(next) < every {
                 next + every
@@ -153,12 +153,12 @@ impl Machine {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Duration, Newest>> {
-        // Nothing can panic half way through a change of the map.
+        // A change of the map can't panic halfway.
         self.samplers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What the differences between two readings are taken from.
+/// The baseline for the differences between two readings.
 struct Sampler {
     every: Duration,
     host: Arc<str>,
@@ -169,7 +169,7 @@ struct Sampler {
 }
 
 impl Sampler {
-    /// Reads nothing yet: the first [`read`](Self::read) gives rates of zero.
+    /// Creates a sampler without reading: the first [`read`](Self::read) returns rates of zero.
     fn new(every: Duration) -> Result<Self, sysinfo::Error> {
         Ok(Self {
             every,
@@ -220,7 +220,7 @@ impl Sampler {
     }
 }
 
-/// Each device once, by its shortest mount point: bind mounts show the same device many times.
+/// Returns each device once, by its shortest mount point. Bind mounts list a device several times.
 fn disks(disks: &Disks, per_second: impl Fn(u64) -> u64) -> Vec<Disk> {
     let mut all: Vec<Disk> = disks
         .iter()
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reading_says_what_this_machine_is() {
+    async fn a_reading_describes_this_machine() {
         let machine = Machine::default();
         let mut readings = pin!(machine.readings(Duration::from_millis(1)).unwrap());
         let first = within(readings.next()).await.unwrap();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_who_watch_at_one_rate_share_its_readings_and_the_last_to_leave_ends_them() {
+    async fn readers_at_one_rate_share_a_sampler_that_ends_with_the_last_reader() {
         let machine = Machine::default();
         let mut one = Box::pin(machine.readings(STEP).unwrap());
         let mut two = Box::pin(machine.readings(STEP).unwrap());
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(machine.lock().len(), 2);
         assert_eq!(within(slow.next()).await.unwrap().every_ms, 500);
         let (a, b) = within(async { (one.next().await.unwrap(), two.next().await.unwrap()) }).await;
-        // A reading may come between the two calls, but each is one of the same sampler's.
+        // A reading may arrive between the two calls, but both come from the same sampler.
         assert!(Arc::ptr_eq(&a, &b) || a.at != b.at);
         drop((one, slow));
         within(two.next()).await.unwrap();
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_of_the_time_that_has_passed() {
+    fn a_rate_depends_on_the_elapsed_time() {
         assert_eq!(per_second(500, Duration::from_millis(250)), 2000);
         assert_eq!(per_second(500, Duration::from_secs(2)), 250);
         assert_eq!(per_second(u64::MAX, Duration::ZERO), u64::MAX);

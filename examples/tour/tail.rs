@@ -1,26 +1,26 @@
-//! Follows a log file that grows, through every kind of rotation.
+//! Follows a growing log file through all kinds of rotation.
 //!
-//! - Renamed, and a new file made in its place: the old file is read to its end, then the new one from
-//!   its beginning. If its last line has no end yet, its writer has [`PATIENCE`] to write the rest;
-//!   after that the end of the file ends the line, which is marked as truncated. Files that are made in the
-//!   meantime are opened at once, so they can be renamed or deleted before it is their turn.
-//! - Copied and truncated: reading goes on at the beginning. A line that was still unfinished went
-//!   with the truncation, and the first line after it, which may be its rest, is marked as truncated. So is a
-//!   line that the truncation cut, if its writer continues it. A file that grows past the old length within
-//!   one poll is known by what stands before the place that was read to, and a reader that reconnects
-//!   brings a hash of that.
-//! - Missing, at first or for a while: it is waited for, and all that it then holds is new.
+//! - Renamed and replaced by a new file: the old file is read to its end, then the new one from its
+//!   beginning. If its last line is incomplete, its writer has [`PATIENCE`] to complete it. After
+//!   that, the end of the file ends the line, which is marked as truncated. Files that are created
+//!   in the meantime are opened at once, so they may be renamed or deleted before they are read.
+//! - Copied and truncated: reading continues at the beginning. A line that was incomplete is lost
+//!   with the truncation, and the first line after it, which may be its rest, is marked as
+//!   truncated. So is a line that the truncation cut, if its writer continues it. A file that grows
+//!   beyond the old length within one poll is recognised by the bytes before the reader's position.
+//!   A reconnecting reader sends a hash of these bytes.
+//! - Missing, at first or for a while: the reader waits for it, and its whole content is new.
 //!
 //! # Limits
-//! The file is looked at by its name, every [`POLL`] and as fast as the client reads. Of several rotations between
-//! two looks, and of those since a reader's position, the files are found if they are renamed by number
-//! (`app.log` to `app.log.1`, that to `app.log.2`, up to [`MAX_FILES`]). A file that was made and then got any other
-//! name, was compressed or was deleted between two looks is lost. A truncation in mid-line isn't
-//! noticed as such if both the start of the line and its rest are written between two looks: the rest
-//! then is a line of its own.
+//! The file is checked by its name, every [`POLL`] and as fast as the client reads. If several
+//! rotations occur between two checks or since a reader's position, the files are found if they are
+//! renamed by number (`app.log` to `app.log.1`, that to `app.log.2`, up to [`MAX_FILES`]). A file
+//! that was created and then renamed otherwise, compressed or deleted between two checks is lost. A
+//! truncation within a line isn't detected if both the start of the line and its rest are written
+//! between two checks: the rest then appears as a separate line.
 //!
-//! Memory is bounded: one buffer of [`READ_BYTES`] and one line of [`MAX_LINE_BYTES`] for each reader, and about
-//! [`MAX_FILES`] open files.
+//! Memory is bounded: one buffer of [`READ_BYTES`] and one line of [`MAX_LINE_BYTES`] for each
+//! reader, and about [`MAX_FILES`] open files.
 
 use std::{
     collections::VecDeque,
@@ -39,46 +39,46 @@ use futures_util::{TryStreamExt as _, stream};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How often the file is looked at when there is nothing to read.
+/// Interval between two checks of an idle file.
 const POLL: Duration = Duration::from_millis(200);
-/// How long a writer has to finish a line in a file that was renamed.
+/// Time that a writer has to complete a line in a renamed file.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The most files that wait behind the one that is read, and the highest number in the name of a rotated file
-/// that is looked for.
+/// Maximum number of files that wait behind the one being read, and the highest number in a rotated
+/// file's name.
 const MAX_FILES: usize = 16;
-/// How many bytes before a place tell whether it is still the place that it was.
+/// Number of bytes before a position that identify it.
 const RECENT_BYTES: usize = 256;
-/// The most bytes of one line that are given; the rest of the line is left out.
+/// Maximum length of a returned line, in bytes. The rest of a longer line is omitted.
 pub(crate) const MAX_LINE_BYTES: usize = 64 * 1024;
-/// How much is read at once.
+/// Bytes to read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How far back from its end a file is searched for the lines to begin with.
+/// Bytes at the end of a file that are searched for its last lines.
 const MAX_LOOK_BACK_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One complete line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Line {
-    /// Its number, counted from 1 where the reader began.
+    /// Number of the line, from 1 for the reader's first.
     pub(crate) line: u64,
-    /// Without its line end; what isn't UTF-8 is U+FFFD.
+    /// Text without its line end. Invalid UTF-8 is replaced by U+FFFD.
     pub(crate) text: String,
-    /// True if this may not be the whole line: it is longer than [`MAX_LINE_BYTES`], the file was renamed before its
-    /// end, or the file was truncated in the middle of a line.
+    /// `true` if the line may be incomplete: it is longer than [`MAX_LINE_BYTES`], the file was
+    /// renamed before its end, or the file was truncated within it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) truncated: bool,
 }
 
-/// Where a line ended: what a reader says to go on behind it.
+/// The end of a line, from which a reader resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
     file: FileId,
     offset: u64,
     line: u64,
-    /// Of the bytes that stand before `offset`.
+    /// Hash of the bytes before `offset`.
     hash: u64,
 }
 
-/// A file under whatever name. It stays unique for as long as somebody has the file open.
+/// The identity of a file, independent of its name. It is unique while the file is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -106,7 +106,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// The text is not a [`Position`].
+/// The error of a text that is not a [`Position`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotAPosition;
 
@@ -127,29 +127,29 @@ impl FromStr for Position {
     }
 }
 
-/// Where to begin.
+/// The position at which a reader starts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Start {
-    /// With this many of the complete lines that are there.
+    /// At the last complete lines, of which there are at most this many.
     Last(usize),
-    /// Behind the line that a reader saw last, also in a file that was renamed by number since. With the whole file, if
-    /// that line is in none of them, or the file was truncated since.
+    /// After the line that a reader received last, even if its file was renamed by number since. At
+    /// the beginning, if no file contains that line or the file was truncated since.
     After(Position),
-    /// With all that there is.
+    /// At the beginning.
     Beginning,
 }
 
-/// The lines of the file at `path`, without an end.
+/// Returns an endless stream of the lines of the file at `path`.
 ///
 /// # Errors
-/// The file is there but can't be read, or is no regular file. It is the last item.
+/// The file can't be read or is not a regular file. The error is the last item.
 pub(crate) fn follow(
     path: PathBuf,
     start: Start,
 ) -> impl Stream<Item = io::Result<(Position, Line)>> {
     stream::try_unfold(Tail::new(path, start), async |mut tail| {
         loop {
-            // Disks may be slow: reading is for threads that may wait.
+            // Disks may be slow, so reading is on a blocking thread.
             let read = tokio::task::spawn_blocking(move || (tail.read(), tail));
             let lines;
             (lines, tail) = read.await.map_err(io::Error::other)?;
@@ -168,9 +168,9 @@ pub(crate) fn follow(
 struct Tail {
     path: PathBuf,
     start: Start,
-    /// The file that is read, then those that took its place one after the other.
+    /// The file being read, then its successors in order.
     files: VecDeque<Open>,
-    /// How many lines were given.
+    /// Number of lines returned.
     lines: u64,
     buffer: Box<[u8]>,
     patience: Duration,
@@ -179,28 +179,28 @@ struct Tail {
 struct Open {
     file: File,
     id: FileId,
-    /// How far it is read.
+    /// Position up to which it is read.
     offset: u64,
     /// The last bytes before that, up to [`RECENT_BYTES`].
     recent: Vec<u8>,
     line: PartialLine,
-    /// Where `line` begins.
+    /// Position at which `line` begins.
     line_offset: u64,
-    /// End of the file when its truncation was noticed. A line across that place is a cut line and what
-    /// was written behind it.
+    /// Length of the file when its truncation was detected. A line across this position combines a
+    /// cut line with later text.
     cut: u64,
-    /// Since when it has not grown although another file stands in its place.
+    /// Time since which it has not grown although another file has replaced it.
     replaced: Option<Instant>,
 }
 
-/// The bytes of a line whose end isn't there yet.
+/// The bytes of an incomplete line.
 #[derive(Default)]
 struct PartialLine {
     bytes: Vec<u8>,
     truncated: bool,
-    /// It may be the rest of a line whose start a truncation took away.
+    /// If `true`, it may be the rest of a line whose start was truncated.
     fragment: bool,
-    /// The line is not to be given: reading began inside it.
+    /// If `true`, the line is not returned, because reading began inside it.
     skip: bool,
 }
 
@@ -216,7 +216,7 @@ impl Tail {
         }
     }
 
-    /// Reads on by at most one buffer. `None` means that there was nothing to read.
+    /// Reads at most one buffer. Returns `None` if there was nothing to read.
     fn read(&mut self) -> io::Result<Option<Vec<(Position, Line)>>> {
         if self.files.is_empty() {
             self.files = self.open_first()?;
@@ -228,7 +228,8 @@ impl Tail {
         let open = &mut self.files[0];
         let read = open.file.read_at(&mut self.buffer, open.offset)?;
         let mut lines = Vec::new();
-        // After the read: if the file was truncated before it, what was read is of another place.
+        // Checked after the read: if the file was truncated before it, the bytes belong to another
+        // position.
         if !open.is_same()? {
             open.restart_truncated()?;
             return Ok(Some(lines));
@@ -243,7 +244,8 @@ impl Tail {
             open.replaced = None;
             return Ok(None);
         }
-        // Its writer may still write to the old file for a moment: it gets one more look, and time to end a line.
+        // The writer may still write to the old file for a moment: the file is checked once more,
+        // and an incomplete line has time to be completed.
         let Some(since) = open.replaced else {
             open.replaced = Some(Instant::now());
             return Ok(None);
@@ -256,7 +258,7 @@ impl Tail {
         Ok(Some(lines))
     }
 
-    /// Opens the files that took the place of the newest one, before they can be renamed or deleted.
+    /// Opens the files that replaced the newest one, before they can be renamed or deleted.
     fn look_for_new_files(&mut self) -> io::Result<()> {
         let Some(newest) = self.files.back().map(|open| open.id) else {
             return Ok(());
@@ -271,7 +273,7 @@ impl Tail {
         };
         let rotated = rotated_since(&self.path, newest);
         for open in rotated.into_iter().skip(1).chain([new]) {
-            // A file that came back under its old name is read on where it was.
+            // A file that returned to its old name keeps its position.
             let known = self.files.iter().position(|known| known.id == open.id);
             let known = known.and_then(|known| self.files.remove(known));
             self.files.push_back(known.unwrap_or(open));
@@ -318,7 +320,7 @@ impl Tail {
 
 impl Open {
     fn at(path: &Path) -> io::Result<Option<Self>> {
-        // Before it is opened: to open a named pipe would wait for its writer.
+        // Checked before opening: opening a named pipe would wait for its writer.
         if metadata(path)?.is_none() {
             return Ok(None);
         }
@@ -340,8 +342,8 @@ impl Open {
         }))
     }
 
-    /// Reads on at a position of this file. Returns whether it is still there; if not, the file is read from its
-    /// beginning.
+    /// Moves to a position of this file. Returns `true` if the position is still valid. Otherwise
+    /// the file is read from its beginning.
     fn resume(&mut self, seen: Position) -> io::Result<bool> {
         if seen.offset > self.file.metadata()?.len() {
             return Ok(false);
@@ -354,7 +356,8 @@ impl Open {
         Ok(is_there)
     }
 
-    /// Reads on at `offset`, where a line begins. In a file that was truncated in the meantime, at its beginning.
+    /// Moves to `offset`, at which a line begins. If the file was truncated meanwhile, moves to its
+    /// beginning.
     fn go_to(&mut self, offset: u64) -> io::Result<()> {
         let recent =
             usize::try_from(offset).map_or(RECENT_BYTES, |offset| offset.min(RECENT_BYTES));
@@ -374,7 +377,7 @@ impl Open {
         }
     }
 
-    /// Whether what was read last, and all of the unfinished line, is still where it was.
+    /// Returns `true` if the last bytes read, and the whole incomplete line, are still in the file.
     fn is_same(&self) -> io::Result<bool> {
         Ok(
             self.has(&self.recent, self.offset - self.recent.len() as u64)?
@@ -391,7 +394,7 @@ impl Open {
         }
     }
 
-    /// Reads the file again from its beginning.
+    /// Moves to the beginning of the file.
     fn restart(&mut self) {
         self.offset = 0;
         self.recent.clear();
@@ -399,7 +402,7 @@ impl Open {
         self.line_offset = 0;
     }
 
-    /// Reads the file again from its beginning, as it was truncated while it was read.
+    /// Moves to the beginning of the file after a truncation.
     fn restart_truncated(&mut self) -> io::Result<()> {
         let was_inside_a_line = !self.line.bytes.is_empty() || self.line.skip;
         self.restart();
@@ -408,7 +411,7 @@ impl Open {
         Ok(())
     }
 
-    /// Time of the last write, as far as the system tells.
+    /// Returns the time of the last write, if the system reports it.
     fn written(&self) -> Option<SystemTime> {
         self.file
             .metadata()
@@ -420,7 +423,7 @@ impl Open {
         !self.line.bytes.is_empty() && !self.line.skip
     }
 
-    /// Notes bytes as those that were read last.
+    /// Records bytes as the last ones read.
     fn remember(&mut self, bytes: &[u8]) {
         let last = &bytes[bytes.len().saturating_sub(RECENT_BYTES)..];
         let too_many = (self.recent.len() + last.len()).saturating_sub(RECENT_BYTES);
@@ -429,7 +432,7 @@ impl Open {
         self.offset += bytes.len() as u64;
     }
 
-    /// Takes the bytes that follow in the file.
+    /// Processes the next bytes of the file.
     fn split(&mut self, bytes: &[u8], count: &mut u64, lines: &mut Vec<(Position, Line)>) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.remember(piece);
@@ -443,7 +446,7 @@ impl Open {
         }
     }
 
-    /// Takes the end of the file for the end of its last line.
+    /// Ends the last line at the end of the file.
     fn end(&mut self, count: &mut u64, lines: &mut Vec<(Position, Line)>) {
         if !self.line.bytes.is_empty() {
             self.line.truncated = true;
@@ -500,7 +503,8 @@ impl PartialLine {
     fn cut_back_to_a_whole_character(&mut self) {
         let is_first = |byte: &u8| !(0x80..0xC0).contains(byte);
         if let Some(last) = self.bytes.iter().rposition(is_first) {
-            // The first byte of a character of several says by its leading ones how many.
+            // The number of leading ones of a multi-byte character's first byte is the character's
+            // length.
             if self.bytes.len() - last < self.bytes[last].leading_ones() as usize {
                 self.bytes.truncate(last);
             }
@@ -508,14 +512,14 @@ impl PartialLine {
     }
 }
 
-/// FNV-1a: the same in every build, as it goes out and comes back.
+/// FNV-1a: stable across builds, because clients send the hash back.
 fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
-/// What stands at `path`, if anything does.
+/// Returns the metadata of the file at `path`, if it exists.
 fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(Some(metadata)),
@@ -528,14 +532,14 @@ fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
     }
 }
 
-/// The files that were renamed by number, `path.1` being the latest: the one that is `oldest`, then those that came
-/// after it. None, if `oldest` isn't among them.
+/// Returns the files that were renamed by number, of which `path.1` is the latest: `oldest`, then
+/// its successors. Returns none if `oldest` isn't among them.
 fn rotated_since(path: &Path, oldest: FileId) -> Vec<Open> {
     let mut newer = Vec::new();
     for number in 1..=MAX_FILES {
         let mut name = OsString::from(path);
         name.push(format!(".{number}"));
-        // A gap is there for a moment while a rotation is going on.
+        // A number is missing for a moment while a rotation is in progress.
         let Ok(Some(open)) = Open::at(Path::new(&name)) else {
             continue;
         };
@@ -543,7 +547,8 @@ fn rotated_since(path: &Path, oldest: FileId) -> Vec<Open> {
         newer.push(open);
         if is_oldest {
             newer.reverse();
-            // A file that was last written before `oldest` was got its name at an earlier time.
+            // A file that was last written before `oldest` was has its name from an earlier
+            // rotation.
             let written = newer[0].written();
             newer.retain(|open| open.written() >= written);
             return newer;
@@ -552,13 +557,14 @@ fn rotated_since(path: &Path, oldest: FileId) -> Vec<Open> {
     Vec::new()
 }
 
-/// Where the last `count` complete lines begin, or as many of them as are near enough to the end.
-/// `None` if no line ends near it.
+/// Returns the start of the last `count` complete lines, or of as many as are near enough to the
+/// end. Returns `None` if no line ends near it.
 fn start_of_last_lines(file: &File, length: u64, count: usize) -> io::Result<Option<u64>> {
     let floor = length.saturating_sub(MAX_LOOK_BACK_BYTES);
     let mut buffer = vec![0; READ_BYTES];
     let mut end = length;
-    // Behind the line ends that were met, going backwards; the first is the end of the last line.
+    // Position after the line end that was found last, going backwards. The first one is the end of
+    // the last line.
     let mut start = None;
     let mut line_ends = 0;
     while end > floor {
@@ -568,7 +574,7 @@ fn start_of_last_lines(file: &File, length: u64, count: usize) -> io::Result<Opt
         let block = &mut buffer[..size];
         let from = end - size as u64;
         match file.read_exact_at(block, from) {
-            // It was truncated in the meantime: all that it holds now is new.
+            // It was truncated in the meantime: its whole content is new.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(0)),
             result => result?,
         }

@@ -8,7 +8,7 @@ fn tour() -> TestClient {
 }
 
 #[tokio::test]
-async fn the_front_page_greets_and_says_where_to_go() {
+async fn the_front_page_lists_the_paths() {
     let greeting: Value = tour().get("/").send().await.json().await;
     assert_eq!(greeting["message"], "Hello from Headwater");
     for next in greeting["next"].as_array().unwrap() {
@@ -19,7 +19,7 @@ async fn the_front_page_greets_and_says_where_to_go() {
             .send()
             .await
             .status();
-        // There is no log to follow here.
+        // No log is configured here.
         let expected = if path.starts_with("/tail") { 404 } else { 200 };
         assert_eq!(status.as_u16(), expected, "{path}");
     }
@@ -59,7 +59,7 @@ fn a_tick_is_about_93_bytes_of_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_wish_there_are_ten_ticks_one_a_second() {
+async fn by_default_there_are_ten_ticks_one_per_second() {
     let start = tokio::time::Instant::now();
     let mut ticks = tour().get("/ticks").stream::<Value>().await;
     assert_eq!(ticks.take(10).await.last().unwrap()["n"], 10);
@@ -69,7 +69,7 @@ async fn without_a_wish_there_are_ten_ticks_one_a_second() {
 }
 
 #[tokio::test]
-async fn ticks_go_on_behind_the_last_event_that_was_seen() {
+async fn ticks_resume_after_the_last_event_id() {
     let again = |id: &'static str| tour().get("/ticks?count=10&every_ms=0").last_event_id(id);
     let mut ticks = again("7").accept(Format::Sse).stream::<Value>().await;
     let first = ticks.next_event().await.unwrap();
@@ -91,7 +91,8 @@ async fn ticks_go_on_behind_the_last_event_that_was_seen() {
             .await,
         None
     );
-    // It is none of this stream's: all of it, and no error, which would stop an `EventSource`.
+    // An id from another stream: the whole stream follows, not an error, which would stop an
+    // `EventSource`.
     let all = again("seven").stream::<Value>().await.take(10).await;
     assert_eq!(all.len(), 10);
 }
@@ -121,7 +122,7 @@ async fn a_bad_parameter_is_a_problem_that_says_what_is_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_comes_word_by_word_and_then_says_what_it_took() {
+async fn an_answer_is_streamed_word_by_word_and_ends_with_its_totals() {
     let question = json!({"prompt": "where to?", "words_per_second": 2});
     let request = tour().post("/answer").json(&question).accept(Format::Sse);
     let mut pieces = request.stream::<Value>().await;
@@ -139,7 +140,7 @@ async fn an_answer_comes_word_by_word_and_then_says_what_it_took() {
 }
 
 #[test]
-fn the_document_describes_all_but_itself() {
+fn the_document_describes_all_routes_except_its_own() {
     let document = app(None).openapi(OpenApi::V3_2);
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
     let expected = [
@@ -149,15 +150,15 @@ fn the_document_describes_all_but_itself() {
 }
 
 #[tokio::test]
-async fn without_a_log_tail_says_how_to_name_one() {
+async fn without_a_log_tail_explains_the_option() {
     let response = tour().get("/tail").send().await;
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     assert!(response.text().await.contains("--log"));
 }
 
 #[tokio::test]
-async fn tail_gives_lines_with_an_id_to_come_back_with() {
-    // A file that is sure to be there and to stay the same.
+async fn tail_lines_have_ids_to_resume_from() {
+    // A file that exists and doesn't change.
     let log = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
     let client = TestClient::new(app(Some(log)));
     let mut lines = client
@@ -195,7 +196,7 @@ async fn a_log_that_cannot_be_read_is_an_error_with_its_status() {
 }
 
 #[tokio::test]
-async fn the_figures_of_the_machine_go_on_until_the_reader_leaves() {
+async fn the_machines_figures_continue_until_the_reader_disconnects() {
     let mut readings = tour()
         .get("/system?every_ms=250")
         .accept(Format::Sse)
@@ -231,7 +232,7 @@ async fn the_page_needs_no_other_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn text_is_ten_messages_one_a_second() {
+async fn text_is_ten_messages_one_per_second() {
     let start = tokio::time::Instant::now();
     let text = tour().get("/text").send().await.text().await;
     assert_eq!(text.lines().count(), 10);

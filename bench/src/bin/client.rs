@@ -1,7 +1,7 @@
-//! One typed client that reads one stream.
+//! A typed client that reads one stream.
 //!
-//! `client headwater|headwater-blocking|reqwest|reqwest-blocking URL COUNT` reads COUNT items of the
-//! stream at URL and prints how many nanoseconds that took, from the request to the last item.
+//! `client headwater|headwater-blocking|reqwest|reqwest-blocking URL COUNT` reads COUNT items of
+//! the stream at URL and prints the time from the request to the last item, in nanoseconds.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -52,7 +52,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Uses an item as little as possible, but in a way that can't be left out.
+/// Uses an item with minimal work that the compiler can't remove.
 fn take(item: &Received) {
     std::hint::black_box(item);
 }

@@ -1,7 +1,7 @@
-//! One way to make many calls at once.
+//! One implementation of many concurrent calls.
 //!
 //! `gatherer headwater|headwater-blocking|reqwest URL COUNT CONCURRENCY` makes COUNT calls of
-//! `URL/0`, `URL/1`, … and prints how many nanoseconds that took, the CPU time in nanoseconds, and the
+//! `URL/0`, `URL/1`, … and prints the duration in nanoseconds, the CPU time in nanoseconds, and the
 //! peak of its memory in bytes.
 
 use std::time::Instant;
@@ -38,7 +38,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Uses an answer as little as possible, but in a way that can't be left out.
+/// Uses a response with minimal work that the compiler can't remove.
 fn take(item: &Received) {
     std::hint::black_box(item);
 }

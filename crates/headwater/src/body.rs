@@ -1,4 +1,4 @@
-//! The body of a stream: fills chunks, keeps the line alive, and ends so that nobody mistakes how.
+//! The body of a stream: it fills chunks, sends heartbeats, and ends unambiguously.
 
 use std::{
     error::Error,
@@ -25,66 +25,68 @@ use crate::{
     source::{self, BoxSource, Filled, Sink},
 };
 
-/// How much goes out at once when items are ready faster than they can be sent.
+/// Size of a chunk, in bytes, when items are ready faster than they can be sent.
 const CHUNK: usize = 64 * 1024;
 
-/// The room that a full chunk leaves for the item that crosses its mark.
+/// Capacity beyond [`CHUNK`], in bytes, for the item that crosses its end.
 const HEADROOM: usize = 1024;
 
-/// The first chunk of a stream reserves this much; later ones as much as their predecessor filled.
+/// Capacity of a stream's first chunk, in bytes. A later chunk reserves the size of its
+/// predecessor.
 const FIRST_CHUNK: usize = 256;
 
-/// How long a cut body waits before it says so. HTTP servers drop what they still hold of a body when
-/// it fails; this lets the error event, and the items before it, go out first.
+/// Delay before a cut body reports its error. HTTP servers discard the unsent rest of a body when
+/// it fails. The delay lets them send the error event and the items before it first.
 const LINGER: Duration = Duration::from_millis(20);
 
-/// How long clients are told to stay away when the server shuts down; each gets a time of its own
-/// between these, so that they don't all come back at once.
+/// Range of the reconnection time that is sent to clients at shutdown. Each client gets its own
+/// time within the range, so that they don't all reconnect at once.
 const FAREWELL_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
 
-/// What the server that runs a stream shares with it.
+/// State that the server shares with a stream.
 pub(crate) struct Served {
-    /// Counts the items that went out.
+    /// Number of items sent.
     pub(crate) items: Arc<AtomicU64>,
-    /// Ready when the server shuts down.
+    /// Completes when the server shuts down.
     pub(crate) shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// Dropped after the source is.
+    /// Dropped after the source.
     pub(crate) _dropped: Option<DropGuard>,
-    /// Knows whether the client has closed its side of the connection.
+    /// Tracks if the client has closed its side of the connection.
     pub(crate) connection: Option<Arc<Activity>>,
 }
 
 pub(crate) struct StreamBody {
-    // The source stands before `served`, whose guard tells a test that the source is gone.
+    // Declared before `served`, so that it is dropped first: the guard in `served` tells a test
+    // that the source is dropped.
     source: Option<BoxSource>,
     served: Option<Box<Served>>,
     sink: Sink,
-    /// How filling stopped in `poll_prime`, not yet acted upon.
+    /// Result of filling in `poll_prime`, if it is still to be processed.
     filled: Option<Filled>,
     state: State,
     is_sse: bool,
     first_item_wait: Duration,
     finish_on_shutdown: bool,
     heartbeat: Option<Heartbeat>,
-    /// How much the last chunk held.
+    /// Size of the last chunk, in bytes.
     last_chunk: usize,
 }
 
 enum State {
     Open,
-    /// The body will fail, after a moment.
+    /// The body fails after [`LINGER`].
     Cutting(Cut, Option<Pin<Box<Sleep>>>),
     Over,
 }
 
 struct Heartbeat {
     every: Duration,
-    /// What goes out: nothing to a reader of the format.
+    /// The heartbeat's bytes, which readers of the format ignore.
     sign: &'static [u8],
-    /// When something went out last.
+    /// Time of the last write.
     last: Instant,
-    /// Set at the first silence, then left to run: moving it at every item would cost more than a
-    /// look at the clock when it fires.
+    /// Set at the first idle poll and not moved by items: it is cheaper to compare times when it
+    /// fires.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -108,7 +110,7 @@ impl Heartbeat {
 }
 
 impl StreamBody {
-    /// `wanted` is the heartbeat that the client asks for.
+    /// Creates a body. `wanted` is the heartbeat interval that the client requests.
     pub(crate) fn new(content: Content, format: Format, wanted: Option<Duration>) -> Self {
         let Content {
             source,
@@ -127,7 +129,8 @@ impl StreamBody {
         let is_sse = format == Format::Sse && !matches!(kind, Kind::Raw(_));
         let asked = wanted.filter(|every| !every.is_zero());
         let (every, sign): (_, &[u8]) = match format {
-            // Never rarer than the server has it: it is how the server notices that a client is gone.
+            // At least as often as the server's setting: a heartbeat is how the server notices a
+            // disconnect.
             _ if is_sse => (
                 asked.map_or(heartbeat, |every| every.min(heartbeat)),
                 b":\n\n",
@@ -137,18 +140,18 @@ impl StreamBody {
             }
             _ => (Duration::ZERO, b""),
         };
-        // Its chunks don't go through the buffer.
+        // Chunks of frames bypass the buffer.
         let is_framed = matches!(kind, Kind::Frames(_));
         let mut out = Vec::new();
         if let (true, Some(retry)) = (is_sse, retry) {
             sse::encode_retry(retry, &mut out);
         }
-        // It is told at once, for a connection can break before the first item.
+        // Sent at once, because a connection can break before the first item.
         let first_item_wait = match notice {
             Some(notice) if is_sse => {
                 let (Notice { event, id, data }, _) = *notice;
                 let meta = Meta::default().event(event).id(&id);
-                // An id that SSE can't carry is none that a client could come back with.
+                // An id that SSE can't carry is one that no client can resume from.
                 let _ = sse::encode_text(&meta, &data, &mut out);
                 Duration::ZERO
             }
@@ -185,7 +188,7 @@ impl StreamBody {
         self.served = Some(Box::new(served));
     }
 
-    /// How long the response's head may wait for the first item, if at all.
+    /// Returns how long the response's head may wait for the first item, if at all.
     pub(crate) fn first_item_wait(&self) -> Option<Duration> {
         let wait = match &self.heartbeat {
             Some(heartbeat) => self.first_item_wait.min(heartbeat.every),
@@ -194,7 +197,8 @@ impl StreamBody {
         Some(wait).filter(|wait| !wait.is_zero())
     }
 
-    /// Whether the client has closed its side of the connection. It may be gone: only a write tells.
+    /// Returns `true` if the client has closed its side of the connection. It may have
+    /// disconnected: only a write shows that.
     pub(crate) fn is_half_closed(&self) -> bool {
         let served = self.served.as_ref();
         served
@@ -211,7 +215,7 @@ impl StreamBody {
             return Poll::Ready(Ok(()));
         }
         match self.poll_source(cx) {
-            // Only what is written shows whether such a client is there: the head can't wait.
+            // Only a write shows if such a client is still connected, so the head can't wait.
             Poll::Pending if self.sink.items == 0 && self.is_half_closed() => Poll::Ready(Ok(())),
             Poll::Pending if self.sink.items == 0 => Poll::Pending,
             Poll::Pending => Poll::Ready(Ok(())),
@@ -227,7 +231,7 @@ impl StreamBody {
         }
     }
 
-    /// Appends what is ready and takes note of what it means for the stream.
+    /// Appends ready items and updates the stream's state.
     fn fill(&mut self, cx: &mut Context<'_>) {
         if self.source.is_none() {
             return;
@@ -261,7 +265,8 @@ impl StreamBody {
         self.drop_source();
     }
 
-    /// Appends what the source has ready. One that panics has failed; what it gave before goes out.
+    /// Appends the source's ready items. A panic of the source is a failure; the items before it
+    /// are sent.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Filled> {
         let Self { source, sink, .. } = self;
         let Some(source) = source else {
@@ -269,7 +274,7 @@ impl StreamBody {
         };
         sink.whole = sink.out.len();
         panics::catch(|| source.as_mut().poll_fill(cx, sink, CHUNK)).unwrap_or_else(|problem| {
-            // An item that was being written when its `Serialize` panicked isn't whole.
+            // An item whose `Serialize` panicked is incomplete.
             self.sink.out.truncate(self.sink.whole);
             Poll::Ready(Filled::Failed(problem))
         })
@@ -306,7 +311,7 @@ impl StreamBody {
         }
     }
 
-    /// Takes what was filled as a chunk.
+    /// Takes the filled buffer as a chunk.
     fn chunk(&mut self) -> Bytes {
         let out = std::mem::take(&mut self.sink.out);
         self.last_chunk = if out.len() >= CHUNK {
@@ -329,7 +334,7 @@ impl StreamBody {
 }
 
 impl StreamBody {
-    /// As [`http_body::Body::poll_frame`].
+    /// Implements [`http_body::Body::poll_frame`].
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -350,7 +355,7 @@ impl StreamBody {
         match &mut self.state {
             State::Over => Poll::Ready(None),
             State::Open => {
-                // An empty buffer that waits for its next item need not hold memory meanwhile.
+                // A stream that waits for its next item holds no buffer.
                 self.sink.out = Vec::new();
                 let Some(heartbeat) = &mut self.heartbeat else {
                     return Poll::Pending;
@@ -368,13 +373,13 @@ impl StreamBody {
         }
     }
 
-    /// As [`http_body::Body::is_end_stream`].
+    /// Implements [`http_body::Body::is_end_stream`].
     pub(crate) fn is_end_stream(&self) -> bool {
         matches!(self.state, State::Over) && self.sink.out.is_empty() && self.sink.shared.is_none()
     }
 }
 
-/// Why a body ended before its stream was complete.
+/// Reason that a body ended before its stream was complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
     Failed,

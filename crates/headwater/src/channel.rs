@@ -15,32 +15,33 @@ use crate::{
     panics::{self, Panicked},
 };
 
-/// What goes through a channel.
+/// A message of the channel.
 enum Message<T> {
     Item(Item<T>),
     Fail(Problem),
     Finish,
 }
 
-/// The writing end of [`Streaming::channel`](crate::Streaming::channel).
+/// The sending half of [`Streaming::channel`](crate::Streaming::channel).
 ///
-/// The stream is complete when [`finish`](Self::finish) is called. A sender that is dropped without
-/// that (its task failed, panicked or was aborted) fails the stream, so that no reader takes what
-/// came until then for the whole.
+/// [`finish`](Self::finish) completes the stream. A sender that is dropped without it (its task
+/// failed, panicked or was aborted) fails the stream, so that readers don't mistake a partial
+/// stream for a complete one.
 pub struct Sender<T> {
     messages: mpsc::Sender<Message<T>>,
-    /// What the task or thread panicked with that held it.
+    /// The panic of the task or thread that held the sender.
     panicked: Arc<OnceLock<Panicked>>,
 }
 
 impl<T> Sender<T> {
-    /// Sends one item. Waits while the channel is full, which is how a slow reader slows its producer.
+    /// Sends one item. Waits while the channel is full: this is the backpressure of a slow reader.
     ///
     /// # Errors
-    /// Nobody reads any more: the client left, or the server is shutting down. It is time to stop.
+    /// The stream has no reader: the client disconnected, or the server is shutting down. The
+    /// caller should stop.
     ///
     /// # Cancel safety
-    /// If the future is dropped before it is ready, the item was not sent.
+    /// If the future is dropped before it completes, the item was not sent.
     pub async fn send(&self, item: impl IntoItem<T>) -> Result<(), SendError> {
         self.messages
             .send(Message::Item(item.into_item()))
@@ -48,31 +49,31 @@ impl<T> Sender<T> {
             .map_err(|_| SendError(()))
     }
 
-    /// Like [`send`](Self::send), from a thread of its own.
+    /// Sends one item like [`send`](Self::send), from a thread without an async runtime.
     ///
     /// # Errors
     /// As [`send`](Self::send).
     ///
     /// # Panics
-    /// When called on a thread that runs async tasks.
+    /// Called on a thread that runs async tasks.
     pub fn blocking_send(&self, item: impl IntoItem<T>) -> Result<(), SendError> {
         self.messages
             .blocking_send(Message::Item(item.into_item()))
             .map_err(|_| SendError(()))
     }
 
-    /// Ends the stream as complete.
+    /// Completes the stream.
     pub async fn finish(self) {
-        // No one to tell: nobody reads any more.
+        // Without a reader, the end has no recipient.
         let _ = self.messages.send(Message::Finish).await;
     }
 
-    /// Ends the stream with an error, which the client sees.
+    /// Ends the stream with an error, which is reported to the client.
     pub async fn fail(self, problem: impl Into<Problem>) {
         let _ = self.messages.send(Message::Fail(problem.into())).await;
     }
 
-    /// Waits until nobody reads any more.
+    /// Waits until the stream has no reader.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -80,7 +81,7 @@ impl<T> Sender<T> {
         self.messages.closed().await;
     }
 
-    /// Whether nobody reads any more.
+    /// Returns `true` if the stream has no reader.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.messages.is_closed()
@@ -105,7 +106,7 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// Nobody reads the stream any more.
+/// The error of sending to a stream that has no reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendError(());
 
@@ -117,7 +118,7 @@ impl fmt::Display for SendError {
 
 impl Error for SendError {}
 
-/// The reading end: ends only as the sender says.
+/// The receiving half. Only the sender's message or drop ends it.
 pub(crate) struct Receiver<T> {
     messages: mpsc::Receiver<Message<T>>,
     panicked: Arc<OnceLock<Panicked>>,
@@ -161,12 +162,12 @@ impl<T> Stream for Receiver<T> {
     }
 }
 
-/// A stream of what `items` gives, run on a thread of its own.
+/// A stream of the items of an iterator that runs on a dedicated thread.
 ///
-/// The thread starts at the first poll, so a stream that is never read costs none, and stops at the
-/// next item after the stream is dropped. It is not one of the runtime's blocking threads: those are
-/// few, and the runtime waits for them when it ends, which an iterator that waits for its next item
-/// would delay for ever.
+/// The thread starts at the first poll, so that a stream that is never polled costs none. It stops
+/// at the next item after the stream is dropped. It is not one of the runtime's blocking threads:
+/// those are few, and the runtime waits for them on shutdown, so an iterator that blocks on its
+/// next item could delay the shutdown indefinitely.
 pub(crate) struct Blocking<I, T> {
     state: BlockingState<I, T>,
 }
@@ -176,7 +177,7 @@ enum BlockingState<I, T> {
     Running(Receiver<T>),
 }
 
-/// How many items a blocking iterator may be ahead of its reader.
+/// Number of items that a blocking iterator may be ahead of its reader.
 const BLOCKING_AHEAD: usize = 64;
 
 impl<I, T> Blocking<I, T> {
@@ -235,7 +236,7 @@ where
                     return;
                 }
             }
-            // Reached only if the iterator ended by itself: a panic drops the sender without this.
+            // Reached only if the iterator ended by itself: a panic drops the sender before this.
             let _ = sender.messages.blocking_send(Message::Finish);
         })?;
     Ok(receiver)

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use crate::Problem;
 
-/// An item with what Server-Sent Events can say about it: an id, an event name, a retry time.
+/// An item with the optional fields of an SSE event: an id, an event name and a retry time.
 ///
-/// A stream may yield `Item<T>` in place of `T`. The other formats send the data alone.
+/// A stream may yield `Item<T>` in place of `T`. The other formats send only the data.
 ///
 /// ```
 /// use headwater::Item;
@@ -23,7 +23,7 @@ pub struct Item<T> {
 }
 
 impl<T> Item<T> {
-    /// An item with nothing but its data.
+    /// Creates an item with only its data.
     #[must_use]
     #[inline]
     pub const fn new(data: T) -> Self {
@@ -35,11 +35,11 @@ impl<T> Item<T> {
         }
     }
 
-    /// Sets the id, a number or a string. A client that comes back after a break says the last id that it
-    /// saw, which a handler reads with [`LastEventId`](crate::LastEventId).
+    /// Sets the id, a number or a string. A reconnecting client sends the last id that it received,
+    /// which a handler reads with [`LastEventId`](crate::LastEventId).
     ///
-    /// An id with a line break or a NUL can't be sent, nor one that begins with `headwater:`, which is kept for what
-    /// Headwater says itself: the stream fails there.
+    /// The stream fails at an id that contains a line break or a NUL, or that begins with
+    /// `headwater:`, which is reserved.
     #[must_use]
     #[inline]
     pub fn id(mut self, id: impl Into<ItemId>) -> Self {
@@ -47,11 +47,11 @@ impl<T> Item<T> {
         self
     }
 
-    /// Sets the event name, by which a page listens: `source.addEventListener(name, …)`. Without one,
-    /// `onmessage` gets the event.
+    /// Sets the event name, for which a page listens with `source.addEventListener(name, …)`.
+    /// Without one, the event goes to `onmessage`.
     ///
-    /// A name with a line break can't be sent, nor one that begins with `headwater:`, which is kept for what Headwater
-    /// says itself: the stream fails there. `end` and `error` are names like any other; but a browser's `EventSource`
+    /// The stream fails at a name that contains a line break, or that begins with `headwater:`,
+    /// which is reserved. `end` and `error` are ordinary names, but a browser's `EventSource`
     /// dispatches an `error` of its own when a connection fails.
     #[must_use]
     #[inline]
@@ -60,7 +60,7 @@ impl<T> Item<T> {
         self
     }
 
-    /// Sets how long a client should wait before it reconnects, in whole milliseconds.
+    /// Sets how long a client waits before it reconnects, in whole milliseconds.
     #[must_use]
     #[inline]
     pub fn retry(mut self, retry: Duration) -> Self {
@@ -68,7 +68,7 @@ impl<T> Item<T> {
         self
     }
 
-    /// The event name or id, with what it is, if it is one that Headwater keeps for itself.
+    /// Returns the event name or id if it is reserved, with its kind.
     #[inline]
     pub(crate) fn reserved(&self) -> Option<(&'static str, &str)> {
         let id = match &self.id {
@@ -80,7 +80,7 @@ impl<T> Item<T> {
             .find_map(|(what, text)| Some((what, text.filter(|text| sse::is_reserved(text))?)))
     }
 
-    /// What SSE says of the item; `digits` is where a number is written out.
+    /// Returns the SSE fields of the item. `digits` is the buffer for a numeric id.
     #[inline]
     pub(crate) fn meta<'a>(&'a self, digits: &'a mut itoa::Buffer) -> Meta<'a> {
         let mut meta = Meta::default();
@@ -95,7 +95,8 @@ impl<T> Item<T> {
     }
 }
 
-/// An item's id: a string, or an integer, which is sent as its decimal digits and costs no memory.
+/// An item's id: a string or an integer. An integer is sent as decimal digits and needs no
+/// allocation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ItemId(Id);
 
@@ -139,7 +140,7 @@ from_integers!(u8, u16, u32, u64, i8, i16, i32, i64);
 impl From<usize> for ItemId {
     #[inline]
     fn from(id: usize) -> Self {
-        // No machine has longer addresses than `i128` has digits for.
+        // No platform has a `usize` that exceeds `i128`.
         Self(Id::Number(i128::try_from(id).unwrap_or(i128::MAX)))
     }
 }
@@ -153,7 +154,7 @@ impl fmt::Debug for ItemId {
     }
 }
 
-/// What may be sent as an item of type `T`: a `T`, or an [`Item<T>`].
+/// A value that can be sent as an item of type `T`: a `T` or an [`Item<T>`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an item of this stream",
     label = "what is sent is the stream's type of items, or an `Item` of it",
@@ -161,7 +162,7 @@ impl fmt::Debug for ItemId {
     note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on its type if it isn't there"
 )]
 pub trait IntoItem<T> {
-    /// Gives the item.
+    /// Converts the value to an item.
     fn into_item(self) -> Item<T>;
 }
 
@@ -179,7 +180,8 @@ impl<T: Serialize> IntoItem<T> for Item<T> {
     }
 }
 
-/// What a stream may yield for items of type `T`: a `T`, an [`Item<T>`], or a `Result` of one of them, whose first error ends the stream.
+/// A value that a stream of items of type `T` may yield: a `T`, an [`Item<T>`], or a `Result` of
+/// one of them. The first error ends the stream.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an item of this stream",
     label = "a stream yields items of its type, `Item`s of them, or a `Result` of one of the two",
@@ -187,10 +189,10 @@ impl<T: Serialize> IntoItem<T> for Item<T> {
     note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on its type if it isn't there"
 )]
 pub trait StreamItem<T> {
-    /// Gives the item.
+    /// Converts the value to an item.
     ///
     /// # Errors
-    /// It is the error with which the stream ends.
+    /// The value is the error with which the stream ends.
     fn into_result(self) -> Result<Item<T>, Problem>;
 }
 

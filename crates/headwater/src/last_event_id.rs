@@ -5,20 +5,22 @@ use http::{HeaderMap, HeaderName, Uri, request::Parts};
 
 use crate::negotiate;
 
-/// The `Last-Event-ID` header's name.
+/// Name of the `Last-Event-ID` header.
 pub(crate) static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Extracts the id of the last event that a reconnecting client saw, so that a handler can resume there.
+/// The id of the last event that a reconnecting client received. A handler resumes after it.
 ///
-/// The id is the first of these that is there and isn't empty:
+/// The id is the first of these that is present and not empty:
 ///
-/// 1. the header `Last-Event-ID`, which browsers send as UTF-8 (WHATWG HTML §9.2.3); what isn't UTF-8 is replaced by U+FFFD
-/// 2. the query's `lastEventId`, percent-decoded, which `EventSource` polyfills send. `last-event-id`, `Last-Event-ID` and
-///    `last_event_id` are the same name. Of several, the last counts: polyfills append to the URL that they were given.
+/// 1. the header `Last-Event-ID`, which browsers send as UTF-8 (WHATWG HTML §9.2.3). Invalid UTF-8
+///    is replaced by U+FFFD.
+/// 2. the query's `lastEventId`, percent-decoded, which `EventSource` polyfills send.
+///    `last-event-id`, `Last-Event-ID` and `last_event_id` are the same name. The last of several
+///    counts, because polyfills append to the URL that they are created with.
 /// 3. the query's `offset`, percent-decoded, for clients that can't set headers
 ///
-/// `None` for a client that connects for the first time. The id is what the stream's items said with
-/// [`Item::id`](crate::Item::id). It comes from outside: check it.
+/// `None` for a client that connects for the first time. The id is one that the stream set with
+/// [`Item::id`](crate::Item::id). It is untrusted input: validate it.
 ///
 /// ```
 /// use futures_util::stream;
@@ -33,23 +35,25 @@ pub(crate) static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-even
 pub struct LastEventId(pub Option<String>);
 
 impl LastEventId {
-    /// Returns the id in the request that is being handled, for what answers it without being given its headers.
+    /// Returns the id in the current request, for code that has no access to the request's headers.
     ///
-    /// It is known while a handler runs, where [`layer`](crate::layer) is around it, as under [`serve`](crate::serve);
-    /// elsewhere, and in tasks that the handler spawns, it is `None`.
+    /// It is available while a handler runs inside [`layer`](crate::layer), as under
+    /// [`serve`](crate::serve). Elsewhere, and in tasks that the handler spawns, it is `None`.
     #[must_use]
     pub fn of_request() -> Self {
         Self(negotiate::client().and_then(|client| client.last_event_id()))
     }
 
-    /// Returns the id in a request with these headers and this query, which is as it stands in the URL.
+    /// Returns the id in a request with these headers and this query, which is still
+    /// percent-encoded.
     #[must_use]
     pub fn of(headers: &HeaderMap, query: Option<&str>) -> Self {
         let Self(seen) = Self::sent_by_event_source(headers, query);
         Self(seen.or_else(|| parameter(query, |name| name == "offset")))
     }
 
-    /// As [`of`](Self::of), but without the query's `offset`: for what reads `offset` by rules of its own.
+    /// Returns the id as [`of`](Self::of) does, but ignores the query's `offset`. It is for
+    /// handlers with their own rules for `offset`.
     #[must_use]
     pub fn sent_by_event_source(headers: &HeaderMap, query: Option<&str>) -> Self {
         let mut headers = headers.get_all(&LAST_EVENT_ID).iter();
@@ -64,7 +68,7 @@ impl LastEventId {
     }
 }
 
-/// Returns whether a parameter of the query has the id, as polyfills write its name.
+/// Returns `true` if `name` is a spelling of `lastEventId` that polyfills use.
 pub(crate) fn is_parameter(name: &str) -> bool {
     let letters = name.bytes().filter(|byte| !matches!(byte, b'-' | b'_'));
     letters
@@ -72,7 +76,7 @@ pub(crate) fn is_parameter(name: &str) -> bool {
         .eq("lasteventid".bytes())
 }
 
-/// Returns the last value in the query that isn't empty, of the parameters whose name fits.
+/// Returns the last non-empty value among the query's parameters whose name matches.
 fn parameter(query: Option<&str>, fits: impl Fn(&str) -> bool) -> Option<String> {
     form_urlencoded::parse(query?.as_bytes())
         .filter_map(|(name, value)| (!value.is_empty() && fits(&name)).then_some(value))
@@ -96,7 +100,7 @@ mod tests {
     use super::*;
     use crate::{Streaming, test::TestClient};
 
-    /// Asks both the extractor and the function, with and without a header, and demands that they agree.
+    /// Checks that the extractor and the function agree, with and without a header.
     #[tokio::test]
     async fn the_extractor_and_the_function_read_the_same_id() {
         let said = async |LastEventId(extracted): LastEventId| {
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_can_be_left_to_its_own_rules() {
+    fn the_offset_parameter_can_be_excluded() {
         let sent = |query| LastEventId::sent_by_event_source(&HeaderMap::new(), Some(query)).0;
         assert_eq!(sent("offset=3"), None);
         assert_eq!(sent("offset=3&lastEventId=4").as_deref(), Some("4"));

@@ -1,7 +1,8 @@
 //! Typed JSON streams from axum handlers, in the format that each client asks for.
 //!
-//! A handler returns [`Streaming<T>`]. A browser's `EventSource` reads it as Server-Sent Events, curl and
-//! programs as NDJSON, and so on, each item the moment it exists. [`serve`] runs the app.
+//! A handler returns [`Streaming<T>`]. A browser's `EventSource` reads it as Server-Sent Events,
+//! curl and other programs as NDJSON. Each item is sent as soon as it exists. [`serve`] runs the
+//! app.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -23,15 +24,15 @@
 //! |---|---|
 //! | stream typed items | [`Streaming`], with [`Item`] for ids and event names |
 //! | feed a stream from a task or thread | [`Streaming::channel`], [`Sender`] |
-//! | stream text or bytes as they are | [`Raw`] |
+//! | stream text or bytes unchanged | [`Raw`] |
 //! | report an error | [`Problem`] |
-//! | resume after a break | [`LastEventId`] |
+//! | resume after a disconnect | [`LastEventId`] |
 //! | run the app | [`serve`] |
 //! | test it in process | [`test::TestClient`] |
 //! | run it under another server | [`layer`] |
-//! | share what handlers need | [`App::with_state`], [`State`] |
+//! | share state between handlers | [`App::with_state`], [`State`] |
 //!
-//! What is not here: the formats themselves (`headwater-wire`), and clients (`headwater-client`).
+//! Not in this crate: the formats themselves (`headwater-wire`), and clients (`headwater-client`).
 
 mod app;
 mod body;

@@ -1,4 +1,4 @@
-//! CPU-bound work, off the async workers.
+//! CPU-bound work, outside the async workers.
 
 use std::{
     panic,
@@ -14,20 +14,21 @@ use tokio::{
     task::{self, JoinError},
 };
 
-/// Tells work that [`offload`] runs when the caller has left.
+/// Signals to work run by [`offload`] that its caller dropped the future.
 ///
-/// A clone shares the flag.
+/// Clones share the flag.
 #[derive(Debug, Clone, Default)]
 pub struct Abandoned(Arc<AtomicBool>);
 
 impl Abandoned {
-    /// The caller has dropped the future. The result of the work goes nowhere.
+    /// Returns `true` if the caller has dropped the future. The result of the work is discarded.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The flag, as [`CheckBudget::cancelled_by`](crate::schema::CheckBudget::cancelled_by) takes it.
+    /// Returns the flag, for
+    /// [`CheckBudget::cancelled_by`](crate::schema::CheckBudget::cancelled_by).
     #[must_use]
     pub fn flag(&self) -> Arc<AtomicBool> {
         self.0.clone()
@@ -43,15 +44,17 @@ impl Drop for AbandonOnDrop {
     }
 }
 
-/// Runs CPU-bound work on a thread of its own, so that it delays no other request.
+/// Runs CPU-bound work on a blocking thread, so that it delays no other request.
 ///
-/// An async worker that computes for 100 ms answers nothing else meanwhile. At most as many pieces of work run at once as the
-/// machine has cores, but one, and at least two, in the whole process; others wait for their turn, in order.
+/// An async worker that computes for 100 ms serves no other request meanwhile. The number of
+/// concurrent calls in the process is bounded: one less than the number of cores, and at least two.
+/// Further calls wait in order.
 ///
-/// A panic of the work is the caller's.
+/// A panic of the work propagates to the caller.
 ///
 /// # Cancel safety
-/// Dropping the future before the work has begun gives up its turn. Work that runs continues, and sees it in [`Abandoned`].
+/// If the future is dropped before the work begins, the work doesn't run. Work that has begun
+/// continues, and sees the drop in [`Abandoned`].
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -96,14 +99,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_of_the_work_is_the_callers() {
+    async fn a_panic_of_the_work_propagates_to_the_caller() {
         let caller = tokio::spawn(offload(|_| panic!("of the work")));
         let payload = caller.await.unwrap_err().into_panic();
         assert_eq!(payload.downcast_ref(), Some(&"of the work"));
     }
 
     #[tokio::test]
-    async fn work_is_told_when_its_caller_leaves() {
+    async fn work_detects_that_its_caller_left() {
         let (started, has_started) = tokio::sync::oneshot::channel();
         let (ended, has_ended) = tokio::sync::oneshot::channel();
         let caller = tokio::spawn(offload(move |abandoned| {

@@ -1,4 +1,4 @@
-//! Panics of handlers and streams, as problems that say where they came from.
+//! Panics of handlers and streams, as problems that carry their location.
 
 use std::{
     any::Any,
@@ -15,11 +15,11 @@ use pin_project_lite::pin_project;
 
 use crate::Problem;
 
-/// A panic: the log's to know, not a client's.
+/// A panic, for the log. Clients don't see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Panicked {
     message: String,
-    /// `src/main.rs:12:34`, where it is known.
+    /// `src/main.rs:12:34`, if known.
     place: Option<String>,
 }
 
@@ -35,11 +35,11 @@ impl fmt::Display for Panicked {
 impl Error for Panicked {}
 
 thread_local! {
-    /// The last panic of this thread. Its place is known to the hook alone.
+    /// The last panic of this thread. Only the hook knows its location.
     static LAST: RefCell<Option<Panicked>> = const { RefCell::new(None) };
 }
 
-/// Notes the places of panics from now on. The hook that was there is called as before.
+/// Installs a panic hook that records locations. It then calls the previous hook.
 pub(crate) fn note_places() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -56,11 +56,11 @@ fn note(info: &PanicHookInfo<'_>) {
         message: message(info.payload()),
         place: info.location().map(ToString::to_string),
     };
-    // A panic in a thread that is ending has nowhere to be noted.
+    // A panic in a thread that is ending can't be recorded.
     let _ = LAST.try_with(|last| *last.borrow_mut() = Some(panicked));
 }
 
-/// The panic that this thread unwinds from, or has just been caught of.
+/// Returns and clears the panic that this thread unwinds from or has just caught.
 pub(crate) fn last() -> Option<Panicked> {
     LAST.try_with(|last| last.borrow_mut().take())
         .ok()
@@ -73,27 +73,29 @@ fn message(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or("(no message)").to_owned()
 }
 
-/// Calls `call`. If it panics, the error is a [`Problem`] of status 500 that tells a client no more than that; its source,
-/// for the log, has the panic's message and, within [`serve`](crate::serve) and [`layer`](crate::layer), its place.
+/// Calls `call` and converts a panic to an error.
 ///
-/// What `call` was changing when it panicked is left as it is: it should not be used again.
+/// # Unwind safety
+/// The panic may leave data that `call` was changing in an inconsistent state. Don't use it again.
 ///
 /// # Errors
-/// `call` panicked.
+/// `call` panicked. The error is a [`Problem`] of status 500 that tells a client nothing else. Its
+/// source, for the log, has the panic's message and, within [`serve`](crate::serve) and
+/// [`layer`](crate::layer), its location.
 pub fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Problem> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let panicked = last().unwrap_or_else(|| Panicked {
             message: message(&*payload),
             place: None,
         });
-        // What it was thrown with may panic when it is dropped.
+        // Dropping the payload may panic.
         std::mem::forget(payload);
         Problem::internal(panicked)
     })
 }
 
 pin_project! {
-    /// A future whose panic is an error.
+    /// A future that turns a panic into an error.
     pub(crate) struct Caught<F> {
         #[pin]
         future: F,

@@ -1,4 +1,4 @@
-//! Values that are made once for each type.
+//! Values that are created once for each type.
 
 use std::{
     any::{Any, TypeId},
@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// A hasher of what is a hash already: type ids.
+/// A hasher for type ids, which are hashes already.
 #[derive(Default)]
 struct Identity(u64);
 
@@ -34,11 +34,12 @@ type ByType = HashMap<(TypeId, TypeId), Shared, BuildHasherDefault<Identity>>;
 static ALL: Mutex<Option<ByType>> = Mutex::new(None);
 
 thread_local! {
-    /// What this thread has asked for before, so that no request waits for another.
+    /// Values that this thread has looked up before, so that requests don't contend for the lock.
     static KNOWN: RefCell<ByType> = RefCell::default();
 }
 
-/// The `V` of type `T`, made on first use and kept for good: there are only so many types.
+/// Returns the `V` of type `T`. It is created on first use and never freed; the number of types is
+/// finite.
 pub(crate) fn per_type<T, V>(make: impl FnOnce() -> V) -> &'static V
 where
     T: 'static,
@@ -47,7 +48,8 @@ where
     let key = (TypeId::of::<T>(), TypeId::of::<V>());
     let known = KNOWN.with_borrow(|known| known.get(&key).copied());
     let shared = known.unwrap_or_else(|| {
-        // Made outside the lock: a panic in here is the caller's alone. The first of two wins.
+        // Created outside the lock, so that a panic in `make` affects only the caller. The first of
+        // two values wins.
         let made = ALL
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_made_once_for_each_type() {
+    fn a_value_is_created_once_for_each_type() {
         let first = per_type::<u8, String>(|| "made".to_owned());
         let again = per_type::<u8, String>(|| unreachable!());
         assert!(std::ptr::eq(first, again));

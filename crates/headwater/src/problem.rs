@@ -11,12 +11,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-/// An error as clients see it: problem details for HTTP APIs (RFC 9457).
+/// An error as clients receive it: problem details for HTTP APIs (RFC 9457).
 ///
-/// A handler returns `Result<_, Problem>`; a stream yields `Result<T, Problem>`. The rejections of axum's
-/// extractors become one by `?`, with their status and text. Any other
-/// [`std::error::Error`] becomes one by `?`: status 500, and a body that says no more than that, while
-/// the error itself goes to the log. What a client should know is said on purpose:
+/// A handler returns `Result<_, Problem>`; a stream yields `Result<T, Problem>`. `?` converts the
+/// rejections of axum's extractors, with their status and text. It converts any other
+/// [`std::error::Error`] to a problem with status 500 and no further content; the error itself is
+/// logged. Anything else that a client should know is added explicitly:
 ///
 /// ```
 /// use headwater::Problem;
@@ -27,8 +27,8 @@ use serde_json::{Map, Value};
 ///     r#"{"title":"Not Found","status":404,"detail":"there is no symbol XYZ","known":["ABC","DEF"]}"#,
 /// );
 /// ```
-// No `std::error::Error` for this type: the conversion from every error rules it out, and it is the
-// more useful of the two.
+// `Problem` doesn't implement `std::error::Error`: that would conflict with the conversion from
+// every error, which is more useful.
 pub struct Problem(Box<Inner>);
 
 struct Inner {
@@ -43,10 +43,10 @@ struct Inner {
 }
 
 impl Problem {
-    /// The media type of a problem (RFC 9457 §3).
+    /// Media type of a problem (RFC 9457 §3).
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
 
-    /// A problem that says no more than its status. Its title is the status's reason phrase.
+    /// Creates a problem with only a status. Its title is the status's reason phrase.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
         Self(Box::new(Inner {
@@ -61,25 +61,25 @@ impl Problem {
         }))
     }
 
-    /// Status 400, with what is wrong and what would be right.
+    /// Creates a problem with status 400. `detail` explains the error and the valid form.
     #[must_use]
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST).detail(detail)
     }
 
-    /// Status 404, with what is not there.
+    /// Creates a problem with status 404. `detail` names the missing resource.
     #[must_use]
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND).detail(detail)
     }
 
-    /// Status 500 for the client, `source` for the log.
+    /// Creates a problem with status 500. Clients see the status; `source` is logged.
     #[must_use]
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR).source(source)
     }
 
-    /// Sets `type`, a URI that names the kind of problem; `about:blank` is meant if there is none.
+    /// Sets `type`, a URI that identifies the kind of problem. Default: `about:blank`.
     #[must_use]
     pub fn type_uri(mut self, uri: impl Into<String>) -> Self {
         self.0.type_uri = Some(uri.into());
@@ -93,21 +93,22 @@ impl Problem {
         self
     }
 
-    /// Sets `detail`: what went wrong this time, and what would be right.
+    /// Sets `detail`: the cause of this occurrence, and how to correct it.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// Sets `instance`, a URI that names this occurrence.
+    /// Sets `instance`, a URI that identifies this occurrence.
     #[must_use]
     pub fn instance(mut self, uri: impl Into<String>) -> Self {
         self.0.instance = Some(uri.into());
         self
     }
 
-    /// Adds an extension member (RFC 9457 §3.2). One of the standard's own members is not replaced.
+    /// Adds an extension member (RFC 9457 §3.2). A name of one of the standard's own members is
+    /// ignored.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         let name = name.into();
@@ -117,18 +118,19 @@ impl Problem {
         self
     }
 
-    /// Says that the failure stands, and asking again would only repeat it.
+    /// Marks the failure as permanent, so that `EventSource` clients don't retry.
     ///
-    /// An `EventSource` comes back after a stream that failed, and the handler is asked again. After one that failed for
-    /// good it gets 204 when it does, which stops it: the error event has the id of the end. In other formats, and as a
-    /// response of its own, the problem is the same.
+    /// After a stream fails, an `EventSource` reconnects and calls the handler again. After a
+    /// permanent failure, that reconnect is answered with 204, which stops it: the error event
+    /// carries the id that marks the end. In other formats, and as a response of its own, the
+    /// problem is unchanged.
     #[must_use]
     pub fn for_good(mut self) -> Self {
         self.0.for_good = true;
         self
     }
 
-    /// Keeps the cause for the log. No client sees it.
+    /// Sets the cause, which is logged. Clients don't see it.
     #[must_use]
     pub fn source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
@@ -139,15 +141,15 @@ impl Problem {
         self.0.for_good
     }
 
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// Writes the cause, if there is one, or a problem of the server's own, to the log. A status like
-    /// 503 or 507 without a cause is a refusal on purpose, of which the client was told all: there may
-    /// be as many of them as requests.
+    /// Logs the cause, if there is one, or an internal error. A status like 503 or 507 without a
+    /// cause is a deliberate refusal, which the client has received in full. It is logged at debug
+    /// level only, because every request may cause one.
     pub(crate) fn log(&self) {
         let status = self.0.status;
         if let Some(source) = &self.0.source {
@@ -160,7 +162,8 @@ impl Problem {
     }
 }
 
-/// Writes why a stream was cut to the log. Its status was sent long before, so that no access line tells.
+/// Logs the error that cut a stream. Its status was sent earlier, so the access log doesn't show
+/// the error.
 pub(crate) fn log_cut(problem: &Problem) {
     if problem.0.source.is_some() || problem.0.status == StatusCode::INTERNAL_SERVER_ERROR {
         problem.log();
@@ -172,7 +175,7 @@ pub(crate) fn log_cut(problem: &Problem) {
     }
 }
 
-/// An error with all its causes, on one line.
+/// Displays an error with all its causes on one line.
 struct Chain<'a>(&'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -193,8 +196,8 @@ impl<E: Error + Send + Sync + 'static> From<E> for Problem {
     }
 }
 
-/// What one of axum's extractors says of a request: the client's to know, with the status that axum gives
-/// it. A handler that takes `Result<Query<T>, QueryRejection>` uses `?` on it.
+/// Converts a rejection of one of axum's extractors, which clients may see, with the status that
+/// axum assigns. With it, a handler that accepts `Result<Query<T>, QueryRejection>` can use `?`.
 fn rejection(error: &dyn Any) -> Option<Problem> {
     macro_rules! any_of {
         ($($rejection:ident),*) => {$(
@@ -275,7 +278,8 @@ impl Serialize for Problem {
     }
 }
 
-/// Reads what [`Serialize`] writes. A problem without a `status`, which RFC 9457 allows, is one of status 500.
+/// Reads the output of [`Serialize`]. A problem without a `status`, which RFC 9457 allows, has
+/// status 500.
 impl<'de> Deserialize<'de> for Problem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -346,10 +350,10 @@ impl JsonSchema for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.log();
-        // Strings, numbers and JSON values under string keys: nothing here can fail to serialise.
+        // Strings, numbers and JSON values under string keys always serialise.
         let mut body = Vec::with_capacity(128);
         let _ = json::encode_on_one_line(&self, &mut body);
-        // A prompt follows on a line of its own.
+        // A terminal's prompt then starts on a new line.
         body.push(b'\n');
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.0.status;
@@ -368,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_the_server_tells_the_client_only_its_status() {
+    fn an_internal_error_exposes_only_its_status() {
         fn fails() -> Result<(), Problem> {
             Err(io::Error::other("password is hunter2"))?;
             Ok(())
@@ -382,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_comes_back_from_its_json() {
+    fn a_problem_is_restored_from_its_json() {
         let problem = Problem::new(StatusCode::BAD_GATEWAY)
             .type_uri("https://example.com/torn")
             .title("Torn")
@@ -400,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_stand_in_the_standards_order() {
+    fn the_members_are_in_the_standards_order() {
         let problem = Problem::new(StatusCode::CONFLICT)
             .with("balance", 30)
             .with("status", 999)

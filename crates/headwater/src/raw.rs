@@ -12,13 +12,14 @@ use crate::{
     source::{self, BoxSource},
 };
 
-/// A response of text or bytes in chunks, sent as they come and as they are.
+/// A response of text or bytes in chunks, each sent unchanged as soon as it is available.
 ///
-/// [`Raw::frames`] is for chunks that are in one of the streaming formats already. They aren't looked at: nothing keeps an event of
-/// SSE in them from a name that begins with `headwater:`, which clients take for the server's own.
+/// [`Raw::frames`] is for chunks that are already in one of the streaming formats. They are not
+/// inspected: an SSE event in them may have a name that begins with `headwater:`, which clients
+/// attribute to the server.
 ///
-/// There is one format, so `Accept` plays no part. Headers, errors, disconnects and shutdown are those
-/// of [`Streaming`](crate::Streaming).
+/// The format is fixed, so `Accept` is ignored. Headers, errors, disconnects and shutdown are as
+/// for [`Streaming`](crate::Streaming).
 ///
 /// ```
 /// use futures_util::stream;
@@ -35,7 +36,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Text in chunks, as `text/plain; charset=utf-8`.
+    /// Streams text in chunks, as `text/plain; charset=utf-8`.
     pub fn text<S>(stream: S) -> Self
     where
         S: Stream + Send + 'static,
@@ -45,7 +46,7 @@ impl Raw {
         Self::from_source(source, "text/plain; charset=utf-8")
     }
 
-    /// Text in chunks until an error, which cuts the response.
+    /// Streams text in chunks until an error, which aborts the response.
     pub fn try_text<S, I, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<I, E>> + Send + 'static,
@@ -59,7 +60,7 @@ impl Raw {
         Self::from_source(source, "text/plain; charset=utf-8")
     }
 
-    /// Bytes in chunks, as `application/octet-stream`.
+    /// Streams bytes in chunks, as `application/octet-stream`.
     pub fn bytes<S>(stream: S) -> Self
     where
         S: Stream + Send + 'static,
@@ -69,7 +70,7 @@ impl Raw {
         Self::from_source(source, "application/octet-stream")
     }
 
-    /// Bytes in chunks until an error, which cuts the response.
+    /// Streams bytes in chunks until an error, which aborts the response.
     pub fn try_bytes<S, I, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<I, E>> + Send + 'static,
@@ -83,11 +84,12 @@ impl Raw {
         Self::from_source(source, "application/octet-stream")
     }
 
-    /// Chunks of whole items that are in `format` already, until an error, which cuts the response. They are sent as
-    /// they are, without a copy: many responses may share their memory.
+    /// Streams chunks of whole items that are already in `format`, until an error, which aborts the
+    /// response. The chunks are sent without a copy, so that many responses can share their memory.
     ///
-    /// In SSE there are heartbeats, and the error is an event, as for [`Streaming`](crate::Streaming). The end is the
-    /// stream's own: whatever says that it is complete must be in its last chunk.
+    /// SSE has heartbeats, and its error is an event, as for [`Streaming`](crate::Streaming).
+    /// Nothing is appended at the end: if the format marks a complete stream, the last chunk must
+    /// contain that mark.
     pub fn frames<S>(format: Format, stream: S) -> Self
     where
         S: Stream<Item = Result<Bytes, Problem>> + Send + 'static,
@@ -107,23 +109,28 @@ impl Raw {
         }
     }
 
-    /// Sets how long an SSE stream may be silent before a comment goes out. Default: 15 s. Zero: none.
+    /// Sets the idle time after which an SSE stream sends a comment as a heartbeat. Default: 15 s.
+    /// Zero turns it off.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.options.heartbeat = every;
         self
     }
 
-    /// Sets how long a stream of [`frames`](Self::frames) of NDJSON may be silent before a blank line goes out, to clients that don't ask for it. Default:
-    /// zero, which is none, as readers exist that fail at a blank line. A client asks with `?heartbeat=SECONDS` or
-    /// `Prefer: heartbeat=SECONDS`, from 1 s to an hour; 0 turns it off.
+    /// Sets the idle time after which an NDJSON stream of [`frames`](Self::frames) sends a blank
+    /// line to clients that don't request heartbeats. Default: zero, which sends none, because some
+    /// readers fail at a blank line.
+    ///
+    /// A client requests them with `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`, from 1 s to
+    /// an hour; 0 turns them off.
     #[must_use]
     pub fn line_heartbeat(mut self, every: Duration) -> Self {
         self.options.line_heartbeat = every;
         self
     }
 
-    /// Sets the media type. That of [`frames`](Self::frames) is their format's.
+    /// Sets the media type. It has no effect on [`frames`](Self::frames), which have that of their
+    /// format.
     #[must_use]
     pub fn content_type(mut self, content_type: HeaderValue) -> Self {
         if let Kind::Raw(known) = &mut self.kind {
@@ -132,15 +139,15 @@ impl Raw {
         self
     }
 
-    /// Sets how long the response's head waits for the first chunk, so that an error in its place has
-    /// its real status. Default: 30 ms. Zero sends the head at once.
+    /// Sets how long the response's head waits for the first chunk, so that an error before it is
+    /// sent with its own status. Default: 30 ms. Zero sends the head at once.
     #[must_use]
     pub fn first_item_wait(mut self, wait: Duration) -> Self {
         self.options.first_item_wait = wait;
         self
     }
 
-    /// Lets the stream run on when the server shuts down, until its deadline.
+    /// Lets the stream continue during a shutdown, until the shutdown's deadline.
     #[must_use]
     pub fn finish_on_shutdown(mut self) -> Self {
         self.options.finish_on_shutdown = true;

@@ -1,9 +1,9 @@
-//! From what a handler returned to a response.
+//! Conversion of a handler's return value to a response.
 //!
-//! A return value can't see the request. But it becomes a response while the layer's future is being
-//! polled, and the layer leaves there what it knows of the client. So the response is right from the
-//! start, and the layers of an app between this one and the handler (compression, tracing) work on it
-//! as on any other.
+//! A return value can't see the request. But axum converts it to a response while the layer's
+//! future is being polled, and the layer leaves the client's preferences in a place that the
+//! conversion reads. So the response is final from the start, and layers between this one and the
+//! handler (compression, tracing) process it like any other.
 
 use std::{
     pin::Pin,
@@ -29,10 +29,10 @@ use crate::{
     source::BoxSource,
 };
 
-/// Heartbeats of an SSE stream, unless the developer says otherwise.
+/// Default SSE heartbeat interval.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a head waits for the first item, unless the developer says otherwise.
+/// Default time that a head waits for the first item.
 const FIRST_ITEM_WAIT: Duration = Duration::from_millis(30);
 
 #[derive(Debug)]
@@ -42,11 +42,12 @@ pub(crate) struct Options {
     pub(crate) first_item_wait: Duration,
     pub(crate) retry: Option<Duration>,
     pub(crate) finish_on_shutdown: bool,
-    /// The event with which an SSE stream begins, and what is answered in its place in the formats that have no events.
+    /// The event with which an SSE stream begins, and the response that replaces the stream in
+    /// formats without events.
     pub(crate) notice: Option<Box<(Notice, Option<Problem>)>>,
 }
 
-/// An event of Headwater's own.
+/// An event that Headwater itself sends.
 #[derive(Debug)]
 pub(crate) struct Notice {
     pub(crate) event: &'static str,
@@ -67,11 +68,11 @@ impl Default for Options {
     }
 }
 
-/// What a handler returned.
+/// The return value of a handler.
 pub(crate) struct Content {
     pub(crate) source: BoxSource,
     pub(crate) kind: Kind,
-    /// What each item must be, if that is to be checked.
+    /// Schema that each item must match, if items are checked.
     pub(crate) check: Option<Schema>,
     pub(crate) options: Options,
 }
@@ -80,9 +81,9 @@ pub(crate) struct Content {
 pub(crate) enum Kind {
     /// Typed items, in any format.
     Items,
-    /// Chunks of one media type.
+    /// Chunks with this media type.
     Raw(HeaderValue),
-    /// Chunks that are in a format already.
+    /// Chunks that are already in this format.
     Frames(Format),
 }
 
@@ -127,14 +128,14 @@ impl Content {
     }
 }
 
-/// The response in the place of a stream.
+/// Returns the response that replaces a stream.
 fn refused(problem: Problem) -> Response {
     let mut response = problem.into_response();
     add_vary(response.headers_mut());
     response
 }
 
-/// The headers that every stream has. What the handler set itself stays.
+/// Adds the headers that every stream has. Headers that the handler set are kept.
 fn add_headers(headers: &mut HeaderMap) {
     const HEADERS: [(HeaderName, HeaderValue); 3] = [
         (
@@ -160,27 +161,27 @@ fn add_vary(headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("accept"));
 }
 
-/// The body of a response, and an extension of it by which the layer finds it, in whatever other bodies
-/// it is wrapped by then.
+/// The body of a response. It is also an extension of the response, by which the layer finds it
+/// when other bodies wrap it.
 #[derive(Clone)]
 pub(crate) struct SharedBody(Arc<Mutex<StreamBody>>);
 
 impl SharedBody {
     fn lock(&self) -> MutexGuard<'_, StreamBody> {
-        // A stream that panicked is polled no more, but its body may still be asked whether it is over.
+        // A stream that panicked is not polled again, but `is_end_stream` may still be called.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the first item, within the time that the stream gives it.
+    /// Waits for the first item, for at most the stream's `first_item_wait`.
     ///
     /// # Errors
-    /// The stream failed before that.
+    /// The stream failed before its first item.
     pub(crate) async fn prime(&self) -> Result<(), Problem> {
         let Some(wait) = self.lock().first_item_wait() else {
             return Ok(());
         };
         let primed = std::future::poll_fn(|cx| self.lock().poll_prime(cx));
-        // No answer in time means that the head goes out as it is.
+        // On a timeout, the head goes out unchanged.
         tokio::time::timeout(wait, primed).await.unwrap_or(Ok(()))
     }
 }

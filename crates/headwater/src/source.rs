@@ -1,4 +1,4 @@
-//! Where a stream's bytes come from: the developer's stream, with its type left behind.
+//! Type-erased sources of a stream's bytes.
 
 use std::{
     marker::PhantomData,
@@ -14,20 +14,21 @@ use serde::Serialize;
 
 use crate::{Item, Problem, operation, schema::Schema};
 
-/// Bytes on their way out.
+/// An output buffer with its encoder.
 #[derive(Debug)]
 pub(crate) struct Sink {
     pub(crate) encoder: Encoder,
     pub(crate) out: Vec<u8>,
-    /// A chunk that goes out after `out`, as it is: its memory may be that of other streams too.
+    /// Chunk that is sent after `out` without a copy. Other streams may share its memory.
     pub(crate) shared: Option<Bytes>,
-    /// How many items or chunks were written.
+    /// Number of items or chunks written.
     pub(crate) items: u64,
-    /// How much of `out` is whole items: more than that is only there while one is being written.
+    /// Number of bytes of `out` that are whole items. It is less than `out.len()` only while an
+    /// item is being written.
     pub(crate) whole: usize,
-    /// Whether the bytes are a developer's own, which no format frames.
+    /// If `true`, the bytes are the developer's own and no format frames them.
     pub(crate) raw: bool,
-    /// What each item must be, if that is to be checked.
+    /// Schema that each item must match, if items are checked.
     pub(crate) check: Option<Schema>,
 }
 
@@ -64,7 +65,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Appends what makes the stream complete.
+    /// Appends the end of a complete stream.
     pub(crate) fn end(&mut self, is_sse: bool) {
         if self.raw {
             return;
@@ -77,21 +78,22 @@ impl Sink {
     }
 }
 
-/// Why a source stopped filling.
+/// Reason that [`Source::poll_fill`] returned.
 #[derive(Debug)]
 pub(crate) enum Filled {
-    /// There is as much as was asked for; there may be more.
+    /// The requested number of bytes is reached. There may be more.
     Full,
     /// The stream is complete.
     End,
-    /// The stream failed; nothing more comes.
+    /// The stream failed. Nothing follows.
     Failed(Problem),
 }
 
-/// A stream that writes itself. One virtual call fills a whole chunk.
+/// A stream that encodes itself. One virtual call fills a whole chunk.
 pub(crate) trait Source: Send {
-    /// Appends what is ready to `sink`, until it holds `until` bytes, nothing more is ready (then it
-    /// is pending, whether it appended something or not), or the stream is over.
+    /// Appends ready items to `sink` until it holds `until` bytes, the stream has nothing ready, or
+    /// the stream ends. If nothing more is ready, it returns `Pending`, even if it appended
+    /// something.
     fn poll_fill(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -103,7 +105,7 @@ pub(crate) trait Source: Send {
 pub(crate) type BoxSource = Pin<Box<dyn Source>>;
 
 pin_project! {
-    /// A stream of items; `convert` makes items, or the stream's failure, of what it yields.
+    /// A stream of items. `convert` turns each value into an item or the stream's failure.
     struct Items<S, F, T> {
         #[pin]
         stream: S,
@@ -155,7 +157,7 @@ where
 }
 
 pin_project! {
-    /// A stream of bytes that go out as they are.
+    /// A stream of bytes that are sent unchanged.
     struct Chunks<S, F> {
         #[pin]
         stream: S,
@@ -202,7 +204,7 @@ where
 }
 
 pin_project! {
-    /// A stream of chunks that are in a format already, each shared and not copied.
+    /// A stream of chunks that are already in a format. Each is shared, not copied.
     struct Frames<S> {
         #[pin]
         stream: S,
@@ -242,9 +244,10 @@ where
     }
 }
 
-/// The event that reports `problem` in the middle of an SSE stream.
+/// Encodes the event that reports `problem` within an SSE stream.
 pub(crate) fn encode_failure(problem: &Problem, out: &mut Vec<u8>) {
-    // A problem always serialises, and the name of the event is a constant that SSE can carry.
+    // This can't fail: a problem always serialises, and the event name is a constant that SSE can
+    // carry.
     let mut meta = Meta::default().event(sse::ERROR_EVENT);
     if problem.is_for_good() {
         meta = meta.id(sse::END_ID);
@@ -252,7 +255,7 @@ pub(crate) fn encode_failure(problem: &Problem, out: &mut Vec<u8>) {
     let _ = sse::encode_json(&meta, problem, out);
 }
 
-/// The event that says that an SSE stream of `items` items is complete.
+/// Encodes the event that marks an SSE stream of `items` items as complete.
 fn encode_end(items: u64, out: &mut Vec<u8>) {
     let meta = Meta::default().event(sse::END_EVENT).id(sse::END_ID);
     let _ = sse::encode_text(&meta, &format!("{{\"items\":{items}}}"), out);

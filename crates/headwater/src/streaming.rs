@@ -14,9 +14,9 @@ use crate::{
     source::{self, BoxSource},
 };
 
-/// A response whose items go out one by one, each as soon as it is there.
+/// A response that sends each item as soon as it is available.
 ///
-/// Return it from an axum handler. Every client gets the format that it asks for:
+/// Return it from an axum handler. Each client receives the format that it requests:
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -35,22 +35,23 @@ use crate::{
 /// let app: Router = Router::new().route("/ticks", get(ticks));
 /// ```
 ///
-/// # What a client sees
-/// - The format is chosen by `Accept` (RFC 9110 §12.5.1), or by `?format=` with `ndjson`, `sse`,
-///   `json-seq`, `json` or `text`. `*/*`, or no wish at all, is NDJSON. Nothing acceptable is 406.
-/// - An error that comes before the first item, within [`first_item_wait`](Self::first_item_wait),
-///   has its real status and a problem document ([`Problem`]).
-/// - A later error cuts the body, in every format, so that nobody takes it for the end; SSE says
-///   before that what happened, by `event: headwater:error` with the problem as data.
-/// - A complete SSE stream ends with `event: headwater:end`. A browser's `EventSource` that comes back after that
-///   gets 204, which stops it.
-/// - When the client leaves, the stream is dropped. An SSE stream notices at the latest at the next
-///   heartbeat.
+/// # Behaviour
+/// - `Accept` selects the format (RFC 9110 §12.5.1), or `?format=` with `ndjson`, `sse`,
+///   `json-seq`, `json` or `text`. Without a preference, or with `*/*`, it is NDJSON. If no format
+///   is acceptable, the response is 406.
+/// - An error before the first item, within [`first_item_wait`](Self::first_item_wait), is sent
+///   with its own status as a problem document ([`Problem`]).
+/// - A later error aborts the body in every format, so that it can't be mistaken for a complete
+///   one. SSE first reports the error: `event: headwater:error` with the problem as data.
+/// - A complete SSE stream ends with `event: headwater:end`. A browser's `EventSource` that
+///   reconnects after it receives 204, which stops it.
+/// - When the client disconnects, the stream is dropped. An SSE stream notices at the next
+///   heartbeat at the latest.
 ///
-/// # Where it works
-/// Under [`serve`](crate::serve) and the [test client](crate::test), as it is. Under `axum::serve`, put
-/// [`layer`](crate::layer) around the router: without it nothing knows what the client asks for, so all
-/// get NDJSON.
+/// # Required layer
+/// Under [`serve`](crate::serve) and the [test client](crate::test) nothing else is needed. Under
+/// `axum::serve`, wrap the router in [`layer`](crate::layer): without it the client's preferences
+/// are unknown, and all responses are NDJSON.
 pub struct Streaming<T> {
     source: BoxSource,
     options: Options,
@@ -58,8 +59,8 @@ pub struct Streaming<T> {
 }
 
 impl<T: Serialize + 'static> Streaming<T> {
-    /// The items of `stream`, each a `T` or an [`Item<T>`](crate::Item), or a `Result` of one of them: the first error ends the
-    /// response, as with [`try_new`](Self::try_new).
+    /// Streams the items of `stream`: each is a `T`, an [`Item<T>`](crate::Item), or a `Result` of
+    /// one of them. The first error ends the response, as with [`try_new`](Self::try_new).
     pub fn new<S>(stream: S) -> Self
     where
         S: Stream + Send + 'static,
@@ -68,8 +69,8 @@ impl<T: Serialize + 'static> Streaming<T> {
         Self::from_source(source::items(stream, StreamItem::into_result))
     }
 
-    /// The items of `stream` until it yields an error, which ends the response. Its items are `Result`s for certain, so that more of
-    /// their types can be inferred than with [`new`](Self::new).
+    /// Streams the items of `stream` until an error, which ends the response. `stream` must yield
+    /// `Result`s, so that more of its types can be inferred than with [`new`](Self::new).
     pub fn try_new<S, I, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<I, E>> + Send + 'static,
@@ -82,10 +83,11 @@ impl<T: Serialize + 'static> Streaming<T> {
         }))
     }
 
-    /// The items of an iterator that may block, run on a thread of its own.
+    /// Streams the items of an iterator that may block, on a dedicated thread.
     ///
-    /// The thread starts when the stream is first read. It is at most 64 items ahead of the reader, and
-    /// after the client has left it ends at the iterator's next item. Of `Result`s, the first error ends the response.
+    /// The thread starts when the stream is first polled. It runs at most 64 items ahead of the
+    /// reader, and after the client has disconnected it ends at the iterator's next item. If the
+    /// items are `Result`s, the first error ends the response.
     pub fn blocking<I>(items: I) -> Self
     where
         I: IntoIterator + Send + 'static,
@@ -95,9 +97,10 @@ impl<T: Serialize + 'static> Streaming<T> {
         Self::from_source(source::items(Blocking::new(items), |item| item))
     }
 
-    /// A stream, and the [`Sender`] that feeds it from another task or thread.
+    /// Creates a stream and the [`Sender`] that feeds it from another task or thread.
     ///
-    /// `capacity` is how many items may wait for the reader, at least 1; then the sender waits.
+    /// `capacity` is the number of items that may be queued, at least 1. When the queue is full,
+    /// the sender waits.
     ///
     /// ```
     /// use headwater::Streaming;
@@ -107,7 +110,7 @@ impl<T: Serialize + 'static> Streaming<T> {
     ///     tokio::spawn(async move {
     ///         for n in (0..3).rev() {
     ///             if sender.send(n).await.is_err() {
-    ///                 return; // The client has left.
+    ///                 return; // The client has disconnected.
     ///             }
     ///         }
     ///         sender.finish().await;
@@ -137,7 +140,8 @@ impl<T: Serialize + 'static> Streaming<T> {
 }
 
 impl<T: Events + Serialize + 'static> Streaming<Event<T>> {
-    /// The items of `stream`, each under the event name of its variant; see [`Events`](trait@Events).
+    /// Streams the items of `stream`, each under the event name of its variant. See
+    /// [`Events`](trait@Events).
     pub fn events<S>(stream: S) -> Self
     where
         S: Stream<Item = T> + Send + 'static,
@@ -145,7 +149,7 @@ impl<T: Events + Serialize + 'static> Streaming<Event<T>> {
         Self::from_source(source::items(stream, |item| Ok(Event::item(item))))
     }
 
-    /// The items of `stream`, each under the event name of its variant, until it yields an error.
+    /// Streams the items of `stream`, each under the event name of its variant, until an error.
     pub fn try_events<S, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E>> + Send + 'static,
@@ -158,45 +162,49 @@ impl<T: Events + Serialize + 'static> Streaming<Event<T>> {
 }
 
 impl<T> Streaming<T> {
-    /// Sets how long an SSE stream may be silent before a comment goes out as a sign of life.
-    /// Default: 15 s. Zero turns it off. A client can have it sooner: `?heartbeat=5`.
+    /// Sets the idle time after which an SSE stream sends a comment as a heartbeat. Default: 15 s.
+    /// Zero turns it off. A client can request a shorter time: `?heartbeat=5`.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.options.heartbeat = every;
         self
     }
 
-    /// Sets how long an NDJSON stream may be silent before a blank line goes out, to clients that don't ask for it. Default:
-    /// zero, which is none, as readers exist that fail at a blank line. A client asks with `?heartbeat=SECONDS` or
-    /// `Prefer: heartbeat=SECONDS`, from 1 s to an hour; 0 turns it off. A value in the query that is no number is a 400; such a
-    /// preference is ignored (RFC 7240 §2).
+    /// Sets the idle time after which an NDJSON stream sends a blank line to clients that don't
+    /// request heartbeats. Default: zero, which sends none, because some readers fail at a blank
+    /// line.
+    ///
+    /// A client requests them with `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`, from 1 s to
+    /// an hour; 0 turns them off. A value in the query that is not a number is refused with 400.
+    /// Such a preference is ignored (RFC 7240 §2).
     #[must_use]
     pub fn line_heartbeat(mut self, every: Duration) -> Self {
         self.options.line_heartbeat = every;
         self
     }
 
-    /// Sets how long the response's head waits for the first item, so that an error in its place has
-    /// its real status. Default: 30 ms, or a heartbeat if that is shorter. Zero sends the head at once.
+    /// Sets how long the response's head waits for the first item, so that an error before it is
+    /// sent with its own status. Default: 30 ms, or one heartbeat interval if that is shorter. Zero
+    /// sends the head at once.
     #[must_use]
     pub fn first_item_wait(mut self, wait: Duration) -> Self {
         self.options.first_item_wait = wait;
         self
     }
 
-    /// Tells SSE clients at the start how long to wait before they reconnect.
+    /// Sets how long SSE clients wait before they reconnect. It is sent at the start of the stream.
     #[must_use]
     pub fn retry(mut self, retry: Duration) -> Self {
         self.options.retry = Some(retry);
         self
     }
 
-    /// Tells SSE clients at once the id from which they resume if the connection breaks before the first item: by an event
-    /// of the type `headwater:position`, whose data is an object with the id as `offset`. The response's head doesn't wait
-    /// for the first item then.
+    /// Sends SSE clients the id from which they resume if the connection breaks before the first
+    /// item. It is sent at once, as an event of the type `headwater:position` whose data is an
+    /// object with the id as `offset`. The response's head doesn't wait for the first item then.
     ///
-    /// It is for streams that start wherever the newest item is: a client that reconnects without an id would start
-    /// somewhere else. Other formats say nothing.
+    /// Use it for streams that start at the newest item: a client that reconnects without an id
+    /// would start elsewhere. Other formats omit it.
     #[must_use]
     pub fn position(mut self, id: impl Into<String>) -> Self {
         let id = id.into();
@@ -206,12 +214,13 @@ impl<T> Streaming<T> {
         self
     }
 
-    /// Tells SSE clients that what they resume from is no place in this stream, which starts over: by an event of the type
-    /// `headwater:reset` with this data, on one line, and `id` as where the stream starts. It comes before the first item,
-    /// and the response's head doesn't wait for that. In all other formats the response is `otherwise`.
+    /// Notifies SSE clients that their resume position isn't in this stream, which starts over. The
+    /// event has the type `headwater:reset`, `data`, which must be one line, and the stream's start
+    /// as `id`. It is sent before the first item, and the response's head doesn't wait for that
+    /// item. In all other formats the response is `otherwise`.
     ///
-    /// An error status would end a browser's `EventSource` for good, and to leave out items, or to repeat them without
-    /// a word, would be silent.
+    /// The alternatives are worse: an error status would end a browser's `EventSource` for good,
+    /// and skipped or repeated items would go unnoticed.
     #[must_use]
     pub fn reset(mut self, id: impl Into<String>, data: String, otherwise: Problem) -> Self {
         let (event, id) = (RESET_EVENT, id.into());
@@ -219,8 +228,9 @@ impl<T> Streaming<T> {
         self
     }
 
-    /// Lets the stream run on when the server shuts down, until its deadline: for streams that end by
-    /// themselves, such as an answer that is being generated. The default is to cut it at once.
+    /// Lets the stream continue during a shutdown, until the shutdown's deadline. Use it for
+    /// streams that end by themselves, such as an answer that is being generated. By default, a
+    /// shutdown aborts the stream at once.
     #[must_use]
     pub fn finish_on_shutdown(mut self) -> Self {
         self.options.finish_on_shutdown = true;

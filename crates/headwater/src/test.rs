@@ -1,4 +1,5 @@
-//! Tests of streaming endpoints, in process: no socket, no port, no waiting for the end.
+//! In-process tests of streaming endpoints: without a socket or a port, and without reading a
+//! stream to its end.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -12,12 +13,12 @@
 //! let client = TestClient::new(app);
 //! let mut numbers = client.get("/count").accept(Format::Sse).stream::<u64>().await;
 //! assert_eq!(numbers.take(3).await, [1, 2, 3]);
-//! numbers.leave().await; // The stream has no end; leaving drops it, which this asserts.
+//! numbers.leave().await; // The stream has no end. `leave` drops it and asserts that.
 //! # }
 //! ```
 //!
-//! Like assertions, these functions panic where something is not as a test expects it, and say what was
-//! there instead.
+//! Like assertions, these functions panic if a result is not as expected. The message contains the
+//! actual result.
 
 use std::{fmt, marker::PhantomData, time::Duration};
 
@@ -33,17 +34,17 @@ use tower_service::Service;
 
 use crate::{App, Negotiate, negotiate::Asked};
 
-/// How long a test waits for an item, or for a stream to be dropped, before it fails.
+/// Time limit for an item, or for the drop of a stream. After it, the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Calls a router as a client would.
+/// A client that calls a router in process.
 #[derive(Debug, Clone)]
 pub struct TestClient {
     app: Negotiate<Router>,
 }
 
 impl TestClient {
-    /// A client of `app`, an [`App`] or an axum [`Router`].
+    /// Creates a client of `app`, an [`App`] or an axum [`Router`].
     #[must_use]
     pub fn new(app: impl Into<Router> + 'static) -> Self {
         let layer = crate::layer().docs(App::is_with_docs(&app));
@@ -52,22 +53,22 @@ impl TestClient {
         }
     }
 
-    /// A GET of this path and query.
+    /// Creates a GET request for this path and query.
     #[must_use]
     pub fn get(&self, uri: &str) -> TestRequest {
         self.request(Method::GET, uri)
     }
 
-    /// A POST to this path and query.
+    /// Creates a POST request to this path and query.
     #[must_use]
     pub fn post(&self, uri: &str) -> TestRequest {
         self.request(Method::POST, uri)
     }
 
-    /// A request with any method.
+    /// Creates a request with any method.
     ///
     /// # Panics
-    /// `uri` is not one.
+    /// `uri` is not a valid URI.
     #[must_use]
     pub fn request(&self, method: Method, uri: &str) -> TestRequest {
         let mut request = Request::new(Body::empty());
@@ -82,7 +83,7 @@ impl TestClient {
     }
 }
 
-/// A request that has not been sent yet.
+/// A request that has not been sent.
 #[derive(Debug)]
 pub struct TestRequest {
     app: Negotiate<Router>,
@@ -90,13 +91,13 @@ pub struct TestRequest {
 }
 
 impl TestRequest {
-    /// Asks for a format, by `Accept`.
+    /// Requests a format with `Accept`.
     #[must_use]
     pub fn accept(self, format: Format) -> Self {
         self.header(header::ACCEPT.as_str(), format.media_types()[0])
     }
 
-    /// Says which event was seen last, as a returning `EventSource` does.
+    /// Sets the id of the last received event, as a reconnecting `EventSource` does.
     #[must_use]
     pub fn last_event_id(self, id: &str) -> Self {
         self.header("last-event-id", id)
@@ -105,7 +106,7 @@ impl TestRequest {
     /// Sets a header.
     ///
     /// # Panics
-    /// The name or the value can't be a header's.
+    /// The name or the value is not valid in a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name
@@ -161,7 +162,7 @@ impl TestRequest {
     }
 }
 
-/// A response whose body has not been read yet.
+/// A response whose body has not been read.
 pub struct TestResponse {
     status: StatusCode,
     headers: HeaderMap,
@@ -170,13 +171,13 @@ pub struct TestResponse {
 }
 
 impl TestResponse {
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
@@ -185,7 +186,7 @@ impl TestResponse {
     /// Reads the whole body as text.
     ///
     /// # Panics
-    /// The body is cut, or is not UTF-8.
+    /// The body is aborted, or is not UTF-8.
     pub async fn text(self) -> String {
         let bytes = self
             .body
@@ -199,18 +200,18 @@ impl TestResponse {
     /// Reads the whole body as one JSON value.
     ///
     /// # Panics
-    /// The body is cut, or is not such a value.
+    /// The body is aborted, or is not such a value.
     pub async fn json<T: DeserializeOwned>(self) -> T {
         let text = self.text().await;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("the body {text:?}: {error}"))
     }
 
-    /// The body in chunks, as the server makes them; a cut is an error.
+    /// Returns the body in the server's chunks. An aborted body yields an error.
     pub fn into_data_stream(self) -> axum::body::BodyDataStream {
         self.body.into_data_stream()
     }
 
-    /// Reads the body as a stream of `T`, in the format that the response says.
+    /// Reads the body as a stream of `T`, in the format that its `Content-Type` names.
     ///
     /// # Panics
     /// The response is not a 200 in one of the streaming formats.
@@ -246,7 +247,7 @@ impl fmt::Debug for TestResponse {
     }
 }
 
-/// The items of a response, as they come.
+/// A stream of the items of a response.
 pub struct TestStream<T> {
     body: Body,
     decoder: Decoder,
@@ -257,16 +258,18 @@ pub struct TestStream<T> {
 }
 
 impl<T: DeserializeOwned> TestStream<T> {
-    /// The format that the server chose.
+    /// Returns the format that the server selected.
     #[must_use]
     pub fn format(&self) -> Format {
         self.decoder.format()
     }
 
-    /// The next item; `None` when the stream is complete. An event that tells the [position](Event::is_position) is none.
+    /// Returns the next item, or `None` when the stream is complete. It skips
+    /// [position](Event::is_position) events.
     ///
     /// # Panics
-    /// The stream is cut, starts [over](Event::is_reset), reports an error, holds something else than a `T`, or is silent for 10 s.
+    /// The stream is aborted, starts [over](Event::is_reset), reports an error, contains something
+    /// other than a `T`, or is silent for 10 s.
     pub async fn next(&mut self) -> Option<T> {
         let event = loop {
             let event = self.next_event().await?;
@@ -290,10 +293,11 @@ impl<T: DeserializeOwned> TestStream<T> {
         })
     }
 
-    /// The next event with its id and name, error events and all others of Headwater's own included; `None` when the stream is complete.
+    /// Returns the next event with its id and name, or `None` when the stream is complete. It
+    /// includes error events and Headwater's other events.
     ///
     /// # Panics
-    /// The stream is cut, is malformed, or is silent for 10 s.
+    /// The stream is aborted, is malformed, or is silent for 10 s.
     pub async fn next_event(&mut self) -> Option<Event> {
         match tokio::time::timeout(PATIENCE, self.poll_event()).await {
             Ok(Ok(event)) => event,
@@ -302,10 +306,10 @@ impl<T: DeserializeOwned> TestStream<T> {
         }
     }
 
-    /// Reads on until the stream is cut, and gives the reason.
+    /// Reads until the stream is aborted and returns the reason.
     ///
     /// # Panics
-    /// The stream ends as complete instead, or goes on for 10 s.
+    /// The stream completes instead, or continues for 10 s.
     pub async fn cut(&mut self) -> String {
         let read = async {
             loop {
@@ -322,7 +326,7 @@ impl<T: DeserializeOwned> TestStream<T> {
         }
     }
 
-    /// The next `count` items, or fewer if the stream is complete before that.
+    /// Returns the next `count` items, or fewer if the stream completes earlier.
     ///
     /// # Panics
     /// As [`next`](Self::next).
@@ -336,10 +340,11 @@ impl<T: DeserializeOwned> TestStream<T> {
         items
     }
 
-    /// Leaves, as a client that closes its connection, and waits until the handler's stream is dropped.
+    /// Closes the response, as a disconnecting client does, and waits until the handler's stream is
+    /// dropped.
     ///
     /// # Panics
-    /// It isn't within 10 s.
+    /// The stream isn't dropped within 10 s.
     pub async fn leave(self) {
         drop(self.body);
         let dropped = tokio::time::timeout(PATIENCE, self.dropped.cancelled()).await;
@@ -363,7 +368,7 @@ impl<T: DeserializeOwned> TestStream<T> {
                         self.decoder.push(data);
                     }
                 }
-                // What came before the cut is still given.
+                // Events that were received before the cut are still returned.
                 Some(Err(error)) => self.cut = Some(error.to_string()),
                 None if self.finished => return Ok(None),
                 None => {

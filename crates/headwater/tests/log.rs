@@ -1,7 +1,7 @@
-//! What an app that sets no subscriber of its own prints.
+//! The output of an app that sets no subscriber.
 //!
-//! A subscriber is the whole process's: each case is a process of its own, this test program run again with the case's name
-//! in its environment.
+//! A subscriber belongs to the whole process. So each case runs in its own process: this test
+//! program again, with the case's name in its environment.
 
 #![cfg(feature = "log")]
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs as the server if this process is one.
 ///
-/// It is a test so that it has the name by which the process of a case is asked for it, and passes at once in any other.
+/// It is a test so that the child process can run it by name. In any other process it passes at
+/// once.
 #[test]
 fn serve_the_case() {
     let Ok(case) = std::env::var(CASE) else {
@@ -45,7 +46,7 @@ fn serve_the_case() {
             .route("/failing", get(failing))
             .route("/failing-at-once", get(failing_at_once))
             .route("/open", get(open));
-        // The port is the log's to tell, or else is told by `on_bound` on stdout.
+        // The log reports the port, or `on_bound` prints it on stdout.
         let server = headwater::serve(app, "127.0.0.1:0");
         let told = |server: headwater::Serve| {
             server.on_bound(|address| println!("listening on {address}"))
@@ -64,7 +65,7 @@ fn serve_the_case() {
     });
 }
 
-/// A server in a process of its own, with the lines of its stderr.
+/// A server in its own process, with the lines of its stderr.
 struct Server {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -121,7 +122,7 @@ impl Server {
         server
     }
 
-    /// Waits for a line of stderr with this in it.
+    /// Waits for a line of stderr that contains `text`.
     fn line_with(&mut self, text: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
@@ -134,7 +135,7 @@ impl Server {
         }
     }
 
-    /// Sends a request; gives what comes until the end, or until `until` is in it.
+    /// Sends a request. Returns the response up to its end, or until it contains `until`.
     fn get(&self, target: &str, until: Option<&str>) -> String {
         let mut socket = TcpStream::connect(&self.address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -154,7 +155,7 @@ impl Server {
         String::from_utf8(answer).unwrap()
     }
 
-    /// All that stderr had, once the process has ended.
+    /// Returns all of stderr after the process has ended.
     fn end(mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -174,7 +175,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn an_app_without_a_subscriber_says_where_it_listens_and_what_is_asked_of_it() {
+fn an_app_without_a_subscriber_logs_its_address_and_requests() {
     let mut server = Server::start("default", &[]);
     assert!(server.seen.contains("(docs at /docs)"), "{}", server.seen);
     assert!(server.get("/one?token=t0ken", None).contains("200 OK"));
@@ -198,7 +199,7 @@ fn an_app_without_a_subscriber_says_where_it_listens_and_what_is_asked_of_it() {
     assert!(!seen.contains('\u{1b}'), "colours in a pipe: {seen:?}");
 }
 
-/// A request of HTTP/2 whose path can't be one: h2 logs it at debug.
+/// Returns an HTTP/2 request with an invalid path, which h2 logs at debug level.
 fn bad_path_over_http2(path: &str) -> Vec<u8> {
     let mut block = vec![0x82, 0x86];
     for (index, value) in [(1, "localhost"), (4, path)] {
@@ -212,13 +213,13 @@ fn bad_path_over_http2(path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_carries_requests_is_heard_only_where_a_filter_names_it() {
+fn libraries_that_carry_requests_are_logged_only_if_the_filter_names_them() {
     for (filter, is_heard) in [("trace", false), ("info,h2=debug", true)] {
         let server = Server::start("default", &[("HEADWATER_LOG", filter)]);
         let mut socket = TcpStream::connect(&server.address).unwrap();
         let request = bad_path_over_http2("/one?token=t0ken x");
         socket.write_all(&request).unwrap();
-        // Its SETTINGS, their acknowledgement and the reset of the stream.
+        // The server's SETTINGS, their acknowledgement, and the reset of the stream.
         let mut answer = [0; 64];
         let mut read = 0;
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -233,11 +234,11 @@ fn what_carries_requests_is_heard_only_where_a_filter_names_it() {
 }
 
 #[test]
-fn a_response_that_did_not_wait_for_its_request_s_body_is_early() {
+fn a_response_before_the_end_of_the_requests_body_is_logged_as_early() {
     let mut server = Server::start("default", &[]);
     let mut socket = TcpStream::connect(&server.address).unwrap();
     let head = "POST /one HTTP/1.1\r\nHost: localhost\r\nContent-Length: ";
-    // One that has come by then is as good as read.
+    // An unread body that has already arrived counts as read.
     socket
         .write_all(format!("{head}3\r\n\r\nabc").as_bytes())
         .unwrap();
@@ -254,7 +255,7 @@ fn a_response_that_did_not_wait_for_its_request_s_body_is_early() {
 }
 
 #[test]
-fn the_error_behind_a_500_or_a_cut_is_told_with_its_text() {
+fn the_error_behind_a_500_or_an_aborted_stream_is_logged() {
     let mut server = Server::start("default", &[]);
     let answer = server.get("/failing-at-once", None);
     assert!(
@@ -271,7 +272,7 @@ fn the_error_behind_a_500_or_a_cut_is_told_with_its_text() {
 }
 
 #[test]
-fn a_stream_that_stays_open_has_a_line_at_once_and_one_when_its_reader_leaves() {
+fn an_open_stream_is_logged_at_once_and_again_at_its_end() {
     let mut server = Server::start("default", &[]);
     server.get("/open", Some("\r\n1\n"));
     let line = server.line_with("path=/open");
@@ -281,7 +282,7 @@ fn a_stream_that_stays_open_has_a_line_at_once_and_one_when_its_reader_leaves() 
         line.contains("end=\"left\"") && line.contains("items=1"),
         "{line}"
     );
-    // A response that is there all at once has one line.
+    // A response that is complete at once has one line.
     server.get("/one", None);
     server.get("/nothing", None);
     server.line_with("path=/nothing");
@@ -289,7 +290,7 @@ fn a_stream_that_stays_open_has_a_line_at_once_and_one_when_its_reader_leaves() 
 }
 
 #[test]
-fn the_environment_chooses_what_is_printed() {
+fn the_environment_sets_the_filter() {
     let filter = "info,headwater::access=off";
     let mut server = Server::start("default", &[("HEADWATER_LOG", filter)]);
     server.get("/one", None);
@@ -305,7 +306,7 @@ fn the_environment_chooses_what_is_printed() {
 }
 
 #[test]
-fn nothing_is_printed_by_a_quiet_server_or_beside_the_apps_own_subscriber() {
+fn quiet_servers_and_servers_with_a_subscriber_print_nothing() {
     for case in ["quiet", "own subscriber"] {
         let server = Server::start(case, &[]);
         server.get("/one", None);

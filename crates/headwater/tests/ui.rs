@@ -1,8 +1,8 @@
-//! What the compiler says to a user: `ui/fail` holds programs that must not compile, each with the message
-//! that must come, and `ui/pass` what must compile and work, as modules of this test.
+//! Compiler messages for users. `ui/fail` has programs that must not compile, each with the
+//! expected message. `ui/pass` has programs that must compile and work, as modules of this test.
 //!
-//! After a change of a message, `TRYBUILD=overwrite cargo test -p headwater --test ui` writes the new ones.
-//! Read them: each is to say what is wrong, where, and what to do.
+//! After a change of a message, `TRYBUILD=overwrite cargo test -p headwater --test ui` writes the
+//! new ones. Review them: each must state the mistake, its location and the remedy.
 
 use std::{env, process::Command};
 
@@ -10,7 +10,7 @@ use std::{env, process::Command};
 mod pass;
 
 #[test]
-fn each_mistake_is_told_at_its_place_with_what_to_do() {
+fn each_mistake_is_reported_at_its_location_with_a_remedy() {
     if !compiler_is_stable() {
         eprintln!("skipped: the messages are those of the stable compiler");
         return;
@@ -18,7 +18,7 @@ fn each_mistake_is_told_at_its_place_with_what_to_do() {
     trybuild::TestCases::new().compile_fail("tests/ui/fail/*.rs");
 }
 
-/// Other channels word their messages otherwise.
+/// Other channels have other messages.
 fn compiler_is_stable() -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 
 use super::*;
 
-/// A log file in a directory of its own, which goes when the test ends.
+/// A log file in its own directory, which is removed when the test ends.
 struct Log {
     directory: PathBuf,
     path: PathBuf,
@@ -58,7 +58,8 @@ impl Drop for Log {
     }
 }
 
-/// Everything that there is to read now; as a reader that looks again after it was quiet, for each of a few files.
+/// Returns all lines that are available now. It polls several times, because a reader polls again
+/// after each file.
 fn lines(tail: &mut Tail) -> Vec<(Position, Line)> {
     let mut all = Vec::new();
     for _ in 0..8 {
@@ -74,7 +75,7 @@ fn texts(tail: &mut Tail) -> Vec<String> {
 }
 
 #[test]
-fn the_last_lines_come_first_and_then_the_new_ones() {
+fn the_last_lines_precede_new_ones() {
     let log = Log::with("a\nb\nc\n");
     let mut tail = log.tail(Start::Last(2));
     assert_eq!(texts(&mut tail), ["b", "c"]);
@@ -91,7 +92,7 @@ fn the_last_lines_come_first_and_then_the_new_ones() {
 }
 
 #[test]
-fn any_number_of_last_lines_can_be_asked_for() {
+fn any_number_of_last_lines_can_be_requested() {
     for (content, count, expected) in [
         ("", 5, &[][..]),
         ("a\nb\n", 0, &[]),
@@ -122,7 +123,7 @@ fn the_last_lines_are_found_over_many_reads() {
 }
 
 #[test]
-fn a_line_is_given_only_when_it_is_complete() {
+fn a_line_is_returned_only_when_it_is_complete() {
     let log = Log::with("whole\nha");
     let mut tail = log.tail(Start::Last(10));
     assert_eq!(texts(&mut tail), ["whole"]);
@@ -140,7 +141,7 @@ fn a_rename_and_a_new_file_lose_nothing() {
     assert_eq!(texts(&mut tail), ["a"]);
     let old = log.rename();
     assert_eq!(texts(&mut tail), [""; 0]);
-    // The writer still has the old file open when the new one is there.
+    // The writer still has the old file open when the new one exists.
     log.append("c\n");
     assert!(tail.read().unwrap().is_none());
     OpenOptions::new()
@@ -155,7 +156,7 @@ fn a_rename_and_a_new_file_lose_nothing() {
 }
 
 #[test]
-fn the_rest_of_a_half_line_is_waited_for_at_a_rename() {
+fn a_rename_waits_for_the_rest_of_an_incomplete_line() {
     let log = Log::with("a\nhalf of ");
     let mut tail = log.tail(Start::Last(10));
     assert_eq!(texts(&mut tail), ["a"]);
@@ -171,7 +172,7 @@ fn the_rest_of_a_half_line_is_waited_for_at_a_rename() {
 }
 
 #[test]
-fn a_half_line_that_stays_one_is_given_as_truncated() {
+fn an_incomplete_line_is_returned_as_truncated() {
     let log = Log::with("a\nhalf of ");
     let mut tail = log.tail(Start::Last(10));
     assert_eq!(texts(&mut tail), ["a"]);
@@ -186,7 +187,7 @@ fn a_half_line_that_stays_one_is_given_as_truncated() {
     assert_eq!(last, [("half of ".into(), true), ("new".into(), false)]);
 }
 
-/// Renames by number, as logrotate does: `app.log.1` to `app.log.2`, then `app.log` to `app.log.1`.
+/// Renames by number like logrotate: `app.log.1` to `app.log.2`, then `app.log` to `app.log.1`.
 fn rotate(log: &Log) {
     let name = |number| log.directory.join(format!("app.log.{number}"));
     for number in (1..9).rev() {
@@ -196,7 +197,7 @@ fn rotate(log: &Log) {
 }
 
 #[test]
-fn files_that_come_while_half_a_line_is_waited_for_are_all_read() {
+fn files_created_during_the_wait_for_a_line_end_are_all_read() {
     let log = Log::with(
         "a
 half of ",
@@ -211,7 +212,7 @@ half of ",
 "
         ));
         assert_eq!(texts(&mut tail), [""; 0]);
-        // Only a file that is open already survives this.
+        // Only a file that is already open survives this.
         fs::remove_file(&log.path).unwrap();
     }
     log.append(
@@ -236,7 +237,7 @@ half of ",
 }
 
 #[test]
-fn the_files_that_wait_for_half_a_line_are_bounded() {
+fn the_number_of_waiting_files_is_bounded() {
     let log = Log::with("half");
     let mut tail = log.tail(Start::Beginning);
     assert_eq!(texts(&mut tail), [""; 0]);
@@ -256,7 +257,7 @@ fn the_files_that_wait_for_half_a_line_are_bounded() {
 }
 
 #[test]
-fn several_rotations_by_number_between_two_looks_lose_nothing() {
+fn several_rotations_by_number_between_two_polls_lose_nothing() {
     let log = Log::with(
         "a
 ",
@@ -313,15 +314,15 @@ fn files_of_other_names_or_of_earlier_times_are_left_alone() {
     assert_eq!(texts(&mut tail), ["b"]);
 }
 
-/// Truncates the file, and writes this at once.
+/// Truncates the file and writes `content` at once.
 fn rewrite(log: &Log, content: &str) {
     fs::write(&log.path, content).unwrap();
 }
 
 #[test]
-fn a_file_that_is_truncated_and_rewritten_between_two_looks_gives_no_fragment() {
+fn a_file_rewritten_between_two_polls_yields_no_fragment() {
     for (before, after, expected) in [
-        // Longer than it was, as long, and shorter.
+        // Longer than before, of equal length, and shorter.
         (
             "one\ntwo\n",
             "first line\nsecond line\n",
@@ -330,7 +331,7 @@ fn a_file_that_is_truncated_and_rewritten_between_two_looks_gives_no_fragment() 
         ("one\ntwo\n", "x\ny\nz\nw\nv\n", &["x", "y", "z", "w", "v"]),
         ("one\ntwo\n", "ONE\nTWO\n", &["ONE", "TWO"]),
         ("one\ntwo\n", "three\n", &["three"]),
-        // With half a line.
+        // With an incomplete line.
         ("one\nha", "another\nline\n", &["another", "line"]),
         ("one\nha", "one\nxx and more\n", &["one", "xx and more"]),
         ("ha", "xalf\n", &["xalf"]),
@@ -345,9 +346,9 @@ fn a_file_that_is_truncated_and_rewritten_between_two_looks_gives_no_fragment() 
 }
 
 #[test]
-fn what_may_be_the_rest_of_a_line_that_a_truncation_cut_is_marked() {
+fn a_possible_rest_of_a_truncated_line_is_marked() {
     for (before, length, after, expected) in [
-        // A line that was whole, and one that wasn't.
+        // A complete line and an incomplete one.
         (
             "one\ntwo\n",
             6,
@@ -387,7 +388,7 @@ fn what_may_be_the_rest_of_a_line_that_a_truncation_cut_is_marked() {
 }
 
 #[test]
-fn long_lines_of_other_content_are_told_apart() {
+fn long_lines_of_other_content_are_distinguished() {
     let long = "x".repeat(MAX_LINE_BYTES - 1);
     let log = Log::with(format!("a{long}"));
     let mut tail = log.tail(Start::Beginning);
@@ -402,7 +403,7 @@ fn long_lines_of_other_content_are_told_apart() {
 }
 
 #[test]
-fn a_reader_that_comes_back_to_a_rewritten_file_gets_no_fragment() {
+fn a_reader_that_resumes_in_a_rewritten_file_gets_no_fragment() {
     let log = Log::with("one\ntwo\nthree\n");
     let all = lines(&mut log.tail(Start::Beginning));
     rewrite(&log, "a first line that is long\na second one\n");
@@ -440,7 +441,7 @@ fn a_file_that_is_missing_at_first_is_new_from_its_first_line() {
 }
 
 #[test]
-fn a_file_that_vanishes_for_a_while_is_waited_for() {
+fn a_reader_waits_for_a_file_that_is_missing_for_a_while() {
     let log = Log::with("a\n");
     let mut tail = log.tail(Start::Last(10));
     assert_eq!(texts(&mut tail), ["a"]);
@@ -461,7 +462,7 @@ fn a_file_that_vanishes_for_a_while_is_waited_for() {
 }
 
 #[test]
-fn bytes_that_are_no_utf_8_are_replaced() {
+fn invalid_utf_8_is_replaced() {
     let log = Log::with(b"caf\xe9 \xf0\x9f\x92\xa7\n");
     assert_eq!(
         texts(&mut log.tail(Start::Last(1))),
@@ -470,7 +471,7 @@ fn bytes_that_are_no_utf_8_are_replaced() {
 }
 
 #[test]
-fn a_long_line_is_cut_between_two_characters_and_says_so() {
+fn a_long_line_is_truncated_between_characters_and_marked() {
     let longest = "x".repeat(MAX_LINE_BYTES);
     let log = Log::with(format!("{longest}\n{}é{longest}\nnext\n", &longest[1..]));
     let given: Vec<_> = lines(&mut log.tail(Start::Last(10)))
@@ -504,7 +505,7 @@ fn a_long_line_is_cut_between_two_characters_and_says_so() {
 }
 
 #[test]
-fn a_line_without_end_takes_no_more_memory_than_the_limit() {
+fn an_endless_line_uses_bounded_memory() {
     let log = Log::missing();
     let mut tail = log.tail(Start::Last(0));
     for _ in 0..64 {
@@ -519,7 +520,7 @@ fn a_line_without_end_takes_no_more_memory_than_the_limit() {
 }
 
 #[test]
-fn a_line_that_began_too_far_back_is_left_out() {
+fn a_line_that_began_too_far_back_is_omitted() {
     let log = Log::with("x\n");
     File::options()
         .write(true)
@@ -534,7 +535,7 @@ fn a_line_that_began_too_far_back_is_left_out() {
 }
 
 #[test]
-fn a_reader_that_comes_back_gets_what_follows() {
+fn a_reconnecting_reader_resumes_where_it_left_off() {
     let log = Log::with("a\nb\nc\nd\n");
     let all = lines(&mut log.tail(Start::Last(10)));
     for (seen, (position, _)) in all.iter().enumerate() {
@@ -547,7 +548,7 @@ fn a_reader_that_comes_back_gets_what_follows() {
 }
 
 #[test]
-fn a_reader_that_comes_back_after_rotations_by_number_misses_nothing() {
+fn a_reader_resumes_after_rotations_by_number_without_loss() {
     let log = Log::with("a\nb\n");
     let (position, _) = lines(&mut log.tail(Start::Beginning)).remove(0);
     let given: Vec<_> = ["c\n", "d\n"]
@@ -566,7 +567,7 @@ fn a_reader_that_comes_back_after_rotations_by_number_misses_nothing() {
 }
 
 #[test]
-fn a_reader_that_comes_back_to_other_files_gets_the_whole_new_one() {
+fn a_reader_that_resumes_with_other_files_gets_the_whole_new_one() {
     let log = Log::with("a\nb\n");
     let (position, _) = lines(&mut log.tail(Start::Last(1))).remove(0);
     let old = log.directory.join("archived");
@@ -575,7 +576,7 @@ fn a_reader_that_comes_back_to_other_files_gets_the_whole_new_one() {
     log.append("c\nd\n");
     assert_eq!(texts(&mut log.tail(Start::After(position))), ["c", "d"]);
 
-    // The name of a rotated file, but not what it held.
+    // The name of a rotated file with other content.
     let rotated = log.rename();
     log.append("e\n");
     let (position, _) = lines(&mut Tail::new(rotated.clone(), Start::Beginning)).remove(0);
@@ -594,7 +595,7 @@ fn a_reader_that_comes_back_to_other_files_gets_the_whole_new_one() {
 }
 
 #[test]
-fn what_is_no_position_is_refused() {
+fn an_invalid_position_is_refused() {
     for text in [
         "",
         "1",
@@ -610,14 +611,14 @@ fn what_is_no_position_is_refused() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_an_error() {
+fn a_file_that_is_not_regular_is_an_error() {
     let log = Log::missing();
     fs::create_dir(&log.path).unwrap();
     assert!(log.tail(Start::Last(1)).read().is_err());
 }
 
 #[tokio::test]
-async fn a_new_line_is_there_soon_after_it_was_written() {
+async fn a_new_line_arrives_soon_after_it_was_written() {
     let log = Log::with("old\n");
     let mut lines = pin!(follow(log.path.clone(), Start::Last(1)));
     let next = async {

@@ -1,5 +1,5 @@
-//! The clients end to end: over a socket, to typed items. The server sends the same bytes, made
-//! before, so that it is never the slower side.
+//! The clients end to end: over a socket, to typed items. The server sends prepared bytes, so that
+//! it is never the slower side.
 
 use std::process::Command;
 
@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
             let speed = client
                 .measure(&server, count)
                 .map_err(|error| format!("{} ({}): {error}", client.name, client.kind))?;
-            // The first round warms up.
+            // The first round is a warm-up.
             if round > 0 {
                 speeds.push(speed);
             }

@@ -1,4 +1,4 @@
-//! The decoders, in process, over the same bytes in the same chunks.
+//! The decoders in process, with the same bytes in the same chunks.
 
 use std::{convert::Infallible, fs, hint::black_box};
 
@@ -21,8 +21,8 @@ use crate::{
 };
 
 const CHUNK: usize = 64 * 1024;
-/// How many items one pass decodes: as SSE, 25 chunks exactly, which stay in the processor's cache
-/// as bytes do that have just come off a socket.
+/// Number of items per pass. As SSE, they are exactly 25 chunks, which stay in the CPU cache like
+/// bytes that have just been read from a socket.
 const ITEMS: u64 = 16_384;
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
@@ -119,7 +119,7 @@ fn encoded(format: Format) -> Result<Vec<Bytes>, Error> {
         .collect())
 }
 
-/// The median speed in GB/s of `passes` passes over `data`.
+/// Returns the median speed of `passes` passes over `data`, in GB/s.
 #[allow(clippy::cast_precision_loss, reason = "sizes and times far below 2^52")]
 fn measure(
     options: &Options,
@@ -137,7 +137,7 @@ fn measure(
                 return Err(format!("a decoder gave {count} items of {ITEMS}").into());
             }
         }
-        // The first run warms up.
+        // The first run is a warm-up.
         if run > 0 {
             let took = (system::own_cpu_ns() - start) as f64;
             speeds.push((bytes * passes.max(1)) as f64 / took);
@@ -208,7 +208,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().build()
 }
 
-/// No decoder: how fast the bytes can be looked at.
+/// Counts line feeds without decoding: an upper bound on the speed.
 fn count_pass(data: &[Bytes]) -> Result<u64, Error> {
     Ok(data
         .iter()

@@ -1,4 +1,4 @@
-//! One reader that takes a stream as fast as it comes.
+//! One reader that reads a stream at full speed.
 
 use headwater_bench::{
     Error,
@@ -13,7 +13,7 @@ use crate::{
     stats::{median, rate, ratio, spread},
 };
 
-/// The servers, in the order of the table, and how many items each sends in a full run.
+/// The servers in the order of the table, and the number of items that each sends in a full run.
 const PEERS: [(Peer, u64, u64); 5] = [
     (Peer::Headwater, 6_000_000, 6_000_000),
     (Peer::Axum, 2_000_000, 3_000_000),
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
         .collect::<Result<_, _>>()?;
     for framing in [Framing::Sse, Framing::Ndjson] {
         let mut figures: Vec<Figures> = PEERS.iter().map(|_| Figures::default()).collect();
-        // The first round warms up and is not counted.
+        // The first round is a warm-up and not counted.
         for round in 0..=options.runs {
             for (((peer, sse, ndjson), server), figures) in
                 PEERS.iter().zip(&servers).zip(&mut figures)
@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// Items a second, and the CPU time of server and reader per item in nanoseconds.
+/// Returns the items per second, and the CPU times of server and reader per item in nanoseconds.
 #[allow(
     clippy::cast_precision_loss,
     reason = "counts and times far below 2^52"

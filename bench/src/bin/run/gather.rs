@@ -1,5 +1,5 @@
-//! Many calls at once: how long they take beside what they can't do without, for how much CPU time and
-//! memory.
+//! Many concurrent calls: their duration compared with the theoretical minimum, their CPU time and
+//! their memory.
 
 use std::{
     fs,
@@ -20,9 +20,9 @@ use crate::{
     stats::{median, ratio, spread},
 };
 
-/// How many calls are made at a time.
+/// Number of concurrent calls.
 const CONCURRENCY: u64 = 200;
-/// How long the endpoint takes, in milliseconds.
+/// Delay of the endpoint, in milliseconds.
 const DELAY: u64 = 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ const WAYS: [Way; 6] = [
     Way::Httpx,
 ];
 
-/// Of one run.
+/// The cost of one run.
 #[derive(Clone, Copy)]
 struct Cost {
     seconds: f64,
@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     for round in 0..=options.runs {
         for (way, costs) in WAYS.iter().zip(&mut costs) {
             let cost = way.measure(&server, &command_line, DELAY, count)?;
-            // The first round warms up.
+            // The first round is a warm-up.
             if round > 0 {
                 costs.push(cost);
             }
@@ -121,7 +121,7 @@ fn bars(report: &mut Report, costs: &[Summary], ideal: f64) {
     }
 }
 
-/// Whether a hundred times the calls need more memory.
+/// Measures if a hundred times as many calls need more memory.
 fn flat(
     options: &Options,
     report: &mut Report,
@@ -166,7 +166,7 @@ fn flat(
     Ok(())
 }
 
-/// Medians.
+/// Medians of the runs.
 struct Summary {
     seconds: f64,
     spread: String,
@@ -245,7 +245,7 @@ fn in_python() -> Command {
     command
 }
 
-/// The command line, of the workspace that is measured.
+/// Builds the command-line program of the measured workspace.
 fn build() -> Result<PathBuf, Error> {
     let target = folder().join("target/command-line");
     let status = Command::new("cargo")
@@ -268,7 +268,7 @@ fn build() -> Result<PathBuf, Error> {
     Ok(target.join("dist/headwater"))
 }
 
-/// The whole process, from its start to its end; its results go to a file.
+/// Measures the whole process from its start to its end. Its results go to a file.
 fn measure_command_line(program: &PathBuf, url: &str, count: u64) -> Result<Cost, Error> {
     let data = folder().join(".data");
     fs::create_dir_all(&data)?;
@@ -308,13 +308,13 @@ fn measure_command_line(program: &PathBuf, url: &str, count: u64) -> Result<Cost
     })
 }
 
-/// Waits until the process has ended, and leaves its account to be read: seconds, of them on the CPU, and
-/// the peak of its memory in MiB, as it was at most 5 ms before the end.
+/// Waits until the process has ended, without reaping it. Returns the duration in seconds, the CPU
+/// time in seconds, and the peak memory in MiB, as of at most 5 ms before the end.
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 fn watch(child: &mut Child, start: Instant) -> Result<(f64, f64, f64), Error> {
     let mut peak = 0;
     loop {
-        // One that has ended has no memory, and isn't gone before it is waited for.
+        // A process that has ended has no memory, but exists until it is reaped.
         match system::peak_bytes(child.id()) {
             Ok(bytes) => peak = bytes,
             Err(_) => break,

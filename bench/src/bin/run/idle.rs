@@ -1,4 +1,4 @@
-//! What a reader costs in memory while nothing is sent to it.
+//! Memory per idle reader.
 
 use std::{thread::sleep, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
 };
 
 const PEERS: [Peer; 4] = [Peer::Headwater, Peer::Axum, Peer::FastApi, Peer::Bare];
-/// Readers that are there before the measurement, so that what a server sets up once isn't counted.
+/// Number of readers before the measurement, so that one-time setup isn't counted.
 const BEFORE: usize = 20;
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     let runs = options.runs.min(options.pick(3, 1));
     let readers = options.pick(4000, 1000);
-    // Long enough for the servers' first sign of life, after 15 s in all of them.
+    // Longer than the servers' first heartbeat, which is after 15 s in all of them.
     let settle = Duration::from_secs(options.pick(18, 2));
     let mut kib: Vec<(Vec<f64>, Vec<f64>)> = PEERS.iter().map(|_| Default::default()).collect();
     for _ in 0..runs {

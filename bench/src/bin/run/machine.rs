@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! Description of the machine and the versions.
 
 use std::{fs, process::Command};
 
@@ -20,7 +20,7 @@ const CRATES: [&str; 12] = [
     "memchr",
 ];
 
-/// How busy the machine is: of interest before the first measurement.
+/// Returns the load of the machine, to be read before the first measurement.
 pub(crate) fn load() -> String {
     read("/proc/loadavg")
         .split_whitespace()
@@ -54,7 +54,7 @@ pub(crate) fn describe(options: &Options) -> Vec<Vec<String>> {
     rows
 }
 
-/// The commit that is measured, and whether the tree has changes on top.
+/// Returns the measured commit, and if the tree has uncommitted changes.
 pub(crate) fn commit() -> String {
     let git = |args: &[&str]| {
         output(
@@ -93,7 +93,7 @@ fn memory() -> String {
     format!("{} GiB", kib.unwrap_or(0).div_ceil(1024 * 1024))
 }
 
-/// The version of a crate; the newest, where there are several.
+/// Returns the version of a crate, the newest if there are several.
 fn locked(name: &str) -> String {
     let entry = format!("name = \"{name}\"\nversion = \"");
     let version = LOCK

@@ -1,6 +1,6 @@
 //! Runs the benchmarks, prints the tables and writes them to `results/`.
 //!
-//! `run --help` says what it takes.
+//! See `run --help`.
 
 mod clients;
 mod decode;

@@ -1,4 +1,4 @@
-//! What it costs a request that its operation is described and checked.
+//! The cost per request of documenting and validating an operation.
 
 use headwater_bench::{
     Error,
@@ -14,7 +14,7 @@ use crate::{
     stats::{median, rate, ratio, spread},
 };
 
-/// The servers, in the order of the table, and how many requests each answers in a turn.
+/// The servers in the order of the table, and the number of requests that each answers in a turn.
 const PEERS: [(Peer, u64); 4] = [
     (Peer::Operation, 12_000),
     (Peer::OperationPlain, 12_000),
@@ -22,10 +22,10 @@ const PEERS: [(Peer, u64); 4] = [
     (Peer::FastApi, 600),
 ];
 const CONNECTIONS: usize = 16;
-/// How often the servers take turns within a run: short turns, so that all see the same machine.
+/// Number of turns per run. Turns are short, so that all servers see the same machine state.
 const TURNS: usize = 10;
 
-/// What one run measured of a server.
+/// Results of one server.
 #[derive(Default)]
 struct Figures {
     cpu_ns: Vec<f64>,
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
         ("POST", "POST of 270 bytes", post),
     ] {
         let mut figures: Vec<Figures> = PEERS.iter().map(|_| Figures::default()).collect();
-        // The first round warms up and is not counted.
+        // The first round is a warm-up and not counted.
         for round in 0..=options.runs {
             let measured = measure(&mut servers, &exchange)?;
             if round > 0 {
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// Per server: the nanoseconds of CPU time a request, and the requests a second.
+/// Returns the CPU nanoseconds per request and the requests per second, for each server.
 #[allow(
     clippy::cast_precision_loss,
     reason = "counts and times far below 2^52"
@@ -85,7 +85,7 @@ fn measure(
     let mut totals = vec![(0, 0.0); servers.len()];
     for turn in 0..TURNS {
         for at in 0..servers.len() {
-            // Whoever comes after a slow server comes before it in the next turn.
+            // A server that follows a slow one precedes it in the next turn.
             let index = if turn % 2 == 0 {
                 at
             } else {

@@ -5,7 +5,7 @@ use std::{
 
 use headwater_bench::Error;
 
-/// One part of the benchmark: a table of the report.
+/// A part of the benchmark: a table of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Drain,
@@ -64,7 +64,8 @@ impl Part {
         }
     }
 
-    /// Whether it measures the hub beside the hub's peers; the others have the framework's, in Python too.
+    /// Returns `true` if it compares the hub with the hub's peers. The other parts compare the
+    /// framework with its peers, including Python's.
     pub(crate) fn is_of_hub(self) -> bool {
         match self {
             Self::Drain
@@ -86,14 +87,14 @@ impl Part {
     }
 }
 
-/// What the command line says.
+/// The command-line options.
 pub(crate) struct Options {
-    /// Smaller counts and fewer runs: to see that everything works, not to compare.
+    /// If `true`, smaller counts and fewer runs, for a functional test, not for comparisons.
     pub(crate) quick: bool,
     pub(crate) parts: Vec<Part>,
-    /// How often each short measurement is repeated.
+    /// Number of repetitions of each short measurement.
     pub(crate) runs: usize,
-    /// What the results are called, after the date.
+    /// Name of the results, after the date.
     pub(crate) name: String,
     /// The arguments as given.
     pub(crate) given: Vec<String>,
@@ -131,7 +132,7 @@ impl Options {
         })
     }
 
-    /// `full`, or `quick` in a quick run.
+    /// Returns `full`, or `quick` in a quick run.
     pub(crate) fn pick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
@@ -143,12 +144,12 @@ impl Options {
     }
 }
 
-/// The folder of the benchmark.
+/// Returns the folder of the benchmark.
 pub(crate) fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The date in UTC, as `YYYY-MM-DD`.
+/// Returns the current date in UTC, as `YYYY-MM-DD`.
 pub(crate) fn today() -> String {
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -158,7 +159,7 @@ pub(crate) fn today() -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// The date of a day counted from 1970-01-01.
+/// Converts a number of days since 1970-01-01 to a date.
 fn civil(days: u64) -> (u64, u64, u64) {
     let is_leap =
         |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);

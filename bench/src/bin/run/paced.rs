@@ -1,4 +1,4 @@
-//! A thousand readers of one paced stream: how late each item arrives.
+//! A thousand readers of one paced stream: the latency of each item.
 
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use crate::{
     stats::{median, percentile, rate},
 };
 
-/// The servers, and the rates at which each is read, in messages a second.
+/// The servers, and the rates at which each is read, in messages per second.
 ///
-/// FastAPI can't keep up with the first rate, which its row says; the second shows it unhurried.
+/// FastAPI can't keep up with the first rate, as its row says. The second shows it without
+/// overload.
 const ROWS: [(Peer, u32); 5] = [
     (Peer::Headwater, 50),
     (Peer::Axum, 50),
@@ -22,7 +23,7 @@ const ROWS: [(Peer, u32); 5] = [
     (Peer::Bare, 50),
 ];
 
-/// A server that delivers less than this share of what was due is saturated.
+/// Minimum share of due messages that a server must deliver. Below it, the server is saturated.
 const KEPT_UP: f64 = 0.98;
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! The servers that are measured, each a process of its own.
+//! The measured servers, each in its own process.
 
 use std::{
     io::{BufRead, BufReader},
@@ -18,11 +18,11 @@ pub(crate) enum Peer {
     FastApi,
     Bare,
     BareReady,
-    /// A described operation under `headwater::serve`.
+    /// A documented operation under `headwater::serve`.
     Operation,
     /// axum's own route under `headwater::serve`.
     OperationPlain,
-    /// An endpoint that takes its time.
+    /// A slow endpoint.
     Slow,
 }
 
@@ -40,9 +40,9 @@ impl Peer {
         }
     }
 
-    /// Starts it and waits until it listens.
+    /// Starts the server and waits until it listens.
     ///
-    /// `rate`: how many items a second its `/paced` sends.
+    /// `rate` is the number of items per second that its `/paced` sends.
     pub(crate) fn start(self, rate: u32) -> Result<Server, Error> {
         let kind = match self {
             Self::FastApi => {
@@ -64,7 +64,7 @@ impl Peer {
     }
 }
 
-/// A program of this package, from the folder where this one is.
+/// Returns the command for another program of this package, in the same folder as this one.
 pub(crate) fn sibling(name: &str) -> Result<Command, Error> {
     let path = std::env::current_exe()?.with_file_name(name);
     if !path.exists() {
@@ -83,7 +83,7 @@ impl Server {
     fn start(mut command: Command, rate: u32) -> Result<Self, Error> {
         let mut child = command
             .args(["--rate", &rate.to_string()])
-            // It ends with this pipe, whatever becomes of the benchmark.
+            // The server ends when this pipe closes, even if the benchmark crashes.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -121,7 +121,7 @@ impl Drop for Server {
 }
 
 fn stop(child: &mut Child) {
-    // It may have ended by itself: then there is nothing to do.
+    // It may have ended by itself.
     let _ = child.kill();
     let _ = child.wait();
 }

@@ -1,4 +1,4 @@
-//! The Python peers, in an environment of their own under `.venv`.
+//! The Python peers, in their own environment under `.venv`.
 
 use std::{
     fs,
@@ -14,14 +14,14 @@ fn interpreter() -> PathBuf {
     folder().join(".venv/bin/python")
 }
 
-/// The Python of the environment.
+/// Returns the command of the environment's Python.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(interpreter());
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
-/// Makes the environment unless it holds what `requirements.txt` names.
+/// Creates the environment, unless it already has the packages of `requirements.txt`.
 pub(crate) fn ensure() -> Result<(), Error> {
     let wanted = fs::read(folder().join("requirements.txt"))?;
     let stamp = folder().join(".venv/.installed-from");

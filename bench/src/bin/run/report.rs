@@ -1,4 +1,4 @@
-//! The report: tables, bars, and what was measured where.
+//! The report: tables, bars, and a description of the machine.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::{
     options::{Options, today},
 };
 
-/// One table, with what is said before it.
+/// One table with its introduction.
 pub(crate) struct Table {
     pub(crate) title: String,
     pub(crate) note: String,
@@ -15,12 +15,12 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Vec<String>>,
 }
 
-/// A figure that the project set itself.
+/// A target that the project set itself.
 pub(crate) struct Bar {
     pub(crate) name: String,
     pub(crate) wanted: f64,
     pub(crate) got: f64,
-    /// Whether `got` should be at most `wanted`, not at least.
+    /// If `true`, `got` should be at most `wanted`; otherwise at least.
     pub(crate) at_most: bool,
     pub(crate) unit: &'static str,
 }

@@ -1,6 +1,6 @@
-//! Medians and how figures are written.
+//! Medians, and the formatting of figures.
 
-/// The median of some figures; 0 of none.
+/// Returns the median of some figures, or 0 for none.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -11,13 +11,13 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The value below which `percent` of the sorted figures lie; 0 of none.
+/// Returns the value below which `percent` of the sorted figures lie, or 0 for none.
 pub(crate) fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1) - 1;
     sorted.get(rank).copied().unwrap_or(0)
 }
 
-/// The lowest and the highest, as `a–b`; of none, a dash.
+/// Formats the lowest and the highest figure as `a–b`, or a dash for none.
 pub(crate) fn spread(values: &[f64], write: impl Fn(f64) -> String) -> String {
     if values.is_empty() {
         return "–".to_owned();
@@ -27,7 +27,7 @@ pub(crate) fn spread(values: &[f64], write: impl Fn(f64) -> String) -> String {
     format!("{}–{}", write(low), write(high))
 }
 
-/// A rate with a unit that suits its size.
+/// Formats a rate with a suitable unit.
 pub(crate) fn rate(per_second: f64) -> String {
     if per_second >= 1e6 {
         format!("{:.2} M", per_second / 1e6)
@@ -36,7 +36,7 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
-/// A ratio, with as many decimals as say something.
+/// Formats a ratio with its significant decimals.
 pub(crate) fn ratio(value: f64) -> String {
     if !value.is_finite() {
         "–".to_owned()
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_lies_in_the_middle() {
+    fn the_median_is_the_middle_value() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
     }

@@ -1,4 +1,4 @@
-//! Checking a message against its schema, beside parsing it. In process.
+//! The cost of checking a message against its schema, compared with parsing it, in process.
 
 use std::hint::black_box;
 
@@ -18,7 +18,7 @@ use crate::{
 
 struct Row<'a> {
     name: &'static str,
-    /// Does it once; whether the message was right.
+    /// Checks the message once. Returns `true` if the message is valid.
     once: Box<dyn Fn() -> bool + 'a>,
     ns: Vec<f64>,
     /// As a multiple of the first row in the same run.
@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
             if row.name.contains("Value") {
                 parse = ns;
             }
-            // The first round warms up.
+            // The first round is a warm-up.
             if round > 0 {
                 row.ns.push(ns);
                 row.share.push(ns / parse);
@@ -107,7 +107,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// The nanoseconds of one pass.
+/// Returns the duration of one pass, in nanoseconds.
 #[allow(
     clippy::cast_precision_loss,
     reason = "counts and times far below 2^52"

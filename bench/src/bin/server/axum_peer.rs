@@ -1,4 +1,4 @@
-//! axum as its documentation uses it: `Sse` with `Event::json_data`, and `Body::from_stream`.
+//! axum as in its documentation: `Sse` with `Event::json_data`, and `Body::from_stream`.
 
 use std::convert::Infallible;
 

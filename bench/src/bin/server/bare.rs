@@ -1,11 +1,12 @@
-//! The limits: sockets written to by hand, with no framework at all.
+//! The upper bounds: hand-written sockets without a framework.
 //!
-//! - *items serialised*: each item goes through `serde_json` into a 64 KiB buffer, which is written
-//!   at once: what a typed endpoint can't do without.
-//! - *same bytes ready*: a chunk that was made before is written again and again: what the socket,
-//!   and the load generator at its other end, allow.
+//! - *items serialised*: `serde_json` serialises each item into a 64 KiB buffer, which is written
+//!   at once. This is the minimum work of a typed endpoint.
+//! - *same bytes ready*: a prepared chunk is written repeatedly. This is the limit of the socket
+//!   and of the load generator at its other end.
 //!
-//! `/paced` and `/idle` are one epoll loop on one thread; it serialises an item once for all readers.
+//! `/paced` and `/idle` are a single epoll loop on one thread. It serialises an item once for all
+//! readers.
 
 use std::{
     collections::HashMap,
@@ -21,9 +22,9 @@ use headwater_bench::{
 };
 use mio::{Events, Interest, Poll, Token, net::TcpListener};
 
-/// The size of the buffer between two writes.
+/// Size of the buffer between two writes, in bytes.
 const BUFFER: usize = 64 * 1024;
-/// Room for the size of a chunk before it, in hexadecimal with leading zeros, and its line end.
+/// Room for a chunk's size before it, in hexadecimal with leading zeros, and its line end.
 const CHUNK_HEAD: usize = 8 + 2;
 const LISTENER: Token = Token(usize::MAX);
 
@@ -82,7 +83,7 @@ fn accept(listener: &TcpListener, poll: &Poll, readers: &mut Readers) -> io::Res
 #[derive(Default)]
 struct Readers {
     issued: usize,
-    /// Connected, the request not yet read.
+    /// Connected readers whose request is not yet read.
     waiting: HashMap<Token, mio::net::TcpStream>,
     paced: HashMap<Token, mio::net::TcpStream>,
     idle: HashMap<Token, mio::net::TcpStream>,
@@ -94,8 +95,8 @@ impl Readers {
         Token(self.issued)
     }
 
-    /// Reads a request, which the load generator sends in one piece, and puts its socket where its
-    /// items come from. A reader that left is forgotten.
+    /// Reads a request, which the load generator sends in one piece, and moves its socket to the
+    /// set that its items are sent to. Removes a reader that has disconnected.
     fn read_request(&mut self, token: Token, poll: &Poll, kind: Kind) {
         let Some(mut socket) = self.waiting.remove(&token) else {
             self.paced.remove(&token);
@@ -135,7 +136,7 @@ impl Readers {
                 }
                 std::thread::spawn(move || {
                     let socket = TcpStream::from(socket);
-                    // A client that leaves early is no error of the server.
+                    // A client that disconnects early is not an error of the server.
                     let _ = stream(socket, framing, count.unwrap_or(0).min(MAX_COUNT), kind);
                 });
             }
@@ -147,7 +148,7 @@ impl Readers {
         let mut chunk = Chunk::new();
         Framing::Sse.write(item, &mut chunk.bytes)?;
         let bytes = chunk.finish();
-        // A socket that takes less than the whole is too slow to be measured: it is dropped.
+        // A socket that doesn't accept the whole chunk is too slow to measure and is dropped.
         self.paced
             .retain(|_, socket| matches!(socket.write(bytes), Ok(size) if size == bytes.len()));
         Ok(())
@@ -244,7 +245,7 @@ impl Chunk {
         self.bytes.len() == CHUNK_HEAD
     }
 
-    /// Fills in the size and gives the whole.
+    /// Fills in the size and returns the whole chunk.
     fn finish(&mut self) -> &[u8] {
         let size = format!("{:08x}\r\n", self.bytes.len() - CHUNK_HEAD);
         self.bytes[..CHUNK_HEAD].copy_from_slice(size.as_bytes());

@@ -1,4 +1,4 @@
-//! Headwater as its documentation uses it.
+//! Headwater as in its documentation.
 
 use axum::{
     Router,
@@ -23,7 +23,8 @@ struct Count {
 pub(crate) fn run(rate: u32) -> Result<(), Error> {
     serve(|| {
         Router::new()
-            // The client's `Accept` chooses the format; two paths, so that all servers have the same.
+            // The client's `Accept` selects the format. There are two paths so that all servers
+            // have the same paths.
             .route("/sse", get(drain))
             .route("/ndjson", get(drain))
             .route("/paced", get(paced))
@@ -32,7 +33,7 @@ pub(crate) fn run(rate: u32) -> Result<(), Error> {
     })
 }
 
-/// Serves an app that is made in the runtime.
+/// Serves an app that is created within the runtime.
 pub(crate) fn serve(app: impl FnOnce() -> Router) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,5 +1,5 @@
-//! The hub over the durable log, both with their defaults: an append is acknowledged when it is on
-//! the disk. With `memory` for a folder it is in memory.
+//! The hub with the durable log, both with their defaults: an append is acknowledged when it is
+//! synced to disk. If the folder is `memory`, the log is in memory.
 
 use std::{path::Path, sync::Arc};
 

@@ -1,10 +1,11 @@
-//! One of the servers that are measured, on a port that the system chooses.
+//! One of the measured servers, on a port that the system selects.
 //!
 //! `server KIND [--rate MESSAGES_PER_SECOND]`, with one of the [`KINDS`], prints
-//! `listening on ADDRESS` and serves until its standard input ends, so it never outlives the
-//! program that started it.
+//! `listening on ADDRESS` and serves until its standard input ends, so that it never outlives the program that
+//! started it.
 //!
-//! The hub takes `--data FOLDER|memory [--listen ADDRESS] [--upstream PATTERN]`, and ends at SIGTERM as well.
+//! The hub accepts `--data FOLDER|memory [--listen ADDRESS] [--upstream PATTERN]`, and also ends at
+//! SIGTERM.
 
 mod axum_peer;
 mod bare;
@@ -20,7 +21,7 @@ use headwater_bench::{Error, system};
 
 const KINDS: &str = "headwater, hub, axum, bare, bare-ready, operation, operation-plain or slow";
 
-/// As in the binary `headwater`.
+/// The allocator of the `headwater` binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -40,7 +41,7 @@ fn main() -> Result<(), Error> {
         }
     }
     std::thread::spawn(|| {
-        // An error is an end as well.
+        // An error also ends the server.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });

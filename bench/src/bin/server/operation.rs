@@ -1,4 +1,4 @@
-//! The same two routes twice: as operations of a Headwater app, and as axum has them.
+//! The same two routes as operations of a Headwater app and as axum routes.
 
 use axum::Router;
 use headwater::App;
@@ -9,7 +9,7 @@ use headwater_bench::{
 
 use crate::headwater_peer::serve;
 
-/// Described and checked.
+/// Serves the operations, which are documented and validated.
 pub(crate) fn run() -> Result<(), Error> {
     use headwater::{Json, Path, Query, get, post};
 
@@ -27,12 +27,12 @@ pub(crate) fn run() -> Result<(), Error> {
     serve(|| app.into_router())
 }
 
-/// axum's routes under Headwater's server.
+/// Serves axum's routes under Headwater's server.
 pub(crate) fn run_plain() -> Result<(), Error> {
     serve(plain)
 }
 
-/// axum's extractors, which deserialise and check no constraint.
+/// Returns routes with axum's extractors, which deserialise and check no constraints.
 pub(crate) fn plain<S: Clone + Send + Sync + 'static>() -> Router<S> {
     use axum::{
         Json,

@@ -1,5 +1,5 @@
-//! An endpoint that takes its time: `GET /MILLISECONDS…` is answered with a small JSON body so long after
-//! its request was read. One epoll loop on one thread; connections are kept.
+//! A slow endpoint: `GET /MILLISECONDS…` is answered with a small JSON body that long after its
+//! request is read. One epoll loop on one thread, with persistent connections.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,14 +25,14 @@ pub(crate) fn run() -> Result<(), Error> {
     let mut poll = Poll::new()?;
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)?;
-    // epoll's own timeout is in whole milliseconds, which would be five in a hundred here.
+    // epoll's own timeout has a resolution of 1 ms, an error of five percent here.
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
     poll.registry()
         .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
     crate::announce(listener.local_addr()?);
     let mut events = Events::with_capacity(1024);
     let mut sockets: HashMap<Token, TcpStream> = HashMap::new();
-    // By the time of their answer, and a number that tells those of the same time apart.
+    // By the time of the response, and a number that makes equal times unique.
     let mut due: BTreeMap<(Instant, u64), Token> = BTreeMap::new();
     let mut issued = 0_usize;
     let mut requests = 0_u64;
@@ -45,7 +45,7 @@ pub(crate) fn run() -> Result<(), Error> {
         for event in &events {
             match event.token() {
                 LISTENER => accept(&listener, &poll, &mut sockets, &mut issued)?,
-                // Its number of expiries is of no interest, but must be read.
+                // The number of expiries is not used, but must be read.
                 TIMER => drop(rustix::io::read(&timer, &mut [0_u8; 8])),
                 token => {
                     let Some(socket) = sockets.get_mut(&token) else {
@@ -67,7 +67,8 @@ pub(crate) fn run() -> Result<(), Error> {
             && next.key().0 <= Instant::now()
         {
             let token = next.remove();
-            // An answer fits the socket's buffer. A client that left is no error of the server.
+            // A response fits the socket's buffer. A client that disconnects is not an error of the
+            // server.
             let gone = sockets
                 .get_mut(&token)
                 .is_some_and(|socket| socket.write_all(ANSWER).is_err());
@@ -76,7 +77,7 @@ pub(crate) fn run() -> Result<(), Error> {
             }
         }
         if let Some(((at, _), _)) = due.first_key_value() {
-            // Zero would turn it off.
+            // Zero would disarm the timer.
             let wait = at
                 .saturating_duration_since(Instant::now())
                 .max(Duration::from_nanos(1));
@@ -110,7 +111,7 @@ fn accept(
     }
 }
 
-/// The delays of the requests that are there. A client here sends each in one piece.
+/// Returns the delays of the available requests. A client here sends each in one piece.
 fn read(socket: &mut TcpStream) -> io::Result<Vec<Duration>> {
     let mut delays = Vec::new();
     let mut buffer = [0; 8192];

@@ -1,4 +1,4 @@
-//! The item source that all readers of `/paced` share, the same for Headwater and axum.
+//! The source of items that all readers of `/paced` share, the same for Headwater and axum.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use tokio::{
 };
 use tokio_stream::wrappers::BroadcastStream;
 
-/// How many items a reader may be behind before it loses some.
+/// Number of items that a reader may be behind before it loses some.
 const CAPACITY: usize = 1024;
 
-/// Where `/paced` takes its items from.
+/// The source of `/paced`.
 #[derive(Clone)]
 pub(crate) struct Source(broadcast::Sender<Item>);
 
 impl Source {
-    /// Starts a source of `rate` items a second.
+    /// Starts a source of `rate` items per second.
     pub(crate) fn start(rate: u32) -> Self {
         let (sender, _) = broadcast::channel(CAPACITY);
         let items = sender.clone();
@@ -27,14 +27,15 @@ impl Source {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             for index in 0.. {
                 ticks.tick().await;
-                // Nobody may be there to read.
+                // There may be no reader.
                 let _ = items.send(Item::sent_at(system::monotonic_ns(), index));
             }
         });
         Self(sender)
     }
 
-    /// The items from now on. What a reader that is too slow loses shows in the count of deliveries.
+    /// Returns the items from now on. Items that a slow reader loses are missing in the count of
+    /// deliveries.
     pub(crate) fn subscribe(&self) -> impl Stream<Item = Item> + Send + use<> {
         BroadcastStream::new(self.0.subscribe()).filter_map(|item| std::future::ready(item.ok()))
     }

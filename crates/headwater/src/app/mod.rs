@@ -1,4 +1,4 @@
-//! An app: routes that describe themselves.
+//! Apps: routes that document themselves.
 
 mod route;
 
@@ -18,9 +18,11 @@ use crate::{
     operation::{CheckOutgoing, Operation},
 };
 
-/// An app whose routes describe themselves: by an OpenAPI document and a page of docs that plays its streams.
+/// An app whose routes document themselves, with an OpenAPI document and a docs page that plays
+/// their streams.
 ///
-/// It is a builder around axum's [`Router`]: routes are added in the same way, and the router can be had back.
+/// It is a builder around axum's [`Router`]: it adds routes in the same way, and
+/// [`into_router`](Self::into_router) returns the router.
 ///
 /// ```
 /// use futures_util::stream;
@@ -30,7 +32,7 @@ use crate::{
 /// #[derive(serde::Deserialize, JsonSchema)]
 /// struct Pace {
 ///     /// How many items.
-///     #[schemars(range(min = 1, max = 1000))]
+///     /// Number of items.
 ///     count: u64,
 /// }
 ///
@@ -40,7 +42,7 @@ use crate::{
 ///     price: f64,
 /// }
 ///
-/// /// Prices, as they change.
+/// /// Streams prices as they change.
 /// #[headwater::operation]
 /// async fn prices(Path(symbol): Path<String>, Query(pace): Query<Pace>) -> Streaming<Price> {
 ///     Streaming::new(stream::iter((0..pace.count).map(move |n| Price {
@@ -52,12 +54,13 @@ use crate::{
 /// let app: App = App::new("Prices", "1.0.0").route("/prices/{symbol}", get(prices));
 /// ```
 ///
-/// [`serve`](crate::serve) and the [test client](crate::test) take it as it is.
+/// [`serve`](crate::serve) and the [test client](crate::test) accept it directly.
 ///
-/// # What it serves besides its routes
-/// - `GET /openapi.json`: the document, OpenAPI 3.2; `?version=3.1` for tools that know no newer one.
-/// - `GET /docs`: the reference, and under `/docs/play` the page that plays streams. All of it comes from the binary; the
-///   browser asks no other host.
+/// # Built-in routes
+/// - `GET /openapi.json`: the document, as OpenAPI 3.2. `?version=3.1` is for tools that don't
+///   support 3.2.
+/// - `GET /docs`: the reference. `/docs/play` is the page that plays streams. Both are served from
+///   the binary; the browser contacts no other host.
 ///
 /// [`without_docs`](Self::without_docs) turns these off.
 pub struct App<S = ()> {
@@ -67,7 +70,7 @@ pub struct App<S = ()> {
     check_outgoing: bool,
 }
 
-/// What the document says, but for the schemas, which it works out itself.
+/// The content of the document except the schemas, which it derives itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Api {
     pub(crate) title: String,
@@ -81,17 +84,17 @@ pub(crate) struct Api {
     pub(crate) operations: Vec<Entry>,
 }
 
-/// An operation where it stands.
+/// An operation with its path and method.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) path: String,
-    /// In lower case, as the document has it.
+    /// In lower case, as in the document.
     pub(crate) method: &'static str,
     pub(crate) operation: Operation,
 }
 
 impl<S: Clone + Send + Sync + 'static> App<S> {
-    /// An app without routes. `version` is the API's own, such as `1.0.0`.
+    /// Creates an app without routes. `version` is the version of the API, such as `1.0.0`.
     pub fn new(title: impl Into<String>, version: impl Into<String>) -> Self {
         let mut app = Self::from(Router::new());
         app.api.title = title.into();
@@ -106,47 +109,47 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         self
     }
 
-    /// Sets the licence of the API: its name, and its identifier at SPDX, such as `Apache-2.0`.
+    /// Sets the licence of the API: its name and its SPDX identifier, such as `Apache-2.0`.
     #[must_use]
     pub fn license(mut self, name: impl Into<String>, identifier: impl Into<String>) -> Self {
         self.api.license = Some((name.into(), identifier.into()));
         self
     }
 
-    /// Adds a URL under which clients reach the app, such as `https://api.example.com`. Without one, it is the root
-    /// of the host that the document comes from.
+    /// Adds a base URL at which clients reach the app, such as `https://api.example.com`. Without
+    /// one, it is the root of the host that serves the document.
     #[must_use]
     pub fn server(mut self, url: impl Into<String>) -> Self {
         self.api.servers.push(url.into());
         self
     }
 
-    /// Describes a tag. Tags group operations in the reference, in the order in which they are described here.
+    /// Describes a tag. Tags group operations in the reference, in the order of these calls.
     #[must_use]
     pub fn tag(mut self, name: impl Into<String>, description: impl Into<String>) -> Self {
         self.api.tags.push((name.into(), description.into()));
         self
     }
 
-    /// Describes a way in which callers prove who they are. It is the handlers' extractors that check it.
+    /// Describes how callers authenticate. The handlers' extractors check it.
     #[must_use]
     pub fn security_scheme(mut self, name: impl Into<String>, scheme: SecurityScheme) -> Self {
         self.api.security_schemes.push((name.into(), scheme));
         self
     }
 
-    /// Says that all operations want this security scheme, unless they say what they want themselves. If it is called
-    /// again, any one of the schemes is enough.
+    /// Requires this security scheme for all operations that don't set their own. After several
+    /// calls, any one of the schemes is enough.
     #[must_use]
     pub fn security(mut self, scheme: impl Into<String>) -> Self {
         self.api.security.push(scheme.into());
         self
     }
 
-    /// Adds the operations of a path: `/prices/{symbol}`, as in axum.
+    /// Adds the operations of a path, with axum's syntax: `/prices/{symbol}`.
     ///
     /// # Panics
-    /// As axum's [`Router::route`]: the path isn't one, or is there already.
+    /// As axum's [`Router::route`]: the path is invalid or already in use.
     #[must_use]
     pub fn route(mut self, path: &str, route: MethodRoute<S>) -> Self {
         let (router, operations) = route.into_parts();
@@ -160,11 +163,12 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         self
     }
 
-    /// Adds all routes of another app, with its tags and security schemes, or of an axum [`Router`], which describes
-    /// nothing. Title, version and description stay this app's.
+    /// Adds all routes of another app, with its tags and security schemes, or of an axum
+    /// [`Router`], whose routes are undocumented. This app keeps its title, version and
+    /// description.
     ///
     /// # Panics
-    /// As axum's [`Router::merge`]: both have the same path.
+    /// As axum's [`Router::merge`]: both contain the same path.
     #[must_use]
     pub fn merge(mut self, other: impl Into<App<S>>) -> Self {
         let other = other.into();
@@ -177,7 +181,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     /// Adds all routes of another app, or of an axum [`Router`], under a prefix.
     ///
     /// # Panics
-    /// As axum's [`Router::nest`]: the prefix isn't one.
+    /// As axum's [`Router::nest`]: the prefix is invalid.
     #[must_use]
     pub fn nest(mut self, prefix: &str, other: impl Into<App<S>>) -> Self {
         let other = other.into();
@@ -191,7 +195,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         self
     }
 
-    /// Puts a layer of tower's around all routes that are there by now.
+    /// Wraps all routes added so far in a tower layer.
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -205,7 +209,23 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         self
     }
 
-    /// Gives the handlers their state.
+    /// Provides the handlers' state.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// use headwater::{App, Json, State, get};
+    ///
+    /// type Names = Arc<Mutex<Vec<String>>>;
+    ///
+    /// async fn names(State(names): State<Names>) -> Json<Vec<String>> {
+    ///     Json(names.lock().unwrap().clone())
+    /// }
+    ///
+    /// let app: App = App::new("Names", "1.0.0")
+    ///     .route("/names", get(names))
+    ///     .with_state(Names::default());
+    /// ```
     #[must_use]
     pub fn with_state<S2>(self, state: S) -> App<S2> {
         App {
@@ -216,40 +236,43 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         }
     }
 
-    /// Turns `/openapi.json` and `/docs` off.
+    /// Turns off `/openapi.json` and `/docs`.
     #[must_use]
     pub fn without_docs(mut self) -> Self {
         self.docs = false;
         self
     }
 
-    /// Sets whether what goes out is checked against its schema too. An item or a [`Json`](crate::Json) that isn't what the
-    /// document says then fails its response, and the log tells all its faults. Default: no.
+    /// Sets whether outgoing values are also checked against their schema. An item or a
+    /// [`Json`](crate::Json) that doesn't match the document then fails its response, and all its
+    /// faults are logged. Default: `false`.
     ///
-    /// It costs more than the rest of the work on an item: `cfg!(debug_assertions)` has it in debug builds alone.
+    /// The check costs more than the rest of the work on an item. Pass `cfg!(debug_assertions)` to
+    /// check in debug builds only.
     #[must_use]
     pub fn check_outgoing(mut self, check: bool) -> Self {
         self.check_outgoing = check;
         self
     }
 
-    /// The OpenAPI document. The same app has the same document every time, to the byte.
+    /// Returns the OpenAPI document. It is deterministic: the same app always returns the same
+    /// bytes.
     ///
     /// # Panics
-    /// A handler's types don't fit its route: a [`Path`](crate::Path) wants a name that the route doesn't have; the
-    /// type of a [`Query`](crate::Query) is no struct; an operation wants a security scheme that isn't described. The
-    /// message says which.
+    /// The types of a handler don't fit its route: a [`Path`](crate::Path) requires a name that the
+    /// route doesn't have, the type of a [`Query`](crate::Query) is not a struct, or an operation
+    /// requires a security scheme that isn't described. The message says which.
     #[must_use]
     pub fn openapi(&self, version: OpenApi) -> Value {
         openapi::render(&self.api, version)
     }
 
-    /// Gives axum's router, with the routes of the docs.
+    /// Returns axum's router, including the routes of the docs.
     ///
     /// # Panics
     /// As [`openapi`](Self::openapi).
     pub fn into_router(self) -> Router<S> {
-        // Rendered even if no one is to read it: what is wrong with an app shows at its start.
+        // Rendered even without docs, so that mistakes in an app show at startup.
         let documents = openapi::Documents::of(&self.api);
         let document = openapi::render(&self.api, OpenApi::V3_2);
         let mut router = self.router;
@@ -266,7 +289,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
 }
 
 impl App {
-    /// Whether `app` is an app that serves its docs.
+    /// Returns `true` if `app` is an [`App`] that serves its docs.
     pub(crate) fn is_with_docs(app: &dyn Any) -> bool {
         app.downcast_ref::<Self>().is_some_and(|app| app.docs)
     }
@@ -293,7 +316,7 @@ impl Api {
         let security = other.security;
         let entries = other.operations.into_iter().map(|mut entry| {
             entry.path = path(entry.path);
-            // What the other app says for all its operations holds for them here too.
+            // The other app's default security keeps applying to its operations.
             if entry.operation.security.is_none() && !security.is_empty() {
                 entry.operation.security = Some(security.clone());
             }

@@ -9,8 +9,8 @@ use crate::operation::{Operated, Operation, OperationHandler};
 
 /// The operations of one path: a handler for each method.
 ///
-/// Made by [`get`], [`post`] and so on. What a handler's types and doc comment don't say is added after it, and
-/// is about the handler before it:
+/// Created by [`get`], [`post`] and so on. The methods after a handler add to that handler's
+/// description what its types and doc comment don't contain:
 ///
 /// ```
 /// use headwater::{Json, StatusCode, get};
@@ -54,7 +54,7 @@ macro_rules! methods {
                 #[doc = concat!("Adds the handler of ", stringify!($filter), ".")]
                 ///
                 /// # Panics
-                /// There is one already.
+                /// The route already has a handler for this method.
                 #[must_use]
                 pub fn $method<H, T>(self, handler: H) -> Self
                 where
@@ -94,7 +94,7 @@ impl<S: Clone + Send + Sync + 'static> MethodRoute<S> {
 }
 
 impl<S> MethodRoute<S> {
-    /// Changes the description of the operation before in any way.
+    /// Edits the description of the preceding operation.
     #[must_use]
     pub fn describe(mut self, describe: impl FnOnce(&mut Operation)) -> Self {
         if let Some((_, operation)) = self.operations.last_mut() {
@@ -103,13 +103,13 @@ impl<S> MethodRoute<S> {
         self
     }
 
-    /// Sets the operation's id, which must be the only one of that name in the app. Default: the function's name.
+    /// Sets the operation's id, which must be unique in the app. Default: the function's name.
     #[must_use]
     pub fn id(self, id: impl Into<String>) -> Self {
         self.describe(|operation| operation.id = Some(id.into()))
     }
 
-    /// Sets the summary: a line of text. Default: the first paragraph of the handler's doc comment.
+    /// Sets the summary, a line of text. Default: the first paragraph of the handler's doc comment.
     #[must_use]
     pub fn summary(self, summary: impl Into<String>) -> Self {
         self.describe(|operation| operation.summary = Some(summary.into()))
@@ -121,13 +121,13 @@ impl<S> MethodRoute<S> {
         self.describe(|operation| operation.description = Some(description.into()))
     }
 
-    /// Puts the operation under a tag, in addition to those it has.
+    /// Adds a tag to the operation.
     #[must_use]
     pub fn tag(self, tag: impl Into<String>) -> Self {
         self.describe(|operation| operation.tags.push(tag.into()))
     }
 
-    /// Says that clients should stop using the operation.
+    /// Marks the operation as deprecated.
     #[must_use]
     pub fn deprecated(self) -> Self {
         self.describe(|operation| operation.deprecated = true)
@@ -139,20 +139,20 @@ impl<S> MethodRoute<S> {
         self.describe(|operation| operation.hidden = true)
     }
 
-    /// Says that the caller must satisfy this security scheme of the app's. If it is called again, any one of the
+    /// Requires this security scheme, which the app describes. After several calls, any one of the
     /// schemes is enough.
     #[must_use]
     pub fn security(self, scheme: &str) -> Self {
         self.describe(|operation| operation.security(scheme))
     }
 
-    /// Says that no security scheme is needed, where the app wants one of all operations.
+    /// Exempts the operation from the security schemes that the app requires for all operations.
     #[must_use]
     pub fn public(self) -> Self {
         self.describe(|operation| operation.security = Some(Vec::new()))
     }
 
-    /// Adds an example of the request's body. What can't be written as JSON is left out.
+    /// Adds an example of the request's body. A value that can't be serialised as JSON is ignored.
     #[must_use]
     pub fn example(self, body: impl Serialize) -> Self {
         self.describe(|operation| {
@@ -163,13 +163,14 @@ impl<S> MethodRoute<S> {
         })
     }
 
-    /// Adds a reply that the handler's types don't show: a `T` as JSON, with this status.
+    /// Documents a reply that the handler's types don't show: a `T` as JSON, with this status.
     #[must_use]
     pub fn reply<T: JsonSchema>(self, status: StatusCode, description: &str) -> Self {
         self.describe(|operation| operation.reply::<T>(status, description))
     }
 
-    /// Adds an error that the handler's types don't show: a [`Problem`](crate::Problem) of this status.
+    /// Documents an error that the handler's types don't show: a [`Problem`](crate::Problem) with
+    /// this status.
     #[must_use]
     pub fn error(self, status: StatusCode, description: &str) -> Self {
         self.describe(|operation| operation.error(status, description))

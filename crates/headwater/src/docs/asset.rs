@@ -1,4 +1,4 @@
-//! Files that are served from memory.
+//! Files served from memory.
 
 use std::{
     hash::{DefaultHasher, Hasher},
@@ -28,7 +28,7 @@ impl Asset {
         }
     }
 
-    /// The file, or 304 if the client has it already.
+    /// Returns the file, or 304 if the client has the current version.
     pub(super) fn response(&self, request: &HeaderMap) -> Response {
         let mut response = if is_known(request, &self.etag) {
             StatusCode::NOT_MODIFIED.into_response()
@@ -41,7 +41,8 @@ impl Asset {
         };
         let headers = response.headers_mut();
         headers.insert(header::ETAG, self.etag.clone());
-        // Kept, but asked after: a new version of the server may bring other files under the same names.
+        // Clients revalidate: a new version of the server may have different files under the same
+        // names.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,
@@ -50,7 +51,7 @@ impl Asset {
         response
     }
 
-    /// The file as a page that may do what `policy` allows.
+    /// Returns the file as a page with the given `Content-Security-Policy`.
     pub(super) fn page(&self, request: &HeaderMap, policy: &'static str) -> Response {
         const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
         let mut response = self.response(request);
@@ -64,17 +65,18 @@ impl Asset {
     }
 }
 
-/// A validator that differs when the bytes do (RFC 9110 §8.8.3). It is strong: one URL has one
-/// representation.
+/// Returns a validator that depends on the content (RFC 9110 §8.8.3). It is strong: each URL has
+/// one representation.
 fn etag(body: &[u8]) -> HeaderValue {
-    // Its keys are fixed, so that all processes of one build agree.
+    // The hasher's keys are fixed, so all processes of one build agree.
     let mut hasher = DefaultHasher::new();
     hasher.write(body);
     let text = format!("\"{:016x}\"", hasher.finish());
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-/// Whether `If-None-Match` names this validator, by the weak comparison (RFC 9110 §13.1.2).
+/// Returns `true` if `If-None-Match` contains this validator, by weak comparison (RFC 9110
+/// §13.1.2).
 fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
     request
         .get_all(header::IF_NONE_MATCH)
@@ -85,22 +87,24 @@ fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
 }
 
-/// Tells V8 to compile every function of the script while it loads, on another thread. Without it each is
-/// found, looked through and compiled only when it is called, which takes the page's thread twice as long.
+/// Makes V8 compile all functions of the script on a background thread while it loads. Without it,
+/// each function is parsed and compiled on the page's main thread at its first call, which takes
+/// twice as long.
 const COMPILE_HINT: &[u8] = b"//# allFunctionsCalledOnLoad\n";
 
-/// A large file that is served compressed, once it has been.
+/// A large file that is served compressed once the compression is done.
 pub(super) struct Script {
     plain: Asset,
     gzip: OnceLock<Asset>,
     compressing: Once,
 }
 
-/// How long a file may be kept whose URL names its very bytes: a year.
+/// Cache lifetime, one year, of a URL that contains its content's hash.
 const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 impl Script {
-    /// The file as the client takes it, or 304 if it has it already. A request that names the version is for these bytes and no others.
+    /// Returns the file in an encoding that the client accepts, or 304 if it has the current
+    /// version. A request with the current version in its query may be cached permanently.
     pub(super) fn response(&'static self, request: &HeaderMap, query: Option<&str>) -> Response {
         self.compress();
         let gzip = self.gzip.get().filter(|_| accepts_gzip(request));
@@ -117,13 +121,14 @@ impl Script {
         response
     }
 
-    /// The query that names the version.
+    /// Returns the query that identifies the version.
     pub(super) fn version(&self) -> String {
         let etag = self.plain.etag.to_str().unwrap_or_default();
         format!("v={}", etag.trim_matches('"'))
     }
 
-    /// Has the file compressed beside everything else, the first time: until it is done it is served as it is.
+    /// Starts the compression in the background on the first call. Until it is done, the file is
+    /// served uncompressed.
     pub(super) fn compress(&'static self) {
         self.compressing.call_once(|| {
             let compress = || {
@@ -137,7 +142,7 @@ impl Script {
                         .set(Asset::new(super::JAVASCRIPT, compressed.into()));
                 }
             };
-            // Without a thread it stays as it is.
+            // Without a thread, the file stays uncompressed.
             let _ = std::thread::Builder::new()
                 .name("headwater-docs".to_owned())
                 .spawn(compress);
@@ -150,7 +155,7 @@ impl Script {
     }
 }
 
-/// Whether `Accept-Encoding` names gzip, and doesn't weigh it with nothing (RFC 9110 §12.5.3).
+/// Returns `true` if `Accept-Encoding` contains gzip with a non-zero weight (RFC 9110 §12.5.3).
 fn accepts_gzip(request: &HeaderMap) -> bool {
     let values = request.get_all(header::ACCEPT_ENCODING).iter();
     let mut codings = values
@@ -171,9 +176,9 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
     })
 }
 
-/// The script of the reference, from the crate that bundles it; `None` if that has it no more.
+/// Returns the script of the reference, or `None` if the crate that bundles it doesn't contain it.
 ///
-/// It is copied once, when it is first asked for: the crate gives no reference to its bytes.
+/// It is copied once, on the first call, because the crate doesn't return a reference to its bytes.
 pub(super) fn scalar() -> Option<&'static Script> {
     static SCRIPT: LazyLock<Option<Script>> = LazyLock::new(|| {
         let script = scalar_api_reference::get_asset("scalar.js")?;

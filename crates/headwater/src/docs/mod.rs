@@ -1,11 +1,11 @@
 //! The pages that document an app and play its streams: `/docs` and `/docs/play`.
 //!
-//! Everything comes from the binary, and the pages ask no other host for anything: their policies
-//! (`Content-Security-Policy`) say so. They read `openapi.json` beside them. Every URL in them is
-//! relative, so that an app may lie under a prefix.
+//! All files are served from the binary, and each page's `Content-Security-Policy` forbids requests
+//! to other hosts. The pages read the app's `openapi.json`. Every URL in them is relative, so that
+//! an app can be mounted under a prefix.
 //!
-//! The player is plain HTML, CSS and JavaScript modules in `assets/`, served as they are. Those that
-//! know no page (parsers, document, request, snippets) are tested with Node, in `tests/`.
+//! The player is plain HTML, CSS and JavaScript modules in `assets/`, served unchanged. The modules
+//! that don't use the DOM (parsers, document, request, snippets) are tested with Node, in `tests/`.
 
 mod asset;
 mod overview;
@@ -27,14 +27,14 @@ use self::asset::Asset;
 const HTML: &str = "text/html; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// What the reference may do. Scalar writes its style into the page, and reads files that a user
-/// chooses for a request body as `blob:`.
+/// Policy of the reference. Scalar adds inline styles to the page, and reads files that a user
+/// selects for a request body as `blob:`.
 const REFERENCE_POLICY: &str = "default-src 'none'; script-src 'self'; \
     style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data: blob:; \
     font-src 'self' data:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'self'";
 
-/// What the player may do.
+/// Policy of the player.
 const PLAYER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'self'";
@@ -48,7 +48,7 @@ macro_rules! assets {
 const CSS: &str = "text/css; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// What the pages load, by its name under `/docs/assets/`.
+/// Files that the pages load, by their name under `/docs/assets/`.
 const ASSETS: &[(&str, &str, &[u8])] = &assets![
     CSS "play.css",
     CSS "reference.css",
@@ -80,7 +80,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &assets![
     JAVASCRIPT "theme.mjs",
 ];
 
-/// The routes of both pages, for an app that has `/openapi.json`, which is `document`.
+/// Returns the routes of both pages, for an app that serves `document` at `/openapi.json`.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(document: Value) -> Router<S> {
     let reference = Arc::new((document, OnceLock::new()));
     let reference = async move |headers: HeaderMap| {
@@ -111,7 +111,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(document: Value) -> Route
             "/docs/play",
             get(async |headers: HeaderMap| PLAYER.page(&headers, PLAYER_POLICY)),
         )
-        // The pages' URLs are relative to names without a slash at their end.
+        // The pages' URLs are relative to paths without a trailing slash.
         .route("/docs/", get(async || Redirect::permanent("../docs")))
         .route("/docs/play/", get(async || Redirect::permanent("../play")))
         .route("/docs/scalar.js", get(scalar));

@@ -1,18 +1,18 @@
-//! The reference's page before its script is there: which operations there are, from the document itself.
+//! The reference's page before its script loads: a list of operations from the document.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The page. Its parts are put in where it has comments of their names.
+/// Template of the page. Comments mark the positions of its parts.
 const PAGE: &str = include_str!("assets/reference.html");
 
-/// The methods as a path of the document has them, in the order of the reference.
+/// Methods of a path item, in the order of the reference.
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
 
-/// Makes the page of an app from its document. `script` is the URL of the reference's script.
+/// Renders the page of an app from its document. `script` is the URL of the reference's script.
 pub(super) fn page(document: &Value, script: &str) -> String {
     let title = document["info"]["title"].as_str().unwrap_or_default();
     let title = if title.is_empty() {
@@ -20,13 +20,13 @@ pub(super) fn page(document: &Value, script: &str) -> String {
     } else {
         title
     };
-    // What comes from the document is escaped, so that none of it is the name of a part.
+    // Values from the document are escaped, so they can't contain a part's marker.
     PAGE.replace("<!--title-->", &escape(title))
         .replace("<!--script-->", &escape(script))
         .replace("<!--operations-->", &operations(document))
 }
 
-/// The operations by their first tags, in the document's order of these.
+/// Renders the operations, grouped by their first tag, in the document's order of tags.
 fn operations(document: &Value) -> String {
     let mut groups: Vec<(&str, String)> = vec![("", String::new())];
     let tags = document["tags"].as_array().into_iter().flatten();
@@ -89,7 +89,7 @@ fn row(path: &str, method: &str, operation: &Value, html: &mut String) {
     html.push_str("</li>\n");
 }
 
-/// Whether an operation answers with a stream of items.
+/// Returns `true` if an operation responds with a stream of items.
 fn streams(operation: &Value) -> bool {
     let replies = operation["responses"].as_object().into_iter().flatten();
     replies
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_lists_the_operations_and_leads_from_streams_to_the_player() {
+    fn the_page_lists_the_operations_and_links_streams_to_the_player() {
         let items = json!({"content": {"application/x-ndjson": {"itemSchema": {}}}});
         let document = json!({
             "info": {"title": "A & B"},

@@ -16,7 +16,7 @@ async fn get_with(path: &str, known: Option<&str>) -> Response {
     response
 }
 
-/// A document of one stream.
+/// Returns a document with one stream.
 fn document() -> Value {
     let items = json!({"content": {"application/x-ndjson": {"itemSchema": {}}}});
     json!({"paths": {"/ticks": {"get": {"operationId": "ticks", "responses": {"200": items}}}}})
@@ -30,7 +30,7 @@ fn value(response: &Response, name: header::HeaderName) -> &str {
     response.headers()[name].to_str().unwrap()
 }
 
-/// What a page names in `href`, `src` and as its script.
+/// Returns the targets of `href`, `src` and `data-script` in a page.
 fn references(html: &str) -> Vec<&str> {
     let of = |attribute| html.split(attribute).skip(1);
     of(" href=\"")
@@ -91,7 +91,7 @@ async fn no_two_files_share_a_validator() {
 }
 
 #[tokio::test]
-async fn the_pages_may_ask_no_other_host_and_the_player_runs_nothing_inline() {
+async fn the_policies_forbid_other_hosts_and_the_players_forbids_inline_scripts() {
     for (path, inline_style) in [("/docs", true), ("/docs/play", false)] {
         let response = get_with(path, None).await;
         let policy = value(&response, header::CONTENT_SECURITY_POLICY);
@@ -122,7 +122,7 @@ async fn every_url_in_a_page_is_relative_and_leads_to_a_file() {
                 !target.starts_with('/') && !target.contains("://"),
                 "{page}: {target}"
             );
-            // The pages lie in `/` and `/docs/`.
+            // The pages are at `/` and `/docs/`.
             let target = target.split('#').next().unwrap();
             let path = match (page, target.strip_prefix("../")) {
                 ("/docs", _) => format!("/{target}"),
@@ -156,7 +156,7 @@ async fn every_module_that_a_module_imports_is_served() {
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_leads_to_the_page_without_one() {
+async fn a_trailing_slash_redirects_to_the_page() {
     for (path, target) in [("/docs/", "../docs"), ("/docs/play/", "../play")] {
         let response = get_with(path, None).await;
         assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);
@@ -179,7 +179,7 @@ async fn the_pages_work_under_a_prefix() {
 }
 
 #[tokio::test]
-async fn the_references_script_is_the_crates_own_with_a_hint_before_it() {
+async fn the_references_script_is_prefixed_with_a_compile_hint() {
     let script = body(get_with("/docs/scalar.js", None).await).await;
     let bundled = scalar_api_reference::get_asset("scalar.js").unwrap();
     let rest = script
@@ -194,7 +194,7 @@ async fn the_references_page_lists_the_operations_without_its_script() {
     let html = std::str::from_utf8(&html).unwrap();
     assert!(html.contains("<code>/ticks</code>"), "{html}");
     assert!(html.contains("href=\"docs/play#ticks\""), "{html}");
-    // The script is loaded by the module, after the list was drawn.
+    // The module loads the script after it has drawn the list.
     assert!(!html.contains("src=\"docs/scalar.js"), "{html}");
 }
 
@@ -208,7 +208,7 @@ async fn script(query: &str, accept_encoding: &str) -> Response {
 }
 
 #[tokio::test]
-async fn the_references_script_is_compressed_and_kept_for_good_by_the_pages_url() {
+async fn the_references_script_is_compressed_and_immutable() {
     let html = body(get_with("/docs", None).await).await;
     let html = std::str::from_utf8(&html).unwrap();
     let (_, url) = html.split_once("data-script=\"docs/scalar.js").unwrap();

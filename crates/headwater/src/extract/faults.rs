@@ -1,4 +1,4 @@
-//! What is wrong with a request: all of it, in one answer.
+//! The faults of a request, reported together in one response.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,10 @@ use crate::{
     schema::{Fault, Faults},
 };
 
-/// Why an extractor refused a request: faults in what it read, or a problem that left nothing to check.
+/// The error of an extractor: faults in its input, or a problem that prevented validation.
 ///
-/// It becomes a problem document. Status 422 lists all faults of the request: each says where it is, what is wrong
-/// with which value, and what is allowed.
+/// It becomes a problem document. With status 422, it lists all faults of the request. Each has its
+/// location, the invalid value, the reason, and the allowed values.
 #[derive(Debug)]
 pub struct Rejection(Kind);
 
@@ -59,16 +59,17 @@ impl From<Rejection> for Problem {
     }
 }
 
-/// The faults of a request: as entries of the problem's `errors`.
+/// The faults of a request, as entries of the problem's `errors`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestFaults {
     errors: Vec<Value>,
-    /// Faults that are not listed: there are too many.
+    /// Number of faults beyond the limit, which are not listed.
     more: usize,
 }
 
 impl RequestFaults {
-    /// Faults of parameters; `name` gives the name of the one that a pointer's first step means.
+    /// Creates entries for the faults of parameters. `name` maps a pointer's first step to the
+    /// parameter's name.
     pub(crate) fn of_parameters(place: In, faults: &Faults, name: impl Fn(&str) -> String) -> Self {
         let errors = faults.iter().map(|fault| {
             let pointer = fault.pointer();
@@ -94,7 +95,7 @@ impl RequestFaults {
         }
     }
 
-    /// Faults of a body.
+    /// Creates entries for the faults of a body.
     pub(crate) fn of_body(faults: &Faults) -> Self {
         let errors = faults.iter().map(|fault| {
             let mut entry = Map::new();
@@ -108,10 +109,10 @@ impl RequestFaults {
         }
     }
 
-    /// Takes over the faults that an extractor answers with.
+    /// Takes the faults from an extractor's response.
     ///
     /// # Errors
-    /// It answers with something else, which is then the answer.
+    /// The response has no faults. It is returned, to be sent to the client.
     pub(crate) fn collect(&mut self, mut response: Response) -> Result<(), Box<Response>> {
         match response.extensions_mut().remove::<Self>() {
             Some(faults) => {
@@ -154,7 +155,7 @@ impl IntoResponse for RequestFaults {
     }
 }
 
-/// The document's name for a 422.
+/// Names the schema of a 422 response in the document.
 pub(crate) struct Invalid;
 
 impl JsonSchema for Invalid {

@@ -16,10 +16,11 @@ use crate::{
     schema::{CheckBudget, Schema, Tree},
 };
 
-/// A value as JSON: extracts a request's body, checked against `T`'s schema, and is a response.
+/// A JSON value: as an extractor, the request's body, validated against `T`'s schema; as a return
+/// value, the response.
 ///
-/// A body is at most 2 MB, unless [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) says otherwise, and nested at
-/// most 127 levels deep.
+/// A body is limited to 2 MB, unless [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) sets
+/// another limit, and to 127 levels of nesting.
 ///
 /// ```
 /// use headwater::Json;
@@ -38,12 +39,12 @@ use crate::{
 /// }
 /// ```
 ///
-/// # What a client sees
-/// - 415: the content type isn't JSON's.
+/// # Error responses
+/// - 415: the content type is not a JSON type.
 /// - 413: the body is too large.
-/// - 400: the body isn't JSON; the problem says what is wrong in which line and column.
-/// - 422: the body has not the form of `T`, or an object in it has a name twice (RFC 7493 §2.3); the problem lists all
-///   faults.
+/// - 400: the body is not JSON. The problem contains the error's line and column.
+/// - 422: the body doesn't match `T`'s schema, or an object in it has a duplicate name (RFC 7493
+///   §2.3). The problem lists all faults.
 ///
 /// A byte order mark before the JSON is ignored (RFC 8259 §8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,10 +78,10 @@ where
     }
 }
 
-/// A body that is larger than this is read off the async workers.
+/// Bodies larger than this, in bytes, are read outside the async workers.
 const SMALL_BYTES: usize = 64 << 10;
 
-/// And one whose check may take more steps than this.
+/// Bodies whose check may take more steps than this are, too.
 const SMALL_STEPS: u64 = 1_000_000;
 
 fn body_form<T: JsonSchema + 'static>() -> &'static Form {
@@ -94,7 +95,7 @@ fn not_json(error: &serde_json::Error) -> Rejection {
     Rejection::problem(problem)
 }
 
-/// Whether a request says that its body is JSON.
+/// Returns `true` if the request's content type is a JSON type.
 fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE);
     let Some(content_type) = content_type.and_then(|value| value.to_str().ok()) else {
@@ -128,7 +129,7 @@ where
     }
 }
 
-/// `None` for a request without a body.
+/// The extractor returns `None` for a request without a body.
 impl<T, S> OptionalFromRequest<S> for Json<T>
 where
     T: DeserializeOwned + JsonSchema + 'static,
@@ -180,7 +181,7 @@ fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, Problem> {
     operation::check_outgoing(value)?;
     let mut body = Vec::with_capacity(128);
     json::encode_on_one_line(value, &mut body).map_err(Problem::internal)?;
-    // A prompt follows on a line of its own.
+    // A terminal's prompt then starts on a new line.
     body.push(b'\n');
     Ok(body)
 }
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_thorough_way_reads_is_read_too() {
+    fn values_that_need_the_complete_path_are_read() {
         assert_eq!(read(r#"{"count": 80}"#), tally(80, &[]));
         assert_eq!(read(r#"{"count": 8.0e1}"#), tally(80, &[]));
         assert_eq!(
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_body_is_read_as_a_small_one_is() {
+    fn a_large_body_is_read_like_a_small_one() {
         let spaces = " ".repeat(SMALL_BYTES);
         assert_eq!(
             read(&format!("{{{spaces}\"count\": 80.0}}")),
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_in_an_object_twice_is_a_fault() {
+    fn a_duplicate_name_in_an_object_is_a_fault() {
         for (body, pointer) in [
             (r#"{"count": 7, "count": 8}"#, "#/count"),
             (r#"{"count": 7, "coun\u0074": 7}"#, "#/count"),
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_listed_with_the_names_that_are_repeated() {
+    fn all_faults_are_listed_with_the_duplicate_names() {
         let problem = refused(r#"{"count": 7, "count": 101}"#);
         assert_eq!(problem["errors"].as_array().unwrap().len(), 2);
         for error in problem["errors"].as_array().unwrap() {

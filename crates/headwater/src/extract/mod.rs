@@ -1,4 +1,4 @@
-//! Extractors that check what they read against its type's schema.
+//! Extractors that validate their input against its type's schema.
 
 mod faults;
 mod json;

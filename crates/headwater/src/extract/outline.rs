@@ -1,4 +1,4 @@
-//! What a schema says of parameters: the properties of an object, and the types that a value may have.
+//! Analysis of parameters' schemas: an object's properties and the types that a value may have.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde_json::{Number, Value};
 
 use crate::schema::Tree;
 
-/// The JSON types that a value may have besides strings, for which there is nothing to do.
+/// The JSON types besides strings that a value may have. Strings need no conversion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Kinds {
     number: bool,
@@ -15,7 +15,7 @@ pub(super) struct Kinds {
 }
 
 impl Kinds {
-    /// The types that `schema` allows, as far as it says.
+    /// Returns the types that `schema` allows, as far as it restricts them.
     pub(super) fn of(schema: &Value, root: &Value) -> Self {
         let mut kinds = Self::default();
         kinds.add(schema, root, 0);
@@ -72,7 +72,8 @@ impl Kinds {
         }
     }
 
-    /// What a parameter's text is in JSON: a string, if it can't be the type that is wanted.
+    /// Converts a parameter's text to JSON. A text that doesn't have an allowed type stays a
+    /// string.
     pub(super) fn tree<'a>(&self, text: Cow<'a, str>) -> Tree<'a> {
         if self.number
             && let Ok(number) = text.parse::<Number>()
@@ -95,7 +96,7 @@ pub(crate) struct Property {
     pub(crate) required: bool,
 }
 
-/// All properties that `root` names: its own, and those of the schemas that it is put together from.
+/// Returns all properties of `root`: its own, and those of the schemas that it combines.
 pub(crate) fn properties(root: &Value) -> Vec<Property> {
     let mut found = Vec::new();
     add_properties(root, root, true, 0, &mut found);
@@ -136,7 +137,7 @@ fn add_properties(schema: &Value, root: &Value, all: bool, depth: u8, found: &mu
     }
 }
 
-/// Whether it is the schema of an object.
+/// Returns `true` if `root` is the schema of an object.
 pub(super) fn is_object(root: &Value) -> bool {
     let schema = resolve(root, root);
     schema.get("type").is_some_and(|name| name == "object")
@@ -151,9 +152,9 @@ pub(super) fn is_object(root: &Value) -> bool {
         })
 }
 
-/// What a local `$ref` stands for.
+/// Returns the target of a local `$ref`.
 pub(super) fn resolve<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
-    // As many steps as a chain of references may reasonably have: a circle ends too.
+    // The bound on a chain of references also ends cycles.
     for _ in 0..16 {
         let target = schema.get("$ref").and_then(Value::as_str);
         let Some(target) = target.and_then(|target| root.pointer(target.strip_prefix('#')?)) else {

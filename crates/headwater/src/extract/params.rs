@@ -1,4 +1,5 @@
-//! Parameters: strings that become JSON by their schema, and are then checked as any value is.
+//! Parameters: strings that are converted to JSON by their schema, and then validated like any
+//! value.
 
 use std::{borrow::Cow, collections::HashMap, mem};
 
@@ -17,35 +18,35 @@ use crate::{
     schema::{Schema, Tree},
 };
 
-/// How the parameters of one type are read.
+/// Reads the parameters of one type.
 pub(crate) struct Params {
     form: Form,
     layout: Layout,
 }
 
 enum Layout {
-    /// A struct or a map: parameters by their names.
+    /// A struct or a map: parameters are matched by name.
     Object {
         properties: Vec<Known>,
-        /// Whether a parameter that isn't known is the schema's to judge.
+        /// If `true`, unknown parameters are included for the schema to judge.
         others: bool,
     },
-    /// A tuple: parameters in their order.
+    /// A tuple: parameters are matched by order.
     Tuple(Vec<Kinds>),
     /// A single parameter.
     Single(Kinds),
 }
 
-/// A parameter that the type knows.
+/// A parameter that the type declares.
 struct Known {
     property: String,
-    /// Its name if it is a header.
+    /// Its name as a header.
     header: String,
     kinds: Kinds,
 }
 
 impl Params {
-    /// Those of `T`, worked out once.
+    /// Returns the reader for `T`, which is created once.
     pub(crate) fn of<T: JsonSchema + 'static>() -> &'static Self {
         per_type::<T, Self>(|| Self::new(Schema::of::<T>()))
     }
@@ -81,10 +82,10 @@ impl Params {
         Self { form, layout }
     }
 
-    /// Makes a `T` of a request's parameters.
+    /// Converts a request's parameters to a `T`.
     ///
     /// # Errors
-    /// All that is wrong with them.
+    /// All faults of the parameters.
     pub(crate) fn read<'a, T, I>(&'a self, place: In, pairs: impl Fn() -> I) -> Result<T, Rejection>
     where
         T: DeserializeOwned,
@@ -110,8 +111,8 @@ impl Params {
         Err(RequestFaults::of_parameters(place, &faults, name).into())
     }
 
-    /// What the parameters are in JSON. What can't be the type that is wanted stays a string, for the schema to
-    /// find.
+    /// Converts the parameters to JSON. A value that doesn't have the expected type stays a string,
+    /// so that the schema reports it.
     fn tree<'a>(
         &'a self,
         place: In,
@@ -134,7 +135,7 @@ impl Params {
             Layout::Object { properties, others } => (properties, *others),
         };
         let mut members: Vec<(Cow<'a, str>, Tree<'a>)> = Vec::new();
-        // Where each stands, if there may be any number of them.
+        // Index of each member. An index is needed because their number is unbounded.
         let mut positions = HashMap::new();
         for (name, text) in pairs {
             let known = properties.iter().find(|known| match place {
@@ -171,7 +172,7 @@ impl Params {
             };
             match (&mut members[position].1, items) {
                 (Tree::Array(array), Some(items)) => array.push(items.tree(text)),
-                // Given twice: an array, which the schema refuses.
+                // Repeated: an array, which the schema refuses.
                 (Tree::Array(array), None) => array.push(Tree::String(text)),
                 (first, _) => {
                     let array = vec![mem::replace(first, Tree::Null), Tree::String(text)];
@@ -183,13 +184,14 @@ impl Params {
     }
 }
 
-/// Returns whether any stream may be asked for with this parameter: `format`, `heartbeat`, or the id that a polyfill saw
-/// last.
+/// Returns `true` for a parameter that every stream accepts: `format`, `heartbeat`, or a polyfill's
+/// `lastEventId`.
 fn is_of_every_stream(name: &str) -> bool {
     name == "format" || name == "heartbeat" || last_event_id::is_parameter(name)
 }
 
-/// The name of a header's parameter: `x_token` stands for `x-token`, as a Rust field can't have the hyphen.
+/// Returns a parameter's name in the request. For a header, `x_token` means `x-token`, because a
+/// Rust field can't contain a hyphen.
 pub(crate) fn header_name(place: In, property: &str) -> Cow<'_, str> {
     match place {
         In::Header if property.contains(|c: char| c == '_' || c.is_ascii_uppercase()) => {
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_become_what_the_type_wants() {
+    fn strings_are_converted_to_the_expected_types() {
         let pairs = [
             ("text", "7"),
             ("page", "3"),
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tuple_and_a_single_value_go_by_order() {
+    fn a_tuple_and_a_single_value_are_matched_by_order() {
         let pairs = [("city", "Oslo"), ("year", "2026")];
         assert_eq!(
             read::<(String, u16)>(In::Path, &pairs).unwrap(),
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_not_known_is_a_fault_only_where_the_type_says_so() {
+    fn an_unknown_parameter_is_a_fault_only_if_the_type_denies_it() {
         #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         struct Strict {
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_are_not_known_are_kept_where_the_type_takes_them() {
+    fn unknown_parameters_are_kept_if_the_type_accepts_them() {
         #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
         struct Open {
             #[serde(default)]
@@ -343,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn one_type_names_headers_and_other_parameters() {
+    fn one_type_can_describe_headers_and_other_parameters() {
         #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
         struct Token {
             x_token: String,

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Rejection, faults::Invalid, params::Params};
 use crate::{In, Operation, OperationInput, Problem, StatusCode, operation::HasSchema};
 
-/// An extractor of parameters: its name, where they are, and how they are read there.
+/// Defines an extractor of parameters: its name, their location, and how they are read.
 macro_rules! parameters {
     (
         $(#[$docs:meta])*
@@ -24,7 +24,7 @@ macro_rules! parameters {
             fn describe(operation: &mut Operation) {
                 operation.parameters::<T>(In::$place);
                 invalid(operation);
-                // Works the schema out at the start of the app, not at the first request.
+                // Derives the schema at startup, not at the first request.
                 Params::of::<T>();
             }
         }
@@ -44,7 +44,7 @@ macro_rules! parameters {
     };
 }
 
-/// Adds that the request may be found invalid.
+/// Adds the error for an invalid request.
 pub(crate) fn invalid(operation: &mut Operation) {
     operation.problem_of::<Invalid>(
         StatusCode::UNPROCESSABLE_ENTITY,
@@ -53,10 +53,10 @@ pub(crate) fn invalid(operation: &mut Operation) {
 }
 
 parameters!(
-    /// Extracts the parameters of the path, checked against `T`'s schema.
+    /// Extracts the parameters of the path and validates them against `T`'s schema.
     ///
-    /// `T` is a struct with a field for each `{name}` of the route, a tuple of as many values as it has, or a
-    /// single value.
+    /// `T` is a struct with a field for each `{name}` of the route, a tuple with a value for each,
+    /// or a single value.
     ///
     /// ```
     /// use headwater::{App, Path, get};
@@ -78,19 +78,19 @@ parameters!(
 );
 
 parameters!(
-    /// Extracts the parameters of the query, checked against `T`'s schema.
+    /// Extracts the parameters of the query and validates them against `T`'s schema.
     ///
-    /// `T` is a struct with a field for each parameter: `Option` or `#[serde(default)]` for one that may be left
-    /// out, `Vec` for one that may be given several times, `#[schemars(range(min = 1))]` and so on for what is
-    /// allowed. Parameters that `T` doesn't know are ignored, unless it says `#[serde(deny_unknown_fields)]`.
-    ///
+    /// `T` is a struct with a field for each parameter. Use `Option` or `#[serde(default)]` for an
+    /// optional parameter, `Vec` for one that may be repeated, and `#[schemars(range(min = 1))]`
+    /// and the like to constrain values. Unknown parameters are ignored, unless `T` has
+    /// `#[serde(deny_unknown_fields)]`.
     /// ```
     /// use headwater::Query;
     /// use schemars::JsonSchema;
     ///
     /// #[derive(serde::Deserialize, JsonSchema)]
     /// struct Page {
-    ///     /// How many to show.
+    ///     /// Number of items to show.
     ///     #[serde(default = "ten")]
     ///     #[schemars(range(min = 1, max = 100))]
     ///     limit: u32,
@@ -111,10 +111,24 @@ parameters!(
 );
 
 parameters!(
-    /// Extracts headers, checked against `T`'s schema.
+    /// Extracts headers and validates them against `T`'s schema.
     ///
-    /// `T` is a struct with a field for each header, `x_request_id` for `X-Request-Id`; `Vec` for one that may be
-    /// given several times. Bytes that aren't UTF-8 are replaced by U+FFFD.
+    /// `T` is a struct with a field for each header, such as `x_request_id` for `X-Request-Id`. Use
+    /// `Vec` for one that may be repeated. Invalid UTF-8 is replaced by U+FFFD.
+    ///
+    /// ```
+    /// use headwater::Headers;
+    /// use schemars::JsonSchema;
+    ///
+    /// #[derive(serde::Deserialize, JsonSchema)]
+    /// struct Trace {
+    ///     x_request_id: Option<String>,
+    /// }
+    ///
+    /// async fn show(Headers(trace): Headers<Trace>) -> String {
+    ///     trace.x_request_id.unwrap_or_default()
+    /// }
+    /// ```
     Headers in Header: |parts, _state| {}
     parts.headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes());
@@ -123,10 +137,10 @@ parameters!(
 );
 
 parameters!(
-    /// Extracts cookies, checked against `T`'s schema.
+    /// Extracts cookies and validates them against `T`'s schema.
     ///
-    /// `T` is a struct with a field for each cookie. A value is taken as it is sent, without the double quotes that
-    /// may be around it (RFC 6265 §4.1.1).
+    /// `T` is a struct with a field for each cookie. A value is used as sent, without enclosing
+    /// double quotes (RFC 6265 §4.1.1).
     Cookies in Cookie: |parts, _state| {
         let lines: Vec<_> = parts
             .headers
@@ -138,7 +152,7 @@ parameters!(
     lines.iter().flat_map(|line| cookies(line))
 );
 
-/// The names and values of a `Cookie` header (RFC 6265 §4.2.1).
+/// Returns the names and values of a `Cookie` header (RFC 6265 §4.2.1).
 fn cookies(line: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     line.split(';').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -151,7 +165,7 @@ fn cookies(line: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     })
 }
 
-/// `None` for a route without parameters.
+/// The extractor returns `None` for a route without parameters.
 impl<T, S> OptionalFromRequestParts<S> for Path<T>
 where
     T: DeserializeOwned + JsonSchema + 'static,

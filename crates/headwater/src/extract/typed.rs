@@ -1,13 +1,13 @@
-//! From JSON to a value of a type, by the type's schema.
+//! Conversion of JSON to a typed value, checked by the type's schema.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::schema::{CheckBudget, Faults, Schema, Tree, TreeSchema};
 
-/// How JSON is checked and becomes a value of one type.
+/// Checks and converts JSON for one type.
 ///
-/// There is a quick way, which gives no reasons, and a thorough one for what the quick one refuses.
+/// A fast path reports no faults. A complete path handles the values that the fast path refuses.
 pub(crate) struct Form {
     schema: Schema,
     trees: TreeSchema,
@@ -23,7 +23,8 @@ impl Form {
         self.schema.document()
     }
 
-    /// The quick way: what it gives, [`deserialize`](Self::deserialize) would give too. None leaves it to that.
+    /// Converts a value on the fast path. The result equals that of
+    /// [`deserialize`](Self::deserialize). `None` means that the caller must use `deserialize`.
     pub(crate) fn quick<T: DeserializeOwned>(&self, tree: Tree<'_>) -> Option<T> {
         if !self.trees.is_valid(&tree) {
             return None;
@@ -31,10 +32,11 @@ impl Form {
         T::deserialize(tree).ok()
     }
 
-    /// Checks a text.
+    /// Checks a JSON text.
     ///
     /// # Errors
-    /// The text is not JSON. Within: it has a name twice in an object, or its value is invalid.
+    /// The outer error: the text is not JSON. The inner error: an object has a duplicate name, or
+    /// the value is invalid.
     pub(crate) fn check_text(
         &self,
         text: &[u8],
@@ -43,12 +45,12 @@ impl Form {
         self.schema.check_text_within(text, budget)
     }
 
-    /// An upper bound of the steps that the check of a text of so many bytes takes.
+    /// Returns an upper bound on the steps that checking a text of `bytes` bytes takes.
     pub(crate) fn most_steps_for_text(&self, bytes: usize) -> u64 {
         self.schema.most_steps_for_text(bytes)
     }
 
-    /// Checks a value and makes a `T` of it.
+    /// Checks a value and converts it to a `T`.
     ///
     /// # Errors
     /// The value is invalid, or `T` is stricter than its schema.
@@ -57,10 +59,11 @@ impl Form {
         Self::typed(value)
     }
 
-    /// Makes a `T` of a value that is valid.
+    /// Converts a valid value to a `T`.
     ///
-    /// JSON Schema takes `80.0` for an integer ("any number with a zero fractional part", Validation §6.1.1); serde
-    /// doesn't. So what is valid but refused is tried once more with such numbers as integers.
+    /// JSON Schema accepts `80.0` as an integer ("any number with a zero fractional part",
+    /// Validation §6.1.1); serde doesn't. So a valid value that serde refuses is tried again with
+    /// such numbers as integers.
     ///
     /// # Errors
     /// `T` is stricter than its schema.
@@ -86,7 +89,7 @@ fn to_integers(value: &mut Value) {
     }
 }
 
-/// The integer that a float is, within the range in which floats tell integers apart.
+/// Converts a float to an integer, within the range in which every integer has an exact float.
 fn to_integer(float: f64) -> Option<Value> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if float.fract() != 0.0 || float.abs() > EXACT {

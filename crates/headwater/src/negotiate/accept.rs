@@ -1,17 +1,17 @@
-//! Which format a client asks for: `Accept` (RFC 9110 §12.5.1), or `?format=`.
+//! Selection of the response's format: `Accept` (RFC 9110 §12.5.1) or `?format=`.
 
 use headwater_wire::Format;
 use http::{HeaderValue, StatusCode, Uri};
 
 use crate::Problem;
 
-/// The query parameter for clients that can't set headers.
+/// Query parameter for clients that can't set headers.
 const PARAMETER: &str = "format";
 
-/// The format to answer in.
+/// Selects the format of the response.
 ///
 /// # Errors
-/// 406, with the formats that there are.
+/// The response is 406 and lists the available formats.
 pub(crate) fn choose<'a>(
     uri: &Uri,
     accept: impl Iterator<Item = &'a HeaderValue>,
@@ -29,12 +29,12 @@ pub(crate) fn choose<'a>(
                 .filter_map(Range::parse),
         );
     }
-    // "If no Accept header field is present […] the user agent will accept any media type"; one that
-    // holds no media range says as little.
+    // "If no Accept header field is present […] the user agent will accept any media type". A
+    // header without a media range is equivalent.
     if ranges.is_empty() {
         return Ok(Format::Ndjson);
     }
-    // A browser's own address bar: it offers to save NDJSON, and shows text as it comes.
+    // A browser's address bar: the browser displays text as it arrives, but offers to save NDJSON.
     let page = ranges.iter().any(|range| range.is("text", "html"));
     let preferred = if page { Format::Text } else { Format::Ndjson };
     Format::ALL
@@ -51,7 +51,7 @@ pub(crate) fn choose<'a>(
         .ok_or(Refusal::Unwanted)
 }
 
-/// The place of a format in the server's own order.
+/// Returns the position of a format in the server's order of preference.
 fn rank(format: Format) -> usize {
     Format::ALL
         .iter()
@@ -59,12 +59,12 @@ fn rank(format: Format) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Why there is no format to answer in.
+/// Reason that no format can be selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// `?format=` names none.
+    /// `?format=` names an unknown format.
     Unknown(String),
-    /// `Accept` leaves none.
+    /// `Accept` permits no available format.
     Unwanted,
 }
 
@@ -97,7 +97,7 @@ fn query_parameter(query: &str) -> Option<String> {
     })
 }
 
-/// Undoes the escapes that a media type in a query may have, such as `%2F`.
+/// Decodes percent-escapes of a media type in a query, such as `%2F`.
 fn percent_decode(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
@@ -112,16 +112,16 @@ fn percent_decode(value: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// One member of `Accept`. Parameters but `q` are left aside: no format here has variants.
+/// One member of `Accept`. Parameters other than `q` are ignored: no format here has variants.
 struct Range<'a> {
     main: &'a str,
     sub: &'a str,
-    /// The weight in thousandths (§12.4.2: three digits at most).
+    /// The weight in thousandths (§12.4.2: at most three digits).
     weight: u16,
 }
 
 impl<'a> Range<'a> {
-    /// `None` for what is no media range; such a member is ignored.
+    /// Parses a member. Returns `None` for an invalid media range, which is ignored.
     fn parse(member: &'a str) -> Option<Self> {
         let mut parts = member.split(';').map(str::trim);
         let (main, sub) = parts.next()?.split_once('/')?;
@@ -141,7 +141,8 @@ impl<'a> Range<'a> {
     }
 }
 
-/// `( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )`, in thousandths (RFC 9110 §12.4.2).
+/// Parses `( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )`. Returns thousandths (RFC 9110
+/// §12.4.2).
 fn parse_weight(value: &str) -> Option<u16> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
     if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -155,7 +156,8 @@ fn parse_weight(value: &str) -> Option<u16> {
     }
 }
 
-/// How much a client wants a format: the weight, then how exactly it was named, then how early.
+/// A client's preference for a format, ordered by weight, then by precision of the range, then by
+/// position in the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Wish {
     weight: u16,
@@ -164,7 +166,8 @@ struct Wish {
 }
 
 impl Wish {
-    /// "The most specific reference has precedence" (§12.5.1): `text/plain;q=0, */*` leaves text out.
+    /// Returns the preference for a format. "The most specific reference has precedence" (§12.5.1):
+    /// `text/plain;q=0, */*` excludes text.
     fn of(format: Format, ranges: &[Range<'_>]) -> Option<Self> {
         let mut best: Option<Self> = None;
         for (place, range) in ranges.iter().enumerate() {
@@ -181,7 +184,7 @@ impl Wish {
                 } else {
                     continue;
                 };
-                // Among wildcards of one precedence no format was named before another.
+                // Wildcards of the same precedence don't order the formats.
                 let place = if precedence == 2 { place } else { usize::MAX };
                 let wish = Self {
                     weight: range.weight,
@@ -216,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn accept_chooses_the_format() {
+    fn accept_selects_the_format() {
         use Format::*;
         for (accept, expected) in [
             ("", Some(Ndjson)),
@@ -256,7 +259,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_and_no_query_is_too_odd(accept in any::<Vec<u8>>(), query in "[ -~]*") {
+        fn any_header_and_query_is_handled(accept in any::<Vec<u8>>(), query in "[ -~]*") {
             let mut headers = HeaderMap::new();
             if let Ok(value) = HeaderValue::from_bytes(&accept) {
                 headers.insert(header::ACCEPT, value);
@@ -267,7 +270,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_chosen_has_the_highest_weight(weights in prop::array::uniform5(0_u16..=1000)) {
+        fn the_selected_format_has_the_highest_weight(weights in prop::array::uniform5(0_u16..=1000)) {
             let accept = Format::ALL
                 .iter()
                 .zip(weights)
@@ -302,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_wins_over_the_header() {
+    fn the_query_takes_precedence_over_the_header() {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("text/plain"));
         for (uri, expected) in [
@@ -324,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_lists_what_there_is() {
+    fn a_refusal_lists_the_available_formats() {
         let refusal = choose(&Uri::from_static("/?format=xml"), std::iter::empty()).unwrap_err();
         let problem = Problem::from(refusal);
         assert_eq!(problem.status(), StatusCode::NOT_ACCEPTABLE);

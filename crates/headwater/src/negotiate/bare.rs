@@ -1,4 +1,5 @@
-//! Errors that an app answers with their status alone, as axum does for a path that isn't there.
+//! Problem bodies for errors that an app answers with only a status, as axum does for an unknown
+//! path.
 
 use axum::response::Response;
 use http::{Method, StatusCode, Uri, header};
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use crate::Problem;
 
-/// Whether a response is an error without a word of what is wrong.
+/// Returns `true` if a response is an error without a body or `Content-Type`.
 pub(super) fn is_bare(response: &Response) -> bool {
     let status = response.status();
     (status.is_client_error() || status.is_server_error())
@@ -15,7 +16,7 @@ pub(super) fn is_bare(response: &Response) -> bool {
         && !response.headers().contains_key(header::CONTENT_TYPE)
 }
 
-/// What is to be said of it.
+/// Returns the problem for such a response.
 pub(super) fn problem(response: &Response, method: &Method, uri: &Uri, has_docs: bool) -> Problem {
     let path = uri.path();
     let problem = Problem::new(response.status());

@@ -1,4 +1,5 @@
-//! How long a client wants a stream to be silent at most: `?heartbeat=SECONDS`, or `Prefer: heartbeat=SECONDS` (RFC 7240).
+//! The heartbeat interval that a client requests: `?heartbeat=SECONDS` or
+//! `Prefer: heartbeat=SECONDS` (RFC 7240).
 
 use std::time::Duration;
 
@@ -6,20 +7,21 @@ use http::{HeaderMap, HeaderName, Uri};
 
 use crate::Problem;
 
-/// The name of the preference, and of the query parameter for clients that can't set headers.
+/// Name of the preference, and of the query parameter for clients that can't set headers.
 pub(crate) const NAME: &str = "heartbeat";
 
-/// The shortest and the longest interval that a client can have.
+/// Bounds of a client's interval, in seconds.
 const INTERVALS: (f64, f64) = (1.0, 3600.0);
 
-/// The interval that is wanted, zero for no heartbeats. The query takes precedence. A preference that is no number of
-/// seconds is none: "the preference is ignored" where it isn't understood (RFC 7240 §2).
+/// Returns the requested interval; zero requests no heartbeats. The query takes precedence. A
+/// preference that is not a number of seconds is ignored: "the preference is ignored" if it isn't
+/// understood (RFC 7240 §2).
 ///
 /// # Errors
-/// The value in the query is no number of seconds.
+/// The value in the query is not a number of seconds.
 pub(super) fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Option<Duration>, NoInterval> {
     let query = uri.query().unwrap_or_default();
-    // Most requests have neither.
+    // A fast path: most requests have neither.
     if query.contains(NAME)
         && let Some((_, value)) =
             form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == NAME)
@@ -37,7 +39,7 @@ pub(super) fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Option<Duration>,
         .find_map(preference))
 }
 
-/// A value of `?heartbeat=` that is no interval.
+/// An invalid value of `?heartbeat=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoInterval(String);
 
@@ -49,7 +51,7 @@ impl From<NoInterval> for Problem {
     }
 }
 
-/// The interval that one preference is about.
+/// Returns the interval of one preference, if it is a heartbeat.
 fn preference(text: &str) -> Option<Duration> {
     let (name, value) = text.split(';').next()?.split_once('=')?;
     let is_ours = name.trim().eq_ignore_ascii_case(NAME);
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_in_the_query_or_in_a_preference() {
+    fn the_interval_is_read_from_the_query_or_a_preference() {
         check("/", &[], None);
         check("/?heartbeat=20", &[], Some(20.0));
         check("/?a=b&heartbeat=2.5", &["heartbeat=9"], Some(2.5));
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_has_bounds_and_what_is_none_is_refused_in_the_query_alone() {
+    fn the_interval_is_bounded_and_only_an_invalid_query_is_refused() {
         check("/?heartbeat=0.001", &[], Some(1.0));
         check("/?heartbeat=1e300", &[], Some(3600.0));
         check("/?heartbeat=inf", &[], Some(3600.0));

@@ -1,4 +1,4 @@
-//! The layer between a handler's stream and the client: it knows the request.
+//! The layer that passes a request's preferences to the handler's stream.
 
 mod accept;
 mod bare;
@@ -32,7 +32,8 @@ use crate::{
     serve::Activity,
 };
 
-/// What the server, or a test, asks of the streams of one request: an extension of the request.
+/// State that the server, or a test, shares with the streams of one request. It is an extension of
+/// the request.
 #[derive(Clone, Default)]
 pub(crate) struct Asked {
     pub(crate) items: Arc<AtomicU64>,
@@ -41,19 +42,20 @@ pub(crate) struct Asked {
     pub(crate) connection: Option<Arc<Activity>>,
 }
 
-/// The layer that sends each stream in the format that its client asks for, and stands between clients and the app in a few
-/// other things:
+/// Creates the layer that sends each stream in the format that its client requests. It also:
 ///
-/// - A body with a `Content-Encoding` of gzip or deflate is decoded while it is read: handlers and extractors see it without,
-///   and their limits count what is decoded. Other codings, and several at once, are refused with 415.
-/// - A `Host` that isn't one, or of which there are two, is refused with 400. One that is missing (RFC 9112 §3.2) is refused under
-///   [`serve`](crate::serve) alone, which knows that the request came over a connection. One that isn't among the server's
-///   [`hosts`](NegotiateLayer::hosts) is refused with 421, if these are set.
-/// - A handler that panics is answered for with 500. The log has the panic's message and place, for which the layer sets a
-///   panic hook; the hook that was there is called as before.
+/// - decodes a body with a `Content-Encoding` of gzip or deflate while it is read. Handlers and
+///   extractors see the decoded body, and their limits count decoded bytes. Other codings, and
+///   several at once, are refused with 415.
+/// - refuses an invalid or duplicate `Host` with 400. A missing `Host` (RFC 9112 §3.2) is refused
+///   only under [`serve`](crate::serve), which knows that the request arrived over a connection. A
+///   `Host` that is not among the configured [`hosts`](NegotiateLayer::hosts) is refused with 421.
+/// - converts a handler's panic to a 500. The log has the panic's message and location. The layer
+///   sets a panic hook for the location, which then calls the previous hook.
 ///
-/// [`serve`](crate::serve) and the [test client](crate::test) have it built in. Under `axum::serve`, or
-/// in the router of another app, it goes around all that returns a [`Streaming`](crate::Streaming):
+/// [`serve`](crate::serve) and the [test client](crate::test) include it. Under `axum::serve`, or
+/// in another app's router, wrap every handler that returns a [`Streaming`](crate::Streaming) in
+/// it:
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -73,10 +75,10 @@ pub fn layer() -> NegotiateLayer {
     }
 }
 
-/// See [`layer`].
+/// The layer that [`layer`] creates.
 ///
-/// Besides, an error that the app answers with its status alone gets a problem as its body: a path that isn't there (404), a method
-/// that isn't allowed (405, with the list), a bare [`StatusCode`].
+/// It also adds a problem as the body of errors that the app answers with only a status: an unknown
+/// path (404), a method that isn't allowed (405, with the list), or a bare [`StatusCode`].
 #[derive(Debug, Clone)]
 pub struct NegotiateLayer {
     has_docs: bool,
@@ -84,10 +86,12 @@ pub struct NegotiateLayer {
 }
 
 impl NegotiateLayer {
-    /// Sets the hosts that the app answers for: other requests are refused with 421. Default: any.
+    /// Sets the hosts that the app serves. Requests for other hosts are refused with 421. Default:
+    /// any host.
     ///
-    /// [`serve`](crate::serve) has the [setting](crate::Serve::hosts) too, and a default by the address that it listens at. A
-    /// layer knows no address, so that under another server the app says it:
+    /// [`serve`](crate::serve) has the same [setting](crate::Serve::hosts), with a default that
+    /// depends on its address. A layer doesn't know the address, so under another server the app
+    /// sets the hosts:
     ///
     /// ```
     /// # fn example(app: axum::Router) -> axum::Router {
@@ -102,7 +106,7 @@ impl NegotiateLayer {
         self
     }
 
-    /// Has the answer to a path that isn't there point to `/docs`.
+    /// Sets if the response for an unknown path refers to `/docs`.
     pub(crate) fn docs(mut self, has_docs: bool) -> Self {
         self.has_docs = has_docs;
         self
@@ -121,7 +125,7 @@ impl<S> Layer<S> for NegotiateLayer {
     }
 }
 
-/// The service that [`layer`] makes.
+/// The service that [`layer`] creates.
 #[derive(Debug, Clone)]
 pub struct Negotiate<S> {
     inner: S,
@@ -145,8 +149,8 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let hosts = self.hosts.as_deref();
-        // Within another of these layers, as a hub is that is served, all is done but for its own hosts and for panics, which the
-        // layers between the two are to see as responses.
+        // Nested in another of these layers, as a hub is under `serve`, this one only checks its
+        // own hosts and converts panics, which the layers between the two must see as responses.
         if CLIENT.try_with(|_| ()).is_ok() {
             if let Some(Err(problem)) = hosts.map(|hosts| hosts.check(&request)) {
                 return Box::pin(std::future::ready(Ok(problem.into_response())));
@@ -166,7 +170,8 @@ where
         let (uri, has_docs) = (client.uri.clone(), self.has_docs);
         let method = request.method().clone();
         let is_head = request.method() == Method::HEAD;
-        // Called in the scope too: a service may do its work there and return a future that is ready.
+        // The call itself also runs in the scope: a service may do its work there and return a
+        // ready future.
         let called = CLIENT.sync_scope(client.clone(), || {
             panics::catch(|| self.inner.call(request))
         });
@@ -188,7 +193,8 @@ where
     }
 }
 
-/// The response of a service that was called. If that panicked, or the service does, it is a problem.
+/// Returns the response of a called service. If the call or its future panicked, the response is a
+/// problem.
 async fn answer<F, R>(called: Result<F, Problem>) -> Response
 where
     F: Future<Output = Result<R, Infallible>>,
@@ -202,8 +208,9 @@ where
     response.flatten().unwrap_or_else(Problem::into_response)
 }
 
-/// "A client can be told to stop reconnecting using the HTTP 204 No Content response code" (WHATWG HTML
-/// §9.2.1). The handler isn't asked: what it would do has been done.
+/// Returns the response that stops an `EventSource`: "A client can be told to stop reconnecting
+/// using the HTTP 204 No Content response code" (WHATWG HTML §9.2.1). The handler isn't called,
+/// because its work is complete.
 fn no_more() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     response
@@ -212,8 +219,8 @@ fn no_more() -> Response {
     response
 }
 
-/// The response that says `problem`, with the headers that the app's layers have set (CORS, say) on the one
-/// that it replaces.
+/// Returns `problem` as a response, with the headers that the app's layers set (such as CORS) on
+/// the response that it replaces.
 pub(crate) fn replace(response: &Response, problem: Problem) -> Response {
     let mut replacement = problem.into_response();
     for (name, value) in response.headers() {
@@ -226,15 +233,15 @@ pub(crate) fn replace(response: &Response, problem: Problem) -> Response {
     replacement
 }
 
-/// What a response depends on, of the request that it answers.
+/// The parts of a request that its response depends on.
 #[derive(Clone)]
 pub(crate) struct Client {
     uri: Uri,
-    /// The values of `Accept`. More than one is rare.
+    /// Values of `Accept`. More than one is rare.
     accept: Option<HeaderValue>,
     more_accept: Vec<HeaderValue>,
     last_event_id: Option<String>,
-    /// How long it wants a stream to be silent at most; zero for no bound.
+    /// The longest silence that the client accepts in a stream; zero means no bound.
     pub(crate) heartbeat: Result<Option<Duration>, heartbeat::NoInterval>,
     pub(crate) asked: Option<Asked>,
 }
@@ -252,37 +259,40 @@ impl Client {
         }
     }
 
-    /// The format that it asks for. Worked out only where a stream is answered with: most requests want none.
+    /// Returns the requested format. It is computed only for streams, because most requests don't
+    /// need it.
     pub(crate) fn format(&self) -> Result<Format, Refusal> {
         accept::choose(&self.uri, self.accept.iter().chain(&self.more_accept))
     }
 
-    /// Whether it is an `EventSource` that reconnects to a stream that had ended. It only ever sends GET: any other
-    /// method is sent on purpose.
+    /// Returns `true` for an `EventSource` that reconnects after its stream ended. The caller must
+    /// check that the method is GET: an `EventSource` sends no other, so any other is sent on purpose.
     fn has_seen_end(&self) -> bool {
         self.last_event_id.as_deref() == Some(sse::END_ID)
     }
 
-    /// The id behind which it resumes: see [`LastEventId`].
+    /// Returns the id after which the client resumes. See [`LastEventId`].
     pub(crate) fn last_event_id(&self) -> Option<String> {
         self.last_event_id.clone()
     }
 }
 
 tokio::task_local! {
-    /// The client whose request is being handled.
+    /// The client of the current request.
     static CLIENT: Client;
 }
 
-/// The client whose request is being handled; `None` where no layer is.
+/// Returns the client of the current request, or `None` without a layer.
 pub(crate) fn client() -> Option<Client> {
     CLIENT.try_with(Client::clone).ok()
 }
 
-/// Waits until the server that the present request came to shuts down. A handler that waits for something else answers then,
-/// as a long-poll does that has brought nothing: what isn't answered at the shutdown's deadline is cut.
+/// Waits until the server of the current request shuts down. A handler that waits for something
+/// else can then respond, as a long-poll without data does. Responses that are still missing at the
+/// shutdown's deadline are aborted.
 ///
-/// Under another server than [`serve`](crate::serve), and outside of a handler's own task, it never returns.
+/// Under a server other than [`serve`](crate::serve), and outside a handler's own task, it never
+/// returns.
 ///
 /// ```
 /// # async fn next() -> &'static str { "" }

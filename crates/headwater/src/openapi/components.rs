@@ -1,7 +1,8 @@
 //! The schemas that the operations share.
 //!
-//! A type has up to two schemas: of what is read (`#[serde(default)]` makes a property optional there) and of what is
-//! written. Where they are the same they are one component, `Name`; where not, two, `NameInput` and `NameOutput`.
+//! A type has up to two schemas: one for input (in which `#[serde(default)]` makes a property
+//! optional) and one for output. If they are equal, they are one component, `Name`. Otherwise they
+//! are two, `NameInput` and `NameOutput`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::{operation::SchemaOf, schema};
 
-/// Where the generators think that the components are. What is referred to from where is put right at the end.
+/// Preliminary locations of the components, by which the generators refer to them. `finish`
+/// replaces these references.
 const INPUT: &str = "#/components/in/";
 const OUTPUT: &str = "#/components/out/";
 const SCHEMAS: &str = "#/components/schemas/";
@@ -36,17 +38,18 @@ impl Components {
         }
     }
 
-    /// The schema of a value that is read, or a reference to it.
+    /// Returns the schema of an input, or a reference to it.
     pub(crate) fn input(&mut self, of: SchemaOf) -> Value {
         transformed(&mut self.input, of.referenced).to_value()
     }
 
-    /// The schema of a value that is written, or a reference to it.
+    /// Returns the schema of an output, or a reference to it.
     pub(crate) fn output(&mut self, of: SchemaOf) -> Schema {
         transformed(&mut self.output, of.referenced)
     }
 
-    /// The schema of a value that is read, in place, with what it refers to beside it, where [`resolve`] finds it.
+    /// Returns the inlined schema of an input, including its definitions, where `resolve` finds
+    /// them.
     pub(crate) fn input_root(&mut self, of: SchemaOf) -> Value {
         let mut schema = transformed(&mut self.input, of.inline);
         let definitions = Value::Object(self.input.definitions().clone());
@@ -57,7 +60,7 @@ impl Components {
         schema.to_value()
     }
 
-    /// All components by their names, after references in `document` were made to point to them.
+    /// Returns all components by name, and replaces the references in `document`.
     pub(crate) fn finish(mut self, document: &mut Value) -> Map<String, Value> {
         let input: BTreeMap<_, _> = self.input.take_definitions(true).into_iter().collect();
         let output: BTreeMap<_, _> = self.output.take_definitions(true).into_iter().collect();
@@ -87,7 +90,8 @@ impl Components {
     }
 }
 
-/// Takes bounds out that are beyond 2⁵³: every tool in JavaScript would read another number. The `format` says them.
+/// Removes bounds beyond 2⁵³, which JavaScript tools would read as other numbers. The `format`
+/// implies them.
 fn leave_out_wide_bounds(schema: &mut Schema) {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     for bound in ["minimum", "maximum"] {
@@ -109,8 +113,8 @@ fn transformed(
     schema
 }
 
-/// The names that mean something else when they are read than when they are written, themselves or by what they
-/// refer to.
+/// Returns the names whose input and output schemas differ, directly or in a schema that they refer
+/// to.
 fn apart(input: &BTreeMap<String, Value>, output: &BTreeMap<String, Value>) -> BTreeSet<String> {
     let neutral = |schema: &Value| {
         let mut schema = schema.clone();
@@ -157,7 +161,7 @@ fn refers_to(schema: &Value, names: &BTreeSet<String>) -> bool {
     }
 }
 
-/// Gives each `$ref` in `value` its new target.
+/// Replaces the target of each `$ref` in `value`.
 fn rename(value: &mut Value, names: &impl Fn(&str) -> Option<String>) {
     match value {
         Value::Object(object) => {

@@ -1,4 +1,4 @@
-//! What a stream holds, in each format.
+//! The content of a stream in each format.
 
 use headwater_wire::{Format, sse};
 use schemars::Schema;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::OpenApi;
 use crate::operation::take_names;
 
-/// The media type object of a stream of `item`s; `problem` is the schema of a failure.
+/// Returns the media type object of a stream of `item`s. `problem` is the schema of an error.
 pub(crate) fn media_type(
     format: Format,
     mut item: Schema,
@@ -33,7 +33,8 @@ pub(crate) fn media_type(
     }
 }
 
-/// An event of an SSE stream, as a value (OpenAPI 3.2 §4.14.4, Special Considerations for Server-Sent Events).
+/// Returns the schema of an event of an SSE stream (OpenAPI 3.2 §4.14.4, Special Considerations for
+/// Server-Sent Events).
 fn event(item: &Value, names: Option<&[String]>, problem: &Value) -> Value {
     let mut kinds = Vec::new();
     match (names, variants(item, names.map_or(0, <[_]>::len))) {
@@ -76,7 +77,7 @@ fn event(item: &Value, names: Option<&[String]>, problem: &Value) -> Value {
     })
 }
 
-/// Events of one name.
+/// Returns the schema of events with one name.
 fn kind(title: &str, event: &Value, data_schema: &Value) -> Value {
     json!({
         "title": title,
@@ -89,10 +90,10 @@ fn data(schema: &Value) -> Value {
     json!({"type": "string", "contentMediaType": "application/json", "contentSchema": schema})
 }
 
-/// The schemas of a union's variants, if it is one of as many.
+/// Returns the schemas of a union's variants, if there are `count` of them.
 fn variants(item: &Value, count: usize) -> Option<Vec<Value>> {
     if let Some(reference) = item.get("$ref") {
-        // `#/oneOf/2` of the component: the variants themselves stay where they are.
+        // `#/oneOf/2` of the component: the variants stay in their place.
         let reference = reference.as_str()?;
         return Some(
             (0..count)

@@ -25,14 +25,15 @@ use crate::{Problem, app::Api};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum OpenApi {
-    /// 3.1, which has no words for the items of a stream; they are described as well as it can.
+    /// 3.1, which has no keyword for the items of a stream. They are described as closely as
+    /// possible.
     V3_1,
-    /// 3.2, which has: `itemSchema`.
+    /// 3.2, which describes the items of a stream by `itemSchema`.
     #[default]
     V3_2,
 }
 
-/// The document, ready to be sent, in each version.
+/// The serialised document in each version.
 pub(crate) struct Documents {
     v3_1: Bytes,
     v3_2: Bytes,
@@ -48,7 +49,7 @@ impl Documents {
     }
 }
 
-/// `GET /openapi.json`.
+/// Returns the route of `GET /openapi.json`.
 pub(crate) fn route<S: Clone + Send + Sync + 'static>(documents: Arc<Documents>) -> Router<S> {
     let answer = async move |RawQuery(query): RawQuery| answer(&documents, query.as_deref());
     Router::new().route("/openapi.json", routing::get(answer))
@@ -77,7 +78,7 @@ fn answer(documents: &Documents, query: Option<&str>) -> Response {
     (headers, document.clone()).into_response()
 }
 
-/// Whether `asked` is this minor version, or a patch of it.
+/// Returns `true` if `asked` is this minor version or a patch of it.
 fn is_version(asked: &str, minor: &str) -> bool {
     asked
         .strip_prefix(minor)

@@ -1,4 +1,4 @@
-//! Parameters: one for each property of the types that the extractors read.
+//! Parameters: one for each property of the extractors' types.
 
 use serde_json::{Map, Value, json};
 
@@ -8,10 +8,10 @@ use crate::{
     operation::{In, Operation, ParametersOf},
 };
 
-/// The parameters of an operation of `path`, whose names are `names`.
+/// Returns the parameters of an operation. `names` are the names in its path.
 ///
 /// # Errors
-/// What in the handler's types doesn't fit the path.
+/// The mismatch between the handler's types and the path.
 pub(crate) fn parameters(
     operation: &Operation,
     names: &[&str],
@@ -74,7 +74,8 @@ pub(crate) fn parameters(
                     ));
                 }
                 (In::Query, _) if is_object(&root) => {
-                    // A map: parameters of any name (OpenAPI 3.2, Style Values: `form` of an object).
+                    // A map: parameters with any name (OpenAPI 3.2, Style Values: `form` of an
+                    // object).
                     if root.get("additionalProperties").is_some() {
                         add(json!({
                             "name": "parameters",
@@ -117,7 +118,7 @@ fn parameter(place: In, name: &str, mut schema: Value, required: bool) -> Value 
     parameter.insert("name".to_owned(), name.into());
     parameter.insert("in".to_owned(), place.as_str().into());
     if let Some(schema) = schema.as_object_mut() {
-        // What is said of the field is said of the parameter.
+        // The field's annotations belong to the parameter.
         for keyword in ["description", "deprecated"] {
             if let Some(value) = schema.shift_remove(keyword) {
                 parameter.insert(keyword.to_owned(), value);
@@ -132,7 +133,7 @@ fn parameter(place: In, name: &str, mut schema: Value, required: bool) -> Value 
     parameter.into()
 }
 
-/// Takes `null` out of what is allowed: a parameter can be left out, but it can't be null.
+/// Removes `null` from the allowed values: a parameter can be missing, but it can't be null.
 fn strip_null(schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else {
         return;
@@ -166,7 +167,7 @@ fn is_object(root: &Value) -> bool {
     root.get("type").is_some_and(|name| name == "object")
 }
 
-/// A root without what stands beside it.
+/// Returns a root without the definitions beside it.
 fn bare(mut root: Value) -> Value {
     if let Some(root) = root.as_object_mut() {
         root.shift_remove("components");

@@ -10,7 +10,7 @@ use crate::{
     operation::{Content, In, Operation, Reply, SchemaOf, Shape},
 };
 
-/// The OpenAPI document of an app.
+/// Renders the OpenAPI document of an app.
 ///
 /// # Panics
 /// A handler's types don't fit its route.
@@ -52,7 +52,7 @@ pub(crate) fn render(api: &Api, version: OpenApi) -> Value {
     if !api.servers.is_empty() {
         document["servers"] = api.servers.iter().map(|url| json!({"url": url})).collect();
     }
-    // Empty means that nothing is needed, and says so.
+    // An empty list documents that no scheme is required.
     document["security"] = security(&api.security);
     if !api.tags.is_empty() {
         let tags = api.tags.iter();
@@ -79,7 +79,8 @@ pub(crate) fn render(api: &Api, version: OpenApi) -> Value {
     document
 }
 
-/// An axum path as OpenAPI's: `{*rest}` is `{rest}` there. And the names in it.
+/// Converts an axum path to an OpenAPI path, in which `{*rest}` is `{rest}`. Returns the path and
+/// its names.
 fn template(path: &str) -> (String, Vec<&str>) {
     let mut names = Vec::new();
     let mut template = String::with_capacity(path.len());
@@ -98,7 +99,7 @@ fn template(path: &str) -> (String, Vec<&str>) {
     (template, names)
 }
 
-/// Operation ids: each one once.
+/// Assigns unique operation ids.
 #[derive(Default)]
 struct Ids(BTreeMap<String, u32>);
 
@@ -124,7 +125,7 @@ impl Ids {
     }
 }
 
-/// `get_prices_symbol` for `GET /prices/{symbol}`.
+/// Returns an id such as `get_prices_symbol` for `GET /prices/{symbol}`.
 fn by_path(entry: &Entry) -> String {
     let words = entry
         .path
@@ -136,7 +137,7 @@ fn by_path(entry: &Entry) -> String {
         .join("_")
 }
 
-/// `list_prices` as a summary: `List prices`.
+/// Converts a name such as `list_prices` to a summary: `List prices`.
 fn sentence(name: &str) -> String {
     let words = name.replace('_', " ");
     let mut letters = words.chars();
@@ -146,7 +147,8 @@ fn sentence(name: &str) -> String {
     }
 }
 
-/// Security requirements, any one of which is enough (OpenAPI 3.2, Security Requirement Object).
+/// Returns security requirements, any one of which is enough (OpenAPI 3.2, Security Requirement
+/// Object).
 fn security(schemes: &[String]) -> Value {
     schemes.iter().map(|name| json!({name: []})).collect()
 }
@@ -217,7 +219,7 @@ impl Render<'_> {
 
     fn replies(&mut self, replies: &[(Option<http::StatusCode>, Reply)]) -> Value {
         let mut replies: Vec<_> = replies.iter().collect();
-        // `default` is the last.
+        // `default` is last.
         replies.sort_by_key(|(status, _)| status.map_or(u16::MAX, |status| status.as_u16()));
         let replies = replies.into_iter().map(|(status, reply)| {
             let mut rendered = json!({"description": reply.description});
@@ -264,7 +266,7 @@ impl Render<'_> {
     }
 }
 
-/// What the description of a stream says in 3.1, which knows no sequences.
+/// Addition to the description of a stream in 3.1, which doesn't describe sequences.
 const SEQUENCES: &str = "For `application/x-ndjson`, `application/json-seq` and `text/event-stream` the schema is that of \
                          one line, record or event, of which there are many.";
 
@@ -278,7 +280,7 @@ fn is_stream(operation: &Operation) -> bool {
     replies.any(|(_, reply)| holds_items(&reply.content))
 }
 
-/// Adds `?format=`, which every stream understands.
+/// Adds `?format=`, which every stream supports.
 fn add_format(parameters: &mut Vec<Value>) {
     let taken = |parameter: &Value| parameter["name"] == "format" && parameter["in"] == "query";
     if parameters.iter().any(taken) {

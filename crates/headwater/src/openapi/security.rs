@@ -2,34 +2,34 @@ use serde_json::{Value, json};
 
 use crate::In;
 
-/// A way in which callers prove who they are (OpenAPI 3.2, Security Scheme Object).
+/// A method by which callers authenticate (OpenAPI 3.2, Security Scheme Object).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityScheme(Value);
 
 impl SecurityScheme {
-    /// `Authorization: Bearer …` (RFC 6750 §2.1).
+    /// Creates a scheme for `Authorization: Bearer …` (RFC 6750 §2.1).
     #[must_use]
     pub fn bearer() -> Self {
         Self(json!({"type": "http", "scheme": "bearer"}))
     }
 
-    /// `Authorization: Basic …` (RFC 7617).
+    /// Creates a scheme for `Authorization: Basic …` (RFC 7617).
     #[must_use]
     pub fn basic() -> Self {
         Self(json!({"type": "http", "scheme": "basic"}))
     }
 
-    /// A key in a header, a cookie or the query, by its name there.
+    /// Creates a scheme for a key with this name in a header, a cookie or the query.
     ///
     /// # Panics
-    /// The place is the path, where OpenAPI knows no key.
+    /// `place` is the path, which OpenAPI doesn't support for keys.
     #[must_use]
     pub fn api_key(place: In, name: &str) -> Self {
         assert!(place != In::Path, "an API key can't stand in the path");
         Self(json!({"type": "apiKey", "in": place.as_str(), "name": name}))
     }
 
-    /// OpenID Connect, by the URL of its discovery document.
+    /// Creates a scheme for OpenID Connect, with the URL of its discovery document.
     #[must_use]
     pub fn openid_connect(url: &str) -> Self {
         Self(json!({"type": "openIdConnect", "openIdConnectUrl": url}))

@@ -4,29 +4,29 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Operation, OperationOutput};
 
-/// What a handler's doc comment says of it. [`#[operation]`](macro@crate::operation) implements it.
+/// The contents of a handler's doc comment. [`#[operation]`](macro@crate::operation) implements it.
 pub trait Docs {
-    /// The function's name.
+    /// Name of the function.
     const NAME: &'static str;
-    /// The doc comment's first paragraph.
+    /// First paragraph of the doc comment.
     const SUMMARY: &'static str;
     /// The rest of the doc comment, as Markdown.
     const DESCRIPTION: &'static str;
 }
 
-/// A response with the docs of the handler that it comes from, as a type.
+/// A response whose type carries the docs of its handler.
 ///
-/// Functions under [`#[operation]`](macro@crate::operation) return it, so that what is written above the
-/// function reaches the document by types alone.
+/// Functions under [`#[operation]`](macro@crate::operation) return it, so that their doc comments
+/// reach the document through types alone.
 pub struct Described<R, D>(R, PhantomData<fn() -> D>);
 
 impl<R, D> Described<R, D> {
-    /// Puts the docs on a response.
+    /// Attaches the docs to a response.
     pub const fn new(response: R) -> Self {
         Self(response, PhantomData)
     }
 
-    /// Gives the response itself: what the function returned, for a test that calls it.
+    /// Returns the function's original response, for tests that call the function.
     pub fn into_inner(self) -> R {
         self.0
     }

@@ -5,9 +5,9 @@ use serde::{Serialize, Serializer};
 
 use crate::Item;
 
-/// A union of items, each variant of which goes out under an SSE event name of its own.
+/// A union of items. Each variant is sent under its own SSE event name.
 ///
-/// Derive it on an enum that serde tags; the names are serde's names of the variants:
+/// Derive it on an enum with serde's `tag` attribute. The names are serde's names of the variants:
 ///
 /// ```
 /// use futures_util::stream;
@@ -29,30 +29,30 @@ use crate::Item;
 /// assert_eq!(Chat::NAMES, ["token", "tool_call"]);
 /// ```
 ///
-/// In SSE that is `event: token` and `data: {"type":"token","text":"Hello"}`; the data are the same in every
-/// format. The OpenAPI document has a union by event name.
+/// In SSE, the item above is `event: token` and `data: {"type":"token","text":"Hello"}`. The data
+/// is the same in every format. The OpenAPI document describes a union by event name.
 #[diagnostic::on_unimplemented(
     message = "the variants of `{Self}` have no event names",
     note = "put `#[derive(headwater::Events)]` on the enum, beside serde's `#[serde(tag = \"type\")]`"
 )]
 pub trait Events {
-    /// The event names, in the order of the variants.
+    /// Event names, in the order of the variants.
     const NAMES: &'static [&'static str];
 
-    /// The event name of this one.
+    /// Returns the event name of this variant.
     fn event(&self) -> &'static str;
 }
 
-/// An item that goes out under its variant's event name; see [`Events`].
+/// An item that is sent under its variant's event name. See [`Events`].
 ///
-/// It is made by [`Streaming::events`](crate::Streaming::events) and [`Event::item`], which set the name, and nowhere
-/// else: so no item can go without.
+/// Only [`Streaming::events`](crate::Streaming::events) and [`Event::item`] create it, and both set
+/// the name. So every such item has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<T: Events>(T);
 
 impl<T: Events> Event<T> {
-    /// The item, to which an id or a retry time may be added. An event name that is set after this wins over the
-    /// variant's, and is then not what the document says.
+    /// Creates an item with its variant's event name. An id or a retry time may be added. A later
+    /// [`Item::event`] replaces the variant's name, and then doesn't match the document.
     pub fn item(data: T) -> Item<Self> {
         let event = data.event();
         Item::new(Self(data)).event(event)
@@ -60,7 +60,7 @@ impl<T: Events> Event<T> {
 }
 
 impl<T: Events> Event<T> {
-    /// Gives the data.
+    /// Returns the data.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -72,10 +72,10 @@ impl<T: Events + Serialize> Serialize for Event<T> {
     }
 }
 
-/// The name by which the document knows a union; see [`names`].
+/// Keyword that marks a union's schema for the document. See [`take_names`].
 const NAMES: &str = "x-headwater-events";
 
-/// The schema of the union itself, with a note of the event names for the document to find.
+/// The schema of the union itself, annotated with the event names for the document.
 impl<T: JsonSchema + Events> JsonSchema for Event<T> {
     fn inline_schema() -> bool {
         true
@@ -96,7 +96,7 @@ impl<T: JsonSchema + Events> JsonSchema for Event<T> {
     }
 }
 
-/// Takes the event names out of a schema, if it is that of an [`Event`].
+/// Removes and returns the event names of a schema, if it is that of an [`Event`].
 pub(crate) fn take_names(schema: &mut Schema) -> Option<Vec<String>> {
     let names = schema.remove(NAMES)?;
     serde_json::from_value(names).ok()

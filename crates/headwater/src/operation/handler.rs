@@ -12,15 +12,16 @@ use super::{
 };
 use crate::{extract::RequestFaults, per_type::per_type};
 
-/// A function that handles an operation: async, with extractors as its arguments, and a response that describes
-/// itself.
+/// A function that handles an operation: async, with extractors as its arguments and a response
+/// that documents itself.
 ///
-/// It is what axum's `Handler` is, with two differences: every type in the signature says what it means for the
-/// OpenAPI document; and all arguments are extracted before one of them is refused, so that the client gets all
-/// faults at once. At most 16 arguments; the last may read the body.
+/// It corresponds to axum's `Handler`, with two differences. Every type in the signature
+/// contributes to the OpenAPI document. And all arguments are extracted before the request is
+/// refused, so that the client receives all faults at once. A handler has at most 16 arguments, and
+/// only the last may read the body.
 ///
-/// If a function should be a handler and isn't one, [`#[operation]`](macro@crate::operation) on it makes the
-/// compiler say why.
+/// If a function is not accepted as a handler, put [`#[operation]`](macro@crate::operation) on it:
+/// the compiler then reports the reason.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the handler of an operation",
     note = "a handler is an async function; each argument is an extractor that describes itself (`OperationInput`), \
@@ -130,7 +131,7 @@ handler!(
     T16
 );
 
-/// An operation's handler as axum's.
+/// An operation's handler as an axum handler.
 pub(crate) struct Operated<H, T> {
     handler: H,
     _arguments: PhantomData<fn() -> T>,

@@ -1,9 +1,9 @@
 use schemars::JsonSchema;
 
-/// A type with a schema: every [`JsonSchema`], and nothing else.
+/// A type with a schema. Every [`JsonSchema`] type implements it, and no other.
 ///
-/// It stands where the compiler is to say what to do about a type that has none. Derive `JsonSchema`; there is
-/// nothing to implement here.
+/// It is used as a bound so that the compiler explains how to add a missing schema. Derive
+/// `JsonSchema`; don't implement this trait.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no schema",
     label = "the document and the checks need one",
@@ -11,6 +11,6 @@ use schemars::JsonSchema;
 )]
 pub trait HasSchema: JsonSchema {}
 
-// Otherwise the compiler would ask for `JsonSchema`, without a word about how to get it.
+// Otherwise the compiler would require `JsonSchema` without explaining how to add it.
 #[diagnostic::do_not_recommend]
 impl<T: JsonSchema + ?Sized> HasSchema for T {}

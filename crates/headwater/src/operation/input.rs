@@ -9,10 +9,10 @@ use http::{Extensions, HeaderMap, Method, Uri, Version, request::Parts};
 use super::{In, Operation};
 use crate::LastEventId;
 
-/// An extractor that says what it reads of a request.
+/// An extractor that documents the parts of a request that it reads.
 ///
-/// Headwater's own extractors do, and axum's that read no parameters. For one of your own, say what it reads; the
-/// method may stay empty where that isn't for the document:
+/// Headwater's own extractors implement it, and those of axum's that read no parameters. Implement
+/// it for an extractor of your own. The method may be empty if nothing belongs in the document:
 ///
 /// ```
 /// use axum::extract::FromRequestParts;
@@ -34,7 +34,7 @@ use crate::LastEventId;
 ///
 /// impl OperationInput for User {
 ///     fn describe(operation: &mut Operation) {
-///         operation.security("token"); // An app's security scheme
+///         operation.security("token"); // A security scheme of the app
 ///         operation.error(StatusCode::UNAUTHORIZED, "The token is missing or wrong");
 ///     }
 /// }
@@ -46,7 +46,7 @@ use crate::LastEventId;
     note = "for an extractor of your own, `impl headwater::OperationInput for …`"
 )]
 pub trait OperationInput {
-    /// Adds what the extractor reads, and the errors that it answers with.
+    /// Adds the parts of a request that the extractor reads, and its error responses.
     fn describe(operation: &mut Operation) {
         let _ = operation;
     }

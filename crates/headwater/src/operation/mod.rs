@@ -1,4 +1,4 @@
-//! What one operation of an app is, gathered from the types of its handler.
+//! The description of one operation, derived from the types of its handler.
 
 mod described;
 mod events;
@@ -36,11 +36,11 @@ pub(crate) use self::{
 
 /// An operation: one method of one path, as the OpenAPI document describes it.
 ///
-/// The types of a handler fill it in ([`OperationInput`], [`OperationOutput`]). What types can't say is said where
-/// the route is added, by the methods of [`MethodRoute`](crate::MethodRoute).
+/// The types of a handler fill it ([`OperationInput`], [`OperationOutput`]). The methods of
+/// [`MethodRoute`](crate::MethodRoute) add the information that types don't contain.
 #[derive(Debug, Clone, Default)]
 pub struct Operation {
-    /// The name of the handler's function, if it has one.
+    /// Name of the handler's function, if it has one.
     pub(crate) name: Option<&'static str>,
     pub(crate) id: Option<String>,
     pub(crate) summary: Option<String>,
@@ -48,13 +48,13 @@ pub struct Operation {
     pub(crate) tags: Vec<String>,
     pub(crate) deprecated: bool,
     pub(crate) hidden: bool,
-    /// Names of security schemes, any one of which is enough; `None` means what the app says.
+    /// Names of security schemes, any one of which is enough. `None` means the app's default.
     pub(crate) security: Option<Vec<String>>,
     pub(crate) parameters: Vec<Parameters>,
     pub(crate) body: Option<Body>,
-    /// Replies by status; `None` stands for every other status (OpenAPI's `default`).
+    /// Replies by status. `None` is every other status (OpenAPI's `default`).
     pub(crate) replies: Vec<(Option<StatusCode>, Reply)>,
-    /// What a reply of the handler's own type counts as, while that type describes itself.
+    /// Status for the replies of the handler's type while that type describes itself.
     success: Success,
 }
 
@@ -70,7 +70,7 @@ impl Default for Success {
     }
 }
 
-/// Where a parameter stands in a request.
+/// Location of a parameter in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum In {
     /// In the path, at a `{name}` of the route.
@@ -84,7 +84,7 @@ pub enum In {
 }
 
 impl In {
-    /// The name that OpenAPI and the list of faults have for it.
+    /// Returns the location's name in OpenAPI and in lists of faults.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -105,9 +105,9 @@ pub(crate) struct Parameters {
 
 #[derive(Debug, Clone)]
 pub(crate) enum ParametersOf {
-    /// One for each property of a type.
+    /// One parameter for each property of a type.
     Type(SchemaOf),
-    /// One, by name.
+    /// One named parameter.
     Named {
         name: String,
         description: String,
@@ -122,7 +122,8 @@ pub(crate) struct Body {
     pub(crate) examples: Vec<Value>,
 }
 
-/// A type's schema, to be made when the document is: only then it is known which types share the components.
+/// Functions that create a type's schema. They run when the document is rendered, because the types
+/// that share components are known only then.
 #[derive(Clone, Copy)]
 pub(crate) struct SchemaOf {
     pub(crate) inline: fn(&mut SchemaGenerator) -> Schema,
@@ -147,7 +148,7 @@ impl std::fmt::Debug for SchemaOf {
 }
 
 impl Operation {
-    /// Describes `H` and everything that its types say.
+    /// Creates the description of `H` from its types.
     pub(crate) fn of<H, T, S>() -> Self
     where
         H: OperationHandler<T, S>,
@@ -160,13 +161,13 @@ impl Operation {
         operation
     }
 
-    /// Adds a parameter for each property of `T`, whose schema is an object's.
+    /// Adds a parameter for each property of `T`, which must have an object's schema.
     pub fn parameters<T: JsonSchema>(&mut self, place: In) {
         let of = ParametersOf::Type(SchemaOf::new::<T>());
         self.parameters.push(Parameters { place, of });
     }
 
-    /// Adds one parameter that may be left out: for an extractor of your own that reads, say, a header.
+    /// Adds one optional parameter: for an extractor of your own that reads, for example, a header.
     pub fn parameter<T: JsonSchema>(&mut self, place: In, name: &str, description: &str) {
         let of = ParametersOf::Named {
             name: name.to_owned(),
@@ -176,17 +177,17 @@ impl Operation {
         self.parameters.push(Parameters { place, of });
     }
 
-    /// Sets the request's body: a `T` as `media_type`.
+    /// Sets the request's body to a `T` as `media_type`.
     pub fn body<T: JsonSchema>(&mut self, media_type: &'static str) {
         self.set_body(Content::of(media_type, Shape::Input(SchemaOf::new::<T>())));
     }
 
-    /// Sets the request's body: anything, as `media_type`.
+    /// Sets the request's body to any content as `media_type`.
     pub fn raw_body(&mut self, media_type: &'static str) {
         self.set_body(Content::of(media_type, Shape::Any));
     }
 
-    /// Says that the body may come as this media type, too.
+    /// Adds a media type that the body may also have.
     pub fn also_body(&mut self, media_type: &'static str) {
         if let Some(body) = &mut self.body {
             body.content.0.push((media_type, Shape::Any));
@@ -201,14 +202,14 @@ impl Operation {
         });
     }
 
-    /// Says that the body may be left out.
+    /// Marks the body as optional.
     pub fn optional_body(&mut self) {
         if let Some(body) = &mut self.body {
             body.required = false;
         }
     }
 
-    /// Adds a reply that has a status of its own: a `T` as JSON.
+    /// Adds a reply of a `T` as JSON with this status.
     pub fn reply<T: JsonSchema>(&mut self, status: StatusCode, description: &str) {
         let content = Content::of("application/json", Shape::Output(SchemaOf::new::<T>()));
         self.add_reply(Some(status), Reply::new(description, content));
@@ -219,15 +220,15 @@ impl Operation {
         self.add_reply(Some(status), Reply::new(description, Content::none()));
     }
 
-    /// Adds a reply of text or bytes, as `media_type`. One of that status that is there already keeps its description
-    /// and has the media type besides.
+    /// Adds a reply of text or bytes, as `media_type`. If the status already has a reply, that
+    /// keeps its description and gains the media type.
     pub fn raw_reply(&mut self, status: StatusCode, media_type: &'static str, description: &str) {
         let content = Content::of(media_type, Shape::Any);
         self.add_reply(Some(status), Reply::new(description, content));
     }
 
-    /// Adds a reply that streams items of `T` in these formats. One of that status that is there already keeps its
-    /// description and has the formats besides.
+    /// Adds a reply that streams items of `T` in these formats. If the status already has a reply,
+    /// that keeps its description and gains the formats.
     pub fn stream_reply<T: JsonSchema>(
         &mut self,
         status: StatusCode,
@@ -244,7 +245,7 @@ impl Operation {
         );
     }
 
-    /// Describes a header of the reply of this status, which is to be there already.
+    /// Describes a header of the reply with this status, which must have been added before.
     pub fn reply_header(&mut self, status: StatusCode, name: &'static str, description: &str) {
         let reply = self
             .replies
@@ -258,32 +259,32 @@ impl Operation {
         }
     }
 
-    /// Adds an error that the operation may answer with: a [`Problem`](crate::Problem) of this status. One that is
-    /// there already keeps its description.
+    /// Adds an error response: a [`Problem`](crate::Problem) with this status. If the status
+    /// already has a reply, that keeps its description.
     pub fn error(&mut self, status: StatusCode, description: &str) {
         self.add_reply(Some(status), Reply::problem(description));
     }
 
-    /// Adds an error whose problem has the members of `T`.
+    /// Adds an error response whose problem has the members of `T`.
     pub(crate) fn problem_of<T: JsonSchema>(&mut self, status: StatusCode, description: &str) {
         let shape = Shape::Output(SchemaOf::new::<T>());
         let content = Content::of(Problem::CONTENT_TYPE, shape);
         self.add_reply(Some(status), Reply::new(description, content));
     }
 
-    /// Adds that any status may come with a [`Problem`](crate::Problem).
+    /// Documents that any status may be a [`Problem`](crate::Problem).
     pub fn any_error(&mut self) {
         self.add_reply(None, Reply::problem("Something went wrong"));
     }
 
-    /// Says that the caller must satisfy the app's security scheme of this name.
+    /// Requires the app's security scheme of this name.
     pub fn security(&mut self, scheme: &str) {
         self.security
             .get_or_insert_default()
             .push(scheme.to_owned());
     }
 
-    /// Takes what a function's doc comment says.
+    /// Sets the name, summary and description from a function's doc comment.
     pub(crate) fn docs<D: Docs>(&mut self) {
         self.name = Some(D::NAME);
         if !D::SUMMARY.is_empty() {
@@ -294,7 +295,7 @@ impl Operation {
         }
     }
 
-    /// Adds the reply of a type that stands for success.
+    /// Adds the reply of a type that represents success.
     pub(crate) fn success(&mut self, description: &str, content: Content) {
         let (status, description) = match self.success {
             Success::Status(StatusCode::OK) => (Some(StatusCode::OK), description),
@@ -307,7 +308,7 @@ impl Operation {
         self.add_reply(status, Reply::new(description, content));
     }
 
-    /// Lets `R` describe itself, under another status than 200.
+    /// Lets `R` describe itself under another status than 200.
     pub(crate) fn success_with<R: OperationOutput>(&mut self, status: Option<StatusCode>) {
         let before = self.success;
         self.success = status.map_or(Success::Any, Success::Status);
@@ -323,7 +324,8 @@ impl Operation {
     }
 }
 
-/// The name of a function by the name of its type: `tour::ticks` is `ticks`. A closure has none.
+/// Returns a function's name from the name of its type: `ticks` for `tour::ticks`. A closure has
+/// none.
 fn function_name(type_name: &'static str) -> Option<&'static str> {
     let path = type_name.split('<').next().unwrap_or(type_name);
     path.rsplit("::")

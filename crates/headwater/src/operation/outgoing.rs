@@ -1,4 +1,4 @@
-//! Checks of what goes out against what the document says of it: for development.
+//! Validation of outgoing values against the document, for development.
 
 use std::{any::type_name, sync::Arc};
 
@@ -11,11 +11,11 @@ use crate::{
     schema::{self, Schema},
 };
 
-/// An extension of the request: the app wants its replies checked.
+/// A request extension: the app validates its replies.
 #[derive(Clone, Copy)]
 pub(crate) struct CheckOutgoing;
 
-/// The schemas of what one operation answers with, by the names of the types.
+/// Schemas of an operation's replies, by type name.
 pub(crate) struct Outgoing(Arc<[(&'static str, Schema)]>);
 
 tokio::task_local! {
@@ -41,13 +41,13 @@ impl Outgoing {
         Self(schemas.into())
     }
 
-    /// Has what `response` makes checked.
+    /// Runs `response` with validation of its outgoing values.
     pub(crate) fn scope<F: Future>(&self, response: F) -> impl Future<Output = F::Output> + use<F> {
         OUTGOING.scope(self.0.clone(), response)
     }
 }
 
-/// The schema to check a `T` with that goes out now; `None` where no check is wanted.
+/// Returns the schema for an outgoing `T`, or `None` if the current operation isn't validated.
 pub(crate) fn schema_of<T>() -> Option<Schema> {
     OUTGOING
         .try_with(|schemas| {
@@ -58,10 +58,10 @@ pub(crate) fn schema_of<T>() -> Option<Schema> {
         .flatten()
 }
 
-/// Checks a value that goes out now, where that is wanted.
+/// Validates an outgoing value if the current operation is validated.
 ///
 /// # Errors
-/// It is not what its schema says.
+/// The value doesn't match its schema.
 pub(crate) fn check_outgoing<T: Serialize>(value: &T) -> Result<(), Problem> {
     match schema_of::<T>() {
         Some(schema) => check(&schema, value),
@@ -69,10 +69,10 @@ pub(crate) fn check_outgoing<T: Serialize>(value: &T) -> Result<(), Problem> {
     }
 }
 
-/// Checks a value that goes out.
+/// Validates an outgoing value.
 ///
 /// # Errors
-/// It is not what its schema says.
+/// The value doesn't match its schema.
 pub(crate) fn check<T: Serialize>(schema: &Schema, value: &T) -> Result<(), Problem> {
     let value = serde_json::to_value(value).map_err(Problem::internal)?;
     schema.check(&value).map_err(|faults| {

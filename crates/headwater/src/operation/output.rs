@@ -10,10 +10,11 @@ use http::{HeaderMap, StatusCode};
 use super::{Content, HasSchema, Operation, SchemaOf, Shape};
 use crate::{Problem, Raw, Streaming, extract::Json};
 
-/// A response that says what a client may get.
+/// A response that documents itself.
 ///
-/// [`Streaming`], [`Json`], [`Raw`], [`Problem`], text, bytes, statuses and `Result` of them do. An error type of your
-/// own says which statuses it has, and becomes a [`Problem`] in its `IntoResponse`:
+/// [`Streaming`], [`Json`], [`Raw`], [`Problem`], text, bytes, statuses and `Result` of them
+/// implement it. An error type of your own documents its statuses and becomes a [`Problem`] in its
+/// `IntoResponse`:
 ///
 /// ```
 /// use axum::response::{IntoResponse, Response};
@@ -42,7 +43,7 @@ use crate::{Problem, Raw, Streaming, extract::Json};
     note = "for a response of your own, `impl headwater::OperationOutput for …`"
 )]
 pub trait OperationOutput {
-    /// Adds the replies.
+    /// Adds the possible replies.
     fn describe(operation: &mut Operation);
 }
 
@@ -95,7 +96,7 @@ impl<T: HasSchema> OperationOutput for Streaming<T> {
     }
 }
 
-/// The media type of a format, without parameters.
+/// Returns the media type of a format, without parameters.
 fn media_type(format: Format) -> &'static str {
     format.media_types()[0]
 }
@@ -209,7 +210,7 @@ impl<T> OperationOutput for Html<T> {
     }
 }
 
-/// axum's own; what its events are isn't in its type.
+/// axum's own type, which doesn't contain the type of its events.
 impl<S> OperationOutput for Sse<S> {
     fn describe(operation: &mut Operation) {
         let events = Content::of("text/event-stream", Shape::Text);

@@ -1,9 +1,9 @@
-//! What comes back from an operation, or goes to it: media types and the shape of what they hold.
+//! Requests' and replies' bodies: media types and the shape of their content.
 
 use super::SchemaOf;
 use crate::Problem;
 
-/// A reply, as the document describes it.
+/// A reply in the document.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) description: String,
@@ -11,18 +11,18 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<Header>,
 }
 
-/// A header of a reply, as the document describes it. Its value is text.
+/// A header of a reply in the document. Its value is text.
 #[derive(Debug, Clone)]
 pub(crate) struct Header {
     pub(crate) name: &'static str,
     pub(crate) description: String,
 }
 
-/// The media types of a body. Empty where there is no body.
+/// Media types of a body. Empty if there is no body.
 #[derive(Debug, Clone)]
 pub(crate) struct Content(pub(crate) Vec<(&'static str, Shape)>);
 
-/// What a body of one media type holds.
+/// Content of a body of one media type.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Shape {
     /// One value that is deserialised.
@@ -51,7 +51,7 @@ impl Reply {
         Self::new(description, Content::of(Problem::CONTENT_TYPE, shape))
     }
 
-    /// Adds what another reply of the same status can hold besides.
+    /// Adds the media types and headers of another reply with the same status.
     pub(crate) fn merge(&mut self, other: Self) {
         for (media_type, shape) in other.content.0 {
             if !self.content.0.iter().any(|(known, _)| *known == media_type) {

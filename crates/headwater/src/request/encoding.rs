@@ -1,4 +1,4 @@
-//! Bodies of requests that are compressed: decoded while they are read (RFC 9110 §8.4).
+//! Compressed request bodies, decoded while they are read (RFC 9110 §8.4).
 
 use std::{
     error::Error,
@@ -18,16 +18,16 @@ use tokio_util::io::{StreamReader, poll_read_buf};
 
 use crate::Problem;
 
-/// What is decoded, as `Accept-Encoding` says it.
+/// The supported codings, as the value of `Accept-Encoding`.
 pub(super) const SUPPORTED: &str = "gzip, deflate";
 
-/// How much is decoded at a time, at the most, however much it is that comes of a byte.
+/// Maximum size of a decoded chunk, in bytes, independent of the compression ratio.
 const CHUNK: usize = 16 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Gzip,
-    /// With zlib's head and checksum, which is what HTTP means by the name.
+    /// With zlib's header and checksum, as HTTP defines the name.
     Deflate,
 }
 
@@ -40,16 +40,16 @@ impl Coding {
     }
 }
 
-/// Makes the body of a request what it is without its `Content-Encoding`. Limits are those of whoever reads it, and count what
-/// is decoded.
+/// Replaces a request's body by its decoded form and removes `Content-Encoding`. Limits that
+/// readers apply count decoded bytes.
 ///
 /// # Errors
-/// 415: the body is in a coding that isn't known, or in several.
+/// 415: the body's coding is unknown, or there are several.
 pub(super) fn decode(request: &mut Request<Body>) -> Result<(), Problem> {
     if !request.headers().contains_key(header::CONTENT_ENCODING) {
         return Ok(());
     }
-    // No body needs no decoding.
+    // An empty body needs no decoding.
     let coding = match request.body().is_end_stream() {
         true => None,
         false => coding(request.headers())?,
@@ -95,7 +95,7 @@ fn unsupported(what: &str) -> Problem {
 
 type Reader = StreamReader<Encoded, Bytes>;
 
-/// A body, decoded.
+/// A decoded body.
 struct Decoded {
     coding: Coding,
     decoder: Decoder,
@@ -105,7 +105,7 @@ struct Decoded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// All was decoded; nothing else is to follow.
+    /// Everything is decoded. More input is an error.
     Ended,
     Over,
 }
@@ -121,7 +121,7 @@ impl Decoded {
         let decoder = match coding {
             Coding::Gzip => {
                 let mut decoder = GzipDecoder::new(reader);
-                // Members behind one another are one (RFC 1952 §2.2).
+                // Concatenated members form one body (RFC 1952 §2.2).
                 decoder.multiple_members(true);
                 Decoder::Gzip(decoder)
             }
@@ -181,7 +181,7 @@ impl http_body::Body for Decoded {
         };
         self.state = State::Over;
         let coding = self.coding.name();
-        // What came of the body itself is told as it is without a coding.
+        // Errors of the underlying body are passed on unchanged.
         let error = match error.downcast::<axum::Error>() {
             Ok(broken) => broken.into(),
             Err(error) => Undecodable { coding, error }.into(),
@@ -194,7 +194,7 @@ impl http_body::Body for Decoded {
     }
 }
 
-/// A body as it came. Its errors are axum's, within those of I/O.
+/// An encoded body. Its errors are axum's, wrapped in I/O errors.
 struct Encoded(BodyDataStream);
 
 impl Stream for Encoded {
@@ -206,8 +206,8 @@ impl Stream for Encoded {
     }
 }
 
-/// A request's body is not what its `Content-Encoding` says: the error of a body that is read behind
-/// [`layer`](crate::layer) or [`serve`](crate::serve).
+/// The error of a request's body that isn't valid in its `Content-Encoding`. Bodies read behind
+/// [`layer`](crate::layer) or [`serve`](crate::serve) return it.
 #[derive(Debug)]
 pub struct Undecodable {
     coding: &'static str,
@@ -215,7 +215,7 @@ pub struct Undecodable {
 }
 
 impl Undecodable {
-    /// The cause of a body's error, if it is one.
+    /// Returns the `Undecodable` among a body's error and its sources, if there is one.
     #[must_use]
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         super::cause(error)

@@ -6,12 +6,14 @@ use http::{HeaderMap, HeaderValue, Request, Version, header};
 
 use crate::Problem;
 
-/// Checks which host a request is for. `is_received`: whether it came over a connection of ours, where HTTP/1.1 demands
-/// `Host`; a request that was made in the process may do without.
+/// Validates the host of a request. `is_received` is `true` for a request that arrived over one of
+/// the server's connections, where HTTP/1.1 requires `Host`. A request that was created in the
+/// process may omit it.
 ///
 /// # Errors
-/// 400: `Host` is missing, there is more than one, it isn't a host and a port, or it isn't that of HTTP/2's
-/// `:authority`; or the target is a URL that isn't one of HTTP, or names a user.
+/// 400: `Host` is missing or duplicated, is not a host with an optional port, or differs from
+/// HTTP/2's `:authority`. Or the target is a URL with another scheme than HTTP's, or contains user
+/// information.
 pub(super) fn check<B>(request: &Request<B>, is_received: bool) -> Result<(), Problem> {
     let host = one(request.headers())?;
     let target = request
@@ -35,7 +37,7 @@ pub(super) fn check<B>(request: &Request<B>, is_received: bool) -> Result<(), Pr
         Some(host) if !is_authority(host) => Err(Problem::bad_request(format!(
             "Host is {host:?}, which is not a host, or a host and a port"
         ))),
-        // In HTTP/1.1 the target's counts, and Host is to be passed over (§3.2.2).
+        // In HTTP/1.1 the target takes precedence, and `Host` is ignored (§3.2.2).
         Some(host) if request.version() >= Version::HTTP_2 => match target {
             Some(target) if !is_same(host, target) => Err(Problem::bad_request(format!(
                 "Host is {host:?}, and :authority {target:?}"
@@ -49,22 +51,22 @@ pub(super) fn check<B>(request: &Request<B>, is_received: bool) -> Result<(), Pr
     }
 }
 
-/// The value of `Host`.
+/// Returns the value of `Host`.
 ///
 /// # Errors
-/// There are several.
+/// The request has several.
 pub(super) fn one(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(header::HOST).iter();
     let first = values.next();
     if values.next().is_some() {
         return Err(Problem::bad_request("there is more than one Host header"));
     }
-    // What isn't ASCII is no host.
+    // A non-ASCII value is not a valid host.
     Ok(first.map(|value: &HeaderValue| value.to_str().unwrap_or("\u{fffd}")))
 }
 
-/// Whether a text is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2). A host that is empty is none for HTTP (RFC
-/// 9110 §4.2.1), and a port is one of TCP's.
+/// Returns `true` if `text` is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2). HTTP doesn't
+/// allow an empty host (RFC 9110 §4.2.1), and the port must be a TCP port.
 pub(super) fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -86,7 +88,7 @@ pub(super) fn is_authority(text: &str) -> bool {
     !host.is_empty() && is_reg_name(host) && port.is_none_or(is_port)
 }
 
-/// The host of an authority, with its brackets if it has some.
+/// Returns the host of an authority, including an IP literal's brackets.
 pub(super) fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => host,
@@ -96,11 +98,11 @@ pub(super) fn without_port(authority: &str) -> &str {
 
 fn is_port(text: &str) -> bool {
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    // `port = *DIGIT`: none is the default.
+    // `port = *DIGIT`: an empty port means the default.
     is_digits && (text.is_empty() || text.parse::<u16>().is_ok())
 }
 
-/// What stands between brackets: an IPv6 address, or one of a version to come.
+/// Returns `true` if the text between brackets is an IPv6 address or a future IP version's literal.
 fn is_ip_literal(text: &str) -> bool {
     if text.parse::<Ipv6Addr>().is_ok() {
         return true;
@@ -115,7 +117,7 @@ fn is_ip_literal(text: &str) -> bool {
     is_version && !address.is_empty() && address.bytes().all(|byte| is_plain(byte) || byte == b':')
 }
 
-/// `unreserved / sub-delims` (RFC 3986 §2).
+/// Returns `true` for `unreserved / sub-delims` (RFC 3986 §2).
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
@@ -137,7 +139,7 @@ fn is_reg_name(text: &str) -> bool {
     true
 }
 
-/// Whether two authorities are one, whatever the case of their letters; a default port may be left out.
+/// Returns `true` if two authorities are equal, ignoring case and a default port.
 fn is_same(one: &str, other: &str) -> bool {
     let plain = |text: &str| {
         let text = text.to_ascii_lowercase();
@@ -152,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
         for good in [
             "a",
             "A.b-c",
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_of_http_2_and_host_are_to_be_the_same() {
+    fn the_authority_of_http_2_must_equal_host() {
         let check = |host: &str, authority: &str| {
             let request = Request::builder()
                 .version(Version::HTTP_2)
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_of_http_1_counts_before_host() {
+    fn an_http_1_target_takes_precedence_over_host() {
         let check = |uri: &str, host: Option<&str>| {
             let request = Request::builder().uri(uri);
             let request = match host {

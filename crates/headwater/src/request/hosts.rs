@@ -1,4 +1,4 @@
-//! Which hosts a server answers for, so that no page reaches it under a name of its own (DNS rebinding).
+//! The hosts that a server serves: a protection against DNS rebinding.
 
 use std::{
     error::Error,
@@ -11,15 +11,19 @@ use http::{Request, StatusCode};
 use super::host;
 use crate::{BoundAddress, Problem};
 
-/// The hosts that a server answers for: those that the `Host` of a request, or `:authority` in HTTP/2, may name.
+/// The hosts that a server serves: the valid values of a request's `Host`, or of `:authority` in
+/// HTTP/2.
 ///
-/// A page can have its own name resolve to 127.0.0.1 (DNS rebinding). To its browser a server there is of the page's origin then,
-/// and the page may read and change all that it has. What tells such a request from others is the name that it is for. So under
-/// [`serve`](crate::serve) a server that listens on a loopback address answers only for the names of that address: `localhost`,
-/// names that end in `.localhost`, 127.0.0.0/8 and `[::1]`, at any port. Other requests are refused with 421. A server at any other
-/// address or at a Unix socket answers for every host, unless it is given a list.
+/// A web page can make its own name resolve to 127.0.0.1 (DNS rebinding). Its browser then treats a
+/// local server as the page's origin, and the page can read and change everything there. Only the
+/// requested host name distinguishes such a request from others. So under [`serve`](crate::serve),
+/// a server that listens on a loopback address serves only the names of that address: `localhost`,
+/// names that end in `.localhost`, 127.0.0.0/8 and `[::1]`, with any port. It refuses other
+/// requests with 421. A server at any other address or at a Unix socket serves every host, unless a
+/// list is set.
 ///
-/// A proxy on the same machine that sends on the `Host` of its clients needs its names [listed](Self::allow):
+/// If a proxy on the same machine forwards the `Host` of its clients, its names must be
+/// [listed](Self::allow):
 ///
 /// ```no_run
 /// # async fn example(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
@@ -32,9 +36,11 @@ use crate::{BoundAddress, Problem};
 /// # }
 /// ```
 ///
-/// Under another server, `axum::serve` say, the [layer](crate::NegotiateLayer::hosts) has the same setting.
+/// Under another server, such as `axum::serve`, the [layer](crate::NegotiateLayer::hosts) has the
+/// same setting.
 ///
-/// A request that names no host is answered: only HTTP/1.0 has such requests, and no browser sends them.
+/// A request without a host is accepted: only HTTP/1.0 permits such requests, and browsers don't
+/// send them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hosts(Kind);
 
@@ -44,20 +50,20 @@ enum Kind {
     /// The names of the loopback interface, and these.
     Listed {
         names: Vec<Name>,
-        /// Checks at every listener, not only at one on a loopback address.
+        /// If `true`, checks apply at every listener, not only on loopback addresses.
         everywhere: bool,
     },
 }
 
-/// A name in a list, in lower case.
+/// A listed name, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Name {
     One(String),
-    /// Each that ends so, a dot first.
+    /// Every name with this suffix, which begins with a dot.
     Under(String),
 }
 
-/// A name that can't be the name of a host.
+/// The error of a name that is not a valid host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoHost(String);
 
@@ -75,7 +81,8 @@ impl fmt::Display for NoHost {
 impl Error for NoHost {}
 
 impl Default for Hosts {
-    /// The names of the loopback interface, at a listener on a loopback address; elsewhere any.
+    /// Accepts only the names of the loopback interface at listeners on a loopback address, and any
+    /// host at others.
     fn default() -> Self {
         Self(Kind::Listed {
             names: Vec::new(),
@@ -85,13 +92,13 @@ impl Default for Hosts {
 }
 
 impl Hosts {
-    /// Every host.
+    /// Accepts every host.
     #[must_use]
     pub fn any() -> Self {
         Self(Kind::Any)
     }
 
-    /// The names of the loopback interface alone, at every listener.
+    /// Accepts only the names of the loopback interface, at every listener.
     #[must_use]
     pub fn loopback() -> Self {
         Self(Kind::Listed {
@@ -100,11 +107,11 @@ impl Hosts {
         })
     }
 
-    /// These hosts and the names of the loopback interface, at every listener. `*.example.com` is each name that ends so. The
-    /// port is none of a host's: all are allowed.
+    /// Accepts these hosts and the names of the loopback interface, at every listener.
+    /// `*.example.com` matches every name with that suffix. Ports are ignored.
     ///
     /// # Errors
-    /// One of them can't be a host.
+    /// One of the names is not a valid host.
     pub fn allow<I>(names: I) -> Result<Self, NoHost>
     where
         I: IntoIterator,
@@ -114,10 +121,10 @@ impl Hosts {
         names.try_fold(Self::loopback(), |hosts, name| hosts.and(name.as_ref()))
     }
 
-    /// Adds a host, and leaves it as it was at which listeners they are checked.
+    /// Adds a host. The listeners at which hosts are checked don't change.
     ///
     /// # Errors
-    /// It can't be a host.
+    /// The name is not a valid host.
     pub fn and(mut self, name: &str) -> Result<Self, NoHost> {
         let name = Name::parse(name).ok_or_else(|| NoHost(name.to_owned()))?;
         if let Kind::Listed { names, .. } = &mut self.0 {
@@ -126,13 +133,14 @@ impl Hosts {
         Ok(self)
     }
 
-    /// Returns whether a host, perhaps with a port, is one of them: `localhost:8000`.
+    /// Returns `true` if the host of an authority, such as `localhost:8000`, is accepted.
     #[must_use]
     pub fn contains(&self, authority: &str) -> bool {
         match &self.0 {
             Kind::Any => true,
             Kind::Listed { names, .. } => {
-                // A text that is no authority at all, as one with a user's name in it, is no host either.
+                // A text that is not an authority, such as one with user information, is not a host
+                // either.
                 host::is_authority(authority) && {
                     let host = host::without_port(authority).to_ascii_lowercase();
                     is_loopback(&host) || names.iter().any(|name| name.is_for(&host))
@@ -141,7 +149,7 @@ impl Hosts {
         }
     }
 
-    /// The hosts that are checked at a listener, if any are.
+    /// Returns the hosts to check at a listener, if it checks any.
     pub(crate) fn at(self, listener: &BoundAddress) -> Option<Self> {
         match &self.0 {
             Kind::Any => None,
@@ -155,10 +163,11 @@ impl Hosts {
         }
     }
 
-    /// Checks which host a request is for. The authority of its target counts before `Host` (RFC 9112 §3.2.2).
+    /// Checks the host that a request is for. The authority of its target takes precedence over
+    /// `Host` (RFC 9112 §3.2.2).
     ///
     /// # Errors
-    /// 421 (RFC 9110 §15.5.20): it isn't one of these.
+    /// 421 (RFC 9110 §15.5.20): the host is not accepted.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Problem> {
         let named = match request.uri().authority() {
             Some(authority) => Some(authority.as_str()),
@@ -191,7 +200,7 @@ impl Name {
         is_host.then(|| Self::One(lower.to_owned()))
     }
 
-    /// Returns whether it means a host, which is in lower case.
+    /// Returns `true` if this name matches `host`, which is in lower case.
     fn is_for(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
         match self {
@@ -204,7 +213,8 @@ impl Name {
     }
 }
 
-/// Returns whether a text is labels with dots between them. `_` is in names that are in use.
+/// Returns `true` if a text consists of labels separated by dots. `_` is allowed because names in
+/// use contain it.
 fn is_name(text: &str) -> bool {
     text.split('.').all(|label| {
         let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -212,13 +222,14 @@ fn is_name(text: &str) -> bool {
     })
 }
 
-/// The address between brackets.
+/// Parses an IPv6 address in brackets.
 fn literal(host: &str) -> Option<Ipv6Addr> {
     host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// Returns whether a host, in lower case, is one of the loopback interface: browsers and resolvers keep `localhost` and all
-/// below it for that (RFC 6761 §6.3), with the dot of the root behind it or without. An address counts in its usual form alone.
+/// Returns `true` if a host, in lower case, belongs to the loopback interface. Browsers and
+/// resolvers reserve `localhost` and all names below it for that (RFC 6761 §6.3), with or without a
+/// trailing dot. Addresses count only in their usual notation.
 fn is_loopback(host: &str) -> bool {
     if let Ok(address) = host.parse::<Ipv4Addr>() {
         return address.is_loopback();
@@ -239,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_the_loopback_interface_are_known_in_their_usual_form_alone() {
+    fn loopback_names_are_recognised_only_in_their_usual_notation() {
         let hosts = Hosts::loopback();
         for good in [
             "localhost",
@@ -310,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_host_is_one_at_any_port() {
+    fn a_listed_host_matches_any_port() {
         let hosts = Hosts::allow([
             "App.Example.com",
             "*.example.org",
@@ -347,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_holds_hosts_alone() {
+    fn a_list_accepts_only_valid_hosts() {
         for bad in [
             "",
             "*",
@@ -371,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_holds_everywhere_and_its_absence_on_loopback_addresses() {
+    fn a_list_applies_everywhere_and_the_default_on_loopback_addresses() {
         let tcp = |address: &str| BoundAddress::Tcp(address.parse().unwrap());
         let [loopback, other, unix] = [
             tcp("127.0.0.1:1"),
@@ -392,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_a_target_counts_before_the_header_and_none_is_fine() {
+    fn a_targets_host_takes_precedence_and_a_missing_host_is_accepted() {
         let check = |uri: &str, host: Option<&str>| {
             let request = Request::builder().uri(uri);
             let request = match host {

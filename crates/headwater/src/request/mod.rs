@@ -1,4 +1,4 @@
-//! What is made sure of a request before an app sees it.
+//! Validation and decoding of a request before the app sees it.
 
 mod encoding;
 mod host;
@@ -17,7 +17,8 @@ pub use self::{
     hosts::{Hosts, NoHost},
 };
 
-/// The first error of a type among `error` and its sources: a body's error is wrapped by whatever reads it.
+/// Returns the first error of type `E` among `error` and its sources. Readers of a body wrap its
+/// error.
 pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut errors = iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
         (*error).source()
@@ -25,11 +26,12 @@ pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) ->
     errors.find_map(|error| error.downcast_ref())
 }
 
-/// Checks whom a request is for, and decodes its body. `hosts`: the hosts that the server answers for, if they are checked.
-/// `is_received`: whether it came over a connection of ours.
+/// Validates the host of a request and decodes its body. `hosts` are the accepted hosts, if they
+/// are checked. `is_received` is `true` for a request that arrived over one of the server's
+/// connections.
 ///
 /// # Errors
-/// The response that refuses it.
+/// The response that refuses the request.
 pub(crate) fn admit(
     request: &mut Request<Body>,
     hosts: Option<&Hosts>,

@@ -7,11 +7,13 @@ use std::sync::{
 
 /// A budget of steps for checks.
 ///
-/// A step is one subschema applied to one part of a value. A schema from outside can ask for many at each part (an `anyOf` of
-/// 900 constants), so the size of a request says little about what its check costs. A budget grows with the text that is
-/// checked, and may be shared by all checks of a request, so that a thousand small messages cost no more than one large one.
+/// A step is the application of one subschema to one part of a value. A schema from outside can
+/// require many at each part (an `anyOf` of 900 constants), so the size of a request says little
+/// about the cost of its check. A budget grows with the checked text. All checks of a request may
+/// share one, so that a thousand small messages cost no more than one large one.
 ///
-/// A check that exceeds its budget gives a single fault, and [`Faults::is_over_budget`](super::Faults::is_over_budget) is true.
+/// A check that exceeds its budget returns a single fault, and
+/// [`Faults::is_over_budget`](super::Faults::is_over_budget) is `true`.
 ///
 /// ```
 /// use headwater::schema::{CheckBudget, Schema};
@@ -39,16 +41,16 @@ pub struct CheckBudget {
 }
 
 impl CheckBudget {
-    /// The steps that every budget starts with: 1,000,000, in the order of 100 ms.
+    /// Steps that every budget starts with: 1,000,000, which take about 100 ms.
     pub const BASE: u64 = 1_000_000;
 
-    /// The steps that each byte of text adds: 8.
+    /// Steps that each byte of text adds: 8.
     pub const PER_BYTE: u64 = 8;
 
-    /// Steps between two looks at the flag that cancels a check.
+    /// Steps between two reads of the flag that cancels a check.
     const CANCEL_INTERVAL: u64 = 4096;
 
-    /// A budget for texts of so many bytes together.
+    /// Creates a budget for texts of `bytes` bytes in total.
     #[must_use]
     pub fn for_text(bytes: usize) -> Self {
         let mut budget = Self {
@@ -60,7 +62,7 @@ impl CheckBudget {
         budget
     }
 
-    /// A budget without an end.
+    /// Creates an unlimited budget.
     #[cfg(test)]
     pub(super) fn unlimited() -> Self {
         Self {
@@ -70,33 +72,33 @@ impl CheckBudget {
         }
     }
 
-    /// Adds the steps for so many more bytes of text.
+    /// Adds the steps for `bytes` more bytes of text.
     pub fn add_text(&mut self, bytes: usize) {
         let steps = (bytes as u64).saturating_mul(Self::PER_BYTE);
         self.granted = self.granted.saturating_add(steps);
         self.left = self.left.saturating_add(steps);
     }
 
-    /// Ends checks soon after `flag` is set, as if the budget was exceeded.
+    /// Ends checks soon after `flag` is set, as if the budget were exceeded.
     #[must_use]
     pub fn cancelled_by(mut self, flag: Arc<AtomicBool>) -> Self {
         self.cancelled = Some(flag);
         self
     }
 
-    /// The steps that were granted so far.
+    /// Returns the steps granted so far.
     #[must_use]
     pub fn granted(&self) -> u64 {
         self.granted
     }
 
-    /// The steps that are left.
+    /// Returns the remaining steps.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// Takes steps. False if there aren't so many, and then none are left.
+    /// Takes steps. If there are too few, takes the rest and returns `false`.
     pub(super) fn take(&mut self, steps: u64) -> bool {
         let before = self.left;
         self.left = self.left.saturating_sub(steps);

@@ -4,7 +4,7 @@ use jsonschema::{ReferencingError, ValidationError, error::ValidationErrorKind a
 
 use super::words;
 
-/// Why a document can't be compiled to a [`Schema`](super::Schema).
+/// The error of a document that can't be compiled to a [`Schema`](super::Schema).
 pub struct SchemaError(Box<Inner>);
 
 struct Inner {
@@ -32,13 +32,13 @@ impl SchemaError {
         Self::new(Reason::Limit, format!("the schema {what} {limit} {unit}"))
     }
 
-    /// It asks for more than the [`SchemaLimits`](super::SchemaLimits) allow.
+    /// Returns `true` if the document exceeds the [`SchemaLimits`](super::SchemaLimits).
     #[must_use]
     pub fn is_over_limit(&self) -> bool {
         self.0.reason == Reason::Limit
     }
 
-    /// It refers to a document other than itself. Nothing is fetched.
+    /// Returns `true` if the document refers to another document. Nothing is fetched.
     #[must_use]
     pub fn is_outside_reference(&self) -> bool {
         self.0.reason == Reason::Outside

@@ -1,4 +1,4 @@
-//! What is wrong with a part of a value, keyword by keyword.
+//! The faults of a part of a value, keyword by keyword.
 
 use std::{collections::HashSet, ptr};
 
@@ -11,7 +11,7 @@ use super::{
 };
 
 impl<'p> Search<'p, '_> {
-    /// Finds what is wrong with a part of the value by one subschema.
+    /// Finds the faults of a part of the value under one subschema.
     pub(super) fn explain(&mut self, id: Id, value: &Value, path: &Path<'_>, found: &mut Found) {
         let key = (id, ptr::from_ref(value));
         if self.steps == 0 || self.is_spent() || self.is_active(key) {
@@ -42,8 +42,8 @@ impl<'p> Search<'p, '_> {
         self.active.pop();
     }
 
-    // Each of these is a function of its own to keep the frames small that are on the stack while a part of the value is
-    // explained: a value may be 127 levels deep, with 12 schemas at each.
+    // Each of these is a separate function, to keep the stack frames small while a part of the
+    // value is explained: a value may be 127 levels deep, with 12 schemas at each level.
 
     fn explain_members(
         &mut self,
@@ -106,7 +106,7 @@ impl<'p> Search<'p, '_> {
         }
     }
 
-    /// What the keywords find that look at the value alone.
+    /// Reports the faults under keywords that depend only on the value itself.
     fn explain_lone(&self, node: &Node, value: &Value, path: &Path<'_>, found: &mut Found) {
         let Some(validator) = node.lone.validator() else {
             return;
@@ -119,7 +119,7 @@ impl<'p> Search<'p, '_> {
             .iter_errors(value)
             .map(|it| words::of(&it))
             .collect();
-        // `enum` and `const` say all that `type` and the others could.
+        // `enum` and `const` make the reports of `type` and the others redundant.
         let options = all
             .iter()
             .position(|it| matches!(it.gist, Gist::Options(_)));
@@ -260,7 +260,7 @@ impl<'p> Search<'p, '_> {
     }
 }
 
-/// The names that an object may have, in the order of the schema.
+/// Returns the names of an object's declared properties, in the order of the schema.
 fn known_names(node: &Node) -> Vec<&str> {
     let mut names: Vec<_> = node.properties.iter().collect();
     names.sort_by_key(|(_, id)| **id);

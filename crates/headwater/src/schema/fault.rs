@@ -1,4 +1,4 @@
-//! What is wrong with a value, one fault for each thing that is to be put right.
+//! The faults of a value, one for each thing to correct.
 
 use std::{
     error::Error,
@@ -12,10 +12,10 @@ use serde_path_to_error::Segment;
 
 use super::{limits::is_longer, reference::escape, words};
 
-/// One thing in a value that its schema does not allow.
+/// One part of a value that its schema doesn't allow.
 ///
-/// As JSON it is an entry of a problem's `errors`, with the pointer as a URI fragment as in
-/// RFC 9457 §3:
+/// As JSON, it is an entry of a problem's `errors`, with the pointer as a URI fragment as in RFC
+/// 9457 §3:
 ///
 /// ```
 /// use headwater::schema::Schema;
@@ -43,14 +43,14 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The length in bytes of its JSON up to which [`value`](Self::value) is given.
+    /// Maximum length of the JSON of [`value`](Self::value), in bytes.
     pub const MAX_VALUE_BYTES: usize = 200;
 
-    /// The length in bytes of its JSON up to which [`allowed`](Self::allowed) is given.
+    /// Maximum length of the JSON of [`allowed`](Self::allowed), in bytes.
     pub const MAX_ALLOWED_BYTES: usize = 1000;
 
-    /// A fault of `value`, which stands at `pointer`. `allowed` is an object: keywords, and what
-    /// each wants.
+    /// Creates a fault of `value`, which is located at `pointer`. `allowed` is an object of
+    /// keywords with their constraints.
     pub(crate) fn new(
         pointer: impl Into<String>,
         detail: impl Into<String>,
@@ -72,48 +72,49 @@ impl Fault {
         }
     }
 
-    /// Says which property of the object is missing.
+    /// Sets the missing property of the object.
     pub(super) fn of_missing(mut self, property: Option<String>) -> Self {
         self.missing = property;
         self
     }
 
-    /// Where in the value: a JSON Pointer (RFC 6901), `/a/0/b`. Empty is the value itself. It
-    /// resolves: for a property that is missing, it is the pointer of the object.
+    /// Returns the location in the value as a JSON Pointer (RFC 6901), such as `/a/0/b`. An empty
+    /// pointer is the value itself. The pointer always resolves: for a missing property, it is that
+    /// of the object.
     #[must_use]
     pub fn pointer(&self) -> &str {
         &self.pointer
     }
 
-    /// [`pointer`](Self::pointer) as a URI fragment (RFC 6901 §6), `#/a/0/b`.
+    /// Returns [`pointer`](Self::pointer) as a URI fragment (RFC 6901 §6), such as `#/a/0/b`.
     #[must_use]
     pub fn fragment(&self) -> String {
         fragment(&self.pointer)
     }
 
-    /// What is wrong, as a part of a sentence that names the value and what is allowed. A long
-    /// value is cut there, and ends in `…`.
+    /// Describes the fault, with the value and the allowed values, as a clause without a final
+    /// period. A long value is truncated and ends in `…`.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// The value that is wrong; none when its JSON is longer than
+    /// Returns the invalid value, or `None` if its JSON is longer than
     /// [`MAX_VALUE_BYTES`](Self::MAX_VALUE_BYTES).
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
         self.value.as_ref()
     }
 
-    /// What would be right: an object of the schema's keywords with what they want, as
-    /// `{"maximum": 1000}`. It is empty where that can't be said in
-    /// [`MAX_ALLOWED_BYTES`](Self::MAX_ALLOWED_BYTES) of JSON.
+    /// Returns the allowed values: an object of the schema's keywords with their constraints, such
+    /// as `{"maximum": 1000}`. It is empty if its JSON would exceed
+    /// [`MAX_ALLOWED_BYTES`](Self::MAX_ALLOWED_BYTES) or no constraint can be given.
     #[must_use]
     pub fn allowed(&self) -> &Value {
         &self.allowed
     }
 
-    /// The name of the property, when what is wrong is that it is missing.
+    /// Returns the name of the property, if the fault is that it is missing.
     #[must_use]
     pub fn missing(&self) -> Option<&str> {
         self.missing.as_deref()
@@ -136,7 +137,7 @@ impl fmt::Debug for Fault {
 }
 
 impl Serialize for Fault {
-    /// `{"pointer", "detail", "value", "allowed"}`, without `value` where that is long.
+    /// Serialises `{"pointer", "detail", "value", "allowed"}`, without `value` if that is too long.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let fields = 3 + usize::from(self.value.is_some());
         let mut object = serializer.serialize_struct("Fault", fields)?;
@@ -150,9 +151,9 @@ impl Serialize for Fault {
     }
 }
 
-/// Everything that is wrong with a value, up to [`MAX`](Self::MAX) faults.
+/// All faults of a value, up to [`MAX`](Self::MAX).
 ///
-/// There is at least one. As JSON it is an array.
+/// There is at least one. As JSON, it is an array.
 #[derive(Clone, PartialEq)]
 pub struct Faults {
     kept: Vec<Fault>,
@@ -161,10 +162,10 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// How many faults are kept. Fewer are if their pointers are over 64 KiB together.
+    /// Maximum number of kept faults. Fewer are kept if their pointers exceed 64 KiB in total.
     pub const MAX: usize = 100;
 
-    /// `kept` holds at least one.
+    /// Creates a list. `kept` must contain at least one fault.
     pub(super) fn new(kept: Vec<Fault>, more: usize) -> Self {
         Self {
             kept,
@@ -173,7 +174,7 @@ impl Faults {
         }
     }
 
-    /// A check that was given up after so many steps.
+    /// Creates the fault of a check that was abandoned after `steps` steps.
     #[cold]
     pub(super) fn over_budget(value: &Value, steps: u64) -> Self {
         let detail = format!(
@@ -187,14 +188,14 @@ impl Faults {
         }
     }
 
-    /// The check was given up, because it took more steps than its [`CheckBudget`](super::CheckBudget) had. Whether the value
-    /// is valid isn't known.
+    /// Returns `true` if the check was abandoned because it exceeded its
+    /// [`CheckBudget`](super::CheckBudget). The value may be valid or invalid.
     #[must_use]
     pub fn is_over_budget(&self) -> bool {
         self.is_over_budget
     }
 
-    /// These faults, and then those others.
+    /// Appends the faults of `others`.
     pub(crate) fn and(mut self, others: Self) -> Self {
         self.is_over_budget |= others.is_over_budget;
         self.more += others.more;
@@ -208,8 +209,8 @@ impl Faults {
         self
     }
 
-    /// What a type says of a `value` that its schema accepts, but the type does not: 1.0 where an
-    /// integer is wanted, or what its own `Deserialize` asks for besides.
+    /// Creates the fault of a `value` that its schema accepts but the type doesn't: 1.0 as an
+    /// integer, or a further requirement of the type's own `Deserialize`.
     pub(crate) fn of_serde(
         error: &serde_path_to_error::Error<serde_json::Error>,
         value: &Value,
@@ -219,7 +220,7 @@ impl Faults {
         for segment in error.path() {
             let (token, below) = match segment {
                 Segment::Seq { index } => (index.to_string(), at.get(index)),
-                // A variant has a member of its own in only one of serde's representations.
+                // A variant is a member of its own in only one of serde's representations.
                 Segment::Map { key } | Segment::Enum { variant: key } => (escape(key), at.get(key)),
                 Segment::Unknown => (String::new(), None),
             };
@@ -235,20 +236,20 @@ impl Faults {
         Self::new(vec![Fault::new(pointer, detail, at, json!({}))], 0)
     }
 
-    /// The faults, in the order of the value.
+    /// Returns an iterator over the faults, in the order of the value.
     pub fn iter(&self) -> slice::Iter<'_, Fault> {
         self.kept.iter()
     }
 
-    /// The number of faults that are kept; at least 1.
+    /// Returns the number of kept faults, at least 1.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// How many places more, after those that are kept, are at fault. The search stops in time, so
-    /// with thousands there may be still more.
+    /// Returns the number of further faults, which are not kept. The search has a bound, so with
+    /// thousands of faults there may be still more.
     #[must_use]
     pub fn more(&self) -> usize {
         self.more
@@ -256,7 +257,7 @@ impl Faults {
 }
 
 impl fmt::Display for Faults {
-    /// One line; the first ten faults.
+    /// Writes the first ten faults on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 10;
         let all = self.kept.len() + self.more;
@@ -306,7 +307,7 @@ impl IntoIterator for Faults {
     }
 }
 
-/// A JSON Pointer as a URI fragment (RFC 6901 §6).
+/// Encodes a JSON Pointer as a URI fragment (RFC 6901 §6).
 fn fragment(pointer: &str) -> String {
     let mut fragment = String::with_capacity(pointer.len() + 1);
     fragment.push('#');
@@ -331,7 +332,7 @@ mod tests {
     use super::{Fault, Faults};
 
     #[test]
-    fn a_pointer_goes_out_as_a_uri_fragment() {
+    fn a_pointer_is_serialised_as_a_uri_fragment() {
         for (pointer, expected) in [
             ("", "#"),
             ("/a/0/b", "#/a/0/b"),
@@ -347,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_given_up_to_200_bytes_of_json() {
+    fn a_fault_contains_values_up_to_200_bytes_of_json() {
         for (len, is_given) in [(198, true), (199, false), (100_000, false)] {
             let value = Value::String("x".repeat(len));
             let fault = Fault::new("", "is wrong", &value, json!({}));
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_type_says_stands_where_the_value_does() {
+    fn a_types_own_error_has_the_values_pointer() {
         #[derive(Debug, serde::Deserialize)]
         #[expect(dead_code, reason = "only read")]
         enum Shape {
@@ -378,14 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_is_left_out_when_it_is_long() {
+    fn long_allowed_values_are_omitted() {
         let long: Vec<u32> = (0..1000).collect();
         let fault = Fault::new("", "is wrong", &Value::Null, json!({"enum": long}));
         assert_eq!(fault.allowed(), &json!({}));
     }
 
     #[test]
-    fn faults_read_as_one_line() {
+    fn faults_display_on_one_line() {
         let fault =
             |pointer: &str, detail: &str| Fault::new(pointer, detail, &Value::Null, json!({}));
         let one = Faults::new(vec![fault("", "null is not a string")], 0);

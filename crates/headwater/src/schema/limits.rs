@@ -1,4 +1,4 @@
-//! How much a schema from outside may ask for.
+//! Limits of schemas from outside.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::{SchemaError, plan::Plan};
 
-/// How much a schema from outside may ask for.
+/// Limits of schemas from outside.
 ///
-/// Together they bound what compiling it costs, and what checking one value costs for each array,
-/// object and scalar in it. All are inclusive: a document of exactly
+/// Together they bound the cost of compiling a schema, and the cost of checking one value, for each
+/// array, object and scalar in it. All are inclusive: a document of exactly
 /// [`max_bytes`](Self::max_bytes) passes.
 ///
 /// ```
@@ -24,42 +24,41 @@ use super::{SchemaError, plan::Plan};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SchemaLimits {
-    /// The size of the document in bytes, as compact JSON. Default: 64 KiB.
+    /// Maximum size of the document as compact JSON, in bytes. Default: 64 KiB.
     pub max_bytes: usize,
-    /// How deep the arrays and objects of the document may nest. Default: 64.
+    /// Maximum nesting of the document's arrays and objects. Default: 64.
     pub max_depth: usize,
-    /// How many subschemas can be reached from the root, itself included. Compiling takes 16 KiB of
-    /// stack for each, on a thread of its own. Default: 1,000.
+    /// Maximum number of subschemas that are reachable from the root, including the root. Compiling
+    /// takes 16 KiB of stack for each, on a dedicated thread. Default: 1,000.
     pub max_subschemas: usize,
-    /// How many schemas may lead one into the next without going into the value, by `$ref`, `allOf`,
+    /// Maximum length of a chain of schemas that apply to the same value, by `$ref`, `allOf`,
     /// `anyOf` and the like. It bounds the stack. Default: 12.
     pub max_nesting: usize,
-    /// How many times, counted over the whole document, a subschema may be applied when every
-    /// reference is written out; one that leads back to where it comes from counts once. A short
-    /// document whose references double at each step would otherwise ask for 2ⁿ checks.
-    /// Default: 100,000.
+    /// Maximum number of applications of subschemas in the whole document with every reference
+    /// expanded. A recursive reference counts once. Without this limit, a short document whose
+    /// references double at each step could require 2ⁿ checks. Default: 100,000.
     pub max_applications: usize,
-    /// The length in bytes of a regular expression. Default: 1,000.
+    /// Maximum length of a regular expression, in bytes. Default: 1,000.
     pub max_pattern_bytes: usize,
-    /// The size in bytes of all regular expressions when they are compiled, each rounded up to the next of 32, 64, 128 … KiB.
-    /// One of them may have 1 MiB. Default: 16 MiB.
+    /// Maximum total size of all compiled regular expressions, in bytes, each rounded up to a power
+    /// of two of at least 32 KiB. A single one may have 1 MiB. Default: 16 MiB.
     pub max_compiled_patterns: usize,
 }
 
 impl SchemaLimits {
-    /// The default limit for the document: 64 KiB.
+    /// Default of [`max_bytes`](Self::max_bytes): 64 KiB.
     pub const DEFAULT_MAX_BYTES: usize = 64 * 1024;
-    /// The default limit for the document's own nesting: 64.
+    /// Default of [`max_depth`](Self::max_depth): 64.
     pub const DEFAULT_MAX_DEPTH: usize = 64;
-    /// The default limit for the number of subschemas: 1,000.
+    /// Default of [`max_subschemas`](Self::max_subschemas): 1,000.
     pub const DEFAULT_MAX_SUBSCHEMAS: usize = 1000;
-    /// The default limit for schemas that lead into each other at one place in the value: 12.
+    /// Default of [`max_nesting`](Self::max_nesting): 12.
     pub const DEFAULT_MAX_NESTING: usize = 12;
-    /// The default limit for the applications of subschemas: 100,000.
+    /// Default of [`max_applications`](Self::max_applications): 100,000.
     pub const DEFAULT_MAX_APPLICATIONS: usize = 100_000;
-    /// The default limit for a regular expression: 1,000 bytes.
+    /// Default of [`max_pattern_bytes`](Self::max_pattern_bytes): 1,000.
     pub const DEFAULT_MAX_PATTERN_BYTES: usize = 1000;
-    /// The default limit for all compiled regular expressions: 16 MiB.
+    /// Default of [`max_compiled_patterns`](Self::max_compiled_patterns): 16 MiB.
     pub const DEFAULT_MAX_COMPILED_PATTERNS: usize = 16 << 20;
 
     /// Sets [`max_bytes`](Self::max_bytes).
@@ -111,9 +110,9 @@ impl SchemaLimits {
         self
     }
 
-    /// Checks what can be seen without reading the document as a schema.
+    /// Checks the limits that don't depend on the document's meaning as a schema.
     pub(super) fn admit_document(&self, document: &Value) -> Result<(), SchemaError> {
-        // Before the size: writing the document recurses.
+        // Checked before the size, because serialising the document recurses.
         if is_deeper(document, self.max_depth) {
             return Err(SchemaError::limit(
                 "nests deeper than",
@@ -131,7 +130,7 @@ impl SchemaLimits {
         Ok(())
     }
 
-    /// Checks what the document asks for as a schema.
+    /// Checks the limits of the document as a schema.
     pub(super) fn admit_plan(&self, plan: &Plan) -> Result<(), SchemaError> {
         if plan.nodes.len() > self.max_subschemas {
             let limit = self.max_subschemas;
@@ -182,7 +181,7 @@ impl Default for SchemaLimits {
     }
 }
 
-/// Whether arrays and objects nest deeper than `levels`; goes no deeper itself.
+/// Returns `true` if arrays and objects nest deeper than `levels`. It recurses at most that deep.
 fn is_deeper(value: &Value, levels: usize) -> bool {
     let within = |child: &Value| is_deeper(child, levels - 1);
     match value {
@@ -192,12 +191,13 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Whether a value is longer than `bytes` as compact JSON; writes no more than that.
+/// Returns `true` if a value is longer than `bytes` as compact JSON. It serialises at most that
+/// much.
 pub(super) fn is_longer(value: &Value, bytes: usize) -> bool {
     serde_json::to_writer(Bounded { left: bytes }, value).is_err()
 }
 
-/// Counts what is written to it, and fails above a limit.
+/// A writer that counts bytes and fails above a limit.
 struct Bounded {
     left: usize,
 }

@@ -1,7 +1,7 @@
-//! Checks of JSON values against schemas, with every fault that a value has.
+//! Validation of JSON values against schemas, with a list of all faults of a value.
 //!
-//! A [`Schema`] comes from a Rust type, or from a document (JSON Schema, draft 2020-12 where it names
-//! no other). [`Schema::is_valid`] is the fast way, [`Schema::check`] says what is wrong.
+//! A [`Schema`] comes from a Rust type or from a document (JSON Schema, by default draft 2020-12).
+//! [`Schema::is_valid`] is fast; [`Schema::check`] reports the faults.
 //!
 //! ```
 //! use headwater::schema::Schema;
@@ -10,7 +10,7 @@
 //!
 //! #[derive(JsonSchema)]
 //! struct Order {
-//!     /// How many.
+//!     /// Number of items.
 //!     #[schemars(range(min = 1, max = 1000))]
 //!     count: u32,
 //!     symbol: String,
@@ -23,10 +23,10 @@
 //! );
 //! ```
 //!
-//! Schemas and values may come from outside. Regular expressions take linear time, nothing is
-//! fetched, [`SchemaLimits`] bound what a document may ask for, and a [`CheckBudget`] the work of its
-//! checks; the list of faults is bounded too. Both recurse as deep as the value: it is to be one that
-//! `serde_json` read, which goes 128 deep.
+//! Schemas and values may be untrusted. Regular expressions take linear time, and nothing is
+//! fetched. [`SchemaLimits`] bounds the cost of a document, and a [`CheckBudget`] that of its
+//! checks. The list of faults is bounded too. Both methods recurse as deep as the value, so the
+//! value must be one that `serde_json` has parsed, which is at most 128 levels deep.
 
 use std::{
     any, fmt,
@@ -63,35 +63,35 @@ pub(crate) use tree::{Tree, TreeSchema};
 use plan::Plan;
 use size::Size;
 
-/// A compiled schema. A clone shares it.
+/// A compiled schema. Clones share it.
 ///
-/// `type` and the like decide as JSON Schema has it: 1.0 is an integer. `format` is checked where
-/// it is one of JSON Schema's own, or `ip`; a format that is not known says nothing.
+/// Keywords such as `type` have JSON Schema's semantics: 1.0 is an integer. `format` is checked for
+/// JSON Schema's own formats and for `ip`; unknown formats are ignored.
 #[derive(Clone)]
 pub struct Schema(Arc<Inner>);
 
 struct Inner {
     document: Value,
     validator: Validator,
-    /// Made when it is first needed.
+    /// Created on first use.
     plan: OnceLock<Plan>,
 }
 
 impl Schema {
-    /// The schema of what `T` deserialises from.
+    /// Creates the schema of the values that `T` deserialises from.
     ///
-    /// Each call compiles it, in some 100 µs; keep what it returns. It can't be kept here, for a `T`
-    /// that is not `'static` has no identity to look it up by.
+    /// Each call compiles the schema, which takes about 100 µs, so keep the result. It can't be
+    /// cached here, because a `T` that is not `'static` has no type id.
     ///
     /// # Panics
-    /// The schema that `T` gives is not one, or has a pattern with look-around or a reference to
-    /// another document. It is the program's own mistake, and shows on the first use.
+    /// The schema of `T` is invalid, or has a pattern with look-around or a reference to another
+    /// document. That is a bug of the program, and shows on first use.
     #[must_use]
     pub fn of<T: JsonSchema + ?Sized>() -> Self {
         Self::generate::<T>(Contract::Deserialize)
     }
 
-    /// The schema of what `T` serialises to: for what goes out.
+    /// Creates the schema of the values that `T` serialises to, for outgoing values.
     ///
     /// # Panics
     /// As [`of`](Self::of).
@@ -106,7 +106,7 @@ impl Schema {
         Self::of_own(document.to_value(), any::type_name::<T>())
     }
 
-    /// Compiles a schema that the program itself brings.
+    /// Compiles a schema of the program itself.
     fn of_own(document: Value, name: &str) -> Self {
         match build(&document) {
             Ok(validator) => Self::new(document, validator),
@@ -117,15 +117,15 @@ impl Schema {
     /// Compiles a schema within the default [`SchemaLimits`].
     ///
     /// # Errors
-    /// The document is not a schema of the draft that its `$schema` names (2020-12 if none), refers
-    /// to another document, has a regular expression that does not take linear time, or is over a
-    /// limit.
+    /// The document is not a schema of the draft that its `$schema` names (default: 2020-12),
+    /// refers to another document, has a regular expression that doesn't take linear time, or
+    /// exceeds a limit.
     pub fn compile(document: &Value) -> Result<Self, SchemaError> {
         Self::compile_with(document, &SchemaLimits::default())
     }
 
-    /// Compiles a schema within limits, in some 300 µs for a schema of 1 KiB and 10 ms for one that is
-    /// at the default limits.
+    /// Compiles a schema within limits. It takes about 300 µs for a schema of 1 KiB, and 10 ms for
+    /// one at the default limits.
     ///
     /// # Errors
     /// As [`compile`](Self::compile).
@@ -140,7 +140,7 @@ impl Schema {
         };
         let validator = with_stack(subschemas.saturating_mul(STACK_PER_SUBSCHEMA), compile)?;
         let schema = Self::new(document.clone(), validator);
-        // Not set before: the schema is new.
+        // Can't be set yet: the schema is new.
         let _ = schema.0.plan.set(plan);
         Ok(schema)
     }
@@ -153,33 +153,33 @@ impl Schema {
         }))
     }
 
-    /// An estimate of the memory that the compiled schema takes, in bytes: for caches that are bounded by it.
+    /// Estimates the memory of the compiled schema, in bytes, for caches that it bounds.
     #[must_use]
     pub fn memory(&self) -> usize {
-        /// One subschema with its keywords, its node in the plan and its names.
+        /// One subschema with its keywords, its node in the plan and its names, in bytes.
         const PER_SUBSCHEMA: usize = 2048;
         let plan = self.plan();
         let patterns = plan.pattern_bytes(usize::MAX).unwrap_or_default();
         plan.nodes.len() * PER_SUBSCHEMA + patterns
     }
 
-    /// The schema as it was compiled.
+    /// Returns the document that the schema was compiled from.
     #[must_use]
     pub fn document(&self) -> &Value {
         &self.0.document
     }
 
-    /// Whether a value is valid. No faults are gathered: this is the fast way.
+    /// Returns `true` if a value is valid. It collects no faults, so it is fast.
     #[must_use]
     pub fn is_valid(&self, value: &Value) -> bool {
         self.0.validator.is_valid(value)
     }
 
-    /// Checks a value, within the [`CheckBudget`] of a text of its size.
+    /// Checks a value within the [`CheckBudget`] of a text of its size.
     ///
     /// # Errors
-    /// Everything that is wrong with it. Of a union (`anyOf`, `oneOf`) it is what is wrong by the
-    /// branch that fits best. Or the budget is exceeded.
+    /// All faults of the value. For a union (`anyOf`, `oneOf`), they are those under the branch
+    /// that fits best. Or a single fault, if the budget is exceeded.
     pub fn check(&self, value: &Value) -> Result<(), Faults> {
         let size = Size::of(value);
         self.check_sized(value, size, &mut CheckBudget::for_text(size.least_text()))
@@ -212,13 +212,13 @@ impl Schema {
         }
     }
 
-    /// Returns whether `jsonschema` may decide on a value of this size: it can't be stopped, so the most that it could take is
-    /// charged. Where that is much more than what is likely, the search decides, which counts its steps, but takes several
-    /// times as long for each.
+    /// Returns `true` if `jsonschema` may check a value of this size. It can't be interrupted, so
+    /// its worst case is charged. If that is much more than its likely cost, the search checks the
+    /// value instead: it counts its steps, but each takes several times as long.
     fn affords_validator(&self, size: Size, budget: &mut CheckBudget) -> bool {
-        /// The applications that `jsonschema` does in the time of one step.
+        /// Applications of subschemas that `jsonschema` does in the time of one step.
         const PER_STEP: u64 = 4;
-        /// The part of what is left that may be charged for what is unlikely.
+        /// Divisor of the remaining budget that may be charged for an unlikely cost.
         const SHARE: u64 = 16;
         let steps = self.most_steps(size) / PER_STEP;
         let granted_for_it = CheckBudget::PER_BYTE.saturating_mul(size.least_text() as u64);
@@ -229,7 +229,7 @@ impl Schema {
         steps <= affordable && budget.take(steps)
     }
 
-    /// An upper bound of the applications of subschemas that `jsonschema` does for a value.
+    /// Returns an upper bound on the applications of subschemas that `jsonschema` does for a value.
     fn most_steps(&self, size: Size) -> u64 {
         let plan = self.plan();
         let again = if plan.looks_for_unevaluated() {
@@ -242,9 +242,10 @@ impl Schema {
             .saturating_mul(again)
     }
 
-    /// An upper bound of the steps (see [`CheckBudget`]) that a check of `bytes` bytes of text takes, whatever is in it.
+    /// Returns an upper bound on the steps (see [`CheckBudget`]) that a check of `bytes` bytes of
+    /// any text takes.
     ///
-    /// A server can tell by it whether to check at once, or in [`offload`](crate::offload()).
+    /// A server can use it to decide between checking at once and in [`offload`](crate::offload()).
     #[must_use]
     pub fn most_steps_for_text(&self, bytes: usize) -> u64 {
         self.most_steps(Size::most_of_text(bytes))
@@ -264,7 +265,7 @@ impl fmt::Debug for Schema {
     }
 }
 
-/// The schema of a type that is known by how it makes its schema.
+/// Compiles the schema of a type that is known by its schema function.
 ///
 /// # Panics
 /// As [`Schema::of`].
@@ -286,11 +287,11 @@ pub(crate) fn of_type(
     Schema::of_own(schema.to_value(), &name)
 }
 
-/// What compiling one subschema takes of the stack at most, in bytes; a debug build takes a quarter.
+/// Maximum stack that compiling one subschema takes, in bytes. A debug build takes a quarter of it.
 const STACK_PER_SUBSCHEMA: usize = 16 * 1024;
 
-/// Runs `compile` on a thread with room for it: it recurses along references, and a chain of a few
-/// hundred would end the process.
+/// Runs `compile` on a thread with sufficient stack: it recurses along references, and a chain of a
+/// few hundred would overflow the stack and abort the process.
 fn with_stack(
     bytes: usize,
     compile: impl FnOnce() -> Result<Validator, SchemaError> + Send,
@@ -306,13 +307,13 @@ fn with_stack(
     })
 }
 
-/// The size that a regular expression may have when it is compiled, in bytes.
+/// Maximum size of a compiled regular expression, in bytes.
 const MAX_COMPILED_PATTERN: usize = 1024 * 1024;
 
-/// Memory for the lazy DFA of a regular expression, in bytes for each thread.
+/// Memory for the lazy DFA of a regular expression, in bytes per thread.
 const MAX_DFA: usize = 128 * 1024;
 
-/// What every schema is compiled with.
+/// Returns the options that every schema is compiled with.
 fn options<J: Json>() -> ValidationOptions<'static, Arc<dyn Retrieve>, J> {
     let patterns = PatternOptions::regex()
         .size_limit(MAX_COMPILED_PATTERN)
@@ -322,7 +323,7 @@ fn options<J: Json>() -> ValidationOptions<'static, Arc<dyn Retrieve>, J> {
         .with_pattern_options(patterns)
         .should_validate_formats(true)
         .should_ignore_unknown_formats(true)
-        // What schemars calls an `IpAddr`.
+        // schemars' format of an `IpAddr`.
         .with_format("ip", |text: &str| text.parse::<std::net::IpAddr>().is_ok())
 }
 

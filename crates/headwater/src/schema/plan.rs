@@ -1,10 +1,11 @@
-//! A schema laid out for the search for faults: which subschemas it applies, and to what.
+//! A schema prepared for the search for faults: its subschemas and the parts of a value that they
+//! apply to.
 //!
-//! `jsonschema` decides whether a value is valid. What it collects when a value is not grows with
-//! the branches of each `anyOf` to the power of the nesting, so the search walks by itself, within
-//! bounds, and asks `jsonschema` only about the keywords that look at one value alone: those are
-//! the [`Lone`] schemas here. A reference that can't be followed in the document by its pointer or
-//! anchor is left out; the walk then takes what it leads to as met.
+//! `jsonschema` decides if a value is valid. The errors that it collects for an invalid value grow
+//! with the number of an `anyOf`'s branches to the power of the nesting. So the search walks the
+//! schema itself, within bounds, and uses `jsonschema` only for the keywords that depend on one
+//! value alone: these are the [`Lone`] schemas here. A reference that can't be resolved in the
+//! document by its pointer or anchor is omitted; the search treats its target as satisfied.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,32 +23,32 @@ use super::{
     size::Size,
 };
 
-/// The number of a node in its plan.
+/// Index of a node in its plan.
 pub(super) type Id = usize;
 
-/// All subschemas that can be reached from the root, which is number 0.
+/// All subschemas that are reachable from the root, which has index 0.
 pub(super) struct Plan {
     pub(super) nodes: Vec<Node>,
-    /// No reference is left out, and each leads to one schema alone.
+    /// If `true`, no reference is omitted, and each has a single target.
     is_exact: bool,
     looks_for_unevaluated: bool,
     steps_per_value: u64,
-    /// Bytes of its compiled regular expressions.
+    /// Total size of the compiled regular expressions, in bytes.
     pattern_bytes: OnceLock<usize>,
 }
 
 /// One subschema.
 pub(super) struct Node {
-    /// The keywords that look at the value alone.
+    /// Keywords that depend only on the value itself.
     pub(super) lone: Lone,
-    /// `$ref`, `allOf`: all of them apply to the same value.
+    /// `$ref`, `allOf`: all apply to the same value.
     pub(super) all: Vec<Id>,
     pub(super) any_of: Vec<Id>,
     pub(super) one_of: Vec<Id>,
     pub(super) not: Option<Id>,
     /// `if`, `then`, `else`.
     pub(super) condition: Option<(Id, Option<Id>, Option<Id>)>,
-    /// `dependentSchemas`: apply to the object that has the property.
+    /// `dependentSchemas`: each applies to an object that has the property.
     pub(super) dependents: BTreeMap<String, Id>,
     pub(super) properties: BTreeMap<String, Id>,
     pub(super) patterns: Vec<(Lone, Id)>,
@@ -61,16 +62,16 @@ pub(super) struct Node {
     weight: Weight,
 }
 
-/// The steps that the keywords of one subschema take besides those of its own subschemas.
+/// The steps of one subschema's keywords, without those of its subschemas.
 #[derive(Clone, Copy, Default)]
 struct Weight {
-    /// At every value: what it is compared with.
+    /// For every value: constants that it is compared with.
     value: u64,
-    /// At each eight bytes of a string.
+    /// For every eight bytes of a string.
     string: u64,
-    /// At each member of an object: the names and patterns that its name is held against.
+    /// For every member of an object: names and patterns that its name is compared with.
     member: u64,
-    /// At each item of an array.
+    /// For every item of an array.
     item: u64,
 }
 
@@ -81,7 +82,7 @@ pub(super) struct Contains {
     pub(super) max: u64,
 }
 
-/// A schema without subschemas. It is compiled when it is first asked.
+/// A schema without subschemas. It is compiled on first use.
 pub(super) struct Lone {
     pub(super) schema: Value,
     draft: Draft,
@@ -97,14 +98,14 @@ impl Lone {
         }
     }
 
-    /// None if it asks for nothing.
+    /// Returns the compiled schema, or `None` if it has no keywords.
     pub(super) fn validator(&self) -> Option<&Validator> {
         self.compiled
             .get_or_init(|| {
                 if self.schema.as_object().is_some_and(Map::is_empty) {
                     return None;
                 }
-                // The whole document did compile, with the same keywords in it.
+                // The whole document, which contains the same keywords, has compiled.
                 options().with_draft(self.draft).build(&self.schema).ok()
             })
             .as_ref()
@@ -114,7 +115,7 @@ impl Lone {
         self.validator().is_none_or(|it| it.is_valid(value))
     }
 
-    /// Whether it allows nothing at all.
+    /// Returns `true` if it allows no value.
     pub(super) fn is_false(&self) -> bool {
         self.schema == Value::Bool(false)
     }
@@ -124,13 +125,14 @@ impl Lone {
     }
 }
 
-/// The steps per value that are supposed where a reference leads out of the document: to a meta-schema, or by its dynamic scope.
+/// Assumed steps per value for a reference that leads out of the document: to a meta-schema, or by
+/// its dynamic scope.
 const OUTSIDE_STEPS: u64 = 1000;
 
-/// Comparisons of small values that are done in the time of a step.
+/// Comparisons of small values in the time of one step.
 const COMPARISONS_PER_STEP: u64 = 8;
 
-/// The keywords that look at one value alone, in every draft.
+/// Keywords that depend only on the value itself, in every draft.
 const LONE_KEYWORDS: [&str; 21] = [
     "type",
     "enum",
@@ -156,7 +158,7 @@ const LONE_KEYWORDS: [&str; 21] = [
 ];
 
 impl Plan {
-    /// Lays out a document that is valid as a schema of its draft.
+    /// Prepares a document that is valid as a schema of its draft.
     pub(super) fn new(document: &Value, draft: Draft) -> Self {
         let empty = Map::new();
         let mut layout = Layout {
@@ -186,18 +188,20 @@ impl Plan {
         plan
     }
 
-    /// Returns whether the search decides as `jsonschema` does: it follows all references, and each leads to one schema.
+    /// Returns `true` if the search decides like `jsonschema`: it follows all references, and each
+    /// has a single target.
     pub(super) fn is_exact(&self) -> bool {
         self.is_exact
     }
 
-    /// Returns whether a schema has `unevaluatedProperties` or `unevaluatedItems`, which `jsonschema` works out again at
-    /// each member.
+    /// Returns `true` if a schema has `unevaluatedProperties` or `unevaluatedItems`, which
+    /// `jsonschema` evaluates again at each member.
     pub(super) fn looks_for_unevaluated(&self) -> bool {
         self.looks_for_unevaluated
     }
 
-    /// The size of all regular expressions when they are compiled, in bytes. `None` above `most`; the rest isn't looked at then.
+    /// Returns the total size of all compiled regular expressions, in bytes, or `None` if it
+    /// exceeds `most`. In that case the remaining expressions are not compiled.
     pub(super) fn pattern_bytes(&self, most: usize) -> Option<usize> {
         if let Some(known) = self.pattern_bytes.get() {
             return Some(*known).filter(|bytes| *bytes <= most);
@@ -208,7 +212,7 @@ impl Plan {
         Some(*self.pattern_bytes.get_or_init(|| sum))
     }
 
-    /// Every regular expression.
+    /// Returns all regular expressions.
     pub(super) fn patterns(&self) -> impl Iterator<Item = &str> {
         self.nodes.iter().flat_map(|node| {
             let keys = node.patterns.iter().map(|(key, _)| key);
@@ -216,14 +220,14 @@ impl Plan {
         })
     }
 
-    /// How many schemas at most lead one into the next at the same value; none if a schema leads
-    /// back to itself so.
+    /// Returns the length of the longest chain of schemas that apply to the same value, or `None`
+    /// if a schema recurs on the same value.
     pub(super) fn nesting(&self) -> Option<usize> {
         fn visit(plan: &Plan, id: Id, seen: &mut HashMap<Id, Option<usize>>) -> Option<usize> {
             if let Some(known) = seen.get(&id) {
                 return *known;
             }
-            // Met again before it is known, it leads back to itself.
+            // A schema that is reached again before its value is known is recursive.
             seen.insert(id, None);
             let mut deepest = 0;
             for next in plan.nodes[id].in_place() {
@@ -236,14 +240,14 @@ impl Plan {
         (0..self.nodes.len()).try_fold(0, |most, id| Some(visit(self, id, &mut seen)?.max(most)))
     }
 
-    /// How many applications of a subschema there are with all references written out. One that
-    /// leads back counts once: `jsonschema` remembers the results of those.
+    /// Returns the number of applications of subschemas with all references expanded. A recursive
+    /// one counts once, because `jsonschema` remembers its results.
     pub(super) fn applications(&self) -> u64 {
         self.sum(|_| 1)
     }
 
-    /// An upper bound of the steps that `jsonschema` takes for each value in what it checks, and for each eight bytes of its
-    /// strings.
+    /// Returns an upper bound on the steps that `jsonschema` takes for each value that it checks,
+    /// and for each eight bytes of its strings.
     pub(super) fn steps_per_value(&self) -> u64 {
         self.steps_per_value
     }
@@ -257,9 +261,10 @@ impl Plan {
         steps.saturating_add(outside)
     }
 
-    /// The sum over all applications of a subschema, with all references written out. One that leads back counts once.
+    /// Sums over all applications of subschemas with all references expanded. A recursive one
+    /// counts once.
     fn sum(&self, of: impl Fn(&Node) -> u64) -> u64 {
-        /// A node on the way: what it leads to that is still to be added, and its sum so far.
+        /// A node on the path, with its successors that are still to be added, and its sum so far.
         struct Open {
             id: Id,
             left: Vec<Id>,
@@ -273,7 +278,7 @@ impl Plan {
                 sum: of(node),
             }
         };
-        // A chain of references may be long: no recursion.
+        // Iterative, because a chain of references may be long.
         let mut way = vec![open(0)];
         let mut known = HashMap::from([(0, way[0].sum)]);
         loop {
@@ -293,7 +298,7 @@ impl Plan {
                 Some(sum) => last.sum = last.sum.saturating_add(*sum),
                 None => {
                     let next = open(next);
-                    // Met again before its sum is known, it leads back to itself.
+                    // A schema that is reached again before its sum is known is recursive.
                     known.insert(next.id, next.sum);
                     way.push(next);
                 }
@@ -303,7 +308,7 @@ impl Plan {
 }
 
 impl Node {
-    /// The steps that it takes to apply this subschema to a value, without those of its own subschemas.
+    /// Returns the steps of applying this subschema to a value, without those of its subschemas.
     pub(super) fn steps(&self, value: &Value) -> u64 {
         let weight = self.weight;
         let parts = |length: usize, each: u64| (length as u64).saturating_mul(each);
@@ -316,7 +321,7 @@ impl Node {
         of_parts.saturating_add(1 + weight.value)
     }
 
-    /// The subschemas that apply to the same value.
+    /// Returns the subschemas that apply to the same value.
     fn in_place(&self) -> impl Iterator<Item = Id> {
         let condition = self.condition.into_iter();
         [&self.all, &self.any_of, &self.one_of]
@@ -332,7 +337,7 @@ impl Node {
             .chain(self.dependents.values().copied())
     }
 
-    /// The subschemas that apply to what the value holds.
+    /// Returns the subschemas that apply to parts of the value.
     fn below(&self) -> impl Iterator<Item = Id> {
         self.properties
             .values()
@@ -382,7 +387,7 @@ impl Weight {
     }
 }
 
-/// The size of a regular expression when it is compiled, in bytes, rounded up to a power of two.
+/// Returns the size of a compiled regular expression, in bytes, rounded up to a power of two.
 fn compiled_bytes(pattern: &str) -> usize {
     const LEAST: usize = 32 << 10;
     let sizes = iter::successors(Some(LEAST), |size| Some(size * 2));
@@ -394,20 +399,20 @@ fn compiled_bytes(pattern: &str) -> usize {
     sizes.find(fits).unwrap_or(MAX_COMPILED_PATTERN)
 }
 
-/// A plan in the making.
+/// A plan under construction.
 struct Layout<'d> {
     document: &'d Value,
     empty: &'d Map<String, Value>,
     draft: Draft,
     names: Names<'d>,
     ids: HashMap<String, Id>,
-    /// Where each node stands, by its number.
+    /// Pointer and schema of each node, by index.
     positions: Vec<(String, &'d Value)>,
     is_exact: bool,
 }
 
 impl<'d> Layout<'d> {
-    /// The number of the schema that stands at a pointer.
+    /// Returns the index of the schema at a pointer.
     fn id(&mut self, pointer: String, schema: &'d Value) -> Id {
         if let Some(id) = self.ids.get(&pointer) {
             return *id;
@@ -422,7 +427,7 @@ impl<'d> Layout<'d> {
         let Value::Object(schema) = schema else {
             return self.keywords(pointer, self.empty, schema.clone());
         };
-        // Up to draft 7 nothing counts beside `$ref`.
+        // Up to draft 7, other keywords beside `$ref` are ignored.
         if self.draft <= Draft::Draft7 && schema.contains_key("$ref") {
             let mut node = self.keywords(pointer, self.empty, json!({}));
             node.all.extend(self.follow(&schema["$ref"]));
@@ -529,7 +534,7 @@ impl<'d> Layout<'d> {
             .collect()
     }
 
-    /// The schema that a reference leads to, if that is in the document.
+    /// Returns the schema that a reference leads to, if it is in the document.
     fn follow(&mut self, reference: &Value) -> Option<Id> {
         let found = reference
             .as_str()
@@ -545,7 +550,7 @@ impl<'d> Layout<'d> {
     }
 }
 
-/// Whether a draft has a keyword that not all of them have.
+/// Returns `true` if a draft has this keyword, for those that not all drafts have.
 fn knows(draft: Draft, keyword: &str) -> bool {
     match keyword {
         "contains" | "propertyNames" => draft >= Draft::Draft6,
@@ -560,7 +565,7 @@ fn knows(draft: Draft, keyword: &str) -> bool {
     }
 }
 
-/// The part of `dependencies` (up to draft 7) that asks for other properties.
+/// Returns the part of `dependencies` (up to draft 7) that requires other properties.
 fn lone_dependencies(schema: &Map<String, Value>) -> Option<(String, Value)> {
     let mut lone = schema.get("dependencies")?.as_object()?.clone();
     lone.retain(|_, wanted| wanted.is_array());

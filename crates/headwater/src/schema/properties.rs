@@ -1,4 +1,4 @@
-//! What holds for every schema and every value.
+//! Properties of every schema and every value.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -43,7 +43,7 @@ fn keyword(name: &'static str, value: impl Into<Value>) -> (&'static str, Value)
     (name, value.into())
 }
 
-/// A schema out of the keywords of draft 2020-12.
+/// Generates a schema from the keywords of draft 2020-12.
 fn schema() -> impl Strategy<Value = Value> {
     let types = [
         "null", "boolean", "integer", "number", "string", "array", "object",
@@ -127,11 +127,11 @@ fn document() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_is_invalid_has_faults_and_each_stands_in_the_value(
+    fn invalid_values_have_faults_with_resolvable_pointers(
         document in document(),
         value in value(),
     ) {
-        // One that leads back to itself at the same place is refused.
+        // A schema that recurs on the same value is refused.
         let Ok(schema) = Schema::compile(&document) else { return Ok(()) };
         let valid = schema.is_valid(&value);
         prop_assert_eq!(schema.check(&value).is_ok(), valid);
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn the_search_finds_valid_what_the_validator_does(document in document(), value in value()) {
+    fn the_search_and_the_validator_agree(document in document(), value in value()) {
         let Ok(schema) = Schema::compile(&document) else { return Ok(()) };
         let plan = Plan::new(&document, jsonschema::Draft::Draft202012);
         let mut budget = CheckBudget::unlimited();
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_is_valid_where_the_value_is(document in document(), value in value()) {
+    fn a_tree_is_valid_if_the_value_is(document in document(), value in value()) {
         let Ok(schema) = Schema::compile(&document) else { return Ok(()) };
         let text = value.to_string();
         let tree = Tree::parse(text.as_bytes()).unwrap();
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_of_any_text_holds_what_the_value_does(text in text()) {
+    fn a_tree_equals_the_value_of_the_same_text(text in text()) {
         let value: Result<Value, _> = serde_json::from_str(&text);
         if let Some(tree) = Tree::parse(text.as_bytes()) {
             prop_assert_eq!(tree.to_value(), value.unwrap());
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_becomes_what_the_value_becomes(order in order(), change in change()) {
+    fn a_tree_deserialises_like_a_value(order in order(), change in change()) {
         let mut value = serde_json::to_value(&order).unwrap();
         if let Some((place, other)) = change {
             replace(&mut value, place, other);
@@ -179,14 +179,14 @@ proptest! {
     }
 
     #[test]
-    fn what_a_type_serialises_to_is_valid_by_its_schema(order in order()) {
+    fn serialised_values_match_their_schema(order in order()) {
         let value = serde_json::to_value(&order).unwrap();
         prop_assert_eq!(Schema::of_serialized::<Order>().check(&value), Ok(()));
         prop_assert_eq!(Schema::of::<Order>().check(&value), Ok(()));
     }
 }
 
-/// JSON, mostly, with names that come twice.
+/// Generates text that is mostly JSON, with duplicate names.
 fn text() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         3 => "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,3})?([eE][-+]?[0-9]{1,3})?",
@@ -204,12 +204,12 @@ fn text() -> impl Strategy<Value = String> {
     })
 }
 
-/// Another value in the place of the nth.
+/// Generates a value that replaces the nth.
 fn change() -> impl Strategy<Value = Option<(usize, Value)>> {
     prop::option::of((0..24_usize, value()))
 }
 
-/// Replaces the nth value within, counted from the outside; none if there are fewer.
+/// Replaces the nth value within, counted from the outside. Does nothing if there are fewer.
 fn replace(value: &mut Value, mut place: usize, other: Value) {
     let mut next = VecDeque::from([value]);
     while let Some(value) = next.pop_front() {
@@ -226,7 +226,7 @@ fn replace(value: &mut Value, mut place: usize, other: Value) {
     }
 }
 
-/// A kind of order with a little of everything that types can ask for.
+/// An order that uses a bit of everything that types can require.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Order {
     #[schemars(range(min = 1, max = 1000))]
@@ -247,7 +247,7 @@ struct Order {
 #[serde(rename_all = "snake_case")]
 enum Side {
     Buy,
-    /// Documented, so its schema is apart.
+    /// Documented, so that it has a separate schema.
     Sell,
     Swap(u8, bool),
 }

@@ -1,16 +1,16 @@
-//! What a `$ref` means inside its document.
+//! Resolution of a `$ref` within its document.
 
 use std::collections::HashMap;
 
 use jsonschema::Draft;
 use serde_json::Value;
 
-/// What references in a document may be called by.
+/// Anchors and base URI of a document, to resolve references.
 pub(super) struct Names<'d> {
     root: &'d str,
     anchors: HashMap<&'d str, String>,
-    /// Whether a part of the document has a URI of its own, so that references mean other things
-    /// in different places.
+    /// If `true`, a part of the document has its own URI, so that references depend on their
+    /// position.
     is_compound: bool,
 }
 
@@ -50,7 +50,7 @@ impl<'d> Names<'d> {
         }
     }
 
-    /// The JSON Pointer of what a reference means.
+    /// Returns the JSON Pointer to a reference's target.
     pub(super) fn pointer_of(&self, reference: &str) -> Option<String> {
         if self.is_compound {
             return None;
@@ -67,7 +67,7 @@ impl<'d> Names<'d> {
     }
 }
 
-/// A name as a token of a JSON Pointer (RFC 6901 §3).
+/// Escapes a name as a token of a JSON Pointer (RFC 6901 §3).
 pub(super) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

@@ -1,11 +1,11 @@
-//! The search for what is wrong with a value that is known to be invalid.
+//! The search for the faults of a value that is known to be invalid.
 //!
-//! It goes only where the value is invalid, and its work is bounded: whether a part of the value is
-//! valid is worked out once for each subschema, and the steps into invalid parts are counted. Of a
-//! union it follows the branch that was meant, as far as that can be told.
+//! It descends only into invalid parts of the value, and its work is bounded: the validity of a
+//! part is determined once for each subschema, and the steps into invalid parts are counted. In a
+//! union it follows the branch that was probably meant.
 //!
-//! Here is what it keeps, and whether a part of the value is valid; `explain` and `union` find out
-//! why not.
+//! This module has the search's state and the test for validity; `explain` and `union` find the
+//! faults.
 
 use std::{collections::HashMap, ptr};
 
@@ -19,22 +19,23 @@ use super::{
     words::{self, Gist, Words},
 };
 
-/// How many steps a search may take into invalid parts of the value.
+/// Maximum number of steps of a search into invalid parts of the value.
 const STEPS: u32 = 20_000;
 
-/// Results that took more steps than this to find are remembered.
+/// Number of steps above which a result is remembered.
 const WORTH_REMEMBERING: u64 = 16;
 
-/// The results that are remembered at most.
+/// Maximum number of remembered results.
 const MOST_REMEMBERED: usize = 100_000;
 
-/// The faults that the branches of a union keep at most, all together, while the best of them is looked for. Each keeps four.
+/// Maximum number of faults that the branches of a union keep together while the best branch is
+/// determined. Each branch keeps at least four.
 const UNION_FAULTS: usize = 1000;
 
-/// How long the pointers of the faults that are kept may be together, in bytes.
+/// Maximum total length of the pointers of the kept faults, in bytes.
 const MAX_POINTERS: usize = 64 * 1024;
 
-/// Finds the faults of an invalid value, as far as the budget allows.
+/// Finds the faults of an invalid value within the budget.
 pub(super) fn faults(plan: &Plan, value: &Value, budget: &mut CheckBudget) -> Faults {
     let mut search = Search::new(plan, budget);
     let mut found = Found::default();
@@ -43,20 +44,20 @@ pub(super) fn faults(plan: &Plan, value: &Value, budget: &mut CheckBudget) -> Fa
         if budget.is_spent() {
             return Faults::over_budget(value, budget.granted());
         }
-        // What is wrong stands behind a reference that the plan does not follow.
+        // The fault is behind a reference that the plan doesn't follow.
         found.add(&Path::Root, value, words::invalid(value));
     }
     let kept = found.faults.into_iter().map(|(fault, _)| fault).collect();
     Faults::new(kept, found.more)
 }
 
-/// Returns whether a value is valid, or `None` if the budget is exceeded.
+/// Returns `true` if a value is valid, or `None` if the budget is exceeded.
 pub(super) fn is_valid(plan: &Plan, value: &Value, budget: &mut CheckBudget) -> Option<bool> {
     let valid = Search::new(plan, budget).valid(0, value);
     (!budget.is_spent()).then_some(valid)
 }
 
-/// The way from the root of the value to a part of it.
+/// The path from the root of the value to a part of it.
 pub(super) enum Path<'a> {
     Root,
     Member(&'a Path<'a>, &'a str),
@@ -92,7 +93,7 @@ impl Default for Found {
 }
 
 impl Found {
-    /// The findings of one of `branches` branches of a union.
+    /// Creates the list for one of a union's `branches` branches.
     pub(super) fn of_branch(branches: usize) -> Self {
         Self {
             most: (UNION_FAULTS / branches.max(1)).clamp(4, Faults::MAX),
@@ -110,7 +111,7 @@ impl Found {
             return;
         }
         let pointer = path.pointer();
-        // Two ways may lead to the same schema.
+        // Two paths in the schema may lead to the same subschema.
         let is_known = |(fault, _): &(Fault, Gist)| {
             fault.pointer() == pointer && fault.detail() == words.detail
         };
@@ -140,24 +141,25 @@ impl Found {
     }
 }
 
-/// Which of the schemas that apply to the same value count for what is evaluated.
+/// The schemas that count as evaluating a value, of those that apply to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
-    /// Those that the value is valid by: what decides.
+    /// The schemas that the value satisfies. This decides validity.
     Met,
-    /// All of them. What one of them knows is not what is wrong when another thing is, too.
+    /// All of them. A property that one of them declares is not reported as unknown when another
+    /// fault exists.
     All,
 }
 
 pub(super) struct Search<'p, 'b> {
     pub(super) plan: &'p Plan,
-    /// How many steps into invalid parts are left.
+    /// Remaining steps into invalid parts.
     pub(super) steps: u32,
-    /// Steps that are left.
+    /// Budget of the check.
     budget: &'b mut CheckBudget,
-    /// Whether an array or object is valid, where that took long to find out.
+    /// Remembered validity of arrays and objects for which it was expensive to determine.
     known: HashMap<(Id, *const Value), bool>,
-    /// What is being worked out, to notice a schema that leads back to itself.
+    /// Checks in progress, to detect a schema that recurs on the same value.
     pub(super) active: Vec<(Id, *const Value)>,
 }
 
@@ -180,7 +182,8 @@ impl<'p, 'b> Search<'p, 'b> {
         &self.plan.nodes[id]
     }
 
-    /// Returns whether a part of the value is valid. Once the budget is spent, nothing is.
+    /// Returns `true` if a part of the value is valid. After the budget is spent, it returns
+    /// `false` for every value.
     pub(super) fn valid(&mut self, id: Id, value: &Value) -> bool {
         let key = (id, ptr::from_ref(value));
         if self.is_active(key) {
@@ -205,14 +208,14 @@ impl<'p, 'b> Search<'p, 'b> {
         valid
     }
 
-    /// Adds a fault. Once the budget is spent, what is found is no longer true, and left out.
+    /// Adds a fault. After the budget is spent, faults are unreliable and are discarded.
     pub(super) fn report(&self, found: &mut Found, path: &Path<'_>, value: &Value, words: Words) {
         if !self.budget.is_spent() {
             found.add(path, value, words);
         }
     }
 
-    /// Adds all that was found elsewhere.
+    /// Adds all faults of another list.
     pub(super) fn report_all(&self, found: &mut Found, other: Found) {
         if !self.budget.is_spent() {
             found.add_all(other);
@@ -264,12 +267,12 @@ impl<'p, 'b> Search<'p, 'b> {
         items.iter().filter(|item| self.valid(id, item)).count() as u64
     }
 
-    /// The number of schemas that a value is valid by.
+    /// Returns the number of schemas that a value satisfies.
     pub(super) fn met(&mut self, ids: &[Id], value: &Value) -> usize {
         ids.iter().filter(|id| self.valid(**id, value)).count()
     }
 
-    /// The schemas that all apply to the same value.
+    /// Returns the schemas that all apply to the same value.
     pub(super) fn branches(&mut self, node: &'p Node, value: &Value) -> Vec<Id> {
         let mut ids = node.all.clone();
         if let Some((test, then, other)) = node.condition {
@@ -286,7 +289,7 @@ impl<'p, 'b> Search<'p, 'b> {
         ids
     }
 
-    /// The schemas that apply to a member of an object.
+    /// Returns the schemas that apply to a member of an object.
     pub(super) fn member_schemas(node: &Node, name: &str) -> Vec<Id> {
         let mut ids: Vec<_> = node.properties.get(name).copied().into_iter().collect();
         if !node.patterns.is_empty() {
@@ -300,8 +303,8 @@ impl<'p, 'b> Search<'p, 'b> {
         ids
     }
 
-    /// The places of the members or items that `unevaluatedProperties` or `unevaluatedItems` does
-    /// not allow.
+    /// Returns the positions of the members or items that `unevaluatedProperties` or
+    /// `unevaluatedItems` refuses.
     pub(super) fn unevaluated(
         &mut self,
         node: &'p Node,
@@ -335,7 +338,7 @@ impl<'p, 'b> Search<'p, 'b> {
             .collect()
     }
 
-    /// Marks the members or items that a schema, or one that applies beside it, says something of.
+    /// Marks the members or items that a schema, or one that applies to the same value, evaluates.
     fn mark_evaluated(&mut self, node: &'p Node, value: &Value, which: Which, seen: &mut [bool]) {
         match value {
             Value::Array(items) => {
@@ -361,7 +364,7 @@ impl<'p, 'b> Search<'p, 'b> {
                 let below = self.node(id);
                 self.active.push(key);
                 self.mark_evaluated(below, value, which, seen);
-                // What is left over there is said something of too.
+                // The nested schema's own `unevaluated…` keyword evaluates the rest.
                 let rest = match value {
                     Value::Array(_) => below.unevaluated_items,
                     _ => below.unevaluated_properties,

@@ -1,4 +1,5 @@
-//! How Rust types become schemas: the one place, so that what is documented is what is checked.
+//! The generation of schemas from Rust types. It has a single definition, so that documents and
+//! checks agree.
 
 use schemars::{
     Schema,
@@ -7,9 +8,9 @@ use schemars::{
 };
 use serde_json::Value;
 
-/// The settings for draft 2020-12 that every schema of a Rust type is generated with.
+/// Returns the settings for draft 2020-12 with which all schemas of Rust types are generated.
 ///
-/// The OpenAPI document takes the same and sets its own `definitions_path` and `meta_schema`.
+/// The OpenAPI document uses them with its own `definitions_path` and `meta_schema`.
 pub(crate) fn settings(contract: Contract) -> SchemaSettings {
     SchemaSettings::draft2020_12()
         .with(|settings| settings.contract = contract)
@@ -18,8 +19,8 @@ pub(crate) fn settings(contract: Contract) -> SchemaSettings {
 
 /// Adds the bounds of the integer type that `format` names.
 ///
-/// schemars gives them for 8 and 16 bits, and a minimum of 0 for the larger unsigned types. Without
-/// the rest a value would pass the check and then fail to deserialise.
+/// schemars adds them for 8 and 16 bits, and a minimum of 0 for the larger unsigned types. Without
+/// the others, a value could pass the check and then fail to deserialise.
 fn bound_integer(schema: &mut Schema) {
     let integer = match schema.get("type") {
         Some(Value::String(name)) => name == "integer",
@@ -40,7 +41,7 @@ fn bound_integer(schema: &mut Schema) {
         "uint32" => (u32::MIN.into(), u32::MAX.into()),
         "uint64" => (u64::MIN.into(), u64::MAX.into()),
         "uint" => (usize::MIN.into(), usize::MAX.into()),
-        // A `Value` can't hold the bounds of 128 bits.
+        // A `Value` can't contain bounds of 128 bits.
         _ => return,
     };
     for (bound, exclusive, value) in [

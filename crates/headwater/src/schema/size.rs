@@ -1,13 +1,13 @@
-//! The size of a value, for the cost of a check.
+//! The size of a value, from which the cost of a check is computed.
 
 use serde_json::Value;
 
 /// The size of a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Size {
-    /// Number of values in it, itself and the names of members included.
+    /// Number of values, including the value itself and the names of members.
     pub(super) values: u64,
-    /// The bytes of its strings and names together.
+    /// Total length of its strings and names, in bytes.
     strings: u64,
 }
 
@@ -18,7 +18,7 @@ impl Size {
         size
     }
 
-    /// The most that a JSON text of so many bytes can have in it.
+    /// Returns the largest size that a value of a JSON text of `bytes` bytes can have.
     pub(super) fn most_of_text(bytes: usize) -> Self {
         let bytes = bytes as u64;
         Self {
@@ -43,12 +43,13 @@ impl Size {
         }
     }
 
-    /// The values, and the strings by each eight of their bytes.
+    /// Returns the number of values plus one for every eight bytes of strings.
     pub(super) fn weight(self) -> u64 {
         self.values + self.strings / 8
     }
 
-    /// The bytes that its JSON text has at least: one for each value, one that separates it from the next.
+    /// Returns the minimum length of its JSON text: one byte for each value, and one to separate it
+    /// from the next.
     pub(super) fn least_text(self) -> usize {
         usize::try_from(2 * self.values + self.strings).unwrap_or(usize::MAX)
     }
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_is_within_that_of_its_text() {
+    fn a_values_size_is_at_most_that_of_its_text() {
         for value in [
             json!(1),
             json!([1, 2]),

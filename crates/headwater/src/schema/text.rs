@@ -1,7 +1,8 @@
-//! JSON read from its text, with the names that stand in an object more than once.
+//! JSON text with detection of duplicate names in objects.
 //!
-//! A [`Value`] keeps the last member of a name. A check of it says nothing of the others, and another reader of the same
-//! text may take the first: "Objects in I-JSON messages MUST NOT have members with duplicate names" (RFC 7493 §2.3).
+//! A [`Value`] keeps the last member of a name. A check of it ignores the others, and another
+//! reader of the same text may use the first: "Objects in I-JSON messages MUST NOT have members
+//! with duplicate names" (RFC 7493 §2.3).
 
 use std::{fmt, mem};
 
@@ -16,10 +17,10 @@ use super::{
 };
 
 impl Schema {
-    /// Checks JSON as it came: against this schema, and that no object in it has a name twice. Names are the same if they are
-    /// when their escapes are read: `"a"` and `"\u0061"` are.
+    /// Checks a JSON text against this schema and for duplicate names in its objects. Names are
+    /// compared after decoding their escapes: `"a"` and `"\u0061"` are equal.
     ///
-    /// Returns the value, or all its faults. It may be nested at most 127 levels deep.
+    /// Returns the value, or all its faults. The text may be nested at most 127 levels deep.
     ///
     /// ```
     /// use headwater::schema::Schema;
@@ -41,7 +42,8 @@ impl Schema {
         self.check_text_within(text, &mut CheckBudget::for_text(text.len()))
     }
 
-    /// Checks JSON as it came, within a budget that other checks may share.
+    /// Checks a JSON text as [`check_text`](Self::check_text) does, within a budget that other
+    /// checks may share.
     ///
     /// # Errors
     /// As [`check_text`](Self::check_text).
@@ -59,7 +61,8 @@ impl Schema {
     }
 }
 
-/// Parses JSON. Of several members of one name the value has the last, and each such name is a fault.
+/// Parses JSON. The value has the last of several members with the same name, and each such name is
+/// a fault.
 ///
 /// # Errors
 /// The text is not JSON.
@@ -75,10 +78,10 @@ fn parse(text: &[u8]) -> Result<(Value, Option<Faults>), serde_json::Error> {
     Ok((value, repeated.faults()))
 }
 
-/// How long the pointers that are made may be together, in bytes.
+/// Maximum total length of the pointers of reported names, in bytes.
 const MAX_POINTERS: usize = 64 * 1024;
 
-/// The names that were found more than once.
+/// The names that occur more than once.
 #[derive(Default)]
 struct Repeated {
     kept: Vec<Fault>,
@@ -103,7 +106,7 @@ impl Repeated {
             .iter_mut()
             .find(|known| known.pointer() == fault.pointer())
         {
-            // The third of its name, or more.
+            // The third or a later member with this name.
             Some(known) => *known = fault,
             None => self.kept.push(fault),
         }
@@ -115,7 +118,7 @@ impl Repeated {
     }
 }
 
-/// Reads the value that stands at a path.
+/// Deserialises the value at a path.
 struct At<'a> {
     path: &'a Path<'a>,
     repeated: &'a mut Repeated,
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_repeated_is_found_at_any_depth_and_however_it_is_written() {
+    fn a_duplicate_name_is_found_at_any_depth_and_in_any_spelling() {
         for (text, expected) in [
             (r#"{"a": 1, "b": {"a": 1}}"#, &[][..]),
             (r#"[{"a": 1}, {"a": 1}]"#, &[]),
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_names_and_of_the_schema_come_together() {
+    fn faults_of_names_and_of_the_schema_are_reported_together() {
         let schema = json!({"properties": {"a": {"maximum": 3}}});
         let schema = Schema::compile(&schema).unwrap();
         let check = |text: &str| schema.check_text(text.as_bytes()).unwrap();
@@ -252,7 +255,7 @@ mod tests {
         let (_, faults) = parse(format!("{{{}}}", many.join(",")).as_bytes()).unwrap();
         let faults = faults.unwrap();
         assert_eq!((faults.len(), faults.more()), (Faults::MAX, 400));
-        // In an object of a long name a short one stands again and again.
+        // Repeats a short name in an object that has a long name.
         let again = r#""a":0,"#.repeat(10_000);
         let text = format!(r#"{{"{}":{{{again}"b":0}}}}"#, "x".repeat(100_000));
         assert_eq!(parse(text.as_bytes()).unwrap().1.unwrap().len(), 1);
@@ -291,7 +294,7 @@ mod tests {
         }
 
         #[test]
-        fn a_member_that_is_put_in_twice_is_found(value in value(), name in "[ab~/\u{e9}]{0,2}") {
+        fn a_duplicated_member_is_found(value in value(), name in "[ab~/\u{e9}]{0,2}") {
             let name = Value::from(name);
             let text = format!("{{{name}:{value},{name}:{value}}}");
             let (read, faults) = parse(text.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Unions: which branch was meant, and what is wrong by it.
+//! Unions: detection of the intended branch, and the faults under it.
 
 use std::{
     cmp::Reverse,
@@ -16,7 +16,7 @@ use super::{
 };
 
 impl Search<'_, '_> {
-    /// Finds what is wrong with a value that none of the branches of a union allows.
+    /// Finds the faults of a value that no branch of a union allows.
     pub(super) fn explain_union(
         &mut self,
         ids: &[Id],
@@ -40,7 +40,7 @@ impl Search<'_, '_> {
         let mut trials = Vec::with_capacity(ids.len());
         let mut left = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         for id in ids {
-            // Each gets a fair share of the steps, so that one can't use up those of the next.
+            // Each branch has an equal share of the steps, so that one can't exhaust them.
             let share = self.steps / left;
             left -= 1;
             let rest = self.steps - share;
@@ -66,16 +66,16 @@ impl Search<'_, '_> {
     }
 }
 
-/// How well a value fits a branch of a union, the best least: whether it is something else
-/// altogether, how many properties it lacks or has too many, how many faults it has, and how deep
-/// the deepest is.
+/// Ranks how well a value fits a branch of a union; the lowest value is best. The parts are: if the
+/// value is of another kind, the number of missing or surplus properties, the number of faults, and
+/// the depth of the deepest.
 fn fit(trial: &Found, here: &str) -> (bool, usize, usize, Reverse<Option<usize>>) {
     let is_other = trial.faults.iter().any(|(fault, gist)| {
         fault.pointer() == here && matches!(gist, Gist::Type(_) | Gist::Options(_))
     });
     let depth = |fault: &Fault| fault.pointer().matches('/').count();
     let shape = trial.faults.iter().filter(|(fault, gist)| {
-        // What is missing is a fault of the object, what is too much one of the member.
+        // A missing property is a fault of the object, a surplus one is a fault of the member.
         let below = usize::from(fault.missing().is_none());
         matches!(gist, Gist::Shape) && depth(fault) == here.matches('/').count() + below
     });
@@ -83,7 +83,7 @@ fn fit(trial: &Found, here: &str) -> (bool, usize, usize, Reverse<Option<usize>>
     (is_other, shape.count(), trial.len(), Reverse(deepest))
 }
 
-/// One fault for the branches of a union that all want something else altogether.
+/// Merges the faults of a union's branches that all require another kind of value.
 fn together(trials: &[Found], value: &Value, keyword: &str) -> Words {
     let mut types: Vec<JsonType> = Vec::new();
     let mut options: Vec<Value> = Vec::new();
@@ -112,21 +112,21 @@ fn together(trials: &[Found], value: &Value, keyword: &str) -> Words {
     }
 }
 
-/// What the property says that tells the branches of a union apart.
+/// The property that distinguishes the branches of a union.
 enum Tag<'a> {
-    /// The branch that is meant.
+    /// It selects this branch.
     Names(Id),
-    /// No branch: the property, its value, and what it may be.
+    /// It selects no branch: the property, its value, and the allowed values.
     Unknown(&'a str, &'a Value, Vec<Value>),
-    /// It is not there; what it may be.
+    /// It is missing: the property and the allowed values.
     Missing(&'a str, Vec<Value>),
 }
 
 impl<'a> Tag<'a> {
-    /// None if there is no such property.
+    /// Finds the property. Returns `None` if there is none.
     fn of(plan: &'a Plan, ids: &[Id], value: &'a Value) -> Option<Self> {
         let object = value.as_object()?;
-        // Branches for other types than objects have no say.
+        // Branches for other types than objects are ignored.
         let branches: Vec<_> = ids
             .iter()
             .map(|id| (*id, Pins::of(plan, *id)))
@@ -157,7 +157,7 @@ impl<'a> Tag<'a> {
             .filter(|(_, pins)| pins.options[name].contains(&tag));
         match (meant.next(), meant.next()) {
             (Some((id, _)), None) => Some(Self::Names(*id)),
-            // Several have this tag: another thing tells them apart.
+            // Several branches have this value, so another property distinguishes them.
             (Some(_), Some(_)) => None,
             (None, _) => {
                 let (known, _) = object.get_key_value(name)?;
@@ -167,11 +167,11 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// What a subschema asks of an object beyond doubt.
+/// The constraints that a subschema certainly has for an object.
 #[derive(Default)]
 struct Pins<'a> {
     is_no_object: bool,
-    /// The required properties that may have but a few values.
+    /// The required properties with a fixed set of values.
     options: BTreeMap<&'a str, Vec<&'a Value>>,
 }
 
@@ -185,7 +185,7 @@ impl<'a> Pins<'a> {
     }
 
     fn gather(&mut self, plan: &'a Plan, id: Id, depth: u8, required: &mut HashSet<&'a str>) {
-        // Deep enough for what types give; a cycle ends here.
+        // Deep enough for generated schemas. It also ends cycles.
         const MAX_DEPTH: u8 = 4;
         let node = &plan.nodes[id];
         let schema = &node.lone.schema;

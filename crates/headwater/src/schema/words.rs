@@ -1,4 +1,4 @@
-//! What a fault says.
+//! The text of faults.
 
 use jsonschema::{
     JsonType, ValidationError,
@@ -8,24 +8,24 @@ use serde_json::{Value, json};
 
 use super::limits::is_longer;
 
-/// What is wrong, what would be right, and which faults of the branches of a union it can be put
-/// together with.
+/// The text of a fault, the allowed values, and the information by which faults of a union's
+/// branches are merged.
 pub(super) struct Words {
     pub(super) detail: String,
     pub(super) allowed: Value,
     pub(super) gist: Gist,
-    /// The property that is missing.
+    /// The missing property.
     pub(super) missing: Option<String>,
 }
 
-/// What a fault is about, as far as the search has to know.
+/// The kind of a fault, as far as the search distinguishes it.
 #[derive(Clone)]
 pub(super) enum Gist {
-    /// The value is of none of these types.
+    /// The value has none of these types.
     Type(Vec<JsonType>),
     /// The value is none of these.
     Options(Vec<Value>),
-    /// The object lacks a property, or has one that is not known.
+    /// The object lacks a property, or has an unknown one.
     Shape,
     Other,
 }
@@ -51,7 +51,7 @@ impl Words {
     }
 }
 
-/// Puts into words what `jsonschema` says of a value.
+/// Describes an error of `jsonschema`.
 pub(super) fn of(error: &ValidationError<'_>) -> Words {
     describe(error.kind(), error.instance())
 }
@@ -141,8 +141,8 @@ fn describe(kind: &Kind, value: &Value) -> Words {
             json!({}),
         ),
         Kind::FalseSchema => forbidden(value),
-        // Of these the search finds what is at fault by itself. The rest of the schema's own errors
-        // comes here, when a document is not a schema.
+        // The search finds the faults of these by itself. This code only describes errors of a
+        // schema document, whose meta-schema the search doesn't follow.
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
             let fewest = context.iter().filter(|branch| !branch.is_empty());
             match fewest.min_by_key(|branch| branch.len()) {
@@ -167,7 +167,7 @@ fn describe(kind: &Kind, value: &Value) -> Words {
     }
 }
 
-/// The value is of a type that is not allowed.
+/// Describes a value of a type that is not allowed.
 pub(super) fn wrong_type(value: &Value, types: Vec<JsonType>) -> Words {
     let types = readable(types);
     let names: Vec<_> = types.iter().map(|one| with_article(*one)).collect();
@@ -179,7 +179,7 @@ pub(super) fn wrong_type(value: &Value, types: Vec<JsonType>) -> Words {
     Words::new(detail, allowed).about(Gist::Type(types))
 }
 
-/// The value is none of the options.
+/// Describes a value that is none of the options.
 pub(super) fn none_of(value: &Value, options: Vec<Value>) -> Words {
     let allowed = match &options[..] {
         [one] => json!({"const": one}),
@@ -196,7 +196,7 @@ pub(super) fn none_of(value: &Value, options: Vec<Value>) -> Words {
     Words::new(detail, allowed).about(Gist::Options(options))
 }
 
-/// The value is neither one of the options nor of one of the types.
+/// Describes a value that is none of the options and of none of the types.
 pub(super) fn neither_option_nor_type(
     value: &Value,
     options: &[Value],
@@ -215,7 +215,7 @@ pub(super) fn neither_option_nor_type(
     Words::new(detail, allowed)
 }
 
-/// A property is not there.
+/// Describes a missing property.
 pub(super) fn missing(name: &str) -> Words {
     Words::new(
         format!("the property {} is missing", quote(name)),
@@ -224,7 +224,7 @@ pub(super) fn missing(name: &str) -> Words {
     .lacks(name)
 }
 
-/// A property is not there that tells which of several forms the object has.
+/// Describes a missing property that distinguishes the forms of the object.
 pub(super) fn missing_tag(name: &str, options: &[Value]) -> Words {
     let wanted = list(options.iter().map(show));
     Words::new(
@@ -237,7 +237,7 @@ pub(super) fn missing_tag(name: &str, options: &[Value]) -> Words {
     .lacks(name)
 }
 
-/// A property is there that may not be.
+/// Describes a property that is not allowed.
 pub(super) fn unknown(name: &str, known: &[&str]) -> Words {
     let name = quote(name);
     let detail = if known.is_empty() {
@@ -254,7 +254,7 @@ pub(super) fn unknown(name: &str, known: &[&str]) -> Words {
     Words::new(detail, allowed).about(Gist::Shape)
 }
 
-/// An item stands beyond the end of what an array may hold.
+/// Describes an item beyond the maximum length of an array.
 pub(super) fn surplus(index: usize, keyword: &str) -> Words {
     Words::new(
         format!("the item {index} is one too many; the array may have {index}"),
@@ -263,13 +263,13 @@ pub(super) fn surplus(index: usize, keyword: &str) -> Words {
     .about(Gist::Shape)
 }
 
-/// No value may stand here.
+/// Describes a value in a position where none is allowed.
 pub(super) fn forbidden(value: &Value) -> Words {
     let detail = format!("{} stands where no value is allowed", show(value));
     Words::new(detail, json!({"not": {}}))
 }
 
-/// Too few or too many items of the kind that `contains` describes.
+/// Describes too few or too many items that match `contains`.
 pub(super) fn contains(found: u64, min: u64, max: u64) -> Words {
     let has = count(found, "item");
     if found < min {
@@ -281,7 +281,7 @@ pub(super) fn contains(found: u64, min: u64, max: u64) -> Words {
     }
 }
 
-/// The value is of more than one of the forms of `oneOf`.
+/// Describes a value that matches several forms of `oneOf`.
 pub(super) fn ambiguous(value: &Value, met: usize, forms: usize) -> Words {
     Words::new(
         format!(
@@ -292,18 +292,18 @@ pub(super) fn ambiguous(value: &Value, met: usize, forms: usize) -> Words {
     )
 }
 
-/// The value is the one that may not be.
+/// Describes a value that equals the one that is excluded.
 pub(super) fn excluded(value: &Value) -> Words {
     let detail = format!("{} is the one value that is not allowed", show(value));
     Words::new(detail, json!({"not": {"const": value}}))
 }
 
-/// A property may not be called so.
+/// Describes a property name that is not allowed.
 pub(super) fn wrong_name(why: &str) -> Words {
     Words::new(format!("the name of a property is wrong: {why}"), json!({}))
 }
 
-/// The value is not allowed by a keyword, of which no more can be said.
+/// Describes a value that a keyword refuses for a reason that isn't known.
 pub(super) fn unmet(value: &Value, keyword: &str) -> Words {
     let detail = format!(
         "{} is not allowed by \"{keyword}\" of the schema",
@@ -312,7 +312,7 @@ pub(super) fn unmet(value: &Value, keyword: &str) -> Words {
     Words::new(detail, json!({}))
 }
 
-/// The value is not allowed, of which no more can be said.
+/// Describes a value that is refused for a reason that isn't known.
 pub(super) fn invalid(value: &Value) -> Words {
     let detail = format!("{} is not allowed by the schema", show(value));
     Words::new(detail, json!({}))
@@ -346,7 +346,7 @@ fn wrong_format(shown: &str, format: &str) -> Words {
     )
 }
 
-/// The types as they read best: each once, null at the end, and an integer is a number.
+/// Prepares types for display: each once, null last, and integer subsumed under number.
 fn readable(mut types: Vec<JsonType>) -> Vec<JsonType> {
     types.sort_unstable();
     types.dedup();
@@ -377,7 +377,7 @@ fn neither(names: &[&str]) -> String {
     }
 }
 
-/// The first twenty, and how many more there are.
+/// Lists the first twenty parts and the number of the others.
 fn list(parts: impl ExactSizeIterator<Item = String>) -> String {
     const SHOWN: usize = 20;
     let more = parts.len().saturating_sub(SHOWN);
@@ -389,7 +389,7 @@ fn list(parts: impl ExactSizeIterator<Item = String>) -> String {
     list
 }
 
-/// A value in a sentence: its JSON when that is short.
+/// Displays a value in a sentence: its JSON, if that is short.
 fn show(value: &Value) -> String {
     match value {
         Value::String(text) => quote(text),
@@ -406,7 +406,7 @@ fn quote(text: &str) -> String {
 
 const SHOWN_BYTES: usize = 60;
 
-/// The text, cut when it is long.
+/// Truncates a long text.
 pub(super) fn cut(text: &str) -> String {
     if text.len() <= SHOWN_BYTES {
         return text.to_owned();

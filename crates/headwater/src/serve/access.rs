@@ -1,4 +1,4 @@
-//! The access log: one line for each request when it is over, and one when a response stays open.
+//! The access log: one line for each request when it ends, and one when a response stays open.
 
 use std::{
     net::SocketAddr,
@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use super::{activity::InFlight, stall, upload::Answering};
 use crate::body::Cut;
 
-/// The target of the log's lines.
+/// Target of the log's lines.
 const TARGET: &str = "headwater::access";
 
-/// What is known of a request. Dropping it writes the line.
+/// The log's record of a request. Dropping it writes the line.
 pub(super) struct Record {
     start: Instant,
     peer: Option<SocketAddr>,
@@ -39,19 +39,19 @@ pub(super) struct Record {
 
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// The response waits for more of its body, and the log says so.
+    /// The response waits for more of its body, and the log has a line for that.
     Open,
-    /// The client went away, or the connection was closed, in the middle.
+    /// The client disconnected, or the connection was closed, before the end.
     Left,
-    /// The response was cut: it failed, or the server shut down.
+    /// The response was aborted: it failed, or the server shut down.
     Cut,
-    /// The response is complete, and was before the request's body had been read.
+    /// The response was complete before the request's body had been read.
     Early,
     Complete,
 }
 
 impl Record {
-    /// `None` if nobody wants the line.
+    /// Creates a record, or returns `None` if the line is filtered out.
     pub(super) fn of<B>(
         request: &Request<B>,
         peer: Option<SocketAddr>,
@@ -75,7 +75,7 @@ impl Record {
 }
 
 impl Record {
-    /// Notes the status; `None` if no line is wanted for it.
+    /// Records the status. Returns `None` if the line for it is filtered out.
     pub(super) fn answered(mut self: Box<Self>, status: StatusCode) -> Option<Box<Self>> {
         self.status = status.as_u16();
         let is_wanted =
@@ -83,13 +83,14 @@ impl Record {
         is_wanted.then_some(self)
     }
 
-    /// A server under load, and one whose disk is full, says 503 or 507 to everybody: that is no refusal of a request.
+    /// Returns `true` for a refusal of this request. An overloaded server sends 503, and one with a
+    /// full disk 507, in response to every request, so these don't count.
     fn is_refusal(&self) -> bool {
         self.status >= 400 && !matches!(self.status, 503 | 507)
     }
 
     fn write(&self, end: End) {
-        /// The macro's level is a constant of its place in the source.
+        /// Logs at a level that must be a constant at each call site.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -113,7 +114,7 @@ impl Record {
         }
     }
 
-    /// Notes that nothing more of the body is ready, the first time with a line.
+    /// Records that the body has nothing ready. The first time, it writes a line.
     fn wait(&mut self) {
         if !self.is_told_open {
             self.is_told_open = true;
@@ -140,14 +141,15 @@ impl Drop for Record {
     }
 }
 
-/// A response's body, watched until its end.
+/// A response's body, tracked to its end.
 pub(super) struct Watched {
-    // Dropped first: a stream's last word on its items comes before the record is written.
+    // Declared first, so that it is dropped first: the stream reports its items before the record
+    // is written.
     body: Body,
-    /// Data of the body that isn't passed on yet.
+    /// Data that the body has returned and that is still to be passed on.
     rest: Bytes,
     record: Option<Box<Record>>,
-    /// If the request has a body.
+    /// Present if the request has a body.
     answering: Option<Answering>,
     in_flight: InFlight,
 }
@@ -172,7 +174,7 @@ impl Watched {
         this
     }
 
-    /// As much of what the body has given as may be passed on at once.
+    /// Returns the next part to pass on.
     fn next_part(&mut self) -> Bytes {
         let size = stall::note_given(&self.rest);
         self.rest.split_to(size)

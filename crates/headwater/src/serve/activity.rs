@@ -1,4 +1,4 @@
-//! What a connection is doing, so that one that does nothing, or too slowly, can be closed.
+//! The state of a connection, by which idle and slow connections are closed.
 
 use std::{
     sync::{
@@ -13,44 +13,45 @@ use tokio::time::Instant;
 
 use super::address::Stream;
 
-/// The shortest and the longest time between two looks at a peer that has half-closed its connection.
+/// Minimum and maximum interval between two checks of a peer that has half-closed its connection.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// How long the handler of a request may take to answer a peer that has half-closed its connection.
+/// Time limit for the handler of a request whose peer has half-closed its connection.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Shared by the parts of one connection, all of which run in one task but for its handlers' bodies;
-/// the orderings need no more than that each value is seen eventually.
+/// Shared by the parts of one connection. They run in one task, except its handlers' bodies.
+/// Relaxed ordering suffices because each value only needs to become visible eventually.
 pub(crate) struct Activity {
     start: Instant,
     in_flight: AtomicU32,
-    /// Whether a request's head is on its way.
+    /// If `true`, a request's head is being received.
     in_head: AtomicBool,
-    /// When the present wait began, in milliseconds after `start`.
+    /// Start of the current wait, in milliseconds after `start`.
     since: AtomicU64,
-    /// How far a body is whose only end is the connection's: see [`Activity::ends_by_reset`].
+    /// Progress of a body that only the connection's close ends. See [`Activity::ends_by_reset`].
     closing_body: AtomicU8,
-    /// Whether part of the last request's body was not read.
+    /// If `true`, part of the last request's body was not read.
     unread_body: AtomicBool,
-    /// Whether the response to the request in flight has begun.
+    /// If `true`, the response to the request in flight has begun.
     answered: AtomicBool,
-    /// True if its body goes out in chunks (RFC 9112 §7.1).
+    /// If `true`, its body is sent in chunks (RFC 9112 §7.1).
     chunked: AtomicBool,
-    /// How far a peer is that has half-closed its connection: see [`Activity::half_close`].
+    /// State of a peer that has half-closed its connection. See [`Activity::half_close`].
     half_closed: AtomicU8,
-    /// Time at which that began, in milliseconds after `start`.
+    /// Time of the half-close, in milliseconds after `start`.
     half_closed_since: AtomicU64,
-    /// Since when nothing that is to be written is taken, in milliseconds after `start`, and one more; 0 if it is.
+    /// Time since which the peer accepts no data, in milliseconds after `start`, plus one. 0 if the
+    /// peer accepts data.
     blocked_since: AtomicU64,
-    /// True if that took too long.
+    /// If `true`, the peer accepted no data for too long.
     stalled: AtomicBool,
-    /// With which status hyper refuses a request that it can't read; 0 if it doesn't.
+    /// Status with which hyper refuses an unreadable request. 0 if it doesn't.
     refused: AtomicU16,
-    /// The connection, when HTTP is done with it and the peer may still be sending.
+    /// The connection, if HTTP is done with it and the peer may still be sending.
     leftover: Mutex<Option<Box<Stream>>>,
 }
 
-/// The peer sends nothing more, and its request has no response yet.
+/// The peer sends nothing more, and the response to its request has not begun.
 const AWAITED: u8 = 1;
 /// The response has begun.
 const ANSWERED: u8 = 2;
@@ -60,7 +61,7 @@ const OPEN: u8 = 1;
 const ENDED: u8 = 2;
 
 impl Activity {
-    /// A new connection owes a request.
+    /// Creates the state of a new connection, which waits for a request.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
@@ -88,7 +89,7 @@ impl Activity {
         self.since.store(self.now(), Ordering::Relaxed);
     }
 
-    /// Bytes came in. Between requests that is the beginning of a head.
+    /// Records received bytes. Between requests, they begin a head.
     pub(super) fn read(&self) {
         if self.in_flight.load(Ordering::Relaxed) == 0
             && !self.in_head.swap(true, Ordering::Relaxed)
@@ -97,7 +98,7 @@ impl Activity {
         }
     }
 
-    /// A request is complete enough to be handled; the guard lives as long as its response.
+    /// Records a complete request head. The guard lives as long as the response.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.in_head.store(false, Ordering::Relaxed);
@@ -105,7 +106,7 @@ impl Activity {
         self.answered.store(false, Ordering::Relaxed);
         self.chunked.store(false, Ordering::Relaxed);
         if self.is_half_closed() {
-            // One of several requests that were sent at once.
+            // One of several pipelined requests.
             self.set_half_closed(AWAITED);
         }
         InFlight(Arc::clone(self))
@@ -121,33 +122,34 @@ impl Activity {
         self.in_flight.load(Ordering::Relaxed) > 0
     }
 
-    /// The request that has begun has a body.
+    /// Records that the current request has a body.
     pub(super) fn open_upload(&self) {
         self.unread_body.store(true, Ordering::Relaxed);
     }
 
-    /// All of it was read.
+    /// Records that the whole body was read.
     pub(super) fn end_upload(&self) {
         self.unread_body.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the body of the request in flight, or of the last one, was not read to its end.
+    /// Returns `true` if the body of the request in flight, or of the last one, was not read to its
+    /// end.
     pub(super) fn has_unread_body(&self) -> bool {
         self.unread_body.load(Ordering::Relaxed)
     }
 
-    /// Whether the peer may be in the middle of a request when the connection ends: then it reads the response only if
-    /// what it sends is still taken (RFC 9112 §9.6).
+    /// Returns `true` if the peer may be sending a request when the connection ends. It then reads
+    /// the response only if its data is still accepted (RFC 9112 §9.6).
     pub(super) fn is_sent_to(&self) -> bool {
         self.has_unread_body() || self.in_head.load(Ordering::Relaxed)
     }
 
-    /// hyper refuses a request that it can't read. What it says of it was not written.
+    /// Records that hyper refuses an unreadable request. hyper's own response was not written.
     pub(super) fn refuse(&self, status: StatusCode) {
         self.refused.store(status.as_u16(), Ordering::Relaxed);
     }
 
-    /// With which status hyper has refused a request.
+    /// Returns the status with which hyper has refused a request.
     pub(super) fn refused(&self) -> Option<StatusCode> {
         StatusCode::from_u16(self.refused.load(Ordering::Relaxed)).ok()
     }
@@ -165,13 +167,15 @@ impl Activity {
         self.leftover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The peer will send nothing more, while a request of its is in flight. Returns whether the response has begun.
+    /// Records that the peer sends nothing more while its request is in flight. Returns `true` if
+    /// the response has begun.
     ///
-    /// It may be gone, or it may have half-closed the connection after its last request and wait for the response (RFC
-    /// 9112 §9.6 and TCP allow that). Only a write tells: one to a peer that is gone is answered with a reset. So the
-    /// request goes on, but its handler has [`ANSWER_PATIENCE`]. The head of the response is such a write, and so is the
-    /// part of a chunk's size that `Io` sends where the head is out. A peer that leaves later is noticed by the next
-    /// write, or by TCP's keep-alive.
+    /// The peer may be gone, or it may have half-closed the connection after its last request and
+    /// wait for the response (RFC 9112 §9.6 and TCP allow that). Only a write shows which: a peer
+    /// that is gone answers it with a reset. So the request continues, but its handler has
+    /// [`ANSWER_PATIENCE`]. The head of the response is such a write. After the head, `Io` sends a
+    /// part of a chunk's size instead. A peer that leaves later is detected by the next write or by
+    /// TCP keep-alive.
     pub(super) fn half_close(&self) -> bool {
         let is_answered = self.answered.load(Ordering::Relaxed);
         if !self.is_half_closed() {
@@ -189,7 +193,7 @@ impl Activity {
         self.half_closed.load(Ordering::Relaxed) != NONE
     }
 
-    /// The response to the request in flight has begun.
+    /// Records that the response to the request in flight has begun.
     pub(super) fn answer(&self) {
         self.answered.store(true, Ordering::Relaxed);
         if self.is_half_closed() {
@@ -197,17 +201,18 @@ impl Activity {
         }
     }
 
-    /// The response to the request in flight has a body of chunks, and its head is what is written next.
+    /// Records that the response in flight has a chunked body, and that its head is written next.
     pub(super) fn open_chunks(&self) {
         self.chunked.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether the next write of the response in flight is a chunk, if nothing else is pending.
+    /// Returns `true` if the next write of the response in flight is a chunk, given that nothing
+    /// else is pending.
     pub(super) fn is_between_chunks(&self) -> bool {
         self.chunked.load(Ordering::Relaxed) && self.is_in_flight()
     }
 
-    /// Something was written, or could not be.
+    /// Records the result of a write.
     pub(super) fn wrote(&self, is_blocked: bool) {
         let since = self.blocked_since.load(Ordering::Relaxed);
         match (is_blocked, since) {
@@ -217,19 +222,21 @@ impl Activity {
         }
     }
 
-    /// Deadline at which the connection is given up, if the peer takes none of the pending data until then.
+    /// Returns the deadline by which the peer must accept some of the pending data. After it, the
+    /// connection is abandoned.
     pub(super) fn write_deadline(&self, timeout: Duration) -> Option<Instant> {
         let since = self.blocked_since.load(Ordering::Relaxed).checked_sub(1)?;
         let since = self.start.checked_add(Duration::from_millis(since))?;
         since.checked_add(timeout).filter(|_| !timeout.is_zero())
     }
 
-    /// Gives the connection up, with all that is still to be written.
+    /// Abandons the connection with all pending data.
     pub(super) fn stall(&self) {
         self.stalled.store(true, Ordering::Relaxed);
     }
 
-    /// When to look at a half-closed connection again; `Err` when it is to be given up.
+    /// Returns the time of the next check of a half-closed connection, or `Err` if it is to be
+    /// abandoned.
     pub(super) fn next_look(&self) -> Result<Option<Instant>, GivenUp> {
         let patience = match self.half_closed.load(Ordering::Relaxed) {
             NONE => return Ok(None),
@@ -247,39 +254,41 @@ impl Activity {
         Ok(Some(Instant::now() + look.min(left)))
     }
 
-    /// HTTP/2 has frames between requests that are no request's head.
+    /// Clears the head that a new connection waits for: HTTP/2 has other frames between requests.
     pub(super) fn forget_head(&self) {
         if self.in_head.swap(false, Ordering::Relaxed) {
             self.mark();
         }
     }
 
-    /// HTTP/1.0 has no chunks: a body whose length isn't known ends when the connection is closed, so a
-    /// close in the middle reads as a complete response. Only a reset says that it isn't one.
+    /// Records that the response's body ends with the connection. HTTP/1.0 has no chunks, so a
+    /// close in the middle of a body without a known length looks like a complete response. Only a
+    /// reset shows that it is incomplete.
     pub(super) fn open_closing_body(&self) {
         self.closing_body.store(OPEN, Ordering::Relaxed);
     }
 
-    /// The body is complete, but for what is still to be written.
+    /// Records that the body is complete, except for pending data.
     pub(super) fn end_closing_body(&self) {
         let _ =
             self.closing_body
                 .compare_exchange(OPEN, ENDED, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// All that was to be written is.
+    /// Records that all pending data is written.
     pub(super) fn flushed(&self) {
         let _ =
             self.closing_body
                 .compare_exchange(ENDED, NONE, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Returns whether a close at this moment would pass a cut body off as complete, or leave untaken data to the system.
+    /// Returns `true` if a close at this moment would make a cut body look complete, or leave
+    /// pending data to the system.
     pub(super) fn ends_by_reset(&self) -> bool {
         self.closing_body.load(Ordering::Relaxed) != NONE || self.stalled.load(Ordering::Relaxed)
     }
 
-    /// When the connection is to be closed, if nothing happens until then.
+    /// Returns the time at which the connection is closed if nothing happens until then.
     pub(super) fn deadline(&self, head: Duration, idle: Duration) -> Option<Instant> {
         if self.in_flight.load(Ordering::Relaxed) > 0 {
             return None;

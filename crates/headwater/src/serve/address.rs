@@ -25,14 +25,15 @@ const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_TIMES: u32 = 4;
 
-/// Where to listen: what [`serve`](super::serve) takes as an address.
+/// An address to listen at, for [`serve`](super::serve).
 ///
-/// It is made from
+/// It is created from
 /// - a string: `"127.0.0.1:8000"`, `"localhost:8000"`, `"[::1]:8000"`, or `"unix:/run/app.sock"`;
 /// - a [`SocketAddr`];
-/// - a [`TcpListener`] or a [`UnixListener`] that is bound already.
+/// - a [`TcpListener`] or a [`UnixListener`] that is already bound.
 ///
-/// Port 0 lets the system choose; [`Serve::on_bound`](super::Serve::on_bound) tells which.
+/// With port 0, the system selects the port, and [`Serve::on_bound`](super::Serve::on_bound)
+/// receives it.
 #[derive(Debug)]
 pub struct Address(Kind);
 
@@ -84,11 +85,11 @@ impl From<UnixListener> for Address {
     }
 }
 
-/// Where a server listens, once it does. Its text is a URL, or `unix:` and a path.
+/// The address of a listening server. It displays as a URL, or as `unix:` and a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BoundAddress {
-    /// A TCP address with its real port.
+    /// A TCP address with its actual port.
     Tcp(SocketAddr),
     /// The path of a Unix socket; empty if it has none.
     Unix(PathBuf),
@@ -103,7 +104,7 @@ impl fmt::Display for BoundAddress {
     }
 }
 
-/// A bound listener. The file of a Unix socket that it made goes with it.
+/// A bound listener. On drop, it removes the file of a Unix socket that it created.
 pub(super) struct Listener {
     socket: Socket,
     owned_path: Option<PathBuf>,
@@ -162,13 +163,16 @@ impl Listener {
         })
     }
 
+    /// Accepts a connection.
+    ///
     /// # Cancel safety
+    /// If the future is dropped, no connection is lost.
     /// No connection is lost if the future is dropped.
     pub(super) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Items are small and each is meant to be on the wire at once.
+                // Items are small, and each should be sent at once.
                 let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), Some(peer)))
             }
@@ -185,10 +189,10 @@ impl Drop for Listener {
     }
 }
 
-/// Makes TCP ask a silent peer whether it is there. What is accepted inherits it.
+/// Enables TCP keep-alive, which accepted connections inherit.
 ///
-/// It is what notices that the peer of a silent response is gone, if nothing was heard of that: its host has lost the
-/// connection, or it had half-closed it before.
+/// It detects that the peer of a silent response is gone without having closed the connection,
+/// because its host lost the network, or after it half-closed the connection.
 fn keep_alive(listener: &TcpListener) {
     use rustix::net::sockopt;
     let set = sockopt::set_socket_keepalive(listener, true)
@@ -200,7 +204,7 @@ fn keep_alive(listener: &TcpListener) {
     }
 }
 
-/// Removes the socket that a server which was killed has left; one that answers is left alone.
+/// Removes a socket file left by a killed server. A socket that accepts connections is kept.
 async fn remove_stale(path: &Path) {
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     if UnixStream::connect(path).await.is_err_and(refused) {
@@ -224,14 +228,14 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Makes the close that follows a reset, as far as the transport can: a Unix socket can't.
+    /// Makes the following close a reset. A Unix socket doesn't support that.
     pub(super) fn reset_on_close(&self) {
         if let Self::Tcp(stream) = self {
             let _ = stream.set_zero_linger();
         }
     }
 
-    /// Looks whether there is something to read, without reading it: how many bytes, at most 1; 0 at the end.
+    /// Peeks at the connection. Returns the number of readable bytes, at most 1; 0 at the end.
     ///
     /// # Errors
     /// The peer has reset the connection.
@@ -253,12 +257,12 @@ impl Stream {
         }
     }
 
-    /// Whether the peer, having closed its side, has reset the connection since.
+    /// Returns `true` if the peer, after closing its side, has reset the connection.
     pub(super) fn is_reset(&self) -> bool {
         let fd = either!(self, stream => stream.as_fd());
         let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
         let gone = PollFlags::HUP | PollFlags::ERR;
-        // Zero: it does not wait.
+        // A zero timeout: the call doesn't block.
         match poll(&mut fds, Some(&Timespec::default())) {
             Ok(_) => fds[0].revents().intersects(gone),
             Err(_) => false,

@@ -34,14 +34,16 @@ use crate::{
     negotiate::{Asked, replace},
 };
 
-/// How much of a response a connection may hold besides the chunk that is being written: it bounds what a
-/// reader costs that doesn't read. hyper has one size for this and the most that a head may have.
+/// Maximum size of the response data that a connection buffers in addition to the chunk being
+/// written, in bytes. It bounds the cost of a reader that doesn't read. hyper uses the same size as
+/// the limit of a head.
 pub(super) const BUFFER: u32 = 64 * 1024;
 
-/// h2 answers a head that is too large with a status alone, so it takes larger ones than the handler does.
+/// h2 refuses a head that is too large with only a status. So h2's limit is larger than the
+/// handler's by this factor.
 const HTTP2_HEAD_SLACK: u32 = 4;
 
-/// HTTP/2 asks a silent peer whether it is there, and waits this long for the answer.
+/// Interval of HTTP/2 pings to a silent peer, and the time limit for the reply.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,9 +65,9 @@ pub(super) async fn run(
         settings: Arc::clone(&settings),
         shutdown: shutdown.clone(),
     };
-    // A connection is pinned where it is made: a future that is handed on is kept twice in the task, and
-    // tasks are what idle readers are made of. That of HTTP/2 is boxed, so that the many HTTP/1.1
-    // connections don't carry its larger state.
+    // The connection is pinned where it is created: a future that is moved takes space twice in the
+    // task, and idle readers consist mostly of their tasks. That of HTTP/2 is boxed, so that the
+    // many HTTP/1.1 connections don't reserve space for its larger state.
     let ended = if http2 {
         activity.forget_head();
         let streams = Streams {
@@ -86,10 +88,10 @@ pub(super) async fn run(
         let connection = pin!(
             conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                // A peer that has sent all it has to say may half-close the connection, and is answered. Whether it is
-                // gone is watched in `Io`.
+                // A peer may half-close the connection after its last request and still receives
+                // the response. `Io` detects if the peer is gone.
                 .half_close(true)
-                // Both kinds of wait are `activity`'s to time; hyper has one limit for the two.
+                // `activity` times both kinds of waits. hyper has one limit for the two.
                 .header_read_timeout(None)
                 .max_buf_size(BUFFER as usize)
                 .max_header_size(settings.max_head_bytes as usize)
@@ -99,7 +101,7 @@ pub(super) async fn run(
     };
     let leftover = activity.take_leftover();
     if let Err(error) = &ended {
-        // Clients come and go as they like; that is no news.
+        // Clients disconnect routinely, so this is logged at debug level only.
         tracing::debug!(
             error = error as &dyn std::error::Error,
             "a connection ended early"
@@ -115,7 +117,7 @@ pub(super) async fn run(
     }
 }
 
-/// Reads as much as tells whether the client speaks HTTP/2; `None` if it went or took too long.
+/// Detects if the client speaks HTTP/2. Returns `None` if it disconnected or took too long.
 async fn open(
     stream: Stream,
     activity: &Arc<Activity>,
@@ -131,13 +133,13 @@ async fn open(
     };
     let http2 = tokio::select! {
         sniffed = tokio::time::timeout(patience, io.is_http2()) => sniffed.ok()?.ok()?,
-        // Nothing was asked yet, so nothing is owed.
+        // There is no request yet, so no response is due.
         () = shutdown.cancelled() => return None,
     };
     Some((TokioIo::new(io), http2))
 }
 
-/// What the connections of both versions of HTTP have in common.
+/// The common interface of both HTTP versions' connections.
 trait Connection: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
 }
@@ -158,7 +160,8 @@ impl Connection for conn::http2::Connection<TokioIo<Io>, Handler, Streams> {
     }
 }
 
-/// Runs a connection until it ends, is idle for too long, is slow with a request's head, or takes nothing of a response.
+/// Drives a connection until it ends, is idle for too long, sends a request's head too slowly, or
+/// stops reading a response.
 async fn drive(
     mut connection: Pin<&mut impl Connection>,
     activity: &Activity,
@@ -182,7 +185,7 @@ async fn drive(
         let idle = activity.deadline(settings.header_read_timeout, settings.idle_timeout);
         let write = activity.write_deadline(settings.write_timeout);
         let Some(deadline) = look.into_iter().chain(idle).chain(write).min() else {
-            // A long stream needs no timer; what it needs most is to be small.
+            // A long stream needs no timer, and should use little memory.
             timer = None;
             return Poll::Pending;
         };
@@ -196,7 +199,7 @@ async fn drive(
         if write.is_some_and(|write| now >= write) {
             activity.stall();
         } else if idle.is_none_or(|idle| now < idle) {
-            // It is time to look at a half-closed connection.
+            // A half-closed connection is due for a check.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -205,7 +208,7 @@ async fn drive(
     .await
 }
 
-/// Gives a connection's requests to the app.
+/// Passes a connection's requests to the app.
 struct Handler {
     app: Negotiate<Router>,
     peer: Option<SocketAddr>,
@@ -266,7 +269,7 @@ impl Service<Request<Incoming>> for Handler {
                 Err(problem) if is_head => problem.into_response().map(|_| Body::empty()),
                 Err(problem) => problem.into_response(),
             };
-            // Whatever the handler made of the error: it is the client that is to learn what was wrong.
+            // Overrides the handler's own response to the error: the client should learn the cause.
             let slow = answering.as_ref().and_then(Answering::slow);
             let is_told = response.status() == StatusCode::REQUEST_TIMEOUT;
             let response = match slow {
@@ -277,8 +280,9 @@ impl Service<Request<Incoming>> for Handler {
             };
             in_flight.activity().answer();
             if answering.as_ref().is_some_and(Answering::is_early) {
-                // hyper takes what has come of a body that was dropped, before it writes the head: if that is all of it,
-                // the connection is kept, and if not, the response says that it is closed.
+                // hyper reads the available rest of a dropped body before it writes the head. If
+                // the body is then complete, the connection is kept. If not, the response announces
+                // that it will be closed.
                 tokio::task::yield_now().await;
             }
             let record = record.and_then(|record| record.answered(response.status()));
@@ -293,7 +297,7 @@ impl Service<Request<Incoming>> for Handler {
     }
 }
 
-/// Returns whether a body without a known length goes out in chunks.
+/// Returns `true` if hyper sends a body without a known length in chunks.
 fn is_framed_by_hyper(headers: &HeaderMap) -> bool {
     !headers.contains_key(header::CONTENT_LENGTH)
         && !headers.contains_key(header::TRANSFER_ENCODING)

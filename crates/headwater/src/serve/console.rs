@@ -1,4 +1,4 @@
-//! The log of an app that has set up none: on stderr, as a developer wants it in the first minute.
+//! The default log, on stderr, of an app that has not configured one.
 
 use std::{env, io, io::IsTerminal as _};
 
@@ -9,11 +9,12 @@ use tracing_subscriber::{
     layer::SubscriberExt as _,
 };
 
-/// The variables that may hold a filter. The first one that is set counts.
+/// Environment variables that may contain a filter. The first one that is set is used.
 const VARIABLES: [&str; 2] = ["HEADWATER_LOG", "RUST_LOG"];
 
-/// The crates that carry requests and calls, by the names of their targets. Their records may hold what passes through them: a path
-/// with its query, a URL, a header. They are heard only where a filter names them, `h2=debug`.
+/// Target names of the libraries that carry requests. Their records may contain request data: a
+/// path with its query, a URL, a header. They are shown only if a filter names them, as in
+/// `h2=debug`.
 const CARRIERS: [&str; 16] = [
     "axum",
     "axum_core",
@@ -33,7 +34,7 @@ const CARRIERS: [&str; 16] = [
     "tower",
 ];
 
-/// Sets a global subscriber that writes to stderr, unless the process has one.
+/// Sets a global subscriber that writes to stderr, unless the process has a subscriber.
 pub(super) fn set_up() {
     if tracing::dispatcher::has_been_set() {
         return;
@@ -45,7 +46,7 @@ pub(super) fn set_up() {
         .with_ansi(is_coloured())
         .finish()
         .with(filter.layer());
-    // Another thread may have been faster.
+    // Another thread may have set one in the meantime.
     if tracing::subscriber::set_global_default(subscriber).is_ok()
         && let Some(fault) = fault
     {
@@ -53,12 +54,12 @@ pub(super) fn set_up() {
     }
 }
 
-/// Whether stderr is a terminal whose user has nothing against colours (<https://no-color.org>).
+/// Returns `true` if stderr is a terminal and `NO_COLOR` is not set (<https://no-color.org>).
 fn is_coloured() -> bool {
     io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// The filter of the log: levels by target, and of the [`CARRIERS`] only those that are named.
+/// The filter of the log: levels by target. [`CARRIERS`] are excluded unless named.
 #[derive(Debug)]
 struct Filter(Targets);
 
@@ -79,12 +80,13 @@ impl Filter {
     }
 }
 
-/// The crate of a record's target, which is a module's path unless its author says otherwise.
+/// Returns the crate of a record's target, which is a module path by default.
 fn crate_of(target: &str) -> &str {
     target.split("::").next().unwrap_or(target)
 }
 
-/// The filter that the environment asks for, or everything from INFO up, with what is wrong with the one asked for.
+/// Returns the filter that the environment sets, by default INFO. If it is invalid, returns the
+/// default and the fault.
 fn filter(variable: impl Fn(&str) -> Option<String>) -> (Filter, Option<String>) {
     let info = || Filter(Targets::new().with_default(Level::INFO));
     let set = VARIABLES.into_iter().find_map(|name| {
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_chooses_the_level_and_info_is_the_default() {
+    fn the_environment_sets_the_level_and_info_is_the_default() {
         let (warn, info, debug) = (Level::WARN, Level::INFO, Level::DEBUG);
         check(&[], info, debug, false);
         check(&[("RUST_LOG", "")], info, debug, false);
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_carries_requests_is_heard_only_where_it_is_named() {
+    fn carriers_are_logged_only_if_named() {
         let of = |text: &str| filter(|_| Some(text.to_owned())).0;
         for text in ["", "info", "debug", "trace", "trace,my_app=debug"] {
             let filter = of(text);

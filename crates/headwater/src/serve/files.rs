@@ -1,20 +1,21 @@
-//! Number of connections that the limit of open files has room for.
+//! Number of connections that fit within the limit of open files.
 
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Number of files supposed open, if the system doesn't say.
+/// Assumed number of open files, if the system doesn't report it.
 const OPEN: usize = 16;
 
-/// The least and the most that is left to the rest of the app.
+/// Minimum and maximum number of files reserved for the rest of the app.
 const REST: (usize, usize) = (24, 1024);
 
-/// Returns how many connections may be open at a time, at most `wanted`. Raises the process's own limit of open files to the system's first:
-/// the usual 1,024 is a limit for programs that use `select`, not for a server, each of whose readers is an open file.
+/// Returns the maximum number of concurrent connections, at most `wanted`. It first raises the
+/// process's soft limit of open files to the hard limit: the usual soft limit of 1,024 is meant for
+/// programs that use `select`, not for a server with one open file per reader.
 ///
-/// A server that takes connections until there are no more files left can't open those of its storage, either: it would
-/// accept requests only to fail at them. So some are left.
+/// Some files are reserved. A server that accepts connections until it runs out of files can't open
+/// its storage's files either, and every accepted request would fail.
 pub(super) fn connections(wanted: usize) -> usize {
     let Some(limit) = raise(getrlimit(Resource::Nofile)) else {
         return wanted;
@@ -34,7 +35,7 @@ pub(super) fn connections(wanted: usize) -> usize {
     room.min(wanted)
 }
 
-/// The limit, raised; `None` if there is none.
+/// Raises the soft limit and returns the resulting limit, or `None` if there is none.
 fn raise(mut limit: Rlimit) -> Option<u64> {
     let soft = limit.current;
     if soft != limit.maximum {
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_the_open_files_is_left_to_the_app() {
+    fn some_open_files_are_reserved_for_the_app() {
         assert_eq!(room(64, 17), 23);
         assert_eq!(room(1024, 20), 748);
         assert_eq!(room(1 << 20, 20), (1 << 20) - 1044);

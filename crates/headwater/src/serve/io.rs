@@ -1,4 +1,4 @@
-//! A connection's bytes: those read to tell its protocol, then the rest.
+//! A connection's I/O: the bytes read to detect its protocol, then the rest.
 
 use std::{
     io,
@@ -15,25 +15,25 @@ use super::{activity::Activity, address::Stream, refusal};
 /// "The client connection preface starts with a sequence of 24 octets" (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The first digit of a chunk's size, which may have any number of leading zeros (RFC 9112 §7.1). Readers of a response see
-/// nothing of it, and a peer that is gone answers it with a reset.
+/// First digit of a chunk's size, which may have any number of leading zeros (RFC 9112 §7.1). A
+/// reader of the response ignores it, and the host of a peer that is gone answers it with a reset.
 const PROBE: &[u8] = b"0";
 
 pub(super) struct Io {
-    /// Always there, until this is dropped.
+    /// `Some` until this is dropped.
     stream: Option<Stream>,
     activity: Arc<Activity>,
-    /// What was read to tell the protocol, `sniffed[given..read]` not yet given to HTTP.
+    /// Bytes read to detect the protocol. `sniffed[given..read]` is still to be passed to HTTP.
     sniffed: [u8; PREFACE.len()],
     given: u8,
     read: u8,
-    /// True if [`PROBE`] was written last.
+    /// If `true`, [`PROBE`] was written last.
     probed: bool,
-    /// Whether the peer's leaving is noticed here. HTTP/2 reads all the time and notices it itself.
+    /// If `true`, this type detects a disconnect. HTTP/2 reads continuously and detects it itself.
     watches: bool,
 }
 
-/// What the connection was taken from is gone.
+/// Returns the error for a stream that has been taken out.
 fn gone() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
@@ -55,7 +55,7 @@ impl Io {
         self.stream.as_mut().map(Pin::new).ok_or_else(gone)
     }
 
-    /// Start of hyper's own refusal of a request, if that is the last pending data: see [`refusal`].
+    /// Finds hyper's own refusal of a request, if that is the last pending data. See [`refusal`].
     fn refusal(&self, buf: &[u8]) -> Option<(usize, StatusCode)> {
         match self.watches && !self.activity.is_in_flight() {
             true => refusal::find(buf),
@@ -63,8 +63,9 @@ impl Io {
         }
     }
 
-    /// Looks whether the peer has reset or closed the connection while it waits for a response. hyper does so too,
-    /// unless it is to allow half-closed connections, but takes both for the same.
+    /// Checks if the peer has reset or closed the connection while it waits for a response. hyper
+    /// checks that too, unless half-closed connections are allowed, but doesn't distinguish the
+    /// two.
     ///
     /// # Errors
     /// The connection was reset.
@@ -84,7 +85,7 @@ impl Io {
         match stream.poll_peek(cx) {
             Poll::Ready(Ok(0)) => {
                 let is_answered = self.activity.half_close();
-                // What it means to the response is for the response to see.
+                // The response decides what the half-close means for it.
                 cx.waker().wake_by_ref();
                 match is_answered {
                     true => self.probe(cx),
@@ -96,10 +97,11 @@ impl Io {
         }
     }
 
-    /// Writes what only a peer that is gone takes notice of. What hyper has written ends with a whole chunk.
+    /// Writes a byte that only the host of a disconnected peer reacts to. hyper's output so far
+    /// ends with a whole chunk.
     fn probe(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.activity.is_between_chunks() {
-            // If it is full, what it holds is as good.
+            // If the socket's buffer is full, the data in it serves the same purpose.
             if let Poll::Ready(wrote) = self.stream()?.poll_write(cx, PROBE) {
                 self.probed = wrote? > 0;
             }
@@ -113,7 +115,7 @@ impl Io {
         }
     }
 
-    /// Whether the client starts with HTTP/2's preface, known as soon as one byte differs.
+    /// Returns `true` if the client starts with HTTP/2's preface. One differing byte decides it.
     pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
         loop {
             let read = usize::from(self.read);
@@ -148,8 +150,8 @@ impl AsyncRead for Io {
             buf.put_slice(&sniffed[..given]);
             this.given += u8::try_from(given).unwrap_or(u8::MAX);
         }
-        // On with the rest in the same call: a head that comes in two parts would make hyper double its
-        // buffer, which the connection then keeps.
+        // Continue with the rest in the same call: a head that arrives in two parts would make
+        // hyper double its buffer, which the connection then keeps.
         match this.stream()?.poll_read(cx, buf) {
             Poll::Pending if buf.filled().len() == before => return Poll::Pending,
             Poll::Pending => {}
@@ -173,7 +175,7 @@ impl AsyncWrite for Io {
                 self.activity.refuse(status);
                 return Poll::Ready(Ok(buf.len()));
             }
-            // The data before it is written by itself.
+            // The data before the refusal is written separately.
             Some((begin, _)) => &buf[..begin],
             None => buf,
         };
@@ -210,7 +212,7 @@ impl AsyncWrite for Io {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         std::task::ready!(self.stream()?.poll_flush(cx))?;
         self.activity.flushed();
-        // hyper comes here whenever the connection is polled, and has nothing more to write then.
+        // hyper flushes whenever the connection is polled and nothing more is to be written.
         Poll::Ready(self.watch(cx))
     }
 
@@ -227,7 +229,8 @@ impl Drop for Io {
         let Some(stream) = self.stream.take() else {
             return;
         };
-        // Some readers take a size of zero that the end cuts off for the last chunk.
+        // Some readers accept a chunk size of zero that the connection's end truncates as the last
+        // chunk.
         if self.activity.ends_by_reset() || self.probed {
             stream.reset_on_close();
         } else if self.watches && (self.activity.is_sent_to() || self.activity.refused().is_some())

@@ -1,4 +1,4 @@
-//! The runner: from an axum `Router` to a server that can be relied upon.
+//! The server that runs an axum `Router` in production.
 
 mod access;
 mod activity;
@@ -29,17 +29,18 @@ pub use self::{
 };
 use crate::{App, Hosts};
 
-/// How long a failed `accept` (too many open files, mostly) waits before the next.
+/// Pause after a failed `accept`, which is mostly caused by too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type BoundFn = Box<dyn FnOnce(&BoundAddress) + Send>;
 type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Serves `app`, an [`App`](crate::App) or an axum [`Router`], at `address` until SIGTERM or SIGINT.
+/// Serves `app`, an [`App`](crate::App) or an axum [`Router`], at `address` until SIGTERM or
+/// SIGINT.
 ///
-/// HTTP/1.1 and HTTP/2 (cleartext, by prior knowledge) on TCP or a Unix socket. Every
-/// [`Streaming`](crate::Streaming) response gets the format that its client asks for; no layer is needed.
-/// Await it as it is, or set what should differ first:
+/// It speaks HTTP/1.1 and HTTP/2 (cleartext, by prior knowledge) on TCP or a Unix socket. Each
+/// [`Streaming`](crate::Streaming) response has the format that its client requests; no layer is
+/// needed. Await it directly, or change settings first:
 ///
 /// ```no_run
 /// # async fn example(app: axum::Router) -> std::io::Result<()> {
@@ -54,32 +55,36 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// ```
 ///
 /// # Hosts
-/// On a loopback address the server answers only for the names of that address, `localhost` and the like, so that no page of
-/// another site reaches it. Behind a proxy that sends on its clients' `Host`, list these hosts: see [`hosts`](Serve::hosts).
+/// On a loopback address, the server serves only the names of that address, such as `localhost`, so
+/// that pages of other sites can't reach it. Behind a proxy that forwards its clients' `Host`, list
+/// these hosts. See [`hosts`](Serve::hosts).
 ///
 /// # Shutdown
-/// On the signal the server stops accepting. Requests in flight go on; streams are cut, with a `retry:` of
-/// a random time in SSE so that clients don't all come back at once; those that are marked with
-/// [`finish_on_shutdown`](crate::Streaming::finish_on_shutdown) go on. What is left at the
-/// [deadline](Serve::shutdown_deadline), or at a second signal, is dropped.
+/// On the signal, the server stops accepting connections. Requests in flight continue, and so do
+/// streams with [`finish_on_shutdown`](crate::Streaming::finish_on_shutdown). Other streams are
+/// aborted; in SSE, with a random `retry:`, so that clients don't all reconnect at once. Everything
+/// that remains at the [deadline](Serve::shutdown_deadline), or at a second signal, is dropped.
 ///
 /// # Log
-/// Events go to `tracing`. If the process has no subscriber by the time the server starts, a subscriber is installed that
-/// writes to stderr from level INFO up, or what `HEADWATER_LOG` or `RUST_LOG` asks for: `warn`,
-/// `info,headwater::access=off`. To turn it off, set a subscriber of your own first, call [`quiet`](Serve::quiet), or depend on
-/// the crate without its feature `log`.
+/// Events go to `tracing`. If the process has no subscriber when the server starts, the server
+/// installs one that writes to stderr. Its level is INFO, or as `HEADWATER_LOG` or `RUST_LOG` sets
+/// it: `warn`, `info,headwater::access=off`. To turn it off, set your own subscriber first, call
+/// [`quiet`](Serve::quiet), or depend on the crate without its feature `log`.
 ///
-/// - Where the server listens, at INFO, unless [`on_bound`](Serve::on_bound) is set.
-/// - One line for each request, when it is over, to the target `headwater::access`: peer, method, path without its query,
-///   status, how it ended (`complete`; `early`, complete before the request's body was; `cut` by the server; or `left` by the
-///   client), milliseconds, items and bytes. The level is INFO, and WARN for a status of 400 and above, except for 503 and 507: an overloaded server or a full
-///   disk answers every request with these.
-/// - A line with `end="open"` at INFO besides, as soon as a response stays open for items that are yet to come.
-/// - The error behind a response of status 500, and behind a stream that was cut, with all its causes, at ERROR.
+/// - The server's address, at INFO, unless [`on_bound`](Serve::on_bound) is set.
+/// - One line for each request when it ends, with the target `headwater::access`: peer, method,
+///   path without its query, status, end, milliseconds, items and bytes. The end is `complete`;
+///   `early`, if the response was complete before the request's body was; `cut` by the server; or
+///   `left` by the client. The level is INFO, and WARN for a status of 400 and above except 503 and
+///   507, which an overloaded server or a full disk sends in response to every request.
+/// - An additional line with `end="open"`, at INFO, as soon as a response stays open for future
+///   items.
+/// - The error behind a response of status 500 or an aborted stream, with all its causes, at ERROR.
 ///
-/// No line holds a query string, a header's value or a body. The libraries that carry requests (hyper, h2, rustls and so on) log such
-/// things, so the subscriber above shows records of theirs only where the variable names them: `info,h2=debug`. In a subscriber of
-/// your own, leave them out in the same way.
+/// Lines never contain a query string, a header's value or a body. The libraries that carry
+/// requests (hyper, h2, rustls and so on) log such data, so the subscriber above shows their
+/// records only if the variable names them: `info,h2=debug`. Exclude them in the same way in a
+/// subscriber of your own.
 ///
 /// # Errors
 /// The address can't be bound.
@@ -96,7 +101,7 @@ pub fn serve(app: impl Into<Router> + 'static, address: impl Into<Address>) -> S
     }
 }
 
-/// A server that has not been started; see [`serve`]. Awaiting it runs it.
+/// A server that has not started. See [`serve`]. Awaiting it runs it.
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve {
     app: Router,
@@ -119,7 +124,7 @@ struct Settings {
     pace: Pace,
     write_timeout: Duration,
     shutdown_deadline: Duration,
-    /// Of a Unix socket that is made for a path.
+    /// Permissions of a Unix socket that is created at a path.
     socket_mode: u32,
 }
 
@@ -140,113 +145,119 @@ impl Default for Settings {
 }
 
 impl Serve {
-    /// Sets how many connections may be open at a time, at least 1. More wait in the system's queue.
-    /// Default: 100,000, as far as the limit of open files allows: the process's own limit is raised to the system's when the server
-    /// starts, and a quarter of it, at least 24 and at most 1,024 files, is left to everything else that the app opens
-    /// later.
+    /// Sets the maximum number of concurrent connections, at least 1. Further connections wait in
+    /// the system's queue.
+    ///
+    /// Default: 100,000, within the limit of open files. At startup, the server raises the
+    /// process's soft limit to the hard limit and reserves a quarter of it, at least 24 and at most
+    /// 1,024 files, for everything else that the app opens later.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections.max(1);
         self
     }
 
-    /// Sets how many requests one HTTP/2 connection may have in flight, at least 1. Default: 256. HTTP/1.1 has
-    /// one at a time.
+    /// Sets the maximum number of requests in flight on one HTTP/2 connection, at least 1. Default:
+    /// 256. HTTP/1.1 has one at a time.
     pub fn max_requests_per_connection(mut self, requests: u32) -> Self {
         self.settings.max_requests_per_connection = requests.max(1);
         self
     }
 
-    /// Sets how large a request's line and headers may be together, in bytes, at most 64 KiB. A larger head
-    /// is answered with 431. Default: 32 KiB.
+    /// Sets the maximum size of a request's line and headers together, in bytes, at most 64 KiB. A
+    /// larger head is refused with 431. Default: 32 KiB.
     ///
-    /// The size of a body is not the server's to limit but the handler's: axum's extractors stop at 2 MB
+    /// The handler limits the size of a body: axum's extractors stop at 2 MB
     /// ([`DefaultBodyLimit`](axum::extract::DefaultBodyLimit)).
     pub fn max_head_bytes(mut self, bytes: u32) -> Self {
         self.settings.max_head_bytes = bytes.min(connection::BUFFER);
         self
     }
 
-    /// Sets how long a request's head may take from its first byte, and a new connection's first head
-    /// from the start. Default: 30 s. Zero: no limit.
+    /// Sets the time limit for a request's head, from its first byte. For the first head of a
+    /// connection, the time starts at the connection. Default: 30 s. Zero: no limit.
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.settings.header_read_timeout = timeout;
         self
     }
 
-    /// Sets how long a connection may stay open without a request. Default: 75 s. Zero: no limit.
-    /// A response that is being streamed, however rarely, is never idle.
+    /// Sets how long a connection may stay open without a request. Default: 75 s. Zero: no limit. A
+    /// connection with a response in progress is never idle, even if the stream is silent.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.settings.idle_timeout = timeout;
         self
     }
 
-    /// Sets how fast a request's body has to come, in bytes a second. Default: 1,024. Zero: no limit.
+    /// Sets the minimum rate of a request's body, in bytes per second. Default: 1,024. Zero: no
+    /// limit.
     ///
-    /// It counts only while the handler waits for the body, over the [`body_grace`](Self::body_grace): what comes fast now
-    /// makes up for a silence of that length. A body that comes more slowly fails with [`SlowBody`], and a response
-    /// with which the handler then refuses the request becomes a 408. A handler that reads a body without an end stops the
-    /// clock with [`BodyClock`].
+    /// The rate counts only while the handler waits for the body, averaged over the
+    /// [`body_grace`](Self::body_grace): a burst makes up for a silence of that length. A slower
+    /// body fails with [`SlowBody`], and if the handler then refuses the request, the response
+    /// becomes a 408. A handler that reads an endless body stops the clock with [`BodyClock`].
     pub fn min_body_rate(mut self, bytes_per_second: u32) -> Self {
         self.settings.pace.rate = bytes_per_second;
         self
     }
 
-    /// Sets how long a body may be silent, if it comes fast enough otherwise. Default: 10 s. See
+    /// Sets how long a body may be silent if it is otherwise fast enough. Default: 10 s. See
     /// [`min_body_rate`](Self::min_body_rate).
     pub fn body_grace(mut self, grace: Duration) -> Self {
         self.settings.pace.grace = grace;
         self
     }
 
-    /// Sets how long a handler may wait for a request's body in all. Default: one hour. Zero: no limit. One that takes
-    /// longer fails as one that is [too slow](Self::min_body_rate).
+    /// Sets the total time that a handler may wait for a request's body. Default: one hour. Zero:
+    /// no limit. A longer body fails like one that is [too slow](Self::min_body_rate).
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.settings.pace.total = timeout;
         self
     }
 
-    /// Sets how long a client may take nothing of a response that waits to be sent. Default: 60 s. Zero: no limit.
+    /// Sets how long pending response data may wait for a client that doesn't read. Default: 60 s.
+    /// Zero: no limit.
     ///
-    /// After that the connection is reset; over HTTP/2, the stream, if the connection takes others'.
+    /// After that, the connection is reset. Over HTTP/2, only the stream is reset if the client
+    /// still reads other streams.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.settings.write_timeout = timeout;
         self
     }
 
-    /// Sets how long a shutdown may take. Default: 10 s.
+    /// Sets the time limit of a shutdown. Default: 10 s.
     pub fn shutdown_deadline(mut self, deadline: Duration) -> Self {
         self.settings.shutdown_deadline = deadline;
         self
     }
 
-    /// Sets the permissions of a Unix socket that is given by its path. Default: `0o600`, its owner's alone; a proxy that
-    /// runs as another user takes `0o660` and a group in common, or `0o666`.
+    /// Sets the permissions of a Unix socket that is given by its path. Default: `0o600`, only the
+    /// owner. A proxy that runs as another user needs `0o660` and a common group, or `0o666`.
     pub fn socket_mode(mut self, mode: u32) -> Self {
         self.settings.socket_mode = mode & 0o777;
         self
     }
 
-    /// Sets the hosts that the server answers for, by the `Host` of a request. Others are refused with 421. Default: the names
-    /// of the loopback interface if the server listens on one of its addresses, else any. See [`Hosts`].
+    /// Sets the hosts that the server serves, by the `Host` of a request. Requests for others are
+    /// refused with 421. Default: the names of the loopback interface if the server listens on a
+    /// loopback address, otherwise any host. See [`Hosts`].
     pub fn hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = hosts;
         self
     }
 
-    /// Installs no `tracing` subscriber: nothing is printed, unless the app has set one.
+    /// Installs no `tracing` subscriber. Nothing is printed unless the app has set one.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
         self
     }
 
-    /// Calls `tell` once, when connections are accepted, with the real address. It takes the place of the log's line
-    /// that says so.
+    /// Calls `tell` once with the actual address when the server accepts connections. It replaces
+    /// the log line with the address.
     pub fn on_bound(mut self, tell: impl FnOnce(&BoundAddress) + Send + 'static) -> Self {
         self.on_bound = Some(Box::new(tell));
         self
     }
 
-    /// Shuts down when `signal` is ready, instead of on SIGTERM or SIGINT.
+    /// Shuts down when `signal` completes, instead of on SIGTERM or SIGINT.
     pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown_on = Some(Box::pin(signal));
         self
@@ -361,7 +372,7 @@ struct Signals {
     interrupt: tokio::signal::unix::Signal,
 }
 
-/// Listens from now on, so that a signal that comes before `next` is polled is not lost.
+/// Registers the handlers at once, so that a signal before the first poll of `next` is not lost.
 fn signals() -> std_io::Result<Signals> {
     use tokio::signal::unix::{SignalKind, signal};
     Ok(Signals {

@@ -19,14 +19,14 @@ use tokio::time::{Instant, Sleep};
 
 use crate::{OperationInput, Problem, request::cause};
 
-/// The least speed of request bodies.
+/// The minimum rate of request bodies.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
-    /// In bytes a second; 0: none.
+    /// In bytes per second. 0 disables the limit.
     pub(super) rate: u32,
-    /// Time that a body may be silent, if it came fast enough before.
+    /// Maximum silence of a body that is otherwise fast enough.
     pub(super) grace: Duration,
-    /// Time that a handler may wait for its body in all; zero: no limit.
+    /// Total time that a handler may wait for a body. Zero disables the limit.
     pub(super) total: Duration,
 }
 
@@ -40,8 +40,8 @@ impl Default for Pace {
     }
 }
 
-/// A request's body came too slowly: the error of a body that is read behind [`serve`](crate::serve). See
-/// [`Serve::min_body_rate`](crate::Serve::min_body_rate).
+/// The error of a request's body that is too slow. Bodies read behind [`serve`](crate::serve)
+/// return it. See [`Serve::min_body_rate`](crate::Serve::min_body_rate).
 #[derive(Debug, Clone, Copy)]
 pub struct SlowBody {
     rate: u32,
@@ -50,13 +50,13 @@ pub struct SlowBody {
 }
 
 impl SlowBody {
-    /// The cause of a body's error, if it is one.
+    /// Returns the `SlowBody` among a body's error and its sources, if there is one.
     #[must_use]
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         cause(error)
     }
 
-    /// The response to such a request, 408.
+    /// Returns the response to such a request, a 408.
     pub(super) fn problem(self) -> Problem {
         Problem::new(StatusCode::REQUEST_TIMEOUT).detail(self.to_string())
     }
@@ -77,10 +77,10 @@ impl fmt::Display for SlowBody {
 
 impl Error for SlowBody {}
 
-/// The clock of a request's body, for a handler that reads one without an end.
+/// The clock of a request's body, for a handler that reads an endless one.
 ///
-/// [`serve`](crate::serve) fails a body that comes too slowly with [`SlowBody`]. A handler whose clients send a little now and
-/// then suspends that. As an argument of a handler it is always there; where the server is another one, it does nothing.
+/// [`serve`](crate::serve) fails a slow body with [`SlowBody`]. A handler whose clients send only
+/// occasionally suspends that. The extractor never fails. Under another server it has no effect.
 ///
 /// ```
 /// use axum::body::{Body, Bytes};
@@ -108,11 +108,11 @@ impl BodyClock {
 
     /// Stops the clock: the body may be silent.
     pub fn suspend(&self) {
-        // Odd while it is suspended.
+        // The state is odd while the clock is suspended.
         self.change(|state| state | 1);
     }
 
-    /// Restarts the clock, if it is suspended.
+    /// Restarts the clock if it is suspended.
     pub fn resume(&self) {
         self.change(|state| state.wrapping_add(state & 1));
     }
@@ -144,13 +144,13 @@ impl OperationInput for BodyClock {}
 pub(super) struct Meter {
     pace: Pace,
     clock: BodyClock,
-    /// The clock's state at the last look.
+    /// State of the clock when it was last read.
     seen: u32,
     /// Time that the body may still be silent.
     allowance: Duration,
-    /// Time that its handler has waited for it.
+    /// Total time that the handler has waited for the body.
     waited: Duration,
-    /// Start of the present wait.
+    /// Start of the current wait.
     waiting: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -168,7 +168,7 @@ impl Meter {
         }
     }
 
-    /// Takes note of bytes that came.
+    /// Records received bytes.
     pub(super) fn came(&mut self, bytes: usize) {
         self.count_wait();
         if self.pace.rate > 0 {
@@ -185,7 +185,7 @@ impl Meter {
         }
     }
 
-    /// Ready when the body, of which nothing is there, has been waited for for too long.
+    /// Completes when the handler has waited too long for a body without available data.
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<SlowBody> {
         let state = self.clock.state();
         if state != self.seen {
@@ -212,7 +212,7 @@ impl Meter {
                 let total = over.filter(|over| *over == deadline).map(|_| total);
                 return Poll::Ready(SlowBody { rate, total });
             }
-            // It is left to run while more comes: the deadline only moves on.
+            // The timer isn't moved while data arrives, because the deadline only moves later.
             let timer = self
                 .timer
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_of_a_body_has_its_time_too() {
+    async fn a_whole_body_has_a_time_limit() {
         let (mut meter, _) = meter(30);
         let mut seconds = 0;
         let slow = loop {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_suspended_clock_starts_anew() {
+    async fn a_resumed_clock_restarts() {
         let (mut meter, clock) = meter(30);
         assert!(late(&mut meter, 9 * SECOND).await.is_none());
         clock.suspend();

@@ -1,7 +1,7 @@
-//! The answer to a request whose head can't be read.
+//! The response to a request whose head can't be parsed.
 //!
-//! hyper answers one with a status and an empty body. `Io` keeps that back, and what is written in its place says what
-//! is wrong.
+//! hyper answers it with a status and an empty body. `Io` withholds that response, and a problem
+//! that explains the fault is written instead.
 
 use std::time::SystemTime;
 
@@ -19,14 +19,14 @@ use crate::Problem;
 /// Time limit for writing the refusal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// hyper's own limit.
+/// hyper's own limit on the number of header fields.
 const MAX_HEADERS: usize = 100;
 
-/// Overhead of a field besides its name and value (RFC 9113 §6.5.2).
+/// Overhead of a field in addition to its name and value (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
-/// Finds the start of hyper's own response at the end of `bytes`: an error without a body, and without a header
-/// that an app would set. `None` if there is none.
+/// Finds the start of hyper's own response at the end of `bytes`: an error without a body and
+/// without headers that an app would set. Returns `None` if there is none.
 pub(super) fn find(bytes: &[u8]) -> Option<(usize, StatusCode)> {
     const START: &[u8] = b"HTTP/1.1 4";
     // All of hyper's headers together are shorter.
@@ -71,10 +71,10 @@ fn too_large(max_head_bytes: u32) -> Problem {
         .with("limit", max_head_bytes)
 }
 
-/// Checks the size of the head of an HTTP/2 request, as its protocol counts it.
+/// Checks the size of an HTTP/2 request's head, computed as HTTP/2 defines it.
 ///
 /// # Errors
-/// 431.
+/// 431: the head is too large.
 pub(super) fn check_size(
     uri: &Uri,
     headers: &HeaderMap,
@@ -96,7 +96,7 @@ pub(super) fn check_size(
     Ok(())
 }
 
-/// Writes the refusal of a request that hyper refuses with `status` because of `error`.
+/// Writes the response to a request that hyper refuses with `status` because of `error`.
 pub(super) async fn write(
     stream: &mut Stream,
     status: StatusCode,
@@ -123,7 +123,7 @@ pub(super) async fn write(
     let rest = format!("content-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n");
     response.extend_from_slice(rest.as_bytes());
     response.extend_from_slice(&body);
-    // A client that doesn't take it has none.
+    // A client that doesn't read it in time doesn't receive it.
     let _ = timeout(PATIENCE, stream.write_all(&response)).await;
 }
 
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_error_without_a_body_and_an_app_s_headers_is_hyper_s_own() {
+    fn only_hypers_own_refusals_are_recognised() {
         let bare =
             "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
         let found =

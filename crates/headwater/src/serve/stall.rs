@@ -1,7 +1,7 @@
-//! Streams of HTTP/2 whose clients take nothing of the response.
+//! Detection of HTTP/2 streams whose clients don't read the response.
 //!
-//! hyper asks for the next part of a body as soon as the client's window has taken the last one. So a body that has given a
-//! part and isn't asked for the next one waits for the window.
+//! hyper polls for the next part of a body as soon as the client's window has accepted the last
+//! one. So a body that has returned a part and isn't polled again waits for the window.
 
 use std::{
     cell::Cell,
@@ -15,31 +15,32 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
-/// Size of the parts in which a body is passed on: a client that takes one isn't stalled.
+/// Size of the parts in which a body is passed on, in bytes. A client that accepts one isn't
+/// stalled.
 const PART: usize = 16 * 1024;
 
 #[derive(Debug, Clone, Copy)]
 enum Part {
-    /// The task that runs is that of no HTTP/2 stream.
+    /// The current task doesn't run an HTTP/2 stream.
     Unwatched,
-    /// Nothing is given that waits to be taken, as far as is known.
+    /// No part is known to be waiting for the window.
     None,
     Given(Instant),
 }
 
 thread_local! {
-    /// Of the stream whose task runs.
+    /// State of the stream whose task is running.
     static PART_GIVEN: Cell<Part> = const { Cell::new(Part::Unwatched) };
 }
 
-/// Notes that the stream's body is asked for its next part.
+/// Records that the stream's body is polled for its next part.
 pub(super) fn note_asked() {
     if !matches!(PART_GIVEN.get(), Part::Unwatched) {
         PART_GIVEN.set(Part::None);
     }
 }
 
-/// Notes that the stream's body gives `data`. Returns how much of it is to be given now.
+/// Records that the stream's body returns `data`. Returns how many of its bytes to return now.
 pub(super) fn note_given(data: &Bytes) -> usize {
     match PART_GIVEN.get() {
         Part::Unwatched => data.len(),
@@ -50,10 +51,11 @@ pub(super) fn note_given(data: &Bytes) -> usize {
     }
 }
 
-/// Runs the streams of an HTTP/2 connection, each in a task that ends when its client takes nothing for too long.
+/// Runs the streams of an HTTP/2 connection, each in a task that ends when its client accepts no
+/// data for too long.
 #[derive(Clone)]
 pub(super) struct Streams {
-    /// Zero: no limit.
+    /// Zero disables the limit.
     pub(super) write_timeout: Duration,
 }
 
@@ -84,7 +86,8 @@ pin_project! {
 impl<F: Future> Future for Watched<F> {
     type Output = ();
 
-    /// Dropped when it is ready, an HTTP/2 stream that isn't complete is reset.
+    /// Completes when the stream ends or stalls. The caller then drops it, which resets an
+    /// incomplete HTTP/2 stream.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         PART_GIVEN.set(*this.given);

@@ -1,4 +1,5 @@
-//! The body of a request: watched until its end, and what its handler leaves of it is read and dropped.
+//! The body of a request: it is tracked to its end, and the part that the handler doesn't read is
+//! discarded.
 
 use std::{
     pin::Pin,
@@ -30,23 +31,23 @@ use super::{
 
 /// Time limit for reading and dropping the rest of a refused request, so that its client sees the response.
 const LINGER: Duration = Duration::from_secs(10);
-/// And how long it may be silent.
+/// Time limit for a silence within it.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
-/// And how much of it. It is held nowhere.
+/// Limit on its size, in bytes. The bytes are not stored.
 const LINGER_BYTES: u64 = 1 << 30;
 const LINGER_READ: usize = 64 * 1024;
 
-/// Number of ready frames of a dropped body that are searched for its end.
+/// Number of frames of a dropped body to poll for its end.
 const LAST_FRAMES: usize = 4;
 
 /// State that a request's body and its response share.
 pub(super) struct Receipt {
     activity: Arc<Activity>,
-    /// True if part of the body was not read.
+    /// If `true`, part of the body was not read.
     is_unread: AtomicBool,
-    /// The error, if it came too slowly.
+    /// The error, if the body was too slow.
     slow: OnceLock<SlowBody>,
-    /// Cancelled when the response is complete, or given up.
+    /// Cancelled when the response is complete or abandoned.
     answered: CancellationToken,
     is_http2: bool,
     shutdown: CancellationToken,
@@ -79,7 +80,7 @@ impl Receipt {
     }
 }
 
-/// The response to a request that has a body. Dropped when the response is over.
+/// The response to a request with a body. Dropped when the response ends.
 pub(super) struct Answering(Arc<Receipt>);
 
 impl Answering {
@@ -87,12 +88,12 @@ impl Answering {
         Self(receipt)
     }
 
-    /// Returns whether part of the request's body was not read.
+    /// Returns `true` if part of the request's body was not read.
     pub(super) fn is_early(&self) -> bool {
         self.0.is_unread()
     }
 
-    /// Returns the error of the body, if it came too slowly.
+    /// Returns the error of the body, if it was too slow.
     pub(super) fn slow(&self) -> Option<SlowBody> {
         self.0.slow.get().copied()
     }
@@ -104,9 +105,9 @@ impl Drop for Answering {
     }
 }
 
-/// The body of a request, as its handler gets it.
+/// The body of a request, as its handler receives it.
 pub(super) struct Upload {
-    /// Always there, until this is dropped.
+    /// `Some` until this is dropped.
     body: Option<Incoming>,
     meter: Meter,
     receipt: Arc<Receipt>,
@@ -121,7 +122,7 @@ impl Upload {
         }
     }
 
-    /// As [`http_body::Body::poll_frame`], for as long as it takes.
+    /// Polls the next frame like [`http_body::Body::poll_frame`], without a time limit.
     fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -175,8 +176,9 @@ impl http_body::Body for Upload {
 }
 
 impl Drop for Upload {
-    /// Leaves the rest of an HTTP/2 stream's body to a task. If it were dropped, `RST_STREAM` would follow the response
-    /// (RFC 9113 §8.1), on which many a client that is sending gives up without reading the response.
+    /// Passes the rest of an HTTP/2 stream's body to a task. If it were dropped, `RST_STREAM` would
+    /// follow the response (RFC 9113 §8.1), and many clients that are still sending would then
+    /// discard the response unread.
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..LAST_FRAMES {
@@ -207,10 +209,10 @@ impl Drop for Upload {
     }
 }
 
-/// Bounds in time and bytes for a peer that is still sending.
+/// Time and size limits for a peer that is still sending.
 #[derive(Default)]
 struct Patience {
-    /// Known when the clock has been started.
+    /// Set when the clock starts.
     end: Option<Instant>,
     taken: u64,
 }
@@ -220,7 +222,7 @@ impl Patience {
         self.taken >= LINGER_BYTES
     }
 
-    /// Until when the next bytes may come. The first call starts the clock.
+    /// Returns the deadline for the next bytes. The first call starts the clock.
     fn until(&mut self) -> Instant {
         let now = Instant::now();
         let end = *self.end.get_or_insert(now + LINGER);
@@ -228,8 +230,8 @@ impl Patience {
     }
 }
 
-/// Reads the rest of a body and drops it. The clock starts when the response is over: until then, the connection's
-/// window must not be used up by data that isn't read.
+/// Reads and discards the rest of a body. The clock starts when the response ends. Until then,
+/// unread data must not exhaust the connection's window.
 async fn drain(mut rest: Incoming, answered: &CancellationToken) {
     let mut patience = Patience::default();
     while !patience.is_over() {
@@ -246,9 +248,10 @@ async fn drain(mut rest: Incoming, answered: &CancellationToken) {
     }
 }
 
-/// Closes a connection in stages (RFC 9112 §9.6). Closed at once, with something unread, the system would answer what
-/// still comes with a reset, on which a client that is sending gives up without reading the response. So what comes is
-/// read and dropped, until the client closes its side: it gets the response as soon as it looks for it.
+/// Closes a connection in stages (RFC 9112 §9.6). If a connection with unread data were closed at
+/// once, the system would reset it on further data, and a client that is still sending would fail
+/// without reading the response. So further data is read and discarded until the client closes its
+/// side. The client then finds the response when it reads.
 pub(super) async fn linger(mut stream: Stream) {
     let _ = stream.shutdown().await;
     let mut patience = Patience::default();

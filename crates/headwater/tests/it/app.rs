@@ -1,4 +1,5 @@
-//! Apps that describe themselves: what their documents say, and that their requests are held to it.
+//! Apps that document themselves: the content of their documents, and the validation of requests
+//! against it.
 
 use std::sync::Arc;
 
@@ -16,11 +17,11 @@ use serde_json::{Value, json};
 
 #[derive(Deserialize, JsonSchema)]
 struct Pace {
-    /// How many items there are.
+    /// Number of items.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 1000))]
     count: u64,
-    /// Only these kinds.
+    /// Kinds to include.
     #[serde(default)]
     kind: Vec<Kind>,
     after: Option<u64>,
@@ -37,10 +38,10 @@ enum Kind {
     Ask,
 }
 
-/// A price at one moment.
+/// A price at a point in time.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, PartialEq)]
 struct Price {
-    /// What it is the price of.
+    /// Symbol of the item.
     #[schemars(length(min = 1, max = 8), regex(pattern = "^[A-Z]+$"))]
     symbol: String,
     #[schemars(range(min = 0.0))]
@@ -59,12 +60,12 @@ impl Price {
     }
 }
 
-/// Prices, as they change.
+/// Streams prices as they change.
 ///
 /// One symbol, live.
 ///
 /// # Errors
-/// None but those of the network.
+/// Only network errors.
 #[headwater::operation]
 async fn prices(
     Path(symbol): Path<String>,
@@ -87,7 +88,7 @@ async fn add_price(Json(price): Json<Price>) -> Created<Json<Price>> {
 #[derive(Serialize, JsonSchema, Events)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Feed {
-    /// Somebody bought.
+    /// An item was traded.
     Trade {
         price: f64,
     },
@@ -96,7 +97,7 @@ enum Feed {
     },
 }
 
-/// What goes on at the market.
+/// Streams the market's events.
 #[headwater::operation]
 async fn feed() -> Streaming<Event<Feed>> {
     let feed = [
@@ -192,7 +193,7 @@ fn client() -> TestClient {
     TestClient::new(app())
 }
 
-/// Compares a text with a file beside this one. `UPDATE_GOLDEN=1` writes the file anew.
+/// Compares a text with a golden file. `UPDATE_GOLDEN=1` rewrites the file.
 #[track_caller]
 fn golden(name: &str, text: &str) {
     let path = format!("{}/tests/it/golden/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -207,7 +208,7 @@ fn golden(name: &str, text: &str) {
 }
 
 #[test]
-fn the_documents_are_as_the_golden_files_have_them() {
+fn the_documents_match_the_golden_files() {
     golden(
         "openapi-3.2.json",
         &format!("{:#}\n", app().openapi(OpenApi::V3_2)),
@@ -219,7 +220,7 @@ fn the_documents_are_as_the_golden_files_have_them() {
 }
 
 #[tokio::test]
-async fn the_document_is_served_in_the_version_that_is_asked_for() {
+async fn the_document_is_served_in_the_requested_version() {
     for (query, version) in [
         ("", "3.2.0"),
         ("?version=3.2", "3.2.0"),
@@ -243,7 +244,7 @@ async fn the_document_is_served_in_the_version_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_request_come_at_once() {
+async fn all_faults_of_a_request_are_reported_together() {
     let response = client()
         .request(http::Method::DELETE, "/markets/oslo/minus")
         .header("x-request-id", "seven")
@@ -278,7 +279,7 @@ async fn all_faults_of_a_request_come_at_once() {
 }
 
 #[tokio::test]
-async fn a_body_is_held_to_its_schema() {
+async fn a_body_is_validated_against_its_schema() {
     let post = |body: Value| client().post("/prices").json(&body);
     let response = post(json!({"symbol": "ABC", "price": 1.0})).send().await;
     assert_eq!(response.status(), StatusCode::CREATED);
@@ -313,7 +314,7 @@ async fn a_body_is_held_to_its_schema() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_says_in_which_line_and_column() {
+async fn a_problem_for_invalid_json_has_line_and_column() {
     let response = client()
         .post("/prices")
         .header("content-type", "application/json; charset=utf-8")
@@ -345,7 +346,7 @@ async fn a_body_that_is_not_json_says_in_which_line_and_column() {
 }
 
 #[tokio::test]
-async fn an_extractor_that_refuses_for_another_reason_has_the_word() {
+async fn another_refusal_takes_precedence_over_faults() {
     let response = client().get("/me?count=0").send().await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let me = client().get("/me?count=2").header("authorization", "x");
@@ -368,7 +369,7 @@ async fn parameters_have_defaults_and_lists() {
 }
 
 #[tokio::test]
-async fn a_union_goes_out_under_the_names_of_its_variants() {
+async fn a_unions_items_have_the_event_names_of_their_variants() {
     let text = client()
         .get("/feed")
         .accept(Format::Sse)
@@ -382,7 +383,7 @@ async fn a_union_goes_out_under_the_names_of_its_variants() {
 }
 
 #[tokio::test]
-async fn a_router_can_be_merged_in_and_had_back() {
+async fn a_router_can_be_merged_and_returned() {
     let plain = Router::new().route("/plain", axum::routing::get(async || "plain"));
     let inner = App::new("Inner", "1")
         .tag("inner", "Of another app.")
@@ -406,7 +407,7 @@ async fn a_router_can_be_merged_in_and_had_back() {
 }
 
 #[tokio::test]
-async fn what_goes_out_is_checked_where_that_is_wanted() {
+async fn outgoing_values_are_checked_if_enabled() {
     async fn wrong() -> Json<Price> {
         Json(Price::of("lower"))
     }
@@ -440,7 +441,7 @@ fn a_path_that_a_type_does_not_fit_is_named_at_the_start() {
 }
 
 #[test]
-fn replies_say_what_is_in_their_headers_and_in_which_formats_they_come() {
+fn replies_document_their_headers_and_formats() {
     async fn tick() {}
     let route = headwater::head(tick).describe(|operation| {
         operation.raw_reply(StatusCode::CREATED, "image/png", "A picture");

@@ -1,4 +1,4 @@
-//! Bodies that are compressed, and bodies that come slowly.
+//! Compressed and slow bodies.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -38,7 +38,7 @@ fn app() -> Router {
         )
         .route(
             "/pieces",
-            // Each piece as it comes.
+            // Echoes each piece as it arrives.
             post(async |body: Body| {
                 let pieces = body.into_data_stream();
                 Body::from_stream(pieces.map(|piece| Ok::<_, Infallible>(piece.unwrap())))
@@ -84,7 +84,7 @@ async fn send(path: &str, coding: &str, body: Vec<u8>) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn every_extractor_gets_what_was_compressed() {
+async fn every_extractor_receives_the_decoded_body() {
     let note = br#"{"text":"hello"}"#;
     for coding in ["gzip", "x-gzip", "GZIP", "identity, gzip", "gzip,"] {
         let (status, text) = send("/json", coding, gzip(note).await).await;
@@ -94,7 +94,7 @@ async fn every_extractor_gets_what_was_compressed() {
         let sent = send(path, "deflate", zlib(note).await).await;
         assert_eq!(sent.1.as_bytes(), note, "{path}");
     }
-    // Members behind one another.
+    // Concatenated members.
     let both = [gzip(b"one, ").await, gzip(b"two").await].concat();
     assert_eq!(send("/bytes", "gzip", both).await.1, "one, two");
     assert_eq!(
@@ -113,7 +113,7 @@ async fn every_extractor_gets_what_was_compressed() {
 }
 
 #[tokio::test]
-async fn a_coding_that_is_not_known_or_one_of_several_is_refused_with_those_that_are() {
+async fn unknown_and_multiple_codings_are_refused_with_the_supported_ones() {
     for coding in [
         "br",
         "zstd",
@@ -141,7 +141,7 @@ async fn a_coding_that_is_not_known_or_one_of_several_is_refused_with_those_that
 }
 
 #[tokio::test]
-async fn the_limit_of_a_body_counts_what_is_decoded() {
+async fn the_limit_of_a_body_counts_decoded_bytes() {
     let fits = vec![b'a'; LIMIT];
     assert_eq!(send("/bytes", "gzip", gzip(&fits).await).await.0, 200);
     let over = vec![b'a'; LIMIT + 1];
@@ -154,7 +154,7 @@ async fn the_limit_of_a_body_counts_what_is_decoded() {
 }
 
 #[tokio::test]
-async fn what_is_not_in_its_coding_is_refused_with_the_reason() {
+async fn invalid_encoded_bodies_are_refused_with_the_reason() {
     let whole = gzip(br#"{"text":"hello"}"#).await;
     let cut = whole[..whole.len() - 5].to_vec();
     let mut wrong = whole.clone();
@@ -177,7 +177,7 @@ async fn what_is_not_in_its_coding_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn what_was_flushed_is_decoded_while_the_rest_is_still_to_come() {
+async fn flushed_data_is_decoded_before_the_rest_arrives() {
     let server = start_app(app(), |serve| serve).await;
     let mut socket = server.connect().await;
     let head = "POST /pieces HTTP/1.1\r\nhost: localhost\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -198,7 +198,7 @@ async fn what_was_flushed_is_decoded_while_the_rest_is_still_to_come() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_that_breaks_off_is_not_blamed_on_its_coding() {
+async fn a_truncated_compressed_body_is_not_reported_as_a_coding_error() {
     let broken = stream::iter([
         Ok(gzip(b"hello").await[..5].to_vec()),
         Err(std::io::Error::other("broke off")),
@@ -220,7 +220,7 @@ async fn a_compressed_body_that_breaks_off_is_not_blamed_on_its_coding() {
 }
 
 #[tokio::test]
-async fn a_body_that_comes_too_slowly_is_answered_with_408_whoever_reads_it() {
+async fn a_slow_body_is_answered_with_408_by_every_extractor() {
     let app = Router::new()
         .route("/json", post(async |Json(note): Json<Note>| note.text))
         .route("/bytes", post(async |body: Bytes| body.len().to_string()))

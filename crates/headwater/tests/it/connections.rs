@@ -28,10 +28,10 @@ use tokio::{
 
 use crate::serve::{Server, read_all, read_until, start_app};
 
-/// Larger than what the sockets of both sides hold.
+/// More bytes than the buffers of both sockets.
 const LARGE: usize = 24 << 20;
 
-/// Of a shutdown that a response would hold up.
+/// Deadline of a shutdown that a response would delay.
 const SHORT: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Default)]
@@ -155,7 +155,7 @@ async fn half_closed(socket: &mut TcpStream, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_complete_request_is_answered_though_its_sender_sends_nothing_more() {
+async fn a_complete_request_is_answered_after_a_half_close() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     for (request, end) in [
         ("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", "hello"),
@@ -176,7 +176,7 @@ async fn a_complete_request_is_answered_though_its_sender_sends_nothing_more() {
             "GET /count HTTP/1.1\r\nhost: localhost\r\n\r\n",
             "2\r\n3\n\r\n0\r\n\r\n",
         ),
-        // Two at once: both are answered.
+        // Two pipelined requests: both are answered.
         (
             "POST /slow HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n12GET / HTTP/1.1\r\nhost: localhost\r\n\r\n",
             "hello",
@@ -196,7 +196,7 @@ async fn a_complete_request_is_answered_though_its_sender_sends_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_is_cut_is_not_taken_for_a_whole_one() {
+async fn a_request_with_a_truncated_body_is_not_accepted() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut socket = server.connect().await;
     let request = "POST /length HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n1234";
@@ -206,8 +206,8 @@ async fn a_request_whose_body_is_cut_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_silent_response_goes_on_for_a_peer_that_has_only_closed_its_side() {
-    // With nothing in it that isn't asked for, but for the first digit of the next chunk's size.
+async fn a_silent_response_continues_for_a_half_closed_peer() {
+    // These contain only requested data and the first digit of the next chunk's size.
     let paths = [
         "/silent?format=sse",
         "/silent?format=ndjson",
@@ -250,7 +250,7 @@ async fn a_silent_response_goes_on_for_a_peer_that_has_only_closed_its_side() {
 }
 
 #[tokio::test]
-async fn a_half_closed_reader_gets_the_heartbeats_that_it_asks_for_and_the_items() {
+async fn a_half_closed_reader_receives_heartbeats_and_items() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut socket = server.connect().await;
     let request = b"GET /silent?format=ndjson&heartbeat=1 HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -269,7 +269,7 @@ async fn a_half_closed_reader_gets_the_heartbeats_that_it_asks_for_and_the_items
 }
 
 #[tokio::test]
-async fn a_peer_that_has_left_is_noticed_though_the_response_is_silent() {
+async fn a_disconnect_is_detected_during_a_silent_response() {
     for path in [
         "/silent?format=sse",
         "/silent?format=ndjson",
@@ -292,7 +292,7 @@ async fn a_peer_that_has_left_is_noticed_though_the_response_is_silent() {
 }
 
 #[tokio::test]
-async fn a_cut_behind_the_digit_of_a_chunk_is_no_end() {
+async fn an_abort_after_the_digit_of_a_chunk_size_is_not_an_end() {
     let server = start_app(app(&Dropped::default()), |serve| {
         serve.shutdown_deadline(SHORT)
     })
@@ -325,7 +325,7 @@ async fn a_refusal_is_read_by_a_client_that_is_still_sending() {
                     _ => (format!("content-length: {LARGE}\r\n\r\n"), ""),
                 };
                 let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{head}");
-                // As clients do that look for a response when they have sent all.
+                // Like a client that reads the response only after it has sent everything.
                 socket.write_all(head.as_bytes()).await.unwrap();
                 let sent = async {
                     socket.write_all(&body).await?;
@@ -364,7 +364,7 @@ async fn http2(server: &Server) -> h2::client::SendRequest<Bytes> {
     client.ready().await.unwrap()
 }
 
-/// Sends a request over HTTP/2 and looks for the response only when the whole body is sent.
+/// Sends a request over HTTP/2 and reads the response only after the whole body is sent.
 async fn post_over_http2(server: &Server, path: &str, mut body: Bytes) -> (StatusCode, Bytes) {
     let mut client = http2(server).await;
     let request = Request::post(format!("http://localhost{path}"))
@@ -414,7 +414,7 @@ async fn a_refusal_over_http2_is_read_by_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_stops_sending_over_http2_is_not_read_for_ever() {
+async fn reading_from_a_client_that_never_stops_sending_over_http2_is_bounded() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut client = http2(&server).await;
     let request = Request::post("http://localhost/forbidden")
@@ -432,7 +432,7 @@ async fn a_client_that_never_stops_sending_over_http2_is_not_read_for_ever() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_read_leaves_room_for_other_requests_of_the_connection() {
+async fn an_unread_body_does_not_block_other_requests_of_the_connection() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut client = http2(&server).await;
     // More than the connection's window, before the response is complete.
@@ -461,7 +461,7 @@ async fn a_body_that_is_not_read_leaves_room_for_other_requests_of_the_connectio
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused_so_that_its_sender_sees_it() {
+async fn the_refusal_of_a_large_head_reaches_its_client() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     for _ in 0..5 {
         let mut socket = server.connect().await;
@@ -481,12 +481,12 @@ async fn a_head_that_is_too_large_is_refused_so_that_its_sender_sees_it() {
 }
 
 #[tokio::test]
-async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
+async fn the_response_to_an_unreadable_request_explains_the_fault() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let headers: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
     let refused = async |request: &str, status: u16, what: &str| {
         let answer = server.ask(request).await;
-        // The answer to the request that it has, and those before it.
+        // Separates the response to this request from those to earlier ones.
         let (before, refusal) = answer.split_at(answer.rfind("HTTP/1.1 ").unwrap());
         let (head, body) = refusal.split_once("\r\n\r\n").unwrap();
         assert!(
@@ -543,12 +543,12 @@ async fn a_request_that_can_not_be_read_is_told_what_is_wrong_with_it() {
     ] {
         let before = refused(request, status, what).await;
         assert_eq!(before, "");
-        // Behind another request, in the same write and in one of its own.
+        // After another request, in the same write and in a separate one.
         let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n{request}");
         let before = refused(&request, status, what).await;
         assert!(before.ends_with("\r\n\r\nhello"), "{before}");
     }
-    // This one is a handler's to refuse.
+    // The handler refuses this one.
     let chunked =
         "POST /length HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
     let answer = server.ask(chunked).await;
@@ -581,7 +581,7 @@ async fn a_head_that_is_too_large_for_http2_is_refused_with_a_problem() {
 }
 
 #[tokio::test]
-async fn a_small_body_that_was_refused_unread_does_not_cost_the_connection() {
+async fn refusing_a_small_unread_body_keeps_the_connection() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     let mut socket = server.connect().await;
     for _ in 0..3 {
@@ -598,7 +598,7 @@ async fn a_small_body_that_was_refused_unread_does_not_cost_the_connection() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_to_be_told_to_send_is_refused_without_that() {
+async fn a_client_that_expects_100_continue_can_be_refused_without_it() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
     for path in ["/forbidden", "/nowhere", "/count"] {
         let mut socket = server.connect().await;
@@ -614,9 +614,9 @@ async fn a_client_that_waits_to_be_told_to_send_is_refused_without_that() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
+async fn reading_from_a_client_that_never_stops_sending_is_bounded() {
     let server = start_app(app(&Dropped::default()), |serve| serve).await;
-    // One that is silent: the connection is closed after a moment.
+    // A silent client: the connection is closed after a short time.
     let mut socket = server.connect().await;
     socket
         .write_all(
@@ -628,7 +628,7 @@ async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
     let start = Instant::now();
     loop {
         sleep(Duration::from_millis(500)).await;
-        // A write to a closed connection fails, at the second try at the latest.
+        // A write to a closed connection fails, at the second attempt at the latest.
         if start.elapsed() > Duration::from_secs(3) && socket.write_all(b"more").await.is_err() {
             break;
         }
@@ -640,13 +640,13 @@ async fn a_client_that_never_stops_sending_is_not_read_for_ever() {
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_a_response_is_given_up() {
+async fn a_client_that_does_not_read_a_response_is_disconnected() {
     let dropped = Dropped::default();
     let server = start_app(app(&dropped), |serve| serve.write_timeout(WRITE_TIMEOUT)).await;
     let mut socket = server.connect().await;
     let request = b"GET /flood HTTP/1.1\r\nhost: localhost\r\n\r\n";
     socket.write_all(request).await.unwrap();
-    // One that reads slowly is not.
+    // A slow reader is not disconnected.
     let mut some = vec![0; 1 << 20];
     for _ in 0..8 {
         socket.read_exact(&mut some).await.unwrap();
@@ -658,7 +658,7 @@ async fn a_client_that_takes_nothing_of_a_response_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_stream_of_http2_that_takes_nothing_is_reset_and_the_others_go_on() {
+async fn a_stalled_http2_stream_is_reset_and_the_others_continue() {
     let dropped = Dropped::default();
     let server = start_app(app(&dropped), |serve| serve.write_timeout(WRITE_TIMEOUT)).await;
     let (client, connection) = h2::client::Builder::new()
@@ -675,7 +675,7 @@ async fn a_stream_of_http2_that_takes_nothing_is_reset_and_the_others_go_on() {
         let (response, _) = client.send_request(request, true).unwrap();
         response.await.unwrap().into_body()
     };
-    // It takes a little now and then, which is enough.
+    // A little progress now and then is enough.
     let mut flood = get("/flood").await;
     for _ in 0..8 {
         let piece = flood.data().await.unwrap().unwrap();
@@ -683,7 +683,7 @@ async fn a_stream_of_http2_that_takes_nothing_is_reset_and_the_others_go_on() {
         sleep(WRITE_TIMEOUT / 3).await;
     }
     assert!(!dropped.0.load(Ordering::SeqCst));
-    // One that is silent because there is nothing to send isn't stalled.
+    // A stream that is silent because it has no data isn't stalled.
     let mut silent = get("/unread").await;
     dropped.within(Duration::from_secs(5)).await;
     let error = loop {

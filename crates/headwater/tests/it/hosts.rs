@@ -1,4 +1,4 @@
-//! Which host a request is for.
+//! The host that a request is for.
 
 use axum::{Router, routing::get};
 use headwater::{Hosts, test::TestClient};
@@ -46,7 +46,7 @@ async fn a_request_without_exactly_one_valid_host_is_refused() {
 }
 
 #[tokio::test]
-async fn the_targets_host_counts_and_http_1_0_may_have_none() {
+async fn the_targets_host_is_used_and_http_1_0_may_omit_it() {
     let server = start_app(app(), |serve| serve.hosts(Hosts::any())).await;
     for (start, is_fine) in [
         ("GET / HTTP/1.0\r\n", true),
@@ -66,14 +66,14 @@ async fn the_targets_host_counts_and_http_1_0_may_have_none() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_none_is_refused_behind_the_layer_alone_too() {
+async fn an_invalid_host_is_refused_by_the_layer_without_a_server() {
     let client = TestClient::new(app());
     assert_eq!(client.get("/").send().await.status(), 200);
     let response = client.get("/").header("host", "a/b").send().await;
     assert_eq!(response.status(), 400);
 }
 
-/// The status of a request that names `host`.
+/// Returns the status of a request for `host`.
 async fn status(server: &crate::serve::Server, host: &str) -> u16 {
     let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     let answer = server.ask(&head).await;
@@ -81,7 +81,7 @@ async fn status(server: &crate::serve::Server, host: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_server_on_a_loopback_address_answers_for_the_names_of_that_address() {
+async fn a_server_on_a_loopback_address_serves_only_loopback_hosts() {
     let server = start_app(app(), |serve| serve).await;
     for good in [
         "localhost",
@@ -119,7 +119,7 @@ async fn a_server_on_a_loopback_address_answers_for_the_names_of_that_address() 
 }
 
 #[tokio::test]
-async fn hosts_that_are_listed_are_answered_for_too() {
+async fn listed_hosts_are_served() {
     let hosts = Hosts::allow(["app.example"]).unwrap();
     let server = start_app(app(), |serve| serve.hosts(hosts)).await;
     for (host, expected) in [
@@ -133,7 +133,7 @@ async fn hosts_that_are_listed_are_answered_for_too() {
 }
 
 #[tokio::test]
-async fn a_layer_checks_hosts_also_within_another_one() {
+async fn a_nested_layer_checks_its_hosts() {
     let checked = app().layer(headwater::layer().hosts(Hosts::loopback()));
     let client = TestClient::new(Router::new().nest("/in", checked));
     for (host, expected) in [("localhost:1", 200), ("evil.example", 421)] {

@@ -1,4 +1,5 @@
-//! The framework as its users call it: in process where a socket plays no part, over loopback where it does.
+//! The framework as its users call it: in process if a socket plays no part, otherwise over
+//! loopback.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

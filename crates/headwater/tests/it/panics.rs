@@ -1,4 +1,4 @@
-//! Handlers and streams that panic.
+//! Panics of handlers and streams.
 
 use std::{
     fmt::Write as _,
@@ -24,7 +24,7 @@ use tracing::{
 
 use crate::serve::{read_all, read_until, start_app};
 
-/// Everything that is logged on a thread.
+/// Collects all events that are logged on a thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -64,7 +64,7 @@ impl<S: Sync> FromRequestParts<S> for Refuses {
     }
 }
 
-/// Serialises the numbers below 3 and panics in the middle of others.
+/// A number that serialises below 3 and panics otherwise, in the middle of its serialisation.
 #[derive(Clone)]
 struct Number(u64);
 
@@ -128,7 +128,7 @@ fn app() -> Router {
             get(async || {
                 let pieces = stream::iter(1_u64..).map(|n| format!("{}\n", below_three(n)));
                 Body::from_stream(pieces.then(async |piece| {
-                    // Each piece on its own.
+                    // Sends each piece separately.
                     tokio::task::yield_now().await;
                     Ok::<_, std::convert::Infallible>(Bytes::from(piece))
                 }))
@@ -137,7 +137,7 @@ fn app() -> Router {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_is_a_500_with_a_problem_and_the_log_has_its_place() {
+async fn a_panicking_handler_is_a_500_and_its_location_is_logged() {
     for (method, path, message) in [
         (http::Method::GET, "/handler", "in a handler"),
         (http::Method::POST, "/extractor", "in an extractor"),
@@ -165,7 +165,7 @@ async fn a_handler_that_panics_is_a_500_with_a_problem_and_the_log_has_its_place
 }
 
 #[tokio::test]
-async fn a_connection_whose_handler_panicked_goes_on() {
+async fn a_connection_survives_a_panic_of_its_handler() {
     let server = start_app(app(), |serve| serve).await;
     let mut socket = server.connect().await;
     for _ in 0..2 {
@@ -185,7 +185,7 @@ async fn a_connection_whose_handler_panicked_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stream_that_panics_is_cut_behind_its_items_in_every_format() {
+async fn a_stream_that_panics_is_aborted_after_its_items_in_every_format() {
     let server = start_app(app(), |serve| serve).await;
     for path in ["/stream", "/item", "/blocking", "/channel"] {
         for format in Format::ALL {
@@ -219,7 +219,7 @@ async fn a_stream_that_panics_is_cut_behind_its_items_in_every_format() {
 }
 
 #[tokio::test]
-async fn a_body_of_any_kind_that_panics_is_cut_behind_what_came_before() {
+async fn a_body_that_panics_is_aborted_after_its_earlier_data() {
     let server = start_app(app(), |serve| serve).await;
     for path in ["/raw", "/axum"] {
         let mut socket = server.connect().await;

@@ -1,4 +1,4 @@
-//! Schemas from outside, as a program that takes them uses them.
+//! Schemas from outside, as a program that accepts them uses them.
 
 use headwater::schema::{Faults, Schema, SchemaError};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn a_schema_is_shared_between_threads() {
 }
 
 #[test]
-fn faults_go_out_as_the_errors_of_a_problem() {
+fn faults_serialise_as_the_errors_of_a_problem() {
     let schema = Schema::compile(&json!({
         "properties": {
             "a b": {"items": {"type": "string"}},
@@ -58,7 +58,7 @@ fn faults_go_out_as_the_errors_of_a_problem() {
 }
 
 #[test]
-fn the_errors_are_errors() {
+fn the_error_types_implement_error() {
     fn as_error(error: impl std::error::Error + Send + Sync + 'static) -> String {
         error.to_string()
     }

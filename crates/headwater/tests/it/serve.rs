@@ -88,14 +88,14 @@ impl Server {
 pub(crate) async fn read_all(socket: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut bytes = Vec::new();
     let read = socket.read_to_end(&mut bytes);
-    // A reset is one way to close.
+    // A reset is also a close.
     let _ = tokio::time::timeout(Duration::from_secs(20), read)
         .await
         .expect("the server hung");
     String::from_utf8(bytes).unwrap()
 }
 
-/// Reads until `end` has come.
+/// Reads until `end` is received.
 pub(crate) async fn read_until(socket: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     while !text.contains(end) {
@@ -124,7 +124,7 @@ async fn it_serves_http_1_and_tells_handlers_the_peer() {
 }
 
 #[tokio::test]
-async fn a_request_that_starts_like_the_http_2_preface_is_not_one() {
+async fn a_request_that_resembles_the_http_2_preface_is_http_1() {
     let server = start(|serve| serve).await;
     let mut socket = server.connect().await;
     for byte in b"PR" {
@@ -141,7 +141,7 @@ async fn a_request_that_starts_like_the_http_2_preface_is_not_one() {
 }
 
 #[tokio::test]
-async fn a_slow_head_and_an_idle_connection_are_closed_and_a_stream_is_not() {
+async fn slow_heads_and_idle_connections_are_closed_and_streams_are_not() {
     let server = start(|serve| {
         serve
             .header_read_timeout(Duration::from_millis(400))
@@ -191,7 +191,7 @@ async fn a_slow_head_and_an_idle_connection_are_closed_and_a_stream_is_not() {
 }
 
 #[tokio::test]
-async fn a_head_of_the_largest_size_passes_and_one_byte_more_does_not() {
+async fn a_head_at_the_size_limit_is_accepted_and_one_byte_more_is_refused() {
     let server = start(|serve| serve.max_head_bytes(10_000)).await;
     let head = |size: usize| {
         let rest = format!("GET / HTTP/1.1\r\nx: \r\n{CLOSE}").len();
@@ -233,7 +233,7 @@ async fn connections_over_the_limit_wait_for_room() {
 }
 
 #[tokio::test]
-async fn a_shutdown_cuts_endless_streams_lets_finite_ones_finish_and_is_quick() {
+async fn a_shutdown_aborts_endless_streams_and_finishes_finite_ones() {
     let server = start(|serve| serve).await;
     let ask = async |path: &str, accept: &str| {
         let mut socket = server.connect().await;
@@ -285,7 +285,7 @@ async fn a_shutdown_ends_by_its_deadline() {
 }
 
 #[tokio::test]
-async fn over_http_1_0_a_cut_is_a_reset_and_an_end_is_not() {
+async fn over_http_1_0_only_an_aborted_response_ends_with_a_reset() {
     let server = start(|serve| serve).await;
     let ask = async |path: &str| {
         let mut socket = server.connect().await;
@@ -309,11 +309,11 @@ async fn over_http_1_0_a_cut_is_a_reset_and_an_end_is_not() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_served_and_its_file_comes_and_goes() {
+async fn a_unix_sockets_file_is_created_and_removed() {
     let dir = std::env::temp_dir().join(format!("headwater-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.join("app.sock");
-    // A server that was killed leaves its file.
+    // A killed server leaves its file.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
 
     let app = Router::new().route("/", get(async || "hello"));

@@ -1,4 +1,4 @@
-//! How fast what is appended is on the disk and acknowledged.
+//! Rate of appends that are on disk and acknowledged.
 
 use std::time::Duration;
 

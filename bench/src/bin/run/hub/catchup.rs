@@ -1,4 +1,4 @@
-//! One reader that takes what a stream holds, and how much of the disk that is.
+//! One catch-up reader of a whole stream, and the disk space of the stream.
 
 use std::time::Instant;
 
@@ -19,15 +19,15 @@ use crate::{
 
 const STREAM: &str = "catchup";
 const BATCH: u64 = 1000;
-/// Connections and streams of the appends one by one.
+/// Number of connections and streams for the single appends.
 const SINGLES: u64 = 64;
 
-/// How the stream is read.
+/// The form of a catch-up read.
 #[derive(Debug, Clone, Copy)]
 enum Form {
-    /// One answer after another, each from where the last one ended, as the protocol has it.
+    /// Consecutive responses, each from the end of the previous one, as in the protocol.
     Answers,
-    /// All of it in one answer, as lines.
+    /// The whole stream in one response, as lines.
     Lines,
 }
 
@@ -44,11 +44,11 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     disk(options, report, &kinds, &filled, appends)
 }
 
-/// A server with a stream in it, started anew.
+/// A server with a filled stream, restarted after filling.
 struct Filled {
     data: Folder,
     server: Server,
-    /// What the stream took of the disk.
+    /// Disk space of the stream, in bytes.
     disk_bytes: u64,
 }
 
@@ -70,7 +70,8 @@ fn fill(kind: Kind, appends: u64) -> Result<Filled, Error> {
     })
 }
 
-/// How much more of the disk a folder takes after the work than before, the server ended both times.
+/// Returns the growth of a folder's disk space by `work`, in bytes. The server is stopped for both
+/// measurements.
 fn growth(
     kind: Kind,
     data: &Folder,
@@ -103,7 +104,7 @@ fn reading(
             let (speed, count) = read(kind, server, *form, appends * BATCH)
                 .map_err(|error| format!("reading {}: {error}", kind.name()))?;
             answers[way] = count;
-            // The first round warms up.
+            // The first round is a warm-up.
             if round > 0 {
                 speeds[way].push(speed);
             }
@@ -139,7 +140,7 @@ fn reading(
     Ok(())
 }
 
-/// MB of bodies a second, and how many answers it took.
+/// Returns the speed in MB of bodies per second, and the number of responses.
 #[allow(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
 fn read(kind: Kind, server: &Server, form: Form, messages: u64) -> Result<(f64, u32), Error> {
     let mut connection = Connection::open(server.address())?;

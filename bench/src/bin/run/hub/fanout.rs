@@ -1,4 +1,4 @@
-//! One publisher and very many readers.
+//! One publisher and a large number of readers.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -102,7 +102,7 @@ fn measure(
     let server = way.kind.start(&data)?;
     server.create(&mut Connection::open(server.address())?, STREAM)?;
     let followers = load::attach(server.address(), &way.target(STREAM), readers)?;
-    // A connection that had waited so long might be closed by now.
+    // A connection that waited that long might be closed by now.
     let mut connection = Connection::open(server.address())?;
     let cpu = server.cpu_ns()?;
     let start = system::monotonic_ns();
@@ -111,7 +111,7 @@ fn measure(
         let publisher = scope.spawn(|| {
             let mut count = 0;
             let sent = publish(&mut connection, way.kind, window(options), &mut count);
-            // The readers wait for no more than what was acknowledged.
+            // The readers wait only for acknowledged messages.
             published.store(count, Ordering::Release);
             sent.map_err(|error| error.to_string()).map(|()| count)
         });

@@ -1,4 +1,4 @@
-//! What a live reader costs in memory while its stream is silent.
+//! Memory per live reader of a silent stream.
 
 use std::{thread::sleep, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::{
 };
 
 const STREAM: &str = "idle";
-/// Readers that are there before the measurement, so that what a server sets up once isn't counted.
+/// Number of readers before the measurement, so that one-time setup isn't counted.
 const BEFORE: usize = 20;
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     let ways = Way::all();
     let runs = options.runs.min(options.pick(3, 1));
     let readers = options.pick(4000, 1000);
-    // Long enough for the servers' first sign of life.
+    // Longer than the servers' first heartbeat.
     let settle = Duration::from_secs(options.pick(18, 2));
     let mut kib: Vec<(Vec<f64>, Vec<f64>)> = ways.iter().map(|_| Default::default()).collect();
     for _ in 0..runs {

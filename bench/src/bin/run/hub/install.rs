@@ -1,4 +1,4 @@
-//! The peers of the hub, each from the registry that it is published in, under `.peers`.
+//! Installation of the hub's peers under `.peers`, each from its own registry.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use headwater_bench::Error;
 
 use crate::options::folder;
 
-/// The crate, its version, and the npm package and its version.
+/// The crate and its version, and the npm package and its version.
 const CRATE: [&str; 2] = ["durable-streams", "0.1.5"];
 const PACKAGE: [&str; 2] = ["@durable-streams/server", "0.3.7"];
 const NCHAN: &str = "libnginx-mod-nchan";
@@ -19,12 +19,12 @@ fn root() -> PathBuf {
     folder().join(".peers")
 }
 
-/// The server of the crate `durable-streams`.
+/// Returns the path of the server of the crate `durable-streams`.
 pub(super) fn durable_streams() -> PathBuf {
     root().join("bin/durable-streams-server")
 }
 
-/// The module of the reference server in JavaScript.
+/// Returns the path of the JavaScript reference server's module.
 pub(super) fn reference() -> PathBuf {
     root()
         .join("node/node_modules")
@@ -32,12 +32,13 @@ pub(super) fn reference() -> PathBuf {
         .join("dist/index.js")
 }
 
-/// nginx's module nchan.
+/// Returns the path of nginx's module nchan.
 pub(super) fn nchan() -> PathBuf {
     root().join("nchan/usr/lib/nginx/modules/ngx_nchan_module.so")
 }
 
-/// Installs what isn't there. A peer that can't be had on this machine is left out, and its rows say so.
+/// Installs missing peers. A peer that isn't available on this machine is skipped, and its rows say
+/// that.
 pub(crate) fn ensure() -> Result<(), Error> {
     fs::create_dir_all(root())?;
     if !durable_streams().exists() {
@@ -66,7 +67,8 @@ pub(crate) fn ensure() -> Result<(), Error> {
         );
     }
     if !nchan().exists() {
-        // Debian's module goes with Debian's nginx. Unpacked here, it leaves the system's nginx as it is.
+        // Debian's module requires Debian's nginx. It is unpacked here, so that the system's nginx
+        // is unchanged.
         let get = format!(
             "apt-get download -qq {NCHAN} && dpkg-deb -x {NCHAN}_*.deb nchan && rm {NCHAN}_*.deb"
         );
@@ -86,11 +88,11 @@ fn attempt(what: &str, command: &mut Command) {
     }
 }
 
-/// What is measured, for the report.
+/// Returns the versions of the peers, for the report.
 pub(crate) fn versions() -> String {
     let said = |command: &mut Command| {
         let output = command.output().ok()?;
-        // nginx speaks on standard error.
+        // nginx prints its version to standard error.
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).trim().to_owned();
         (!text.is_empty()).then_some(text)

@@ -1,4 +1,4 @@
-//! One paced publisher and a thousand readers: how late a message arrives.
+//! One paced publisher and a thousand readers: the latency of each message.
 
 use std::{
     thread::{self, sleep},
@@ -24,7 +24,8 @@ use crate::{
 
 const STREAM: &str = "paced";
 const RATE: u32 = 50;
-/// A server that delivers less than this share of what was due is saturated: its latencies say only how far behind it was.
+/// Minimum share of due messages that a server must deliver. Below it, the server is saturated, and
+/// its latencies only show its backlog.
 const KEPT_UP: f64 = 0.98;
 
 #[derive(Default)]
@@ -116,7 +117,7 @@ fn measure(
     let server = way.kind.start(&data)?;
     server.create(&mut Connection::open(server.address())?, STREAM)?;
     let readers = load::attach(server.address(), &way.target(STREAM), readers)?;
-    // A connection that had waited so long might be closed by now.
+    // A connection that waited that long might be closed by now.
     let mut connection = Connection::open(server.address())?;
     let (cpu, start) = (server.cpu_ns()?, system::monotonic_ns());
     let mut latencies = thread::scope(|scope| {
@@ -139,7 +140,8 @@ fn measure(
     Ok(())
 }
 
-/// Appends at its rate, each message with the time before it is sent. One that is late doesn't make the next late.
+/// Appends at the given rate. Each message contains the time before its sending. A late message
+/// doesn't delay the next one.
 fn publish(connection: &mut Connection, kind: Kind, time: Duration) -> Result<(), Error> {
     let target = kind.target(STREAM);
     let start = Instant::now();

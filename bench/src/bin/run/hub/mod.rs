@@ -1,4 +1,4 @@
-//! The hub beside its peers: durable appends, live fan-out, catching up, starting.
+//! The hub compared with its peers: durable appends, live fan-out, catch-up reads, startup.
 
 pub(crate) mod append;
 pub(crate) mod catchup;

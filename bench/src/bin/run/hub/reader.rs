@@ -1,12 +1,13 @@
-//! The ways in which live readers follow a stream.
+//! The protocols by which live readers follow a stream.
 
 use super::server::Kind;
 
-/// A server, and how it is read.
+/// A server and the protocol of its readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Way {
     pub(super) kind: Kind,
-    /// By the SSE mode of the Durable Streams protocol; otherwise as an `EventSource` does.
+    /// If `true`, the SSE mode of the Durable Streams protocol. Otherwise, plain SSE as for an
+    /// `EventSource`.
     protocol: bool,
 }
 
@@ -24,7 +25,7 @@ pub(super) const WAYS: [Way; 5] = [
 ];
 
 impl Way {
-    /// Those that can be measured here.
+    /// Returns the ways that can be measured on this machine.
     pub(super) fn all() -> Vec<Self> {
         WAYS.into_iter().filter(|way| way.kind.is_there()).collect()
     }
@@ -40,7 +41,7 @@ impl Way {
         format!("{}{events}", self.kind.name())
     }
 
-    /// Where a reader at the tail of a stream asks.
+    /// Returns the target of a reader at the tail of a stream.
     pub(super) fn target(self, stream: &str) -> String {
         match self {
             Self {

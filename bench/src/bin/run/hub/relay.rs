@@ -1,4 +1,4 @@
-//! What a relay adds to an item on its way, and a thousand watchers of one upstream.
+//! The latency that a relay adds to an item, with a thousand readers of one upstream.
 
 use std::{
     fs::File,
@@ -18,12 +18,12 @@ use crate::{
 
 const RATE: u32 = 50;
 
-/// How the readers get the items of the upstream.
+/// The path from the upstream to the readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Each has a connection to the upstream, which is one loop over bare sockets.
+    /// Each reader has a connection to the upstream, which is a loop over bare sockets.
     Direct,
-    /// From a relay that keeps its stream in memory.
+    /// From a relay with its stream in memory.
     InMemory,
     /// From a relay with the default log.
     OnDisk,
@@ -154,7 +154,8 @@ fn measure(
     Ok(())
 }
 
-/// How long one sync of a small append takes on the disk that the hub's folder is on: the median of 50.
+/// Returns the median time of 50 syncs of a small append, in milliseconds, on the disk of the hub's
+/// folder.
 fn sync_ms() -> Result<f64, Error> {
     let path = crate::options::folder().join(".data/sync");
     let mut file = File::create(&path)?;

@@ -1,4 +1,4 @@
-//! The servers of streams, each a process of its own with a folder of its own.
+//! The stream servers, each a process with its own folder.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::install;
 use crate::{options::folder, peer::sibling};
 
-/// How long a server may take to start, or to end when it is asked to.
+/// Time limit for a server's start, and for its end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A kind of server.
@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     Nchan,
 }
 
-/// Those that keep what they are given.
+/// The kinds with durable streams.
 pub(crate) const DURABLE: [Kind; 3] = [Kind::Headwater, Kind::DurableStreams, Kind::Reference];
 
 impl Kind {
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// Whether it could be installed.
+    /// Returns `true` if it could be installed.
     pub(crate) fn is_there(self) -> bool {
         match self {
             Self::Headwater => true,
@@ -56,7 +56,8 @@ impl Kind {
         }
     }
 
-    /// Passes a failure on, unless the peer is one that the bars don't ask for: then its figures are missing.
+    /// Returns a failure, unless the peer isn't required by the bars. In that case, its figures are
+    /// missing.
     pub(crate) fn excuse(self, what: &str, result: Result<(), Error>) -> Result<(), Error> {
         match (self, result) {
             (_, Ok(())) => Ok(()),
@@ -68,7 +69,7 @@ impl Kind {
         }
     }
 
-    /// Where a stream is published to.
+    /// Returns the target for publishing to a stream.
     pub(crate) fn target(self, stream: &str) -> String {
         match self {
             Self::Headwater => format!("/streams/{stream}"),
@@ -77,7 +78,8 @@ impl Kind {
         }
     }
 
-    /// Starts Headwater's hub with an upstream that it may call, its log in memory or in the folder.
+    /// Starts Headwater's hub with an upstream that it may call. Its log is in memory or in the
+    /// folder.
     pub(crate) fn relay(
         self,
         data: &Folder,
@@ -93,12 +95,13 @@ impl Kind {
         self.launch(command, data, port, &self.target("nothing"), |_| true)
     }
 
-    /// Starts it with what the folder holds, and waits until it answers.
+    /// Starts the server with the data in the folder, and waits until it responds.
     pub(crate) fn start(self, data: &Folder) -> Result<Server, Error> {
         self.start_until(data, &self.target("nothing"), |_| true)
     }
 
-    /// Starts it and waits until it answers a `GET` of `target` with a status that is `ready`.
+    /// Starts the server and waits until it responds to a `GET` of `target` with a status that
+    /// satisfies `ready`.
     pub(crate) fn start_until(
         self,
         data: &Folder,
@@ -149,7 +152,7 @@ impl Kind {
 
     fn command(self, data: &Folder, port: u16) -> Result<Command, Error> {
         let port = port.to_string();
-        // It ends with this program, whatever becomes of it.
+        // It ends when this program ends for any reason.
         let with_us = |program: &Path| {
             let mut command = Command::new("setpriv");
             command.args(["--pdeathsig", "TERM"]).arg(program);
@@ -187,7 +190,8 @@ impl Kind {
     }
 }
 
-/// nginx as Debian sets it up, with nchan's defaults; only what it keeps is raised, so that nothing is lost.
+/// Returns the configuration of nginx as Debian ships it, with nchan's defaults. Only the message
+/// limits are raised, so that no message is lost.
 fn nginx(data: &Path, port: &str) -> String {
     format!(
         "load_module {module};\n\
@@ -237,7 +241,7 @@ impl Server {
 
     /// Creates a stream of JSON messages.
     pub(crate) fn create(&self, connection: &mut Connection, stream: &str) -> Result<(), Error> {
-        // nchan has a channel when somebody uses it.
+        // nchan creates a channel on first use.
         if self.kind != Kind::Nchan {
             let target = self.kind.target(stream);
             connection.must(&request("PUT", &target, "application/json", b""))?;
@@ -245,7 +249,7 @@ impl Server {
         Ok(())
     }
 
-    /// The CPU time of it and of the processes that it started, in nanoseconds.
+    /// Returns the CPU time of the server and its child processes, in nanoseconds.
     pub(crate) fn cpu_ns(&self) -> Result<u64, Error> {
         let mut sum = 0;
         for pid in system::tree(self.child.id())? {
@@ -254,7 +258,8 @@ impl Server {
         Ok(sum)
     }
 
-    /// Its memory and that of the processes that it started, in bytes. What they share counts once.
+    /// Returns the memory of the server and its child processes, in bytes. Shared memory counts
+    /// once.
     pub(crate) fn memory_bytes(&self) -> Result<u64, Error> {
         let mut sum = 0;
         for pid in system::tree(self.child.id())? {
@@ -263,7 +268,7 @@ impl Server {
         Ok(sum)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits until the server has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
         if self.terminate() {
             Ok(())
@@ -272,7 +277,7 @@ impl Server {
         }
     }
 
-    /// Ends it as a crash would.
+    /// Kills the server, like a crash.
     pub(crate) fn kill(mut self) -> Result<(), Error> {
         self.child.kill()?;
         self.child.wait()?;
@@ -283,7 +288,7 @@ impl Server {
         if let Ok(pid) = i32::try_from(self.child.id())
             && let Some(pid) = Pid::from_raw(pid)
         {
-            // It may have ended by itself: then there is nothing to do.
+            // It may have ended by itself.
             let _ = kill_process(pid, Signal::TERM);
         }
         let deadline = Instant::now() + PATIENCE;
@@ -306,7 +311,7 @@ impl Drop for Server {
     }
 }
 
-/// A folder for one server's data, on the disk that the benchmark is on. It goes when this is dropped.
+/// A folder for one server's data, on the benchmark's disk. Dropping this removes it.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -320,14 +325,14 @@ impl Folder {
         Ok(Self(path))
     }
 
-    /// How many bytes of the disk its files take.
+    /// Returns the disk space of its files, in bytes.
     pub(crate) fn disk_bytes(&self) -> Result<u64, Error> {
         fn sum(path: &Path) -> std::io::Result<u64> {
             let mut bytes = 0;
             for entry in fs::read_dir(path)? {
                 let entry = entry?;
                 let about = entry.metadata()?;
-                // In units of 512 bytes, whatever the file system's are: stat(2).
+                // In units of 512 bytes on every file system: stat(2).
                 bytes += about.blocks() * 512;
                 if about.is_dir() {
                     bytes += sum(&entry.path())?;
@@ -341,7 +346,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What can't be removed is left to whoever looks: the measurement is done.
+        // A leftover doesn't matter, because the measurement is done.
         let _ = fs::remove_dir_all(&self.0);
         let _ = fs::remove_file(self.0.with_extension("log"));
     }

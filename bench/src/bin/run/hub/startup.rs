@@ -1,4 +1,4 @@
-//! How long a server with very many streams takes to start.
+//! Startup time of a server with a large number of streams.
 
 use std::time::Instant;
 
@@ -23,13 +23,13 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     let mut rows = Vec::new();
     for kind in DURABLE.into_iter().filter(|kind| kind.is_there()) {
         let streams = match kind {
-            // It creates far fewer a second.
+            // It creates far fewer streams per second.
             Kind::Reference => options.pick(10_000, 300),
             _ => options.pick(100_000, 3000),
         };
         let figures = match measure(kind, streams, runs) {
             Ok(figures) => figures,
-            // A peer that can't do it says so in its row.
+            // The row of a peer that can't do it contains the error.
             Err(error) if kind != Kind::Headwater => {
                 let mut row = vec![
                     kind.name().to_owned(),

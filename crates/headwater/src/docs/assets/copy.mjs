@@ -24,7 +24,7 @@ export class CopyAs {
     this.#choose(this.#chosen);
   }
 
-  /** `make(language)` gives the code of a language, as it is now. */
+  /** Shows code. `make(language)` returns the current code in a language. */
   show(make) {
     this.#make = make;
     this.#code.textContent = make(this.#chosen);
@@ -59,7 +59,7 @@ export class CopyAs {
   }
 }
 
-/** Over plain HTTP a page has no clipboard but for the old way. */
+/** Copies the code. Over plain HTTP, a page has only the older clipboard API. */
 async function write(code) {
   try {
     await navigator.clipboard.writeText(code.textContent);

@@ -1,12 +1,12 @@
-// What the decoders of all formats have in common.
+// The base of all formats' decoders.
 
-/** The longest item, in UTF-16 units. A page must not grow with a peer that never ends its line. */
+/** Maximum length of an item, in UTF-16 units. It bounds the page's memory if a peer never ends its line. */
 export const MAX_ITEM = 32 * 1024 * 1024;
 
-/** What is wrong with a stream: its text is for people. */
+/** An error in a stream, with a human-readable message. */
 export class StreamFault extends Error {}
 
-/** Pieces of an item that goes on, within the limit. */
+/** The pieces of an incomplete item, within the limit. */
 export class Pieces {
   #pieces = [];
   #length = 0;
@@ -18,7 +18,7 @@ export class Pieces {
     this.#pieces.push(piece);
   }
 
-  /** All of it, and `tail`; then there is none. */
+  /** Returns all pieces and `tail`, and clears the pieces. */
   take(tail = "") {
     const whole = this.#pieces.length === 0 ? tail : this.#pieces.join("") + tail;
     this.#pieces = [];
@@ -28,22 +28,22 @@ export class Pieces {
 }
 
 /**
- * Bytes in, items out, each as soon as it is complete: `{ data, event?, id?, broken? }`.
+ * Decodes bytes to items, each as soon as it is complete: `{ data, event?, id?, broken? }`.
  *
- * A format has `read(text, give)` and `finish(give)`. Either may throw a StreamFault; the items before the
- * fault are given, and nothing behind it.
+ * A format implements `read(text, give)` and `finish(give)`. Either may throw a StreamFault. The items before the
+ * fault are returned, and nothing after it.
  */
 export class Decoder {
-  /** What is wrong with the stream, once something is. */
+  /** The first fault of the stream, if there is one. */
   fault = null;
-  // Drops a BOM at the start, and replaces what is not UTF-8.
+  // Removes a BOM at the start, and replaces invalid UTF-8.
   #text = new TextDecoder();
 
   push(bytes) {
     return this.#collect((give) => this.read(this.#text.decode(bytes, { stream: true }), give));
   }
 
-  /** Says that the body came to its end. */
+  /** Marks the end of the body. */
   end() {
     return this.#collect((give) => {
       this.read(this.#text.decode(), give);

@@ -1,14 +1,14 @@
-// What the pages need of an OpenAPI document.
+// The parts of an OpenAPI document that the pages use.
 
 import { FORMATS, essenceOf } from "./formats.mjs";
 import { choices, core, resolve, skeleton, typeOf } from "./schema.mjs";
 
 const METHODS = ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
 const STREAMS = ["text/event-stream", "application/x-ndjson", "application/jsonl", "application/ndjson", "application/json-seq"];
-/** What Headwater itself says in a stream is an event of such a name. */
+/** Prefix of the names of events that Headwater itself sends. */
 const RESERVED_PREFIX = "headwater:";
 
-/** Fetches the document that lies beside the page, at `url`. */
+/** Fetches the document next to the page, at `url`. */
 export async function load(url) {
   const response = await fetch(url, { headers: { accept: "application/json" }, credentials: "same-origin" });
   if (!response.ok) throw new Error(`${url.pathname} answered ${response.status}`);
@@ -16,8 +16,8 @@ export async function load(url) {
 }
 
 /**
- * Where the paths of the document start, with a slash at its end. The first server counts if it is the one
- * that this page is from; otherwise the folder of the document does, so that an app under a prefix works.
+ * Returns the base URL of the document's paths, with a trailing slash. It is the first server if this page comes
+ * from it, otherwise the folder of the document, so that an app under a prefix works.
  */
 export function baseOf(document, documentUrl) {
   const folder = new URL(".", documentUrl);
@@ -36,7 +36,7 @@ export function baseOf(document, documentUrl) {
   return url;
 }
 
-/** Calls `visit` with the path, the method, the operation and the path's own entry, for each operation. */
+/** Calls `visit` for each operation, with the path, the method, the operation and the path item. */
 export function eachOperation(document, visit) {
   for (const [path, entry] of Object.entries(document.paths ?? {})) {
     const item = resolve(document, entry);
@@ -47,12 +47,12 @@ export function eachOperation(document, visit) {
   }
 }
 
-/** The name of an operation in a link. */
+/** Returns the name of an operation in a link. */
 export function idOf(path, method, operation) {
   return operation.operationId ?? `${method} ${path}`;
 }
 
-/** The media types of an operation's success, or `null` if none of them is a stream. */
+/** Returns the media types of an operation's success, or `null` if none of them is a stream. */
 export function streamOf(document, operation) {
   for (const [status, given] of Object.entries(operation.responses ?? {})) {
     if (!/^2/.test(status)) continue;
@@ -66,7 +66,7 @@ export function streamOf(document, operation) {
   return null;
 }
 
-/** The streaming operations, as the player shows them. */
+/** Returns the streaming operations for the player. */
 export function streamingOperations(document) {
   const operations = [];
   eachOperation(document, (path, method, operation, item) => {
@@ -90,12 +90,12 @@ export function streamingOperations(document) {
   return operations;
 }
 
-/** Those of the path, and those of the operation, which win over them. */
+/** Returns the path's parameters and the operation's, which override them. */
 function parametersOf(document, item, operation) {
   const found = new Map();
   for (const given of [...(item.parameters ?? []), ...(operation.parameters ?? [])]) {
     const parameter = resolve(document, given);
-    // RFC 9110's own headers are no parameters (OpenAPI §4.12.1).
+    // RFC 9110's own headers are not parameters (OpenAPI §4.12.1).
     if (parameter.in === "header" && ["accept", "content-type", "authorization"].includes(parameter.name?.toLowerCase())) continue;
     if (isFormatChoice(parameter)) continue;
     if (["path", "query", "header", "cookie"].includes(parameter.in)) found.set(`${parameter.in} ${parameter.name}`, parameter);
@@ -106,7 +106,7 @@ function parametersOf(document, item, operation) {
     .sort((one, other) => order.indexOf(one.in) - order.indexOf(other.in));
 }
 
-/** `?format=` does what the player does by `Accept`. */
+/** Returns true for `?format=`, in place of which the player sends `Accept`. */
 function isFormatChoice(parameter) {
   const names = FORMATS.map((format) => format.name);
   return parameter.in === "query" && parameter.name === "format" && parameter.schema?.enum?.every((name) => names.includes(name)) === true;
@@ -150,7 +150,7 @@ function firstExample(document, holder) {
   return example?.value ?? example?.dataValue;
 }
 
-/** What can be asked for: known formats in our order, then the rest. */
+/** Returns the available formats: known ones in our order, then the rest. */
 function formatsOf(content) {
   const known = FORMATS.flatMap((format) => {
     const type = Object.keys(content).find((offered) => format.mediaTypes.includes(essenceOf(offered)));
@@ -163,7 +163,7 @@ function formatsOf(content) {
   return [...known, ...others];
 }
 
-/** The names of the events that a stream is described to have, but those that end it. */
+/** Returns the names of the stream's documented events, except those that end it. */
 function eventNames(document, content) {
   const media = Object.entries(content).find(([type]) => essenceOf(type) === "text/event-stream")?.[1];
   const names = new Set();
@@ -178,7 +178,7 @@ function eventNames(document, content) {
   return [...names].filter((name) => !name.startsWith(RESERVED_PREFIX));
 }
 
-/** Every security scheme that an operation may want, and whether it works without any. */
+/** Returns every security scheme that an operation may require, and if it works without any. */
 function schemesOf(document, operation) {
   const alternatives = operation.security ?? document.security ?? [];
   const names = new Set(alternatives.flatMap((alternative) => Object.keys(alternative)));

@@ -1,8 +1,8 @@
-// The few ways in which these pages touch the DOM. Text from outside goes in as text, never as markup.
+// DOM helpers of these pages. Untrusted text is inserted as text, never as markup.
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element with a class, attributes and children (elements or texts). */
+/** Creates an element with a class, attributes and children (elements or texts). */
 export function el(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -20,7 +20,7 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Paragraphs of a description. Its Markdown stays as it was written, but for code between backticks. */
+/** Returns the paragraphs of a description. Of its Markdown, only code between backticks is rendered. */
 export function prose(text) {
   return text
     .split(/\n\s*\n/)

@@ -1,4 +1,4 @@
-// One field of the form for each parameter, credential and body.
+// The form's fields: one for each parameter, credential and body.
 
 import { el, inline, prose } from "./dom.mjs";
 import { isBasic } from "./request.mjs";
@@ -6,7 +6,7 @@ import { limits } from "./schema.mjs";
 
 let count = 0;
 
-/** A field for a parameter: `{ element, control, fault(text) }`. */
+/** Creates a field for a parameter: `{ element, control, fault(text) }`. */
 export function parameterField(document, parameter, text) {
   const id = `field-${(count += 1)}`;
   const control = parameter.choices ? select(id, parameter, text) : input(id, parameter, text);
@@ -46,7 +46,7 @@ function select(id, parameter, text) {
   return control;
 }
 
-/** A field, or two, for a security scheme. What is typed stays in `credentials`, in memory. */
+/** Creates one or two fields for a security scheme. Their values stay in `credentials`, in memory. */
 export function credentialField(scheme, credentials, changed) {
   const id = `field-${(count += 1)}`;
   const attributes = { class: "control", autocomplete: "off", spellcheck: "false", autocapitalize: "off" };
@@ -76,7 +76,7 @@ export function credentialField(scheme, credentials, changed) {
   return frame(id, control, { name: scheme.name, type, description });
 }
 
-/** The text of a body, with what is wrong with its JSON while it is being typed. */
+/** Creates a field for a body. It shows JSON errors while the user types. */
 export function bodyField(type, text, changed) {
   const id = `field-${(count += 1)}`;
   const control = el("textarea", { id, class: "control code", spellcheck: "false", autocapitalize: "off", autocomplete: "off", rows: "8" });
@@ -98,7 +98,7 @@ export function bodyField(type, text, changed) {
   return field;
 }
 
-/** Why a text is no JSON, with line and column where the browser says the place; "" if it is. */
+/** Returns the JSON error of a text, with line and column if the browser reports them, or "" if it is valid. */
 function jsonFault(text) {
   try {
     JSON.parse(text);

@@ -1,11 +1,11 @@
-// The form of one operation: what is sent when it starts.
+// The form of one operation's request.
 
 import { el } from "./dom.mjs";
 import { bodyField, credentialField, parameterField } from "./fields.mjs";
 import { buildRequest, missingInPath } from "./request.mjs";
 
 const GROUPS = { path: "Path", query: "Query", header: "Headers", cookie: "Cookies" };
-/** Headers that no script may send (Fetch §2.2.2); the copied code does. */
+/** Headers that scripts may not send (Fetch §2.2.2). The copied code sends them. */
 const FORBIDDEN = /^(proxy-|sec-|(accept-(charset|encoding)|access-control-request-(headers|method)|connection|content-length|cookie2?|date|dnt|expect|host|keep-alive|origin|referer|set-cookie|te|trailer|transfer-encoding|upgrade|via)$)/i;
 
 export class Form {
@@ -32,7 +32,7 @@ export class Form {
     return this.#format;
   }
 
-  /** The request as it is filled in, or the fields without which there is none. */
+  /** Returns the request with the current values. */
   request() {
     return buildRequest(this.#operation, this.#base, {
       values: this.#values(),
@@ -43,7 +43,7 @@ export class Form {
     });
   }
 
-  /** Marks the fields that must be filled in first, and goes to the first of them. */
+  /** Marks the missing required fields and focuses the first of them. */
   demand() {
     const missing = missingInPath(this.#operation, this.#values());
     for (const parameter of missing) this.#fields.get(`path ${parameter.name}`).fault("the path needs a value here");
@@ -51,7 +51,7 @@ export class Form {
     return missing.length > 0;
   }
 
-  /** Shows the faults of a problem at their fields, and gives those that have none. */
+  /** Shows the faults of a problem at their fields. Returns those without a field. */
   showFaults(errors) {
     let first = null;
     const others = errors.filter((error) => {

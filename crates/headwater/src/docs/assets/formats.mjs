@@ -1,4 +1,4 @@
-// Every streaming format, and how it is read.
+// All streaming formats and their decoders.
 
 import { Decoder, StreamFault } from "./decoder.mjs";
 import { JsonArrayDecoder } from "./json-array.mjs";
@@ -6,7 +6,7 @@ import { JsonSeqDecoder } from "./json-seq.mjs";
 import { Lines } from "./lines.mjs";
 import { SseDecoder } from "./sse.mjs";
 
-/** What is known of each format, the one that shows most first. */
+/** The known formats, the one with the most information first. */
 export const FORMATS = [
   { name: "sse", label: "SSE", mediaTypes: ["text/event-stream"] },
   { name: "ndjson", label: "NDJSON", mediaTypes: ["application/x-ndjson", "application/jsonl", "application/ndjson"] },
@@ -15,7 +15,7 @@ export const FORMATS = [
   { name: "text", label: "Text", mediaTypes: ["text/plain"] },
 ];
 
-/** The format of a `Content-Type`; what is unknown is read as lines of text. */
+/** Returns the format of a `Content-Type`. An unknown type is read as lines of text. */
 export function formatOf(contentType) {
   const essence = essenceOf(contentType);
   const known = FORMATS.find((format) => format.mediaTypes.includes(essence));
@@ -27,7 +27,7 @@ export function labelOf(format) {
   return FORMATS.find(({ name }) => name === format)?.label ?? format;
 }
 
-/** A media type without its parameters, in lower case. */
+/** Returns a media type without its parameters, in lower case. */
 export function essenceOf(contentType) {
   return (contentType ?? "").split(";")[0].trim().toLowerCase();
 }
@@ -47,7 +47,7 @@ export function decoderFor(format, { lastEventId = "" } = {}) {
   }
 }
 
-/** One JSON value a line; blank lines mean nothing. */
+/** One JSON value per line. Blank lines are ignored. */
 class NdjsonDecoder extends Decoder {
   #lines = new Lines();
 
@@ -55,7 +55,7 @@ class NdjsonDecoder extends Decoder {
     this.#lines.push(text, (data) => data.trim() !== "" && give({ data }));
   }
 
-  /** The last line may lack its end, if it is a whole value. */
+  /** The last line may lack its line feed if it is a complete value. */
   finish(give) {
     const data = this.#lines.rest();
     if (data.trim() === "") return;
@@ -64,7 +64,7 @@ class NdjsonDecoder extends Decoder {
   }
 }
 
-/** Lines of text, for people. */
+/** Lines of human-readable text. */
 class TextLineDecoder extends Decoder {
   #lines = new Lines();
 

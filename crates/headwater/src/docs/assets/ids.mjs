@@ -1,11 +1,11 @@
-// Ids as they stand beside an item, where there is little room.
+// Abbreviated ids, for the narrow column beside an item.
 
-/** As many characters as are shown. */
+/** Maximum number of characters shown. */
 const ROOM = 11;
 
 /**
- * The part of an id in which it differs from its neighbours: a number without the zeros before it, whatever names its stream
- * behind it (`0000000000000042_k7m2q9xw3d` is `42`), or the beginning and the end of a long text.
+ * Returns the part of an id that distinguishes it from its neighbours: a number without leading zeros and without the
+ * stream's suffix (`0000000000000042_k7m2q9xw3d` is `42`), or the beginning and the end of a long text.
  */
 export function shortId(id) {
   const number = /^0*(\d+)(?:_[a-z0-9]+)?$/.exec(id);

@@ -1,4 +1,4 @@
-// One JSON array whose elements are the items, read as it grows.
+// A JSON array whose elements are the items, decoded incrementally.
 
 import { Decoder, Pieces, StreamFault } from "./decoder.mjs";
 import { JsonScan, isBracketed, isSpace } from "./json-scan.mjs";
@@ -13,7 +13,7 @@ const EXPECTED = {
 export class JsonArrayDecoder extends Decoder {
   #state = "start";
   #scan = null;
-  /** The start of an element that goes on in the next piece. */
+  /** The start of an element that continues in the next piece. */
   #pieces = new Pieces();
 
   read(text, give) {
@@ -47,11 +47,11 @@ export class JsonArrayDecoder extends Decoder {
     }
   }
 
-  /** Acts on one character between elements; says how many characters are read by that. */
+  /** Processes one character between elements. Returns the number of characters consumed. */
   #step(character) {
     switch (this.#state) {
       case "start":
-        // A body that is no array is one item.
+        // A body that is not an array is one item.
         this.#state = character === "[" ? "first" : "whole";
         return character === "[" ? 1 : 0;
       case "first":
@@ -75,7 +75,7 @@ export class JsonArrayDecoder extends Decoder {
   }
 }
 
-/** Numbers, `true`, `false` and `null` end where something else starts. */
+/** Returns the end of a number, `true`, `false` or `null`, which is the start of the next token. */
 function endOfPlain(text, at) {
   for (let index = at; index < text.length; index += 1) {
     const character = text[index];

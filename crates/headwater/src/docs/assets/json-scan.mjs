@@ -1,15 +1,15 @@
-// Where a JSON value ends, found without building it.
+// Detection of a JSON value's end without building the value.
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
-/** Follows one array, object or string through text that comes in pieces. */
+/** Follows one array, object or string through text that arrives in pieces. */
 export class JsonScan {
   #depth = 0;
   #inString = false;
   #escaped = false;
 
-  /** Reads `text` from `at`, where a value starts or goes on: the index behind its end, or -1 if it isn't there yet. */
+  /** Reads the start or rest of a value in `text` from `at`. Returns the index after its end, or -1 if it is incomplete. */
   advance(text, at) {
     for (let index = at; index < text.length; index += 1) {
       const code = text.charCodeAt(index);
@@ -33,7 +33,7 @@ export class JsonScan {
   }
 }
 
-/** Whether a value that starts with this character says itself where it ends. */
+/** Returns true if a value that starts with this character has an explicit end. */
 export function isBracketed(character) {
   return character === "{" || character === "[" || character === '"';
 }

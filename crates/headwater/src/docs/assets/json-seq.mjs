@@ -6,7 +6,7 @@ import { JsonScan, isBracketed, isSpace } from "./json-scan.mjs";
 const SEPARATOR = "\x1e";
 
 export class JsonSeqDecoder extends Decoder {
-  /** Whether a record was begun and has not been given. */
+  /** True if a record has begun and has not been returned. */
   #open = false;
   #pieces = new Pieces();
   /** `null` until the record's first character; "plain" for a number or a word. */
@@ -27,7 +27,7 @@ export class JsonSeqDecoder extends Decoder {
         this.#cut(give);
         at = end;
       } else {
-        // A record of many lines goes on behind a line feed.
+        // A record of several lines continues after a line feed.
         if (this.#scan === "plain" || this.#closed) give({ data: this.#take() });
         else this.#keep("\n");
         at = end + 1;
@@ -61,7 +61,7 @@ export class JsonSeqDecoder extends Decoder {
     if (this.#scan !== "plain" && !this.#closed) this.#closed = this.#scan.advance(piece, at) >= 0;
   }
 
-  /** What the next separator, or the end, finds: a number or word that nothing ended may be cut (§2.4). */
+  /** Ends the record at the next separator or the end. A number or word without an end may be cut (§2.4). */
   #cut(give) {
     const { blank, whole } = { blank: this.#scan === null, whole: this.#closed };
     const data = this.#take();

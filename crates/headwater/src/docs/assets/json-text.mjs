@@ -1,8 +1,8 @@
-// JSON as its text has it: tokens, and a tree that keeps every number as it was written.
+// JSON as text: tokens, and a tree that keeps the notation of every number.
 
 const TOKEN = /"(?:[^"\\\u0000-\u001f]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[{}[\],:]|[^\s]/g;
 
-/** The kind and text of each token, up to `limit` characters of the text. A string before a colon is a key. */
+/** Returns the kind and text of each token, up to `limit` characters of the text. A string before a colon is a key. */
 export function tokens(text, limit = Infinity) {
   const found = [];
   TOKEN.lastIndex = 0;
@@ -22,8 +22,8 @@ function kindOf(token) {
 }
 
 /**
- * The tree of a JSON text: `{ kind, text }` for a scalar, `{ kind: "object" | "array", entries: [[key, node]] }`
- * for the rest (an array's keys are `null`). `null` if the text isn't JSON, or too deep to be shown.
+ * Returns the tree of a JSON text: `{ kind, text }` for a scalar, `{ kind: "object" | "array", entries: [[key, node]] }`
+ * for the rest (an array's keys are `null`). Returns `null` if the text isn't JSON or is too deep to display.
  */
 export function parseTree(text) {
   try {
@@ -55,7 +55,7 @@ function nodeAt(all, at) {
   return [{ kind: isObject ? "object" : "array", entries }, next + 1];
 }
 
-/** How long a node is on one line; counting stops behind `limit`. */
+/** Returns the length of a node on one line. Counting stops after `limit`. */
 export function lengthOf(node, limit) {
   if (!node.entries) return node.text.length;
   let length = 2;

@@ -1,21 +1,21 @@
-// JSON on the page: on one line where it fits, else as a tree that folds.
+// JSON on the page: on one line if it fits, otherwise as a folding tree.
 
 import { el } from "./dom.mjs";
 import { isJson } from "./formats.mjs";
 import { lengthOf, parseTree, tokens } from "./json-text.mjs";
 
-/** A longer string is folded. */
+/** Length above which a string is folded. */
 const LONG_STRING = 240;
-/** A longer text isn't parsed for its line. */
+/** Length above which a text isn't parsed for its line. */
 const LONG_TEXT = 4096;
-/** The children that are shown at once; the rest waits behind a button. */
+/** Number of children that are shown at once. A button shows the rest. */
 const MANY = 40;
-/** Deeper than this, what doesn't fit on a line is folded. */
+/** Depth below which values that don't fit on a line are folded. */
 const OPEN_DEPTH = 3;
-/** The longest text that is built into a tree. */
+/** Maximum length of a text that is shown as a tree. */
 const MAX_TREE = 2 * 1024 * 1024;
 
-/** One line, cut where nobody reads on. */
+/** Returns a text as one line, truncated to `limit`. */
 export function preview(text, limit) {
   const line = document.createDocumentFragment();
   if (!looksLikeJson(text)) {
@@ -34,19 +34,19 @@ function appendToken(parent, token, next) {
   else parent.append(token.text);
 }
 
-/** A long text is judged by its first character alone. */
+/** Returns true if a text looks like JSON. For a long text, only the first character is checked. */
 function looksLikeJson(text) {
   return text.length > LONG_TEXT ? /^\s*[[{"]/.test(text) : isJson(text);
 }
 
-/** The whole value. What isn't JSON is shown as the text that it is. */
+/** Returns the whole value. A text that isn't JSON is shown unchanged. */
 export function whole(text, width) {
   const tree = text.length <= MAX_TREE ? parseTree(text) : null;
   if (!tree) return el("span", { class: "j-text" }, ...folded(text, 4 * LONG_STRING));
   return render(tree, { width, depth: 0, indent: 0 });
 }
 
-/** A text, or its start and a button that shows the rest. */
+/** Returns a text, or its start and a button that shows the rest. */
 function folded(text, limit) {
   if (text.length <= limit) return [text];
   const rest = el("button", { type: "button", class: "fold", tabIndex: -1 }, `… ${(text.length - limit).toLocaleString("en")} more characters`);
@@ -84,7 +84,7 @@ function block(node, place) {
   const toggle = el("button", { type: "button", class: "j-toggle", tabIndex: -1, "aria-label": `fold ${count} ${noun}${count === 1 ? "" : "s"}` });
   const summary = el("span", { class: "j-count" }, `${count} ${noun}${count === 1 ? "" : "s"}`);
   const box = el("span", { class: "j-block" }, toggle, open, summary, inside, close);
-  // Children come into being when they are first seen.
+  // Children are created when they are first shown.
   const fill = () => inside.childElementCount === 0 && inside.append(...children(node, 0, place));
   const setOpen = (isOpen) => {
     if (isOpen) fill();

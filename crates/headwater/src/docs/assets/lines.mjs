@@ -1,4 +1,4 @@
-// Lines of a text that comes in pieces, cut anywhere.
+// Lines of a text that arrives in arbitrary pieces.
 
 import { Pieces } from "./decoder.mjs";
 
@@ -7,7 +7,7 @@ export class Lines {
   #afterCr = false;
   #crEnds;
 
-  /** `crEnds`: CR and CRLF end a line as LF does (SSE). Otherwise only LF does, and a CR before it is dropped. */
+  /** If `crEnds`, CR and CRLF end a line like LF (SSE). Otherwise only LF does, and a CR before it is dropped. */
   constructor({ crEnds = false } = {}) {
     this.#crEnds = crEnds;
   }
@@ -27,7 +27,7 @@ export class Lines {
       const line = this.#pieces.take(text.slice(start, end));
       start = end + 1;
       if (atCr) {
-        // The line is complete at its CR; whether an LF belongs to it may be known only later.
+        // The line is complete at its CR. An LF that belongs to it may arrive later.
         if (start === text.length) this.#afterCr = true;
         else if (lf === start) start += 1;
         cr = text.indexOf("\r", start);
@@ -38,7 +38,7 @@ export class Lines {
     this.#pieces.keep(text.slice(start));
   }
 
-  /** What stands behind the last line's end. */
+  /** Returns the text after the last line's end. */
   rest() {
     return this.#pieces.take();
   }

@@ -1,24 +1,24 @@
-// The items on the page: the newest of them, drawn once a frame, however fast they come.
+// The newest items on the page, drawn at most once per frame.
 
 import { el } from "./dom.mjs";
 import { shortId } from "./ids.mjs";
 import { preview, whole } from "./json-view.mjs";
 
-/** How many entries are kept. */
+/** Number of entries that are kept. */
 export const KEPT = 1000;
-/** The most entries of one frame that are shown as trees; when more come at once, each gets a line. */
+/** Maximum number of entries per frame that are shown as trees. If more arrive at once, each has one line. */
 const TREES_PER_FRAME = 20;
-/** The most entries of one frame whose lines are coloured. */
+/** Maximum number of entries per frame with coloured lines. */
 const COLOURED_PER_FRAME = 60;
-/** The most entries that are drawn while they rush by; those before them follow once there is time, or someone looks. */
+/** Maximum number of entries drawn per frame in a rush. Earlier ones follow after it, or when the user scrolls. */
 const RUSH = 150;
-/** The time between two drawings in a rush, in ms. */
+/** Time between two drawings in a rush, in ms. */
 const RUSH_PAUSE = 60;
-/** When nothing has been drawn for so long, in ms, the rush is over. */
+/** Time without a drawing after which a rush is over, in ms. */
 const CALM = 250;
-/** How much of an item stands on its line. */
+/** Maximum number of characters of an item's line. */
 const LINE = 400;
-/** How near the end, in pixels, counts as the end. */
+/** Distance from the end that counts as the end, in pixels. */
 const NEAR = 32;
 
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
@@ -36,12 +36,12 @@ export class ItemList {
   #lastRush = 0;
   #calm = null;
   #follows = true;
-  /** Where the list was scrolled to. */
+  /** Scroll position of the list. */
   #top = 0;
   #trees = true;
   #width = 80;
 
-  /** `list`: the `ol`; `scroller`: what scrolls it; `behind`: the button that says how much is below. */
+  /** `list` is the `ol`, `scroller` scrolls it, and `behind` is the button with the number of items below. */
   constructor(list, scroller, behind) {
     this.#list = list;
     this.#scroller = scroller;
@@ -53,12 +53,12 @@ export class ItemList {
     new ResizeObserver(() => this.#measure()).observe(scroller);
   }
 
-  /** How many items have come. */
+  /** Number of items received. */
   get count() {
     return this.#count;
   }
 
-  /** Adds items that arrived at `at`, on the page's clock in ms. */
+  /** Adds items that arrived at `at`, in ms on the page's clock. */
   add(items, at) {
     const time = performance.timeOrigin + at;
     for (const item of items) {
@@ -75,7 +75,7 @@ export class ItemList {
     this.#schedule();
   }
 
-  /** Marks a place between items. */
+  /** Adds a separator between items. */
   seam(text, kind = "seam") {
     this.#push({ kind, text });
     this.#schedule();
@@ -92,13 +92,13 @@ export class ItemList {
     this.#behind.hidden = true;
   }
 
-  /** Goes to the newest item, and stays with those that come. */
+  /** Scrolls to the newest item and follows new ones. */
   follow() {
     this.#follows = true;
     this.#schedule();
   }
 
-  /** Whether what doesn't fit on a line is shown as a tree; else each item has one line. */
+  /** Sets if values that don't fit on a line are shown as trees. Otherwise each item has one line. */
   showTrees(trees) {
     this.#trees = trees;
     this.#list.replaceChildren();
@@ -108,7 +108,7 @@ export class ItemList {
 
   #push(entry) {
     this.#entries.push({ ...entry, seq: (this.#next += 1) });
-    // No frame comes while the page is hidden, so the bound is kept here; in batches, for `splice` moves the rest.
+    // Hidden pages have no frames, so the bound is enforced here. It is in batches because `splice` moves the rest.
     if (this.#entries.length >= 2 * KEPT) this.#trim();
   }
 
@@ -148,7 +148,7 @@ export class ItemList {
     this.#calm = setTimeout(() => this.#fillUp(), CALM);
   }
 
-  /** Draws those before the first one that is drawn. What is in sight stays where it is. */
+  /** Draws the entries before the first drawn one. Visible entries keep their position. */
   #fillUp() {
     const first = this.#list.firstChild?.seq;
     const missing = this.#entries.filter((entry) => entry.seq < first);
@@ -211,7 +211,7 @@ export class ItemList {
   }
 
   #toggle(row) {
-    // Who opens an item wants to read it: the list stays where it is.
+    // A user who opens an item reads it, so the list stops following.
     this.#follows = false;
     this.#fill(row, row.classList.contains("is-open") ? "line" : "tree");
     this.#sayBehind();
@@ -238,7 +238,7 @@ export class ItemList {
     this.#top = this.#scroller.scrollTop;
   }
 
-  /** Who scrolls up wants to read; who comes back to the end wants to follow. A list that only grew was not scrolled. */
+  /** Stops following when the user scrolls up, and resumes at the end. Growth of the list is not a scroll. */
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#scroller;
     const atEnd = scrollTop + clientHeight >= scrollHeight - NEAR;
@@ -251,7 +251,7 @@ export class ItemList {
 
   #measure() {
     const character = parseFloat(getComputedStyle(this.#list).fontSize) * 0.61;
-    // Beside an item stand its number, time, gap and id, unless the page is narrow.
+    // Each item has its number, time, gap and id beside it, unless the page is narrow.
     const beside = this.#scroller.clientWidth > 640 ? 44 : 2;
     this.#width = Math.max(24, Math.floor((this.#scroller.clientWidth - 44) / character) - beside);
     if (this.#follows && this.#list.firstChild) this.#toEnd();
@@ -265,7 +265,7 @@ function gapText(ms) {
   return `+${(ms / 1000).toFixed(1)} s`;
 }
 
-/** One of six colours for a name, always the same. */
+/** Returns one of six colours for a name, always the same. */
 function hue(name) {
   let sum = 0;
   for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 1009;

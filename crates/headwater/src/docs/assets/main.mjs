@@ -1,4 +1,4 @@
-// The player: chooses an operation, plays it, and says what happens.
+// The player: selects an operation, plays it, and reports its progress.
 
 import { CopyAs } from "./copy.mjs";
 import { baseOf, load, streamingOperations } from "./document.mjs";
@@ -83,10 +83,10 @@ function chooseByHash() {
   try {
     id = decodeURIComponent(id);
   } catch {
-    // A hash that isn't escaped well names nothing.
+    // An invalidly escaped hash matches no operation.
   }
   const found = operations.find((one) => one.id === id);
-  // A link within the page (to the stream, say) chooses nothing.
+  // A link within the page, such as to the stream, selects no operation.
   if (!found && operation) return;
   choose(found ?? operations[0]);
 }
@@ -104,7 +104,7 @@ function choose(chosen) {
   $("operations").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   setText($("method"), chosen.method);
   $("method").className = `method is-${chosen.method.toLowerCase()}`;
-  // A path may break behind its slashes.
+  // A path may wrap after its slashes.
   $("path").replaceChildren(...chosen.path.split(/(?<=\/)|(\{[^}]*\})/).filter(Boolean).flatMap((part) => (part.startsWith("{") ? [el("b", {}, part)] : [part, el("wbr")])));
   setText($("summary"), chosen.summary);
   $("description").replaceChildren(...prose(chosen.description));
@@ -116,7 +116,7 @@ function choose(chosen) {
   refresh();
 }
 
-/** The copied code follows what is filled in. */
+/** Updates the copied code after a change of the form. */
 function refresh() {
   const request = form.request();
   copyAs.show((language) => language.make(request, form.format.name, { events: operation.events }));
@@ -146,7 +146,7 @@ function start() {
   });
   meter.start();
   session.start();
-  // On a narrow page the items lie below the form.
+  // On a narrow page the items are below the form.
   if (matchMedia("(max-width: 860px)").matches) document.querySelector(".stream").scrollIntoView();
 }
 
@@ -178,7 +178,7 @@ function controls() {
   if (dropped > 0) setText($("dropped"), `newest ${KEPT.toLocaleString("en")} kept, ${dropped.toLocaleString("en")} older dropped`);
 }
 
-/** Why the connection can't be cut and resumed now; empty where it can. */
+/** Returns the reason that the connection can't be cut and resumed now, or an empty text if it can. */
 function whyNoCut() {
   if (session) return session.whyNot;
   return !form || form.format.name === "sse" ? "start the stream first" : "only SSE has ids to resume after: choose SSE";
@@ -191,7 +191,7 @@ function say(text) {
 
 const counted = () => `${items.count.toLocaleString("en")} ${items.count === 1 ? "item" : "items"}`;
 
-/** What a session reports. */
+/** Handles a session's change of state. */
 function state(name, detail) {
   document.body.dataset.state = name;
   if (session?.isOver) meter.stop();

@@ -1,4 +1,4 @@
-// How much has come, how fast, and a picture of the last half minute.
+// Totals and rates of a stream, and a chart of the last half minute.
 
 import { setText } from "./dom.mjs";
 
@@ -14,7 +14,7 @@ export class Meter {
   #read;
   #timer = null;
 
-  /** `places`: elements for items, rate, bytes and time; `read`: gives `{ items, bytes }` as they are now. */
+  /** `places` are the elements for items, rate, bytes and time. `read` returns the current `{ items, bytes }`. */
   constructor(places, canvas, read) {
     this.#places = places;
     this.#canvas = canvas;
@@ -32,7 +32,7 @@ export class Meter {
     this.draw();
   }
 
-  /** Goes on after a pause; the time since the start runs through. */
+  /** Resumes after a pause. The time since the start includes the pause. */
   resume() {
     if (this.#stopped === null) return;
     this.#stopped = null;
@@ -63,7 +63,7 @@ export class Meter {
     this.#paint(now);
   }
 
-  /** Items a second: of the last two seconds while it runs, of the whole play once it is over. */
+  /** Returns the items per second: over the last two seconds while the stream runs, over the whole play afterwards. */
   #rate(now, elapsed, items) {
     if (this.#stopped !== null || elapsed < 2000) return elapsed > 0 ? items / (elapsed / 1000) : 0;
     const last = Math.floor(now / SLOT);

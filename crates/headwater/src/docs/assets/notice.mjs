@@ -1,4 +1,4 @@
-// What is said of a stream's end, where nobody can miss it.
+// A prominent notice of a stream's end.
 
 import { el } from "./dom.mjs";
 import { whole } from "./json-view.mjs";
@@ -15,7 +15,7 @@ export function hideNotice(place) {
   place.replaceChildren();
 }
 
-/** A problem object (RFC 9457). `errors`: those of its faults that have no field of their own. */
+/** Returns the lines of a problem object (RFC 9457). `errors` are its faults without a form field. */
 export function problemLines(problem, errors) {
   const { title: _title, status: _status, detail, type, instance, errors: _errors, ...rest } = problem;
   const lines = [detail ? el("p", {}, String(detail)) : null];

@@ -1,4 +1,4 @@
-// The API reference: the document, with a link to the player at each stream, drawn by Scalar.
+// The API reference: Scalar renders the document, with a link to the player for each stream.
 
 import { baseOf, eachOperation, idOf, load, streamOf } from "./document.mjs";
 import { $, setText } from "./dom.mjs";
@@ -25,7 +25,7 @@ a[href*="docs/play#"] {
 a[href*="docs/play#"]:hover { filter: brightness(1.1); }
 `;
 
-/** Everything of Scalar's that would ask, or lead to, another host is off. */
+/** All features of Scalar that contact or link to another host are off. */
 const CONFIGURATION = {
   agent: { disabled: true },
   customCss: COLOURS,
@@ -42,7 +42,7 @@ const CONFIGURATION = {
   withDefaultFonts: false,
 };
 
-/** Leads from each streaming operation's description to the player. */
+/** Adds a link to the player to each streaming operation's description. */
 function linkPlayer(api) {
   eachOperation(api, (path, method, operation) => {
     if (!streamOf(api, operation)) return;
@@ -53,10 +53,10 @@ function linkPlayer(api) {
   });
 }
 
-/** Ready when the browser has drawn what is on the page by now. */
+/** Resolves when the browser has drawn the current page. */
 const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
 
-/** Loads the reference's script. It is large: the page has shown its list of operations before. */
+/** Loads the reference's script. It is large, so the page shows its list of operations first. */
 function loadScript(url) {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
@@ -72,11 +72,11 @@ async function open() {
   $("waiting").hidden = false;
   const url = new URL("openapi.json", document.baseURI);
   const loading = load(url);
-  // In a page that isn't shown nothing is ever drawn.
+  // A hidden page is never drawn.
   if (document.visibilityState === "visible") await drawn();
   const [api] = await Promise.all([loading, loadScript(new URL($("reference").dataset.script, document.baseURI))]);
   document.title = api.info?.title ?? document.title;
-  // Where the app itself is: the document may not know under which prefix, or in front of which host, it lies.
+  // The URL of the app, because the document may lack its prefix or public host.
   api.servers = [{ url: baseOf(api, url).href.replace(/\/$/, "") }, ...(api.servers ?? []).slice(1)];
   linkPlayer(api);
   if (!globalThis.Scalar) throw new Error("its script, docs/scalar.js, is not what it was");

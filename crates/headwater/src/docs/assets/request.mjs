@@ -1,10 +1,10 @@
-// From what was filled in to a request.
+// Conversion of the form's values to a request.
 
 /**
  * Builds the request of an operation.
  *
- * `values`: the texts of the parameters by "in name", empty ones left out; `body`: text or `null`;
- * `credentials`: by scheme name, a text, or for basic authentication `{ user, password }`.
+ * `values` are the texts of the parameters by "in name", without empty ones. `body` is text or `null`.
+ * `credentials` has, by scheme name, a text, or `{ user, password }` for basic authentication.
  */
 export function buildRequest(operation, base, { values, body, contentType, accept, credentials }) {
   const request = { method: operation.method, url: "", accept, headers: [], cookies: [], body: null };
@@ -32,17 +32,17 @@ export function buildRequest(operation, base, { values, body, contentType, accep
   return request;
 }
 
-/** The headers as they go out, the one that chooses the format first. */
+/** Returns all headers to send. The first selects the format. */
 export function allHeaders(request) {
   return [["Accept", request.accept], ...request.headers];
 }
 
-/** The path parameters that have no value: without them there is no URL. */
+/** Returns the path parameters without a value. The URL requires them. */
 export function missingInPath(operation, values) {
   return operation.parameters.filter((parameter) => parameter.in === "path" && !values.get(`path ${parameter.name}`));
 }
 
-/** The members of a list or object as it was typed: JSON, or values between commas. */
+/** Parses the members of a list or object from JSON or from comma-separated values. */
 function parts(parameter, text) {
   if (parameter.type === "array") {
     const list = parseJson(text);
@@ -82,7 +82,7 @@ function plain(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-/** RFC 6265's cookie-octets as they are, anything else percent-encoded. */
+/** Returns a text of RFC 6265's cookie-octets unchanged, and any other text percent-encoded. */
 function cookieText(text) {
   return /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$/.test(text) ? text : encodeURIComponent(text);
 }

@@ -1,21 +1,21 @@
-// Just as much JSON Schema as a form needs: what may be entered, and an example of it.
+// The subset of JSON Schema that a form needs: allowed values and an example.
 
 const MAX_DEPTH = 8;
 
-/** Follows local references: the schema that `schema` stands for. */
+/** Follows local references. Returns the schema that `schema` refers to. */
 export function resolve(document, schema) {
   let current = schema ?? {};
   for (let hops = 0; hops < 32 && typeof current?.$ref === "string"; hops += 1) {
     const { $ref, ...own } = current;
     const target = lookUp(document, $ref);
     if (target === undefined) return own;
-    // What stands beside a reference (a description, say) is nearer than what it leads to.
+    // Keywords beside a reference, such as a description, override those of its target.
     current = typeof target === "object" ? { ...target, ...own } : target;
   }
   return current;
 }
 
-/** The value at a reference such as `#/components/schemas/Tick`. */
+/** Returns the value at a reference such as `#/components/schemas/Tick`. */
 export function lookUp(document, reference) {
   if (!reference.startsWith("#")) return undefined;
   let value = document;
@@ -35,7 +35,7 @@ function decodeFragment(part) {
   }
 }
 
-/** The schema of a value that isn't null, where `null` is allowed besides, and of a lone `allOf`. */
+/** Returns the non-null branch of a nullable schema, and the schema in an `allOf` with one element. */
 export function core(document, schema) {
   const resolved = resolve(document, schema);
   for (const keyword of ["anyOf", "oneOf", "allOf"]) {
@@ -48,7 +48,7 @@ export function core(document, schema) {
   return resolved;
 }
 
-/** "integer", "string", "array", …: the first type that isn't null. */
+/** Returns the first type that isn't null: "integer", "string", "array", … */
 export function typeOf(document, schema) {
   const { type, enum: values, properties, items, const: constant } = core(document, schema);
   const first = Array.isArray(type) ? type.find((name) => name !== "null") : type;
@@ -59,7 +59,7 @@ export function typeOf(document, schema) {
   return sample === undefined || sample === null ? "any" : typeof sample;
 }
 
-/** The values that an enumeration allows, each with its description; `null` if it is no enumeration. */
+/** Returns the values of an enumeration, each with its description, or `null` for other schemas. */
 export function choices(document, schema) {
   const own = core(document, schema);
   if (Array.isArray(own.enum)) return own.enum.filter((value) => value !== null).map((value) => ({ value, description: "" }));
@@ -70,11 +70,11 @@ export function choices(document, schema) {
   return all.every(Boolean) ? all.flat() : null;
 }
 
-/** What a person should know before filling in a field: "1 to 1000", "at most 20 characters", … */
+/** Describes the limits of a field's value: "1 to 1000", "at most 20 characters", … */
 export function limits(document, schema) {
   const own = core(document, schema);
   const said = [];
-  // The end of a 64-bit range is no number that JavaScript has, and no news to anybody.
+  // JavaScript can't represent the bounds of a 64-bit range, and they are not informative.
   const exact = (bound) => (Math.abs(bound) <= Number.MAX_SAFE_INTEGER ? bound : undefined);
   const low = exact(own.minimum ?? own.exclusiveMinimum);
   const high = exact(own.maximum ?? own.exclusiveMaximum);
@@ -111,7 +111,7 @@ const STRINGS = {
   ipv6: "2001:db8::1",
 };
 
-/** A value that a schema allows, as near to its author's examples as there are any. */
+/** Returns a value that a schema allows, based on its examples if it has any. */
 export function skeleton(document, schema, depth = 0) {
   if (schema === true || depth > MAX_DEPTH) return null;
   const own = core(document, schema);
@@ -147,7 +147,7 @@ function properties(document, schema, depth) {
   const made = {};
   for (const [name, property] of Object.entries(schema.properties ?? {})) {
     const required = schema.required?.includes(name);
-    // Deep down only what must be there: a schema may contain itself.
+    // At depth, only required properties: a schema may contain itself.
     if (required || depth < 2) made[name] = skeleton(document, property, depth + 1);
   }
   return made;

@@ -1,4 +1,4 @@
-// One play of a stream: its connections, one after the other, and how it ended. It knows no page.
+// One play of a stream: its consecutive connections and its end. It doesn't use the DOM.
 
 import { decoderFor, formatOf } from "./formats.mjs";
 
@@ -8,16 +8,16 @@ const END_EVENT = "headwater:end";
 const ERROR_EVENT = "headwater:error";
 const POSITION_EVENT = "headwater:position";
 const RESET_EVENT = "headwater:reset";
-/** How much of an error's body is shown. */
+/** Maximum length of an error's body that is shown. */
 const MAX_ERROR_BODY = 64 * 1024;
-/** The pause between a cut and the next connection, if the server doesn't ask for a longer one, in ms. */
+/** Minimum pause between a cut and the next connection, in ms. The server may request a longer one. */
 const PAUSE = 400;
 const MAX_PAUSE = 10_000;
 
 /**
- * `report` gets what happens: `state(state, detail)`, `items(items, at)`, `seam(text)`, `resumed(ms)`.
+ * `report` receives the events: `state(state, detail)`, `items(items, at)`, `seam(text)`, `resumed(ms)`.
  *
- * States: connecting, open, resuming, and the last ones: ended, stopped, cut, failed.
+ * States: connecting, open, resuming, and the final ones: ended, stopped, cut, failed.
  */
 export class Session {
   bytes = 0;
@@ -29,7 +29,7 @@ export class Session {
   #controller = null;
   #retry = 0;
   #pause = null;
-  /** The problem that an `error` event reported, until the body is over. */
+  /** The problem that an `error` event reported, until the body ends. */
   #problem = null;
   #sawEnd = false;
 
@@ -42,14 +42,14 @@ export class Session {
     this.#connect();
   }
 
-  /** Ends it for good. */
+  /** Stops the session permanently. */
   stop() {
     if (this.isOver) return;
     this.#abort();
     this.#become("stopped");
   }
 
-  /** Breaks the connection and comes back as an `EventSource` would. */
+  /** Cuts the connection and reconnects like an `EventSource`. */
   cutAndResume() {
     if (!this.canResume) return;
     this.#abort();
@@ -64,12 +64,12 @@ export class Session {
     return ["idle", "ended", "stopped", "cut", "failed"].includes(this.state);
   }
 
-  /** Whether there is a place to come back to: only SSE has ids. */
+  /** True if the stream can be resumed. Only SSE has ids. */
   get canResume() {
     return this.format === "sse" && this.lastEventId !== "" && this.lastEventId !== END_ID && ["open", "cut", "stopped"].includes(this.state);
   }
 
-  /** Why there is none; empty where there is. */
+  /** The reason that the stream can't be resumed; empty if it can. */
   get whyNot() {
     if (this.canResume) return "";
     if (this.state === "connecting" || this.state === "resuming") return "no answer yet";
@@ -138,7 +138,7 @@ export class Session {
       if (this.#problem) {
         this.#fail({ kind: "event", problem: this.#problem });
       } else {
-        // fetch says no more than that: the body didn't come to its end.
+        // fetch only reports that the body is incomplete.
         this.#controller = null;
         this.#become("cut", { message: error.message });
       }
@@ -159,7 +159,7 @@ export class Session {
       this.lastEventId = decoder.lastEventId;
       this.#retry = decoder.retry ?? this.#retry;
     }
-    // They come before all items: where the stream is, which the id tells, and that it starts over.
+    // Position and reset events precede all items. The id of a position is already recorded.
     for (const item of items) {
       if (item.event === RESET_EVENT) this.#report.seam(`the stream starts over · ${problemOf(item.data)?.detail ?? "the id is none of it"}`);
     }
@@ -167,7 +167,7 @@ export class Session {
     if (shown.length > 0) this.#report.items(shown.map((item) => this.#mark(item)), performance.now());
   }
 
-  /** Tells the events that are about the stream from those that are in it. */
+  /** Distinguishes events about the stream from its items. */
   #mark(item) {
     if (item.event === END_EVENT && item.id === END_ID) {
       this.#sawEnd = true;
@@ -191,7 +191,7 @@ async function send(request, lastEventId, signal) {
   for (const [name, value] of request.headers) headers.append(name, value);
   if (lastEventId) headers.set("Last-Event-ID", lastEventId);
   const path = new URL(request.url).pathname;
-  // No script may set `Cookie`. A cookie of this very path is sent along, and is gone again once the head is here.
+  // Scripts can't set `Cookie`. So a cookie for this exact path is set, and removed once the head is received.
   const setCookie = ([name, value], more) => {
     document.cookie = `${name}=${value}; path=${path}; samesite=strict${more}`;
   };
@@ -210,7 +210,7 @@ async function send(request, lastEventId, signal) {
   }
 }
 
-/** What an answer that is no success says. */
+/** Returns the details of an error response. */
 async function refusal(response) {
   const detail = { kind: "status", status: response.status, reason: response.statusText, problem: null, text: "" };
   try {
@@ -223,7 +223,7 @@ async function refusal(response) {
   return detail;
 }
 
-/** A problem object (RFC 9457), if the text is one. */
+/** Parses a problem object (RFC 9457), if the text is one. */
 function problemOf(text) {
   try {
     const value = JSON.parse(text);

@@ -1,4 +1,4 @@
-// The same request as code, each piece ready to be run.
+// The same request as runnable code in several languages.
 
 import { allHeaders } from "./request.mjs";
 
@@ -9,15 +9,15 @@ export const LANGUAGES = [
   { name: "Rust", make: rust },
 ];
 
-/** A word of a POSIX shell. */
+/** Returns a text as a word of a POSIX shell. */
 export function shellWord(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** A JSON string is a string literal of JavaScript and of Python. */
+/** Returns a string literal. JSON strings are valid literals in JavaScript and Python. */
 const literal = (text) => JSON.stringify(text);
 
-/** Drops the white space between the tokens of a JSON text, and leaves its numbers as they were typed. */
+/** Removes the white space between the tokens of a JSON text, and keeps the notation of its numbers. */
 export function compactJson(text) {
   try {
     JSON.parse(text);
@@ -36,7 +36,7 @@ export function curl(request) {
   if (request.method === "HEAD") words.push("--head");
   else if (request.method !== "GET" && !bodyMeansPost) words.push("-X", shellWord(request.method));
   else if (request.method === "GET" && request.body !== null) words.push("-X", "GET");
-  // Without it curl takes brackets and braces in a URL for patterns.
+  // Without it, curl interprets brackets and braces in a URL as patterns.
   if (/[[\]{}]/.test(request.url)) words.push("-g");
   lines.push([...words, shellWord(request.url)].join(" "));
   for (const [name, value] of allHeaders(request)) lines.push(`-H ${shellWord(value === "" ? `${name};` : `${name}: ${value}`)}`);
@@ -74,7 +74,7 @@ export function python(request, format) {
   const loops = {
     ndjson: ["        if line:", "            print(json.loads(line))"],
     "json-seq": ['        if line := line.strip(b"\\x1e"):', "            print(json.loads(line))"],
-    // Headwater writes an element a line, behind a bracket or a comma.
+    // Headwater writes one element per line, after a bracket or a comma.
     json: ["        # One element a line, behind the array's bracket or a comma.", '        if line[1:] not in (b"", b"]"):', "            print(json.loads(line[1:]))"],
   };
   const loop = loops[format] ?? ["        print(line.decode())"];
@@ -182,7 +182,7 @@ function rustString(text) {
   return `"${escaped}"`;
 }
 
-/** A raw string with as many hashes as its text needs. */
+/** Returns a Rust raw string with the required number of hashes. */
 function rustRaw(text) {
   let hashes = "";
   while (text.includes(`"${hashes}`)) hashes += "#";

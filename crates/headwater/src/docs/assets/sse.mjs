@@ -4,11 +4,11 @@ import { Decoder, Pieces } from "./decoder.mjs";
 import { Lines } from "./lines.mjs";
 
 export class SseDecoder extends Decoder {
-  /** What a client that comes back says in `Last-Event-ID`. */
+  /** Value of `Last-Event-ID` for a reconnect. */
   lastEventId;
-  /** The time to wait before coming back, in ms, once the stream has said one. */
+  /** Reconnection time in ms, if the stream has set one. */
   retry = null;
-  /** Comments: a server's signs of life. */
+  /** Number of comments, which servers send as heartbeats. */
   comments = 0;
 
   #lines = new Lines({ crEnds: true });
@@ -17,7 +17,7 @@ export class SseDecoder extends Decoder {
   #event = "";
   #id;
 
-  /** `lastEventId`: that of the connection which this one follows. */
+  /** `lastEventId` is the last id of the previous connection. */
   constructor({ lastEventId = "" } = {}) {
     super();
     this.lastEventId = lastEventId;
@@ -53,7 +53,7 @@ export class SseDecoder extends Decoder {
 
   #dispatch(give) {
     this.lastEventId = this.#id;
-    // A `data` field, even an empty one, makes an event; a block without one makes none.
+    // A block is an event only if it has a `data` field, which may be empty.
     if (this.#hasData) give({ data: this.#data.take(), event: this.#event, id: this.#id });
     this.#hasData = false;
     this.#event = "";

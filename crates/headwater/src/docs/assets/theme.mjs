@@ -1,9 +1,9 @@
-// Light, dark, or as the system has it. The reference keeps its choice under the same key.
+// Light, dark, or the system's theme. The reference stores its choice under the same key.
 
 const KEY = "colorMode";
 const MODES = ["system", "light", "dark"];
 
-/** Makes `button` go round the three modes. */
+/** Makes `button` cycle through the three modes. */
 export function bindTheme(button) {
   apply(stored());
   label(button, stored());
@@ -12,7 +12,7 @@ export function bindTheme(button) {
     try {
       localStorage.setItem(KEY, next);
     } catch {
-      // Without storage the choice holds for this page.
+      // Without storage, the choice applies to this page only.
     }
     apply(next);
     label(button, next);

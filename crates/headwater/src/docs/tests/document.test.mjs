@@ -1,4 +1,4 @@
-// What the player reads in a document, and what it makes of it.
+// Interpretation of OpenAPI documents by the player.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -144,6 +144,6 @@ test("a skeleton has an author's example, or something of the right shape", () =
   );
   assert.equal(skeleton({}, { oneOf: [{ type: "string", maxLength: 3 }, { type: "null" }] }), "str");
   assert.deepEqual(skeleton({}, { allOf: [{ properties: { a: { const: 1 } } }, { properties: { b: { const: 2 } } }] }), { a: 1, b: 2 });
-  // A schema that holds itself comes to an end.
+  // A recursive schema terminates.
   assert.equal(skeleton(document, { $ref: "#/components/schemas/Tree" }).name, "string");
 });

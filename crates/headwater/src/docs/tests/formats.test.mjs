@@ -1,4 +1,4 @@
-// The parsers of the player: each stream read whole, byte by byte, and cut in two at every byte.
+// The player's parsers: each stream is read whole, byte by byte, and split in two at every byte.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -15,7 +15,7 @@ function read(format, chunks, options) {
   return { items, fault: decoder.fault, decoder };
 }
 
-/** Reads `stream` in every chunking of two and byte by byte, and expects the same of all. */
+/** Reads `stream` in every split in two and byte by byte, and expects the same result each time. */
 function check(format, stream, expected, fault = null) {
   const bytes = typeof stream === "string" ? bytesOf(stream) : stream;
   const chunkings = [[bytes], [...bytes].map((byte) => Uint8Array.of(byte))];
@@ -81,7 +81,7 @@ test("retry, comments and the last id are known after they were read", () => {
   const { decoder } = read("sse", [bytesOf(stream)]);
   assert.equal(decoder.retry, 1500);
   assert.equal(decoder.comments, 2);
-  // The last block is not complete.
+  // The last block is incomplete.
   assert.equal(decoder.lastEventId, "9");
 });
 

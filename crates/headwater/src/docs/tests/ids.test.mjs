@@ -1,4 +1,4 @@
-// What of an id stands beside its item.
+// Abbreviated ids.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

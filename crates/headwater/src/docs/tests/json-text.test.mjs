@@ -1,11 +1,11 @@
-// JSON as the player shows it.
+// JSON as shown in the player.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { lengthOf, parseTree, tokens } from "../assets/json-text.mjs";
 
-/** A tree as JSON again. */
+/** Converts a tree back to JSON. */
 function text(node) {
   if (!node.entries) return node.text;
   const members = node.entries.map(([key, child]) => (key === null ? "" : `${key}:`) + text(child));

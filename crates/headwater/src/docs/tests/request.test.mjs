@@ -1,4 +1,4 @@
-// From filled-in values to a request, and from that to code.
+// Conversion of form values to a request, and of a request to code.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";

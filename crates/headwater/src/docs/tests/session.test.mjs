@@ -1,4 +1,4 @@
-// A play from its start to its end, against answers that are made up.
+// A play from start to end, with simulated responses.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
@@ -12,7 +12,7 @@ afterEach(() => {
 
 const request = { method: "GET", url: "http://127.0.0.1:1/a", accept: "text/event-stream", headers: [["X-A", "1"]], cookies: [], body: null };
 
-/** A body of these texts; then it ends, is cut, or stays open until it is aborted. */
+/** Creates a body of these texts that then ends, is cut, or stays open until it is aborted. */
 function body(texts, end, signal) {
   return new ReadableStream({
     start(controller) {
@@ -26,7 +26,7 @@ function body(texts, end, signal) {
   });
 }
 
-/** Plays against `answers`, one for each request: `{ status, type, texts, end }` or an Error. */
+/** Plays with `answers`, one for each request: `{ status, type, texts, end }` or an Error. */
 function play(answers, more = {}) {
   const log = [];
   const sent = [];

@@ -33,7 +33,7 @@ fn conditions_and_negations_are_followed() {
 }
 
 #[test]
-fn a_tagged_union_is_told_by_its_tag() {
+fn a_tagged_unions_branch_is_selected_by_its_tag() {
     for keyword in ["oneOf", "anyOf"] {
         let schema = json!({
             keyword: [
@@ -78,7 +78,7 @@ fn a_tagged_union_is_told_by_its_tag() {
 }
 
 #[test]
-fn another_union_is_told_by_the_branch_that_fits_best() {
+fn an_untagged_union_is_explained_by_its_best_branch() {
     let external = |name: &str, wanted: Value| {
         json!({
             "type": "object",
@@ -144,7 +144,7 @@ fn references_are_followed_inside_the_document() {
         json!({"id": 1, "next": {"id": 2, "next": {}}}),
         &[r#"/next/next: the property "id" is missing"#],
     );
-    // A part with a URI of its own: what is behind it is checked, and not explained.
+    // The content of a part with its own URI is checked, but not explained.
     check(
         json!({
             "items": {"$ref": "urn:x"},
@@ -156,7 +156,7 @@ fn references_are_followed_inside_the_document() {
 }
 
 #[test]
-fn an_older_draft_is_honoured() {
+fn older_drafts_are_supported() {
     let draft_7 = "http://json-schema.org/draft-07/schema#";
     check(
         json!({

@@ -1,9 +1,9 @@
-//! How much is said, and how much work and stack it takes.
+//! Bounds on the messages, the work and the stack.
 
 use super::*;
 
 #[test]
-fn a_long_value_is_cut_in_a_detail() {
+fn a_long_value_is_truncated_in_a_detail() {
     let value = json!({"a": "x".repeat(1000)});
     let found = faults(&json!({"properties": {"a": {"type": "null"}}}), &value);
     let expected = format!("/a: \"{}…\" is not null", "x".repeat(60));
@@ -33,7 +33,7 @@ fn a_hundred_faults_are_kept_and_the_rest_is_counted() {
 }
 
 #[test]
-fn pointers_that_are_long_leave_room_for_fewer_faults() {
+fn long_pointers_reduce_the_number_of_kept_faults() {
     let key = "k".repeat(30_000);
     let found = faults(
         &json!({"additionalProperties": {"items": false}}),
@@ -43,8 +43,8 @@ fn pointers_that_are_long_leave_room_for_fewer_faults() {
 }
 
 #[test]
-fn a_union_that_nests_takes_bounded_work() {
-    // Four branches that all lead into the same member: 4^120 ways without bounds.
+fn a_nested_union_takes_bounded_work() {
+    // Four branches that all lead to the same member: 4^120 paths without bounds.
     let branch = |name: &str| {
         json!({
             "properties": {"op": {"type": "string", "minLength": 1}, "of": {"$ref": "#"}},
@@ -65,7 +65,7 @@ fn a_union_that_nests_takes_bounded_work() {
 }
 
 #[test]
-fn a_tagged_union_that_nests_is_explained_at_its_depth() {
+fn a_nested_tagged_union_is_explained_at_its_depth() {
     let branch = |name: &str| {
         json!({
             "type": "object",
@@ -90,7 +90,7 @@ fn a_tagged_union_that_nests_is_explained_at_its_depth() {
 
 #[test]
 fn the_deepest_value_fits_the_stack_of_a_worker_thread() {
-    // As deep a schema at each level as the limits let through, and as deep a value as is read.
+    // The deepest schema that the limits allow at each level, and the deepest value that is read.
     let mut schema = json!({"properties": {"a": {"$ref": "#"}}, "required": ["x"]});
     for _ in 0..SchemaLimits::DEFAULT_MAX_NESTING - 2 {
         schema = json!({"allOf": [schema]});
@@ -122,7 +122,7 @@ fn a_long_chain_of_references_fits_the_stack_of_a_worker_thread() {
     assert!(compiled.unwrap().join().unwrap().unwrap());
 }
 
-/// Checks a text, and returns the faults, if any, and the steps that it took.
+/// Checks a text. Returns the value or the faults, and the number of steps.
 fn checked(schema: &Value, text: &str) -> (Result<Value, Faults>, u64) {
     let schema = Schema::compile(schema).unwrap();
     let mut budget = CheckBudget::for_text(text.len());
@@ -136,9 +136,9 @@ fn any_of_constants(count: usize) -> Value {
 }
 
 #[test]
-fn a_check_that_takes_too_many_steps_is_given_up() {
+fn a_check_that_exceeds_its_budget_is_abandoned() {
     let schema = any_of_constants(900);
-    // Valid by the last branch alone, so that each item takes 900 steps.
+    // Only the last branch accepts it, so that each item takes 900 steps.
     let text = format!("[{}899]", "899,".repeat(10_000));
     let (result, steps) = checked(&schema, &text);
     let faults = result.unwrap_err();
@@ -157,7 +157,7 @@ fn faults_that_are_found_within_the_budget_are_true() {
     let (result, _) = checked(&any_of_constants(900), &text);
     let faults = result.unwrap_err();
     assert!(!faults.is_over_budget());
-    // Each takes 900 of the steps that lead into what is invalid.
+    // Each takes 900 of the steps into invalid parts.
     assert!(faults.len() >= 20, "{}", faults.len());
     for (index, fault) in faults.iter().enumerate() {
         assert_eq!(fault.pointer(), format!("/{index}"));
@@ -212,7 +212,7 @@ fn an_ordinary_check_of_any_size_stays_within_its_budget() {
 }
 
 #[test]
-fn names_that_repeat_and_items_that_must_differ_cost_what_they_take() {
+fn duplicate_names_and_unique_items_are_charged_their_cost() {
     let text = format!("[{}0]", "0,".repeat(50_000));
     let schema = json!({"allOf": vec![json!({"uniqueItems": true}); 200]});
     assert!(checked(&schema, &text).0.is_err());

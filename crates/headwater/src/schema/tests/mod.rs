@@ -1,4 +1,4 @@
-//! What is said of values: schema, value, and the faults as they read.
+//! Messages for values: schema, value, and the text of the faults.
 
 mod applied;
 mod bounds;
@@ -16,7 +16,7 @@ fn check(schema: Value, value: Value, expected: &[&str]) {
     assert_eq!(lines(&compiled, &value), expected, "{value} by {schema}");
 }
 
-/// The faults of a value, one a line, after looking at what holds for all of them.
+/// Returns the faults of a value, one per line, after checking the properties that all faults have.
 #[track_caller]
 fn lines(schema: &Schema, value: &Value) -> Vec<String> {
     let result = schema.check(value);

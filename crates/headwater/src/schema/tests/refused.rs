@@ -1,9 +1,9 @@
-//! Schemas that are not taken.
+//! Schemas that are refused.
 
 use super::*;
 
 #[test]
-fn a_schema_is_refused_above_a_limit_and_taken_at_it() {
+fn a_schema_is_accepted_at_a_limit_and_refused_above_it() {
     let limits = SchemaLimits::default();
     let mut nested = json!({});
     for _ in 1..8 {
@@ -68,8 +68,8 @@ fn a_schema_is_refused_above_a_limit_and_taken_at_it() {
 }
 
 #[test]
-fn a_schema_that_would_take_forever_is_refused() {
-    // Each of 100 definitions refers twice to the next.
+fn a_schema_of_exponential_cost_is_refused() {
+    // Each of 100 definitions refers to the next twice.
     let definitions: serde_json::Map<_, _> = (0..100)
         .map(|index| {
             let next = json!({"$ref": format!("#/$defs/{}", index + 1)});
@@ -85,7 +85,7 @@ fn a_schema_that_would_take_forever_is_refused() {
 }
 
 #[test]
-fn what_is_no_schema_is_refused_with_the_place() {
+fn an_invalid_schema_is_refused_with_its_location() {
     for (document, expected) in [
         (
             json!({"properties": {"a": {"minimum": "x"}}}),
@@ -124,7 +124,7 @@ fn what_is_no_schema_is_refused_with_the_place() {
 }
 
 #[test]
-fn a_reference_to_another_document_is_told_apart() {
+fn a_reference_to_another_document_has_its_own_error() {
     let error = Schema::compile(&json!({"$ref": "file:///etc/passwd"})).unwrap_err();
     assert!(error.is_outside_reference());
     assert!(

@@ -1,9 +1,9 @@
-//! Types, numbers, texts, objects, arrays.
+//! Types, numbers, texts, objects and arrays.
 
 use super::*;
 
 #[test]
-fn a_value_of_the_wrong_type_is_told_what_it_is_to_be() {
+fn a_fault_names_the_expected_type() {
     let integer = json!({"type": "integer"});
     check(
         integer.clone(),
@@ -32,7 +32,7 @@ fn a_value_of_the_wrong_type_is_told_what_it_is_to_be() {
 }
 
 #[test]
-fn numbers_are_told_their_bounds() {
+fn faults_of_numbers_name_their_bounds() {
     check(
         json!({"maximum": 1000}),
         json!(2000),
@@ -66,7 +66,7 @@ fn numbers_are_told_their_bounds() {
 }
 
 #[test]
-fn texts_are_told_their_length_pattern_and_format() {
+fn faults_of_texts_name_length_pattern_and_format() {
     check(
         json!({"minLength": 2, "maxLength": 3}),
         json!("ü"),
@@ -150,7 +150,7 @@ fn each_missing_property_is_a_fault_of_the_object() {
 }
 
 #[test]
-fn each_unknown_property_is_a_fault_that_names_the_known() {
+fn each_unknown_property_is_a_fault_that_lists_the_known_ones() {
     let schema = json!({
         "properties": {"name": {}, "age": {}},
         "additionalProperties": false,
@@ -207,7 +207,7 @@ fn each_unknown_property_is_a_fault_that_names_the_known() {
 }
 
 #[test]
-fn faults_stand_at_their_full_pointer() {
+fn faults_have_their_full_pointer() {
     check(
         json!({
             "properties": {"a/b": {"items": {"additionalProperties": {"type": "string"}}}},
@@ -219,7 +219,7 @@ fn faults_stand_at_their_full_pointer() {
 }
 
 #[test]
-fn arrays_are_told_their_size_and_items() {
+fn faults_of_arrays_name_sizes_and_items() {
     check(
         json!({"minItems": 2}),
         json!([1]),
@@ -254,7 +254,7 @@ fn arrays_are_told_their_size_and_items() {
 }
 
 #[test]
-fn objects_are_told_their_size_and_names() {
+fn faults_of_objects_name_sizes_and_names() {
     check(
         json!({"minProperties": 1}),
         json!({}),

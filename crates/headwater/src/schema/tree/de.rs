@@ -1,8 +1,9 @@
-//! From a tree to a value of a type, by the rules of `serde_json` for a [`Value`](serde_json::Value).
+//! Deserialisation of a tree, by the rules of `serde_json` for a [`Value`](serde_json::Value).
 //!
-//! It may refuse what a `Value` gives, but doesn't give what a `Value` refuses; only an enum's variant with no more
-//! than brackets, `V()`, it takes from `{"V": []}`, as `serde_json` does from the text. The messages of its errors are
-//! for nobody: a `Value` is asked again.
+//! It may fail where a `Value` succeeds, but doesn't succeed where a `Value` fails. The exception
+//! is an enum's variant with empty parentheses, `V()`, which it accepts from `{"V": []}`, as
+//! `serde_json` does from the text. Its error messages are not used: a failure is repeated with a
+//! `Value`.
 
 use serde::de::{
     Deserializer, Error as _, IntoDeserializer, Visitor,
@@ -24,7 +25,7 @@ fn refused() -> Error {
     Error::custom("another type is wanted")
 }
 
-/// Methods of a deserialiser that take some kinds of JSON only.
+/// Defines a deserialiser's methods that accept only some kinds of JSON.
 macro_rules! only {
     ($($method:ident($($hint:ty),*): $kinds:pat,)*) => {$(
         fn $method<V: Visitor<'de>>(self, $(_: $hint,)* visitor: V) -> Result<V::Value, Error> {
@@ -54,7 +55,8 @@ impl<'de> Deserializer<'de> for Tree<'de> {
                 Ok(value)
             }
             Tree::Object(members) => {
-                // A name as a tree: it may be wanted as an enum, or as a struct around a string.
+                // A name is a tree, because the type may require an enum or a newtype around a
+                // string.
                 let members = members.into_iter();
                 let members = members.map(|(name, value)| (Tree::String(name), value));
                 let mut members = MapDeserializer::new(members);

@@ -1,4 +1,4 @@
-//! Trees as `jsonschema` reads them.
+//! The implementation of `jsonschema`'s traits for trees.
 
 use std::{borrow::Cow, ptr, slice};
 
@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 
 use super::Tree;
 
-/// The kind of JSON that is held in trees.
+/// The JSON representation by trees.
 pub(super) struct Trees;
 
 impl Json for Trees {
@@ -88,7 +88,7 @@ impl<'a> Node<'a, Trees> for &'a Tree<'a> {
         let Tree::String(text) = self else {
             return None;
         };
-        // A character has one to four bytes: mostly there is no need to count.
+        // A character has one to four bytes, so counting is mostly unnecessary.
         let bytes = text.len() as u64;
         let surely = min.saturating_mul(4) <= bytes && bytes <= max;
         Some(surely || (min..=max).contains(&(text.chars().count() as u64)))
@@ -98,7 +98,7 @@ impl<'a> Node<'a, Trees> for &'a Tree<'a> {
         match (self, expected) {
             (Tree::Null, Value::Null) => true,
             (Tree::Bool(value), Value::Bool(expected)) => value == expected,
-            // 1.0 equals 1, as `jsonschema` has it.
+            // 1.0 equals 1, as in `jsonschema`.
             (Tree::Number(number), Value::Number(_)) => {
                 cmp::equal(&Value::Number(number.clone()), expected)
             }

@@ -1,9 +1,9 @@
-//! JSON that borrows from its text: the quick way from a request to a value of a type.
+//! JSON that borrows from its text: the fast path from a request to a typed value.
 //!
-//! A [`Value`] has a copy of every name and string, and a hash table for every object; to make it is most of
-//! what a small body costs. A [`Tree`] has neither. It is checked by the same schema ([`TreeSchema`]) and
-//! deserialises as a `Value` does, so that where the quick way gives a result, it is the one that `Value` gives.
-//! Where it gives none, `Value` is there to say why.
+//! A [`Value`] copies every name and string and has a hash table for every object. Creating it is
+//! most of the cost of a small body. A [`Tree`] avoids both. It is checked by the same schema
+//! ([`TreeSchema`]) and deserialises like a `Value`, so that a result on the fast path equals the
+//! result by `Value`. If the fast path fails, the `Value` provides the reason.
 
 use std::{borrow::Cow, fmt};
 
@@ -16,7 +16,7 @@ use super::{Schema, build};
 mod de;
 mod json;
 
-/// A JSON value whose names and strings are parts of its text, as far as they are without escapes.
+/// A JSON value whose names and strings without escapes are slices of its text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Tree<'a> {
     Null,
@@ -24,28 +24,28 @@ pub(crate) enum Tree<'a> {
     Number(Number),
     String(Cow<'a, str>),
     Array(Vec<Tree<'a>>),
-    /// Members in their order, each name once.
+    /// Members in their order, with unique names.
     Object(Vec<(Cow<'a, str>, Tree<'a>)>),
 }
 
-/// The most members that an object of a parsed tree has. Names are compared with each other, so this bounds the
-/// work to the product of it and the text's length.
+/// Maximum number of members of an object in a parsed tree. Names are compared pairwise, so this
+/// bounds the work to its product with the text's length.
 const MAX_MEMBERS: usize = 64;
 
-/// What the names start with by which `serde_json` tells its own types from objects.
+/// Prefix of the names by which `serde_json` distinguishes its own types from objects.
 const PRIVATE: &str = "$serde_json::private::";
 
 impl<'a> Tree<'a> {
-    /// Parses JSON, nested at most 127 levels deep.
+    /// Parses JSON that is nested at most 127 levels deep.
     ///
-    /// None if the text isn't that, or has an object that is left to [`Value`]: one of more than 64 members, one
-    /// that has a name twice, or one with a name that means something to `serde_json`.
+    /// Returns `None` if the text is invalid, or if an object in it must be left to [`Value`]: one
+    /// with more than 64 members, a duplicate name, or a name with a meaning for `serde_json`.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
-        // Each string by itself would take longer to be found UTF-8.
+        // Validating the text as UTF-8 at once is faster than validating each string.
         serde_json::from_str(str::from_utf8(text).ok()?).ok()
     }
 
-    /// The same as a [`Value`].
+    /// Converts the tree to a [`Value`].
     pub(crate) fn to_value(&self) -> Value {
         match self {
             Self::Null => Value::Null,
@@ -137,11 +137,12 @@ pub(crate) struct TreeSchema(Option<Validator<json::Trees>>);
 
 impl TreeSchema {
     pub(crate) fn of(schema: &Schema) -> Self {
-        // The document did compile before, with the same options.
+        // The document has already compiled with the same options.
         Self(build(schema.document()).ok())
     }
 
-    /// Whether a tree is valid: what [`Schema::is_valid`] says of the same as a `Value`.
+    /// Returns `true` if a tree is valid. The result equals that of [`Schema::is_valid`] for the
+    /// same `Value`.
     pub(crate) fn is_valid(&self, tree: &Tree<'_>) -> bool {
         self.0.as_ref().is_some_and(|it| it.is_valid(tree))
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 
-/// What a text is as a `Value`, if it is held as a tree.
+/// Returns the text as a `Value`, if it can be parsed as a tree. Checks that both are equal.
 #[track_caller]
 fn parse(text: &str) -> Option<Value> {
     let tree = Tree::parse(text.as_bytes())?;
@@ -15,7 +15,7 @@ fn parse(text: &str) -> Option<Value> {
 }
 
 #[test]
-fn text_is_what_it_is_as_a_value() {
+fn a_text_parses_like_a_value() {
     for text in [
         "null",
         " [true, false, [], {}] ",
@@ -30,7 +30,7 @@ fn text_is_what_it_is_as_a_value() {
 }
 
 #[test]
-fn what_is_not_json_is_no_tree() {
+fn invalid_json_is_not_a_tree() {
     for text in ["", "1e400", "[1,]", "{1: 2}", "\"\\ud800\"", "1 2", "nul"] {
         assert!(Tree::parse(text.as_bytes()).is_none(), "{text}");
     }
@@ -38,7 +38,7 @@ fn what_is_not_json_is_no_tree() {
 }
 
 #[test]
-fn text_is_nested_as_deep_as_in_a_value() {
+fn the_nesting_limit_equals_that_of_a_value() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let nested = |depth| format!("{}1{}", open.repeat(depth), close.repeat(depth));
         assert!(parse(&nested(127)).is_some());
@@ -48,7 +48,7 @@ fn text_is_nested_as_deep_as_in_a_value() {
 }
 
 #[test]
-fn an_object_is_left_to_a_value_where_a_name_means_more() {
+fn unsuitable_objects_are_left_to_values() {
     assert!(Tree::parse(br#"[{"a": 1, "b": 2, "a": 3}]"#).is_none());
     assert!(Tree::parse(br#"{"a": 1, "\u0061": 2}"#).is_none());
     assert!(Tree::parse(br#"{"$serde_json::private::RawValue": "1"}"#).is_none());
@@ -80,7 +80,7 @@ fn strings_without_escapes_are_borrowed() {
 }
 
 #[test]
-fn jsonschema_can_rely_on_it() {
+fn the_tree_fulfils_the_contract_of_jsonschema() {
     use jsonschema::json::conformance;
     let text = conformance::document().to_string();
     let tree = Tree::parse(text.as_bytes()).unwrap();
@@ -127,7 +127,8 @@ struct Flat {
     rest: BTreeMap<String, Value>,
 }
 
-/// What a tree and a `Value` of the same text give; a tree may give nothing where a `Value` does.
+/// Checks that a tree and a `Value` of the same text deserialise equally. A tree may fail where a
+/// `Value` succeeds.
 #[track_caller]
 fn agree<T>(value: &Value, quick: bool)
 where
@@ -144,7 +145,7 @@ where
 }
 
 #[test]
-fn a_type_is_made_of_it_as_of_a_value() {
+fn a_type_deserialises_from_a_tree_as_from_a_value() {
     agree::<(u8, f32, char, Option<()>, bool)>(&json!([1, 2, "x", null, true]), true);
     agree::<Vec<Kind>>(
         &json!(["unit", {"unit": null}, {"single": 1}, {"pair": [1, "a"]}, {"fields": {"a": 1}}]),
@@ -160,7 +161,7 @@ fn a_type_is_made_of_it_as_of_a_value() {
 }
 
 #[test]
-fn a_type_refuses_it_as_it_does_a_value() {
+fn a_type_refuses_a_tree_as_it_refuses_a_value() {
     for wrong in [
         json!({"unit": 1}),
         json!({}),
@@ -179,12 +180,12 @@ fn a_type_refuses_it_as_it_does_a_value() {
     agree::<bool>(&json!(1), false);
     agree::<String>(&json!(1), false);
     agree::<()>(&json!(0), false);
-    // A `Value` gives these, at the thorough way's leisure.
+    // A `Value` succeeds here, on the complete path.
     agree::<BTreeMap<u8, u8>>(&json!({"1": 1}), false);
 }
 
 #[test]
-fn a_variant_of_brackets_is_made_of_it_as_of_text() {
+fn a_variant_with_empty_parentheses_deserialises_as_from_text() {
     let text = r#"{"V": []}"#;
     let tree = Tree::parse(text.as_bytes()).unwrap();
     assert_eq!(Brackets::deserialize(tree).unwrap(), Brackets::V());

@@ -1,9 +1,9 @@
-//! Errors, ends, and going on after a break.
+//! Errors, ends, and resumption after a disconnect.
 
 use super::*;
 
 #[tokio::test]
-async fn an_error_before_the_first_item_has_its_real_status() {
+async fn an_error_before_the_first_item_has_its_own_status() {
     let client = client(async || {
         let teapot = Problem::new(StatusCode::IM_A_TEAPOT).detail("short and stout");
         let late = async {
@@ -21,7 +21,7 @@ async fn an_error_before_the_first_item_has_its_real_status() {
 }
 
 #[tokio::test]
-async fn a_later_error_cuts_every_format_and_sse_says_why() {
+async fn a_later_error_aborts_every_format_and_sse_reports_it() {
     let client = client(async || {
         let failure = Problem::new(StatusCode::BAD_GATEWAY).detail("no more prices");
         Streaming::try_new(stream::iter([Ok(1), Ok(2), Err(failure), Ok(3)]))
@@ -48,7 +48,7 @@ async fn a_later_error_cuts_every_format_and_sse_says_why() {
 }
 
 #[tokio::test]
-async fn a_failure_for_good_has_the_id_that_stops_an_event_source() {
+async fn a_permanent_failure_has_the_id_that_stops_an_event_source() {
     for for_good in [true, false] {
         let client = client(async move || {
             let failure = Problem::new(StatusCode::BAD_GATEWAY);
@@ -69,7 +69,7 @@ async fn a_failure_for_good_has_the_id_that_stops_an_event_source() {
 }
 
 #[tokio::test]
-async fn an_item_that_cannot_be_sent_fails_the_stream_after_what_came_before() {
+async fn an_invalid_item_fails_the_stream_after_the_items_before_it() {
     for bad in ["a\nb", "headwater:end", "headwater:mine"] {
         let client = client(async move || {
             Streaming::new(stream::iter([Item::new(1).id("a"), Item::new(2).id(bad)]))
@@ -85,7 +85,7 @@ async fn an_item_that_cannot_be_sent_fails_the_stream_after_what_came_before() {
 }
 
 #[tokio::test]
-async fn an_event_name_of_headwaters_own_fails_the_stream_in_every_format() {
+async fn a_reserved_event_name_fails_the_stream_in_every_format() {
     let client = client(async || {
         let own = ["error", "end", "headwater", "headwater:error"];
         Streaming::new(stream::iter(own.map(|name| Item::new(1).event(name))))
@@ -104,7 +104,7 @@ async fn an_event_name_of_headwaters_own_fails_the_stream_in_every_format() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_after_the_end_is_told_to_stop() {
+async fn a_client_that_reconnects_after_the_end_receives_204() {
     let called = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&called);
     let client = client(async move || {
@@ -146,7 +146,7 @@ async fn a_handler_resumes_after_the_last_event_id() {
 }
 
 #[tokio::test]
-async fn only_what_an_event_source_can_send_is_stopped_after_the_end() {
+async fn only_get_requests_receive_204_after_the_end() {
     let app = Router::new().route("/", get(async || silent()).post(async || "done"));
     let client = TestClient::new(app);
     let back = |method| client.request(method, "/").last_event_id("headwater:end");

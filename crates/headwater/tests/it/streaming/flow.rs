@@ -1,4 +1,4 @@
-//! When what goes out: heartbeats, flushing, chunks.
+//! Timing of the output: heartbeats, flushing and chunks.
 
 use super::*;
 
@@ -7,7 +7,7 @@ async fn heartbeats_keep_a_silent_sse_stream_alive_from_the_start() {
     let client = client(async || silent().heartbeat(Duration::from_secs(5)));
     let start = Instant::now();
     let response = client.get("/?format=sse").send().await;
-    // The head does not wait for the first item for longer than this.
+    // The longest time that the head waits for the first item.
     assert!(start.elapsed() <= Duration::from_millis(50));
     let mut body = std::pin::pin!(response.into_data_stream());
     for beat in 1..=3 {
@@ -51,7 +51,7 @@ async fn heartbeats_can_be_off_and_other_formats_have_none() {
     }
 }
 
-/// What a silent stream sends within an hour, in its first chunk, and after how long.
+/// Returns the first chunk that a silent stream sends within an hour, and the time until then.
 async fn first_sign(
     client: &TestClient,
     uri: &str,
@@ -69,7 +69,7 @@ async fn first_sign(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_can_ask_for_blank_lines_that_keep_ndjson_alive() {
+async fn a_client_can_request_blank_lines_as_ndjson_heartbeats() {
     let quiet = || silent().first_item_wait(Duration::ZERO);
     let plain = client(async move || quiet());
     let sign = async |uri: &str, format, prefer| first_sign(&plain, uri, format, prefer).await;
@@ -94,7 +94,8 @@ async fn a_client_can_ask_for_blank_lines_that_keep_ndjson_alive() {
     for format in [Format::JsonArray, Format::JsonSeq, Format::Text] {
         assert_eq!(sign("/?heartbeat=20", format, "").await, None, "{format}");
     }
-    // In SSE a client can have them sooner, but not later: they tell the server who is gone.
+    // SSE clients can request a shorter interval, but not a longer one: heartbeats show the server
+    // which clients are gone.
     assert_eq!(sign("/", Format::Sse, "").await, after(":\n\n", 15));
     assert_eq!(
         sign("/?heartbeat=5", Format::Sse, "").await,
@@ -136,7 +137,7 @@ async fn a_client_can_ask_for_blank_lines_that_keep_ndjson_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_go_on_between_blank_lines() {
+async fn items_continue_between_blank_lines() {
     let client = client(async || {
         let ticks = stream::unfold(0, async |n| {
             tokio::time::sleep(Duration::from_secs(3)).await;
@@ -151,7 +152,7 @@ async fn items_go_on_between_blank_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_goes_out_when_it_is_ready_and_ready_ones_go_together() {
+async fn items_are_sent_when_ready_and_ready_ones_share_a_chunk() {
     let client = client(async || {
         let now = stream::iter([1, 2, 3]);
         let later = stream::once(async {
@@ -170,7 +171,7 @@ async fn an_item_goes_out_when_it_is_ready_and_ready_ones_go_together() {
 }
 
 #[tokio::test]
-async fn a_large_stream_goes_out_in_chunks_of_bounded_size() {
+async fn a_large_stream_is_sent_in_bounded_chunks() {
     let client = client(async || Streaming::new(stream::repeat("x".repeat(1000)).take(1000)));
     let response = client.get("/").send().await;
     let chunks: Vec<_> = response
@@ -187,7 +188,7 @@ async fn a_large_stream_goes_out_in_chunks_of_bounded_size() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_stream_opens_at_once_and_an_error_that_is_nearly_at_once_has_its_status() {
+async fn a_silent_stream_opens_quickly_and_an_early_error_has_its_status() {
     let failing_after = async |ms: u64| {
         let failing = move || async move {
             Streaming::try_new(stream::once(async move {

@@ -1,4 +1,4 @@
-//! What JSON has no number for, and what some readers take for the end of a line.
+//! Values that JSON can't represent, and characters that some readers treat as line ends.
 
 use headwater::Json;
 use serde::Serialize;
@@ -21,7 +21,7 @@ fn reading(degrees: f64) -> Reading {
 }
 
 #[tokio::test]
-async fn a_float_that_is_not_finite_is_the_error_of_its_item_in_every_format() {
+async fn a_non_finite_float_is_an_error_of_its_item_in_every_format() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let items = move || stream::iter([1.5, bad, 2.5].map(reading));
         let late = client(async move || Streaming::new(items()));
@@ -49,7 +49,7 @@ async fn a_float_that_is_not_finite_is_the_error_of_its_item_in_every_format() {
 }
 
 #[tokio::test]
-async fn one_value_with_such_a_float_is_an_error_too() {
+async fn a_single_value_with_a_non_finite_float_is_an_error() {
     for bad in [f64::NAN, f64::INFINITY] {
         let client = client(async move || Json([reading(1.5), reading(bad)]));
         let response = client.get("/").send().await;
@@ -62,7 +62,7 @@ async fn one_value_with_such_a_float_is_an_error_too() {
     );
 }
 
-/// As Python's `str.splitlines` has it, and httpx's `iter_lines` with it.
+/// Splits lines like Python's `str.splitlines`, which httpx's `iter_lines` uses.
 fn split(text: &str) -> Vec<&str> {
     let ends = [
         '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
@@ -72,7 +72,7 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn no_reader_finds_more_lines_than_there_are_items() {
+async fn separators_in_items_do_not_add_lines() {
     let text = "a\u{2028}b\u{2029}c\u{85}d";
     let client = client(async move || Streaming::new(stream::iter([text, text])));
     let item = r#""a\u2028b\u2029c\u0085d""#;
@@ -97,7 +97,7 @@ async fn no_reader_finds_more_lines_than_there_are_items() {
 }
 
 #[tokio::test]
-async fn problems_and_single_values_stand_on_one_line() {
+async fn problems_and_single_values_are_on_one_line() {
     let text = "a\u{2028}b\u{2029}c\u{85}d";
     let failed = client(async move || Problem::bad_request(text).with("more", text));
     let body = failed.get("/").send().await.text().await;

@@ -1,8 +1,8 @@
-//! The layers of an app around a stream.
+//! An app's layers around a stream.
 
 use super::*;
 
-/// A layer of an app, as compression or CORS is one: it sees the response and wraps its body.
+/// A layer of an app that sees the response and wraps its body, like compression or CORS.
 async fn stamp(mut response: axum::response::Response) -> axum::response::Response {
     let content_type = response.headers()["content-type"].clone();
     response.headers_mut().insert("x-seen", content_type);
@@ -15,7 +15,7 @@ async fn stamp(mut response: axum::response::Response) -> axum::response::Respon
 }
 
 #[tokio::test]
-async fn the_layers_of_an_app_see_the_real_response_and_may_wrap_its_body() {
+async fn layers_see_the_final_response_and_may_wrap_its_body() {
     let app = Router::new()
         .route("/", get(async || Streaming::new(stream::iter([1]))))
         .layer(axum::middleware::map_response(stamp));
@@ -46,7 +46,7 @@ async fn an_early_error_keeps_the_headers_that_layers_have_set() {
 }
 
 #[tokio::test]
-async fn what_an_extractor_rejects_becomes_a_problem_by_the_question_mark() {
+async fn the_question_mark_converts_rejections_to_problems() {
     use axum::extract::{Query, rejection::QueryRejection};
     #[derive(serde::Deserialize)]
     struct Asked {
@@ -73,7 +73,7 @@ async fn what_an_extractor_rejects_becomes_a_problem_by_the_question_mark() {
 }
 
 #[tokio::test]
-async fn without_the_layer_every_client_gets_ndjson() {
+async fn without_the_layer_every_client_receives_ndjson() {
     use http_body_util::BodyExt;
     use tower_service::Service;
     let mut app: Router =

@@ -1,4 +1,4 @@
-//! A stream as a response.
+//! Streams as responses.
 
 mod ends;
 mod flow;
@@ -29,7 +29,7 @@ where
     TestClient::new(Router::new().route("/", get(handler)))
 }
 
-/// An endless stream that never has an item.
+/// Returns an endless stream without items.
 fn silent() -> Streaming<u64> {
     Streaming::new(stream::pending::<u64>())
 }
@@ -79,7 +79,7 @@ async fn an_empty_stream_is_complete_in_every_format() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_had_is_refused_with_the_list() {
+async fn an_unacceptable_format_is_refused_with_the_list() {
     let client = client(async || silent());
     let response = client.get("/").header("accept", "image/png").send().await;
     assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
@@ -93,7 +93,7 @@ async fn what_cannot_be_had_is_refused_with_the_list() {
 }
 
 #[tokio::test]
-async fn headers_and_status_that_the_handler_sets_stay() {
+async fn the_handlers_headers_and_status_are_kept() {
     let client = client(async || {
         let headers = [("cache-control", "no-store"), ("x-mine", "1")];
         (
@@ -110,7 +110,7 @@ async fn headers_and_status_that_the_handler_sets_stay() {
 }
 
 #[tokio::test]
-async fn head_has_the_headers_and_no_body() {
+async fn a_head_request_has_the_headers_and_no_body() {
     let client = client(async || silent());
     let response = client.request(Method::HEAD, "/?format=sse").send().await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");

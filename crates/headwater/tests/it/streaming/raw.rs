@@ -1,9 +1,9 @@
-//! Chunks that go out as they are.
+//! Chunks that are sent unchanged.
 
 use super::*;
 
 #[tokio::test]
-async fn raw_chunks_go_out_as_they_are_whatever_is_asked_for() {
+async fn raw_chunks_are_sent_unchanged_for_every_accept() {
     let app = Router::new()
         .route("/text", get(async || Raw::text(stream::iter(["a", "ü\n"]))))
         .route(
@@ -30,7 +30,7 @@ async fn raw_chunks_go_out_as_they_are_whatever_is_asked_for() {
 }
 
 #[tokio::test]
-async fn frames_go_out_as_they_are_and_without_a_copy() {
+async fn frames_are_sent_unchanged_without_a_copy() {
     let shared = bytes::Bytes::from_static(b"data: 1\n\n");
     let address = shared.as_ptr();
     let client = client(async move || {
@@ -48,7 +48,7 @@ async fn frames_go_out_as_they_are_and_without_a_copy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_of_sse_have_heartbeats_and_an_error_is_an_event_before_the_cut() {
+async fn sse_frames_have_heartbeats_and_an_error_event_before_an_abort() {
     let client = client(async || {
         let frames = stream::once(async { Ok(bytes::Bytes::from_static(b"data: 1\n\n")) });
         let failure = stream::once(async {

@@ -1,9 +1,9 @@
-//! Where items come from, and what becomes of it when the client leaves.
+//! Sources of items, and their end when the client disconnects.
 
 use super::*;
 
 #[tokio::test]
-async fn leaving_drops_the_handlers_stream() {
+async fn a_disconnect_drops_the_handlers_stream() {
     struct Guard(Arc<AtomicBool>);
     impl Drop for Guard {
         fn drop(&mut self) {
@@ -27,7 +27,7 @@ async fn leaving_drops_the_handlers_stream() {
 }
 
 #[tokio::test]
-async fn a_blocking_iterator_runs_off_the_async_threads_and_stops_when_the_client_leaves() {
+async fn a_blocking_iterator_runs_on_its_own_thread_and_stops_on_disconnect() {
     let running = Arc::new(AtomicBool::new(true));
     let flag = Arc::clone(&running);
     let client = client(async move || {
@@ -60,7 +60,7 @@ async fn a_blocking_iterator_runs_off_the_async_threads_and_stops_when_the_clien
 }
 
 #[tokio::test]
-async fn a_blocking_iterator_that_ends_is_complete_and_one_that_panics_is_cut() {
+async fn a_blocking_iterators_end_completes_the_stream_and_its_panic_aborts_it() {
     let good = client(async || Streaming::blocking(1..=100));
     assert_eq!(
         good.get("/").stream::<u64>().await.take(1000).await.len(),
@@ -75,7 +75,7 @@ async fn a_blocking_iterator_that_ends_is_complete_and_one_that_panics_is_cut() 
 }
 
 #[tokio::test]
-async fn a_sender_ends_its_stream_by_word_and_a_lost_one_cuts_it() {
+async fn a_sender_completes_its_stream_and_a_dropped_one_aborts_it() {
     enum Ending {
         Finish,
         Fail,
@@ -115,7 +115,7 @@ async fn a_sender_ends_its_stream_by_word_and_a_lost_one_cuts_it() {
 }
 
 #[tokio::test]
-async fn a_sender_learns_that_nobody_reads_any_more() {
+async fn a_sender_detects_that_its_stream_has_no_reader() {
     let (report, reported) = tokio::sync::oneshot::channel();
     let report = Arc::new(std::sync::Mutex::new(Some(report)));
     let client = client(async move || {
@@ -139,7 +139,7 @@ async fn a_sender_learns_that_nobody_reads_any_more() {
 }
 
 #[tokio::test]
-async fn results_are_items_until_the_first_error_however_the_stream_is_made() {
+async fn results_are_items_until_the_first_error_in_all_constructors() {
     fn results() -> [Result<u64, std::io::Error>; 4] {
         [Ok(1), Ok(2), Err(std::io::Error::other("torn")), Ok(3)]
     }

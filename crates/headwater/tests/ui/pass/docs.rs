@@ -1,8 +1,8 @@
-//! What a doc comment becomes.
+//! Conversion of doc comments.
 
 use headwater::{Described, Docs, operation};
 
-/// What the future of a function under `#[operation]` knows of its docs.
+/// Returns the docs that the type of an operation's future carries.
 fn docs<R, D: Docs>(_: impl Future<Output = Described<R, D>>) -> [&'static str; 3] {
     [D::NAME, D::SUMMARY, D::DESCRIPTION]
 }
@@ -38,7 +38,7 @@ async fn included() {}
 async fn r#match() {}
 
 #[test]
-fn a_doc_comment_travels_by_types_alone() {
+fn a_doc_comment_is_carried_by_the_type() {
     assert_eq!(docs(undocumented()), ["undocumented", "", ""]);
     assert_eq!(
         docs(prices()),

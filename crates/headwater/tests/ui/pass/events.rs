@@ -1,10 +1,10 @@
-//! The names of events, against those that serde writes.
+//! The derived event names, compared with the names that serde writes.
 
 use headwater::Events;
 use serde::Serialize;
 use serde_json::Value;
 
-/// The event's name, after a look that serde writes the same as the tag.
+/// Returns the event's name, after checking that serde writes the same tag.
 fn name<T: Events + Serialize>(item: &T) -> &'static str {
     let tag = match serde_json::to_value(item).expect("the item is serialisable") {
         Value::String(tag) => tag,

@@ -1,4 +1,4 @@
-//! Handlers under `#[operation]`, in all the shapes that one may have.
+//! Handlers under `#[operation]`, in all supported forms.
 
 use futures_util::stream;
 use headwater::{
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize, JsonSchema)]
 struct Pace {
-    /// How many items.
+    /// Number of items.
     count: u32,
 }
 
@@ -77,7 +77,7 @@ pub async fn echo(mut body: Json<Tick>) -> Json<Tick> {
     body
 }
 
-/// The names of what the macro makes must not be seen by what is written here.
+/// The macro's generated names must not resolve to names in this module.
 mod names {
     use super::*;
 
@@ -112,7 +112,7 @@ fn is_send<T: Send>(value: T) -> T {
 }
 
 #[tokio::test]
-async fn a_handler_can_be_called_as_the_function_that_it_is() {
+async fn a_handler_can_be_called_as_a_function() {
     let pace = || Query(Pace { count: 2 });
     let ticks = is_send(ticks(Path("a".to_owned()), pace(), State(Numbers(7))));
     assert!(ticks.await.into_inner().is_ok());
@@ -125,7 +125,7 @@ async fn a_handler_can_be_called_as_the_function_that_it_is() {
 }
 
 #[test]
-fn an_app_is_made_of_them() {
+fn an_app_accepts_the_handlers() {
     let app: App = App::new("Ticks", "1.0.0")
         .route("/ticks/{symbol}", get(ticks))
         .route("/updates", get(updates))
