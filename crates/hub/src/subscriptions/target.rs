@@ -1,11 +1,12 @@
-//! Which URLs the hub calls: none that reaches what only the hub's own network can.
+//! URLs that the hub calls. They can't reach services that only the hub's own network can.
 
 use headwater_client::Egress;
 use reqwest::Url;
 
 use super::limits::URL_BYTES;
 
-/// What webhooks may reach: public hosts by https, and with `loopback` this machine by http too.
+/// Returns the egress rules of webhooks: public hosts by https, and with `loopback` also this
+/// machine by http.
 pub(super) fn egress(loopback: bool) -> Egress {
     let public = Egress::public_https();
     match loopback {
@@ -14,9 +15,9 @@ pub(super) fn egress(loopback: bool) -> Egress {
     }
 }
 
-/// Checks a webhook's URL by its [`egress`]. The error says what is wrong.
+/// Checks a webhook's URL against its [`egress`] rules. The error describes the reason.
 ///
-/// What a host's name stands for is seen later, each time it is called: it may change.
+/// A host name may resolve to other addresses later. They are checked at each call.
 pub(super) fn check(url: &str, egress: &Egress) -> Result<Url, &'static str> {
     if url.len() > URL_BYTES {
         return Err("the webhook's URL is too long");

@@ -1,4 +1,4 @@
-//! Which streams a subscription has, and from where on.
+//! The streams of a subscription, and the offsets at which they start.
 
 use super::*;
 
@@ -118,7 +118,7 @@ async fn a_stream_that_is_processed_keeps_no_cursor_and_can_be_acknowledged_agai
             .await,
         Err(Refusal::Invalid(_))
     ));
-    // What came since isn't taken as processed.
+    // Later messages don't count as processed.
     bench.append("s/b").await;
     bench
         .ack(&claim, claim.streams.clone(), false)

@@ -1,4 +1,4 @@
-//! What is stored, and how much of it there may be.
+//! Storage of subscriptions, and its bounds.
 
 use super::*;
 use crate::subscriptions::limits::{EXPLICIT_BYTES, LINKS_SHARE};
@@ -35,7 +35,7 @@ async fn bounded(bounds: Bounds) -> Bench {
     Bench::bounded(bench.log, None, bench.clock, bounds).await
 }
 
-/// The limit that a request was refused by.
+/// Returns the limit for which a request was refused.
 fn limit<T: std::fmt::Debug>(refused: Result<T, Refusal>) -> usize {
     match refused {
         Err(Refusal::Limit(limit)) => limit.limit,
@@ -93,7 +93,7 @@ async fn one_subscription_and_all_of_them_take_no_more_bytes_than_they_may() {
         }
     };
     bench.put(id(), config(&[])).await.unwrap();
-    // Its name is counted where it is in the configuration, too.
+    // A name in the configuration counts, too.
     let refused = bench.put("big".into(), config(&more)).await;
     assert_eq!(limit(refused), one + with_more);
     bench.put("two".into(), config(&[])).await.unwrap();
@@ -106,7 +106,7 @@ async fn one_subscription_and_all_of_them_take_no_more_bytes_than_they_may() {
     assert_eq!(limit(refused), one + with_more);
     let refused = bench.ask(add("two".into(), "c")).await;
     assert_eq!(limit(refused), 2 * one + with_more);
-    // The refusal says how to get below it.
+    // The refusal names a way to get below the limit.
     let remove = |answer| Command::RemoveStream {
         id: id(),
         stream: name(more[0]),
@@ -182,7 +182,7 @@ async fn subscriptions_to_all_streams_store_no_more_than_what_they_are() {
     }
     let journal = name("__ds/journal/0000000000000000");
     assert!(bench.info(&journal).await.bytes < 100 * 1000);
-    // A name is written once for all of them, with a cursor for each.
+    // A name is written once for all subscriptions, with a cursor for each.
     for n in 0..10 {
         bench.append(&format!("s/{n}/{long}")).await;
     }
@@ -280,7 +280,7 @@ async fn a_journal_is_rewritten_in_pieces_and_is_right_at_each_of_them() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.put("small".into(), config(&["x"])).await.unwrap();
-    // It never acknowledges anything: what it has to do is copied.
+    // This subscription never acknowledges anything, so its links are copied.
     let others = Config {
         pattern: Some(Pattern::new("other/*").unwrap()),
         ..config(&[])
