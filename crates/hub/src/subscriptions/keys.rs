@@ -174,7 +174,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
     #[test]
-    fn the_thumbprint_is_that_of_the_standards_example() {
+    fn the_thumbprint_matches_the_standards_example() {
         // RFC 8037, appendix A.3.
         let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         assert_eq!(thumbprint(x), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_the_same_after_they_were_stored() {
+    fn keys_survive_a_restart() {
         let keys = Keys::generate().unwrap();
         let again = Keys::from_record(keys.record().clone()).unwrap();
         assert_eq!(again.kid(), keys.kid());
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_subscription_and_its_time_and_no_other() {
+    fn a_token_is_valid_for_its_subscription_and_lifetime_only() {
         let keys = Keys::generate().unwrap();
         let token = keys.token("a", "w", 7, NOW);
         let claims = keys.verify(&token, "a", NOW).unwrap();

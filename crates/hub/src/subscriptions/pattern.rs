@@ -131,7 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn stars_stand_for_one_segment_or_for_any_number() {
+    fn stars_match_one_segment_or_any_number() {
         let cases = [
             ("events/*", "events/a", true),
             ("events/*", "events", false),
@@ -160,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn a_star_beside_other_characters_and_an_empty_segment_are_refused() {
+    fn a_star_next_to_other_characters_and_an_empty_segment_are_refused() {
         for bad in ["a*", "a/b**", "***", "", "a//b", "/a", "a/"] {
             assert!(Pattern::new(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
-    fn a_pattern_without_end_is_matched_in_bounded_time() {
+    fn a_long_pattern_is_matched_in_bounded_time() {
         let pattern = Pattern::new(&format!("{}z", "**/a/".repeat(100))).unwrap();
         assert!(!pattern.matches(&format!("{}y", "a/".repeat(400))));
     }

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_root_is_what_the_client_used_to_get_here() {
+    async fn the_root_is_taken_from_the_request() {
         let path = "/v1/stream/__ds/subscriptions/__ds";
         assert_eq!(
             base(path, &[("host", "a:8000")]).await,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_the_greatest_length_passes_and_one_more_byte_does_not() {
+    fn the_length_of_an_id_is_limited() {
         assert!(id(&"a".repeat(ID_BYTES)).is_ok());
         for bad in ["", "a\nb", &"a".repeat(ID_BYTES + 1)] {
             assert!(matches!(id(bad), Err(Refusal::Invalid(_))), "{bad:?}");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_the_same_is_the_same_configuration() {
+    fn equivalent_requests_have_the_same_configuration() {
         let one = wanted(
             r#"{"type":"pull-wake","streams":["b","/a","b"],"wake_stream":"w","lease_ttl_ms":30000}"#,
         );
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_another_configuration() {
+    fn different_requests_have_different_configurations() {
         let all = [
             r#"{"type":"pull-wake","streams":["a"],"wake_stream":"w"}"#,
             r#"{"type":"pull-wake","streams":["a"],"wake_stream":"v"}"#,
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_wake_no_one_or_is_woken_by_nothing_is_refused() {
+    fn a_subscription_without_streams_or_target_is_refused() {
         for bad in [
             r#"{"type":"pull-wake","wake_stream":"w"}"#,
             r#"{"type":"pull-wake","pattern":"a*","wake_stream":"w"}"#,

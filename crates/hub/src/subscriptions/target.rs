@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn only_https_on_public_hosts_is_called() {
+    fn only_https_urls_of_public_hosts_are_allowed() {
         for good in [
             "https://worker.example/hooks",
             "https://1.1.1.1:8443/x",
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_called_only_where_that_is_allowed() {
+    fn this_machine_is_only_allowed_with_loopback() {
         for local in [
             "http://localhost:9/x",
             "http://127.0.0.1:9",
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_of_the_greatest_length_passes_and_one_more_byte_does_not() {
+    fn the_length_of_a_url_is_limited() {
         let start = "https://worker.example/";
         let url = format!("{start}{}", "a".repeat(URL_BYTES - start.len()));
         assert!(check(&url, false).is_ok());
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_url_is_said() {
+    fn the_error_describes_the_problem_of_a_url() {
         for (url, wanted) in [
             ("worker.example", "the webhook's URL is none"),
             (

@@ -166,7 +166,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_work_is_lost_and_no_two_workers_hold_it_whatever_happens(
+    fn no_work_is_lost_and_no_two_workers_hold_it(
         steps in prop::collection::vec(step(), 1..60)
     ) {
         block_on(async { run(Bench::new().await, steps).await });
@@ -177,7 +177,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
 
     #[test]
-    fn on_disk_it_is_the_same(steps in prop::collection::vec(step(), 1..40)) {
+    fn the_invariants_hold_on_disk(steps in prop::collection::vec(step(), 1..40)) {
         block_on(async { run(Bench::on_disk().await, steps).await });
     }
 }

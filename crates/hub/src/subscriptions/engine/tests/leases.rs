@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_lease_ends_when_nothing_is_heard_and_lasts_while_something_is() {
+async fn a_lease_ends_without_acknowledgements_and_is_renewed_by_them() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.append("s/a").await;
@@ -32,7 +32,7 @@ async fn a_lease_ends_when_nothing_is_heard_and_lasts_while_something_is() {
 }
 
 #[tokio::test]
-async fn a_worker_that_acknowledges_what_is_not_there_changes_nothing() {
+async fn an_acknowledgement_past_the_tail_changes_nothing() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.append("s/a").await;
@@ -65,7 +65,7 @@ async fn a_worker_that_acknowledges_what_is_not_there_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_deleted_subscription_takes_no_word_for_its_wake() {
+async fn a_deleted_subscription_refuses_acknowledgements_of_its_wake() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.append("s/a").await;
@@ -91,7 +91,7 @@ async fn a_deleted_subscription_takes_no_word_for_its_wake() {
 }
 
 #[tokio::test]
-async fn a_wake_stream_that_is_not_there_is_tried_again() {
+async fn a_missing_wake_stream_is_retried() {
     let mut bench = Bench::new().await;
     let absent = Config {
         target: Target::WakeStream(name("later")),
@@ -123,7 +123,7 @@ async fn a_wake_stream_that_is_not_there_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_wake_event_that_may_not_have_been_written_before_a_crash_is_written_after_it() {
+async fn an_unclaimed_wake_event_is_written_again_after_a_crash() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.append("s/a").await;
