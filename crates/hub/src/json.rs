@@ -1,4 +1,4 @@
-//! JSON mode: a body is one message, or an array of them.
+//! JSON mode: a body is one message, or an array of messages.
 
 use bytes::{Buf, Bytes};
 use headwater_wire::json;
@@ -6,12 +6,12 @@ pub(crate) use headwater_wire::json::on_one_line;
 
 use crate::{error::Failure, limits::JSON_DEPTH};
 
-/// The messages of a body: the elements of an array, or the value itself. Every message stands on one line. A byte order
-/// mark before it is ignored.
+/// Returns the messages of a body: the elements of an array, or the value itself. Every message is
+/// on one line. A byte order mark before the body is ignored.
 ///
 /// # Errors
-/// The body is not one JSON value, or nests too deep; 413: it has more than `most` messages, of which no more than that
-/// were looked at.
+/// The body is not one JSON value, or nests too deep. 413: it has more than `most` messages;
+/// further ones are not examined.
 pub(crate) fn messages(mut body: Bytes, most: usize) -> Result<Vec<Bytes>, Failure> {
     body.advance(body.len() - json::without_bom(&body).len());
     let is_array = body.trim_ascii_start().starts_with(b"[");
@@ -24,19 +24,19 @@ pub(crate) fn messages(mut body: Bytes, most: usize) -> Result<Vec<Bytes>, Failu
         })?;
     let body = json::unfolded(body);
     let messages = elements.into_iter().map(|element| body.slice(element));
-    // Looked for in all of the body at once: most have none.
+    // Checked once for the whole body, as most bodies have none.
     Ok(match json::has_line_separators(&body) {
         false => messages.collect(),
         true => messages.map(json::escape_line_separators).collect(),
     })
 }
 
-/// The message that is all of `text`: one JSON value.
+/// Returns the message that consists of all of `text`: one JSON value.
 ///
 /// # Errors
-/// It is not one, or nests too deep.
+/// It is not a JSON value, or nests too deep.
 pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
-    // As it came: a line break in a string is no JSON.
+    // Checked before unfolding: a line break within a string is not JSON.
     json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error.to_string()))?;
     let text = on_one_line(text);
     Ok(text.slice_ref(text.trim_ascii()))
