@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_bodies_together_are_held_up_to_the_limit() {
+    async fn the_bytes_of_all_bodies_are_limited() {
         let limits = limits(RESERVE * 100_000);
         let general = limits.bodies_bytes - 100_000;
         let bodies = Bodies::default();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stops_coming_is_given_up() {
+    async fn a_silent_body_times_out() {
         let silent =
             Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
         let limits = Limits::default();

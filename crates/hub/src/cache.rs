@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_given_a_cursor_past_its_own() {
+    fn a_client_receives_a_cursor_past_its_own() {
         let now = interval();
         assert_eq!(least_cursor(None), None);
         assert_eq!(least_cursor(Some(now - 1)), None);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_known_among_others_and_when_it_is_weak() {
+    fn a_tag_matches_among_others_and_by_weak_comparison() {
         let tag = HeaderValue::from_static("\"1:2:3\"");
         let known = |sent: &'static str| {
             let mut headers = HeaderMap::new();

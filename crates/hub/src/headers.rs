@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_written_in_one_way() {
+    fn a_number_has_one_form() {
         let read = |text| number(&headers(&[(names::STREAM_TTL, text)]), &names::STREAM_TTL);
         assert_eq!(read("0").unwrap(), Some(0));
         assert_eq!(read("3600").unwrap(), Some(3600));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_producer_continues_has_both_headers_and_starts_an_epoch() {
+    fn continuing_a_producer_takes_both_headers_and_starts_an_epoch() {
         let digest = "0123456789abcdef0123456789abcdef";
         let continues = |pairs: &[_], seq| {
             let producer = Producer {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_created_by_true_and_what_is_no_boolean_is_refused() {
+    fn a_stream_is_created_by_true_and_other_values_are_refused() {
         let create = |value| create(&headers(&[(names::STREAM_CREATE, value)]));
         assert!(create("true").unwrap() && create("TRUE").unwrap());
         assert!(!create("false").unwrap());

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_for_those_that_name_it() {
+    fn a_page_is_only_for_clients_that_name_html() {
         let wants = |accept: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_static(accept));

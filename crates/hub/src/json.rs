@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_level_of_an_array_is_taken_apart() {
+    fn exactly_one_level_of_an_array_is_split() {
         check(r#" {"a": [1]} "#, &[r#"{"a": [1]}"#]);
         check(r#"[{"a":1}, "x" ,3]"#, &[r#"{"a":1}"#, r#""x""#, "3"]);
         check("[[1,2],[3]]", &["[1,2]", "[3]"]);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_stands_on_one_line_and_means_the_same() {
+    fn a_message_is_on_one_line_and_means_the_same() {
         check("{\r\n  \"a\": \"x\\ny\"\n}\n", &["{    \"a\": \"x\\ny\" }"]);
         check("[\n1,\n2\n]\n", &["1", "2"]);
     }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_ignored_at_the_very_start_alone() {
+    fn a_byte_order_mark_is_only_ignored_at_the_start() {
         check("\u{feff}[1, \"\u{feff}\"]", &["1", "\"\u{feff}\""]);
         check("\u{feff} {}", &["{}"]);
         for bad in ["\u{feff}", "\u{feff}\u{feff}1", " \u{feff}1", "[\u{feff}1]"] {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn invalid_json_is_refused() {
         for bad in [
             "",
             " ",
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_as_deep_as_the_limit_and_no_deeper() {
+    fn the_depth_of_a_message_is_limited() {
         let nested = |depth: usize| Bytes::from("[".repeat(depth) + &"]".repeat(depth));
         assert!(message(nested(JSON_DEPTH)).is_ok());
         assert!(message(nested(JSON_DEPTH + 1)).is_err());

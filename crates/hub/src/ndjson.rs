@@ -331,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_the_same_however_they_are_cut() {
+    fn any_chunking_leads_to_the_same_lines() {
         let plain = "1\n\n 22\r\n333\n4";
         for text in [plain, &format!("\u{feff}{plain}")] {
             for size in 1..=text.len() {
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_byte_order_mark_belongs_to_the_line() {
+    fn an_incomplete_byte_order_mark_belongs_to_the_line() {
         for text in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb1\n", b" \xef\xbb\xbf"] {
             let mut lines = Lines::new(100);
             for byte in text {

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_is_a_sentinel_or_one_of_ours() {
+    fn an_offset_is_a_sentinel_or_a_mark() {
         let offset = |query: &str| Query::parse(query).unwrap().offset;
         assert_eq!(offset("offset=-1"), Some(Place::Start));
         assert_eq!(offset("offset=now&x=y"), Some(Place::Now));
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_stands_in_place_of_an_offset() {
+    fn a_time_can_replace_an_offset() {
         let since = |query| Query::parse(query).unwrap().since;
         assert_eq!(since("since=1970-01-01T00:00:01Z"), Some(Timestamp(1000)));
         assert_eq!(
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_that_is_not_known_is_refused_and_a_cursor_is_ignored() {
+    fn an_unknown_mode_is_refused_and_an_invalid_cursor_is_ignored() {
         assert_eq!(Query::parse("live=sse&cursor=x").unwrap().cursor, None);
         assert_eq!(Query::parse("cursor=17").unwrap().cursor, Some(17));
         refuses("live=yes");
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_is_taken_when_it_is_asked_for_by_name() {
+    fn a_format_is_chosen_if_it_is_named() {
         let json = "application/json; charset=utf-8";
         assert_eq!(accepted("text/event-stream", json), Some(Format::Sse));
         assert_eq!(

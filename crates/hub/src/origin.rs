@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_where_the_client_reaches_the_server() {
+    fn urls_are_as_the_client_reaches_the_server() {
         let host = ("host", "hub.test:1");
         for (uri, headers, public, expected) in [
             ("/", &[host][..], None, "http://hub.test:1/x"),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_streams_path_is_under_the_root_and_what_the_hub_is_mounted_under() {
+    fn a_streams_path_is_under_the_root_and_the_mount_prefix() {
         let name = crate::path::name_of("a b/ü").unwrap();
         assert_eq!(of_stream(&Options::new(), &name), "/streams/a%20b/%C3%BC");
         assert_eq!(of_stream(&Options::new().root("/"), &name), "/a%20b/%C3%BC");

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_cannot_be_made_leaves_nothing() {
+    async fn a_message_that_fails_leaves_nothing_behind() {
         let outgoing = Outgoing::new(1 << 20);
         let failed = outgoing.large(key(1), 1 << 30, async || Err(Problem::bad_request("no")));
         assert!(failed.await.is_err());

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_with_a_segment_that_means_something_else_is_no_name() {
+    fn a_path_with_a_special_segment_is_refused() {
         for bad in ["", "/a", "a/", "a//b", "a/./b", "../a", "a\nb"] {
             assert_eq!(
                 name_of(bad).unwrap_err().status(),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hubs_own_paths_are_no_streams() {
+    fn reserved_paths_are_not_streams() {
         assert_eq!(name_of("__ds").unwrap_err().status(), StatusCode::NOT_FOUND);
         assert_eq!(
             name_of("__ds/x").unwrap_err().status(),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn another_stream_is_named_by_its_url_or_from_the_root() {
+    fn another_stream_is_named_by_its_url_path_or_relative_to_the_root() {
         let path = StreamPath {
             name: name_of("a").unwrap(),
             raw: "/v1/s/a".to_owned(),

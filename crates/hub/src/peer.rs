@@ -114,7 +114,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_peer_has_no_more_than_its_share() {
+    fn a_peer_is_limited_to_its_share() {
         let mut shares = Shares::default();
         let (one, two) = (peer("192.0.2.1"), peer("192.0.2.2"));
         assert_eq!(shares.take(one, 6, 10, 6), Ok(()));
@@ -128,7 +128,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_peer_and_a_mapped_address_that_of_ipv4() {
+    fn an_ipv6_network_is_one_peer_and_a_mapped_address_is_the_ipv4_one() {
         assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1"));
         assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
         assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));

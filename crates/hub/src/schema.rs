@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_that_was_used_longest_ago_makes_room() {
+    fn the_least_recently_used_schema_is_removed() {
         let schema = Schema::compile(&json!({"type": "object"})).unwrap();
         let mut kept = Kept::default();
         for stream in 0..COMPILED_SCHEMAS as u64 {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_schema_with_a_name_twice_is_refused_with_the_place() {
+    async fn a_schema_with_a_duplicate_name_is_refused_with_its_location() {
         assert!(read(br#"{"type":"object"}"#).await.is_ok());
         let bad = read(br#"{"properties":{"a":{"type":"integer","type":"string"}}}"#).await;
         let Err(failure) = bad else {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_message_that_does_not_fit_is_named_with_its_faults() {
+    fn the_first_invalid_message_is_reported_with_its_faults() {
         let schema = Schema::compile(&json!({"type": "integer", "minimum": 3})).unwrap();
         let messages = ["3", "2", "x"].map(|text| Bytes::from_static(text.as_bytes()));
         let mut budget = CheckBudget::for_text(3);

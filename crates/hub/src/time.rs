@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_is_read_and_written() {
+    fn timestamps_round_trip() {
         check("1970-01-01T00:00:00Z", 0, "1970-01-01T00:00:00Z");
         check(
             "2000-02-29T23:59:59.25z",
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_timestamp_is_refused() {
+    fn invalid_timestamps_are_refused() {
         for bad in [
             "",
             "tomorrow",

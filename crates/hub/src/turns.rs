@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_early_waits_until_those_before_it_are_given() {
+    async fn an_early_append_waits_for_the_earlier_ones() {
         let turns = Turns::default();
         turns.given(1, &append(4));
         let early = append(7);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_without_a_reason() {
+    async fn appends_only_wait_with_a_reason() {
         let turns = Turns::default();
         assert!(!waits(&turns, 1, &append(7)), "nothing is known of it");
         turns.given(1, &append(4));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_waits_for_so_long_and_no_longer_and_what_is_known_is_bounded() {
+    async fn the_wait_and_the_state_are_bounded() {
         let turns = Turns::default();
         turns.given(1, &append(0));
         let start = Instant::now();

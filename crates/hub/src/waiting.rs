@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn those_who_waited_before_there_was_something_are_woken_in_turn_and_once(
+        fn due_readers_are_woken_once_in_fifo_order(
             steps in prop::collection::vec(step(), 0..1000)
         ) {
             let mut waiting = Waiting::default();

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_is_an_array_or_lines_of_which_each_is_a_call_or_says_why_not() {
+    async fn a_list_is_an_array_or_lines_and_bad_entries_are_reported() {
         let limits = Limits::default();
         let (array, failed) = read(
             ListFormat::Array,
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_has_a_method_of_the_list() {
+    async fn a_call_has_a_supported_method() {
         let list = r#"[{"url":"http://a/","method":"CONNECT"},{"url":"http://b/","method":"trace"},
             {"url":"http://c/","method":"PURGE"},{"url":"http://d/","method":"delete"}]"#;
         let (calls, failed) = read(ListFormat::Array, &Limits::default(), list).await;
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_has_as_many_calls_and_bytes_as_the_limit_and_no_more() {
+    async fn the_calls_and_bytes_of_a_list_are_limited() {
         let mut limits = Limits {
             gather_calls: 2,
             ..Limits::default()
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_array_is_refused_after_the_calls_before_it() {
+    async fn a_broken_array_is_refused_after_the_calls_before_it() {
         for (body, calls) in [
             ("{}", 0),
             ("", 0),
