@@ -208,6 +208,14 @@ impl Default for UpstreamLimits {
 }
 
 /// The bounds that the operator of a hub can set.
+///
+/// ```
+/// use headwater_hub::{Limits, Options};
+///
+/// let mut limits = Limits::default();
+/// limits.body_bytes = 8 << 20;
+/// let options = Options::new().limits(limits);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -5,6 +5,16 @@ use headwater_client::Egress;
 use crate::limits::{Limits, UpstreamLimits};
 
 /// The options of a hub. A builder: each method returns the options with one thing changed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use headwater_hub::Options;
+///
+/// let options = Options::new()
+///     .public_url("https://hub.example.com")
+///     .heartbeat(Duration::from_secs(30));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) root: String,
