@@ -1,4 +1,4 @@
-//! `POST`: messages go to the end of a stream, all of a request or none.
+//! `POST`: appends all messages of a request to a stream, or none.
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
@@ -26,12 +26,13 @@ use crate::{
 
 /// Appends to a stream, or closes it.
 ///
-/// In a stream of `application/json` the body is one message, or an array of messages; in any other, the body is the
-/// message. A body of `application/x-ndjson` is appended to a stream of JSON line by line as it arrives, however long
-/// it is, and the answer counts the messages.
+/// For a stream of `application/json` the body is one message, or an array of messages. For any
+/// other stream, the body is one message. A body of `application/x-ndjson` is appended to a JSON
+/// stream line by line as it arrives, without a limit of its length, and the response contains the
+/// number of messages.
 ///
-/// With `Stream-Create: true` a stream that isn't there is created first, of the body's type, and the status is 201. It makes no
-/// difference to one that is there.
+/// With `Stream-Create: true`, a missing stream is created first, with the body's type, and the
+/// status is 201. For an existing stream the header has no effect.
 #[headwater::operation]
 pub(crate) async fn append(
     State(core): State<Arc<Core>>,
@@ -80,13 +81,13 @@ async fn post(
                 return ndjson::append(core, &info, append, sender, body).await;
             }
             Ok(_) => {}
-            // Created below, of the body's own type.
+            // Created below, with the body's own type.
             Err(error) if error.is_not_found() && creates => {}
             Err(error) => return Err(missing(error)),
         }
     }
     if !is_lines && body::is_long(&body, headers) {
-        // Before the body is sent, if its client waits for that, or while it is.
+        // Before the body is sent, if its client waits for that, or while it is sent.
         match core.log.info(name).await {
             Ok(info) if info.closed && append.producer.is_none() => {
                 return Err(Failure::closed(info.at(info.tail)));
@@ -107,7 +108,7 @@ async fn post(
     };
     append.messages = match messages(core, &info, content_type, body, append.close).await {
         Ok(messages) => messages,
-        // That the stream is closed is what the client must learn first.
+        // A closed stream takes precedence over an invalid body.
         Err(_) if info.closed => return Err(Failure::closed(info.at(info.tail))),
         Err(failure) => return Err(failure),
     };
@@ -146,7 +147,7 @@ async fn post(
     Ok(response)
 }
 
-/// What a client is told that appends to a stream that can't be found.
+/// Returns the failure for an append to a stream that doesn't exist.
 fn missing(error: Error) -> Failure {
     if error.is_not_found() {
         return Failure::new(
@@ -157,7 +158,7 @@ fn missing(error: Error) -> Failure {
     error.into()
 }
 
-/// Appends after those appends of the producer that are on their way and come before.
+/// Appends after the producer's earlier appends that are on their way.
 async fn in_turn(
     core: &Core,
     info: &Info,
@@ -166,7 +167,7 @@ async fn in_turn(
 ) -> Result<Outcome, Error> {
     core.turns.wait(info.id, producer).await;
     let mut outcome = core.log.append(&info.name, append);
-    // It is given when it was first asked for: the next one needn't wait until it is durable.
+    // Polling once submits it, so that the next append needn't wait until it is durable.
     let given = poll_fn(|cx| Poll::Ready(outcome.as_mut().poll(cx))).await;
     core.turns.given(info.id, producer);
     match given {
@@ -175,7 +176,7 @@ async fn in_turn(
     }
 }
 
-/// Says where the stream ends now.
+/// Adds the stream's tail.
 pub(crate) fn note(headers: &mut HeaderMap, receipt: &Receipt) {
     headers.insert(names::STREAM_NEXT_OFFSET, offset_value(receipt.mark()));
     if receipt.closed {
@@ -183,7 +184,7 @@ pub(crate) fn note(headers: &mut HeaderMap, receipt: &Receipt) {
     }
 }
 
-/// The messages of a request, checked.
+/// Returns the messages of a request, after checking them.
 async fn messages(
     core: &Core,
     info: &Info,
@@ -211,7 +212,7 @@ async fn messages(
     Ok(messages)
 }
 
-/// Checks that a body is of its stream's type.
+/// Checks that a body has its stream's type.
 fn check_type(info: &Info, content_type: Option<&str>) -> Result<(), Failure> {
     let own = &info.settings.content_type;
     let Some(content_type) = content_type else {

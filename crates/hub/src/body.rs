@@ -1,4 +1,4 @@
-//! Bodies of requests: read no further than a limit, and all of them together no further than another.
+//! Request bodies: bounded each, and by a budget for all of them together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,20 +16,20 @@ use crate::{
     peer::{Full, Peer, Shares},
 };
 
-/// How many bytes of bodies are held, over all requests.
+/// The budget for bodies over all requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bodies(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Shares that any body may take.
+    /// Shares for bodies of any size.
     general: Shares,
     /// Shares that are reserved for small bodies.
     reserve: Shares,
 }
 
 impl Bodies {
-    /// Nothing yet, for one request of `peer`'s.
+    /// Starts the account of one request by `peer`, with zero bytes.
     pub(crate) fn hold(&self, limits: &Limits, peer: Option<Peer>) -> Held {
         let reserve = limits.bodies_bytes / RESERVE;
         Held {
@@ -48,7 +48,8 @@ impl Bodies {
     }
 }
 
-/// What one request holds of its body. It counts until it is dropped, which is to be after the bytes are.
+/// The bytes of its body that one request holds. They count until this is dropped, so drop it after
+/// the bytes.
 #[derive(Debug)]
 pub(crate) struct Held {
     all: Bodies,
@@ -66,10 +67,10 @@ impl Held {
         self.general + self.reserve
     }
 
-    /// Counts `bytes` more.
+    /// Adds `bytes`.
     ///
     /// # Errors
-    /// 503: all requests together hold as much as they may, or those of one peer.
+    /// 503: the budget of all requests, or the share of the peer, is used up.
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), Failure> {
         let mut counts = self.all.counts();
         let taken = counts
@@ -97,18 +98,18 @@ impl Held {
             .header(header::RETRY_AFTER, HeaderValue::from_static("1")))
     }
 
-    /// Counts `bytes` in all.
+    /// Grows the account to `bytes`.
     ///
     /// # Errors
-    /// As [`add`](Self::add).
+    /// As for [`add`](Self::add).
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Failure> {
         self.add(bytes.saturating_sub(self.bytes()))
     }
 
-    /// Counts only `bytes` from here.
+    /// Shrinks the account to `bytes`.
     pub(crate) fn keep(&mut self, bytes: usize) {
         let gone = self.bytes().saturating_sub(bytes);
-        // The reserve is given back first.
+        // Bytes of the reserve are returned first.
         let reserve = gone.min(self.reserve);
         let general = gone - reserve;
         let mut counts = self.all.counts();
@@ -126,8 +127,8 @@ impl Drop for Held {
     }
 }
 
-/// Returns whether to look at the stream before the body is read: its client waits to be told to send it, or it is long,
-/// as one is that doesn't say how long it is.
+/// Returns `true` if the stream should be checked before the body is read: the client waits for
+/// `100 Continue`, or the body is long or of unknown length.
 pub(crate) fn is_long(body: &Body, headers: &HeaderMap) -> bool {
     let length = body.size_hint().upper();
     headers.contains_key(header::EXPECT) || length.is_none_or(|length| length > LONG_BODY)
@@ -136,7 +137,10 @@ pub(crate) fn is_long(body: &Body, headers: &HeaderMap) -> bool {
 /// Reads a whole body.
 ///
 /// # Errors
-/// 413 where it is over the limit; 408 where it stops coming; 400 where the client breaks off; 503.
+/// - 413: it exceeds the limit.
+/// - 408: it is silent for too long.
+/// - 400: the client disconnects.
+/// - 503: the budget is used up.
 pub(crate) async fn whole(
     mut body: Body,
     limits: &Limits,
@@ -170,10 +174,10 @@ pub(crate) async fn whole(
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-/// The next piece of a body; `None` at its end.
+/// Returns the next chunk of a body, or `None` at its end.
 ///
 /// # Errors
-/// The client broke off.
+/// The client disconnected.
 pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_bodies_together_are_held_up_to_the_limit() {
+    async fn the_bytes_of_all_bodies_are_limited() {
         let limits = limits(RESERVE * 100_000);
         let general = limits.bodies_bytes - 100_000;
         let bodies = Bodies::default();
@@ -226,7 +230,7 @@ mod tests {
         let mut two = bodies.hold(&limits, None);
         assert!(read(&mut two, 70_000).await);
         assert!(!read(&mut bodies.hold(&limits, None), SMALL_BODY + 1).await);
-        // There is room for what is small.
+        // The reserve has room for a small body.
         let mut small = bodies.hold(&limits, None);
         assert!(read(&mut small, SMALL_BODY).await);
         assert!(!read(&mut bodies.hold(&limits, None), SMALL_BODY).await);
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stops_coming_is_given_up() {
+    async fn a_silent_body_times_out() {
         let silent =
             Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
         let limits = Limits::default();

@@ -1,27 +1,27 @@
-//! What tells caches apart: entity tags, how long an answer keeps, and cursors.
+//! HTTP caching: entity tags, lifetimes and cursors.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headwater_log::{Chunk, Info, Timestamp};
 use http::{HeaderMap, HeaderValue, header};
 
-/// The moment from which cursors count: 2024-10-09T00:00:00Z.
+/// The time of cursor 0: 2024-10-09T00:00:00Z.
 const EPOCH: u64 = 1_728_432_000;
 
-/// How many seconds one cursor lasts.
+/// Duration of one cursor in seconds.
 const INTERVAL: u64 = 20;
 
-/// How far a cursor jumps ahead of a client's own, in seconds, at the most.
+/// Maximum number of seconds by which a cursor is ahead of a client's own.
 const JITTER: u64 = 3600;
 
-/// How long an answer with old messages keeps, in seconds. What stands before an offset never changes, so it is only
-/// about the stream's end.
+/// Lifetime in seconds of a response with old messages. Messages before an offset never change, so
+/// it only bounds how late the deletion or expiry of the stream is noticed.
 const KEEP: u64 = 60;
 
-/// A cursor that a client sends counts up to here: 2^53, so that every JSON parser keeps it.
+/// Maximum cursor that is accepted from a client: 2^53, which every JSON parser represents exactly.
 const GREATEST: u64 = 1 << 53;
 
-/// The cursor of this moment.
+/// Returns the cursor of the current time.
 pub(crate) fn interval() -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -30,20 +30,22 @@ pub(crate) fn interval() -> u64 {
     now.saturating_sub(EPOCH) / INTERVAL
 }
 
-/// The least cursor to give a client that sent one: none, or one ahead of its own where that is not yet past. With it,
-/// no client is given the same cursor twice, and no cache serves it one answer for ever.
+/// Returns the lower bound of the next cursor for a client that sent one: a cursor ahead of its own
+/// if that isn't past yet. Therefore no client receives the same cursor twice, and no cache serves
+/// it one response indefinitely.
 pub(crate) fn least_cursor(sent: Option<u64>) -> Option<u64> {
     let sent = sent.filter(|sent| (interval()..GREATEST).contains(sent))?;
     let seconds = fastrand::u64(1..=JITTER);
     Some(sent + (seconds / INTERVAL).max(1))
 }
 
-/// The cursor for a client.
+/// Returns the cursor for a client.
 pub(crate) fn cursor(least: Option<u64>) -> u64 {
     interval().max(least.unwrap_or(0))
 }
 
-/// The entity tag of a chunk: the stream's incarnation, from where to where, and whether it is known to be the end.
+/// Returns the entity tag of a chunk: the stream's incarnation, the range of offsets, and a mark if
+/// it is known to be the end.
 pub(crate) fn etag(info: &Info, chunk: &Chunk) -> Option<HeaderValue> {
     let end = if chunk.closed && chunk.at_tail {
         ":c"
@@ -59,7 +61,7 @@ pub(crate) fn etag(info: &Info, chunk: &Chunk) -> Option<HeaderValue> {
     HeaderValue::try_from(tag).ok()
 }
 
-/// Whether `If-None-Match` names this tag (RFC 9110 §13.1.2, by weak comparison).
+/// Returns `true` if `If-None-Match` contains this tag (RFC 9110 §13.1.2, by weak comparison).
 pub(crate) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let Ok(etag) = etag.to_str() else {
         return false;
@@ -73,8 +75,8 @@ pub(crate) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// `Cache-Control` of messages. Where the stream may have gone on since, a cache asks again; a stream's own end counts
-/// too.
+/// Returns `Cache-Control` for messages. If the stream may have grown since, caches have to
+/// revalidate. The stream's own expiry bounds the lifetime.
 pub(crate) fn control(info: &Info, is_settled: bool, private: bool) -> HeaderValue {
     let scope = if private { "private" } else { "public" };
     let left = info.expires.map_or(KEEP, |end| {
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_given_a_cursor_past_its_own() {
+    fn a_client_receives_a_cursor_past_its_own() {
         let now = interval();
         assert_eq!(least_cursor(None), None);
         assert_eq!(least_cursor(Some(now - 1)), None);
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_known_among_others_and_when_it_is_weak() {
+    fn a_tag_matches_among_others_and_by_weak_comparison() {
         let tag = HeaderValue::from_static("\"1:2:3\"");
         let known = |sent: &'static str| {
             let mut headers = HeaderMap::new();

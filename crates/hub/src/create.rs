@@ -1,4 +1,4 @@
-//! `PUT`: a stream is there afterwards, as it was asked for.
+//! `PUT`: ensures that a stream with the requested settings exists.
 
 use std::sync::Arc;
 
@@ -23,12 +23,13 @@ use crate::{
     schema, time,
 };
 
-/// What a stream holds that was created without saying so.
+/// The content type of a stream that was created without one.
 const DEFAULT_TYPE: &str = "application/octet-stream";
 
 /// Creates a stream.
 ///
-/// Where there is one of that path already, as it is asked for, nothing happens; if it differs, the answer is 409.
+/// If a stream with the requested settings exists at that path, nothing happens. If it differs, the
+/// response is 409.
 #[headwater::operation]
 pub(crate) async fn create(
     State(core): State<Arc<Core>>,
@@ -85,11 +86,11 @@ async fn put(
     Ok(response)
 }
 
-/// Creates the stream that an append is for, without the append's messages. One that is there by now is taken as it is.
-/// Returns whether it is new, too.
+/// Creates the stream for an append, without the append's messages. An existing stream is left
+/// unchanged. Also returns `true` if the stream is new.
 ///
 /// # Errors
-/// The append could not go into the stream that it asks for, which then isn't created.
+/// The append doesn't fit the stream that it asks for, which isn't created then.
 pub(crate) async fn for_append(
     core: &Core,
     path: &StreamPath,
@@ -138,7 +139,7 @@ async fn create_in_log(core: &Core, path: &StreamPath, create: Create) -> Result
         if error.is_gone() {
             Failure::conflict("the path is kept by forks of a stream that was deleted")
         } else if error.is_too_many() && messages <= limit {
-            // Not messages: streams, or forks behind one another.
+            // The limit isn't that of messages, but of streams or of nested forks.
             Failure::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).with("limit", limit)
         } else if error.is_trimmed() || error.is_beyond_tail() {
             Failure::bad_request(error.to_string())
@@ -148,7 +149,7 @@ async fn create_in_log(core: &Core, path: &StreamPath, create: Create) -> Result
     })
 }
 
-/// A source that was deleted is in conflict with the wish to fork it.
+/// A deleted source is a conflict for a fork.
 fn of_source(error: headwater_log::Error) -> Failure {
     match (error.is_gone(), error.is_not_found()) {
         (true, _) => Failure::conflict("the stream to fork was deleted"),
@@ -157,21 +158,21 @@ fn of_source(error: headwater_log::Error) -> Failure {
     }
 }
 
-/// The content type of a stream as a header.
+/// Returns the content type of a stream as a header.
 pub(crate) fn content_type(info: &Info) -> HeaderValue {
-    // It came as a header.
+    // It was received as a header.
     let value = HeaderValue::try_from(&info.settings.content_type);
     value.unwrap_or(HeaderValue::from_static(DEFAULT_TYPE))
 }
 
-/// What a `PUT` asks for.
+/// The stream that a `PUT` requests.
 struct Wish {
     content_type: Option<String>,
     settings: Settings,
-    /// The schema of the settings.
+    /// The compiled schema of the settings.
     schema: Option<Schema>,
     fork: Option<ForkFrom>,
-    /// The sub-offset of the fork: messages or bytes, by what the source holds.
+    /// The sub-offset of the fork, in messages or bytes, depending on the source's type.
     skip: u64,
     closed: bool,
 }
@@ -235,7 +236,7 @@ impl Wish {
         })
     }
 
-    /// The stream to create, given its source if it is a fork, with at most `most` messages.
+    /// Returns the stream to create, from its source if it is a fork, with at most `most` messages.
     async fn create(
         &self,
         source: Option<&Info>,
@@ -281,7 +282,8 @@ impl Wish {
         Ok(create)
     }
 
-    /// Checks the first messages of the stream against its schema, which is that of the source if the wish has none.
+    /// Checks the first messages of the stream against its schema, which is the source's if the
+    /// request has none.
     async fn check_messages(&self, create: &Create) -> Result<(), Failure> {
         if create.messages.is_empty() {
             return Ok(());
@@ -296,8 +298,8 @@ impl Wish {
         }
     }
 
-    /// Checks that the stream that is there is the one that is asked for. What the wish leaves open fits anything that
-    /// it could have become.
+    /// Checks that the existing stream is the requested one. Settings that the request leaves open
+    /// match anything that they could have become.
     fn matches(&self, info: &Info) -> Result<(), Failure> {
         let settings = &info.settings;
         let differs = |what: &str, hint: String| {
@@ -393,12 +395,13 @@ impl Wish {
     }
 }
 
-/// Whether a stream's messages are JSON values. A type that only builds on JSON is bytes to the protocol.
+/// Returns `true` if a stream's messages are JSON values. A type that is merely based on JSON is
+/// bytes to the protocol.
 pub(crate) fn is_json(content_type: &str) -> bool {
     essence(content_type) == "application/json"
 }
 
-/// Whether two content types are the same, whatever the case of their letters and the spaces between their parts.
+/// Returns `true` if two content types are equal, ignoring case and the spaces between their parts.
 pub(crate) fn same_type(one: &str, other: &str) -> bool {
     if one == other {
         return true;

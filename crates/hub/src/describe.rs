@@ -1,4 +1,5 @@
-//! What the OpenAPI document says of the streams, beyond what the handlers' doc comments do.
+//! The description of the streams in the OpenAPI document, in addition to the handlers' doc
+//! comments.
 
 use std::borrow::Cow;
 
@@ -29,7 +30,7 @@ impl OperationOutput for Answer {
     }
 }
 
-/// How to go on at the tail.
+/// The behaviour at the tail.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -48,8 +49,8 @@ enum Followed {
     Ndjson,
 }
 
-/// A message of a JSON stream. Its schema allows everything, and is an object where `true` would do: not every tool reads
-/// that.
+/// A message of a JSON stream. Its schema allows everything. It is an object instead of `true`,
+/// which some tools don't support.
 pub(crate) struct AnyJson;
 
 impl JsonSchema for AnyJson {
@@ -118,7 +119,7 @@ fn parameters(operation: &mut Operation, parameters: &[(&str, &str)]) {
     }
 }
 
-/// Describes how an `EventSource` says which event it saw last.
+/// Describes how an `EventSource` sends the id of its last event.
 pub(crate) fn resumption(operation: &mut Operation) {
     operation.parameter::<String>(
         In::Header,
@@ -132,7 +133,7 @@ pub(crate) fn resumption(operation: &mut Operation) {
     );
 }
 
-/// Describes the refusal of a request that changes something, where a page makes it that isn't let in.
+/// Describes the refusal of requests with side effects by pages that aren't allowed.
 pub(crate) fn foreign(operation: &mut Operation) {
     operation.error(
         StatusCode::FORBIDDEN,
@@ -246,7 +247,7 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     })
 }
 
-/// What a read takes, and what it answers with unless it is refused.
+/// Describes the parameters of a read, and its successful responses.
 pub(crate) fn reading(operation: &mut Operation) {
     operation.parameter::<String>(
         In::Query,
@@ -325,7 +326,7 @@ pub(crate) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     })
 }
 
-/// What is known of a stream, as headers of an answer.
+/// Describes the metadata of a stream in response headers.
 pub(crate) fn known(operation: &mut Operation) {
     operation.empty_reply(StatusCode::OK, "What is known of the stream, in headers");
     replied(
@@ -387,5 +388,5 @@ pub(crate) fn delete<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     })
 }
 
-/// What the streams' operations stand under.
+/// The tag of the streams' operations.
 pub(crate) const TAG: &str = "streams";

@@ -1,4 +1,4 @@
-//! The one place where what the log says becomes what a client is told.
+//! The only mapping of the log's errors to responses.
 
 use axum::response::{IntoResponse, Response};
 use headwater::{Problem, StatusCode};
@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::names;
 
-/// A request that was not done: a problem, with the headers that the protocol wants beside it.
+/// A failed request: a problem, with the headers that the protocol requires in addition.
 pub(crate) struct Failure {
     problem: Problem,
     headers: HeaderMap,
@@ -26,14 +26,14 @@ impl Failure {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
-    /// The stream is closed, and `tail` is its end.
+    /// Returns the failure for a closed stream whose tail is `tail`.
     pub(crate) fn closed(tail: Mark) -> Self {
         Self::conflict("the stream is closed")
             .header(names::STREAM_CLOSED, HeaderValue::from_static("true"))
             .header(names::STREAM_NEXT_OFFSET, offset_value(tail))
     }
 
-    /// Something is over a limit of the hub's.
+    /// Returns the failure for exceeding a limit of the hub.
     pub(crate) fn too_large(what: &str, limit: usize) -> Self {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
             .detail(format!("{what} is over the limit of {limit} bytes"))
@@ -41,7 +41,7 @@ impl Failure {
             .into()
     }
 
-    /// A request has more messages than `limit`.
+    /// Returns the failure for a request with more messages than `limit`.
     pub(crate) fn too_many_messages(limit: usize) -> Self {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
             .detail(format!("one request has at most {limit} messages"))
@@ -60,12 +60,12 @@ impl Failure {
         self
     }
 
-    /// The problem, and what goes beside it.
+    /// Returns the problem and the headers.
     pub(crate) fn into_parts(self) -> (Problem, HeaderMap) {
         (self.problem, self.headers)
     }
 
-    /// The problem without the headers beside it.
+    /// Returns the problem without the headers.
     pub(crate) fn into_problem(self) -> Problem {
         self.problem
     }
@@ -94,10 +94,10 @@ impl IntoResponse for Failure {
     }
 }
 
-/// What a client is told of an error of the log.
+/// Returns the problem for an error of the log.
 pub(crate) fn problem(error: Error) -> Problem {
     if error.is_damaged() {
-        // Where that is, on this machine, is for its log alone.
+        // The location on this machine is only for the hub's log.
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
             .detail("the data of this stream is damaged; the hub's log says where")
             .source(error);
@@ -115,7 +115,8 @@ pub(crate) fn problem(error: Error) -> Problem {
     if let Some(tail) = error.tail() {
         problem = problem.with("tail", tail.to_string());
     }
-    // Of a full disk the log tells once itself: one line for every request would fill what is left of it.
+    // The log reports a full disk once itself. A line for every request would fill the rest of the
+    // disk.
     if status.is_server_error() && !error.is_storage_full() && !error.is_closed() {
         problem.source(error)
     } else {
@@ -124,7 +125,7 @@ pub(crate) fn problem(error: Error) -> Problem {
 }
 
 fn status(error: &Error) -> Option<StatusCode> {
-    /// Whether it is this that is the matter.
+    /// A predicate of errors.
     type Is = fn(&Error) -> bool;
     let table: [(Is, StatusCode); 12] = [
         (Error::is_not_found, StatusCode::NOT_FOUND),
@@ -139,7 +140,7 @@ fn status(error: &Error) -> Option<StatusCode> {
             |error| error.is_too_large() || error.is_too_many(),
             StatusCode::PAYLOAD_TOO_LARGE,
         ),
-        // Trying again for days wouldn't help, and clients repeat what is answered with 429 or 507.
+        // Retrying for days wouldn't help, and clients retry after 429 or 507.
         (Error::is_too_many_producers, StatusCode::CONFLICT),
         (Error::is_storage_full, StatusCode::INSUFFICIENT_STORAGE),
         (Error::is_closed, StatusCode::SERVICE_UNAVAILABLE),
@@ -150,7 +151,7 @@ fn status(error: &Error) -> Option<StatusCode> {
         .map(|(_, status)| status)
 }
 
-/// What a client is told of an append that does not fit its stream.
+/// Returns the failure for an append that doesn't fit its stream.
 pub(crate) fn refusal(refusal: &Refusal) -> Failure {
     match refusal {
         Refusal::Closed { tail } => Failure::closed(*tail),
@@ -203,19 +204,19 @@ pub(crate) fn refusal(refusal: &Refusal) -> Failure {
     }
 }
 
-/// A conflict about a producer's sequence number.
+/// Returns a conflict about a producer's sequence.
 fn out_of_turn(detail: String, expected: u64, received: u64) -> Failure {
     Failure::conflict(detail)
         .header(names::PRODUCER_EXPECTED_SEQ, expected.into())
         .header(names::PRODUCER_RECEIVED_SEQ, received.into())
 }
 
-/// What a producer has published, as headers.
+/// Returns the messages that a producer has published, as headers.
 pub(crate) fn published_headers(published: &Published) -> [(HeaderName, HeaderValue); 2] {
     let digest = HeaderValue::try_from(published.digest.to_string());
     [
         (names::PRODUCER_MESSAGES, published.messages.into()),
-        // Its text is hexadecimal digits.
+        // The text consists of hexadecimal digits.
         (
             names::PRODUCER_DIGEST,
             digest.unwrap_or(HeaderValue::from_static("0")),
@@ -223,8 +224,8 @@ pub(crate) fn published_headers(published: &Published) -> [(HeaderName, HeaderVa
     ]
 }
 
-/// An offset as a header's value.
+/// Returns an offset as a header's value.
 pub(crate) fn offset_value(offset: Mark) -> HeaderValue {
-    // Digits and letters.
+    // The text consists of digits and letters.
     HeaderValue::try_from(offset.to_string()).unwrap_or(HeaderValue::from_static("-1"))
 }

@@ -1,4 +1,4 @@
-//! `GET /events`: many streams on one connection, in the order of the whole hub.
+//! `GET /events`: many streams on one connection, in the hub's global order.
 
 mod batch;
 mod envelope;
@@ -35,21 +35,23 @@ use crate::{
     names,
 };
 
-/// What a reader of many streams asks for.
+/// The parameters of a reader of many streams.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Follow {
-    /// Which streams: a path from the root of the streams. A segment `*` stands for any one segment, and `**` for any number
-    /// of them. May be given several times. Streams that don't exist yet are followed from their first message.
+    /// Patterns of the streams to read, relative to the root of the streams. `*` matches one
+    /// segment, `**` any number. May be repeated. Streams that don't exist yet are read from their
+    /// first message.
     #[schemars(length(min = 1, max = EVENT_PATTERNS))]
     stream: Vec<String>,
-    /// Where to start: after the event of this id, `-1` at the start, `now` at the end. Default: the start.
+    /// The start: after the event with this id, `-1` for the start, `now` for the end. Default: the
+    /// start.
     after: Option<String>,
     /// Another name for `after`, as for one stream.
     offset: Option<String>,
-    /// Whether to follow on when everything that was there is sent.
+    /// If `true`, the response continues with new events when all existing ones are sent.
     #[serde(default = "yes")]
     live: bool,
-    /// The format, for a client that can't set `Accept`.
+    /// The format, for clients that can't set `Accept`.
     format: Option<Lines>,
 }
 
@@ -57,7 +59,7 @@ fn yes() -> bool {
     true
 }
 
-/// The formats in which events go out.
+/// The formats of events.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Lines {
@@ -65,21 +67,21 @@ enum Lines {
     Ndjson,
 }
 
-/// Where to start in the order of the whole hub.
+/// A place in the hub's global order at which a reader starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Start,
     Now,
     After(Mark<Position>),
-    /// After an event of which the id doesn't say what it is an order of.
+    /// After an event whose id doesn't identify the order it belongs to.
     Unknown,
 }
 
 impl Place {
-    /// Reads the parameter `after`.
+    /// Parses the parameter `after`.
     ///
     /// # Errors
-    /// 400: it has no form in which a hub ever gave an id.
+    /// 400: no hub ever issued an id of this form.
     fn parse(text: &str) -> Result<Self, Problem> {
         match text {
             "-1" => return Ok(Self::Start),
@@ -97,12 +99,12 @@ impl Place {
         Err(Problem::bad_request(detail))
     }
 
-    /// Reads the id of the event that a client saw last. Any text can be one.
+    /// Parses the id of the last event that a client received. Any text is accepted.
     fn seen(id: &str) -> Self {
         Self::parse(id).unwrap_or(Self::Unknown)
     }
 
-    /// The position that it means in the order of this log; or why it is none.
+    /// Returns the position in the order of this log, or the reason for which there is none.
     fn find(self, log: &dyn Log) -> Result<Position, Reason> {
         let head = log.follow_order().head();
         match self {
@@ -118,10 +120,10 @@ impl Place {
     }
 }
 
-/// How many characters of an id that isn't ours are repeated to who sent it.
+/// Maximum number of characters of a foreign id that are repeated to the client.
 const ASKED_CHARS: usize = 100;
 
-/// What tells a reader that its id is none of this hub's order.
+/// Returns the event for a reader whose id doesn't belong to this hub's order.
 fn reset(format: Format, start: Mark<Position>, reason: Reason, asked: &str) -> Bytes {
     let asked: String = asked.chars().take(ASKED_CHARS).collect();
     let detail = match reason {
@@ -184,27 +186,33 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     })
 }
 
-/// Follows many streams on one connection.
+/// Reads many streams on one connection.
 ///
-/// Messages come in the order in which the hub took them, whatever stream they are in. The `id` of an event counts for all
-/// streams: after a break, `Last-Event-ID` or `after` goes on exactly there, however many streams match by then.
-/// Each event is an object with its stream's path; events have no name, so `onmessage` gets them all.
+/// Messages arrive in the order in which the hub accepted them, across all streams. The `id` of an
+/// event is a position in that order: after a disconnect, `Last-Event-ID` or `after` resumes
+/// exactly there, even if other streams match by then. Each event is an object with the path of its
+/// stream. Events have no name, so `onmessage` receives all of them.
 ///
-/// Only what is still there is sent. Where a stream's caps of age or size took messages away before they could be, an event
-/// of the type `headwater:trimmed` stands in their place (in NDJSON, a line with `trimmed` and no `data`): it names the stream and the
-/// offset up to which all is gone. Who starts at the start gets one for each stream that was ever trimmed; who had seen
-/// all that is gone gets none. To follow doesn't count as use of a stream that ends when idle.
+/// Only messages that still exist are sent. If a stream's caps of age or size removed messages
+/// before they could be sent, an event of the type `headwater:trimmed` is sent in their place (in
+/// NDJSON, a line with `trimmed` and without `data`). It contains the stream and the offset up to
+/// which all messages are gone. A reader from the start receives one for each stream that was ever
+/// trimmed; a reader that had received all removed messages receives none. Reading doesn't count as
+/// use of a stream with an idle expiry.
 ///
-/// A stream that is deleted or expires is told by an event of the type `headwater:deleted` (in NDJSON, a line with `deleted`),
-/// which names it and has the `reason`: `deleted` or `expired`. It comes after all of the stream's messages, live and to whoever
-/// resumes over it; of a stream that is gone no message is sent any more. Who starts at the start is told only of what ends
-/// from then on. The newest 65,536 ends are kept: who resumes from before an older one gets a `headwater:deleted` with the
-/// `reason` `forgotten` and no `stream` in its place, and compares what it has with the list of streams.
+/// When a stream is deleted or expires, an event of the type `headwater:deleted` is sent (in
+/// NDJSON, a line with `deleted`), with the stream and the `reason`: `deleted` or `expired`. It
+/// follows all of the stream's messages, both live and when a reader resumes. Messages of a stream
+/// that is gone are not sent any more. A reader from the start only receives ends from then on. The
+/// latest 65,536 ends are kept. A reader that resumes from before an older one receives a
+/// `headwater:deleted` with the `reason` `forgotten` and without `stream` in its place, and has to
+/// compare its state with the list of streams.
 ///
-/// An id names the hub that it is of. One of another hub, or of this one before its data was removed, never skips anything:
-/// first comes an event of the type `headwater:reset` (in NDJSON, a line with `reset`), which says so, and then all there is.
-/// Who starts at `now` is told at once where that is, by an event of the type `headwater:position`; in every format it is in the
-/// header `Stream-Next-Offset`.
+/// An id identifies its hub. An id of another hub, or of this one before its data was removed,
+/// never skips anything: the response begins with an event of the type `headwater:reset` (in
+/// NDJSON, a line with `reset`), followed by all existing messages. A reader that starts at `now`
+/// receives its position at once, as an event of the type `headwater:position`. In every format it
+/// is in the header `Stream-Next-Offset`.
 #[operation]
 pub(crate) async fn events(
     State(core): State<Arc<Core>>,
@@ -244,7 +252,7 @@ fn start(
         let detail = "`after` and `offset` are the same: one of them is enough";
         return Err(Failure::bad_request(detail));
     }
-    // What an `EventSource` saw last is later than what its URL says.
+    // The last id that an `EventSource` received is newer than the one in its URL.
     let asked = follow.after.as_deref().or(follow.offset.as_deref());
     let place = match seen {
         Some(id) => Place::seen(id),
@@ -254,7 +262,7 @@ fn start(
     let found = place.find(log);
     let position = found.unwrap_or(Position::START);
     let start = Mark::in_order(position, log.identity());
-    // A reader from the start has seen nothing of streams that ended before.
+    // A reader from the start received nothing of streams that ended before.
     let ends_from = match &found {
         Ok(found) if place != Place::Start => *found,
         _ => log.follow_order().head(),
@@ -272,14 +280,14 @@ fn start(
         order: start.incarnation,
         position,
         ends_from,
-        // Where "now" was, only this answer can tell.
+        // Only this response can report the position of "now".
         told: (place != Place::Now).then_some(position),
         _seat: seat,
     };
     let raw = Raw::frames(format, feed.into_stream())
         .heartbeat(core.options.heartbeat)
         .line_heartbeat(core.options.line_heartbeat)
-        // What can be refused has been: the head goes out at once.
+        // All checks are done, so the response's head can be sent at once.
         .first_item_wait(std::time::Duration::ZERO);
     let mut response = raw.into_response();
     if let Ok(value) = HeaderValue::try_from(start.to_string()) {
@@ -290,7 +298,8 @@ fn start(
     Ok(response)
 }
 
-/// The format that `Accept` prefers (RFC 9110 §12.5.1): by weight, then the one that is named more exactly, then NDJSON.
+/// Returns the format that `Accept` prefers (RFC 9110 §12.5.1): by weight, then the more specific
+/// range, then NDJSON.
 fn preferred(headers: &HeaderMap) -> Option<Format> {
     let accept = headers.get_all(header::ACCEPT).iter();
     let ranges: Vec<_> = accept
@@ -323,7 +332,7 @@ fn preferred(headers: &HeaderMap) -> Option<Format> {
         .map(|(_, format)| format)
 }
 
-/// A media range of `Accept`, and its weight in thousandths. One that can't be read is not wanted.
+/// Parses a media range of `Accept` and its weight in thousandths. An invalid weight is zero.
 fn range(text: &str) -> (String, u16) {
     let mut parts = text.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -352,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_the_one_that_is_wanted_most() {
+    fn the_format_with_the_highest_weight_is_chosen() {
         assert_eq!(preferred(&HeaderMap::new()), Some(Format::Ndjson));
         check("", Some(Format::Ndjson));
         check("*/*", Some(Format::Ndjson));
@@ -378,7 +387,7 @@ mod tests {
         let seven = Mark::in_order(Position::new(7), Identity::new(1));
         let parsed = Place::parse(&seven.to_string()).unwrap();
         assert_eq!(parsed, Place::After(seven));
-        // Of an earlier version.
+        // An id of an earlier version.
         assert_eq!(Place::parse("0000000000000007").unwrap(), Place::Unknown);
         assert_eq!(Place::seen("x"), Place::Unknown);
         for bad in ["", "7", "start", "00000000000000007"] {

@@ -1,4 +1,4 @@
-//! Headers of requests, and what they mean.
+//! Parsing of request headers.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{limits::SECONDS, names, time};
 
-/// The value of a header as text, if it is there.
+/// Returns the value of a header as text, if it is present.
 ///
 /// # Errors
-/// It has other bytes than visible ASCII.
+/// It contains bytes other than visible ASCII.
 pub(crate) fn text<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -22,14 +22,14 @@ pub(crate) fn text<'a>(
         .map_err(|_| Problem::bad_request(format!("{name} is not visible ASCII")))
 }
 
-/// Returns whether the stream is to be closed. The protocol (§4.1) takes any other value than `true` for an absent header, and
-/// doesn't let a server refuse it.
+/// Returns `true` if the request closes the stream. The protocol (§4.1) treats any value other than
+/// `true` as absent, and doesn't allow a server to refuse it.
 pub(crate) fn closed(headers: &HeaderMap) -> bool {
     let value = headers.get(names::STREAM_CLOSED);
     value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
-/// Returns whether a missing stream is to be created.
+/// Returns `true` if a missing stream should be created.
 ///
 /// # Errors
 /// The value is neither `true` nor `false`.
@@ -44,7 +44,7 @@ pub(crate) fn create(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
-/// A whole number that is not negative, in digits alone and without zeros before it.
+/// Returns a non-negative integer, in decimal digits only and without leading zeros.
 pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem> {
     let Some(text) = text(headers, name)? else {
         return Ok(None);
@@ -59,7 +59,7 @@ pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u6
     }
 }
 
-/// A span of whole seconds.
+/// Returns a duration in whole seconds.
 pub(crate) fn seconds(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Duration>, Problem> {
     match number(headers, name)? {
         Some(over) if over > SECONDS => Err(Problem::bad_request(format!(
@@ -69,7 +69,8 @@ pub(crate) fn seconds(headers: &HeaderMap, name: &HeaderName) -> Result<Option<D
     }
 }
 
-/// When a stream is to end by itself: by `Stream-TTL` or `Stream-Expires-At`, of which only one may be there.
+/// Returns the expiry of a stream, from `Stream-TTL` or `Stream-Expires-At`, of which at most one
+/// may be present.
 pub(crate) fn expiry(headers: &HeaderMap) -> Result<Option<Expiry>, Problem> {
     let ttl = seconds(headers, &names::STREAM_TTL)?;
     let at = text(headers, &names::STREAM_EXPIRES_AT)?;
@@ -88,7 +89,8 @@ pub(crate) fn expiry(headers: &HeaderMap) -> Result<Option<Expiry>, Problem> {
     }
 }
 
-/// Which append of which producer a request is. Its three headers come together or not at all.
+/// Returns the producer, epoch and sequence of an append. The three headers have to be used
+/// together.
 pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Problem> {
     let id = text(headers, &names::PRODUCER_ID)?;
     let epoch = number(headers, &names::PRODUCER_EPOCH)?;
@@ -114,7 +116,7 @@ pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Problem>
     }))
 }
 
-/// The producer that a question is about.
+/// Returns the producer id of a request.
 pub(crate) fn producer_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     text(headers, &names::PRODUCER_ID)?
         .map(checked_id)
@@ -130,8 +132,8 @@ fn checked_id(id: &str) -> Result<&str, Problem> {
     Ok(id)
 }
 
-/// What the producer must have published before: two headers that come together, or not at all, with the first append of an
-/// epoch.
+/// Returns the messages that the producer must have published before. Both headers have to be used
+/// together, with the first append of an epoch.
 pub(crate) fn continues(
     headers: &HeaderMap,
     producer: Option<&Producer>,
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_written_in_one_way() {
+    fn a_number_has_one_form() {
         let read = |text| number(&headers(&[(names::STREAM_TTL, text)]), &names::STREAM_TTL);
         assert_eq!(read("0").unwrap(), Some(0));
         assert_eq!(read("3600").unwrap(), Some(3600));
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_producer_continues_has_both_headers_and_starts_an_epoch() {
+    fn continuing_a_producer_takes_both_headers_and_starts_an_epoch() {
         let digest = "0123456789abcdef0123456789abcdef";
         let continues = |pairs: &[_], seq| {
             let producer = Producer {
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_created_by_true_and_what_is_no_boolean_is_refused() {
+    fn a_stream_is_created_by_true_and_other_values_are_refused() {
         let create = |value| create(&headers(&[(names::STREAM_CREATE, value)]));
         assert!(create("true").unwrap() && create("TRUE").unwrap());
         assert!(!create("false").unwrap());

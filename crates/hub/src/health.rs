@@ -1,4 +1,4 @@
-//! `GET /healthz` and `/readyz`: what a supervisor and a load balancer ask.
+//! `GET /healthz` and `/readyz`: checks for supervisors and load balancers.
 
 use std::sync::Arc;
 
@@ -11,26 +11,27 @@ use tokio::time::timeout;
 
 use crate::{Core, limits::READY_PATIENCE};
 
-/// What the health operations stand under.
+/// The tag of the health operations.
 pub(crate) const TAG: &str = "health";
 
-/// How the hub is.
+/// The health of the hub.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Health {
     status: Status,
-    /// Warnings for the operator of a hub that serves all the same: data that is damaged, a clock that jumped.
+    /// Warnings for the operator of a hub that serves all requests nevertheless: damaged data, a
+    /// clock that jumped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-/// How the hub is, in a word.
+/// The status of the hub.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Status {
     Ok,
 }
 
-/// An answer that no one keeps.
+/// A response that must not be cached.
 type Fresh<T> = ([(HeaderName, &'static str); 1], Json<T>);
 
 fn ok(warnings: Vec<String>) -> Fresh<Health> {
@@ -54,17 +55,18 @@ pub(crate) fn describe_alive<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("healthz").tag(TAG)
 }
 
-/// Says that the process runs and answers.
+/// Checks liveness: the process runs and responds.
 #[operation]
 pub(crate) async fn alive() -> Fresh<Health> {
     ok(Vec::new())
 }
 
-/// Says whether streams can be read and appended to.
+/// Checks readiness: streams can be read and appended to.
 ///
-/// The storage is asked, and answers in time; nothing is written to find out. Where it can be read and takes no appends, as on a
-/// full disk, the problem says so with `readable: true`: a load balancer that sends readers elsewhere can do without.
-/// `warnings` tells of what is to be looked at while everything is served, as data that is damaged.
+/// The storage has to answer in time. The check writes nothing. If the storage can be read but
+/// accepts no appends, for example because the disk is full, the problem contains `readable: true`,
+/// so that a load balancer can continue to send readers. `warnings` contains conditions that need
+/// attention although all requests are served, such as damaged data.
 #[operation]
 pub(crate) async fn ready(State(core): State<Arc<Core>>) -> Result<Fresh<Health>, Problem> {
     let unavailable = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail);

@@ -1,4 +1,4 @@
-//! `GET /`: what there is, as a page for people and as JSON for programs.
+//! `GET /`: an overview of the hub, as a page for people and as JSON for programs.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use serde::Serialize;
 
 use crate::{Core, describe::Answer, gather, health::TAG, origin::Origin, path, relay};
 
-/// Where the index is.
+/// The path of the index.
 pub(crate) const PATH: &str = "/";
 
-/// What the page may do: nothing but look like something.
+/// The content security policy of the page: it may only have styles and images.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// What a hub has, and where. Paths are relative to the index.
+/// The endpoints of a hub. Paths are relative to the index.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Index {
     /// The name of the software.
@@ -31,17 +31,17 @@ struct Index {
     docs: &'static str,
     /// The API's description (OpenAPI 3.2).
     openapi: &'static str,
-    /// The list of streams. Each stream is at a path under it.
+    /// The list of streams. Each stream has a path under it.
     streams: String,
     /// Many streams on one connection.
     events: &'static str,
-    /// Calls of other hosts, gathered.
+    /// Many calls to other hosts at once.
     gather: &'static str,
-    /// Calls of other hosts, relayed into streams.
+    /// Calls to other hosts whose responses are streams.
     relay: &'static str,
-    /// Whether the hub runs.
+    /// The liveness check.
     health: &'static str,
-    /// Whether streams can be read.
+    /// The readiness check.
     ready: &'static str,
 }
 
@@ -62,7 +62,7 @@ impl Index {
         }
     }
 
-    /// The page. `example` is the URL of a stream to try.
+    /// Returns the page. `example` is the URL of a stream to try.
     fn page(&self, example: &str) -> String {
         let streams = escape(&self.streams);
         let example = escape(example);
@@ -112,7 +112,7 @@ fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// Whether a client asks for a page by name. `*/*`, as curl has it, is no wish for one.
+/// Returns `true` if a client names HTML. `*/*`, as sent by curl, doesn't.
 fn wants_page(headers: &HeaderMap) -> bool {
     let ranges = headers.get_all(header::ACCEPT).iter();
     let mut ranges = ranges
@@ -145,7 +145,7 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     })
 }
 
-/// Says what the hub has, and where.
+/// Returns an overview of the hub.
 #[operation]
 pub(crate) async fn index(
     State(core): State<Arc<Core>>,
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_for_those_that_name_it() {
+    fn a_page_is_only_for_clients_that_name_html() {
         let wants = |accept: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_static(accept));

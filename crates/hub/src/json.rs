@@ -1,4 +1,4 @@
-//! JSON mode: a body is one message, or an array of them.
+//! JSON mode: a body is one message, or an array of messages.
 
 use bytes::{Buf, Bytes};
 use headwater_wire::json;
@@ -6,12 +6,12 @@ pub(crate) use headwater_wire::json::on_one_line;
 
 use crate::{error::Failure, limits::JSON_DEPTH};
 
-/// The messages of a body: the elements of an array, or the value itself. Every message stands on one line. A byte order
-/// mark before it is ignored.
+/// Returns the messages of a body: the elements of an array, or the value itself. Every message is
+/// on one line. A byte order mark before the body is ignored.
 ///
 /// # Errors
-/// The body is not one JSON value, or nests too deep; 413: it has more than `most` messages, of which no more than that
-/// were looked at.
+/// The body is not one JSON value, or nests too deep. 413: it has more than `most` messages;
+/// further ones are not examined.
 pub(crate) fn messages(mut body: Bytes, most: usize) -> Result<Vec<Bytes>, Failure> {
     body.advance(body.len() - json::without_bom(&body).len());
     let is_array = body.trim_ascii_start().starts_with(b"[");
@@ -24,19 +24,19 @@ pub(crate) fn messages(mut body: Bytes, most: usize) -> Result<Vec<Bytes>, Failu
         })?;
     let body = json::unfolded(body);
     let messages = elements.into_iter().map(|element| body.slice(element));
-    // Looked for in all of the body at once: most have none.
+    // Checked once for the whole body, as most bodies have none.
     Ok(match json::has_line_separators(&body) {
         false => messages.collect(),
         true => messages.map(json::escape_line_separators).collect(),
     })
 }
 
-/// The message that is all of `text`: one JSON value.
+/// Returns the message that consists of all of `text`: one JSON value.
 ///
 /// # Errors
-/// It is not one, or nests too deep.
+/// It is not a JSON value, or nests too deep.
 pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
-    // As it came: a line break in a string is no JSON.
+    // Checked before unfolding: a line break within a string is not JSON.
     json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error.to_string()))?;
     let text = on_one_line(text);
     Ok(text.slice_ref(text.trim_ascii()))
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_level_of_an_array_is_taken_apart() {
+    fn exactly_one_level_of_an_array_is_split() {
         check(r#" {"a": [1]} "#, &[r#"{"a": [1]}"#]);
         check(r#"[{"a":1}, "x" ,3]"#, &[r#"{"a":1}"#, r#""x""#, "3"]);
         check("[[1,2],[3]]", &["[1,2]", "[3]"]);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_stands_on_one_line_and_means_the_same() {
+    fn a_message_is_on_one_line_and_means_the_same() {
         check("{\r\n  \"a\": \"x\\ny\"\n}\n", &["{    \"a\": \"x\\ny\" }"]);
         check("[\n1,\n2\n]\n", &["1", "2"]);
     }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_ignored_at_the_very_start_alone() {
+    fn a_byte_order_mark_is_only_ignored_at_the_start() {
         check("\u{feff}[1, \"\u{feff}\"]", &["1", "\"\u{feff}\""]);
         check("\u{feff} {}", &["{}"]);
         for bad in ["\u{feff}", "\u{feff}\u{feff}1", " \u{feff}1", "[\u{feff}1]"] {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn invalid_json_is_refused() {
         for bad in [
             "",
             " ",
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_as_deep_as_the_limit_and_no_deeper() {
+    fn the_depth_of_a_message_is_limited() {
         let nested = |depth: usize| Bytes::from("[".repeat(depth) + &"]".repeat(depth));
         assert!(message(nested(JSON_DEPTH)).is_ok());
         assert!(message(nested(JSON_DEPTH + 1)).is_err());

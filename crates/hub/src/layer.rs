@@ -1,4 +1,4 @@
-//! The layer around every endpoint: the check of the page that asks, headers that keep browsers safe, and CORS.
+//! The layer around every endpoint: the check of the requesting page, security headers, and CORS.
 
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use crate::{
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
-/// What pages of other origins may send: `*` stands for all but `Authorization`, as a relay sends them on.
+/// Headers that pages of other origins may send. `*` includes all but `Authorization`, for relays
+/// that forward them.
 const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, prefer, producer-digest, producer-epoch, \
                     producer-id, producer-messages, producer-seq, stream-closed, stream-create, stream-error, stream-expires-at, \
                     stream-fork-offset, \
@@ -27,16 +28,16 @@ const SENT: &str = "accept, authorization, content-type, if-none-match, last-eve
                     stream-ttl, idempotency-key, upstream-authorization, upstream-cookie, upstream-method, upstream-origin, \
                     upstream-referer, upstream-url, *";
 
-/// What pages of other origins may see.
+/// Headers that pages of other origins may read.
 const SHOWN: &str = "content-type, etag, location, producer-digest, producer-epoch, producer-expected-seq, producer-messages, \
                      producer-received-seq, producer-seq, retry-after, stream-closed, stream-cursor, stream-error, stream-expires-at, stream-floor, \
                      stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date, content-location, \
                      upstream-content-type, upstream-status";
 
-/// How long a browser keeps what a preflight said.
+/// Time in seconds for which browsers cache a preflight.
 const KEEP_PREFLIGHT: &str = "86400";
 
-/// Handles a request, unless a page makes it that may not, and sets the headers that every answer has.
+/// Handles a request unless its page isn't allowed, and sets the headers that every response has.
 pub(crate) async fn headers(
     State(core): State<Arc<Core>>,
     request: Request,
@@ -65,7 +66,7 @@ pub(crate) async fn headers(
     response
 }
 
-/// The answer to a request that asks what a page may send; `None` if it isn't one.
+/// Returns the response to a preflight request. `None` if the request isn't one.
 fn preflight(request: &Request, page: &Page) -> Option<Response> {
     if request.method() != Method::OPTIONS {
         return None;
@@ -73,7 +74,7 @@ fn preflight(request: &Request, page: &Page) -> Option<Response> {
     let asks_for_method = request
         .headers()
         .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    // Of relays any OPTIONS is answered (§10.1 of their protocol).
+    // Every OPTIONS request to a relay is answered (§10.1 of the relay protocol).
     let is_relay = request.uri().path().split('/').nth(1) == relay::ROOT.strip_prefix('/');
     let allowed = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
@@ -88,7 +89,8 @@ fn preflight(request: &Request, page: &Page) -> Option<Response> {
     }
 }
 
-/// A stream is data from anyone: no browser should run it, or take it for what it doesn't say it is.
+/// Sets security headers. Streams contain untrusted data: browsers must neither execute it nor
+/// guess its type.
 fn protect(headers: &mut HeaderMap, embedders: HeaderValue) {
     let safe = [
         (
@@ -109,7 +111,7 @@ fn protect(headers: &mut HeaderMap, embedders: HeaderValue) {
     }
 }
 
-/// Says to the browser of a page of another origin that the page may read the answer.
+/// Sets the CORS headers that allow the page to read the response.
 fn allow(cors: &Cors, page: Page, headers: &mut HeaderMap) {
     let allowed = match cors {
         Cors::Off => return,

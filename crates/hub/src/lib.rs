@@ -1,7 +1,8 @@
-//! Durable streams by URL: publish with `POST`, follow from anywhere, live, late or after a break.
+//! Durable streams by URL: publish with `POST` and follow from anywhere, live, late or after a
+//! disconnect.
 //!
-//! A [`Hub`] serves a [`Log`] over HTTP. It is a [`headwater::App`], so that it describes itself, and can be merged
-//! with another or be mounted in a router.
+//! A [`Hub`] serves a [`Log`] over HTTP. It is a [`headwater::App`]: it has an OpenAPI document,
+//! and it can be merged with another app or mounted in a router.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -17,24 +18,25 @@
 //!
 //! | at `/streams/{path}` | |
 //! |---|---|
-//! | `PUT` | creates a stream: content type, expiry, caps, schema, first messages; or a fork of another |
-//! | `POST` | appends, with `Stream-Create: true` also to a stream that isn't there yet; closes with `Stream-Closed: true`, and as failed with `Stream-Error`; NDJSON line by line as it arrives |
-//! | `GET` | what there is; `live=long-poll` and `live=sse` as the protocol has them; by `Accept`, events or lines |
-//! | `HEAD`, `DELETE` | what is known of it; its end |
+//! | `PUT` | creates a stream with its content type, expiry, caps, schema and first messages, or as a fork of another one |
+//! | `POST` | appends; with `Stream-Create: true` also to a stream that doesn't exist yet; closes with `Stream-Closed: true`, and as failed with `Stream-Error`; NDJSON line by line as it arrives |
+//! | `GET` | reads the messages; `live=long-poll` and `live=sse` as the protocol defines them; with a matching `Accept`, events or lines |
+//! | `HEAD`, `DELETE` | returns the stream's metadata; deletes the stream |
 //!
 //! | at | |
 //! |---|---|
 //! | `GET /streams` | lists streams |
-//! | `GET /events` | many streams on one connection, in the order of the whole hub |
-//! | `POST /gather` | many calls of other hosts at once, each result as it comes; off until [upstreams](Options::upstreams) are allowed |
-//! | `POST /relay`, and at `/relay/{id}` `GET`, `HEAD`, `PATCH`, `DELETE` | one call to an upstream, its answer a stream |
-//! | `GET /` | what there is, as a page or as JSON; only with [`Options::index`] |
-//! | `GET /healthz`, `/readyz` | whether it runs; whether the storage answers |
+//! | `GET /events` | many streams on one connection, in the hub's global order |
+//! | `POST /gather` | many calls to other hosts at once, each result as it arrives; off until [upstreams](Options::upstreams) are allowed |
+//! | `POST /relay`, and at `/relay/{id}` `GET`, `HEAD`, `PATCH`, `DELETE` | one call to an upstream, whose response becomes a stream |
+//! | `GET /` | an overview of the hub, as a page or as JSON; only with [`Options::index`] |
+//! | `GET /healthz`, `/readyz` | liveness; readiness, which requires that the storage answers |
 //!
-//! Pages of other origins use it only as [`Options::cors`] says: by default those of this machine. On a loopback address
-//! [`headwater::serve`] answers only for the names of that address ([`headwater::Hosts`]), so that a page can't pass its own name
-//! off as the hub's. An app with a hub in it that runs under another server says so itself, or such a page reads and changes all
-//! that there is:
+//! [`Options::cors`] determines which pages of other origins may use the hub. By default, only
+//! pages of this machine may. On a loopback address [`headwater::serve`] only answers requests for
+//! the names of that address ([`headwater::Hosts`]), so that a page can't pass off its own host
+//! name as the hub's (DNS rebinding). An app that contains a hub and runs under another server has
+//! to add this check itself. Without it, such a page can read and change everything in the hub:
 //!
 //! ```
 //! # fn example(hub: &headwater_hub::Hub) -> axum::Router {
@@ -45,13 +47,19 @@
 //! # }
 //! ```
 //!
-//! It speaks the Durable Streams protocol. Where that leaves a choice: the scope of `Stream-Seq` is the stream;
-//! `Stream-TTL` with `Stream-Expires-At` is refused; an offset past the tail is; a fork has its source's schema unless
-//! it brings its own. Messages of a `text/*` stream that aren't UTF-8 are sent in SSE and NDJSON with U+FFFD in place of
-//! what isn't; a plain read gives the bytes. A message of a `text/event-stream` is whole events, one of `application/x-ndjson`
-//! whole lines: who asks for events or lines gets them as those.
+//! The hub implements the Durable Streams protocol. Where the protocol leaves a choice:
 //!
-//! What is not here: how messages are kept (`headwater-log`), formats (`headwater-wire`), serving (`headwater`).
+//! - The scope of `Stream-Seq` is the stream.
+//! - `Stream-TTL` together with `Stream-Expires-At` is refused.
+//! - An offset past the tail is refused.
+//! - A fork has its source's schema unless it has its own.
+//! - Messages of a `text/*` stream that aren't valid UTF-8 are sent in SSE and NDJSON with U+FFFD
+//!   in place of the invalid bytes. A plain read returns the bytes.
+//! - A message of a `text/event-stream` consists of whole events, and one of `application/x-ndjson`
+//!   of whole lines. A client that asks for events or lines receives those.
+//!
+//! Storage of messages (`headwater-log`), formats (`headwater-wire`) and serving (`headwater`) are
+//! not in this crate.
 
 mod append;
 mod body;
@@ -102,11 +110,11 @@ pub use relay::{Relay, Relayed};
 
 /// A hub: streams by URL, over a log.
 ///
-/// A clone is the same hub.
+/// Cloning is cheap. A clone is the same hub.
 #[derive(Clone)]
 pub struct Hub(Arc<Core>);
 
-/// What all requests share.
+/// State that all requests share.
 pub(crate) struct Core {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) options: Options,
@@ -124,13 +132,13 @@ pub(crate) struct Core {
 }
 
 impl Hub {
-    /// A hub over a log, with the default options.
+    /// Creates a hub over a log, with the default options.
     #[must_use]
     pub fn new(log: Arc<dyn Log>) -> Self {
         Self::with(log, Options::default())
     }
 
-    /// A hub over a log.
+    /// Creates a hub over a log.
     #[must_use]
     pub fn with(log: Arc<dyn Log>, options: Options) -> Self {
         let subscriptions = subscriptions::SubscriptionOptions {
@@ -163,10 +171,11 @@ impl Hub {
         }))
     }
 
-    /// The app that serves it.
+    /// Returns the app that serves the hub.
     ///
     /// # Panics
-    /// The root of the [options](Options::root) has `{` or `}` in it, or is `/events`, `/gather`, `/healthz` or `/readyz`.
+    /// If the root of the [options](Options::root) contains `{` or `}`, or is `/events`, `/gather`,
+    /// `/healthz` or `/readyz`.
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
@@ -201,19 +210,20 @@ impl Hub {
             "/" => app.merge(subscriptions),
             root => app.nest(root, subscriptions),
         };
-        // Within the headers that every answer has. Under `headwater::serve` it has nothing to do but to catch panics; in any
-        // other app it is what a hub needs.
+        // Inside the layer for the headers that every response has. Under `headwater::serve` this
+        // layer only has to catch panics. In any other app it provides everything that a hub needs.
         app.layer(headwater::layer())
             .layer(headers)
             .with_state(core)
     }
 
-    /// Ends what the hub does in the background: the streams that it fills are closed, with a reason that says that this
-    /// was interrupted; feeds stay open, and go on when a hub is started over the same log. Nothing new is begun from
-    /// then on; requests are answered as before.
+    /// Stops the hub's background tasks. Ingest jobs end, and their streams are closed as
+    /// interrupted. Feeds stay open and resume when a hub is started over the same log. From then
+    /// on no job can be started; requests are answered as before.
     ///
-    /// To be called before the log is closed. It takes as long as the last appends do: give it a deadline. Dropped early,
-    /// all of them end nevertheless, some perhaps after the log is closed, which the next start finds and sets right.
+    /// Call it before the log is closed. It waits for the last appends, so use a deadline. If the
+    /// future is dropped early, all jobs end nevertheless, some perhaps after the log is closed.
+    /// The next start detects these and closes their streams.
     ///
     /// ```
     /// # async fn example(hub: headwater_hub::Hub, log: std::sync::Arc<dyn headwater_log::Log>) {

@@ -1,179 +1,194 @@
-//! How much of anything the hub takes. What differs from hub to hub is in [`Limits`]; the rest are constants. Those of
-//! the log (messages, producers, names, streams) are in `headwater_log::Limits`.
+//! Bounds on everything that the hub accepts or holds. The ones that an operator sets are in
+//! [`Limits`]; the rest are constants. The log has bounds of its own (messages, producers, names,
+//! streams) in `headwater_log::Limits`.
 
 use std::time::Duration;
 
-/// How deep the arrays and objects of a JSON message may nest: as deep as `serde_json` reads.
+/// Maximum nesting depth of the arrays and objects of a JSON message. It is the limit of
+/// `serde_json`.
 pub const JSON_DEPTH: usize = 128;
 
-/// How many compiled schemas are kept. One more, and the one that was used longest ago goes.
+/// Maximum number of compiled schemas in the cache. Beyond it, the least recently used one is
+/// removed.
 pub const COMPILED_SCHEMAS: usize = 1024;
 
-/// And how many bytes they take together, by estimate.
+/// Maximum total size of the compiled schemas in bytes, by estimate.
 pub const COMPILED_SCHEMAS_BYTES: usize = 64 << 20;
 
-/// Above this many bytes, a schema is left out of the answer to `HEAD`.
+/// Maximum size in bytes of a schema that a `HEAD` response includes.
 pub const SCHEMA_HEADER_BYTES: usize = 8 << 10;
 
-/// Above this many bytes, a header says of the problem with which a stream was closed only its status.
+/// Maximum size in bytes of a close reason that a header contains in full. For a larger one, the
+/// header contains only the status.
 pub const ERROR_HEADER_BYTES: usize = 8 << 10;
 
-/// How many bytes of messages are read at once for a stream's live readers, and go out as one chunk.
+/// Maximum number of bytes of messages that are read at once for a stream's live readers, and are
+/// sent as one chunk.
 pub(crate) const BATCH_BYTES: usize = 64 << 10;
 
-/// Bytes that one reader may hold of its own: the size of its chunks. Anything larger counts towards
-/// [`Limits::outgoing_bytes`].
+/// Bytes that one reader may hold of its own: the size of its chunks. Anything larger counts
+/// towards [`Limits::outgoing_bytes`].
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
-/// Number of concurrent log reads for readers that are behind. Each holds up to one message, or the messages
-/// of a chunk.
+/// Number of concurrent log reads for readers that are behind. Each holds up to one message, or the
+/// messages of a chunk.
 pub(crate) const READS_AT_ONCE: usize = 16;
 
 /// Time that a catch-up read waits for memory before it is refused with 503.
 pub(crate) const OUTGOING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many bytes of its newest messages a followed stream keeps for its readers.
+/// Maximum size in bytes of a ring.
 pub(crate) const RING_BYTES: usize = 256 << 10;
 
-/// And how many batches of them.
+/// Maximum number of batches in a ring.
 pub(crate) const RING_BATCHES: usize = 1024;
 
-/// How many runs of its batches, each for the readers at one position, a followed stream keeps until the next batch
-/// comes.
+/// Maximum number of runs of batches that a ring keeps until the next batch arrives. Each run is
+/// for the readers at one position.
 pub(crate) const RING_RUNS: usize = 4;
 
-/// How many readers are woken before others get their turn.
+/// Number of readers that are woken before other tasks get a turn.
 pub(crate) const WOKEN_AT_ONCE: usize = 32;
 
-/// A stream that was silent for so long keeps nothing: its readers have it all, or are far behind.
+/// Time without messages after which a ring is emptied: its readers have everything, or are far
+/// behind.
 pub(crate) const RING_IDLE: Duration = Duration::from_secs(1);
 
-/// How many bytes of lines that have come are appended at once.
+/// Maximum number of bytes of received lines that are appended at once.
 pub(crate) const LINES_BYTES: usize = 256 << 10;
 
-/// And how many lines.
+/// Maximum number of received lines that are appended at once.
 pub(crate) const LINES: usize = 4096;
 
-/// How many patterns a reader of `/events` may give.
+/// Maximum number of patterns of a reader of `/events`.
 pub const EVENT_PATTERNS: usize = 100;
 
-/// And how many bytes they may have together.
+/// Maximum total size in bytes of the patterns of a reader of `/events`.
 pub const EVENT_PATTERN_BYTES: usize = 8 << 10;
 
-/// How many bytes of messages are read at once for readers of `/events`.
+/// Number of bytes of messages that are read at once for readers of `/events`.
 pub(crate) const EVENTS_READ_BYTES: usize = 32 << 10;
 
-/// And how many at least, for one that is behind, where messages are much smaller than the events that they become.
+/// Lower bound of that number for a reader that is behind, used where messages are much smaller
+/// than the events they are encoded to.
 pub(crate) const EVENTS_LEAST_READ_BYTES: usize = 256;
 
-/// A chunk of events takes no more of them when it has so many bytes.
+/// Size in bytes at which a chunk of events is complete.
 pub(crate) const EVENTS_CHUNK_BYTES: usize = 64 << 10;
 
-/// A reader of `/events` that nothing was sent to for so many messages of others is told where it is, so that it
-/// doesn't pass them over again after a break.
+/// Number of messages of other streams after which a reader of `/events` that received nothing is
+/// sent its position, so that it doesn't skip those messages again after a reconnect.
 pub(crate) const EVENTS_SILENT: u64 = 10_000;
 
-/// The newest events of all streams that somebody follows are kept for the readers of `/events` up to so many bytes of
-/// them. They are kept in up to three forms.
+/// Maximum size in bytes of the newest events, of all followed streams, that are kept for readers
+/// of `/events`. They are kept in up to three forms.
 pub(crate) const EVENTS_RING_BYTES: usize = 1 << 20;
 
-/// And up to so many batches.
+/// Maximum number of batches of these events.
 pub(crate) const EVENTS_RING_BATCHES: usize = 1024;
 
-/// Of how many producers is known what they have given to the log. One more, and all of that is forgotten.
+/// Number of producers for which the hub remembers the appends that it passed to the log. Beyond
+/// it, all of them are forgotten.
 pub(crate) const TURNS: usize = 4096;
 
-/// How far ahead of its turn an append may be to wait for it.
+/// Maximum distance from an append's sequence to the expected one at which the append waits for its
+/// turn.
 pub(crate) const TURN_AHEAD: u64 = 64;
 
-/// And for how long.
+/// Time that an append waits for its turn.
 pub(crate) const TURN_PATIENCE: Duration = Duration::from_millis(100);
 
-/// How many bytes of a filled stream's items are gathered to be appended together. As many again, and one item more each
-/// time, are on their way to the log meanwhile.
+/// Maximum number of bytes that an ingest job collects for its next append. At the same time, the
+/// same amount plus one item may be on its way to the log.
 pub(crate) const FILLING_BYTES: usize = 128 << 10;
 
-/// And how many items.
+/// Maximum number of items that an ingest job collects for its next append.
 pub(crate) const FILLING_MESSAGES: usize = 4096;
 
-/// How long what fills a stream waits for room on the disk, or for a disk that failed, before it gives up.
+/// Time that an ingest job waits for free disk space, or for a disk that failed, before it gives
+/// up.
 pub(crate) const FILLING_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a filled stream that is kept only while somebody watches waits for the first one at least.
+/// Minimum time that an ingest job which needs a watcher waits for the first one.
 pub(crate) const FILLING_FIRST_WATCH: Duration = Duration::from_secs(10);
 
-/// How often a stream that ends when it isn't used is said to be in use while it is filled: no oftener and no more seldom.
+/// Minimum and maximum interval between `touch` calls for a stream with an idle expiry while an
+/// ingest job fills it.
 pub(crate) const FILLING_TOUCH: (Duration, Duration) =
     (Duration::from_millis(50), Duration::from_secs(3600));
 
-/// The longest idempotency key of a relay, in bytes.
+/// Maximum size in bytes of a relay's idempotency key.
 pub const KEY_BYTES: usize = 255;
 
-/// How long the storage may take to answer for the hub to be ready.
+/// Time in which the storage has to answer for the hub to be ready.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a body that is read whole may be silent.
+/// Time that a body that is read as a whole may be silent.
 pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
-/// One part of so many of what all bodies may hold is kept for small ones.
+/// Fraction (one part in `RESERVE`) of the budget for bodies that is reserved for small ones.
 pub(crate) const RESERVE: usize = 16;
 
-/// And up to so many bytes a body is small.
+/// Maximum size in bytes of a small body.
 pub(crate) const SMALL_BODY: usize = 64 << 10;
 
-/// Above this many bytes a body is refused before it is read, where its stream alone says that it will be.
+/// Size in bytes above which a body is refused before it is read, if the stream's state alone shows
+/// that it will be refused.
 pub(crate) const LONG_BODY: u64 = 64 << 10;
 
-/// The most seconds of an expiry or an age: some 285,000 years, in milliseconds what every JSON parser keeps.
+/// Maximum number of seconds of an expiry or an age: about 285,000 years. In milliseconds, it is an
+/// integer that every JSON parser represents exactly.
 pub(crate) const SECONDS: u64 = (1 << 53) / 1000;
 
-/// How long a connection to an upstream is kept for the next call.
+/// Time that an idle connection to an upstream is kept for the next call.
 pub(crate) const KEEP_CONNECTIONS: Duration = Duration::from_secs(4);
 
-/// How often a call of a gather may be made again, at the most.
+/// Maximum number of retries of a call of a gather.
 pub(crate) const GATHER_RETRIES: u32 = 10;
 
-/// How many seconds it may take, and all of them, at the most: a day.
+/// Maximum timeout of a call, and of a whole gather, in seconds: one day.
 pub(crate) const GATHER_SECONDS: f64 = 86_400.0;
 
-/// How many calls a second may be sent to one host, at the most.
+/// Maximum rate of calls to one host, in calls per second.
 pub(crate) const GATHER_RATE: f64 = 10_000.0;
 
-/// How many bytes of text, or of what isn't known, make one item of an upstream's answer at the most.
+/// Maximum size in bytes of one item of a response of an upstream that is text or of an unknown
+/// type.
 pub(crate) const UPSTREAM_CHUNK_BYTES: usize = 64 << 10;
 
-/// How many bytes of an upstream's refusal are read and told.
+/// Maximum number of bytes of an upstream's error response that are read and reported.
 pub(crate) const UPSTREAM_REFUSAL_BYTES: usize = 64 << 10;
 
-/// Of how many of a feed's newest events the ids are known, to drop those that come again.
+/// Number of a feed's newest events whose ids are remembered, to drop events that are repeated.
 pub(crate) const FEED_IDS: usize = 4096;
 
-/// And how many bytes they may have together.
+/// Maximum total size in bytes of these ids.
 pub(crate) const FEED_IDS_BYTES: usize = 256 << 10;
 
-/// How long a feed that failed is left alone at least, whatever its server says.
+/// Minimum wait before a feed that failed reconnects. Overrides shorter waits that its server asks
+/// for.
 pub(crate) const FEED_LEAST_WAIT: Duration = Duration::from_millis(250);
 
-/// And at most, as its server may ask for in `retry:` or `Retry-After`.
+/// Maximum wait before a feed reconnects that its server may ask for in `retry:` or `Retry-After`.
 pub(crate) const FEED_MOST_WAIT: Duration = Duration::from_secs(3600);
 
-/// What an upstream may take, and how it is asked again.
+/// Bounds on an upstream's response, and the reconnects of feeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UpstreamLimits {
-    /// How long the head of an answer may take.
+    /// Time in which the head of a response has to arrive.
     pub(crate) head_timeout: Duration,
-    /// How long an answer may be silent.
+    /// Time that a response may be silent.
     pub(crate) idle_timeout: Duration,
-    /// The longest item, in bytes, without the line end that closes it.
+    /// Maximum size of an item in bytes, without its line end.
     pub(crate) item_bytes: usize,
-    /// The longest answer, in bytes; a feed has no end.
+    /// Maximum size of a response in bytes. Feeds have no such bound.
     pub(crate) total_bytes: u64,
-    /// How often in a row a feed may refuse, or not be reached.
+    /// Maximum number of consecutive attempts of a feed that are refused or don't reach the server.
     pub(crate) attempts: u32,
-    /// Up to how long is waited before a feed is asked again for the first time; each time that it brought nothing,
-    /// twice as long.
+    /// Upper bound of the wait before a feed's first reconnect. It doubles with each attempt that
+    /// brings nothing.
     pub(crate) backoff: Duration,
-    /// And up to how long at the most.
+    /// Upper bound of that wait after any number of attempts.
     pub(crate) most_backoff: Duration,
 }
 
@@ -182,7 +197,7 @@ impl Default for UpstreamLimits {
         Self {
             head_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(600),
-            // With a CR and an LF it is a message that a log takes.
+            // With a CR and an LF, such an item has the size of the log's largest message.
             item_bytes: (8 << 20) - 2,
             total_bytes: 1 << 30,
             attempts: 20,
@@ -192,59 +207,75 @@ impl Default for UpstreamLimits {
     }
 }
 
-/// The limits that whoever runs a hub may set.
+/// The bounds that the operator of a hub can set.
+///
+/// ```
+/// use headwater_hub::{Limits, Options};
+///
+/// let mut limits = Limits::default();
+/// limits.body_bytes = 8 << 20;
+/// let options = Options::new().limits(limits);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest body of a request, in bytes, but for lines of NDJSON, which have no end. Default: 32 MiB.
+    /// Maximum size of a request body, in bytes. NDJSON that is appended line by line is exempt, as
+    /// it has no end. Default: 32 MiB.
     pub body_bytes: usize,
-    /// How many bytes of bodies are held while they come in and are appended, over all requests. Past that, requests
-    /// are refused with 503. One sixteenth is kept for bodies of at most 64 KiB. Default: 512 MiB.
+    /// Budget in bytes for bodies while they are received and appended, over all requests. Beyond
+    /// it, requests are refused with 503. One sixteenth is reserved for bodies of at most 64 KiB.
+    /// Default: 512 MiB.
     pub bodies_bytes: usize,
-    /// Bytes of bodies that the requests of one address may hold: an IPv4 address, or a network of 64 bits. Behind a
-    /// proxy, all requests are of one. Default: half of `bodies_bytes`.
+    /// Bytes of bodies that the requests of one address may hold: an IPv4 address, or an IPv6
+    /// network of 64 bits. Behind a proxy, all requests share one address. Default: half of
+    /// `bodies_bytes`.
     pub peer_bodies_bytes: Option<usize>,
-    /// How many messages one `POST` or `PUT` has, but for lines of NDJSON, which are many appends. The log has a limit of
-    /// its own; the lower one counts. Default: 100,000.
+    /// Maximum number of messages in one `POST` or `PUT`. NDJSON lines are exempt, as they are many
+    /// appends. The log has its own limit; the lower one applies. Default: 100,000.
     pub append_messages: usize,
-    /// The longest line of NDJSON, in bytes. Default: 8 MiB.
+    /// Maximum size of an NDJSON line, in bytes. Default: 8 MiB.
     pub line_bytes: usize,
-    /// About how many bytes of messages one answer to a catch-up read or long-poll has, at the most; a message that
-    /// is longer than that comes alone. Default: 1 MiB.
+    /// Approximate maximum size in bytes of the messages in one response to a catch-up read or
+    /// long-poll. A larger message is returned alone. Default: 1 MiB.
     pub read_bytes: usize,
-    /// How many readers may follow live or wait in a long-poll, over all streams. Default: 100,000.
+    /// Maximum number of live readers, over all streams. Includes waiting long-polls. Default:
+    /// 100,000.
     pub subscribers: usize,
-    /// How many bytes of messages are kept for live readers, over all streams. Their encoded forms come on top, up to
-    /// three times as much. Default: 64 MiB.
+    /// Maximum number of bytes of messages that are kept for live readers, over all streams. Their
+    /// encoded forms take up to three times as much in addition. Default: 64 MiB.
     pub shared_bytes: usize,
-    /// Bytes on their way to readers beyond the 64 KiB that each may hold: messages that are larger, and the larger
-    /// answers to catch-up reads. What readers share counts once. Past that, readers of large messages wait, and catch-up
-    /// reads get smaller answers. A message that is larger than this takes all of it. Default: 64 MiB.
+    /// Budget in bytes for data on its way to readers, beyond the 64 KiB that each reader may hold:
+    /// larger messages, and larger responses to catch-up reads. Data that readers share counts
+    /// once. Beyond the budget, readers of large messages wait, and catch-up reads receive smaller
+    /// responses. A message that is larger than the budget uses all of it. Default: 64 MiB.
     pub outgoing_bytes: usize,
-    /// How many streams the hub fills by itself at once: relays, gatherings, durable handlers. Past that, one more is
-    /// refused with 429. Each holds up to 256 KiB of what is on its way to the log, and two items. Default: 1,000.
+    /// Maximum number of concurrent ingest jobs: relays, stored gathers and durable handlers.
+    /// Beyond it, requests are refused with 429. Each job holds up to 256 KiB of data on its way to
+    /// the log, and two items. Default: 1,000.
     pub fillings: usize,
-    /// The most subscriptions. One more is refused with 429. Default: 1,000.
+    /// Maximum number of subscriptions. Beyond it, requests are refused with 429. Default: 1,000.
     pub subscriptions: usize,
-    /// Bytes of memory that one subscription may take, by estimate: what it was asked to be, and the streams that it
-    /// names, of 448 bytes each and their names. What its pattern brings is not counted. Past that, it is refused with 429.
-    /// Default: 4 MiB.
+    /// Maximum memory of one subscription in bytes, by estimate: its configuration, and the streams
+    /// that it lists by name, at 448 bytes each plus the name. Streams that match its pattern are
+    /// not counted. Beyond it, requests are refused with 429. Default: 4 MiB.
     pub subscription_bytes: usize,
-    /// Bytes of all subscriptions together. Past that, one more, or one more stream by name, is refused with 429.
-    /// Default: 64 MiB.
+    /// Maximum memory of all subscriptions together, in bytes. Beyond it, further subscriptions and
+    /// further streams by name are refused with 429. Default: 64 MiB.
     pub subscriptions_bytes: usize,
-    /// Bytes of memory for the cursors of all subscriptions in streams that their patterns bring and that have something
-    /// to do, by estimate: 192 bytes each, and each stream's name once. Past that, subscriptions are told of further
-    /// streams when others are done; each keeps 64 in any case. Default: 64 MiB.
+    /// Maximum memory in bytes, by estimate, for the cursors of all subscriptions in streams that
+    /// match their patterns and have messages to process: 192 bytes each, and each stream's name
+    /// once. Beyond it, subscriptions receive further streams when others are done. Each
+    /// subscription keeps 64 in any case. Default: 64 MiB.
     pub subscription_cursors_bytes: usize,
-    /// Number of gathers under way, over all clients. One address may have three quarters of them. Default: 16.
+    /// Maximum number of concurrent gathers, over all clients. One address may have three quarters
+    /// of them. Default: 16.
     pub gathers: usize,
-    /// How many calls one gather has. Default: 10,000.
+    /// Maximum number of calls in one gather. Default: 10,000.
     pub gather_calls: usize,
-    /// How many of them are made at a time. Default: 100.
+    /// Maximum number of concurrent calls of one gather. Default: 100.
     pub gather_concurrency: usize,
-    /// The longest body of an answer to one of them, in bytes. A gather holds so many for each call that it makes at a
-    /// time, at the most. Default: 1 MiB.
+    /// Maximum size of the body of a response to one call, in bytes. A gather holds at most this
+    /// many bytes for each concurrent call. Default: 1 MiB.
     pub gather_body_bytes: usize,
 }
 

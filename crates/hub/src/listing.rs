@@ -1,4 +1,4 @@
-//! `GET /streams`: which streams there are.
+//! `GET /streams`: the list of streams.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Core, describe::TAG, error::problem, subscriptions::is_reserved, time};
 
-/// How many pages of the log one page of a listing is made of, at the most, where the hub's own streams are in between.
+/// Maximum number of pages of the log for one page of the listing, as reserved streams are skipped.
 const PAGES: usize = 16;
 
-/// Which part of the list is asked for.
+/// The part of the list that is requested.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Ask {
-    /// What the paths start with.
+    /// A prefix of the paths.
     #[serde(default)]
     prefix: String,
-    /// The path to go on after: the `after` of the page before.
+    /// The path after which to continue: the `after` of the previous page.
     after: Option<String>,
-    /// How many streams a page has, at the most.
+    /// Maximum number of streams in a page.
     #[serde(default = "hundred")]
     #[schemars(range(min = 1, max = PAGE))]
     limit: u32,
@@ -37,49 +37,50 @@ fn hundred() -> u32 {
 pub(crate) struct Listing {
     /// The streams.
     streams: Vec<StreamView>,
-    /// If there may be more: the path to go on after.
+    /// The path after which to continue, if there may be more.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
 }
 
-/// A stream, as it is now.
+/// The current state of a stream.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Stream")]
 struct StreamView {
-    /// Its path, from the root of the streams.
+    /// Its path, relative to the root of the streams.
     path: String,
-    /// What it holds.
+    /// Its content type.
     content_type: String,
-    /// How many messages can be read.
+    /// Number of messages that can be read.
     messages: u64,
-    /// How many bytes of messages it holds. What a fork has from its source is not counted.
+    /// Number of bytes of its messages. Messages that a fork shares with its source are not
+    /// counted.
     bytes: u64,
     /// The first offset that can be read.
     floor: String,
-    /// The offset after all that is in it.
+    /// The tail: the offset after the last message.
     next_offset: String,
-    /// Whether it is closed.
+    /// `true` if it is closed.
     closed: bool,
-    /// When it was created.
+    /// The time of its creation.
     #[schemars(extend("format" = "date-time"))]
     created: String,
-    /// When it was last appended to; when it was created, if never.
+    /// The time of the last append, or of its creation if there was none.
     #[schemars(extend("format" = "date-time"))]
     appended: String,
-    /// When it will end by itself, as things are.
+    /// The time at which it will expire, as of now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     expires: Option<String>,
-    /// After how many seconds without use it ends.
+    /// Number of seconds without use after which it is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<u64>,
-    /// How many seconds a message is kept at the least.
+    /// Minimum number of seconds for which a message is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_age: Option<u64>,
-    /// How many bytes of messages are kept.
+    /// Maximum number of bytes of messages that are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes: Option<u64>,
-    /// The path of the stream that it is a fork of.
+    /// The path of the fork's source.
     #[serde(skip_serializing_if = "Option::is_none")]
     forked_from: Option<String>,
 }
@@ -117,10 +118,10 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     )
 }
 
-/// Lists streams, by the beginning of their paths.
+/// Lists streams by a prefix of their paths.
 ///
-/// They come in the order of their paths, byte by byte, in pages. A page can be shorter than it may be, although there are
-/// more: what counts is whether it has `after`.
+/// Streams are paged in the order of their paths, byte by byte. A page may be shorter than `limit`
+/// although there are more streams; only a page without `after` is the last one.
 #[operation]
 pub(crate) async fn list(
     State(core): State<Arc<Core>>,

@@ -1,4 +1,4 @@
-//! From a body to the messages in it.
+//! Splits bodies into messages.
 
 use bytes::Bytes;
 use headwater::offload;
@@ -10,13 +10,14 @@ use crate::{
     live::{Shape, framed},
 };
 
-/// A body that is larger than this is taken apart off the async workers.
+/// Size in bytes above which a body is split off the async workers.
 const SMALL_BYTES: usize = 256 << 10;
 
-/// The messages of a body for a stream of `content_type`: see [`json::messages`] and [`framed::messages`].
+/// Returns the messages of a body for a stream of `content_type`: see [`json::messages`] and
+/// [`framed::messages`].
 ///
 /// # Errors
-/// The body is not what the stream holds, or has more than `most` messages.
+/// The body doesn't match the stream's type, or has more than `most` messages.
 pub(crate) async fn of_body(
     content_type: &str,
     body: Bytes,

@@ -1,4 +1,4 @@
-//! `POST` of NDJSON: each line is a message, appended while the rest is still to come.
+//! `POST` of NDJSON: each line is a message, appended while the rest is still arriving.
 
 use axum::{body::Body, response::IntoResponse, response::Response};
 use bytes::{Buf, Bytes, BytesMut};
@@ -21,10 +21,10 @@ use crate::{
     schema,
 };
 
-/// What came of a body of NDJSON.
+/// The result of an NDJSON body.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Count {
-    /// How many messages were appended.
+    /// Number of messages that were appended.
     appended: u64,
     /// The offset after the last of them.
     next_offset: String,
@@ -33,8 +33,8 @@ pub(crate) struct Count {
 /// Appends a body's lines as they arrive.
 ///
 /// # Errors
-/// With the number of the line that was at fault, if one was; and in any case with how many messages were appended,
-/// which stay.
+/// Errors contain the number of messages that were appended, which stay, and the number of the line
+/// that caused the error, if one did.
 pub(crate) async fn append(
     core: &Core,
     info: &Info,
@@ -58,7 +58,7 @@ pub(crate) async fn append(
         budget: CheckBudget::for_text(0),
     };
     loop {
-        // Lines may come now and then; what is held of one that isn't whole is to come as any body.
+        // Lines may arrive at any pace. A large incomplete line has to arrive as any other body.
         match lines.len() > SMALL_BODY {
             true => sender.clock.resume(),
             false => sender.clock.suspend(),
@@ -69,7 +69,7 @@ pub(crate) async fn append(
         };
         let is_end = piece.is_none();
         lines.push(&piece.unwrap_or_default(), is_end);
-        // What came meanwhile goes with it: one append for all of it.
+        // Data that has arrived meanwhile is included in the same append.
         let mut ended = is_end;
         while !ended && lines.len() < LINES_BYTES {
             match body::next(&mut body).now_or_never() {
@@ -96,18 +96,18 @@ pub(crate) async fn append(
     }
 }
 
-/// How far an NDJSON body has got.
+/// The progress of an NDJSON body.
 struct Kept<'a> {
     core: &'a Core,
     info: &'a Info,
     appended: u64,
     next: Mark,
-    /// The work that checks of the lines may still do.
+    /// The remaining work that checks of the lines may do.
     budget: CheckBudget,
 }
 
 impl Kept<'_> {
-    /// Appends all whole lines.
+    /// Appends all complete lines.
     async fn append_all(&mut self, lines: &mut Lines) -> Result<(), Failure> {
         let schema = self.core.schemas.of(self.info).await;
         let schema = schema.map_err(|problem| self.blame(problem.into(), None))?;
@@ -153,7 +153,8 @@ impl Kept<'_> {
         }
     }
 
-    /// Appends lines of these numbers in one step; where one of them is longer than the log takes, those before it.
+    /// Appends lines with these numbers in one step. If one of them is too long for the log, only
+    /// the ones before it.
     async fn append_lines(
         &mut self,
         mut messages: Vec<Bytes>,
@@ -186,7 +187,7 @@ impl Kept<'_> {
         self.count(answer, count)
     }
 
-    /// Notes what was appended.
+    /// Counts appended messages.
     fn count(&mut self, answer: Result<Outcome, Error>, count: u64) -> Result<Receipt, Failure> {
         match answer {
             Ok(Outcome::Appended(receipt) | Outcome::Duplicate(receipt)) => {
@@ -199,7 +200,7 @@ impl Kept<'_> {
         }
     }
 
-    /// Closes the stream, if that was wanted, and says how much was appended.
+    /// Closes the stream if requested, and reports how much was appended.
     async fn finish(mut self, wanted: Append) -> Result<Response, Failure> {
         let receipt = match wanted.close {
             true => {
@@ -228,7 +229,7 @@ impl Kept<'_> {
         Ok(response)
     }
 
-    /// Says in a failure how much was kept, and which line was at fault.
+    /// Adds the number of appended messages to a failure, and the line that caused it.
     fn blame(&self, failure: Failure, line: Option<u64>) -> Failure {
         let failure = failure
             .with("appended", self.appended)
@@ -240,15 +241,15 @@ impl Kept<'_> {
     }
 }
 
-/// Takes bytes that were cut anywhere apart into lines.
+/// Splits bytes with any chunk boundaries into lines.
 pub(crate) struct Lines {
     bytes: BytesMut,
-    /// So many bytes at the start have no end of a line.
+    /// Number of bytes at the start that contain no end of a line.
     searched: usize,
     ended: bool,
-    /// Whether what stands at the start is known to be no byte order mark, or was one and is gone.
+    /// `true` if the start is known not to be a byte order mark, or the mark was removed.
     begun: bool,
-    /// The number of the line that was given last, from 1.
+    /// The number of the last line that was returned, from 1.
     number: u64,
     limit: usize,
 }
@@ -274,12 +275,12 @@ impl Lines {
         self.bytes.len()
     }
 
-    /// The number of the line that was given last, from 1.
+    /// Returns the number of the last line that was returned, from 1.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Passes over a byte order mark at the start. Returns false while it can't be told whether there is one.
+    /// Skips a byte order mark at the start. Returns `false` while it isn't known if there is one.
     fn begin(&mut self) -> bool {
         const BOM: &[u8] = b"\xef\xbb\xbf";
         if !self.begun
@@ -292,7 +293,7 @@ impl Lines {
         self.begun
     }
 
-    /// The next line that is whole and not blank.
+    /// Returns the next line that is complete and not blank.
     pub(crate) fn next(&mut self) -> Option<Result<Bytes, Failure>> {
         if !self.begin() {
             return None;
@@ -330,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_the_same_however_they_are_cut() {
+    fn any_chunking_leads_to_the_same_lines() {
         let plain = "1\n\n 22\r\n333\n4";
         for text in [plain, &format!("\u{feff}{plain}")] {
             for size in 1..=text.len() {
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_byte_order_mark_belongs_to_the_line() {
+    fn an_incomplete_byte_order_mark_belongs_to_the_line() {
         for text in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb1\n", b" \xef\xbb\xbf"] {
             let mut lines = Lines::new(100);
             for byte in text {

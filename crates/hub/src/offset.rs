@@ -1,4 +1,4 @@
-//! What a read asks for: the query of a `GET`.
+//! The query parameters of a read.
 
 use std::borrow::Cow;
 
@@ -10,31 +10,32 @@ use serde_json::json;
 
 use crate::time;
 
-/// The first offset as the protocol's reference server writes it. Clients that count on that form are served.
+/// The first offset in the form of the protocol's reference server. Some clients depend on it.
 const ZERO: &str = "0000000000000000_0000000000000000";
 
-/// How many characters of an event's id that isn't ours are repeated to who sent it.
+/// Maximum number of characters of a foreign id that are repeated to the client.
 const ASKED_CHARS: usize = 100;
 
-/// Where to read from.
+/// A position from which to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The first message that is still there: `-1`.
+    /// The first message that still exists: `-1`.
     Start,
     /// After the last message: `now`.
     Now,
-    /// Before the first message that there ever was.
+    /// Before the first message that ever existed.
     First,
     At(Mark),
-    /// A position that doesn't name its stream: an offset of an earlier version, or the id of an event that isn't ours.
+    /// A position that doesn't identify its stream: an offset of an earlier version, or a foreign
+    /// event id.
     Unknown(String),
 }
 
 impl Place {
-    /// Reads the parameter `offset`.
+    /// Parses the parameter `offset`.
     ///
     /// # Errors
-    /// 400: it has no form in which a server of this kind ever gave an offset.
+    /// 400: no server of this kind ever issued an offset of this form.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         match text {
             "-1" => return Ok(Self::Start),
@@ -54,12 +55,12 @@ impl Place {
         Err(Problem::bad_request(detail))
     }
 
-    /// Reads the id of the event that a client saw last. Any text can be one.
+    /// Parses the id of the last event that a client received. Any text is accepted.
     pub(crate) fn seen(id: &str) -> Self {
         Self::parse(id).unwrap_or_else(|_| Self::Unknown(id.chars().take(ASKED_CHARS).collect()))
     }
 
-    /// The offset that it means in a stream; or why it can't be read from there.
+    /// Returns the offset in a stream, or the reason for which it can't be read from there.
     pub(crate) fn find(&self, info: &Info) -> Result<Offset, Lost> {
         let (asked, offset) = match self {
             Self::Start => return Ok(info.floor),
@@ -83,19 +84,19 @@ impl Place {
     }
 }
 
-/// Why a stream can't be read from a position.
+/// The reason for which a stream can't be read from a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Why {
-    /// It is none of this stream's.
+    /// The position belongs to another stream.
     OtherStream,
-    /// The stream hasn't got that far.
+    /// The position is past the tail.
     BeyondTail,
-    /// What followed it is gone.
+    /// The messages after it are gone.
     Trimmed,
 }
 
-/// A position that a stream can't be read from.
+/// A position from which a stream can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lost {
     asked: String,
@@ -104,24 +105,25 @@ pub(crate) struct Lost {
     tail: Mark,
 }
 
-/// What a reader is told whose position a stream can't be read from, and who is given all there is instead.
+/// The notice for a reader whose position can't be read from and who receives all existing messages
+/// instead.
 #[derive(Debug, Serialize)]
 struct Reset<'a> {
-    /// Where reading starts.
+    /// The position at which reading starts.
     offset: String,
     reason: Why,
-    /// The position that was asked for.
+    /// The requested position.
     asked: &'a str,
     detail: String,
 }
 
 impl Lost {
-    /// Where reading starts instead.
+    /// Returns the position at which reading starts instead.
     pub(crate) fn floor(&self) -> Mark {
         self.floor
     }
 
-    /// The data of the event that says that reading starts elsewhere.
+    /// Returns the data of the event for a restart at another position.
     pub(crate) fn reset(&self) -> String {
         let reset = Reset {
             offset: self.floor.to_string(),
@@ -129,11 +131,11 @@ impl Lost {
             asked: &self.asked,
             detail: format!("{}: reading starts over, with all there is", self.says()),
         };
-        // Strings always serialise.
+        // Strings can always be serialised.
         serde_json::to_string(&reset).unwrap_or_default()
     }
 
-    /// The answer to a reader that can't be told so in the stream.
+    /// Returns the response for a reader that can't be informed within the stream.
     pub(crate) fn problem(&self) -> Problem {
         let status = match self.why {
             Why::OtherStream | Why::Trimmed => StatusCode::GONE,
@@ -168,27 +170,27 @@ impl Lost {
     }
 }
 
-/// How to go on at the tail.
+/// The behaviour at the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Live {
     LongPoll,
     Sse,
-    /// Not at all: `live=false`.
+    /// Ends there: `live=false`.
     No,
 }
 
-/// The formats that a client may ask for in place of the stream's own.
+/// The formats that a client may request instead of the stream's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Sse,
     Ndjson,
 }
 
-/// The parameters of a read. Those that are not known are ignored.
+/// The parameters of a read. Unknown parameters are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query {
     pub(crate) offset: Option<Place>,
-    /// In place of an offset: the first message of this moment or later.
+    /// A time instead of an offset: reads from the first message that was appended then or later.
     pub(crate) since: Option<Timestamp>,
     pub(crate) live: Option<Live>,
     pub(crate) cursor: Option<u64>,
@@ -213,7 +215,7 @@ impl Query {
                 "offset" => parsed.offset = Some(Place::parse(&value)?),
                 "since" => parsed.since = Some(moment(&value)?),
                 "live" => parsed.live = Some(live(&value)?),
-                // An echo of ours; one that isn't is as good as none.
+                // An echo of the hub's cursor. An invalid one is ignored.
                 "cursor" => parsed.cursor = value.parse().ok(),
                 "format" => parsed.format = Some(format(&value)?),
                 _ => {}
@@ -251,9 +253,9 @@ fn format(value: &str) -> Result<Format, Problem> {
     }
 }
 
-/// The format that `Accept` asks for by name: of those, the one with the greatest weight, and the first of equals (RFC
-/// 9110 §12.5.1). `None` is the stream as it is, with which a wildcard is content; of a stream of events or lines, too,
-/// who names their format wants to follow them.
+/// Returns the format that `Accept` names: the one with the greatest weight, and the first of
+/// equals (RFC 9110 §12.5.1). `None` is the stream's own type, which a wildcard matches. For a
+/// stream of events or lines, naming that format requests a live read.
 pub(crate) fn accepted(accept: &str, content_type: &str) -> Option<Format> {
     let own = essence(content_type);
     let mut best: Option<(Option<Format>, f32)> = None;
@@ -276,7 +278,7 @@ pub(crate) fn accepted(accept: &str, content_type: &str) -> Option<Format> {
     best.and_then(|(format, _)| format)
 }
 
-/// A media type without its parameters, in lower case.
+/// Returns a media type without its parameters, in lower case.
 pub(crate) fn essence(content_type: &str) -> Cow<'_, str> {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -297,14 +299,14 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_is_a_sentinel_or_one_of_ours() {
+    fn an_offset_is_a_sentinel_or_a_mark() {
         let offset = |query: &str| Query::parse(query).unwrap().offset;
         assert_eq!(offset("offset=-1"), Some(Place::Start));
         assert_eq!(offset("offset=now&x=y"), Some(Place::Now));
         let mark = Lineage::new(Identity::new(1).stream(1)).at(Offset::new(7));
         assert_eq!(offset(&format!("offset={mark}&x=y")), Some(Place::At(mark)));
         assert_eq!(offset(&format!("offset={ZERO}")), Some(Place::First));
-        // Of an earlier version.
+        // An offset of an earlier version.
         let old = Place::Unknown("0000000000000007".to_owned());
         assert_eq!(offset("offset=0000000000000007"), Some(old));
         assert_eq!(Place::seen("x y"), Place::Unknown("x y".to_owned()));
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_stands_in_place_of_an_offset() {
+    fn a_time_can_replace_an_offset() {
         let since = |query| Query::parse(query).unwrap().since;
         assert_eq!(since("since=1970-01-01T00:00:01Z"), Some(Timestamp(1000)));
         assert_eq!(
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_that_is_not_known_is_refused_and_a_cursor_is_ignored() {
+    fn an_unknown_mode_is_refused_and_an_invalid_cursor_is_ignored() {
         assert_eq!(Query::parse("live=sse&cursor=x").unwrap().cursor, None);
         assert_eq!(Query::parse("cursor=17").unwrap().cursor, Some(17));
         refuses("live=yes");
@@ -338,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_is_taken_when_it_is_asked_for_by_name() {
+    fn a_format_is_chosen_if_it_is_named() {
         let json = "application/json; charset=utf-8";
         assert_eq!(accepted("text/event-stream", json), Some(Format::Sse));
         assert_eq!(

@@ -4,7 +4,17 @@ use headwater_client::Egress;
 
 use crate::limits::{Limits, UpstreamLimits};
 
-/// What differs from hub to hub. A builder: each method gives the options with one thing changed.
+/// The options of a hub. A builder: each method returns the options with one thing changed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use headwater_hub::Options;
+///
+/// let options = Options::new()
+///     .public_url("https://hub.example.com")
+///     .heartbeat(Duration::from_secs(30));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) root: String,
@@ -24,7 +34,7 @@ pub struct Options {
     pub(crate) relay_ttl: Duration,
 }
 
-/// A text that no log shows.
+/// A text that isn't printed by `Debug`.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
@@ -40,23 +50,24 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Which pages of other origins may use the hub. No answer ever allows credentials.
+/// The pages of other origins that may use the hub. Responses never allow credentials.
 ///
-/// Other pages can't read what it answers, and what they send to change something (POST, PUT, PATCH, DELETE) is refused with 403
-/// before its body is read. That is by `Origin` and `Sec-Fetch-Site`, which browsers send and scripts can't set; programs that send
-/// neither aren't asked. Pages of the hub's own origin may always use it.
+/// Other pages can't read the hub's responses. Their requests that change something (POST, PUT,
+/// PATCH, DELETE) are refused with 403 before the body is read. The check uses `Origin` and
+/// `Sec-Fetch-Site`, which browsers send and scripts can't set; programs that send neither are not
+/// checked. Pages of the hub's own origin may always use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cors {
-    /// Pages of any origin, also of a sandbox or a file (`Origin: null`).
+    /// Pages of any origin, including sandboxed pages and files (`Origin: null`).
     Any,
-    /// Pages that this machine serves: of `localhost`, names that end in `.localhost`, 127.0.0.0/8 and `[::1]`, at any port, by
-    /// http or https.
+    /// Pages that this machine serves: of `localhost`, names that end in `.localhost`, 127.0.0.0/8
+    /// and `[::1]`, at any port, by http or https.
     #[default]
     Loopback,
-    /// Those of these origins: `https://example.com`.
+    /// Pages of these origins: `https://example.com`.
     Only(Vec<String>),
-    /// None: there are no CORS headers.
+    /// No pages. There are no CORS headers.
     Off,
 }
 
@@ -83,28 +94,30 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults.
+    /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the path under which the streams are. Default: `/streams`.
+    /// Sets the path of the streams. Default: `/streams`.
     #[must_use]
     pub fn root(mut self, path: &str) -> Self {
         self.root = format!("/{}", path.trim_matches('/'));
         self
     }
 
-    /// Adds `GET /`, which shows what there is: as a page for browsers, as JSON for others. Default: no, as the app that the hub
-    /// is merged into may have a page of its own there. With the root `/` the list of streams is there instead.
+    /// Adds `GET /`, an overview of the hub: a page for browsers, JSON for other clients. Default:
+    /// off, as the app that the hub is merged into may have a page of its own there. With the root
+    /// `/`, that path is the list of streams instead.
     #[must_use]
     pub fn index(mut self) -> Self {
         self.index = true;
         self
     }
 
-    /// Sets how clients reach the server: scheme, host and port. Default: `http://` and the request's `Host`.
+    /// Sets the URL by which clients reach the server: scheme, host and port. Default: `http://`
+    /// and the request's `Host`.
     #[must_use]
     pub fn public_url(mut self, url: &str) -> Self {
         self.public_url = Some(url.trim_end_matches('/').to_owned());
@@ -118,31 +131,33 @@ impl Options {
         self
     }
 
-    /// Sets how long a long-poll waits. Default: 20 s.
+    /// Sets the time that a long-poll waits. Default: 20 s.
     #[must_use]
     pub fn long_poll(mut self, wait: Duration) -> Self {
         self.long_poll = wait;
         self
     }
 
-    /// Sets how long a response in the protocol's own SSE mode goes on before it ends at a whole event, so that caches
-    /// on the way can join readers anew. Default: 60 s. Zero: it has no end.
+    /// Sets the time after which a response in the protocol's own SSE mode ends, at a whole event,
+    /// so that caches on the way can collapse readers into one request again. Default: 60 s. Zero:
+    /// it doesn't end.
     #[must_use]
     pub fn sse_cycle(mut self, cycle: Duration) -> Self {
         self.sse_cycle = cycle;
         self
     }
 
-    /// Sets how long an SSE response may be silent before a comment goes out. Default: 15 s. Zero: no comments.
+    /// Sets how long an SSE response may be silent before a comment is sent. Default: 15 s. Zero:
+    /// no comments.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.heartbeat = every;
         self
     }
 
-    /// Sets how long an NDJSON response may be silent before a blank line goes out, to clients that don't ask for it with
-    /// `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`. Default: zero, which is none, as readers exist that fail at a
-    /// blank line.
+    /// Sets how long an NDJSON response may be silent before an empty line is sent. Clients
+    /// override it with `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`. Default: zero, which
+    /// means none, as some readers fail at an empty line.
     #[must_use]
     pub fn line_heartbeat(mut self, every: Duration) -> Self {
         self.line_heartbeat = every;
@@ -156,15 +171,16 @@ impl Options {
         self
     }
 
-    /// Says that what is read is not for shared caches. Default: it may be kept by them for a minute.
+    /// Excludes responses to reads from shared caches. Default: shared caches may keep them for a
+    /// minute.
     #[must_use]
     pub fn private(mut self) -> Self {
         self.private = true;
         self
     }
 
-    /// Sets whom the hub may call when it is asked to, by `POST /gather` and `POST /relay`. Default: nobody, and both
-    /// are refused with 403.
+    /// Sets the servers that the hub may call for `POST /gather` and `POST /relay`. Default: none,
+    /// and both are refused with 403.
     ///
     /// ```
     /// use headwater_client::Egress;
@@ -179,39 +195,40 @@ impl Options {
         self
     }
 
-    /// Sets how long an upstream may take until the head of its answer is there. Default: 60 s.
+    /// Sets the time in which the head of an upstream's response has to arrive. Default: 60 s.
     #[must_use]
     pub fn upstream_head_timeout(mut self, timeout: Duration) -> Self {
         self.upstream_limits.head_timeout = timeout;
         self
     }
 
-    /// Sets how long the answer of an upstream may be silent. Default: 10 minutes.
+    /// Sets how long the response of an upstream may be silent. Default: 10 minutes.
     #[must_use]
     pub fn upstream_idle_timeout(mut self, timeout: Duration) -> Self {
         self.upstream_limits.idle_timeout = timeout;
         self
     }
 
-    /// Sets the secret that it takes to create, delete and look at relays: `Authorization: Bearer …`. Reading and aborting
-    /// one takes its URL. Default: none; anybody may.
+    /// Sets the secret that is required to create, delete and inspect relays: `Authorization:
+    /// Bearer …`. Reading or aborting a relay only requires its URL. Default: none, and no secret
+    /// is required.
     #[must_use]
     pub fn relay_secret(mut self, secret: &str) -> Self {
         self.relay_secret = Some(Secret(secret.to_owned()));
         self
     }
 
-    /// Sets how long a relay's stream is kept after it was last used, unless its creator says so, and for how long its URL
-    /// is good. Default: 24 hours.
+    /// Sets how long a relay's stream is kept after its last use, unless its creator sets it, and
+    /// how long its URL is valid. Default: 24 hours.
     #[must_use]
     pub fn relay_ttl(mut self, ttl: Duration) -> Self {
         self.relay_ttl = ttl;
         self
     }
 
-    /// Allows webhooks at `http://localhost`, `http://127.0.0.1` and `http://[::1]`, as one wants while developing. Whoever
-    /// may subscribe can then have the hub send requests to services of its own machine. Default: not allowed; a
-    /// webhook is then `https`, at a public address.
+    /// Allows webhooks at `http://localhost`, `http://127.0.0.1` and `http://[::1]`, for
+    /// development. Every client that may subscribe can then make the hub send requests to services
+    /// of its own machine. Default: not allowed; a webhook has to be `https`, at a public address.
     #[must_use]
     pub fn loopback_webhooks(mut self) -> Self {
         self.loopback_webhooks = true;

@@ -1,4 +1,4 @@
-//! The URLs that the hub gives: where it is, as a request's client reaches it. Every URL is made here.
+//! The URLs of the hub as the client of a request reaches it. All URLs are created here.
 
 use axum::extract::OriginalUri;
 use headwater_log::StreamName;
@@ -7,7 +7,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::options::Options;
 
-/// What is percent-encoded in a stream's name: all but what RFC 3986 §3.3 lets stand in a path.
+/// The characters that are percent-encoded in a stream's name: all except those that RFC 3986 §3.3
+/// allows in a path.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -28,23 +29,24 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
-/// The scheme and the authority that a request came to.
+/// The scheme and the authority of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     scheme: &'static str,
-    /// Without one (HTTP/1.0 may have none) a URL is a reference from the root of the server.
+    /// `None`: a URL is a reference relative to the root of the server. HTTP/1.0 requests may have
+    /// none.
     pub(crate) authority: Option<String>,
 }
 
 impl Origin {
-    /// The target's own authority counts before `Host` (RFC 9112 §3.2.2). A proxy says in `X-Forwarded-Proto` that its client
-    /// speaks HTTPS.
+    /// Determines the origin. The target's own authority takes precedence over `Host` (RFC 9112
+    /// §3.2.2). A proxy sets `X-Forwarded-Proto` if its client uses HTTPS.
     pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
         let text = |value: Option<&HeaderValue>| -> Option<String> {
             Some(value?.to_str().ok()?.to_owned())
         };
         let proto = text(headers.get("x-forwarded-proto")).unwrap_or_default();
-        // Of several proxies the first in the list spoke with the client.
+        // With several proxies, the first one in the list received the client's request.
         let proto = proto.split(',').next().unwrap_or_default().trim();
         let is_secure = match proto {
             "" => uri.scheme_str() == Some("https"),
@@ -62,7 +64,7 @@ impl Origin {
         Self::of(uri(parts), &parts.headers)
     }
 
-    /// The URL of a path. `public` is how clients reach the server, if that was set.
+    /// Returns the URL of a path. `public` is the configured URL of the server, if any.
     pub(crate) fn url(&self, public: Option<&str>, path: &str) -> String {
         match (public, &self.authority) {
             (Some(public), _) => format!("{public}{path}"),
@@ -71,13 +73,14 @@ impl Origin {
         }
     }
 
-    /// The URL of a stream of a hub that is mounted under `prefix`.
+    /// Returns the URL of a stream of a hub that is mounted under `prefix`.
     pub(crate) fn stream(&self, options: &Options, prefix: &str, name: &StreamName) -> String {
         let path = format!("{prefix}{}", of_stream(options, name));
         self.url(options.public_url.as_deref(), &path)
     }
 
-    /// The URL of a path, for a receiver that has no base URL to resolve a reference against.
+    /// Returns the URL of a path for a receiver that has no base URL to resolve a reference
+    /// against.
     pub(crate) fn absolute(&self, public: Option<&str>, path: &str) -> String {
         match (public, &self.authority) {
             (None, None) => format!("{}://localhost{path}", self.scheme),
@@ -86,20 +89,20 @@ impl Origin {
     }
 }
 
-/// A request's URI as the client has it: what a router on the way took off is part of it.
+/// Returns a request's URI as the client sees it, including the prefix that a router removed.
 pub(crate) fn uri(parts: &Parts) -> &Uri {
     let original = parts.extensions.get::<OriginalUri>();
     original.map_or(&parts.uri, |OriginalUri(uri)| uri)
 }
 
-/// What stands before an endpoint's own path, in the path of a request that came to it: empty, unless the hub is mounted
-/// under a path.
+/// Returns the prefix before an endpoint's own path in the path of a request. It is empty unless
+/// the hub is mounted under a path.
 pub(crate) fn prefix<'a>(path: &'a str, endpoint: &str) -> &'a str {
     let path = path.trim_end_matches('/');
     path.strip_suffix(endpoint).unwrap_or_default()
 }
 
-/// The path of a stream, where the hub is mounted under nothing.
+/// Returns the path of a stream, without the prefix of a mounted hub.
 pub(crate) fn of_stream(options: &Options, name: &StreamName) -> String {
     let root = options.root.trim_end_matches('/');
     format!("{root}/{}", utf8_percent_encode(name.as_str(), ENCODED))
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_where_the_client_reaches_the_server() {
+    fn urls_are_as_the_client_reaches_the_server() {
         let host = ("host", "hub.test:1");
         for (uri, headers, public, expected) in [
             ("/", &[host][..], None, "http://hub.test:1/x"),
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_streams_path_is_under_the_root_and_what_the_hub_is_mounted_under() {
+    fn a_streams_path_is_under_the_root_and_the_mount_prefix() {
         let name = crate::path::name_of("a b/ü").unwrap();
         assert_eq!(of_stream(&Options::new(), &name), "/streams/a%20b/%C3%BC");
         assert_eq!(of_stream(&Options::new().root("/"), &name), "/a%20b/%C3%BC");

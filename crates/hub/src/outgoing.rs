@@ -1,8 +1,10 @@
-//! Memory of what is on its way to readers: one chunk for each, and one budget for everything that is larger.
+//! Memory for data on its way to readers: one chunk for each reader, and a budget for everything
+//! larger.
 //!
-//! A reader that doesn't read holds what it was given last. Up to [`CHUNK_BYTES`] that is bounded by the number of readers. A
-//! message that is larger, or the answer to a catch-up read, takes memory from the budget of all readers, and returns it when
-//! its last byte was sent or its connection has ended. Readers of the same large message share it, so it counts once.
+//! A reader that doesn't read holds its last chunk. Up to [`CHUNK_BYTES`] that is bounded by the
+//! number of readers. A larger message, or the response to a catch-up read, takes memory from the
+//! budget of all readers, and returns it when its last byte was sent or its connection has ended.
+//! Readers of the same large message share it, so it counts once.
 
 use std::{
     collections::HashMap,
@@ -37,7 +39,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// The message before `next`, in the form of this number.
+    /// Creates the key of the message before `next`, in the form with this number.
     pub(crate) fn new<P: Copy + Into<u64>>(next: Mark<P>, form: u8) -> Self {
         Self {
             incarnation: next.incarnation,
@@ -47,7 +49,7 @@ impl Key {
     }
 }
 
-/// A large message, if somebody sends it. It is locked while it is read and encoded.
+/// A large message, if a reader is sending it. It is locked while it is read and encoded.
 type Slot = Arc<tokio::sync::Mutex<Weak<Large>>>;
 
 struct Large {
@@ -56,7 +58,7 @@ struct Large {
     home: Weak<Shared>,
 }
 
-/// Bytes, and the memory that was taken for them.
+/// Bytes with the memory that was taken for them.
 struct Charged {
     bytes: Bytes,
     _memory: OwnedSemaphorePermit,
@@ -68,7 +70,7 @@ impl AsRef<[u8]> for Charged {
     }
 }
 
-/// One reader's hold on a large message.
+/// A reader's reference to a large message.
 struct Held(Arc<Large>);
 
 impl AsRef<[u8]> for Held {
@@ -85,11 +87,11 @@ impl Drop for Large {
     }
 }
 
-/// Memory for so many bytes, until it is dropped.
+/// Memory for a number of bytes, returned on drop.
 pub(crate) struct Memory(OwnedSemaphorePermit);
 
 impl Memory {
-    /// Has the memory returned when the last part of `bytes` is dropped.
+    /// Ties the memory to `bytes`: it is returned when the last part of them is dropped.
     pub(crate) fn hold(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Charged {
             bytes,
@@ -99,7 +101,7 @@ impl Memory {
 }
 
 impl Outgoing {
-    /// A budget of so many bytes.
+    /// Creates a budget of this many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         let total = kibibytes(bytes).max(1);
         Self(Arc::new(Shared {
@@ -110,8 +112,8 @@ impl Outgoing {
         }))
     }
 
-    /// Waits for a turn to read from the log. Hold it until what was read is encoded or dropped, and never while waiting
-    /// for [memory](Self::take).
+    /// Waits for a turn to read from the log. Hold it until the messages are encoded or dropped,
+    /// and never while waiting for [memory](Self::take).
     pub(crate) async fn read_turn(&self) -> SemaphorePermit<'_> {
         match self.0.reads.acquire().await {
             Ok(turn) => turn,
@@ -119,14 +121,14 @@ impl Outgoing {
         }
     }
 
-    /// Takes memory, if there is so much. What is larger than the whole budget takes all of it.
+    /// Takes memory, if enough is free. A request that is larger than the budget takes all of it.
     pub(crate) fn try_take(&self, bytes: usize) -> Option<Memory> {
         let memory = Arc::clone(&self.0.memory);
         let permit = memory.try_acquire_many_owned(self.permits(bytes)).ok()?;
         Some(Memory(permit))
     }
 
-    /// Waits for memory, in turn.
+    /// Waits for memory, in FIFO order.
     pub(crate) async fn take(&self, bytes: usize) -> Memory {
         let memory = Arc::clone(&self.0.memory);
         match memory.acquire_many_owned(self.permits(bytes)).await {
@@ -139,18 +141,18 @@ impl Outgoing {
         kibibytes(bytes).clamp(1, self.0.total)
     }
 
-    /// A large message, if somebody is sending it.
+    /// Returns a large message, if a reader is sending it.
     pub(crate) fn known(&self, key: &Key) -> Option<Bytes> {
         let slot = self.0.large().get(key).cloned()?;
         let large = slot.try_lock().ok()?.upgrade()?;
         Some(Bytes::from_owner(Held(large)))
     }
 
-    /// A large message of about `bytes` bytes. `make` reads and encodes it, with the memory and in a turn, unless somebody is
-    /// sending it at this time.
+    /// Returns a large message of about `bytes` bytes. `make` reads and encodes it, with the memory
+    /// and in a turn, unless a reader is sending it at this time.
     ///
     /// # Errors
-    /// Those of `make`; the next call makes it again.
+    /// Errors of `make`. The next call runs `make` again.
     pub(crate) async fn large<F>(&self, key: Key, bytes: usize, make: F) -> Result<Bytes, Problem>
     where
         F: AsyncFnOnce() -> Result<Bytes, Problem>,
@@ -160,7 +162,7 @@ impl Outgoing {
         if let Some(large) = known.upgrade() {
             return Ok(Bytes::from_owner(Held(large)));
         }
-        // Forgets the slot where this is cancelled or fails.
+        // Removes the slot if this is cancelled or fails.
         let mut unused = Unused {
             home: &self.0,
             key: Some(key),
@@ -182,20 +184,20 @@ impl Outgoing {
         Ok(Bytes::from_owner(Held(large)))
     }
 
-    /// Number of large messages that are known.
+    /// Returns the number of large messages that are known.
     #[cfg(test)]
     fn count(&self) -> usize {
         self.0.large().len()
     }
 
-    /// The free part of the budget in KiB.
+    /// Returns the free part of the budget in KiB.
     #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
         self.0.memory.available_permits()
     }
 }
 
-/// Forgets the slot of a message that wasn't made, if that is known by then.
+/// Removes the slot of a message that wasn't created.
 struct Unused<'a> {
     home: &'a Shared,
     key: Option<Key>,
@@ -214,20 +216,21 @@ impl Shared {
         self.large.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets a message that is no longer sent. One that somebody makes again meanwhile is only made once more.
+    /// Removes a message that isn't sent any more. If it is created again meanwhile, that merely
+    /// repeats the work.
     fn forget(&self, key: &Key) {
         self.large().remove(key);
     }
 }
 
-/// Rounded up.
+/// Converts bytes to KiB, rounded up.
 fn kibibytes(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1 << 10))
         .unwrap_or(u32::MAX >> 3)
         .min(u32::MAX >> 3)
 }
 
-/// Returns whether something takes more than one chunk, with some tolerance.
+/// Returns `true` if data takes more than one chunk, with some tolerance.
 pub(crate) fn is_large(bytes: usize) -> bool {
     bytes > CHUNK_BYTES + CHUNK_BYTES / 4
 }
@@ -271,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_cannot_be_made_leaves_nothing() {
+    async fn a_message_that_fails_leaves_nothing_behind() {
         let outgoing = Outgoing::new(1 << 20);
         let failed = outgoing.large(key(1), 1 << 30, async || Err(Problem::bad_request("no")));
         assert!(failed.await.is_err());

@@ -1,4 +1,4 @@
-//! Which pages may use the hub: what a request says of the page that makes it, and what the options say of that page.
+//! Access control for web pages: classifies the page behind a request by its headers and [`Cors`].
 
 use headwater::{Hosts, Problem, StatusCode};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::Authority};
@@ -8,24 +8,25 @@ use crate::{
     origin::Origin,
 };
 
-/// What a browser says of how the page's origin stands to the request's (W3C Fetch Metadata §2.3). No script can set it.
+/// The relation between the page's origin and the request's, as the browser reports it (W3C Fetch
+/// Metadata §2.3). Scripts can't set it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The page that makes a request, as far as its browser tells.
+/// The page that makes a request, as reported by its browser.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// None: it is a program's request, or a person's who follows a link.
+    /// No page: the request is from a program, or from a user who follows a link.
     None,
-    /// One of the hub's own origin.
+    /// A page of the hub's own origin.
     Own,
-    /// One that the options let in. The value is its `Origin`, if it has one.
+    /// A page that the options allow. The value is its `Origin`, if it has one.
     Allowed(Option<HeaderValue>),
-    /// Any other.
+    /// Any other page.
     Foreign,
 }
 
 impl Page {
-    /// `uri` is the request's target, which counts before its `Host`.
+    /// Classifies a request. `uri` is the request's target, which takes precedence over its `Host`.
     pub(crate) fn of(options: &Options, uri: &Uri, headers: &HeaderMap) -> Self {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
@@ -39,7 +40,8 @@ impl Page {
             (Some(origin), None) if options.cors.allows(origin) => {
                 Self::Allowed(Some(origin.clone()))
             }
-            // A browser that says what they are to one another sees through a proxy that names another host.
+            // A browser that reports the relation is right even behind a proxy that sends another
+            // host name.
             (Some(origin), None) => match site {
                 Some(b"same-origin") => Self::Own,
                 None | Some(b"none") if is_own(options, uri, headers, origin) => Self::Own,
@@ -50,10 +52,10 @@ impl Page {
         }
     }
 
-    /// Checks that a request may do what its method says: a page that isn't let in changes nothing.
+    /// Checks the request's method: a page that isn't allowed can't change anything.
     ///
     /// # Errors
-    /// 403.
+    /// 403 for a foreign page's request with an unsafe method.
     pub(crate) fn may(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
         let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         match self {
@@ -63,7 +65,7 @@ impl Page {
     }
 }
 
-/// Says that a page isn't let in, and what would let it in.
+/// Returns the response for a page that isn't allowed. It names the settings that would allow it.
 pub(crate) fn refusal(headers: &HeaderMap) -> Problem {
     let origin = headers.get(header::ORIGIN).map(HeaderValue::to_str);
     let page = match origin {
@@ -78,7 +80,7 @@ pub(crate) fn refusal(headers: &HeaderMap) -> Problem {
 }
 
 impl Cors {
-    /// Whether a page of this `Origin` is let in.
+    /// Returns `true` if pages of this `Origin` are allowed.
     fn allows(&self, origin: &HeaderValue) -> bool {
         match self {
             Self::Off => false,
@@ -95,8 +97,9 @@ impl Cors {
         }
     }
 
-    /// Which pages may embed what the hub has, as an image or a script, which needs no permission of [`allows`](Self::allows)
-    /// (Fetch §3.7, `Cross-Origin-Resource-Policy`).
+    /// Returns which pages may embed the hub's responses, as an image or a script, which doesn't
+    /// require that [`allows`](Self::allows) permits them (Fetch §3.7,
+    /// `Cross-Origin-Resource-Policy`).
     pub(crate) fn embedders(&self, uri: &Uri, headers: &HeaderMap) -> HeaderValue {
         let is_loopback = || {
             let host = Origin::of(uri, headers).authority;
@@ -104,14 +107,14 @@ impl Cors {
         };
         HeaderValue::from_static(match self {
             Self::Any => "cross-origin",
-            // Of the same site are other ports.
+            // Other ports of the same host are the same site.
             Self::Loopback if is_loopback() => "same-site",
             Self::Loopback | Self::Only(_) | Self::Off => "same-origin",
         })
     }
 }
 
-/// The origin of a page (RFC 6454 §6.2) that came by HTTP, with its port.
+/// The origin of a page (RFC 6454 §6.2) that was loaded by http or https, with its port.
 #[derive(Debug, PartialEq, Eq)]
 struct PageOrigin {
     scheme: &'static str,
@@ -138,7 +141,7 @@ impl PageOrigin {
     fn new(scheme: &'static str, default: u16, authority: &str) -> Option<Self> {
         let authority: Authority = authority.parse().ok()?;
         let host = authority.host();
-        // What stands before the host is a user's name, which an origin never has.
+        // Anything before the host is user information, which an origin never has.
         let port = match authority.as_str().strip_prefix(host)? {
             "" | ":" => default,
             port => port.strip_prefix(':')?.parse().ok()?,
@@ -151,8 +154,8 @@ impl PageOrigin {
     }
 }
 
-/// Whether a page is of the origin that a request came to. A proxy may speak TLS for the hub, so that the scheme is the page's
-/// word.
+/// Returns `true` if the page's origin is the one that the request was sent to. A proxy may
+/// terminate TLS for the hub, so the scheme is taken from the page.
 fn is_own(options: &Options, uri: &Uri, headers: &HeaderMap, origin: &HeaderValue) -> bool {
     let Some(page) = PageOrigin::of(origin) else {
         return false;
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_this_machine_are_let_in_and_no_others() {
+    fn only_pages_of_this_machine_are_allowed_by_default() {
         for good in [
             "http://localhost",
             "http://localhost:5173",
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_the_hubs_own_origin_is_its_own_whatever_the_options() {
+    fn a_page_of_the_hubs_own_origin_is_own_with_any_options() {
         let own = |host, origin| page(Cors::Off, host, &[("origin", origin)]) == Page::Own;
         assert!(own(HUB, "http://127.0.0.1:8000"));
         assert!(own("a.example", "http://a.example"));
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_an_origin_is_a_pages_only_if_its_browser_says_so() {
+    fn a_request_without_an_origin_is_classified_by_sec_fetch_site() {
         let of_site = |cors, site| page(cors, HUB, &[("sec-fetch-site", site)]);
         assert_eq!(page(Cors::Loopback, HUB, &[]), Page::None);
         assert_eq!(of_site(Cors::Loopback, "none"), Page::None);
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_browser_says_of_the_sites_counts_before_the_hosts_name() {
+    fn sec_fetch_site_takes_precedence_over_the_host_name() {
         let check =
             |cors, origin, site| page(cors, HUB, &[("origin", origin), ("sec-fetch-site", site)]);
         let own = "http://127.0.0.1:8000";
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_origins_are_let_in_by_what_they_mean_and_any_by_any() {
+    fn listed_origins_are_compared_in_normal_form_and_any_allows_all() {
         let only = || Cors::Only(vec!["https://A.example:443".to_owned()]);
         assert_eq!(
             of_origin(only(), "https://a.example"),
@@ -323,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_page_may_look_but_changes_nothing() {
+    fn a_foreign_page_may_only_use_safe_methods() {
         let may = |page: &Page, method| page.may(&method, &HeaderMap::new()).is_ok();
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             assert!(!may(&Page::Foreign, method.clone()), "{method}");

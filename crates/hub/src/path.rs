@@ -1,4 +1,4 @@
-//! A stream's URL, taken apart: which stream, and where the streams are.
+//! The URL of a stream: its name, and the root of the streams.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use headwater::{In, Operation, OperationInput, Problem};
@@ -9,27 +9,28 @@ use schemars::JsonSchema;
 
 use crate::origin::{self, Origin};
 
-/// The first segment that is the hub's own.
+/// The first segment of reserved paths.
 pub(crate) const RESERVED: &str = "__ds";
 
-/// The stream that a request is about.
+/// The stream that a request is for.
 #[derive(Debug)]
 pub(crate) struct StreamPath {
     pub(crate) name: StreamName,
-    /// The request's path as it came.
+    /// The request's path as received.
     raw: String,
-    /// The path under which the streams are, with the slash at its end, decoded.
+    /// The root of the streams with a trailing slash, decoded.
     root: String,
     origin: Origin,
 }
 
 impl StreamPath {
-    /// The stream's URL. `public` is how clients reach the server, if that was set.
+    /// Returns the stream's URL. `public` is the configured URL of the server, if any.
     pub(crate) fn url(&self, public: Option<&str>) -> Option<HeaderValue> {
         HeaderValue::try_from(self.origin.url(public, &self.raw)).ok()
     }
 
-    /// The stream that a header names: by the path of its URL on this server, or by what follows the root.
+    /// Returns the stream that a header names, by its path on this server or by the path relative
+    /// to the root.
     pub(crate) fn other(&self, path: &str) -> Result<StreamName, Problem> {
         let path = percent_decode_str(path).decode_utf8();
         let path = path.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
@@ -44,10 +45,11 @@ impl StreamPath {
     }
 }
 
-/// Takes what follows the root as a stream's name.
+/// Parses the path relative to the root as a stream's name.
 ///
 /// # Errors
-/// It has an empty segment, one of `.` and `..`, or a control character; it is too long, or the hub's own.
+/// It contains an empty segment, `.` or `..` as a segment, or a control character; or it is too
+/// long or reserved.
 pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
     let name = StreamName::new(path).map_err(crate::error::problem)?;
     if path.split('/').next() == Some(RESERVED) {
@@ -93,12 +95,12 @@ impl OperationInput for StreamPath {
     }
 }
 
-/// What the document says of the path.
+/// The path parameter in the OpenAPI document.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Described {
-    /// Which stream: `orders`, or segments with `/` between them, `shops/7/orders`. At most 1,024 bytes; none of them `.`,
-    /// `..` or empty, and the first not `__ds`.
+    /// The name of the stream: `orders`, or several segments, `shops/7/orders`. At most 1,024
+    /// bytes. No segment may be `.`, `..` or empty, and the first one may not be `__ds`.
     path: String,
 }
 
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_with_a_segment_that_means_something_else_is_no_name() {
+    fn a_path_with_a_special_segment_is_refused() {
         for bad in ["", "/a", "a/", "a//b", "a/./b", "../a", "a\nb"] {
             assert_eq!(
                 name_of(bad).unwrap_err().status(),
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hubs_own_paths_are_no_streams() {
+    fn reserved_paths_are_not_streams() {
         assert_eq!(name_of("__ds").unwrap_err().status(), StatusCode::NOT_FOUND);
         assert_eq!(
             name_of("__ds/x").unwrap_err().status(),
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn another_stream_is_named_by_its_url_or_from_the_root() {
+    fn another_stream_is_named_by_its_url_path_or_relative_to_the_root() {
         let path = StreamPath {
             name: name_of("a").unwrap(),
             raw: "/v1/s/a".to_owned(),

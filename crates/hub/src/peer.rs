@@ -10,8 +10,8 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use headwater::{BodyClock, OperationInput};
 use http::request::Parts;
 
-/// The host that a request comes from, as far as its address tells: an IPv4 address, or a network of 64 bits, which is what
-/// one host of IPv6 has. Behind a proxy it is the proxy.
+/// The host that a request comes from, by its address: an IPv4 address, or an IPv6 network of 64
+/// bits, which one host usually has. Behind a proxy, it is the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peer(IpAddr);
 
@@ -27,10 +27,10 @@ impl Peer {
     }
 }
 
-/// The sender of a request, as far as reading its body needs it.
+/// The sender of a request, as far as the reading of its body needs it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sender {
-    /// `None` where the server doesn't say, or over a Unix socket.
+    /// `None` if the server doesn't provide it, or over a Unix socket.
     pub(crate) peer: Option<Peer>,
     pub(crate) clock: BodyClock,
 }
@@ -49,14 +49,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
 
 impl OperationInput for Sender {}
 
-/// Shares of a resource: of all, and of each peer.
+/// Shares of a resource, in total and by peer.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     all: usize,
     peers: HashMap<Peer, usize>,
 }
 
-/// Which limit there is no room under.
+/// The limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     All,
@@ -64,10 +64,10 @@ pub(crate) enum Full {
 }
 
 impl Shares {
-    /// Takes `more`, where all may have `most` and one peer `share`.
+    /// Takes `more`. The limit is `most` in total and `share` for one peer.
     ///
     /// # Errors
-    /// There isn't room for it; nothing was taken.
+    /// A limit is reached; nothing is taken.
     pub(crate) fn take(
         &mut self,
         peer: Option<Peer>,
@@ -91,7 +91,7 @@ impl Shares {
         Ok(())
     }
 
-    /// Gives back what was taken.
+    /// Returns what was taken.
     pub(crate) fn give_back(&mut self, peer: Option<Peer>, less: usize) {
         self.all = self.all.saturating_sub(less);
         if let Some(peer) = peer
@@ -114,7 +114,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_peer_has_no_more_than_its_share() {
+    fn a_peer_is_limited_to_its_share() {
         let mut shares = Shares::default();
         let (one, two) = (peer("192.0.2.1"), peer("192.0.2.2"));
         assert_eq!(shares.take(one, 6, 10, 6), Ok(()));
@@ -128,7 +128,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_peer_and_a_mapped_address_that_of_ipv4() {
+    fn an_ipv6_network_is_one_peer_and_a_mapped_address_is_the_ipv4_one() {
         assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1"));
         assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
         assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));

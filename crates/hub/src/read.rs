@@ -1,4 +1,4 @@
-//! `GET`, `HEAD` and `DELETE`: what a stream holds, what is known of it, and its end.
+//! `GET`, `HEAD` and `DELETE`: reading, inspecting and deleting a stream.
 
 use std::sync::Arc;
 
@@ -35,10 +35,11 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 
 /// Reads a stream.
 ///
-/// By default the answer is what there is, in the stream's own type: JSON messages as one array, all others one after
-/// the other. `live=long-poll` waits for something to come, `live=sse` is the protocol's own SSE. By `Accept` or
-/// `format` the stream is followed as events, one for each message with the offset after it as its id (this is what an
-/// `EventSource` does), or as lines of JSON; `live=false` stops these at the tail.
+/// By default the response contains all existing messages, in the stream's own type: JSON messages
+/// as one array, all others concatenated. `live=long-poll` waits for new messages, `live=sse` is
+/// the protocol's own SSE. With `Accept` or `format`, the stream is read live as events, one for
+/// each message with the offset after it as its id (as an `EventSource` does), or as lines of JSON.
+/// `live=false` ends these at the tail.
 #[headwater::operation]
 pub(crate) async fn read(
     State(core): State<Arc<Core>>,
@@ -62,13 +63,13 @@ pub(crate) async fn get(
     let LastEventId(seen) = LastEventId::sent_by_event_source(headers, Some(query));
     let mut query = Query::parse(query)?;
     if let Some(moment) = query.since {
-        // Before the rest is asked for: a stream's end only moves on from here.
+        // Looked up before the stream's state: from here on, the tail only moves forward.
         let found = core.log.read(name, ReadFrom::Since(moment), 1).await?;
         query.offset = Some(Place::At(found.lineage.at(found.from)));
     }
     let needs_offset = match query.live {
         Some(Live::LongPoll) => true,
-        // The id that an `EventSource` saw last is a place to start, too.
+        // The last id of an `EventSource` is a starting position, too.
         Some(Live::Sse) => seen.is_none(),
         Some(Live::No) | None => false,
     };
@@ -96,7 +97,7 @@ pub(crate) async fn get(
         )
             .into_response());
     }
-    // The id that a client saw last is later than the one in its URL.
+    // The last id that a client received is newer than the one in its URL.
     let place = match &seen {
         Some(id) => Place::seen(id),
         None => query.offset.clone().unwrap_or(Place::Start),
@@ -108,11 +109,12 @@ pub(crate) async fn get(
     };
     let lost = match place.find(&info) {
         Ok(_) => None,
-        // An error status would end an `EventSource` for good, and to skip what there is would be silent.
+        // An error status would stop an `EventSource` for good, and skipping the existing messages
+        // would go unnoticed.
         Err(lost) if is_event_source => Some(lost),
         Err(lost) => return Err(lost.problem().into()),
     };
-    // Whoever reads watches, if only for as long as that takes.
+    // Every reader counts as a watcher, even if only for the duration of one read.
     let watch = core.fillings.watch(&info);
     if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
         core.log.touch(name).await?;
@@ -132,14 +134,14 @@ pub(crate) async fn get(
     }
 }
 
-/// Where a live reader starts, and what it is told first.
+/// The starting position of a live reader, and its first notice.
 struct Start {
     position: Offset,
-    /// Wherever the stream begins.
+    /// The stream's start, wherever that is.
     at_floor: bool,
-    /// Its position didn't fit the stream.
+    /// The requested position doesn't fit the stream.
     lost: Option<Lost>,
-    /// It named a moment and no offset: only this answer can tell where that was.
+    /// The request named a time instead of an offset. Only this response can report its position.
     is_moment: bool,
 }
 
@@ -153,12 +155,12 @@ impl Start {
         }
     }
 
-    /// The event that goes out before all others, in the forms that an `EventSource` reads.
+    /// Returns the event that precedes all others, in the forms for an `EventSource`.
     fn notice(&self, info: &Info, form: Form) -> Option<Bytes> {
         match (form, &self.lost) {
             (Form::Lines, _) => None,
             (_, Some(lost)) => Some(frames::reset(lost)),
-            // The protocol's first control event says it.
+            // The protocol's first control event contains the position.
             (Form::Protocol, None) => None,
             (Form::Events, None) => self
                 .is_moment
@@ -167,7 +169,7 @@ impl Start {
     }
 }
 
-/// Memory of one answer beyond a chunk.
+/// Memory for the part of a response beyond a chunk.
 type Beyond = Option<Memory>;
 
 async fn chunk_at(core: &Core, info: &Info, place: &Place) -> Result<(Chunk, Beyond), Failure> {
@@ -179,8 +181,8 @@ async fn chunk_at(core: &Core, info: &Info, place: &Place) -> Result<(Chunk, Bey
     chunk_from(core, info, from).await
 }
 
-/// Reads as much as an answer may have, with memory for what is more than a chunk. Where there is no memory for it, the answer is a
-/// chunk; where a single message is more than that, it waits.
+/// Reads up to the maximum size of a response, with memory for the part beyond a chunk. Without
+/// free memory, the response is one chunk. If a single message is larger than that, it waits.
 async fn chunk_from(core: &Core, info: &Info, from: ReadFrom) -> Result<(Chunk, Beyond), Failure> {
     let outgoing = &core.outgoing;
     let read = async |budget: usize| {
@@ -193,7 +195,7 @@ async fn chunk_from(core: &Core, info: &Info, from: ReadFrom) -> Result<(Chunk, 
             .sum();
         Ok::<_, Failure>((chunk, bytes))
     };
-    // For the messages and the body that is made of them.
+    // For the messages and the body.
     let of = |bytes: usize| bytes.saturating_mul(2);
     let turn = outgoing.read_turn().await;
     let (chunk, bytes) = read(core.options.limits.read_bytes).await?;
@@ -220,7 +222,7 @@ async fn chunk_from(core: &Core, info: &Info, from: ReadFrom) -> Result<(Chunk, 
     Ok((chunk, Some(memory)))
 }
 
-/// Refuses a chunk of another stream that has got the name meanwhile.
+/// Refuses a chunk of a new stream with the same name.
 fn same_stream(info: &Info, chunk: &Chunk) -> Result<(), Failure> {
     if chunk.lineage == info.lineage {
         return Ok(());
@@ -229,7 +231,7 @@ fn same_stream(info: &Info, chunk: &Chunk) -> Result<(), Failure> {
     Err(Failure::new(StatusCode::GONE, detail))
 }
 
-/// What is known of a stream of which a chunk was read after the first look at it: it may have been closed meanwhile.
+/// Returns the stream's metadata, updated if the stream was closed before the chunk was read.
 async fn settled(core: &Core, info: Info, chunk: &Chunk) -> Result<Info, Failure> {
     if chunk.closed && !info.closed {
         let now = core.log.info(&info.name).await?;
@@ -239,7 +241,7 @@ async fn settled(core: &Core, info: Info, chunk: &Chunk) -> Result<Info, Failure
     Ok(info)
 }
 
-/// The answer to `offset=now`: where the tail is, and nothing else.
+/// Returns the response to `offset=now`: only the tail.
 fn nothing_yet(info: &Info) -> Response {
     let body = join(info, Vec::new());
     let mut response = Body::from(body).into_response();
@@ -255,7 +257,7 @@ fn nothing_yet(info: &Info) -> Response {
     response
 }
 
-/// A chunk as an answer, or 304 if the client has it.
+/// Returns a chunk as a response, or 304 if the client has it.
 fn answer(core: &Core, info: &Info, chunk: Chunk, memory: Beyond, sent: &HeaderMap) -> Response {
     let etag = cache::etag(info, &chunk);
     let mut response = match &etag {
@@ -282,7 +284,7 @@ fn answer(core: &Core, info: &Info, chunk: Chunk, memory: Beyond, sent: &HeaderM
     response
 }
 
-/// Says where a chunk ends.
+/// Adds the end of a chunk.
 fn note(headers: &mut HeaderMap, info: &Info, chunk: &Chunk) {
     headers.insert(
         names::STREAM_NEXT_OFFSET,
@@ -306,7 +308,7 @@ fn body(info: &Info, chunk: Chunk, memory: Beyond) -> Body {
     }
 }
 
-/// Messages in the stream's own type.
+/// Joins messages in the stream's own type.
 fn join(info: &Info, mut messages: Vec<Bytes>) -> Bytes {
     let is_json = Shape::of(&info.settings.content_type) == Shape::Json;
     if !is_json && messages.len() == 1 {
@@ -336,7 +338,7 @@ async fn long_poll(
 ) -> Result<Response, Failure> {
     let _seat = core.seats.take(core.options.limits.subscribers)?;
     let mut follower = core.log.follow(&info.name).await?;
-    // After the follower: what is appended from now on wakes it.
+    // After the follower was created: appends from now on wake it.
     let (mut chunk, mut memory) = chunk_at(core, &info, &place).await?;
     if chunk.messages.is_empty() && !chunk.closed {
         let comes = timeout(core.options.long_poll, follower.past(chunk.next));
@@ -365,8 +367,8 @@ async fn long_poll(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return Ok(response);
     }
-    // What follows an offset stays what it is, and the next question is another one. Where "now" is, does not, nor what
-    // follows a time that is yet to come.
+    // The messages after an offset don't change, and the next request has another URL. The position
+    // of "now" does change, and so do the messages after a time in the future.
     let control = match place {
         Place::At(_) | Place::First | Place::Start if query.since.is_none() => {
             cache::control(info, true, core.options.private)
@@ -416,7 +418,7 @@ async fn follow(
         from_start: start.at_floor,
         tail,
         least_cursor: cache::least_cursor(query.cursor),
-        // Readers that came together shall not all come back together.
+        // Readers that connected together should not all reconnect together.
         until: cycle.map(|cycle| Instant::now() + cycle.mul_f64(0.9 + 0.2 * fastrand::f64())),
         _seat: seat,
         _watch: watch,
@@ -429,7 +431,7 @@ async fn follow(
     let raw = Raw::frames(format, reader.into_stream())
         .heartbeat(options.heartbeat)
         .line_heartbeat(options.line_heartbeat)
-        // What can be refused has been: the head goes out at once.
+        // All checks are done, so the response's head can be sent at once.
         .first_item_wait(std::time::Duration::ZERO);
     let mut response = raw.into_response();
     let headers = response.headers_mut();
@@ -443,7 +445,7 @@ async fn follow(
     Ok(response)
 }
 
-/// What is known of a stream, and of a producer that has appended to it.
+/// Returns the metadata of a stream, and of a producer that has appended to it.
 #[headwater::operation]
 pub(crate) async fn head(
     State(core): State<Arc<Core>>,
@@ -464,7 +466,7 @@ async fn describe(
     let Some(id) = headers::producer_id(headers)? else {
         return Ok(known(&core.log.info(name).await?));
     };
-    // Before the stream is looked at: what the answer says of the end isn't older than what it says of the producer.
+    // Looked up before the stream, so that the tail isn't older than the producer's state.
     let producer = core.log.producer(name, id).await?;
     let mut response = known(&core.log.info(name).await?);
     let published = producer.map(|known| known.published).unwrap_or_default();
@@ -519,9 +521,10 @@ pub(crate) fn known(info: &Info) -> Response {
     response
 }
 
-/// Deletes a stream and all that it holds.
+/// Deletes a stream and all its messages.
 ///
-/// What forks of it have of it stays theirs, and its path stays taken until the last of them is gone.
+/// Forks keep the messages that they share with it, and its path stays reserved until the last fork
+/// is deleted.
 #[headwater::operation]
 pub(crate) async fn delete(State(core): State<Arc<Core>>, path: StreamPath) -> Answer {
     let deleted = core.log.delete(&path.name).await;

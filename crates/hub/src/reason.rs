@@ -1,6 +1,6 @@
-//! Why a stream ended that didn't come to its own end: the problem with which it was closed.
+//! Close reasons: the problem with which a stream was closed.
 //!
-//! `Stream-Error` has it as JSON. What of it isn't visible ASCII, and `%`, is percent-encoded.
+//! `Stream-Error` contains it as JSON. Anything but visible ASCII, and `%`, is percent-encoded.
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
@@ -12,16 +12,16 @@ use crate::{headers, limits::ERROR_HEADER_BYTES, names};
 
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The problem with which a stream was closed, if it was closed with one.
+/// Returns the problem with which a stream was closed, if any.
 pub(crate) fn of(info: &Info) -> Option<Problem> {
     let reason = info.reason.as_ref()?;
-    // Whoever filled the log, its readers are to learn that this is no clean end.
+    // An invalid reason, from any writer of the log, is still not a regular end.
     let problem = serde_json::from_slice(reason);
     let problem = problem.unwrap_or_else(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR));
     Some(problem.for_good())
 }
 
-/// A problem as a log's reason: whole if it fits, else without what makes it long.
+/// Encodes a problem as a close reason of the log: complete if it fits, otherwise only its status.
 pub(crate) fn written(problem: &Problem) -> Bytes {
     let mut text = json(problem);
     if text.len() > REASON_BYTES {
@@ -31,11 +31,11 @@ pub(crate) fn written(problem: &Problem) -> Bytes {
 }
 
 fn json(problem: &Problem) -> String {
-    // Strings, numbers and JSON values under string keys: nothing of it can fail.
+    // Strings, numbers and JSON values under string keys can always be serialised.
     serde_json::to_string(problem).unwrap_or_default()
 }
 
-/// Adds `Stream-Error` to what is said of a stream that was closed with a problem.
+/// Adds `Stream-Error` to the headers if the stream was closed with a problem.
 pub(crate) fn note(headers: &mut HeaderMap, info: &Info) {
     let Some(problem) = of(info) else {
         return;
@@ -50,10 +50,10 @@ pub(crate) fn note(headers: &mut HeaderMap, info: &Info) {
     }
 }
 
-/// The reason that a request to close a stream gives.
+/// Returns the close reason in a request.
 ///
 /// # Errors
-/// It is no problem, or too long, or the request closes nothing.
+/// It is not a problem or too long, or the request doesn't close the stream.
 pub(crate) fn given(sent: &HeaderMap) -> Result<Option<Bytes>, Problem> {
     let Some(text) = headers::text(sent, &names::STREAM_ERROR)? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Schemas of streams: read from a header, compiled once, and what their messages are checked by.
+//! Schemas of streams: parsed from a header, compiled once, and used to check messages.
 
 use std::{
     collections::HashMap,
@@ -20,13 +20,14 @@ use crate::{
     limits::{COMPILED_SCHEMAS, COMPILED_SCHEMAS_BYTES},
 };
 
-/// Reads the schema that a stream is to be created with: percent-encoded JSON. Returns its document and what it compiles to.
+/// Parses the schema of a new stream: percent-encoded JSON. Returns its document and the compiled
+/// schema.
 ///
 /// # Errors
-/// It is no schema, or asks for too much.
+/// It isn't a schema, or exceeds a limit.
 pub(crate) async fn read(header: &[u8]) -> Result<(Bytes, Schema), Failure> {
     let document: Vec<u8> = percent_decode(header).collect();
-    // Which of two members of one name counts, its readers may see differently (RFC 7493 §2.3).
+    // Readers may disagree about which of two members with the same name applies (RFC 7493 §2.3).
     let any = Schema::compile(&Value::Bool(true)).map_err(Problem::from)?;
     let document = any
         .check_text(without_bom(&document))
@@ -40,7 +41,7 @@ pub(crate) async fn read(header: &[u8]) -> Result<(Bytes, Schema), Failure> {
     Ok((text, schema))
 }
 
-/// Compiles the schema of a stream, which was compiled before when the stream was created.
+/// Compiles the schema of a stream. It was valid when the stream was created.
 pub(crate) async fn compile(document: Bytes) -> Result<Schema, Problem> {
     offload(move |_| {
         let document: Value = serde_json::from_slice(&document)?;
@@ -49,16 +50,16 @@ pub(crate) async fn compile(document: Bytes) -> Result<Schema, Problem> {
     .await
 }
 
-/// The compiled schemas of the streams that were appended to last.
+/// A cache of compiled schemas, for the streams that were appended to last.
 #[derive(Debug, Default)]
 pub(crate) struct Schemas(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     by_stream: HashMap<u64, Entry>,
-    /// Memory that they take together, in bytes.
+    /// Total memory of the schemas, in bytes.
     memory: usize,
-    /// Counts the uses, and so tells which was the last.
+    /// Counter of uses, by which the least recent one is found.
     uses: u64,
 }
 
@@ -70,7 +71,7 @@ struct Entry {
 }
 
 impl Schemas {
-    /// The schema of a stream, if it has one.
+    /// Returns the schema of a stream, if it has one.
     pub(crate) async fn of(&self, info: &Info) -> Result<Option<Schema>, Problem> {
         let Some(document) = &info.settings.schema else {
             return Ok(None);
@@ -121,25 +122,27 @@ impl Kept {
     }
 }
 
-/// Checks the messages of a request. No object in them may have a name twice: the check could be of one of its members, and a
-/// reader could take the other (RFC 7493 §2.3).
+/// Checks the messages of a request. No object in them may have a duplicate name: the check could
+/// use one of the members, and a reader the other (RFC 7493 §2.3).
 ///
 /// # Errors
-/// 422 with the index of the first that doesn't fit, and all its faults; also where the check takes too many steps.
+/// 422 with the index of the first message that doesn't match, and all its faults. Also 422 if the
+/// check takes too many steps.
 pub(crate) async fn check(schema: &Schema, messages: &[Bytes]) -> Result<(), Failure> {
     let mut budget = CheckBudget::for_text(messages.iter().map(Bytes::len).sum());
     let checked = check_from(schema, messages, 0, &mut budget).await;
     checked.map_err(|(_, failure)| failure)
 }
 
-/// Messages whose check may take more steps than this are checked off the async workers.
+/// Number of steps above which a check runs off the async workers.
 const SMALL_STEPS: u64 = 100_000;
 
-/// Checks messages, of which the first is the one of this index of a request, within the request's budget. Where a check could
-/// take long, it runs off the async workers, and ends when the client leaves.
+/// Checks messages within the request's budget. `first` is the index of the first one in the
+/// request. A check that may take long runs off the async workers, and ends when the client
+/// disconnects.
 ///
 /// # Errors
-/// As [`check`], with the place in `messages` of the one that doesn't fit.
+/// As for [`check`], with the index in `messages` of the one that doesn't match.
 pub(crate) async fn check_from(
     schema: &Schema,
     messages: &[Bytes],
@@ -200,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_that_was_used_longest_ago_makes_room() {
+    fn the_least_recently_used_schema_is_removed() {
         let schema = Schema::compile(&json!({"type": "object"})).unwrap();
         let mut kept = Kept::default();
         for stream in 0..COMPILED_SCHEMAS as u64 {
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_schema_with_a_name_twice_is_refused_with_the_place() {
+    async fn a_schema_with_a_duplicate_name_is_refused_with_its_location() {
         assert!(read(br#"{"type":"object"}"#).await.is_ok());
         let bad = read(br#"{"properties":{"a":{"type":"integer","type":"string"}}}"#).await;
         let Err(failure) = bad else {
@@ -233,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_message_that_does_not_fit_is_named_with_its_faults() {
+    fn the_first_invalid_message_is_reported_with_its_faults() {
         let schema = Schema::compile(&json!({"type": "integer", "minimum": 3})).unwrap();
         let messages = ["3", "2", "x"].map(|text| Bytes::from_static(text.as_bytes()));
         let mut budget = CheckBudget::for_text(3);

@@ -5,8 +5,8 @@ use headwater_log::Timestamp;
 
 const DAY: i64 = 86_400;
 
-/// The moment that `text` names, if it is such a timestamp. Fractions beyond milliseconds are cut off; a leap second is
-/// the second after it.
+/// Parses a timestamp. Fractions beyond milliseconds are truncated; a leap second is the second
+/// after it.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let digits = |from: usize, to: usize| {
@@ -44,11 +44,11 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     u64::try_from(seconds * 1000 + millis).ok().map(Timestamp)
 }
 
-/// The moment that a parameter of a query names.
+/// Parses a timestamp in a query parameter.
 ///
 /// # Errors
-/// It names none. The problem says what was read; where a plus sign became a space, as it does in a query where it isn't
-/// percent-encoded, also what would be right.
+/// It is invalid. The problem contains the value as it was read. If a plus sign became a space,
+/// because it wasn't percent-encoded, the problem also contains the correct form.
 pub(crate) fn parse_in_query(parameter: &str, value: &str) -> Result<Timestamp, Problem> {
     if let Some(moment) = parse(value) {
         return Ok(moment);
@@ -70,7 +70,7 @@ pub(crate) fn parse_in_query(parameter: &str, value: &str) -> Result<Timestamp, 
     Err(Problem::bad_request(detail))
 }
 
-/// How many seconds local time is ahead of UTC, by the text of the zone.
+/// Returns the number of seconds by which local time is ahead of UTC, from the text of the zone.
 fn zone(text: &str) -> Option<i64> {
     if matches!(text, "Z" | "z") {
         return Some(0);
@@ -89,7 +89,7 @@ fn zone(text: &str) -> Option<i64> {
     Some(sign * (part(hours, 24)? * 3600 + part(minutes, 60)? * 60))
 }
 
-/// A moment as text, in UTC and with milliseconds where it has some.
+/// Formats a time in UTC, with milliseconds if it has any.
 pub(crate) fn format(moment: Timestamp) -> String {
     let seconds = moment.0 / 1000;
     let (year, month, day) = date(seconds / DAY.unsigned_abs());
@@ -114,7 +114,8 @@ fn month_days(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 to a date, in the calendar whose years begin in March, so that the leap day is the last.
+/// Returns the days from 1970-01-01 to a date. Years start in March, so that the leap day is the
+/// last day.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 {
         (year, month - 3)
@@ -125,7 +126,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     365 * year + leaps + (153 * month + 2) / 5 + day - 1 - 719_468
 }
 
-/// The date that is so many days after 1970-01-01.
+/// Returns the date that is this many days after 1970-01-01.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_is_read_and_written() {
+    fn timestamps_round_trip() {
         check("1970-01-01T00:00:00Z", 0, "1970-01-01T00:00:00Z");
         check(
             "2000-02-29T23:59:59.25z",
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_timestamp_is_refused() {
+    fn invalid_timestamps_are_refused() {
         for bad in [
             "",
             "tomorrow",

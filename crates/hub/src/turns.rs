@@ -1,9 +1,10 @@
-//! The order in which a producer's appends go to the log.
+//! The order in which a producer's appends reach the log.
 //!
-//! A producer that has several requests on the way sends them on several connections, and they come in any order. The log
-//! refuses one that comes before its turn, and the producer would have to send it again when all before it are
-//! acknowledged, which makes one sync for each. So one that is a little early waits here for those before it. What is
-//! known here is a hint: the log is the judge, and what is known can be forgotten at any time.
+//! A producer with several requests in flight sends them on several connections, and they arrive in
+//! any order. The log refuses an append that is early. The producer would have to send it again
+//! after all earlier ones are acknowledged, at the cost of one sync for each. Therefore an append
+//! that is slightly early waits here for the earlier ones. The state here is a hint: the log
+//! decides, and the state can be dropped at any time.
 
 use std::{
     collections::HashMap,
@@ -15,17 +16,18 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::limits::{TURN_AHEAD, TURN_PATIENCE, TURNS};
 
-/// A life of a producer of a stream: the stream's number, who, which life.
+/// A producer's epoch in a stream: the stream's number, the producer's id, and the epoch.
 type Life = (u64, String, u64);
 
 #[derive(Default)]
 pub(crate) struct Turns {
-    /// The highest sequence number that was given to the log.
+    /// The highest sequence that was passed to the log.
     given: Mutex<HashMap<Life, watch::Sender<u64>>>,
 }
 
 impl Turns {
-    /// Waits for the appends before this one to be given to the log, if they may be on their way. Cancel-safe.
+    /// Waits until the earlier appends have been passed to the log, if they may be on their way.
+    /// Cancel-safe.
     pub(crate) async fn wait(&self, stream: u64, producer: &Producer) {
         let seq = producer.seq;
         let is_early = |given: u64| seq > given + 1 && seq - given <= TURN_AHEAD;
@@ -37,11 +39,11 @@ impl Turns {
         let Some((mut given, true)) = given else {
             return;
         };
-        // Whether they came, or didn't, or it was forgotten: the log says what that means.
+        // On success, on timeout and if the state was dropped, the log decides.
         let _ = timeout(TURN_PATIENCE, given.wait_for(|given| !is_early(*given))).await;
     }
 
-    /// Says that this append was given to the log.
+    /// Records that this append was passed to the log.
     pub(crate) fn given(&self, stream: u64, producer: &Producer) {
         let mut lives = self.lock();
         let life = life(stream, producer);
@@ -84,13 +86,13 @@ mod tests {
         }
     }
 
-    /// Whether an append has to wait.
+    /// Returns `true` if an append has to wait.
     fn waits(turns: &Turns, stream: u64, producer: &Producer) -> bool {
         turns.wait(stream, producer).now_or_never().is_none()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_early_waits_until_those_before_it_are_given() {
+    async fn an_early_append_waits_for_the_earlier_ones() {
         let turns = Turns::default();
         turns.given(1, &append(4));
         let early = append(7);
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_without_a_reason() {
+    async fn appends_only_wait_with_a_reason() {
         let turns = Turns::default();
         assert!(!waits(&turns, 1, &append(7)), "nothing is known of it");
         turns.given(1, &append(4));
@@ -115,13 +117,13 @@ mod tests {
         let mut later = append(7);
         later.epoch += 1;
         assert!(!waits(&turns, 1, &later), "another life");
-        // An earlier one that comes again takes nothing back.
+        // Repeating an earlier append changes nothing.
         turns.given(1, &append(2));
         assert!(!waits(&turns, 1, &append(5)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_waits_for_so_long_and_no_longer_and_what_is_known_is_bounded() {
+    async fn the_wait_and_the_state_are_bounded() {
         let turns = Turns::default();
         turns.given(1, &append(0));
         let start = Instant::now();

@@ -1,38 +1,38 @@
-//! Readers that wait at a tail, in the order in which they came, and how they are woken: a few at a time.
+//! A wake queue: readers that wait at a tail, in FIFO order, woken a few at a time.
 //!
-//! What wakes thousands of readers at once keeps everybody else of the runtime waiting until all of them have written,
-//! those who append before all, and then the next message finds them one message behind. So whoever wakes them takes a few,
-//! lets others run, and takes the next few; what was appended meanwhile goes out to these together. A reader waits
-//! from when it was polled and found nothing, so that nobody is woken twice for one poll, and one that never polls again
-//! holds nobody up.
+//! Waking thousands of readers at once would block the runtime until all of them have written, in
+//! particular the appends, and the next message would find them one message behind. Therefore the
+//! pump wakes a few, yields, and wakes the next few; messages that were appended meanwhile go to
+//! these together. A reader waits from the time at which it was polled and found no data. So no
+//! reader is woken twice for one poll, and a reader that isn't polled again delays no other one.
 
 use std::{collections::BTreeMap, task::Waker};
 
 use crate::limits::WOKEN_AT_ONCE;
 
-/// A reader's place among those who wait.
+/// A reader's place in the wake queue.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket(Option<u64>);
 
 impl Ticket {
-    /// Whether it was given: the reader may be waiting.
+    /// Returns `true` if it was issued: the reader may be waiting.
     pub(crate) fn is_taken(&self) -> bool {
         self.0.is_some()
     }
 }
 
-/// Those who wait.
+/// A wake queue.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     wakers: BTreeMap<u64, Waker>,
-    /// The next ticket. No ticket is given twice.
+    /// The next ticket. No ticket is issued twice.
     next: u64,
-    /// Those with a ticket before this one are to be woken.
+    /// Readers with an earlier ticket than this are due.
     due: u64,
 }
 
 impl Waiting {
-    /// Lets a reader wait that found nothing. One that waits already keeps its place.
+    /// Adds a reader that found no data. If it is waiting already, it keeps its place.
     pub(crate) fn wait(&mut self, ticket: &mut Ticket, waker: &Waker) {
         if let Some(known) = ticket.0.and_then(|ticket| self.wakers.get_mut(&ticket)) {
             known.clone_from(waker);
@@ -43,18 +43,19 @@ impl Waiting {
         self.next += 1;
     }
 
-    /// Takes out a reader that goes on by itself, or is no more. What is given back is dropped outside of locks.
+    /// Removes a reader that continues by itself or was dropped. Drop the returned waker outside of
+    /// locks.
     #[must_use]
     pub(crate) fn leave(&mut self, ticket: &mut Ticket) -> Option<Waker> {
         self.wakers.remove(&ticket.0.take()?)
     }
 
-    /// There is something for all who wait now.
+    /// Makes all waiting readers due.
     pub(crate) fn rouse(&mut self) {
         self.due = self.next;
     }
 
-    /// The next few who are to be woken, at most [`WOKEN_AT_ONCE`], those who have waited longest first.
+    /// Returns up to [`WOKEN_AT_ONCE`] due readers, longest waiting first.
     pub(crate) fn few(&mut self) -> Vec<Waker> {
         let mut few = Vec::new();
         while few.len() < WOKEN_AT_ONCE
@@ -66,20 +67,20 @@ impl Waiting {
         few
     }
 
-    /// Whether there is anybody left who is to be woken.
+    /// Returns `true` if any readers are due.
     pub(crate) fn is_due(&self) -> bool {
         self.wakers
             .first_key_value()
             .is_some_and(|(ticket, _)| *ticket < self.due)
     }
 
-    /// How many wait.
+    /// Returns the number of waiting readers.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.wakers.len()
     }
 
-    /// All who wait, for the end.
+    /// Returns all waiting readers, for the end of the tail.
     pub(crate) fn all(&mut self) -> Vec<Waker> {
         std::mem::take(&mut self.wakers).into_values().collect()
     }
@@ -128,13 +129,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn those_who_waited_before_there_was_something_are_woken_in_turn_and_once(
+        fn due_readers_are_woken_once_in_fifo_order(
             steps in prop::collection::vec(step(), 0..1000)
         ) {
             let mut waiting = Waiting::default();
             let mut readers: Vec<(Arc<Woken>, Ticket)> = Vec::new();
             readers.resize_with(3 * WOKEN_AT_ONCE, Default::default);
-            // The readers who wait, in their order, and whether there is something for them.
+            // The waiting readers in order, each with `true` if it is due.
             let mut line: Vec<(usize, bool)> = Vec::new();
             for step in steps {
                 match step {
@@ -170,7 +171,7 @@ mod tests {
                 prop_assert_eq!(waiting.len(), line.len());
             }
             prop_assert_eq!(waiting.all().len(), line.len());
-            // Nothing is held of a reader that doesn't wait.
+            // No waker of a reader that doesn't wait is held.
             drop(waiting);
             prop_assert!(readers.iter().all(|(woken, _)| Arc::strong_count(woken) == 1));
         }

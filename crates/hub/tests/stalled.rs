@@ -1,4 +1,5 @@
-//! A reader that stops reading, while much is published. Alone in its process, whose memory it measures.
+//! A reader that stops reading while much is published. Runs alone in its process, whose memory it
+//! measures.
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use http::Method;
 const PIECE: usize = 256 << 10;
 /// 512 MiB.
 const PIECES: usize = 2048;
-/// What the process may take more by then: the log's own cap, a ring, a chunk for each reader, and room for chance.
+/// Maximum growth of the process by then: the log's own cap, a ring, a chunk for each reader, and
+/// some tolerance.
 const MOST: usize = 48 << 20;
 
 fn resident() -> usize {
@@ -20,7 +22,7 @@ fn resident() -> usize {
 }
 
 #[tokio::test]
-async fn stalled_readers_cost_no_more_however_much_is_published_and_are_told_of_the_gap() {
+async fn stalled_readers_have_bounded_memory_and_receive_a_notice() {
     let log = Arc::new(MemoryLog::new(MemoryOptions::default()));
     let client = TestClient::new(Hub::new(log).app());
     let put = client
@@ -61,7 +63,7 @@ async fn stalled_readers_cost_no_more_however_much_is_published_and_are_told_of_
         assert!(!reason.is_empty());
     }
     for follower in &mut followers {
-        // At most what was sent already comes before the notice.
+        // At most the data that was sent already precedes the notice.
         let mut before = 0;
         let told = loop {
             let event = follower.next().await.expect("it is live");

@@ -1,4 +1,5 @@
-//! Readers that take one chunk and no more. Alone in its process, whose memory it measures.
+//! Readers that take one chunk and stop reading. Runs alone in its process, whose memory it
+//! measures.
 
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ async fn read_one(app: &axum::Router, uri: &str, accept: &str) -> Reader {
             .expect("it goes on")
             .expect("it is whole");
         let chunk = frame.into_data().expect("it is data");
-        // The first says where `now` is.
+        // The first chunk contains the position of `now`.
         if chunk.len() > 1000 {
             return Reader {
                 _chunk: chunk,
@@ -96,7 +97,7 @@ async fn check(log: Arc<dyn Log>) {
             grown < READERS * EACH + IN_ALL / 4,
             "{uri} as {accept}: {grown} bytes"
         );
-        // Of many small messages there is more to read.
+        // With many small messages there is more to read.
         let mut last = readers.pop().expect("there are many");
         if uri.contains("small") {
             let next = last.body.frame().await.expect("it goes on");
@@ -104,7 +105,7 @@ async fn check(log: Arc<dyn Log>) {
         }
         assert!(!last.body.is_end_stream());
     }
-    // A plain read is one chunk, or counts towards what all have.
+    // A plain read is one chunk, or counts towards the shared budget.
     let before = resident();
     let mut answers = Vec::new();
     for _ in 0..READERS {
@@ -121,7 +122,7 @@ async fn check(log: Arc<dyn Log>) {
 }
 
 #[tokio::test]
-async fn readers_that_do_not_read_hold_a_chunk_each_and_share_what_is_larger() {
+async fn stalled_readers_hold_one_chunk_each_and_share_large_messages() {
     check(Arc::new(MemoryLog::default())).await;
     let folder = tempfile::tempdir().expect("there is room");
     let mut options = FjallOptions::default();

@@ -1,12 +1,13 @@
-//! A handler's stream as a durable stream of the hub: it goes on when its client leaves, and others join it.
+//! A handler's stream as a durable stream of the hub. It continues when its client disconnects, and
+//! other clients can join it.
 //!
 //! ```text
-//! first request ─► start ─► filling ─► stream in the log ─┬─► Durable: the response, in any format
-//! those who join ─────────────────────────────────────────┴─► /streams/{path}, as any other stream
+//! first request ─► start ─► ingest job ─► stream in the log ─┬─► Durable: the response, in any format
+//! later requests ────────────────────────────────────────────┴─► /streams/{path}, as any other stream
 //! ```
 //!
-//! Nothing goes from the handler's stream to its response but by way of the log. So who started it and who joins it
-//! later read the same items, with the same ids.
+//! Items of the handler's stream reach its response only through the log. Therefore the first
+//! client and later ones read the same items with the same ids.
 
 mod reading;
 
@@ -35,14 +36,14 @@ use crate::{
     path::name_of,
 };
 
-/// By this note a stream is known as one that a handler's stream fills.
+/// The note that identifies a stream as one that a handler's stream fills.
 const NOTE: &str = "durable";
 
 impl Hub {
-    /// The stream at this path, to be filled by a handler: see [`DurableStream`].
+    /// Returns the stream at this path, to be filled by a handler: see [`DurableStream`].
     ///
-    /// The path is what follows `/streams/`. It may be made of what a client sent: one that is none is refused with 400
-    /// when the stream is [run](DurableStream::run).
+    /// The path is the part after `/streams/`. It may contain input from a client: an invalid path
+    /// is refused with 400 when the stream is [run](DurableStream::run).
     pub fn durable(&self, path: impl Into<String>) -> DurableStream {
         DurableStream {
             hub: self.clone(),
@@ -52,10 +53,11 @@ impl Hub {
         }
     }
 
-    /// Ends what fills the stream at this path, and waits until the stream is closed: what had come is kept, and its
-    /// readers are told that it was cancelled. The handler's stream is dropped at once. `false`: nothing fills it now.
+    /// Cancels the ingest job of the stream at this path and waits until the stream is closed. The
+    /// handler's stream is dropped at once. The messages that were appended are kept, and the close
+    /// reason is a cancellation. Returns `false` if no job runs for the stream.
     ///
-    /// Dropped early, it is cancelled nevertheless.
+    /// If the future is dropped early, the job is cancelled nevertheless.
     pub async fn cancel(&self, path: &str) -> bool {
         match name_of(path) {
             Ok(name) => self.0.fillings.cancel(&name).await,
@@ -64,14 +66,15 @@ impl Hub {
     }
 }
 
-/// A handler's stream that is made durable in one line.
+/// A builder that turns a handler's stream into a durable stream.
 ///
-/// The first request runs it: its items go into a stream of the hub, from which they are answered with. It goes on when
-/// its client leaves. A request for one that runs or is finished joins it and gets all items, without running anything;
-/// a client that reconnects resumes after the id that it saw last (`Last-Event-ID`, or `?offset=`). Where that id is none of this
-/// stream, which was deleted and run again, SSE clients get an event `headwater:reset` and all items; in the other formats the
-/// response is 410. Anyone can follow it
-/// at `/streams/{path}` too, and `DELETE` of that, or [`Hub::cancel`], ends it.
+/// The first request runs it: the items are appended to a stream of the hub, and the response reads
+/// them from there. It continues when the client disconnects. A request for a stream that runs or
+/// is complete joins it and receives all items, without running anything. A reconnecting client
+/// resumes after the last id it received (`Last-Event-ID`, or `?offset=`). If the stream has been
+/// deleted and run again since, that id isn't one of this stream: SSE clients receive an event
+/// `headwater:reset` and all items; in the other formats the response is 410. Any client can also
+/// follow the stream at `/streams/{path}`. `DELETE` of that URL, or [`Hub::cancel`], ends it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -97,7 +100,7 @@ impl Hub {
 ///     stream::iter([Token { text: question.prompt }])
 /// }
 ///
-/// /// Answers a question, once, for all who want to see it.
+/// /// Answers a question once, for all clients that want to see it.
 /// #[headwater::operation]
 /// async fn answer(
 ///     State(hub): State<Hub>,
@@ -118,10 +121,11 @@ impl Hub {
 /// # }
 /// ```
 ///
-/// Items are kept as JSON, each as a message of a stream of the type `application/json`; ids and event names that the
-/// handler's stream could give are not. A stream that failed stays failed: what runs it anew is another path, or the same
-/// one after a `DELETE`. One that runs when the process ends is closed with a reason that says that it was interrupted,
-/// by [`Hub::stop`], or by the next process that has a hub over the same log.
+/// Each item is stored as JSON, as one message of a stream of the type `application/json`. Ids and
+/// event names that the handler's stream may set are not stored. A stream that failed stays failed.
+/// To run it again, use another path, or `DELETE` it first. A stream that is running when the
+/// process ends is closed as interrupted, by [`Hub::stop`] or by the next process that has a hub
+/// over the same log.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is run yet"]
 pub struct DurableStream {
@@ -132,37 +136,44 @@ pub struct DurableStream {
 }
 
 impl DurableStream {
-    /// Lets it run to its end, whoever watches. The default.
+    /// Runs the stream to its end, with or without watchers. The default.
     pub fn keep(mut self) -> Self {
         self.keep_for = None;
         self
     }
 
-    /// Lets it go on for so long with nobody watching, here or at `/streams/{path}`; then it is cancelled.
+    /// Sets how long the stream continues without watchers, here or at `/streams/{path}`. After
+    /// that it is cancelled.
     pub fn keep_for(mut self, time: Duration) -> Self {
         self.keep_for = Some(time);
         self
     }
 
-    /// Cancels it when the last one who watches leaves.
+    /// Cancels the stream when the last watcher leaves.
     pub fn cancel_when_left(self) -> Self {
         self.keep_for(Duration::ZERO)
     }
 
-    /// Deletes the stream when it was neither read nor written for so long. Default: it stays until it is deleted.
+    /// Deletes the stream when it was neither read nor written for this long. Default: it stays
+    /// until it is deleted.
     pub fn expires_after(mut self, idle: Duration) -> Self {
         self.expiry = Some(idle);
         self
     }
 
-    /// Runs the stream that `make` makes, or joins it: then `make` isn't called.
-    ///
-    /// Once the stream is there it is run, also if this is dropped before it answers.
+    /// Runs the stream that `make` returns, or joins the existing one. In that case `make` isn't
+    /// called.
     ///
     /// # Errors
-    /// 400: the path is none. 409: there is another stream
-    /// at that path. 410: the client goes on, but the stream is gone. 429: as many streams are run, or followed, as the
-    /// hub's [limits](crate::Limits) allow. 503: the hub [ends](Hub::stop). What the log says.
+    /// - 400: the path is invalid.
+    /// - 409: there is another stream at that path.
+    /// - 410: the client resumes, but the stream is gone.
+    /// - 429: the hub's [limit](crate::Limits) for ingest jobs or for readers is reached.
+    /// - 503: the hub is [stopping](Hub::stop).
+    /// - Errors of the log.
+    ///
+    /// # Cancel safety
+    /// Once the stream is created it is run, even if this future is dropped before it completes.
     pub async fn run<T, M, S>(self, make: M) -> Result<Durable<T>, Problem>
     where
         T: Serialize + 'static,
@@ -172,11 +183,11 @@ impl DurableStream {
         self.start(move || make().map(|item| message(&item))).await
     }
 
-    /// As [`run`](Self::run), of a stream that may fail: its first error closes the durable stream, and all who follow it
-    /// are told.
+    /// Runs a stream that may fail, as [`run`](Self::run) does. Its first error closes the durable
+    /// stream and is reported to all its readers.
     ///
     /// # Errors
-    /// Those of [`run`](Self::run). An error of the stream itself is told in the response.
+    /// As for [`run`](Self::run). An error of the stream itself is reported in the response.
     pub async fn try_run<T, E, M, S>(self, make: M) -> Result<Durable<T>, Problem>
     where
         T: Serialize + 'static,
@@ -222,8 +233,8 @@ impl DurableStream {
     }
 }
 
-/// Refuses a client that resumes a stream that isn't there: to run it again would give the client other items than those it
-/// has the beginning of.
+/// Refuses a client that resumes a stream that doesn't exist. Running it again would produce other
+/// items than the ones that the client has received.
 async fn check_is_there(core: &Core, name: &StreamName) -> Result<(), Problem> {
     match core.log.info(name).await {
         Ok(_) => Ok(()),
@@ -232,38 +243,39 @@ async fn check_is_there(core: &Core, name: &StreamName) -> Result<(), Problem> {
     }
 }
 
-/// An item as a message.
+/// Encodes an item as a message.
 fn message<T: Serialize>(item: &T) -> Result<Bytes, Problem> {
     let mut text = Vec::new();
     json::encode_on_one_line(item, &mut text).map_err(Problem::internal)?;
     Ok(text.into())
 }
 
-/// Where anyone can follow a stream.
+/// Returns the URL at which any client can follow a stream.
 fn location(core: &Core, name: &StreamName) -> Option<HeaderValue> {
-    // The handler's own request is not the hub's to see.
+    // The hub doesn't see the handler's own request.
     let public = core.options.public_url.as_deref().unwrap_or_default();
     let path = origin::of_stream(&core.options, name);
     HeaderValue::try_from(format!("{public}{path}")).ok()
 }
 
-/// A response whose items are those of a durable stream, each with its offset as its id: see [`DurableStream`].
+/// A response with the items of a durable stream, each with its offset as its id: see
+/// [`DurableStream`].
 ///
-/// To a client it is as [`Streaming`], in every format; `Content-Location` says where the stream is. A stream that failed
-/// has failed for good: an `EventSource` that comes back after it is stopped.
+/// To a client it is the same as [`Streaming`], in every format. `Content-Location` is the URL of
+/// the stream. A failure is final: an `EventSource` that reconnects after it is stopped.
 pub struct Durable<T> {
     reading: Reading,
     location: Option<HeaderValue>,
     heartbeat: Duration,
     line_heartbeat: Duration,
-    /// Whether the client had items of it before.
+    /// `true` if the client received items of the stream before.
     goes_on: bool,
     _item: PhantomData<fn() -> T>,
 }
 
 impl<T> Durable<T> {
-    /// Sets how long an SSE response may be silent before a comment goes out. Default: what the hub's
-    /// [options](crate::Options::heartbeat) say. Zero: none.
+    /// Sets how long an SSE response may be silent before a comment is sent. Default: the hub's
+    /// [option](crate::Options::heartbeat). Zero: no comments.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.heartbeat = every;
@@ -285,8 +297,9 @@ impl<T> IntoResponse for Durable<T> {
             }
         };
         if self.goes_on {
-            // A failure is then no answer to this request but the end of what the client has the beginning of, and is told
-            // as that: to a status of 5xx an `EventSource` shows no reason, and clients would try again.
+            // For a client that has the beginning of the stream, a failure isn't the response to
+            // this request but the end of the stream, and is sent as that. With a 5xx status, an
+            // `EventSource` wouldn't report the reason, and other clients would retry.
             items = items.first_item_wait(Duration::ZERO);
         }
         let mut response = items.into_response();

@@ -18,37 +18,37 @@ use crate::{
     reason,
 };
 
-/// A position in a durable stream, from which its items are given to its end.
+/// A read of a durable stream from a position to its end.
 pub(super) struct Reading {
     log: Arc<dyn Log>,
     name: StreamName,
     lineage: Lineage,
     follower: Follower,
-    /// Whether it started at a moment, which only this response can tell the place of.
+    /// `true` if the read starts at the current tail. Only this response can report that position.
     is_moment: bool,
-    /// Why it doesn't start where the client wanted.
+    /// The reason for which the read doesn't start at the position that the client requested.
     lost: Option<Lost>,
     position: Offset,
-    /// Messages that were read and not given yet.
+    /// Messages that were read from the log and not returned yet.
     messages: vec::IntoIter<Message>,
-    /// Whether there are none behind those.
+    /// `true` if `messages` are the stream's last ones.
     is_complete: bool,
-    /// Held as long as it is read.
+    /// Held for as long as the response is read.
     _seat: Seat,
     _watch: Option<Watch>,
 }
 
-/// What a client is told before the first item.
+/// Information for a client before the first item.
 pub(super) enum Notice {
     Nothing,
-    /// Where it is.
+    /// The position at which the response starts.
     Position(Mark),
-    /// That it starts over.
+    /// The response starts over.
     Reset(Lost),
 }
 
 impl Reading {
-    /// A reading of a stream from a place, or from its start if it doesn't have that place.
+    /// Starts a read at a place, or at the stream's start if the stream doesn't contain that place.
     ///
     /// # Errors
     /// The stream is gone, or there are too many readers.
@@ -63,7 +63,7 @@ impl Reading {
         let seat = seat.map_err(|failure| failure.into_problem())?;
         let log = &core.log;
         let follower = log.follow(&info.name).await.map_err(problem)?;
-        // The follower may be of another stream that has got the name meanwhile.
+        // The name may belong to a new stream by now, and the follower to that one.
         let now = log.info(&info.name).await.map_err(problem)?;
         if now.id != info.id {
             return Err(gone());
@@ -86,7 +86,7 @@ impl Reading {
         })
     }
 
-    /// What its client is told before the first item.
+    /// Returns the notice that the client receives before the first item.
     pub(super) fn notice(&self) -> Notice {
         match &self.lost {
             Some(lost) => Notice::Reset(lost.clone()),
@@ -95,7 +95,8 @@ impl Reading {
         }
     }
 
-    /// The items, each with the offset after it as its id, to the stream's end; an error if that wasn't its own end.
+    /// Returns the items up to the stream's end, each with the offset after it as its id. If the
+    /// stream was closed for a reason, the last item is that error.
     pub(super) fn into_items(
         self,
     ) -> impl Stream<Item = Result<Item<Box<RawValue>>, Problem>> + Send + 'static {
@@ -113,7 +114,7 @@ impl Reading {
         loop {
             if let Some(message) = self.messages.next() {
                 let next = Offset::new(message.offset.number() + 1);
-                // A stream of JSON has no other messages.
+                // Every message of a JSON stream is JSON.
                 let json: Box<RawValue> = serde_json::from_slice(&message.bytes)?;
                 return Ok(Some(Item::new(json).id(self.lineage.at(next).to_string())));
             }
@@ -123,7 +124,8 @@ impl Reading {
             }
             let from = ReadFrom::At(self.position);
             let chunk = self.log.read(&self.name, from, CHUNK_BYTES / 4).await;
-            // Looked at after reading: what was read is of the stream that is followed, or isn't given.
+            // Checked after the read: messages are only returned if they belong to the followed
+            // stream.
             if self.follower.progress().gone {
                 return Err(gone());
             }
@@ -142,7 +144,7 @@ impl Reading {
     }
 }
 
-/// What is told of a stream that is no more.
+/// Returns the problem that is reported for a stream that doesn't exist any more.
 pub(super) fn gone() -> Problem {
     Problem::new(StatusCode::GONE)
         .detail("the stream was deleted, or has expired")

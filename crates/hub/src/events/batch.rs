@@ -1,4 +1,5 @@
-//! A stretch of the order of all streams, as events. They are encoded once for each format, for all who want some of them.
+//! A range of the global order, as events. They are encoded once for each format and shared by all
+//! readers.
 
 use std::{
     collections::{HashMap, hash_map::Entry as Slot},
@@ -19,24 +20,24 @@ use super::{
 };
 use crate::{limits::EVENTS_CHUNK_BYTES, outgoing};
 
-/// About what an event takes besides its message.
+/// Approximate size in bytes of an event, besides its message.
 const EVENT_COST: usize = 128;
 
-/// Events that follow one another, of about as many bytes as one chunk takes.
+/// Consecutive events, of about the size of one chunk.
 pub(crate) struct Batch {
     items: Vec<Item>,
     streams: Vec<Source>,
-    /// What its places are in.
+    /// The order of its positions.
     order: Incarnation,
-    /// The place after all of it.
+    /// The position after all of it.
     pub(crate) next: Position,
-    /// About how many bytes its events have in one format.
+    /// Approximate size in bytes of its events in one format.
     pub(crate) cost: usize,
     /// As an SSE body, and as lines.
     encoded: [OnceLock<Encoded>; 2],
 }
 
-/// A stream of which there are events.
+/// A stream with events in the batch.
 #[derive(Clone)]
 struct Source {
     name: StreamName,
@@ -44,14 +45,14 @@ struct Source {
 }
 
 struct Item {
-    /// The place after it.
+    /// The position after it.
     id: Position,
-    /// Its stream; `None` if streams ended whose ends the log doesn't keep.
+    /// Its stream. `None` for ends of streams that the log doesn't keep.
     of: Option<Of>,
 }
 
 struct Of {
-    /// Which one of the batch's streams it is.
+    /// The index of its stream in the batch.
     stream: usize,
     /// The offset after it.
     offset: Mark,
@@ -60,9 +61,9 @@ struct Of {
 
 enum What {
     Message(Bytes),
-    /// The message and those before it were trimmed.
+    /// The message and the ones before it were trimmed.
     Trimmed,
-    /// The stream is no more.
+    /// The stream was deleted or has expired.
     Ended(EndCause, Timestamp),
 }
 
@@ -71,7 +72,7 @@ impl Item {
         matches!(&self.of, Some(of) if matches!(of.what, What::Message(_)))
     }
 
-    /// Returns whether it tells of the end of streams.
+    /// Returns `true` if it reports the end of a stream.
     fn is_end(&self) -> bool {
         self.of
             .as_ref()
@@ -98,10 +99,10 @@ impl Read {
     }
 }
 
-/// The events of a batch in a format.
+/// The events of a batch in one format.
 struct Encoded {
     bytes: Bytes,
-    /// Where each ends.
+    /// The end of each event in `bytes`.
     ends: Vec<usize>,
 }
 
@@ -110,16 +111,16 @@ pub(crate) struct Chunk {
     pub(crate) bytes: Bytes,
     /// Number of events.
     pub(crate) events: usize,
-    /// The place after the last of them.
+    /// The position after the last of them.
     pub(crate) id: Position,
-    /// How many messages they have.
+    /// Number of messages in them.
     pub(crate) messages: u64,
 }
 
-/// Makes batches of what was read, with the content types of its streams.
+/// Converts a chunk of the order to batches, with the content types of its streams.
 ///
 /// # Errors
-/// The log can't say what it knows of a stream.
+/// The log can't return the information on a stream.
 pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch>, Error> {
     let next = read.next;
     let mut all: Vec<Read> = read.entries.into_iter().map(Read::Message).collect();
@@ -169,14 +170,15 @@ pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch
     Ok(done)
 }
 
-/// Streams that were looked up for one read. A stream can be deleted, and another one created in its place, before the next.
+/// Streams that were looked up for one read. A stream may be deleted, and another one created in
+/// its place, before the next.
 struct Known<'a> {
     log: &'a dyn Log,
     infos: HashMap<StreamName, Option<Info>>,
 }
 
 impl Known<'_> {
-    /// Looks up the stream with this number. One that is deleted isn't found, even if there is another one of
+    /// Looks up the stream with this number. A deleted stream isn't found, even if another one has
     /// its name.
     async fn info(&mut self, name: StreamName, id: u64) -> Result<Option<&Info>, Error> {
         let info = match self.infos.entry(name) {
@@ -190,7 +192,7 @@ impl Known<'_> {
     }
 }
 
-/// What is known of a stream, if it is there.
+/// Returns the log's information on a stream, or `None` if it doesn't exist.
 async fn info(log: &dyn Log, name: &StreamName) -> Result<Option<Info>, Error> {
     match log.info(name).await {
         Ok(info) => Ok(Some(info)),
@@ -271,8 +273,9 @@ impl Filling {
 }
 
 impl Batch {
-    /// Those of its events after `from` that are wanted, if there are any. Where they follow one another, as for a reader who
-    /// wants them all, they are shared, and else copied together. What has ended before `ends_from` is not told.
+    /// Returns the events after `from` that match, if there are any. Consecutive events, as for a
+    /// reader of all streams, are shared; others are copied. Ends of streams before `ends_from` are
+    /// left out.
     pub(crate) fn chunk(
         &self,
         format: Format,
@@ -321,7 +324,8 @@ impl Batch {
         })
     }
 
-    /// The place after its only event, if that is a large message that is wanted; it isn't encoded for that.
+    /// Returns the position after the batch's only event, if that is a large message that matches.
+    /// Doesn't encode it.
     pub(crate) fn only_large(&self, from: Position, wanted: &Patterns) -> Option<Position> {
         let [item] = &*self.items else { return None };
         let of = item.of.as_ref()?;
@@ -329,7 +333,7 @@ impl Batch {
         (is_wanted && item.id > from && outgoing::is_large(self.cost)).then_some(item.id)
     }
 
-    /// Returns whether the batch, or its encoding in a format, is larger than a chunk.
+    /// Returns `true` if the batch, or its encoding in a format, is larger than a chunk.
     pub(crate) fn is_large(&self, format: Format) -> bool {
         outgoing::is_large(self.cost) || outgoing::is_large(self.encoded(format).bytes.len())
     }
@@ -378,7 +382,7 @@ impl Batch {
 }
 
 impl Encoded {
-    /// Where the events of a run are.
+    /// Returns the byte range of a range of events.
     fn place(&self, run: &Range<usize>) -> Range<usize> {
         let start = run
             .start

@@ -1,4 +1,4 @@
-//! One message as an event. Pure: a message in, bytes out.
+//! Encoding of messages as events. Performs no I/O.
 
 use std::{borrow::Cow, fmt};
 
@@ -23,7 +23,7 @@ use crate::{
     time,
 };
 
-/// What a reader of many streams is sent.
+/// An event or a notice for a reader of many streams.
 #[derive(JsonSchema)]
 #[schemars(rename = "EventOrNotice", untagged)]
 #[expect(dead_code, reason = "it describes what is written as one or the other")]
@@ -34,11 +34,12 @@ pub(crate) enum Sent<'a> {
     Reset(Reset<'a>),
 }
 
-/// Says that the id that the reader resumed from is none of this hub's order, and that all there is follows.
+/// The id from which the reader resumed doesn't belong to this hub's order. All existing messages
+/// follow.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Reset")]
 pub(crate) struct Reset<'a> {
-    /// Where reading starts.
+    /// The position at which reading starts.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
     pub(crate) id: Mark<Position>,
@@ -47,27 +48,27 @@ pub(crate) struct Reset<'a> {
     pub(crate) reset: bool,
     /// The reason.
     pub(crate) reason: Reason,
-    /// The id that was asked for.
+    /// The id in the request.
     pub(crate) asked: &'a str,
-    /// The same for people.
+    /// The reason in words.
     pub(crate) detail: &'static str,
 }
 
-/// Why an id is none of this hub's order.
+/// The reason for which an id doesn't belong to this hub's order.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reason {
-    /// It is of another hub, of a stream, or of this hub before its data was removed.
+    /// It belongs to another hub, to a stream, or to this hub before its data was removed.
     OtherOrder,
-    /// The order hasn't got that far.
+    /// It is past the end of the order.
     BeyondTail,
 }
 
-/// A message, and where it is.
+/// A message with its position.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Event")]
 pub(crate) struct Event<'a> {
-    /// The place after it in the order of all streams: what `after` and `Last-Event-ID` take.
+    /// The position after it in the hub's global order, for `after` and `Last-Event-ID`.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
     id: Mark<Position>,
@@ -77,29 +78,30 @@ pub(crate) struct Event<'a> {
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
     offset: Mark,
-    /// The stream's content type, where it isn't JSON.
+    /// The stream's content type, unless it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<&'a str>,
-    /// `base64` where the data are that: neither JSON nor text.
+    /// `base64` if the data are neither JSON nor text.
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding: Option<Encoding>,
-    /// What was published: the JSON value, also of a line of `application/x-ndjson`; an object with `event`, `id` and `data`
-    /// of an event of a `text/event-stream`; a string of any other `text/*` stream; a string in base64 of anything else.
+    /// The published message. JSON and lines of `application/x-ndjson` are the JSON value. An event
+    /// of a `text/event-stream` is an object with `event`, `id` and `data`. Other `text/*` messages
+    /// are strings, and all others strings in base64.
     #[schemars(with = "serde_json::Value")]
     data: Data<'a>,
 }
 
-/// Says that messages are gone that the reader was not sent: the stream's caps of age or size took them away.
+/// Messages that were not sent are gone: the stream's caps of age or size removed them.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Trimmed")]
 pub(crate) struct Trimmed<'a> {
-    /// The place after them in the order of all streams: what `after` and `Last-Event-ID` take.
+    /// The position after them in the hub's global order, for `after` and `Last-Event-ID`.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
     id: Mark<Position>,
     /// The path of their stream.
     stream: &'a str,
-    /// The offset after them in their stream: all of its messages before that are gone.
+    /// The offset after them in their stream. All messages before it are gone.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
     offset: Mark,
@@ -108,15 +110,15 @@ pub(crate) struct Trimmed<'a> {
     trimmed: bool,
 }
 
-/// Says that a stream is no more. It comes after all of the stream's messages.
+/// A stream was deleted or has expired. Follows all of the stream's messages.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Deleted")]
 pub(crate) struct Deleted<'a> {
-    /// The place after it in the order of all streams: what `after` and `Last-Event-ID` take.
+    /// The position after it in the hub's global order, for `after` and `Last-Event-ID`.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
     id: Mark<Position>,
-    /// The path of the stream. Another one may have it by now. It is missing where `reason` is `forgotten`.
+    /// The path of the stream. A new stream may have it by now. Missing if `reason` is `forgotten`.
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<&'a str>,
     /// The offset after the stream's last message.
@@ -128,32 +130,32 @@ pub(crate) struct Deleted<'a> {
     deleted: bool,
     /// The reason.
     reason: Gone,
-    /// Time of the end (RFC 3339).
+    /// The time of the end (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
 }
 
-/// Reason of a stream's end.
+/// The reason for which a stream ended.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Gone {
     /// It was deleted.
     Deleted,
-    /// Its time was over.
+    /// It expired.
     Expired,
-    /// Streams ended that the hub keeps no word of any more, as too many have ended since: which ones is not known. The
-    /// list of streams has those that are there.
+    /// Streams ended whose ends the hub doesn't keep, as too many streams ended since. Their names
+    /// are unknown. Compare with the list of streams.
     Forgotten,
 }
 
-/// How data that are neither JSON nor text become a string.
+/// The encoding of data that are neither JSON nor text.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Encoding {
     Base64,
 }
 
-/// What was published.
+/// A published message.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Data<'a> {
@@ -162,7 +164,7 @@ enum Data<'a> {
     Text(Cow<'a, str>),
 }
 
-/// A message, or what is said of its stream, with what is known of it besides.
+/// A message or a notice, with its stream and position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Letter<'a> {
     pub(crate) id: Mark<Position>,
@@ -171,7 +173,7 @@ pub(crate) struct Letter<'a> {
     pub(crate) content: Content<'a>,
 }
 
-/// Content of a letter.
+/// The content of a letter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content<'a> {
     Message {
@@ -180,11 +182,11 @@ pub(crate) enum Content<'a> {
     },
     /// This message was trimmed, and all before it.
     Trimmed,
-    /// The stream is no more.
+    /// The stream was deleted or has expired.
     Ended { cause: EndCause, time: Timestamp },
 }
 
-/// Appends an event, as one or as a line.
+/// Appends an event, in SSE or as a line.
 pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
     let Letter {
         id, stream, offset, ..
@@ -220,8 +222,8 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
     };
     let shape = Shape::of(content_type);
     let bytes = on_one_line(message);
-    // What a stream of JSON holds was checked when it came. It is checked again because a line that isn't JSON would
-    // break all that follow it, whoever filled the log.
+    // Messages of a JSON stream were validated when they were appended. They are checked again
+    // because a line that isn't JSON, from any writer of the log, would break all lines after it.
     let value = match shape {
         Shape::Json => serde_json::from_slice::<&RawValue>(&bytes).ok(),
         Shape::Ndjson => framed::json(message.trim_ascii()),
@@ -259,7 +261,7 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
     write(format, "", id, &event, out);
 }
 
-/// Appends word that streams have ended of which the log keeps none any more.
+/// Appends the notice for ended streams whose ends the log doesn't keep.
 pub(crate) fn forgotten(format: Format, id: Mark<Position>, out: &mut Vec<u8>) {
     let deleted = Deleted {
         id,
@@ -272,7 +274,7 @@ pub(crate) fn forgotten(format: Format, id: Mark<Position>, out: &mut Vec<u8>) {
     notice(format, DELETED_EVENT, id, &deleted, out);
 }
 
-/// Appends what is no message: in SSE an event of its own type.
+/// Appends a notice. In SSE, it is an event of its own type.
 fn notice(
     format: Format,
     event: &str,
@@ -283,7 +285,7 @@ fn notice(
     write(format, &format!("event: {event}\n"), id, sent, out);
 }
 
-/// Appends what is sent. In SSE it comes after `fields`.
+/// Appends an event or notice. In SSE, `fields` precede it.
 fn write(
     format: Format,
     fields: &str,
@@ -296,23 +298,24 @@ fn write(
         _ => (String::new(), b"\n"),
     };
     out.extend_from_slice(before.as_bytes());
-    // Strings, and JSON that was read: there is nothing that can't be written.
+    // Strings, and JSON that was parsed, can always be serialised.
     let _ = json::encode_on_one_line(sent, out);
     out.extend_from_slice(after);
 }
 
-/// The event that tells an `EventSource` where it is, before the first message or after many that it doesn't want. It has
-/// data because clients ignore the id of a frame without.
+/// Returns the event with an `EventSource`'s position, before the first message or after many that
+/// don't match. It has data because clients ignore the id of an event without data.
 pub(crate) fn place(id: Mark<Position>) -> String {
     format!("event: {POSITION_EVENT}\nid: {id}\ndata: {{\"offset\":\"{id}\"}}\n\n")
 }
 
-/// Appends what tells a reader that its id is none of this hub's order, and that all there is follows.
+/// Appends the notice that a reader's id doesn't belong to this hub's order, and that all existing
+/// messages follow.
 pub(crate) fn reset(format: Format, reset: &Reset<'_>, out: &mut Vec<u8>) {
     notice(format, RESET_EVENT, reset.id, reset, out);
 }
 
-/// JSON without line breaks, which stand only between its tokens.
+/// Removes line breaks from JSON. They only occur between tokens.
 fn on_one_line(json: &[u8]) -> Cow<'_, [u8]> {
     if memchr2(b'\n', b'\r', json).is_none() {
         return json.into();
@@ -381,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_itself_and_stands_on_one_line() {
+    fn json_is_embedded_on_one_line() {
         check(
             "application/json",
             b"{\"n\": 1.50}",
@@ -392,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_a_string_and_all_else_is_in_base64() {
+    fn text_is_a_string_and_other_bytes_are_base64() {
         check(
             "text/plain",
             b"a\n\"b\"",
@@ -431,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_trimmed_has_a_place_and_no_data() {
+    fn a_trimmed_notice_has_a_position_and_no_data() {
         let letter = Letter {
             id: id(),
             stream: "a",
@@ -448,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_ended_has_a_place_and_a_reason_and_no_data() {
+    fn a_deleted_notice_has_a_position_and_a_reason_and_no_data() {
         let (id, offset) = (id(), offset());
         for (cause, reason) in [
             (EndCause::Deleted, "deleted"),
@@ -477,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn what_should_be_json_and_is_not_breaks_nothing() {
+    fn invalid_json_in_the_log_breaks_no_lines() {
         for bytes in [&b"{"[..], b"", b"1 2", b"\"\xff\""] {
             let data = STANDARD.encode(bytes);
             let expected =

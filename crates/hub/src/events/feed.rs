@@ -1,4 +1,5 @@
-//! A reader of many streams: a position in the order of all of them. Nothing of it grows, however slow it is.
+//! A reader of many streams: a position in the global order. Its memory is bounded regardless of
+//! its speed.
 
 use std::sync::Arc;
 
@@ -28,24 +29,25 @@ pub(crate) struct Feed {
     pub(crate) outgoing: Outgoing,
     pub(crate) wanted: Arc<Patterns>,
     pub(crate) format: Format,
-    /// What goes out first.
+    /// Sent before anything else.
     pub(crate) notice: Option<Bytes>,
-    /// What positions are in.
+    /// The order of the positions.
     pub(crate) order: Incarnation,
-    /// Before what is sent next.
+    /// The position before the next event.
     pub(crate) position: Position,
-    /// From where on it is told of streams that end: what it was never sent anything of, it needn't forget.
+    /// The position from which ends of streams are sent. The client received nothing of streams
+    /// that ended before.
     pub(crate) ends_from: Position,
-    /// Where the client goes on if the connection breaks, as far as it knows.
+    /// The position from which the client resumes after a disconnect, as far as it knows.
     pub(crate) told: Option<Position>,
-    /// What it takes from at the head; without one it ends there.
+    /// Its source at the head of the order. Without one, the response ends there.
     pub(crate) live: Option<Member>,
-    /// Held as long as the response goes on.
+    /// Held until the response ends.
     pub(crate) _seat: Seat,
 }
 
 impl Feed {
-    /// The response's body, in chunks of whole events.
+    /// Returns the response's body, in chunks of whole events.
     pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Problem>> + Send + 'static {
         let sending = Box::new(Sending {
             feed: self,
@@ -62,9 +64,9 @@ impl Feed {
 
 struct Sending {
     feed: Feed,
-    /// How much it reads from the log at once.
+    /// Number of bytes that it reads from the log at once.
     read_bytes: usize,
-    /// How many messages were sent.
+    /// Number of messages that were sent.
     messages: u64,
     is_over: bool,
 }
@@ -90,13 +92,13 @@ impl Sending {
         }
     }
 
-    /// The next events; `None` where it ends.
+    /// Returns the next events, or `None` at the end.
     async fn chunk(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             let position = self.feed.position;
             let given = self.feed.live.as_mut().map(|live| live.give(position));
             let (chunk, is_pending) = match given {
-                // The log gives it in smaller parts, or to all readers together.
+                // The log returns it in smaller parts, or to all readers together.
                 Some(Given::Batch(batch)) if batch.is_large(self.feed.format) => {
                     (self.read().await?.0, false)
                 }
@@ -120,13 +122,13 @@ impl Sending {
             match (&mut self.feed.live, is_pending) {
                 (Some(live), true) => live.changed().await,
                 (None, true) => return Ok(None),
-                // A log in memory is never pending, and there may be much that isn't wanted.
+                // An in-memory log is never pending, and there may be many events that don't match.
                 (_, false) => tokio::task::yield_now().await,
             }
         }
     }
 
-    /// What it wants of a batch, and goes past it.
+    /// Returns the matching events of a batch and moves past it.
     fn take(&mut self, batch: &Batch) -> Option<Chunk> {
         let Feed {
             format,
@@ -140,14 +142,14 @@ impl Sending {
         chunk
     }
 
-    /// What follows in the log, as much of it as one chunk takes; and whether that is all.
+    /// Reads up to one chunk from the log. Also returns `true` if that is everything.
     async fn read(&mut self) -> Result<(Option<Chunk>, bool), Problem> {
         let outgoing = self.feed.outgoing.clone();
         loop {
             let turn = outgoing.read_turn().await;
             let (batches, next, at_head) =
                 self.read_order(self.feed.position, self.read_bytes).await?;
-            // Only the first one goes out: what small messages become is many times as much as they are.
+            // Only the first batch is sent: small messages are many times larger as events.
             let is_more = batches.len() > 1;
             let Some(batch) = batches.into_iter().next() else {
                 self.feed.position = next;
@@ -178,7 +180,7 @@ impl Sending {
                 drop((chunk, batch, turn));
                 return Ok((Some(self.large(&outgoing, id, bytes).await?), is_all));
             }
-            // Escaped, they are several times as long.
+            // Escaped messages are several times longer.
             if self.read_bytes == EVENTS_LEAST_READ_BYTES {
                 return Ok((Some(chunk), is_all));
             }
@@ -187,7 +189,7 @@ impl Sending {
         }
     }
 
-    /// A message that takes more than one chunk, as all readers share it who are at it.
+    /// Returns a message that is larger than one chunk. It is shared by all readers that are at it.
     async fn large(
         &self,
         outgoing: &Outgoing,
@@ -200,7 +202,7 @@ impl Sending {
             incarnation: self.feed.order,
         };
         let key = Key::new(next, u8::from(format == Format::Sse));
-        // Read again when there is memory for it: for what is read, and what is made of it.
+        // Read again when there is memory for both the message and its encoding.
         let length = bytes.saturating_mul(2);
         let before = Position::new(id.number().saturating_sub(1));
         let bytes = outgoing.large(key, length, async || {
@@ -223,7 +225,8 @@ impl Sending {
         })
     }
 
-    /// Reads the log from a position. Returns batches, the position to continue from, and whether that is the end.
+    /// Reads the log from a position. Returns batches, the position to continue from, and `true` at
+    /// the end.
     async fn read_order(
         &self,
         from: Position,
@@ -241,8 +244,8 @@ impl Sending {
         Ok((batches, next, at_head))
     }
 
-    /// What tells an `EventSource` where it is, if it would start too early after a break: elsewhere than at the "now"
-    /// that it had, or with much to be passed over again.
+    /// Returns the event with an `EventSource`'s position if it would otherwise resume too early:
+    /// somewhere else than at its "now", or with many events to skip again.
     fn untold(&mut self) -> Option<Bytes> {
         let position = self.feed.position;
         let is_due = match self.feed.told {
@@ -256,7 +259,7 @@ impl Sending {
         Some(envelope::place(self.at()).into())
     }
 
-    /// Where it is, as clients are given it.
+    /// Returns the position, as clients receive it.
     fn at(&self) -> Mark<Position> {
         Mark {
             at: self.feed.position,
@@ -264,7 +267,7 @@ impl Sending {
         }
     }
 
-    /// What makes the response complete, where the format has such a thing.
+    /// Returns the marker of a complete response, if the format has one.
     fn end(&self) -> Option<Bytes> {
         let id = self.at();
         let data = format!("{{\"items\":{},\"id\":\"{id}\"}}", self.messages);

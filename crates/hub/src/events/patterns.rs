@@ -1,4 +1,4 @@
-//! Which streams a reader of `/events` wants.
+//! The patterns of a reader of `/events`.
 
 use headwater_log::{StreamName, limits::NAME_BYTES};
 
@@ -11,12 +11,14 @@ use crate::{
 /// See [`Patterns::key`].
 pub(crate) type Key = Box<[Box<str>]>;
 
-/// Patterns of which any is enough.
+/// Patterns of which at least one has to match.
 pub(crate) struct Patterns(Vec<Pattern>);
 
 impl Patterns {
+    /// Parses patterns.
+    ///
     /// # Errors
-    /// 400: one is no pattern, or they are longer than the limits.
+    /// 400: a pattern is invalid, or they exceed the limits.
     pub(crate) fn parse(texts: &[String]) -> Result<Self, Failure> {
         let refuse = |what: String, limit: usize| {
             let detail = format!("{what} bytes are over the limit of {limit}");
@@ -41,13 +43,13 @@ impl Patterns {
         Ok(Self(patterns))
     }
 
-    /// Whether a stream is wanted. The hub's own never are.
+    /// Returns `true` if a stream matches. The hub's own streams never do.
     pub(crate) fn matches(&self, name: &StreamName) -> bool {
         let name = name.as_str();
         !is_reserved(name) && self.0.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// What tells them from other patterns.
+    /// Returns a value that is equal for equal patterns.
     pub(crate) fn key(&self) -> Key {
         self.0
             .iter()
@@ -66,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_as_long_as_the_limits_and_no_longer() {
+    fn patterns_are_bounded_by_the_limits() {
         let longest = "x".repeat(NAME_BYTES);
         assert!(patterns(&[&longest]).is_some());
         assert!(patterns(&[&format!("{longest}x")]).is_none());
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_them_is_enough_and_none_means_the_hubs_own() {
+    fn any_pattern_may_match_and_none_matches_reserved_streams() {
         let patterns = patterns(&["a", "b/*", "**/z"]).unwrap();
         for (name, expected) in [
             ("a", true),
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_ones_in_any_order_are_the_same() {
+    fn the_order_of_patterns_does_not_matter() {
         let one = patterns(&["a", "b/*", "a"]).unwrap();
         let other = patterns(&["b/*", "a"]).unwrap();
         assert_eq!(one.key(), other.key());

@@ -8,34 +8,35 @@ use crate::{
     outgoing,
 };
 
-/// Why nothing will follow.
+/// The reason for which no events follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     /// The log is closed.
     Closed,
-    /// It can't be read.
+    /// The log can't be read.
     Failed,
 }
 
-/// What a reader at some position is given.
+/// The result of a lookup at a reader's position.
 pub(crate) enum Given {
-    /// What follows.
+    /// The next events.
     Batch(Arc<Batch>),
-    /// Nothing: what follows is no longer here, or never was, and is in the log.
+    /// The next events are not in the ring and have to be read from the log.
     Behind,
-    /// Nothing yet. There is nothing for it before this place.
+    /// No events yet. There are none for the reader before this position.
     Wait(Position),
-    /// Nothing any more.
+    /// No events follow.
     Over(Over),
 }
 
-/// The newest events of all streams that anybody follows. Between them are only messages that nobody does.
+/// The newest events of all followed streams. Messages between them are of streams without a
+/// reader.
 pub(crate) struct Ring {
     batches: VecDeque<Arc<Batch>>,
     cost: usize,
-    /// Where what is here begins.
+    /// The position at which the contents begin.
     from: Position,
-    /// The place after all that was looked at.
+    /// The position after everything that was read.
     next: Position,
     over: Option<Over>,
 }
@@ -59,8 +60,8 @@ impl Ring {
         self.batches.is_empty()
     }
 
-    /// Puts in all the events up to `next`, and drops old ones to keep the bounds. A message that is larger than a chunk is
-    /// left to the log: see [`Outgoing`](crate::outgoing::Outgoing).
+    /// Adds all events up to `next`, and drops old ones to keep the bounds. A message that is
+    /// larger than a chunk is left to the log: see [`Outgoing`](crate::outgoing::Outgoing).
     pub(crate) fn push(&mut self, batches: Vec<Batch>, next: Position) {
         self.next = next;
         for batch in batches {
@@ -93,12 +94,13 @@ impl Ring {
         self.over = Some(over);
     }
 
-    /// Whether it ended although the log goes on.
+    /// Returns `true` if the ring ended although the log continues.
     pub(crate) fn has_failed(&self) -> bool {
         self.over == Some(Over::Failed)
     }
 
-    /// What a reader that wants what follows `position` is given. `since` is from where on its patterns were looked for.
+    /// Looks up the events after `position`. `since` is the position from which the reader's
+    /// patterns are included.
     pub(crate) fn give(&self, position: Position, since: Option<Position>) -> Given {
         if let Some(over) = self.over {
             return Given::Over(over);
@@ -126,7 +128,7 @@ mod tests {
     use super::*;
     use crate::events::batch::batches;
 
-    /// A ring into which one message after the other was put, each a batch.
+    /// Returns a ring with `count` messages of `size` bytes, each in its own batch.
     async fn filled(count: u64, size: usize) -> Ring {
         let log = MemoryLog::default();
         let name = StreamName::new("a").unwrap();
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_keeps_the_newest_up_to_its_bytes() {
+    async fn the_ring_keeps_the_newest_events_up_to_its_bytes() {
         const SIZE: usize = 30_000;
         let ring = filled(60, SIZE).await;
         let kept = (0..60).filter(|position| is_here(&ring, *position)).count();
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_keeps_so_many_batches_and_no_more() {
+    async fn the_ring_keeps_a_bounded_number_of_batches() {
         let most = EVENTS_RING_BATCHES as u64;
         let ring = filled(most, 1).await;
         assert!(is_here(&ring, 0));
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_is_larger_than_a_chunk_is_left_to_the_log_and_so_is_what_came_before_it() {
+    async fn a_message_larger_than_a_chunk_and_those_before_it_are_left_to_the_log() {
         let mut ring = filled(3, 1).await;
         let large = filled(1, EVENTS_RING_BYTES + 1).await;
         assert!(!is_here(&large, 0));
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_came_before_a_readers_patterns_were_looked_for_is_not_taken_from_it() {
+    async fn messages_before_a_readers_patterns_were_included_are_not_taken_from_the_ring() {
         let mut ring = filled(3, 1).await;
         let give = |ring: &Ring, since| ring.give(Position::new(1), since);
         assert!(matches!(give(&ring, None), Given::Behind));

@@ -1,8 +1,9 @@
-//! The newest events, read and encoded once for all who follow many streams.
+//! The newest events, read and encoded once for all readers of many streams.
 //!
-//! One task, the pump, reads the order of all streams as it grows: only what somebody follows, by the patterns of all.
-//! Readers are positions. They take from the [ring](super::ring) what their own patterns mean, and read from the log
-//! what is no longer there, or came before their patterns were looked for.
+//! One task, the pump, reads the global order as it grows, filtered by the patterns of all readers.
+//! Each reader is a position. It takes events that match its own patterns from the
+//! [ring](super::ring), and reads from the log what isn't in the ring any more, or precedes the
+//! pump's use of its patterns.
 
 use std::{
     collections::HashMap,
@@ -27,12 +28,12 @@ use crate::{
     waiting::{Ticket, Waiting},
 };
 
-/// The hub's tail of all streams. There is one as long as anybody follows.
+/// The hub's shared tail of all streams. It exists for as long as there are readers.
 #[derive(Default)]
 pub(crate) struct OrderTail(Mutex<Weak<Tail>>);
 
 impl OrderTail {
-    /// Joins those who follow.
+    /// Adds a reader.
     pub(crate) fn join(&self, log: &Arc<dyn Log>, patterns: &Arc<Patterns>) -> Member {
         let mut current = locked(&self.0);
         let tail = current.upgrade().filter(|tail| tail.is_usable());
@@ -52,18 +53,18 @@ impl OrderTail {
     }
 }
 
-/// Nothing is left half changed by a panic.
+/// Locks a mutex. Poisoning is ignored, as a panic leaves no data half changed.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One who follows.
+/// A live reader of many streams.
 pub(crate) struct Member {
     interest: Arc<Interest>,
-    /// How many changes there had been when it was given something last.
+    /// The number of changes at the last lookup.
     seen: u64,
     ticket: Ticket,
-    /// Last: who lets go of it as the last ends it.
+    /// Declared last: dropping the last reference aborts the pump.
     tail: Arc<Tail>,
 }
 
@@ -75,17 +76,18 @@ impl Drop for Member {
 }
 
 impl Member {
-    /// What a reader that wants what follows `position` is given. [`changed`](Self::changed) wakes when that may be
-    /// something else.
+    /// Looks up the events after `position`. [`changed`](Self::changed) wakes when the result may
+    /// differ.
     pub(crate) fn give(&mut self, position: Position) -> Given {
-        // Looked at before the ring: what is looked for from then on, the ring has.
+        // Read before the ring: from this position on, the ring includes the reader's events.
         let since = self.interest.since.get().copied();
         let near = self.tail.shared.near();
         self.seen = near.changes;
         near.ring.give(position, since)
     }
 
-    /// Waits until [`give`](Self::give) may say something else. Cancel-safe; it keeps its place in the line meanwhile.
+    /// Waits until [`give`](Self::give) may return something else. Cancel-safe: the reader keeps
+    /// its place in the wake queue.
     pub(crate) async fn changed(&mut self) {
         poll_fn(|cx| {
             let mut near = self.tail.shared.near();
@@ -102,10 +104,10 @@ impl Member {
     }
 }
 
-/// What some readers want.
+/// Patterns of some readers.
 struct Interest {
     patterns: Arc<Patterns>,
-    /// From where on it was looked for.
+    /// The position from which the pump includes them.
     since: OnceLock<Position>,
     key: Key,
     interests: Weak<Interests>,
@@ -117,7 +119,7 @@ impl Drop for Interest {
             return;
         };
         let mut known = locked(&interests.0);
-        // Somebody may have come with the same patterns since the last reader let go of this.
+        // A new reader may have joined with the same patterns since the last one left.
         let last = known.by_key.get(&self.key);
         if last.is_some_and(|interest| interest.strong_count() == 0) {
             known.by_key.remove(&self.key);
@@ -126,14 +128,14 @@ impl Drop for Interest {
     }
 }
 
-/// What all readers want.
+/// The patterns of all readers.
 #[derive(Default)]
 struct Interests(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
     by_key: HashMap<Key, Weak<Interest>>,
-    /// Changes with every entry that comes or goes.
+    /// Changes whenever an entry is added or removed.
     version: u64,
 }
 
@@ -159,10 +161,10 @@ impl Interests {
         locked(&self.0).version
     }
 
-    /// What matches a stream that anybody wants, for what is read from `next` on.
+    /// Returns a filter that matches the streams of all readers, for reads from `next` on.
     fn all(&self, next: Position) -> (u64, Matching) {
         let mut all = Vec::new();
-        // Let go of after the lock, which the last to hold one takes.
+        // Dropped after the lock is released, as dropping the last reference acquires it.
         let mut held = Vec::new();
         let version = {
             let known = locked(&self.0);
@@ -190,10 +192,11 @@ struct Shared {
     interests: Arc<Interests>,
 }
 
-/// What is near the head. Whoever finds nothing in the ring waits under the same lock.
+/// State near the head. A reader that finds no data in the ring registers its waker under the same
+/// lock.
 struct Near {
     ring: Ring,
-    /// How often readers were told to look again.
+    /// Number of times that readers were asked to look again.
     changes: u64,
     waiting: Waiting,
 }
@@ -214,7 +217,8 @@ impl Tail {
         Self { shared, pump }
     }
 
-    /// Whether it can go on. If not, its readers are told so, and the next one tries again with a new tail.
+    /// Returns `true` if the tail can continue. If not, its readers receive an error, and the next
+    /// reader starts a new tail.
     fn is_usable(&self) -> bool {
         !self.shared.near().ring.has_failed()
     }
@@ -231,7 +235,7 @@ impl Shared {
         locked(&self.near)
     }
 
-    /// Wakes a few of those who are to look again; whether there are more.
+    /// Wakes a few of the due readers. Returns `true` if more are due.
     fn wake_few(&self) -> bool {
         let mut near = self.near();
         let few = near.waiting.few();
@@ -242,9 +246,9 @@ impl Shared {
     }
 }
 
-/// Moves what is appended into the ring, until there will be no more.
+/// Moves appended messages into the ring until the log is closed or fails.
 async fn pump(shared: Arc<Shared>, follower: OrderFollower) {
-    // However it ends, nobody is left to wait for it.
+    // However this task ends, no reader may be left waiting.
     let mut ending = Ending {
         shared: &shared,
         over: Over::Failed,
@@ -255,7 +259,7 @@ async fn pump(shared: Arc<Shared>, follower: OrderFollower) {
     }
 }
 
-/// Tells the readers that nothing follows, when it is dropped.
+/// Ends the ring and wakes all readers when dropped.
 struct Ending<'a> {
     shared: &'a Shared,
     over: Over,
@@ -272,7 +276,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Ends when the log is closed.
+/// Returns when the log is closed.
 async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Error> {
     let mut next = shared.near().ring.next();
     let (mut version, mut matching) = shared.interests.all(next);
@@ -308,8 +312,9 @@ async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Erro
             filled_at = Instant::now();
         }
         shared.near().ring.push(batches, next);
-        // Whoever came while this was read may have missed something of it, and looks for itself. Where nobody wanted
-        // what went by, all are told now and then how far it is.
+        // A reader that joined during this read may have missed some of it and has to look for
+        // itself. If no messages matched, all readers are nevertheless woken from time to time, to
+        // advance their positions.
         let is_due = next.number() - woken_at.number() >= EVENTS_SILENT;
         if !is_silent || is_due || shared.interests.version() != version {
             woken_at = next;
@@ -317,8 +322,8 @@ async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Erro
             near.changes += 1;
             near.waiting.rouse();
         }
-        // Readers come first: what is appended meanwhile is one batch, and not many. Appends get their turn between
-        // them. Besides, a log in memory is never pending.
+        // Readers come first, so that messages appended meanwhile form one batch instead of many.
+        // Appends get their turn in between. Besides, an in-memory log is never pending.
         loop {
             let is_due = shared.wake_few();
             tokio::task::yield_now().await;
@@ -340,10 +345,10 @@ mod tests {
         Arc::new(patterns.unwrap_or_else(|_| panic!("it is a pattern")))
     }
 
-    /// On one thread nothing comes between an append's answer and the join, so that the pump is in the middle of reading,
-    /// for others, what the reader wants.
+    /// On one thread nothing runs between an append's response and the join, so the pump is in the
+    /// middle of reading, for other readers, messages that the new reader wants.
     #[tokio::test]
-    async fn whoever_comes_while_what_it_wants_is_read_without_it_is_woken() {
+    async fn a_reader_that_joins_during_a_read_without_its_patterns_is_woken() {
         let folder = tempfile::tempdir().unwrap();
         let mut options = FjallOptions::default();
         options.durability = Durability::Os;
@@ -373,12 +378,12 @@ mod tests {
             }
             log.close().await.unwrap();
         };
-        // A task, as the pump is: which of them was woken first is the first to run.
+        // A task, like the pump: the one that is woken first runs first.
         tokio::spawn(follow).await.unwrap();
     }
 
     #[tokio::test]
-    async fn it_goes_with_the_last_who_follows_and_so_do_patterns() {
+    async fn the_tail_and_patterns_end_with_their_last_reader() {
         let log: Arc<dyn Log> = Arc::new(headwater_log::MemoryLog::default());
         let order = OrderTail::default();
         let one = order.join(&log, &patterns("a"));

@@ -1,4 +1,4 @@
-//! How a filling ends, and what its stream says of it.
+//! The end of an ingest job, and the close reason of its stream.
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
@@ -6,27 +6,28 @@ use headwater::{Problem, StatusCode};
 use super::Stop;
 use crate::reason::written;
 
-/// The `type` of the problem of a stream that was cancelled.
+/// The `type` of the problem of a stream whose ingest job was cancelled.
 pub(crate) const CANCELLED: &str = "urn:headwater:cancelled";
-/// And of one that nobody watched for as long as it was to be kept.
+/// The `type` of the problem of a stream that had no watchers for longer than its `keep_for`.
 pub(crate) const UNWATCHED: &str = "urn:headwater:unwatched";
-/// And of one that the end of the hub's process interrupted.
+/// The `type` of the problem of a stream whose ingest job was interrupted by the end of the hub's
+/// process.
 pub(crate) const INTERRUPTED: &str = "urn:headwater:interrupted";
 
-/// How a filling ends.
+/// The outcome of an ingest job.
 #[derive(Debug)]
 pub(super) enum End {
     /// The source ended.
     Complete,
-    /// The source failed, or what it gave could not be kept.
+    /// The source failed, or one of its items could not be stored.
     Failed(Problem),
-    /// Nobody watched.
+    /// There were no watchers.
     Unwatched,
     Stopped(Stop),
 }
 
 impl End {
-    /// Why the stream is closed; `None` where it came to its own end.
+    /// Returns the close reason, or `None` if the source ended by itself.
     pub(super) fn reason(&self) -> Option<Bytes> {
         match self {
             Self::Complete => None,
@@ -52,7 +53,7 @@ fn unwatched() -> Problem {
         .detail("what fills the stream was cancelled, as nobody watched it")
 }
 
-/// Of a stream that was being filled when the hub ended.
+/// Returns the problem of a stream whose ingest job ran when the hub ended.
 pub(super) fn interrupted() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE)
         .type_uri(INTERRUPTED)

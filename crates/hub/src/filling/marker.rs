@@ -1,4 +1,4 @@
-//! Markers: what says, after a restart, which streams were being filled.
+//! Recovery records: they identify, after a restart, the streams that ingest jobs were filling.
 
 use std::time::Duration;
 
@@ -10,26 +10,27 @@ use headwater_log::{Append, Create, Error, Info, Log, Outcome, Settings, StreamN
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What the names of markers start with. What follows is random, so that two of one stream are two.
+/// Prefix of the names of marker streams. A random nonce follows, so that two markers for one
+/// stream are distinct.
 pub(super) const PREFIX: &str = "__ds/filling/";
 
-/// A stream of the log that is there as long as another one is being filled. Each message is a [`Record`]: one for each
-/// process that filled it.
+/// A stream of the log that exists for as long as an ingest job fills another stream. Each message
+/// is a [`Record`], one for each process that ran the job.
 #[derive(Clone, Debug)]
 pub(super) struct Marker {
     name: StreamName,
     pub(super) record: Record,
 }
 
-/// What a marker says, as JSON.
+/// A recovery record, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     /// The name of the stream that is being filled.
     pub(super) stream: String,
-    /// For how many milliseconds it goes on with nobody watching.
+    /// Time in milliseconds that the job continues without watchers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keep_for: Option<u64>,
-    /// What it needs to be taken up again, if it can be.
+    /// Data from which the job can be resumed, if it can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) resume: Option<Value>,
 }
@@ -41,7 +42,7 @@ impl Record {
 }
 
 impl Marker {
-    /// A marker for a stream, which is not stored yet.
+    /// Creates a marker for a stream. Nothing is stored yet.
     ///
     /// # Errors
     /// There is no randomness.
@@ -63,7 +64,7 @@ impl Marker {
         })
     }
 
-    /// A marker that was found.
+    /// Returns a marker that was found in the log.
     pub(super) fn found(name: StreamName, record: Record) -> Self {
         Self { name, record }
     }
@@ -72,18 +73,18 @@ impl Marker {
         &self.name
     }
 
-    /// What makes this one's name different from others.
+    /// Returns the random part of the name, which distinguishes this marker from all others.
     fn nonce(&self) -> &str {
         let name = self.name.as_str();
         name.strip_prefix(PREFIX).unwrap_or(name)
     }
 
     fn message(&self) -> Bytes {
-        // A struct of strings, numbers and JSON has a JSON form.
+        // A struct of strings, numbers and JSON always has a JSON form.
         serde_json::to_vec(&self.record).unwrap_or_default().into()
     }
 
-    /// Stores it, as that of the process with this number among those that filled the stream.
+    /// Stores the record. `life` is the number of processes that ran the job before.
     pub(super) async fn write(&self, log: &dyn Log, life: u64) -> Result<(), Error> {
         if life == 0 {
             let mut create = Create::new(Settings::of_type("application/json"));
@@ -93,13 +94,13 @@ impl Marker {
         let append = Append::new(vec![self.message()]);
         match log.append(&self.name, append).await? {
             Outcome::Appended(_) | Outcome::Duplicate(_) => {}
-            // Nobody else writes it.
+            // Nothing else writes to this stream.
             Outcome::Refused(refusal) => tracing::error!(?refusal, "a marker takes no record"),
         }
         Ok(())
     }
 
-    /// Deletes it. What fails is left for the next start.
+    /// Deletes the marker. If that fails, the next start deletes it.
     pub(super) async fn remove(&self, log: &dyn Log) {
         match log.delete(&self.name).await {
             Err(error) if error.is_closed() || error.is_not_found() || error.is_gone() => {}
@@ -109,12 +110,12 @@ impl Marker {
     }
 }
 
-/// What the note of a filled stream says, as JSON.
+/// The note of a stream that an ingest job fills, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Note {
-    /// The end of its marker's name.
+    /// The nonce of the marker's name.
     filling: String,
-    /// What whoever had it filled wants to know of it.
+    /// The note of the code that started the job.
     #[serde(default)]
     note: Value,
 }
@@ -128,7 +129,7 @@ impl Note {
     }
 
     pub(super) fn encode(&self) -> Bytes {
-        // A struct of a string and JSON has a JSON form.
+        // A struct of a string and JSON always has a JSON form.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
@@ -136,13 +137,14 @@ impl Note {
         serde_json::from_slice(&info.settings.note).ok()
     }
 
-    /// Whether a stream is the one that a marker was made for.
+    /// Returns `true` if the marker was created for this stream.
     pub(super) fn is_of(info: &Info, marker: &Marker) -> bool {
         Self::read(info).is_some_and(|note| note.filling == marker.nonce())
     }
 }
 
-/// What whoever had a stream filled noted of it; `None` if it is not a stream that the hub filled.
+/// Returns the note of the code that started the stream's ingest job, or `None` if the stream isn't
+/// filled by the hub.
 pub(crate) fn note(info: &Info) -> Option<Value> {
     Note::read(info).map(|note| note.note)
 }

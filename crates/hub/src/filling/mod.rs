@@ -1,22 +1,26 @@
-//! Streams that the hub fills by itself, in the background: from an upstream, from calls, from a handler's stream.
+//! Ingest jobs: background tasks that fill a stream from an upstream, a gather or a handler's
+//! stream.
 //!
-//! A filling takes items from a source and appends them to its stream until the source ends; the last append closes the
-//! stream. It needs nobody to read: whoever asked for it may leave, and come back. It ends early when it is
-//! [cancelled](Fillings::cancel), when its stream is deleted or closed by others, when nobody has watched for as long as
-//! it is to be kept, or when the hub [stops](Fillings::stop). What had come by then is in the stream, and the stream
-//! says why it ended: its reason is a problem document.
+//! An ingest job reads items from a source and appends them to its stream until the source ends.
+//! The last append closes the stream. A job needs no reader: the client that started it may
+//! disconnect and reconnect. It ends early when it is [cancelled](Fillings::cancel), when its
+//! stream is deleted or closed by others, when there were no watchers for as long as it is to be
+//! kept, or when the hub [stops](Fillings::stop). The items that arrived by then are in the stream,
+//! and its close reason is a problem document.
 //!
 //! ```text
-//! source ──► gathered (bounded) ──► one append at a time, as a producer ──► log
-//!   task: takes what is ready           writer: repeats what may not have happened
+//! source ──► collected (bounded) ──► one append at a time, as a producer ──► log
+//!   task: polls ready items            writer: retries unknown outcomes
 //! ```
 //!
-//! # What is stored
+//! # Recovery
 //!
-//! Each filling has a marker, a stream of the log under `__ds/filling/` which no path reaches. It is created before the
-//! stream and deleted after its end, so that what a hub that starts finds of them was [interrupted](recovery): such a
-//! stream is closed with a reason that says so, or taken up again if its source can be. The [note](Settings::note) of
-//! the stream has the marker's name, so that no other stream is ever taken for it.
+//! Each job has a marker: a stream of the log under `__ds/filling/`, which no path reaches, with
+//! the job's recovery record. It is created before the job's stream and deleted after the job's
+//! end. Therefore, a marker that a hub finds at its start is that of an [interrupted](recovery)
+//! job. The job is resumed if its source supports that; otherwise the stream is closed as
+//! interrupted. The [note](Settings::note) of the stream contains the marker's nonce, so that no
+//! other stream of that name is mistaken for it.
 
 mod end;
 mod marker;
@@ -56,10 +60,10 @@ use self::{
 };
 use crate::error::problem;
 
-/// What a filling takes its items from.
+/// A source of items for an ingest job.
 pub(crate) type Source = Pin<Box<dyn Stream<Item = Result<Bytes, Problem>> + Send>>;
 
-/// Which stream is to be filled, and how.
+/// The configuration of an ingest job.
 #[derive(Debug)]
 pub(crate) struct Fill {
     name: StreamName,
@@ -71,7 +75,8 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// A stream that is created with these settings, but for their note, and filled whoever watches.
+    /// Creates a job for a stream with these settings. Their note is replaced. The job runs with or
+    /// without watchers.
     pub(crate) fn new(name: StreamName, settings: Settings) -> Self {
         Self {
             name,
@@ -83,55 +88,60 @@ impl Fill {
         }
     }
 
-    /// Sets what the stream's [`note`] says, at most about 4,000 bytes of JSON. No credentials: it is written to the disk.
+    /// Sets the [`note`] of the stream, of at most about 4,000 bytes of JSON. It must not contain
+    /// credentials, as it is written to disk.
     pub(crate) fn note(mut self, note: Value) -> Self {
         self.note = note;
         self
     }
 
-    /// Sets for how long it goes on with nobody watching. Zero: it ends when the last one leaves. Default: it goes on.
+    /// Sets how long the job continues without watchers. Zero: it ends when the last one leaves.
+    /// Default: it continues to its end.
     pub(crate) fn keep_for(mut self, time: Option<Duration>) -> Self {
         self.keep_for = time;
         self
     }
 
-    /// Gives it a place that was [reserved](Fillings::reserve).
+    /// Uses a slot that was [reserved](Fillings::reserve).
     pub(crate) fn in_place(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
-    /// Sets what the hub's [`Resume`] needs to take it up again after a restart. No credentials: it is written to the
-    /// disk. Default: it can't be taken up, and a restart ends it.
+    /// Sets the data from which the hub's [`Resume`] resumes the job after a restart. It must not
+    /// contain credentials, as it is written to disk. Default: the job can't be resumed, and a
+    /// restart ends it.
     pub(crate) fn resume(mut self, data: Option<Value>) -> Self {
         self.resume = data;
         self
     }
 }
 
-/// What came of [starting](Fillings::start) a filling.
+/// The result of [starting](Fillings::start) an ingest job.
 #[derive(Debug)]
 pub(crate) struct Started {
     /// The stream.
     pub(crate) info: Info,
-    /// Whether it was created now. If not, it was there: its [`note`] says what it is, if it is one that was filled.
+    /// `true` if the stream was created now. If `false`, it existed: if an ingest job filled it,
+    /// its [`note`] identifies it.
     pub(crate) is_new: bool,
-    /// Counts as one who watches, if that matters to the filling.
+    /// Counts as a watcher. `None` if watchers make no difference to the job.
     pub(crate) watch: Option<Watch>,
 }
 
-/// Why a filling is to end before its source does.
+/// The reason for which a job ends before its source does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// Somebody said so.
+    /// It was cancelled.
     Cancelled,
-    /// Its stream is gone, or was closed by others: there is nothing to write to.
+    /// Its stream was deleted, or was closed by others. It can't be written to.
     Over,
-    /// The hub ends.
+    /// The hub stops.
     Interrupted,
 }
 
-/// The fillings of one hub. There is one for a log at a time. They end with it, as if it were [stopped](Self::stop).
+/// The ingest jobs of one hub. There is at most one instance for a log at a time. Dropping it
+/// interrupts all jobs, as [`stop`](Self::stop) does.
 #[derive(Debug)]
 pub(crate) struct Fillings(Arc<Shared>);
 
@@ -139,16 +149,16 @@ struct Shared {
     log: Arc<dyn Log>,
     limit: usize,
     running: Mutex<HashMap<StreamName, Arc<Running>>>,
-    /// How many markers of this process there may be.
+    /// Number of jobs of this process that may have a marker.
     count: AtomicUsize,
-    /// The markers of this process: what they mark was not interrupted.
+    /// The markers of this process. Their jobs were not interrupted.
     own: Mutex<HashSet<StreamName>>,
     stopped: AtomicBool,
     looked: OnceLock<()>,
     resume: OnceLock<Resume>,
 }
 
-/// A filling that is under way.
+/// A job that is running.
 #[derive(Debug)]
 struct Running {
     /// The stream's number.
@@ -158,7 +168,7 @@ struct Running {
 }
 
 impl Running {
-    /// Says that it is to end. Who says so first is who is believed.
+    /// Requests a stop. The first reason wins.
     fn end(&self, why: Stop) {
         self.stop.send_if_modified(|stop| {
             let is_first = stop.is_none();
@@ -177,13 +187,13 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Nothing is left half changed by a panic.
+/// Locks a mutex. Poisoning is ignored, as a panic leaves no data half changed.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Fillings {
-    /// Does nothing yet. At most `limit` streams are filled at once.
+    /// Creates an instance without jobs. At most `limit` of them run at once.
     pub(crate) fn new(log: Arc<dyn Log>, limit: usize) -> Self {
         Self(Arc::new(Shared {
             log,
@@ -197,34 +207,40 @@ impl Fillings {
         }))
     }
 
-    /// Sets what takes up again what can be. To be set before anything is started; what is set later doesn't count.
+    /// Sets the function that resumes interrupted jobs. Has to be called before the first job is
+    /// started; only the first call has an effect.
     pub(crate) fn resume_with(&self, resume: Resume) {
         let _ = self.0.resume.set(resume);
     }
 
-    /// Looks, once, for what a hub before this one left behind, in a task of its own. Does nothing outside of a
-    /// runtime: the first start of a filling does it then.
+    /// Looks once, in a task of its own, for jobs that an earlier hub left behind. Outside of a
+    /// runtime it does nothing; the first start of a job calls it again.
     pub(crate) fn recover(&self) {
         if tokio::runtime::Handle::try_current().is_ok() && self.0.looked.set(()).is_ok() {
             tokio::spawn(recovery::recover(Arc::clone(&self.0)));
         }
     }
 
-    /// Reserves a place among those that are filled, for who has to do something before that can't be taken back.
+    /// Reserves an ingest slot. Call it before a side effect that can't be undone.
     ///
     /// # Errors
-    /// As of [`start`](Self::start).
+    /// As for [`start`](Self::start).
     pub(crate) fn reserve(&self) -> Result<Place, Problem> {
         Place::take(&self.0)
     }
 
-    /// Creates a stream and fills it with what `make` makes, which is called only then. Where there is a stream of that
-    /// name it is left as it is. Answers when the stream is there, long before it is full.
-    ///
-    /// Dropped early, it has happened or not; a stream that was created is filled.
+    /// Creates a stream and starts a job that fills it with the items of the source that `make`
+    /// returns. If a stream of that name exists, it is left unchanged and `make` isn't called.
+    /// Returns when the stream exists, which is long before it is complete.
     ///
     /// # Errors
-    /// 429: as many streams as the limit allows are being filled. 503: the hub ends. What the log says.
+    /// - 429: the limit of concurrent jobs is reached.
+    /// - 503: the hub is stopping.
+    /// - Errors of the log.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped early, the stream may or may not have been created. If it was, it
+    /// is filled.
     pub(crate) async fn start<M, S>(&self, mut fill: Fill, make: M) -> Result<Started, Problem>
     where
         M: FnOnce() -> S + Send + 'static,
@@ -248,7 +264,7 @@ impl Fillings {
         };
         let (answer, answered) = oneshot::channel();
         let shared = Arc::clone(&self.0);
-        // In a task of its own: a stream that was created is filled, whoever is left to be told so.
+        // In a task of its own: a stream that was created is filled even if the caller is gone.
         tokio::spawn(async move {
             let begun = begin(&shared, fill, place).await;
             match begun {
@@ -265,13 +281,15 @@ impl Fillings {
             .unwrap_or_else(|_| Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR)))
     }
 
-    /// Ends the filling of a stream, and waits until the stream is closed; `false` where none is under way. Its source
-    /// is dropped at once. Dropped early, it is cancelled nevertheless.
+    /// Cancels the job of a stream and waits until the stream is closed. Its source is dropped at
+    /// once. Returns `false` if no job is running. If the future is dropped early, the job is
+    /// cancelled nevertheless.
     pub(crate) async fn cancel(&self, name: &StreamName) -> bool {
         self.end(name, Stop::Cancelled).await
     }
 
-    /// Says that a stream was deleted, or closed by others, so that its source is dropped.
+    /// Ends the job of a stream that was deleted, or closed by others, so that its source is
+    /// dropped.
     pub(crate) fn over(&self, name: &StreamName) {
         if let Some(running) = self.0.running(name) {
             running.end(Stop::Over);
@@ -292,13 +310,15 @@ impl Fillings {
         self.0.running(name).is_some()
     }
 
-    /// Counts somebody as watching a stream, until that is dropped; `None` where it makes no difference.
+    /// Counts as a watcher of the stream until the value is dropped. `None` if watchers make no
+    /// difference.
     pub(crate) fn watch(&self, info: &Info) -> Option<Watch> {
         self.0.watch(info)
     }
 
-    /// Ends all fillings, and waits until they have. What can be taken up again stays open for the next start; other
-    /// streams are closed with a reason that says that they were interrupted. From then on none can be started.
+    /// Interrupts all jobs and waits until they have ended. Jobs that can be resumed leave their
+    /// streams open for the next start. Other streams are closed as interrupted. From then on no
+    /// job can be started.
     pub(crate) async fn stop(&self) {
         for running in self.0.interrupt() {
             running.stop.closed().await;
@@ -341,7 +361,7 @@ impl Shared {
     }
 }
 
-/// One of as many fillings as there may be, until it is dropped.
+/// An ingest slot, released on drop.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Shared>);
 
@@ -389,7 +409,7 @@ async fn begin(shared: &Arc<Shared>, fill: Fill, place: Place) -> Result<Begun, 
     let created = match shared.log.create(&name, Create::new(settings)).await {
         Ok(created) => created,
         Err(error) => {
-            // Where the outcome isn't known, the next start finds the marker.
+            // If the outcome is unknown, the next start finds the marker.
             if !error.is_outcome_unknown() {
                 marker.remove(&*shared.log).await;
             }
@@ -413,7 +433,7 @@ async fn begin(shared: &Arc<Shared>, fill: Fill, place: Place) -> Result<Begun, 
     Ok(Begun::New(started, Box::new(task)))
 }
 
-/// Keeps a marker known as one of this process until it is dropped.
+/// Registers a marker as one of this process until it is dropped.
 struct Marking {
     shared: Arc<Shared>,
     name: StreamName,

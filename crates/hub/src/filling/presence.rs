@@ -1,4 +1,4 @@
-//! Who watches a stream that is filled only as long as somebody does.
+//! Watchers of a stream that is filled only while it has any.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,15 +9,16 @@ use tokio::{
 
 use crate::limits::FILLING_FIRST_WATCH;
 
-/// How many watch.
+/// The number of watchers and the resulting deadline.
 #[derive(Clone, Copy, Debug)]
 struct Present {
     watchers: usize,
-    /// When it is over if nobody watches then, nor did meanwhile; never, if that is past the end of time.
+    /// The time at which the job ends if there is no watcher by then. `None` if that time can't be
+    /// represented: it never ends.
     until: Option<Instant>,
 }
 
-/// Those who watch one stream.
+/// The watchers of one stream.
 #[derive(Debug)]
 pub(super) struct Presence {
     present: watch::Sender<Present>,
@@ -25,7 +26,8 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Nobody yet. The first one has [`FILLING_FIRST_WATCH`] to come, or longer if the stream is kept for longer.
+    /// Starts without watchers. The first one has [`FILLING_FIRST_WATCH`] to arrive, or `keep_for`
+    /// if that is longer.
     pub(super) fn new(keep_for: Duration) -> Self {
         let present = Present {
             watchers: 0,
@@ -37,7 +39,7 @@ impl Presence {
         }
     }
 
-    /// Counts one more until it is dropped.
+    /// Counts one more watcher until the value is dropped.
     pub(super) fn enter(self: &Arc<Self>) -> Watch {
         self.count(|watchers| watchers.saturating_add(1));
         Watch(Arc::clone(self))
@@ -50,7 +52,7 @@ impl Presence {
         });
     }
 
-    /// Waits until nobody has watched for as long as it is to be kept. Costs a timer only while nobody watches.
+    /// Waits until there were no watchers for `keep_for`. Uses a timer only while there are none.
     pub(super) async fn deserted(&self) {
         let mut changes = self.present.subscribe();
         loop {
@@ -63,7 +65,7 @@ impl Presence {
             };
             tokio::select! {
                 biased;
-                // The sender is this one's own.
+                // `changed` doesn't fail, as `self` holds the sender.
                 _ = changes.changed() => {}
                 () = left => return,
             }
@@ -71,7 +73,7 @@ impl Presence {
     }
 }
 
-/// One who watches a stream.
+/// A watcher of a stream.
 #[derive(Debug)]
 pub(crate) struct Watch(Arc<Presence>);
 
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_is_deserted_so_long_after_the_last_left_and_not_before() {
+    async fn a_stream_is_deserted_keep_for_after_the_last_watcher_left() {
         let presence = Arc::new(Presence::new(Duration::ZERO));
         let start = Instant::now();
         presence.deserted().await;
@@ -106,7 +108,7 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(100)).await;
         drop(two);
         tokio::time::sleep(Duration::from_secs(9)).await;
-        // One who only looks counts as well.
+        // A watcher that leaves at once restarts the wait as well.
         drop(presence.enter());
         let start = Instant::now();
         assert!(!waiting.is_finished());
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_time_past_the_end_of_time_is_for_ever() {
+    async fn an_unrepresentable_deadline_never_ends_the_job() {
         let presence = Presence::new(Duration::MAX);
         let day = Duration::from_secs(86400);
         assert!(

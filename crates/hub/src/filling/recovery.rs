@@ -1,4 +1,5 @@
-//! What a hub that starts does with the streams that were being filled when the one before it ended.
+//! Recovery at startup: resumes or closes the streams of jobs that were running when the previous
+//! hub ended.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -15,29 +16,29 @@ use super::{
 };
 use crate::reason::written;
 
-/// How many markers are looked at in one go.
+/// Number of markers that are listed at once.
 const PAGE: usize = 100;
 
-/// How many bytes of a marker are read: all of one.
+/// Number of bytes of a marker that are read. No marker is larger.
 const MARKER_BYTES: usize = 64 << 10;
 
-/// How long it rests after the log could not be read or written.
+/// Wait after the log could not be read or written.
 const REST: Duration = Duration::from_secs(1);
 
-/// A stream that was being filled, and has to be taken up again.
+/// A stream whose job was interrupted and is to be resumed.
 #[derive(Debug)]
 pub(crate) struct Interrupted {
     /// The stream.
     pub(crate) info: Info,
-    /// What its [`Fill`](super::Fill) had for this.
+    /// The data that its [`Fill`](super::Fill) had for this.
     pub(crate) data: Value,
 }
 
-/// Gives what an interrupted stream goes on with; nothing where it can't.
+/// Returns the source from which an interrupted job continues, or `None` if it can't be resumed.
 pub(crate) type Resume =
     Box<dyn Fn(Interrupted) -> Pin<Box<dyn Future<Output = Option<Source>> + Send>> + Send + Sync>;
 
-/// Looks for markers and deals with them, as often as it takes.
+/// Processes all markers. Retries until it succeeds, or the log is closed or the hub stops.
 pub(super) async fn recover(shared: Arc<Shared>) {
     loop {
         match all(&shared).await {
@@ -70,7 +71,7 @@ async fn all(shared: &Arc<Shared>) -> Result<(), Error> {
     }
 }
 
-/// Deals with one marker that another process has left.
+/// Processes one marker that another process left behind.
 async fn one(shared: &Arc<Shared>, name: StreamName) -> Result<(), Error> {
     let log = &shared.log;
     let read = match log.read(&name, ReadFrom::Start, MARKER_BYTES).await {

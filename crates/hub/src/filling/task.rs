@@ -1,4 +1,4 @@
-//! The task that fills one stream.
+//! The task that runs one ingest job.
 
 use std::{
     future::poll_fn,
@@ -27,23 +27,23 @@ use super::{
 };
 use crate::limits::{FILLING_BYTES, FILLING_MESSAGES, FILLING_TOUCH};
 
-/// A stream that is being filled, known as such until this is dropped.
+/// A running job. It is registered as running until this is dropped.
 pub(super) struct Task {
     shared: Arc<Shared>,
     name: StreamName,
     running: Arc<Running>,
     stop: watch::Receiver<Option<Stop>>,
     writer: Writer,
-    /// How often the stream is said to be in use.
+    /// Interval between `touch` calls for the stream.
     touch: Option<Duration>,
     marker: Marker,
-    /// Let go of when the marker is removed.
+    /// Released when the marker is removed.
     _marking: Marking,
     _place: Place,
 }
 
 impl Task {
-    /// Enters a stream among those that are filled. `life` is the number of the process among those that filled it.
+    /// Registers a job. `life` is the number of processes that ran the job before.
     pub(super) fn new(
         shared: &Arc<Shared>,
         info: &Info,
@@ -83,7 +83,7 @@ impl Task {
         }
     }
 
-    /// Fills the stream with what `make` makes, until either ends.
+    /// Fills the stream from the source that `make` returns, until the source or the job ends.
     pub(super) async fn run(mut self, make: impl FnOnce() -> Source + Send) {
         let (source, made) = match headwater::catch(make) {
             Ok(source) => (Some(source), None),
@@ -105,15 +105,15 @@ impl Task {
             Err(Lost::LogClosed) => false,
             Err(Lost::Failed(problem)) => self.fail(problem).await,
         };
-        // Before the marker goes, which takes a moment: nothing of it is under way any more.
+        // Before the marker is removed, which takes a moment: the job doesn't run any more.
         self.leave();
         if is_closed {
             self.marker.remove(&*self.shared.log).await;
         }
     }
 
-    /// Moves what the source gives into the stream. Says whether the stream is closed afterwards, or is to be taken up
-    /// again.
+    /// Moves the source's items into the stream. Returns `true` if the stream is closed afterwards,
+    /// `false` if the job is to be resumed.
     async fn pour(&mut self, pour: &mut Pour) -> Result<bool, Lost> {
         let Self {
             shared,
@@ -134,13 +134,13 @@ impl Task {
         });
         let mut used = Instant::now();
         loop {
-            // A source that is always ready must not keep others from running.
+            // A source that is always ready must not starve other tasks.
             tokio::task::consume_budget().await;
             let end = pour.end.take();
             let messages = pour.gathered.take();
             let is_end = end.is_some();
             let is_idle = !is_end && messages.is_empty();
-            // What is taken up again stays open.
+            // The stream of a job that will be resumed stays open.
             let is_suspended = can_resume && matches!(end, Some(End::Stopped(Stop::Interrupted)));
             let mut append = std::pin::pin!(async {
                 match &end {
@@ -168,7 +168,7 @@ impl Task {
                     () = pour.gather(), if !is_end && pour.wants_more() => {}
                     () = sleep_until(touch_at.unwrap_or(used)), if touch_at.is_some() => {
                         used = Instant::now();
-                        // Whether the stream is there is found out by the next append.
+                        // If the stream is gone, the next append finds out.
                         let _ = shared.log.touch(name).await;
                     }
                 }
@@ -179,7 +179,7 @@ impl Task {
         }
     }
 
-    /// Closes a stream to which what came last could not be appended.
+    /// Closes a stream to which the last items could not be appended.
     async fn fail(&mut self, problem: Problem) -> bool {
         let end = End::Failed(problem);
         match self.writer.append(Vec::new(), Some(&end)).await {
@@ -193,7 +193,7 @@ impl Task {
         }
     }
 
-    /// Is no longer known as one that is under way.
+    /// Removes the job from the running ones.
     fn leave(&self) {
         let mut all = locked(&self.shared.running);
         if all
@@ -211,14 +211,14 @@ impl Drop for Task {
     }
 }
 
-/// Waits until the filling is to end.
+/// Waits until a stop is requested.
 async fn stopped(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
     let why = stop.wait_for(Option::is_some).await;
-    // The sender is held by whoever waits.
+    // The caller holds the sender.
     why.ok().and_then(|why| *why).unwrap_or(Stop::Interrupted)
 }
 
-/// A source, and what has come of it that isn't on its way to the log.
+/// A source, and its items and end that aren't on their way to the log yet.
 struct Pour {
     source: Option<Source>,
     gathered: Gathered,
@@ -230,12 +230,12 @@ impl Pour {
         self.source.is_some() && self.gathered.has_room()
     }
 
-    /// Whether there is anything to be told to the log.
+    /// Returns `true` if there is anything to append, or an end.
     fn has_any(&self) -> bool {
         self.end.is_some() || !self.gathered.items.is_empty()
     }
 
-    /// Takes what the source has ready, as much as there is room for; waits until that is something.
+    /// Collects the source's ready items, up to the bound. Waits until there is at least one.
     async fn gather(&mut self) {
         poll_fn(|cx| self.poll_gather(cx)).await;
     }
@@ -258,7 +258,7 @@ impl Pour {
         Poll::Ready(())
     }
 
-    /// The source is no longer needed.
+    /// Ends the reading of the source.
     fn finish(&mut self, end: End) {
         if let End::Failed(problem) = &end
             && problem.status() == StatusCode::INTERNAL_SERVER_ERROR
@@ -271,17 +271,17 @@ impl Pour {
 
     fn drop_source(&mut self) {
         let source = self.source.take();
-        // What a destructor does is its own matter.
+        // A panic in the source's destructor doesn't fail the job.
         let _ = catch_unwind(AssertUnwindSafe(move || drop(source)));
     }
 }
 
-/// The next item of a source, or how it ended.
+/// Returns the source's next item, or the outcome if it ended.
 fn poll_next(
     source: Pin<&mut (dyn futures_core::Stream<Item = Result<Bytes, Problem>> + Send)>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Bytes, End>> {
-    // A source that panicked is not looked at again.
+    // A source that panicked is not polled again.
     match headwater::catch(|| source.poll_next(cx)) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(Some(Ok(item)))) => Poll::Ready(Ok(item)),
@@ -291,7 +291,7 @@ fn poll_next(
     }
 }
 
-/// Items that wait to be appended together.
+/// Items that are collected for the next append.
 #[derive(Default)]
 struct Gathered {
     items: Vec<Bytes>,

@@ -1,4 +1,4 @@
-//! Appends to the stream that is filled, one after the other, each once.
+//! Appends to a job's stream, one at a time and each exactly once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,24 +10,24 @@ use tokio::time::{Instant, sleep};
 use super::end::End;
 use crate::{error::problem, limits::FILLING_PATIENCE};
 
-/// The producer's name of whoever fills a stream.
+/// The producer id of ingest jobs.
 const PRODUCER: &str = "__ds/filling";
 
-/// How long the first and the later pauses are before what failed is tried again.
+/// The first and the longest pause between retries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Why no more can be appended.
+/// The reason for which no more can be appended.
 #[derive(Debug)]
 pub(super) enum Lost {
-    /// The stream is gone, or somebody else has closed it.
+    /// The stream was deleted, or was closed by others.
     Over,
     /// The log is closed: the hub ends.
     LogClosed,
-    /// What was to be appended can't be.
+    /// The messages can't be appended.
     Failed(Problem),
 }
 
-/// Who appends to one stream, as one producer.
+/// Appends to one stream, as one producer.
 pub(super) struct Writer {
     log: Arc<dyn Log>,
     name: StreamName,
@@ -36,7 +36,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// One that is the only one with this epoch.
+    /// Creates a writer. It has to be the only one with this epoch.
     pub(super) fn new(log: Arc<dyn Log>, info: &Info, epoch: u64) -> Self {
         Self {
             log,
@@ -46,10 +46,12 @@ impl Writer {
         }
     }
 
-    /// Appends messages, and closes the stream with them where this is the end. Messages that are too many or too much
-    /// for one append are parted; the end is the last part's. A failed disk is tried again, a full one too, for a while.
+    /// Appends messages, and closes the stream with the last of them if `end` is set. Messages that
+    /// exceed the limits of one append are split into several. A failed or full disk is retried for
+    /// [`FILLING_PATIENCE`].
     ///
-    /// After an error, what comes before the message that can't be kept is in the stream, and the stream is open.
+    /// After an error, the messages before the one that can't be stored are in the stream, and the
+    /// stream is open.
     pub(super) async fn append(
         &mut self,
         messages: Vec<Bytes>,
@@ -91,7 +93,7 @@ impl Writer {
         }
     }
 
-    /// Asks the log until it says what became of the append. What it can't do now, it may be able to do soon.
+    /// Retries an append until the log reports its outcome. A full disk may have room again soon.
     async fn once(&self, append: Append) -> Result<Outcome, Error> {
         let until = Instant::now() + FILLING_PATIENCE;
         let mut pause = PAUSE.0;

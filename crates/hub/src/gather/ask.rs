@@ -1,4 +1,4 @@
-//! How the calls are to be made, as the query says.
+//! The parameters of a gather.
 
 use std::time::Duration;
 
@@ -16,41 +16,44 @@ use crate::{
     limits::{GATHER_RATE, GATHER_RETRIES, GATHER_SECONDS, Limits},
 };
 
-/// What the query may say.
+/// The query parameters of a gather.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Ask {
-    /// The path of a stream, from the root of the streams, that the results are written to. It is created as a stream of
-    /// JSON, the answer comes at once, the calls are made whoever watches, and the stream is closed after the last.
+    /// The path of a stream for the results, relative to the root of the streams. It is created as
+    /// a JSON stream, the response is sent at once, the calls are made with or without watchers,
+    /// and the stream is closed after the last result.
     #[schemars(length(min = 1, max = NAME_BYTES))]
     pub(super) stream: Option<String>,
-    /// How many calls are made at a time, in all. Default: 64, or the hub's limit if that is lower.
+    /// Maximum number of concurrent calls in total. Default: 64, or the hub's limit if that is
+    /// lower.
     #[schemars(range(min = 1))]
     concurrency: Option<usize>,
-    /// How many calls are made at a time to one host: a scheme, a name and a port. Default: 16.
+    /// Maximum number of concurrent calls to one host: a scheme, a name and a port. Default: 16.
     #[schemars(range(min = 1))]
     per_host: Option<usize>,
-    /// How many calls a second are sent to one host, evenly spaced. Default: no limit.
+    /// Maximum rate of calls to one host, in calls per second, evenly spaced. Default: no limit.
     #[schemars(range(min = 0.001, max = GATHER_RATE))]
     rate: Option<f64>,
-    /// How many seconds a call may take, with all its attempts. Default: 120.
+    /// Timeout of a call in seconds, including all its attempts. Default: 120.
     #[schemars(range(min = 0.001, max = GATHER_SECONDS))]
     timeout: Option<f64>,
-    /// How many seconds all calls may take. Those that aren't done by then fail. Default: no limit.
+    /// Timeout of all calls together in seconds. Calls that aren't complete by then fail. Default:
+    /// no limit.
     #[schemars(range(min = 0.001, max = GATHER_SECONDS))]
     total_timeout: Option<f64>,
-    /// How many times a call that is safe to repeat is made again: where there is no answer, it is cut, or its status is
-    /// 429, 502, 503 or 504. Default: 3.
+    /// Maximum number of retries of a call that is safe to repeat. A call is retried if there is no
+    /// response, the response is truncated, or its status is 429, 502, 503 or 504. Default: 3.
     #[schemars(range(max = GATHER_RETRIES))]
     retries: Option<u32>,
-    /// Whether results come in the order of the calls, and not as they are there.
+    /// If `true`, results are in the order of the calls. If `false`, they are sent as they arrive.
     #[serde(default)]
     ordered: bool,
-    /// Whether results have the headers of their answers.
+    /// If `true`, results include the headers of their responses.
     #[serde(default)]
     headers: bool,
 }
 
-/// The same, with what was left open filled in, and within the limits.
+/// The parameters with defaults applied, within the limits.
 #[derive(Debug)]
 pub(super) struct Options {
     concurrency: usize,
@@ -65,8 +68,10 @@ pub(super) struct Options {
 }
 
 impl Ask {
+    /// Applies defaults and limits.
+    ///
     /// # Errors
-    /// 400: more calls at a time than the hub makes.
+    /// 400: more concurrent calls than the hub allows.
     pub(super) fn options(&self, limits: &Limits) -> Result<Options, Failure> {
         let most = limits.gather_concurrency.max(1);
         let within = |name: &str, wanted: Option<usize>, default: usize| {
@@ -79,7 +84,7 @@ impl Ask {
             None => Ok(default.min(most)),
         }
         };
-        // The schema has bounded them.
+        // The schema bounds them.
         let seconds = |wanted: Option<f64>| {
             wanted.and_then(|wanted| Duration::try_from_secs_f64(wanted).ok())
         };
@@ -98,15 +103,15 @@ impl Ask {
 }
 
 impl Options {
-    /// How the results are.
+    /// Returns a number that identifies the form of the results.
     pub(super) fn form(&self) -> u8 {
         u8::from(self.ordered) | u8::from(self.headers) << 1
     }
 
-    /// Starts calls as they are asked for, over this client.
+    /// Starts the calls with these options, over this client.
     ///
     /// # Errors
-    /// An option is wrong, which the schema and the limits rule out.
+    /// An option is invalid, which the schema and the limits rule out.
     pub(super) fn start(&self, gather: Gather, client: &Client) -> Result<Gathered, Problem> {
         let mut gather = gather
             .client(client)

@@ -1,4 +1,4 @@
-//! The list of calls, read from a request's body as it arrives.
+//! The list of calls, parsed from a request's body as it arrives.
 
 use std::{error::Error, fmt};
 
@@ -21,7 +21,7 @@ use crate::{
     offset::essence,
 };
 
-/// How a list of calls is written.
+/// The format of a list of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ListFormat {
     Array,
@@ -29,8 +29,10 @@ pub(super) enum ListFormat {
 }
 
 impl ListFormat {
+    /// Returns the format for the content type of a request.
+    ///
     /// # Errors
-    /// 415: the body is something else.
+    /// 415: the body has another type.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         let content_type = headers::text(headers, &header::CONTENT_TYPE)?.unwrap_or_default();
         let essence = essence(content_type);
@@ -45,10 +47,10 @@ impl ListFormat {
     }
 }
 
-/// A call of a list, or what is wrong with it.
+/// A call of a list, or the reason for which the entry isn't one.
 pub(super) type Listed = Result<Call, BadCall>;
 
-/// What stands in a list and is no call.
+/// An entry of a list that isn't a call.
 #[derive(Debug)]
 pub(super) struct BadCall(String);
 
@@ -65,14 +67,14 @@ pub(super) struct Calls {
     body: Body,
     cutter: Cutter,
     ended: bool,
-    /// How many calls there were, and how many bytes of the body.
+    /// Number of calls so far. `bytes` is the number of bytes of the body so far.
     calls: usize,
     bytes: usize,
     most_calls: usize,
     most_bytes: usize,
 }
 
-/// Cuts a list into calls.
+/// Splits a list into calls.
 enum Cutter {
     Array(Box<Decoder>),
     Lines(Lines),
@@ -100,7 +102,7 @@ impl Calls {
         }
     }
 
-    /// The calls, as a run makes them. What ends the list early, the run is told.
+    /// Returns the calls for a run. An error that ends the list early is reported to the run.
     pub(super) fn into_stream(self, run: &Run) -> impl Stream<Item = Listed> + Send + 'static {
         let told = run.told();
         futures_util::stream::unfold((self, told), async |(mut calls, told)| {
@@ -114,10 +116,10 @@ impl Calls {
         })
     }
 
-    /// All of them.
+    /// Returns all calls.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
+    /// As for [`next`](Self::next).
     pub(super) async fn all(mut self) -> Result<Vec<Listed>, Failure> {
         let mut all = Vec::new();
         while let Some(call) = self.next(|_| Ok(())).await? {
@@ -126,10 +128,12 @@ impl Calls {
         Ok(all)
     }
 
-    /// The next call; `None` at the end. `hold` is told of each piece of the body that has come.
+    /// Returns the next call, or `None` at the end. `hold` is called with the size of each chunk of
+    /// the body.
     ///
     /// # Errors
-    /// The list can't be read on: it is no list, it is over a limit, or it broke off.
+    /// The rest of the list can't be read: it isn't a list, it exceeds a limit, or the body broke
+    /// off.
     async fn next(
         &mut self,
         hold: impl Fn(usize) -> Result<(), Failure>,
@@ -182,7 +186,7 @@ impl Cutter {
         }
     }
 
-    /// The next call that is there as a whole.
+    /// Returns the next call that is complete.
     fn next(&mut self) -> Result<Option<Listed>, Failure> {
         match self {
             Self::Array(decoder) => {
@@ -225,8 +229,8 @@ impl Cutter {
     }
 }
 
-/// The methods of calls: those that ask for the resource that the URL names, to which the rules of what may be reached
-/// apply.
+/// The methods of calls. All of them request the resource that the URL names, so that the egress
+/// rules apply.
 const METHODS: [Method; 7] = [
     Method::GET,
     Method::HEAD,
@@ -237,7 +241,7 @@ const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// Checks a call's method, and removes the headers that are about the client's own connection.
+/// Checks a call's method, and removes the headers about the client's own connection.
 fn passed_on(place: &str, mut call: Call) -> Listed {
     if !METHODS.contains(call.method()) {
         let known = METHODS.map(|method| method.to_string()).join(", ");
@@ -247,7 +251,7 @@ fn passed_on(place: &str, mut call: Call) -> Listed {
     Ok(call)
 }
 
-/// Says what is wrong with a call, but not what a string in it says: that may be secret.
+/// Describes an invalid call without the contents of its strings, which may be secret.
 fn bad(place: &str, error: &dyn Error) -> BadCall {
     let text = error.to_string();
     let found = text
@@ -283,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_is_an_array_or_lines_of_which_each_is_a_call_or_says_why_not() {
+    async fn a_list_is_an_array_or_lines_and_bad_entries_are_reported() {
         let limits = Limits::default();
         let (array, failed) = read(
             ListFormat::Array,
@@ -318,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_has_a_method_of_the_list() {
+    async fn a_call_has_a_supported_method() {
         let list = r#"[{"url":"http://a/","method":"CONNECT"},{"url":"http://b/","method":"trace"},
             {"url":"http://c/","method":"PURGE"},{"url":"http://d/","method":"delete"}]"#;
         let (calls, failed) = read(ListFormat::Array, &Limits::default(), list).await;
@@ -330,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_has_as_many_calls_and_bytes_as_the_limit_and_no_more() {
+    async fn the_calls_and_bytes_of_a_list_are_limited() {
         let mut limits = Limits {
             gather_calls: 2,
             ..Limits::default()
@@ -353,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_array_is_refused_after_the_calls_before_it() {
+    async fn a_broken_array_is_refused_after_the_calls_before_it() {
         for (body, calls) in [
             ("{}", 0),
             ("", 0),

@@ -1,4 +1,5 @@
-//! What the OpenAPI document says of `POST /gather`, beyond what the handler's doc comment does.
+//! The description of `POST /gather` in the OpenAPI document, in addition to the handler's doc
+//! comment.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +13,10 @@ use super::{
     stored::Stored,
 };
 
-/// What its operation stands under.
+/// The tag of the operation.
 pub(crate) const TAG: &str = "upstreams";
 
-/// A call to be made: its URL, or what else is to be said of it, too.
+/// A call to make: its URL, or an object with further properties.
 #[derive(JsonSchema)]
 #[schemars(rename = "Listed", untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -24,27 +25,27 @@ enum Listed {
     Call(Call),
 }
 
-/// A call to be made.
+/// A call to make.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Call {
-    /// Where it goes.
+    /// Its URL.
     url: String,
-    /// Its method: GET, or POST where there is a body, unless this says so.
+    /// Its method. Default: POST if there is a body, otherwise GET.
     #[serde(default)]
     method: Option<String>,
     /// Its headers.
     #[serde(default)]
     headers: Option<BTreeMap<String, OneOrMore>>,
-    /// Its body: a string is sent as text, anything else as JSON.
+    /// Its body. A string is sent as text, anything else as JSON.
     #[serde(default)]
     #[schemars(schema_with = "any")]
     body: (),
-    /// A name for it, which its result has too.
+    /// A name for the call, which its result contains.
     #[serde(default)]
     key: Option<String>,
-    /// Whether it may be made more than once though its method isn't idempotent.
+    /// If `true`, the call may be repeated although its method isn't idempotent.
     #[serde(default)]
     repeatable: bool,
 }

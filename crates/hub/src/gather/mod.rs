@@ -1,7 +1,7 @@
-//! `POST /gather`: calls that a client asks for, made by the hub, and each result as it comes.
+//! `POST /gather`: the hub makes many calls for a client and streams each result as it arrives.
 //!
-//! What makes the calls is `headwater_client::gather`; what they may reach is the hub's
-//! [upstreams](crate::Options::upstreams).
+//! `headwater_client::gather` makes the calls. The hub's [upstreams](crate::Options::upstreams) are
+//! its egress rules.
 
 mod ask;
 mod calls;
@@ -40,21 +40,23 @@ use crate::{
     relay,
 };
 
-/// Where it is.
+/// The path of the endpoint.
 pub(crate) const PATH: &str = "/gather";
 
-/// Makes calls for a client, many at once, and answers with each result as it comes.
+/// Makes many calls at once for a client, and streams each result as it arrives.
 ///
-/// The calls are a JSON array, or lines of NDJSON, which are made while the rest is still to come; a line may be a URL, too.
-/// One failed call is one failed result, never the end. Calls to a host that isn't allowed fail; where none is allowed
-/// at all, the answer is 403. Headers that are about one connection are not passed on. When the client leaves, the
-/// calls that are being made are cancelled.
+/// The calls are a JSON array, or lines of NDJSON. Calls are made while the rest of the list is
+/// still arriving. A line may also be just a URL. A failed call is a failed result and doesn't end
+/// the response. Calls to a host that isn't allowed fail; if no host is allowed at all, the
+/// response is 403. Headers about a single connection are not forwarded. When the client
+/// disconnects, the calls in progress are cancelled.
 ///
-/// Results come in the format that the client asks for. A stream that fails (a list that breaks off, or that is over a
-/// limit) ends with an error, after the results of what came before.
+/// Results are sent in the format that the client requests. If the list breaks off or exceeds a
+/// limit, the response ends with an error, after the results of the calls before it.
 ///
-/// With `stream`, the results are written to a stream, and the answer, 202, says where it is as soon as the whole list is
-/// there. The same request again calls nothing, and has the same answer. `DELETE` of the stream cancels what isn't done.
+/// With `stream`, the results are written to a stream. The response is 202 with its location, sent
+/// as soon as the whole list has arrived. Repeating the request makes no calls and has the same
+/// response. `DELETE` of the stream cancels the calls that aren't complete.
 #[headwater::operation]
 pub(crate) async fn gather(
     State(core): State<Arc<Core>>,
@@ -106,7 +108,7 @@ async fn post(
         .into_response())
 }
 
-/// What a hub says whose configuration allows no upstream.
+/// Returns the refusal of a hub whose configuration allows no upstream.
 fn not_allowed() -> Failure {
     let detail = "this hub calls no other host: whoever runs it says which it may, by `headwater serve \
                   --allow-upstream 'https://api.example.com/**'`, `allow` under `[upstream]` in its file, or \

@@ -1,4 +1,4 @@
-//! A result, as it goes out.
+//! The result of one call, as it is sent.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -6,10 +6,10 @@ use headwater_client::gather::GatherResult;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-/// One result: the object that `headwater gather` prints.
+/// One result: the same object that `headwater gather` prints.
 pub(super) struct Sent {
     pub(super) result: GatherResult,
-    /// Whether the answer's headers are part of it.
+    /// `true` if it includes the response's headers.
     pub(super) headers: bool,
 }
 
@@ -32,11 +32,11 @@ impl JsonSchema for Sent {
     }
 }
 
-/// What came of one call.
+/// The result of one call.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GatherResult")]
 struct Described {
-    /// Which call of the list it was, from 0.
+    /// The index of the call in the list, from 0.
     index: u64,
     /// The call's key, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,42 +44,42 @@ struct Described {
     /// The call's URL without user and password.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
-    /// The status of the answer, if there was one.
+    /// The status of the response, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    /// How many milliseconds it took from when the call was first sent.
+    /// The time in milliseconds since the call was first sent.
     ms: u64,
-    /// How many times the call was sent. 0: never, or an equal call got the answer.
+    /// Number of times that the call was sent. 0: never, or an equal call received the response.
     attempts: u32,
-    /// Why the call failed, if it did.
+    /// The reason for which the call failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<DescribedError>,
-    /// The answer's headers, if they are asked for.
+    /// The response's headers, if they are requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<BTreeMap<String, OneOrMore>>,
-    /// `base64`, where the body is neither JSON nor text.
+    /// `base64` if the body is neither JSON nor text.
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding: Option<String>,
-    /// The answer's body: JSON where it is JSON, else a string.
+    /// The response's body: a JSON value if it is JSON, otherwise a string.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any")]
     body: Option<()>,
 }
 
-/// Why a call failed.
+/// The reason for which a call failed.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GatherError")]
 struct DescribedError {
-    /// What kind of failure it is.
+    /// The kind of failure.
     #[serde(rename = "type")]
     kind: String,
-    /// The same in words.
+    /// The kind in words.
     title: String,
-    /// What went wrong this time.
+    /// The reason for this failure.
     detail: String,
 }
 
-/// A value, or the values of a header that stands there more than once.
+/// A value, or the values of a header that is repeated.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
@@ -89,7 +89,8 @@ pub(super) enum OneOrMore {
     More(Vec<String>),
 }
 
-/// Any JSON. An object where `true` would do: not every tool reads that.
+/// Returns a schema for any JSON. It is an object instead of `true`, which some tools don't
+/// support.
 pub(super) fn any(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "description": "Any JSON value." })
 }

@@ -1,4 +1,4 @@
-//! What a hub has of gathers, and what one of them holds while it runs.
+//! The gathers of a hub, and the resources of one gather while it runs.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -23,12 +23,12 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Gathers {
     running: Arc<Mutex<Shares>>,
-    /// Made for the first of them, as it loads the system's certificates.
+    /// Created for the first gather, as it loads the system's certificates.
     client: OnceLock<Client>,
 }
 
 impl Gathers {
-    /// The client that makes the calls, which goes where the hub may.
+    /// Returns the client that makes the calls, with the hub's egress rules.
     ///
     /// # Errors
     /// TLS can't be set up.
@@ -39,7 +39,7 @@ impl Gathers {
         let client = Client::builder()
             .egress(upstreams.clone())
             .keep_connections(KEEP_CONNECTIONS)
-            // Each call has its own time, in which an upstream may be silent.
+            // Each call has its own timeout, within which an upstream may be silent.
             .idle_timeout(Duration::ZERO)
             .build()?;
         Ok(self.client.get_or_init(|| client).clone())
@@ -49,16 +49,16 @@ impl Gathers {
 /// One gather while it runs.
 pub(super) struct Run(Arc<Shared>);
 
-/// What the reader of the list and the sender of the results have in common.
+/// State that the reader of the list and the sender of the results share.
 pub(super) struct Shared {
-    /// The bytes of the list, which count until the last result is out.
+    /// The bytes of the list, which are held until the last result is sent.
     held: Mutex<Held>,
-    /// What ended the list early.
+    /// The error that ended the list early.
     failed: Mutex<Option<Failure>>,
     _seat: Seat,
 }
 
-/// One of as many gathers as there may be.
+/// A permit for one gather.
 struct Seat {
     running: Arc<Mutex<Shares>>,
     peer: Option<Peer>,
@@ -67,7 +67,7 @@ struct Seat {
 impl Seat {
     fn take(core: &Core, peer: Option<Peer>) -> Result<Self, Full> {
         let most = core.options.limits.gathers;
-        // Others are to have some.
+        // Clients at other addresses get a share.
         let share = most - most / 4;
         let running = Arc::clone(&core.gathers.running);
         locked(&running).take(peer, 1, most, share)?;
@@ -82,8 +82,10 @@ impl Drop for Seat {
 }
 
 impl Run {
+    /// Takes a permit for a gather.
+    ///
     /// # Errors
-    /// 429: as many run as the limit allows, or as many of the peer's.
+    /// 429: the limit of gathers, or of the peer's gathers, is reached.
     pub(super) fn new(core: &Core, peer: Option<Peer>) -> Result<Self, Failure> {
         let limits = &core.options.limits;
         let seat = Seat::take(core, peer).map_err(|full| {
@@ -103,12 +105,12 @@ impl Run {
         })))
     }
 
-    /// What the reader of the list is given.
+    /// Returns the state for the reader of the list.
     pub(super) fn told(&self) -> Arc<Shared> {
         Arc::clone(&self.0)
     }
 
-    /// The results, and after them the error that ended the list, if one did.
+    /// Returns the results, followed by the error that ended the list, if there is one.
     pub(super) fn results(
         self,
         gathered: Gathered,
@@ -131,18 +133,18 @@ impl Shared {
     /// Counts bytes of the list as held.
     ///
     /// # Errors
-    /// 503: all requests together hold as much as they may.
+    /// 503: the budget of all requests is used up.
     pub(super) fn hold(&self, bytes: usize) -> Result<(), Failure> {
         locked(&self.held).add(bytes)
     }
 
-    /// The list ends here, for this reason.
+    /// Records the error that ended the list.
     pub(super) fn fail(&self, failure: Failure) {
         locked(&self.failed).get_or_insert(failure);
     }
 }
 
-/// Nothing is left half changed by a panic.
+/// Locks a mutex. Poisoning is ignored, as a panic leaves no data half changed.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Results that are written to a stream, whoever watches.
+//! Gathers whose results are written to a stream.
 
 use aws_lc_rs::digest;
 use axum::{
@@ -31,28 +31,29 @@ use crate::{
     peer::Peer,
 };
 
-/// What a request wants.
+/// A request for a stored gather.
 pub(super) struct Wanted {
-    /// The stream of the results.
+    /// The stream for the results.
     pub(super) name: StreamName,
     pub(super) options: Options,
     pub(super) format: ListFormat,
 }
 
-/// Where the results are.
+/// The location of the results.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "GatherStream")]
 pub(super) struct Stored {
-    /// The path of the stream, from the root of the streams.
+    /// The path of the stream, relative to the root of the streams.
     stream: String,
     /// Its URL.
     url: String,
 }
 
-/// Starts to make the calls, or joins a request that was the same.
+/// Starts an ingest job for the calls, or joins that of an equal request.
 ///
 /// # Errors
-/// The list is none, or something is over a limit. 409: there is a stream of that name that is something else.
+/// The list is invalid, or a limit is exceeded. 409: the stream of that name belongs to something
+/// else.
 pub(super) async fn start(
     core: &Core,
     url: &str,
@@ -70,7 +71,7 @@ pub(super) async fn start(
     let list = body::whole(body, limits, &mut held).await?;
     let print = fingerprint(&list, format, &options);
     let answer = || answer(&name, url.to_owned());
-    // A request that joins another needs no seat.
+    // A request that joins another one needs no permit.
     match core.log.info(&name).await {
         Ok(info) => return joins(&info, &print).map(|()| answer()),
         Err(error) if error.is_not_found() => {}
@@ -89,7 +90,7 @@ pub(super) async fn start(
     let fill = fill.note(json!({ NOTE: print }));
     let messages = move || {
         results.map(move |result| {
-            // The list is held as long as its calls may still be made.
+            // The list is held for as long as its calls may be made.
             let _held = &held;
             message(&result?)
         })
@@ -101,10 +102,10 @@ pub(super) async fn start(
     Ok(answer())
 }
 
-/// Under which name the note of a stream has the fingerprint of the request that it is of.
+/// The key of the request's fingerprint in the note of a stream.
 const NOTE: &str = "gather";
 
-/// What tells a request from others: what it calls, and how the results are.
+/// Returns a fingerprint of a request: its calls, and the form of the results.
 fn fingerprint(list: &[u8], format: ListFormat, options: &Options) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(&[u8::from(format == ListFormat::Lines), options.form()]);
@@ -112,7 +113,7 @@ fn fingerprint(list: &[u8], format: ListFormat, options: &Options) -> String {
     BASE64.encode(context.finish())
 }
 
-/// Checks that a stream that is there is of the same request.
+/// Checks that an existing stream belongs to an equal request.
 fn joins(info: &Info, print: &str) -> Result<(), Failure> {
     let note = filling::note(info);
     let of = note

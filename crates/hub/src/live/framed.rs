@@ -1,5 +1,5 @@
-//! Messages that are in a streaming format themselves, as a relay keeps what its upstream sends: whole events of
-//! `text/event-stream`, whole lines of `application/x-ndjson`.
+//! Messages that are themselves in a streaming format, as a relay stores its upstream's response:
+//! whole events of `text/event-stream`, whole lines of `application/x-ndjson`.
 
 use bytes::Bytes;
 use headwater::StatusCode;
@@ -14,23 +14,24 @@ use serde_json::value::RawValue;
 use super::Shape;
 use crate::error::Failure;
 
-/// What LLM APIs send in place of a last event's data. It is their end and no item.
+/// The marker that LLM APIs send as the data of their last event. It is not an item.
 pub(crate) const DONE: &str = "[DONE]";
 
-/// The messages of a body that isn't JSON: each event or line of those formats, with what ends it, and what is left at the
-/// end; any other body is one. Put together they are the body.
+/// Splits a body that isn't JSON into messages. In the streaming formats each event or line is one
+/// message, including its terminator, and so is the rest at the end. Any other body is one message.
+/// Concatenated, the messages are the body.
 ///
 /// # Errors
-/// 413: there are more than `most`, of which no more than that were looked at. 422: an event has a type or an id by which
-/// Headwater itself speaks to readers.
+/// - 413: there are more than `most` messages. Further ones are not examined.
+/// - 422: an event has a type or an id that is reserved for Headwater's own events.
 pub(crate) fn messages(shape: Shape, body: Bytes, most: usize) -> Result<Vec<Bytes>, Failure> {
-    // One over the limit tells that there are too many.
+    // One message over the limit shows that there are too many.
     let messages: Vec<Bytes> = match shape {
         Shape::Sse => {
             let mut splitter = Splitter::new(Limits::default().with_max_item_bytes(body.len()));
             splitter.push(body);
             splitter.finish();
-            // No block of a body is longer than it is.
+            // No block of a body is longer than the body.
             let blocks = std::iter::from_fn(|| splitter.next().ok().flatten());
             blocks
                 .map(|block| block.bytes)
@@ -53,7 +54,8 @@ pub(crate) fn messages(shape: Shape, body: Bytes, most: usize) -> Result<Vec<Byt
     Ok(messages)
 }
 
-/// Checks that no event of `messages` has a type or an id by which Headwater itself speaks to readers.
+/// Checks that no event of `messages` has a type or an id that is reserved for Headwater's own
+/// events.
 fn check(shape: Shape, messages: &[Bytes]) -> Result<(), Failure> {
     if shape != Shape::Sse {
         return Ok(());
@@ -71,15 +73,17 @@ fn check(shape: Shape, messages: &[Bytes]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The events of a message, but for those that say no more than how the stream ended that they came from.
+/// Returns the events of a message, without the ones that only mark the end of the stream they came
+/// from.
 ///
-/// Each is as it would be if the stream had begun with this message: an id doesn't persist from one to the next.
+/// Each message is decoded as the start of a stream: an id doesn't persist from one message to the
+/// next.
 pub(crate) fn events(message: &Bytes) -> Vec<Event> {
     let mut decoder = Decoder::new(Limits::default().with_max_item_bytes(message.len()));
     decoder.push(message.clone());
     decoder.finish();
     let mut events = Vec::new();
-    // No field of a message is longer than it is.
+    // No field of a message is longer than the message.
     while let Ok(Some(event)) = decoder.next() {
         if !sse::is_reserved(&event.event) && &*event.data != DONE {
             events.push(event);
@@ -88,7 +92,7 @@ pub(crate) fn events(message: &Bytes) -> Vec<Event> {
     events
 }
 
-/// The lines of a message that have something in them, without their ends.
+/// Returns the non-empty lines of a message, without their terminators.
 pub(crate) fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = message.split(|&byte| byte == b'\n');
     lines
@@ -96,7 +100,7 @@ pub(crate) fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.is_empty())
 }
 
-/// A line as JSON: itself, if it is that, without a byte order mark before it.
+/// Returns a line as JSON, without a byte order mark, or `None` if it isn't JSON.
 pub(crate) fn json(line: &[u8]) -> Option<&RawValue> {
     serde_json::from_slice(without_bom(line)).ok()
 }
@@ -104,16 +108,16 @@ pub(crate) fn json(line: &[u8]) -> Option<&RawValue> {
 /// An event as JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct Described<'a> {
-    /// Its type, where it names one.
+    /// Its type, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a str>,
-    /// Its id, where it has one.
+    /// Its id, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     data: Data<'a>,
 }
 
-/// The data of an event: the JSON value, if it is one on a line of its own, else a string.
+/// The data of an event: the JSON value if it is one on a single line, otherwise a string.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Data<'a> {
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_and_what_only_ends_a_stream_is_left_out() {
+    fn comments_and_end_markers_are_left_out() {
         described(": comment\n\n", &[]);
         described("data: unfinished", &[]);
         described("data: [DONE]\n\n", &[]);
@@ -173,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_call_an_end_or_an_error_is_an_event() {
+    fn foreign_end_and_error_events_are_events() {
         described("event: end\ndata: 1\n\n", &[r#"{"event":"end","data":1}"#]);
         described(
             "event: error\ndata: 1\n\n",
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_types_and_ids_are_refused_in_events_alone() {
+    fn reserved_types_and_ids_are_only_refused_in_events() {
         let check = |shape, body: &'static str| {
             let messages = messages(shape, Bytes::from_static(body.as_bytes()), 9);
             messages.map(drop).map_err(|failure| failure.into_problem())
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_as_many_messages_as_it_has_events_or_lines_and_whole_together() {
+    fn a_body_is_split_into_its_events_or_lines_without_loss() {
         let check = |shape, body: &'static str, expected: &[&str]| {
             let found = messages(shape, Bytes::from_static(body.as_bytes()), 9);
             let Ok(found) = found else {
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_as_many_messages_as_the_limit_and_no_more() {
+    fn the_number_of_messages_in_a_body_is_limited() {
         for (shape, three) in [
             (Shape::Sse, "data: 1\n\n".repeat(3)),
             (Shape::Ndjson, "\n".repeat(3)),
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_those_with_something_in_them() {
+    fn empty_lines_are_skipped() {
         let found: Vec<_> = lines(b"1\r\n\n {\"a\":2} \nx").collect();
         assert_eq!(found, [&b"1"[..], b"{\"a\":2}", b"x"]);
         assert!(json(b"x").is_none() && json(b"\"\xff\"").is_none());

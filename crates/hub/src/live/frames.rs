@@ -1,4 +1,4 @@
-//! The forms in which live readers get messages. Pure: messages in, bytes out.
+//! The encodings of messages for live readers. Performs no I/O.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -16,14 +16,14 @@ use crate::{
     offset::{Lost, essence},
 };
 
-/// What the messages of a stream are.
+/// The kind of messages that a stream contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// JSON values.
     Json,
-    /// Events of `text/event-stream`, each whole.
+    /// Whole events of `text/event-stream`.
     Sse,
-    /// Lines of `application/x-ndjson`, each whole.
+    /// Whole lines of `application/x-ndjson`.
     Ndjson,
     /// Text.
     Text,
@@ -32,7 +32,7 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// What a content type stands for.
+    /// Returns the shape for a content type.
     pub(crate) fn of(content_type: &str) -> Self {
         if is_json(content_type) {
             return Self::Json;
@@ -45,7 +45,7 @@ impl Shape {
         }
     }
 
-    /// Whether an SSE reader gets the data in base64.
+    /// Returns `true` if the data are base64-encoded in this form.
     pub(crate) fn is_base64(self, form: Form) -> bool {
         match form {
             Form::Events => self == Self::Bytes,
@@ -55,29 +55,30 @@ impl Shape {
     }
 }
 
-/// The form that a reader asked for.
+/// The form that a reader requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// One event for each message, with the offset after it as its id: what an `EventSource` wants.
+    /// One event for each message, with the offset after it as its id, for an `EventSource`.
     Events,
     /// One line for each message.
     Lines,
-    /// The protocol's own SSE: one data event for a batch, and a control event after it.
+    /// The protocol's own SSE: one data event for each batch, followed by a control event.
     Protocol,
 }
 
-/// What is known of the stream at the end of a batch.
+/// The state of the stream at the end of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// More follows.
+    /// More messages follow.
     More,
-    /// There was no more at the time.
+    /// There were no more messages at the time.
     Tail,
-    /// There will be no more.
+    /// No more messages follow.
     Closed,
 }
 
-/// Messages in a form. `messages` are not empty, and of a stream of that lineage; `next` is the offset after them.
+/// Encodes messages. `messages` is not empty and belongs to `lineage`; `next` is the offset after
+/// them.
 pub(crate) fn encode(
     form: Form,
     shape: Shape,
@@ -112,14 +113,15 @@ pub(crate) fn encode(
     out.into()
 }
 
-/// The data event of the protocol's SSE.
+/// Returns the data event of the protocol's SSE.
 pub(crate) fn data_event(shape: Shape, messages: &[Message], next: Mark) -> Bytes {
     let mut out = Vec::new();
     data(shape, messages, next, &mut out);
     out.into()
 }
 
-/// What ends a complete response, where the form has such a thing: with how many messages the stream has had.
+/// Returns the marker of a complete response, if the form has one, with the stream's number of
+/// messages.
 pub(crate) fn end(form: Form, next: Mark) -> Option<Bytes> {
     let items = next.at.number();
     let data = format!("{{\"items\":{items},\"offset\":\"{next}\"}}");
@@ -127,12 +129,14 @@ pub(crate) fn end(form: Form, next: Mark) -> Option<Bytes> {
     matches!(form, Form::Events).then(|| marker.into())
 }
 
-/// The event that tells a reader its position before the first message, so that it can resume there.
+/// Returns the event with a reader's position before the first message, so that it can resume
+/// there.
 pub(crate) fn position(at: Mark) -> Bytes {
     notice(POSITION_EVENT, at, &format!("{{\"offset\":\"{at}\"}}"))
 }
 
-/// The event that tells a reader that its position doesn't fit the stream, and that all there is follows.
+/// Returns the event for a reader whose position doesn't fit the stream. All existing messages
+/// follow.
 pub(crate) fn reset(lost: &Lost) -> Bytes {
     notice(RESET_EVENT, lost.floor(), &lost.reset())
 }
@@ -168,7 +172,8 @@ fn one(next: Mark, data: &[u8], out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// The events of one message. Its offset is the id of the last: after that one, all of it was given.
+/// Encodes the events of one message. Its offset is the id of the last event, after which the
+/// message is complete.
 fn several(next: Mark, events: &[Event], out: &mut Vec<u8>) {
     for (index, event) in events.iter().enumerate() {
         if index + 1 == events.len() {
@@ -195,7 +200,7 @@ fn line(shape: Shape, message: &Bytes, out: &mut Vec<u8>) {
         Shape::Bytes => string(&STANDARD.encode(message), out),
         Shape::Sse => {
             for event in framed::events(message) {
-                // Strings, and JSON that was read: there is nothing that can't be written.
+                // Strings, and JSON that was parsed, can always be serialised.
                 let _ = json::encode_on_one_line(&Described::from(&event), out);
                 out.push(b'\n');
             }
@@ -217,13 +222,13 @@ fn line(shape: Shape, message: &Bytes, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Text as a JSON string on one line.
+/// Encodes text as a JSON string on one line.
 fn string(text: &str, out: &mut Vec<u8>) {
-    // Text always serialises.
+    // Text can always be serialised.
     let _ = json::encode_on_one_line(text, out);
 }
 
-/// Of text and bytes the data event holds one run of all messages.
+/// Encodes the data event. Messages of text and bytes are concatenated.
 fn data(shape: Shape, messages: &[Message], next: Mark, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: data\n");
     let one_line = || messages.iter().all(|message| is_one_line(&message.bytes));
@@ -252,7 +257,7 @@ fn data(shape: Shape, messages: &[Message], next: Mark, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// JSON values as one array.
+/// Encodes JSON values as one array.
 pub(crate) fn array<'a>(messages: impl Iterator<Item = &'a Bytes>, out: &mut Vec<u8>) {
     out.push(b'[');
     for (index, message) in messages.enumerate() {
@@ -264,8 +269,9 @@ pub(crate) fn array<'a>(messages: impl Iterator<Item = &'a Bytes>, out: &mut Vec
     out.push(b']');
 }
 
-/// The event that says where a reader of the protocol's SSE is. The id that ends an `EventSource` for good goes with
-/// the last, and so does the problem with which the stream was closed. No other has an id: the data event before it has.
+/// Encodes the control event of the protocol's SSE, with the reader's position. The last one also
+/// has the id that stops an `EventSource`, and the problem with which the stream was closed. Others
+/// have no id, as the data event before them has it.
 pub(crate) fn control(
     next: Mark,
     end: End,
@@ -289,7 +295,7 @@ pub(crate) fn control(
     } else {
         format!("id: {id}\n")
     };
-    // A problem always serialises.
+    // A problem can always be serialised.
     let failure = failure.and_then(|problem| serde_json::to_string(problem).ok());
     let rest = match failure {
         Some(failure) => format!("{rest},\"streamError\":{failure}"),
@@ -299,7 +305,7 @@ pub(crate) fn control(
     out.extend_from_slice(event.as_bytes());
 }
 
-/// The control event without data before it. Its id is what an `EventSource` resumes from.
+/// Returns a control event without data before it. An `EventSource` resumes from its id.
 pub(crate) fn waiting(next: Mark, cursor: u64) -> Bytes {
     let mut out = Vec::new();
     control(next, End::Tail, cursor, None, &mut out);
@@ -313,8 +319,8 @@ fn is_one_line(text: &[u8]) -> bool {
     memchr2(b'\n', b'\r', text).is_none()
 }
 
-/// Each line of `text` as a field. Readers take one space off a value's start, so one that has a space there gets
-/// another (WHATWG HTML §9.2.6).
+/// Encodes each line of `text` as a field. Readers remove one space from the start of a value, so a
+/// value that starts with a space gets another one (WHATWG HTML §9.2.6).
 fn fields(prefix: &[u8], text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     loop {

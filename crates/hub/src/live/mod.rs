@@ -1,9 +1,10 @@
-//! Live readers of streams, by position and not by queue.
+//! Live readers of streams. Each reader is a position, not a queue.
 //!
-//! A stream that somebody follows has one [`Tail`]: a task reads what is appended, once, and keeps the newest of it in a
-//! [ring](ring), in batches whose encoded forms all readers share. A [reader](reader) is a position. Near the tail it
-//! takes batches from the ring; when it is behind, it reads from the log. Nothing of a reader grows, however slow it
-//! is, and what it is given is what follows its position or an error.
+//! A stream with live readers has one [`Tail`]: a task reads each new message once and keeps the
+//! newest ones in a [ring](ring), in batches whose encoded forms all readers share. A
+//! [reader](reader) takes batches from the ring while it is near the tail, and reads from the log
+//! when it is behind. Its memory is bounded regardless of its speed. It receives either the
+//! messages that follow its position or an error.
 
 pub(crate) mod framed;
 pub(crate) mod frames;

@@ -27,15 +27,15 @@ use crate::{
     reason,
 };
 
-/// How many readers follow or wait.
+/// The number of live readers and waiting long-polls.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seats(Arc<AtomicUsize>);
 
 impl Seats {
-    /// Takes a place among at most `limit` readers, until it is dropped.
+    /// Takes one of `limit` seats, until it is dropped.
     ///
     /// # Errors
-    /// 429: there are as many already.
+    /// 429: all seats are taken.
     pub(crate) fn take(&self, limit: usize) -> Result<Seat, Failure> {
         let seat = Seat(Arc::clone(&self.0));
         if self.0.fetch_add(1, Ordering::Relaxed) >= limit {
@@ -48,7 +48,7 @@ impl Seats {
     }
 }
 
-/// A reader's place; see [`Seats`].
+/// The permit of a reader; see [`Seats`].
 #[derive(Debug)]
 pub(crate) struct Seat(Arc<AtomicUsize>);
 
@@ -58,45 +58,46 @@ impl Drop for Seat {
     }
 }
 
-/// One live response: a position in a stream, and the form in which what follows goes out.
+/// One live response: a position in a stream, and the form in which messages are sent.
 pub(crate) struct Reader {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) outgoing: Outgoing,
     pub(crate) name: StreamName,
     pub(crate) shape: Shape,
     pub(crate) form: Form,
-    /// Of the stream that is read; another one of its name has another.
+    /// Identifies the stream. A new one of the same name has another lineage.
     pub(crate) lineage: Lineage,
-    /// Bytes that go out before anything else.
+    /// Bytes that are sent before anything else.
     pub(crate) notice: Option<Bytes>,
-    /// The offset before what is sent next.
+    /// The offset before the next message.
     pub(crate) position: Offset,
-    /// Whether it began wherever the stream does, so that what was trimmed meanwhile isn't missed.
+    /// `true` if the reader started at the stream's start, wherever that was. Then messages that
+    /// were trimmed since are skipped instead of being an error.
     pub(crate) from_start: bool,
-    /// What wakes it at the tail; without one it ends there.
+    /// Wakes the reader at the tail. Without it, the response ends there.
     pub(crate) tail: Option<Arc<Tail>>,
     pub(crate) least_cursor: Option<u64>,
-    /// When it ends at a whole event although the stream goes on.
+    /// The time at which the response ends, at a whole event, although the stream continues.
     pub(crate) until: Option<Instant>,
-    /// Held as long as the response goes on.
+    /// Held until the response ends.
     pub(crate) _seat: Seat,
-    /// And counted as watching, where that matters.
+    /// Counts as a watcher, if that matters to the stream's ingest job.
     pub(crate) _watch: Option<Watch>,
 }
 
-/// Where a response stands.
+/// The progress of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Nothing was sent yet.
     New,
-    /// Something was, and this is what it said of the stream's end.
+    /// Messages were sent, with this state of the stream.
     Sent(End),
-    /// All was.
+    /// Everything was sent.
     Over,
 }
 
 impl Reader {
-    /// The response's body, in chunks of whole messages.
+    /// Returns the response's body, in chunks of whole messages.
     pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Problem>> + Send + 'static {
         let late = self.until.map(|until| Box::pin(sleep_until(until)));
         let sending = Box::new(Sending {
@@ -114,10 +115,11 @@ impl Reader {
 
 struct Sending {
     reader: Reader,
-    /// Ready when the time is up. It is set once: setting it for each wait would cost more than all the rest of a wait.
+    /// Completes at `until`. It is set once: setting it for each wait would cost more than the rest
+    /// of the wait.
     late: Option<Pin<Box<Sleep>>>,
     state: State,
-    /// Bytes of messages that it reads from the log at once: about as many as make one chunk.
+    /// Number of bytes of messages that are read from the log at once, to make about one chunk.
     read_bytes: usize,
 }
 
@@ -156,7 +158,7 @@ impl Sending {
                 self.reader.form != Form::Protocol || self.state == State::Sent(End::Tail);
             let position = self.reader.position;
             let given = match (is_told, &mut self.late) {
-                // One that has nothing to follow yet is told so first.
+                // A reader that starts at the tail is informed of that first.
                 (false, _) => tail.give(position),
                 (true, None) => tail.given(position).await,
                 (true, Some(late)) => match select(pin!(tail.given(position)), late).await {
@@ -181,7 +183,8 @@ impl Sending {
                         batch.encoded(form, said, cursor)
                     };
                     let sent = match outgoing::is_large(bytes.len()) {
-                        // Much larger than its messages are. The reader takes smaller parts from the log.
+                        // The encoding is much larger than the messages. The reader reads smaller
+                        // parts from the log.
                         true => self.read_behind().await,
                         false => {
                             self.sent(batch.next, end);
@@ -194,7 +197,7 @@ impl Sending {
                 }
                 Given::Behind => {
                     let sent = self.read_behind().await;
-                    // Empty where the messages have nothing for this form.
+                    // Empty if the messages have nothing for this form.
                     if !matches!(&sent, Ok(bytes) if bytes.is_empty()) {
                         return Some(sent);
                     }
@@ -224,7 +227,7 @@ impl Sending {
         }
     }
 
-    /// What ends the body when all was sent.
+    /// Returns the end of the body after all messages were sent.
     async fn finish(&mut self) -> Option<Result<Bytes, Problem>> {
         let is_closed = self.state == State::Sent(End::Closed);
         self.state = State::Over;
@@ -235,7 +238,7 @@ impl Sending {
         match reason {
             Err(problem) => Some(Err(problem)),
             Ok(None) => frames::end(self.reader.form, self.at()).map(Ok),
-            // The protocol has an end of its own, which says it.
+            // The protocol's own end event contains the reason.
             Ok(Some(problem)) if self.reader.form == Form::Protocol => {
                 Some(Ok(self.control(End::Closed, Some(&problem))))
             }
@@ -243,7 +246,7 @@ impl Sending {
         }
     }
 
-    /// The problem with which the stream was closed, if it was closed with one.
+    /// Returns the problem with which the stream was closed, if any.
     async fn reason(&self) -> Result<Option<Problem>, Problem> {
         let Reader { log, name, .. } = &self.reader;
         let info = log.info(name).await.map_err(crate::error::problem)?;
@@ -254,7 +257,8 @@ impl Sending {
         }
     }
 
-    /// What a batch says of the stream's end: a failure is said on its own, after it.
+    /// Returns the state that a batch reports. A failure is reported in an event of its own, after
+    /// the batch.
     async fn said(&self, end: End) -> Result<End, Problem> {
         let is_told = self.reader.form == Form::Protocol && end == End::Closed;
         match is_told && self.reason().await?.is_some() {
@@ -281,7 +285,7 @@ impl Sending {
         out.into()
     }
 
-    /// The offset before what is sent next, as clients are given it.
+    /// Returns the offset before the next message, as clients receive it.
     fn at(&self) -> Mark {
         self.reader.lineage.at(self.reader.position)
     }
@@ -292,13 +296,13 @@ impl Sending {
             .is_some_and(|until| until <= Instant::now())
     }
 
-    /// Reads from the log what the ring no longer has.
+    /// Reads messages that the ring doesn't have any more from the log.
     async fn read_behind(&mut self) -> Result<Bytes, Problem> {
-        // The log has less than the ring had: only a stream of the same name after it can.
+        // If the log has less than the ring had, it contains a new stream of the same name.
         self.read().await?.ok_or_else(gone)
     }
 
-    /// Reads from the log; `None` at its tail.
+    /// Reads from the log. Returns `None` at its tail.
     async fn read(&mut self) -> Result<Option<Bytes>, Problem> {
         let outgoing = self.reader.outgoing.clone();
         let next = Offset::new(self.reader.position.number() + 1);
@@ -338,7 +342,7 @@ impl Sending {
                 if bytes.len() < CHUNK_BYTES / 2 {
                     self.read_bytes = (self.read_bytes * 2).min(CHUNK_BYTES);
                 }
-                // Without a tail the end of what is there is where the response ends.
+                // Without a tail, the response ends at the end of the existing messages.
                 self.sent(next, end);
                 return Ok(Some(bytes));
             }
@@ -347,7 +351,7 @@ impl Sending {
                 drop(turn);
                 return self.large(&outgoing, next, bytes.len()).await.map(Some);
             }
-            // Small messages are several times as long in the form that goes out. The rest is read again.
+            // Encoded, small messages are several times longer. The rest is read again.
             let fitting = (messages.len() * CHUNK_BYTES / bytes.len()).max(1);
             self.read_bytes = (self.read_bytes * CHUNK_BYTES / bytes.len()).max(LEAST_READ_BYTES);
             next = messages[fitting].offset;
@@ -356,8 +360,8 @@ impl Sending {
         }
     }
 
-    /// A message that takes more than one chunk, as all readers share it who are at it. Whether it is the last, the next
-    /// look at the stream tells.
+    /// Returns a message that is larger than one chunk. It is shared by all readers that are at it.
+    /// The next lookup determines if it is the last one.
     async fn large(
         &mut self,
         outgoing: &Outgoing,
@@ -391,13 +395,13 @@ impl Sending {
     fn sent_large(&mut self, next: Offset, shared: Bytes) -> Bytes {
         self.sent(next, End::More);
         if self.reader.form == Form::Protocol {
-            // Its own cursor is in what follows the shared part.
+            // The reader's own cursor follows the shared part.
             self.reader.notice = Some(self.control(End::More, None));
         }
         shared
     }
 
-    /// The message before `next` in the reader's form.
+    /// Returns the key of the message before `next` in the reader's form.
     fn key(&self, next: Offset) -> Key {
         Key::new(self.reader.lineage.at(next), self.reader.form as u8)
     }
@@ -414,7 +418,8 @@ impl Sending {
         frames::encode(*form, *shape, lineage, messages, next, end, cursor)
     }
 
-    /// Reads the log at the reader's position, or at the floor if the reader began there and that has moved.
+    /// Reads the log at the reader's position, or at the floor if the reader started there and it
+    /// has moved.
     async fn read_chunk(&mut self) -> Result<Chunk, Problem> {
         let chunk = loop {
             let Reader {
@@ -445,7 +450,8 @@ impl Sending {
     }
 }
 
-/// The least that is read at once, in bytes, where messages are much smaller than what they become.
+/// Minimum number of bytes that are read at once, for messages that are much smaller than their
+/// encoding.
 const LEAST_READ_BYTES: usize = 1 << 10;
 
 fn gone() -> Problem {

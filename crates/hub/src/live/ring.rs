@@ -15,25 +15,25 @@ use crate::{
     outgoing,
 };
 
-/// What one message costs besides its bytes.
+/// Approximate memory of a message in bytes, besides its content.
 const MESSAGE_COST: usize = 64;
 
-/// Messages that were read at once, with the forms that somebody has asked for by now.
+/// Messages that were read at once, with their encoded forms so far.
 pub(crate) struct Batch {
     pub(crate) from: Offset,
     pub(crate) next: Offset,
     messages: Vec<Message>,
     shape: Shape,
     lineage: Lineage,
-    /// Whether it went up to the stream's tail.
+    /// `true` if the batch ends at the stream's tail.
     at_tail: bool,
     cost: usize,
-    /// Each with the cursor that is in it.
+    /// Each with the cursor that it contains.
     encoded: [Mutex<Option<(u64, Bytes)>>; 6],
 }
 
 impl Batch {
-    /// A batch of these messages, of which there is at least one.
+    /// Creates a batch of at least one message.
     pub(crate) fn new(
         from: Offset,
         next: Offset,
@@ -55,7 +55,8 @@ impl Batch {
         }
     }
 
-    /// The batch in a form. It is made once for all who ask, and again only when the cursor is another.
+    /// Returns the batch in a form. It is encoded once for all readers, and again only for another
+    /// cursor.
     pub(crate) fn encoded(&self, form: Form, end: End, cursor: u64) -> Bytes {
         let (slot, cursor) = match (form, end) {
             (Form::Events, _) => (0, 0),
@@ -81,7 +82,7 @@ impl Batch {
         })
     }
 
-    /// The batch in the protocol's SSE, with a cursor that only one reader has.
+    /// Returns the batch in the protocol's SSE, with a cursor of one reader only.
     pub(crate) fn encoded_for(&self, end: End, cursor: u64) -> Bytes {
         let data = self.kept(5, 0, || {
             frames::data_event(self.shape, &self.messages, self.lineage.at(self.next))
@@ -92,7 +93,7 @@ impl Batch {
         out.into()
     }
 
-    /// What is in a slot for this cursor, or else what is made for it.
+    /// Returns the contents of a slot for this cursor. Otherwise, fills the slot from `make`.
     fn kept(&self, slot: usize, cursor: u64, make: impl FnOnce() -> Bytes) -> Bytes {
         let mut slot = self.encoded[slot]
             .lock()
@@ -115,40 +116,40 @@ fn cost(messages: &[Message]) -> usize {
         .sum()
 }
 
-/// Why nothing will follow.
+/// The reason for which no messages follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     /// The stream is closed.
     Closed,
-    /// It was deleted, or has expired.
+    /// It was deleted or has expired.
     Gone,
     /// It can't be read.
     Failed,
 }
 
-/// What a reader at some position is given.
+/// The result of a lookup at a reader's position.
 pub(crate) enum Given {
-    /// What follows the position.
+    /// The messages that follow the position.
     Batch(Arc<Batch>, End),
-    /// Nothing: what follows is no longer here, and is in the log.
+    /// The messages that follow are not in the ring any more and have to be read from the log.
     Behind,
-    /// Nothing yet.
+    /// No messages yet.
     Wait,
-    /// Nothing any more.
+    /// No messages follow.
     Over(Over),
 }
 
 /// The newest messages of one stream.
 pub(crate) struct Ring {
     batches: VecDeque<Arc<Batch>>,
-    /// What several batches, or a part of one, are together, for the readers who have the same position.
+    /// Several batches, or a part of one, joined for the readers at the same position.
     runs: VecDeque<Arc<Batch>>,
-    /// Of batches and runs.
+    /// The total cost of batches and runs.
     cost: usize,
-    /// The offset after all that was put in.
+    /// The offset after all messages that were added.
     next: Offset,
     over: Option<Over>,
-    /// What all rings cost.
+    /// The cost of all rings of the hub.
     total: Arc<AtomicUsize>,
     most_in_all: usize,
 }
@@ -170,8 +171,9 @@ impl Ring {
         self.batches.is_empty()
     }
 
-    /// Puts what was read into the ring, in batches that are each about one chunk when they are encoded. A message that is
-    /// larger than that by itself is left to the log: see [`Outgoing`](crate::outgoing::Outgoing).
+    /// Adds messages that were read, in batches of about one chunk when they are encoded. A message
+    /// that is larger than that by itself is left to the log: see
+    /// [`Outgoing`](crate::outgoing::Outgoing).
     pub(crate) fn push_all(&mut self, chunk: Chunk, shape: Shape) {
         let Chunk {
             mut from,
@@ -211,7 +213,7 @@ impl Ring {
         }
     }
 
-    /// Puts the batch that follows into the ring, and drops old ones to keep the bounds.
+    /// Adds the next batch, and drops old ones to keep the bounds.
     pub(crate) fn push(&mut self, batch: Batch) {
         self.forget_runs();
         self.next = batch.next;
@@ -227,7 +229,7 @@ impl Ring {
         }
     }
 
-    /// Goes on at `next`, past what can't be read any more.
+    /// Continues at `next`, past messages that can't be read any more.
     pub(crate) fn skip_to(&mut self, next: Offset) {
         self.clear();
         self.next = next;
@@ -246,7 +248,7 @@ impl Ring {
         self.over = Some(over);
     }
 
-    /// Whether it ended although the stream may go on.
+    /// Returns `true` if the ring ended although the stream may continue.
     pub(crate) fn has_failed(&self) -> bool {
         self.over == Some(Over::Failed)
     }
@@ -272,7 +274,7 @@ impl Ring {
         self.total.fetch_sub(cost, Ordering::Relaxed);
     }
 
-    /// What a reader that wants what follows `from` is given: all there is, up to [`BATCH_BYTES`].
+    /// Looks up all messages after `from`, up to [`BATCH_BYTES`].
     pub(crate) fn give(&mut self, from: Offset) -> Given {
         if let Some(over @ (Over::Gone | Over::Failed)) = self.over {
             return Given::Over(over);
@@ -295,8 +297,8 @@ impl Ring {
         Given::Batch(batch, end)
     }
 
-    /// What follows `from`, which is in the batch at `index`, as one batch. It is put together once for all who ask for
-    /// it before the next batch comes.
+    /// Returns the messages after `from`, which is in the batch at `index`, as one batch. It is
+    /// joined once for all readers that request it before the next batch arrives.
     fn run(&mut self, from: Offset, index: usize) -> Arc<Batch> {
         if let Some(run) = self.runs.iter().find(|run| run.from == from) {
             return Arc::clone(run);
@@ -357,7 +359,7 @@ mod tests {
 
     use super::*;
 
-    /// Batches of so many messages of such sizes, one after the other.
+    /// Returns batches of consecutive messages of these sizes.
     async fn batches(sizes: &[Vec<usize>]) -> Vec<Batch> {
         let log = MemoryLog::default();
         let name = StreamName::new("a").unwrap();
@@ -386,12 +388,13 @@ mod tests {
 
     fn filled(sizes: &[Vec<usize>], total: &Arc<AtomicUsize>, most: usize) -> (Ring, Vec<Batch>) {
         let batches = futures_util::FutureExt::now_or_never(batches(sizes));
-        // A log in memory is never pending.
+        // An in-memory log is never pending.
         let batches = batches.unwrap();
         (Ring::new(Offset::START, Arc::clone(total), most), batches)
     }
 
-    /// What a reader at `from` is given: where it is then, and whether that was the tail.
+    /// Takes the batch for a reader at `from`. Checks that it contains exactly the messages up to
+    /// its end.
     fn take(ring: &mut Ring, from: u64) -> Option<(Arc<Batch>, End)> {
         match ring.give(Offset::new(from)) {
             Given::Batch(batch, end) => {
@@ -415,13 +418,13 @@ mod tests {
         assert_eq!((one.next.number(), end), (7, End::Tail));
         let (two, _) = take(&mut ring, 2).unwrap();
         assert!(Arc::ptr_eq(&one, &two));
-        // The last alone is what it is.
+        // A run of only the last batch is that batch.
         let (last, _) = take(&mut ring, 6).unwrap();
         assert!(Arc::ptr_eq(&last, ring.batches.back().unwrap()));
     }
 
     #[test]
-    fn what_is_given_at_once_is_as_large_as_the_limit_and_no_larger() {
+    fn a_lookup_returns_at_most_batch_bytes() {
         let each = BATCH_BYTES / 4 - MESSAGE_COST;
         let total = Arc::default();
         let (mut ring, batches) = filled(&vec![vec![each]; 6], &total, usize::MAX);
@@ -436,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_together_counts_and_is_not_kept_past_the_bounds() {
+    fn runs_count_towards_the_bounds() {
         let total = Arc::default();
         let sizes = vec![vec![10]; 2 * RING_RUNS];
         let (mut ring, batches) = filled(&sizes, &total, usize::MAX);
@@ -457,7 +460,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_reader_gets_every_message_once_and_in_order_however_they_come(
+        fn every_reader_receives_every_message_once_and_in_order(
             sizes in prop::collection::vec(prop::collection::vec(0_usize..3000, 1..9), 1..30),
             turns in prop::collection::vec((any::<bool>(), 0_u64..8), 0..200),
         ) {
@@ -474,7 +477,7 @@ mod tests {
                     }
                     continue;
                 }
-                // Each starts somewhere else, also within a batch.
+                // Each reader starts at another position, also within a batch.
                 let position = readers.entry(reader).or_insert(tail.min(reader));
                 let kept = ring.batches.front().map_or(tail, |batch| batch.from.number());
                 if *position < kept {

@@ -22,23 +22,23 @@ use crate::{
     waiting::{Ticket, Waiting},
 };
 
-/// How often a stream that is followed is said to be in use: no oftener and no more seldom than this.
+/// Minimum and maximum interval between `touch` calls for a followed stream.
 const TOUCH: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3600));
 
-/// The tails of all streams that are followed.
+/// The tails of all followed streams.
 #[derive(Default)]
 pub(crate) struct Tails {
-    /// By the stream's number, which no stream after it has. An entry goes with its tail.
+    /// By the stream's number, which is never reused. An entry is removed with its tail.
     by_stream: Mutex<HashMap<u64, Weak<Tail>>>,
-    /// What all rings cost.
+    /// The cost of all rings.
     total: Arc<AtomicUsize>,
 }
 
 impl Tails {
-    /// The tail of a stream, made if there is none.
+    /// Returns the tail of a stream. Starts it if there is none.
     ///
     /// # Errors
-    /// The stream is no longer there.
+    /// The stream doesn't exist any more.
     pub(crate) async fn of(
         self: &Arc<Self>,
         log: &Arc<dyn Log>,
@@ -50,7 +50,7 @@ impl Tails {
             return Ok(tail);
         }
         let follower = log.follow(&info.name).await?;
-        // Let go of after the lock: whoever is the last to hold a tail takes it.
+        // Dropped after the lock is released, as dropping the last reference acquires it.
         let known;
         let mut streams = self.lock();
         known = streams.get(&info.id).and_then(Weak::upgrade);
@@ -95,7 +95,7 @@ impl Tails {
     }
 }
 
-/// The newest messages of a stream, for those who follow it. It goes with the last of them.
+/// The newest messages of a stream, shared by its readers. It ends with the last of them.
 pub(crate) struct Tail {
     shared: Arc<Shared>,
     task: AbortHandle,
@@ -107,7 +107,7 @@ impl Drop for Tail {
     fn drop(&mut self) {
         self.task.abort();
         let mut streams = self.tails.lock();
-        // Somebody may have made another one since the last reader let go of this.
+        // Another tail may have been started since the last reader released this one.
         if streams
             .get(&self.stream)
             .is_some_and(|tail| tail.strong_count() == 0)
@@ -118,17 +118,18 @@ impl Drop for Tail {
 }
 
 impl Tail {
-    /// Whether it can go on. If not, its readers are told so, and the next one tries again with a new tail.
+    /// Returns `true` if the tail can continue. If not, its readers receive an error, and the next
+    /// reader starts a new tail.
     fn is_usable(&self) -> bool {
         !self.shared.near().ring.has_failed()
     }
 
-    /// What a reader that wants what follows `from` is given.
+    /// Looks up the messages after `from`.
     pub(crate) fn give(&self, from: Offset) -> Given {
         self.shared.near().ring.give(from)
     }
 
-    /// What a reader is given that wants what follows `from`, as soon as that isn't [`Given::Wait`]. Cancel-safe.
+    /// Waits until a lookup of the messages after `from` isn't [`Given::Wait`]. Cancel-safe.
     pub(crate) async fn given(&self, from: Offset) -> Given {
         let mut place = Place {
             tail: self,
@@ -152,13 +153,14 @@ impl Tail {
         .await
     }
 
-    /// Whether the stream is gone: what is read under its name may then be another's.
+    /// Returns `true` if the stream is gone. Messages that are read under its name may then belong
+    /// to another one.
     pub(crate) fn is_gone(&self) -> bool {
         self.shared.follower.clone().progress().gone
     }
 }
 
-/// A reader's place among those who wait, until it is dropped.
+/// A reader's place in the wake queue, left on drop.
 struct Place<'a> {
     tail: &'a Tail,
     ticket: Ticket,
@@ -182,7 +184,8 @@ struct Shared {
     near: Mutex<Near>,
 }
 
-/// What is near the tail. Whoever finds nothing in the ring waits under the same lock.
+/// State near the tail. A reader that finds no data in the ring registers its waker under the same
+/// lock.
 struct Near {
     ring: Ring,
     waiting: Waiting,
@@ -193,14 +196,14 @@ impl Shared {
         self.near.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the ring. All who wait are to be [woken](Self::wake_few).
+    /// Changes the ring. All waiting readers become due for [`wake_few`](Self::wake_few).
     fn change(&self, change: impl FnOnce(&mut Ring)) {
         let mut near = self.near();
         change(&mut near.ring);
         near.waiting.rouse();
     }
 
-    /// Wakes a few of those who are to be; whether there are more.
+    /// Wakes a few of the due readers. Returns `true` if more are due.
     fn wake_few(&self) -> bool {
         let mut near = self.near();
         let few = near.waiting.few();
@@ -211,9 +214,9 @@ impl Shared {
     }
 }
 
-/// Moves what is appended to a stream into its ring, until there will be no more.
+/// Moves appended messages into the ring until the stream is closed, is gone or fails.
 async fn pump(shared: Arc<Shared>, stream: u64, idle: Option<Duration>) {
-    // However it ends, nobody is left to wait for it.
+    // However this task ends, no reader may be left waiting.
     let mut ending = Ending {
         shared: &shared,
         over: Over::Failed,
@@ -228,7 +231,7 @@ async fn pump(shared: Arc<Shared>, stream: u64, idle: Option<Duration>) {
     };
 }
 
-/// Tells the readers that nothing follows, when it is dropped.
+/// Ends the ring and wakes all readers when dropped.
 struct Ending<'a> {
     shared: &'a Shared,
     over: Over,
@@ -248,11 +251,11 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
     let mut follower = shared.follower.clone();
     let mut next = follower.progress().tail;
     shared.change(|ring| ring.skip_to(next));
-    // Another stream may have taken the name since this one was looked up.
+    // Another stream may have this name since the lookup.
     if shared.log.info(&shared.name).await?.id != stream {
         return Ok(Over::Gone);
     }
-    // A stream that ends when it is not used is in use as long as it is followed.
+    // Following a stream counts as use of it for an idle expiry.
     let touch_every = idle.map(|span| (span / 3).clamp(TOUCH.0, TOUCH.1));
     let mut touch_at = touch_every.map(|every| Instant::now() + every);
     let mut filled_at = Instant::now();
@@ -260,7 +263,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
         let is_due = shared.wake_few();
         let clear_at = (!shared.near().ring.is_empty()).then(|| filled_at + RING_IDLE);
         let progress = if is_due {
-            // Appends and those who were woken get their turn.
+            // Appends and the readers that were woken get their turn.
             yield_now().await;
             follower.past(next).now_or_never()
         } else {
@@ -293,7 +296,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
             .await
         {
             Ok(chunk) => chunk,
-            // Its readers find out by themselves.
+            // Readers detect the gap by themselves.
             Err(error) if error.is_trimmed() => {
                 next = error.floor().map_or(progress.tail, |floor| floor.at);
                 shared.change(|ring| ring.skip_to(next));
@@ -337,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tail_is_shared_and_goes_with_the_last_who_holds_it() {
+    async fn a_tail_is_shared_and_ends_with_its_last_reader() {
         let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
         let tails = Arc::new(Tails::default());
         let info = stream(&log).await;
@@ -351,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_ring_keeps_to_its_bounds_and_is_empty_when_nothing_happens() {
+    async fn a_ring_keeps_to_its_bounds_and_is_emptied_when_idle() {
         let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
         let tails = Arc::new(Tails::default());
         let info = stream(&log).await;
@@ -360,7 +363,7 @@ mod tests {
             let messages = vec![Bytes::from(vec![b'x'; 30_000])];
             log.append(&info.name, Append::new(messages)).await.unwrap();
             let given = tail.given(Offset::new(n)).await;
-            // What was there when the pump began isn't in the ring.
+            // Messages that existed when the pump started aren't in the ring.
             assert!(n == 0 || matches!(given, Given::Batch(..)));
             let total = tails.total.load(std::sync::atomic::Ordering::Relaxed);
             assert!(total <= 100_000, "{total}");
@@ -373,9 +376,10 @@ mod tests {
         assert!(matches!(tail.give(Offset::new(9)), Given::Behind));
     }
 
-    /// A reader that was woken and doesn't come is not woken again, and the others have what they want.
+    /// A reader that was woken and isn't polled is not woken again, and the others receive their
+    /// messages.
     #[tokio::test]
-    async fn readers_that_do_not_come_hold_nobody_up_and_take_no_place() {
+    async fn readers_that_are_not_polled_do_not_delay_others() {
         const READERS: usize = 3 * WOKEN_AT_ONCE;
         let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
         let tails = Arc::new(Tails::default());
@@ -400,12 +404,12 @@ mod tests {
                 Given::Batch(batch, End::Tail) => batch.next.number() == n + 1,
                 _ => false,
             };
-            // What was there when the pump began isn't in the ring.
+            // Messages that existed when the pump started aren't in the ring.
             assert!(n == 0 || given.iter().all(next), "{n}");
         }
         assert_eq!(tail.shared.near().waiting.len(), 0);
         drop(asleep);
-        // One that goes while it waits leaves nothing behind.
+        // A reader that is dropped while it waits leaves nothing behind.
         let mut waits = Box::pin(tail.given(Offset::new(3)));
         assert!((&mut waits).now_or_never().is_none());
         assert_eq!(tail.shared.near().waiting.len(), 1);
@@ -414,7 +418,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tail_that_failed_makes_room_for_another() {
+    async fn a_failed_tail_is_replaced() {
         let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
         let tails = Arc::new(Tails::default());
         let info = stream(&log).await;
@@ -431,7 +435,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_stream_of_the_name_is_not_taken_for_the_one_that_was_meant() {
+    async fn a_new_stream_of_the_same_name_is_not_mistaken_for_the_old_one() {
         let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
         let tails = Arc::new(Tails::default());
         let old = stream(&log).await;

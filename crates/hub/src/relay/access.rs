@@ -1,4 +1,4 @@
-//! Who may do what (§9).
+//! Authorization (§9).
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use headwater_log::Timestamp;
@@ -7,12 +7,12 @@ use http::{HeaderMap, header};
 use super::{id::RelayId, refusal::Refusal};
 use crate::Core;
 
-/// What a URL was signed with, as far as it is there.
+/// The signature parameters of a URL, as far as present.
 #[derive(Debug, Default)]
 pub(super) struct Signed {
     expires: Option<String>,
     signature: Option<String>,
-    /// What is to be done, of a `PATCH`.
+    /// The requested action of a `PATCH`.
     pub(super) action: Option<String>,
 }
 
@@ -31,17 +31,17 @@ impl Signed {
         signed
     }
 
-    /// Whether it is signed at all, well or badly.
+    /// Returns `true` if there is a signature, valid or not.
     fn is_any(&self) -> bool {
         self.expires.is_some() || self.signature.is_some()
     }
 }
 
-/// Lets those pass who may create and delete relays and know of them: by the hub's secret, or anyone where it has none
-/// (§9.1).
+/// Authorizes the creation, deletion and inspection of relays: by the hub's secret, or for every
+/// client if there is none (§9.1).
 ///
 /// # Errors
-/// The secret is missing, or another.
+/// The secret is missing or wrong.
 pub(super) fn service(core: &Core, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(secret) = &core.options.relay_secret else {
         return Ok(());
@@ -56,10 +56,10 @@ pub(super) fn service(core: &Core, headers: &HeaderMap) -> Result<(), Refusal> {
     verify_slices_are_equal(given, secret.as_bytes()).map_err(|_| Refusal::bad_secret())
 }
 
-/// Lets those pass who have the URL of a relay (§7).
+/// Authorizes a client by the signed URL of a relay (§7).
 ///
 /// # Errors
-/// It is not signed, or badly, or too long ago.
+/// The URL is not signed, or the signature is invalid or expired.
 pub(super) async fn signed(core: &Core, id: &RelayId, signed: &Signed) -> Result<(), Refusal> {
     let (Some(expires), Some(signature)) = (&signed.expires, &signed.signature) else {
         return Err(Refusal::missing_signature());
@@ -69,11 +69,11 @@ pub(super) async fn signed(core: &Core, id: &RelayId, signed: &Signed) -> Result
     signer.verify(&id.to_string(), expires, signature, now)
 }
 
-/// Lets those pass who may read a relay: who have its URL, or the hub's secret (§9.2). A bad signature is refused,
-/// whatever comes with it.
+/// Authorizes the reader of a relay: by its URL, or by the hub's secret (§9.2). An invalid
+/// signature is refused even with the secret.
 ///
 /// # Errors
-/// As [`signed`] and [`service`].
+/// As for [`signed`] and [`service`].
 pub(super) async fn reader(
     core: &Core,
     id: &RelayId,

@@ -1,4 +1,4 @@
-//! What a `POST` asks for (§4.1, §5): whom to call, how, and what is to become of the answer.
+//! Parsing of `POST /relay` (§4.1, §5): the upstream call, and the handling of its response.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::{
     names, path,
 };
 
-/// Headers that say who asks, and by which way, and not for what: they differ from one attempt to the next, and tell no
-/// requests apart.
+/// Headers about the client and the route, not about the request's meaning. They differ between
+/// attempts, and don't distinguish requests.
 const INCIDENTAL: [&str; 20] = [
     "baggage",
     "cache-control",
@@ -39,40 +39,40 @@ const INCIDENTAL: [&str; 20] = [
     "x-requested-with",
 ];
 
-/// A call to an upstream that is asked for.
+/// A requested upstream call.
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) method: Method,
     pub(super) url: Url,
-    /// What is forwarded.
+    /// The headers that are forwarded.
     pub(super) headers: HeaderMap,
     pub(super) join: Join,
-    /// The public stream that is to be filled.
+    /// The public stream to fill.
     pub(super) stream: Option<StreamName>,
-    /// How long it is kept after it was last used.
+    /// Time after its last use for which the stream is kept.
     pub(super) ttl: Option<Duration>,
-    /// For how long it goes on with nobody watching.
+    /// Time that the job continues without watchers.
     pub(super) keep_for: Option<Duration>,
-    /// Whether a feed is followed over its breaks.
+    /// `true` if a feed reconnects.
     pub(super) feed: bool,
 }
 
-/// By what a request joins a relay that is there.
+/// The criterion by which a request joins an existing relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Join {
-    /// By nothing: each request is a call.
+    /// None: each request is a call.
     Never,
-    /// By this key.
+    /// The same key.
     Key(String),
-    /// By being the same request.
+    /// An equal request.
     Request,
 }
 
 impl Ask {
-    /// Reads a request but for its body. What it asks for is checked in the order of §11.
+    /// Parses a request without its body. Checks it in the order of §11.
     ///
     /// # Errors
-    /// A header or a parameter is missing, or not what it should be.
+    /// A header or a parameter is missing or invalid.
     pub(super) fn read(mut headers: HeaderMap, query: &str) -> Result<Self, Refusal> {
         let url = headers.remove(names::UPSTREAM_URL);
         let url = url.ok_or_else(Refusal::missing_url)?;
@@ -86,7 +86,7 @@ impl Ask {
             b"DELETE" => Method::DELETE,
             _ => return Err(Refusal::bad_method()),
         };
-        // A text that is no URL matches nothing that is allowed.
+        // A text that isn't a URL doesn't match any allowed one.
         let url = url.to_str().ok().and_then(|url| Url::parse(url).ok());
         let mut url =
             url.ok_or_else(|| Refusal::not_allowed("Upstream-URL is an absolute URL: https://…"))?;
@@ -118,7 +118,7 @@ impl Ask {
         match name {
             "stream" => self.stream = Some(path::name_of(value)?),
             "key" => self.join = Join::Key(checked_key(value)?),
-            // A key says it more exactly.
+            // A key is more specific.
             "join" if value == "request" && self.join != Join::Never => {}
             "join" if value == "request" => self.join = Join::Request,
             "join" => return Err(bad("join is request, or left out")),
@@ -131,20 +131,20 @@ impl Ask {
                     _ => return Err(bad("feed is true or false")),
                 }
             }
-            // What is not known is ignored, as with any request.
+            // Unknown parameters are ignored, as in other requests.
             _ => {}
         }
         Ok(())
     }
 
-    /// What tells this request from others.
+    /// Returns a value that identifies this request.
     pub(super) fn fingerprint(&self, signer: &Signer, body: &[u8]) -> String {
         let mut headers: Vec<_> = self
             .headers
             .iter()
             .filter(|(name, _)| !is_incidental(name))
             .collect();
-        // Stable: values of one name keep their order.
+        // The sort is stable: values of one name keep their order.
         headers.sort_by_key(|(name, _)| name.as_str());
         let mut parts = vec![
             self.method.as_str().as_bytes(),
@@ -158,14 +158,14 @@ impl Ask {
     }
 }
 
-/// Whether a header doesn't count for what a request is.
+/// Returns `true` if a header doesn't distinguish requests.
 pub(super) fn is_incidental(name: &HeaderName) -> bool {
     let name = name.as_str();
     INCIDENTAL.contains(&name) || name.starts_with("sec-") || name.starts_with("x-forwarded-")
 }
 
-/// Headers that are about the hub, as those of its own origin, of the page that calls it and of the proxies before it
-/// are: they go on only as `Upstream-…`, as `Authorization` does.
+/// Returns `true` for headers about the hub, the page that calls it or the proxies in front of it.
+/// They are only forwarded from `Upstream-…`, as `Authorization` is.
 fn is_about_the_hub(name: &HeaderName) -> bool {
     let name = name.as_str();
     let is_listed = matches!(
@@ -183,24 +183,25 @@ fn is_about_the_hub(name: &HeaderName) -> bool {
     is_listed || name.starts_with("x-forwarded-") || name.starts_with("sec-")
 }
 
-/// The header that `Upstream-…` stands for, of those that [are about the hub](is_about_the_hub).
+/// Returns the header that an `Upstream-…` header sets, if it is one [about the
+/// hub](is_about_the_hub).
 fn stands_for(name: &HeaderName) -> Option<HeaderName> {
     let name = name.as_str().strip_prefix("upstream-")?;
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
     is_about_the_hub(&name).then_some(name)
 }
 
-/// The headers that go on to the upstream (§5.1, §5.2).
+/// Returns the headers that are forwarded to the upstream (§5.1, §5.2).
 fn forwarded(mut headers: HeaderMap) -> HeaderMap {
     retain_end_to_end(&mut headers);
-    // It is about this hub, and answered by it.
+    // It is for this hub, which has answered it.
     headers.remove(header::EXPECT);
-    // The answer is kept as it is meant, not as it is sent.
+    // The response is stored decoded.
     headers.remove(header::ACCEPT_ENCODING);
     let mut all = HeaderMap::with_capacity(headers.len());
     let mut current = None;
     for (name, mut value) in headers {
-        // A further value of a name comes without it.
+        // Further values of a name come without it.
         current = name.or(current);
         let Some(name) = &current else { continue };
         if let Some(meant) = stands_for(name) {
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_to_the_upstream_is_what_is_meant_for_it() {
+    fn only_headers_for_the_upstream_are_forwarded() {
         let ask = Ask::read(
             headers(&[
                 ("authorization", "Bearer the-hub's"),
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_the_same_whoever_makes_it_and_another_with_other_credentials() {
+    fn a_fingerprint_ignores_incidental_headers_and_covers_credentials() {
         let signer = Signer::new(hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]));
         let print = |more: &[(&str, &str)], body: &str| {
             Ask::read(headers(more), "")
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_none_is_refused() {
+    fn an_invalid_parameter_is_refused() {
         let read = |query: &str| Ask::read(headers(&[]), query);
         let ask = read("stream=a/b&ttl=60&keep_for=0&feed=false&join=request&x=y").unwrap();
         assert_eq!(ask.stream.unwrap().as_str(), "a/b");

@@ -1,4 +1,4 @@
-//! Making a relay, or joining one (§4.1, §8).
+//! Creates or joins a relay (§4.1, §8).
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::{
     peer::Sender,
 };
 
-/// A relay that is there.
+/// An existing relay.
 #[derive(Clone, Debug)]
 pub(super) struct Relay {
     pub(super) id: RelayId,
@@ -34,7 +34,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// What fills a stream, if that is a relay.
+    /// Returns the relay that fills a stream, if one does.
     pub(super) fn of(info: &Info) -> Option<Self> {
         let note = Note::of(info)?;
         Some(Self {
@@ -44,7 +44,7 @@ impl Relay {
     }
 }
 
-/// What the stream of a relay has noted.
+/// The note of a relay's stream.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     /// The first part of the relay's id.
@@ -59,20 +59,20 @@ impl Note {
     }
 }
 
-/// A call that is to be made, unless it has been.
+/// A call to make unless an equal one was made.
 pub(super) struct Plan {
     ask: Ask,
     body: Bytes,
-    /// Counts the body among those that are held.
+    /// Accounts for the body in the budget for bodies.
     held: Held,
     id: RelayId,
     name: StreamName,
     request: String,
-    /// When the stream ends by itself.
+    /// The stream's expiry.
     expiry: Option<Expiry>,
 }
 
-/// Does what a request asks for. Says whether it was done now.
+/// Processes a request. Also returns `true` if the call was made for it.
 pub(super) async fn create(
     core: &Arc<Core>,
     headers: HeaderMap,
@@ -88,13 +88,15 @@ pub(super) async fn create(
     let expiry = Expiry::Idle(ask.ttl.unwrap_or(core.options.relay_ttl));
     let plan = Plan::new(core.relays.signer(core).await?, ask, body, held, expiry)?;
     if plan.ask.join == Join::Never && plan.ask.stream.is_none() {
-        // Nobody else can wait for it: it ends if its client goes before it began.
+        // No other client can wait for this call: it ends if its client leaves before the stream
+        // exists.
         return Ok((make(Arc::clone(core), plan).await?, true));
     }
     begin(core, plan).await
 }
 
-/// Makes a relay that others may ask for too, or joins it. Says whether it was made now.
+/// Creates a relay that other requests may share, or joins it. Also returns `true` if it was
+/// created now.
 pub(super) async fn begin(core: &Arc<Core>, plan: Plan) -> Result<(Relay, bool), Refusal> {
     let (name, request) = (plan.name.clone(), plan.request.clone());
     let conflict = plan.conflict();
@@ -135,7 +137,8 @@ impl Plan {
         })
     }
 
-    /// A plan of a handler of the hub's own process, known by its stream's name and by `request`.
+    /// Plans the call of a handler in the hub's own process. It is identified by its stream's name
+    /// and by `request`.
     pub(super) fn of_handler(
         ask: Ask,
         body: Bytes,
@@ -155,7 +158,7 @@ impl Plan {
         })
     }
 
-    /// What is said where the relay that is there was another request's.
+    /// Returns the refusal for a relay that belongs to another request.
     fn conflict(&self) -> Refusal {
         match self.ask.join {
             Join::Never => Refusal::stream_taken(),
@@ -163,7 +166,7 @@ impl Plan {
         }
     }
 
-    /// The relay to join, if it is there.
+    /// Returns the relay to join, if it exists.
     async fn known(&self, core: &Core) -> Result<Option<Relay>, Refusal> {
         let info = match core.log.info(&self.name).await {
             Ok(info) => info,
@@ -174,10 +177,10 @@ impl Plan {
         self.joins(&info).map(Some)
     }
 
-    /// Checks that a stream is the one that this would make.
+    /// Checks that a stream is the one that this plan would create.
     fn joins(&self, info: &Info) -> Result<Relay, Refusal> {
         let note = Note::of(info).ok_or_else(Refusal::stream_taken)?;
-        // By its name alone, a public stream is joined whatever its key was.
+        // A public stream is joined by its name alone, with any key.
         if self.ask.join != Join::Never && note.relay != self.id.secret() {
             return Err(Refusal::stream_taken());
         }
@@ -195,9 +198,9 @@ async fn join_or_make(core: Arc<Core>, plan: Plan) -> Outcome {
     }
 }
 
-/// Calls the upstream and, when it has answered, has a stream filled with what it says.
+/// Calls the upstream and, when it has responded, starts an ingest job for its response.
 async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
-    // Before the call, which may cost something.
+    // Before the call, as a call can't be undone.
     let place = core.fillings.reserve();
     let place = place.map_err(|problem| Refusal::storage(&problem))?;
     let Plan {
@@ -231,7 +234,7 @@ async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
         request,
     };
     let fill = Fill::new(name, settings)
-        // A struct of strings has a JSON form.
+        // A struct of strings always has a JSON form.
         .note(serde_json::to_value(&note).unwrap_or_default())
         .keep_for(ask.keep_for)
         .resume(
@@ -243,7 +246,7 @@ async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
     let started = core.fillings.start(fill, move || items(upstream)).await;
     let started = started.map_err(|problem| Refusal::storage(&problem))?;
     if !started.is_new {
-        // Somebody has created a stream of that name since it was looked for.
+        // A stream of that name was created since the lookup.
         return Err(Refusal::stream_taken());
     }
     Ok(Relay {
@@ -252,13 +255,13 @@ async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
     })
 }
 
-/// What an upstream says, as messages.
+/// Returns the items of an upstream's response, as messages.
 pub(super) fn items(upstream: Upstream) -> Source {
     let items = upstream.into_items();
     Box::pin(items.map(|item| item.map(|item| item.bytes).map_err(|fault| fault.problem())))
 }
 
-/// The content type of the stream: the upstream's, unless that is longer than one may be.
+/// Returns the content type of the stream: the upstream's, unless it is too long.
 fn content_type(said: &str) -> String {
     if said.len() <= CONTENT_TYPE_BYTES {
         return said.to_owned();

@@ -1,17 +1,17 @@
-//! What the OpenAPI document says of relays, beyond what the handlers' doc comments do.
+//! Descriptions of relays in the OpenAPI document, in addition to the handlers' doc comments.
 
 use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
 use schemars::JsonSchema;
 
 use crate::describe::{foreign, known, reading, replied};
 
-/// The tag of all of this.
+/// The tag of these operations.
 const TAG: &str = "relays";
 
-/// The security scheme of who may create relays.
+/// The security scheme for the creation of relays.
 const SECRET: &str = "relaySecret";
 
-/// Why a request to a relay was refused.
+/// The reason for which a request to a relay was refused.
 #[derive(JsonSchema)]
 #[schemars(rename = "RelayError")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -22,17 +22,17 @@ struct ErrorView {
     detail: Option<String>,
 }
 
-/// What went wrong.
+/// The kind and description of an error.
 #[derive(JsonSchema)]
 #[schemars(rename = "RelayErrorCode")]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Coded {
-    /// Which kind of refusal it is: `UPSTREAM_NOT_ALLOWED`, `SIGNATURE_EXPIRED`, …
+    /// The kind of refusal: `UPSTREAM_NOT_ALLOWED`, `SIGNATURE_EXPIRED`, …
     code: String,
     message: String,
 }
 
-/// By what to join.
+/// The criterion by which to join.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -80,7 +80,7 @@ pub(super) fn app<S: Clone + Send + Sync + 'static>(app: App<S>, guarded: bool) 
     }
 }
 
-/// Says that an operation takes the hub's secret, where it has one.
+/// Documents that an operation requires the hub's secret, if there is one.
 pub(crate) fn guard<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
     match guarded {
         true => route.security(SECRET),

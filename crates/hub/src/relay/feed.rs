@@ -1,4 +1,5 @@
-//! Feeds: event streams that are asked again for what follows the last id, also after the hub was started anew.
+//! Feeds: event streams that reconnect and resume after the last id, also after a restart of the
+//! hub.
 
 use std::sync::Arc;
 
@@ -24,13 +25,13 @@ use crate::{
     names,
 };
 
-/// How many of a feed's last messages are looked through for ids when it is taken up again.
+/// Number of a feed's last messages that are searched for ids when it resumes.
 const LOOK_BACK: u64 = 256;
 
-/// How many bytes of them are read at once.
+/// Number of bytes of these messages that are read at once.
 const READ_BYTES: usize = 256 << 10;
 
-/// The headers that are known to hold no credentials.
+/// Headers that never contain credentials.
 const HARMLESS: [HeaderName; 4] = [
     header::ACCEPT,
     header::ACCEPT_LANGUAGE,
@@ -38,8 +39,8 @@ const HARMLESS: [HeaderName; 4] = [
     names::LAST_EVENT_ID,
 ];
 
-/// What it takes to ask a feed again after a restart. It is written to the disk, so that it has no credentials: a feed
-/// that needs any is not taken up again.
+/// The call of a feed, from which it resumes after a restart. It is written to disk and therefore
+/// has no credentials: a feed that needs any isn't resumed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Again {
     url: String,
@@ -48,7 +49,7 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// `None` where a call can't be made again, or with a header that may be a credential.
+    /// Returns `None` if a call can't be repeated, or has a header that may be a credential.
     pub(super) fn of(call: &Call) -> Option<Self> {
         if call.method != Method::GET || !call.reconnect || !call.body.is_empty() {
             return None;
@@ -68,7 +69,7 @@ impl Again {
     }
 
     pub(super) fn encode(self) -> Value {
-        // A struct of strings has a JSON form.
+        // A struct of strings always has a JSON form.
         serde_json::to_value(self).unwrap_or_default()
     }
 
@@ -87,12 +88,12 @@ impl Again {
     }
 }
 
-/// Whether an answer may be a feed's.
+/// Returns `true` if a response may be a feed.
 pub(super) fn is_feed(upstream: &Upstream) -> bool {
     upstream.kind() == Kind::Sse
 }
 
-/// Takes feeds up again after a restart.
+/// Returns the function that resumes feeds after a restart.
 pub(crate) fn resume(
     log: Arc<dyn Log>,
     http: Arc<Http>,
@@ -104,7 +105,7 @@ pub(crate) fn resume(
         let (egress, limits) = (egress.clone(), limits.clone());
         Box::pin(async move {
             let call = serde_json::from_value::<Again>(data).ok()?.call()?;
-            // What may be reached can be less than it was.
+            // The egress rules may be stricter than before.
             egress.check(&call.url).ok()?;
             let client = http.client(&egress).ok()?;
             let seen = seen(&*log, &info).await?;
@@ -115,7 +116,8 @@ pub(crate) fn resume(
     })
 }
 
-/// Where a feed's stream ends: the ids of its last events. `None` where there is none, though there are messages.
+/// Returns the ids of the last events in a feed's stream. `None` if it has messages but none of the
+/// last ones has an id, or if the log can't be read.
 async fn seen(log: &dyn Log, info: &Info) -> Option<upstream::Resume> {
     let back = Offset::new(info.tail.number().saturating_sub(LOOK_BACK));
     let mut next = back.max(info.floor);

@@ -1,4 +1,4 @@
-//! Calls whose upstream has not answered yet: who asks for the same meanwhile gets the same answer.
+//! Single flight: equal requests share one call while its upstream has not responded yet.
 
 use std::{
     collections::HashMap,
@@ -10,10 +10,11 @@ use tokio::sync::watch;
 
 use super::{create::Relay, refusal::Refusal};
 
-/// What came of a call: the relay, and whether it was made now; or why there is none.
+/// The result of a call: the relay and `true` if it was created now, or the reason for which there
+/// is none.
 pub(super) type Outcome = Result<(Relay, bool), Refusal>;
 
-/// The calls that are under way, by the stream that each is to fill.
+/// The calls in progress, by the stream that each will fill.
 #[derive(Debug, Default)]
 pub(super) struct Flights(Arc<Mutex<HashMap<StreamName, Flight>>>);
 
@@ -24,7 +25,7 @@ struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
-/// A call that this one began, known as such until it is dropped.
+/// A call that this task started. It is registered until this is dropped.
 struct Begun {
     all: Arc<Mutex<HashMap<StreamName, Flight>>>,
     name: StreamName,
@@ -36,14 +37,15 @@ impl Drop for Begun {
     }
 }
 
-/// Nothing is left half changed by a panic.
+/// Locks a mutex. Poisoning is ignored, as a panic leaves no data half changed.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Flights {
-    /// Gives what comes of `work`, which is begun only if nothing of this name is under way; `None` where that is another
-    /// request's. It goes on if this is dropped: others may wait for it.
+    /// Returns the outcome of `work`, which is only started if there is no flight of this name.
+    /// Returns `None` if that flight belongs to a different request. If this future is dropped,
+    /// `work` continues, as other requests may wait for it.
     pub(super) async fn join<W>(
         &self,
         name: &StreamName,
@@ -72,7 +74,7 @@ impl Flights {
                     let work = work();
                     tokio::spawn(async move {
                         let came = work.await;
-                        // Who comes from now on finds the stream, or may try again.
+                        // Later requests find the stream, or may try again.
                         drop(begun);
                         sender.send_replace(Some(came));
                     });
@@ -82,7 +84,7 @@ impl Flights {
         };
         let came = outcome.wait_for(Option::is_some).await;
         let came = came.ok().and_then(|came| came.clone());
-        // Without an outcome its task has panicked.
+        // Without an outcome, the task has panicked.
         Some(came.unwrap_or_else(|| Err(Refusal::unavailable())))
     }
 }
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_asked_for_at_once_is_done_once_and_told_to_all() {
+    async fn concurrent_equal_requests_share_one_call() {
         let flights = Arc::new(Flights::default());
         let done = Arc::new(AtomicUsize::new(0));
         let ask = |request: &'static str| {
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_began_it_may_leave_and_a_panic_is_told() {
+    async fn the_first_client_may_leave_and_a_panic_is_reported() {
         let (flights, a) = (Flights::default(), name("a"));
         let pending = flights.join(&a, "r", || async {
             tokio::task::yield_now().await;

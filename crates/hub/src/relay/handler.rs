@@ -1,4 +1,4 @@
-//! Relays that a handler starts: the same as `POST /relay`, without HTTP in between.
+//! Relays that a handler starts: the same as `POST /relay`, without HTTP.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{Hub, path::name_of};
 
-/// The request by which a handler's relays are known: not by what they ask for.
+/// The request fingerprint of all handlers' relays: they are identified by the stream alone.
 const REQUEST: &str = "handler";
 
-/// A call of an upstream whose answer becomes a durable stream: see [`Hub::relay`].
+/// An upstream call whose response becomes a durable stream: see [`Hub::relay`].
 ///
-/// Like a client's request it is built step by step; what is wrong with it is told when it is
+/// It is built step by step, like a client's request. Errors in it are returned when it is
 /// [started](Hub::relay).
 #[derive(Clone)]
 #[must_use = "nothing is called yet"]
@@ -36,28 +36,28 @@ pub struct Relay {
     fault: Option<&'static str>,
 }
 
-/// A relay that is there: see [`Hub::relay`].
+/// A relay that exists: see [`Hub::relay`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Relayed {
-    /// Whether the upstream was called now. If not, the stream was there.
+    /// `true` if the upstream was called now, `false` if the stream existed.
     pub is_new: bool,
-    /// What the upstream says that its answer is; the stream's content type.
+    /// The content type of the upstream's response and of the stream.
     pub content_type: String,
 }
 
 impl Relay {
-    /// A `GET` of a URL.
+    /// Creates a `GET` of a URL.
     pub fn get(url: impl Into<String>) -> Self {
         Self::new(Method::GET, url)
     }
 
-    /// A `POST` to a URL.
+    /// Creates a `POST` to a URL.
     pub fn post(url: impl Into<String>) -> Self {
         Self::new(Method::POST, url)
     }
 
-    /// A call by any method.
+    /// Creates a call with any method.
     pub fn new(method: Method, url: impl Into<String>) -> Self {
         Self {
             method,
@@ -70,7 +70,7 @@ impl Relay {
         }
     }
 
-    /// Sets a header, in place of one of its name.
+    /// Sets a header. Replaces a previous one of the same name.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let name = HeaderName::try_from(name.as_ref());
         let value = HeaderValue::try_from(value.as_ref());
@@ -84,7 +84,7 @@ impl Relay {
         self
     }
 
-    /// Sends a token: `Authorization: Bearer …`. It is never logged, nor written to the disk.
+    /// Sends a token: `Authorization: Bearer …`. It is never logged or written to disk.
     pub fn bearer(self, token: impl AsRef<str>) -> Self {
         self.header("authorization", format!("Bearer {}", token.as_ref()))
     }
@@ -95,7 +95,8 @@ impl Relay {
         self
     }
 
-    /// Sets a body of JSON, and its content type. A float that isn't finite is an error, which the relay starts with.
+    /// Sets a JSON body and its content type. A value that can't be encoded, such as a float that
+    /// isn't finite, is an error when the relay is started.
     pub fn json<B: Serialize + ?Sized>(mut self, body: &B) -> Self {
         let mut text = Vec::new();
         match json::encode_on_one_line(body, &mut text) {
@@ -105,14 +106,15 @@ impl Relay {
         self.header("content-type", "application/json")
     }
 
-    /// Lets it go on for so long with nobody watching; then it is cancelled. Zero: until the last one leaves. Default: it
-    /// goes on to its end, whoever watches.
+    /// Sets how long the call continues without watchers. After that it is cancelled. Zero: until
+    /// the last watcher leaves. Default: it continues to its end, with or without watchers.
     pub fn keep_for(mut self, time: Duration) -> Self {
         self.keep_for = Some(time);
         self
     }
 
-    /// Deletes the stream when it was neither read nor written for so long. Default: it stays until it is deleted.
+    /// Deletes the stream when it was neither read nor written for this long. Default: it stays
+    /// until it is deleted.
     pub fn expires_after(mut self, idle: Duration) -> Self {
         self.expiry = Some(idle);
         self
@@ -121,7 +123,7 @@ impl Relay {
 
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Headers, the body and the URL's query may be secret.
+        // Headers, the body and the URL's query may contain secrets.
         f.debug_struct("Relay")
             .field("method", &self.method)
             .field("keep_for", &self.keep_for)
@@ -130,20 +132,22 @@ impl fmt::Debug for Relay {
 }
 
 impl Hub {
-    /// Calls an upstream once, and has the stream at `path`, which is what follows `/streams/`, filled with its answer, item
-    /// by item: events, lines, JSON values, text or bytes, as the upstream's content type says. Answers when the head of
-    /// the upstream's answer is there, long before all of it.
+    /// Calls an upstream once, and fills the stream at `path` (the part after `/streams/`) with its
+    /// response, item by item: events, lines, JSON values, text or bytes, depending on the
+    /// upstream's content type. Returns when the head of the upstream's response has arrived, which
+    /// is long before all of it.
     ///
-    /// The path is what makes the call the same: where a relay has filled it, or fills it, or just waits for the upstream's
-    /// head, this joins it, whatever it asks for, and calls nobody. It doesn't need whoever began it:
-    /// [`Hub::cancel`](Hub::cancel) ends it.
+    /// The path alone identifies the call: if a relay of a handler fills the stream, has filled it,
+    /// or waits for the upstream's head, this joins it, even if the call differs, and makes no
+    /// call. The call continues without the request that started it. [`Hub::cancel`](Hub::cancel)
+    /// ends it.
     ///
     /// ```
     /// use headwater::Problem;
     /// use headwater_hub::{Hub, Relay};
     /// use serde_json::json;
     ///
-    /// /// Has a question answered, once.
+    /// /// Relays the answer to a question, once.
     /// async fn answer(hub: &Hub, id: u64, question: &str, key: &str) -> Result<String, Problem> {
     ///     let messages = [json!({"role": "user", "content": question})];
     ///     let body = json!({"model": "brook-1", "messages": messages, "stream": true});
@@ -155,13 +159,18 @@ impl Hub {
     /// }
     /// ```
     ///
-    /// Dropped early, the call is made and its stream filled nevertheless.
-    ///
     /// # Errors
-    /// 400: the path, the URL or a header is none. 403: the [upstream](crate::Options::upstreams) isn't allowed. 409: at that
-    /// path is a stream that no handler's relay has filled. 429: as many streams are filled as may. 502, 504: the upstream can't be
-    /// reached, refuses, or says nothing; `upstream_status` has what it answered. 503: the hub [ends](Hub::stop). What
-    /// the log says.
+    /// - 400: the path, the URL or a header is invalid.
+    /// - 403: the [upstream](crate::Options::upstreams) isn't allowed.
+    /// - 409: the stream at that path isn't filled by a handler's relay.
+    /// - 429: the limit of concurrent ingest jobs is reached.
+    /// - 502, 504: the upstream can't be reached, refuses, or doesn't respond; `upstream_status` is
+    ///   the status of its response.
+    /// - 503: the hub is [stopping](Hub::stop).
+    /// - Errors of the log.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped early, the call is made and its stream filled nevertheless.
     pub async fn relay(&self, path: impl AsRef<str>, relay: Relay) -> Result<Relayed, Problem> {
         let core = Arc::clone(&self.0);
         let name = name_of(path.as_ref())?;

@@ -1,4 +1,4 @@
-//! The routes: `/relay`, and `/relay/{id}`.
+//! The routes `/relay` and `/relay/{id}`.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -29,15 +29,15 @@ use crate::{
     read,
 };
 
-/// Where relays are.
+/// The path of relays.
 pub(crate) const ROOT: &str = "/relay";
 
 const SSE: &str = "text/event-stream";
 
-/// How long an abort waits until what had come is in the stream.
+/// Time that an abort waits until the items that arrived are in the stream.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Adds the routes. `guarded`: whether there is a secret.
+/// Adds the routes. `guarded`: there is a secret.
 pub(crate) fn routes(app: App<Arc<Core>>, guarded: bool) -> App<Arc<Core>> {
     let one = describe::read(get(read));
     let one = describe::head(one.head(head), guarded);
@@ -49,7 +49,7 @@ pub(crate) fn routes(app: App<Arc<Core>>, guarded: bool) -> App<Arc<Core>> {
         .route("/relay/{id}/{*rest}", describe::nothing(get(nothing)))
 }
 
-/// Where a request came to, as its client has it.
+/// The URL of the request, as its client sees it.
 #[derive(Debug)]
 pub(super) struct Base {
     origin: Origin,
@@ -72,7 +72,7 @@ impl OperationInput for Base {
 }
 
 impl Base {
-    /// The URL of something that stands beside the relays.
+    /// Returns the URL of a path next to the relays.
     fn url(&self, core: &Core, path: &str) -> Option<HeaderValue> {
         let path = format!("{}{path}", origin::prefix(&self.path, ROOT));
         let public = core.options.public_url.as_deref();
@@ -80,13 +80,15 @@ impl Base {
     }
 }
 
-/// Makes a call to an upstream, and has its answer kept in a stream.
+/// Calls an upstream and stores its response in a stream.
 ///
-/// The answer comes when the upstream's head has, with the URL of the relay in `Location`: whoever has it can read the
-/// stream, now or later, and abort the call. What the upstream sends is kept whether anybody reads it or not: SSE event
-/// by event, NDJSON line by line, a JSON array element by element, anything else as it arrives. The stream is closed when
-/// the upstream ends; with an error, where it fails. The headers of the request go on to the upstream, but for
-/// `Authorization`, those about the connection, and those that start with `Upstream-`.
+/// The response is sent when the upstream's head has arrived, with the URL of the relay in
+/// `Location`. Every client that has this URL can read the stream, now or later, and abort the
+/// call. The upstream's response is stored with or without readers: SSE event by event, NDJSON line
+/// by line, a JSON array element by element, anything else as it arrives. The stream is closed when
+/// the upstream's response ends, and closed with an error if it fails. The headers of the request
+/// are forwarded to the upstream, except `Authorization`, headers about the connection, and headers
+/// that start with `Upstream-`.
 #[headwater::operation]
 async fn create(
     State(core): State<Arc<Core>>,
@@ -138,9 +140,10 @@ async fn created(
     Ok(response)
 }
 
-/// Reads what a relay's upstream sent.
+/// Reads the response of a relay's upstream.
 ///
-/// The same as reading any stream, from the start unless `offset` says otherwise, in all its forms.
+/// This is the same as reading any stream, in all its formats, from the start unless `offset` is
+/// set.
 #[headwater::operation]
 async fn read(
     State(core): State<Arc<Core>>,
@@ -161,7 +164,7 @@ async fn read(
         let mut response = read::get(&core, &info.name, &query, &headers).await?;
         note(response.headers_mut(), &info);
         plain(response.headers_mut(), &info);
-        // Who may read it is in its URL.
+        // The URL contains the authorization.
         let control = response.headers().get(header::CACHE_CONTROL);
         let shared = control.and_then(|value| value.to_str().ok()?.strip_prefix("public"));
         if let Some(rest) = shared {
@@ -174,7 +177,7 @@ async fn read(
     answer(work.await)
 }
 
-/// What is known of a relay's stream.
+/// Returns the metadata of a relay's stream.
 #[headwater::operation]
 async fn head(State(core): State<Arc<Core>>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
     let work = async {
@@ -190,8 +193,8 @@ async fn head(State(core): State<Arc<Core>>, Path(id): Path<String>, headers: He
 
 /// Aborts the call of a relay.
 ///
-/// The connection to the upstream is closed at once. What had come is in the stream, which is closed with an error that
-/// says that it was cancelled. A relay that has ended is left as it is.
+/// The connection to the upstream is closed at once. The items that arrived are in the stream,
+/// which is closed with an error for the cancellation. A relay that has ended is not changed.
 #[headwater::operation]
 async fn abort(
     State(core): State<Arc<Core>>,
@@ -200,23 +203,23 @@ async fn abort(
 ) -> Answer {
     let work = async {
         let signed = Signed::parse(&query.unwrap_or_default());
-        // What is no id was signed for nobody.
+        // An invalid id can't have been signed.
         let id = RelayId::parse(&id).ok_or_else(Refusal::bad_signature)?;
         access::signed(&core, &id, &signed).await?;
         if signed.action.as_deref() != Some("abort") {
             return Err(Refusal::bad_action());
         }
         let info = find(&core, &id).await?.ok_or_else(Refusal::no_relay)?;
-        // Later it ends nevertheless.
+        // After the timeout it ends nevertheless.
         let _ = timeout(ABORT_PATIENCE, core.fillings.cancel(&info.name)).await;
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     answer(work.await)
 }
 
-/// Deletes a relay: its call is aborted, and what it brought is gone.
+/// Deletes a relay: aborts its call and deletes its stream.
 ///
-/// To delete one that isn't there is no error.
+/// Deleting a relay that doesn't exist is not an error.
 #[headwater::operation]
 async fn delete(
     State(core): State<Arc<Core>>,
@@ -242,7 +245,7 @@ async fn delete(
     answer(work.await)
 }
 
-/// There are no paths below a relay's.
+/// Refuses paths below a relay's.
 #[headwater::operation]
 async fn nothing() -> Answer {
     answer(Err(Refusal::no_route()))
@@ -252,10 +255,10 @@ fn answer(result: Result<Response, Refusal>) -> Answer {
     result.unwrap_or_else(IntoResponse::into_response).into()
 }
 
-/// The stream of a relay, if it is there.
+/// Returns the stream of a relay, if it exists.
 async fn find(core: &Core, id: &RelayId) -> Result<Option<Info>, Refusal> {
     match core.log.info(&id.name()?).await {
-        // Another relay may have filled another stream of the name since.
+        // A stream of this name may belong to another relay by now.
         Ok(info) => Ok(Relay::of(&info)
             .is_some_and(|relay| relay.id == *id)
             .then_some(info)),
@@ -264,10 +267,10 @@ async fn find(core: &Core, id: &RelayId) -> Result<Option<Info>, Refusal> {
     }
 }
 
-/// What is in the log of an event stream is text, and not the protocol's own events, which its clients take any answer
-/// of that type for. What the upstream called it has a header of its own.
+/// Changes the content type of stored event streams to text: clients would take `text/event-stream`
+/// for the protocol's own events. The upstream's content type is in a separate header.
 fn plain(headers: &mut HeaderMap, info: &Info) {
-    // Only an answer that is followed live says so, and that is in events of ours.
+    // Only live responses have this header, and these consist of the hub's own events.
     let is_live = headers.contains_key("x-accel-buffering");
     let is_events = essence(&info.settings.content_type) == SSE;
     if is_events && !is_live && headers.contains_key(header::CONTENT_TYPE) {
@@ -276,7 +279,7 @@ fn plain(headers: &mut HeaderMap, info: &Info) {
     }
 }
 
-/// Says what the upstream called its answer (§4.2, §4.4).
+/// Adds the upstream's content type (§4.2, §4.4).
 fn note(headers: &mut HeaderMap, info: &Info) {
     if let Ok(value) = HeaderValue::try_from(&info.settings.content_type) {
         headers.insert(names::UPSTREAM_CONTENT_TYPE, value);

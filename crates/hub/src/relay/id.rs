@@ -1,19 +1,19 @@
-//! What relays are called.
+//! Ids of relays.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use headwater_log::StreamName;
 
-/// What the names of relays' streams start with that are no public ones.
+/// Prefix of the names of relays' streams that aren't public.
 const PREFIX: &str = "__ds/relay/";
 
-/// How many characters the first part of an id has.
+/// Length of the first part of an id, in characters.
 const SECRET: usize = 22;
 
-/// A relay's id: 22 characters of URL-safe base64; of a public stream's relay, a point and its name in the same form
-/// behind that.
+/// A relay's id: 22 characters of URL-safe base64. For the relay of a public stream, a dot and the
+/// stream's name in URL-safe base64 follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RelayId {
-    /// What nobody can guess.
+    /// The part that can't be guessed.
     secret: String,
     /// The public stream.
     stream: Option<StreamName>,
@@ -27,7 +27,7 @@ impl RelayId {
         }
     }
 
-    /// The id of the relay that fills a stream, given the first part.
+    /// Returns the id of the relay that fills a stream, from the first part.
     pub(super) fn of(secret: &str, name: &StreamName) -> Self {
         let is_private = name.as_str().starts_with(PREFIX);
         Self {
@@ -36,7 +36,7 @@ impl RelayId {
         }
     }
 
-    /// `None` where `text` is no id.
+    /// Parses an id. Returns `None` if it is invalid.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (secret, stream) = match text.split_once('.') {
             Some((secret, stream)) => (secret, Some(stream)),
@@ -60,12 +60,12 @@ impl RelayId {
         &self.secret
     }
 
-    /// The public stream, if it is one's.
+    /// Returns the public stream, if the relay fills one.
     pub(super) fn public(&self) -> Option<&StreamName> {
         self.stream.as_ref()
     }
 
-    /// The stream of the log.
+    /// Returns the name of the stream in the log.
     pub(super) fn name(&self) -> Result<StreamName, headwater_log::Error> {
         match &self.stream {
             Some(name) => Ok(name.clone()),
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_what_was_given_out_and_nothing_else() {
+    fn only_well_formed_ids_are_parsed() {
         let private = RelayId::new([7; 16], None);
         let public = RelayId::new([7; 16], Some(StreamName::new("a/b c").unwrap()));
         for id in [private, public] {

@@ -1,21 +1,23 @@
-//! Relay: one call to an upstream, its answer a durable stream that anyone may follow, now or later.
+//! Relay: one upstream call whose response is a durable stream that any number of clients can
+//! follow, now or later.
 //!
-//! It speaks the Durable Streams Proxy Protocol. Section numbers in this module are that text's.
+//! Implements the Durable Streams Proxy Protocol. Section numbers in this module refer to it.
 //!
 //! ```text
 //! POST /relay ─► ask ─► create ─┬─► upstream::open ─► head ─► Fillings::start ─► 201, Location
 //!                               │      (one call)                 │ items
-//!     those who join ───────────┘                                 ▼
+//!     equal requests ───────────┘                                 ▼
 //! GET /relay/{id} ─► access ─► the ordinary reader ◄──── the stream in the log
 //! ```
 //!
 //! # Names
 //!
-//! A relay has an id, of 128 bits that nobody can guess: random, or made of the idempotency key, or of the request where
-//! that is what others join by, with a key that only this hub has. So the same key is the same id, and who asks second
-//! finds what the first one made, across restarts too: the stream is the record, and creating it is the one step that
-//! counts. A relay's stream is `__ds/relay/{id}`, which no other path reaches; or one among the public streams, whose name
-//! is then the second part of the relay's id, and whose note has the first.
+//! A relay has an id of 128 bits that can't be guessed. It is random, or derived, with a key that
+//! only this hub has, from the idempotency key or, with `join=request`, from the request. Therefore
+//! the same key leads to the same id, and a second request finds the relay of the first one, across
+//! restarts too: the stream is the record, and its creation is the one step that counts. A relay's
+//! stream is `__ds/relay/{id}`, which no other path reaches, or a public stream. In the latter
+//! case, the stream's name is the second part of the relay's id, and its note contains the first.
 
 mod access;
 mod ask;
@@ -46,15 +48,16 @@ pub(crate) use self::{
 use self::{flights::Flights, refusal::Refusal, signer::Signer};
 use crate::{Core, error::Failure};
 
-/// Checks the hub's secret, where it has one: whatever spends a call of an upstream takes the same secret as relays do.
+/// Checks the hub's secret, if there is one. Endpoints other than relays that call upstreams
+/// require the same secret.
 ///
 /// # Errors
-/// 401: the secret is missing, or another.
+/// 401: the secret is missing or wrong.
 pub(crate) fn check_secret(core: &Core, headers: &HeaderMap) -> Result<(), Failure> {
     access::service(core, headers).map_err(Refusal::into_failure)
 }
 
-/// What the relays of one hub share.
+/// State that the relays of one hub share.
 #[derive(Default)]
 pub(crate) struct Relays {
     signer: OnceCell<Signer>,
@@ -63,7 +66,7 @@ pub(crate) struct Relays {
 }
 
 impl Relays {
-    /// What signs URLs; its key is made and stored at the first use.
+    /// Returns the signer of URLs. Its key is created and stored at the first use.
     async fn signer(&self, core: &Core) -> Result<&Signer, Refusal> {
         let make = async || {
             let key = core.subscriptions.derived_key(signer::PURPOSE).await;
@@ -72,18 +75,19 @@ impl Relays {
         self.signer.get_or_try_init(make).await
     }
 
-    /// What calls upstreams.
+    /// Returns the client for upstreams.
     pub(crate) fn http(&self) -> Arc<Http> {
         Arc::clone(&self.http)
     }
 }
 
-/// The client that calls upstreams, made when it is needed.
+/// The HTTP client that calls upstreams, created at the first use.
 #[derive(Debug, Default)]
 pub(crate) struct Http(OnceLock<reqwest::Client>);
 
 impl Http {
-    /// A client that connects only to where the egress allows, follows nothing and undoes nothing (§6.1).
+    /// Returns a client that only connects to addresses that the egress rules allow, follows no
+    /// redirects and doesn't decompress (§6.1).
     fn client(&self, egress: &Egress) -> Result<&reqwest::Client, reqwest::Error> {
         if let Some(client) = self.0.get() {
             return Ok(client);

@@ -1,4 +1,5 @@
-//! What a request is refused with (§11): `{"error": {"code": …, "message": …}}`, and the members of a problem beside it.
+//! Error responses of relays (§11): `{"error": {"code": …, "message": …}}`, with the members of a
+//! problem in addition.
 
 use axum::{
     body::Body,
@@ -12,7 +13,8 @@ use serde_json::{Map, Value, json};
 use super::upstream::OpenError;
 use crate::{error::Failure, names};
 
-/// A request that was not done. It can be told to more than one who asked.
+/// The reason for which a request was refused. It can be cloned for several clients that share a
+/// call.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal(Box<Inner>);
 
@@ -21,10 +23,10 @@ struct Inner {
     status: StatusCode,
     code: &'static str,
     message: String,
-    /// More of a problem's members.
+    /// Further members of the problem.
     members: Map<String, Value>,
     headers: HeaderMap,
-    /// What the upstream said, in place of all that.
+    /// The upstream's body, which replaces all of that.
     body: Option<Bytes>,
 }
 
@@ -50,7 +52,7 @@ impl Refusal {
         self.0.code
     }
 
-    /// The same as a problem, with the headers beside it, for an endpoint that isn't a relay's.
+    /// Converts the refusal to a problem with headers, for other endpoints than relays.
     pub(super) fn into_failure(self) -> Failure {
         let failure = Failure::new(self.0.status, self.0.message);
         self.0
@@ -62,7 +64,8 @@ impl Refusal {
             })
     }
 
-    /// The same as a problem, for a handler. What the upstream said stays here: it may be long, and secret.
+    /// Converts the refusal to a problem, for a handler. The upstream's body is left out, as it may
+    /// be long and secret.
     pub(super) fn into_problem(self) -> Problem {
         let Inner {
             status,
@@ -145,7 +148,7 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
     }
 
-    /// The key, or the stream's name, stands for another request.
+    /// The key, or the stream's name, was used for another request.
     pub(super) fn other_request() -> Self {
         let message = "the key was used with another request: method, URL, headers or body differ";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "KEY_REUSED", message)
@@ -156,7 +159,7 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, "STREAM_EXISTS", message)
     }
 
-    /// What the storage, or the filling of streams, says.
+    /// Converts an error of the log, or of an ingest job's start.
     pub(super) fn storage(problem: &Problem) -> Self {
         let (status, code) = match problem.status() {
             StatusCode::TOO_MANY_REQUESTS => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_RELAYS"),
@@ -169,7 +172,7 @@ impl Refusal {
         refusal
     }
 
-    /// A problem, with a code.
+    /// Converts a problem, with a code.
     fn of(problem: &Problem, code: &'static str) -> Self {
         let members = match serde_json::to_value(problem) {
             Ok(Value::Object(members)) => members,
@@ -196,7 +199,7 @@ impl From<OpenError> for Refusal {
             OpenError::Timeout(_) => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "UPSTREAM_TIMEOUT", message)
             }
-            // §4.1: no redirect is followed, wherever it leads.
+            // §4.1: no redirect is followed, even to an allowed URL.
             OpenError::Redirect { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, "REDIRECT_NOT_ALLOWED", message)
             }
@@ -279,7 +282,7 @@ impl IntoResponse for Refusal {
             all.insert("title".to_owned(), title.into());
             all.insert("detail".to_owned(), message.into());
             all.extend(members);
-            // The status of this answer, whatever the storage's would be.
+            // The status of this response, even if it differs from the problem's.
             all.insert("status".to_owned(), status.as_u16().into());
             format!("{}\n", Value::Object(all)).into()
         });

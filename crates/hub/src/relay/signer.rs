@@ -1,4 +1,4 @@
-//! Pre-signed URLs, and what ids are made of (§7).
+//! Pre-signed URLs, and the derivation of ids (§7).
 
 use aws_lc_rs::{hmac, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -6,10 +6,10 @@ use headwater_log::Timestamp;
 
 use super::refusal::Refusal;
 
-/// What the hub's key is derived for.
+/// The purpose for which the hub's key is derived.
 pub(super) const PURPOSE: &[u8] = b"headwater relay";
 
-/// Signs with a key that the hub has stored, HMAC-SHA-256.
+/// Signs with HMAC-SHA-256, with a key that the hub stores.
 #[derive(Debug)]
 pub(super) struct Signer(hmac::Key);
 
@@ -18,16 +18,17 @@ impl Signer {
         Self(key)
     }
 
-    /// The query of a URL that grants reading and aborting a relay until `expires`, in seconds since 1970 (§7.1).
+    /// Returns the query of a URL that allows reading and aborting a relay until `expires`, in
+    /// seconds since 1970 (§7.1).
     pub(super) fn query(&self, id: &str, expires: u64) -> String {
         let tag = hmac::sign(&self.0, signed(id, &expires.to_string()).as_bytes());
         format!("expires={expires}&signature={}", BASE64.encode(tag))
     }
 
-    /// Checks what came with a URL, in constant time (§7.2).
+    /// Verifies the signature of a URL, in constant time (§7.2).
     ///
     /// # Errors
-    /// The signature is none of this hub for this relay and time; the time is over.
+    /// The signature isn't one of this hub for this relay and time, or has expired.
     pub(super) fn verify(
         &self,
         id: &str,
@@ -40,7 +41,7 @@ impl Signer {
             .map_err(|_| Refusal::bad_signature())?;
         hmac::verify(&self.0, signed(id, expires).as_bytes(), &tag)
             .map_err(|_| Refusal::bad_signature())?;
-        // What was signed is a number.
+        // Only numbers are signed.
         let expires = expires
             .parse::<u64>()
             .map_err(|_| Refusal::bad_signature())?;
@@ -50,7 +51,7 @@ impl Signer {
         Ok(())
     }
 
-    /// The first part of a new relay's id.
+    /// Returns the first part of a new relay's id.
     ///
     /// # Errors
     /// There is no randomness.
@@ -60,7 +61,7 @@ impl Signer {
         Ok(random)
     }
 
-    /// The first part of the id of the relay that these texts stand for.
+    /// Returns the first part of the id of the relay for these texts.
     pub(super) fn secret(&self, parts: &[&[u8]]) -> [u8; 16] {
         let tag = self.digest(b"id", parts);
         let mut secret = [0; 16];
@@ -68,7 +69,7 @@ impl Signer {
         secret
     }
 
-    /// What a request is known by, that doesn't tell what it is.
+    /// Returns the fingerprint of a request. It doesn't reveal the request.
     pub(super) fn fingerprint(&self, parts: &[&[u8]]) -> String {
         BASE64.encode(&self.digest(b"request", parts)[..16])
     }
@@ -85,7 +86,8 @@ impl Signer {
     }
 }
 
-/// No digest starts with eight bytes like this text's, which would be a length.
+/// Returns the text that is signed. No digest's input starts with these eight bytes, which would be
+/// a length.
 fn signed(id: &str, expires: &str) -> String {
     format!("relay\n{id}\n{expires}")
 }
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_good_for_its_relay_and_its_time_and_no_other() {
+    fn a_signature_is_valid_for_its_relay_and_lifetime_only() {
         let signer = signer();
         let query = signer.query("a", 1_700_000_010);
         assert_eq!(verify(&signer, "a", &query, NOW), Ok(()));
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_tell_apart_where_one_part_ends_and_the_next_begins() {
+    fn digests_depend_on_the_boundaries_of_parts() {
         let signer = signer();
         assert_eq!(signer.secret(&[b"a", b"b"]), signer.secret(&[b"a", b"b"]));
         assert_ne!(signer.secret(&[b"a", b"b"]), signer.secret(&[b"ab", b""]));

@@ -1,48 +1,50 @@
-//! What comes in, as JSON: the bodies of requests. Their schemas are what is checked, and what the document
-//! shows.
+//! The bodies of requests, as JSON. Their schemas both validate requests and describe them in the
+//! OpenAPI document.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limits::SHOWN_STREAMS;
 
-/// What to watch, and how to wake.
+/// The configuration of a subscription: the streams to watch and how to wake workers.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct NewSubscription {
-    /// How workers are woken.
+    /// The way in which workers are woken.
     #[serde(rename = "type")]
     pub(super) kind: Kind,
-    /// Streams to watch, those included that come later: `*` stands for one segment of a path, `**` for any number.
-    /// Paths are from the root of the streams. At least one of `pattern` and `streams` is needed.
+    /// Pattern of streams to watch, including streams that are created later: `*` matches one
+    /// segment of a path, `**` any number. Paths are relative to the root of the streams. At least
+    /// one of `pattern` and `streams` is required.
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub(super) pattern: Option<String>,
-    /// Streams to watch besides, by their paths.
+    /// Paths of further streams to watch.
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub(super) streams: Option<Vec<String>>,
-    /// Where to send wakes: for `webhook`.
+    /// The receiver of wakes, required for `webhook`.
     #[serde(default)]
     pub(super) webhook: Option<NewWebhook>,
-    /// The stream, of JSON, to write wakes to: for `pull-wake`. It is to be created as any other.
+    /// The JSON stream to which wake events are written, required for `pull-wake`. It has to be
+    /// created separately.
     #[serde(default)]
     pub(super) wake_stream: Option<String>,
-    /// How long a worker may be silent, in milliseconds. Default: 30,000.
+    /// Time in milliseconds after which a silent worker loses its lease. Default: 30,000.
     #[serde(default)]
     #[schemars(range(min = 1000, max = 600_000))]
     pub(super) lease_ttl_ms: Option<u64>,
-    /// What it is for.
+    /// A description for humans.
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub(super) description: Option<String>,
 }
 
-/// Which of a subscription's streams are asked for.
+/// The part of a subscription's streams that is requested.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Streams {
-    /// The path to go on after: the `after` of the answer before.
+    /// The path after which to continue: the `after` of the previous response.
     pub(super) after: Option<String>,
-    /// How many streams the answer has, at the most.
+    /// Maximum number of streams in the response.
     #[serde(default = "thousand")]
     #[schemars(range(min = 1, max = SHOWN_STREAMS))]
     pub(super) limit: u32,
@@ -52,17 +54,17 @@ pub(super) fn thousand() -> u32 {
     1000
 }
 
-/// How workers are woken.
+/// The way in which workers are woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Kind {
     /// By a signed request to a URL.
     Webhook,
-    /// By an event in a stream; workers then claim.
+    /// By an event in a stream. Workers then claim the work.
     PullWake,
 }
 
-/// Where to send wakes.
+/// The receiver of wakes.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct NewWebhook {
     /// An `https` URL on a public host.
@@ -73,48 +75,48 @@ pub(super) struct NewWebhook {
 /// Streams to add.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct AddStreams {
-    /// Their paths, from the root of the streams.
+    /// Their paths, relative to the root of the streams.
     #[schemars(length(min = 1, max = 1000))]
     pub(super) streams: Vec<String>,
 }
 
-/// Who claims.
+/// The worker that claims.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Worker {
-    /// A name, which others are told while this worker holds the lease.
+    /// A name. It is reported to other workers while this one holds the lease.
     #[schemars(length(min = 1, max = 256))]
     pub(super) worker: String,
 }
 
-/// How far a worker is.
+/// The progress of a worker.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Progress {
-    /// The wake that it works on.
+    /// The wake that the worker processes.
     pub(super) wake_id: String,
     /// The wake's generation.
     pub(super) generation: u64,
-    /// What it has processed since.
+    /// The streams that were processed since the last acknowledgement.
     #[serde(default)]
     #[schemars(length(max = 10_000))]
     pub(super) acks: Vec<StreamAck>,
-    /// Whether it is done with the wake. If not, its lease starts anew.
+    /// If `true`, the wake is complete. If `false`, its lease is renewed.
     #[serde(default)]
     pub(super) done: bool,
 }
 
-/// How far a worker is with one stream.
+/// The progress of a worker with one stream.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct StreamAck {
-    /// The stream's path, from the root of the streams.
+    /// The stream's path, relative to the root of the streams.
     pub(super) stream: String,
-    /// All before this offset is processed.
+    /// The offset up to which the stream is processed.
     pub(super) offset: String,
 }
 
-/// Which wake to give back.
+/// The wake to release.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Release {
-    /// The wake.
+    /// The id of the wake.
     pub(super) wake_id: String,
     /// Its generation.
     pub(super) generation: u64,

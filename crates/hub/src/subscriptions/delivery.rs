@@ -1,4 +1,4 @@
-//! Calling webhooks.
+//! Calls of webhooks.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use serde::Deserialize;
 use super::limits::{CONNECT_TIMEOUT, WEBHOOK_ANSWER_BYTES};
 use super::target;
 
-/// What became of a call.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivered {
-    /// All that it told of is processed.
+    /// The receiver has processed everything that the wake listed.
     Done,
-    /// It was taken.
+    /// The receiver accepted the wake.
     Accepted,
-    /// It was not.
+    /// The call failed.
     Failed,
 }
 
-/// One call.
+/// One call of a webhook.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) url: Url,
@@ -31,12 +31,12 @@ pub(super) struct Call {
     pub(super) timeout: Duration,
 }
 
-/// Calls webhooks. It follows no redirect, asks no proxy, and connects to no address that isn't
-/// public, but where `loopback` allows this machine.
+/// A client for webhooks. It follows no redirects, uses no proxy, and only connects to public
+/// addresses, or with `loopback` also to this machine.
 #[derive(Debug)]
 pub(super) struct Caller {
     loopback: bool,
-    /// Made at the first call, as it loads the system's certificates.
+    /// Created at the first call, as it loads the system's certificates.
     client: OnceLock<Option<Client>>,
 }
 
@@ -71,7 +71,7 @@ impl Caller {
         client.clone()
     }
 
-    /// Makes a call. The future is the call's whole life: dropped, it ends.
+    /// Makes a call. Dropping the future aborts it.
     pub(super) fn call(&self, call: Call) -> impl Future<Output = Delivered> + Send + use<> {
         let client = self.client();
         async move {
@@ -82,7 +82,7 @@ impl Caller {
             let answer = tokio::time::timeout(call.timeout, send(&client, call)).await;
             match answer {
                 Ok(Ok(delivered)) => delivered,
-                // The URL may hold a secret; the host doesn't.
+                // The URL may contain a secret. The host doesn't.
                 Ok(Err(error)) => {
                     let error = error.without_url();
                     tracing::warn!(

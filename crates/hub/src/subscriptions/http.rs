@@ -1,4 +1,4 @@
-//! The routes.
+//! The routes of subscriptions.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ use super::refusal::Refusal;
 use super::request::{self, Base, Bearer};
 use super::views::{AckView, Claimed, ErrorView, Jwks, SubscriptionView};
 
-/// The security scheme of what a worker says of its wake.
+/// The security scheme of a worker's acknowledgements.
 pub(super) const WAKE_TOKEN: &str = "wakeToken";
 
-/// The tag of all of this.
+/// The tag of these operations.
 const TAG: &str = "subscriptions";
 
-/// The routes, without their state.
+/// Returns the routes, without their state.
 pub(super) fn routes() -> App<Subscriptions> {
     let refused = StatusCode::CONFLICT;
     App::from(axum::Router::new())
@@ -62,7 +62,7 @@ pub(super) fn routes() -> App<Subscriptions> {
         .route("/__ds/subscriptions/{id}/ack", post(acknowledge).tag(TAG))
         .route("/__ds/subscriptions/{id}/release", post(release).tag(TAG))
         .route("/__ds/jwks.json", get(jwks).tag(TAG))
-        // Tokens are in some of these answers, and none of them stays true.
+        // Some of these responses contain tokens, and all of them may change at any time.
         .layer(map_response(async |mut response: Response| {
             let headers = response.headers_mut();
             headers
@@ -72,10 +72,10 @@ pub(super) fn routes() -> App<Subscriptions> {
         }))
 }
 
-/// Creates a subscription, or confirms that it is there.
+/// Creates a subscription, or confirms an existing one.
 ///
-/// Streams that are there already are watched from their present end on. A `PUT` of the same configuration again changes
-/// nothing.
+/// Existing streams are watched from their current tail. Repeating a `PUT` with the same
+/// configuration changes nothing.
 #[operation]
 async fn create(
     State(subscriptions): State<Subscriptions>,
@@ -101,10 +101,10 @@ async fn create(
     })
 }
 
-/// Shows a subscription, with how far it is with its streams.
+/// Returns a subscription with its offset in each of its streams.
 ///
-/// They come in pages, in the order of their paths. A page can be shorter than it may be, although there are more: what
-/// counts is whether it has `after`.
+/// Streams are paged in the order of their paths. A page may be shorter than `limit` although there
+/// are more streams; only a page without `after` is the last one.
 #[operation]
 async fn show(
     State(subscriptions): State<Subscriptions>,
@@ -119,7 +119,7 @@ async fn show(
     view(&subscriptions, id, base, after, limit).await.map(Json)
 }
 
-/// A subscription, with up to `limit` of its streams after a name.
+/// Returns a subscription with up to `limit` of its streams after a name.
 async fn view(
     subscriptions: &Subscriptions,
     id: Arc<str>,
@@ -152,7 +152,7 @@ async fn view(
 
 /// Deletes a subscription.
 ///
-/// A wake that is under way is over with it. To delete one that isn't there is no error.
+/// This also ends its current wake. Deleting a subscription that doesn't exist is not an error.
 #[operation]
 async fn remove(
     State(subscriptions): State<Subscriptions>,
@@ -165,7 +165,7 @@ async fn remove(
     Ok(NoContent)
 }
 
-/// Adds streams to a subscription by their paths, from their present end on.
+/// Adds streams to a subscription by path, from their current tail.
 #[operation]
 async fn add_streams(
     State(subscriptions): State<Subscriptions>,
@@ -186,7 +186,7 @@ async fn add_streams(
 
 /// Removes a stream that was added by its path.
 ///
-/// If the pattern matches it too, it goes on being watched.
+/// If the pattern matches it too, the subscription continues to watch it.
 #[operation]
 async fn remove_stream(
     State(subscriptions): State<Subscriptions>,
@@ -200,9 +200,9 @@ async fn remove_stream(
     Ok(NoContent)
 }
 
-/// Says how far a webhook's handler is, with the token that came with the wake.
+/// Acknowledges a webhook's wake, with the token that came with it.
 ///
-/// Without `done` it starts the lease anew; with it, the wake is over.
+/// Without `done` this renews the lease. With `done` it ends the wake.
 #[operation]
 async fn callback(
     State(subscriptions): State<Subscriptions>,
@@ -215,8 +215,8 @@ async fn callback(
 
 /// Claims a subscription's pending work for a worker.
 ///
-/// While the worker holds the lease, no other one can claim. The lease ends by `ack` with `done`, by `release`, or when
-/// nothing was heard from the worker for `lease_ttl_ms`.
+/// While the worker holds the lease, no other worker can claim. The lease ends by `ack` with
+/// `done`, by `release`, or when the worker is silent for `lease_ttl_ms`.
 #[operation]
 async fn claim(
     State(subscriptions): State<Subscriptions>,
@@ -230,9 +230,9 @@ async fn claim(
         .map(Json)
 }
 
-/// Says how far a worker is with what it claimed.
+/// Acknowledges a claimed wake.
 ///
-/// Without `done` it starts the lease anew; with it, the lease is over.
+/// Without `done` this renews the lease. With `done` it ends the wake.
 #[operation]
 async fn acknowledge(
     State(subscriptions): State<Subscriptions>,
@@ -267,7 +267,7 @@ async fn take(
     }))
 }
 
-/// Gives a claimed wake back. What is still pending makes for another one.
+/// Releases a claimed wake. Work that is still pending leads to another wake.
 #[operation]
 async fn release(
     State(subscriptions): State<Subscriptions>,
@@ -291,14 +291,14 @@ async fn release(
     Ok(NoContent)
 }
 
-/// The public keys that webhooks are signed with.
+/// Returns the public keys that webhooks are signed with.
 #[operation]
 async fn jwks(State(subscriptions): State<Subscriptions>) -> Result<KeySet, Refusal> {
     let keys = subscriptions.ask(|answer| Command::Keys { answer }).await?;
     Ok(KeySet(Jwks::new(&keys)))
 }
 
-/// What a `PUT` came to.
+/// The result of a `PUT`.
 enum Put {
     Created(SubscriptionView),
     Confirmed(SubscriptionView),

@@ -1,4 +1,4 @@
-//! The hub's keys: the one that webhooks are signed with, and the one that tokens are.
+//! The hub's keys: the one that signs webhooks and the one that signs tokens.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::TOKEN_LIFE;
 use super::refusal::Refusal;
 
-/// The keys of one hub, for its whole life.
+/// The keys of one hub. They don't change.
 pub(super) struct Keys {
     signing: Ed25519KeyPair,
     kid: String,
@@ -29,11 +29,11 @@ pub(super) struct KeysRecord {
     token: String,
 }
 
-/// No randomness, or a key that is none.
+/// There is no randomness, or a key is invalid.
 #[derive(Debug)]
 pub(super) struct BadKey;
 
-/// What a token is for: one wake of one subscription.
+/// The claims of a token: one wake of one subscription.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claims {
     /// The subscription.
@@ -42,7 +42,7 @@ pub(super) struct Claims {
     pub(super) wake: String,
     /// Its generation.
     pub(super) generation: u64,
-    /// Until when, in seconds since 1970.
+    /// The time at which the token expires, in seconds since 1970.
     exp: u64,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Claims {
 const TOKEN_HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
 impl Keys {
-    /// New keys.
+    /// Generates new keys.
     pub(super) fn generate() -> Result<Self, BadKey> {
         let mut seeds = [[0; 32]; 2];
         for seed in &mut seeds {
@@ -60,7 +60,7 @@ impl Keys {
         Self::from_record(KeysRecord { signing, token })
     }
 
-    /// Keys that were stored.
+    /// Restores keys that were stored.
     pub(super) fn from_record(record: KeysRecord) -> Result<Self, BadKey> {
         let seed = BASE64.decode(&record.signing).map_err(|_| BadKey)?;
         let token = BASE64.decode(&record.token).map_err(|_| BadKey)?;
@@ -81,17 +81,17 @@ impl Keys {
         &self.record
     }
 
-    /// The id of the signing key: made from it, so it is another one's in no hub.
+    /// Returns the id of the signing key. It is derived from the key, so no two hubs share one.
     pub(super) fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The public part of the signing key, in URL-safe base64.
+    /// Returns the public part of the signing key, in URL-safe base64.
     pub(super) fn public(&self) -> String {
         BASE64.encode(self.signing.public_key())
     }
 
-    /// The value of `Webhook-Signature` for a body that is sent now.
+    /// Returns the value of `Webhook-Signature` for a body that is sent now.
     pub(super) fn sign(&self, body: &[u8], now: Timestamp) -> String {
         let seconds = now.0 / 1000;
         let mut message = format!("{seconds}.").into_bytes();
@@ -100,14 +100,14 @@ impl Keys {
         format!("t={seconds},kid={},ed25519={signature}", self.kid)
     }
 
-    /// A key of its own for another purpose.
+    /// Derives a separate key for another purpose.
     pub(super) fn derive(&self, purpose: &[u8]) -> hmac::Key {
-        // No token is signed for this: they start with their header.
+        // No token has this signature, as tokens start with their header.
         let key = hmac::sign(&self.token, &[b"key for: ", purpose].concat());
         hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())
     }
 
-    /// A token for a wake.
+    /// Returns a token for a wake.
     pub(super) fn token(&self, id: &str, wake: &str, generation: u64, now: Timestamp) -> String {
         let exp = now.after(TOKEN_LIFE).0 / 1000;
         let claims = Claims {
@@ -116,19 +116,19 @@ impl Keys {
             generation,
             exp,
         };
-        // A struct of strings and numbers has a JSON form.
+        // A struct of strings and numbers always has a JSON form.
         let claims = serde_json::to_vec(&claims).unwrap_or_default();
         let signed = format!("{}.{}", BASE64.encode(TOKEN_HEADER), BASE64.encode(claims));
         let tag = hmac::sign(&self.token, signed.as_bytes());
         format!("{signed}.{}", BASE64.encode(tag))
     }
 
-    /// What a token of this subscription is for.
+    /// Verifies a token of this subscription and returns its claims.
     pub(super) fn verify(&self, token: &str, id: &str, now: Timestamp) -> Result<Claims, Refusal> {
         let (signed, tag) = token.rsplit_once('.').ok_or(Refusal::TokenInvalid)?;
         let tag = BASE64.decode(tag).map_err(|_| Refusal::TokenInvalid)?;
         hmac::verify(&self.token, signed.as_bytes(), &tag).map_err(|_| Refusal::TokenInvalid)?;
-        // What follows was signed here.
+        // The signature is verified, so the claims were written by this hub.
         let claims = signed
             .split('.')
             .nth(1)
@@ -152,14 +152,14 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// The id of a wake: no one can guess it, and no two are the same.
+/// Returns the id of a wake. It is unique and can't be guessed.
 pub(super) fn wake_id() -> Result<String, BadKey> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| BadKey)?;
     Ok(format!("w_{}", BASE64.encode(bytes)))
 }
 
-/// The thumbprint of an Ed25519 public key (RFC 7638, RFC 8037 §2).
+/// Returns the thumbprint of an Ed25519 public key (RFC 7638, RFC 8037 §2).
 fn thumbprint(public: &str) -> String {
     let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{public}"}}"#);
     BASE64.encode(digest::digest(&digest::SHA256, jwk.as_bytes()))
@@ -174,7 +174,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
     #[test]
-    fn the_thumbprint_is_that_of_the_standards_example() {
+    fn the_thumbprint_matches_the_standards_example() {
         // RFC 8037, appendix A.3.
         let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         assert_eq!(thumbprint(x), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_the_same_after_they_were_stored() {
+    fn keys_survive_a_restart() {
         let keys = Keys::generate().unwrap();
         let again = Keys::from_record(keys.record().clone()).unwrap();
         assert_eq!(again.kid(), keys.kid());
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_subscription_and_its_time_and_no_other() {
+    fn a_token_is_valid_for_its_subscription_and_lifetime_only() {
         let keys = Keys::generate().unwrap();
         let token = keys.token("a", "w", 7, NOW);
         let claims = keys.verify(&token, "a", NOW).unwrap();
@@ -232,7 +232,7 @@ mod tests {
         for end in 0..token.len() {
             assert!(keys.verify(&token[..end], "a", NOW).is_err());
         }
-        // "No signature needed" is an old trick.
+        // A token with the algorithm "none" claims to need no signature.
         let none = format!(
             "{}.{}.",
             BASE64.encode(r#"{"alg":"none"}"#),

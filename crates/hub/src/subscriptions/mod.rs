@@ -1,29 +1,31 @@
-//! Subscriptions: durable cursors that wake workers when streams have something new.
+//! Subscriptions: durable cursors that wake workers when streams have new messages.
 //!
-//! A subscription watches streams, by pattern or by name, and keeps an offset of each: what is up to
-//! it was processed. When any of them goes past its offset, a worker is woken: by a signed webhook, or by
-//! an event in a wake stream, from which workers claim. A wake has a generation, which fences those
-//! before it, and a lease, which bounds how long a worker that fell silent holds the rest up.
+//! A subscription watches streams, by pattern or by name, and keeps an offset for each: everything
+//! before it is processed. When any stream's tail moves past its offset, a worker is woken, by a
+//! signed webhook or by an event in a wake stream from which workers claim. A wake has a
+//! generation, which fences earlier ones, and a lease, which bounds how long a silent worker delays
+//! the others.
 //!
-//! # How it works
+//! # Design
 //!
 //! ```text
-//! HTTP ──► Command ──► Engine ──► Registry ──► what changed ──► Journal ──► answers, wakes
-//! (http)               (engine)   (state: no I/O)               (journal)
-//! log's order ───────────▲ ▲──────── what webhooks answered (delivery)
+//! HTTP ──► Command ──► Engine ──► Registry ──► changes ──► Journal ──► responses, wakes
+//! (http)               (engine)   (state: no I/O)         (journal)
+//! log's order ───────────▲ ▲──────── responses of webhooks (delivery)
 //! ```
 //!
-//! One task, the engine, does everything in turns. A turn reads what was appended (from the log's
-//! hub-wide order, so that appending itself knows nothing of subscriptions), applies what workers
-//! and users asked for, ends leases, issues wakes, writes what changed to the journal in one atomic
-//! append, and only then answers and wakes. So an answer is never ahead of the disk, and a restart
-//! finds what was told. While there are no subscriptions the log isn't read.
+//! One task, the engine, does all work in turns. A turn reads new appends (from the log's global
+//! order, so that appends themselves don't depend on subscriptions), applies the requests of
+//! workers and users, ends leases, issues wakes, writes all changes to the journal in one atomic
+//! append, and only then responds and sends wakes. Therefore a response is never ahead of the disk,
+//! and state that was reported survives a restart. While there are no subscriptions the log isn't
+//! read.
 //!
-//! # What is stored
+//! # Storage
 //!
-//! In reserved streams of the log itself, under [`RESERVED`]: no path of a user's stream may have that
-//! first segment. Their form is in [`journal`]. Nothing is stored before the first subscription, or
-//! before the first look at the signing key.
+//! All state is in reserved streams of the log itself, under [`RESERVED`]. Paths of users' streams
+//! can't have this first segment. The format is documented in [`journal`]. Nothing is stored before
+//! the first subscription is created or the signing key is first used.
 
 mod bodies;
 mod delivery;
@@ -54,26 +56,28 @@ use self::{
 pub(crate) use self::{options::SubscriptionOptions, pattern::Pattern, state::Bounds};
 use crate::path::RESERVED;
 
-/// How many requests wait for the engine; more wait to be let in.
+/// Capacity of the engine's queue. Beyond it, requests wait to be queued.
 const QUEUE: usize = 1024;
 
-/// How many pages of the log's streams are looked through for one page of a subscription's.
+/// Maximum number of pages of the log's streams that are searched for one page of a subscription's
+/// streams.
 const PAGES: usize = 64;
 
-/// How many streams such a page of the log has.
+/// Number of streams in such a page of the log.
 const PAGE: usize = 256;
 
-/// After how many of them others get their turn.
+/// Number of streams after which the task yields.
 const PIECES: usize = 50;
 
-/// Whether a stream's name is the hub's own: not to be reached by a path, nor listed, nor followed.
+/// Returns `true` if a stream's name is reserved for the hub. Such a stream can't be reached by a
+/// path, listed or followed.
 pub(crate) fn is_reserved(name: &str) -> bool {
     name.split('/').next() == Some(RESERVED)
 }
 
-/// The subscriptions of one log. A clone is the same.
+/// The subscriptions of one log. A clone shares the same state.
 ///
-/// There is one for a log at a time: two would each take the journal for theirs alone.
+/// At most one instance may exist for a log, as each assumes that it alone writes the journal.
 #[derive(Clone)]
 pub(crate) struct Subscriptions(Arc<Shared>);
 
@@ -84,9 +88,9 @@ struct Shared {
 }
 
 impl Subscriptions {
-    /// Does nothing yet: the engine starts with the first [`routes`](Self::routes), or at the first
-    /// request where that is called outside of a runtime. It ends when the log is closed, or the last
-    /// clone is dropped.
+    /// Creates an instance without starting its engine. The engine starts with the first
+    /// [`routes`](Self::routes), or at the first request if that is called outside of a runtime. It
+    /// ends when the log is closed, or the last clone is dropped.
     pub(crate) fn new(log: Arc<dyn Log>, options: SubscriptionOptions) -> Self {
         Self(Arc::new(Shared {
             log,
@@ -95,8 +99,8 @@ impl Subscriptions {
         }))
     }
 
-    /// The routes, from the root of the streams: `/__ds/subscriptions/{id}` and so on. To be nested
-    /// where streams are.
+    /// Returns the routes, relative to the root of the streams: `/__ds/subscriptions/{id}` and so
+    /// on. Nest them under the path of the streams.
     pub(crate) fn routes<S: Clone + Send + Sync + 'static>(&self) -> App<S> {
         if tokio::runtime::Handle::try_current().is_ok() {
             self.engine();
@@ -113,15 +117,16 @@ impl Subscriptions {
         })
     }
 
-    /// A key for HMAC-SHA-256 that is made of the hub's, which is made and stored at the first use, for one purpose;
-    /// `None` where that can't be done now.
+    /// Returns a key for HMAC-SHA-256 that is derived from the hub's key for one purpose. The hub's
+    /// key is created and stored at the first use. `None` if that fails now.
     pub(crate) async fn derived_key(&self, purpose: &[u8]) -> Option<aws_lc_rs::hmac::Key> {
         let keys = self.ask(|answer| Command::Keys { answer }).await;
         keys.ok().map(|keys| keys.derive(purpose))
     }
 
-    /// Streams after a name that the pattern of `config` matches, at least `limit` of them where there are as many; and up
-    /// to which name there can be others that are not among them: `None` where these are all.
+    /// Returns streams after a name that match the pattern of `config`, at least `limit` of them if
+    /// there are that many. Also returns the name up to which the result is complete, or `None` if
+    /// there are no more.
     async fn matching(
         &self,
         config: &Config,
@@ -156,7 +161,7 @@ impl Subscriptions {
         &self.0.options
     }
 
-    /// Has the engine do something, and waits for its answer.
+    /// Sends a command to the engine and waits for its response.
     async fn ask<T>(&self, make: impl FnOnce(engine::Answer<T>) -> Command) -> Result<T, Refusal> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         if self.engine().send(make(answer)).await.is_err() {

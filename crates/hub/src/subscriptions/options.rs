@@ -1,13 +1,13 @@
 use super::state::Bounds;
 
-/// How a hub's subscriptions work.
+/// The configuration of a hub's subscriptions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SubscriptionOptions {
-    /// Whether webhooks may be at `http://localhost`, `http://127.0.0.x` and `http://[::1]`.
+    /// If `true`, webhooks may be at `http://localhost`, `http://127.0.0.x` and `http://[::1]`.
     pub(crate) loopback_webhooks: bool,
-    /// How clients reach the server: scheme, host and port, without a slash at the end. By the `Host` of
-    /// the request that subscribes, and its `X-Forwarded-Proto`, where there is none.
+    /// The URL by which clients reach the server: scheme, host and port, without a trailing slash.
+    /// Without it, the `Host` and `X-Forwarded-Proto` of the subscribing request apply.
     pub(crate) public_url: Option<String>,
-    /// How much there may be.
+    /// Bounds on subscriptions.
     pub(crate) bounds: Bounds,
 }

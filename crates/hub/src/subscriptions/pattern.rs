@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// A glob over the segments of a stream's name, which `/` parts.
+/// A glob over the `/`-separated segments of a stream's name.
 ///
-/// `*` stands for one segment, `**` for any number of them, none included; every other segment for
-/// itself. A `*` beside other characters is refused, so that no one takes it for a wildcard.
+/// `*` matches one segment, `**` any number of segments including none. Any other segment matches
+/// itself. A `*` next to other characters is refused, so that it isn't mistaken for a wildcard.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
     text: Box<str>,
@@ -20,7 +20,7 @@ enum Segment {
 }
 
 impl Pattern {
-    /// Takes `text` as a pattern. The error says what is wrong with it.
+    /// Parses a pattern. The error describes the reason.
     pub(crate) fn new(text: &str) -> Result<Self, &'static str> {
         let mut segments: Vec<Segment> = Vec::new();
         for segment in text.split('/') {
@@ -43,21 +43,22 @@ impl Pattern {
         })
     }
 
-    /// The pattern as it was given.
+    /// Returns the pattern's original text.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// About how many bytes it takes in memory.
+    /// Returns the approximate memory of the pattern in bytes.
     pub(crate) fn bytes(&self) -> usize {
         2 * self.text.len() + size_of_val(&*self.segments)
     }
 
-    /// Whether a name matches. Takes time in proportion to the segments of both, multiplied.
+    /// Returns `true` if the pattern matches a name. Takes time proportional to the product of the
+    /// numbers of segments.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let mut pattern = &*self.segments;
         let mut rest = Some(name);
-        // Where to go on after the last `**`, if it takes one more segment than was tried.
+        // The point from which to retry with the last `**` matching one more segment.
         let mut retry: Option<(&[Segment], Option<&str>)> = None;
         loop {
             let met = match (pattern.first(), rest) {
@@ -89,7 +90,7 @@ impl Pattern {
         }
     }
 
-    /// What every name that matches starts with.
+    /// Returns a prefix of all names that match.
     pub(crate) fn prefix(&self) -> String {
         let mut prefix = String::new();
         for (index, segment) in self.segments.iter().enumerate() {
@@ -130,7 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn stars_stand_for_one_segment_or_for_any_number() {
+    fn stars_match_one_segment_or_any_number() {
         let cases = [
             ("events/*", "events/a", true),
             ("events/*", "events", false),
@@ -159,19 +160,19 @@ mod tests {
     }
 
     #[test]
-    fn a_star_beside_other_characters_and_an_empty_segment_are_refused() {
+    fn a_star_next_to_other_characters_and_an_empty_segment_are_refused() {
         for bad in ["a*", "a/b**", "***", "", "a//b", "/a", "a/"] {
             assert!(Pattern::new(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
-    fn a_pattern_without_end_is_matched_in_bounded_time() {
+    fn a_long_pattern_is_matched_in_bounded_time() {
         let pattern = Pattern::new(&format!("{}z", "**/a/".repeat(100))).unwrap();
         assert!(!pattern.matches(&format!("{}y", "a/".repeat(400))));
     }
 
-    /// The definition, tried in every way.
+    /// The definition of matching, by exhaustive search.
     fn plain(pattern: &[&str], name: &[&str]) -> bool {
         match (pattern.split_first(), name.split_first()) {
             (None, None) => true,

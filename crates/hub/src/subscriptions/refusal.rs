@@ -2,53 +2,52 @@ use std::fmt;
 
 use headwater::StatusCode;
 
-/// Why a request about a subscription was refused. The codes are those that clients of the
-/// protocol know.
+/// The reason for which a subscription request was refused. The codes are part of the protocol.
 #[derive(Clone, Debug)]
 pub(super) enum Refusal {
-    /// The request can't be meant so.
+    /// The request is invalid.
     Invalid(String),
-    /// No subscription has this id.
+    /// There is no subscription with this id.
     NotFound,
-    /// One of this id is there, and it is another one.
+    /// There is a subscription with this id and a different configuration.
     AlreadyExists,
-    /// The webhook's URL is not one that the hub calls.
+    /// The hub doesn't call URLs like the webhook's.
     WebhookUrl(&'static str),
-    /// The token is missing, not ours, or for another subscription.
+    /// The token is missing, wasn't signed by this hub, or belongs to another subscription.
     TokenInvalid,
-    /// The token is too old.
+    /// The token has expired.
     TokenExpired,
-    /// The wake is over, or never was.
+    /// The wake has ended, or never existed.
     Fenced,
     /// Another worker holds the lease.
     AlreadyClaimed { holder: String, generation: u64 },
     /// There is nothing to claim.
     NoPendingWork,
-    /// What is acknowledged can't have been read.
+    /// The acknowledged offset can't have been read.
     InvalidOffset(String),
-    /// There is as much as there may be.
+    /// A limit is reached.
     Limit(Limit),
-    /// The log has no room for it.
+    /// The log is full.
     Full,
-    /// The log failed. Whether it happened isn't known.
+    /// The log failed. The outcome is unknown.
     Log,
-    /// The hub is going down.
+    /// The hub is stopping.
     Unavailable,
 }
 
 /// A limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limit {
-    /// What is limited.
+    /// The limited quantity.
     pub(super) what: &'static str,
-    /// The most that there may be.
+    /// Its maximum.
     pub(super) limit: usize,
-    /// How to get below it.
+    /// A way to get below it.
     pub(super) way: &'static str,
 }
 
 impl Refusal {
-    /// The code in the answer.
+    /// Returns the code of the response.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "INVALID_REQUEST",
@@ -68,7 +67,7 @@ impl Refusal {
         }
     }
 
-    /// The status of the answer.
+    /// Returns the status of the response.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) | Self::WebhookUrl(_) => StatusCode::BAD_REQUEST,

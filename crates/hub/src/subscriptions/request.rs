@@ -1,4 +1,4 @@
-//! What requests say, read and checked.
+//! Parsing and validation of requests.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::offset::Place;
 use crate::origin::{self, Origin};
 use crate::path::{self, RESERVED};
 
-/// Where the streams are, as this request's client reaches them.
+/// The URL of the streams' root, as the client of this request reaches it.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
     origin: Origin,
-    /// The path of the streams' root, without a slash at its end.
+    /// The path of the streams' root, without a trailing slash.
     root: String,
 }
 
@@ -33,9 +33,9 @@ pub(super) struct Base {
 pub(super) struct Bearer(pub(super) Option<String>);
 
 impl Base {
-    /// The URL of the streams' root.
+    /// Returns the URL of the streams' root.
     pub(super) fn url(&self, options: &SubscriptionOptions) -> String {
-        // Whoever is called back has no base that a reference could be from.
+        // A webhook's receiver has no base to which a reference could be relative.
         self.origin
             .absolute(options.public_url.as_deref(), &self.root)
     }
@@ -87,7 +87,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Takes `text` as a subscription's id.
+/// Parses a subscription's id.
 pub(super) fn id(text: &str) -> Result<Arc<str>, Refusal> {
     if text.is_empty() || text.len() > ID_BYTES || text.chars().any(char::is_control) {
         let why = format!("an id has 1 to {ID_BYTES} bytes, and no control characters");
@@ -96,13 +96,13 @@ pub(super) fn id(text: &str) -> Result<Arc<str>, Refusal> {
     Ok(text.into())
 }
 
-/// Takes `text` as the path of a stream, from the root of the streams.
+/// Parses the path of a stream, relative to the root of the streams.
 pub(super) fn stream(text: &str) -> Result<StreamName, Refusal> {
     let path = text.strip_prefix('/').unwrap_or(text);
     path::name_of(path).map_err(|problem| Refusal::Invalid(format!("{text:?}: {problem}")))
 }
 
-/// Takes all of `paths` as streams: in order, each once.
+/// Parses paths of streams. Returns them sorted and without duplicates.
 pub(super) fn streams(paths: &[String]) -> Result<Vec<StreamName>, Refusal> {
     let mut names = paths
         .iter()
@@ -113,7 +113,7 @@ pub(super) fn streams(paths: &[String]) -> Result<Vec<StreamName>, Refusal> {
     Ok(names)
 }
 
-/// Takes what a request wants as a subscription's configuration.
+/// Validates a request's configuration of a subscription.
 pub(super) fn config(
     wanted: NewSubscription,
     options: &SubscriptionOptions,
@@ -135,7 +135,7 @@ pub(super) fn config(
         (Kind::Webhook, Some(webhook), _) => {
             let url = target::check(&webhook.url, &target::egress(options.loopback_webhooks));
             url.map_err(Refusal::WebhookUrl)?;
-            // As it was given: what is compared and shown is what the client knows.
+            // Stored as received: the client's own spelling is compared and shown.
             Target::Webhook(webhook.url)
         }
         (Kind::PullWake, _, Some(name)) => Target::WakeStream(stream(&name)?),
@@ -158,7 +158,7 @@ pub(super) fn config(
     })
 }
 
-/// Takes a worker's word.
+/// Parses an acknowledgement.
 pub(super) fn ack(progress: Progress) -> Result<Ack, Refusal> {
     let cursor = |StreamAck {
                       stream: path,
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_root_is_what_the_client_used_to_get_here() {
+    async fn the_root_is_taken_from_the_request() {
         let path = "/v1/stream/__ds/subscriptions/__ds";
         assert_eq!(
             base(path, &[("host", "a:8000")]).await,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_the_greatest_length_passes_and_one_more_byte_does_not() {
+    fn the_length_of_an_id_is_limited() {
         assert!(id(&"a".repeat(ID_BYTES)).is_ok());
         for bad in ["", "a\nb", &"a".repeat(ID_BYTES + 1)] {
             assert!(matches!(id(bad), Err(Refusal::Invalid(_))), "{bad:?}");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_the_same_is_the_same_configuration() {
+    fn equivalent_requests_have_the_same_configuration() {
         let one = wanted(
             r#"{"type":"pull-wake","streams":["b","/a","b"],"wake_stream":"w","lease_ttl_ms":30000}"#,
         );
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_another_configuration() {
+    fn different_requests_have_different_configurations() {
         let all = [
             r#"{"type":"pull-wake","streams":["a"],"wake_stream":"w"}"#,
             r#"{"type":"pull-wake","streams":["a"],"wake_stream":"v"}"#,
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_wake_no_one_or_is_woken_by_nothing_is_refused() {
+    fn a_subscription_without_streams_or_target_is_refused() {
         for bad in [
             r#"{"type":"pull-wake","wake_stream":"w"}"#,
             r#"{"type":"pull-wake","pattern":"a*","wake_stream":"w"}"#,

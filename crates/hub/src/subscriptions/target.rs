@@ -1,11 +1,12 @@
-//! Which URLs the hub calls: none that reaches what only the hub's own network can.
+//! URLs that the hub calls. They can't reach services that only the hub's own network can.
 
 use headwater_client::Egress;
 use reqwest::Url;
 
 use super::limits::URL_BYTES;
 
-/// What webhooks may reach: public hosts by https, and with `loopback` this machine by http too.
+/// Returns the egress rules of webhooks: public hosts by https, and with `loopback` also this
+/// machine by http.
 pub(super) fn egress(loopback: bool) -> Egress {
     let public = Egress::public_https();
     match loopback {
@@ -14,9 +15,9 @@ pub(super) fn egress(loopback: bool) -> Egress {
     }
 }
 
-/// Checks a webhook's URL by its [`egress`]. The error says what is wrong.
+/// Checks a webhook's URL against its [`egress`] rules. The error describes the reason.
 ///
-/// What a host's name stands for is seen later, each time it is called: it may change.
+/// A host name may resolve to other addresses later. They are checked at each call.
 pub(super) fn check(url: &str, egress: &Egress) -> Result<Url, &'static str> {
     if url.len() > URL_BYTES {
         return Err("the webhook's URL is too long");
@@ -44,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn only_https_on_public_hosts_is_called() {
+    fn only_https_urls_of_public_hosts_are_allowed() {
         for good in [
             "https://worker.example/hooks",
             "https://1.1.1.1:8443/x",
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_called_only_where_that_is_allowed() {
+    fn this_machine_is_only_allowed_with_loopback() {
         for local in [
             "http://localhost:9/x",
             "http://127.0.0.1:9",
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_of_the_greatest_length_passes_and_one_more_byte_does_not() {
+    fn the_length_of_a_url_is_limited() {
         let start = "https://worker.example/";
         let url = format!("{start}{}", "a".repeat(URL_BYTES - start.len()));
         assert!(check(&url, false).is_ok());
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_url_is_said() {
+    fn the_error_describes_the_problem_of_a_url() {
         for (url, wanted) in [
             ("worker.example", "the webhook's URL is none"),
             (

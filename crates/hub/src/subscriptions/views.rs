@@ -1,4 +1,4 @@
-//! What goes out, as JSON: the bodies of answers, webhooks and wake events.
+//! The bodies of responses, webhooks and wake events, as JSON.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::refusal::{Limit, Refusal};
 use super::state::{Link, Subscription, Target};
 use crate::time;
 
-/// About how many bytes an answer says of a stream besides its name.
+/// Approximate size in bytes of a stream's entry in a response, without its name.
 const SHOWN_LINK_BYTES: usize = 96;
 
 /// A subscription.
@@ -23,56 +23,56 @@ const SHOWN_LINK_BYTES: usize = 96;
 pub(super) struct SubscriptionView {
     /// Its id.
     id: String,
-    /// Its id, again.
+    /// Its id, repeated.
     subscription_id: String,
-    /// How workers are woken.
+    /// The way in which workers are woken.
     #[serde(rename = "type")]
     kind: Kind,
-    /// Which streams it watches by pattern.
+    /// The pattern of the streams that it watches.
     pattern: Option<String>,
-    /// Its streams, in the order of their paths: those after the path that was asked for, up to 1,000 of them, and up to about
-    /// 256 KiB. While more streams of the pattern have something to do than can be kept track of, those that have nothing to
-    /// do are left out.
+    /// Its streams in the order of their paths: the ones after the requested path, up to 1,000 of
+    /// them and about 256 KiB. While more streams of the pattern have pending messages than can be
+    /// tracked, streams without pending messages are left out.
     streams: Vec<LinkView>,
-    /// If there may be more streams: the path to go on after.
+    /// The path after which to continue, if there may be more streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
-    /// Where wakes go.
+    /// The receiver of wakes.
     webhook: Option<WebhookView>,
-    /// The stream that wakes are written to.
+    /// The stream that wake events are written to.
     wake_stream: Option<String>,
-    /// How long a worker may be silent, in milliseconds.
+    /// Time in milliseconds after which a silent worker loses its lease.
     lease_ttl_ms: u64,
-    /// When it was made (RFC 3339).
+    /// The time of its creation (RFC 3339).
     created_at: String,
-    /// How it is.
+    /// Its status.
     status: Status,
-    /// What it is for.
+    /// A description for humans.
     description: Option<String>,
 }
 
-/// How a subscription is.
+/// The status of a subscription.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Status {
-    /// All is well.
+    /// There is no failure.
     Active,
-    /// The last wake could not be delivered, and will be tried again.
+    /// The last wake could not be delivered, and will be retried.
     Failed,
 }
 
 /// A stream of a subscription.
 #[derive(Debug, Serialize, JsonSchema)]
 struct LinkView {
-    /// Its path, from the root of the streams.
+    /// Its path, relative to the root of the streams.
     path: String,
-    /// How it came to the subscription.
+    /// The way in which the stream was added to the subscription.
     link_type: LinkType,
-    /// All before this offset is processed.
+    /// The offset up to which the stream is processed.
     acked_offset: String,
 }
 
-/// How a stream came to a subscription.
+/// The way in which a stream was added to a subscription.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum LinkType {
@@ -82,58 +82,58 @@ enum LinkType {
     Explicit,
 }
 
-/// Where wakes go.
+/// The receiver of wakes.
 #[derive(Debug, Serialize, JsonSchema)]
 struct WebhookView {
     /// The URL.
     url: String,
-    /// How to know that it was this hub that called.
+    /// The signature by which the receiver authenticates the hub.
     signing: Signing,
 }
 
-/// How webhooks are signed.
+/// The signature of webhook requests.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Signing {
     /// The algorithm: `ed25519`.
     alg: &'static str,
-    /// The key.
+    /// The id of the key.
     kid: String,
-    /// Where to get its public part.
+    /// The URL of the public key.
     jwks_url: String,
 }
 
-/// A wake, as its worker is told of it.
+/// A claimed wake.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Claimed {
-    /// The wake.
+    /// The id of the wake.
     wake_id: String,
     /// Its generation.
     generation: u64,
-    /// What to acknowledge and release it with, as a bearer token.
+    /// The bearer token with which to acknowledge and release it.
     token: String,
-    /// What there is to do.
+    /// The streams to process.
     streams: Vec<WakeLink>,
-    /// How long the worker may be silent, in milliseconds.
+    /// Time in milliseconds after which a silent worker loses its lease.
     lease_ttl_ms: u64,
 }
 
-/// A stream, as a worker is told of it.
+/// A stream of a wake.
 #[derive(Debug, Serialize, JsonSchema)]
 struct WakeLink {
     #[serde(flatten)]
     link: LinkView,
-    /// Where the stream ends.
+    /// The stream's tail.
     tail_offset: String,
-    /// Whether there is something between the two offsets.
+    /// `true` if there are messages between the two offsets.
     has_pending: bool,
 }
 
-/// What a worker's word came to.
+/// The result of an acknowledgement.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AckView {
-    /// It was taken.
+    /// `true`: the acknowledgement was accepted.
     pub(super) ok: bool,
-    /// Whether another wake follows at once.
+    /// `true` if another wake follows at once.
     pub(super) next_wake: bool,
 }
 
@@ -155,7 +155,7 @@ struct Jwk {
     x: String,
 }
 
-/// The body of a webhook's request.
+/// The body of a webhook request.
 #[derive(Debug, Serialize)]
 struct Notification<'a> {
     subscription_id: &'a str,
@@ -177,20 +177,20 @@ struct WakeEvent<'a> {
     ts: u64,
 }
 
-/// Why a request was refused.
+/// The reason for which a request was refused.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ErrorView {
     error: ErrorDetail,
 }
 
-/// Why a request was refused.
+/// The reason for which a request was refused.
 #[derive(Debug, Serialize, JsonSchema)]
 struct ErrorDetail {
     /// One of a fixed set of codes, such as `FENCED`.
     code: &'static str,
-    /// The same in words.
+    /// The reason in words.
     message: String,
-    /// Who holds the lease.
+    /// The worker that holds the lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     current_holder: Option<String>,
     /// The generation of that lease.
@@ -249,7 +249,7 @@ impl SubscriptionView {
     }
 }
 
-/// A part of a subscription's streams, and after which name there may be more.
+/// Returns a part of a subscription's streams, and the name after which there may be more.
 fn links(known: &Subscription, part: Part) -> (Vec<LinkView>, Option<StreamName>) {
     let Part {
         after,
@@ -262,7 +262,7 @@ fn links(known: &Subscription, part: Part) -> (Vec<LinkView>, Option<StreamName>
     let mut all: BTreeMap<StreamName, Link> = own
         .map(|(name, link)| (name.clone(), link.clone()))
         .collect();
-    // Of one that waits for room it isn't known where it is in streams without a link.
+    // While the subscription waits for room, its progress in streams without a link is unknown.
     if known.blocked.is_none() {
         let unlinked = matching.into_iter();
         all.extend(unlinked.filter(|(name, _)| known.links.get(name).is_none()));
@@ -294,7 +294,7 @@ impl LinkView {
     }
 }
 
-/// What a wake tells of.
+/// Returns the streams of the current wake.
 fn wake_links(known: &Subscription) -> Vec<WakeLink> {
     let told = known.wake.iter().flat_map(|wake| &wake.snapshot);
     let links = told.filter_map(|(name, ..)| Some((name, known.links.get(name)?)));
@@ -308,7 +308,7 @@ fn wake_links(known: &Subscription) -> Vec<WakeLink> {
 }
 
 impl Claimed {
-    /// `None` where no wake is under way.
+    /// Returns `None` if there is no current wake.
     pub(super) fn new(known: &Subscription, token: String) -> Option<Self> {
         Some(Self {
             wake_id: known.wake.as_ref()?.id.clone(),
@@ -335,7 +335,7 @@ impl Jwks {
     }
 }
 
-/// The body of the request that tells a webhook of the wake that is under way.
+/// Returns the body of the webhook request for the current wake.
 pub(super) fn notification(id: &str, known: &Subscription, token: String) -> Option<Vec<u8>> {
     let notification = Notification {
         subscription_id: id,
@@ -348,7 +348,7 @@ pub(super) fn notification(id: &str, known: &Subscription, token: String) -> Opt
     serde_json::to_vec(&notification).ok()
 }
 
-/// The event that tells of the wake that is under way.
+/// Returns the event for the current wake.
 pub(super) fn wake_event(id: &str, known: &Subscription, now: u64) -> Option<Vec<u8>> {
     let event = WakeEvent {
         kind: "wake",
@@ -360,7 +360,7 @@ pub(super) fn wake_event(id: &str, known: &Subscription, now: u64) -> Option<Vec
     serde_json::to_vec(&event).ok()
 }
 
-/// A text as one segment of a URL's path.
+/// Encodes a text as one segment of a URL's path.
 fn segment(text: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     /// All but RFC 3986's unreserved characters.

@@ -1,4 +1,4 @@
-//! Appends that create their stream, and what refusals tell a person who tries things out.
+//! Appends that create their stream, and error messages that help a person who tries things out.
 
 use headwater_hub::Options;
 use http::Method;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{Server, header};
 
-/// An append that may create its stream.
+/// Sends an append that may create its stream.
 async fn create(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
     let mut post = server
         .request(Method::POST, path)
@@ -23,7 +23,7 @@ async fn create(server: &Server, path: &str, headers: &[(&str, &str)], body: &st
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[tokio::test]
-async fn a_post_to_no_stream_says_how_to_create_it_and_then_does() {
+async fn a_post_to_a_missing_stream_explains_how_to_create_it() {
     for server in Server::of_each_kind() {
         let missing = server.post("a", "application/json", "1").await;
         assert_eq!(missing.status(), 404);
@@ -33,7 +33,7 @@ async fn a_post_to_no_stream_says_how_to_create_it_and_then_does() {
         let read = server.get("a").send().await;
         assert_eq!(header(&read, "content-type"), "application/json");
         assert_eq!(read.json::<Value>().await, json!([1, 2, 3]));
-        // The stream is of the body's type, whatever that is.
+        // The stream has the body's type, whatever that is.
         let lines = [("content-type", "application/x-ndjson")];
         assert_eq!(create(&server, "lines", &lines, "1\n2\n").await.0, 201);
         let read = server.get("lines").send().await;
@@ -49,7 +49,7 @@ async fn a_post_to_no_stream_says_how_to_create_it_and_then_does() {
 }
 
 #[tokio::test]
-async fn an_append_that_creates_answers_with_the_streams_url() {
+async fn an_append_that_creates_returns_the_streams_url() {
     let server = Server::new();
     let post = |seq: &str| {
         let post = server
@@ -72,7 +72,7 @@ async fn an_append_that_creates_answers_with_the_streams_url() {
 }
 
 #[tokio::test]
-async fn the_default_type_of_curl_creates_nothing_and_is_told_what_to_send() {
+async fn the_default_type_of_curl_is_refused_with_a_hint() {
     let server = Server::new();
     for form in [
         "application/x-www-form-urlencoded",
@@ -98,7 +98,7 @@ async fn the_default_type_of_curl_creates_nothing_and_is_told_what_to_send() {
 }
 
 #[tokio::test]
-async fn settings_count_where_the_stream_is_created_and_only_there() {
+async fn settings_only_apply_when_the_stream_is_created() {
     let server = Server::new();
     let schema = ("stream-schema", r#"{"type":"integer"}"#);
     let headers = [
@@ -120,7 +120,7 @@ async fn settings_count_where_the_stream_is_created_and_only_there() {
     );
     let head = server.request(Method::HEAD, "a").send().await;
     assert_eq!(header(&head, "stream-ttl"), "60");
-    // A producer's append, and one that closes, are what they are to a stream that is there.
+    // A producer's append, and one that closes, work as on an existing stream.
     let producer = [
         ("producer-id", "p"),
         ("producer-epoch", "0"),
@@ -162,7 +162,7 @@ async fn an_append_that_is_refused_creates_no_stream() {
 }
 
 #[tokio::test]
-async fn many_at_once_create_one_stream_and_all_of_them_append() {
+async fn concurrent_appends_create_one_stream_and_all_succeed() {
     for server in Server::of_each_kind() {
         let posts = (0..50).map(|n| {
             let server = &server;
@@ -178,7 +178,7 @@ async fn many_at_once_create_one_stream_and_all_of_them_append() {
 }
 
 #[tokio::test]
-async fn a_conflict_names_the_header_that_would_be_right() {
+async fn a_conflict_names_the_correct_header() {
     let server = Server::new();
     server.put_json("a", "").await;
     let detail = async |method, headers: &[(&str, &str)]| {
@@ -204,7 +204,7 @@ async fn a_conflict_names_the_header_that_would_be_right() {
 }
 
 #[tokio::test]
-async fn an_unknown_path_and_method_are_told_with_what_there_is() {
+async fn errors_for_unknown_paths_and_methods_list_the_known_ones() {
     let server = Server::new();
     let missing = server.client.get("/nothing").send().await;
     assert_eq!(missing.status(), 404);
@@ -229,7 +229,7 @@ async fn an_unknown_path_and_method_are_told_with_what_there_is() {
 }
 
 #[tokio::test]
-async fn the_index_is_a_page_for_browsers_and_json_for_others_where_it_is_wanted() {
+async fn the_index_is_a_page_for_browsers_and_json_for_others_if_enabled() {
     let server = Server::new();
     assert_eq!(server.client.get("/").send().await.status(), 404);
     let server = Server::with(Options::new().index().root("/v1/stream"));
@@ -262,7 +262,7 @@ async fn the_index_is_a_page_for_browsers_and_json_for_others_where_it_is_wanted
         "{page}"
     );
     assert!(page.contains("href=\"v1/stream\""), "{page}");
-    // The list of streams is what stands at the root there.
+    // The list of streams is at the root there.
     let server = Server::with(Options::new().index().root("/"));
     let list = server.client.get("/").send().await;
     assert!(list.json::<Value>().await["streams"].is_array());

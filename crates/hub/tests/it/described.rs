@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::Server;
 
 #[test]
-fn every_operation_says_what_it_is_and_what_comes_back() {
+fn every_operation_has_a_description_and_responses() {
     for version in [OpenApi::V3_1, OpenApi::V3_2] {
         let document = Hub::new(std::sync::Arc::new(MemoryLog::default()))
             .app()
@@ -63,7 +63,7 @@ fn relays_are_described() {
     let location = &create["responses"]["201"]["headers"]["Location"];
     assert!(location["description"].is_string());
     assert!(document["paths"]["/relay/{id}/{rest}"].is_null());
-    // What it takes is said where it takes anything.
+    // Required credentials are described if there are any.
     assert!(create["security"].is_null());
     let options = headwater_hub::Options::new().relay_secret("s");
     let guarded = Hub::with(std::sync::Arc::new(MemoryLog::default()), options);
@@ -86,7 +86,7 @@ async fn the_document_and_its_page_are_served() {
 }
 
 #[test]
-fn a_gather_says_what_it_takes_and_what_comes_back() {
+fn the_gather_operation_describes_parameters_and_results() {
     let app = Hub::new(std::sync::Arc::new(MemoryLog::default())).app();
     let document = app.openapi(OpenApi::V3_2);
     let gather = &document["paths"]["/gather"]["post"];

@@ -1,4 +1,4 @@
-//! Handlers whose streams are durable.
+//! Durable streams of handlers.
 
 use std::{
     sync::{
@@ -30,16 +30,16 @@ struct Token {
 
 type Said = mpsc::UnboundedReceiver<Result<u64, Problem>>;
 
-/// What the handlers of a test share.
+/// State that the handlers of a test share.
 #[derive(Clone)]
 struct Model {
     hub: Hub,
     keep: fn(DurableStream) -> DurableStream,
-    /// How often the model was asked.
+    /// Number of times that the model was called.
     asked: Arc<AtomicUsize>,
-    /// How many of its streams are there.
+    /// Number of its streams that exist.
     running: Arc<AtomicUsize>,
-    /// What it says, one after the other, to whoever asked first.
+    /// The tokens, in order, for the first caller.
     says: Arc<Mutex<Option<Said>>>,
 }
 
@@ -76,14 +76,14 @@ async fn answer(
     (model.keep)(stream).try_run(|| model.ask()).await
 }
 
-/// Says three numbers, each once.
+/// Returns three numbers.
 #[headwater::operation]
 async fn numbers(State(model): State<Model>) -> Result<Durable<Token>, Problem> {
     let numbers = stream::iter((1..=3).map(|n| Token { n }));
     model.hub.durable("numbers").run(|| numbers).await
 }
 
-/// Says numbers until one that isn't finite.
+/// Returns numbers, one of which isn't finite.
 #[headwater::operation]
 async fn floats(State(model): State<Model>) -> Result<Durable<f64>, Problem> {
     let numbers = stream::iter([1.5, f64::NAN, 2.5]);
@@ -91,7 +91,7 @@ async fn floats(State(model): State<Model>) -> Result<Durable<f64>, Problem> {
 }
 
 #[tokio::test]
-async fn a_float_that_is_not_finite_ends_the_stream_with_a_problem_and_is_not_kept() {
+async fn a_float_that_is_not_finite_fails_the_stream() {
     let server = Server::new(|stream| stream);
     let mut items = server.client.get("/floats").stream::<f64>().await;
     assert_eq!(items.next().await, Some(1.5));
@@ -105,7 +105,7 @@ struct Server {
     client: TestClient,
     log: Arc<dyn Log>,
     model: Model,
-    /// Has the model say something.
+    /// Sends the model's next token.
     say: mpsc::UnboundedSender<Result<u64, Problem>>,
 }
 
@@ -138,12 +138,12 @@ impl Server {
         }
     }
 
-    /// An offset of a stream, as the hub writes it.
+    /// Returns an offset of a stream, as the hub writes it.
     fn at(&self, path: &str, number: u64) -> String {
         crate::at(&*self.log, path, number)
     }
 
-    /// Lets the model be done.
+    /// Ends the model's stream.
     fn done(&mut self) {
         self.say = mpsc::unbounded_channel().0;
     }
@@ -169,7 +169,7 @@ impl Server {
         }
     }
 
-    /// The problem with which the stream was closed, once it is.
+    /// Waits until the stream is closed, and returns the problem with which it was.
     async fn reason(&self, path: &str) -> Value {
         let start = Instant::now();
         loop {
@@ -203,7 +203,7 @@ async fn all(mut stream: TestStream<Token>) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn every_format_gets_the_items_and_the_first_alone_runs_the_handlers_stream() {
+async fn only_the_first_request_runs_the_handlers_stream_in_any_format() {
     let server = Server::new(DurableStream::keep);
     for format in Format::ALL {
         let request = server.client.get("/numbers").accept(format);
@@ -226,14 +226,14 @@ async fn every_format_gets_the_items_and_the_first_alone_runs_the_handlers_strea
         };
         assert_eq!(text, expected, "{format}");
     }
-    // It is a stream as any other.
+    // It is an ordinary stream.
     let stream = server.client.get("/streams/numbers").send().await;
     assert_eq!(stream.headers()["stream-closed"], "true");
     assert_eq!(stream.text().await, "[{\"n\":1},{\"n\":2},{\"n\":3}]");
 }
 
 #[tokio::test]
-async fn it_goes_on_when_its_client_leaves_and_others_join_it() {
+async fn a_durable_stream_continues_without_its_client_and_others_join() {
     let mut server = Server::new(DurableStream::keep);
     server.say([1]);
     let mut first = server.watch("42").await;
@@ -261,7 +261,7 @@ async fn it_goes_on_when_its_client_leaves_and_others_join_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_goes_on_behind_what_it_saw() {
+async fn a_reconnecting_client_resumes_after_its_last_id() {
     let mut server = Server::new(DurableStream::keep);
     server.say([1, 2, 3]);
     let mut first = server.watch("a").await;
@@ -307,7 +307,7 @@ async fn a_client_that_comes_back_goes_on_behind_what_it_saw() {
         let response = request.send().await;
         assert_eq!(response.status(), status, "{wrong}");
         assert_eq!(response.json::<Value>().await["reason"], reason, "{wrong}");
-        // An `EventSource` would be ended for good by that: it is told, and gets all there is.
+        // That would stop an `EventSource` for good, so it receives a notice and all items instead.
         let request = server.client.get("/answers/a").accept(Format::Sse);
         let mut events = request.last_event_id(wrong).stream::<Token>().await;
         let reset = events.next_event().await.expect("a reset");
@@ -315,14 +315,14 @@ async fn a_client_that_comes_back_goes_on_behind_what_it_saw() {
         assert_eq!(&*reset.id, server.at("answers/a", 0));
         assert_eq!(events.take(9).await.len(), 4, "{wrong}");
     }
-    // Nothing is run anew for a client that has seen what is gone.
+    // Nothing is run again for a client that received items which are gone.
     let request = server.client.get("/answers/gone").last_event_id(&seen);
     assert_eq!(request.send().await.status(), StatusCode::GONE);
     assert_eq!(server.asked(), 1);
 }
 
 #[tokio::test]
-async fn cancelling_it_drops_the_handlers_stream_at_once_and_its_watchers_are_told() {
+async fn cancelling_drops_the_handlers_stream_at_once_and_is_reported() {
     for by_delete in [false, true] {
         let server = Server::new(DurableStream::keep);
         server.say([1]);
@@ -364,7 +364,7 @@ async fn cancelling_it_drops_the_handlers_stream_at_once_and_its_watchers_are_to
 }
 
 #[tokio::test]
-async fn it_is_kept_for_as_long_as_it_is_to_be_with_nobody_watching() {
+async fn a_durable_stream_continues_for_keep_for_without_watchers() {
     for keep in [
         (|stream| stream.keep_for(Duration::from_millis(150)))
             as fn(DurableStream) -> DurableStream,
@@ -389,7 +389,7 @@ async fn it_is_kept_for_as_long_as_it_is_to_be_with_nobody_watching() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_handlers_stream_is_the_end_of_it_for_all() {
+async fn an_error_of_the_handlers_stream_ends_it_for_all_readers() {
     let server = Server::new(DurableStream::keep);
     server.say([1]);
     let problem = || Problem::new(StatusCode::BAD_GATEWAY).detail("the model fell over");
@@ -404,7 +404,7 @@ async fn an_error_of_the_handlers_stream_is_the_end_of_it_for_all() {
     assert_eq!(later.next().await, Some(Token { n: 1 }));
     later.cut().await;
 
-    // A client that has seen all there is learns of the end as one that was there does.
+    // A client that has received all items learns of the end as one that was connected does.
     let request = server.client.get("/answers/a").accept(Format::Sse);
     let response = request
         .last_event_id(&server.at("answers/a", 1))
@@ -416,7 +416,7 @@ async fn an_error_of_the_handlers_stream_is_the_end_of_it_for_all() {
     assert!(event.is_error() && event.data.contains("the model fell over"));
     assert_eq!(&*event.id, "headwater:end");
 
-    // Before the first item it is the answer's status.
+    // Before the first item, it is the response's status.
     let server = Server::new(DurableStream::keep);
     server.say.send(Err(problem())).unwrap();
     let response = server.client.get("/answers/a").send().await;
@@ -424,7 +424,7 @@ async fn an_error_of_the_handlers_stream_is_the_end_of_it_for_all() {
 }
 
 #[tokio::test]
-async fn a_stream_of_others_is_not_taken_for_it_and_neither_is_a_path_that_is_none() {
+async fn a_foreign_stream_is_a_conflict_and_an_invalid_path_is_refused() {
     let server = Server::new(DurableStream::keep);
     let put = server
         .client
@@ -441,7 +441,7 @@ async fn a_stream_of_others_is_not_taken_for_it_and_neither_is_a_path_that_is_no
 }
 
 #[tokio::test]
-async fn many_who_ask_at_the_same_moment_run_it_once() {
+async fn concurrent_requests_run_the_stream_once() {
     let mut server = Server::new(DurableStream::keep);
     server.say(1..=20);
     let asked = (0..50).map(|_| server.watch("a"));
@@ -455,9 +455,9 @@ async fn many_who_ask_at_the_same_moment_run_it_once() {
 }
 
 #[test]
-fn one_that_ran_when_the_process_ended_says_that_it_was_interrupted() {
+fn a_stream_that_ran_when_the_process_ended_is_closed_as_interrupted() {
     let folder = tempfile::tempdir().unwrap();
-    // A runtime is a process: with it all tasks end where they stand.
+    // A runtime simulates a process: dropping it aborts all its tasks.
     let process = |work: fn(Server) -> futures_util::future::BoxFuture<'static, ()>| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -490,7 +490,7 @@ fn one_that_ran_when_the_process_ended_says_that_it_was_interrupted() {
 }
 
 #[tokio::test]
-async fn the_document_says_what_the_items_are_and_where_the_stream_is() {
+async fn the_document_describes_the_items_and_the_location() {
     let server = Server::new(DurableStream::keep);
     let document = app(&server.model).openapi(OpenApi::V3_2);
     let responses = &document["paths"]["/answers/{id}"]["get"]["responses"];
@@ -501,7 +501,7 @@ async fn the_document_says_what_the_items_are_and_where_the_stream_is() {
 }
 
 #[tokio::test]
-async fn it_can_be_run_without_a_request_and_without_a_reader() {
+async fn a_durable_stream_runs_without_a_request_and_without_readers() {
     let hub = Hub::new(Arc::new(MemoryLog::new(MemoryOptions::default())));
     let endless = || {
         stream::iter(0_u64..).then(|n| async move {

@@ -1,4 +1,4 @@
-//! Requests whose bodies are compressed, and hubs in apps that are served by others.
+//! Requests with compressed bodies, and hubs in apps that run under other servers.
 
 use async_compression::tokio::bufread::GzipEncoder;
 use headwater::test::TestRequest;
@@ -27,7 +27,7 @@ fn with(request: TestRequest, content_type: &str, body: Vec<u8>) -> TestRequest 
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_stored_as_what_it_is() {
+async fn a_compressed_body_is_stored_decompressed() {
     for server in Server::of_each_kind() {
         for (path, content_type, put, post, all) in [
             ("json", "application/json", "[1]", "[2,3]", "[1,2,3]"),
@@ -66,7 +66,7 @@ async fn a_compressed_body_is_stored_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_gzip_or_not_all_of_it_stores_nothing() {
+async fn an_invalid_or_truncated_gzip_body_stores_nothing() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[]").await;
         let whole = gzip(b"[1,2,3]").await;
@@ -86,7 +86,7 @@ async fn a_body_that_is_no_gzip_or_not_all_of_it_stores_nothing() {
         }
         assert_eq!(server.get("a").send().await.text().await, "[]");
         assert_eq!(server.get("b").send().await.status(), 404);
-        // Lines that came as a whole are appended, as they are of any body that breaks off, and counted.
+        // Complete lines are appended and counted, as with any body that breaks off.
         let mut lines = gzip(b"1\n2\n3").await;
         lines.truncate(lines.len() - 8);
         let append = with(
@@ -104,7 +104,7 @@ async fn a_body_that_is_no_gzip_or_not_all_of_it_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_coding_that_is_not_known_is_refused_everywhere() {
+async fn an_unknown_coding_is_refused_by_every_endpoint() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     for coding in ["br", "zstd", "compress", "gzip, gzip"] {
@@ -134,7 +134,7 @@ async fn a_coding_that_is_not_known_is_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn a_bomb_ends_at_the_limit() {
+async fn a_decompression_bomb_ends_at_the_limit() {
     let mut limits = Limits::default();
     limits.body_bytes = 1 << 20;
     limits.line_bytes = 1 << 20;
@@ -162,13 +162,13 @@ async fn a_bomb_ends_at_the_limit() {
         let text = response.text().await;
         assert_eq!(status, 413, "{path} {content_type}: {text}");
     }
-    // Nothing of them counts any more.
+    // Their bytes are returned to the budget.
     let fits = gzip(format!("\"{}\"", "a".repeat(900_000)).as_bytes()).await;
     let append = with(server.request(Method::POST, "a"), "application/json", fits);
     assert_eq!(append.send().await.status(), 204);
 }
 
-/// Serves a hub as somebody would who knows axum alone.
+/// Serves a hub with axum alone.
 async fn in_axum() -> std::net::SocketAddr {
     let hub = Hub::new(std::sync::Arc::new(
         MemoryLog::new(MemoryOptions::default()),
@@ -202,7 +202,7 @@ async fn ask(address: std::net::SocketAddr, head: &str, body: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_hub_in_an_axum_app_decodes_and_looks_at_hosts_too() {
+async fn a_hub_in_an_axum_app_decodes_bodies_and_checks_hosts() {
     let address = in_axum().await;
     let head = "PUT /hub/streams/a HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n";
     let answer = ask(address, head, &gzip(b"[1,2]").await).await;

@@ -1,4 +1,4 @@
-//! Streams that were closed because something failed.
+//! Streams that were closed because of a failure.
 
 use headwater::test::TestResponse;
 use http::Method;
@@ -16,14 +16,14 @@ async fn fail(server: &Server, path: &str, error: &str) -> TestResponse {
     post.send().await
 }
 
-/// A stream of two messages that has failed.
+/// Creates a stream of two messages that has failed.
 async fn failed(server: &Server) {
     server.put_json("a", "[1,2]").await;
     assert_eq!(fail(server, "a", TORN).await.status(), 204);
 }
 
 #[tokio::test]
-async fn an_event_source_is_told_why_and_stops() {
+async fn an_event_source_receives_the_close_reason_and_stops() {
     for server in Server::of_each_kind() {
         failed(&server).await;
         let mut events = server.events("a").stream::<Value>().await;
@@ -38,7 +38,7 @@ async fn an_event_source_is_told_why_and_stops() {
 }
 
 #[tokio::test]
-async fn whoever_follows_when_it_fails_is_told_too() {
+async fn a_live_reader_receives_a_failure() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     let mut events = server.events("a").stream::<Value>().await;
@@ -52,7 +52,7 @@ async fn whoever_follows_when_it_fails_is_told_too() {
 }
 
 #[tokio::test]
-async fn lines_of_a_stream_that_failed_are_cut_also_where_they_stop_at_the_tail() {
+async fn lines_of_a_failed_stream_break_off_even_if_they_stop_at_the_tail() {
     let server = Server::new();
     failed(&server).await;
     let end = format!("a?live=false&offset={}", server.at("a", 2));
@@ -64,7 +64,7 @@ async fn lines_of_a_stream_that_failed_are_cut_also_where_they_stop_at_the_tail(
 }
 
 #[tokio::test]
-async fn the_protocols_own_ways_have_the_reason_beside_the_end() {
+async fn the_protocols_own_reads_report_the_close_reason() {
     let server = Server::new();
     failed(&server).await;
     let end = format!("a?offset={}", server.at("a", 2));
@@ -88,7 +88,7 @@ async fn the_protocols_own_ways_have_the_reason_beside_the_end() {
 }
 
 #[tokio::test]
-async fn a_stream_that_came_to_its_end_has_no_reason() {
+async fn a_regularly_closed_stream_has_no_reason() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     server.close("a").await;
@@ -98,7 +98,7 @@ async fn a_stream_that_came_to_its_end_has_no_reason() {
 }
 
 #[tokio::test]
-async fn a_reason_that_is_no_problem_or_closes_nothing_is_refused_and_nothing_is_closed() {
+async fn an_invalid_close_reason_is_refused_and_nothing_is_closed() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     let long = format!(r#"{{"status":500,"detail":"{}"}}"#, "x".repeat(5000));
@@ -114,7 +114,7 @@ async fn a_reason_that_is_no_problem_or_closes_nothing_is_refused_and_nothing_is
 }
 
 #[tokio::test]
-async fn what_is_not_ascii_comes_back_percent_encoded() {
+async fn a_reason_that_is_not_ascii_is_percent_encoded() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     let sent = r#"{"title":"Bad Gateway","status":502,"detail":"100%25 %C3%BC"}"#;
@@ -124,7 +124,7 @@ async fn what_is_not_ascii_comes_back_percent_encoded() {
 }
 
 #[tokio::test]
-async fn lines_that_are_posted_can_end_with_a_reason() {
+async fn posted_lines_can_close_with_a_reason() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     let post = server.request(Method::POST, "a");

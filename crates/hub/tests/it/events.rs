@@ -22,7 +22,7 @@ fn message(server: &Server, number: u64, data: &str) -> (String, String, String)
 }
 
 #[tokio::test]
-async fn an_event_source_gets_each_message_with_the_offset_after_it_and_then_what_comes() {
+async fn an_event_source_receives_old_and_new_messages_with_their_offsets() {
     let server = Server::new();
     server.put_json("a", r#"[{"n": 1}, 2]"#).await;
     let mut events = server.events("a").stream::<Value>().await;
@@ -43,7 +43,7 @@ async fn an_event_source_gets_each_message_with_the_offset_after_it_and_then_wha
 }
 
 #[tokio::test]
-async fn a_cut_at_any_message_loses_and_repeats_nothing() {
+async fn a_disconnect_at_any_message_loses_and_repeats_nothing() {
     let server = Server::new();
     server.put_json("a", "[0,1,2,3,4,5,6,7]").await;
     for seen in 0..8 {
@@ -62,7 +62,7 @@ async fn a_cut_at_any_message_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn a_closed_stream_ends_with_a_marker_and_whoever_saw_it_gets_204() {
+async fn a_closed_stream_ends_with_a_marker_after_which_readers_get_204() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     let mut early = server.events("a").stream::<u64>().await;
@@ -89,7 +89,7 @@ async fn a_closed_stream_ends_with_a_marker_and_whoever_saw_it_gets_204() {
 }
 
 #[tokio::test]
-async fn an_event_source_starts_where_it_says() {
+async fn an_event_source_starts_at_the_requested_offset() {
     let server = Server::new();
     server.put_json("a", "[1,2,3]").await;
     let mut at = server
@@ -111,7 +111,7 @@ async fn an_event_source_starts_where_it_says() {
 }
 
 #[tokio::test]
-async fn text_keeps_its_lines_and_bytes_come_in_base64() {
+async fn text_keeps_its_lines_and_bytes_are_base64() {
     let server = Server::new();
     server.put("t", "text/plain", " one\ntwo\n").await;
     let mut text = server.events("t").stream::<String>().await;
@@ -165,7 +165,7 @@ async fn text_in_the_protocols_sse_keeps_a_space_at_its_start() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_deleted_is_cut_and_the_next_of_its_name_is_not_taken_for_it() {
+async fn a_deleted_stream_breaks_off_and_its_successor_is_not_mistaken_for_it() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     let mut events = server.events("a").stream::<u64>().await;
@@ -181,7 +181,7 @@ async fn a_stream_that_is_deleted_is_cut_and_the_next_of_its_name_is_not_taken_f
 }
 
 #[tokio::test]
-async fn what_was_trimmed_is_told_and_the_start_is_where_the_rest_begins() {
+async fn trimmed_messages_are_reported_and_the_start_is_the_floor() {
     let server = Server::new();
     let put = server
         .request(Method::PUT, "a")
@@ -202,7 +202,7 @@ async fn what_was_trimmed_is_told_and_the_start_is_where_the_rest_begins() {
         assert_eq!(problem["floor"], json!(floor), "{mode:?}");
         assert_eq!(problem["reason"], "trimmed", "{mode:?}");
     }
-    // An `EventSource` is told, and gets the rest.
+    // An `EventSource` receives a notice, and the rest.
     let mut early = server.events(&from).stream::<String>().await;
     let reset = early.next_event().await.expect("a reset");
     assert_eq!((&*reset.event, &*reset.id), ("headwater:reset", &*floor));

@@ -1,4 +1,5 @@
-//! What a page of another site can do to a hub on a loopback address: nothing. Over sockets, in both versions of HTTP.
+//! A page of another site can't do anything to a hub on a loopback address. Over sockets, in both
+//! versions of HTTP.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -30,7 +31,7 @@ fn hub(options: Options) -> Hub {
     Hub::with(Arc::new(MemoryLog::new(MemoryOptions::default())), options)
 }
 
-/// A hub with one stream of one message, `/streams/a`.
+/// Starts a hub with one stream of one message, `/streams/a`.
 async fn start(options: Options, hosts: Hosts) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -146,7 +147,7 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .map_or("", |value| value.to_str().unwrap())
 }
 
-/// The stream is as it was.
+/// Checks that the stream is unchanged.
 async fn nothing_has_changed(address: SocketAddr) {
     let read = Asked::new(Method::GET, "/streams/a")
         .send(address, Version::One)
@@ -164,7 +165,7 @@ async fn nothing_has_changed(address: SocketAddr) {
     assert!(!list.body().contains("evil"), "{}", list.body());
 }
 
-/// Each way to change something.
+/// Returns all kinds of requests that change something.
 fn changes() -> Vec<Asked> {
     vec![
         Asked::new(Method::PUT, "/streams/evil").body("x"),
@@ -185,7 +186,7 @@ fn changes() -> Vec<Asked> {
 }
 
 #[tokio::test]
-async fn a_name_that_is_made_to_stand_for_this_machine_gets_no_answer_from_any_endpoint() {
+async fn a_rebound_host_name_is_refused_by_every_endpoint() {
     let address = start(Options::new().cors(Cors::Any), Hosts::default()).await;
     let reads = [
         "/",
@@ -255,7 +256,7 @@ async fn a_page_of_another_site_changes_nothing_and_reads_nothing() {
 }
 
 #[tokio::test]
-async fn a_refused_page_is_not_waited_for_until_it_has_sent_its_body() {
+async fn a_foreign_page_is_refused_before_its_body_is_read() {
     let address = start(Options::new(), Hosts::default()).await;
     let mut socket = TcpStream::connect(address).await.unwrap();
     let head = format!(
@@ -332,7 +333,7 @@ async fn pages_of_this_machine_and_programs_may_use_the_hub() {
 }
 
 #[tokio::test]
-async fn a_preflight_tells_only_pages_that_are_let_in_what_they_may_send() {
+async fn a_preflight_only_answers_allowed_pages() {
     let address = start(Options::new(), Hosts::default()).await;
     for version in VERSIONS {
         let preflight = async |origin: &str| {
@@ -354,7 +355,7 @@ async fn a_preflight_tells_only_pages_that_are_let_in_what_they_may_send() {
 }
 
 #[tokio::test]
-async fn a_listed_host_and_any_origin_are_let_in_where_that_is_asked_for() {
+async fn listed_hosts_and_any_origin_are_allowed_by_options() {
     let hosts = Hosts::allow(["hub.example"]).unwrap();
     let address = start(Options::new().cors(Cors::Any), hosts).await;
     for version in VERSIONS {

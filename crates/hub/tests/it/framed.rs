@@ -1,4 +1,4 @@
-//! Streams whose messages are events or lines themselves.
+//! Streams whose messages are themselves events or lines.
 
 use headwater_log::{Append, StreamName};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ const SSE: &str = "text/event-stream";
 const NDJSON: &str = "application/x-ndjson";
 
 #[tokio::test]
-async fn an_event_source_gets_the_events_with_their_names_and_the_hubs_ids() {
+async fn an_event_source_receives_events_with_their_names_and_the_hubs_ids() {
     let server = Server::new();
     let token = "event: token\nid: 7\ndata: {\"n\":1}\n\n";
     server.put("a", SSE, token).await;
@@ -32,7 +32,7 @@ async fn an_event_source_gets_the_events_with_their_names_and_the_hubs_ids() {
             server.at("a", 3)
         )
     );
-    // As it is, it is what was published.
+    // A plain read returns the bytes that were published.
     let raw = server.get("a").send().await;
     assert_eq!(header(&raw, "content-type"), SSE);
     let raw = raw.text().await;
@@ -43,7 +43,7 @@ async fn an_event_source_gets_the_events_with_their_names_and_the_hubs_ids() {
 }
 
 #[tokio::test]
-async fn an_event_with_a_name_or_an_id_of_headwaters_own_is_refused_whole() {
+async fn an_event_with_a_reserved_name_or_id_refuses_the_whole_body() {
     let server = Server::new();
     let own = "event: end\ndata: 1\n\nevent: error\ndata: 2\n\nevent: trimmed\ndata: 3\n\n";
     server.put("a", SSE, own).await;
@@ -69,7 +69,7 @@ async fn an_event_with_a_name_or_an_id_of_headwaters_own_is_refused_whole() {
             }
         }
         assert_eq!(server.get("b").send().await.status(), 404);
-        // Elsewhere it's text.
+        // In other streams it is text.
         assert_eq!(
             server
                 .put(&format!("text/{n}"), "text/plain", bad)
@@ -119,7 +119,7 @@ async fn each_event_and_each_line_of_a_body_is_a_message() {
 }
 
 #[tokio::test]
-async fn several_events_of_one_message_have_one_id_at_their_last() {
+async fn several_events_of_one_message_have_one_id_at_the_last() {
     let server = Server::new();
     server.put("a", SSE, "").await;
     let name = StreamName::new("a").unwrap();
@@ -131,7 +131,7 @@ async fn several_events_of_one_message_have_one_id_at_their_last() {
 }
 
 #[tokio::test]
-async fn lines_are_lines_and_events_of_their_values() {
+async fn ndjson_streams_are_read_as_lines_and_as_events() {
     let server = Server::new();
     server.put("a", NDJSON, "{\"n\":1}\n").await;
     server.post("a", NDJSON, "oops\n").await;

@@ -42,7 +42,7 @@ struct Upstream {
 #[derive(Default)]
 struct Seen {
     calls: AtomicUsize,
-    /// How many of those that never end are under way.
+    /// Number of endless responses in progress.
     endless: AtomicUsize,
     headers: Mutex<Vec<HeaderMap>>,
 }
@@ -71,7 +71,7 @@ impl Upstream {
         format!("http://{}/{path}", self.address)
     }
 
-    /// A hub that may call this server alone.
+    /// Returns a hub that may only call this server.
     fn hub(&self) -> Server {
         self.hub_with(Limits::default())
     }
@@ -103,7 +103,7 @@ impl Drop for Upstream {
     }
 }
 
-/// Counts as under way until it is dropped.
+/// Counts as in progress until it is dropped.
 struct Endless(Arc<Seen>);
 
 impl Drop for Endless {
@@ -146,7 +146,7 @@ fn ask(server: &Server, query: &str, calls: &Value) -> TestRequest {
     server.client.post(&format!("/gather{query}")).json(calls)
 }
 
-/// The results of calls, in their order.
+/// Returns the results of calls, in their order.
 async fn results(server: &Server, query: &str, calls: Value) -> Vec<Value> {
     let response = ask(server, query, &calls)
         .accept(Format::Ndjson)
@@ -164,7 +164,7 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn it_is_off_until_upstreams_are_allowed() {
+async fn gather_is_off_until_upstreams_are_allowed() {
     let server = Server::new();
     let response = ask(&server, "", &json!([{"url": "http://127.0.0.1:9/"}]))
         .send()
@@ -179,7 +179,7 @@ async fn it_is_off_until_upstreams_are_allowed() {
 }
 
 #[tokio::test]
-async fn an_encoded_answer_that_was_not_asked_for_is_an_error_that_names_the_coding() {
+async fn an_unrequested_content_coding_is_an_error_that_names_it() {
     let upstream = Upstream::start().await;
     let server = upstream.hub();
     let calls = ["gzip", "br"].map(|coding| upstream.url(&format!("encoded/{coding}")));
@@ -217,7 +217,7 @@ async fn a_hub_with_a_secret_makes_no_calls_without_it() {
 }
 
 #[tokio::test]
-async fn each_result_comes_as_soon_as_it_is_there_in_every_format() {
+async fn each_result_is_sent_as_soon_as_it_arrives_in_every_format() {
     let upstream = Upstream::start().await;
     let server = upstream.hub();
     let calls = json!([
@@ -230,7 +230,7 @@ async fn each_result_comes_as_soon_as_it_is_there_in_every_format() {
             .stream::<Value>()
             .await;
         let result = stream.next().await.expect("one comes");
-        // As lines of text they are text.
+        // As lines of text they are strings.
         let result = match &result {
             Value::String(text) => serde_json::from_str(text).expect("it is JSON"),
             _ => result,
@@ -249,7 +249,7 @@ async fn each_result_comes_as_soon_as_it_is_there_in_every_format() {
 }
 
 #[tokio::test]
-async fn calls_are_made_while_the_list_is_still_to_come() {
+async fn calls_are_made_while_the_list_still_arrives() {
     let upstream = Upstream::start().await;
     let egress = Egress::allow([upstream.url("")]).expect("it is a pattern");
     let hub = Hub::with(
@@ -332,7 +332,7 @@ async fn one_failed_call_is_one_failed_result() {
 }
 
 #[tokio::test]
-async fn what_is_not_allowed_is_not_reached_and_no_secret_is_shown() {
+async fn forbidden_upstreams_are_not_called_and_no_secret_is_revealed() {
     let (upstream, secret) = (Upstream::start().await, Upstream::start().await);
     let server = upstream.hub();
     let port = secret.address.port();
@@ -356,7 +356,7 @@ async fn what_is_not_allowed_is_not_reached_and_no_secret_is_shown() {
 }
 
 #[tokio::test]
-async fn headers_go_on_but_for_those_of_one_connection() {
+async fn end_to_end_headers_are_forwarded() {
     let upstream = Upstream::start().await;
     let server = upstream.hub();
     let headers = json!({
@@ -403,7 +403,7 @@ async fn a_list_is_json_or_lines_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_list_that_breaks_off_gives_its_results_and_then_an_error() {
+async fn a_list_that_breaks_off_leads_to_its_results_and_an_error() {
     let upstream = Upstream::start().await;
     let server = upstream.hub();
     let body = format!("[{},", json!({"url": upstream.url("wait/1")}));
@@ -461,7 +461,7 @@ async fn limits_hold_at_their_edge() {
 }
 
 #[tokio::test]
-async fn as_many_gathers_as_the_limit_are_under_way_and_no_more() {
+async fn concurrent_gathers_are_limited() {
     let upstream = Upstream::start().await;
     let mut limits = Limits::default();
     limits.gathers = 1;
@@ -478,7 +478,7 @@ async fn as_many_gathers_as_the_limit_are_under_way_and_no_more() {
 }
 
 #[tokio::test]
-async fn results_are_kept_in_a_stream_whoever_watches() {
+async fn results_are_stored_in_a_stream_without_watchers() {
     let upstream = Upstream::start().await;
     let server = upstream.hub();
     let calls = json!([
@@ -499,7 +499,7 @@ async fn results_are_kept_in_a_stream_whoever_watches() {
     assert_eq!(lines.next().await.expect("one comes")["body"]["waited"], 50);
     assert_eq!(lines.next().await.expect("one comes")["status"], 404);
     assert_eq!(lines.next().await, None, "the stream is closed");
-    // Again: nothing is called, and the answer is the same.
+    // The repeated request makes no calls and has the same response.
     let again = post().await;
     assert_eq!(
         (again.status().as_u16(), header(&again, "location")),
@@ -510,7 +510,7 @@ async fn results_are_kept_in_a_stream_whoever_watches() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_something_else_is_a_conflict() {
+async fn a_foreign_stream_is_a_conflict() {
     let upstream = Upstream::start().await;
     let server = upstream.hub();
     let calls = json!([{"url": upstream.url("wait/0")}]);
@@ -550,7 +550,7 @@ async fn a_stream_that_is_something_else_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn deleting_the_stream_cancels_what_is_not_done() {
+async fn deleting_the_stream_cancels_the_remaining_calls() {
     let upstream = Upstream::start().await;
     let mut limits = Limits::default();
     limits.gathers = 1;
@@ -577,7 +577,7 @@ async fn deleting_the_stream_cancels_what_is_not_done() {
 }
 
 #[tokio::test]
-async fn the_stream_has_an_end_with_a_reason_where_the_hub_ends_before_it() {
+async fn the_stream_is_closed_with_a_reason_when_the_hub_stops() {
     let upstream = Upstream::start().await;
     let egress = Egress::allow([upstream.url("")]).expect("it is a pattern");
     let hub = Hub::with(

@@ -1,4 +1,4 @@
-//! JSON as it comes in and goes out: its byte order mark, the names in it, and the ends of its lines.
+//! JSON in requests and responses: byte order marks, duplicate names, and line separators.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::Server;
 const NDJSON: &str = "application/x-ndjson";
 const JSON: &str = "application/json";
 
-/// As Python's `str.splitlines` has it, and httpx's `iter_lines` with it.
+/// Splits lines as Python's `str.splitlines` and therefore httpx's `iter_lines` do.
 fn split(text: &str) -> Vec<&str> {
     let ends = [
         '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
@@ -17,7 +17,7 @@ fn split(text: &str) -> Vec<&str> {
     text.split_terminator(ends).collect()
 }
 
-/// Text with all that somebody takes for the end of a line, and what it is as JSON.
+/// Text with all characters that some readers treat as line separators, and its JSON form.
 const TEXT: &str = "a\u{2028}b\u{2029}c\u{85}d";
 const QUOTED: &str = r#""a\u2028b\u2029c\u0085d""#;
 
@@ -42,7 +42,7 @@ async fn a_byte_order_mark_before_a_body_is_ignored() {
             let refused = server.post("a", content_type, body).await;
             assert_eq!(refused.status(), 400, "{content_type} {body:?}");
         }
-        // Of text it is a character.
+        // In text it is a character.
         server.put("t", "text/plain", "\u{feff}a").await;
         assert_eq!(server.get("t").send().await.text().await, "\u{feff}a");
     }
@@ -92,7 +92,7 @@ async fn no_reader_finds_more_lines_than_there_are_messages() {
 }
 
 #[tokio::test]
-async fn streams_that_are_not_json_are_one_line_a_message_too() {
+async fn every_message_of_other_streams_is_one_line() {
     for server in Server::of_each_kind() {
         server.put("t", "text/plain", TEXT).await;
         server
@@ -128,16 +128,16 @@ async fn streams_that_are_not_json_are_one_line_a_message_too() {
             split(&ndjson),
             [QUOTED, &format!("\"no JSON {}", &QUOTED[1..])]
         );
-        // As events, text is what it is.
+        // As an event, text is unchanged.
         let event = server.events("t?live=false").send().await.text().await;
         assert!(event.contains(&format!("data: {TEXT}\n")), "{event}");
     }
 }
 
 #[tokio::test]
-async fn names_and_messages_of_many_streams_are_one_line_each() {
+async fn every_event_of_many_streams_is_one_line() {
     for server in Server::of_each_kind() {
-        // U+0085 is a control character, which no name has.
+        // U+0085 is a control character, which names can't contain.
         let name = "x%E2%80%A8y%E2%80%A9z";
         server.put_json(name, &format!("\"{TEXT}\"")).await;
         server.put(&format!("{name}t"), "text/plain", TEXT).await;
@@ -206,7 +206,7 @@ fn schema() -> String {
 }
 
 #[tokio::test]
-async fn a_name_that_is_repeated_is_refused_where_there_is_a_schema() {
+async fn a_duplicate_name_is_refused_if_there_is_a_schema() {
     for server in Server::of_each_kind() {
         let put = async |path: &str, body: &str| {
             let put = server
@@ -250,7 +250,7 @@ async fn a_name_that_is_repeated_is_refused_where_there_is_a_schema() {
         );
         assert_eq!(server.get("a").send().await.text().await, r#"[{"id":1}]"#);
         assert_eq!(server.get("new").send().await.status(), 404);
-        // Without a schema, JSON is what its grammar says.
+        // Without a schema, only the grammar of JSON applies.
         server.put_json("plain", REPEATED[0].0).await;
     }
 }

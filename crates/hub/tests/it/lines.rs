@@ -16,7 +16,7 @@ use crate::{Server, header};
 const NDJSON: &str = "application/x-ndjson";
 
 #[tokio::test]
-async fn lines_replay_and_then_follow() {
+async fn lines_continue_live_after_the_existing_messages() {
     let server = Server::new();
     server.put_json("a", "[1, {\"n\":\n2}]").await;
     let mut lines = server.lines("a").stream::<Value>().await;
@@ -28,7 +28,7 @@ async fn lines_replay_and_then_follow() {
 }
 
 #[tokio::test]
-async fn lines_stop_at_the_tail_where_that_is_wanted() {
+async fn lines_stop_at_the_tail_on_request() {
     let server = Server::new();
     server.put_json("a", "[1,2]").await;
     assert_eq!(
@@ -54,7 +54,7 @@ async fn lines_stop_at_the_tail_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_silent_response_of_lines_is_kept_alive_where_that_is_wanted() {
+async fn silent_lines_have_heartbeats_on_request() {
     let first = async |server: &Server, uri: &str, prefer: &str| {
         let request = server.client.get(uri).header("accept", NDJSON);
         let response = request.header("prefer", prefer).send().await;
@@ -82,7 +82,7 @@ async fn a_silent_response_of_lines_is_kept_alive_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn each_line_that_is_posted_is_a_message() {
+async fn each_posted_line_is_a_message() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     let response = server.post("a", NDJSON, "1\n\n [2] \r\n{\"n\":3}").await;
@@ -101,7 +101,7 @@ async fn each_line_that_is_posted_is_a_message() {
 }
 
 #[tokio::test]
-async fn a_bad_line_is_named_and_what_stood_before_it_is_kept() {
+async fn a_bad_line_is_reported_and_earlier_ones_are_kept() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     let response = server.post("a", NDJSON, "1\n\n2\n{oops}\n4\n").await;
@@ -114,7 +114,7 @@ async fn a_bad_line_is_named_and_what_stood_before_it_is_kept() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_longer_than_a_message_may_be_is_named_and_what_stood_before_it_is_kept() {
+async fn a_line_longer_than_a_message_is_reported_and_earlier_ones_are_kept() {
     let mut settings = MemoryOptions::default();
     settings.limits.message_bytes = 10;
     let log = Arc::new(MemoryLog::new(settings));
@@ -141,7 +141,7 @@ async fn a_line_that_is_longer_than_a_message_may_be_is_named_and_what_stood_bef
 }
 
 #[tokio::test]
-async fn lines_can_close_the_stream_and_come_to_a_closed_one_too_late() {
+async fn lines_can_close_the_stream_and_a_closed_one_refuses_them() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     let post = server
@@ -160,7 +160,7 @@ async fn lines_can_close_the_stream_and_come_to_a_closed_one_too_late() {
 }
 
 #[tokio::test]
-async fn lines_are_not_for_producers_nor_for_streams_of_anything_else() {
+async fn lines_are_refused_for_producers_and_other_streams() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     let post = server
@@ -207,7 +207,7 @@ async fn a_line_is_as_long_as_the_limit_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_line_is_appended_while_the_next_is_still_to_come() {
+async fn a_line_is_appended_before_the_next_arrives() {
     let hub = Hub::new(Arc::new(MemoryLog::default()));
     let app = hub.app().into_router();
     let request = |method: Method, uri: &str, content_type: &str, body| {

@@ -27,7 +27,7 @@ fn paths(listing: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_stream_is_listed_with_what_is_known_of_it() {
+async fn a_stream_is_listed_with_its_metadata() {
     let server = Server::new();
     server.put_json("plain", r#"["ab", 1]"#).await;
     server.clock.advance(Duration::from_secs(1));
@@ -74,7 +74,7 @@ async fn a_stream_is_listed_with_what_is_known_of_it() {
 }
 
 #[tokio::test]
-async fn pages_of_any_size_have_all_streams_once_in_order() {
+async fn pages_of_any_size_contain_all_streams_once_in_order() {
     let server = Server::new();
     let mut expected = Vec::new();
     for n in 0..23 {
@@ -132,7 +132,7 @@ async fn a_page_is_as_long_as_the_limit_and_no_longer() {
 }
 
 #[tokio::test]
-async fn the_list_is_where_the_streams_are() {
+async fn the_list_is_at_the_root_of_the_streams() {
     for root in ["/v1/s", "/"] {
         let server = Server::with(headwater_hub::Options::new().root(root));
         let listing = server.client.get(root).send().await;
@@ -142,7 +142,7 @@ async fn the_list_is_where_the_streams_are() {
 }
 
 #[tokio::test]
-async fn a_hub_is_alive_while_it_runs_and_ready_while_its_storage_answers() {
+async fn a_hub_is_ready_while_its_storage_answers() {
     let server = Server::new();
     for path in ["/healthz", "/readyz"] {
         let response = server.client.get(path).send().await;
@@ -161,7 +161,7 @@ async fn a_hub_is_alive_while_it_runs_and_ready_while_its_storage_answers() {
 }
 
 #[tokio::test]
-async fn a_hub_whose_storage_takes_no_appends_is_not_ready_and_says_so() {
+async fn a_hub_whose_storage_refuses_appends_is_not_ready_but_readable() {
     let folder = tempfile::tempdir().expect("there is room");
     let mut full = headwater_log::FjallOptions::default();
     full.reserve_bytes = u64::MAX;

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use crate::Server;
 
-/// Readers of every form, from every place, while others write: each must see all that follows its place, in order.
+/// Readers of every form start at every position while others write. Each must receive all messages
+/// after its position, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_from_any_place_in_any_form_get_everything_in_order() {
+async fn readers_at_any_position_in_any_form_receive_everything_in_order() {
     const MESSAGES: u64 = 1500;
     let server = Arc::new(Server::new());
     server.put_json("a", "[]").await;
@@ -35,7 +36,7 @@ async fn readers_from_any_place_in_any_form_get_everything_in_order() {
         readers.spawn(async move {
             tokio::time::sleep(Duration::from_millis(n * 7)).await;
             let (form, from) = (n % 3, if n % 2 == 0 { 0 } else { n });
-            // Not yet there: a reader that comes too early.
+            // The position doesn't exist yet: the reader is too early.
             while server
                 .get(&format!("a?offset={}", server.at("a", from)))
                 .send()
@@ -89,7 +90,8 @@ async fn readers_from_any_place_in_any_form_get_everything_in_order() {
                             break;
                         }
                     }
-                    // The decoder takes the last control event, which has the end's id, for the end.
+                    // The decoder treats the last control event, which has the end's id, as the
+                    // end.
                     assert!(closed || seen == MESSAGES);
                 }
             }
@@ -128,7 +130,7 @@ async fn a_reader_that_stalls_gets_everything_when_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a_long_poll_gets_what_comes_and_says_when_nothing_did() {
+async fn a_long_poll_returns_new_messages_or_times_out() {
     let server = Arc::new(Server::new());
     server.put_json("a", "[1]").await;
     let poll = format!("a?offset={}&live=long-poll", server.at("a", 1));
@@ -143,7 +145,7 @@ async fn a_long_poll_gets_what_comes_and_says_when_nothing_did() {
 }
 
 #[tokio::test]
-async fn the_protocols_sse_ends_after_its_time_and_goes_on_where_it_was() {
+async fn the_protocols_sse_ends_after_its_cycle_and_resumes() {
     let options = headwater_hub::Options::new().sse_cycle(Duration::from_millis(80));
     let server = Server::with(options);
     server.put_json("a", "[1]").await;
@@ -156,7 +158,7 @@ async fn the_protocols_sse_ends_after_its_time_and_goes_on_where_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_followed_stays_in_use() {
+async fn following_a_stream_counts_as_use() {
     let server = Server::new();
     let put = server
         .request(http::Method::PUT, "a")
@@ -172,7 +174,7 @@ async fn a_stream_that_is_followed_stays_in_use() {
 }
 
 #[tokio::test]
-async fn readers_of_a_stream_that_expires_while_nothing_else_is_asked_are_let_go() {
+async fn readers_of_a_stream_that_expires_are_disconnected() {
     for server in Server::of_each_kind() {
         let put = server
             .request(http::Method::PUT, "a")

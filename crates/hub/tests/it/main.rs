@@ -1,4 +1,4 @@
-//! What the protocol's conformance suite doesn't cover.
+//! Behaviour that the protocol's conformance suite doesn't cover.
 
 mod creating;
 mod described;
@@ -43,7 +43,7 @@ struct Server {
     client: TestClient,
     clock: Clock,
     log: Arc<dyn Log>,
-    /// Where the log is, if it isn't in memory. Let go of after it.
+    /// The folder of the log, if it isn't in memory. Dropped after the log.
     folder: Option<tempfile::TempDir>,
 }
 
@@ -52,7 +52,7 @@ impl Server {
         Self::with(Options::new().long_poll(Duration::from_millis(200)))
     }
 
-    /// One in memory.
+    /// Creates a hub with an in-memory log.
     fn with(options: Options) -> Self {
         let mut settings = MemoryOptions::default();
         settings.clock = Clock::by_hand(START);
@@ -60,7 +60,7 @@ impl Server {
         Self::over(Arc::new(MemoryLog::new(settings)), clock, None, options)
     }
 
-    /// One on the disk.
+    /// Creates a hub with a log on disk.
     fn on_disk(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("there is room");
         let mut settings = FjallOptions::default();
@@ -71,12 +71,12 @@ impl Server {
         Self::over(Arc::new(log), clock, Some(folder), options)
     }
 
-    /// One over each engine.
+    /// Creates a hub for each engine.
     fn of_each_kind() -> [Self; 2] {
         [Self::new(), Self::on_disk(Options::new())]
     }
 
-    /// Another hub over the same log, as after a restart.
+    /// Creates another hub over the same log, as after a restart.
     fn restarted(self, options: Options) -> Self {
         let Self {
             client,
@@ -111,12 +111,12 @@ impl Server {
         self.request(Method::GET, path)
     }
 
-    /// An `EventSource`'s request.
+    /// Returns an `EventSource`'s request.
     fn events(&self, path: &str) -> TestRequest {
         self.get(path).header("accept", "text/event-stream")
     }
 
-    /// A request for lines of JSON.
+    /// Returns a request for lines of JSON.
     fn lines(&self, path: &str) -> TestRequest {
         self.get(path).header("accept", "application/x-ndjson")
     }
@@ -152,13 +152,13 @@ impl Server {
         assert_eq!(post.send().await.status(), 204);
     }
 
-    /// An offset of a stream, as the hub writes it.
+    /// Returns an offset of a stream, as the hub writes it.
     #[track_caller]
     fn at(&self, path: &str, number: u64) -> String {
         at(&*self.log, path, number)
     }
 
-    /// A position in the order of all streams, as the hub writes it.
+    /// Returns a position in the global order, as the hub writes it.
     fn order(&self, number: u64) -> String {
         Mark::in_order(Position::new(number), self.log.identity()).to_string()
     }
@@ -171,18 +171,18 @@ impl Server {
     }
 }
 
-/// An offset of a stream, as the hub writes it.
+/// Returns an offset of a stream, as the hub writes it.
 #[track_caller]
 fn at(log: &dyn Log, path: &str, number: u64) -> String {
     let info = log
         .info(&path.parse().expect("it is a name"))
         .now_or_never();
-    // Neither log waits for anything where the stream was used a moment ago.
+    // Neither log is pending if the stream was just used.
     let info = info.expect("it is in memory").expect("it is there");
     info.at(Offset::new(number)).to_string()
 }
 
-/// A header of a response, as text; empty where there is none.
+/// Returns a header of a response as text. Empty if there is none.
 fn header(response: &TestResponse, name: &str) -> String {
     let value = response
         .headers()

@@ -104,9 +104,9 @@ const ACCEPTS: [&str; 6] = [
     ",,;q=",
 ];
 
-/// Requests put together by chance: the hub has an answer to each, one that its document knows.
+/// Random requests: the hub responds to each, with a response that its OpenAPI document describes.
 #[tokio::test]
-async fn whatever_is_asked_has_an_answer_that_the_document_knows() {
+async fn every_response_to_random_requests_is_in_the_document() {
     let document = Hub::new(Arc::new(MemoryLog::default()))
         .app()
         .openapi(OpenApi::V3_2);

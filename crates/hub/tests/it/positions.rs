@@ -1,4 +1,4 @@
-//! Positions of other streams, of the past and of the future: none skips anything without a word.
+//! Positions of other streams, of the past and of the future: none of them skips messages silently.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Server, header};
 
-/// What an event that says that reading starts over has in it.
+/// Checks an event for a restart from the beginning, and returns its data.
 #[track_caller]
 fn told(event: Option<Event>) -> Value {
     let event = event.expect("an event is due");
@@ -23,7 +23,7 @@ fn told(event: Option<Event>) -> Value {
     told
 }
 
-/// Holds all readers of `a`, which has these numbers, against a position that it can't be read from.
+/// Checks all readers of `a`, which has these numbers, with a position that it can't be read from.
 async fn starts_over(server: &Server, asked: &str, reason: &str, status: u16, all: &[u64]) {
     let case = format!("{asked:?} {reason}");
     // By header, by a polyfill's parameter, and in the URL itself.
@@ -34,7 +34,7 @@ async fn starts_over(server: &Server, asked: &str, reason: &str, status: u16, al
         server.get(&format!("a?format=sse&live=false&Last-Event-ID={asked}")),
         server.get("a?live=sse&offset=-1").last_event_id(asked),
     ];
-    // A text of another form is no offset in a URL.
+    // A text of another form is not a valid offset in a URL.
     let is_ours = asked.starts_with("0000");
     if is_ours {
         requests.push(server.events(&format!("a?live=false&offset={asked}")));
@@ -76,7 +76,7 @@ async fn starts_over(server: &Server, asked: &str, reason: &str, status: u16, al
 }
 
 #[tokio::test]
-async fn a_position_of_another_stream_or_of_the_future_starts_over_and_says_so() {
+async fn a_position_of_another_stream_or_the_future_resets_the_reader() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[90,91,92,93,94]").await;
         server.put_json("b", "[80,81,82]").await;
@@ -95,7 +95,7 @@ async fn a_position_of_another_stream_or_of_the_future_starts_over_and_says_so()
             starts_over(&server, asked, "other_stream", 410, &all).await;
         }
         starts_over(&server, &server.at("a", 11), "beyond_tail", 400, &all).await;
-        // One of its own is none of these.
+        // The stream's own position is accepted.
         let own = server
             .events("a?live=false")
             .last_event_id(&server.at("a", 7));
@@ -105,7 +105,7 @@ async fn a_position_of_another_stream_or_of_the_future_starts_over_and_says_so()
 
 /// Runs `work` on a hub over the log in this folder, with `a` of five messages, and ends the hub.
 fn process(folder: &std::path::Path, work: impl AsyncFnOnce(&Server)) {
-    // A runtime is a process: with it all tasks end where they stand.
+    // A runtime simulates a process: dropping it aborts all its tasks.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -123,7 +123,7 @@ fn process(folder: &std::path::Path, work: impl AsyncFnOnce(&Server)) {
 }
 
 #[test]
-fn a_restarted_hub_knows_its_positions_and_one_whose_folder_was_wiped_does_not() {
+fn positions_are_valid_after_a_restart_but_not_after_the_data_were_wiped() {
     let folder = tempfile::tempdir().unwrap();
     let (mut at, mut order) = (String::new(), String::new());
     process(folder.path(), async |server| {
@@ -148,7 +148,7 @@ fn a_restarted_hub_knows_its_positions_and_one_whose_folder_was_wiped_does_not()
 }
 
 #[tokio::test]
-async fn an_entity_tag_of_an_earlier_stream_is_none_of_this_one() {
+async fn an_entity_tag_of_an_earlier_stream_does_not_match() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[1,2,3,4,5]").await;
         let tag = header(&server.get("a").send().await, "etag");
@@ -160,7 +160,7 @@ async fn an_entity_tag_of_an_earlier_stream_is_none_of_this_one() {
         assert_eq!(response.status(), 200);
         assert_eq!(response.text().await, "[6,7,8,9,10]");
     }
-    // Nor is one of another log, whatever numbers are the same.
+    // Nor is a tag of another log, even with the same numbers.
     let tag = async || {
         let client = Hub::new(Arc::new(MemoryLog::default()));
         let client = headwater::test::TestClient::new(client.app());
@@ -173,7 +173,7 @@ async fn an_entity_tag_of_an_earlier_stream_is_none_of_this_one() {
 }
 
 #[tokio::test]
-async fn positions_of_a_fork_and_its_source_are_the_same_up_to_where_they_part_and_no_further() {
+async fn a_fork_and_its_source_share_positions_up_to_the_fork_point() {
     for server in Server::of_each_kind() {
         server.put_json("source", "[0,1,2]").await;
         let fork = async |path: &str, at: &str| {
@@ -200,7 +200,7 @@ async fn positions_of_a_fork_and_its_source_are_the_same_up_to_where_they_part_a
         let mut foreign = foreign.stream::<u64>().await;
         assert_eq!(told(foreign.next_event().await)["reason"], "other_stream");
         assert_eq!(foreign.take(9).await, [0, 1, 2, 3]);
-        // What is no place of the source is none to fork at.
+        // A position that isn't one of the source is refused as a fork point.
         for other in [server.at("a", 3), "0000000000000001".to_owned(), at(9)] {
             assert_eq!(fork("b", &other).await, 400, "{other}");
         }
@@ -208,7 +208,7 @@ async fn positions_of_a_fork_and_its_source_are_the_same_up_to_where_they_part_a
 }
 
 #[tokio::test]
-async fn whoever_starts_now_or_in_the_future_is_told_at_once_where_that_is() {
+async fn a_reader_that_starts_now_or_in_the_future_receives_its_position_at_once() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[1,2]").await;
         let (tail, order) = (server.at("a", 2), server.order(2));
@@ -223,7 +223,7 @@ async fn whoever_starts_now_or_in_the_future_is_told_at_once_where_that_is() {
             assert_eq!(&*first.data, format!("{{\"offset\":\"{tail}\"}}"));
             assert_eq!(&*first.id, tail, "{query}");
         }
-        // The protocol's own SSE says it in its first control event, which has it as its id.
+        // The protocol's own SSE has the position in its first control event, as its id.
         let mut events = server.get("a?offset=now&live=sse").stream::<Value>().await;
         let first = events.next_event().await.expect("a control event");
         assert_eq!((&*first.event, &*first.id), ("control", &*tail));
@@ -232,7 +232,7 @@ async fn whoever_starts_now_or_in_the_future_is_told_at_once_where_that_is() {
         assert!(first.is_position(), "{first:?}");
         assert_eq!(&*first.id, order);
 
-        // The connection breaks before anything came.
+        // The connection breaks before any message arrives.
         server.post_json("a", "[3,4,5]").await;
         for query in [
             "a?offset=now&live=false",
@@ -248,7 +248,8 @@ async fn whoever_starts_now_or_in_the_future_is_told_at_once_where_that_is() {
         let rest = server.get("a?offset=now&live=sse").last_event_id(&tail);
         let mut rest = rest.stream::<Value>().await;
         let data = loop {
-            // The stream's shared tail may not have got there yet, and says so.
+            // The stream's shared tail may not have got there yet, and then sends a control event
+            // first.
             let event = rest.next_event().await.expect("data");
             if &*event.event == "data" {
                 break event.data;
@@ -268,7 +269,7 @@ async fn whoever_starts_now_or_in_the_future_is_told_at_once_where_that_is() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_none_of_this_hubs_order_starts_over_and_says_so_in_every_format() {
+async fn an_id_of_another_order_resets_the_reader_in_every_format() {
     let other = Server::new();
     for server in Server::of_each_kind() {
         server.put_json("a", "[0,1]").await;
@@ -303,7 +304,7 @@ async fn an_id_that_is_none_of_this_hubs_order_starts_over_and_says_so_in_every_
 }
 
 #[tokio::test]
-async fn a_polyfill_resumes_by_its_query_and_is_stopped_at_the_end() {
+async fn a_polyfill_resumes_by_its_query_and_stops_at_the_end() {
     let server = Server::new();
     server.put_json("a", "[1,2,3]").await;
     server.close("a").await;
@@ -311,7 +312,7 @@ async fn a_polyfill_resumes_by_its_query_and_is_stopped_at_the_end() {
     for name in ["lastEventId", "last-event-id", "Last-Event-ID"] {
         let by_query = server.events(&format!("a?{name}={second}&offset=-1"));
         assert_eq!(by_query.stream::<u64>().await.take(9).await, [3], "{name}");
-        // In the protocol's own SSE it says where to start, too.
+        // In the protocol's own SSE it sets the start, too.
         let protocol = server.get(&format!("a?live=sse&{name}={second}"));
         let protocol = protocol.send().await;
         assert_eq!(protocol.status(), 200, "{name}");
@@ -329,7 +330,7 @@ async fn a_polyfill_resumes_by_its_query_and_is_stopped_at_the_end() {
 }
 
 #[tokio::test]
-async fn what_an_append_answers_with_is_of_the_stream_that_it_went_to() {
+async fn an_append_returns_an_offset_of_its_own_stream() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[]").await;
         let old = server.at("a", 1);

@@ -18,7 +18,7 @@ async fn append(server: &Server, seq: u64) -> TestResponse {
 }
 
 #[tokio::test]
-async fn appends_of_a_producer_that_overtook_one_another_are_all_taken_in_their_order() {
+async fn reordered_appends_of_a_producer_are_accepted_in_sequence() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     assert_eq!(append(&server, 0).await.status(), 200);
@@ -39,7 +39,7 @@ async fn appends_of_a_producer_that_overtook_one_another_are_all_taken_in_their_
 }
 
 #[tokio::test]
-async fn an_append_whose_predecessor_doesnt_come_is_refused_with_what_is_due() {
+async fn an_append_with_a_missing_predecessor_is_refused_with_the_expected_sequence() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     assert_eq!(append(&server, 0).await.status(), 200);
@@ -55,7 +55,7 @@ async fn an_append_whose_predecessor_doesnt_come_is_refused_with_what_is_due() {
 }
 
 #[tokio::test]
-async fn a_repetition_that_comes_after_the_stream_was_closed_is_answered_as_one() {
+async fn a_repeated_append_after_the_close_is_a_duplicate() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[]").await;
         for seq in 0..2 {
@@ -77,7 +77,7 @@ async fn a_repetition_that_comes_after_the_stream_was_closed_is_answered_as_one(
     }
 }
 
-/// An append of this producer to the stream `a`.
+/// Returns an append of this producer to the stream `a`.
 fn by(server: &Server, id: &str, epoch: u64, seq: u64) -> TestRequest {
     server
         .request(Method::POST, "a")
@@ -101,7 +101,7 @@ async fn head(server: &Server, id: &str) -> TestResponse {
 }
 
 #[tokio::test]
-async fn the_same_number_with_another_body_is_a_conflict_that_says_so() {
+async fn the_same_sequence_with_another_body_is_a_conflict() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[]").await;
         for (seq, body) in [(0, "1"), (1, "[2, 3]")] {
@@ -117,7 +117,7 @@ async fn the_same_number_with_another_body_is_a_conflict_that_says_so() {
         ] {
             let response = by(&server, "p", 0, seq).body(body).send().await;
             assert_eq!(response.status(), 409, "{seq} {body}");
-            // No client waits for an append that would come before it.
+            // The expected sequence is past this one, so clients don't wait for an earlier append.
             assert_eq!(header(&response, "producer-expected-seq"), "2");
             let detail = response.text().await;
             assert!(detail.contains("another append"), "{detail}");
@@ -134,7 +134,7 @@ async fn the_same_number_with_another_body_is_a_conflict_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_number_that_is_too_old_to_be_compared_is_a_conflict() {
+async fn a_sequence_that_is_too_old_to_compare_is_a_conflict() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     for seq in 0..33 {
@@ -147,7 +147,7 @@ async fn a_number_that_is_too_old_to_be_compared_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn head_says_what_a_producer_has_published() {
+async fn head_returns_what_a_producer_has_published() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[]").await;
         let response = head(&server, "p").await;
@@ -173,7 +173,7 @@ async fn head_says_what_a_producer_has_published() {
 }
 
 #[tokio::test]
-async fn an_epoch_is_claimed_only_behind_what_the_producer_has_published() {
+async fn an_epoch_can_only_be_claimed_with_the_producers_current_state() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[]").await;
         let claim = |epoch, messages: &'static [&'static str]| {
@@ -192,7 +192,7 @@ async fn an_epoch_is_claimed_only_behind_what_the_producer_has_published() {
             assert_eq!(header(&response, "producer-epoch"), "0");
         }
         assert_eq!(claim(5, &["1"]).await.status(), 200);
-        // Again, as the answer may have been lost.
+        // Repeated, as the response may have been lost.
         assert_eq!(claim(5, &["1"]).await.status(), 204);
         assert_eq!(claim(4, &["1"]).await.status(), 403);
         assert_eq!(claim(6, &["1"]).await.status(), 409);
@@ -204,7 +204,7 @@ async fn an_epoch_is_claimed_only_behind_what_the_producer_has_published() {
 }
 
 #[tokio::test]
-async fn a_producer_too_many_is_refused_and_none_is_forgotten() {
+async fn the_number_of_producers_is_limited_and_none_is_forgotten() {
     let mut options = MemoryOptions::default();
     options.limits.producers = 2;
     options.clock = Clock::by_hand(START);

@@ -6,7 +6,7 @@ use http::Method;
 use crate::{Server, header};
 
 #[tokio::test]
-async fn a_time_whose_plus_became_a_space_is_told_with_what_would_be_right() {
+async fn a_time_whose_plus_became_a_space_is_refused_with_a_hint() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     for (query, expected) in [
@@ -57,7 +57,7 @@ async fn a_time_whose_plus_became_a_space_is_told_with_what_would_be_right() {
 }
 
 #[tokio::test]
-async fn a_read_comes_in_chunks_that_only_the_last_calls_up_to_date() {
+async fn only_the_last_chunk_of_a_read_is_up_to_date() {
     let mut limits = Limits::default();
     limits.read_bytes = 8;
     let server = Server::with(Options::new().limits(limits));
@@ -113,7 +113,7 @@ async fn a_read_can_start_at_a_time() {
     assert_eq!(response.text().await, "[4]");
     let follower = server.events("a?since=2027-01-15T08:00:30Z").send().await;
     assert_eq!(header(&follower, "stream-next-offset"), server.at("a", 1));
-    // What was seen counts before where it began.
+    // The last id takes precedence over the start.
     let again = server
         .lines("a?since=2027-01-15T08:00:30Z&live=false")
         .send()
@@ -137,7 +137,7 @@ async fn a_read_can_start_at_a_time() {
 }
 
 #[tokio::test]
-async fn an_answer_that_the_client_has_is_not_sent_again_until_something_changes() {
+async fn an_unchanged_response_is_a_304() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     let first = server.get("a").send().await;
@@ -158,7 +158,7 @@ async fn an_answer_that_the_client_has_is_not_sent_again_until_something_changes
 }
 
 #[tokio::test]
-async fn caches_on_the_way_are_kept_out_where_that_is_wanted() {
+async fn private_responses_are_not_for_shared_caches() {
     let server = Server::with(Options::new().private());
     server.put_json("a", "[1]").await;
     assert!(header(&server.get("a").send().await, "cache-control").starts_with("private"));
@@ -169,7 +169,7 @@ async fn caches_on_the_way_are_kept_out_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_new_stream_says_where_it_is_as_its_client_reaches_it() {
+async fn the_location_of_a_new_stream_is_as_its_client_reaches_it() {
     let put = async |options: Options| {
         let server = Server::with(options);
         let put = server

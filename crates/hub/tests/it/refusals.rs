@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{Server, header};
 
 #[tokio::test]
-async fn a_body_is_as_large_as_the_limit_and_no_larger() {
+async fn the_size_of_a_body_is_limited() {
     let mut limits = Limits::default();
     limits.body_bytes = 100;
     let server = Server::with(Options::new().limits(limits));
@@ -38,7 +38,7 @@ async fn a_body_is_as_large_as_the_limit_and_no_larger() {
 }
 
 #[tokio::test]
-async fn a_path_is_as_long_as_the_limit_and_no_longer() {
+async fn the_length_of_a_path_is_limited() {
     let server = Server::new();
     let longest = "p".repeat(headwater_log::limits::NAME_BYTES);
     assert_eq!(server.put(&longest, "text/plain", "").await.status(), 201);
@@ -52,7 +52,7 @@ async fn a_path_is_as_long_as_the_limit_and_no_longer() {
 }
 
 #[tokio::test]
-async fn there_are_as_many_live_readers_as_the_limit_says() {
+async fn the_number_of_live_readers_is_limited() {
     let mut limits = Limits::default();
     limits.subscribers = 2;
     let server = Server::with(
@@ -79,7 +79,7 @@ async fn there_are_as_many_live_readers_as_the_limit_says() {
 }
 
 #[tokio::test]
-async fn an_offset_past_the_tail_says_where_the_tail_is() {
+async fn an_offset_past_the_tail_is_refused_with_the_tail() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     for mode in ["", "&live=sse", "&live=long-poll"] {
@@ -96,7 +96,7 @@ async fn an_offset_past_the_tail_says_where_the_tail_is() {
 }
 
 #[tokio::test]
-async fn paths_that_are_no_streams_are_refused() {
+async fn invalid_stream_paths_are_refused() {
     let server = Server::new();
     assert_eq!(server.put("__ds/x", "text/plain", "").await.status(), 404);
     assert_eq!(server.put("a//b", "text/plain", "").await.status(), 400);
@@ -109,7 +109,7 @@ async fn paths_that_are_no_streams_are_refused() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_is_let_in_as_the_options_say() {
+async fn pages_of_other_origins_are_allowed_by_the_options() {
     let allowed = async |cors: Cors, origin: &str| {
         let server = Server::with(Options::new().cors(cors));
         let response = server.put("a", "text/plain", "").await;
@@ -132,7 +132,7 @@ async fn a_page_of_another_origin_is_let_in_as_the_options_say() {
 }
 
 #[tokio::test]
-async fn what_pages_may_embed_is_what_they_may_read() {
+async fn pages_may_embed_only_what_they_may_read() {
     let embedders = async |cors: Cors, host: &str| {
         let server = Server::with(Options::new().cors(cors));
         let response = server.get("a").header("host", host).send().await;
@@ -151,7 +151,7 @@ async fn what_pages_may_embed_is_what_they_may_read() {
 }
 
 #[tokio::test]
-async fn a_stream_in_use_does_not_end_and_one_that_is_not_does() {
+async fn a_stream_in_use_does_not_expire_and_an_idle_one_does() {
     let server = Server::new();
     let put = server.request(Method::PUT, "a").header("stream-ttl", "10");
     put.header("content-type", "application/json").send().await;
@@ -170,7 +170,7 @@ async fn a_stream_in_use_does_not_end_and_one_that_is_not_does() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_closed_says_so() {
+async fn a_closed_log_is_reported() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     let mut events = server.events("a").stream::<u64>().await;
@@ -183,7 +183,7 @@ async fn a_log_that_is_closed_says_so() {
 }
 
 #[tokio::test]
-async fn the_longest_time_to_live_is_taken_and_followed() {
+async fn the_longest_time_to_live_is_accepted() {
     let server = Server::new();
     let put = |path, ttl| {
         let put = server.request(Method::PUT, path).header("stream-ttl", ttl);

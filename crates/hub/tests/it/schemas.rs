@@ -30,7 +30,7 @@ async fn put(server: &Server, path: &str, schema: &Value, body: &str) -> TestRes
 }
 
 #[tokio::test]
-async fn a_message_that_does_not_fit_refuses_its_whole_request() {
+async fn an_invalid_message_refuses_its_whole_request() {
     let server = Server::new();
     assert_eq!(put(&server, "a", &order(), "").await.status(), 201);
     server
@@ -84,7 +84,7 @@ async fn first_messages_and_lines_are_checked_too() {
 }
 
 #[tokio::test]
-async fn a_schema_is_part_of_what_a_stream_is() {
+async fn a_schema_is_one_of_a_streams_settings() {
     let server = Server::new();
     assert_eq!(put(&server, "a", &order(), "").await.status(), 201);
     assert_eq!(put(&server, "a", &order(), "").await.status(), 200);
@@ -109,7 +109,7 @@ async fn a_schema_is_part_of_what_a_stream_is() {
 }
 
 #[tokio::test]
-async fn what_is_no_schema_or_has_no_json_to_check_is_refused() {
+async fn an_invalid_schema_and_one_for_other_types_are_refused() {
     let server = Server::new();
     for bad in [json!({"type": 7}), json!({"$ref": "https://example.com/x"})] {
         assert_eq!(put(&server, "a", &bad, "").await.status(), 400, "{bad}");
@@ -136,14 +136,14 @@ async fn what_is_no_schema_or_has_no_json_to_check_is_refused() {
     );
 }
 
-/// A schema that takes 900 steps at each item.
+/// Returns a schema that takes 900 steps for each item.
 fn any_of_constants() -> Value {
     let branches: Vec<_> = (0..900).map(|n| json!({"const": n})).collect();
     json!({"items": {"anyOf": branches}})
 }
 
 #[tokio::test]
-async fn a_check_that_takes_too_many_steps_is_refused_and_keeps_nobody_waiting() {
+async fn a_check_with_too_many_steps_is_refused_and_blocks_no_others() {
     let server = Server::new();
     let created = put(&server, "a", &any_of_constants(), "").await;
     assert_eq!(created.status(), 201);
@@ -156,7 +156,7 @@ async fn a_check_that_takes_too_many_steps_is_refused_and_keeps_nobody_waiting()
         ("application/x-ndjson", lines),
     ] {
         let checked = server.post("a", content_type, &body);
-        // On one thread, so each answer to this comes while the check runs.
+        // On one thread, so each response to this request arrives while the check runs.
         let mut answers = 0;
         let others = async {
             loop {
@@ -180,7 +180,7 @@ async fn a_check_that_takes_too_many_steps_is_refused_and_keeps_nobody_waiting()
 }
 
 #[tokio::test]
-async fn honest_messages_of_the_same_size_are_taken() {
+async fn ordinary_messages_of_the_same_size_are_accepted() {
     let server = Server::new();
     let items = json!({"items": {"type": "integer", "minimum": -5}});
     assert_eq!(put(&server, "a", &items, "").await.status(), 201);

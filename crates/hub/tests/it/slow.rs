@@ -1,4 +1,4 @@
-//! Bodies that come slowly, over sockets.
+//! Bodies that arrive slowly, over sockets.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -80,7 +80,7 @@ async fn stall(address: SocketAddr) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_stall_do_not_keep_small_ones_out_and_are_given_up() {
+async fn stalled_bodies_leave_room_for_small_ones_and_time_out() {
     let address = start().await;
     let stalled: Vec<_> = (0..16).map(|_| tokio::spawn(stall(address))).collect();
     sleep(Duration::from_millis(500)).await;
@@ -107,7 +107,7 @@ async fn bodies_that_stall_do_not_keep_small_ones_out_and_are_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_honest_upload_and_lines_that_come_now_and_then_are_taken() {
+async fn a_slow_upload_and_occasional_lines_are_accepted() {
     let address = start().await;
     let upload = async {
         let mut socket = TcpStream::connect(address).await.unwrap();

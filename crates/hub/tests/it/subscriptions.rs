@@ -1,4 +1,4 @@
-//! Subscriptions over HTTP: what their answers look like, and what goes out to webhooks.
+//! Subscriptions over HTTP: their responses, and the requests to webhooks.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +24,7 @@ use crate::Server;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A webhook, on a port of its own.
+/// A webhook on its own port.
 struct Hook {
     url: String,
     calls: mpsc::UnboundedReceiver<Called>,
@@ -51,7 +51,7 @@ async fn called(
 }
 
 impl Hook {
-    /// It answers with these, then with an empty object.
+    /// Starts a webhook that sends these responses, then an empty object.
     async fn new(replies: impl IntoIterator<Item = Response>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let url = format!("http://{}/hook", listener.local_addr().expect("a socket"));
@@ -162,7 +162,7 @@ impl Server {
         view
     }
 
-    /// Waits until the subscription looks as wanted.
+    /// Waits until the subscription satisfies a condition.
     async fn until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let look = async {
             loop {
@@ -184,7 +184,7 @@ fn code(body: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_webhook_is_signed_and_its_done_acknowledges_what_it_was_told_and_no_more() {
+async fn a_webhook_is_signed_and_done_acknowledges_exactly_its_wake() {
     let server = Server::subscribing();
     let mut hook = Hook::new([]).await;
     let view = server.subscribe(&hook).await;
@@ -248,14 +248,14 @@ async fn a_webhook_is_signed_and_its_done_acknowledges_what_it_was_told_and_no_m
 }
 
 #[tokio::test]
-async fn a_webhook_that_fails_is_called_again_and_the_subscription_says_so() {
+async fn a_failed_webhook_is_retried_and_shown_as_failed() {
     let server = Server::subscribing();
     let mut hook = Hook::new([StatusCode::BAD_GATEWAY.into_response(), done()]).await;
     server.subscribe(&hook).await;
     server.put_json("events/a", "1").await;
     let first = hook.next().await.json();
     server.until(|view| view["status"] == "failed").await;
-    // What was refused is over.
+    // The wake that was refused has ended.
     let progress = json!({ "wake_id": first["wake_id"], "generation": 1, "done": true });
     let token = first["callback_token"].as_str().unwrap();
     let (status, body) = server
@@ -289,7 +289,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn an_answer_of_any_length_or_kind_is_taken_and_counts_as_one_without_done() {
+async fn any_successful_webhook_response_counts_as_one_without_done() {
     let server = Server::subscribing();
     let long = format!(r#"{{"done":true,"more":"{}"}}"#, "x".repeat(70 << 10));
     let mut hook = Hook::new([long.into_response()]).await;
@@ -311,7 +311,7 @@ async fn an_answer_of_any_length_or_kind_is_taken_and_counts_as_one_without_done
 }
 
 #[tokio::test]
-async fn a_hub_that_may_not_call_its_own_machine_does_not() {
+async fn webhooks_on_this_machine_are_refused_by_default() {
     let server = Server::new();
     let hook = Hook::new([]).await;
     let wanted = json!({ "type": "webhook", "streams": ["a"], "webhook": { "url": hook.url } });
@@ -323,7 +323,7 @@ async fn a_hub_that_may_not_call_its_own_machine_does_not() {
 }
 
 #[tokio::test]
-async fn a_subscription_made_where_local_webhooks_were_allowed_is_not_served_where_they_are_not() {
+async fn local_webhooks_are_not_called_after_they_were_disallowed() {
     let server = Server::subscribing();
     let mut hook = Hook::new([]).await;
     server.subscribe(&hook).await;
@@ -369,7 +369,7 @@ async fn a_restart_keeps_subscriptions_leases_tokens_and_the_key() {
         (StatusCode::CONFLICT, "ALREADY_CLAIMED")
     );
     assert_eq!(body["error"]["current_holder"], "w");
-    // What came while it was down is pending too.
+    // Messages that were appended while the hub was down are pending, too.
     let progress = json!({
         "wake_id": claimed["wake_id"], "generation": claimed["generation"], "done": true,
         "acks": [{ "stream": "events/a", "offset": server.at("events/a", 1) }],
@@ -385,7 +385,7 @@ async fn a_restart_keeps_subscriptions_leases_tokens_and_the_key() {
 }
 
 #[tokio::test]
-async fn what_was_appended_while_no_hub_ran_wakes_the_next_one() {
+async fn messages_appended_without_a_hub_cause_a_wake_later() {
     let server = Server::subscribing();
     let log = Arc::clone(&server.log);
     let mut hook = Hook::new([]).await;
@@ -402,7 +402,7 @@ async fn what_was_appended_while_no_hub_ran_wakes_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_word_without_a_token_or_with_another_ones_is_not_taken() {
+async fn an_acknowledgement_without_a_valid_token_is_refused() {
     let server = Server::subscribing();
     server.put_json("wakes", "[]").await;
     let mut tokens = Vec::new();
@@ -435,7 +435,7 @@ async fn a_word_without_a_token_or_with_another_ones_is_not_taken() {
             );
         }
     }
-    // The door of webhooks isn't that of workers.
+    // Workers can't use the endpoint of webhooks.
     let path = "subscriptions/s/callback";
     let (status, body) = server
         .ask_as(Method::POST, path, own, progress.clone())
@@ -452,7 +452,7 @@ async fn a_word_without_a_token_or_with_another_ones_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_request_that_says_too_much_or_too_little_is_refused() {
+async fn incomplete_and_contradictory_requests_are_refused() {
     let server = Server::subscribing();
     let streams = |count: usize| (0..count).map(|n| format!("s/{n}")).collect::<Vec<_>>();
     let wanted = |streams: Vec<String>| json!({ "type": "pull-wake", "streams": streams, "wake_stream": "wakes" });
@@ -525,7 +525,7 @@ async fn a_request_that_says_too_much_or_too_little_is_refused() {
 }
 
 #[tokio::test]
-async fn what_the_hub_stores_for_itself_has_no_path() {
+async fn reserved_streams_have_no_path() {
     let server = Server::subscribing();
     assert_eq!(
         server.ask(Method::GET, "jwks.json", Value::Null).await.0,

@@ -1,9 +1,9 @@
-//! Sources that fail, and storage that does.
+//! Failures of sources and of the storage.
 
 use super::*;
 
 #[tokio::test]
-async fn the_failure_of_a_source_is_the_reason_and_what_came_before_stands() {
+async fn a_source_error_becomes_the_close_reason_and_earlier_items_stay() {
     let fillings = plain();
     let failing = || {
         items(&["1", "2"]).chain(stream::once(async {
@@ -18,7 +18,7 @@ async fn the_failure_of_a_source_is_the_reason_and_what_came_before_stands() {
 }
 
 #[tokio::test]
-async fn a_source_that_panics_has_failed() {
+async fn a_source_that_panics_fails_the_job() {
     let fillings = plain();
     let panics = || items(&["1"]).chain(stream::once(async { panic!("a test's") }));
     fillings.start(fill("a"), panics).await.unwrap();
@@ -52,7 +52,7 @@ async fn a_source_that_panics_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_have_happened_is_repeated_and_is_there_once() {
+async fn an_append_with_unknown_outcome_is_retried_and_stored_once() {
     let log = Gated::new(None, MemoryOptions::default());
     log.unknown.store(3, Ordering::Relaxed);
     let fillings = over(&log);
@@ -67,7 +67,7 @@ async fn what_may_have_happened_is_repeated_and_is_there_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_disk_is_waited_for_and_not_for_ever() {
+async fn a_full_disk_is_retried_for_a_bounded_time() {
     let log = Gated::new(None, MemoryOptions::default());
     let fillings = over(&log);
     log.full.store(true, Ordering::Relaxed);
@@ -81,7 +81,7 @@ async fn a_full_disk_is_waited_for_and_not_for_ever() {
     fillings.start(fill("b"), || source).await.unwrap();
     sender.send(Ok("1".into())).unwrap();
     sender.closed().await;
-    // There is room for its end by then.
+    // By the time of the closing append there is room.
     log.full.store(false, Ordering::Relaxed);
     assert_eq!(
         whole(&fillings, "b").await,
@@ -95,7 +95,7 @@ async fn an_item_over_the_limit_ends_the_stream_before_it() {
     options.limits.message_bytes = 3;
     options.limits.append_messages = 2;
     let fillings = over(&Gated::new(None, options));
-    // The marker, too, is a message.
+    // The marker is a message, too.
     let started = fillings.start(fill("a"), || items(&["1"])).await;
     assert_eq!(started.unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
 

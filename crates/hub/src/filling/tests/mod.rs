@@ -1,4 +1,4 @@
-//! Fillings over a log whose appends can be held up and fail.
+//! Ingest jobs over a log whose appends can be held up and fail.
 
 mod faults;
 mod restarts;
@@ -18,12 +18,12 @@ use tokio::sync::{Semaphore, mpsc};
 use super::*;
 use crate::limits::{FILLING_BYTES, FILLING_MESSAGES};
 
-/// A log in memory, whose appends to users' streams wait, and fail, as a test wants.
+/// An in-memory log whose appends to users' streams wait and fail on request.
 struct Gated {
     log: MemoryLog,
-    /// Each append takes one; `None`: they don't wait.
+    /// Each append needs one. `None`: appends don't wait.
     permits: Option<Semaphore>,
-    /// So many appends happen, and then say that it isn't known whether they did.
+    /// Number of appends that happen and then report an unknown outcome.
     unknown: AtomicUsize,
     full: AtomicBool,
     appends: Mutex<Vec<usize>>,
@@ -44,13 +44,13 @@ impl Gated {
         self.permits.as_ref().unwrap().add_permits(appends);
     }
 
-    /// How many messages the appends had.
+    /// Returns the number of messages of each append.
     fn appends(&self) -> Vec<usize> {
         locked(&self.appends).clone()
     }
 }
 
-/// An error of this kind, by asking for it.
+/// Returns an error for a full log, produced by filling one.
 async fn full() -> Error {
     let mut options = MemoryOptions::default();
     options.max_bytes = 1;
@@ -178,7 +178,7 @@ fn items(texts: &[&'static str]) -> impl Stream<Item = Item> + Send + use<> {
     stream::iter(items)
 }
 
-/// A source that gives what is sent, and tells when it is dropped by closing the channel.
+/// Returns a source with the items that are sent. Dropping the source closes the channel.
 fn channel() -> (mpsc::UnboundedSender<Item>, impl Stream<Item = Item> + Send) {
     let (sender, mut receiver) = mpsc::unbounded_channel();
     (
@@ -187,8 +187,8 @@ fn channel() -> (mpsc::UnboundedSender<Item>, impl Stream<Item = Item> + Send) {
     )
 }
 
-/// Waits until a stream is closed, nothing is filled and no marker is left, then returns its messages, joined, and
-/// the type of its close reason.
+/// Waits until a stream is closed, no job runs for it and no marker is left. Returns its messages,
+/// joined, and the type of its close reason.
 async fn whole(fillings: &Fillings, stream: &str) -> (String, Option<Value>) {
     let log = &fillings.0.log;
     let stream = name(stream);
@@ -253,7 +253,7 @@ async fn items_are_in_the_stream_in_order_and_it_is_closed_with_the_last_of_them
     assert!(started.is_new);
     assert_eq!(whole(&fillings, "a").await, ("123".to_owned(), None));
     assert_eq!(log.appends(), [3], "what is ready together is one append");
-    // One without any is closed too.
+    // A stream without items is closed too.
     fillings.start(fill("b"), || items(&[])).await.unwrap();
     assert_eq!(whole(&fillings, "b").await, (String::new(), None));
 }
@@ -277,8 +277,7 @@ async fn an_item_is_appended_as_soon_as_it_is_there() {
 }
 
 #[tokio::test]
-async fn what_comes_while_an_append_is_under_way_is_the_next_one_and_no_more_is_taken_than_there_is_room_for()
- {
+async fn items_that_arrive_during_an_append_are_batched_up_to_the_bound() {
     let log = Gated::new(Some(0), MemoryOptions::default());
     let fillings = over(&log);
     let taken = Arc::new(AtomicUsize::new(0));
@@ -306,7 +305,7 @@ async fn what_comes_while_an_append_is_under_way_is_the_next_one_and_no_more_is_
 }
 
 #[tokio::test]
-async fn a_name_is_filled_once_however_many_ask_at_the_same_moment_and_later() {
+async fn concurrent_and_later_starts_for_one_name_run_one_job() {
     let fillings = Arc::new(plain());
     let made = Arc::new(AtomicUsize::new(0));
     let ask = || {
@@ -333,11 +332,11 @@ async fn a_name_is_filled_once_however_many_ask_at_the_same_moment_and_later() {
 }
 
 #[tokio::test]
-async fn who_asked_may_leave_at_any_moment() {
+async fn a_dropped_start_still_fills_the_stream() {
     let fillings = plain();
     let start = fillings.start(fill("a"), || items(&["1", "2"]));
     let mut start = std::pin::pin!(start);
-    // As far as it goes at once: the task that fills is there.
+    // Polls once: that is enough to spawn the job's task.
     assert!(start.as_mut().now_or_never().is_none());
     while fillings.0.log.info(&name("a")).await.is_err() {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -346,7 +345,7 @@ async fn who_asked_may_leave_at_any_moment() {
 }
 
 #[tokio::test]
-async fn cancelling_drops_the_source_at_once_and_keeps_what_came() {
+async fn cancelling_drops_the_source_at_once_and_keeps_earlier_items() {
     let log = Gated::new(Some(1), MemoryOptions::default());
     let fillings = Arc::new(over(&log));
     let (sender, source) = channel();
@@ -354,7 +353,7 @@ async fn cancelling_drops_the_source_at_once_and_keeps_what_came() {
     sender.send(Ok("1".into())).unwrap();
     let mut follower = fillings.0.log.follow(&name("a")).await.unwrap();
     follower.past(headwater_log::Offset::START).await;
-    // The next one is held up on its way to the log.
+    // This item's append is held up.
     sender.send(Ok("2".into())).unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
     sender.send(Ok("3".into())).unwrap();
@@ -394,7 +393,7 @@ async fn a_stream_that_is_deleted_or_closed_by_others_drops_the_source() {
         .append(&name("b"), Append::closing())
         .await
         .unwrap();
-    // Without being told, it finds out by the next item.
+    // Without a notification, the job finds out by its next append.
     sender.send(Ok("1".into())).unwrap();
     tokio::time::timeout(Duration::from_secs(5), sender.closed())
         .await
@@ -403,7 +402,7 @@ async fn a_stream_that_is_deleted_or_closed_by_others_drops_the_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_watches_ends_when_it_was_kept_for_long_enough() {
+async fn a_job_without_watchers_ends_after_keep_for() {
     let fillings = plain();
     let (sender, source) = channel();
     let keep = Some(Duration::from_secs(10));
@@ -425,7 +424,7 @@ async fn what_nobody_watches_ends_when_it_was_kept_for_long_enough() {
         ("1".to_owned(), Some(end::UNWATCHED.into()))
     );
 
-    // One that is kept goes on.
+    // A job without `keep_for` continues.
     let (sender, source) = channel();
     let started = fillings.start(fill("b"), || source).await.unwrap();
     assert!(fillings.watch(&started.info).is_none());
@@ -434,7 +433,7 @@ async fn what_nobody_watches_ends_when_it_was_kept_for_long_enough() {
 }
 
 #[tokio::test]
-async fn as_many_as_the_limit_allows_are_filled_at_once() {
+async fn concurrent_jobs_are_limited() {
     let fillings = plain();
     let mut senders = Vec::new();
     for n in 0..4 {
@@ -466,7 +465,7 @@ async fn as_many_as_the_limit_allows_are_filled_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_ends_when_it_is_idle_does_not_while_its_source_thinks() {
+async fn a_stream_with_idle_expiry_stays_while_its_source_is_silent() {
     let mut options = MemoryOptions::default();
     options.clock = headwater_log::Clock::by_hand(headwater_log::Timestamp(1));
     let clock = options.clock.clone();

@@ -1,10 +1,11 @@
-//! What is left of fillings when the process ends, and what the next one does with it.
+//! Recovery of ingest jobs by the next process.
 
 use headwater_log::{Durability, FjallLog, FjallOptions};
 
 use super::*;
 
-/// Runs something in a runtime, and then ends all its tasks where they stand. What it gives is for after that.
+/// Runs `work` in a runtime and then drops the runtime with all its tasks, as a crash does. Returns
+/// the result of `work`.
 fn process<T>(work: impl AsyncFnOnce() -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -19,7 +20,7 @@ fn open(folder: &std::path::Path) -> Arc<dyn Log> {
     Arc::new(FjallLog::open(folder, options).unwrap())
 }
 
-/// Gives "again from" and how many messages there are.
+/// Resumes with one item: "again from" and the number of messages in the stream.
 fn resume() -> Resume {
     Box::new(|interrupted| {
         Box::pin(async move {
@@ -30,7 +31,8 @@ fn resume() -> Resume {
     })
 }
 
-/// A process that fills "a", of which one item came, and "feed", which can be taken up again, and ends.
+/// Starts a job for "a" and a resumable one for "feed", appends one item to each, and returns their
+/// senders.
 async fn fill_two(fillings: &Fillings) -> [mpsc::UnboundedSender<Item>; 2] {
     fillings.resume_with(resume());
     let (plain, source) = channel();
@@ -49,7 +51,7 @@ async fn fill_two(fillings: &Fillings) -> [mpsc::UnboundedSender<Item>; 2] {
     [plain, feed]
 }
 
-/// What the next process makes of it.
+/// Checks the streams after a recovery by the next process.
 async fn check_after(log: Arc<dyn Log>) {
     let fillings = Fillings::new(log, 4);
     fillings.resume_with(resume());
@@ -65,7 +67,7 @@ async fn check_after(log: Arc<dyn Log>) {
 }
 
 #[test]
-fn what_a_killed_process_was_filling_is_closed_as_interrupted_or_taken_up_again() {
+fn jobs_of_a_killed_process_are_closed_as_interrupted_or_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let left = process(async || {
         let fillings = Fillings::new(open(folder.path()), 4);
@@ -77,7 +79,7 @@ fn what_a_killed_process_was_filling_is_closed_as_interrupted_or_taken_up_again(
 }
 
 #[test]
-fn a_hub_that_is_stopped_closes_what_it_fills_and_leaves_open_what_goes_on() {
+fn a_stopped_hub_closes_its_streams_except_resumable_ones() {
     let folder = tempfile::tempdir().unwrap();
     process(async || {
         let log = open(folder.path());
@@ -109,7 +111,7 @@ fn a_hub_that_is_stopped_closes_what_it_fills_and_leaves_open_what_goes_on() {
 }
 
 #[tokio::test]
-async fn a_marker_without_its_stream_means_no_other_of_that_name() {
+async fn a_marker_without_its_stream_does_not_affect_another_of_that_name() {
     let log = Gated::new(None, MemoryOptions::default());
     for stream in ["a", "b"] {
         let marker = Marker::new(&name(stream), None, None).unwrap();
@@ -140,7 +142,7 @@ async fn a_marker_without_its_stream_means_no_other_of_that_name() {
 }
 
 #[tokio::test]
-async fn fillings_end_with_their_hub() {
+async fn jobs_end_with_their_hub() {
     let log = Gated::new(None, MemoryOptions::default());
     let fillings = over(&log);
     let (sender, source) = channel();

@@ -1,4 +1,4 @@
-//! Cuts the bytes of an answer into items, without I/O.
+//! Splits the bytes of a response into items. Performs no I/O.
 
 mod json;
 mod lines;
@@ -16,9 +16,9 @@ use self::{json::Json, lines::Lines, text::Text};
 use super::{Fault, Kind};
 use crate::limits::{JSON_DEPTH, UPSTREAM_CHUNK_BYTES};
 
-/// Takes chunks, cut anywhere, and gives what is complete.
+/// A splitter that accepts chunks with any boundaries and returns complete items.
 pub(super) enum Cutter {
-    /// With the most bytes of an event.
+    /// With the maximum size of an event in bytes.
     Sse(Box<Splitter>, usize),
     Ndjson(Lines),
     Json(Json),
@@ -26,7 +26,7 @@ pub(super) enum Cutter {
     Bytes(VecDeque<Bytes>),
 }
 
-/// Something whole.
+/// A complete item.
 #[derive(Debug, PartialEq)]
 pub(super) enum Piece {
     Block(Block),
@@ -57,7 +57,7 @@ impl Cutter {
         }
     }
 
-    /// Says that the body is complete.
+    /// Marks the body as complete.
     pub(super) fn finish(&mut self) {
         match self {
             Self::Sse(splitter, _) => splitter.finish(),
@@ -68,7 +68,7 @@ impl Cutter {
         }
     }
 
-    /// The next piece. `None`: more is needed or, once finished, this was all.
+    /// Returns the next item. `None`: more input is needed or, once finished, there are no more.
     pub(super) fn next(&mut self) -> Result<Option<Piece>, Fault> {
         let bytes = match self {
             Self::Sse(splitter, limit) => {
@@ -85,7 +85,7 @@ impl Cutter {
     }
 }
 
-/// The next chunk as it came, or so much of it as goes into an item.
+/// Returns the next chunk, or the part of it that one item may have.
 fn next_chunk(chunks: &mut VecDeque<Bytes>) -> Option<Bytes> {
     loop {
         let chunk = chunks.front_mut()?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::limits::UpstreamLimits;
 
-/// An upstream that answered, or a feed that will be asked again. Dropped, its connection is closed.
+/// An upstream that responded, or a feed that will reconnect. Dropping it closes the connection.
 pub(crate) struct Upstream {
     http: Client,
     call: Call,
@@ -39,17 +39,19 @@ impl Upstream {
         }
     }
 
-    /// What the upstream says of its body, as it says it; `application/octet-stream` if it says nothing.
+    /// Returns the upstream's content type unchanged, or `application/octet-stream` if there is
+    /// none.
     pub(crate) fn content_type(&self) -> &str {
         &self.content_type
     }
 
-    /// How its body is cut into items.
+    /// Returns the kind of items that the body is split into.
     pub(crate) fn kind(&self) -> Kind {
         self.session.kind()
     }
 
-    /// The items, then the end, or a fault as the last. Dropped, the connection is closed at once.
+    /// Returns the items, followed by the end or by a fault. Dropping the stream closes the
+    /// connection at once.
     pub(crate) fn into_items(
         self,
     ) -> impl Stream<Item = Result<Item, Fault>> + Send + 'static + use<> {
@@ -62,7 +64,8 @@ impl Upstream {
         })
     }
 
-    /// The next item; none at the end. Not to be dropped and called again: a piece that came would be lost.
+    /// Returns the next item, or `None` at the end. Not cancel-safe: a chunk that was received
+    /// would be lost.
     async fn next(&mut self) -> Result<Option<Item>, Fault> {
         loop {
             match self.session.next() {

@@ -6,18 +6,18 @@ use headwater_client::egress::Refused;
 use headwater_wire::DecodeError;
 use serde_json::Value;
 
-/// Why there is no answer to give items of.
+/// The reason for which there is no response.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The upstream's host has no address that may be reached.
+    /// The upstream's host has no address that the egress rules allow.
     Refused(Refused),
-    /// The head did not come in time.
+    /// The head didn't arrive in time.
     Timeout(Duration),
-    /// It could not be reached, or did not speak HTTP.
+    /// It could not be reached, or didn't respond by HTTP.
     Connect(String),
-    /// It points to somewhere else, and no redirect is followed.
+    /// It responded with a redirect, which isn't followed.
     Redirect { status: StatusCode },
-    /// It refused.
+    /// It responded with an error.
     Status {
         status: StatusCode,
         content_type: Option<String>,
@@ -25,38 +25,38 @@ pub(crate) enum OpenError {
         body: Bytes,
         retry_after: Option<Duration>,
     },
-    /// It compressed its answer, though it was asked not to.
+    /// It compressed its response although that was not requested.
     Encoded(String),
 }
 
-/// Why an answer has no more items, though it is not at its end. What came before stands.
+/// The reason for which a response ended early. The items before it are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The connection broke before the end of the body, or the body ends within an item.
     Truncated,
-    /// Nothing came for so long.
+    /// Nothing arrived for this long.
     Idle(Duration),
     /// An item is too large.
     ItemTooLarge { limit: usize, place: String },
-    /// The whole is.
+    /// The body is too large.
     BodyTooLarge { limit: u64 },
-    /// The body is not what its content type says: where, and what was expected.
+    /// The body doesn't match its content type: the location, and what was expected.
     Invalid(String),
-    /// The upstream, a Headwater server, says itself that it failed: its problem.
+    /// The upstream, a Headwater server, reported a failure: its problem.
     Reported(Value),
-    /// The upstream, a Headwater server, says something of its stream that the items of a relay can't: the type of that
-    /// event.
+    /// The upstream, a Headwater server, sent a notice about its stream that a relay's items can't
+    /// express: the type of that event.
     Control(String),
-    /// A feed was asked for more, and refused for good.
+    /// A feed reconnected and received a final error.
     Status(StatusCode),
-    /// A feed was asked for more, and answered with something else.
+    /// A feed reconnected and received another kind of response.
     Changed(String),
-    /// A feed was asked for more too often in vain.
+    /// Too many attempts of a feed to reconnect failed.
     GaveUp { attempts: u32, last: String },
 }
 
 impl Fault {
-    /// What a reader of the stream is told.
+    /// Returns the problem for readers of the stream.
     pub(crate) fn problem(&self) -> Problem {
         let (status, title) = match self {
             Self::Truncated => (502, "The upstream's answer was cut"),
@@ -82,7 +82,7 @@ impl Fault {
 }
 
 impl Fault {
-    /// What a decoder whose items may have `limit` bytes says of a body.
+    /// Converts the error of a decoder whose items may have `limit` bytes.
     pub(super) fn of_decoder(error: &DecodeError, limit: usize) -> Self {
         if error.is_truncated() {
             Self::Truncated

@@ -1,23 +1,23 @@
 use crate::{create::is_json, offset::essence};
 
-/// How an answer is cut into items.
+/// The way in which a response is split into items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// An event with its blank line; also a comment, and whatever else a blank line ends.
+    /// An event with its blank line. Comments and everything else before a blank line count, too.
     Sse,
     /// A line of JSON with its LF.
     Ndjson,
-    /// An element of the array, or the value that is the whole body; each on one line.
+    /// An element of the array, or the value that is the whole body, each on one line.
     Json,
-    /// UTF-8 as it arrives, not cut within a character.
+    /// UTF-8 as it arrives, not split within a character.
     Text,
     /// Bytes as they arrive.
     Bytes,
 }
 
 impl Kind {
-    /// By the content type of the answer. A type that only builds on JSON is bytes, as it is to a stream: put
-    /// together, its items must be the document.
+    /// Returns the kind for the content type of a response. A type that is merely based on JSON is
+    /// bytes, as it is to a stream: concatenated, its items have to be the document.
     pub(crate) fn of(content_type: &str) -> Self {
         let essence = essence(content_type);
         match &*essence {
@@ -30,7 +30,7 @@ impl Kind {
     }
 }
 
-/// Whether text is in UTF-8, as it is where nothing else is said.
+/// Returns `true` if text is in UTF-8, which is the default.
 fn is_utf8(content_type: &str) -> bool {
     let mut parameters = content_type.split(';').skip(1);
     let charset = parameters.find_map(|parameter| {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_content_type_says_what_an_item_is() {
+    fn the_content_type_determines_the_items() {
         for (content_type, kind) in [
             ("text/event-stream", Kind::Sse),
             ("Text/Event-Stream; charset=utf-8", Kind::Sse),

@@ -1,19 +1,19 @@
-//! One call to an upstream, and its answer cut into whole items.
+//! One upstream call, and its response split into complete items.
 //!
 //! ```text
 //! Call ─ open() ─► Upstream ─ into_items() ─► Item, Item, … then the end, or a Fault
 //! ```
 //!
-//! The items are the upstream's bytes as they are, cut where one item ends and the next begins, so that
-//! all of them put together are its body; but of `application/json` they are the values. Each is given as
-//! soon as its last byte is there. The end is only what the upstream says is the end: what is cut is a
-//! [`Fault`].
+//! The items are the upstream's bytes, split at the boundaries of items, so that their
+//! concatenation is the body. The items of `application/json` are the values instead. Each item is
+//! returned as soon as its last byte has arrived. Only an end that the upstream signals is an end:
+//! a truncated body is a [`Fault`].
 //!
-//! An event stream that answers a `GET` and whose events carry ids is a *feed*: when it breaks, or ends
-//! without saying that this is its end, it is asked again for what follows the last id. No other call is made
-//! twice.
+//! An event stream that responds to a `GET` and whose events have ids is a *feed*: when it breaks,
+//! or ends without an end marker, it reconnects and resumes after the last id. No other call is
+//! made twice.
 //!
-//! What is decided is in `session`, which does no I/O and has no clock; `cut` finds the items.
+//! All decisions are in `session`, which performs no I/O and has no clock. `cut` finds the items.
 
 mod cut;
 mod driver;
@@ -42,34 +42,35 @@ pub(crate) use self::{
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) url: Url,
-    /// What is sent, as it is; but `Accept-Encoding` is always `identity`, and `Last-Event-ID` belongs to the
-    /// feed once it has one.
+    /// The headers, sent unchanged, except that `Accept-Encoding` is always `identity`, and a feed
+    /// sets `Last-Event-ID` once it has one.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// Whether a feed is asked again; if not, the end of the one response is the end of all.
+    /// `true` if a feed reconnects. If `false`, the end of the response is the end.
     pub(crate) reconnect: bool,
 }
 
 impl Call {
-    /// Whether it may be made again if its answer is a feed.
+    /// Returns `true` if the call may be repeated when its response is a feed.
     fn is_repeatable(&self) -> bool {
         self.reconnect && self.method == Method::GET && self.body.is_empty()
     }
 }
 
-/// Where to go on with a feed.
+/// The point from which a feed resumes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Resume {
-    /// The id of the last item that was kept.
+    /// The id of the last item that was stored.
     pub(crate) last_event_id: Str,
-    /// The ids of the items before it, the newest last, as far as they are known: what comes again is dropped.
+    /// The known ids of earlier items, oldest first. Events with these ids are dropped when they
+    /// are repeated.
     pub(crate) seen: Vec<Str>,
 }
 
-/// One whole item of an answer.
+/// One complete item of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) bytes: Bytes,
-    /// An event stream's: the last event id after this item, with which the feed can be asked for what follows.
+    /// For an event stream, the last event id after this item, from which the feed can resume.
     pub(crate) id: Option<Str>,
 }

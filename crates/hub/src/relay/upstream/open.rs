@@ -19,16 +19,16 @@ use crate::limits::{UPSTREAM_REFUSAL_BYTES, UpstreamLimits};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// What an answer is that doesn't say it.
+/// The content type of a response without one.
 const DEFAULT_TYPE: &str = "application/octet-stream";
 
-/// Makes the call, once, and gives its answer if it is a success.
+/// Makes the call, once, and returns its response if it is a success.
 ///
-/// `http` is to follow no redirects, undo no compression and connect only to where it may. Dropped, the call
-/// ends.
+/// `http` must not follow redirects or decompress, and must apply the egress rules. Dropping the
+/// future aborts the call.
 ///
 /// # Errors
-/// The upstream could not be reached or refused; nothing is tried again.
+/// The upstream could not be reached or responded with an error. There are no retries.
 pub(crate) async fn open(
     http: &Client,
     call: Call,
@@ -70,8 +70,8 @@ pub(crate) async fn open(
     ))
 }
 
-/// Takes up a feed again that was opened by the same call in an earlier life. Nothing is sent before the first
-/// item is asked for; what fails then is tried again, as after any break.
+/// Resumes a feed that the same call opened before a restart. Nothing is sent before the first item
+/// is polled. Failures are retried as after any disconnect.
 pub(crate) fn take_up(
     http: &Client,
     call: Call,
@@ -83,7 +83,7 @@ pub(crate) fn take_up(
     Upstream::new(http.clone(), call, limits, session, content_type, None)
 }
 
-/// Sends the request; with the id of a feed's last event, if it goes on behind one.
+/// Sends the request, with the id of a feed's last event if it resumes.
 pub(super) async fn send(
     http: &Client,
     call: &Call,
@@ -111,7 +111,8 @@ pub(super) async fn send(
     request.send().await.map_err(unreachable)
 }
 
-/// Why a request could not be made: the first cause, which is what a person wants to know, without its URL, which may hold a secret.
+/// Returns the reason for which a request could not be made: the innermost cause, which is the
+/// relevant one, without its URL, which may contain a secret.
 fn unreachable(error: reqwest::Error) -> OpenError {
     let error = error.without_url();
     let mut said = error.to_string();
@@ -145,12 +146,13 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
-/// Whether an answer may have a body: none to `HEAD`, and none with these statuses, has one (RFC 9110 §6.4.1).
+/// Returns `true` if a response may have a body. Responses with these statuses have none (RFC 9110
+/// §6.4.1).
 fn has_body(response: &Response) -> bool {
     !matches!(response.status().as_u16(), 204 | 205)
 }
 
-/// RFC 9110 §10.2.3: seconds, or a date.
+/// Parses `Retry-After` (RFC 9110 §10.2.3): seconds, or a date.
 fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let value = value.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
@@ -160,7 +162,7 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// Reads the text of a refusal, as far as it comes by the deadline and is not too long. Empty if it is compressed.
+/// Reads the body of an error response, up to a bound and the deadline. Empty if it is compressed.
 async fn refusal(mut response: Response, head: &Head, deadline: Instant) -> OpenError {
     let mut body = BytesMut::new();
     while head.encoding.is_none()

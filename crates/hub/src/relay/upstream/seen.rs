@@ -4,7 +4,8 @@ use headwater_wire::Str;
 
 use crate::limits::{FEED_IDS, FEED_IDS_BYTES};
 
-/// The ids of a feed's newest events: as many as one may have to look back for what comes again after a break.
+/// The ids of a feed's newest events, by which events that are repeated after a disconnect are
+/// recognised. Bounded.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     order: VecDeque<Str>,
@@ -21,7 +22,7 @@ impl Seen {
         if id.is_empty() || id.len() > FEED_IDS_BYTES || self.ids.contains(id) {
             return;
         }
-        // What came with a chunk would keep all of it.
+        // A slice of a chunk would keep the whole chunk alive.
         let id = Str::from(&**id);
         self.bytes += id.len();
         self.ids.insert(id.clone());
@@ -35,7 +36,7 @@ impl Seen {
         }
     }
 
-    /// Takes over all ids of `newer`.
+    /// Moves all ids of `newer` to the end.
     pub(super) fn append(&mut self, newer: &mut Self) {
         for id in std::mem::take(newer).order {
             self.insert(&id);
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_ids_are_known_and_older_ones_are_not() {
+    fn only_the_newest_ids_are_remembered() {
         let mut seen = Seen::default();
         for n in 0..=FEED_IDS {
             seen.insert(&n.to_string().into());
@@ -58,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn long_ids_take_no_more_than_their_share() {
+    fn the_bytes_of_ids_are_bounded() {
         let mut seen = Seen::default();
         let id = |n: usize| Str::from(n.to_string().repeat(FEED_IDS_BYTES / 4));
         for n in 0..5 {
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_comes_again_is_not_counted_twice() {
+    fn a_repeated_id_is_not_counted_twice() {
         let mut seen = Seen::default();
         for _ in 0..FEED_IDS {
             seen.insert(&"1".into());

@@ -1,5 +1,5 @@
-//! The answers of one upstream, without I/O and without a clock: fed with what the network says, it tells
-//! what to do next.
+//! The state machine of one upstream's responses, without I/O or a clock. Its inputs are network
+//! events; its output is the next step.
 //!
 //! ```text
 //!   Body ── end(), lost() ──► Connect ── head() ──► Body …
@@ -24,36 +24,38 @@ use super::{
 };
 use crate::limits::{FEED_LEAST_WAIT, FEED_MOST_WAIT, UpstreamLimits};
 
-/// By this, APIs of language models say that their answer is complete.
+/// The marker by which APIs of language models end a response.
 const DONE: &str = "[DONE]";
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
-    /// Give this. After the last one, nothing more of the upstream is needed: see [`Session::is_over`].
+    /// Return this item. If it is the last one, the upstream isn't needed any more: see
+    /// [`Session::is_over`].
     Give(Item),
-    /// Read on, and say what came: `chunk`, `end` or `lost`.
+    /// Read on, and report the result: `chunk`, `end` or `lost`.
     Read,
-    /// After so long, ask again for what follows [`Session::last_event_id`], and say what came: `head` or `lost`.
+    /// After this wait, reconnect and resume after [`Session::last_event_id`]. Report the result:
+    /// `head` or `lost`.
     Connect(Duration),
-    /// That was all.
+    /// The response is complete.
     End,
-    /// That was not all, and there won't be more.
+    /// The response is incomplete, and there won't be more.
     Fail(Fault),
 }
 
-/// Why nothing more comes on a connection.
+/// The reason for which a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lost {
-    /// It was cut.
+    /// It broke.
     Cut,
     /// It was silent for too long.
     Idle(Duration),
-    /// It didn't come about.
+    /// It could not be established.
     Unreachable(String),
 }
 
-/// What the session needs to know of the head of a feed's answer.
+/// The part of a feed's response head that the session needs.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
@@ -65,31 +67,32 @@ pub(super) struct Head {
 pub(super) struct Session {
     kind: Kind,
     limits: UpstreamLimits,
-    /// Whether it may be asked again, if it turns out to be a feed.
+    /// `true` if it may reconnect if it is a feed.
     reconnect: bool,
     state: State,
     cutter: Cutter,
     received: u64,
-    /// Whether an event had an id, or it was a feed before.
+    /// `true` if an event had an id, or it was a feed before.
     is_feed: bool,
-    /// The id to go on from.
+    /// The id from which to resume.
     last_event_id: Str,
     /// The ids of earlier connections' events.
     seen: Seen,
-    /// And of this one's, of which several may have the same.
+    /// The ids of this connection's events. Several may have the same id.
     fresh: Seen,
-    /// The time to wait that the upstream named.
+    /// The wait that the upstream requested.
     retry: Option<Duration>,
-    /// How often in a row it refused or could not be reached.
+    /// Number of consecutive attempts that were refused or didn't reach the server.
     attempts: u32,
-    /// How many connections in a row brought no item.
+    /// Number of consecutive connections without an item.
     barren: u32,
     rng: fastrand::Rng,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Once all of what came is given, it is over if something says so: with a fault or without.
+    /// If `over` is set, the response ends when all received items are returned, with a fault or
+    /// without.
     Body {
         #[allow(clippy::option_option, reason = "the end may be one without a fault")]
         over: Option<Option<Fault>>,
@@ -99,7 +102,7 @@ enum State {
 }
 
 impl Session {
-    /// The session of an answer whose head came. `seed` is for the jitter.
+    /// Creates a session for a response whose head has arrived. `seed` is for the jitter.
     pub(super) fn new(kind: Kind, reconnect: bool, limits: UpstreamLimits, seed: u64) -> Self {
         Self {
             cutter: Cutter::new(kind, limits.item_bytes),
@@ -119,7 +122,7 @@ impl Session {
         }
     }
 
-    /// The session of a feed that is taken up again.
+    /// Creates a session for a feed that resumes.
     pub(super) fn resume(resume: &Resume, limits: UpstreamLimits, seed: u64) -> Self {
         let mut session = Self::new(Kind::Sse, true, limits, seed);
         for id in resume.seen.iter().chain([&resume.last_event_id]) {
@@ -131,22 +134,22 @@ impl Session {
         session
     }
 
-    /// How the body is cut.
+    /// Returns the kind of items that the body is split into.
     pub(super) fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The id of the last event that was given or passed over; empty if there's none.
+    /// Returns the id of the last event that was returned or skipped. Empty if there is none.
     pub(super) fn last_event_id(&self) -> &Str {
         &self.last_event_id
     }
 
-    /// Whether the upstream is of no more use.
+    /// Returns `true` if the upstream isn't needed any more.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Over(_))
     }
 
-    /// What to do next.
+    /// Returns the next step.
     pub(super) fn next(&mut self) -> Step {
         loop {
             let over = match &mut self.state {
@@ -170,7 +173,7 @@ impl Session {
         }
     }
 
-    /// A piece of the body came.
+    /// Receives a chunk of the body.
     pub(super) fn chunk(&mut self, mut chunk: Bytes) {
         let State::Body { over } = &mut self.state else {
             return;
@@ -185,7 +188,7 @@ impl Session {
         self.cutter.push(chunk);
     }
 
-    /// The body ended as it should. Of a feed that says nothing: it is over only if it says so.
+    /// Receives the regular end of the body. A feed doesn't end by it, only by an end marker.
     pub(super) fn end(&mut self) {
         let goes_on = self.goes_on();
         match &mut self.state {
@@ -198,7 +201,7 @@ impl Session {
         }
     }
 
-    /// The body broke, or a feed could not be asked again.
+    /// Receives a broken body, or the failure of a feed's reconnect.
     pub(super) fn lost(&mut self, lost: Lost) {
         match (&self.state, lost) {
             (State::Over(_), _) => {}
@@ -211,7 +214,7 @@ impl Session {
         }
     }
 
-    /// The head of an answer came, after [`Step::Connect`].
+    /// Receives the head of a response, after [`Step::Connect`].
     pub(super) fn head(&mut self, head: &Head) {
         let status = head.status;
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
@@ -237,14 +240,14 @@ impl Session {
             self.state = State::Over(Some(Fault::Changed(changed)));
             return;
         }
-        // What the old one still holds was cut, and comes again.
+        // The rest in the old cutter is truncated, and will be repeated.
         self.cutter = Cutter::new(self.kind, self.limits.item_bytes);
         self.seen.append(&mut self.fresh);
         self.attempts = 0;
         self.state = State::Body { over: None };
     }
 
-    /// Whether the upstream can be asked for what follows.
+    /// Returns `true` if the upstream can resume.
     fn goes_on(&self) -> bool {
         self.reconnect && self.is_feed
     }
@@ -253,7 +256,7 @@ impl Session {
         self.state = State::Connect(self.delay(None));
     }
 
-    /// A feed refused, or could not be reached.
+    /// Counts a failed attempt of a feed.
     fn failed(&mut self, last: String, retry_after: Option<Duration>) {
         self.attempts += 1;
         let attempts = self.attempts;
@@ -264,8 +267,9 @@ impl Session {
         };
     }
 
-    /// How long to wait: at least what the upstream wants, and for the first time no more if it wants something;
-    /// then anything up to a bound that doubles with each connection that brought nothing (WHATWG HTML §9.2.3).
+    /// Returns the next wait. It is at least the one that the upstream requested, and exactly that
+    /// for the first attempt. Otherwise it is random up to a bound that doubles with each
+    /// connection without an item (WHATWG HTML §9.2.3).
     fn delay(&mut self, retry_after: Option<Duration>) -> Duration {
         let wanted = retry_after.max(self.retry);
         let least = wanted
@@ -282,7 +286,7 @@ impl Session {
         least + Duration::from_millis(self.rng.u64(0..=span))
     }
 
-    /// The item that a block of an event stream is, unless it is passed over.
+    /// Returns the item for a block of an event stream, or `None` if it is skipped.
     fn block(&mut self, block: Block) -> Option<Item> {
         let known = block.id.as_ref().is_some_and(|id| self.seen.contains(id));
         let reserved = block
@@ -302,7 +306,7 @@ impl Session {
         match &block.event {
             Some(event) if reserved.is_some() => match end(event) {
                 Some(end) => self.state = State::Over(end),
-                // It named the position, which is kept.
+                // It contains the position, which is stored.
                 None if &*event.event == sse::POSITION_EVENT => return None,
                 None => {
                     let fault = Fault::Control(event.event.to_string());
@@ -310,9 +314,9 @@ impl Session {
                     return None;
                 }
             },
-            // It comes again after a break.
+            // It is repeated after a disconnect.
             Some(_) if known && self.goes_on() => return None,
-            // Of a feed, which may go on for years, a sign of life is not kept.
+            // Heartbeats of a feed, which may run for years, are not stored.
             None if self.goes_on() => return None,
             None => {}
             Some(event) => {
@@ -330,8 +334,8 @@ impl Session {
     }
 }
 
-/// Whether an event is the last one, and if it is, whether it tells of a failure. An `end` or `error` of the upstream's
-/// own is one of its events.
+/// Returns the end, with or without a fault, if an event is the last one. An `end` or `error` event
+/// of the upstream's own is an ordinary event.
 #[allow(clippy::option_option, reason = "the end may be one without a fault")]
 fn end(event: &Event) -> Option<Option<Fault>> {
     if event.is_error() {
@@ -341,7 +345,7 @@ fn end(event: &Event) -> Option<Option<Fault>> {
     (event.is_end() || is_done).then_some(None)
 }
 
-/// The problem that a Headwater server tells of.
+/// Parses the problem that a Headwater server reports.
 fn problem(data: &str) -> Value {
     let problem = serde_json::from_str(data).ok().filter(Value::is_object);
     problem.unwrap_or_else(|| json!({"detail": data}))

@@ -1,4 +1,4 @@
-//! Over sockets, against servers that misbehave.
+//! Upstreams over sockets, with servers that misbehave.
 
 mod answers;
 mod feeds;
@@ -65,7 +65,7 @@ async fn get(server: &Server, limits: UpstreamLimits) -> Result<Upstream, OpenEr
     timeout(PATIENCE, opened).await.unwrap()
 }
 
-/// The items, with a limit of time for each.
+/// The items, with a timeout for each.
 struct Items(Pin<Box<dyn Stream<Item = Result<Item, Fault>> + Send>>);
 
 impl Items {
@@ -79,7 +79,7 @@ impl Items {
         Some(item.map(|item| item.bytes.escape_ascii().to_string()))
     }
 
-    /// All of them, and the fault.
+    /// Returns all items, and the fault.
     async fn all(mut self) -> (Vec<String>, Option<Fault>) {
         let mut items = Vec::new();
         while let Some(item) = self.next().await {

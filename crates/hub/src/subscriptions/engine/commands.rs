@@ -1,4 +1,4 @@
-//! What users and workers ask for.
+//! Commands of users and workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::subscriptions::state::{Ack, Config, Link, TOO_MANY_NAMED, Target};
 use crate::subscriptions::views::{Claimed, SubscriptionView};
 
 impl Command {
-    /// Refuses it.
+    /// Refuses the command.
     pub(super) fn refuse(self, refusal: Refusal) {
         fn send<T>(answer: Answer<T>, refusal: Refusal) {
-            // Whoever asked may have gone.
+            // The client may be gone.
             let _ = answer.send(Err(refusal));
         }
         match self {
@@ -124,11 +124,11 @@ impl Engine {
             return Err(Refusal::Limit(TOO_MANY_NAMED));
         }
         if self.registry.is_empty() {
-            // No one wanted to know what was appended until now.
+            // No subscription needs the messages that were appended before.
             self.seen = self.order.head();
             self.registry.saw(self.seen);
         } else if self.registry.get(id).is_none() {
-            // What is there already is none of its business.
+            // Messages that exist already are not for the new subscription.
             self.catch_up_to_head().await?;
         }
         let is_new = self.registry.put(id, config, base, self.now())?;
@@ -144,7 +144,7 @@ impl Engine {
             self.pace().await;
             let info = self.info(name).await?;
             if self.is_unlinked(id, name) {
-                // What the pattern brought until now is pending, and stays so.
+                // Messages that the pattern has matched so far are pending, and stay so.
                 self.catch_up_to_head().await?;
             }
             self.registry.name(id, name, info.as_ref())?;
@@ -152,7 +152,7 @@ impl Engine {
         self.known(id)
     }
 
-    /// Whether a stream is one of a subscription's pattern without a link.
+    /// Returns `true` if the subscription's pattern matches a stream without a link.
     fn is_unlinked(&self, id: &str, name: &StreamName) -> bool {
         self.registry
             .get(id)
@@ -163,7 +163,7 @@ impl Engine {
         self.registry.get(id).map(drop).ok_or(Refusal::NotFound)
     }
 
-    /// Shows a part of a subscription.
+    /// Returns a part of a subscription.
     async fn show(
         &mut self,
         id: &Arc<str>,
@@ -172,7 +172,8 @@ impl Engine {
         journal: &mut Journal,
     ) -> Result<SubscriptionView, Refusal> {
         self.known(id)?;
-        // A stream without a link was processed as far as the log's order was taken in: let that be as far as it was listed.
+        // A stream without a link is processed up to the position that was read. That position has
+        // to cover the streams that were listed.
         self.catch_up_to_head().await?;
         let keys = keys(journal)?;
         let known = self.registry.get(id).ok_or(Refusal::NotFound)?;
@@ -188,7 +189,7 @@ impl Engine {
         self.known(id)?;
         let keys = keys(journal)?;
         let wake_id = keys::wake_id().map_err(|_| Refusal::Log)?;
-        // No one is asked about streams for a claim that is refused anyway.
+        // A claim that is refused anyway doesn't query the log.
         let held = self
             .registry
             .get(id)
@@ -214,7 +215,7 @@ impl Engine {
         journal: &mut Journal,
     ) -> Result<bool, Refusal> {
         self.authorize(id, token, &ack.wake_id, ack.generation, webhook, journal)?;
-        // A worker may have read further than was seen here.
+        // The worker may have read further than the engine.
         let mut done = BTreeMap::new();
         for (name, at) in &ack.acks {
             self.pace().await;
@@ -240,8 +241,8 @@ impl Engine {
         Ok(ack.done && pending)
     }
 
-    /// Refuses a token that is not of the wake that the request is about, and a request that came in
-    /// by the wrong door.
+    /// Refuses a token that belongs to another wake, and a request that was sent to the wrong
+    /// endpoint.
     fn authorize(
         &self,
         id: &Arc<str>,
@@ -251,7 +252,7 @@ impl Engine {
         webhook: bool,
         journal: &mut Journal,
     ) -> Result<(), Refusal> {
-        // Where there are no keys yet, no token was given.
+        // Without keys, no token was issued.
         let keys = journal.keys.as_ref().ok_or(Refusal::TokenInvalid)?;
         let claims = keys.verify(token, id, self.now())?;
         let known = self.registry.get(id).ok_or(Refusal::NotFound)?;
@@ -265,7 +266,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What the log says of a stream: `None` where it is not there.
+    /// Returns the log's information on a stream, or `None` if it doesn't exist.
     pub(super) async fn info(&self, name: &StreamName) -> Result<Option<Info>, Refusal> {
         match self.log.info(name).await {
             Ok(info) => Ok(Some(info)),

@@ -1,4 +1,4 @@
-//! Taking in what was appended to streams.
+//! Reads what was appended to streams.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,19 +11,20 @@ use super::commands::is_gone;
 use crate::subscriptions::refusal::Refusal;
 use crate::subscriptions::state::News;
 
-/// How many bytes of messages are read at once at the most, and at the least, where many subscriptions take them in.
+/// Minimum and maximum number of bytes of messages that are read at once. The more subscriptions
+/// there are, the fewer.
 const READ_BYTES: (usize, usize) = (4 << 10, 256 << 10);
-/// How many reads one turn does at the most, so that no one waits for long.
+/// Maximum number of reads in one turn, so that requests don't wait for long.
 const READS: usize = 64;
-/// After how many cursors a turn reads no more.
+/// Number of cursors after which a turn doesn't read more.
 const CURSORS: usize = 10_000;
-/// How many links one turn drops.
+/// Maximum number of links that one turn drops.
 const RETIRED: usize = 10_000;
-/// After how many small pieces of work others get their turn.
+/// Number of small pieces of work after which the task yields.
 const PIECES: usize = 64;
 
 impl Engine {
-    /// Takes in what was appended up to now, and what is appended while it does.
+    /// Reads what was appended up to now. A turn's budget bounds how much it reads.
     pub(super) async fn catch_up(&mut self) {
         let head = self.order.head();
         self.cursors = 0;
@@ -49,7 +50,7 @@ impl Engine {
         self.registry.saw(self.seen);
     }
 
-    /// Takes in all that was appended until it was called.
+    /// Reads everything that was appended before the call.
     pub(super) async fn catch_up_to_head(&mut self) -> Result<(), Refusal> {
         let head = self.order.head();
         while self.seen < head && !self.registry.is_empty() {
@@ -61,7 +62,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes in what there was no room for before.
+    /// Reads messages for which there was no room before.
     pub(super) async fn catch_up_unblocked(&mut self) {
         self.backlog = false;
         let Some((id, mut from)) = self.registry.take_unblocked() else {
@@ -99,13 +100,13 @@ impl Engine {
                 break;
             }
         }
-        // The rest follows from here.
+        // The next turn continues from here.
         self.backlog = true;
         self.registry
             .change(&id, |known| known.blocked = Some(from));
     }
 
-    /// Drops the cursors that say no more than the pattern and the log do.
+    /// Drops links that add nothing to the pattern and the log.
     pub(super) async fn retire(&mut self) {
         for _ in 0..RETIRED / PIECES {
             if self.registry.retire(PIECES) < PIECES {
@@ -118,7 +119,7 @@ impl Engine {
 
     async fn read_order(&mut self, from: Position, matching: &Matching) -> Option<OrderChunk> {
         let (least, most) = READ_BYTES;
-        // So many cursors may come of each message.
+        // Each message may concern this many cursors.
         let budget = (most / (1 + self.registry.len() / 8)).max(least);
         match self
             .log
@@ -128,7 +129,7 @@ impl Engine {
             Ok(chunk) => Some(chunk),
             Err(error) => {
                 if error.is_beyond_tail() {
-                    // A weaker durability gave up the end of the log.
+                    // A crash with a weaker durability lost the end of the log.
                     self.seen = self.order.head();
                 }
                 if !error.is_closed() {
@@ -139,7 +140,7 @@ impl Engine {
         }
     }
 
-    /// Lets others have their turn after so many small pieces of work.
+    /// Yields after a number of small pieces of work.
     pub(super) async fn pace(&mut self) {
         self.pieces += 1;
         if self.pieces.is_multiple_of(PIECES) {
@@ -147,7 +148,8 @@ impl Engine {
         }
     }
 
-    /// Takes in a stretch of the order: all subscriptions, or this one. `false` where the log fails.
+    /// Applies a range of the order to all subscriptions, or to one. Returns `false` if the log
+    /// fails.
     async fn take_in(&mut self, chunk: &OrderChunk, only: Option<&Arc<str>>) -> bool {
         let mut news: BTreeMap<&StreamName, News> = BTreeMap::new();
         for entry in &chunk.entries {
@@ -202,7 +204,7 @@ impl Engine {
         true
     }
 
-    /// Asks the log about all streams of all subscriptions, each once, as it must after a restart.
+    /// Queries the log about all streams of all subscriptions, each once. Required after a restart.
     pub(super) async fn refresh_all(&mut self) -> Result<(), Refusal> {
         let mut all: BTreeMap<StreamName, Vec<Arc<str>>> = BTreeMap::new();
         for (id, known) in self.registry.iter() {

@@ -1,4 +1,4 @@
-//! The task that does everything, in turns.
+//! The engine: one task that does all work in turns.
 
 mod commands;
 mod following;
@@ -21,17 +21,17 @@ use super::refusal::Refusal;
 use super::state::{Ack, Config, Link, Registry};
 use super::views::{Claimed, SubscriptionView};
 
-/// How many requests one turn answers at the most.
+/// Maximum number of requests in one turn.
 const TURN: usize = 256;
-/// How long appends are left to gather before they are looked at, if no one waits for it.
+/// Time that appends are collected before they are read, unless a request arrives.
 const GATHER: Duration = Duration::from_millis(2);
-/// How long the engine waits after the log could not be read or written.
+/// Wait after the log could not be read or written.
 const REST: Duration = Duration::from_secs(1);
 
-/// Where an answer goes.
+/// The sender of a command's response.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
-/// What the engine is asked for.
+/// A request to the engine.
 pub(super) enum Command {
     Put {
         id: Arc<str>,
@@ -39,7 +39,7 @@ pub(super) enum Command {
         base: String,
         answer: Answer<bool>,
     },
-    /// What a subscription was asked to be.
+    /// Returns a subscription's configuration.
     Config {
         id: Arc<str>,
         answer: Answer<Arc<Config>>,
@@ -89,27 +89,27 @@ pub(super) enum Command {
     },
 }
 
-/// Which part of a subscription's streams is shown.
+/// The part of a subscription's streams that is shown.
 pub(super) struct Part {
-    /// Those after this name,
+    /// The streams after this name,
     pub(super) after: Option<StreamName>,
     /// and up to this one,
     pub(super) until: Option<StreamName>,
-    /// but no more than so many.
+    /// but at most this many.
     pub(super) limit: usize,
-    /// The streams there that its pattern matches, as if all of each were processed.
+    /// The streams in that range that match the pattern, as if all of each were processed.
     pub(super) matching: Vec<(StreamName, Link)>,
 }
 
-/// An answer that waits until what it says is stored; or for why it isn't.
+/// A response that waits until its content is stored, or for the error.
 type Held = Box<dyn FnOnce(Result<(), Refusal>) + Send + Sync>;
 
-/// A wake that is issued and not yet on its way.
+/// A wake that is issued and not sent yet.
 struct Issued {
     id: Arc<str>,
     wake_id: String,
     body: Vec<u8>,
-    /// A webhook's, or the stream to write to.
+    /// A webhook, or the stream to write to.
     to: To,
 }
 
@@ -121,14 +121,14 @@ enum To {
     Stream(StreamName),
 }
 
-/// A webhook's call that is over: of which wake it told, and what came of it.
+/// A finished webhook call: its wake and its result.
 type Call = (Arc<str>, String, Delivered);
 
-/// What the engine waits for.
+/// An event that starts a turn.
 enum Event {
     Command(Command),
     Called(Call),
-    /// Time has passed, or something was appended.
+    /// Time has passed, or messages were appended.
     Turn,
     /// The hub or the log is gone.
     End,
@@ -141,19 +141,19 @@ pub(super) struct Engine {
     order: OrderFollower,
     clock: Clock,
     registry: Registry,
-    /// Up to where the log's order was taken in.
+    /// The position up to which the log's order was read.
     seen: Position,
-    /// How many cursors this turn looked at.
+    /// Number of cursors that this turn examined.
     cursors: usize,
-    /// How many pieces of work were done.
+    /// Number of pieces of work so far.
     pieces: usize,
-    /// Whether something was left for the next turn.
+    /// `true` if work is left for the next turn.
     backlog: bool,
     caller: Caller,
     calls: JoinSet<Call>,
     issued: Vec<Issued>,
     held: Vec<Held>,
-    /// Until when nothing new is begun, as the log failed.
+    /// Until this time nothing new is started, as the log failed.
     resting: Option<Instant>,
 }
 
@@ -184,8 +184,8 @@ impl Engine {
         }
     }
 
-    /// Runs until all who could ask for something are gone, or the log is closed. Calls that are under
-    /// way then end with it: their wakes are stored, and issued anew when their leases have ended.
+    /// Runs until all senders of commands are gone, or the log is closed. This aborts calls in
+    /// progress. Their wakes are stored, and are issued again when their leases have ended.
     pub(super) async fn run(mut self) {
         let Some(mut journal) = self.open().await else {
             return;
@@ -196,7 +196,7 @@ impl Engine {
         }
     }
 
-    /// Does what there is to do. `false` where that is to end.
+    /// Runs one turn. Returns `false` if the engine has to end.
     async fn turn(&mut self, event: Event, journal: &mut Journal) -> bool {
         if self.resting.is_some_and(|until| until <= Instant::now()) {
             self.resting = None;
@@ -227,7 +227,7 @@ impl Engine {
         true
     }
 
-    /// Reads the journal, as often as it takes. Requests are refused meanwhile.
+    /// Reads the journal, with retries. Requests are refused until it succeeds.
     async fn open(&mut self) -> Option<Journal> {
         loop {
             let opened = Journal::open(Arc::clone(&self.log), &mut self.registry).await;
@@ -266,7 +266,7 @@ impl Engine {
         let rest = self
             .resting
             .map(|until| until.saturating_duration_since(Instant::now()));
-        // While it rests, what is due can't be done.
+        // During a rest, due work can't be done.
         let due = if self.backlog {
             Some(Duration::ZERO)
         } else {
@@ -288,13 +288,14 @@ impl Engine {
         }
     }
 
-    /// Stores what changed; then answers, and sends wakes on their way.
+    /// Stores changes, then sends responses and wakes.
     async fn store(&mut self, journal: &mut Journal) {
         let dirty = self.registry.take_dirty();
         let stored = journal.write(&self.registry, &dirty, self.seen).await;
         match stored {
             Ok(true) => {
-                // What was published before the journal's records has its place before them in the order.
+                // Messages that were published before the journal's records precede them in the
+                // order.
                 let head = self.order.head();
                 self.registry.settle(head);
             }
@@ -313,7 +314,7 @@ impl Engine {
         }
     }
 
-    /// Begins nothing new for a while, as the log fails.
+    /// Starts nothing new for a while, as the log fails.
     fn rest(&mut self) {
         self.resting = Some(Instant::now() + REST);
     }
@@ -322,10 +323,10 @@ impl Engine {
         self.clock.now()
     }
 
-    /// Gives an answer when what it says is stored.
+    /// Sends a response when its content is stored.
     fn hold<T: Send + Sync + 'static>(&mut self, answer: Answer<T>, with: Result<T, Refusal>) {
         self.held.push(Box::new(move |stored| {
-            // Whoever asked may have gone.
+            // The client may be gone.
             let _ = answer.send(stored.and(with));
         }));
     }

@@ -1,4 +1,4 @@
-//! Issuing wakes, and sending them on their way.
+//! Issues and sends wakes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::subscriptions::state::{Subscription, Target};
 use crate::subscriptions::target;
 use crate::subscriptions::views;
 
-/// How many wakes one turn issues at the most.
+/// Maximum number of wakes that one turn issues.
 const WAKES: usize = 256;
 
 impl Engine {
-    /// Starts the wakes whose time has come. They are sent when they are stored.
+    /// Starts the wakes that are due. They are sent when they are stored.
     pub(super) async fn issue_due(&mut self, journal: &mut Journal) {
         for _ in 0..WAKES {
             let calls = self.calls.len() + self.issued.len();
@@ -30,11 +30,11 @@ impl Engine {
             };
             let issued = self.issue(&id, journal).await;
             match issued {
-                // Nothing is pending after all: it is no longer due.
+                // Nothing is pending after all, so it isn't due any more.
                 Ok(None) => {}
                 Ok(Some(issued)) => self.issued.push(issued),
                 Err(_) => {
-                    // It would be due again at once.
+                    // Otherwise it would be due again at once.
                     self.registry.postpone(&id, now, fastrand::f64());
                 }
             }
@@ -59,7 +59,7 @@ impl Engine {
         let token = || keys.token(id, &wake_id, known.generation, now);
         let (to, body) = match &known.config.target {
             Target::Webhook(url) => {
-                // Checked when it was subscribed; but what is allowed may differ since.
+                // Checked when the subscription was created, but the rules may have changed since.
                 match target::check(url, &target::egress(self.options.loopback_webhooks)) {
                     Ok(url) => {
                         let to = To::Webhook {
@@ -90,8 +90,8 @@ impl Engine {
         }))
     }
 
-    /// Has the wake events written again that no one has claimed: after a restart it isn't known
-    /// whether they were. A worker that sees one twice sees the same generation twice.
+    /// Issues unclaimed wake events again: after a restart it isn't known whether they were
+    /// written. A worker that sees one twice sees the same generation twice.
     pub(super) fn repeat_events(&mut self) {
         let now = self.now().0;
         for (id, known) in self.registry.iter() {
@@ -110,8 +110,8 @@ impl Engine {
         }
     }
 
-    /// Asks the log about the streams that the next wake tells of, and gives them. Those that are gone
-    /// are left out.
+    /// Queries the log about the streams of the next wake, and returns them without those that are
+    /// gone.
     pub(super) async fn refresh_chosen(
         &mut self,
         id: &Arc<str>,
@@ -130,7 +130,7 @@ impl Engine {
         Ok(chosen)
     }
 
-    /// Sends what was issued, and is stored now.
+    /// Sends wakes that were issued and are stored now.
     pub(super) async fn send_issued(&mut self, journal: &mut Journal) {
         for Issued {
             id,
@@ -186,7 +186,7 @@ impl Engine {
         }
     }
 
-    /// Takes in what came of a webhook's call.
+    /// Applies the result of a webhook call.
     pub(super) fn called(&mut self, (id, wake_id, delivered): &Call) {
         match delivered {
             Delivered::Done => self.registry.delivered(id, wake_id, true),
@@ -198,8 +198,8 @@ impl Engine {
     }
 }
 
-/// How long a webhook may take: a little less than its lease, so that one that doesn't answer is seen to
-/// fail, and is called again after a while and not at once.
+/// Returns the timeout of a webhook call. It is slightly shorter than the lease, so that a call
+/// without a response counts as failed and is retried after a backoff instead of at once.
 fn timeout(known: &Subscription) -> Duration {
     let lease = Duration::from_millis(known.config.lease_ms);
     WEBHOOK_TIMEOUT.min(lease - lease / 10)

@@ -1,37 +1,40 @@
-//! What is stored of subscriptions, and how.
+//! The stored form of subscriptions.
 //!
-//! The journal is a stream of the log, `__ds/journal/` and a number of sixteen digits. Each message is
-//! one [`Record`], as JSON. To replay them in order gives the subscriptions as they were:
+//! The journal is a stream of the log, named `__ds/journal/` and a number of sixteen digits. Each
+//! message is one [`Record`], as JSON. Replaying them in order restores the subscriptions:
 //!
 //! ```text
-//! {"record":"keys","signing":"…","token":"…"}            the hub's keys: made once
-//! {"record":"subscription","id":"s",…}                   made; says nothing of one that is there
-//! {"record":"state","id":"s","generation":7,"wake":…}    replaces the state before
-//! {"record":"names","first":4,"names":["a","b"]}         what 4 and 5 stand for in the links that follow
-//! {"record":"links","id":"s","links":[[4,3,5,"…"],…]}    each replaces that of the same stream
-//! {"record":"unlinked","id":"s","streams":[4]}
-//! {"record":"deleted","id":"s"}
-//! {"record":"seen","position":"…"}                       how far the log's order was taken in
+//! {"record":"keys","signing":"…","token":"…"}            the hub's keys: created once
+//! {"record":"subscription","id":"s",…}                   created; no effect if the id exists
+//! {"record":"state","id":"s","generation":7,"wake":…}    replaces the previous state
+//! {"record":"names","first":4,"names":["a","b"]}         defines 4 and 5 for the links that follow
+//! {"record":"links","id":"s","links":[[4,3,5,"…"],…]}    each replaces the link of the same stream
+//! {"record":"unlinked","id":"s","streams":[4]}           removes links
+//! {"record":"deleted","id":"s"}                          removes the subscription
+//! {"record":"seen","position":"…"}                       the position up to which the log's order was read
 //! ```
 //!
-//! A turn's records are appended as one, so a restart sees a turn wholly or not at all; only those of
-//! more than 4 MiB are parted, and a part says nothing that isn't so. What was appended to streams after the last `seen` is read from the log's order again; tails are not stored,
-//! as the log has them.
+//! A turn's records are appended as one batch, so a restart sees all of a turn or nothing. Only
+//! records of more than 4 MiB are split into several batches, and each of these is true on its own.
+//! Messages that were appended to streams after the last `seen` are read from the log's order
+//! again. Tails are not stored, as the log has them.
 //!
-//! Only streams that were named, and those that have something pending, have links. Of any other stream that a pattern
-//! matches, what is before `seen` is processed, so that a subscription to all streams takes no more than its configuration.
-//! A stream's name is written once for all subscriptions. The first version wrote names in the place of numbers, and a
-//! link for each stream that a pattern matched; that is read as well.
+//! Only streams by name, and streams with pending messages, have links. Any other stream that
+//! matches a pattern is processed up to `seen`, so a subscription to all streams needs no more
+//! space than its configuration. A stream's name is written once for all subscriptions. The first
+//! version of the format has names in place of numbers, and a link for each stream that matches a
+//! pattern. It can still be read.
 //!
 //! # Compaction
 //!
-//! When the journal has four times as many entries, or bytes, as there are things to be known, the next number's
-//! stream is started, with the keys. From then on it takes all records, and each turn that writes
-//! copies a bounded piece of what is known behind its own. When all is copied, the stream
-//! before is deleted. A restart on the way replays both, the older first, which is right at any point
-//! of the copy as each record says what is so and not what was done; it then copies from the start.
+//! When the journal has four times as many entries, or bytes, as its current state needs, the
+//! stream of the next number is created, starting with the keys. From then on it receives all
+//! records, and each turn that writes also copies a bounded part of the current state to it. When
+//! everything is copied, the previous stream is deleted. A restart before that replays both, the
+//! older one first. This is correct at any point of the copy, as each record contains a state and
+//! not a change. The copy then starts over.
 //!
-//! Whoever can read the log's files can read the private key: they are to be guarded as keys are.
+//! The files of the log contain the private key. Protect them accordingly.
 
 mod record;
 
@@ -49,46 +52,46 @@ use super::keys::Keys;
 use super::refusal::Refusal;
 use super::state::{Config, Dirty, Link, Registry, Subscription};
 
-/// What the names of the journal's streams start with.
+/// Prefix of the names of the journal's streams.
 const PREFIX: &str = "__ds/journal/";
-/// A journal of fewer entries than this is left as it is.
+/// A journal with fewer entries isn't compacted.
 const SMALL: usize = 2000;
-/// And one of fewer bytes.
+/// A journal with fewer bytes isn't compacted.
 const SMALL_BYTES: usize = 4 << 20;
-/// How many positions the log's order goes on before that alone is stored.
+/// Number of positions by which the log's order advances before `seen` alone is stored.
 const MARK: u64 = 10_000;
-/// How many bytes of records are appended as one.
+/// Approximate maximum size in bytes of the records of one append.
 const APPEND_BYTES: usize = 4 << 20;
-/// After how many records that are put down others get their turn.
+/// Number of encoded records after which the task yields.
 const PIECES: usize = 16;
-/// How many bytes of the journal are read at once.
+/// Number of bytes of the journal that are read at once.
 const READ_BYTES: usize = 1 << 20;
 
 /// The journal of one hub.
 pub(in crate::subscriptions) struct Journal {
     log: Arc<dyn Log>,
-    /// The streams that there are, the one that is written last.
+    /// The numbers of the existing streams. The last one is written to.
     numbers: Vec<u64>,
-    /// How many entries were written to that one.
+    /// Number of entries in that stream.
     entries: usize,
-    /// How many bytes.
+    /// Number of bytes in that stream.
     bytes: usize,
     names: Numbers,
-    /// Up to where it was copied; `None` when it has all.
+    /// The progress of the copy into that stream. `None` if it is complete.
     copied: Option<Copied>,
     /// The last position that was stored.
     marked: Position,
     pub(in crate::subscriptions) keys: Option<Arc<Keys>>,
-    /// Whether the keys are to be stored.
+    /// `true` if the keys have to be stored.
     new_keys: bool,
 }
 
-/// Why a journal can't be read.
+/// The reason for which a journal can't be read.
 #[derive(Debug)]
 pub(in crate::subscriptions) enum Unreadable {
     /// The log failed.
     Log(Error),
-    /// A record is none that this version writes.
+    /// A record is not one that this version writes.
     Record(String),
 }
 
@@ -99,8 +102,8 @@ impl From<Error> for Unreadable {
 }
 
 impl Journal {
-    /// Reads what was stored, into `registry`, which is empty. Gives the journal, and the position
-    /// up to which the log's order was taken in, where anything was stored.
+    /// Reads the stored state into `registry`, which has to be empty. Returns the journal, and the
+    /// position up to which the log's order was read, if there is one.
     pub(in crate::subscriptions) async fn open(
         log: Arc<dyn Log>,
         registry: &mut Registry,
@@ -230,7 +233,7 @@ impl Journal {
         Some(())
     }
 
-    /// The hub's keys, made now if there are none. They are stored with what is written next.
+    /// Returns the hub's keys. Creates them if there are none; they are stored with the next write.
     pub(in crate::subscriptions) fn keys(&mut self) -> Option<Arc<Keys>> {
         if self.keys.is_none() {
             self.keys = Keys::generate().ok().map(Arc::new);
@@ -239,9 +242,9 @@ impl Journal {
         self.keys.clone()
     }
 
-    /// Stores what changed, and that the log's order was taken in up to `seen`. Writes nothing where
-    /// nothing changed and `seen` is not far from what was stored: `false`. After an error, `dirty` is still
-    /// to be stored.
+    /// Stores changes, and the position `seen` up to which the log's order was read. If nothing
+    /// changed and `seen` is close to the stored one, it writes nothing and returns `false`. After
+    /// an error, `dirty` is still to be stored.
     pub(in crate::subscriptions) async fn write(
         &mut self,
         registry: &Registry,
@@ -298,7 +301,7 @@ impl Journal {
         Ok(true)
     }
 
-    /// Starts the stream of this number, which is then the one that is written.
+    /// Creates the stream of this number, which is written to from then on.
     async fn start(&mut self, number: u64) -> Result<(), Refusal> {
         let create = Create::new(Settings::of_type("application/json"));
         let name = name(number).map_err(failed)?;
@@ -318,7 +321,7 @@ impl Journal {
         let mut bytes = 0;
         let mut records_left = records.iter().peekable();
         while let Some(record) = records_left.next() {
-            // A record is made of strings and numbers, which have a JSON form.
+            // A record consists of strings and numbers, so it always has a JSON form.
             let message = serde_json::to_vec(record).unwrap_or_default();
             bytes += message.len();
             self.bytes += message.len();
@@ -343,7 +346,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Deletes all streams but the one that is written. What fails is left for the next time.
+    /// Deletes all streams but the one that is written to. If that fails, it is retried after the
+    /// next write.
     async fn drop_older(&mut self) {
         while self.numbers.len() > 1 {
             let Ok(name) = name(self.numbers[0]) else {
@@ -373,7 +377,7 @@ fn failed(error: Error) -> Refusal {
     Refusal::from(&error)
 }
 
-/// The name that a record means.
+/// Returns the name that a record refers to.
 fn name_of(record: &NameRecord, names: &HashMap<u64, StreamName>) -> Option<StreamName> {
     match record {
         NameRecord::Number(number) => names.get(number).cloned(),

@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::subscriptions::keys::KeysRecord;
 use crate::subscriptions::state::{ConfigRecord, Dirty, Link, Registry, State, Subscription};
 
-/// How many links one record has at the most.
+/// Maximum number of links in one record.
 const RECORD_LINKS: usize = 200;
-/// How many names one record has at the most.
+/// Maximum number of names in one record.
 const RECORD_NAMES: usize = 32;
-/// After how many links that are put down others get their turn.
+/// Number of links after which the task yields.
 const PIECES: usize = 500;
-/// How many entries are copied behind those of a turn.
+/// Number of entries that are copied in addition to those of a turn.
 const COPY: usize = 2000;
-/// One entry of the journal. What each means is drawn in [its module](super).
+/// A message of the journal. Each variant is documented in [its module](super).
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub(super) enum Record {
@@ -28,7 +28,7 @@ pub(super) enum Record {
         base: String,
         created: u64,
     },
-    /// The names of so many numbers from `first` on.
+    /// The names for consecutive numbers from `first`.
     Names {
         first: u64,
         names: Vec<String>,
@@ -54,8 +54,8 @@ pub(super) enum Record {
     },
 }
 
-/// The name, 1 for a named stream plus 2 for one of the pattern, the stream's number in the log, and
-/// the offset up to which it was processed.
+/// The name, flags (1 for a stream by name plus 2 for a match of the pattern), the stream's number
+/// in the log, and the offset up to which it was processed.
 #[derive(Serialize, Deserialize)]
 pub(super) struct LinkRecord(
     pub(super) NameRecord,
@@ -64,7 +64,7 @@ pub(super) struct LinkRecord(
     pub(super) String,
 );
 
-/// A stream's name: by its number, or as text, as the first version wrote all of them.
+/// A stream's name: a number, or text, as in the first version of the format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum NameRecord {
@@ -72,18 +72,18 @@ pub(super) enum NameRecord {
     Text(String),
 }
 
-/// The numbers that names have in one stream of the journal.
+/// The numbers of names in one stream of the journal.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
-    /// Of names that have links.
+    /// The numbers of names that have links.
     known: HashMap<StreamName, u64>,
     next: u64,
-    /// Names that were given a number and are to be written.
+    /// Names with a new number, which have to be written.
     new: Vec<StreamName>,
 }
 
 impl Numbers {
-    /// The number of a name, which is to be written if it is new.
+    /// Returns the number of a name. A new name has to be written.
     fn of(&mut self, name: &StreamName) -> NameRecord {
         if let Some(number) = self.known.get(name) {
             return NameRecord::Number(*number);
@@ -95,7 +95,8 @@ impl Numbers {
         NameRecord::Number(number)
     }
 
-    /// The records of the names that are to be written. They are to stand before those that use them.
+    /// Returns the records of names that have to be written. They have to precede records that use
+    /// them.
     pub(super) fn take_new(&mut self) -> Vec<Record> {
         let new = std::mem::take(&mut self.new);
         let mut first = self.next - u64::try_from(new.len()).unwrap_or_default();
@@ -109,7 +110,7 @@ impl Numbers {
         records
     }
 
-    /// Forgets the names of links that are gone.
+    /// Forgets the names of removed links.
     pub(super) fn forget(&mut self, registry: &Registry, dirty: &Dirty) {
         for (_, name) in &dirty.links {
             if !registry.has_name(name) {
@@ -118,13 +119,13 @@ impl Numbers {
         }
     }
 
-    /// Gives every name another number from now on: it isn't known which of them were written.
+    /// Forgets all numbers, so that every name gets a new one: it isn't known which were written.
     pub(super) fn doubt(&mut self) {
         self.known.clear();
         self.new.clear();
     }
 
-    /// Takes in what was written.
+    /// Restores the numbers from the names that were read.
     pub(super) fn learn(&mut self, names: HashMap<u64, StreamName>, registry: &Registry) {
         let next = names.keys().max().map_or(0, |last| last + 1);
         let known = names.into_iter().map(|(number, name)| (name, number));
@@ -136,17 +137,18 @@ impl Numbers {
     }
 }
 
-/// The last link that was copied, or the last subscription without its links.
+/// The progress of a copy: the last link that was copied, or the last subscription without its
+/// links.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Copied {
     id: Option<Arc<str>>,
-    /// Whether that one's links follow still.
+    /// `true` if links of this subscription are still to be copied.
     within: bool,
     stream: Option<StreamName>,
 }
 
 impl Record {
-    /// How many entries it counts for.
+    /// Returns the number of entries that the record counts for.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Links { links, .. } => links.len(),
@@ -157,7 +159,7 @@ impl Record {
     }
 }
 
-/// The records of what changed, but for links that are gone.
+/// Adds the records of all changes except removed links.
 pub(super) async fn changes(
     registry: &Registry,
     dirty: &Dirty,
@@ -189,8 +191,8 @@ pub(super) async fn changes(
     }
 }
 
-/// The records of links that are gone. They are to stand behind that of how far the log's order was taken in: a stream
-/// without a link is processed up to there.
+/// Returns the records of removed links. They have to follow the `seen` record: a stream without a
+/// link is processed up to that position.
 pub(super) async fn gone(registry: &Registry, dirty: &Dirty, numbers: &mut Numbers) -> Vec<Record> {
     let is_gone = |id: &Arc<str>, name: &StreamName, numbers: &mut Numbers| {
         let known = registry.get(id)?;
@@ -204,7 +206,7 @@ pub(super) async fn gone(registry: &Registry, dirty: &Dirty, numbers: &mut Numbe
         .collect()
 }
 
-/// What `make` makes of links, by their subscriptions, in pieces for one record each.
+/// Groups the results of `make` by subscription, in parts for one record each.
 async fn group<T>(
     links: &BTreeSet<(Arc<str>, StreamName)>,
     numbers: &mut Numbers,
@@ -226,8 +228,8 @@ async fn group<T>(
     groups
 }
 
-/// The records of a piece of what is known, from where the last one ended. Gives where this one
-/// ended, or `None` when nothing is left.
+/// Adds the records of a part of the current state, continuing from the last one. Returns the new
+/// progress, or `None` if everything is copied.
 pub(super) fn copy(
     registry: &Registry,
     mut from: Copied,

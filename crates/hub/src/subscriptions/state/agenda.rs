@@ -6,7 +6,7 @@ use headwater_log::Timestamp;
 
 use crate::subscriptions::limits::{RETRY_FIRST, RETRY_LAST};
 
-/// What a subscription waits for.
+/// An event that a subscription waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     /// A lease ends.
@@ -17,7 +17,7 @@ pub(super) enum Wait {
     WakeEvent,
 }
 
-/// When to look at which subscription. Each stands in it once at the most.
+/// The times at which subscriptions are due. Each subscription has at most one entry.
 #[derive(Debug, Default)]
 pub(super) struct Agenda([BTreeSet<(Timestamp, Arc<str>)>; 3]);
 
@@ -30,13 +30,13 @@ impl Agenda {
         self.0[wait as usize].remove(&(at, Arc::clone(id)));
     }
 
-    /// The first whose time has come.
+    /// Returns the first subscription that is due.
     pub(super) fn due(&self, wait: Wait, now: Timestamp) -> Option<Arc<str>> {
         let (at, id) = self.0[wait as usize].first()?;
         (*at <= now).then(|| Arc::clone(id))
     }
 
-    /// When to look next.
+    /// Returns the next due time.
     pub(super) fn next(&self, waits: &[Wait]) -> Option<Timestamp> {
         waits
             .iter()
@@ -45,8 +45,8 @@ impl Agenda {
     }
 }
 
-/// How long to wait after so many failures in a row. `chance` is from 0 to 1, and makes it up to a
-/// fifth shorter or longer.
+/// Returns the wait after a number of consecutive failures. `chance`, from 0 to 1, changes it by up
+/// to a fifth in either direction.
 pub(in crate::subscriptions) fn backoff(failures: u32, chance: f64) -> Duration {
     let doubled = RETRY_FIRST.saturating_mul(
         1_u32

@@ -4,19 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::subscriptions::pattern::Pattern;
 
-/// What a subscription was asked to be, in its one normal form: two requests that mean the same
-/// have the same.
+/// The configuration of a subscription in normal form: requests with the same meaning have the same
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::subscriptions) struct Config {
     pub(in crate::subscriptions) pattern: Option<Pattern>,
-    /// In order, each once.
+    /// Sorted and without duplicates.
     pub(in crate::subscriptions) streams: Vec<StreamName>,
     pub(in crate::subscriptions) target: Target,
     pub(in crate::subscriptions) lease_ms: u64,
     pub(in crate::subscriptions) description: Option<String>,
 }
 
-/// How workers are woken.
+/// The way in which workers are woken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::subscriptions) enum Target {
     /// A request to this URL.
@@ -25,7 +25,7 @@ pub(in crate::subscriptions) enum Target {
     WakeStream(StreamName),
 }
 
-/// A [`Config`] as it is stored and hashed. The order of its fields is part of the hash.
+/// A [`Config`] as it is stored and hashed. The order of the fields is part of the hash.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::subscriptions) struct ConfigRecord {
     pattern: Option<String>,
@@ -37,8 +37,8 @@ pub(in crate::subscriptions) struct ConfigRecord {
 }
 
 impl Config {
-    /// Whether its pattern brings this stream. Its own wake stream is none of its streams, or each
-    /// wake would be the reason for the next.
+    /// Returns `true` if the pattern matches this stream. The subscription's own wake stream never
+    /// matches; otherwise, each wake would cause the next one.
     pub(in crate::subscriptions) fn matches(&self, name: &StreamName) -> bool {
         self.pattern
             .as_ref()
@@ -47,7 +47,7 @@ impl Config {
             && !crate::subscriptions::is_reserved(name.as_str())
     }
 
-    /// About how many bytes it takes.
+    /// Returns the approximate size in bytes.
     pub(in crate::subscriptions) fn bytes(&self) -> usize {
         let target = match &self.target {
             Target::Webhook(url) => url.len(),
@@ -59,9 +59,9 @@ impl Config {
         target + streams + pattern + self.description.as_ref().map_or(0, String::len)
     }
 
-    /// What tells one configuration from another.
+    /// Returns a hash that identifies the configuration.
     pub(in crate::subscriptions) fn digest(&self) -> Vec<u8> {
-        // A struct of strings and numbers has a JSON form.
+        // A struct of strings and numbers always has a JSON form.
         let text = serde_json::to_vec(&self.to_record()).unwrap_or_default();
         digest::digest(&digest::SHA256, &text).as_ref().to_vec()
     }
@@ -84,7 +84,7 @@ impl Config {
         }
     }
 
-    /// `None` where the record is none that this version writes.
+    /// Returns `None` if this version doesn't write such a record.
     pub(in crate::subscriptions) fn from_record(record: ConfigRecord) -> Option<Self> {
         let target = match (record.webhook, record.wake_stream) {
             (Some(url), None) => Target::Webhook(url),

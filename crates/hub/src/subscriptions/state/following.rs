@@ -1,4 +1,4 @@
-//! How subscriptions come to streams, and learn that these went on.
+//! Links of subscriptions to streams, and their progress as streams grow.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,23 +18,23 @@ pub(in crate::subscriptions) const TOO_MANY_NAMED: Limit = Limit {
     way: "remove some, or watch them by a pattern",
 };
 
-/// What a stretch of the log's order says of one stream.
+/// The changes of one stream in a range of the log's order.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::subscriptions) struct News {
-    /// Where in the order the stretch's first message of the stream is.
+    /// The position of the stream's first message in the range.
     pub(in crate::subscriptions) position: Position,
-    /// The number of the stream that the last message is of.
+    /// The number of the stream that contains the last message.
     pub(in crate::subscriptions) stream: u64,
     /// The offset of the first message of that stream.
     pub(in crate::subscriptions) first: Offset,
     /// The offset after its last message.
     pub(in crate::subscriptions) next: Offset,
-    /// Whether the stream was created again on the way.
+    /// `true` if the stream was deleted and created again in the range.
     pub(in crate::subscriptions) anew: bool,
 }
 
 impl Registry {
-    /// Adds a stream by name, at the end that it has now.
+    /// Adds a stream by name, at its current tail.
     pub(in crate::subscriptions) fn name(
         &mut self,
         id: &Arc<str>,
@@ -72,7 +72,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes back that a stream was added by name.
+    /// Undoes that a stream was added by name.
     pub(in crate::subscriptions) fn unname(
         &mut self,
         id: &Arc<str>,
@@ -87,17 +87,18 @@ impl Registry {
         Ok(())
     }
 
-    /// Says of a stream's name whether any subscription wants it.
+    /// Returns a filter of the stream names that any subscription watches.
     pub(in crate::subscriptions) fn interest(&self) -> Matching {
         self.interest.matching()
     }
 
-    /// The subscriptions that the news of a stream are for.
+    /// Returns the subscriptions that watch a stream.
     pub(in crate::subscriptions) fn interested(&self, name: &StreamName) -> BTreeSet<Arc<str>> {
         self.interest.of(name)
     }
 
-    /// Whether the log is to be asked about a stream before a subscription is [told](Self::tell).
+    /// Returns `true` if the log has to be queried about a stream before a subscription
+    /// [receives](Self::tell) its changes.
     pub(in crate::subscriptions) fn must_ask(
         &self,
         id: &str,
@@ -112,9 +113,9 @@ impl Registry {
             || link.is_none_or(|link| link.stream != Some(news.stream) || link.lineage.is_none())
     }
 
-    /// Takes in that a stream went on which a subscription is [interested](Self::interested) in. `info`
-    /// is what the log says of the stream, where it [was asked](Self::must_ask) and the stream is still
-    /// there; without, nothing is linked anew.
+    /// Applies changes of a stream to a subscription that [watches](Self::interested) it. `info` is
+    /// the log's information on the stream if it [was queried](Self::must_ask) and the stream
+    /// exists. Without it, no link is created.
     pub(in crate::subscriptions) fn tell(
         &mut self,
         id: &Arc<str>,
@@ -163,14 +164,14 @@ impl Registry {
         });
     }
 
-    /// Whether a subscription may have one more link, for which none has to go.
+    /// Returns `true` if a subscription may have one more link without dropping another one.
     fn has_room(&self, known: &Subscription) -> bool {
         let cursors = self.names.glob_bytes() + self.globs * LINK_BYTES;
         let shared = cursors < self.bounds.cursors || known.links.globs() < LINKS_SHARE;
         known.links.len() < LINKS && shared
     }
 
-    /// Makes room for one more link. `false` where there is none.
+    /// Makes room for one more link. Returns `false` if there is none.
     fn make_room(&mut self, id: &Arc<str>) -> bool {
         let Some(subscription) = self.subscriptions.get(id) else {
             return false;
@@ -185,12 +186,13 @@ impl Registry {
         true
     }
 
-    /// Notes how far the log's order was taken in: of streams without a link, what is before that is processed.
+    /// Sets the position up to which the log's order was read. Streams without a link are processed
+    /// up to there.
     pub(in crate::subscriptions) fn saw(&mut self, seen: Position) {
         self.seen = seen;
     }
 
-    /// Notes where the log's order ends after what is known was stored.
+    /// Sets the end of the log's order as of the last write of the journal.
     pub(in crate::subscriptions) fn settle(&mut self, head: Position) {
         for (id, name) in std::mem::take(&mut self.unsettled) {
             let link = self.subscriptions.get(&id);
@@ -202,9 +204,11 @@ impl Registry {
         }
     }
 
-    /// Drops up to `most` links that say no more than the pattern and the log do. Gives how many it looked at.
+    /// Drops up to `most` links that add nothing to the pattern and the log. Returns the number of
+    /// links that were examined.
     ///
-    /// A subscription that [waits for room](Subscription::blocked) keeps them: it will read a part of the order again.
+    /// A subscription that [waits for room](Subscription::blocked) keeps its links, as it will read
+    /// a part of the order again.
     pub(in crate::subscriptions) fn retire(&mut self, most: usize) -> usize {
         for count in 0..most {
             let due = self.idle.front().is_some_and(|(at, ..)| *at <= self.seen);
@@ -218,7 +222,7 @@ impl Registry {
             if link.is_none_or(|link| !link.is_idle() || link.settled != Some(at)) {
                 continue;
             }
-            // Those of one that is blocked wait until it isn't.
+            // Links of a blocked subscription stay until it isn't blocked.
             if known.blocked.is_none() {
                 self.change_link(&id, &name, |link| link.glob = false);
             }
@@ -226,7 +230,7 @@ impl Registry {
         most
     }
 
-    /// Takes in that a subscription has read all that there was no room for.
+    /// Completes the reading of everything for which a subscription had no room.
     pub(in crate::subscriptions) fn unblocked(&mut self, id: &Arc<str>) {
         let known = self.subscriptions.get(id);
         let idle: Vec<StreamName> = known
@@ -237,7 +241,8 @@ impl Registry {
         }
     }
 
-    /// A subscription that there was no room in, and is again, with where it missed something first.
+    /// Returns a blocked subscription that has room again, with the position of the first message
+    /// that it missed.
     pub(in crate::subscriptions) fn take_unblocked(&mut self) -> Option<(Arc<str>, Position)> {
         let (id, from) = self.subscriptions.iter().find_map(|(id, known)| {
             let from = known.blocked?;
@@ -248,7 +253,8 @@ impl Registry {
         Some((id, from))
     }
 
-    /// Takes in what the log says of a stream, or that it's gone: then nothing of it is pending.
+    /// Applies the log's information on a stream. `None` means that it is gone, and nothing of it
+    /// is pending.
     pub(in crate::subscriptions) fn refresh(
         &mut self,
         id: &Arc<str>,
@@ -275,7 +281,7 @@ impl Registry {
     }
 }
 
-/// What was in the stream before it was linked is none of the subscription's business.
+/// Sets a new link to the tail. Messages before the link was created are not for the subscription.
 fn start_at_tail(link: &mut Link, info: Option<&Info>) {
     link.stream = info.map(|info| info.id);
     link.lineage = info.map(|info| info.lineage.clone());
@@ -284,13 +290,13 @@ fn start_at_tail(link: &mut Link, info: Option<&Info>) {
     link.settled = None;
 }
 
-/// The first offset of a stream that it hasn't from another.
+/// Returns the first offset of a stream that isn't inherited from its fork's source.
 fn own_start(info: &Info) -> Offset {
     info.fork.as_ref().map(|fork| fork.own).unwrap_or_default()
 }
 
-/// Takes in what the log says of a link's stream. All that a stream has which was made anew is new,
-/// but for what it has from the one that it is a fork of.
+/// Applies the log's information on a link's stream. All messages of a stream that was created
+/// again are new, except the ones that a fork shares with its source.
 fn meet(link: &mut Link, info: &Info) {
     if link.stream.is_some_and(|known| known != info.id) {
         link.acked = own_start(info);

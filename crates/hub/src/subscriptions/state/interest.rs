@@ -5,20 +5,20 @@ use headwater_log::{Matching, StreamName};
 
 use super::Config;
 
-/// Which subscriptions the news of a stream are for. A clone is the same.
+/// An index of subscriptions by the streams that they watch. A clone shares the same state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interest(Arc<RwLock<Interested>>);
 
 #[derive(Debug, Default)]
 struct Interested {
-    /// The subscriptions that a stream was named to.
+    /// The subscriptions that have a stream by name.
     named: BTreeMap<StreamName, BTreeSet<Arc<str>>>,
-    /// Those with a pattern.
+    /// The subscriptions that have a pattern.
     globs: BTreeMap<Arc<str>, Arc<Config>>,
 }
 
 impl Interest {
-    /// Says of a stream's name whether any subscription wants it.
+    /// Returns a filter of the stream names that any subscription watches.
     pub(super) fn matching(&self) -> Matching {
         let this = self.clone();
         Arc::new(move |name| {
@@ -28,7 +28,7 @@ impl Interest {
         })
     }
 
-    /// Those that the news of a stream are for, in the order of their ids.
+    /// Returns the ids of the subscriptions that watch a stream, in order.
     pub(super) fn of(&self, name: &StreamName) -> BTreeSet<Arc<str>> {
         let interested = self.read();
         let mut ids = interested.named.get(name).cloned().unwrap_or_default();

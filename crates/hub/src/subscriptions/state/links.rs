@@ -3,16 +3,16 @@ use std::ops::Bound;
 
 use headwater_log::{Info, Lineage, Mark, Offset, Position, StreamName};
 
-/// About how many bytes a wake says of a stream besides its name.
+/// Approximate size in bytes of a stream's entry in a wake, without its name.
 const TOLD_BYTES: usize = 160;
 
-/// The start of any stream, as clients are given it and may send it.
+/// The start of any stream, as clients receive it and may send it.
 pub(in crate::subscriptions) const START: &str = "-1";
 
-/// Up to where a worker processed a stream.
+/// The progress of a worker in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::subscriptions) enum Acked {
-    /// Nothing of it.
+    /// Nothing is processed.
     Start,
     At(Mark),
 }
@@ -20,26 +20,27 @@ pub(in crate::subscriptions) enum Acked {
 /// A stream of a subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::subscriptions) struct Link {
-    /// It was named.
+    /// `true` if the stream was added by name.
     pub(in crate::subscriptions) explicit: bool,
-    /// The pattern brought it.
+    /// `true` if the stream was added by the pattern.
     pub(in crate::subscriptions) glob: bool,
-    /// Which stream of that name it was, of those that may have followed one another. None where
-    /// there was none yet.
+    /// The number that identifies the stream among those that had this name. `None` if there was
+    /// none yet.
     pub(in crate::subscriptions) stream: Option<u64>,
-    /// That stream's incarnations, by which its offsets are told from those of others. Isn't stored: the log has it.
+    /// The incarnations of that stream, which tell its offsets from those of others. Not stored, as
+    /// the log has it.
     pub(in crate::subscriptions) lineage: Option<Lineage>,
-    /// What is before this was processed.
+    /// The offset up to which the stream is processed.
     pub(in crate::subscriptions) acked: Offset,
-    /// What is before this is in the stream, as far as is known.
+    /// The tail of the stream, as far as is known.
     pub(in crate::subscriptions) tail: Offset,
-    /// When nothing was pending: where the log's order ended once that was stored. What is before [`acked`](Self::acked)
-    /// is before this position. Isn't stored.
+    /// Set while nothing is pending: the end of the log's order after that state was stored. All
+    /// messages before [`acked`](Self::acked) are before this position. Not stored.
     pub(in crate::subscriptions) settled: Option<Position>,
 }
 
 impl Link {
-    /// That of a stream of a pattern, of which all is processed.
+    /// Returns the link of a stream that matches the pattern and is completely processed.
     pub(in crate::subscriptions) fn at_tail(info: &Info) -> Self {
         Self {
             explicit: false,
@@ -56,17 +57,18 @@ impl Link {
         self.tail > self.acked
     }
 
-    /// Whether it says no more than the pattern and the log do: all of the stream is processed.
+    /// Returns `true` if the link adds nothing to the pattern and the log: the stream is completely
+    /// processed.
     pub(in crate::subscriptions) fn is_idle(&self) -> bool {
         self.glob && !self.explicit && !self.is_pending()
     }
 
-    /// What of it is stored.
+    /// Returns the part that is stored.
     pub(in crate::subscriptions) fn stored(&self) -> (bool, bool, Option<u64>, Offset) {
         (self.explicit, self.glob, self.stream, self.acked)
     }
 
-    /// An offset as clients are given it. Where there is no stream yet it is its start.
+    /// Encodes an offset for clients. Without a stream it is the start.
     pub(in crate::subscriptions) fn text(&self, offset: Offset) -> String {
         match &self.lineage {
             Some(lineage) => lineage.at(offset).to_string(),
@@ -74,7 +76,8 @@ impl Link {
         }
     }
 
-    /// The offset that a client means; `None` where it is one of another stream.
+    /// Returns the offset for a client's acknowledgement, or `None` if it belongs to another
+    /// stream.
     pub(in crate::subscriptions) fn find(&self, at: Acked) -> Option<Offset> {
         match at {
             Acked::Start => Some(Offset::START),
@@ -83,18 +86,18 @@ impl Link {
     }
 }
 
-/// The streams of a subscription that have a cursor of their own, by name: those that were named, and those of the
-/// pattern that have something pending, or had it a moment ago. Of all others that the pattern matches, everything is
-/// processed.
+/// The streams of a subscription that have their own cursor, by name: streams by name, and streams
+/// of the pattern that have pending messages or had them a moment ago. All other streams of the
+/// pattern are completely processed.
 #[derive(Debug, Default)]
 pub(in crate::subscriptions) struct Links {
     all: BTreeMap<StreamName, Link>,
     pending: BTreeSet<StreamName>,
-    /// Those that are [idle](Link::is_idle).
+    /// The streams that are [idle](Link::is_idle).
     idle: BTreeSet<StreamName>,
     explicit: usize,
     explicit_bytes: usize,
-    /// The last stream that a wake told of, so that the next one starts behind it.
+    /// The last stream of the previous wake, so that the next one continues after it.
     told: Option<StreamName>,
 }
 
@@ -107,7 +110,7 @@ impl Links {
         self.all.iter()
     }
 
-    /// At most `count` of them, after `after`.
+    /// Returns at most `count` links after `after`.
     pub(in crate::subscriptions) fn page(
         &self,
         after: Option<&StreamName>,
@@ -123,17 +126,17 @@ impl Links {
         self.all.len()
     }
 
-    /// How many were named.
+    /// Returns the number of streams by name.
     pub(in crate::subscriptions) fn explicit(&self) -> usize {
         self.explicit
     }
 
-    /// How many bytes the names have that were named.
+    /// Returns the total size of the names of streams by name, in bytes.
     pub(in crate::subscriptions) fn explicit_bytes(&self) -> usize {
         self.explicit_bytes
     }
 
-    /// How many the pattern alone brought.
+    /// Returns the number of streams that only the pattern added.
     pub(in crate::subscriptions) fn globs(&self) -> usize {
         self.all.len() - self.explicit
     }
@@ -146,8 +149,8 @@ impl Links {
         self.pending.first()
     }
 
-    /// Changes a link, or makes one; one that is neither named nor brought is removed. Returns what it was and what it
-    /// is.
+    /// Changes a link, or creates it. A link that is neither by name nor by pattern is removed.
+    /// Returns the link before and after the change.
     pub(in crate::subscriptions) fn change(
         &mut self,
         name: &StreamName,
@@ -191,8 +194,8 @@ impl Links {
         (before, after)
     }
 
-    /// Moves the tail of a link that has something pending in this stream already. Changes nothing that is stored or waited
-    /// for. `false` where there is no such link.
+    /// Moves the tail of a link that already has pending messages in this stream. Changes nothing
+    /// that is stored or waited for. Returns `false` if there is no such link.
     pub(in crate::subscriptions) fn lengthen(
         &mut self,
         name: &StreamName,
@@ -206,8 +209,8 @@ impl Links {
         link.map(|link| link.tail = link.tail.max(next)).is_some()
     }
 
-    /// Which streams the next wake tells of: those with something pending, from where the last
-    /// one ended, then others while there is room.
+    /// Returns the streams of the next wake: streams with pending messages, continuing after the
+    /// previous wake, then others while there is room.
     pub(in crate::subscriptions) fn choose(&self, limit: usize, bytes: usize) -> Vec<StreamName> {
         let (behind, before) = match &self.told {
             Some(told) => (
@@ -228,7 +231,7 @@ impl Links {
         let others = others.map(|(name, _)| name);
         let mut left = bytes;
         let mut room = |name: &&StreamName| {
-            // The first is told of, however long its name is.
+            // The first stream is always included, however long its name is.
             let fits = left > 0;
             left = left.saturating_sub(name.as_str().len() + TOLD_BYTES);
             fits
@@ -238,13 +241,13 @@ impl Links {
         all.take_while(&mut room).cloned().collect()
     }
 
-    /// Remembers the last stream with something pending that a wake tells of.
+    /// Sets the last stream with pending messages of the current wake.
     pub(in crate::subscriptions) fn told(&mut self, last: Option<StreamName>) {
         self.told = last;
     }
 
-    /// A stream that a pattern brought and of which everything up to `seen` is processed, and no more is there: its cursor
-    /// need not be kept.
+    /// Returns a stream of the pattern that is completely processed up to `seen` and has no more
+    /// messages. Its cursor can be dropped.
     pub(in crate::subscriptions) fn spare(&self, seen: Position) -> Option<StreamName> {
         let settled = |name: &&StreamName| {
             let link = self.all.get(*name);
@@ -254,12 +257,12 @@ impl Links {
         self.idle.iter().find(settled).cloned()
     }
 
-    /// Those that are [idle](Link::is_idle).
+    /// Returns the streams that are [idle](Link::is_idle).
     pub(in crate::subscriptions) fn idle(&self) -> impl Iterator<Item = &StreamName> {
         self.idle.iter()
     }
 
-    /// Whether there is a [spare](Self::spare) one.
+    /// Returns `true` if there is a [spare](Self::spare) stream.
     pub(in crate::subscriptions) fn has_spare(&self, seen: Position) -> bool {
         self.spare(seen).is_some()
     }

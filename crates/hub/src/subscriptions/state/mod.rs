@@ -1,5 +1,5 @@
-//! What is known of all subscriptions, and what follows from what happens. No I/O, no clock, no chance:
-//! times, random numbers and what the log says are told.
+//! The state of all subscriptions and its transitions. No I/O, no clock, no randomness: times,
+//! random numbers and information from the log are parameters.
 
 mod agenda;
 mod config;

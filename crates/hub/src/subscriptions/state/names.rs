@@ -2,7 +2,8 @@ use std::collections::HashMap;
 
 use headwater_log::StreamName;
 
-/// The names of the streams that subscriptions have cursors of. Each is held once, however many have one.
+/// The names of the streams that have cursors. Each is held once, regardless of the number of
+/// cursors.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     all: HashMap<StreamName, Uses>,
@@ -12,15 +13,15 @@ pub(super) struct Names {
 #[derive(Debug, Default)]
 struct Uses {
     links: usize,
-    /// Those that only a pattern brought.
+    /// The links that only a pattern added.
     globs: usize,
 }
 
-/// About how many bytes a name takes besides its text.
+/// Approximate memory of a name in bytes, besides its text.
 const NAME_BYTES: usize = 96;
 
 impl Names {
-    /// The one that is held, or this one.
+    /// Returns the shared copy of a name, or the name itself if there is none.
     pub(super) fn shared(&self, name: &StreamName) -> StreamName {
         let held = self.all.get_key_value(name).map(|(held, _)| held);
         held.unwrap_or(name).clone()
@@ -30,7 +31,8 @@ impl Names {
         self.all.contains_key(name)
     }
 
-    /// About how many bytes the names take of which only patterns brought cursors, or they as well.
+    /// Returns the approximate memory in bytes of the names that have at least one link that only a
+    /// pattern added.
     pub(super) fn glob_bytes(&self) -> usize {
         self.glob_bytes
     }

@@ -21,28 +21,28 @@ pub(in crate::subscriptions) struct Registry {
     pub(super) dirty: Dirty,
     /// The names of all links.
     pub(super) names: Names,
-    /// How many bytes all subscriptions take by [`Subscription::bytes`].
+    /// Total memory of all subscriptions, by [`Subscription::bytes`].
     pub(super) bytes: usize,
-    /// How many links only a pattern brought.
+    /// Number of links that only a pattern added.
     pub(super) globs: usize,
-    /// Links that became idle, and how far the log's order is to be taken in until they can be dropped: in order.
+    /// Links that became idle, each with the position from which it can be dropped, in order.
     pub(super) idle: VecDeque<(Position, Arc<str>, StreamName)>,
-    /// Those of which that isn't known yet.
+    /// Idle links for which that position isn't known yet.
     pub(super) unsettled: Vec<(Arc<str>, StreamName)>,
-    /// How far the log's order was taken in.
+    /// The position up to which the log's order was read.
     pub(super) seen: Position,
 }
 
-/// How much there may be of subscriptions.
+/// Bounds on subscriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// The most subscriptions.
+    /// Maximum number of subscriptions.
     pub(in crate::subscriptions) subscriptions: usize,
-    /// The most bytes of one, by [`Subscription::bytes`].
+    /// Maximum bytes of one subscription, by [`Subscription::bytes`].
     pub(in crate::subscriptions) each: usize,
-    /// Those of all of them together.
+    /// Maximum bytes of all subscriptions together.
     pub(in crate::subscriptions) all: usize,
-    /// The most bytes of cursors that patterns brought.
+    /// Maximum bytes of cursors that patterns added.
     pub(in crate::subscriptions) cursors: usize,
 }
 
@@ -62,7 +62,7 @@ impl Bounds {
         }
     }
 
-    /// Refuses what would make a subscription, or all of them, too large.
+    /// Refuses sizes above the bounds, of one subscription or of all of them.
     pub(super) fn check(&self, each: usize, all: usize) -> Result<(), Refusal> {
         if each > self.each {
             return Err(Refusal::Limit(Limit {
@@ -82,7 +82,7 @@ impl Bounds {
     }
 }
 
-/// What differs from what is stored.
+/// The changes since the last write to the journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::subscriptions) struct Dirty {
     pub(in crate::subscriptions) removed: BTreeSet<Arc<str>>,
@@ -99,7 +99,7 @@ impl Dirty {
             && self.links.is_empty()
     }
 
-    /// Takes what was not stored after all back in.
+    /// Adds back changes that were not stored.
     pub(in crate::subscriptions) fn merge(&mut self, other: Self) {
         self.removed.extend(other.removed);
         self.created.extend(other.created);
@@ -119,7 +119,7 @@ impl Registry {
         self.subscriptions.iter()
     }
 
-    /// The one after this id, in the order of ids.
+    /// Returns the subscription after this id, in the order of ids.
     pub(in crate::subscriptions) fn after(
         &self,
         id: &Arc<str>,
@@ -139,12 +139,12 @@ impl Registry {
         }
     }
 
-    /// About how many bytes it takes to store all of it.
+    /// Returns the approximate size in bytes of the whole state in the journal.
     pub(in crate::subscriptions) fn stored_bytes(&self) -> usize {
         self.bytes + self.names.glob_bytes() + self.globs * LINK_BYTES
     }
 
-    /// Whether a stream of this name has a link.
+    /// Returns `true` if any subscription has a link to a stream of this name.
     pub(in crate::subscriptions) fn has_name(&self, name: &StreamName) -> bool {
         self.names.contains(name)
     }
@@ -153,7 +153,7 @@ impl Registry {
         self.subscriptions.len()
     }
 
-    /// How many things there are to be stored.
+    /// Returns the number of entries in the whole state.
     pub(in crate::subscriptions) fn size(&self) -> usize {
         self.subscriptions
             .values()
@@ -161,7 +161,7 @@ impl Registry {
             .sum()
     }
 
-    /// What changed since it was last taken.
+    /// Returns the changes since the last call.
     pub(in crate::subscriptions) fn take_dirty(&mut self) -> Dirty {
         std::mem::take(&mut self.dirty)
     }
@@ -170,8 +170,8 @@ impl Registry {
         &mut self.dirty
     }
 
-    /// Makes a subscription, which has no streams yet. `false` where one of the same configuration
-    /// is there.
+    /// Creates a subscription without streams. Returns `false` if one with the same configuration
+    /// exists.
     pub(in crate::subscriptions) fn put(
         &mut self,
         id: &Arc<str>,
@@ -202,7 +202,7 @@ impl Registry {
         Ok(true)
     }
 
-    /// Takes in a subscription that was stored, without its streams.
+    /// Adds a subscription that was stored, without its streams.
     pub(in crate::subscriptions) fn restore(&mut self, id: &Arc<str>, subscription: Subscription) {
         self.forget(id);
         self.interest.add(id, &subscription.config);
@@ -211,7 +211,7 @@ impl Registry {
         self.change(id, |_| ());
     }
 
-    /// Removes a subscription. `false` where there is none.
+    /// Removes a subscription. Returns `false` if there is none.
     pub(in crate::subscriptions) fn remove(&mut self, id: &str) -> bool {
         let Some((id, _)) = self.subscriptions.get_key_value(id) else {
             return false;
@@ -225,7 +225,7 @@ impl Registry {
         true
     }
 
-    /// Removes a subscription without a trace.
+    /// Removes a subscription without recording the change.
     pub(in crate::subscriptions) fn forget(&mut self, id: &Arc<str>) {
         let Some(known) = self.subscriptions.remove(id) else {
             return;
@@ -244,8 +244,8 @@ impl Registry {
         self.globs -= known.links.globs();
     }
 
-    /// Changes a subscription, but for its links. Keeps up when to look at it, and whether it is to
-    /// be stored.
+    /// Changes a subscription, except its links. Updates when it is due, and whether it has to be
+    /// stored.
     pub(in crate::subscriptions) fn change<T>(
         &mut self,
         id: &str,
@@ -267,7 +267,7 @@ impl Registry {
         Some(answer)
     }
 
-    /// Changes a link, or makes one.
+    /// Changes a link, or creates it.
     pub(in crate::subscriptions) fn change_link(
         &mut self,
         id: &Arc<str>,

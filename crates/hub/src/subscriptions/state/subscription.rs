@@ -10,50 +10,50 @@ use super::{Acked, Config, Link, Links, Target};
 use crate::subscriptions::limits::EXPLICIT_BYTES;
 use crate::subscriptions::refusal::Refusal;
 
-/// About how many bytes a subscription takes of which nothing is said.
+/// Approximate memory of a subscription in bytes, besides its configuration and links.
 const FIXED_BYTES: usize = 1024;
 
 /// One subscription.
 #[derive(Debug)]
 pub(in crate::subscriptions) struct Subscription {
     pub(in crate::subscriptions) config: Arc<Config>,
-    /// About how many bytes it takes, but for its links.
+    /// Approximate memory in bytes, without links.
     fixed: usize,
     pub(in crate::subscriptions) digest: Vec<u8>,
     pub(in crate::subscriptions) created: Timestamp,
-    /// The URL of the streams' root, for its callbacks.
+    /// The URL of the streams' root, for callbacks.
     pub(in crate::subscriptions) base: String,
-    /// How many wakes there were. Each fences those before it.
+    /// Number of wakes. Each fences the previous ones.
     pub(in crate::subscriptions) generation: u64,
     pub(in crate::subscriptions) links: Links,
-    /// The wake that is under way.
+    /// The current wake.
     pub(in crate::subscriptions) wake: Option<Wake>,
-    /// How many deliveries failed since the last that didn't.
+    /// Number of failed deliveries since the last success.
     pub(in crate::subscriptions) failures: u32,
-    /// When to try again.
+    /// The time of the next attempt.
     pub(in crate::subscriptions) retry_at: Option<Timestamp>,
-    /// From where on the log's order has streams that there was no room for.
+    /// The position from which the log's order contains streams that there was no room for.
     pub(in crate::subscriptions) blocked: Option<Position>,
 }
 
-/// A wake that was issued and is not over.
+/// A wake that was issued and has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::subscriptions) struct Wake {
     pub(in crate::subscriptions) id: String,
-    /// Who claimed it.
+    /// The worker that claimed it.
     pub(in crate::subscriptions) holder: Option<String>,
-    /// When the lease ends. None for a wake event that no one has claimed yet.
+    /// The end of the lease. `None` for a wake event that isn't claimed yet.
     pub(in crate::subscriptions) lease: Option<Timestamp>,
-    /// What it told of: each stream, by name and number, with its tail. Isn't stored: it's needed for the answer to a
-    /// request, which doesn't outlive the process.
+    /// The streams of the wake, by name and number, each with its tail. Not stored: it is only
+    /// needed for the response to a request, which ends with the process.
     pub(in crate::subscriptions) snapshot: Vec<Told>,
 }
 
 /// A stream, by name and number, and an offset in it.
 pub(in crate::subscriptions) type Told = (StreamName, Option<u64>, Offset);
 
-/// What of a subscription is stored and changes, but for its links. Times are in milliseconds since
-/// 1970.
+/// The part of a subscription that is stored and changes, except its links. Times are in
+/// milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::subscriptions) struct State {
     generation: u64,
@@ -71,7 +71,7 @@ struct WakeRecord {
     lease: Option<u64>,
 }
 
-/// What a worker says of a wake.
+/// An acknowledgement of a wake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::subscriptions) struct Ack {
     pub(in crate::subscriptions) wake_id: String,
@@ -102,12 +102,13 @@ impl Subscription {
         }
     }
 
-    /// About how many bytes it takes, with the streams that were named and without those that its pattern brings.
+    /// Returns the approximate memory in bytes, with streams by name and without streams of the
+    /// pattern.
     pub(in crate::subscriptions) fn bytes(&self) -> usize {
         self.fixed + self.links.explicit_bytes() + self.links.explicit() * EXPLICIT_BYTES
     }
 
-    /// What of it is stored and changes, but for the links.
+    /// Returns the part that is stored and changes, except the links.
     pub(in crate::subscriptions) fn state(&self) -> State {
         State {
             generation: self.generation,
@@ -122,7 +123,7 @@ impl Subscription {
         }
     }
 
-    /// Takes in what was stored.
+    /// Restores the stored part.
     pub(in crate::subscriptions) fn set_state(&mut self, state: State) {
         self.generation = state.generation;
         self.wake = state.wake.map(|wake| Wake {
@@ -136,7 +137,7 @@ impl Subscription {
         self.blocked = state.blocked.map(Position::new);
     }
 
-    /// What it waits for, and since or until when.
+    /// Returns the event that the subscription waits for, and since or until when.
     pub(super) fn waits(&self) -> Option<(Wait, Timestamp)> {
         if let Some(wake) = &self.wake {
             return wake.lease.map(|at| (Wait::Lease, at));
@@ -166,7 +167,7 @@ impl Subscription {
         self.tell(told);
     }
 
-    /// Lets a worker have the wake that is under way, or a new one.
+    /// Gives a worker the current wake, or a new one.
     pub(super) fn claim(
         &mut self,
         worker: String,
@@ -223,7 +224,7 @@ impl Subscription {
         }
     }
 
-    /// Refuses what is not about the wake that is under way.
+    /// Refuses a request that isn't for the current wake.
     pub(super) fn check(
         &self,
         wake_id: &str,
@@ -238,8 +239,8 @@ impl Subscription {
         current.map(drop).ok_or(Refusal::Fenced)
     }
 
-    /// Takes a worker's word, all of it or nothing. Gives which cursors go on. `done` has the streams of the pattern that
-    /// have no link, of which all is processed.
+    /// Applies an acknowledgement, all of it or nothing. Returns the cursors that advance. `done`
+    /// contains the streams of the pattern that have no link, which are completely processed.
     pub(super) fn ack(
         &mut self,
         ack: &Ack,
@@ -281,7 +282,7 @@ impl Subscription {
         Ok(acks)
     }
 
-    /// Takes what a wake told of as processed. Gives which cursors go on.
+    /// Ends the wake and marks its streams as processed. Returns the cursors that advance.
     pub(super) fn finish(&mut self) -> Vec<Told> {
         self.failures = 0;
         self.wake

@@ -1,4 +1,4 @@
-//! How wakes start and end.
+//! Starts and ends of wakes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::subscriptions::limits::{SNAPSHOT_BYTES, SNAPSHOT_STREAMS};
 use crate::subscriptions::refusal::Refusal;
 
 impl Registry {
-    /// Which streams a wake that is issued now tells of.
+    /// Returns the streams of a wake that is issued now.
     pub(in crate::subscriptions) fn choose(&self, id: &str) -> Vec<StreamName> {
         self.subscriptions
             .get(id)
@@ -20,7 +20,8 @@ impl Registry {
             .unwrap_or_default()
     }
 
-    /// The next subscription to wake: by a webhook, where `webhooks`, or by a wake event.
+    /// Returns the next subscription to wake, by a wake event or, if `webhooks` is set, by a
+    /// webhook.
     pub(in crate::subscriptions) fn due(&self, webhooks: bool, now: Timestamp) -> Option<Arc<str>> {
         let webhook = webhooks
             .then(|| self.agenda.due(Wait::Webhook, now))
@@ -28,14 +29,14 @@ impl Registry {
         webhook.or_else(|| self.agenda.due(Wait::WakeEvent, now))
     }
 
-    /// When there is something to do without anything happening.
+    /// Returns the next time at which something is due.
     pub(in crate::subscriptions) fn next_due(&self, webhooks: bool) -> Option<Timestamp> {
         let waits = [Wait::Lease, Wait::WakeEvent, Wait::Webhook];
         self.agenda
             .next(if webhooks { &waits } else { &waits[..2] })
     }
 
-    /// Starts a wake, if something is still pending.
+    /// Starts a wake if messages are still pending.
     pub(in crate::subscriptions) fn issue(
         &mut self,
         id: &Arc<str>,
@@ -53,14 +54,14 @@ impl Registry {
         issued == Some(true)
     }
 
-    /// Ends the leases whose time has come.
+    /// Ends the leases that have expired.
     pub(in crate::subscriptions) fn expire(&mut self, now: Timestamp) {
         while let Some(id) = self.agenda.due(Wait::Lease, now) {
             self.change(&id, |known| known.wake = None);
         }
     }
 
-    /// Lets a worker have a wake.
+    /// Gives a worker a wake.
     pub(in crate::subscriptions) fn claim(
         &mut self,
         id: &Arc<str>,
@@ -73,7 +74,7 @@ impl Registry {
         claimed.unwrap_or(Err(Refusal::NotFound))
     }
 
-    /// Takes a worker's word. Says whether more is pending.
+    /// Applies an acknowledgement. Returns `true` if messages are still pending.
     pub(in crate::subscriptions) fn ack(
         &mut self,
         id: &Arc<str>,
@@ -91,7 +92,7 @@ impl Registry {
             .is_some_and(|known| known.links.pending() > 0))
     }
 
-    /// Takes a claimed wake back.
+    /// Ends a claimed wake.
     pub(in crate::subscriptions) fn release(
         &mut self,
         id: &Arc<str>,
@@ -107,7 +108,8 @@ impl Registry {
         released.unwrap_or(Err(Refusal::NotFound))
     }
 
-    /// Takes in that a wake was delivered: `done` where the answer was that all is processed.
+    /// Records that a wake was delivered. `done` means that the response reported everything as
+    /// processed.
     pub(in crate::subscriptions) fn delivered(&mut self, id: &Arc<str>, wake_id: &str, done: bool) {
         let told = self.change(id, |known| {
             if !is_current(known.wake.as_ref(), wake_id) {
@@ -119,7 +121,7 @@ impl Registry {
         self.advance_cursors(id, &told.unwrap_or_default());
     }
 
-    /// Takes in that a wake could not be delivered.
+    /// Records that a wake could not be delivered.
     pub(in crate::subscriptions) fn failed(
         &mut self,
         id: &Arc<str>,
@@ -134,18 +136,18 @@ impl Registry {
         });
     }
 
-    /// Puts a wake off that could not even be begun.
+    /// Postpones a wake that could not be started.
     pub(in crate::subscriptions) fn postpone(&mut self, id: &str, now: Timestamp, chance: f64) {
         self.change(id, |known| {
             known.retry_at = Some(now.after(backoff(1, chance)));
         });
     }
 
-    /// Moves cursors, never back and never past the tail.
+    /// Advances cursors. They never move back, and never past the tail.
     fn advance_cursors(&mut self, id: &Arc<str>, to: &[Told]) {
         for (name, stream, offset) in to {
-            // One that was removed meanwhile stays so: without its flags it is dropped again. Of one that was made again
-            // nothing was processed yet.
+            // A link that was removed in the meantime is dropped again, as it has no flags. A
+            // stream that was created again is not processed at all.
             self.change_link(id, name, |link| {
                 if link.stream == *stream {
                     link.acked = link.acked.max((*offset).min(link.tail));

@@ -1,4 +1,4 @@
-//! Many at once, and anything in any order.
+//! Many concurrent readers and writers, in any order.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -12,9 +12,10 @@ use crate::Server;
 const EACH: u64 = 300;
 const ALL: usize = 4 * 300;
 
-/// Writers on several threads, and readers that break off at any event and come back: all see one and the same order.
+/// Writers on several threads, and readers that disconnect at any event and resume: all see the
+/// same order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_readers_see_one_order_however_often_they_break_off() {
+async fn all_readers_see_one_order_across_disconnects() {
     for server in Server::of_each_kind() {
         see_one_order(Arc::new(server)).await;
     }
@@ -80,9 +81,10 @@ async fn see_one_order(server: Arc<Server>) {
     }
 }
 
-/// Each wants what nobody else does, and comes in the middle of what is being read for the others.
+/// Each reader has a pattern that no other one has, and connects while the pump reads for the
+/// others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_comes_while_much_is_published_misses_nothing_of_what_it_alone_wants() {
+async fn a_reader_with_its_own_pattern_misses_nothing_under_load() {
     for server in Server::of_each_kind() {
         let server = Arc::new(server);
         let mut tasks = tokio::task::JoinSet::new();
@@ -117,7 +119,7 @@ async fn whoever_comes_while_much_is_published_misses_nothing_of_what_it_alone_w
     }
 }
 
-/// What a pattern means, tried in every way.
+/// The definition of matching, by exhaustive search.
 fn means(pattern: &[&str], name: &[&str]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
@@ -129,16 +131,16 @@ fn means(pattern: &[&str], name: &[&str]) -> bool {
     }
 }
 
-/// What happens, one after the other.
+/// A step of a case.
 #[derive(Clone, Debug)]
 enum Step {
-    /// So many messages are appended to a stream, which is created if need be.
+    /// Appends this many messages to a stream, which is created if necessary.
     Append(prop::sample::Index, usize),
-    /// A reader takes up to so many events of those that are due, and breaks off.
+    /// Reads up to this many of the due events and disconnects.
     Take(usize, bool),
 }
 
-/// Streams, and what somebody wants of them.
+/// Streams, and the patterns of a reader.
 #[derive(Debug)]
 struct Case {
     patterns: Vec<Vec<&'static str>>,
@@ -165,7 +167,7 @@ impl Case {
         })
     }
 
-    /// Runs it in a folder of its own.
+    /// Runs the case in a folder of its own.
     async fn check(&self, server: &Server, folder: &str) {
         let patterns: Vec<_> = self
             .patterns
@@ -178,7 +180,8 @@ impl Case {
         let mut follow = follow.stream::<Value>().await;
         let mut created = HashSet::new();
         let mut published = 0;
-        // What is meant by the patterns, and what a reader that breaks off again and again got.
+        // The events that match the patterns, and the ones that a reader received with many
+        // reconnects.
         let (mut due, mut got) = (Vec::new(), Vec::new());
         let mut after = base;
         for step in &self.steps {
@@ -241,11 +244,11 @@ fn check_all(server: impl FnOnce() -> Server, cases: u32) {
 }
 
 #[test]
-fn readers_get_exactly_what_their_patterns_mean_however_often_they_break_off() {
+fn readers_receive_exactly_the_matching_events_across_disconnects() {
     check_all(Server::new, 96);
 }
 
 #[test]
-fn they_do_so_from_the_disk_as_well() {
+fn readers_receive_exactly_the_matching_events_from_disk() {
     check_all(|| Server::on_disk(Options::new()), 48);
 }

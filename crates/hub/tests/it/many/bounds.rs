@@ -1,4 +1,4 @@
-//! How much a reader takes, and may ask for.
+//! Bounds on readers and their requests.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn a_reader_that_stalls_gets_everything_when_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a_chunk_is_bounded_however_much_there_is() {
+async fn the_size_of_a_chunk_is_bounded() {
     let server = Server::new();
     let items: Vec<_> = (0..20_000).collect();
     server
@@ -48,7 +48,7 @@ async fn a_chunk_is_bounded_however_much_there_is() {
 }
 
 #[tokio::test]
-async fn silence_has_a_sign_of_life_and_the_end_of_the_hub_is_no_end_of_the_stream() {
+async fn silent_responses_have_heartbeats_and_a_shutdown_is_not_the_end() {
     let server = Server::with(Options::new().heartbeat(Duration::from_millis(20)));
     let response = server.many("stream=a", Format::Sse).send().await;
     let mut chunks = response.into_data_stream();
@@ -69,7 +69,7 @@ async fn silence_has_a_sign_of_life_and_the_end_of_the_hub_is_no_end_of_the_stre
 }
 
 #[tokio::test]
-async fn what_can_not_be_meant_is_refused_with_what_can() {
+async fn invalid_parameters_are_refused_with_the_valid_ones() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     let long = "x".repeat(1025);
@@ -100,7 +100,7 @@ async fn what_can_not_be_meant_is_refused_with_what_can() {
 }
 
 #[tokio::test]
-async fn patterns_and_readers_are_as_many_as_the_limits_allow_and_no_more() {
+async fn the_numbers_of_patterns_and_readers_are_limited() {
     let mut limits = Limits::default();
     limits.subscribers = 2;
     let server = Server::with(Options::new().limits(limits));
@@ -127,7 +127,7 @@ async fn patterns_and_readers_are_as_many_as_the_limits_allow_and_no_more() {
 }
 
 #[tokio::test]
-async fn exact_paths_and_globs_together_up_to_the_limit_mean_what_each_does() {
+async fn exact_paths_and_globs_can_be_combined_up_to_the_limit() {
     for server in Server::of_each_kind() {
         let mut patterns: Vec<_> = (2..EVENT_PATTERNS).map(|n| format!("exact/{n}")).collect();
         patterns.push("one/*".to_owned());
@@ -152,7 +152,7 @@ async fn exact_paths_and_globs_together_up_to_the_limit_mean_what_each_does() {
 }
 
 #[tokio::test]
-async fn lines_have_no_sign_of_life_and_events_one_for_each_silence() {
+async fn lines_have_no_heartbeats_and_events_have() {
     let server = Server::with(Options::new().heartbeat(Duration::from_millis(20)));
     server.put_json("a", "[]").await;
     let response = server.many("stream=a", Format::Sse).send().await;

@@ -1,4 +1,4 @@
-//! Streams that are deleted or expire, as their followers are told.
+//! Streams that are deleted or expire, as reported to their readers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,21 +11,21 @@ use serde_json::{Value, json};
 use super::event;
 use crate::{START, Server};
 
-/// The notice of the end of a stream whose last message was the one before `offset`.
+/// Returns the notice of the end of a stream whose last message was the one before `offset`.
 fn notice(server: &Server, id: u64, stream: &str, offset: &str, reason: &str) -> Value {
     let (id, time) = (server.order(id), "2027-01-15T08:00:00Z");
     json!({"id": id, "stream": stream, "offset": offset, "deleted": true, "reason": reason, "time": time})
 }
 
 #[tokio::test]
-async fn whoever_resumes_over_a_deletion_is_told_in_its_place() {
+async fn a_resuming_reader_receives_deletions_in_order() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[1]").await;
         server.put_json("b", "[2]").await;
         let gone = notice(&server, 3, "a", &server.at("a", 1), "deleted");
         server.delete("a").await;
         server.post_json("b", "3").await;
-        // Another stream of the name is not the one that went.
+        // A new stream of the name is not the deleted one.
         server.put_json("a", "[4]").await;
         let rest = [
             gone,
@@ -35,7 +35,7 @@ async fn whoever_resumes_over_a_deletion_is_told_in_its_place() {
         let after = |n| format!("stream=*&after={}", server.order(n));
         assert_eq!(server.all(&after(2)).await, rest);
         assert_eq!(server.all(&after(3)).await, rest[1..]);
-        // A reader that had seen nothing yet resumes as any other.
+        // A reader that had received nothing yet resumes as any other.
         assert_eq!(server.all(&after(0)).await[1..], rest);
         let only = |stream| format!("stream={stream}&after={}", server.order(2));
         assert_eq!(server.all(&only("b")).await, rest[1..2]);
@@ -47,7 +47,7 @@ async fn whoever_resumes_over_a_deletion_is_told_in_its_place() {
 }
 
 #[tokio::test]
-async fn whoever_starts_at_the_start_is_told_of_what_ends_from_then_on() {
+async fn a_reader_from_the_start_only_receives_later_deletions() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[1]").await;
         server.put_json("b", "[2]").await;
@@ -60,7 +60,7 @@ async fn whoever_starts_at_the_start_is_told_of_what_ends_from_then_on() {
                 "{query}"
             );
         }
-        // So is a reader that starts over.
+        // The same applies to a reader that starts over.
         let reset = server.all("stream=*&after=0000000000000009").await;
         assert_eq!(reset.len(), 2, "{reset:?}");
         assert_eq!((&reset[0]["reset"], &reset[1]), (&json!(true), &here));
@@ -77,7 +77,7 @@ async fn whoever_starts_at_the_start_is_told_of_what_ends_from_then_on() {
 }
 
 #[tokio::test]
-async fn in_sse_it_is_an_event_of_its_own_type_from_whose_id_one_resumes() {
+async fn in_sse_a_deletion_is_an_event_with_an_id_to_resume_from() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[1]").await;
         server.put_json("b", "[]").await;
@@ -106,7 +106,7 @@ async fn in_sse_it_is_an_event_of_its_own_type_from_whose_id_one_resumes() {
 }
 
 #[tokio::test]
-async fn an_expiry_is_told_live_though_nobody_touches_the_stream() {
+async fn an_expiry_is_reported_live_without_access_to_the_stream() {
     for server in Server::of_each_kind() {
         let put = server
             .request(Method::PUT, "short")
@@ -131,14 +131,14 @@ async fn an_expiry_is_told_live_though_nobody_touches_the_stream() {
         assert_eq!(told["reason"], "expired");
         assert_eq!(told["offset"], offset);
         assert_eq!(told["time"], "2027-01-15T08:01:01Z");
-        // Whoever doesn't follow it isn't told.
+        // A reader of other streams doesn't receive it.
         server.put_json("other", "[7]").await;
         assert_eq!(other.next().await.expect("it is due")["data"], 7);
     }
 }
 
 #[tokio::test]
-async fn a_stream_that_is_kept_for_its_forks_is_gone_for_its_followers() {
+async fn a_tombstone_is_reported_as_deleted() {
     for server in Server::of_each_kind() {
         server.put_json("source", "[1]").await;
         let fork = server
@@ -157,7 +157,7 @@ async fn a_stream_that_is_kept_for_its_forks_is_gone_for_its_followers() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_known_of_streams_that_ended_is_told_as_that() {
+async fn forgotten_deletions_are_reported_as_forgotten() {
     let clock = Clock::by_hand(START);
     let mut settings = MemoryOptions::default();
     settings.clock = clock.clone();
@@ -176,7 +176,7 @@ async fn what_is_no_longer_known_of_streams_that_ended_is_told_as_that() {
     assert_eq!(found[0], forgotten);
     let rest: Vec<_> = found[1..].iter().map(|event| &event["stream"]).collect();
     assert_eq!(rest, ["b", "c"]);
-    // Also where none of those that are known is followed.
+    // Also if the reader follows none of the known ones.
     let found = server
         .all(&format!("stream=here&after={}", server.order(1)))
         .await;
@@ -196,7 +196,7 @@ async fn what_is_no_longer_known_of_streams_that_ended_is_told_as_that() {
 }
 
 #[tokio::test]
-async fn many_ends_at_once_are_all_told_in_order_to_readers_of_any_speed() {
+async fn many_concurrent_deletions_are_reported_in_order() {
     for server in Server::of_each_kind() {
         server.put_json("here", "[0]").await;
         let from = server.order(1);

@@ -19,7 +19,7 @@ impl Server {
         self.client.get(&format!("/events?{query}")).accept(format)
     }
 
-    /// All that there is, by a query.
+    /// Returns all existing events for a query.
     pub(crate) async fn all(&self, query: &str) -> Vec<Value> {
         let request = self.many(&format!("{query}&live=false"), Format::Ndjson);
         request.stream::<Value>().await.take(usize::MAX).await
@@ -32,7 +32,7 @@ fn event(server: &Server, id: u64, stream: &str, at: u64, data: &Value) -> Value
 }
 
 #[tokio::test]
-async fn messages_of_many_streams_come_in_the_order_of_the_hub_each_with_its_place() {
+async fn messages_of_many_streams_arrive_in_the_global_order_with_positions() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     server.put_json("orders/7", "[]").await;
@@ -84,7 +84,7 @@ async fn text_is_a_string_and_bytes_are_base64_with_their_type() {
 }
 
 #[tokio::test]
-async fn of_a_stream_that_was_deleted_nothing_is_sent_and_the_next_of_its_name_has_its_own_type() {
+async fn nothing_of_a_deleted_stream_is_sent_and_its_successor_has_its_own_type() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     server.put_json("b", "[2]").await;
@@ -99,7 +99,7 @@ async fn of_a_stream_that_was_deleted_nothing_is_sent_and_the_next_of_its_name_h
 }
 
 #[tokio::test]
-async fn the_hubs_own_streams_are_neither_followed_nor_listed() {
+async fn reserved_streams_are_neither_followed_nor_listed() {
     let server = Server::new();
     server.put_json("a", "[]").await;
     let subscription = json!({
@@ -134,7 +134,7 @@ async fn the_hubs_own_streams_are_neither_followed_nor_listed() {
 }
 
 #[test]
-fn the_document_says_what_an_event_is() {
+fn the_document_describes_events() {
     let hub = headwater_hub::Hub::new(Arc::new(headwater_log::MemoryLog::default()));
     let document = hub.app().openapi(OpenApi::V3_2);
     let operation = &document["paths"]["/events"]["get"];

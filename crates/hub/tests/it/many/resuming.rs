@@ -1,4 +1,4 @@
-//! Where readers start, and go on.
+//! Starting positions of readers, and resuming.
 
 use futures_util::StreamExt;
 use headwater::Format;
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::event;
 use crate::{Server, header};
 
-/// The event that tells a reader where it is.
+/// Returns the event with a reader's position.
 fn position(server: &Server, at: u64) -> String {
     let at = server.order(at);
     format!("event: headwater:position\nid: {at}\ndata: {{\"offset\":\"{at}\"}}\n\n")
 }
 
 #[tokio::test]
-async fn a_cut_at_any_event_loses_and_repeats_nothing() {
+async fn a_disconnect_at_any_event_loses_and_repeats_nothing() {
     for server in Server::of_each_kind() {
         lose_and_repeat_nothing(&server).await;
     }
@@ -40,7 +40,7 @@ async fn lose_and_repeat_nothing(server: &Server) {
                 event["id"].as_str().expect("it is text").to_owned()
             });
             let request = match format {
-                // What was seen last counts before what the URL says.
+                // The last id takes precedence over the URL.
                 Format::Sse => server
                     .many("stream=s/*&after=-1", format)
                     .last_event_id(&last),
@@ -59,7 +59,7 @@ async fn lose_and_repeat_nothing(server: &Server) {
 }
 
 #[tokio::test]
-async fn streams_that_are_created_later_are_followed_from_their_first_message() {
+async fn later_streams_are_followed_from_their_first_message() {
     let server = Server::new();
     let query = "stream=exact&stream=new/**";
     let mut events = server.many(query, Format::Sse).stream::<Value>().await;
@@ -77,7 +77,7 @@ async fn streams_that_are_created_later_are_followed_from_their_first_message() 
 }
 
 #[tokio::test]
-async fn whoever_starts_now_is_told_where_that_is_and_goes_on_there() {
+async fn a_reader_that_starts_now_receives_its_position_and_resumes_there() {
     let server = Server::new();
     server.put_json("a", "[1,2]").await;
     let response = server.many("stream=a&after=now", Format::Sse).send().await;
@@ -107,7 +107,7 @@ async fn whoever_starts_now_is_told_where_that_is_and_goes_on_there() {
 }
 
 #[tokio::test]
-async fn without_live_it_ends_at_the_end_and_whoever_saw_that_gets_204() {
+async fn without_live_the_response_ends_with_a_marker_after_which_readers_get_204() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
     let query = "stream=**&live=false";
@@ -127,7 +127,7 @@ async fn without_live_it_ends_at_the_end_and_whoever_saw_that_gets_204() {
 }
 
 #[tokio::test]
-async fn a_reader_is_told_how_far_it_is_when_much_goes_by_that_it_did_not_ask_for() {
+async fn a_reader_receives_its_position_after_many_other_messages() {
     let server = Server::new();
     let items: Vec<_> = (0..12_000).collect();
     let items = serde_json::to_string(&items).expect("it is JSON");
@@ -150,7 +150,7 @@ async fn a_reader_is_told_how_far_it_is_when_much_goes_by_that_it_did_not_ask_fo
 }
 
 #[tokio::test]
-async fn what_was_seen_last_counts_before_what_the_url_says_by_either_name() {
+async fn the_last_id_takes_precedence_over_the_url() {
     for server in Server::of_each_kind() {
         server.put_json("a", "[1,2,3]").await;
         for query in ["after", "offset"].map(|name| format!("{name}={}", server.order(1))) {
@@ -196,7 +196,7 @@ async fn streams_come_and_go_while_they_are_followed() {
             events.next().await,
             Some(event(&server, 4, "kept", 2, &json!(2)))
         );
-        // Another of the name counts its own messages, and is of its own type.
+        // A new stream of the name has its own offsets and its own type.
         server.put("gone/a", "text/plain", "3").await;
         let next = events.next().await.expect("it is live");
         assert_eq!(next["offset"], server.at("gone/a", 1));
@@ -212,7 +212,7 @@ async fn streams_come_and_go_while_they_are_followed() {
 }
 
 #[tokio::test]
-async fn readers_who_come_and_go_have_what_they_want_of_what_others_follow() {
+async fn changing_readers_receive_their_events_while_others_follow() {
     for server in Server::of_each_kind() {
         for path in ["a", "b", "c"] {
             server.put_json(path, "[]").await;
@@ -221,7 +221,7 @@ async fn readers_who_come_and_go_have_what_they_want_of_what_others_follow() {
         server.post_json("a", "1").await;
         server.post_json("b", "2").await;
         assert_eq!(a.next().await, Some(event(&server, 1, "a", 1, &json!(1))));
-        // Whoever comes later gets also what nobody wanted at the time.
+        // A later reader also receives messages that no reader wanted at the time.
         let mut b = server.many("stream=b", Format::Sse).stream::<Value>().await;
         assert_eq!(b.next().await, Some(event(&server, 2, "b", 1, &json!(2))));
         let both = server.many("stream=b&stream=a", Format::Ndjson);
@@ -246,7 +246,7 @@ async fn readers_who_come_and_go_have_what_they_want_of_what_others_follow() {
             Some(event(&server, 6, "b", 3, &json!(6)))
         );
         both.leave().await;
-        // The last one left; another begins anew.
+        // The last reader left; another one starts a new tail.
         let mut c = server.many("stream=c", Format::Sse).stream::<Value>().await;
         assert_eq!(c.next().await, Some(event(&server, 3, "c", 1, &json!(3))));
     }

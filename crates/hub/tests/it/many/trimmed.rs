@@ -1,4 +1,4 @@
-//! What caps took away before it was sent.
+//! Messages that caps removed before they were sent.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,7 +24,7 @@ impl Server {
         assert_eq!(put.send().await.status(), 201);
     }
 
-    /// Waits until a stream has lost all before this offset.
+    /// Waits until a stream has lost all messages before this offset.
     async fn trimmed(&self, path: &str, floor: u64) {
         let name = headwater_log::StreamName::new(path).expect("it is a name");
         let wait = async {
@@ -51,7 +51,7 @@ fn notice(server: &Server, id: u64, stream: &str, at: u64) -> Value {
 }
 
 #[tokio::test]
-async fn what_was_trimmed_before_it_was_sent_is_told_in_its_place() {
+async fn messages_trimmed_before_they_were_sent_are_reported_in_order() {
     for server in Server::of_each_kind() {
         server.put_capped("a", ("size", 10)).await;
         server.put_json("b", "[0]").await;
@@ -70,7 +70,8 @@ async fn what_was_trimmed_before_it_was_sent_is_told_in_its_place() {
             event(&server, 6, "b", 2, &json!(1)),
         ];
         assert_eq!(server.all("stream=*").await, expected);
-        // Whoever was there when it went knows nothing else; whoever is past it need not.
+        // A reader that resumes from before the removed messages receives the same. One that is
+        // past them doesn't need the notice.
         for (after, rest) in [(0, &expected[..]), (1, &expected[1..]), (2, &expected[1..])] {
             let found = server
                 .all(&format!("stream=*&after={}", server.order(after)))
@@ -92,7 +93,7 @@ async fn what_was_trimmed_before_it_was_sent_is_told_in_its_place() {
 }
 
 #[tokio::test]
-async fn in_sse_it_is_an_event_of_its_own_type_from_whose_id_one_goes_on() {
+async fn in_sse_a_trim_is_an_event_with_an_id_to_resume_from() {
     for server in Server::of_each_kind() {
         server.put_capped("a", ("size", 10)).await;
         for n in 0..3 {
@@ -118,7 +119,7 @@ async fn in_sse_it_is_an_event_of_its_own_type_from_whose_id_one_goes_on() {
 }
 
 #[tokio::test]
-async fn whoever_keeps_up_misses_nothing_and_is_told_of_nothing() {
+async fn a_reader_that_keeps_up_receives_no_trimmed_notice() {
     for server in Server::of_each_kind() {
         server.put_capped("a", ("size", 10)).await;
         let query = "stream=*&after=now";
@@ -132,12 +133,12 @@ async fn whoever_keeps_up_misses_nothing_and_is_told_of_nothing() {
 }
 
 #[tokio::test]
-async fn a_reader_that_fell_behind_is_told_though_nothing_follows() {
+async fn a_reader_that_fell_behind_receives_a_notice_without_new_messages() {
     for server in Server::of_each_kind() {
         server.put_capped("a", ("age", 60)).await;
         server.post_json("a", "[1,2,3]").await;
         server.clock.advance(Duration::from_secs(61));
-        // In memory, it is what is written that has it look.
+        // In memory, a write triggers the trimming.
         server.put_json("b", "[]").await;
         server.trimmed("a", 3).await;
         for format in [Format::Sse, Format::Ndjson] {
@@ -151,12 +152,12 @@ async fn a_reader_that_fell_behind_is_told_though_nothing_follows() {
     }
 }
 
-/// A reader that holds what it is given against what there was.
+/// A reader that checks its events against the published messages.
 #[derive(Default)]
 struct Reader {
-    /// The id to go on after.
+    /// The id to resume from.
     after: Option<String>,
-    /// The offset that is due of each stream.
+    /// The next offset of each stream.
     due: HashMap<String, u64>,
 }
 
@@ -188,7 +189,7 @@ impl Reader {
 #[derive(Clone, Debug)]
 enum Step {
     Append(usize, usize),
-    /// Reads up to so many events, and breaks off.
+    /// Reads up to this many events and disconnects.
     Read(usize, bool),
 }
 
@@ -246,7 +247,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn readers_have_all_that_was_published_or_are_told(steps in prop::collection::vec(step(), 1..60)) {
+    fn readers_receive_every_message_or_a_notice(steps in prop::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("there is a runtime").block_on(async {
             for server in Server::of_each_kind() {

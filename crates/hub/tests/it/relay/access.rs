@@ -1,4 +1,4 @@
-//! §7 pre-signed URLs, §9 authentication, §4.3 to 4.5 who may do what.
+//! §7 pre-signed URLs, §9 authentication, §4.3 to 4.5 authorization.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn relayed(server: &Server, upstream: &Upstream) -> String {
 }
 
 #[tokio::test]
-async fn creating_takes_the_secret_before_anything_else_is_looked_at() {
+async fn creating_requires_the_secret_before_other_checks() {
     let (server, upstream) = (guarded(), Upstream::saying("text/plain", "ok").await);
     let response = server.client.request(Method::POST, "/relay").send().await;
     assert_eq!(header(&response, "www-authenticate"), "Bearer");
@@ -34,7 +34,7 @@ async fn creating_takes_the_secret_before_anything_else_is_looked_at() {
             .header("authorization", bad)
             .send()
             .await;
-        // Spaces around a header's value are no part of it.
+        // Spaces around a header's value are not part of it.
         if bad.ends_with("secret ") {
             assert_eq!(response.status(), 201);
         } else {
@@ -46,7 +46,7 @@ async fn creating_takes_the_secret_before_anything_else_is_looked_at() {
 }
 
 #[tokio::test]
-async fn the_url_grants_reading_and_aborting_and_nothing_else() {
+async fn the_url_only_allows_reading_and_aborting() {
     let (server, upstream) = (guarded(), Upstream::saying("text/plain", "ok").await);
     let path = relayed(&server, &upstream).await;
     assert_eq!(server.ended(&path).await, None);
@@ -60,7 +60,7 @@ async fn the_url_grants_reading_and_aborting_and_nothing_else() {
     assert_eq!(head(&path).send().await.status(), 401);
     refused(delete(&path).send().await, 401, "MISSING_SECRET").await;
 
-    // The other way round, the secret is good for all but aborting.
+    // Conversely, the secret allows everything except aborting.
     let plain = bare(&path);
     let response = head(plain).header(SECRET.0, SECRET.1).send().await;
     assert_eq!(response.status(), 200);
@@ -106,7 +106,7 @@ async fn the_url_grants_reading_and_aborting_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_signature_is_good_for_one_relay_and_until_it_expires() {
+async fn a_signature_is_valid_for_one_relay_until_it_expires() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let (one, other) = (
         server.relayed("", &upstream.url).await,
@@ -131,7 +131,7 @@ async fn a_signature_is_good_for_one_relay_and_until_it_expires() {
         )
         .await;
     }
-    // In an open hub nothing is needed to read, but what is wrong is refused.
+    // A hub without a secret requires nothing for reading, but refuses an invalid signature.
     assert_eq!(server.text_of(bare(&one)).await, "ok");
     let half = with(bare(&one), "expires=1");
     refused(
@@ -164,7 +164,7 @@ async fn a_signature_is_good_for_one_relay_and_until_it_expires() {
 }
 
 #[tokio::test]
-async fn the_default_is_a_day() {
+async fn the_default_lifetime_of_a_url_is_a_day() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let path = server.relayed("", &upstream.url).await;
     let expires: u64 = path.split(['=', '&']).nth(1).unwrap().parse().unwrap();
@@ -196,7 +196,7 @@ async fn the_default_is_a_day() {
 }
 
 #[tokio::test]
-async fn an_action_that_is_none_is_refused() {
+async fn an_unknown_action_is_refused() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let path = server.relayed("", &upstream.url).await;
     for action in ["", "action=", "action=pause"] {
@@ -210,7 +210,7 @@ async fn an_action_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn urls_are_good_after_a_restart() {
+async fn urls_are_valid_after_a_restart() {
     let upstream = Upstream::saying("text/plain", "ok").await;
     let server = Server::on_disk(options());
     let path = server.relayed("", &upstream.url).await;
@@ -226,7 +226,7 @@ async fn urls_are_good_after_a_restart() {
 }
 
 #[tokio::test]
-async fn relays_are_no_public_streams() {
+async fn relays_are_not_public_streams() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let path = server.relayed("", &upstream.url).await;
     let id = bare(&path).strip_prefix("/relay/").unwrap();

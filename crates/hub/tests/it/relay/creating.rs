@@ -5,7 +5,7 @@ use axum::response::Response;
 use super::*;
 
 #[tokio::test]
-async fn a_relay_is_created_before_its_answer_is_complete_and_read_by_its_url() {
+async fn a_relay_is_created_before_its_response_is_complete_and_read_by_its_url() {
     let (upstream, sender) = Upstream::streaming("text/event-stream; charset=utf-8").await;
     let server = server();
     let post = server.relay("", "POST", &format!("{}/v1/chat?x=1", upstream.url));
@@ -44,7 +44,7 @@ async fn a_relay_is_created_before_its_answer_is_complete_and_read_by_its_url() 
 }
 
 #[tokio::test]
-async fn each_method_is_used_as_it_is_named_and_others_are_refused() {
+async fn supported_methods_are_used_and_others_are_refused() {
     let upstream = Upstream::saying("text/plain", "ok").await;
     let server = server();
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
@@ -66,7 +66,7 @@ async fn each_method_is_used_as_it_is_named_and_others_are_refused() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named_in_the_protocols_order() {
+async fn missing_headers_are_reported_in_the_protocols_order() {
     let server = server();
     let post = || server.client.request(Method::POST, "/relay");
     refused(post().send().await, 400, "MISSING_UPSTREAM_URL").await;
@@ -85,7 +85,7 @@ async fn what_is_missing_is_named_in_the_protocols_order() {
 }
 
 #[tokio::test]
-async fn headers_are_forwarded_but_for_those_of_the_connection_and_of_the_hub() {
+async fn headers_are_forwarded_except_those_for_the_connection_and_the_hub() {
     let upstream = Upstream::saying("text/plain", "ok").await;
     let server = server();
     let mut post = server.relay("", "POST", &upstream.url);
@@ -134,7 +134,7 @@ async fn headers_are_forwarded_but_for_those_of_the_connection_and_of_the_hub() 
         assert!(!call.headers.contains_key(gone), "{gone}");
     }
     assert_eq!(call.headers["accept-encoding"], "identity");
-    // Without credentials of its own the upstream gets none.
+    // Without credentials of its own, the upstream receives none.
     let post = server
         .relay("", "GET", &upstream.url)
         .header("authorization", "Bearer x");
@@ -150,7 +150,7 @@ async fn headers_are_forwarded_but_for_those_of_the_connection_and_of_the_hub() 
 }
 
 #[tokio::test]
-async fn only_what_is_listed_is_called_and_nothing_where_nothing_is() {
+async fn only_listed_upstreams_are_called() {
     let upstream = Upstream::saying("text/plain", "ok").await;
     let nothing = Server::with(Options::new());
     let response = nothing.relay("", "GET", &upstream.url).send().await;
@@ -177,7 +177,7 @@ async fn only_what_is_listed_is_called_and_nothing_where_nothing_is() {
 }
 
 #[tokio::test]
-async fn a_name_that_stands_for_an_address_that_is_not_allowed_is_refused() {
+async fn a_host_that_resolves_to_a_disallowed_address_is_refused() {
     let upstream = Upstream::saying("text/plain", "ok").await;
     let port = upstream.url.rsplit(':').next().unwrap().to_owned();
     let egress = Egress::allow(["http://*:*"]).unwrap().with_lookup({
@@ -192,7 +192,7 @@ async fn a_name_that_stands_for_an_address_that_is_not_allowed_is_refused() {
 }
 
 #[tokio::test]
-async fn no_redirect_is_followed_even_to_what_is_allowed() {
+async fn no_redirect_is_followed_even_to_an_allowed_url() {
     let upstream = Upstream::new(|call| match call.path.as_str() {
         "/" => Response::builder()
             .status(302)
@@ -208,7 +208,7 @@ async fn no_redirect_is_followed_even_to_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn what_the_upstream_refuses_with_is_passed_on_and_cut_where_it_is_long() {
+async fn the_upstreams_error_response_is_forwarded_and_truncated() {
     let long: &'static str = String::leak("x".repeat(200_000));
     let upstream = Upstream::new(move |call| match call.path.as_str() {
         "/429" => {
@@ -239,7 +239,7 @@ async fn what_the_upstream_refuses_with_is_passed_on_and_cut_where_it_is_long() 
 }
 
 #[tokio::test]
-async fn an_upstream_that_does_not_answer_in_time_or_at_all_is_given_up() {
+async fn an_upstream_that_does_not_respond_times_out() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::with(options().upstream_head_timeout(Duration::from_millis(50)));
@@ -293,7 +293,7 @@ async fn pages_of_other_origins_may_use_it() {
 }
 
 #[tokio::test]
-async fn a_page_that_may_not_use_it_is_told_nothing_and_relays_nothing() {
+async fn a_foreign_page_can_not_relay() {
     let upstream = Upstream::saying("text/plain", "x").await;
     let server = server();
     let options = server.client.request(Method::OPTIONS, "/relay");
@@ -313,13 +313,13 @@ async fn a_page_that_may_not_use_it_is_told_nothing_and_relays_nothing() {
 }
 
 #[tokio::test]
-async fn where_there_is_nothing_the_answer_says_so() {
+async fn unknown_relay_paths_are_reported() {
     let response = server().client.get("/relay/x/y").send().await;
     refused(response, 404, "NOT_FOUND").await;
 }
 
 #[tokio::test]
-async fn as_many_as_the_limit_allows_are_relayed_at_once_and_the_upstream_is_not_called_for_more() {
+async fn concurrent_relays_are_limited_before_the_upstream_is_called() {
     let (upstream, _sender) = Upstream::streaming(SSE).await;
     let mut limits = headwater_hub::Limits::default();
     limits.fillings = 1;

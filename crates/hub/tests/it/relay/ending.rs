@@ -1,9 +1,9 @@
-//! §4.3 aborting, §4.5 deleting, §8.2 and 8.3: how relays end before their upstream does.
+//! §4.3 aborting, §4.5 deleting, §8.2 and 8.3: ends of relays before their upstream ends.
 
 use super::*;
 
 #[tokio::test]
-async fn an_abort_closes_the_upstream_at_once_and_keeps_what_came() {
+async fn an_abort_closes_the_upstream_at_once_and_keeps_earlier_items() {
     for server in [server(), Server::on_disk(options())] {
         let (upstream, sender) = Upstream::streaming(SSE).await;
         let path = server.relayed("", &upstream.url).await;
@@ -23,7 +23,7 @@ async fn an_abort_closes_the_upstream_at_once_and_keeps_what_came() {
         let problem = server.ended(&path).await.expect("it says why");
         assert_eq!(problem["type"], "urn:headwater:cancelled");
         assert_eq!(server.text_of(&path).await, "data: 1\n\ndata: 2\n\n");
-        // Again, it is no error.
+        // Repeating it is not an error.
         assert_eq!(
             server.patch(&with(&path, "action=abort")).await.status(),
             204
@@ -32,7 +32,7 @@ async fn an_abort_closes_the_upstream_at_once_and_keeps_what_came() {
 }
 
 #[tokio::test]
-async fn deleting_closes_the_upstream_and_takes_the_stream_away() {
+async fn deleting_closes_the_upstream_and_removes_the_stream() {
     let (upstream, sender) = Upstream::streaming(SSE).await;
     let server = server();
     let path = server.relayed("", &upstream.url).await;
@@ -49,9 +49,9 @@ async fn deleting_closes_the_upstream_and_takes_the_stream_away() {
 }
 
 #[tokio::test]
-async fn what_fails_is_told_with_the_reason_and_what_came_stands() {
+async fn a_failure_is_reported_with_its_reason_and_earlier_items_stay() {
     let server = server();
-    // Cut in the middle of an item.
+    // Truncated within an item.
     let (upstream, sender) = Upstream::streaming(SSE).await;
     let path = server.relayed("?feed=false", &upstream.url).await;
     sender.send(Ok("data: 1\n\ndata: 2")).unwrap();
@@ -71,7 +71,7 @@ async fn what_fails_is_told_with_the_reason_and_what_came_stands() {
     assert_eq!(events.next_event().await.unwrap().data, "1");
     let error = events.next_event().await.unwrap();
     assert_eq!(error.event, "headwater:error");
-    // Not what is declared.
+    // Other data than declared.
     let upstream = Upstream::saying("application/json", "[1, 2, nonsense").await;
     let path = server.relayed("", &upstream.url).await;
     let problem = server.ended(&path).await.expect("it says why");
@@ -89,7 +89,7 @@ async fn what_fails_is_told_with_the_reason_and_what_came_stands() {
 }
 
 #[tokio::test]
-async fn leaving_does_not_stop_it() {
+async fn a_relay_continues_when_its_client_leaves() {
     let (upstream, sender) = Upstream::streaming(SSE).await;
     let server = server();
     let path = server.relayed("", &upstream.url).await;
@@ -110,7 +110,7 @@ async fn leaving_does_not_stop_it() {
 }
 
 #[tokio::test]
-async fn one_that_nobody_watches_is_kept_for_as_long_as_was_said() {
+async fn a_relay_without_watchers_continues_for_keep_for() {
     let (upstream, sender) = Upstream::streaming(SSE).await;
     let server = server();
     let path = server.relayed("?keep_for=1", &upstream.url).await;
@@ -124,7 +124,7 @@ async fn one_that_nobody_watches_is_kept_for_as_long_as_was_said() {
         .stream::<Value>()
         .await;
     assert_eq!(events.next_event().await.unwrap().data, "1");
-    // As long as somebody watches it goes on.
+    // With a watcher, it continues.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     sender.send(Ok("data: 2\n\n")).unwrap();
     assert_eq!(events.next_event().await.unwrap().data, "2");
@@ -141,7 +141,7 @@ async fn one_that_nobody_watches_is_kept_for_as_long_as_was_said() {
 }
 
 #[test]
-fn what_a_restart_interrupts_says_so() {
+fn a_relay_interrupted_by_a_restart_has_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let open = || {
         let mut settings = headwater_log::FjallOptions::default();
@@ -163,7 +163,7 @@ fn what_a_restart_interrupts_says_so() {
         server.comes_to(&path, "1").await;
         (path, (server, sender))
     });
-    // All tasks ended where they stood.
+    // All tasks were aborted.
     drop(left);
     run().block_on(async {
         let server = over(open());

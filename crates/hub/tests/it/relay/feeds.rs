@@ -1,11 +1,12 @@
-//! Feeds: event streams with ids, over breaks and restarts.
+//! Feeds: event streams with ids, across disconnects and restarts.
 
 use axum::{body::Body, response::Response};
 use futures_util::{StreamExt as _, stream};
 
 use super::*;
 
-/// A feed that gives two events a connection, from 1 on, and then breaks off; after the sixth it ends.
+/// Starts a feed with two new events for each connection, from 1, which then breaks. After the
+/// sixth it ends.
 async fn feed() -> Upstream {
     Upstream::new(|call| {
         let seen = call.headers.get("last-event-id");
@@ -21,12 +22,12 @@ async fn feed() -> Upstream {
                 .body(Body::empty())
                 .expect("it works");
         }
-        // One that was given before comes again.
+        // An event that was sent before is repeated.
         let events: Vec<Result<String, std::io::Error>> = (seen.max(1)..=seen + 2)
             .map(|n| Ok(format!("retry: 10\nid: {n}\ndata: {n}\n\n")))
             .collect();
         let broken = async {
-            // hyper drops what it hasn't sent yet.
+            // hyper drops data that it hasn't sent yet.
             tokio::time::sleep(Duration::from_millis(30)).await;
             Err(std::io::Error::other("a test's"))
         };
@@ -46,13 +47,13 @@ async fn data(server: &Server, path: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_feed_that_breaks_is_asked_for_what_follows_and_each_event_is_there_once() {
+async fn a_feed_that_breaks_resumes_and_stores_each_event_once() {
     let (server, upstream) = (server(), feed().await);
     let path = server.relayed("", &upstream.url).await;
     assert_eq!(server.ended(&path).await, None);
     assert_eq!(data(&server, &path).await, ["1", "2", "3", "4", "5", "6"]);
     assert_eq!(upstream.calls().len(), 4);
-    // Where it isn't wanted, the break is the end.
+    // With `feed=false`, the break is the end.
     let path = server.relayed("?feed=false", &upstream.url).await;
     assert!(server.ended(&path).await.is_some());
     assert_eq!(upstream.calls().len(), 5);
@@ -77,7 +78,7 @@ fn over(folder: &std::path::Path) -> Server {
     )
 }
 
-/// A feed that gives its first two events and is then silent, or goes on from what was seen.
+/// Starts a feed that sends its first two events and is then silent, or resumes after the last id.
 async fn patient(address: &str, hold: bool) -> Upstream {
     Upstream::at(address, move |call| {
         let seen = call
@@ -104,7 +105,7 @@ async fn patient(address: &str, hold: bool) -> Upstream {
 }
 
 #[test]
-fn a_feed_goes_on_after_a_restart_from_the_last_event_kept_unless_it_takes_credentials() {
+fn a_feed_without_credentials_resumes_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let ([path, secret], address, left) = run().block_on(async {
         let server = over(folder.path());
@@ -135,7 +136,7 @@ fn a_feed_goes_on_after_a_restart_from_the_last_event_kept_unless_it_takes_crede
         assert_eq!(problem["type"], "urn:headwater:interrupted");
         assert_eq!(upstream.calls().len(), 1);
     });
-    // No credential is on the disk.
+    // No credential is on disk.
     let mut files = vec![folder.path().to_path_buf()];
     let mut read = 0;
     while let Some(path) = files.pop() {

@@ -17,7 +17,7 @@ fn hub() -> (Hub, TestClient) {
 }
 
 #[tokio::test]
-async fn the_stream_of_a_path_is_called_for_once_whoever_asks_and_for_what() {
+async fn one_call_is_made_for_each_path() {
     let (hub, client) = hub();
     let (upstream, sender) = Upstream::streaming(SSE).await;
     let relay = Relay::post(&upstream.url)
@@ -55,7 +55,7 @@ async fn the_stream_of_a_path_is_called_for_once_whoever_asks_and_for_what() {
 }
 
 #[tokio::test]
-async fn a_cancel_hangs_up_on_the_upstream() {
+async fn a_cancel_closes_the_connection_to_the_upstream() {
     let (hub, _) = hub();
     let (upstream, sender) = Upstream::streaming(SSE).await;
     hub.relay("a", Relay::get(&upstream.url)).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_cancel_hangs_up_on_the_upstream() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_no_handlers_relay_is_left_alone() {
+async fn a_stream_that_is_not_a_handlers_relay_is_unchanged() {
     let server = server();
     let upstream = Upstream::saying("text/plain", "ok").await;
     let hub = Hub::with(Arc::clone(&server.log), options());
@@ -76,7 +76,7 @@ async fn a_stream_that_is_no_handlers_relay_is_left_alone() {
         let refused = hub.relay(path, Relay::get(&upstream.url)).await;
         assert_eq!(refused.unwrap_err().status(), 409, "{path}");
     }
-    // Nor does a request join a handler's.
+    // Nor does a request join a handler's relay.
     hub.relay("handled", Relay::get(&upstream.url))
         .await
         .unwrap();
@@ -86,7 +86,7 @@ async fn a_stream_that_is_no_handlers_relay_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_relayed_is_a_problem_that_says_why_and_may_be_tried_again() {
+async fn a_failed_relay_is_a_problem_and_can_be_retried() {
     let (hub, client) = hub();
     let upstream = Upstream::new(|_| reply(401, "text/plain", "no such key"));
     let upstream = upstream.await;
@@ -112,7 +112,7 @@ async fn what_cannot_be_relayed_is_a_problem_that_says_why_and_may_be_tried_agai
 }
 
 #[tokio::test]
-async fn its_stream_stays_unless_it_is_to_expire() {
+async fn a_relays_stream_stays_unless_it_has_an_expiry() {
     let server = server();
     let hub = Hub::with(Arc::clone(&server.log), options());
     let upstream = Upstream::saying("text/plain", "ok").await;

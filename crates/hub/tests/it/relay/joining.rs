@@ -1,9 +1,9 @@
-//! One call for all who ask for the same.
+//! One call for all equal requests.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_at_once_are_one_call() {
+async fn a_hundred_concurrent_requests_are_one_call() {
     for server in [server(), Server::on_disk(options())] {
         for query in ["?key=k", "?join=request", "?stream=a", "?stream=b&key=k"] {
             let upstream = Upstream::new(|_| {
@@ -47,7 +47,7 @@ async fn a_hundred_at_once_are_one_call() {
 }
 
 #[tokio::test]
-async fn who_waits_for_the_same_call_is_told_of_its_failure_and_the_next_one_calls_again() {
+async fn a_failed_call_is_reported_to_all_and_made_again_later() {
     let upstream = Upstream::new(|call| match call.headers.contains_key("x-good") {
         true => reply(200, "text/plain", "ok"),
         false => {
@@ -72,7 +72,7 @@ async fn who_waits_for_the_same_call_is_told_of_its_failure_and_the_next_one_cal
 }
 
 #[tokio::test]
-async fn a_key_is_good_for_one_request() {
+async fn a_key_is_valid_for_one_request() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let ask = || {
         server
@@ -83,7 +83,7 @@ async fn a_key_is_good_for_one_request() {
     assert_eq!(ask().send().await.status(), 201);
     assert_eq!(ask().send().await.status(), 200);
     assert_eq!(upstream.calls()[0].headers["idempotency-key"], "k");
-    // Who asks, and by which way, doesn't matter; what is asked for, and as whom, does.
+    // The client and the route don't matter; the request and its credentials do.
     assert_eq!(
         ask().header("user-agent", "another").send().await.status(),
         200
@@ -114,7 +114,7 @@ async fn a_key_is_good_for_one_request() {
 }
 
 #[tokio::test]
-async fn the_same_request_is_joined_where_that_is_wanted_and_made_again_where_not() {
+async fn an_equal_request_is_joined_on_request_only() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let one = server.relayed("?join=request", &upstream.url).await;
     assert_eq!(
@@ -135,7 +135,7 @@ async fn the_same_request_is_joined_where_that_is_wanted_and_made_again_where_no
 }
 
 #[tokio::test]
-async fn a_public_stream_is_one_requests() {
+async fn a_public_stream_belongs_to_one_request() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let one = server.relayed("?stream=a", &upstream.url).await;
     assert_eq!(
@@ -156,7 +156,7 @@ async fn a_public_stream_is_one_requests() {
 }
 
 #[tokio::test]
-async fn a_key_is_known_after_a_restart_and_until_the_relay_ends() {
+async fn a_key_is_remembered_across_restarts_until_the_relay_ends() {
     let upstream = Upstream::saying("text/plain", "ok").await;
     let server = Server::on_disk(options());
     let path = server.relayed("?key=k&ttl=60", &upstream.url).await;
@@ -190,7 +190,7 @@ async fn a_key_is_known_after_a_restart_and_until_the_relay_ends() {
 }
 
 #[tokio::test]
-async fn a_call_that_others_may_wait_for_goes_on_when_its_client_leaves_and_another_does_not() {
+async fn a_shared_call_continues_when_its_client_leaves_and_a_private_one_ends() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = server();

@@ -1,4 +1,4 @@
-//! Relays: the Durable Streams Proxy Protocol, section by section, and what goes beyond it.
+//! Relays: the Durable Streams Proxy Protocol, section by section, and extensions of it.
 
 mod access;
 mod creating;
@@ -22,7 +22,7 @@ use crate::{Server, header};
 
 const SSE: &str = "text/event-stream";
 
-/// A hub that may call this machine.
+/// Returns the options of a hub that may call this machine.
 fn options() -> Options {
     let egress = Egress::allow(["http://127.0.0.1:*"]).expect("it is a pattern");
     Options::new()
@@ -35,7 +35,7 @@ fn server() -> Server {
 }
 
 impl Server {
-    /// A request to relay a call.
+    /// Returns a request to relay a call.
     fn relay(&self, query: &str, method: &str, url: &str) -> TestRequest {
         self.client
             .request(Method::POST, &format!("/relay{query}"))
@@ -44,7 +44,7 @@ impl Server {
             .header("host", "hub.example")
     }
 
-    /// Relays a `GET`, and gives the path of the relay's signed URL.
+    /// Relays a `GET`, and returns the path of the relay's signed URL.
     async fn relayed(&self, query: &str, url: &str) -> String {
         let response = self.relay(query, "GET", url).send().await;
         let status = response.status();
@@ -62,7 +62,7 @@ impl Server {
         self.client.request(Method::PATCH, path).send().await
     }
 
-    /// Waits until a relay's stream is closed, and says with which problem.
+    /// Waits until a relay's stream is closed, and returns the problem with which it was.
     async fn ended(&self, path: &str) -> Option<Value> {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(20) {
@@ -79,7 +79,7 @@ impl Server {
         panic!("{path} is not closed")
     }
 
-    /// Waits until a relay's stream has this in it.
+    /// Waits until a relay's stream contains this text.
     async fn comes_to(&self, path: &str, text: &str) {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(20) {
@@ -92,25 +92,25 @@ impl Server {
     }
 }
 
-/// A path with one more parameter.
+/// Returns a path with one more parameter.
 fn with(path: &str, more: &str) -> String {
     let sign = if path.contains('?') { '&' } else { '?' };
     format!("{path}{sign}{more}")
 }
 
-/// A path without its query.
+/// Returns a path without its query.
 fn bare(path: &str) -> &str {
     path.split('?').next().unwrap_or(path)
 }
 
-/// The path of `Location`, with its query.
+/// Returns the path of `Location`, with its query.
 fn location(response: &TestResponse) -> String {
     let location = header(response, "location");
     let path = location.strip_prefix("http://hub.example");
     path.unwrap_or_else(|| panic!("{location:?}")).to_owned()
 }
 
-/// The code of a refusal, which is told in the protocol's form and as a problem.
+/// Checks the code of a refusal, in the protocol's form and as a problem.
 #[track_caller]
 fn refused(response: TestResponse, status: u16, code: &'static str) -> impl Future<Output = Value> {
     assert_eq!(response.status(), status);
@@ -130,7 +130,7 @@ fn refused(response: TestResponse, status: u16, code: &'static str) -> impl Futu
     }
 }
 
-/// Waits until nobody receives any more; says how long that took.
+/// Waits until the upstream's connection is closed. Returns the time that it took.
 async fn dropped(sender: &upstream::Sender) -> Duration {
     let start = Instant::now();
     let closed = tokio::time::timeout(Duration::from_secs(5), sender.closed());

@@ -1,9 +1,9 @@
-//! §4.2 reading, §4.4 metadata, in all forms that a stream has.
+//! §4.2 reading, §4.4 metadata, in all forms of a stream.
 
 use super::*;
 
 #[tokio::test]
-async fn reading_is_that_of_any_stream_and_tells_what_the_upstream_sent() {
+async fn a_relay_is_read_as_any_stream_with_the_upstreams_content_type() {
     let (upstream, sender) = Upstream::streaming(SSE).await;
     let server = server();
     let path = server.relayed("?feed=false", &upstream.url).await;
@@ -14,7 +14,7 @@ async fn reading_is_that_of_any_stream_and_tells_what_the_upstream_sent() {
     server.comes_to(&path, all).await;
     let response = server.client.get(&path).send().await;
     assert_eq!(header(&response, "upstream-content-type"), SSE);
-    // The protocol's clients would take it for events of the hub.
+    // The protocol's clients would mistake it for events of the hub.
     assert_eq!(
         header(&response, "content-type"),
         "text/plain; charset=utf-8"
@@ -28,7 +28,7 @@ async fn reading_is_that_of_any_stream_and_tells_what_the_upstream_sent() {
         .await;
     assert_eq!(poll.status(), 204);
     assert_eq!(header(&poll, "upstream-content-type"), SSE);
-    // An EventSource sees the upstream's events with their names, and with offsets as ids.
+    // An EventSource receives the upstream's events with their names, and with offsets as ids.
     let events = server.client.get(&path).header("accept", SSE).send().await;
     assert_eq!(header(&events, "upstream-content-type"), SSE);
     let mut events = events.stream::<Value>().await;
@@ -61,7 +61,7 @@ async fn reading_is_that_of_any_stream_and_tells_what_the_upstream_sent() {
 }
 
 #[tokio::test]
-async fn each_kind_of_answer_is_kept_whole() {
+async fn each_kind_of_response_is_stored_completely() {
     let server = server();
     for (content_type, body, kept) in [
         ("application/json", "[1, {\"a\":\n2}]", "[1,{\"a\": 2}]"),
@@ -90,7 +90,7 @@ async fn each_kind_of_answer_is_kept_whole() {
 }
 
 #[tokio::test]
-async fn the_end_of_an_llms_answer_is_the_end_whatever_it_still_sends() {
+async fn nothing_after_the_end_of_an_llms_response_is_stored() {
     let (upstream, sender) = Upstream::streaming(SSE).await;
     let server = server();
     let path = server.relayed("", &upstream.url).await;
@@ -102,7 +102,7 @@ async fn the_end_of_an_llms_answer_is_the_end_whatever_it_still_sends() {
 }
 
 #[tokio::test]
-async fn a_bad_question_is_refused_and_one_of_what_is_not_there_too() {
+async fn invalid_reads_and_unknown_relays_are_refused() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let path = server.relayed("", &upstream.url).await;
     refused(
@@ -124,14 +124,14 @@ async fn a_bad_question_is_refused_and_one_of_what_is_not_there_too() {
         .await;
         let head = server.client.request(Method::HEAD, missing).send().await;
         assert_eq!(head.status(), 404);
-        // Deleting what isn't there is no error.
+        // Deleting a relay that doesn't exist is not an error.
         let delete = server.client.request(Method::DELETE, missing).send().await;
         assert_eq!(delete.status(), 204);
     }
 }
 
 #[tokio::test]
-async fn a_public_stream_is_read_as_any_other_and_its_relay_too() {
+async fn a_public_stream_is_read_by_its_path_and_by_its_relay() {
     let (upstream, sender) = Upstream::streaming("application/x-ndjson").await;
     let server = server();
     let response = server
@@ -155,7 +155,7 @@ async fn a_public_stream_is_read_as_any_other_and_its_relay_too() {
         .json()
         .await;
     assert_eq!(listing["streams"][0]["path"], "answers/4 2");
-    // Whoever deletes it stops its call.
+    // Deleting the stream stops its call.
     server.delete("answers/4%202").await;
     assert!(dropped(&sender).await < Duration::from_millis(100));
     refused(
@@ -164,7 +164,7 @@ async fn a_public_stream_is_read_as_any_other_and_its_relay_too() {
         "STREAM_NOT_FOUND",
     )
     .await;
-    // What comes to stand in its place is not the relay's.
+    // A new stream in its place is not the relay's.
     server.put("answers/4%202", "text/plain", "x").await;
     refused(
         server.client.get(&path).send().await,

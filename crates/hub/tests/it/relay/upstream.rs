@@ -1,4 +1,4 @@
-//! An upstream on this machine, which counts its calls and answers as a test wants.
+//! An upstream on this machine that counts its calls and responds as configured.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use axum::{
 use http::{HeaderMap, Method};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
-/// A request that came.
+/// A request that was received.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
@@ -33,7 +33,7 @@ impl Upstream {
         Self::at("127.0.0.1:0", answer).await
     }
 
-    /// One at this address.
+    /// Starts an upstream at this address.
     pub(super) async fn at(
         address: &str,
         answer: impl Fn(Call) -> Response + Send + Sync + 'static,
@@ -66,12 +66,12 @@ impl Upstream {
         Self { url, calls, task }
     }
 
-    /// One that answers each call the same.
+    /// Starts an upstream with the same response to each call.
     pub(super) async fn saying(content_type: &'static str, body: &'static str) -> Self {
         Self::new(move |_| reply(200, content_type, body)).await
     }
 
-    /// One whose only answer is what is sent, and breaks off where that is an error.
+    /// Starts an upstream whose only response is the data that are sent. It breaks off at an error.
     pub(super) async fn streaming(content_type: &'static str) -> (Self, Sender) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let receiver = Mutex::new(Some(receiver));

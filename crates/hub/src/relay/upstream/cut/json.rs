@@ -10,7 +10,7 @@ use headwater_wire::{
 use super::super::Fault;
 use crate::json::on_one_line;
 
-/// Gives the elements of an array as they come, or any other value when it is complete.
+/// Returns the elements of an array as they arrive, or any other value when it is complete.
 pub(in super::super) struct Json {
     limits: Limits,
     bom: SkipBom,
@@ -18,7 +18,7 @@ pub(in super::super) struct Json {
 }
 
 enum State {
-    /// Nothing but white space, so many bytes of it.
+    /// Only white space so far, of this many bytes.
     Blank(usize),
     Array(Box<Decoder>),
     Value(Value),
@@ -27,7 +27,7 @@ enum State {
 
 #[derive(Default)]
 struct Value {
-    /// How many bytes stand before it.
+    /// Number of bytes before the value.
     offset: usize,
     text: Vec<u8>,
     is_too_large: bool,
@@ -95,7 +95,7 @@ impl Json {
                     return Ok(None);
                 };
                 let element = event.data.into_bytes();
-                // Its brackets match already; the rest of its grammar is looked at here.
+                // Its brackets are known to match. The rest of its grammar is checked here.
                 json::check(&element, limits.max_depth).map_err(|error| {
                     Fault::Invalid(format!("element {} of the array, {error}", decoder.items()))
                 })?;

@@ -6,11 +6,12 @@ use memchr::memchr;
 
 use super::super::Fault;
 
-/// Cuts NDJSON behind each LF. A line is to be JSON or blank; a last one without its LF, complete JSON.
+/// Splits NDJSON after each LF. A line has to be JSON or blank. A last line without LF has to be
+/// complete JSON.
 pub(in super::super) struct Lines {
     limits: Limits,
     chunks: VecDeque<Bytes>,
-    /// The start of a line that is cut by the end of a chunk.
+    /// The start of a line that continues in the next chunk.
     carry: Vec<u8>,
     lines: u64,
     finished: bool,
@@ -51,7 +52,7 @@ impl Lines {
                 self.carry.extend_from_slice(&line);
                 line = mem::take(&mut self.carry).into();
             }
-            // The limit is of the line without its LF.
+            // The limit applies to the line without its LF.
             if line.len() - 1 > self.limits.max_item_bytes {
                 return Err(self.too_large());
             }
@@ -62,11 +63,11 @@ impl Lines {
         }
         let line = mem::take(&mut self.carry).into();
         let line = self.whole(line)?;
-        // A byte order mark alone is no line.
+        // A byte order mark alone is not a line.
         Ok(Some(line).filter(|line| !line.is_empty()))
     }
 
-    /// Takes a line that has come: checks it, and leaves out a byte order mark before the first.
+    /// Checks a complete line, and removes a byte order mark before the first.
     fn whole(&mut self, mut line: Bytes) -> Result<Bytes, Fault> {
         self.lines += 1;
         if self.lines == 1 {
@@ -83,7 +84,7 @@ impl Lines {
         }
         match json::check(text, self.limits.max_depth) {
             Ok(()) => Ok(()),
-            // The end of the body came in the middle of it.
+            // The body ends within the line.
             Err(error) if is_last && error.is_end() => Err(Fault::Truncated),
             Err(error) => Err(Fault::Invalid(format!("line {}, {error}", self.lines))),
         }

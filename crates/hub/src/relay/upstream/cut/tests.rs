@@ -20,7 +20,7 @@ fn chunks(body: &[u8], sizes: &[usize]) -> Vec<Bytes> {
     chunks
 }
 
-/// The items of a body that ends cleanly, and its fault.
+/// Returns the items of a body that ends regularly, and its fault.
 fn cut(kind: Kind, limit: usize, chunks: Vec<Bytes>) -> (Vec<Bytes>, Option<Fault>) {
     let mut cutter = Cutter::new(kind, limit);
     let mut items = Vec::new();
@@ -43,7 +43,8 @@ fn cut(kind: Kind, limit: usize, chunks: Vec<Bytes>) -> (Vec<Bytes>, Option<Faul
     }
 }
 
-/// Compares the items, in one piece and byte by byte; the last of `expected` may be a fault: `! why`.
+/// Compares the items, with the body as one chunk and in small ones. The last of `expected` may be
+/// a fault: `! why`.
 #[track_caller]
 fn check(kind: Kind, limit: usize, body: &[u8], expected: &[&str]) {
     for size in [usize::MAX, 1, 3] {
@@ -104,7 +105,7 @@ fn an_element_of_an_array_or_any_other_value_is_an_item_on_one_line() {
 }
 
 #[test]
-fn what_some_take_for_the_end_of_a_line_is_escaped_and_a_byte_order_mark_is_no_json() {
+fn line_separators_are_escaped_and_a_byte_order_mark_is_removed() {
     let raw = "\"a\u{2028}\u{2029}\u{85}\"";
     let escaped = r#""a\u2028\u2029\u0085""#;
     for size in [1, 2, 3, 100] {
@@ -127,7 +128,7 @@ fn what_some_take_for_the_end_of_a_line_is_escaped_and_a_byte_order_mark_is_no_j
 }
 
 #[test]
-fn invalid_json_is_told_with_its_place() {
+fn invalid_json_is_reported_with_its_location() {
     let fault = |body: &[u8]| {
         let (items, fault) = cut(Kind::Json, 100, chunks(body, &[2]));
         (
@@ -164,7 +165,7 @@ fn invalid_json_is_told_with_its_place() {
 }
 
 #[test]
-fn json_over_a_limit_is_refused_and_up_to_it_is_not() {
+fn limits_of_json_are_exact() {
     let count = |body: String| cut(Kind::Json, 10, chunks(body.as_bytes(), &[3]));
     assert_eq!(count("[\"12345678\",1]".to_owned()).0.len(), 2);
     assert!(count("[\"123456789\",1]".to_owned()).1.is_some());
@@ -182,7 +183,7 @@ fn json_over_a_limit_is_refused_and_up_to_it_is_not() {
 }
 
 #[test]
-fn text_comes_as_it_arrives_but_no_character_is_cut() {
+fn text_is_returned_as_it_arrives_without_splitting_characters() {
     let text = "aü€😀b".as_bytes();
     for size in 1..8 {
         let (items, fault) = cut(Kind::Text, 9, chunks(text, &[size]));
@@ -190,13 +191,13 @@ fn text_comes_as_it_arrives_but_no_character_is_cut() {
         assert!(items.iter().all(|item| std::str::from_utf8(item).is_ok()));
         assert_eq!(items.concat(), text);
     }
-    // What isn't UTF-8 passes, and so does a character that the end cuts.
+    // Bytes that aren't UTF-8 pass, and so does a character that is truncated by the end.
     let (items, _) = cut(Kind::Text, 9, chunks(b"a\xff\x80b\xe2\x82", &[100]));
     assert_eq!(items, [&b"a\xff\x80b"[..], b"\xe2\x82"]);
 }
 
 #[test]
-fn a_large_chunk_comes_in_pieces() {
+fn a_large_chunk_is_split() {
     let text = "€".repeat(UPSTREAM_CHUNK_BYTES);
     for kind in [Kind::Text, Kind::Bytes] {
         let (items, _) = cut(kind, 9, vec![Bytes::from(text.clone()), Bytes::new()]);
@@ -231,7 +232,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_chunking_gives_the_same_items_and_they_are_the_body(
+    fn any_chunking_leads_to_the_same_items_and_they_are_the_body(
         (kind, body) in any_body(),
         sizes in vec(1..9_usize, 1..5),
         limit in prop_oneof![Just(1000), 1..24_usize],
@@ -239,7 +240,7 @@ proptest! {
         let (whole, fault) = cut(kind, limit, vec![body.clone().into()]);
         let (items, other) = cut(kind, limit, chunks(&body, &sizes));
         if kind != Kind::Json && fault.is_none() {
-            // But for the byte order mark that may stand before lines of JSON.
+            // Except for a byte order mark before lines of JSON.
             let text = match kind {
                 Kind::Ndjson => json::without_bom(&body),
                 _ => &body,

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::limits::UPSTREAM_CHUNK_BYTES;
 
-/// Gives text as it arrives, but for a character that two chunks share: it goes with the second one. What
-/// isn't UTF-8 passes as it is.
+/// Returns text as it arrives, except that a character which is split between two chunks is
+/// returned with the second one. Bytes that aren't UTF-8 pass unchanged.
 #[derive(Default)]
 pub(in super::super) struct Text {
     chunks: VecDeque<Bytes>,
@@ -49,7 +49,7 @@ impl Text {
     }
 }
 
-/// How many of the last bytes are the start of a character that isn't complete.
+/// Returns the number of bytes at the end that are the start of an incomplete character.
 fn unfinished(text: &[u8]) -> usize {
     for (before, byte) in text.iter().rev().take(3).enumerate() {
         let length = match byte {

@@ -23,7 +23,7 @@ fn push(session: &mut Session, chunk: &'static [u8]) -> Vec<String> {
     items(session)
 }
 
-/// All that can be given now.
+/// Returns all items that are available.
 fn items(session: &mut Session) -> Vec<String> {
     let mut items = Vec::new();
     while !matches!(session.state, super::State::Connect(_)) {
@@ -57,7 +57,7 @@ fn wait(session: &mut Session) -> Duration {
 }
 
 #[test]
-fn the_end_of_the_one_answer_is_the_end_of_all() {
+fn the_end_of_a_response_without_ids_is_the_end() {
     let mut session = one_answer(Kind::Sse);
     assert_eq!(
         push(&mut session, b"id: 1\ndata: a\n\ndata: b"),
@@ -76,7 +76,7 @@ fn the_end_of_the_one_answer_is_the_end_of_all() {
 }
 
 #[test]
-fn a_cut_answer_is_a_fault_and_gives_nothing_that_is_not_whole() {
+fn a_truncated_response_is_a_fault_without_partial_items() {
     for kind in [Kind::Sse, Kind::Ndjson, Kind::Json, Kind::Text, Kind::Bytes] {
         let mut session = one_answer(kind);
         session.lost(Lost::Cut);
@@ -97,7 +97,7 @@ fn a_cut_answer_is_a_fault_and_gives_nothing_that_is_not_whole() {
 }
 
 #[test]
-fn done_is_the_last_item_whatever_follows() {
+fn nothing_after_done_is_returned() {
     for mut session in [feed(), one_answer(Kind::Sse)] {
         let found = push(
             &mut session,
@@ -124,7 +124,7 @@ fn the_end_of_a_headwater_stream_is_the_end() {
 }
 
 #[test]
-fn what_a_headwater_server_reports_is_given_and_is_then_the_fault() {
+fn a_failure_reported_by_a_headwater_server_is_an_item_and_the_fault() {
     for event in [
         &b"event: headwater:error\ndata: {\"title\":\"Oh\",\"status\":500,\"detail\":\"no\"}\n\n"[..],
         b"event: headwater:error\nid: headwater:end\ndata: {\"title\":\"Oh\",\"status\":500,\"detail\":\"no\"}\n\n",
@@ -143,7 +143,7 @@ fn what_a_headwater_server_reports_is_given_and_is_then_the_fault() {
 }
 
 #[test]
-fn what_an_upstream_itself_calls_an_end_or_an_error_is_an_event() {
+fn the_upstreams_own_end_and_error_events_are_events() {
     for event in [
         &b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded\"}}\n\n"[..],
         b"event: error\ndata: {\"title\":\"Oh\",\"status\":500,\"detail\":\"no\"}\n\n",
@@ -190,7 +190,7 @@ fn a_position_is_resumed_from_and_other_control_events_end_the_relay() {
 }
 
 #[test]
-fn a_feed_goes_on_behind_its_last_id_and_gives_nothing_twice() {
+fn a_feed_resumes_after_its_last_id_without_duplicates() {
     for clean in [true, false] {
         let mut session = feed();
         assert_eq!(
@@ -230,7 +230,7 @@ fn several_events_of_one_connection_may_have_the_same_id() {
 }
 
 #[test]
-fn an_id_without_an_event_is_gone_on_from_too() {
+fn a_feed_also_resumes_after_an_id_without_an_event() {
     let mut session = feed();
     assert_eq!(push(&mut session, b"id: 9\n\n").len(), 0);
     session.lost(Lost::Cut);
@@ -239,7 +239,7 @@ fn an_id_without_an_event_is_gone_on_from_too() {
 }
 
 #[test]
-fn an_answer_without_ids_or_to_another_method_is_not_asked_for_again() {
+fn a_response_without_ids_or_to_another_method_is_not_resumed() {
     let mut session = feed();
     assert_eq!(push(&mut session, b"data: a\n\n: hi\n\n").len(), 2);
     session.lost(Lost::Cut);
@@ -252,7 +252,7 @@ fn an_answer_without_ids_or_to_another_method_is_not_asked_for_again() {
 }
 
 #[test]
-fn no_content_is_the_end_of_a_feed_and_a_refusal_is_a_fault() {
+fn no_content_ends_a_feed_and_an_error_status_is_a_fault() {
     let broken = || {
         let mut session = feed();
         push(&mut session, b"id: 1\ndata: a\n\n");
@@ -286,7 +286,7 @@ fn no_content_is_the_end_of_a_feed_and_a_refusal_is_a_fault() {
 }
 
 #[test]
-fn a_feed_that_fails_is_asked_again_so_often_and_no_more() {
+fn the_attempts_of_a_failing_feed_are_limited() {
     let limits = UpstreamLimits {
         attempts: 3,
         ..UpstreamLimits::default()
@@ -299,7 +299,7 @@ fn a_feed_that_fails_is_asked_again_so_often_and_no_more() {
     wait(&mut session);
     session.lost(Lost::Unreachable("refused".to_owned()));
     wait(&mut session);
-    // It is back, and the count starts anew.
+    // It responds again, so the count of attempts restarts.
     session.head(&head(200));
     session.end();
     wait(&mut session);
@@ -316,7 +316,7 @@ fn a_feed_that_fails_is_asked_again_so_often_and_no_more() {
 }
 
 #[test]
-fn the_upstream_says_how_long_to_wait() {
+fn the_upstream_can_set_the_wait() {
     let mut session = feed();
     push(&mut session, b"retry: 2500\nid: 1\ndata: a\n\n");
     session.end();
@@ -334,7 +334,7 @@ fn the_upstream_says_how_long_to_wait() {
 }
 
 #[test]
-fn the_wait_grows_while_a_feed_brings_nothing() {
+fn the_wait_grows_while_a_feed_has_no_items() {
     let mut longest = [Duration::ZERO; 8];
     for seed in 0..200 {
         let mut session = Session::new(Kind::Sse, true, UpstreamLimits::default(), seed);
@@ -355,7 +355,7 @@ fn the_wait_grows_while_a_feed_brings_nothing() {
 }
 
 #[test]
-fn a_feed_is_taken_up_where_an_earlier_life_left_it() {
+fn a_feed_resumes_after_a_restart() {
     let resume = Resume {
         last_event_id: "5".into(),
         seen: vec!["4".into()],
@@ -376,7 +376,7 @@ fn a_feed_is_taken_up_where_an_earlier_life_left_it() {
 }
 
 #[test]
-fn an_answer_may_be_as_long_as_the_limit_and_a_feed_longer() {
+fn a_response_is_limited_in_size_and_a_feed_is_not() {
     let limits = UpstreamLimits {
         total_bytes: 18,
         ..UpstreamLimits::default()
@@ -403,9 +403,10 @@ fn an_answer_may_be_as_long_as_the_limit_and_a_feed_longer() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A server that goes on behind the id that it is told, or a few events before, as it likes.
+    /// Simulates a server that resumes after the id it receives, or arbitrarily a few events before
+    /// it.
     #[test]
-    fn a_feed_that_is_cut_anywhere_gives_every_event_once_and_in_order(
+    fn a_feed_that_breaks_anywhere_returns_every_event_once_and_in_order(
         cuts in vec((0..60_usize, 0..4_usize, any::<bool>()), 0..12),
         sizes in vec(1..20_usize, 1..4),
     ) {
@@ -434,7 +435,7 @@ proptest! {
                 break;
             };
             if last == 0 && session.last_event_id().is_empty() {
-                // Not known to be a feed yet.
+                // It isn't known to be a feed yet.
                 return Ok(());
             }
             if clean {

@@ -29,7 +29,7 @@ async fn the_call_is_made_once_as_it_is_and_uncompressed() {
 }
 
 #[tokio::test]
-async fn an_item_is_given_as_soon_as_its_last_byte_is_there() {
+async fn an_item_is_returned_as_soon_as_its_last_byte_arrives() {
     for (content_type, body, item) in [
         ("text/event-stream", "data: a\n\n", "data: a\\n\\n"),
         ("text/event-stream", "data: a\r\n\r", "data: a\\r\\n\\r"),
@@ -45,7 +45,7 @@ async fn an_item_is_given_as_soon_as_its_last_byte_is_there() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_the_same_byte_by_byte() {
+async fn a_response_may_arrive_byte_by_byte() {
     let body = "data: a\r\n\r\nid: 1\r\ndata: \u{20ac}\r\n\r\n";
     let mut script = vec![head("text/event-stream")];
     for byte in body.bytes() {
@@ -71,7 +71,7 @@ async fn closing_between_cr_and_lf_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_cut_in_the_middle_of_an_item_is_a_fault_behind_what_came_before() {
+async fn a_break_within_an_item_is_a_fault_after_the_earlier_items() {
     let short =
         "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ncontent-length: 99\r\n\r\n";
     for script in [
@@ -89,7 +89,7 @@ async fn a_cut_in_the_middle_of_an_item_is_a_fault_behind_what_came_before() {
             send("5\r\n2"),
         ],
         vec![send(short), send("1\n")],
-        // Without a length or chunks, only the item itself tells.
+        // Without a length or chunks, only the item itself marks its end.
         vec![head("application/x-ndjson"), send("1\n{\"a\":")],
     ] {
         let server = Server::new([script]).await;
@@ -103,7 +103,7 @@ async fn a_cut_in_the_middle_of_an_item_is_a_fault_behind_what_came_before() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_longer_than_it_says_ends_where_it_says() {
+async fn a_body_ends_at_its_content_length() {
     let long = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nabcdef";
     let server = Server::new([vec![send(long)]]).await;
     let (items, fault) = Items::of(get(&server, limits()).await.unwrap()).all().await;
@@ -111,7 +111,7 @@ async fn a_body_that_is_longer_than_it_says_ends_where_it_says() {
 }
 
 #[tokio::test]
-async fn what_is_not_utf8_passes_as_it_is_but_not_as_json() {
+async fn invalid_utf8_passes_except_as_json() {
     for (content_type, body) in [
         ("text/plain", &b"a\xffb"[..]),
         ("text/event-stream", b"data: a\xffb\n\n"),
@@ -139,7 +139,7 @@ async fn what_is_not_utf8_passes_as_it_is_but_not_as_json() {
 }
 
 #[tokio::test]
-async fn a_huge_item_and_an_endless_answer_are_cut_off() {
+async fn oversized_items_and_responses_are_faults() {
     let limits = UpstreamLimits {
         item_bytes: 100_000,
         total_bytes: 1_000_000,
@@ -166,7 +166,7 @@ async fn a_huge_item_and_an_endless_answer_are_cut_off() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_given_with_the_start_of_its_body() {
+async fn an_error_response_is_returned_with_the_start_of_its_body() {
     let server = Server::new([vec![send(
         "HTTP/1.1 500 Oh\r\ncontent-type: text/x\r\ncontent-length: 4\r\n\r\noops",
     )]])
@@ -222,7 +222,7 @@ async fn no_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn a_compressed_answer_is_refused() {
+async fn a_compressed_response_is_refused() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 0\r\n\r\n";
     let server = Server::new([vec![send(answer)]]).await;
     assert!(
@@ -241,7 +241,7 @@ async fn a_compressed_answer_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_has_no_items() {
+async fn a_response_without_a_body_has_no_items() {
     for answer in [
         "HTTP/1.1 204 No\r\ncontent-type: application/json\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
@@ -256,7 +256,7 @@ async fn an_answer_without_a_body_has_no_items() {
 }
 
 #[tokio::test]
-async fn silence_has_its_limits_before_the_head_and_after() {
+async fn timeouts_apply_before_and_after_the_head() {
     let limits = UpstreamLimits {
         head_timeout: Duration::from_millis(150),
         idle_timeout: Duration::from_millis(150),
@@ -278,7 +278,7 @@ async fn silence_has_its_limits_before_the_head_and_after() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_an_error_without_the_url() {
+async fn an_unreachable_upstream_is_an_error_without_the_url() {
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
@@ -297,7 +297,7 @@ async fn nobody_there_is_an_error_without_the_url() {
 }
 
 #[tokio::test]
-async fn a_name_that_stands_for_an_address_that_may_not_be_reached_is_refused() {
+async fn a_host_that_resolves_to_a_forbidden_address_is_refused() {
     let server = Server::new([vec![head("text/plain"), send("secret")]]).await;
     let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let egress = Egress::public().with_lookup(move |_| async move { Ok(vec![local]) });
@@ -310,7 +310,7 @@ async fn a_name_that_stands_for_an_address_that_may_not_be_reached_is_refused() 
 }
 
 #[tokio::test]
-async fn the_upstream_is_left_at_done_and_when_the_items_are_dropped() {
+async fn the_connection_closes_at_done_and_when_the_items_are_dropped() {
     let left = async |server: &Server| {
         for _ in 0..500 {
             if server.closed().is_some() {

@@ -7,7 +7,7 @@ use crate::relay::upstream::{Resume, take_up};
 const SSE: &str = "text/event-stream";
 
 #[tokio::test]
-async fn a_feed_that_breaks_is_asked_for_what_follows_and_gives_nothing_twice() {
+async fn a_feed_that_breaks_resumes_without_duplicates() {
     let server = Server::new([
         vec![
             chunked(SSE),
@@ -17,7 +17,7 @@ async fn a_feed_that_breaks_is_asked_for_what_follows_and_gives_nothing_twice() 
         ],
         vec![send("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n")],
         vec![Act::Reset],
-        // It says again what was said, and ends without saying that it is the end.
+        // The server repeats events, and ends without an end marker.
         vec![
             chunked(SSE),
             chunk("id: 2\ndata: b\n\nid: 3\ndata: c\n\n"),
@@ -57,7 +57,7 @@ async fn a_feed_that_breaks_is_asked_for_what_follows_and_gives_nothing_twice() 
 }
 
 #[tokio::test]
-async fn a_feed_that_answers_204_is_over_and_one_that_answers_404_has_failed() {
+async fn a_204_ends_a_feed_and_a_404_fails_it() {
     let first = vec![head(SSE), send("id: 1\ndata: a\n\n")];
     let server = Server::new([first.clone(), vec![send("HTTP/1.1 204 No\r\n\r\n")]]).await;
     let (items, fault) = Items::of(get(&server, limits()).await.unwrap()).all().await;
@@ -76,7 +76,7 @@ async fn a_feed_that_answers_204_is_over_and_one_that_answers_404_has_failed() {
 }
 
 #[tokio::test]
-async fn a_feed_that_falls_silent_is_asked_again() {
+async fn a_feed_that_falls_silent_reconnects() {
     let limits = UpstreamLimits {
         idle_timeout: Duration::from_millis(150),
         ..limits()
@@ -106,7 +106,7 @@ async fn a_post_is_never_made_twice() {
 }
 
 #[tokio::test]
-async fn a_feed_is_given_up_after_so_many_attempts() {
+async fn a_feed_gives_up_after_the_maximum_of_attempts() {
     let limits = UpstreamLimits {
         attempts: 3,
         ..limits()
@@ -126,7 +126,7 @@ async fn a_feed_is_given_up_after_so_many_attempts() {
 }
 
 #[tokio::test]
-async fn a_feed_of_an_earlier_life_is_taken_up() {
+async fn a_feed_of_an_earlier_process_resumes() {
     let server = Server::new([
         vec![send("HTTP/1.1 502 Oh\r\ncontent-length: 0\r\n\r\n")],
         vec![
@@ -155,7 +155,7 @@ async fn a_feed_of_an_earlier_life_is_taken_up() {
 }
 
 #[tokio::test]
-async fn an_item_tells_the_id_to_go_on_from() {
+async fn an_item_has_the_id_to_resume_from() {
     let server = Server::new([vec![
         head(SSE),
         send("data: a\n\nid: 1\ndata: b\n\ndata: c\n\ndata: [DONE]\n\n"),

@@ -11,14 +11,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// What the server does on a connection.
+/// A step of the server on a connection.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     Send(Vec<u8>),
     Wait(Duration),
     /// Ends the connection as if the process had been killed.
     Reset,
-    /// Sends this again and again.
+    /// Sends this repeatedly.
     Flood(Vec<u8>),
     /// Leaves the connection open.
     Hang,
@@ -28,14 +28,14 @@ pub(super) fn send(text: impl AsRef<[u8]>) -> Act {
     Act::Send(text.as_ref().to_vec())
 }
 
-/// A head without a length, so that the end of the connection is the end of the body.
+/// A response head without a length: the end of the connection is the end of the body.
 pub(super) fn head(content_type: &str) -> Act {
     send(format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n"
     ))
 }
 
-/// A head whose body comes in chunks: see [`chunk`].
+/// A response head with a chunked body: see [`chunk`].
 pub(super) fn chunked(content_type: &str) -> Act {
     send(format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -50,7 +50,7 @@ pub(super) fn last_chunk() -> Act {
     send("0\r\n\r\n")
 }
 
-/// A server of bytes: the n-th connection gets the n-th script, those beyond get the last one.
+/// A server of raw bytes: the n-th connection runs the n-th script, and later ones the last script.
 pub(super) struct Server {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
@@ -93,12 +93,12 @@ impl Server {
             .unwrap()
     }
 
-    /// The requests so far, in lower case.
+    /// Returns the requests so far, in lower case.
     pub(super) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// When a client was last seen to leave.
+    /// Returns the time at which a client was last seen to disconnect.
     pub(super) fn closed(&self) -> Option<Instant> {
         *self.closed.lock().unwrap()
     }

@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order: what must always hold does.
+//! Invariants that hold for any steps in any order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +14,9 @@ enum Step {
     Append(u8),
     Remake(u8),
     Claim,
-    /// So many of the streams that were told of, and whether that is all.
+    /// The number of streams of the wake to acknowledge, and whether that ends it.
     Ack(usize, bool),
-    /// With the claim before the last.
+    /// Acknowledges with the claim before the last.
     Stale,
     Release,
     Wait(u64),
@@ -38,10 +38,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Runs the steps, and checks after each that what must always hold does.
+/// Runs the steps and checks the invariants after each.
 async fn run(mut bench: Bench, steps: Vec<Step>) {
     bench.put(id(), config(&["s/0", "named"])).await.unwrap();
-    // What a worker was told is processed, by the stream's number in the log.
+    // The acknowledged offsets, by the stream's number in the log.
     let mut processed: BTreeMap<u64, Offset> = BTreeMap::new();
     let mut claims: Vec<Claim> = Vec::new();
     let mut generation = 0;
@@ -96,7 +96,7 @@ async fn run(mut bench: Bench, steps: Vec<Step>) {
                         }
                     }
                     Err(Refusal::Fenced) => assert!(!holds(&bench, &claim)),
-                    // The stream was made anew since, and is shorter.
+                    // The stream was created again since, and is shorter.
                     Err(Refusal::InvalidOffset(_)) => {}
                     Err(refusal) => panic!("{refusal}"),
                 }
@@ -166,7 +166,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_work_is_lost_and_no_two_workers_hold_it_whatever_happens(
+    fn no_work_is_lost_and_no_two_workers_hold_it(
         steps in prop::collection::vec(step(), 1..60)
     ) {
         block_on(async { run(Bench::new().await, steps).await });
@@ -177,7 +177,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
 
     #[test]
-    fn on_disk_it_is_the_same(steps in prop::collection::vec(step(), 1..40)) {
+    fn the_invariants_hold_on_disk(steps in prop::collection::vec(step(), 1..40)) {
         block_on(async { run(Bench::on_disk().await, steps).await });
     }
 }

@@ -1,9 +1,9 @@
-//! Who was woken, and for how long it has the word.
+//! Claims and the duration of leases.
 
 use super::*;
 
 #[tokio::test]
-async fn a_lease_ends_when_nothing_is_heard_and_lasts_while_something_is() {
+async fn a_lease_ends_without_acknowledgements_and_is_renewed_by_them() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.append("s/a").await;
@@ -32,7 +32,7 @@ async fn a_lease_ends_when_nothing_is_heard_and_lasts_while_something_is() {
 }
 
 #[tokio::test]
-async fn a_worker_that_acknowledges_what_is_not_there_changes_nothing() {
+async fn an_acknowledgement_past_the_tail_changes_nothing() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.append("s/a").await;
@@ -41,7 +41,7 @@ async fn a_worker_that_acknowledges_what_is_not_there_changes_nothing() {
     let a = bench.info(&name("s/a")).await;
     let b = bench.info(&name("s/b")).await;
     let good = (name("s/a"), a.at(Offset::new(1)));
-    // Of another stream, it is none of this one, although it is no more than that has.
+    // A mark of another stream is refused even if this stream has that offset.
     let other = vec![good.clone(), (name("s/b"), good.1)];
     let refused = bench.ack(&claim, other, true).await;
     assert!(matches!(refused, Err(Refusal::InvalidOffset(_))));
@@ -54,7 +54,7 @@ async fn a_worker_that_acknowledges_what_is_not_there_changes_nothing() {
         Err(Refusal::Invalid(_))
     ));
     assert!(bench.link("s/a").unwrap().is_pending());
-    // An append that the engine has not seen is no reason to refuse.
+    // An append that the engine has not read yet is no reason to refuse.
     bench.append("s/a").await;
     let ahead = vec![(name("s/a"), a.at(Offset::new(2)))];
     assert!(
@@ -65,7 +65,7 @@ async fn a_worker_that_acknowledges_what_is_not_there_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_deleted_subscription_takes_no_word_for_its_wake() {
+async fn a_deleted_subscription_refuses_acknowledgements_of_its_wake() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.append("s/a").await;
@@ -76,7 +76,7 @@ async fn a_deleted_subscription_takes_no_word_for_its_wake() {
         .unwrap();
     let acked = bench.ack(&claim, claim.streams.clone(), true).await;
     assert!(matches!(acked, Err(Refusal::NotFound)));
-    // Nor does another one that takes its name.
+    // Nor is it accepted by a new subscription of the same name.
     bench.put(id(), config(&[])).await.unwrap();
     bench.append("s/a").await;
     bench.claim().await.unwrap();
@@ -91,7 +91,7 @@ async fn a_deleted_subscription_takes_no_word_for_its_wake() {
 }
 
 #[tokio::test]
-async fn a_wake_stream_that_is_not_there_is_tried_again() {
+async fn a_missing_wake_stream_is_retried() {
     let mut bench = Bench::new().await;
     let absent = Config {
         target: Target::WakeStream(name("later")),
@@ -104,7 +104,7 @@ async fn a_wake_stream_that_is_not_there_is_tried_again() {
     let json = Create::new(Settings::of_type("application/json; charset=utf-8"));
     bench.log.create(&name("later"), json).await.unwrap();
     bench.clock.advance(Duration::from_millis(1300));
-    // The failure is only seen when it is stored; so is what follows.
+    // A failure is only known after the store, and so is the retry.
     bench.turn().await;
     let events = bench
         .log
@@ -123,7 +123,7 @@ async fn a_wake_stream_that_is_not_there_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_wake_event_that_may_not_have_been_written_before_a_crash_is_written_after_it() {
+async fn an_unclaimed_wake_event_is_written_again_after_a_crash() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.append("s/a").await;

@@ -1,9 +1,9 @@
-//! Which streams a subscription has, and from where on.
+//! The streams of a subscription, and the offsets at which they start.
 
 use super::*;
 
 #[tokio::test]
-async fn streams_that_are_there_are_linked_at_their_end_and_later_ones_at_their_start() {
+async fn existing_streams_are_linked_at_their_tail_and_new_ones_at_their_start() {
     let mut bench = Bench::new().await;
     bench.append("s/old").await;
     bench.append("other").await;
@@ -33,7 +33,7 @@ async fn streams_that_are_there_are_linked_at_their_end_and_later_ones_at_their_
 }
 
 #[tokio::test]
-async fn a_wake_stream_that_its_own_pattern_matches_wakes_no_one() {
+async fn a_wake_stream_that_matches_its_own_pattern_causes_no_wake() {
     let mut bench = Bench::new().await;
     let all = Config {
         pattern: Some(Pattern::new("**").unwrap()),
@@ -63,7 +63,7 @@ async fn a_wake_stream_that_its_own_pattern_matches_wakes_no_one() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_made_anew_is_pending_from_its_start() {
+async fn a_stream_that_is_created_again_is_pending_from_its_start() {
     let mut bench = Bench::new().await;
     for _ in 0..3 {
         bench.append("s/a").await;
@@ -77,7 +77,7 @@ async fn a_stream_that_is_made_anew_is_pending_from_its_start() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_gone_is_not_told_of() {
+async fn a_deleted_stream_is_in_no_wake() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&["named"])).await.unwrap();
     bench.append("s/a").await;
@@ -118,7 +118,7 @@ async fn a_stream_that_is_processed_keeps_no_cursor_and_can_be_acknowledged_agai
             .await,
         Err(Refusal::Invalid(_))
     ));
-    // What came since isn't taken as processed.
+    // Later messages don't count as processed.
     bench.append("s/b").await;
     bench
         .ack(&claim, claim.streams.clone(), false)
@@ -144,7 +144,7 @@ async fn a_stream_that_is_processed_keeps_no_cursor_and_can_be_acknowledged_agai
 }
 
 #[tokio::test]
-async fn a_subscription_is_shown_in_pages_that_have_each_stream_once() {
+async fn pages_of_a_subscription_contain_each_stream_once() {
     let mut bench = Bench::new().await;
     for n in 0..30 {
         bench.append(&format!("s/{n}")).await;
@@ -161,7 +161,7 @@ async fn a_subscription_is_shown_in_pages_that_have_each_stream_once() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_named_and_matches_stays_when_the_name_is_taken_back() {
+async fn a_stream_by_name_that_matches_the_pattern_stays_when_its_name_is_removed() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&["s/a", "named"])).await.unwrap();
     for stream in ["s/a", "named", "absent"] {

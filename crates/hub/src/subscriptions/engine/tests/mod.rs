@@ -17,10 +17,10 @@ use tempfile::TempDir;
 
 const LEASE: Duration = Duration::from_secs(10);
 
-/// An engine whose turns and clock a test turns, over a log in memory.
+/// An engine over an in-memory log. The test controls its turns and its clock.
 struct Bench {
     log: Arc<dyn Log>,
-    /// Where the log is, if it is on disk.
+    /// The folder of the log, if it is on disk.
     folder: Option<TempDir>,
     clock: Clock,
     engine: Engine,
@@ -39,7 +39,7 @@ fn open(folder: &TempDir) -> Arc<dyn Log> {
     Arc::new(FjallLog::open(folder.path(), FjallOptions::default()).unwrap())
 }
 
-/// A pull-wake subscription to `s/*`, and to these.
+/// Returns a pull-wake subscription to `s/*` and to these streams.
 fn config(streams: &[&str]) -> Config {
     Config {
         pattern: Some(Pattern::new("s/*").unwrap()),
@@ -97,7 +97,7 @@ impl Bench {
         }
     }
 
-    /// As after a crash: all that is left is in the log.
+    /// Restarts as after a crash: only the log is left.
     async fn restart(self) -> Self {
         let Self {
             mut log,
@@ -138,7 +138,7 @@ impl Bench {
         .await
     }
 
-    /// A claim as the worker sees it: wake, generation, token, and the streams with their tails.
+    /// Claims as a worker. Returns the wake, generation, token, and the streams with their tails.
     async fn claim(&mut self) -> Result<Claim, Refusal> {
         let make = |answer| Command::Claim {
             id: id(),
@@ -227,7 +227,7 @@ impl Bench {
         self.log.info(stream).await.unwrap()
     }
 
-    /// How many wake events were written.
+    /// Returns the number of wake events that were written.
     async fn wakes(&self) -> u64 {
         self.info(&name("wakes")).await.tail.number()
     }
@@ -240,10 +240,10 @@ impl Bench {
         self.known().links.get(&name(stream)).cloned()
     }
 
-    /// All that a restart must bring back.
+    /// Returns the state that a restart has to restore.
     fn all(&self) -> BTreeMap<Arc<str>, Known> {
         let all = self.engine.registry.iter().map(|(id, known)| {
-            // Of an idle one nothing need be known.
+            // Idle links don't have to be known.
             let links = known.links.iter().filter(|(_, link)| !link.is_idle());
             let links = links.map(|(name, link)| (name.clone(), link.clone()));
             let known = (known.digest.clone(), known.state(), links.collect());
@@ -252,7 +252,7 @@ impl Bench {
         all.collect()
     }
 
-    /// What a client is shown: each stream with the offset up to which it is processed.
+    /// Returns the streams that a client sees, each with the offset up to which it is processed.
     async fn shown(&mut self, limit: usize) -> Vec<(StreamName, String)> {
         let (mut after, mut shown) = (None, Vec::new());
         let config = Arc::clone(&self.known().config);

@@ -1,4 +1,4 @@
-//! What is stored, and how much of it there may be.
+//! Storage of subscriptions, and its bounds.
 
 use super::*;
 use crate::subscriptions::limits::{EXPLICIT_BYTES, LINKS_SHARE};
@@ -35,7 +35,7 @@ async fn bounded(bounds: Bounds) -> Bench {
     Bench::bounded(bench.log, None, bench.clock, bounds).await
 }
 
-/// The limit that a request was refused by.
+/// Returns the limit for which a request was refused.
 fn limit<T: std::fmt::Debug>(refused: Result<T, Refusal>) -> usize {
     match refused {
         Err(Refusal::Limit(limit)) => limit.limit,
@@ -44,7 +44,7 @@ fn limit<T: std::fmt::Debug>(refused: Result<T, Refusal>) -> usize {
 }
 
 #[tokio::test]
-async fn as_many_subscriptions_as_allowed_are_taken_and_one_more_is_not() {
+async fn the_number_of_subscriptions_is_limited() {
     let mut bench = bounded(Bounds {
         subscriptions: 3,
         ..bounds()
@@ -70,7 +70,7 @@ async fn as_many_subscriptions_as_allowed_are_taken_and_one_more_is_not() {
 }
 
 #[tokio::test]
-async fn one_subscription_and_all_of_them_take_no_more_bytes_than_they_may() {
+async fn the_bytes_of_one_and_of_all_subscriptions_are_limited() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     let one = bench.known().bytes();
@@ -93,7 +93,7 @@ async fn one_subscription_and_all_of_them_take_no_more_bytes_than_they_may() {
         }
     };
     bench.put(id(), config(&[])).await.unwrap();
-    // Its name is counted where it is in the configuration, too.
+    // A name in the configuration counts, too.
     let refused = bench.put("big".into(), config(&more)).await;
     assert_eq!(limit(refused), one + with_more);
     bench.put("two".into(), config(&[])).await.unwrap();
@@ -106,7 +106,7 @@ async fn one_subscription_and_all_of_them_take_no_more_bytes_than_they_may() {
     assert_eq!(limit(refused), one + with_more);
     let refused = bench.ask(add("two".into(), "c")).await;
     assert_eq!(limit(refused), 2 * one + with_more);
-    // The refusal says how to get below it.
+    // The refusal names a way to get below the limit.
     let remove = |answer| Command::RemoveStream {
         id: id(),
         stream: name(more[0]),
@@ -123,7 +123,7 @@ async fn one_subscription_and_all_of_them_take_no_more_bytes_than_they_may() {
 }
 
 #[tokio::test]
-async fn past_the_bytes_of_all_cursors_streams_wait_for_their_turn_and_each_is_told_of() {
+async fn beyond_the_bytes_of_all_cursors_streams_wait_for_their_turn() {
     let mut bench = bounded(Bounds {
         cursors: 40_000,
         ..bounds()
@@ -167,7 +167,7 @@ async fn past_the_bytes_of_all_cursors_streams_wait_for_their_turn_and_each_is_t
 }
 
 #[tokio::test]
-async fn subscriptions_to_all_streams_store_no_more_than_what_they_are() {
+async fn subscriptions_to_all_streams_store_only_their_configuration() {
     let mut bench = Bench::new().await;
     let long = "n".repeat(900);
     for n in 0..200 {
@@ -182,7 +182,7 @@ async fn subscriptions_to_all_streams_store_no_more_than_what_they_are() {
     }
     let journal = name("__ds/journal/0000000000000000");
     assert!(bench.info(&journal).await.bytes < 100 * 1000);
-    // A name is written once for all of them, with a cursor for each.
+    // A name is written once for all subscriptions, with a cursor for each.
     for n in 0..10 {
         bench.append(&format!("s/{n}/{long}")).await;
     }
@@ -198,7 +198,7 @@ async fn subscriptions_to_all_streams_store_no_more_than_what_they_are() {
 }
 
 #[tokio::test]
-async fn a_journal_of_the_first_version_is_read_and_written_on_smaller() {
+async fn a_journal_of_the_first_version_is_read_and_shrinks() {
     let mut bench = Bench::new().await;
     for n in 0..50 {
         bench.append(&format!("s/{n}")).await;
@@ -242,7 +242,7 @@ async fn a_journal_of_the_first_version_is_read_and_written_on_smaller() {
 }
 
 #[tokio::test]
-async fn more_streams_than_one_subscription_keeps_are_all_told_of_in_the_end() {
+async fn streams_beyond_the_limit_of_cursors_all_cause_wakes() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     let others = Config {
@@ -276,11 +276,11 @@ async fn more_streams_than_one_subscription_keeps_are_all_told_of_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_journal_is_rewritten_in_pieces_and_is_right_at_each_of_them() {
+async fn a_journal_is_compacted_in_parts_and_valid_after_each() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     bench.put("small".into(), config(&["x"])).await.unwrap();
-    // It never acknowledges anything: what it has to do is copied.
+    // This subscription never acknowledges anything, so its links are copied.
     let others = Config {
         pattern: Some(Pattern::new("other/*").unwrap()),
         ..config(&[])
@@ -322,7 +322,7 @@ async fn a_journal_is_rewritten_in_pieces_and_is_right_at_each_of_them() {
 }
 
 #[tokio::test]
-async fn a_damaged_journal_is_not_taken_for_an_empty_one() {
+async fn a_damaged_journal_is_not_mistaken_for_an_empty_one() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
     let journal = name("__ds/journal/0000000000000000");
