@@ -120,7 +120,7 @@ fn hub(log: Arc<dyn Log>, model: &Model) -> Result<Hub, Box<dyn Error>> {
         .upstreams(upstreams)
         .cors(Cors::Off)
         .private();
-    Ok(Hub::with(log, options))
+    Ok(Hub::with_options(log, options))
 }
 
 fn app(hub: &Hub, log: Arc<dyn Log>, model: Model) -> App {

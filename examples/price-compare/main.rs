@@ -78,7 +78,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         None => start_shops().await?,
     };
     let log: Arc<dyn Log> = Arc::new(FjallLog::open(args.data, FjallOptions::default())?);
-    let hub = Hub::with(Arc::clone(&log), Options::new().cors(Cors::Off).private());
+    let hub = Hub::with_options(Arc::clone(&log), Options::new().cors(Cors::Off).private());
     headwater::serve(app(&hub, shops), args.listen)
         .on_bound(|address| eprintln!("listening on {address}"))
         .await?;

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Document) -> Result<(), Failure> {
         Version::V3_1 => OpenApi::V3_1,
         Version::V3_2 => OpenApi::V3_2,
     };
-    let hub = Hub::with(Arc::new(MemoryLog::default()), Options::new().index());
+    let hub = Hub::with_options(Arc::new(MemoryLog::default()), Options::new().index());
     let document = hub.app().openapi(version);
     match writeln!(io::stdout(), "{document:#}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

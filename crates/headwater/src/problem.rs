@@ -38,7 +38,7 @@ struct Inner {
     detail: Option<String>,
     instance: Option<String>,
     members: Map<String, Value>,
-    for_good: bool,
+    permanent: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -56,7 +56,7 @@ impl Problem {
             detail: None,
             instance: None,
             members: Map::new(),
-            for_good: false,
+            permanent: false,
             source: None,
         }))
     }
@@ -125,8 +125,8 @@ impl Problem {
     /// carries the id that marks the end. In other formats, and as a response of its own, the
     /// problem is unchanged.
     #[must_use]
-    pub fn for_good(mut self) -> Self {
-        self.0.for_good = true;
+    pub fn permanent(mut self) -> Self {
+        self.0.permanent = true;
         self
     }
 
@@ -137,8 +137,8 @@ impl Problem {
         self
     }
 
-    pub(crate) fn is_for_good(&self) -> bool {
-        self.0.for_good
+    pub(crate) fn is_permanent(&self) -> bool {
+        self.0.permanent
     }
 
     /// Returns the status.
@@ -312,7 +312,7 @@ impl<'de> Deserialize<'de> for Problem {
             detail,
             instance,
             members,
-            for_good: false,
+            permanent: false,
             source: None,
         })))
     }

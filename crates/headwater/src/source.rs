@@ -249,7 +249,7 @@ pub(crate) fn encode_failure(problem: &Problem, out: &mut Vec<u8>) {
     // This can't fail: a problem always serialises, and the event name is a constant that SSE can
     // carry.
     let mut meta = Meta::default().event(sse::ERROR_EVENT);
-    if problem.is_for_good() {
+    if problem.is_permanent() {
         meta = meta.id(sse::END_ID);
     }
     let _ = sse::encode_json(&meta, problem, out);

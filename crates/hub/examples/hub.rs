@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .root(&root)
         .long_poll(Duration::from_secs(2))
         .loopback_webhooks();
-    let hub = Hub::with(Arc::clone(&log), options);
+    let hub = Hub::with_options(Arc::clone(&log), options);
     headwater::serve(hub.app(), address)
         .on_bound(|address| eprintln!("listening on {address}"))
         .await?;

@@ -5,7 +5,7 @@ use headwater::{Problem, StatusCode};
 use headwater_log::{Error, Mark, Published, Refusal};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::names;
+use crate::protocol::header_names;
 
 /// A failed request: a problem, with the headers that the protocol requires in addition.
 pub(crate) struct Failure {
@@ -29,8 +29,11 @@ impl Failure {
     /// Returns the failure for a closed stream whose tail is `tail`.
     pub(crate) fn closed(tail: Mark) -> Self {
         Self::conflict("the stream is closed")
-            .header(names::STREAM_CLOSED, HeaderValue::from_static("true"))
-            .header(names::STREAM_NEXT_OFFSET, offset_value(tail))
+            .header(
+                header_names::STREAM_CLOSED,
+                HeaderValue::from_static("true"),
+            )
+            .header(header_names::STREAM_NEXT_OFFSET, offset_value(tail))
     }
 
     /// Returns the failure for exceeding a limit of the hub.
@@ -159,7 +162,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Failure {
             StatusCode::FORBIDDEN,
             format!("a later life of this producer, epoch {current}, has appended"),
         )
-        .header(names::PRODUCER_EPOCH, (*current).into()),
+        .header(header_names::PRODUCER_EPOCH, (*current).into()),
         Refusal::EpochStart { received } => Failure::bad_request(format!(
             "a new epoch starts with sequence number 0, and this is {received}"
         )),
@@ -193,7 +196,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Failure {
             ));
             published_headers(published)
                 .into_iter()
-                .chain(epoch.map(|epoch| (names::PRODUCER_EPOCH, epoch.into())))
+                .chain(epoch.map(|epoch| (header_names::PRODUCER_EPOCH, epoch.into())))
                 .fold(failure, |failure, (name, value)| {
                     failure.header(name, value)
                 })
@@ -207,18 +210,18 @@ pub(crate) fn refusal(refusal: &Refusal) -> Failure {
 /// Returns a conflict about a producer's sequence.
 fn out_of_turn(detail: String, expected: u64, received: u64) -> Failure {
     Failure::conflict(detail)
-        .header(names::PRODUCER_EXPECTED_SEQ, expected.into())
-        .header(names::PRODUCER_RECEIVED_SEQ, received.into())
+        .header(header_names::PRODUCER_EXPECTED_SEQ, expected.into())
+        .header(header_names::PRODUCER_RECEIVED_SEQ, received.into())
 }
 
 /// Returns the messages that a producer has published, as headers.
 pub(crate) fn published_headers(published: &Published) -> [(HeaderName, HeaderValue); 2] {
     let digest = HeaderValue::try_from(published.digest.to_string());
     [
-        (names::PRODUCER_MESSAGES, published.messages.into()),
+        (header_names::PRODUCER_MESSAGES, published.messages.into()),
         // The text consists of hexadecimal digits.
         (
-            names::PRODUCER_DIGEST,
+            header_names::PRODUCER_DIGEST,
             digest.unwrap_or(HeaderValue::from_static("0")),
         ),
     ]

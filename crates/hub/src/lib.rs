@@ -61,47 +61,25 @@
 //! Storage of messages (`headwater-log`), formats (`headwater-wire`) and serving (`headwater`) are
 //! not in this crate.
 
-mod append;
-mod body;
-mod cache;
-mod create;
-mod describe;
 mod durable;
 mod error;
-mod events;
-mod filling;
+mod fanout;
 mod gather;
-mod headers;
-mod health;
-mod index;
-mod json;
-mod layer;
+mod http;
+mod ingest;
 pub mod limits;
-mod listing;
-mod live;
-mod messages;
-mod names;
-mod ndjson;
-mod offset;
 mod options;
-mod origin;
-mod outgoing;
-mod pages;
-mod path;
-mod peer;
-mod read;
-mod reason;
+mod protocol;
 mod relay;
-mod schema;
+mod state;
 mod subscriptions;
-mod time;
-mod turns;
-mod waiting;
 
 use std::{fmt, sync::Arc};
 
 use headwater::{App, get, post};
 use headwater_log::Log;
+
+use self::state::HubState;
 
 pub use durable::{Durable, DurableStream};
 pub use limits::Limits;
@@ -112,61 +90,44 @@ pub use relay::{Relay, Relayed};
 ///
 /// Cloning is cheap. A clone is the same hub.
 #[derive(Clone)]
-pub struct Hub(Arc<Core>);
-
-/// State that all requests share.
-pub(crate) struct Core {
-    pub(crate) log: Arc<dyn Log>,
-    pub(crate) options: Options,
-    pub(crate) schemas: schema::Schemas,
-    pub(crate) tails: Arc<live::Tails>,
-    pub(crate) order: events::OrderTail,
-    pub(crate) seats: live::Seats,
-    pub(crate) bodies: body::Bodies,
-    pub(crate) outgoing: outgoing::Outgoing,
-    pub(crate) turns: turns::Turns,
-    pub(crate) fillings: filling::Fillings,
-    pub(crate) gathers: gather::Gathers,
-    pub(crate) relays: relay::Relays,
-    pub(crate) subscriptions: subscriptions::Subscriptions,
-}
+pub struct Hub(Arc<HubState>);
 
 impl Hub {
     /// Creates a hub over a log, with the default options.
     #[must_use]
     pub fn new(log: Arc<dyn Log>) -> Self {
-        Self::with(log, Options::default())
+        Self::with_options(log, Options::default())
     }
 
     /// Creates a hub over a log.
     #[must_use]
-    pub fn with(log: Arc<dyn Log>, options: Options) -> Self {
+    pub fn with_options(log: Arc<dyn Log>, options: Options) -> Self {
         let subscriptions = subscriptions::SubscriptionOptions {
             loopback_webhooks: options.loopback_webhooks,
             public_url: options.public_url.clone(),
             bounds: subscriptions::Bounds::of(&options.limits),
         };
-        let fillings = filling::Fillings::new(Arc::clone(&log), options.limits.fillings);
+        let ingest_jobs = ingest::IngestJobs::new(Arc::clone(&log), options.limits.ingest_jobs);
         let relays = relay::Relays::default();
-        fillings.resume_with(relay::resume(
+        ingest_jobs.resume_with(relay::resume(
             Arc::clone(&log),
             relays.http(),
             options.upstreams.clone(),
             options.upstream_limits.clone(),
         ));
-        Self(Arc::new(Core {
+        Self(Arc::new(HubState {
             subscriptions: subscriptions::Subscriptions::new(Arc::clone(&log), subscriptions),
-            fillings,
+            ingest_jobs,
             relays,
             log,
-            outgoing: outgoing::Outgoing::new(options.limits.outgoing_bytes),
+            outgoing: fanout::outgoing::Outgoing::new(options.limits.outgoing_bytes),
             options,
-            schemas: schema::Schemas::default(),
+            schemas: http::schema::Schemas::default(),
             tails: Arc::default(),
-            order: events::OrderTail::default(),
-            seats: live::Seats::default(),
-            bodies: body::Bodies::default(),
-            turns: turns::Turns::default(),
+            order: fanout::all::OrderTail::default(),
+            reader_permits: fanout::stream::ReaderPermits::default(),
+            bodies: http::body::Bodies::default(),
+            sequencer: http::producer_sequencer::ProducerSequencer::default(),
             gathers: gather::Gathers::default(),
         }))
     }
@@ -179,29 +140,32 @@ impl Hub {
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
-        core.fillings.recover();
-        let route = describe::read(get(read::read));
-        let route = describe::head(route.head(read::head));
-        let route = describe::create(route.put(create::create));
-        let route = describe::append(route.post(append::append));
-        let route = describe::delete(route.delete(read::delete));
+        core.ingest_jobs.recover();
+        let route = http::describe::read(get(http::read::read));
+        let route = http::describe::head(route.head(http::read::head));
+        let route = http::describe::create(route.put(http::create::create));
+        let route = http::describe::append(route.post(http::append::append));
+        let route = http::describe::delete(route.delete(http::read::delete));
         let root = core.options.root.as_str();
         let path = format!("{}/{{*path}}", root.trim_end_matches('/'));
-        let headers = axum::middleware::from_fn_with_state(Arc::clone(&core), layer::headers);
+        let headers = axum::middleware::from_fn_with_state(Arc::clone(&core), http::layer::headers);
         let app = App::new("Headwater", env!("CARGO_PKG_VERSION"))
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .license("MIT or Apache-2.0", "MIT OR Apache-2.0")
-            .tag(describe::TAG, "Streams of messages, each at a URL.")
+            .tag(http::describe::TAG, "Streams of messages, each at a URL.")
             .tag(gather::TAG, "Calls of other hosts that the hub makes for its clients, where that is allowed.")
-            .tag(health::TAG, "Whether the hub runs, and can be used.")
+            .tag(http::health::TAG, "Whether the hub runs, and can be used.")
             .route(&path, route)
-            .route(root, listing::describe(get(listing::list)))
-            .route("/events", events::describe(get(events::events)))
+            .route(root, http::listing::describe(get(http::listing::list)))
+            .route("/events", http::events::describe(get(http::events::events)))
             .route(gather::PATH, gather::describe(post(gather::gather), core.options.relay_secret.is_some()))
-            .route("/healthz", health::describe_alive(get(health::alive)))
-            .route("/readyz", health::describe_ready(get(health::ready)));
-        let app = match core.options.index && root != index::PATH {
-            true => app.route(index::PATH, index::describe(get(index::index))),
+            .route("/healthz", http::health::describe_alive(get(http::health::alive)))
+            .route("/readyz", http::health::describe_ready(get(http::health::ready)));
+        let app = match core.options.index && root != http::index::PATH {
+            true => app.route(
+                http::index::PATH,
+                http::index::describe(get(http::index::index)),
+            ),
             false => app,
         };
         let app = relay::routes(app, core.options.relay_secret.is_some());
@@ -232,7 +196,7 @@ impl Hub {
     /// # }
     /// ```
     pub async fn stop(&self) {
-        self.0.fillings.stop().await;
+        self.0.ingest_jobs.stop().await;
     }
 }
 

@@ -89,7 +89,7 @@ pub(crate) const EVENTS_RING_BATCHES: usize = 1024;
 
 /// Number of producers for which the hub remembers the appends that it passed to the log. Beyond
 /// it, all of them are forgotten.
-pub(crate) const TURNS: usize = 4096;
+pub(crate) const SEQUENCED_PRODUCERS: usize = 4096;
 
 /// Maximum distance from an append's sequence to the expected one at which the append waits for its
 /// turn.
@@ -100,21 +100,21 @@ pub(crate) const TURN_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Maximum number of bytes that an ingest job collects for its next append. At the same time, the
 /// same amount plus one item may be on its way to the log.
-pub(crate) const FILLING_BYTES: usize = 128 << 10;
+pub(crate) const INGEST_BYTES: usize = 128 << 10;
 
 /// Maximum number of items that an ingest job collects for its next append.
-pub(crate) const FILLING_MESSAGES: usize = 4096;
+pub(crate) const INGEST_MESSAGES: usize = 4096;
 
 /// Time that an ingest job waits for free disk space, or for a disk that failed, before it gives
 /// up.
-pub(crate) const FILLING_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const INGEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Minimum time that an ingest job which needs a watcher waits for the first one.
-pub(crate) const FILLING_FIRST_WATCH: Duration = Duration::from_secs(10);
+pub(crate) const INGEST_FIRST_WATCH: Duration = Duration::from_secs(10);
 
 /// Minimum and maximum interval between `touch` calls for a stream with an idle expiry while an
 /// ingest job fills it.
-pub(crate) const FILLING_TOUCH: (Duration, Duration) =
+pub(crate) const INGEST_TOUCH: (Duration, Duration) =
     (Duration::from_millis(50), Duration::from_secs(3600));
 
 /// Maximum size in bytes of a relay's idempotency key.
@@ -252,7 +252,7 @@ pub struct Limits {
     /// Maximum number of concurrent ingest jobs: relays, stored gathers and durable handlers.
     /// Beyond it, requests are refused with 429. Each job holds up to 256 KiB of data on its way to
     /// the log, and two items. Default: 1,000.
-    pub fillings: usize,
+    pub ingest_jobs: usize,
     /// Maximum number of subscriptions. Beyond it, requests are refused with 429. Default: 1,000.
     pub subscriptions: usize,
     /// Maximum memory of one subscription in bytes, by estimate: its configuration, and the streams
@@ -291,7 +291,7 @@ impl Default for Limits {
             subscribers: 100_000,
             shared_bytes: 64 << 20,
             outgoing_bytes: 64 << 20,
-            fillings: 1000,
+            ingest_jobs: 1000,
             subscriptions: 1000,
             subscription_bytes: 4 << 20,
             subscriptions_bytes: 64 << 20,

@@ -75,7 +75,7 @@ async fn main() -> io::Result<()> {
         .loopback_webhooks()
         .cors(arguments.cors)
         .upstreams(Egress::allow([arguments.upstream]).map_err(io::Error::other)?);
-    let hub = Hub::with(Arc::clone(&log), options);
+    let hub = Hub::with_options(Arc::clone(&log), options);
     let listener = TcpListener::bind(arguments.listen).await?;
     writeln!(
         io::stdout(),

@@ -24,7 +24,7 @@ pub(crate) fn run(folder: &Path, listen: &str, upstreams: &[String]) -> Result<(
                 crate::announce(*address);
             }
         };
-        Ok(headwater::serve(Hub::with(log, options).app(), listen)
+        Ok(headwater::serve(Hub::with_options(log, options).app(), listen)
             .quiet()
             .on_bound(listening)
             .await?)

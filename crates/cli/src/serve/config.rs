@@ -108,7 +108,7 @@ struct Limits {
     subscribers: Option<usize>,
     shared_bytes: Option<usize>,
     outgoing_bytes: Option<usize>,
-    fillings: Option<usize>,
+    ingest_jobs: Option<usize>,
     subscriptions: Option<usize>,
     subscription_bytes: Option<usize>,
     subscriptions_bytes: Option<usize>,
@@ -282,7 +282,7 @@ impl Limits {
         set(&mut limits.subscribers, self.subscribers);
         set(&mut limits.shared_bytes, self.shared_bytes);
         set(&mut limits.outgoing_bytes, self.outgoing_bytes);
-        set(&mut limits.fillings, self.fillings);
+        set(&mut limits.ingest_jobs, self.ingest_jobs);
         set(&mut limits.subscriptions, self.subscriptions);
         set(&mut limits.subscription_bytes, self.subscription_bytes);
         set(&mut limits.subscriptions_bytes, self.subscriptions_bytes);

@@ -202,7 +202,7 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
 }
 
 async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), Failure> {
-    let hub = Hub::with(log, config.hub.clone());
+    let hub = Hub::with_options(log, config.hub.clone());
     let root = config.root.trim_end_matches('/').to_owned();
     let server = headwater::serve(hub.app(), &config.listen)
         .max_connections(config.max_connections)

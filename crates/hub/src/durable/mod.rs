@@ -27,13 +27,11 @@ use serde::Serialize;
 
 use self::reading::{Notice, Reading};
 use crate::{
-    Core, Hub,
-    create::is_json,
+    Hub,
     error::problem,
-    filling::{Fill, Started, note},
-    offset::Place,
-    origin,
-    path::name_of,
+    ingest::{IngestRequest, Started, note},
+    protocol::{media_type::is_json, origin, path::name_of, read_query::Place},
+    state::HubState,
 };
 
 /// The note that identifies a stream as one that a handler's stream fills.
@@ -60,7 +58,7 @@ impl Hub {
     /// If the future is dropped early, the job is cancelled nevertheless.
     pub async fn cancel(&self, path: &str) -> bool {
         match name_of(path) {
-            Ok(name) => self.0.fillings.cancel(&name).await,
+            Ok(name) => self.0.ingest_jobs.cancel(&name).await,
             Err(_) => false,
         }
     }
@@ -214,10 +212,10 @@ impl DurableStream {
         }
         let mut settings = Settings::of_type("application/json");
         settings.expiry = self.expiry.map(Expiry::Idle);
-        let fill = Fill::new(name, settings)
+        let fill = IngestRequest::new(name, settings)
             .note(NOTE.into())
             .keep_for(self.keep_for);
-        let Started { info, watch, .. } = core.fillings.start(fill, make).await?;
+        let Started { info, watch, .. } = core.ingest_jobs.start(fill, make).await?;
         if note(&info).is_none_or(|note| note != NOTE) || !is_json(&info.settings.content_type) {
             let detail = format!("there is another stream at {:?}", info.name.as_str());
             return Err(Problem::new(StatusCode::CONFLICT).detail(detail));
@@ -235,7 +233,7 @@ impl DurableStream {
 
 /// Refuses a client that resumes a stream that doesn't exist. Running it again would produce other
 /// items than the ones that the client has received.
-async fn check_is_there(core: &Core, name: &StreamName) -> Result<(), Problem> {
+async fn check_is_there(core: &HubState, name: &StreamName) -> Result<(), Problem> {
     match core.log.info(name).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Err(reading::gone()),
@@ -251,7 +249,7 @@ fn message<T: Serialize>(item: &T) -> Result<Bytes, Problem> {
 }
 
 /// Returns the URL at which any client can follow a stream.
-fn location(core: &Core, name: &StreamName) -> Option<HeaderValue> {
+fn location(core: &HubState, name: &StreamName) -> Option<HeaderValue> {
     // The hub doesn't see the handler's own request.
     let public = core.options.public_url.as_deref().unwrap_or_default();
     let path = origin::of_stream(&core.options, name);

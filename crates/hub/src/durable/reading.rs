@@ -9,13 +9,15 @@ use headwater_log::{
 use serde_json::value::RawValue;
 
 use crate::{
-    Core,
     error::problem,
-    filling::Watch,
+    fanout::stream::ReaderPermit,
+    ingest::WatchGuard,
     limits::CHUNK_BYTES,
-    live::Seat,
-    offset::{Lost, Place},
-    reason,
+    protocol::{
+        close_reason,
+        read_query::{Lost, Place},
+    },
+    state::HubState,
 };
 
 /// A read of a durable stream from a position to its end.
@@ -34,8 +36,8 @@ pub(super) struct Reading {
     /// `true` if `messages` are the stream's last ones.
     is_complete: bool,
     /// Held for as long as the response is read.
-    _seat: Seat,
-    _watch: Option<Watch>,
+    _permit: ReaderPermit,
+    _watch: Option<WatchGuard>,
 }
 
 /// Information for a client before the first item.
@@ -53,15 +55,15 @@ impl Reading {
     /// # Errors
     /// The stream is gone, or there are too many readers.
     pub(super) async fn new(
-        core: &Core,
+        hub: &HubState,
         info: &Info,
         place: Place,
-        watch: Option<Watch>,
+        watch: Option<WatchGuard>,
     ) -> Result<Self, Problem> {
         let found = place.find(info);
-        let seat = core.seats.take(core.options.limits.subscribers);
+        let seat = hub.reader_permits.take(hub.options.limits.subscribers);
         let seat = seat.map_err(|failure| failure.into_problem())?;
-        let log = &core.log;
+        let log = &hub.log;
         let follower = log.follow(&info.name).await.map_err(problem)?;
         // The name may belong to a new stream by now, and the follower to that one.
         let now = log.info(&info.name).await.map_err(problem)?;
@@ -81,7 +83,7 @@ impl Reading {
             lost: found.err(),
             messages: Vec::new().into_iter(),
             is_complete: false,
-            _seat: seat,
+            _permit: seat,
             _watch: watch,
         })
     }
@@ -120,7 +122,7 @@ impl Reading {
             }
             if self.is_complete {
                 let info = self.log.info(&self.name).await.map_err(problem)?;
-                return reason::of(&info).map_or(Ok(None), Err);
+                return close_reason::of(&info).map_or(Ok(None), Err);
             }
             let from = ReadFrom::At(self.position);
             let chunk = self.log.read(&self.name, from, CHUNK_BYTES / 4).await;
@@ -148,5 +150,5 @@ impl Reading {
 pub(super) fn gone() -> Problem {
     Problem::new(StatusCode::GONE)
         .detail("the stream was deleted, or has expired")
-        .for_good()
+        .permanent()
 }

@@ -13,12 +13,10 @@ use tokio::time::timeout;
 
 use super::run::Run;
 use crate::{
-    body,
     error::Failure,
-    headers,
+    http::{body, ndjson::Lines},
     limits::{BODY_PATIENCE, JSON_DEPTH, Limits},
-    ndjson::Lines,
-    offset::essence,
+    protocol::{headers, media_type::essence},
 };
 
 /// The format of a list of calls.

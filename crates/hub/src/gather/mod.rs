@@ -31,13 +31,17 @@ pub(crate) use self::{
     run::Gathers,
 };
 use crate::{
-    Core,
-    describe::Answer,
     error::Failure,
-    origin::{self, Origin},
-    path::name_of,
-    peer::{Peer, Sender},
+    http::{
+        describe::Answer,
+        peer::{Peer, Sender},
+    },
+    protocol::{
+        origin::{self, Origin},
+        path::name_of,
+    },
     relay,
+    state::HubState,
 };
 
 /// The path of the endpoint.
@@ -59,7 +63,7 @@ pub(crate) const PATH: &str = "/gather";
 /// response. `DELETE` of the stream cancels the calls that aren't complete.
 #[headwater::operation]
 pub(crate) async fn gather(
-    State(core): State<Arc<Core>>,
+    State(core): State<Arc<HubState>>,
     Query(ask): Query<Ask>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
@@ -73,7 +77,7 @@ pub(crate) async fn gather(
 }
 
 async fn post(
-    core: &Core,
+    core: &HubState,
     ask: &Ask,
     uri: &Uri,
     headers: &HeaderMap,

@@ -12,11 +12,13 @@ use http::{HeaderValue, header};
 
 use super::result::Sent;
 use crate::{
-    Core,
-    body::Held,
     error::Failure,
+    http::{
+        body::Held,
+        peer::{Full, Peer, Shares},
+    },
     limits::KEEP_CONNECTIONS,
-    peer::{Full, Peer, Shares},
+    state::HubState,
 };
 
 /// The gathers of a hub.
@@ -55,27 +57,27 @@ pub(super) struct Shared {
     held: Mutex<Held>,
     /// The error that ended the list early.
     failed: Mutex<Option<Failure>>,
-    _seat: Seat,
+    _seat: CallPermit,
 }
 
 /// A permit for one gather.
-struct Seat {
+struct CallPermit {
     running: Arc<Mutex<Shares>>,
     peer: Option<Peer>,
 }
 
-impl Seat {
-    fn take(core: &Core, peer: Option<Peer>) -> Result<Self, Full> {
-        let most = core.options.limits.gathers;
+impl CallPermit {
+    fn take(hub: &HubState, peer: Option<Peer>) -> Result<Self, Full> {
+        let most = hub.options.limits.gathers;
         // Clients at other addresses get a share.
         let share = most - most / 4;
-        let running = Arc::clone(&core.gathers.running);
+        let running = Arc::clone(&hub.gathers.running);
         locked(&running).take(peer, 1, most, share)?;
         Ok(Self { running, peer })
     }
 }
 
-impl Drop for Seat {
+impl Drop for CallPermit {
     fn drop(&mut self) {
         locked(&self.running).give_back(self.peer, 1);
     }
@@ -86,9 +88,9 @@ impl Run {
     ///
     /// # Errors
     /// 429: the limit of gathers, or of the peer's gathers, is reached.
-    pub(super) fn new(core: &Core, peer: Option<Peer>) -> Result<Self, Failure> {
-        let limits = &core.options.limits;
-        let seat = Seat::take(core, peer).map_err(|full| {
+    pub(super) fn new(hub: &HubState, peer: Option<Peer>) -> Result<Self, Failure> {
+        let limits = &hub.options.limits;
+        let seat = CallPermit::take(hub, peer).map_err(|full| {
             let limit = limits.gathers;
             let detail = match full {
                 Full::All => format!("{limit} gathers are under way already"),
@@ -99,7 +101,7 @@ impl Run {
                 .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
         })?;
         Ok(Self(Arc::new(Shared {
-            held: Mutex::new(core.bodies.hold(limits, peer)),
+            held: Mutex::new(hub.bodies.hold(limits, peer)),
             failed: Mutex::default(),
             _seat: seat,
         })))

@@ -24,11 +24,11 @@ use super::{
     run::Run,
 };
 use crate::{
-    Core, body,
-    create::is_json,
     error::Failure,
-    filling::{self, Fill},
-    peer::Peer,
+    http::{body, peer::Peer},
+    ingest::{self, IngestRequest},
+    protocol::media_type::is_json,
+    state::HubState,
 };
 
 /// A request for a stored gather.
@@ -55,7 +55,7 @@ pub(super) struct Stored {
 /// The list is invalid, or a limit is exceeded. 409: the stream of that name belongs to something
 /// else.
 pub(super) async fn start(
-    core: &Core,
+    hub: &HubState,
     url: &str,
     wanted: Wanted,
     peer: Option<Peer>,
@@ -66,13 +66,13 @@ pub(super) async fn start(
         options,
         format,
     } = wanted;
-    let limits = &core.options.limits;
-    let mut held = core.bodies.hold(limits, peer);
+    let limits = &hub.options.limits;
+    let mut held = hub.bodies.hold(limits, peer);
     let list = body::whole(body, limits, &mut held).await?;
     let print = fingerprint(&list, format, &options);
     let answer = || answer(&name, url.to_owned());
     // A request that joins another one needs no permit.
-    match core.log.info(&name).await {
+    match hub.log.info(&name).await {
         Ok(info) => return joins(&info, &print).map(|()| answer()),
         Err(error) if error.is_not_found() => {}
         Err(error) if error.is_gone() => {
@@ -81,12 +81,12 @@ pub(super) async fn start(
         }
         Err(error) => return Err(error.into()),
     }
-    let run = Run::new(core, peer)?;
+    let run = Run::new(hub, peer)?;
     let calls = Calls::new(format, Body::from(list), limits).all().await?;
-    let client = core.gathers.client(&core.options.upstreams)?;
+    let client = hub.gathers.client(&hub.options.upstreams)?;
     let gathered = options.start(gather::from_iter(calls), &client)?;
     let results = run.results(gathered, options.headers);
-    let fill = Fill::new(name.clone(), Settings::of_type("application/json"));
+    let fill = IngestRequest::new(name.clone(), Settings::of_type("application/json"));
     let fill = fill.note(json!({ NOTE: print }));
     let messages = move || {
         results.map(move |result| {
@@ -95,7 +95,7 @@ pub(super) async fn start(
             message(&result?)
         })
     };
-    let started = core.fillings.start(fill, messages).await?;
+    let started = hub.ingest_jobs.start(fill, messages).await?;
     if !started.is_new {
         joins(&started.info, &print)?;
     }
@@ -115,7 +115,7 @@ fn fingerprint(list: &[u8], format: ListFormat, options: &Options) -> String {
 
 /// Checks that an existing stream belongs to an equal request.
 fn joins(info: &Info, print: &str) -> Result<(), Failure> {
-    let note = filling::note(info);
+    let note = ingest::note(info);
     let of = note
         .as_ref()
         .and_then(|note| note.get(NOTE))

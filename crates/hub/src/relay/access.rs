@@ -5,7 +5,7 @@ use headwater_log::Timestamp;
 use http::{HeaderMap, header};
 
 use super::{id::RelayId, refusal::Refusal};
-use crate::Core;
+use crate::state::HubState;
 
 /// The signature parameters of a URL, as far as present.
 #[derive(Debug, Default)]
@@ -42,8 +42,8 @@ impl Signed {
 ///
 /// # Errors
 /// The secret is missing or wrong.
-pub(super) fn service(core: &Core, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(secret) = &core.options.relay_secret else {
+pub(super) fn service(hub: &HubState, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(secret) = &hub.options.relay_secret else {
         return Ok(());
     };
     let value = headers.get(header::AUTHORIZATION);
@@ -60,12 +60,12 @@ pub(super) fn service(core: &Core, headers: &HeaderMap) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// The URL is not signed, or the signature is invalid or expired.
-pub(super) async fn signed(core: &Core, id: &RelayId, signed: &Signed) -> Result<(), Refusal> {
+pub(super) async fn signed(hub: &HubState, id: &RelayId, signed: &Signed) -> Result<(), Refusal> {
     let (Some(expires), Some(signature)) = (&signed.expires, &signed.signature) else {
         return Err(Refusal::missing_signature());
     };
     let now = Timestamp::from(std::time::SystemTime::now());
-    let signer = core.relays.signer(core).await?;
+    let signer = hub.relays.signer(hub).await?;
     signer.verify(&id.to_string(), expires, signature, now)
 }
 
@@ -75,13 +75,13 @@ pub(super) async fn signed(core: &Core, id: &RelayId, signed: &Signed) -> Result
 /// # Errors
 /// As for [`signed`] and [`service`].
 pub(super) async fn reader(
-    core: &Core,
+    hub: &HubState,
     id: &RelayId,
     sign: &Signed,
     headers: &HeaderMap,
 ) -> Result<(), Refusal> {
     match sign.is_any() {
-        true => signed(core, id, sign).await,
-        false => service(core, headers),
+        true => signed(hub, id, sign).await,
+        false => service(hub, headers),
     }
 }

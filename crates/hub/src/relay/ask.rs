@@ -11,7 +11,7 @@ use reqwest::Url;
 use super::{refusal::Refusal, signer::Signer};
 use crate::{
     limits::{KEY_BYTES, SECONDS},
-    names, path,
+    protocol::{header_names, path},
 };
 
 /// Headers about the client and the route, not about the request's meaning. They differ between
@@ -74,9 +74,9 @@ impl Ask {
     /// # Errors
     /// A header or a parameter is missing or invalid.
     pub(super) fn read(mut headers: HeaderMap, query: &str) -> Result<Self, Refusal> {
-        let url = headers.remove(names::UPSTREAM_URL);
+        let url = headers.remove(header_names::UPSTREAM_URL);
         let url = url.ok_or_else(Refusal::missing_url)?;
-        let method = headers.remove(names::UPSTREAM_METHOD);
+        let method = headers.remove(header_names::UPSTREAM_METHOD);
         let method = method.ok_or_else(Refusal::missing_method)?;
         let method = match method.as_bytes().to_ascii_uppercase().as_slice() {
             b"GET" => Method::GET,
@@ -91,7 +91,7 @@ impl Ask {
         let mut url =
             url.ok_or_else(|| Refusal::not_allowed("Upstream-URL is an absolute URL: https://…"))?;
         url.set_fragment(None);
-        let key = headers.get(names::IDEMPOTENCY_KEY).cloned();
+        let key = headers.get(header_names::IDEMPOTENCY_KEY).cloned();
         let mut ask = Self {
             method,
             url,

@@ -12,18 +12,20 @@ use serde::{Deserialize, Serialize};
 use super::{
     ask::{Ask, Join},
     feed,
-    flights::Outcome,
     id::RelayId,
     refusal::Refusal,
     signer::Signer,
+    single_flight::Outcome,
     upstream::{Call, Upstream, open},
 };
 use crate::{
-    Core,
-    body::{self, Held},
-    filling::{self, Fill, Source},
-    offset::essence,
-    peer::Sender,
+    http::{
+        body::{self, Held},
+        peer::Sender,
+    },
+    ingest::{self, IngestRequest, Source},
+    protocol::media_type::essence,
+    state::HubState,
 };
 
 /// An existing relay.
@@ -55,7 +57,7 @@ struct Note {
 
 impl Note {
     fn of(info: &Info) -> Option<Self> {
-        serde_json::from_value(filling::note(info)?).ok()
+        serde_json::from_value(ingest::note(info)?).ok()
     }
 }
 
@@ -74,38 +76,38 @@ pub(super) struct Plan {
 
 /// Processes a request. Also returns `true` if the call was made for it.
 pub(super) async fn create(
-    core: &Arc<Core>,
+    hub: &Arc<HubState>,
     headers: HeaderMap,
     query: &str,
     sender: &Sender,
     body: Body,
 ) -> Result<(Relay, bool), Refusal> {
     let ask = Ask::read(headers, query)?;
-    let allowed = core.options.upstreams.check(&ask.url);
+    let allowed = hub.options.upstreams.check(&ask.url);
     allowed.map_err(|refused| Refusal::not_allowed(refused.to_string()))?;
-    let mut held = core.bodies.hold(&core.options.limits, sender.peer);
-    let body = body::whole(body, &core.options.limits, &mut held).await?;
-    let expiry = Expiry::Idle(ask.ttl.unwrap_or(core.options.relay_ttl));
-    let plan = Plan::new(core.relays.signer(core).await?, ask, body, held, expiry)?;
+    let mut held = hub.bodies.hold(&hub.options.limits, sender.peer);
+    let body = body::whole(body, &hub.options.limits, &mut held).await?;
+    let expiry = Expiry::Idle(ask.ttl.unwrap_or(hub.options.relay_ttl));
+    let plan = Plan::new(hub.relays.signer(hub).await?, ask, body, held, expiry)?;
     if plan.ask.join == Join::Never && plan.ask.stream.is_none() {
         // No other client can wait for this call: it ends if its client leaves before the stream
         // exists.
-        return Ok((make(Arc::clone(core), plan).await?, true));
+        return Ok((make(Arc::clone(hub), plan).await?, true));
     }
-    begin(core, plan).await
+    begin(hub, plan).await
 }
 
 /// Creates a relay that other requests may share, or joins it. Also returns `true` if it was
 /// created now.
-pub(super) async fn begin(core: &Arc<Core>, plan: Plan) -> Result<(Relay, bool), Refusal> {
+pub(super) async fn begin(hub: &Arc<HubState>, plan: Plan) -> Result<(Relay, bool), Refusal> {
     let (name, request) = (plan.name.clone(), plan.request.clone());
     let conflict = plan.conflict();
     let mut is_first = false;
     let work = || {
         is_first = true;
-        join_or_make(Arc::clone(core), plan)
+        join_or_make(Arc::clone(hub), plan)
     };
-    let outcome = core.relays.flights.join(&name, &request, work).await;
+    let outcome = hub.relays.single_flight.join(&name, &request, work).await;
     let (relay, is_new) = outcome.ok_or(conflict)??;
     Ok((relay, is_new && is_first))
 }
@@ -167,8 +169,8 @@ impl Plan {
     }
 
     /// Returns the relay to join, if it exists.
-    async fn known(&self, core: &Core) -> Result<Option<Relay>, Refusal> {
-        let info = match core.log.info(&self.name).await {
+    async fn known(&self, hub: &HubState) -> Result<Option<Relay>, Refusal> {
+        let info = match hub.log.info(&self.name).await {
             Ok(info) => info,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) if error.is_gone() => return Err(Refusal::stream_taken()),
@@ -191,17 +193,17 @@ impl Plan {
     }
 }
 
-async fn join_or_make(core: Arc<Core>, plan: Plan) -> Outcome {
-    match plan.known(&core).await? {
+async fn join_or_make(hub: Arc<HubState>, plan: Plan) -> Outcome {
+    match plan.known(&hub).await? {
         Some(relay) => Ok((relay, false)),
-        None => make(core, plan).await.map(|relay| (relay, true)),
+        None => make(hub, plan).await.map(|relay| (relay, true)),
     }
 }
 
 /// Calls the upstream and, when it has responded, starts an ingest job for its response.
-async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
+async fn make(hub: Arc<HubState>, plan: Plan) -> Result<Relay, Refusal> {
     // Before the call, as a call can't be undone.
-    let place = core.fillings.reserve();
+    let place = hub.ingest_jobs.reserve();
     let place = place.map_err(|problem| Refusal::storage(&problem))?;
     let Plan {
         ask,
@@ -212,8 +214,8 @@ async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
         request,
         expiry,
     } = plan;
-    let http = core.relays.http();
-    let client = http.client(&core.options.upstreams).map_err(|error| {
+    let http = hub.relays.http();
+    let client = http.client(&hub.options.upstreams).map_err(|error| {
         tracing::error!(%error, "upstreams can't be called");
         Refusal::unavailable()
     })?;
@@ -225,7 +227,7 @@ async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
         reconnect: ask.feed,
     };
     let again = feed::Again::of(&call);
-    let upstream = open(client, call, core.options.upstream_limits.clone()).await?;
+    let upstream = open(client, call, hub.options.upstream_limits.clone()).await?;
     drop(held);
     let mut settings = Settings::of_type(&content_type(upstream.content_type()));
     settings.expiry = expiry;
@@ -233,7 +235,7 @@ async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
         relay: id.secret().to_owned(),
         request,
     };
-    let fill = Fill::new(name, settings)
+    let fill = IngestRequest::new(name, settings)
         // A struct of strings always has a JSON form.
         .note(serde_json::to_value(&note).unwrap_or_default())
         .keep_for(ask.keep_for)
@@ -242,8 +244,8 @@ async fn make(core: Arc<Core>, plan: Plan) -> Result<Relay, Refusal> {
                 .filter(|_| feed::is_feed(&upstream))
                 .map(feed::Again::encode),
         )
-        .in_place(place);
-    let started = core.fillings.start(fill, move || items(upstream)).await;
+        .with_permit(place);
+    let started = hub.ingest_jobs.start(fill, move || items(upstream)).await;
     let started = started.map_err(|problem| Refusal::storage(&problem))?;
     if !started.is_new {
         // A stream of that name was created since the lookup.

@@ -19,10 +19,10 @@ use super::{
     upstream::{self, Call, Kind, Upstream, take_up},
 };
 use crate::{
-    filling::{Interrupted, Resume},
+    fanout::stream::framed,
+    ingest::{Interrupted, Resume},
     limits::UpstreamLimits,
-    live::framed,
-    names,
+    protocol::header_names,
 };
 
 /// Number of a feed's last messages that are searched for ids when it resumes.
@@ -36,7 +36,7 @@ const HARMLESS: [HeaderName; 4] = [
     header::ACCEPT,
     header::ACCEPT_LANGUAGE,
     header::CONTENT_TYPE,
-    names::LAST_EVENT_ID,
+    header_names::LAST_EVENT_ID,
 ];
 
 /// The call of a feed, from which it resumes after a restart. It is written to disk and therefore

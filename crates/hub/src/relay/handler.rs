@@ -15,7 +15,7 @@ use super::{
     create::{Plan, begin},
     refusal::Refusal,
 };
-use crate::{Hub, path::name_of};
+use crate::{Hub, protocol::path::name_of};
 
 /// The request fingerprint of all handlers' relays: they are identified by the stream alone.
 const REQUEST: &str = "handler";
@@ -172,14 +172,14 @@ impl Hub {
     /// # Cancel safety
     /// If the future is dropped early, the call is made and its stream filled nevertheless.
     pub async fn relay(&self, path: impl AsRef<str>, relay: Relay) -> Result<Relayed, Problem> {
-        let core = Arc::clone(&self.0);
+        let hub = Arc::clone(&self.0);
         let name = name_of(path.as_ref())?;
         if let Some(fault) = relay.fault {
             return Err(Problem::bad_request(fault));
         }
         let url = Url::parse(&relay.url);
         let url = url.map_err(|_| Problem::bad_request("the URL of the relay is none"))?;
-        let allowed = core.options.upstreams.check(&url);
+        let allowed = hub.options.upstreams.check(&url);
         allowed
             .map_err(|refused| Problem::new(StatusCode::FORBIDDEN).detail(refused.to_string()))?;
         let ask = Ask {
@@ -192,11 +192,11 @@ impl Hub {
             keep_for: relay.keep_for,
             feed: true,
         };
-        let held = core.bodies.hold(&core.options.limits, None);
+        let held = hub.bodies.hold(&hub.options.limits, None);
         let expiry = relay.expiry.map(Expiry::Idle);
         let plan = Plan::of_handler(ask, relay.body, held, expiry, REQUEST);
         let begun = match plan {
-            Ok(plan) => begin(&core, plan).await,
+            Ok(plan) => begin(&hub, plan).await,
             Err(refusal) => Err(refusal),
         };
         let (relay, is_new) = begun.map_err(Refusal::into_problem)?;

@@ -20,13 +20,13 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    Core,
-    describe::Answer,
-    names,
-    offset::essence,
-    origin::{self, Origin},
-    peer::Sender,
-    read,
+    http::{describe::Answer, peer::Sender, read},
+    protocol::{
+        header_names,
+        media_type::essence,
+        origin::{self, Origin},
+    },
+    state::HubState,
 };
 
 /// The path of relays.
@@ -38,7 +38,7 @@ const SSE: &str = "text/event-stream";
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Adds the routes. `guarded`: there is a secret.
-pub(crate) fn routes(app: App<Arc<Core>>, guarded: bool) -> App<Arc<Core>> {
+pub(crate) fn routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState>> {
     let one = describe::read(get(read));
     let one = describe::head(one.head(head), guarded);
     let one = describe::abort(one.patch(abort));
@@ -73,9 +73,9 @@ impl OperationInput for Base {
 
 impl Base {
     /// Returns the URL of a path next to the relays.
-    fn url(&self, core: &Core, path: &str) -> Option<HeaderValue> {
+    fn url(&self, hub: &HubState, path: &str) -> Option<HeaderValue> {
         let path = format!("{}{path}", origin::prefix(&self.path, ROOT));
-        let public = core.options.public_url.as_deref();
+        let public = hub.options.public_url.as_deref();
         HeaderValue::try_from(self.origin.url(public, &path)).ok()
     }
 }
@@ -91,7 +91,7 @@ impl Base {
 /// that start with `Upstream-`.
 #[headwater::operation]
 async fn create(
-    State(core): State<Arc<Core>>,
+    State(hub): State<Arc<HubState>>,
     base: Base,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -99,24 +99,24 @@ async fn create(
     body: Body,
 ) -> Answer {
     let work = async {
-        access::service(&core, &headers)?;
+        access::service(&hub, &headers)?;
         let query = query.unwrap_or_default();
-        let (relay, is_new) = create::create(&core, headers, &query, &sender, body).await?;
-        created(&core, &base, &relay, is_new).await
+        let (relay, is_new) = create::create(&hub, headers, &query, &sender, body).await?;
+        created(&hub, &base, &relay, is_new).await
     };
     answer(work.await)
 }
 
 async fn created(
-    core: &Core,
+    hub: &HubState,
     base: &Base,
     relay: &Relay,
     is_new: bool,
 ) -> Result<Response, Refusal> {
     let id = relay.id.to_string();
     let now = Timestamp::from(std::time::SystemTime::now());
-    let expires = now.after(core.options.relay_ttl).0 / 1000;
-    let query = core.relays.signer(core).await?.query(&id, expires);
+    let expires = now.after(hub.options.relay_ttl).0 / 1000;
+    let query = hub.relays.signer(hub).await?.query(&id, expires);
     let status = if is_new {
         StatusCode::CREATED
     } else {
@@ -126,16 +126,16 @@ async fn created(
     let headers = response.headers_mut();
     // The URL is a secret.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(url) = base.url(core, &format!("{ROOT}/{id}?{query}")) {
+    if let Some(url) = base.url(hub, &format!("{ROOT}/{id}?{query}")) {
         headers.insert(header::LOCATION, url);
     }
     if let Some(name) = relay.id.public()
-        && let Some(url) = base.url(core, &origin::of_stream(&core.options, name))
+        && let Some(url) = base.url(hub, &origin::of_stream(&hub.options, name))
     {
         headers.insert(header::CONTENT_LOCATION, url);
     }
     if let Ok(value) = HeaderValue::try_from(&relay.content_type) {
-        headers.insert(names::UPSTREAM_CONTENT_TYPE, value);
+        headers.insert(header_names::UPSTREAM_CONTENT_TYPE, value);
     }
     Ok(response)
 }
@@ -146,7 +146,7 @@ async fn created(
 /// set.
 #[headwater::operation]
 async fn read(
-    State(core): State<Arc<Core>>,
+    State(hub): State<Arc<HubState>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -156,12 +156,12 @@ async fn read(
         let query = query.unwrap_or_default();
         let signed = Signed::parse(&query);
         let Some(id) = id else {
-            access::service(&core, &headers)?;
+            access::service(&hub, &headers)?;
             return Err(Refusal::no_relay());
         };
-        access::reader(&core, &id, &signed, &headers).await?;
-        let info = find(&core, &id).await?.ok_or_else(Refusal::no_relay)?;
-        let mut response = read::get(&core, &info.name, &query, &headers).await?;
+        access::reader(&hub, &id, &signed, &headers).await?;
+        let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
+        let mut response = read::get(&hub, &info.name, &query, &headers).await?;
         note(response.headers_mut(), &info);
         plain(response.headers_mut(), &info);
         // The URL contains the authorization.
@@ -179,11 +179,15 @@ async fn read(
 
 /// Returns the metadata of a relay's stream.
 #[headwater::operation]
-async fn head(State(core): State<Arc<Core>>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn head(
+    State(hub): State<Arc<HubState>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
     let work = async {
-        access::service(&core, &headers)?;
+        access::service(&hub, &headers)?;
         let id = RelayId::parse(&id).ok_or_else(Refusal::no_relay)?;
-        let info = find(&core, &id).await?.ok_or_else(Refusal::no_relay)?;
+        let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
         let mut response = read::known(&info);
         note(response.headers_mut(), &info);
         Ok(response)
@@ -197,7 +201,7 @@ async fn head(State(core): State<Arc<Core>>, Path(id): Path<String>, headers: He
 /// which is closed with an error for the cancellation. A relay that has ended is not changed.
 #[headwater::operation]
 async fn abort(
-    State(core): State<Arc<Core>>,
+    State(hub): State<Arc<HubState>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
@@ -205,13 +209,13 @@ async fn abort(
         let signed = Signed::parse(&query.unwrap_or_default());
         // An invalid id can't have been signed.
         let id = RelayId::parse(&id).ok_or_else(Refusal::bad_signature)?;
-        access::signed(&core, &id, &signed).await?;
+        access::signed(&hub, &id, &signed).await?;
         if signed.action.as_deref() != Some("abort") {
             return Err(Refusal::bad_action());
         }
-        let info = find(&core, &id).await?.ok_or_else(Refusal::no_relay)?;
+        let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
         // After the timeout it ends nevertheless.
-        let _ = timeout(ABORT_PATIENCE, core.fillings.cancel(&info.name)).await;
+        let _ = timeout(ABORT_PATIENCE, hub.ingest_jobs.cancel(&info.name)).await;
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     answer(work.await)
@@ -222,19 +226,19 @@ async fn abort(
 /// Deleting a relay that doesn't exist is not an error.
 #[headwater::operation]
 async fn delete(
-    State(core): State<Arc<Core>>,
+    State(hub): State<Arc<HubState>>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
     let work = async {
-        access::service(&core, &headers)?;
+        access::service(&hub, &headers)?;
         let found = match RelayId::parse(&id) {
-            Some(id) => find(&core, &id).await?,
+            Some(id) => find(&hub, &id).await?,
             None => None,
         };
         if let Some(info) = found {
-            let deleted = core.log.delete(&info.name).await;
-            core.fillings.over(&info.name);
+            let deleted = hub.log.delete(&info.name).await;
+            hub.ingest_jobs.over(&info.name);
             match deleted {
                 Err(error) if !error.is_not_found() && !error.is_gone() => return Err(error.into()),
                 _ => {}
@@ -256,8 +260,8 @@ fn answer(result: Result<Response, Refusal>) -> Answer {
 }
 
 /// Returns the stream of a relay, if it exists.
-async fn find(core: &Core, id: &RelayId) -> Result<Option<Info>, Refusal> {
-    match core.log.info(&id.name()?).await {
+async fn find(hub: &HubState, id: &RelayId) -> Result<Option<Info>, Refusal> {
+    match hub.log.info(&id.name()?).await {
         // A stream of this name may belong to another relay by now.
         Ok(info) => Ok(Relay::of(&info)
             .is_some_and(|relay| relay.id == *id)
@@ -282,6 +286,6 @@ fn plain(headers: &mut HeaderMap, info: &Info) {
 /// Adds the upstream's content type (§4.2, §4.4).
 fn note(headers: &mut HeaderMap, info: &Info) {
     if let Ok(value) = HeaderValue::try_from(&info.settings.content_type) {
-        headers.insert(names::UPSTREAM_CONTENT_TYPE, value);
+        headers.insert(header_names::UPSTREAM_CONTENT_TYPE, value);
     }
 }

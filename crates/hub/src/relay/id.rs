@@ -46,7 +46,7 @@ impl RelayId {
         let stream = match stream.filter(|_| is_secret) {
             Some(stream) => {
                 let name = String::from_utf8(BASE64.decode(stream).ok()?).ok()?;
-                Some(crate::path::name_of(&name).ok()?)
+                Some(crate::protocol::path::name_of(&name).ok()?)
             }
             None => None,
         };

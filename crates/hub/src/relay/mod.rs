@@ -4,7 +4,7 @@
 //! Implements the Durable Streams Proxy Protocol. Section numbers in this module refer to it.
 //!
 //! ```text
-//! POST /relay ─► ask ─► create ─┬─► upstream::open ─► head ─► Fillings::start ─► 201, Location
+//! POST /relay ─► ask ─► create ─┬─► upstream::open ─► head ─► IngestJobs::start ─► 201, Location
 //!                               │      (one call)                 │ items
 //!     equal requests ───────────┘                                 ▼
 //! GET /relay/{id} ─► access ─► the ordinary reader ◄──── the stream in the log
@@ -24,12 +24,12 @@ mod ask;
 mod create;
 mod describe;
 mod feed;
-mod flights;
 mod handler;
 mod http;
 mod id;
 mod refusal;
 mod signer;
+mod single_flight;
 pub(crate) mod upstream;
 
 use std::sync::{Arc, OnceLock};
@@ -45,31 +45,31 @@ pub(crate) use self::{
     feed::resume,
     http::{ROOT, routes},
 };
-use self::{flights::Flights, refusal::Refusal, signer::Signer};
-use crate::{Core, error::Failure};
+use self::{refusal::Refusal, signer::Signer, single_flight::SingleFlight};
+use crate::{error::Failure, state::HubState};
 
 /// Checks the hub's secret, if there is one. Endpoints other than relays that call upstreams
 /// require the same secret.
 ///
 /// # Errors
 /// 401: the secret is missing or wrong.
-pub(crate) fn check_secret(core: &Core, headers: &HeaderMap) -> Result<(), Failure> {
-    access::service(core, headers).map_err(Refusal::into_failure)
+pub(crate) fn check_secret(hub: &HubState, headers: &HeaderMap) -> Result<(), Failure> {
+    access::service(hub, headers).map_err(Refusal::into_failure)
 }
 
 /// State that the relays of one hub share.
 #[derive(Default)]
 pub(crate) struct Relays {
     signer: OnceCell<Signer>,
-    flights: Flights,
+    single_flight: SingleFlight,
     http: Arc<Http>,
 }
 
 impl Relays {
     /// Returns the signer of URLs. Its key is created and stored at the first use.
-    async fn signer(&self, core: &Core) -> Result<&Signer, Refusal> {
+    async fn signer(&self, hub: &HubState) -> Result<&Signer, Refusal> {
         let make = async || {
-            let key = core.subscriptions.derived_key(signer::PURPOSE).await;
+            let key = hub.subscriptions.derived_key(signer::PURPOSE).await;
             key.map(Signer::new).ok_or_else(Refusal::unavailable)
         };
         self.signer.get_or_try_init(make).await

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::{Map, Value, json};
 
 use super::upstream::OpenError;
-use crate::{error::Failure, names};
+use crate::{error::Failure, protocol::header_names};
 
 /// The reason for which a request was refused. It can be cloned for several clients that share a
 /// call.
@@ -74,7 +74,7 @@ impl Refusal {
             ..
         } = *self.0;
         let problem = Problem::new(status).detail(message);
-        let said = headers.get(names::UPSTREAM_STATUS);
+        let said = headers.get(header_names::UPSTREAM_STATUS);
         match said.and_then(|status| status.to_str().ok()?.parse::<u16>().ok()) {
             Some(status) => problem.with("upstream_status", status),
             None => problem,
@@ -210,8 +210,8 @@ impl From<OpenError> for Refusal {
                 body,
                 retry_after,
             } => {
-                let mut refusal =
-                    bad_gateway(message).header(names::UPSTREAM_STATUS, status.as_u16().into());
+                let mut refusal = bad_gateway(message)
+                    .header(header_names::UPSTREAM_STATUS, status.as_u16().into());
                 if let Some(wait) = retry_after {
                     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                     refusal = refusal.header(header::RETRY_AFTER, seconds.into());

@@ -35,7 +35,6 @@ mod journal;
 mod keys;
 mod limits;
 mod options;
-mod pattern;
 mod refusal;
 mod request;
 mod state;
@@ -53,8 +52,7 @@ use self::{
     refusal::Refusal,
     state::{Config, Link},
 };
-pub(crate) use self::{options::SubscriptionOptions, pattern::Pattern, state::Bounds};
-use crate::path::RESERVED;
+pub(crate) use self::{options::SubscriptionOptions, state::Bounds};
 
 /// Capacity of the engine's queue. Beyond it, requests wait to be queued.
 const QUEUE: usize = 1024;
@@ -68,12 +66,6 @@ const PAGE: usize = 256;
 
 /// Number of streams after which the task yields.
 const PIECES: usize = 50;
-
-/// Returns `true` if a stream's name is reserved for the hub. Such a stream can't be reached by a
-/// path, listed or followed.
-pub(crate) fn is_reserved(name: &str) -> bool {
-    name.split('/').next() == Some(RESERVED)
-}
 
 /// The subscriptions of one log. A clone shares the same state.
 ///

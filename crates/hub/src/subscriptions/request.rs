@@ -11,14 +11,14 @@ use http::{HeaderMap, header, request::Parts};
 use super::bodies::{Kind, NewSubscription, Progress, StreamAck};
 use super::limits::{ID_BYTES, LEASE_DEFAULT};
 use super::options::SubscriptionOptions;
-use super::pattern::Pattern;
 use super::refusal::Refusal;
 use super::state::{Ack, Acked, Config, Target};
 use super::target;
+use crate::protocol::pattern::Pattern;
 
-use crate::offset::Place;
-use crate::origin::{self, Origin};
-use crate::path::{self, RESERVED};
+use crate::protocol::origin::{self, Origin};
+use crate::protocol::path::{self, RESERVED};
+use crate::protocol::read_query::Place;
 
 /// The URL of the streams' root, as the client of this request reaches it.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use super::keys::Keys;
 use super::limits::SHOWN_BYTES;
 use super::refusal::{Limit, Refusal};
 use super::state::{Link, Subscription, Target};
-use crate::time;
+use crate::protocol::time;
 
 /// Approximate size in bytes of a stream's entry in a response, without its name.
 const SHOWN_LINK_BYTES: usize = 96;

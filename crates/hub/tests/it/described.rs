@@ -66,7 +66,7 @@ fn relays_are_described() {
     // Required credentials are described if there are any.
     assert!(create["security"].is_null());
     let options = headwater_hub::Options::new().relay_secret("s");
-    let guarded = Hub::with(std::sync::Arc::new(MemoryLog::default()), options);
+    let guarded = Hub::with_options(std::sync::Arc::new(MemoryLog::default()), options);
     let document = guarded.app().openapi(OpenApi::V3_2);
     assert!(document["paths"]["/relay"]["post"]["security"].is_array());
 }

@@ -28,7 +28,7 @@ enum Version {
 const VERSIONS: [Version; 2] = [Version::One, Version::Two];
 
 fn hub(options: Options) -> Hub {
-    Hub::with(Arc::new(MemoryLog::new(MemoryOptions::default())), options)
+    Hub::with_options(Arc::new(MemoryLog::new(MemoryOptions::default())), options)
 }
 
 /// Starts a hub with one stream of one message, `/streams/a`.

@@ -252,7 +252,7 @@ async fn each_result_is_sent_as_soon_as_it_arrives_in_every_format() {
 async fn calls_are_made_while_the_list_still_arrives() {
     let upstream = Upstream::start().await;
     let egress = Egress::allow([upstream.url("")]).expect("it is a pattern");
-    let hub = Hub::with(
+    let hub = Hub::with_options(
         Arc::new(MemoryLog::default()),
         Options::new().upstreams(egress),
     );
@@ -580,7 +580,7 @@ async fn deleting_the_stream_cancels_the_remaining_calls() {
 async fn the_stream_is_closed_with_a_reason_when_the_hub_stops() {
     let upstream = Upstream::start().await;
     let egress = Egress::allow([upstream.url("")]).expect("it is a pattern");
-    let hub = Hub::with(
+    let hub = Hub::with_options(
         Arc::new(MemoryLog::default()),
         Options::new().upstreams(egress),
     );

@@ -10,6 +10,7 @@ mod foreign;
 mod framed;
 mod gather;
 mod json;
+mod layers;
 mod lines;
 mod listing;
 mod live;
@@ -94,7 +95,7 @@ impl Server {
         folder: Option<tempfile::TempDir>,
         options: Options,
     ) -> Self {
-        let client = TestClient::new(Hub::with(Arc::clone(&log), options).app());
+        let client = TestClient::new(Hub::with_options(Arc::clone(&log), options).app());
         Self {
             client,
             clock,

@@ -18,7 +18,7 @@ const POLLS: usize = 200;
 #[tokio::test]
 async fn long_polls_are_answered_when_the_server_shuts_down() {
     let log = Arc::new(MemoryLog::new(MemoryOptions::default()));
-    let hub = Hub::with(log, Options::new().long_poll(Duration::from_secs(60)));
+    let hub = Hub::with_options(log, Options::new().long_poll(Duration::from_secs(60)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();

@@ -20,7 +20,7 @@ async fn start() -> SocketAddr {
     limits.body_bytes = BODY;
     limits.bodies_bytes = 4 * BODY;
     let log = Arc::new(MemoryLog::new(MemoryOptions::default()));
-    let hub = Hub::with(log, Options::new().limits(limits));
+    let hub = Hub::with_options(log, Options::new().limits(limits));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = headwater::serve(hub.app(), listener)

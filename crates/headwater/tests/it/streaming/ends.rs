@@ -49,11 +49,11 @@ async fn a_later_error_aborts_every_format_and_sse_reports_it() {
 
 #[tokio::test]
 async fn a_permanent_failure_has_the_id_that_stops_an_event_source() {
-    for for_good in [true, false] {
+    for permanent in [true, false] {
         let client = client(async move || {
             let failure = Problem::new(StatusCode::BAD_GATEWAY);
-            let failure = if for_good {
-                failure.for_good()
+            let failure = if permanent {
+                failure.permanent()
             } else {
                 failure
             };
@@ -63,7 +63,7 @@ async fn a_permanent_failure_has_the_id_that_stops_an_event_source() {
         assert_eq!(items.next().await, Some(1));
         let event = items.next_event().await.expect("the error event");
         assert!(event.is_error() && !event.is_end());
-        assert_eq!(&*event.id, if for_good { "headwater:end" } else { "a" });
+        assert_eq!(&*event.id, if permanent { "headwater:end" } else { "a" });
         assert_eq!(items.cut().await, "the stream failed");
     }
 }

@@ -1,4 +1,4 @@
-use crate::{create::is_json, offset::essence};
+use crate::protocol::media_type::{essence, is_json};
 
 /// The way in which a response is split into items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

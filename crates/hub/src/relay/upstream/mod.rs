@@ -15,13 +15,13 @@
 //!
 //! All decisions are in `session`, which performs no I/O and has no clock. `cut` finds the items.
 
-mod cut;
+mod dedup_window;
 mod driver;
 mod fault;
 mod kind;
 mod open;
-mod seen;
 mod session;
+mod splitter;
 #[cfg(test)]
 mod tests;
 

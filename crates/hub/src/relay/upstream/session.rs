@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use super::{
     Fault, Item, Kind, Resume,
-    cut::{Cutter, Piece},
-    seen::Seen,
+    dedup_window::DedupWindow,
+    splitter::{ItemSplitter, Piece},
 };
 use crate::limits::{FEED_LEAST_WAIT, FEED_MOST_WAIT, UpstreamLimits};
 
@@ -70,16 +70,16 @@ pub(super) struct Session {
     /// `true` if it may reconnect if it is a feed.
     reconnect: bool,
     state: State,
-    cutter: Cutter,
+    cutter: ItemSplitter,
     received: u64,
     /// `true` if an event had an id, or it was a feed before.
     is_feed: bool,
     /// The id from which to resume.
     last_event_id: Str,
     /// The ids of earlier connections' events.
-    seen: Seen,
+    seen: DedupWindow,
     /// The ids of this connection's events. Several may have the same id.
-    fresh: Seen,
+    fresh: DedupWindow,
     /// The wait that the upstream requested.
     retry: Option<Duration>,
     /// Number of consecutive attempts that were refused or didn't reach the server.
@@ -105,7 +105,7 @@ impl Session {
     /// Creates a session for a response whose head has arrived. `seed` is for the jitter.
     pub(super) fn new(kind: Kind, reconnect: bool, limits: UpstreamLimits, seed: u64) -> Self {
         Self {
-            cutter: Cutter::new(kind, limits.item_bytes),
+            cutter: ItemSplitter::new(kind, limits.item_bytes),
             kind,
             reconnect: reconnect && kind == Kind::Sse,
             limits,
@@ -113,8 +113,8 @@ impl Session {
             received: 0,
             is_feed: false,
             last_event_id: Str::default(),
-            seen: Seen::default(),
-            fresh: Seen::default(),
+            seen: DedupWindow::default(),
+            fresh: DedupWindow::default(),
             retry: None,
             attempts: 0,
             barren: 0,
@@ -241,7 +241,7 @@ impl Session {
             return;
         }
         // The rest in the old cutter is truncated, and will be repeated.
-        self.cutter = Cutter::new(self.kind, self.limits.item_bytes);
+        self.cutter = ItemSplitter::new(self.kind, self.limits.item_bytes);
         self.seen.append(&mut self.fresh);
         self.attempts = 0;
         self.state = State::Body { over: None };
@@ -300,7 +300,7 @@ impl Session {
                 self.fresh.insert(id);
             }
         }
-        if let Cutter::Sse(splitter, _) = &self.cutter {
+        if let ItemSplitter::Sse(splitter, _) = &self.cutter {
             self.retry = splitter.retry().or(self.retry);
         }
         match &block.event {

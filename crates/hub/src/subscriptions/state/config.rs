@@ -2,7 +2,7 @@ use aws_lc_rs::digest;
 use headwater_log::StreamName;
 use serde::{Deserialize, Serialize};
 
-use crate::subscriptions::pattern::Pattern;
+use crate::protocol::pattern::Pattern;
 
 /// The configuration of a subscription in normal form: requests with the same meaning have the same
 /// one.
@@ -44,7 +44,7 @@ impl Config {
             .as_ref()
             .is_some_and(|pattern| pattern.matches(name.as_str()))
             && !matches!(&self.target, Target::WakeStream(wake) if wake == name)
-            && !crate::subscriptions::is_reserved(name.as_str())
+            && !crate::protocol::path::is_reserved(name.as_str())
     }
 
     /// Returns the approximate size in bytes.

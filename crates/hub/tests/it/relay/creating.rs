@@ -322,7 +322,7 @@ async fn unknown_relay_paths_are_reported() {
 async fn concurrent_relays_are_limited_before_the_upstream_is_called() {
     let (upstream, _sender) = Upstream::streaming(SSE).await;
     let mut limits = headwater_hub::Limits::default();
-    limits.fillings = 1;
+    limits.ingest_jobs = 1;
     let server = Server::with(options().limits(limits));
     let path = server.relayed("", &upstream.url).await;
     let response = server.relay("", "GET", &upstream.url).send().await;

@@ -11,7 +11,7 @@ use super::*;
 
 /// A hub, and a client of it.
 fn hub() -> (Hub, TestClient) {
-    let hub = Hub::with(Arc::new(MemoryLog::default()), options());
+    let hub = Hub::with_options(Arc::new(MemoryLog::default()), options());
     let client = TestClient::new(hub.app());
     (hub, client)
 }
@@ -68,7 +68,7 @@ async fn a_cancel_closes_the_connection_to_the_upstream() {
 async fn a_stream_that_is_not_a_handlers_relay_is_unchanged() {
     let server = server();
     let upstream = Upstream::saying("text/plain", "ok").await;
-    let hub = Hub::with(Arc::clone(&server.log), options());
+    let hub = Hub::with_options(Arc::clone(&server.log), options());
     server.relayed("?stream=posted", &upstream.url).await;
     let put = server.client.request(Method::PUT, "/streams/made");
     put.header("content-type", "text/plain").send().await;
@@ -114,7 +114,7 @@ async fn a_failed_relay_is_a_problem_and_can_be_retried() {
 #[tokio::test]
 async fn a_relays_stream_stays_unless_it_has_an_expiry() {
     let server = server();
-    let hub = Hub::with(Arc::clone(&server.log), options());
+    let hub = Hub::with_options(Arc::clone(&server.log), options());
     let upstream = Upstream::saying("text/plain", "ok").await;
     hub.relay("stays", Relay::get(&upstream.url)).await.unwrap();
     let expires = Relay::get(&upstream.url).expires_after(Duration::from_secs(60));

@@ -6,8 +6,8 @@ mod storage;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::protocol::pattern::Pattern;
 use crate::subscriptions::limits::LINKS;
-use crate::subscriptions::pattern::Pattern;
 use crate::subscriptions::state::{Acked, Bounds, Link, State, Target};
 use headwater_log::{
     Append, Create, FjallLog, FjallOptions, Info, Mark, MemoryLog, MemoryOptions, Offset, ReadFrom,

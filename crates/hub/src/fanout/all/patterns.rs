@@ -1,0 +1,105 @@
+//! The patterns of a reader of `/events`.
+
+use headwater_log::{StreamName, limits::NAME_BYTES};
+
+use crate::{
+    error::Failure,
+    limits::EVENT_PATTERN_BYTES,
+    protocol::{path::is_reserved, pattern::Pattern},
+};
+
+/// See [`Patterns::key`].
+pub(crate) type Key = Box<[Box<str>]>;
+
+/// Patterns of which at least one has to match.
+pub(crate) struct Patterns(Vec<Pattern>);
+
+impl Patterns {
+    /// Parses patterns.
+    ///
+    /// # Errors
+    /// 400: a pattern is invalid, or they exceed the limits.
+    pub(crate) fn parse(texts: &[String]) -> Result<Self, Failure> {
+        let refuse = |what: String, limit: usize| {
+            let detail = format!("{what} bytes are over the limit of {limit}");
+            Err(Failure::bad_request(detail).with("limit", limit))
+        };
+        let mut all = 0;
+        let mut patterns = Vec::with_capacity(texts.len());
+        for text in texts {
+            all += text.len();
+            if text.len() > NAME_BYTES {
+                return refuse(format!("a pattern's {}", text.len()), NAME_BYTES);
+            }
+            let pattern = Pattern::new(text)
+                .map_err(|why| Failure::bad_request(format!("{text:?} is no pattern: {why}")))?;
+            patterns.push(pattern);
+        }
+        if all > EVENT_PATTERN_BYTES {
+            return refuse(format!("the patterns' {all}"), EVENT_PATTERN_BYTES);
+        }
+        patterns.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        patterns.dedup();
+        Ok(Self(patterns))
+    }
+
+    /// Returns `true` if a stream matches. The hub's own streams never do.
+    pub(crate) fn matches(&self, name: &StreamName) -> bool {
+        let name = name.as_str();
+        !is_reserved(name) && self.0.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Returns a value that is equal for equal patterns.
+    pub(crate) fn key(&self) -> Key {
+        self.0
+            .iter()
+            .map(|pattern| pattern.as_str().into())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(texts: &[&str]) -> Option<Patterns> {
+        let texts: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
+        Patterns::parse(&texts).ok()
+    }
+
+    #[test]
+    fn patterns_are_bounded_by_the_limits() {
+        let longest = "x".repeat(NAME_BYTES);
+        assert!(patterns(&[&longest]).is_some());
+        assert!(patterns(&[&format!("{longest}x")]).is_none());
+        let mut full = vec![&*longest; EVENT_PATTERN_BYTES / NAME_BYTES];
+        assert!(patterns(&full).is_some());
+        full.push("y");
+        assert!(patterns(&full).is_none());
+    }
+
+    #[test]
+    fn any_pattern_may_match_and_none_matches_reserved_streams() {
+        let patterns = patterns(&["a", "b/*", "**/z"]).unwrap();
+        for (name, expected) in [
+            ("a", true),
+            ("a/b", false),
+            ("b/c", true),
+            ("b/c/d", false),
+            ("z", true),
+            ("q/r/z", true),
+            ("__ds/z", false),
+        ] {
+            let name = StreamName::new(name).unwrap();
+            assert_eq!(patterns.matches(&name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_patterns_does_not_matter() {
+        let one = patterns(&["a", "b/*", "a"]).unwrap();
+        let other = patterns(&["b/*", "a"]).unwrap();
+        assert_eq!(one.key(), other.key());
+        assert_ne!(one.key(), patterns(&["a"]).unwrap().key());
+    }
+}

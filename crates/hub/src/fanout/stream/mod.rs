@@ -1,0 +1,17 @@
+//! Live readers of streams. Each reader is a position, not a queue.
+//!
+//! A stream with live readers has one [`Tail`]: a task reads each new message once and keeps the
+//! newest ones in a [ring](ring), in batches whose encoded forms all readers share. A
+//! [reader](reader) takes batches from the ring while it is near the tail, and reads from the log
+//! when it is behind. Its memory is bounded regardless of its speed. It receives either the
+//! messages that follow its position or an error.
+
+pub(crate) mod framed;
+pub(crate) mod frames;
+pub(crate) mod reader;
+mod ring;
+mod tail;
+
+pub(crate) use frames::{Form, Shape};
+pub(crate) use reader::{Reader, ReaderPermit, ReaderPermits};
+pub(crate) use tail::Tails;

@@ -1,0 +1,241 @@
+//! `POST`: appends all messages of a request to a stream, or none.
+
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use headwater::StatusCode;
+use headwater_log::{Append, Error, Info, Outcome, Producer, Receipt, limits};
+use http::{HeaderMap, HeaderValue, header};
+
+use super::{body, create, describe::Answer, messages, ndjson, peer::Sender, schema};
+use crate::{
+    error::{self, Failure, offset_value},
+    protocol::{
+        close_reason, header_names, headers,
+        media_type::{essence, is_json, same_type},
+        path::StreamPath,
+    },
+    state::HubState,
+};
+
+/// Appends to a stream, or closes it.
+///
+/// For a stream of `application/json` the body is one message, or an array of messages. For any
+/// other stream, the body is one message. A body of `application/x-ndjson` is appended to a JSON
+/// stream line by line as it arrives, without a limit of its length, and the response contains the
+/// number of messages.
+///
+/// With `Stream-Create: true`, a missing stream is created first, with the body's type, and the
+/// status is 201. For an existing stream the header has no effect.
+#[headwater::operation]
+pub(crate) async fn append(
+    State(hub): State<Arc<HubState>>,
+    path: StreamPath,
+    headers: HeaderMap,
+    sender: Sender,
+    body: Body,
+) -> Answer {
+    post(&hub, &path, &headers, &sender, body)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+        .into()
+}
+
+async fn post(
+    hub: &HubState,
+    path: &StreamPath,
+    headers: &HeaderMap,
+    sender: &Sender,
+    body: Body,
+) -> Result<Response, Failure> {
+    let name = &path.name;
+    let creates = headers::create(headers)?;
+    let content_type =
+        headers::text(headers, &header::CONTENT_TYPE)?.filter(|text| !text.is_empty());
+    let mut append = Append::default();
+    append.close = headers::closed(headers);
+    append.reason = close_reason::given(headers)?;
+    append.producer = headers::producer(headers)?;
+    append.continues = headers::continues(headers, append.producer.as_ref())?;
+    append.seq = headers::text(headers, &header_names::STREAM_SEQ)?.map(str::to_owned);
+    if append
+        .seq
+        .as_ref()
+        .is_some_and(|seq| seq.len() > limits::SEQ_BYTES)
+    {
+        let most = limits::SEQ_BYTES;
+        return Err(Failure::bad_request(format!(
+            "Stream-Seq has at most {most} bytes"
+        )));
+    }
+    let is_lines = content_type.is_some_and(is_ndjson);
+    if is_lines {
+        match hub.log.info(name).await {
+            Ok(info) if is_json(&info.settings.content_type) => {
+                return ndjson::append(hub, &info, append, sender, body).await;
+            }
+            Ok(_) => {}
+            // Created below, with the body's own type.
+            Err(error) if error.is_not_found() && creates => {}
+            Err(error) => return Err(missing(error)),
+        }
+    }
+    if !is_lines && body::is_long(&body, headers) {
+        // Before the body is sent, if its client waits for that, or while it is sent.
+        match hub.log.info(name).await {
+            Ok(info) if info.closed && append.producer.is_none() => {
+                return Err(Failure::closed(info.at(info.tail)));
+            }
+            Ok(info) => check_type(&info, content_type)?,
+            Err(error) if error.is_not_found() && creates => {}
+            Err(error) => return Err(missing(error)),
+        }
+    }
+    let mut held = hub.bodies.hold(&hub.options.limits, sender.peer);
+    let body = body::whole(body, &hub.options.limits, &mut held).await?;
+    let (info, is_new) = match hub.log.info(name).await {
+        Ok(info) => (info, false),
+        Err(error) if error.is_not_found() && creates => {
+            create::for_append(hub, path, headers, &body).await?
+        }
+        Err(error) => return Err(missing(error)),
+    };
+    append.messages = match messages(hub, &info, content_type, body, append.close).await {
+        Ok(messages) => messages,
+        // A closed stream takes precedence over an invalid body.
+        Err(_) if info.closed => return Err(Failure::closed(info.at(info.tail))),
+        Err(failure) => return Err(failure),
+    };
+    let producer = append.producer.clone();
+    let is_empty = append.messages.is_empty();
+    let outcome = match &producer {
+        Some(producer) => in_turn(hub, &info, producer, append).await?,
+        None => hub.log.append(name, append).await?,
+    };
+    let (status, receipt) = match outcome {
+        Outcome::Appended(receipt) if is_new => (StatusCode::CREATED, receipt),
+        Outcome::Appended(receipt) if producer.is_some() && !is_empty => (StatusCode::OK, receipt),
+        Outcome::Appended(receipt) | Outcome::Duplicate(receipt) => {
+            (StatusCode::NO_CONTENT, receipt)
+        }
+        Outcome::Refused(refusal) => return Err(error::refusal(&refusal)),
+    };
+    if receipt.closed {
+        hub.ingest_jobs.over(name);
+    }
+    let mut response = status.into_response();
+    note(response.headers_mut(), &receipt);
+    if status == StatusCode::CREATED
+        && let Some(url) = path.url(hub.options.public_url.as_deref())
+    {
+        response.headers_mut().insert(header::LOCATION, url);
+    }
+    if let Some(producer) = producer {
+        let headers = response.headers_mut();
+        headers.insert(header_names::PRODUCER_EPOCH, producer.epoch.into());
+        headers.insert(
+            header_names::PRODUCER_SEQ,
+            receipt.producer_seq.unwrap_or(producer.seq).into(),
+        );
+    }
+    Ok(response)
+}
+
+/// Returns the failure for an append to a stream that doesn't exist.
+fn missing(error: Error) -> Failure {
+    if error.is_not_found() {
+        return Failure::new(
+            StatusCode::NOT_FOUND,
+            "there is no such stream: PUT creates it, and so does this POST with the header `Stream-Create: true`",
+        );
+    }
+    error.into()
+}
+
+/// Appends after the producer's earlier appends that are on their way.
+async fn in_turn(
+    hub: &HubState,
+    info: &Info,
+    producer: &Producer,
+    append: Append,
+) -> Result<Outcome, Error> {
+    hub.sequencer.wait(info.id, producer).await;
+    let mut outcome = hub.log.append(&info.name, append);
+    // Polling once submits it, so that the next append needn't wait until it is durable.
+    let given = poll_fn(|cx| Poll::Ready(outcome.as_mut().poll(cx))).await;
+    hub.sequencer.given(info.id, producer);
+    match given {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => outcome.await,
+    }
+}
+
+/// Adds the stream's tail.
+pub(crate) fn note(headers: &mut HeaderMap, receipt: &Receipt) {
+    headers.insert(
+        header_names::STREAM_NEXT_OFFSET,
+        offset_value(receipt.mark()),
+    );
+    if receipt.closed {
+        headers.insert(
+            header_names::STREAM_CLOSED,
+            HeaderValue::from_static("true"),
+        );
+    }
+}
+
+/// Returns the messages of a request, after checking them.
+async fn messages(
+    hub: &HubState,
+    info: &Info,
+    content_type: Option<&str>,
+    body: Bytes,
+    close: bool,
+) -> Result<Vec<Bytes>, Failure> {
+    if body.is_empty() {
+        return match close {
+            true => Ok(Vec::new()),
+            false => Err(Failure::bad_request(
+                "an append has a body, unless it closes the stream",
+            )),
+        };
+    }
+    check_type(info, content_type)?;
+    let own = &info.settings.content_type;
+    let messages = messages::of_body(own, body, hub.options.limits.append_messages).await?;
+    if messages.is_empty() {
+        return Err(Failure::bad_request("the array has no messages"));
+    }
+    if let Some(schema) = hub.schemas.of(info).await? {
+        schema::check(&schema, &messages).await?;
+    }
+    Ok(messages)
+}
+
+/// Checks that a body has its stream's type.
+fn check_type(info: &Info, content_type: Option<&str>) -> Result<(), Failure> {
+    let own = &info.settings.content_type;
+    let Some(content_type) = content_type else {
+        return Err(Failure::bad_request(format!(
+            "Content-Type is missing: send the header `Content-Type: {own}`, the stream's"
+        )));
+    };
+    if !same_type(content_type, own) {
+        return Err(Failure::conflict(format!(
+            "the stream is of type {own:?}, not {content_type:?}: send the header `Content-Type: {own}`"
+        )));
+    }
+    Ok(())
+}
+
+fn is_ndjson(content_type: &str) -> bool {
+    matches!(
+        &*essence(content_type),
+        "application/x-ndjson" | "application/jsonl"
+    )
+}

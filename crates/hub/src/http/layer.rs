@@ -1,0 +1,128 @@
+//! The layer around every endpoint: the check of the requesting page, security headers, and CORS.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use headwater::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use super::pages::{self, Page};
+use crate::{options::Cors, relay, state::HubState};
+
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
+
+/// Headers that pages of other origins may send. `*` includes all but `Authorization`, for relays
+/// that forward them.
+const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, prefer, producer-digest, producer-epoch, \
+                    producer-id, producer-messages, producer-seq, stream-closed, stream-create, stream-error, stream-expires-at, \
+                    stream-fork-offset, \
+                    stream-fork-sub-offset, stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, \
+                    stream-ttl, idempotency-key, upstream-authorization, upstream-cookie, upstream-method, upstream-origin, \
+                    upstream-referer, upstream-url, *";
+
+/// Headers that pages of other origins may read.
+const SHOWN: &str = "content-type, etag, location, producer-digest, producer-epoch, producer-expected-seq, producer-messages, \
+                     producer-received-seq, producer-seq, retry-after, stream-closed, stream-cursor, stream-error, stream-expires-at, stream-floor, \
+                     stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date, content-location, \
+                     upstream-content-type, upstream-status";
+
+/// Time in seconds for which browsers cache a preflight.
+const KEEP_PREFLIGHT: &str = "86400";
+
+/// Handles a request unless its page isn't allowed, and sets the headers that every response has.
+pub(crate) async fn headers(
+    State(hub): State<Arc<HubState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let cors = &hub.options.cors;
+    let page = Page::of(&hub.options, request.uri(), request.headers());
+    let embedders = cors.embedders(request.uri(), request.headers());
+    let is_head = request.method() == Method::HEAD;
+    let mut response = if let Err(problem) = page.may(request.method(), request.headers()) {
+        problem.into_response()
+    } else if *cors != Cors::Off
+        && let Some(preflight) = preflight(&request, &page)
+    {
+        preflight
+    } else {
+        next.run(request).await
+    };
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    let headers = response.headers_mut();
+    protect(headers, embedders);
+    if is_head || is_error {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    allow(cors, page, headers);
+    response
+}
+
+/// Returns the response to a preflight request. `None` if the request isn't one.
+fn preflight(request: &Request, page: &Page) -> Option<Response> {
+    if request.method() != Method::OPTIONS {
+        return None;
+    }
+    let asks_for_method = request
+        .headers()
+        .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    // Every OPTIONS request to a relay is answered (§10.1 of the relay protocol).
+    let is_relay = request.uri().path().split('/').nth(1) == relay::ROOT.strip_prefix('/');
+    let allowed = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, SENT),
+        (header::ACCESS_CONTROL_MAX_AGE, KEEP_PREFLIGHT),
+    ];
+    match page {
+        _ if !asks_for_method && !is_relay => None,
+        Page::Foreign if is_relay => Some(StatusCode::NO_CONTENT.into_response()),
+        Page::Foreign => Some(pages::refusal(request.headers()).into_response()),
+        _ => Some((StatusCode::NO_CONTENT, allowed).into_response()),
+    }
+}
+
+/// Sets security headers. Streams contain untrusted data: browsers must neither execute it nor
+/// guess its type.
+fn protect(headers: &mut HeaderMap, embedders: HeaderValue) {
+    let safe = [
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            embedders,
+        ),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; sandbox"),
+        ),
+    ];
+    for (name, value) in safe {
+        headers.entry(name).or_insert(value);
+    }
+}
+
+/// Sets the CORS headers that allow the page to read the response.
+fn allow(cors: &Cors, page: Page, headers: &mut HeaderMap) {
+    let allowed = match cors {
+        Cors::Off => return,
+        Cors::Any => HeaderValue::from_static("*"),
+        Cors::Loopback | Cors::Only(_) => {
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+            match page {
+                Page::Allowed(Some(origin)) => origin,
+                _ => return,
+            }
+        }
+    };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(SHOWN),
+    );
+}

@@ -1,0 +1,160 @@
+//! `GET /streams`: the list of streams.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use headwater::{Json, MethodRoute, Problem, Query, operation};
+use headwater_log::{Expiry, Info, StreamName, limits::PAGE};
+use http::{HeaderName, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::describe::TAG;
+use crate::{
+    error::problem,
+    protocol::{path::is_reserved, time},
+    state::HubState,
+};
+
+/// Maximum number of pages of the log for one page of the listing, as reserved streams are skipped.
+const PAGES: usize = 16;
+
+/// The part of the list that is requested.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct Ask {
+    /// A prefix of the paths.
+    #[serde(default)]
+    prefix: String,
+    /// The path after which to continue: the `after` of the previous page.
+    after: Option<String>,
+    /// Maximum number of streams in a page.
+    #[serde(default = "hundred")]
+    #[schemars(range(min = 1, max = PAGE))]
+    limit: u32,
+}
+
+fn hundred() -> u32 {
+    100
+}
+
+/// Streams in the order of their paths.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Listing {
+    /// The streams.
+    streams: Vec<StreamView>,
+    /// The path after which to continue, if there may be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+}
+
+/// The current state of a stream.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Stream")]
+struct StreamView {
+    /// Its path, relative to the root of the streams.
+    path: String,
+    /// Its content type.
+    content_type: String,
+    /// Number of messages that can be read.
+    messages: u64,
+    /// Number of bytes of its messages. Messages that a fork shares with its source are not
+    /// counted.
+    bytes: u64,
+    /// The first offset that can be read.
+    floor: String,
+    /// The tail: the offset after the last message.
+    next_offset: String,
+    /// `true` if it is closed.
+    closed: bool,
+    /// The time of its creation.
+    #[schemars(extend("format" = "date-time"))]
+    created: String,
+    /// The time of the last append, or of its creation if there was none.
+    #[schemars(extend("format" = "date-time"))]
+    appended: String,
+    /// The time at which it will expire, as of now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    expires: Option<String>,
+    /// Number of seconds without use after which it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u64>,
+    /// Minimum number of seconds for which a message is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u64>,
+    /// Maximum number of bytes of messages that are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
+    /// The path of the fork's source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forked_from: Option<String>,
+}
+
+impl From<Info> for StreamView {
+    fn from(info: Info) -> Self {
+        let ttl = match info.settings.expiry {
+            Some(Expiry::Idle(span)) => Some(span.as_secs()),
+            Some(Expiry::At(_)) | None => None,
+        };
+        Self {
+            messages: info.messages(),
+            path: info.name.as_str().to_owned(),
+            bytes: info.bytes,
+            floor: info.at(info.floor).to_string(),
+            next_offset: info.at(info.tail).to_string(),
+            closed: info.closed,
+            created: time::format(info.created),
+            appended: time::format(info.appended),
+            expires: info.expires.map(time::format),
+            ttl,
+            max_age: info.settings.max_age.map(|age| age.as_secs()),
+            max_bytes: info.settings.max_bytes,
+            content_type: info.settings.content_type,
+            forked_from: info.fork.map(|fork| fork.source.as_str().to_owned()),
+        }
+    }
+}
+
+/// Describes the route.
+pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
+    route.id("list_streams").tag(TAG).error(
+        headwater::StatusCode::BAD_REQUEST,
+        "The path to go on after is none",
+    )
+}
+
+/// Lists streams by a prefix of their paths.
+///
+/// Streams are paged in the order of their paths, byte by byte. A page may be shorter than `limit`
+/// although there are more streams; only a page without `after` is the last one.
+#[operation]
+pub(crate) async fn list(
+    State(hub): State<Arc<HubState>>,
+    Query(ask): Query<Ask>,
+) -> Result<([(HeaderName, &'static str); 1], Json<Listing>), Problem> {
+    let after = ask.after.as_deref().map(StreamName::new).transpose();
+    let mut after = after.map_err(|error| Problem::bad_request(format!("after: {error}")))?;
+    let limit = usize::try_from(ask.limit).unwrap_or(PAGE);
+    let mut streams = Vec::new();
+    for _ in 0..PAGES {
+        let page = hub
+            .log
+            .list(&ask.prefix, after, limit - streams.len())
+            .await;
+        let page = page.map_err(problem)?;
+        let shown = page
+            .streams
+            .into_iter()
+            .filter(|info| !is_reserved(info.name.as_str()));
+        streams.extend(shown.map(StreamView::from));
+        after = page.after;
+        if after.is_none() || streams.len() >= limit {
+            break;
+        }
+    }
+    let after = after.map(|name| name.as_str().to_owned());
+    Ok((
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(Listing { streams, after }),
+    ))
+}

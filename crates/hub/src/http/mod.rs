@@ -1,0 +1,21 @@
+//! The HTTP interface to streams: one file per endpoint, and the parsing of requests.
+//!
+//! This is the only layer that sees [`HubState`](crate::state::HubState). What is below it takes the log and what it needs.
+
+pub(crate) mod append;
+pub(crate) mod body;
+pub(crate) mod cache;
+pub(crate) mod create;
+pub(crate) mod describe;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod index;
+pub(crate) mod layer;
+pub(crate) mod listing;
+pub(crate) mod messages;
+pub(crate) mod ndjson;
+pub(crate) mod pages;
+pub(crate) mod peer;
+pub(crate) mod producer_sequencer;
+pub(crate) mod read;
+pub(crate) mod schema;

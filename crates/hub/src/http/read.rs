@@ -1,0 +1,546 @@
+//! `GET`, `HEAD` and `DELETE`: reading, inspecting and deleting a stream.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{RawQuery, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use headwater::{LastEventId, Raw, StatusCode};
+use headwater_log::{Chunk, Expiry, Info, Offset, ReadFrom, StreamName};
+use headwater_wire::{Format as Wire, sse::END_ID};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use tokio::time::{Instant, timeout};
+
+use super::{cache, create::content_type, describe::Answer};
+use crate::{
+    error::{Failure, offset_value, published_headers},
+    fanout::{
+        outgoing::{self, Memory},
+        stream::{Form, Reader, Shape, frames},
+    },
+    ingest::WatchGuard,
+    limits::{CHUNK_BYTES, OUTGOING_PATIENCE, SCHEMA_HEADER_BYTES},
+    protocol::{
+        close_reason, cursor, header_names, headers,
+        media_type::{Format, accepted},
+        path::StreamPath,
+        read_query::{Live, Lost, Place, Query},
+        time,
+    },
+    state::HubState,
+};
+
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+
+/// Reads a stream.
+///
+/// By default the response contains all existing messages, in the stream's own type: JSON messages
+/// as one array, all others concatenated. `live=long-poll` waits for new messages, `live=sse` is
+/// the protocol's own SSE. With `Accept` or `format`, the stream is read live as events, one for
+/// each message with the offset after it as its id (as an `EventSource` does), or as lines of JSON.
+/// `live=false` ends these at the tail.
+#[headwater::operation]
+pub(crate) async fn read(
+    State(hub): State<Arc<HubState>>,
+    path: StreamPath,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Answer {
+    let query = query.unwrap_or_default();
+    get(&hub, &path.name, &query, &headers)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+        .into()
+}
+
+pub(crate) async fn get(
+    hub: &Arc<HubState>,
+    name: &StreamName,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let LastEventId(seen) = LastEventId::sent_by_event_source(headers, Some(query));
+    let mut query = Query::parse(query)?;
+    if let Some(moment) = query.since {
+        // Looked up before the stream's state: from here on, the tail only moves forward.
+        let found = hub.log.read(name, ReadFrom::Since(moment), 1).await?;
+        query.offset = Some(Place::At(found.lineage.at(found.from)));
+    }
+    let needs_offset = match query.live {
+        Some(Live::LongPoll) => true,
+        // The last id of an `EventSource` is a starting position, too.
+        Some(Live::Sse) => seen.is_none(),
+        Some(Live::No) | None => false,
+    };
+    if needs_offset && query.offset.is_none() {
+        return Err(Failure::bad_request(
+            "a live read says where it starts: offset=-1, now, or an offset",
+        ));
+    }
+    let info = hub.log.info(name).await?;
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let by_accept = accept.and_then(|accept| accepted(accept, &info.settings.content_type));
+    let form = match (query.live, query.format.or(by_accept)) {
+        (Some(Live::Sse), _) => Some(Form::Protocol),
+        (Some(Live::LongPoll), _) | (_, None) => None,
+        (_, Some(Format::Sse)) => Some(Form::Events),
+        (_, Some(Format::Ndjson)) => Some(Form::Lines),
+    };
+    let seen = seen.filter(|_| form.is_some());
+    if seen.as_deref() == Some(END_ID) {
+        return Ok((
+            StatusCode::NO_CONTENT,
+            [(header::CACHE_CONTROL, "no-store")],
+        )
+            .into_response());
+    }
+    // The last id that a client received is newer than the one in its URL.
+    let place = match &seen {
+        Some(id) => Place::seen(id),
+        None => query.offset.clone().unwrap_or(Place::Start),
+    };
+    let is_event_source = match form {
+        Some(Form::Events) => true,
+        Some(Form::Protocol) => seen.is_some(),
+        Some(Form::Lines) | None => false,
+    };
+    let lost = match place.find(&info) {
+        Ok(_) => None,
+        // An error status would stop an `EventSource` for good, and skipping the existing messages
+        // would go unnoticed.
+        Err(lost) if is_event_source => Some(lost),
+        Err(lost) => return Err(lost.problem().into()),
+    };
+    // Every reader counts as a watcher, even if only for the duration of one read.
+    let watch = hub.ingest_jobs.watch(&info);
+    if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
+        hub.log.touch(name).await?;
+    }
+    match form {
+        Some(form) => {
+            let start = Start::of(&info, &place, seen.is_none() && query.since.is_some(), lost);
+            follow(hub, &info, form, start, &query, watch).await
+        }
+        None if query.live == Some(Live::LongPoll) => long_poll(hub, info, place, &query).await,
+        None if place == Place::Now => Ok(nothing_yet(&info)),
+        None => {
+            let (chunk, memory) = chunk_at(hub, &info, &place).await?;
+            let info = settled(hub, info, &chunk).await?;
+            Ok(answer(hub, &info, chunk, memory, headers))
+        }
+    }
+}
+
+/// The starting position of a live reader, and its first notice.
+struct Start {
+    position: Offset,
+    /// The stream's start, wherever that is.
+    at_floor: bool,
+    /// The requested position doesn't fit the stream.
+    lost: Option<Lost>,
+    /// The request named a time instead of an offset. Only this response can report its position.
+    is_moment: bool,
+}
+
+impl Start {
+    fn of(info: &Info, place: &Place, since: bool, lost: Option<Lost>) -> Self {
+        Self {
+            position: place.find(info).unwrap_or(info.floor),
+            at_floor: *place == Place::Start || lost.is_some(),
+            lost,
+            is_moment: since || *place == Place::Now,
+        }
+    }
+
+    /// Returns the event that precedes all others, in the forms for an `EventSource`.
+    fn notice(&self, info: &Info, form: Form) -> Option<Bytes> {
+        match (form, &self.lost) {
+            (Form::Lines, _) => None,
+            (_, Some(lost)) => Some(frames::reset(lost)),
+            // The protocol's first control event contains the position.
+            (Form::Protocol, None) => None,
+            (Form::Events, None) => self
+                .is_moment
+                .then(|| frames::position(info.at(self.position))),
+        }
+    }
+}
+
+/// Memory for the part of a response beyond a chunk.
+type Beyond = Option<Memory>;
+
+async fn chunk_at(hub: &HubState, info: &Info, place: &Place) -> Result<(Chunk, Beyond), Failure> {
+    let from = match place {
+        Place::Start => ReadFrom::Start,
+        Place::Now => ReadFrom::Tail,
+        place => ReadFrom::At(place.find(info).map_err(|lost| lost.problem())?),
+    };
+    chunk_from(hub, info, from).await
+}
+
+/// Reads up to the maximum size of a response, with memory for the part beyond a chunk. Without
+/// free memory, the response is one chunk. If a single message is larger than that, it waits.
+async fn chunk_from(
+    hub: &HubState,
+    info: &Info,
+    from: ReadFrom,
+) -> Result<(Chunk, Beyond), Failure> {
+    let outgoing = &hub.outgoing;
+    let read = async |budget: usize| {
+        let chunk = hub.log.read(&info.name, from, budget).await?;
+        same_stream(info, &chunk)?;
+        let bytes: usize = chunk
+            .messages
+            .iter()
+            .map(|message| message.bytes.len())
+            .sum();
+        Ok::<_, Failure>((chunk, bytes))
+    };
+    // For the messages and the body.
+    let of = |bytes: usize| bytes.saturating_mul(2);
+    let turn = outgoing.read_turn().await;
+    let (chunk, bytes) = read(hub.options.limits.read_bytes).await?;
+    if !outgoing::is_large(bytes) {
+        return Ok((chunk, None));
+    }
+    if let Some(memory) = outgoing.try_take(of(bytes)) {
+        return Ok((chunk, Some(memory)));
+    }
+    drop(chunk);
+    let (chunk, bytes) = read(CHUNK_BYTES).await?;
+    if !outgoing::is_large(bytes) {
+        return Ok((chunk, None));
+    }
+    drop((chunk, turn));
+    let Ok(memory) = timeout(OUTGOING_PATIENCE, outgoing.take(of(bytes))).await else {
+        let detail = "too many large messages are on their way to other readers: try again later";
+        let busy = Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        return Err(busy.header(header::RETRY_AFTER, HeaderValue::from_static("1")));
+    };
+    let turn = outgoing.read_turn().await;
+    let (chunk, _) = read(CHUNK_BYTES).await?;
+    drop(turn);
+    Ok((chunk, Some(memory)))
+}
+
+/// Refuses a chunk of a new stream with the same name.
+fn same_stream(info: &Info, chunk: &Chunk) -> Result<(), Failure> {
+    if chunk.lineage == info.lineage {
+        return Ok(());
+    }
+    let detail = "the stream was deleted while it was read, and there is another one of its name";
+    Err(Failure::new(StatusCode::GONE, detail))
+}
+
+/// Returns the stream's metadata, updated if the stream was closed before the chunk was read.
+async fn settled(hub: &HubState, info: Info, chunk: &Chunk) -> Result<Info, Failure> {
+    if chunk.closed && !info.closed {
+        let now = hub.log.info(&info.name).await?;
+        same_stream(&now, chunk)?;
+        return Ok(now);
+    }
+    Ok(info)
+}
+
+/// Returns the response to `offset=now`: only the tail.
+fn nothing_yet(info: &Info) -> Response {
+    let body = join(info, Vec::new());
+    let mut response = Body::from(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type(info));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header_names::STREAM_UP_TO_DATE, TRUE);
+    headers.insert(header_names::STREAM_NEXT_OFFSET, tail_value(info));
+    if info.closed {
+        headers.insert(header_names::STREAM_CLOSED, TRUE);
+        close_reason::note(headers, info);
+    }
+    response
+}
+
+/// Returns a chunk as a response, or 304 if the client has it.
+fn answer(hub: &HubState, info: &Info, chunk: Chunk, memory: Beyond, sent: &HeaderMap) -> Response {
+    let etag = cache::etag(info, &chunk);
+    let mut response = match &etag {
+        Some(etag) if cache::is_known(sent, etag) => StatusCode::NOT_MODIFIED.into_response(),
+        _ => StatusCode::OK.into_response(),
+    };
+    let is_settled = !chunk.at_tail || chunk.closed;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CACHE_CONTROL,
+        cache::control(info, is_settled, hub.options.private),
+    );
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    if let Some(etag) = etag {
+        headers.insert(header::ETAG, etag);
+    }
+    note(headers, info, &chunk);
+    if response.status() == StatusCode::OK {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type(info));
+        *response.body_mut() = body(info, chunk, memory);
+    }
+    response
+}
+
+/// Adds the end of a chunk.
+fn note(headers: &mut HeaderMap, info: &Info, chunk: &Chunk) {
+    headers.insert(
+        header_names::STREAM_NEXT_OFFSET,
+        offset_value(chunk.lineage.at(chunk.next)),
+    );
+    if chunk.at_tail {
+        headers.insert(header_names::STREAM_UP_TO_DATE, TRUE);
+        if chunk.closed {
+            headers.insert(header_names::STREAM_CLOSED, TRUE);
+            close_reason::note(headers, info);
+        }
+    }
+}
+
+fn body(info: &Info, chunk: Chunk, memory: Beyond) -> Body {
+    let messages = chunk.messages.into_iter();
+    let bytes = join(info, messages.map(|message| message.bytes).collect());
+    match memory {
+        Some(memory) => memory.hold(bytes).into(),
+        None => bytes.into(),
+    }
+}
+
+/// Joins messages in the stream's own type.
+fn join(info: &Info, mut messages: Vec<Bytes>) -> Bytes {
+    let is_json = Shape::of(&info.settings.content_type) == Shape::Json;
+    if !is_json && messages.len() == 1 {
+        return messages.pop().unwrap_or_default();
+    }
+    let mut all = Vec::with_capacity(
+        2 + messages
+            .iter()
+            .map(|message| message.len() + 1)
+            .sum::<usize>(),
+    );
+    if is_json {
+        frames::array(messages.iter(), &mut all);
+    } else {
+        messages
+            .iter()
+            .for_each(|message| all.extend_from_slice(message));
+    }
+    all.into()
+}
+
+async fn long_poll(
+    hub: &HubState,
+    info: Info,
+    place: Place,
+    query: &Query,
+) -> Result<Response, Failure> {
+    let _permit = hub.reader_permits.take(hub.options.limits.subscribers)?;
+    let mut follower = hub.log.follow(&info.name).await?;
+    // After the follower was created: appends from now on wake it.
+    let (mut chunk, mut memory) = chunk_at(hub, &info, &place).await?;
+    if chunk.messages.is_empty() && !chunk.closed {
+        let comes = timeout(hub.options.long_poll, follower.past(chunk.next));
+        let has_come = tokio::select! {
+            waited = comes => waited.is_ok(),
+            () = headwater::shutting_down() => false,
+        };
+        if has_come {
+            (chunk, memory) = chunk_from(hub, &info, ReadFrom::At(chunk.next)).await?;
+        }
+    }
+    let info = &settled(hub, info, &chunk).await?;
+    let is_empty = chunk.messages.is_empty();
+    let mut response = if is_empty {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::OK
+    }
+    .into_response();
+    let headers = response.headers_mut();
+    note(headers, info, &chunk);
+    let cursor = cursor::cursor(cursor::least_cursor(query.cursor));
+    headers.insert(header_names::STREAM_CURSOR, cursor.into());
+    if is_empty {
+        headers.insert(header_names::STREAM_UP_TO_DATE, TRUE);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return Ok(response);
+    }
+    // The messages after an offset don't change, and the next request has another URL. The position
+    // of "now" does change, and so do the messages after a time in the future.
+    let control = match place {
+        Place::At(_) | Place::First | Place::Start if query.since.is_none() => {
+            cache::control(info, true, hub.options.private)
+        }
+        _ => HeaderValue::from_static("no-store"),
+    };
+    headers.insert(header::CACHE_CONTROL, control);
+    headers.insert(header::CONTENT_TYPE, content_type(info));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    if let Some(etag) = cache::etag(info, &chunk) {
+        headers.insert(header::ETAG, etag);
+    }
+    *response.body_mut() = body(info, chunk, memory);
+    Ok(response)
+}
+
+async fn follow(
+    hub: &Arc<HubState>,
+    info: &Info,
+    form: Form,
+    start: Start,
+    query: &Query,
+    watch: Option<WatchGuard>,
+) -> Result<Response, Failure> {
+    let options = &hub.options;
+    let seat = hub.reader_permits.take(options.limits.subscribers)?;
+    let shape = Shape::of(&info.settings.content_type);
+    let tail = match query.live {
+        Some(Live::No) => None,
+        _ => Some(
+            hub.tails
+                .of(&hub.log, info, options.limits.shared_bytes)
+                .await?,
+        ),
+    };
+    let cycle = Some(options.sse_cycle).filter(|cycle| form == Form::Protocol && !cycle.is_zero());
+    let position = start.position;
+    let reader = Reader {
+        log: Arc::clone(&hub.log),
+        outgoing: hub.outgoing.clone(),
+        name: info.name.clone(),
+        shape,
+        form,
+        lineage: info.lineage.clone(),
+        notice: start.notice(info, form),
+        position,
+        from_start: start.at_floor,
+        tail,
+        least_cursor: cursor::least_cursor(query.cursor),
+        // Readers that connected together should not all reconnect together.
+        until: cycle.map(|cycle| Instant::now() + cycle.mul_f64(0.9 + 0.2 * fastrand::f64())),
+        _permit: seat,
+        _watch: watch,
+    };
+    let format = if form == Form::Lines {
+        Wire::Ndjson
+    } else {
+        Wire::Sse
+    };
+    let raw = Raw::frames(format, reader.into_stream())
+        .heartbeat(options.heartbeat)
+        .line_heartbeat(options.line_heartbeat)
+        // All checks are done, so the response's head can be sent at once.
+        .first_item_wait(std::time::Duration::ZERO);
+    let mut response = raw.into_response();
+    let headers = response.headers_mut();
+    if shape.is_base64(form) {
+        headers.insert(
+            header_names::STREAM_SSE_DATA_ENCODING,
+            HeaderValue::from_static("base64"),
+        );
+    }
+    headers.insert(
+        header_names::STREAM_NEXT_OFFSET,
+        offset_value(info.at(position)),
+    );
+    Ok(response)
+}
+
+/// Returns the metadata of a stream, and of a producer that has appended to it.
+#[headwater::operation]
+pub(crate) async fn head(
+    State(hub): State<Arc<HubState>>,
+    path: StreamPath,
+    headers: HeaderMap,
+) -> Answer {
+    describe(&hub, &path.name, &headers)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+        .into()
+}
+
+async fn describe(
+    hub: &HubState,
+    name: &StreamName,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let Some(id) = headers::producer_id(headers)? else {
+        return Ok(known(&hub.log.info(name).await?));
+    };
+    // Looked up before the stream, so that the tail isn't older than the producer's state.
+    let producer = hub.log.producer(name, id).await?;
+    let mut response = known(&hub.log.info(name).await?);
+    let published = producer.map(|known| known.published).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.extend(published_headers(&published));
+    if let Some(producer) = producer {
+        headers.insert(header_names::PRODUCER_EPOCH, producer.epoch.into());
+        headers.insert(header_names::PRODUCER_SEQ, producer.seq.into());
+    }
+    Ok(response)
+}
+
+fn tail_value(info: &Info) -> HeaderValue {
+    offset_value(info.at(info.tail))
+}
+
+pub(crate) fn known(info: &Info) -> Response {
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type(info));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header_names::STREAM_NEXT_OFFSET, tail_value(info));
+    if info.closed {
+        headers.insert(header_names::STREAM_CLOSED, TRUE);
+    }
+    close_reason::note(headers, info);
+    let mut put = |name: HeaderName, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    };
+    match info.settings.expiry {
+        Some(Expiry::Idle(span)) => put(header_names::STREAM_TTL, span.as_secs().to_string()),
+        Some(Expiry::At(moment)) => put(header_names::STREAM_EXPIRES_AT, time::format(moment)),
+        None => {}
+    }
+    if let Some(age) = info.settings.max_age {
+        put(header_names::STREAM_MAX_AGE, age.as_secs().to_string());
+    }
+    if let Some(bytes) = info.settings.max_bytes {
+        put(header_names::STREAM_MAX_BYTES, bytes.to_string());
+    }
+    if let Some(schema) = &info.settings.schema {
+        let encoded = percent_encode(schema, NON_ALPHANUMERIC).to_string();
+        if encoded.len() <= SCHEMA_HEADER_BYTES {
+            put(header_names::STREAM_SCHEMA, encoded);
+        }
+    }
+    if info.floor > Offset::START {
+        put(header_names::STREAM_FLOOR, info.at(info.floor).to_string());
+    }
+    response
+}
+
+/// Deletes a stream and all its messages.
+///
+/// Forks keep the messages that they share with it, and its path stays reserved until the last fork
+/// is deleted.
+#[headwater::operation]
+pub(crate) async fn delete(State(hub): State<Arc<HubState>>, path: StreamPath) -> Answer {
+    let deleted = hub.log.delete(&path.name).await;
+    hub.ingest_jobs.over(&path.name);
+    match deleted {
+        Ok(()) => StatusCode::NO_CONTENT.into_response().into(),
+        Err(error) => Failure::from(error).into_response().into(),
+    }
+}

@@ -1,0 +1,288 @@
+//! Parsing of request headers.
+
+use std::time::Duration;
+
+use headwater::Problem;
+use headwater_log::{Expiry, Producer, Published, limits};
+use http::{HeaderMap, HeaderName};
+
+use super::{header_names, time};
+use crate::limits::SECONDS;
+
+/// Returns the value of a header as text, if it is present.
+///
+/// # Errors
+/// It contains bytes other than visible ASCII.
+pub(crate) fn text<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Problem> {
+    let value = headers.get(name).map(|value| value.to_str());
+    value
+        .transpose()
+        .map_err(|_| Problem::bad_request(format!("{name} is not visible ASCII")))
+}
+
+/// Returns `true` if the request closes the stream. The protocol (§4.1) treats any value other than
+/// `true` as absent, and doesn't allow a server to refuse it.
+pub(crate) fn closed(headers: &HeaderMap) -> bool {
+    let value = headers.get(header_names::STREAM_CLOSED);
+    value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+/// Returns `true` if a missing stream should be created.
+///
+/// # Errors
+/// The value is neither `true` nor `false`.
+pub(crate) fn create(headers: &HeaderMap) -> Result<bool, Problem> {
+    let Some(value) = headers.get(header_names::STREAM_CREATE) else {
+        return Ok(false);
+    };
+    let is = |word: &[u8]| value.as_bytes().eq_ignore_ascii_case(word);
+    match (is(b"true"), is(b"false")) {
+        (false, false) => Err(Problem::bad_request("Stream-Create is true or false")),
+        (wanted, _) => Ok(wanted),
+    }
+}
+
+/// Returns a non-negative integer, in decimal digits only and without leading zeros.
+pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem> {
+    let Some(text) = text(headers, name)? else {
+        return Ok(None);
+    };
+    let is_plain = text == "0" || !text.starts_with('0');
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if is_plain && digits => Ok(Some(number)),
+        _ => Err(Problem::bad_request(format!(
+            "{name} is a whole number in decimal digits, without a sign or zeros before it"
+        ))),
+    }
+}
+
+/// Returns a duration in whole seconds.
+pub(crate) fn seconds(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Duration>, Problem> {
+    match number(headers, name)? {
+        Some(over) if over > SECONDS => Err(Problem::bad_request(format!(
+            "{name} is at most {SECONDS} seconds"
+        ))),
+        seconds => Ok(seconds.map(Duration::from_secs)),
+    }
+}
+
+/// Returns the expiry of a stream, from `Stream-TTL` or `Stream-Expires-At`, of which at most one
+/// may be present.
+pub(crate) fn expiry(headers: &HeaderMap) -> Result<Option<Expiry>, Problem> {
+    let ttl = seconds(headers, &header_names::STREAM_TTL)?;
+    let at = text(headers, &header_names::STREAM_EXPIRES_AT)?;
+    match (ttl, at) {
+        (Some(_), Some(_)) => Err(Problem::bad_request(
+            "a stream has either Stream-TTL or Stream-Expires-At, not both",
+        )),
+        (Some(span), None) => Ok(Some(Expiry::Idle(span))),
+        (None, Some(at)) => match time::parse(at) {
+            Some(moment) => Ok(Some(Expiry::At(moment))),
+            None => Err(Problem::bad_request(
+                "Stream-Expires-At is a timestamp of RFC 3339",
+            )),
+        },
+        (None, None) => Ok(None),
+    }
+}
+
+/// Returns the producer, epoch and sequence of an append. The three headers have to be used
+/// together.
+pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Problem> {
+    let id = text(headers, &header_names::PRODUCER_ID)?;
+    let epoch = number(headers, &header_names::PRODUCER_EPOCH)?;
+    let seq = number(headers, &header_names::PRODUCER_SEQ)?;
+    let (id, epoch, seq) = match (id, epoch, seq) {
+        (None, None, None) => return Ok(None),
+        (Some(id), Some(epoch), Some(seq)) => (id, epoch, seq),
+        _ => {
+            let detail = "Producer-Id, Producer-Epoch and Producer-Seq come together or not at all";
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    let id = checked_id(id)?;
+    if epoch.max(seq) > limits::PRODUCER_NUMBER {
+        return Err(Problem::bad_request(
+            "Producer-Epoch and Producer-Seq are at most 2^53 - 1",
+        ));
+    }
+    Ok(Some(Producer {
+        id: id.to_owned(),
+        epoch,
+        seq,
+    }))
+}
+
+/// Returns the producer id of a request.
+pub(crate) fn producer_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    text(headers, &header_names::PRODUCER_ID)?
+        .map(checked_id)
+        .transpose()
+}
+
+fn checked_id(id: &str) -> Result<&str, Problem> {
+    let most = limits::PRODUCER_ID_BYTES;
+    if id.is_empty() || id.len() > most {
+        let detail = format!("Producer-Id has 1 to {most} bytes");
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(id)
+}
+
+/// Returns the messages that the producer must have published before. Both headers have to be used
+/// together, with the first append of an epoch.
+pub(crate) fn continues(
+    headers: &HeaderMap,
+    producer: Option<&Producer>,
+) -> Result<Option<Published>, Problem> {
+    let messages = number(headers, &header_names::PRODUCER_MESSAGES)?;
+    let digest = text(headers, &header_names::PRODUCER_DIGEST)?;
+    let (messages, digest) = match (messages, digest) {
+        (None, None) => return Ok(None),
+        (Some(messages), Some(digest)) => (messages, digest),
+        _ => {
+            let detail = "Producer-Messages and Producer-Digest come together or not at all";
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    if producer.is_none_or(|producer| producer.seq != 0) {
+        let detail = "Producer-Messages and Producer-Digest go with Producer-Id and Producer-Seq 0";
+        return Err(Problem::bad_request(detail));
+    }
+    let digest = digest
+        .parse()
+        .map_err(|_| Problem::bad_request("Producer-Digest is 32 hexadecimal digits"))?;
+    Ok(Some(Published { messages, digest }))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        pairs.collect()
+    }
+
+    #[test]
+    fn a_number_has_one_form() {
+        let read = |text| {
+            number(
+                &headers(&[(header_names::STREAM_TTL, text)]),
+                &header_names::STREAM_TTL,
+            )
+        };
+        assert_eq!(read("0").unwrap(), Some(0));
+        assert_eq!(read("3600").unwrap(), Some(3600));
+        for bad in [
+            "",
+            "+1",
+            "-1",
+            "01",
+            "00",
+            "1.0",
+            "1e3",
+            " 1",
+            "18446744073709551616",
+        ] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_as_long_as_the_limit_and_no_longer() {
+        let read = |text| {
+            seconds(
+                &headers(&[(header_names::STREAM_TTL, text)]),
+                &header_names::STREAM_TTL,
+            )
+        };
+        assert_eq!(
+            read("9007199254740").unwrap(),
+            Some(Duration::from_secs(SECONDS))
+        );
+        assert!(read("9007199254741").is_err());
+    }
+
+    #[test]
+    fn a_producer_has_all_three_headers_within_their_bounds() {
+        let producer = |epoch, seq| {
+            producer(&headers(&[
+                (header_names::PRODUCER_ID, "p"),
+                (header_names::PRODUCER_EPOCH, epoch),
+                (header_names::PRODUCER_SEQ, seq),
+            ]))
+        };
+        let greatest = "9007199254740991";
+        assert_eq!(
+            producer(greatest, greatest).unwrap().unwrap().seq,
+            limits::PRODUCER_NUMBER
+        );
+        assert!(producer("0", "9007199254740992").is_err());
+        assert!(super::producer(&headers(&[(header_names::PRODUCER_ID, "p")])).is_err());
+        assert!(super::producer(&HeaderMap::new()).unwrap().is_none());
+    }
+
+    #[test]
+    fn continuing_a_producer_takes_both_headers_and_starts_an_epoch() {
+        let digest = "0123456789abcdef0123456789abcdef";
+        let continues = |pairs: &[_], seq| {
+            let producer = Producer {
+                id: "p".to_owned(),
+                epoch: 1,
+                seq,
+            };
+            continues(&headers(pairs), Some(&producer))
+        };
+        let both = [
+            (header_names::PRODUCER_MESSAGES, "3"),
+            (header_names::PRODUCER_DIGEST, digest),
+        ];
+        let published = continues(&both, 0).unwrap().unwrap();
+        assert_eq!(published.messages, 3);
+        assert_eq!(published.digest.to_string(), digest);
+        assert!(continues(&[], 0).unwrap().is_none());
+        assert!(continues(&both[..1], 0).is_err());
+        assert!(continues(&both[1..], 0).is_err());
+        assert!(continues(&both, 1).is_err());
+        assert!(super::continues(&headers(&both), None).is_err());
+        let short = [both[0].clone(), (header_names::PRODUCER_DIGEST, "0123")];
+        assert!(continues(&short, 0).is_err());
+    }
+
+    #[test]
+    fn only_true_closes_a_stream() {
+        for (value, expected) in [
+            ("true", true),
+            ("TRUE", true),
+            ("1", false),
+            ("yes", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                closed(&headers(&[(header_names::STREAM_CLOSED, value)])),
+                expected,
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_is_created_by_true_and_other_values_are_refused() {
+        let create = |value| create(&headers(&[(header_names::STREAM_CREATE, value)]));
+        assert!(create("true").unwrap() && create("TRUE").unwrap());
+        assert!(!create("false").unwrap());
+        assert!(!super::create(&HeaderMap::new()).unwrap());
+        for bad in ["1", "yes", "", "true, true"] {
+            assert!(create(bad).is_err(), "{bad:?}");
+        }
+    }
+}

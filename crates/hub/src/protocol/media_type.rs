@@ -1,0 +1,91 @@
+//! Media types: comparison, and the format that `Accept` asks for.
+
+use std::borrow::Cow;
+
+/// The formats that a client may request instead of the stream's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Sse,
+    Ndjson,
+}
+
+/// Returns the format that `Accept` names: the one with the greatest weight, and the first of
+/// equals (RFC 9110 §12.5.1). `None` is the stream's own type, which a wildcard matches. For a
+/// stream of events or lines, naming that format requests a live read.
+pub(crate) fn accepted(accept: &str, content_type: &str) -> Option<Format> {
+    let own = essence(content_type);
+    let mut best: Option<(Option<Format>, f32)> = None;
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts
+            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
+            .map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
+        let format = match &*media {
+            "text/event-stream" => Some(Format::Sse),
+            "application/x-ndjson" | "application/jsonl" => Some(Format::Ndjson),
+            media if media == own => None,
+            _ => continue,
+        };
+        if weight > 0.0 && best.is_none_or(|(_, known)| weight > known) {
+            best = Some((format, weight));
+        }
+    }
+    best.and_then(|(format, _)| format)
+}
+
+/// Returns a media type without its parameters, in lower case.
+pub(crate) fn essence(content_type: &str) -> Cow<'_, str> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return essence.to_ascii_lowercase().into();
+    }
+    essence.into()
+}
+
+/// Returns `true` if a stream's messages are JSON values. A type that is merely based on JSON is
+/// bytes to the protocol.
+pub(crate) fn is_json(content_type: &str) -> bool {
+    essence(content_type) == "application/json"
+}
+
+/// Returns `true` if two content types are equal, ignoring case and the spaces between their parts.
+pub(crate) fn same_type(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    let parts = |text: &str| -> Vec<String> {
+        text.split(';')
+            .map(|part| part.trim().to_ascii_lowercase())
+            .collect()
+    };
+    essence(one) == essence(other)
+        && (parts(one) == parts(other) || !one.contains(';') || !other.contains(';'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_chosen_if_it_is_named() {
+        let json = "application/json; charset=utf-8";
+        assert_eq!(accepted("text/event-stream", json), Some(Format::Sse));
+        assert_eq!(
+            accepted("application/x-ndjson;q=0.5, text/html", json),
+            Some(Format::Ndjson)
+        );
+        assert_eq!(
+            accepted("application/jsonl, */*", json),
+            Some(Format::Ndjson)
+        );
+        assert_eq!(accepted("application/json, text/event-stream", json), None);
+        assert_eq!(accepted("text/event-stream;q=0", json), None);
+        assert_eq!(accepted("*/*", json), None);
+        assert_eq!(
+            accepted("application/x-ndjson", "application/x-ndjson"),
+            Some(Format::Ndjson)
+        );
+        assert_eq!(accepted("*/*", "text/event-stream"), None);
+    }
+}

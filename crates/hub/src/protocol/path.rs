@@ -1,0 +1,155 @@
+//! The URL of a stream: its name, and the root of the streams.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use headwater::{In, Operation, OperationInput, Problem};
+use headwater_log::StreamName;
+use http::{HeaderValue, request::Parts};
+use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
+
+use super::origin::{self, Origin};
+
+/// The first segment of reserved paths.
+pub(crate) const RESERVED: &str = "__ds";
+
+/// The stream that a request is for.
+#[derive(Debug)]
+pub(crate) struct StreamPath {
+    pub(crate) name: StreamName,
+    /// The request's path as received.
+    raw: String,
+    /// The root of the streams with a trailing slash, decoded.
+    root: String,
+    origin: Origin,
+}
+
+impl StreamPath {
+    /// Returns the stream's URL. `public` is the configured URL of the server, if any.
+    pub(crate) fn url(&self, public: Option<&str>) -> Option<HeaderValue> {
+        HeaderValue::try_from(self.origin.url(public, &self.raw)).ok()
+    }
+
+    /// Returns the stream that a header names, by its path on this server or by the path relative
+    /// to the root.
+    pub(crate) fn other(&self, path: &str) -> Result<StreamName, Problem> {
+        let path = percent_decode_str(path).decode_utf8();
+        let path = path.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
+        match path.strip_prefix(self.root.as_str()) {
+            Some(name) => name_of(name),
+            None if path.starts_with('/') => Err(Problem::bad_request(format!(
+                "{path:?} is not under {:?}, where the streams of this server are",
+                self.root
+            ))),
+            None => name_of(&path),
+        }
+    }
+}
+
+/// Parses the path relative to the root as a stream's name.
+///
+/// # Errors
+/// It contains an empty segment, `.` or `..` as a segment, or a control character; or it is too
+/// long or reserved.
+pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
+    let name = StreamName::new(path).map_err(crate::error::problem)?;
+    if path.split('/').next() == Some(RESERVED) {
+        return Err(Problem::not_found(format!(
+            "paths under {RESERVED} are the hub's own"
+        )));
+    }
+    if path
+        .split('/')
+        .any(|segment| matches!(segment, "" | "." | ".."))
+    {
+        let detail = "a stream's path has no empty segments and none of \".\" and \"..\"";
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(name)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params = params.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
+        let path = params.iter().find(|(name, _)| *name == "path");
+        let (_, path) = path.ok_or_else(|| Problem::not_found("there is no path of a stream"))?;
+        let name = name_of(path)?;
+        let uri = origin::uri(parts);
+        let raw = uri.path().to_owned();
+        let decoded = percent_decode_str(&raw).decode_utf8_lossy();
+        let root = decoded.strip_suffix(path).unwrap_or("/").to_owned();
+        Ok(Self {
+            name,
+            raw,
+            root,
+            origin: Origin::of_request(parts),
+        })
+    }
+}
+
+impl OperationInput for StreamPath {
+    fn describe(operation: &mut Operation) {
+        operation.parameters::<Described>(In::Path);
+    }
+}
+
+/// The path parameter in the OpenAPI document.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Described {
+    /// The name of the stream: `orders`, or several segments, `shops/7/orders`. At most 1,024
+    /// bytes. No segment may be `.`, `..` or empty, and the first one may not be `__ds`.
+    path: String,
+}
+
+/// Returns `true` if a stream's name is reserved for the hub. Such a stream can't be reached by a
+/// path, listed or followed.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.split('/').next() == Some(RESERVED)
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater::StatusCode;
+    use http::{HeaderMap, Uri};
+
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_special_segment_is_refused() {
+        for bad in ["", "/a", "a/", "a//b", "a/./b", "../a", "a\nb"] {
+            assert_eq!(
+                name_of(bad).unwrap_err().status(),
+                StatusCode::BAD_REQUEST,
+                "{bad:?}"
+            );
+        }
+        assert_eq!(name_of("a/b.c/…").unwrap().as_str(), "a/b.c/…");
+    }
+
+    #[test]
+    fn reserved_paths_are_not_streams() {
+        assert_eq!(name_of("__ds").unwrap_err().status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            name_of("__ds/x").unwrap_err().status(),
+            StatusCode::NOT_FOUND
+        );
+        assert!(name_of("__dsx/x").is_ok());
+        assert!(name_of("x/__ds").is_ok());
+    }
+
+    #[test]
+    fn another_stream_is_named_by_its_url_path_or_relative_to_the_root() {
+        let path = StreamPath {
+            name: name_of("a").unwrap(),
+            raw: "/v1/s/a".to_owned(),
+            root: "/v1/s/".to_owned(),
+            origin: Origin::of(&Uri::from_static("/"), &HeaderMap::new()),
+        };
+        assert_eq!(path.other("/v1/s/b%20c").unwrap().as_str(), "b c");
+        assert_eq!(path.other("b/c").unwrap().as_str(), "b/c");
+        assert!(path.other("/elsewhere/b").is_err());
+    }
+}

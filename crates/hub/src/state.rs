@@ -1,0 +1,49 @@
+//! The state that a hub's requests share.
+
+use std::sync::Arc;
+
+use headwater_log::Log;
+
+use crate::{
+    Options,
+    fanout::{
+        all::OrderTail,
+        outgoing::Outgoing,
+        stream::{ReaderPermits, Tails},
+    },
+    gather::Gathers,
+    http::{body::Bodies, producer_sequencer::ProducerSequencer, schema::Schemas},
+    ingest::IngestJobs,
+    relay::Relays,
+    subscriptions::Subscriptions,
+};
+
+/// The state of a hub. Endpoints see all of it; a service is given the parts that it needs.
+pub(crate) struct HubState {
+    /// Stores the streams.
+    pub(crate) log: Arc<dyn Log>,
+    /// The options, as they were when the hub was built.
+    pub(crate) options: Options,
+    /// Compiled schemas of streams, the most recently used ones.
+    pub(crate) schemas: Schemas,
+    /// The fan-out of each stream that has live readers.
+    pub(crate) tails: Arc<Tails>,
+    /// The fan-out of all streams, for `/events`.
+    pub(crate) order: OrderTail,
+    /// Permits of live readers.
+    pub(crate) reader_permits: ReaderPermits,
+    /// The budget for request bodies in memory.
+    pub(crate) bodies: Bodies,
+    /// The budget for bytes on their way out.
+    pub(crate) outgoing: Outgoing,
+    /// Orders the appends of a producer that arrive on several connections.
+    pub(crate) sequencer: ProducerSequencer,
+    /// The jobs that fill streams in the background.
+    pub(crate) ingest_jobs: IngestJobs,
+    /// The permits and connections of `/gather`.
+    pub(crate) gathers: Gathers,
+    /// Relays: upstream calls in flight, and what signs their URLs.
+    pub(crate) relays: Relays,
+    /// Subscriptions with their webhooks and leases.
+    pub(crate) subscriptions: Subscriptions,
+}

@@ -1,0 +1,139 @@
+//! The layers of the crate: which modules a layer may not import.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each layer with the modules that nothing in it imports.
+const RULES: &[(&str, &[&str])] = &[
+    (
+        "protocol",
+        &[
+            "durable",
+            "fanout",
+            "gather",
+            "http",
+            "ingest",
+            "relay",
+            "state",
+            "subscriptions",
+        ],
+    ),
+    (
+        "fanout",
+        &[
+            "durable",
+            "gather",
+            "http",
+            "relay",
+            "state",
+            "subscriptions",
+        ],
+    ),
+    (
+        "ingest",
+        &[
+            "durable",
+            "fanout",
+            "gather",
+            "http",
+            "relay",
+            "state",
+            "subscriptions",
+        ],
+    ),
+    (
+        "subscriptions",
+        &[
+            "durable", "fanout", "gather", "http", "ingest", "relay", "state",
+        ],
+    ),
+    (
+        "relay/upstream",
+        &[
+            "durable",
+            "gather",
+            "http",
+            "ingest",
+            "state",
+            "subscriptions",
+        ],
+    ),
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The modules of the crate's root that a source file names.
+fn imports(source: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
+    let mut found = Vec::new();
+    for (at, _) in source.match_indices("crate::") {
+        let rest = &source[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.push(name(rest));
+            continue;
+        };
+        let (mut depth, mut is_first) = (1, true);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' => is_first = depth == 1,
+                c if is_first && !c.is_whitespace() => {
+                    found.push(name(&group[at..]));
+                    is_first = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_layer_imports_one_above_it() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (layer, above) in RULES {
+        let files = sources(&source.join(layer));
+        assert!(!files.is_empty(), "{layer}");
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for import in imports(&text) {
+                assert!(
+                    !above.contains(&import.as_str()),
+                    "{} imports {import}",
+                    file.display()
+                );
+            }
+            assert!(
+                !text.contains("HubState"),
+                "{} sees the state",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn imports_are_found_in_any_form() {
+    let source =
+        "use crate::{a::{x, y}, b,\n    c::Z};\nuse crate::d::e;\nfn f() { crate::g::h() }";
+    assert_eq!(imports(source), ["a", "b", "c", "d", "g"]);
+}
