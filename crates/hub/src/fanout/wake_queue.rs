@@ -15,7 +15,7 @@ use crate::limits::WOKEN_AT_ONCE;
 pub(crate) struct Ticket(Option<u64>);
 
 impl Ticket {
-    /// Returns `true` if it was issued: the reader may be wake_queue.
+    /// Returns `true` if it was issued: the reader may be waiting.
     pub(crate) fn is_taken(&self) -> bool {
         self.0.is_some()
     }

@@ -1,4 +1,4 @@
-//! Recovery records: they identify, after a restart, the streams that ingest jobs were ingest job.
+//! Recovery records: they identify, after a restart, the streams that ingest jobs were filling.
 
 use std::time::Duration;
 

@@ -248,7 +248,7 @@ impl Shared {
 
 /// Moves appended messages into the ring until the log is closed or fails.
 async fn pump(shared: Arc<Shared>, follower: OrderFollower) {
-    // However this task ends, no reader may be left wake_queue.
+    // However this task ends, no reader may be left waiting.
     let mut ending = Ending {
         shared: &shared,
         over: EndReason::Failed,

@@ -216,7 +216,7 @@ impl Shared {
 
 /// Moves appended messages into the ring until the stream is closed, is gone or fails.
 async fn pump(shared: Arc<Shared>, stream: u64, idle: Option<Duration>) {
-    // However this task ends, no reader may be left wake_queue.
+    // However this task ends, no reader may be left waiting.
     let mut ending = Ending {
         shared: &shared,
         over: EndReason::Failed,

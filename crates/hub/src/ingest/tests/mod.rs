@@ -50,7 +50,7 @@ impl Gated {
     }
 }
 
-/// Returns an error for a full log, produced by ingest job one.
+/// Returns an error for a full log, produced by filling one.
 async fn full() -> Error {
     let mut options = MemoryOptions::default();
     options.max_bytes = 1;
