@@ -62,8 +62,8 @@ const RULES: &[(&str, &[&str])] = &[
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("a folder of the source") {
+        let path = entry.expect("an entry of it").path();
         if path.is_dir() {
             found.extend(sources(&path));
         } else {
