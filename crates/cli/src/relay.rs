@@ -132,7 +132,7 @@ pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Fa
     let done = tokio::select! {
         done = follow(&hub, &started.stream, &printer, &mut output) => done,
         number = interrupt.wait() => {
-            eprintln!("headwater: the relay goes on\n{}", how_to_abort(&started));
+            eprintln!("headwater: the relay continues\n{}", how_to_abort(&started));
             Err(Failure::signal(number))
         }
     };

@@ -572,7 +572,7 @@ impl Error {
             Kind::Forgotten { expected, sent } => write!(
                 f,
                 "the hub doesn't know what it has acknowledged: it expects append {expected} of \
-                 this writer, and {sent} is due; the stream was made anew, or it was lost"
+                 this writer, and {sent} is due; the stream was created again, or it was lost"
             ),
             Kind::MessageNotJson(error) => write!(f, "the message is not JSON: {error}"),
             Kind::NoHub => f.write_str(

@@ -112,7 +112,7 @@ pub struct SendError(());
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody reads the stream any more")
+        f.write_str("the stream has no reader any more")
     }
 }
 

@@ -123,7 +123,7 @@ impl Steady {
         if is_behind {
             tracing::warn!(
                 hours = behind / 3_600_000,
-                "the clock is behind the newest message: it is wrong now, or was when that was written; times go on from it"
+                "the clock is behind the newest message: it is wrong now, or was when that was written; times continue from it"
             );
         }
         let state = Going {

@@ -315,7 +315,7 @@ impl<T: HasSchema> OperationOutput for Durable<T> {
         operation.reply_header(
             StatusCode::OK,
             "content-location",
-            "Where the durable stream is, for whoever wants to follow it too",
+            "The URL of the durable stream, for other readers",
         );
         operation.error(
             StatusCode::CONFLICT,
@@ -323,7 +323,7 @@ impl<T: HasSchema> OperationOutput for Durable<T> {
         );
         operation.error(
             StatusCode::GONE,
-            "The client goes on behind an id, and what it followed is gone",
+            "The stream that the id belongs to no longer exists",
         );
         operation.error(
             StatusCode::TOO_MANY_REQUESTS,

@@ -114,7 +114,7 @@ async fn post(
 
 /// Returns the refusal of a hub whose configuration allows no upstream.
 fn not_allowed() -> Failure {
-    let detail = "this hub calls no other host: whoever runs it says which it may, by `headwater serve \
+    let detail = "this hub calls no other host: its operator allows hosts with `headwater serve \
                   --allow-upstream 'https://api.example.com/**'`, `allow` under `[upstream]` in its file, or \
                   `Options::upstreams`";
     Problem::new(StatusCode::FORBIDDEN).detail(detail).into()

@@ -260,7 +260,7 @@ pub(crate) fn reading(operation: &mut Operation) {
         "In place of `offset`: start with the first message that was appended at this time (RFC 3339) or later. A `+` is written `%2B`.",
     );
     resumption(operation);
-    operation.parameter::<Live>(In::Query, "live", "How to go on at the tail.");
+    operation.parameter::<Live>(In::Query, "live", "How to continue at the tail.");
     operation.parameter::<Followed>(
         In::Query,
         "format",

@@ -74,7 +74,7 @@ pub(crate) async fn ready(State(core): State<Arc<HubState>>) -> Result<Fresh<Hea
         Ok(Ok(_)) => match core.log.writable() {
             Ok(()) => Ok(ok(core.log.warnings())),
             Err(error) => {
-                let detail = format!("appends are refused, reading goes on: {error}");
+                let detail = format!("appends are refused, reads continue: {error}");
                 Err(unavailable(&detail).with("readable", true))
             }
         },

@@ -119,7 +119,7 @@ impl From<Info> for StreamView {
 pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("list_streams").tag(TAG).error(
         headwater::StatusCode::BAD_REQUEST,
-        "The path to go on after is none",
+        "`after` is not the path of a stream",
     )
 }
 

@@ -50,7 +50,7 @@ fn unwatched() -> Problem {
     Problem::new(StatusCode::CONFLICT)
         .type_uri(UNWATCHED)
         .title("Nobody watched")
-        .detail("what fills the stream was cancelled, as nobody watched it")
+        .detail("what fills the stream was cancelled, as it had no watcher")
 }
 
 /// Returns the problem of a stream whose ingest job ran when the hub ended.

@@ -103,7 +103,7 @@ pub(super) fn create<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> 
         operation.parameter::<String>(In::Query, "key", "In place of `Idempotency-Key`, and not sent to the upstream.");
         operation.parameter::<Join>(In::Query, "join", "`request` joins the relay of the same request, if it is there: method, URL, headers and body.");
         operation.parameter::<u64>(In::Query, "ttl", "How many seconds the stream is kept after it was last used.");
-        operation.parameter::<u64>(In::Query, "keep_for", "The call is aborted when nobody has watched for so many seconds. Default: it goes on.");
+        operation.parameter::<u64>(In::Query, "keep_for", "The call is aborted after this many seconds without a watcher. Default: it goes on.");
         operation.parameter::<bool>(In::Query, "feed", "`false`: an SSE feed that breaks is not asked again for what follows.");
         operation.raw_body("*/*");
         operation.optional_body();

@@ -98,7 +98,7 @@ impl fmt::Display for Refusal {
             Self::TokenInvalid => {
                 f.write_str("a bearer token of this subscription's wake is to be given")
             }
-            Self::TokenExpired => f.write_str("the token has expired: claim anew"),
+            Self::TokenExpired => f.write_str("the token has expired: claim again"),
             Self::Fenced => f.write_str("this wake is over"),
             Self::AlreadyClaimed { holder, .. } => write!(f, "{holder} holds the lease"),
             Self::NoPendingWork => f.write_str("nothing is pending"),

@@ -108,7 +108,7 @@ impl Engine {
         match &*store {
             Some(store) => Ok(Arc::clone(store)),
             None if self.closing.load(Ordering::Acquire) => Err(Kind::Closed.into()),
-            None => Err(Kind::Storage("the database is being opened anew".into()).into()),
+            None => Err(Kind::Storage("the database is being reopened".into()).into()),
         }
     }
 

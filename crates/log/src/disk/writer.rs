@@ -282,7 +282,7 @@ impl Writer {
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the log could not be opened anew");
+                tracing::error!(error, "the log could not be reopened");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! No room: appends are refused, reading goes on, and it recovers by itself.
+//! No room: appends are refused, reads continue, and it recovers by itself.
 
 use std::time::{Duration, Instant};
 

@@ -215,7 +215,7 @@ impl Sending {
             match again.filter(|again| again.id == id) {
                 Some(again) => Ok(again.bytes),
                 None => Err(Problem::new(StatusCode::GONE).detail(
-                    "a message was removed before it was sent: reconnect to go on after it",
+                    "a message was removed before it was sent: reconnect to continue after it",
                 )),
             }
         });

@@ -66,7 +66,7 @@ impl Fault {
             Self::Invalid(_) => (502, "The upstream sent something invalid"),
             Self::Reported(_) => (502, "The upstream failed"),
             Self::Control(_) => (502, "The upstream's stream has a gap or was replaced"),
-            Self::Status(_) | Self::Changed(_) => (502, "The upstream refused to go on"),
+            Self::Status(_) | Self::Changed(_) => (502, "The upstream refused to continue"),
             Self::GaveUp { .. } => (502, "The upstream did not come back"),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
