@@ -3,6 +3,7 @@
 use headwater_wire::Format;
 use http::{HeaderValue, StatusCode, Uri};
 
+use super::MediaRange;
 use crate::Problem;
 
 /// Query parameter for clients that can't set headers.
@@ -19,23 +20,16 @@ pub(crate) fn choose<'a>(
     if let Some(name) = query_parameter(uri.query().unwrap_or_default()) {
         return Format::from_name(&name).ok_or(Refusal::Unknown(name));
     }
-    let mut ranges = Vec::new();
-    for value in accept {
-        ranges.extend(
-            value
-                .to_str()
-                .unwrap_or_default()
-                .split(',')
-                .filter_map(Range::parse),
-        );
-    }
+    let ranges: Vec<_> = accept.flat_map(MediaRange::of_value).collect();
     // "If no Accept header field is present […] the user agent will accept any media type". A
     // header without a media range is equivalent.
     if ranges.is_empty() {
         return Ok(Format::Ndjson);
     }
     // A browser's address bar: the browser displays text as it arrives, but offers to save NDJSON.
-    let page = ranges.iter().any(|range| range.is("text", "html"));
+    let page = ranges
+        .iter()
+        .any(|range| range.precedence("text/html") == Some(2));
     let preferred = if page { Format::Text } else { Format::Ndjson };
     Format::ALL
         .into_iter()
@@ -112,50 +106,6 @@ fn percent_decode(value: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// One member of `Accept`. Parameters other than `q` are ignored: no format here has variants.
-struct Range<'a> {
-    main: &'a str,
-    sub: &'a str,
-    /// The weight in thousandths (§12.4.2: at most three digits).
-    weight: u16,
-}
-
-impl<'a> Range<'a> {
-    /// Parses a member. Returns `None` for an invalid media range, which is ignored.
-    fn parse(member: &'a str) -> Option<Self> {
-        let mut parts = member.split(';').map(str::trim);
-        let (main, sub) = parts.next()?.split_once('/')?;
-        let mut weight = 1000;
-        for part in parts {
-            if let Some((name, value)) = part.split_once('=')
-                && name.trim().eq_ignore_ascii_case("q")
-            {
-                weight = parse_weight(value.trim())?;
-            }
-        }
-        Some(Self { main, sub, weight })
-    }
-
-    fn is(&self, main: &str, sub: &str) -> bool {
-        self.main.eq_ignore_ascii_case(main) && self.sub.eq_ignore_ascii_case(sub)
-    }
-}
-
-/// Parses `( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )`. Returns thousandths (RFC 9110
-/// §12.4.2).
-fn parse_weight(value: &str) -> Option<u16> {
-    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
-    match (whole, fraction) {
-        ("0", thousandths) => Some(thousandths),
-        ("1", 0) => Some(1000),
-        _ => None,
-    }
-}
-
 /// A client's preference for a format, ordered by weight, then by precision of the range, then by
 /// position in the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,26 +118,17 @@ struct Wish {
 impl Wish {
     /// Returns the preference for a format. "The most specific reference has precedence" (§12.5.1):
     /// `text/plain;q=0, */*` excludes text.
-    fn of(format: Format, ranges: &[Range<'_>]) -> Option<Self> {
+    fn of(format: Format, ranges: &[MediaRange<'_>]) -> Option<Self> {
         let mut best: Option<Self> = None;
         for (place, range) in ranges.iter().enumerate() {
             for media in format.media_types() {
-                let Some((main, sub)) = media.split_once('/') else {
-                    continue;
-                };
-                let precedence = if range.is(main, sub) {
-                    2
-                } else if range.is(main, "*") {
-                    1
-                } else if range.is("*", "*") {
-                    0
-                } else {
+                let Some(precedence) = range.precedence(media) else {
                     continue;
                 };
                 // Wildcards of the same precedence don't order the formats.
                 let place = if precedence == 2 { place } else { usize::MAX };
                 let wish = Self {
-                    weight: range.weight,
+                    weight: range.weight(),
                     precedence,
                     earliness: std::cmp::Reverse(place),
                 };

@@ -3,6 +3,7 @@
 mod accept;
 mod bare;
 mod heartbeat;
+mod media_range;
 
 use std::{
     convert::Infallible,
@@ -21,6 +22,8 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 use tower_service::Service;
+
+pub use self::media_range::MediaRange;
 
 use self::accept::Refusal;
 use crate::{

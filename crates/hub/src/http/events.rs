@@ -7,7 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use headwater::{Format, In, LastEventId, MethodRoute, Problem, Query, Raw, StatusCode, operation};
+use headwater::{
+    Format, In, LastEventId, MediaRange, MethodRoute, Problem, Query, Raw, StatusCode, operation,
+};
 use headwater_log::{Log, Mark, Position};
 use headwater_wire::sse::END_ID;
 use http::{HeaderMap, HeaderValue, header};
@@ -288,26 +290,14 @@ fn start(
 /// Returns the format that `Accept` prefers (RFC 9110 §12.5.1): by weight, then the more specific
 /// range, then NDJSON.
 fn preferred(headers: &HeaderMap) -> Option<Format> {
-    let accept = headers.get_all(header::ACCEPT).iter();
-    let ranges: Vec<_> = accept
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(range)
-        .filter(|(media_type, _)| !media_type.is_empty())
-        .collect();
+    let ranges: Vec<_> = MediaRange::all(headers).collect();
     if ranges.is_empty() {
         return Some(Format::Ndjson);
     }
     let wish = |format: Format| {
-        let fits = ranges.iter().filter_map(|(media_type, weight)| {
-            let exactness = match media_type.as_str() {
-                "*/*" => 0,
-                "text/*" if format == Format::Sse => 1,
-                "application/*" if format == Format::Ndjson => 1,
-                named if format.media_types().contains(&named) => 2,
-                _ => return None,
-            };
-            Some((exactness, *weight))
+        let fits = ranges.iter().flat_map(|range| {
+            let types = format.media_types().iter();
+            types.filter_map(|media_type| Some((range.precedence(media_type)?, range.weight())))
         });
         let (exactness, weight) = fits.max()?;
         (weight > 0).then_some((weight, exactness))
@@ -317,21 +307,6 @@ fn preferred(headers: &HeaderMap) -> Option<Format> {
         .filter_map(|format| Some((wish(format)?, format)))
         .max_by_key(|(wish, _)| *wish)
         .map(|(_, format)| format)
-}
-
-/// Parses a media range of `Accept` and its weight in thousandths. An invalid weight is zero.
-fn range(text: &str) -> (String, u16) {
-    let mut parts = text.split(';').map(str::trim);
-    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    let weight = weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0_f32));
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it is between 0 and 1000"
-    )]
-    let thousandths = (weight.clamp(0.0, 1.0) * 1000.0).round() as u16;
-    (media_type, thousandths)
 }
 
 #[cfg(test)]
@@ -364,7 +339,9 @@ mod tests {
         check("application/x-ndjson;q=0, */*", Some(Format::Sse));
         check("text/event-stream;q=0", None);
         check("application/json", None);
-        check("application/x-ndjson;q=NaN", None);
+        // An invalid member is ignored, and nothing else is left.
+        check("application/x-ndjson;q=NaN", Some(Format::Ndjson));
+        check("text/event-stream;q=2, */*;q=0.5", Some(Format::Ndjson));
     }
 
     #[test]

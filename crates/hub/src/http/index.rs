@@ -6,7 +6,7 @@ use axum::{
     extract::{OriginalUri, State},
     response::{Html, IntoResponse, Response},
 };
-use headwater::{In, Json, MethodRoute, StatusCode, operation};
+use headwater::{In, Json, MediaRange, MethodRoute, StatusCode, operation};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -120,22 +120,8 @@ fn escape(text: &str) -> String {
 
 /// Returns `true` if a client names HTML. `*/*`, as sent by curl, doesn't.
 fn wants_page(headers: &HeaderMap) -> bool {
-    let ranges = headers.get_all(header::ACCEPT).iter();
-    let mut ranges = ranges
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    ranges.any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let is_page = parts
-            .next()
-            .is_some_and(|media_type| media_type.eq_ignore_ascii_case("text/html"));
-        let is_refused = parts.any(|part| {
-            let part = part.to_ascii_lowercase();
-            let weight = part.strip_prefix("q=").map(str::parse::<f32>);
-            matches!(weight, Some(Ok(weight)) if weight <= 0.0)
-        });
-        is_page && !is_refused
-    })
+    MediaRange::all(headers)
+        .any(|range| range.precedence("text/html") == Some(2) && range.weight() > 0)
 }
 
 /// Describes the route.

@@ -82,10 +82,7 @@ pub(crate) async fn get(
         ));
     }
     let info = hub.log.info(name).await?;
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok());
-    let by_accept = accept.and_then(|accept| accepted(accept, &info.settings.content_type));
+    let by_accept = accepted(headers, &info.settings.content_type);
     let form = match (query.live, query.format.or(by_accept)) {
         (Some(Live::Sse), _) => Some(Form::Protocol),
         (Some(Live::LongPoll), _) | (_, None) => None,

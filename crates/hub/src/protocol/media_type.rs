@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use headwater::MediaRange;
+use http::HeaderMap;
+
 /// The formats that a client may request instead of the stream's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -12,22 +15,22 @@ pub(crate) enum Format {
 /// Returns the format that `Accept` names: the one with the greatest weight, and the first of
 /// equals (RFC 9110 §12.5.1). `None` is the stream's own type, which a wildcard matches. For a
 /// stream of events or lines, naming that format requests a live read.
-pub(crate) fn accepted(accept: &str, content_type: &str) -> Option<Format> {
+pub(crate) fn accepted(headers: &HeaderMap, content_type: &str) -> Option<Format> {
     let own = essence(content_type);
-    let mut best: Option<(Option<Format>, f32)> = None;
-    for range in accept.split(',') {
-        let mut parts = range.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let weight = parts
-            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
-            .map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
-        let format = match &*media {
-            "text/event-stream" => Some(Format::Sse),
-            "application/x-ndjson" | "application/jsonl" => Some(Format::Ndjson),
-            media if media == own => None,
-            _ => continue,
+    let named = |range: &MediaRange<'_>, media_type| range.precedence(media_type) == Some(2);
+    let mut best: Option<(Option<Format>, u16)> = None;
+    for range in MediaRange::all(headers) {
+        let format = if named(&range, "text/event-stream") {
+            Some(Format::Sse)
+        } else if named(&range, "application/x-ndjson") || named(&range, "application/jsonl") {
+            Some(Format::Ndjson)
+        } else if named(&range, &own) {
+            None
+        } else {
+            continue;
         };
-        if weight > 0.0 && best.is_none_or(|(_, known)| weight > known) {
+        let weight = range.weight();
+        if weight > 0 && best.is_none_or(|(_, known)| weight > known) {
             best = Some((format, weight));
         }
     }
@@ -65,10 +68,16 @@ pub(crate) fn same_type(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderValue, header::ACCEPT};
+
     use super::*;
 
     #[test]
     fn a_format_is_chosen_if_it_is_named() {
+        let accepted = |accept: &'static str, content_type| {
+            let accept = HeaderValue::from_static(accept);
+            accepted(&HeaderMap::from_iter([(ACCEPT, accept)]), content_type)
+        };
         let json = "application/json; charset=utf-8";
         assert_eq!(accepted("text/event-stream", json), Some(Format::Sse));
         assert_eq!(
@@ -82,6 +91,7 @@ mod tests {
         assert_eq!(accepted("application/json, text/event-stream", json), None);
         assert_eq!(accepted("text/event-stream;q=0", json), None);
         assert_eq!(accepted("*/*", json), None);
+        assert_eq!(accepted("text/event-stream;q=2", json), None);
         assert_eq!(
             accepted("application/x-ndjson", "application/x-ndjson"),
             Some(Format::Ndjson)
