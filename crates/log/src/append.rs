@@ -7,30 +7,31 @@ use crate::offset::{Offset, Position};
 use crate::producers::Published;
 use crate::settings::{check_bytes, check_messages};
 
-/// What is to be appended to one stream, in one step: all of it or none.
+/// An append to one stream, applied in one step: all of it or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Append {
-    /// The messages, in order. None is allowed only where the append closes the stream.
+    /// The messages, in order. Empty is allowed only if the append closes the stream.
     pub messages: Vec<Bytes>,
-    /// Who appends, and as which append of theirs, so that a repetition is known as one.
+    /// The producer and the number of this append, by which a repetition is recognised.
     pub producer: Option<Producer>,
-    /// What the producer must have appended to the stream before, in all: exactly this, or the append is refused. It goes
-    /// with the first append of an epoch, so that a producer takes over from an earlier life only where it knows what that
-    /// has stored.
+    /// Everything that the producer has appended to the stream before. If it differs, the append is
+    /// refused. It is only allowed on the first append of an epoch. With it, a producer takes over
+    /// from an earlier epoch only if it knows what that epoch has stored.
     pub continues: Option<Published>,
-    /// A text that must be greater, byte by byte, than that of the stream's last append that had
-    /// one. Its scope is the stream.
+    /// A text that must be greater, compared byte by byte, than the `seq` of the stream's last
+    /// append that had one. Its scope is the stream.
     pub seq: Option<String>,
-    /// Whether the stream is closed with it.
+    /// `true` if the append closes the stream.
     pub close: bool,
-    /// Why it is closed, where it didn't come to its own end: [`Info::reason`](crate::Info::reason) has it from then on. It
-    /// goes with `close`. The log stores it and checks nothing.
+    /// The reason for closing the stream, if it didn't end normally.
+    /// [`Info::reason`](crate::Info::reason) returns it afterwards. It requires `close`. The log
+    /// stores it unchecked.
     pub reason: Option<Bytes>,
 }
 
 impl Append {
-    /// These messages and nothing else.
+    /// Creates an append of these messages.
     #[must_use]
     pub fn new(messages: Vec<Bytes>) -> Self {
         Self {
@@ -39,7 +40,7 @@ impl Append {
         }
     }
 
-    /// No messages: only closes the stream.
+    /// Creates an append without messages that only closes the stream.
     #[must_use]
     pub fn closing() -> Self {
         Self {
@@ -48,7 +49,7 @@ impl Append {
         }
     }
 
-    /// The same append, which closes the stream for a reason.
+    /// Makes the append close the stream, with a reason.
     #[must_use]
     pub fn closing_for(mut self, reason: Bytes) -> Self {
         self.close = true;
@@ -56,7 +57,7 @@ impl Append {
         self
     }
 
-    /// The same append, as this one of a producer.
+    /// Sets the producer, epoch and sequence number of the append.
     #[must_use]
     pub fn by(mut self, id: &str, epoch: u64, seq: u64) -> Self {
         self.producer = Some(Producer {
@@ -109,45 +110,45 @@ impl Append {
 /// One append of one producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Producer {
-    /// Which producer: 1 to [`limits::PRODUCER_ID_BYTES`] bytes.
+    /// The producer's id: 1 to [`limits::PRODUCER_ID_BYTES`] bytes.
     pub id: String,
-    /// Which life of the producer. A higher one shuts out the lower ones.
+    /// The producer's generation. A higher epoch fences the lower ones.
     pub epoch: u64,
-    /// Which append of that life: 0, 1, 2, …
+    /// The number of the append within the epoch: 0, 1, 2, …
     pub seq: u64,
 }
 
-/// What became of an append.
+/// The outcome of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is in the log. A stream that was closed before and is only to be closed again is this too.
+    /// The append is in the log. Closing a closed stream without messages has this outcome too.
     Appended(Receipt),
-    /// This very append of the producer was in the log already; nothing was written.
+    /// The producer's append was in the log already. Nothing was written.
     Duplicate(Receipt),
-    /// It does not fit what is in the stream; nothing was written.
+    /// The append conflicts with the state of the stream. Nothing was written.
     Refused(Refusal),
 }
 
-/// Where an append ended up.
+/// The offset and position after an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// The offset after it, in the stream that was appended to. Of a duplicate: what was acknowledged for the last append of
-    /// the producer that was accepted, which is the one repeated or a later one.
+    /// The offset after the append in its stream. For a duplicate: the offset that was acknowledged
+    /// for the producer's last accepted append, which is the repeated one or a later one.
     pub next: Offset,
-    /// The incarnation that this offset has.
+    /// The incarnation of this offset.
     pub incarnation: Incarnation,
-    /// The position after it in the order of all streams. Of what wrote no message: where that
-    /// order ended at the time.
+    /// The position after the append in the order of all streams. If no message was written: the
+    /// end of that order at the time.
     pub position: Position,
-    /// Whether the stream is closed now.
+    /// `true` if the stream is closed now.
     pub closed: bool,
     /// The highest sequence number accepted from this producer in this epoch.
     pub producer_seq: Option<u64>,
 }
 
 impl Receipt {
-    /// The offset after the append, as clients are given it.
+    /// Returns the offset after the append, in the form for clients.
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark {
@@ -157,7 +158,7 @@ impl Receipt {
     }
 }
 
-/// Why an append does not fit its stream.
+/// The reason for which an append conflicts with the state of its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The stream is closed.
@@ -165,50 +166,51 @@ pub enum Refusal {
         /// Its final offset.
         tail: Mark,
     },
-    /// A later life of the producer has appended.
+    /// A higher epoch of the producer has appended.
     StaleEpoch {
-        /// The epoch of that life.
+        /// The latest epoch.
         current: u64,
     },
-    /// A new epoch does not start at sequence number 0.
+    /// The first append of a new epoch doesn't have sequence number 0.
     EpochStart {
-        /// The sequence number that came.
+        /// The sequence number of the append.
         received: u64,
     },
     /// Appends of the producer before this one are missing.
     Gap {
-        /// The sequence number that is due.
+        /// The next expected sequence number.
         expected: u64,
-        /// The one that came.
+        /// The sequence number of the append.
         received: u64,
     },
-    /// The producer's append of this number is in the log, and had other messages, or did not close the stream as this one
-    /// does or the other way round.
+    /// The producer's append of this number is in the log, but has other messages, or only one of
+    /// the two closes the stream.
     Reused {
-        /// The number of both.
+        /// The sequence number of both appends.
         received: u64,
         /// The last sequence number that was accepted in this epoch.
         last: u64,
     },
-    /// The producer's append of this number was so long ago that what it held is not known any more.
+    /// The producer's append of this number is so old that its fingerprint isn't kept any more.
     TooOld {
-        /// The number that came.
+        /// The sequence number of the append.
         received: u64,
-        /// The oldest one of which that is known.
+        /// The oldest sequence number whose fingerprint is kept.
         oldest: u64,
         /// The last sequence number that was accepted in this epoch.
         last: u64,
     },
-    /// The producer has published something else than it [continues](Append::continues).
+    /// The producer has published something other than what the append
+    /// [continues](Append::continues).
     Diverged {
-        /// What it has published.
+        /// Everything that the producer has published to the stream.
         published: Published,
-        /// Its latest epoch; `None` where the stream doesn't know it.
+        /// The producer's latest epoch, or `None` if the stream doesn't know the producer.
         epoch: Option<u64>,
     },
-    /// The append's `seq` is not greater than the last.
+    /// The append's `seq` is not greater than the last one.
     SeqRegression {
-        /// The last.
+        /// The last `seq` of the stream.
         last: String,
     },
 }

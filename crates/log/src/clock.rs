@@ -2,12 +2,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A moment: milliseconds since 1970-01-01T00:00:00Z.
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// This much later; the end of time where that is past it.
+    /// Returns the time `span` later. Saturates at the maximum.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(
@@ -18,37 +18,38 @@ impl Timestamp {
 }
 
 impl From<SystemTime> for Timestamp {
-    /// A time before 1970 is 1970.
+    /// Times before 1970 become 1970.
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
-/// How far the clock may be from where it should be before that counts as a jump.
+/// Maximum deviation of the clock from the expected time. A larger one is a jump.
 pub const JUMP: Duration = Duration::from_secs(3600);
-/// For how long a clock has to go steadily after a jump until it is believed.
+/// Time for which a clock must run steadily after a jump before its new time is accepted.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(600);
 
-/// Where an engine takes the time from. Tests turn it by hand.
+/// The source of an engine's time. Tests use one that is advanced by hand.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<ByHand>>);
 
 #[derive(Debug, Default)]
 struct ByHand {
     time: AtomicU64,
-    /// How long it has gone, whatever it was set to.
+    /// Milliseconds that have elapsed, whatever the clock was set to.
     gone: AtomicU64,
 }
 
 impl Clock {
-    /// The system's clock.
+    /// Returns the system's clock.
     #[must_use]
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// A clock that stands still at `start` until it is [advanced](Self::advance) or [set](Self::set).
+    /// Creates a clock that stands still at `start` until it is [advanced](Self::advance) or
+    /// [set](Self::set).
     #[must_use]
     pub fn by_hand(start: Timestamp) -> Self {
         let clock = ByHand::default();
@@ -56,7 +57,7 @@ impl Clock {
         Self(Some(Arc::new(clock)))
     }
 
-    /// Turns a clock that stands still on by `span`: so long has passed. The system's clock goes on by itself.
+    /// Advances a manual clock by `span`, as elapsed time. Has no effect on the system's clock.
     pub fn advance(&self, span: Duration) {
         if let Some(clock) = &self.0 {
             let span = u64::try_from(span.as_millis()).unwrap_or(0);
@@ -65,14 +66,14 @@ impl Clock {
         }
     }
 
-    /// Sets a clock that stands still, though no time has passed. The system's clock stays as it is.
+    /// Sets a manual clock without elapsed time. Has no effect on the system's clock.
     pub fn set(&self, time: Timestamp) {
         if let Some(clock) = &self.0 {
             clock.time.store(time.0, Ordering::Relaxed);
         }
     }
 
-    /// What time it is.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
@@ -81,7 +82,7 @@ impl Clock {
         }
     }
 
-    /// For how many milliseconds it has gone since `start`, whatever it was set to.
+    /// Returns the milliseconds that have elapsed since `start`, whatever the clock was set to.
     fn gone(&self, start: Instant) -> u64 {
         match &self.0 {
             Some(clock) => clock.gone.load(Ordering::Relaxed),
@@ -90,8 +91,9 @@ impl Clock {
     }
 }
 
-/// A clock that doesn't jump: after the one it is made of has jumped by more than [`JUMP`], it goes on as if that had not, until
-/// that has gone steadily for [`SETTLED_AFTER`]. So a clock that is wrong for some minutes ends no stream and dates no message.
+/// A clock without jumps. After the underlying clock has jumped by more than [`JUMP`], it continues
+/// as if that clock hadn't, until that clock has run steadily for [`SETTLED_AFTER`]. A clock that
+/// is wrong for some minutes therefore expires no stream and timestamps no message.
 #[derive(Debug)]
 pub(crate) struct Steady {
     clock: Clock,
@@ -99,22 +101,23 @@ pub(crate) struct Steady {
     state: Mutex<Going>,
 }
 
-/// A time, and for how long the clock had gone then.
+/// The time that the clock showed, and the milliseconds that had elapsed then.
 type Seen = (u64, u64);
 
 #[derive(Debug)]
 struct Going {
     last: Seen,
-    /// Where the clock jumped to.
+    /// The reading right after a jump.
     jumped: Option<Seen>,
-    /// It was taken back, or was behind what is written.
+    /// `true` if the clock was set back, or was behind the stored times at the start.
     went_back: bool,
-    /// How far what is written was ahead of it when it was opened, in milliseconds.
+    /// Milliseconds by which the clock was behind the newest stored time at the start. 0 if that is
+    /// within [`JUMP`].
     behind: u64,
 }
 
 impl Steady {
-    /// `newest` is the newest time that is written.
+    /// Creates a steady clock. `newest` is the newest stored time.
     pub(crate) fn new(clock: Clock, newest: u64) -> Self {
         let start = Instant::now();
         let now = clock.now().0;
@@ -139,7 +142,7 @@ impl Steady {
         }
     }
 
-    /// The time, no earlier than `newest` unless the clock was taken back.
+    /// Returns the time, at least `newest` unless the clock was set back.
     pub(crate) fn now(&self, newest: u64) -> u64 {
         let now = self.read();
         match newest.saturating_sub(now) <= millis(JUMP) {
@@ -187,7 +190,7 @@ impl Steady {
         }
     }
 
-    /// Whether the clock was taken back since this was asked last.
+    /// Returns `true` if the clock was set back since the last call.
     pub(crate) fn went_back(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut state.went_back)
@@ -208,12 +211,13 @@ impl Steady {
     }
 }
 
-/// What the time is after a clock was seen, when it has gone for so long.
+/// Returns the expected time for a clock that was read as `(time, gone)`, once `now` milliseconds
+/// have elapsed.
 fn after((time, gone): Seen, now: u64) -> u64 {
     time.saturating_add(now.saturating_sub(gone))
 }
 
-/// A span in milliseconds.
+/// Returns a duration in milliseconds.
 pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::incarnation::Mark;
 
-/// Why the log did not do what it was asked.
+/// An error of a log operation.
 ///
-/// What went wrong is asked by predicate. After an error nothing of the operation is in the log,
-/// but for [`is_outcome_unknown`](Self::is_outcome_unknown).
+/// Its kind is tested with the predicates. After an error nothing of the operation is in the log,
+/// unless [`is_outcome_unknown`](Self::is_outcome_unknown).
 pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
@@ -48,14 +48,14 @@ pub(crate) enum Kind {
         place: String,
         cause: Option<Box<dyn StdError + Send + Sync>>,
     },
-    /// A file or folder that can't be used.
+    /// A file or folder couldn't be used.
     File {
         path: PathBuf,
         cause: std::io::Error,
     },
     Locked {
         path: PathBuf,
-        /// The process that has it open, if it says so.
+        /// The process that has the log open, if the lock file names it.
         process: Option<u32>,
     },
     Version {
@@ -75,7 +75,7 @@ impl Error {
         &self.0
     }
 
-    /// Where it is damaged, if it is that.
+    /// Returns the location of the damage, if the error is damage.
     pub(crate) fn damaged_place(&self) -> Option<String> {
         match self.kind() {
             Kind::Damaged { place, .. } => Some(place.clone()),
@@ -83,7 +83,7 @@ impl Error {
         }
     }
 
-    /// A file that can't be used, for a reason that isn't its content.
+    /// Creates an error for a file that can't be used for a reason other than its content.
     pub(crate) fn file(path: &Path, cause: std::io::Error) -> Self {
         let path = path.to_owned();
         Kind::File { path, cause }.into()
@@ -97,107 +97,114 @@ impl Error {
         .into()
     }
 
-    /// There is no such stream, or it has expired or was deleted.
+    /// Returns `true` if there is no such stream, or if it has expired or was deleted.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(*self.0, Kind::NotFound)
     }
 
-    /// The stream was deleted or has expired, but forks of it live, so that its name stays taken.
+    /// Returns `true` if the stream was deleted or has expired, but its name stays taken because it
+    /// has forks.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(*self.0, Kind::Gone)
     }
 
-    /// The stream to fork does not exist.
+    /// Returns `true` if the stream to fork doesn't exist.
     #[must_use]
     pub fn is_source_not_found(&self) -> bool {
         matches!(*self.0, Kind::SourceNotFound)
     }
 
-    /// The stream to fork was deleted and lives on only in its forks.
+    /// Returns `true` if the stream to fork was deleted and remains only because of its forks.
     #[must_use]
     pub fn is_source_gone(&self) -> bool {
         matches!(*self.0, Kind::SourceGone)
     }
 
-    /// The place to fork at is past the source's tail, or its sub-offset past the next boundary.
+    /// Returns `true` if the fork point is invalid: the offset is past the source's tail or belongs
+    /// to another stream, or the sub-offset is past the next boundary.
     #[must_use]
     pub fn is_bad_fork_point(&self) -> bool {
         matches!(*self.0, Kind::ForkPoint(_))
     }
 
-    /// What was to be read is no longer there: [`floor`](Self::floor) is the first offset that is.
+    /// Returns `true` if the requested messages were trimmed. [`floor`](Self::floor) is the first
+    /// readable offset.
     #[must_use]
     pub fn is_trimmed(&self) -> bool {
         matches!(*self.0, Kind::Trimmed { .. })
     }
 
-    /// The offset is past the stream's [`tail`](Self::tail).
+    /// Returns `true` if the offset is past the stream's [`tail`](Self::tail).
     #[must_use]
     pub fn is_beyond_tail(&self) -> bool {
         matches!(*self.0, Kind::BeyondTail { .. })
     }
 
-    /// A name, offset, producer or append that can't be.
+    /// Returns `true` if a name, offset, producer or append is malformed.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         matches!(*self.0, Kind::Invalid(_))
     }
 
-    /// A message, append, name or schema over its [`limit`](Self::limit), in bytes.
+    /// Returns `true` if a message, append, name or schema exceeds its [`limit`](Self::limit), in
+    /// bytes.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         matches!(*self.0, Kind::TooLarge { .. })
     }
 
-    /// More streams, messages in an append, or forks behind one another than the
-    /// [`limit`](Self::limit) allows.
+    /// Returns `true` if the number of streams, of messages in an append, or of forks in a chain
+    /// exceeds the [`limit`](Self::limit).
     #[must_use]
     pub fn is_too_many(&self) -> bool {
         matches!(*self.0, Kind::TooMany { .. } | Kind::ForkDepth)
     }
 
-    /// The stream remembers as many producers as the [`limit`](Self::limit) allows, all of which have appended within
-    /// [`PRODUCER_IDLE`](crate::limits::PRODUCER_IDLE), and this is another one.
+    /// Returns `true` if the stream remembers as many producers as the [`limit`](Self::limit)
+    /// allows, all of them have appended within [`PRODUCER_IDLE`](crate::limits::PRODUCER_IDLE),
+    /// and the append is of another one.
     #[must_use]
     pub fn is_too_many_producers(&self) -> bool {
         matches!(*self.0, Kind::TooManyProducers { .. })
     }
 
-    /// There is no room for it: the disk is full, or a log in memory is at its cap. Reading goes
-    /// on, and so does appending when there is room again.
+    /// Returns `true` if there is no space: the disk is full, or a log in memory is at its limit.
+    /// Reads still work, and appends work again once there is space.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {
         matches!(*self.0, Kind::Full { .. })
     }
 
-    /// The disk failed while it was being written: the operation may or may not have happened. A
-    /// producer that repeats it with the same epoch and sequence number has it once.
+    /// Returns `true` if the disk failed during the write, so that the operation may or may not
+    /// have happened. A producer can safely repeat an append with the same epoch and sequence
+    /// number.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         matches!(*self.0, Kind::Failed(_) | Kind::Full { unknown: true, .. })
     }
 
-    /// What is on the disk is not what was written there. The message says where.
+    /// Returns `true` if stored data differs from what was written. The message contains the
+    /// location.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         matches!(*self.0, Kind::Damaged { .. })
     }
 
-    /// Another process has the log open.
+    /// Returns `true` if another process has the log open.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         matches!(*self.0, Kind::Locked { .. })
     }
 
-    /// The log is being closed.
+    /// Returns `true` if the log is closed or closing.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(*self.0, Kind::Closed)
     }
 
-    /// The first offset that can still be read, where that [is the matter](Self::is_trimmed).
+    /// Returns the first readable offset, if the error is [`is_trimmed`](Self::is_trimmed).
     #[must_use]
     pub fn floor(&self) -> Option<Mark> {
         match *self.0 {
@@ -206,7 +213,7 @@ impl Error {
         }
     }
 
-    /// The stream's tail, where that [is the matter](Self::is_beyond_tail).
+    /// Returns the stream's tail, if the error is [`is_beyond_tail`](Self::is_beyond_tail).
     #[must_use]
     pub fn tail(&self) -> Option<Mark> {
         match *self.0 {
@@ -215,7 +222,7 @@ impl Error {
         }
     }
 
-    /// The limit that was passed: bytes or a count.
+    /// Returns the limit that was exceeded: bytes or a count.
     #[must_use]
     pub fn limit(&self) -> Option<u64> {
         match *self.0 {
@@ -228,7 +235,7 @@ impl Error {
     }
 }
 
-/// The reason for an error of a file, and a remedy.
+/// Returns the reason for an I/O error of a file, and a remedy.
 fn advice(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
     Some(match kind {
         ErrorKind::PermissionDenied => (

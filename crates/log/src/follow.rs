@@ -2,40 +2,44 @@ use tokio::sync::watch;
 
 use crate::offset::{Offset, Position};
 
-/// How far a stream is.
+/// The progress of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
     /// The offset after its last message.
     pub tail: Offset,
-    /// Whether it is closed.
+    /// `true` if the stream is closed.
     pub closed: bool,
-    /// Whether it has ended: it was deleted, or has expired.
+    /// `true` if the stream was deleted or has expired.
     pub gone: bool,
 }
 
-/// Tells when a stream has gone on.
+/// A handle that waits for new messages of a stream.
 ///
-/// It holds one number and no messages: however slow its owner is, nothing piles up, and however
-/// many appends there were meanwhile, it tells once. What they were, the owner
-/// [reads](crate::Log::read).
+/// It holds one number and no messages, so a slow owner accumulates nothing, and any number of
+/// appends in between cause one wake-up. The owner [reads](crate::Log::read) the messages.
 #[derive(Clone, Debug)]
 pub struct Follower(watch::Receiver<Progress>);
 
 impl Follower {
-    /// A follower of whoever holds the other end of `progress`. For those who write an engine.
+    /// Creates a follower of the sender of `progress`. For implementations of an engine.
     #[must_use]
     pub fn new(progress: watch::Receiver<Progress>) -> Self {
         Self(progress)
     }
 
-    /// How far the stream is now. What follows counts as new for [`changed`](Self::changed).
+    /// Returns the stream's progress now. Later changes count as new for
+    /// [`changed`](Self::changed).
     pub fn progress(&mut self) -> Progress {
         *self.0.borrow_and_update()
     }
 
-    /// Waits until the stream is past `seen`, closed or gone, and says how far it is. The engine
-    /// being closed is told as gone. Dropped early, it has lost nothing.
+    /// Waits until the stream's tail is past `seen`, or the stream is closed or gone, and returns
+    /// its progress. A closed engine is reported as gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
     pub async fn past(&mut self, seen: Offset) -> Progress {
         let met = self
             .0
@@ -48,31 +52,39 @@ impl Follower {
         })
     }
 
-    /// Waits until anything differs from what was last looked at; `false` when the engine is
-    /// closed. Dropped early, it has lost nothing.
+    /// Waits until the progress differs from the last one that this follower saw. Returns `false` if
+    /// the engine is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> bool {
         self.0.changed().await.is_ok()
     }
 }
 
-/// Tells when the order of all streams has gone on. As [`Follower`], it holds one number.
+/// A handle that waits for growth of the order of all streams. Like [`Follower`], it holds one
+/// number.
 #[derive(Clone, Debug)]
 pub struct OrderFollower(watch::Receiver<Position>);
 
 impl OrderFollower {
-    /// A follower of whoever holds the other end of `head`. For those who write an engine.
+    /// Creates a follower of the sender of `head`. For implementations of an engine.
     #[must_use]
     pub fn new(head: watch::Receiver<Position>) -> Self {
         Self(head)
     }
 
-    /// The end of the order now.
+    /// Returns the end of the order now.
     pub fn head(&mut self) -> Position {
         *self.0.borrow_and_update()
     }
 
-    /// Waits until the order is past `seen` and says where it ends; `None` when the engine is
-    /// closed. Dropped early, it has lost nothing.
+    /// Waits until the order is past `seen` and returns its end, or `None` if the engine is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
     pub async fn past(&mut self, seen: Position) -> Option<Position> {
         self.0
             .wait_for(|head| *head > seen)

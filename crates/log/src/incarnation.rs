@@ -11,61 +11,64 @@ use crate::offset::{DIGITS, Offset, Position, put_digits};
 /// Crockford's alphabet in lower case, without `i`, `l`, `o` and `u`.
 const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// How many characters an incarnation's text has.
+/// Number of characters of an incarnation's text.
 const CHARACTERS: usize = 10;
 
-/// How many bits an incarnation has: five a character.
+/// Number of bits of an incarnation: five per character.
 const BITS: u32 = 50;
 
-/// The bytes of a mark's text.
+/// Length of a mark's text, in bytes.
 const MARK: usize = DIGITS + 1 + CHARACTERS;
 
-/// The random number of a log, made with it and never changed: a folder that was wiped and made again has another.
+/// A log's random number. It is created with the log and never changes. A folder that was wiped and
+/// created again has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity(u64);
 
 impl Identity {
-    /// The identity of this number.
+    /// Creates an identity from its number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// A new identity, from the operating system's random numbers.
+    /// Creates a new identity from the operating system's random numbers.
     #[must_use]
     pub fn random() -> Self {
         Self(RandomState::new().build_hasher().finish())
     }
 
-    /// Its number.
+    /// Returns the number.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
     }
 
-    /// The incarnation of the stream with this [number](crate::Info::id).
+    /// Returns the incarnation of the stream with this [number](crate::Info::id).
     #[must_use]
     pub fn stream(self, id: u64) -> Incarnation {
         let bytes = (u128::from(self.0) << 64 | u128::from(id)).to_be_bytes();
         Incarnation(xxh3_64(&bytes) >> (64 - BITS))
     }
 
-    /// The incarnation of the order of all streams.
+    /// Returns the incarnation of the order of all streams.
     #[must_use]
     pub fn order(self) -> Incarnation {
         Incarnation(xxh3_64(&self.0.to_be_bytes()) >> (64 - BITS))
     }
 }
 
-/// Tells a stream from every other: of another name, of another log, and from an earlier or later one of its name.
+/// A value that distinguishes a stream from every other: from streams of another name or another
+/// log, and from earlier and later ones of its name.
 ///
-/// It is a hash of the log's [`Identity`] and the stream's number, 50 bits wide. Its text is ten characters: digits and
-/// lower-case letters.
+/// It is a hash of the log's [`Identity`] and the stream's number, 50 bits wide. Its text is ten
+/// characters: digits and lower-case letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Incarnation(u64);
 
 impl Incarnation {
-    /// The incarnation of this number, if it is one.
+    /// Creates an incarnation from its number. Returns `None` if the number is more than 50 bits
+    /// wide.
     pub(crate) const fn new(number: u64) -> Option<Self> {
         if number >> BITS == 0 {
             Some(Self(number))
@@ -74,7 +77,7 @@ impl Incarnation {
         }
     }
 
-    /// Its number.
+    /// Returns the number.
     pub(crate) const fn number(self) -> u64 {
         self.0
     }
@@ -92,7 +95,7 @@ impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0; CHARACTERS];
         self.put(&mut text);
-        // Letters and digits are text.
+        // Letters and digits are valid UTF-8.
         f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
@@ -102,7 +105,7 @@ impl FromStr for Incarnation {
 
     /// # Errors
     ///
-    /// When `text` is anything but ten of its characters ([`Error::is_invalid`]).
+    /// If `text` isn't exactly ten characters of the alphabet ([`Error::is_invalid`]).
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = || Kind::Invalid("an incarnation is ten digits or lower-case letters");
         if text.len() != CHARACTERS {
@@ -117,20 +120,21 @@ impl FromStr for Incarnation {
     }
 }
 
-/// A place, and the incarnation of what it is a place in: what clients are given, and send back.
+/// An offset or position together with the incarnation of its stream. Clients receive marks and
+/// send them back.
 ///
-/// Its text is the place's sixteen digits, `_`, and the incarnation's ten characters, so texts of one stream order as the
-/// places do.
+/// Its text is the sixteen digits of the offset, `_`, and the ten characters of the incarnation.
+/// Texts of one stream sort in the order of its offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark<P = Offset> {
-    /// The place.
+    /// The offset or position.
     pub at: P,
-    /// The stream that it is in; of a [`Position`], the order of all streams.
+    /// The incarnation of the stream. For a [`Position`], that of the order of all streams.
     pub incarnation: Incarnation,
 }
 
 impl<P: Copy + Into<u64>> Mark<P> {
-    /// Its text, as bytes of ASCII.
+    /// Returns the text as ASCII bytes.
     #[must_use]
     pub fn text(self) -> [u8; MARK] {
         let mut text = [b'_'; MARK];
@@ -142,7 +146,7 @@ impl<P: Copy + Into<u64>> Mark<P> {
 
 impl<P: Copy + Into<u64>> fmt::Display for Mark<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Letters and digits are text.
+        // Letters and digits are valid UTF-8.
         f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
@@ -152,7 +156,7 @@ impl<P: FromStr<Err = Error>> FromStr for Mark<P> {
 
     /// # Errors
     ///
-    /// When `text` is not the text of a mark ([`Error::is_invalid`]).
+    /// If `text` isn't the text of a mark ([`Error::is_invalid`]).
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = Kind::Invalid("an offset is sixteen digits, `_` and ten letters or digits");
         let (at, incarnation) = text.split_once('_').ok_or_else(|| Error::from(invalid))?;
@@ -163,19 +167,20 @@ impl<P: FromStr<Err = Error>> FromStr for Mark<P> {
     }
 }
 
-/// The incarnations that a stream's offsets belong to.
+/// The incarnations of a stream's offsets.
 ///
-/// Those of a fork are its source's up to where the two part, so that both write the same texts there, and its own from
-/// then on. A clone shares what it holds.
+/// The offsets of a fork have its source's incarnations up to the fork point, so that both streams
+/// write the same texts there, and its own incarnation after it. A clone shares the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lineage {
     own: Incarnation,
-    /// What a fork has from others, the first first: each up to and with an offset.
+    /// The incarnations inherited from sources, the first source first, each with the last offset
+    /// that has it.
     inherited: Option<Arc<[(Offset, Incarnation)]>>,
 }
 
 impl Lineage {
-    /// The lineage of a stream that is no fork.
+    /// Creates the lineage of a stream that isn't a fork.
     #[must_use]
     pub fn new(own: Incarnation) -> Self {
         Self {
@@ -184,7 +189,8 @@ impl Lineage {
         }
     }
 
-    /// The lineage of a fork of a stream of this one. The last offset that both have is `parting`.
+    /// Creates the lineage of a fork of a stream with this lineage. `parting` is the last offset
+    /// that both share.
     #[must_use]
     pub fn fork(&self, own: Incarnation, parting: Offset) -> Self {
         let older = self.inherited.as_deref().unwrap_or_default();
@@ -196,13 +202,13 @@ impl Lineage {
         }
     }
 
-    /// The stream's own incarnation.
+    /// Returns the stream's own incarnation.
     #[must_use]
     pub fn own(&self) -> Incarnation {
         self.own
     }
 
-    /// An offset of the stream, as clients are given it.
+    /// Returns an offset of the stream, in the form for clients.
     #[must_use]
     #[inline]
     pub fn at(&self, at: Offset) -> Mark {
@@ -216,7 +222,8 @@ impl Lineage {
         Mark { at, incarnation }
     }
 
-    /// The offset that a mark means in this stream; `None` where it is one of another stream.
+    /// Returns the offset of a mark in this stream, or `None` if the mark belongs to another
+    /// stream.
     #[must_use]
     pub fn find(&self, mark: Mark) -> Option<Offset> {
         (self.at(mark.at) == mark).then_some(mark.at)
@@ -224,7 +231,7 @@ impl Lineage {
 }
 
 impl Mark<Position> {
-    /// A position in the order of all streams of a log.
+    /// Creates the mark of a position in the order of all streams of a log.
     #[must_use]
     pub fn in_order(at: Position, log: Identity) -> Self {
         Self {
@@ -273,7 +280,7 @@ mod tests {
             }
             for older in 0..lineages.len() {
                 for newer in older + 1..lineages.len() {
-                    // What the newer one has of the older one went through all forks between them.
+                    // An offset is shared if it is before every fork point between the two streams.
                     let shared = partings[older..newer].iter().min().unwrap();
                     let mark = lineages[older].at(Offset::new(at));
                     prop_assert_eq!(lineages[newer].find(mark).is_some(), at <= *shared);

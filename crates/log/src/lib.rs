@@ -1,15 +1,15 @@
 //! A durable log of many streams.
 //!
-//! A stream has a name and grows at its end: messages are appended, in batches that are there whole
-//! or not at all, and read from any offset. This crate knows nothing of HTTP, of JSON or of
-//! subscribers: it stores what it is given, says what became of it, and tells those who follow
-//! that there is more. What is on top of it is the hub's.
+//! A stream is named and append-only. Messages are appended in atomic batches and can be read from
+//! any offset. This crate knows nothing of HTTP, JSON or subscribers. It stores bytes, returns the
+//! outcome of each append, and notifies followers of new messages. Everything above that is in the
+//! hub.
 //!
-//! - [`Log`] is the trait. An engine implements it; whoever uses a log holds an `Arc<dyn Log>`.
-//! - [`FjallLog`] is a log in a folder, on the embedded database fjall. Its page has the format of
-//!   what is on the disk, and how a commit comes about.
-//! - [`MemoryLog`] is a log that ends with the process, and the model that engines are tested
-//!   against.
+//! - [`Log`] is the trait that every engine implements. Users of a log hold an `Arc<dyn Log>`.
+//! - [`FjallLog`] is a log in a folder, on the embedded database fjall. Its page documents the
+//!   on-disk format and the commit protocol.
+//! - [`MemoryLog`] is a log in memory that ends with the process. It is also the model against
+//!   which other engines are tested.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -22,7 +22,7 @@
 //! let orders = StreamName::new("shop/orders")?;
 //! log.create(&orders, Create::new(Settings::of_type("application/json"))).await?;
 //!
-//! // Exactly once: the same append again is known for what it is.
+//! Exactly once: the log recognises the repeated append as a duplicate.
 //! let order = Append::new(vec![r#"{"item":"tea"}"#.into()]).by("till-1", 0, 0);
 //! assert!(matches!(log.append(&orders, order.clone()).await?, Outcome::Appended(_)));
 //! assert!(matches!(log.append(&orders, order).await?, Outcome::Duplicate(_)));
@@ -30,36 +30,38 @@
 //! let mut follower = log.follow(&orders).await?;
 //! let chunk = log.read(&orders, ReadFrom::Start, 64 << 10).await?;
 //! assert_eq!(chunk.messages.len(), 1);
-//! // At the tail: `follower.past(chunk.next)` waits for what comes next.
+//! At the tail: `follower.past(chunk.next)` waits for the next message.
 //! assert_eq!(follower.progress().tail, chunk.next);
 //! # Ok::<(), headwater_log::Error>(()) }).unwrap();
 //! ```
 //!
 //! # Decisions
 //!
-//! **An offset counts messages.** A message is what is appended, checked and kept whole, so
-//! every offset that was ever given out is a boundary, in JSON and in bytes alike: a stream of bytes
-//! has one message for each append. A fork whose sub-offset lies within a message has a shortened
-//! message of that number, so that offsets never need translating.
+//! **An offset counts messages.** A message is appended, checked and stored as a whole, so every
+//! offset that a client ever received is a message boundary. This holds for JSON and for bytes: a
+//! byte stream has one message per append. If the sub-offset of a fork lies within a message, the
+//! fork has a shortened message with the same number, so offsets never need translation.
 //!
-//! **What clients are given names its stream.** A [`Mark`] is an offset with the [`Incarnation`] of its stream, a hash of the
-//! log's random [`Identity`] and the stream's number. So an offset of a deleted stream, of another one, or of a log that was
-//! wiped is known as such: [`Lineage::find`]. A fork writes its source's marks up to where they part. Within the log, and to
-//! whoever holds an [`Info`], offsets are plain numbers.
+//! **An offset that a client receives names its stream.** A [`Mark`] is an offset with the
+//! [`Incarnation`] of its stream, which is a hash of the log's random [`Identity`] and the stream's
+//! number. [`Lineage::find`] therefore rejects an offset of a deleted stream, of another stream, or
+//! of a log that was wiped. A fork writes its source's marks up to the offset at which the two
+//! diverge. Within the log, and for the holder of an [`Info`], offsets are plain numbers.
 //!
-//! **One order of everything.** Every message has a [`Position`] besides, dense over all streams, and so has the [end](Ended)
-//! of every stream. One number resumes any set of streams.
+//! **All streams share one order.** Every message also has a [`Position`], and so has the
+//! [end](Ended) of every stream. Positions have no gaps. One position resumes any set of streams.
 //!
-//! **A subscriber is an offset.** [`Follower`] tells that there is more; nothing is queued for it.
+//! **A subscriber is an offset.** A [`Follower`] only signals that there is more to read. Nothing
+//! is queued for it.
 //!
-//! **Messages are shared.** What is read are slices of a record in memory; a thousand readers of
-//! one record hold it once.
+//! **Messages are shared.** Messages that were read are slices of one record in memory. A thousand
+//! readers of a record share one copy.
 //!
 //! # Where the tests are
 //!
-//! Unit tests are beside the code. `tests/log` has the engines from outside: random operations
-//! against the model with restarts, processes killed with -9, files cut and flipped, full disks,
-//! limits. `examples/append.rs` measures.
+//! Unit tests are next to the code. `tests/log` tests the engines through their public API: random
+//! operations with restarts compared with the model, processes killed with -9, truncated and
+//! corrupted files, full disks, and limits. `examples/append.rs` measures append throughput.
 
 mod append;
 mod clock;

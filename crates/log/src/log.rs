@@ -11,48 +11,53 @@ use crate::producers::Known;
 use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::Create;
 
-/// What an engine's operation answers, later. It can be sent to another thread.
+/// The future that an engine's operation returns. It is `Send`.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// A durable log of many streams.
 ///
-/// It knows streams, messages and producers, and nothing of HTTP. An engine may be a folder, a
-/// piece of memory or a cluster: nothing here supposes one process or one lock.
+/// A log stores streams, messages and producers, and knows nothing of HTTP. An engine can be a
+/// folder, memory or a cluster: nothing here assumes one process or one lock.
 ///
-/// The trait can be an object, so that whoever uses a log is not generic over it. What that costs
-/// is one allocation an operation, which is little beside the sync of an append.
+/// The trait is dyn-compatible, so that users of a log need no generic parameter. The cost is one
+/// allocation per operation, which is small compared with the sync of an append.
+/// # Guarantees
 ///
-/// # What always holds
-///
-/// - A message that was acknowledged is there, once, with all its bytes, until the stream is
-///   deleted, expires or is trimmed. What an engine's weaker settings give up is in their names.
-/// - Offsets of a stream grow by one with each message and are never given twice. So do positions,
-///   over all streams. Within a stream both orders agree.
-/// - What a reader sees is acknowledged, or would be if the process ended now.
-/// - A future that is dropped before it is ready leaves the operation either done or not, as if
-///   the answer had been lost on its way. It is never half done.
+/// - An acknowledged message is stored exactly once, with all its bytes, until the stream is
+///   deleted, expires or is trimmed. Engine settings that weaken this are named for what they rely
+///   on.
+/// - Offsets of a stream grow by one with each message and are never reused. So do positions, over
+///   all streams. Within a stream both orders agree.
+/// - A message that a reader sees is acknowledged, or would be if the process ended now.
+/// - Dropping a future before it is ready leaves the operation either done or not done, as if the
+///   response had been lost. It is never half done.
 /// - After an [`Error`] nothing of the operation is in the log, unless
 ///   [`is_outcome_unknown`](Error::is_outcome_unknown).
 pub trait Log: Send + Sync + 'static {
-    /// Creates a stream, with its first messages and closed if so wanted, in one step.
+    /// Creates a stream in one step, with its first messages, and closed if [`Create::closed`] is
+    /// set.
     ///
-    /// Where one of that name is there, it stays as it is, and the answer is about that one.
-    /// A fork without an expiry of its own gets its source's; one without a content type gets that.
+    /// If a stream of that name exists, it is unchanged and the result describes it. A fork without
+    /// an expiry of its own inherits its source's, and a fork without a content type inherits that
+    /// too.
     ///
     /// # Errors
     ///
-    /// [`Gone`](Error::is_gone) where the name is kept by forks;
-    /// [source not found](Error::is_source_not_found), [source gone](Error::is_source_gone),
-    /// [bad fork point](Error::is_bad_fork_point), [trimmed](Error::is_trimmed) of a fork; limits;
+    /// [`Gone`](Error::is_gone) if forks keep the name; [source not
+    /// found](Error::is_source_not_found), [source gone](Error::is_source_gone), [bad fork
+    /// point](Error::is_bad_fork_point) or [trimmed](Error::is_trimmed) for a fork; limits;
     /// storage.
     fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created>;
 
-    /// Appends all of `append` to a stream, or nothing, and answers when it is durable.
+    /// Appends all messages of `append` to a stream or none, and returns once they are durable.
     ///
-    /// Checked in this order: closed, the producer's epoch and sequence number, `seq`. A stream
-    /// that is closed refuses all but three: an append that is in it already (a duplicate), an append of the producer, epoch
-    /// and sequence number that closed it (a duplicate, whatever its messages), and closing without messages and without a
-    /// producer (done already).
+    /// The checks run in this order: closed, the producer's epoch and sequence number, `seq`. A
+    /// closed stream refuses all appends but three:
+    ///
+    /// - a repetition of an append that is in the stream, which is a duplicate;
+    /// - an append with the producer, epoch and sequence number that closed the stream, which is a
+    ///   duplicate whatever its messages;
+    /// - a close without messages and without a producer, which succeeds and changes nothing.
     ///
     /// # Errors
     ///
@@ -60,14 +65,15 @@ pub trait Log: Send + Sync + 'static {
     /// [too many producers](Error::is_too_many_producers), storage.
     fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome>;
 
-    /// Reads messages of about `budget` bytes in all: at least one where there is one, and none
-    /// that would go over it after the first. It doesn't wait for any to come, and doesn't count
-    /// as [use](Self::touch).
+    /// Reads messages of about `budget` bytes in total: at least one if there is one. After the
+    /// first message, a message that would exceed the budget is left for the next read. It doesn't
+    /// wait for messages, and doesn't count as [use](Self::touch).
     ///
     /// # Errors
     ///
     /// [Not found](Error::is_not_found), [gone](Error::is_gone), [trimmed](Error::is_trimmed) with
-    /// the floor, [beyond the tail](Error::is_beyond_tail), [damaged](Error::is_damaged).
+    /// the first readable offset, [beyond the tail](Error::is_beyond_tail),
+    /// [damaged](Error::is_damaged).
     fn read<'a>(&'a self, name: &'a StreamName, from: ReadFrom, budget: usize)
     -> Answer<'a, Chunk>;
 
@@ -78,18 +84,18 @@ pub trait Log: Send + Sync + 'static {
     /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
     fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower>;
 
-    /// What is known of a stream. Doesn't count as use.
+    /// Returns a description of a stream. Doesn't count as use.
     ///
     /// # Errors
     ///
     /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info>;
 
-    /// What a stream knows of a producer: `None` where that has appended nothing to it, or was forgotten. What is
-    /// acknowledged is in it. Doesn't count as use.
+    /// Returns a stream's state of a producer, or `None` if the producer has appended nothing to it
+    /// or was forgotten. The state includes every acknowledged append. Doesn't count as use.
     ///
-    /// A producer is known as long as the stream is there, but for one thing: where a stream remembers
-    /// [as many as it may](crate::Limits::producers), those that have appended nothing for
+    /// A producer is remembered as long as the stream exists, with one exception: if a stream
+    /// remembers [as many as it may](crate::Limits::producers), producers without an append for
     /// [`PRODUCER_IDLE`](crate::limits::PRODUCER_IDLE) can be forgotten.
     ///
     /// # Errors
@@ -98,26 +104,28 @@ pub trait Log: Send + Sync + 'static {
     fn producer<'a>(&'a self, name: &'a StreamName, producer: &'a str)
     -> Answer<'a, Option<Known>>;
 
-    /// Says that a stream is in use, which puts off the end of one that ends when idle. An append
-    /// does so by itself; who reads for somebody calls this once for each request.
+    /// Marks a stream as in use, which postpones its expiry if it [ends when
+    /// idle](crate::Expiry::Idle). An append does this by itself. Call it once per request when
+    /// reading for a client.
     ///
     /// # Errors
     ///
     /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()>;
 
-    /// Deletes a stream. Its name is free at once, unless forks of it live: then it is hidden, and
-    /// its name kept, until the last of them is gone.
+    /// Deletes a stream. Its name is free at once, unless the stream has forks: then it is hidden,
+    /// and its name stays taken until the last fork is gone.
     ///
     /// # Errors
     ///
     /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
     fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()>;
 
-    /// Lists streams whose names start with `prefix`, after the name `after`, in the order of
-    /// their names: at most `limit` of them, and no more than [`limits::PAGE`](crate::limits::PAGE).
+    /// Lists streams in the order of their names: those that start with `prefix` and come after the
+    /// name `after`. Returns at most `limit` streams, and at most
+    /// [`limits::PAGE`](crate::limits::PAGE).
     ///
-    /// A page can be short, or empty, although more follow: [`Page::after`] says so.
+    /// A page can be short or empty although more streams follow. [`Page::after`] is set then.
     ///
     /// # Errors
     ///
@@ -129,15 +137,19 @@ pub trait Log: Send + Sync + 'static {
         limit: usize,
     ) -> Answer<'a, Page>;
 
-    /// Reads from a position in the order of all streams, as [`read`](Self::read) does from one
-    /// stream; only messages of streams that match, where `matching` is given. A message that
-    /// doesn't match costs no more than its share of an index.
+    /// Reads from a position in the order of all streams, as [`read`](Self::read) reads from one
+    /// stream. If `matching` is given, only messages of streams that match are returned. A message
+    /// that doesn't match costs only its share of an index.
     ///
-    /// What caps took away is [told](OrderChunk::trimmed), once for each stream, where its newest message was that is
-    /// gone: whoever reads on from [`next`](OrderChunk::next), or from the position after any message or notice, has
-    /// every message that is there and is told of every stream of which it missed some. Of streams that were deleted or
-    /// have expired no message is left; that they [ended](OrderChunk::ended) is told where it happened, of so many as
-    /// the log [keeps](crate::Limits::ended), and where ends were [forgotten](OrderChunk::forgotten), that is told.
+    /// Messages that the caps removed are reported in [`trimmed`](OrderChunk::trimmed): once for
+    /// each stream, at the position of the newest removed message. A reader that continues from
+    /// [`next`](OrderChunk::next), or from the position after any message or notice, receives every
+    /// message that is still stored, and a notice for every stream of which it missed some.
+    ///
+    /// Streams that were deleted or have expired have no messages left. Their
+    /// [end](OrderChunk::ended) is reported at its position, as long as the log
+    /// [keeps](crate::Limits::ended) it. If ends were dropped, their newest position is in
+    /// [`forgotten`](OrderChunk::forgotten).
     ///
     /// # Errors
     ///
@@ -149,30 +161,32 @@ pub trait Log: Send + Sync + 'static {
         matching: Option<Matching>,
     ) -> Answer<'_, OrderChunk>;
 
-    /// Follows the order of all streams: it wakes at every append to any of them, and when one ends.
+    /// Follows the order of all streams. The follower wakes at every append to any stream, and when
+    /// a stream ends.
     fn follow_order(&self) -> OrderFollower;
 
-    /// The log's random number, of which the [incarnations](crate::Incarnation) of its streams are made. It stays the same
-    /// as long as the log holds what it held.
+    /// Returns the log's random number, from which the [incarnations](crate::Incarnation) of its
+    /// streams are derived. It stays the same as long as the log keeps its data.
     fn identity(&self) -> Identity;
 
-    /// How much the log holds.
+    /// Returns the number of streams, the bytes and the end of the order.
     fn usage(&self) -> Usage;
 
-    /// Checks that the storage takes appends. It writes nothing to find out.
+    /// Checks that the storage accepts appends. The check writes nothing.
     ///
     /// # Errors
     ///
     /// [Full](Error::is_storage_full), [closed](Error::is_closed), storage.
     fn writable(&self) -> Result<(), Error>;
 
-    /// What whoever runs the log should know and it can't mend itself, a sentence each: damage that was met, a clock that jumped.
+    /// Returns the conditions that an operator should know and that the log can't repair by itself,
+    /// one sentence each: damage that was found while reading, a clock that jumped.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Takes no more operations, finishes those that are under way, and lets go of the storage.
-    /// Followers are told. Doing it again does nothing.
+    /// Refuses further operations, finishes those in progress, and releases the storage. Followers
+    /// are notified. A second call does nothing.
     ///
     /// # Errors
     ///

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use crate::error::{Error, Kind};
 use crate::limits;
 
-/// What a stream is called: 1 to [`limits::NAME_BYTES`] bytes of UTF-8 without control characters.
+/// A stream's name: 1 to [`limits::NAME_BYTES`] bytes of UTF-8 without control characters.
 ///
-/// To the log a name is one string; that `/` parts it into segments is the business of whoever
-/// asks. Names order by their bytes, which is the order in which streams are listed. A clone
-/// shares the text.
+/// The log treats a name as one string. Callers can split it into segments at `/`. Names sort by
+/// their bytes, which is the order of listings. A clone shares the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamName(Arc<str>);
 
 impl StreamName {
-    /// Takes `text` as a name.
+    /// Checks `text` and creates a name of it.
     ///
     /// # Errors
     ///
-    /// When it is empty, too long, or has a control character ([`Error::is_invalid`]).
+    /// If it is empty or has a control character ([`Error::is_invalid`]), or is too long
+    /// ([`Error::is_too_large`]).
     pub fn new(text: &str) -> Result<Self, Error> {
         if text.is_empty() {
             return Err(Kind::Invalid("a stream's name can't be empty").into());
@@ -37,7 +37,7 @@ impl StreamName {
         Ok(Self(text.into()))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -3,10 +3,10 @@ use std::str::FromStr;
 
 use crate::error::{Error, Kind};
 
-/// How many digits an offset's text has.
+/// Number of digits of an offset's text.
 pub(crate) const DIGITS: usize = 16;
 
-/// Writes a number in decimal, with zeros before it.
+/// Writes a number in decimal, padded with zeros on the left.
 pub(crate) fn put_digits(number: u64, out: &mut [u8]) {
     let mut rest = number;
     for digit in out.iter_mut().rev() {
@@ -19,23 +19,24 @@ macro_rules! place {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         ///
-        /// Its text is sixteen decimal digits, so texts order as the places do, and as strings.
+        /// The text form is sixteen decimal digits, so texts sort in the order of the numbers.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(u64);
 
         impl $name {
-            /// The first there is.
+            /// The first one.
             pub const START: Self = Self(0);
-            /// The last that has a text. At ten million messages a second it is 31 years away.
+            /// The last one that has a text form. At ten million messages a second it is reached
+            /// after 31 years.
             pub const MAX: Self = Self(9_999_999_999_999_999);
 
-            /// The place with this number; past [`MAX`](Self::MAX) it is `MAX`.
+            /// Creates one from a number. Numbers past [`MAX`](Self::MAX) become `MAX`.
             #[must_use]
             pub const fn new(number: u64) -> Self {
                 if number > Self::MAX.0 { Self::MAX } else { Self(number) }
             }
 
-            /// Its number: how many things are before it.
+            /// Returns the number: the count of what comes before.
             #[must_use]
             pub const fn number(self) -> u64 {
                 self.0
@@ -46,7 +47,7 @@ macro_rules! place {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut digits = [b'0'; DIGITS];
                 put_digits(self.0, &mut digits);
-                // Digits are text.
+                // Digits are valid UTF-8.
                 f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
             }
         }
@@ -62,7 +63,7 @@ macro_rules! place {
 
             /// # Errors
             ///
-            /// When `text` is anything but sixteen decimal digits ([`Error::is_invalid`]).
+            /// If `text` isn't exactly sixteen decimal digits ([`Error::is_invalid`]).
             fn from_str(text: &str) -> Result<Self, Error> {
                 if text.len() != DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(Kind::Invalid($what).into());
@@ -77,20 +78,20 @@ macro_rules! place {
 }
 
 place!(
-    /// A place in one stream: before its first message, between two, or after the last.
+    /// A place in one stream: before its first message, between two messages, or after the last.
     ///
-    /// It counts messages, because the message is what is appended, checked and inherited by a
-    /// fork whole. Where a stream is one run of bytes, each append is a message, so every offset
-    /// that a client was given is such a place.
+    /// It counts messages, because a message is appended, checked and inherited by a fork as a
+    /// whole. In a byte stream each append is a message, so every offset that a client received is
+    /// such a place.
     Offset,
     "an offset is sixteen decimal digits"
 );
 
 place!(
-    /// A place in the one order of all messages of all streams, and of their ends.
+    /// A place in the order of all messages of all streams and of their ends.
     ///
-    /// What follows position *p* is exactly what was acknowledged after everything before *p*.
-    /// Within one stream both orders agree.
+    /// Everything after position *p* was acknowledged after everything before *p*. Within one
+    /// stream both orders agree.
     Position,
     "a position is sixteen decimal digits"
 );

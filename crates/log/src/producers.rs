@@ -1,4 +1,4 @@
-//! What a stream remembers of a producer.
+//! The state of a producer that a stream remembers.
 
 use headwater_wire::Digest;
 
@@ -6,35 +6,36 @@ use crate::append::{Append, Producer};
 use crate::clock::Timestamp;
 use crate::limits::{PRODUCER_IDLE, PRODUCER_WINDOW};
 
-/// All that a producer has appended to a stream, over all its epochs, independent of how it was batched.
+/// Everything that a producer has appended to a stream, over all its epochs. It doesn't depend on
+/// the batching.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
-    /// How many messages.
+    /// Number of messages.
     pub messages: u64,
-    /// The digest of these messages, as the log stores them.
+    /// The digest of the messages, as the log stores them.
     pub digest: Digest,
 }
 
-/// What a stream knows of a producer.
+/// A producer's state in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Known {
-    /// Its latest epoch.
+    /// The producer's latest epoch.
     pub epoch: u64,
     /// The last sequence number that was accepted in this epoch.
     pub seq: u64,
-    /// All that it has appended.
+    /// Everything that the producer has appended.
     pub published: Published,
 }
 
-/// What a stream remembers of one producer.
+/// The stored state of one producer in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProducerState {
     pub(crate) epoch: u64,
     pub(crate) seq: u64,
-    /// The offset that was acknowledged for it.
+    /// The offset after its last accepted append, as it was acknowledged.
     pub(crate) next: u64,
-    /// When it last appended, in milliseconds.
+    /// The time of its last append, in milliseconds.
     pub(crate) used: u64,
     pub(crate) published: Published,
     pub(crate) window: Window,
@@ -49,7 +50,8 @@ impl ProducerState {
         }
     }
 
-    /// The state after an append that was accepted. `next` is the offset after it, `now` the time in milliseconds.
+    /// Returns the state after an accepted append. `next` is the offset after it, `now` the time in
+    /// milliseconds.
     pub(crate) fn after(
         before: Option<Self>,
         producer: &Producer,
@@ -75,7 +77,8 @@ impl ProducerState {
         }
     }
 
-    /// Compares a repeated append with the one that was accepted under its number, which is `seq` or less.
+    /// Compares a repeated append with the one that was accepted under its sequence number. `seq`
+    /// is at most the last number.
     pub(crate) fn repeats(&self, append: &Append, seq: u64) -> Repeats {
         let back = self.seq.checked_sub(seq).map(usize::try_from);
         match back.and_then(Result::ok).map(|back| self.window.get(back)) {
@@ -85,18 +88,19 @@ impl ProducerState {
         }
     }
 
-    /// The oldest sequence number of its epoch of which the stream still knows what was appended.
+    /// Returns the oldest sequence number of the epoch whose fingerprint is kept.
     pub(crate) fn oldest(&self) -> u64 {
         (self.seq + 1).saturating_sub(self.window.len as u64)
     }
 }
 
-/// From when on a producer that was used last at `used` counts as idle, in milliseconds.
+/// Returns the time from which a producer that was last used at `used` counts as idle, in
+/// milliseconds.
 pub(crate) fn idle_from(used: u64) -> u64 {
     Timestamp(used).after(PRODUCER_IDLE).0
 }
 
-/// Whether a producer that was used last at `used` may be forgotten now.
+/// Returns `true` if a producer that was last used at `used` may be forgotten at `now`.
 pub(crate) fn is_idle(used: u64, now: u64) -> bool {
     idle_from(used) <= now
 }
@@ -104,11 +108,11 @@ pub(crate) fn is_idle(used: u64, now: u64) -> bool {
 pub(crate) enum Repeats {
     Same,
     Other,
-    /// What was appended under the number isn't known any more.
+    /// The fingerprint of the append isn't kept any more.
     TooOld,
 }
 
-/// A hash of what an append does: its messages, and whether it closes the stream.
+/// Returns a hash of an append's messages and of whether it closes the stream.
 fn fingerprint(append: &Append) -> u32 {
     let mut digest = Digest::EMPTY;
     for message in &append.messages {
@@ -123,7 +127,7 @@ fn fingerprint(append: &Append) -> u32 {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Window {
     len: usize,
-    /// Where the next one goes.
+    /// Index of the next hash.
     next: usize,
     hashes: [u32; PRODUCER_WINDOW],
 }
@@ -135,13 +139,13 @@ impl Window {
         self.len = (self.len + 1).min(PRODUCER_WINDOW);
     }
 
-    /// The hash of the append so many before the newest.
+    /// Returns the hash of the append that is `back` appends before the newest.
     fn get(&self, back: usize) -> Option<u32> {
         let at = (self.next + PRODUCER_WINDOW).checked_sub(1 + back)?;
         (back < self.len).then(|| self.hashes[at % PRODUCER_WINDOW])
     }
 
-    /// The hashes, oldest first.
+    /// Returns the hashes, oldest first.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
         (0..self.len).rev().map(|back| {
             let at = self.next + PRODUCER_WINDOW - 1 - back;

@@ -8,16 +8,16 @@ use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::settings::{ForkPoint, Settings};
 
-/// Where to start reading.
+/// The start of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadFrom {
-    /// At the first message that is still there.
+    /// The first message that is still stored.
     Start,
-    /// At this offset.
+    /// This offset.
     At(Offset),
-    /// At the first message appended at this moment or later.
+    /// The first message appended at this time or later.
     Since(Timestamp),
-    /// After the last message.
+    /// The tail: after the last message.
     Tail,
 }
 
@@ -25,29 +25,29 @@ pub enum ReadFrom {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
-    /// Where it is: the offset before it. The one after it is one more.
+    /// The offset before the message. The offset after it is one more.
     pub offset: Offset,
-    /// When it was appended.
+    /// The time of the append.
     pub time: Timestamp,
-    /// What was appended.
+    /// The payload.
     pub bytes: Bytes,
 }
 
-/// Messages of one stream that follow one another, as many as fit the budget.
+/// Consecutive messages of one stream, as many as fit the budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Chunk {
-    /// The incarnations of the stream that was read, which another one of its name doesn't have.
+    /// The lineage of the stream that was read. Another stream of the same name has another one.
     pub lineage: Lineage,
     /// The offset that was read from.
     pub from: Offset,
-    /// The messages; none at the tail.
+    /// The messages. Empty at the tail.
     pub messages: Vec<Message>,
-    /// Where to read on.
+    /// The offset at which the next read continues.
     pub next: Offset,
-    /// Whether `next` was the stream's tail when this was read.
+    /// `true` if `next` was the stream's tail at the time of the read.
     pub at_tail: bool,
-    /// Whether the stream was closed when this was read. With `at_tail`, nothing will follow.
+    /// `true` if the stream was closed at the time of the read. With `at_tail`, no messages follow.
     pub closed: bool,
 }
 
@@ -55,43 +55,43 @@ pub struct Chunk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Where it is in that order: the position before it. The one after it is one more.
+    /// The position before the message. The position after it is one more.
     pub position: Position,
-    /// The stream that it is in.
+    /// The name of the message's stream.
     pub stream: StreamName,
-    /// That stream's [number](Info::id). Another stream may have the name by now.
+    /// The stream's [number](Info::id). Another stream can have the name by now.
     pub id: u64,
     /// The message.
     pub message: Message,
 }
 
-/// Says that the [caps](Settings) of a stream took its oldest messages away.
+/// A notice that the [caps](Settings) of a stream removed its oldest messages.
 ///
-/// It stands in the order of all streams where the newest of them was, so a reader that comes by has missed at least
-/// that one, and one that starts after it has missed none.
+/// It has the position of the newest removed message in the order of all streams. A reader that
+/// passes it has missed at least that message, and a reader that starts after it has missed none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trimmed {
-    /// Where the newest message was that is gone: the position before it.
+    /// The position before the newest removed message.
     pub position: Position,
-    /// The stream that it was in.
+    /// The name of the stream.
     pub stream: StreamName,
-    /// That stream's [number](Info::id).
+    /// The stream's [number](Info::id).
     pub id: u64,
-    /// The offset after it. All of the stream's messages before that are gone.
+    /// The offset after the newest removed message. All messages of the stream before it are gone.
     pub floor: Offset,
 }
 
-/// Says that a stream has ended.
+/// The end of a stream.
 ///
-/// It takes a position of its own in the order of all streams, after all of the stream's messages. A stream that is hidden
-/// for its [forks](crate::ForkFrom) has ended as any other.
+/// It has its own position in the order of all streams, after all messages of the stream. A stream
+/// that is hidden because it has [forks](crate::ForkFrom) has ended too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {
-    /// Position before the end. The one after it is one more.
+    /// The position before the end. The position after it is one more.
     pub position: Position,
-    /// Name of the stream. Another one may have it by now.
+    /// The name of the stream. Another stream can have it by now.
     pub stream: StreamName,
     /// The stream's [number](Info::id).
     pub id: u64,
@@ -99,12 +99,12 @@ pub struct Ended {
     pub cause: EndCause,
     /// Time of the end.
     pub time: Timestamp,
-    /// The offset after its last message.
+    /// The offset after the stream's last message.
     pub tail: Mark,
 }
 
 impl Ended {
-    /// About how many bytes it counts for in a read's budget.
+    /// The approximate number of bytes that the end counts for in the budget of a read.
     pub(crate) fn cost(&self) -> usize {
         128 + self.stream.as_str().len()
     }
@@ -113,109 +113,115 @@ impl Ended {
 /// Cause of a stream's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndCause {
-    /// It was [deleted](crate::Log::delete).
+    /// The stream was [deleted](crate::Log::delete).
     Deleted,
-    /// Its [time](crate::Expiry) was over.
+    /// The stream [expired](crate::Expiry).
     Expired,
 }
 
-/// A stretch of the order of all streams.
+/// A range of the order of all streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OrderChunk {
-    /// The messages that match, in order. There can be none although the end isn't reached.
+    /// The messages that match, in order. Can be empty although the end of the order isn't reached.
     pub entries: Vec<Entry>,
-    /// What was trimmed in this stretch of streams that match, in order: at most one of each stream.
+    /// The streams that match and were trimmed in this range, in order: at most one notice per
+    /// stream.
     pub trimmed: Vec<Trimmed>,
     /// The streams that match and ended in this stretch, in order.
     pub ended: Vec<Ended>,
-    /// Position of the newest end that the log [doesn't keep any more](crate::Limits::ended), of any stream, if that was
-    /// in this stretch: the position before it. Of ends up to there, some are not told.
+    /// The position before the newest end that the log [dropped](crate::Limits::ended), of any
+    /// stream, if it is in this range. Some of the ends up to that position are missing from
+    /// `ended`.
     pub forgotten: Option<Position>,
-    /// Where to read on.
+    /// The position at which the next read continues.
     pub next: Position,
-    /// Whether `next` was the end of the order when this was read.
+    /// `true` if `next` was the end of the order at the time of the read.
     pub at_head: bool,
 }
 
-/// Says of a stream's name whether its messages are wanted.
+/// A filter on stream names. It returns `true` if the stream's messages are wanted.
 pub type Matching = Arc<dyn Fn(&StreamName) -> bool + Send + Sync>;
 
-/// What is known of a stream.
+/// A description of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// A number that no other stream of this log ever has, also not a later one of the same name.
+    /// A number that is unique in this log. A later stream of the same name has another one.
     pub id: u64,
-    /// The incarnations that its offsets belong to.
+    /// The incarnations of the stream's offsets.
     pub lineage: Lineage,
-    /// What it is called.
+    /// The stream's name.
     pub name: StreamName,
-    /// What it was created with. A fork that was given no expiry has its source's.
+    /// The settings from its creation. A fork that was created without an expiry has its source's.
     pub settings: Settings,
-    /// When it was created.
+    /// The time of creation.
     pub created: Timestamp,
-    /// When it was last appended to; when it was created, if never.
+    /// The time of the last append, or of creation if there was none.
     pub appended: Timestamp,
-    /// When it will end by itself, as things are.
+    /// The time at which the stream expires if it isn't used until then.
     pub expires: Option<Timestamp>,
-    /// The first offset that can be read.
+    /// The first readable offset.
     pub floor: Offset,
     /// The offset after the last message.
     pub tail: Offset,
-    /// Whether it is closed.
+    /// `true` if the stream is closed.
     pub closed: bool,
-    /// Why it was [closed](crate::Append::reason), if that was said: it didn't come to its own end.
+    /// The [reason](crate::Append::reason) for which it was closed, if one was given: it didn't end
+    /// normally.
     pub reason: Option<Bytes>,
-    /// How many bytes of messages it holds. What a fork has from its source is not counted.
+    /// Bytes of the messages it holds. Messages that a fork shares with its source aren't counted.
     pub bytes: u64,
-    /// Where it left its source, if it is a fork.
+    /// The point at which it was forked from its source, if it is a fork.
     pub fork: Option<ForkPoint>,
 }
 
 impl Info {
-    /// An offset of the stream, as clients are given it.
+    /// Returns an offset of the stream, in the form for clients.
     #[must_use]
     pub fn at(&self, offset: Offset) -> Mark {
         self.lineage.at(offset)
     }
 
-    /// How many messages can be read, those that a fork has from its source included.
+    /// Returns the number of readable messages. A fork's count includes the messages that it shares
+    /// with its source.
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.tail.number() - self.floor.number()
     }
 }
 
-/// What came of creating a stream.
+/// The result of creating a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Created {
     /// The stream as it is now.
     pub info: Info,
-    /// Whether it was created now. If not, it was there before, and nothing has changed: whether
-    /// it is what was wanted is for the caller to compare.
+    /// `true` if the stream was created by this call. If `false`, it existed before and is
+    /// unchanged. The caller compares its settings with the requested ones.
     pub is_new: bool,
 }
 
-/// Streams in the order of their names.
+/// A page of streams, in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
     /// The streams.
     pub streams: Vec<Info>,
-    /// The name to go on after, if there may be more.
+    /// The name after which the next page starts, if there may be more streams.
     pub after: Option<StreamName>,
 }
 
-/// How much a log holds.
+/// The size of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Streams, those that live on only in forks and those not yet reclaimed included.
+    /// Number of streams. Includes hidden streams that have forks, and streams that aren't
+    /// reclaimed yet.
     pub streams: u64,
-    /// Bytes of messages that are not yet reclaimed.
+    /// Bytes of messages that aren't reclaimed yet.
     pub bytes: u64,
-    /// The end of the order of all streams: how many messages were ever appended, and how many streams have ended.
+    /// The end of the order of all streams: the number of messages ever appended plus the number of
+    /// streams that have ended.
     pub head: Position,
 }

@@ -1,15 +1,15 @@
-//! How messages are grouped: what is trimmed, checked and stored as one.
+//! Grouping of messages into records, the units of trimming, checking and storage.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-/// A record takes no further message that would bring its messages past this many bytes.
+/// Maximum bytes of messages in a record of more than one message.
 pub(crate) const RECORD_BYTES: usize = 64 << 10;
-/// And no more messages than this.
+/// Maximum number of messages in a record.
 pub(crate) const RECORD_MESSAGES: usize = 4096;
 
-/// Parts messages into records.
+/// Splits messages into records.
 pub(crate) fn split(messages: &[Bytes]) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut start = 0;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! What may be appended to a stream, given what is in it. Pure: both engines follow these.
+//! The rules for appends to a stream, as pure functions that both engines use.
 
 use std::sync::Arc;
 
@@ -9,47 +9,48 @@ use crate::incarnation::Lineage;
 use crate::offset::Offset;
 use crate::producers::{ProducerState, Repeats};
 
-/// What changes in a stream's life.
+/// The mutable state of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
-    /// The commit that wrote this.
+    /// The number of the commit that wrote this state.
     pub(crate) commit: u64,
-    /// The first message of its own that it still has.
+    /// The offset of the first own message that is still stored.
     pub(crate) floor: u64,
-    /// The position after the last message that its caps took away; 0 is none.
+    /// The position after the last message that the caps removed, or 0.
     pub(crate) trimmed: u64,
     pub(crate) tail: u64,
-    /// Bytes of the messages of its own that it still has.
+    /// Bytes of the own messages that are still stored.
     pub(crate) bytes: u64,
     pub(crate) closed: bool,
-    /// The producer's append that closed it.
+    /// The producer, epoch and sequence number of the append that closed it.
     pub(crate) closed_by: Option<Producer>,
-    /// Why it was closed, if that was said.
+    /// The reason for which it was closed, if one was given.
     pub(crate) reason: Option<Bytes>,
-    /// Deleted, but kept for its forks.
+    /// `true` if it was deleted but remains for its forks.
     pub(crate) hidden: bool,
-    /// How many streams are direct forks of it.
+    /// Number of direct forks.
     pub(crate) forks: u32,
-    /// It ends no later than this, as far as is written; 0 is never.
+    /// The latest time at which it expires, as last written; 0 is never.
     pub(crate) expires: u64,
-    /// The time of its entry in the timetable; 0 is none.
+    /// The time of its entry in the timetable, or 0.
     pub(crate) due: u64,
     pub(crate) appended: u64,
     pub(crate) seq: Option<Arc<str>>,
-    /// How many producers it remembers.
+    /// Number of producers that it remembers.
     pub(crate) producers: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accept,
-    /// Only to be closed, and closed already.
+    /// A request only to close a stream that is closed already.
     Done,
     Duplicate(ProducerState),
     Refuse(Refusal),
 }
 
-/// Judges an append to a stream of this state and lineage, by a producer of which this is remembered.
+/// Judges an append to a stream with this state and lineage. `known` is the remembered state of its
+/// producer.
 pub(crate) fn judge(
     state: &State,
     lineage: &Lineage,
@@ -74,11 +75,12 @@ pub(crate) fn judge(
     Verdict::Accept
 }
 
-/// Judges an append to a stream that is closed. One that is in the stream already is told so, however late it is repeated.
+/// Judges an append to a closed stream. A repetition of an append that is in the stream is a
+/// duplicate, however late it arrives.
 ///
-/// A repetition of the append that closed the stream is one by its producer, epoch and sequence number alone. Where its
-/// messages are others, it would be a conflict as anywhere else, but the protocol's conformance suite demands success for
-/// it ("close-with-different-body-dedup").
+/// A repetition of the append that closed the stream is recognised by producer, epoch and sequence
+/// number alone. If its messages differ, it would be a conflict elsewhere, but the protocol's
+/// conformance suite requires success here ("close-with-different-body-dedup").
 fn judge_closed(
     state: &State,
     lineage: &Lineage,
@@ -174,7 +176,8 @@ mod tests {
         Append::new(vec![Bytes::from_static(b"m")])
     }
 
-    /// What is known of a producer that has appended `append()` again and again.
+    /// Returns the state of a producer that has appended `append()` once for each sequence number
+    /// up to `seq`.
     fn known(epoch: u64, seq: u64) -> Option<ProducerState> {
         (0..=seq).fold(None, |before, seq| {
             let producer = Producer {
@@ -288,7 +291,7 @@ mod tests {
             judge(&state, known(3, 1), &from(one)),
             refused(known(3, 1).unwrap().published, Some(3))
         );
-        // A repetition is one whatever it continued.
+        // A repetition is a duplicate whatever it continues.
         let known = known(7, 0);
         assert_eq!(
             judge(&state, known, &from(none)),

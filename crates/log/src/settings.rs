@@ -9,28 +9,28 @@ use crate::limits::{self, Limits};
 use crate::name::StreamName;
 use crate::offset::Offset;
 
-/// What a stream is created with. None of it changes in the stream's life.
+/// The settings of a new stream. They never change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The media type of its messages, as it was given. The log stores it and checks nothing.
+    /// The media type of the messages, as it was given. The log stores it unchecked.
     pub content_type: String,
-    /// When it ends by itself.
+    /// The time at which the stream expires.
     pub expiry: Option<Expiry>,
-    /// How long a message is kept, at the least. Older ones are trimmed in the background.
+    /// Minimum time for which a message is kept. Older messages are trimmed in the background.
     pub max_age: Option<Duration>,
-    /// How many bytes of messages are kept, at the most. Past that the oldest are trimmed in the
-    /// background; the last record is always kept.
+    /// Maximum bytes of messages that are kept. Above it, the oldest are trimmed in the background.
+    /// The last record is always kept.
     pub max_bytes: Option<u64>,
-    /// A schema of its messages. The log stores it and checks nothing.
+    /// A schema of the messages. The log stores it unchecked.
     pub schema: Option<Bytes>,
-    /// What else whoever creates it wants to know of it later; empty where that is nothing. The log stores it and checks
-    /// nothing. A fork doesn't have its source's.
+    /// Application data that the creator can read back later, or empty. The log stores it
+    /// unchecked. A fork doesn't inherit its source's.
     pub note: Bytes,
 }
 
 impl Settings {
-    /// Settings with this content type and nothing else.
+    /// Creates settings with this content type and defaults for the rest.
     #[must_use]
     pub fn of_type(content_type: &str) -> Self {
         Self {
@@ -40,18 +40,17 @@ impl Settings {
     }
 }
 
-/// When a stream ends by itself.
+/// The time at which a stream expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// After it was neither [read](crate::Log::touch) nor appended to for this long, in whole
-    /// milliseconds.
+    /// After this long without a [use](crate::Log::touch) or an append, in whole milliseconds.
     Idle(Duration),
-    /// At this moment, whatever happens to it.
+    /// At this time, whether it is used or not.
     At(Timestamp),
 }
 
 impl Expiry {
-    /// When a stream ends that was last used at `used`.
+    /// Returns the expiry of a stream that was last used at `used`.
     #[must_use]
     pub fn after(self, used: Timestamp) -> Timestamp {
         match self {
@@ -61,22 +60,22 @@ impl Expiry {
     }
 }
 
-/// How to create a stream.
+/// A request to create a stream.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Create {
-    /// What it is.
+    /// The settings of the stream.
     pub settings: Settings,
-    /// The stream that it continues.
+    /// The fork point, if the stream is a fork.
     pub fork: Option<ForkFrom>,
-    /// Its first messages.
+    /// The first messages.
     pub messages: Vec<Bytes>,
-    /// Whether it is closed from the start.
+    /// `true` if the stream is closed from the start.
     pub closed: bool,
 }
 
 impl Create {
-    /// An empty, open stream with these settings.
+    /// Creates a request for an empty, open stream with these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -112,7 +111,8 @@ pub(crate) fn check_bytes(what: &'static str, bytes: usize, limit: usize) -> Res
     Ok(())
 }
 
-/// More than this can't be read back, whatever the limits say: lengths are 32 bits wide.
+/// Maximum bytes of a message or an append, whatever [`Limits`] allow. A larger one couldn't be
+/// read back, because lengths are 32 bits wide.
 const GREATEST: usize = 1 << 30;
 
 pub(crate) fn check_messages(messages: &[Bytes], limits: &Limits) -> Result<(), Error> {
@@ -136,47 +136,47 @@ pub(crate) fn check_messages(messages: &[Bytes], limits: &Limits) -> Result<(), 
     check_bytes("an append", all, limits.append_bytes.min(GREATEST))
 }
 
-/// Where a fork leaves its source.
+/// The point at which a fork leaves its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForkFrom {
     /// The stream that is forked.
     pub source: StreamName,
-    /// The fork has what is before this offset. The source's tail, where there is none.
+    /// The fork inherits the messages before this offset. Defaults to the source's tail.
     pub at: Option<Offset>,
-    /// The incarnation of that offset, where the source must have it: else it is no fork point.
+    /// The incarnation of `at`. If the offset isn't the source's, the fork point is refused.
     pub of: Option<Incarnation>,
-    /// And so much of what follows.
+    /// The sub-offset: the part of the messages after `at` that the fork inherits too.
     pub skip: Skip,
 }
 
-/// The sub-offset of a fork: how much it has of what follows its offset.
+/// The sub-offset of a fork: the part of its source after the offset that it inherits too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skip {
-    /// So many messages, none past the source's tail.
+    /// This many messages, none past the source's tail.
     Messages(u64),
-    /// So many bytes of the next message, and no more than it has.
+    /// This many bytes of the next message, at most its length.
     Bytes(u64),
 }
 
 impl Skip {
-    /// Nothing of what follows.
+    /// Nothing after the offset.
     pub const NONE: Self = Self::Messages(0);
 }
 
-/// Where a stream left the one that it is a fork of.
+/// The point at which a stream was forked from its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForkPoint {
-    /// The stream that was forked. It keeps this name as long as the fork lives.
+    /// The source's name. It stays taken as long as the fork exists.
     pub source: StreamName,
-    /// The offset that was asked for, or the source's tail at that moment.
+    /// The requested offset, or the source's tail at that time.
     pub at: Offset,
-    /// The sub-offset that was asked for.
+    /// The requested sub-offset.
     pub skip: Skip,
-    /// The first offset that is the fork's own.
+    /// The fork's first own offset.
     pub own: Offset,
 }
 
-/// Refuses a fork at an offset that is another stream's.
+/// Refuses a fork at an offset that belongs to another stream.
 pub(crate) fn check_fork_of(source: &Lineage, from: &ForkFrom) -> Result<(), Error> {
     let (Some(at), Some(incarnation)) = (from.at, from.of) else {
         return Ok(());
@@ -187,8 +187,9 @@ pub(crate) fn check_fork_of(source: &Lineage, from: &ForkFrom) -> Result<(), Err
     }
 }
 
-/// The lineage of a fork that starts on its own at `own`, and has `cut` bytes of the last message before that, where not
-/// all: then the offset behind that message isn't its source's.
+/// Returns the lineage of a fork whose own messages start at `own`. `cut` is the number of bytes of
+/// the last inherited message, if it is shortened. The offset after a shortened message isn't the
+/// source's.
 pub(crate) fn fork_lineage(
     source: &Lineage,
     incarnation: Incarnation,
@@ -199,8 +200,9 @@ pub(crate) fn fork_lineage(
     source.fork(incarnation, Offset::new(parting))
 }
 
-/// Where a fork at offset `at` of a source that ends at `tail` starts on its own, and how much it
-/// has of the last message before that, where not all. `next` is the size of the message at `at`.
+/// Returns the first own offset of a fork at offset `at` of a source with this tail, and the number
+/// of bytes of the last inherited message if it is shortened. `next` is the size of the message at
+/// `at`.
 pub(crate) fn own_part(
     at: u64,
     tail: u64,

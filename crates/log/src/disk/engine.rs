@@ -1,4 +1,4 @@
-//! What the parts of an open log share.
+//! The state that the parts of an open log share.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,12 @@ use crate::offset::Position;
 pub(crate) struct Engine {
     pub(crate) options: FjallOptions,
     pub(crate) folder: PathBuf,
-    /// `None` while it is opened anew after a failure, and once the log is closed.
+    /// `None` during a reopening after a failure, and once the log is closed.
     store: RwLock<Option<Arc<Store>>>,
     pub(crate) cache: Cache,
     pub(crate) queue: Queue,
     pub(crate) time: Steady,
-    /// The key of the timetable from which on every entry is made again, as the clock was wrong.
+    /// The timetable key from which on every entry is rewritten because the clock was wrong.
     pub(crate) remade: Mutex<Option<Vec<u8>>>,
     committed: Mutex<Head>,
     checkpoint: Mutex<Checkpoint>,
@@ -35,26 +35,26 @@ pub(crate) struct Engine {
     /// Bytes appended since the last checkpoint.
     pub(crate) since_checkpoint: AtomicU64,
     pub(crate) closing: AtomicBool,
-    /// A commit has failed, and the database is not reopened yet.
+    /// `true` after a commit failed, until the database is reopened.
     pub(crate) failed: AtomicBool,
-    /// Something that was read isn't what was written.
+    /// `true` once a read found data that differs from what was written.
     pub(crate) damage_met: AtomicBool,
-    /// Bytes of messages that were taken away and may still take room on the disk.
+    /// Bytes of removed messages that may still use disk space.
     pub(crate) swept: AtomicU64,
-    /// Held while room is given back.
+    /// Held while disk space is freed.
     pub(crate) giving: Mutex<()>,
-    /// The stream that is being swept, and from which offset on.
+    /// The id of the stream that is being swept, and the next offset.
     pub(crate) sweeping: Mutex<(u64, u64)>,
-    /// Tables pile up, as there is no room to merge them.
+    /// `true` while tables pile up because there is no space to merge them.
     pub(crate) cramped: AtomicBool,
-    /// Held while tidying up: what is read for it must not change before it is written.
+    /// Held during cleanup, so that the data that a step reads doesn't change before it is written.
     pub(crate) tidying: Mutex<()>,
-    /// Streams over their size.
+    /// Streams above their size cap.
     over: Mutex<VecDeque<StreamName>>,
-    /// Wakes the one who tidies up.
+    /// Wakes the cleanup thread.
     woken: Condvar,
     asleep: Mutex<bool>,
-    /// Wakes the one who gives room back, to end.
+    /// Wakes the thread that frees disk space, when the log closes.
     closed: (Mutex<bool>, Condvar),
 }
 
@@ -93,12 +93,12 @@ impl Engine {
         }
     }
 
-    /// Where the database is.
+    /// Returns the database's folder.
     pub(crate) fn database(folder: &Path) -> PathBuf {
         folder.join("db")
     }
 
-    /// The file that says what was committed last.
+    /// Returns the file that records the last commit.
     pub(crate) fn marker(folder: &Path) -> PathBuf {
         folder.join("commits")
     }
@@ -117,7 +117,7 @@ impl Engine {
         std::mem::replace(&mut *current, store.map(Arc::new))
     }
 
-    /// Notes that something was found damaged, if `error` says so.
+    /// Records that damage was found, if `error` reports it.
     pub(crate) fn note_damage(&self, error: &Error) {
         if error.is_damaged() && !self.damage_met.swap(true, Ordering::Relaxed) {
             let folder = self.folder.display();
@@ -130,7 +130,7 @@ impl Engine {
         *lock(&self.committed)
     }
 
-    /// The time. It goes back behind what is committed only where the clock was wrong.
+    /// Returns the time. It goes back behind the last commit's only if the clock was wrong.
     pub(crate) fn now(&self) -> u64 {
         self.time.now(self.committed().time)
     }
@@ -150,7 +150,7 @@ impl Engine {
         }
     }
 
-    /// Tells followers that nothing will come any more.
+    /// Notifies followers that nothing more will come.
     pub(crate) fn end(&self) {
         lock(&self.position).take();
         for stream in self.cache.all() {
@@ -166,7 +166,7 @@ impl Engine {
         *lock(&self.checkpoint) = checkpoint;
     }
 
-    /// Has a stream trimmed soon.
+    /// Queues a stream for trimming.
     pub(crate) fn over(&self, stream: &Stream) {
         if !stream.over.swap(true, Ordering::AcqRel) {
             lock(&self.over).push_back(stream.name().clone());
@@ -178,14 +178,14 @@ impl Engine {
         lock(&self.over).pop_front()
     }
 
-    /// Waits for the log to be closed, `patience` at the most. Returns whether it is.
+    /// Waits for the log to close, for at most `patience`. Returns `true` if it is closed.
     pub(crate) fn wait_closed(&self, patience: Duration) -> bool {
         let (closed, told) = &self.closed;
         let wait = told.wait_timeout_while(lock(closed), patience, |closed| !*closed);
         *wait.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Tells the threads to end.
+    /// Requests the threads to stop.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         *lock(&self.closed.0) = true;
@@ -198,7 +198,7 @@ impl Engine {
         self.woken.notify_all();
     }
 
-    /// Waits to be woken, `patience` at the most.
+    /// Waits to be woken, for at most `patience`.
     pub(crate) fn sleep(&self, patience: Duration) {
         let asleep = lock(&self.asleep);
         if self.closing.load(Ordering::Acquire) {

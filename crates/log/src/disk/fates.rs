@@ -1,8 +1,9 @@
-//! Which records nobody can read any more: those of streams that are no more, and those before a stream's floor.
+//! The records that no reader can reach any more: those of removed streams, and those before a
+//! stream's floor.
 //!
-//! A record that is dead stays dead: an id is never given twice, and a floor never goes back. So a table whose
-//! records are all dead can be deleted as it is, and a merge of tables leaves them out, whether or not it meets their
-//! tombstones.
+//! A dead record stays dead, because an id is never reused and a floor never goes back. A table
+//! whose records are all dead can therefore be deleted as a whole. A merge of tables drops dead
+//! records, whether or not it sees their deletion markers.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,31 +18,33 @@ use super::store::{Store, failure};
 use super::stream::lock;
 use crate::error::Error;
 
-/// The streams as they were at one moment that is on the disk.
+/// The state of the streams at one moment that is on the disk.
 pub(crate) struct Fates {
     at: Snapshot,
     meta: Keyspace,
-    /// Streams from this id on came later: nothing is known of them.
+    /// Streams with this id or a higher one were created later. Nothing is known about them.
     next_id: u64,
 }
 
-/// What is known of a stream's records.
+/// The fate of a stream's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// Those before this offset are dead.
+    /// The records before this offset are dead.
     Alive {
         floor: u64,
     },
     Dead,
-    /// All are to stay: the stream ended and is still being swept, or what is known of it can't be read.
+    /// All records must stay: the stream ended and is still being swept, or its state can't be
+    /// read.
     Unknown,
 }
 
 impl Fates {
-    /// What is true of the streams now, and stays so after a loss of power.
+    /// Takes a snapshot of the streams, which stays valid after a loss of power.
     pub(crate) fn of(store: &Store) -> Result<Self, Error> {
         let at = store.db.snapshot();
-        // What is thrown away by it must not be missed when the machine goes down.
+        // Records that are dropped because of the snapshot must not be needed after a crash of the
+        // machine.
         store
             .db
             .persist(PersistMode::SyncAll)
@@ -74,7 +77,7 @@ impl Fates {
         }
     }
 
-    /// Returns whether every record from the key `min` to the key `max` is dead.
+    /// Returns `true` if every record from the key `min` to the key `max` is dead.
     pub(crate) fn are_dead(&self, min: &[u8], max: &[u8]) -> bool {
         let (Some((first, _)), Some((last, offset))) = (keys::record_of(min), keys::record_of(max))
         else {
@@ -92,19 +95,19 @@ impl Fates {
     }
 }
 
-/// Where merges find what is dead, while there is something.
+/// The place from which merges take the dead records, while there are any.
 #[derive(Clone, Default)]
 pub(crate) struct Slot(Arc<Mutex<Option<Arc<Fates>>>>);
 
 impl Slot {
-    /// Has merges leave out what is dead by `fates`, until what is returned is dropped.
+    /// Makes merges drop the records that are dead by `fates`, until the returned guard is dropped.
     pub(crate) fn put(&self, fates: Fates) -> impl Drop + use<> {
         *lock(&self.0) = Some(Arc::new(fates));
         Emptied(self.clone())
     }
 }
 
-/// Empties a slot: what is in it would keep the database open.
+/// A guard that empties a slot on drop. A slot that isn't empty keeps the database open.
 struct Emptied(Slot);
 
 impl Drop for Emptied {
@@ -128,7 +131,7 @@ impl Factory for Slot {
 
 struct Filter {
     fates: Option<Arc<Fates>>,
-    /// The stream that was looked at last.
+    /// The stream that was looked up last.
     last: Option<(u64, Fate)>,
 }
 

@@ -1,4 +1,4 @@
-//! Looks at the files of a folder one by one, to name those that are damaged. It changes nothing.
+//! Checks the files of a folder one by one, to name the damaged ones. It changes nothing.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -12,22 +12,23 @@ use lsm_tree::{Cache, Table};
 use super::engine::Engine;
 use super::format::marker::Marker;
 
-/// A file of a log that isn't what was written, or can't be read.
+/// A file of a log that is damaged or can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BadFile {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// A description of the damage or error.
     pub why: String,
 }
 
-/// Returns the files of the log in `folder` that are damaged or can't be read. Where it isn't `thorough`, of tables only their ends
-/// are read, and of other files nothing. Journals are only read: what is in them is checked where the log is opened.
+/// Returns the files of the log in `folder` that are damaged or can't be read. Unless `thorough`,
+/// it reads only the ends of tables, and nothing of other files. Journals are read but not decoded:
+/// opening the log checks their content.
 ///
 /// # Errors
 ///
-/// The folder, or one in it, can't be read.
+/// If the folder or one inside it can't be read.
 pub(crate) fn bad_files(folder: &Path, thorough: bool) -> io::Result<Vec<BadFile>> {
     let mut bad = Vec::new();
     let marker = Engine::marker(folder);
@@ -73,7 +74,7 @@ pub(crate) fn bad_files(folder: &Path, thorough: bool) -> io::Result<Vec<BadFile
     Ok(bad)
 }
 
-/// Bytes of the files of a folder.
+/// Returns the bytes of the files in a folder.
 pub(crate) fn bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
@@ -85,7 +86,7 @@ pub(crate) fn bytes(folder: &Path) -> u64 {
     entries.flatten().map(bytes).sum()
 }
 
-/// What is wrong with a file, which is read to its end if that is `thorough`.
+/// Returns the error of a file, if any. If `thorough`, the file is read to its end.
 fn read(path: &Path, thorough: bool) -> Option<String> {
     let mut buffer = vec![0; 1 << 20];
     let mut whole = || -> io::Result<()> {
@@ -96,7 +97,7 @@ fn read(path: &Path, thorough: bool) -> Option<String> {
     whole().err().map(|error| error.to_string())
 }
 
-/// What is wrong with a table, of which every block is checked if that is `thorough`.
+/// Returns the error of a table, if any. If `thorough`, every block is checked.
 fn table(path: &Path, thorough: bool) -> Option<String> {
     let whole = || -> lsm_tree::Result<()> {
         let cache = Arc::new(Cache::with_capacity_bytes(1 << 20));

@@ -1,5 +1,5 @@
-//! The engine on fjall. What is on the disk, and how a commit comes about: `format.md`, which is on
-//! [`FjallLog`]'s page.
+//! The engine on fjall. `format.md`, shown on [`FjallLog`]'s page, documents the on-disk format and
+//! the commit protocol.
 
 mod draft;
 mod engine;
@@ -49,7 +49,8 @@ pub use inspect::BadFile;
 pub use options::{Durability, FjallOptions};
 pub use recovery::Recovery;
 
-/// How often an operation looks for a stream again that ended while it waited.
+/// Maximum number of times that an operation looks up a stream again because it ended while the
+/// operation waited.
 const AGAIN: usize = 16;
 
 #[doc = include_str!("format.md")]
@@ -69,13 +70,13 @@ impl std::fmt::Debug for FjallLog {
 }
 
 impl FjallLog {
-    /// Opens the log in `folder`, or makes one there. It blocks: the last commits are read and
-    /// checked, at most about [`checkpoint_bytes`](FjallOptions::checkpoint_bytes) of them twice.
+    /// Opens the log in `folder`, or creates one there. It blocks while it reads and checks the last
+    /// commits: at most about [`checkpoint_bytes`](FjallOptions::checkpoint_bytes), read twice.
     ///
     /// # Errors
     ///
-    /// [Locked](Error::is_locked) where another process has it open; [damaged](Error::is_damaged)
-    /// where something that was acknowledged is missing or is not what was written; storage.
+    /// [Locked](Error::is_locked) if another process has the log open; [damaged](Error::is_damaged)
+    /// if acknowledged data is missing or differs from what was written; storage.
     pub fn open(folder: impl AsRef<Path>, options: FjallOptions) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let opened = recovery::open(folder, &options).map_err(|error| blame(folder, error))?;
@@ -114,26 +115,27 @@ impl FjallLog {
         Ok(log)
     }
 
-    /// Reads all the files of the log in `folder`, open or not, and returns those that are damaged or can't be read. It
-    /// changes nothing, and blocks for as long as reading takes. What was written last, into a journal, is checked only by
-    /// [opening](Self::open) the log.
+    /// Reads all files of the log in `folder`, open or not, and returns those that are damaged or
+    /// can't be read. It changes nothing, and blocks until everything is read. The newest data,
+    /// which is only in a journal, is checked only by [opening](Self::open) the log.
     ///
     /// # Errors
     ///
-    /// The folder can't be read.
+    /// If the folder can't be read.
     pub fn bad_files(folder: impl AsRef<Path>) -> Result<Vec<BadFile>, Error> {
         let folder = folder.as_ref();
         inspect::bad_files(folder, true).map_err(|error| Error::file(folder, error))
     }
 
-    /// What was found when it was opened.
+    /// Returns what was found when the log was opened.
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
     }
 
-    /// Takes one step of what is due: expiry, trimming, and removal of what was deleted. Says
-    /// whether more is due. It goes on by itself; this is for those who can't wait, and it blocks.
+    /// Performs one step of the work that is due: expiry, trimming, and removal of deleted data.
+    /// Returns `true` if more is due. The log does this in the background; call it to avoid the
+    /// wait. It blocks.
     ///
     /// # Errors
     ///
@@ -142,8 +144,8 @@ impl FjallLog {
         reclaim::step(&self.engine)
     }
 
-    /// Gives the room of all that was removed back to the disk, as far as there is room to do that. It goes on by itself, for
-    /// what is worth it; this is for those who can't wait, and it blocks.
+    /// Frees the disk space of all removed data, as far as there is space to rewrite files. The log
+    /// does this in the background once enough was removed; call it to avoid the wait. It blocks.
     ///
     /// # Errors
     ///
@@ -152,7 +154,7 @@ impl FjallLog {
         space::pass(&self.engine, true)
     }
 
-    /// Does something that may wait for the disk where that keeps nobody up.
+    /// Runs work that may wait for the disk on a blocking thread.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Engine, &Store) -> Result<T, Error> + Send + 'static,
@@ -161,7 +163,7 @@ impl FjallLog {
         let done = tokio::task::spawn_blocking(move || work(&engine, &*engine.store()?));
         let done = match done.await {
             Ok(done) => done,
-            // fjall panics at some of what it can't make sense of.
+            // fjall panics on some malformed data.
             Err(failed) if failed.is_panic() => Err(Kind::Damaged {
                 place: "a table".into(),
                 cause: Some(failed.into()),
@@ -172,7 +174,7 @@ impl FjallLog {
         done.inspect_err(|error| self.engine.note_damage(error))
     }
 
-    /// The stream of this name, also one that can't be used.
+    /// Returns the stream of this name, even if it can't be used.
     async fn find(&self, name: &StreamName) -> Result<Arc<Stream>, Error> {
         if self.engine.closing.load(Ordering::Acquire) {
             return Err(Kind::Closed.into());
@@ -187,14 +189,14 @@ impl FjallLog {
         found.ok_or_else(|| Kind::NotFound.into())
     }
 
-    /// The stream of this name, if it can be used.
+    /// Returns the stream of this name, if it can be used.
     async fn usable(&self, name: &StreamName) -> Result<Arc<Stream>, Error> {
         let stream = self.find(name).await?;
         usable(&stream, self.engine.now())?;
         Ok(stream)
     }
 
-    /// Has the writer do something; `None` when the stream it is about was no more.
+    /// Sends a request to the writer. Returns `None` if the stream of the request has ended.
     async fn write<T>(
         &self,
         request: impl FnOnce(Reply<T>) -> Request,
@@ -278,7 +280,7 @@ impl FjallLog {
         }
         self.engine.end();
         self.engine.replace_store(None);
-        // Last: from here on another process may open it.
+        // Last: from here on another process can open the log.
         lock(&self.lock).take();
     }
 }
@@ -295,7 +297,8 @@ impl Log for FjallLog {
             create.check(&self.engine.options.limits)?;
             for _ in 0..AGAIN {
                 let fork = match &create.fork {
-                    // One that is there already is as it is, whatever has become of the source.
+                    // An existing stream is returned as it is, whatever happened to the fork's
+                    // source.
                     Some(from) => match self.fork_point(from.clone()).await {
                         Ok(fork) => Some(fork),
                         Err(error) => match self.usable(name).await {
@@ -477,18 +480,18 @@ impl Log for FjallLog {
 
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {
-            // It waits for threads; whoever runs this on a runtime of one thread has nothing that
-            // they would wait for in turn.
+            // This waits for threads. On a single-threaded runtime that is safe, because they wait
+            // for nothing that runs on it.
             self.shut();
             Ok(())
         })
     }
 }
 
-/// Up to this size, every file of a folder that can't be opened is read to find the one that is damaged.
+/// Maximum size of a folder that is read in full to find the damaged file if it can't be opened.
 const THOROUGH: u64 = 1 << 30;
 
-/// Names the files that are damaged, where an error says that the log is.
+/// Adds the names of the damaged files to an error that reports damage.
 fn blame(folder: &Path, error: Error) -> Error {
     if !error.is_damaged() {
         return error;
@@ -505,7 +508,7 @@ fn blame(folder: &Path, error: Error) -> Error {
     .into()
 }
 
-/// A page of the streams that can be used.
+/// Returns a page of the streams that can be used.
 fn list(
     engine: &Engine,
     store: &Store,

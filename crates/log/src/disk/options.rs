@@ -3,56 +3,59 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::limits::Limits;
 
-/// When an append is acknowledged. The weaker setting is named for what it rests on.
+/// The time at which an append is acknowledged. The weaker setting is named for what it relies on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// When it is on the disk: it survives the loss of power.
+    /// After the data is on the disk. It survives a loss of power.
     #[default]
     Fsync,
-    /// When the operating system has it. It survives the end of the process, also a sudden one.
-    /// It does not survive the end of the machine: what was acknowledged in the last seconds
-    /// before can be missing, and then opening the log says so in its report.
+    /// After the operating system has the data. It survives the end of the process, even a sudden
+    /// one, but not a crash of the machine: the appends that were acknowledged in the last seconds
+    /// before it can be missing. Opening the log then reports that in
+    /// [`Recovery::missing`](crate::Recovery::missing).
     Os,
 }
 
-/// How to open a log in a folder.
+/// Options for opening a log in a folder.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FjallOptions {
-    /// When an append is acknowledged.
+    /// The time at which an append is acknowledged.
     pub durability: Durability,
     /// The limits.
     pub limits: Limits,
-    /// Where the time comes from.
+    /// The source of time.
     pub clock: Clock,
-    /// How many streams are kept in memory, ready for use: about 1 KiB each, and a few more for
-    /// those with producers. 16,384 unless set. Streams in use are not counted out.
+    /// Number of streams kept in memory, ready for use. Each takes about 1 KiB, and streams with
+    /// producers somewhat more. Defaults to 16,384. Streams in use always stay in memory.
     pub hot_streams: usize,
-    /// How many bytes of the newest records are kept in memory for readers at the tail. 64 MiB
-    /// unless set.
+    /// Bytes of the newest records kept in memory for readers at the tail. Defaults to 64 MiB.
     pub recent_bytes: usize,
-    /// How many bytes of the disk's blocks are kept in memory. 64 MiB unless set.
+    /// Bytes of the database's blocks kept in memory. Defaults to 64 MiB.
     pub cache_bytes: u64,
-    /// How many bytes one of the three tables in memory takes before it is written out. 32 MiB
-    /// unless set.
+    /// Size at which each of the three tables in memory is written out, in bytes. Defaults to 32
+    /// MiB.
     pub table_bytes: u64,
-    /// Appends are refused as [full](crate::Error::is_storage_full) while the disk has less than
-    /// this many bytes free, so that deleting and tidying up still work. 256 MiB unless set.
+    /// Free disk space, in bytes, below which appends are refused as
+    /// [full](crate::Error::is_storage_full), so that deletion and cleanup still work. Defaults to
+    /// 256 MiB.
     pub reserve_bytes: u64,
-    /// How many bytes of messages have to be deleted, trimmed or expired before their room is given back to the disk; a quarter
-    /// of what the log takes, where that is more. While the disk is full, any are enough. 16 MiB unless set.
+    /// Bytes of deleted, trimmed or expired messages after which their disk space is freed, or a
+    /// quarter of the log's size if that is more. While the disk is full, any amount is enough.
+    /// Defaults to 16 MiB.
     pub give_back_bytes: u64,
-    /// How often what has expired is looked for. 250 ms unless set; at least 1 ms counts.
+    /// Interval at which expired data is looked for. Defaults to 250 ms, at least 1 ms.
     pub reclaim_every: Duration,
-    /// After how many bytes appended the log is brought to a point from which opening it starts
-    /// to check. 64 MiB unless set.
+    /// Bytes of appends between two checkpoints. Opening the log checks what was written after the
+    /// last checkpoint. Defaults to 64 MiB.
     pub checkpoint_bytes: u64,
-    /// Opens a log from whose end acknowledged commits are missing, as if they had never been.
-    /// What is missing in the middle can't be accepted. Off unless set: look first whether a
-    /// better copy exists.
+    /// If `true`, opens a log that misses acknowledged commits at its end, as if they had never
+    /// existed. Missing commits in the middle can't be accepted. Defaults to `false`: check first
+    /// whether a better copy exists.
     pub accept_missing_end: bool,
-    /// Opens a log of whose newest messages some are damaged: a stream can't be read where they are, and all others can. Older
-    /// ones are not looked at when it is opened. Off unless set: look first whether a better copy exists.
+    /// If `true`, opens a log with damage in its newest messages. A damaged stream can't be read at
+    /// the damage; all other streams can. Older messages aren't checked when the log is opened.
+    /// Defaults to `false`: check first whether a better copy exists.
     pub accept_damage: bool,
 }
 

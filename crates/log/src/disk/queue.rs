@@ -1,4 +1,4 @@
-//! What waits for the writer.
+//! The queue of requests to the writer.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::name::StreamName;
 use crate::read::Created;
 use crate::settings::Create;
 
-/// How long requests are gathered at the most. A sync of a good disk takes a few times as long.
+/// Maximum time for which requests are gathered. A sync of a good disk takes a few times as long.
 const GATHER: Duration = Duration::from_micros(60);
 
-/// Where an answer goes. `None` says that the stream is no more: look again whether there is
-/// another of its name.
+/// The sender of a response. `None` reports that the stream has ended: the caller looks for another
+/// one of its name.
 pub(crate) type Reply<T> = oneshot::Sender<Result<Option<T>, Error>>;
 
-/// What became of an append.
+/// The outcome of a request to append.
 pub(crate) enum Appended {
-    /// It was judged, and done if it was to be.
+    /// The append was judged, and written if it was accepted.
     Judged(Outcome),
-    /// The stream is no more: look again whether there is another of its name.
+    /// The stream has ended. The caller looks for another one of its name.
     Again(Append),
 }
 
-/// Something for the writer to do.
+/// A request to the writer.
 pub(crate) enum Request {
     Append {
         stream: Arc<Stream>,
@@ -47,28 +47,28 @@ pub(crate) enum Request {
         stream: Arc<Stream>,
         reply: Reply<()>,
     },
-    /// Its use is to be written down.
+    /// Records the use of a stream.
     Touch(Arc<Stream>),
     Tend(Tend, Reply<()>),
     Sweep(Sweep, Reply<()>),
 }
 
-/// What is due for one stream.
+/// The work that is due for one stream.
 pub(crate) struct Tend {
     pub(crate) stream: Arc<Stream>,
     /// The records to trim, from its floor on.
     pub(crate) dropped: Vec<Dropped>,
-    /// The commits that those were in, without them.
+    /// The commits that contained those records, without them.
     pub(crate) commits: Vec<Commit>,
-    /// When its entry in the timetable was due, if that is why.
+    /// The due time of its entry in the timetable, if that is the reason.
     pub(crate) due: Option<u64>,
-    /// When the oldest record that stays was appended, if one does.
+    /// The append time of the oldest record that stays, if one does.
     pub(crate) oldest: Option<u64>,
-    /// Its last use was in the future, and is now.
+    /// `true` if its last use was in the future and was set to now.
     pub(crate) is_corrected: bool,
 }
 
-/// A record that goes.
+/// A record to remove.
 #[derive(Clone, Copy)]
 pub(crate) struct Dropped {
     pub(crate) id: u64,
@@ -78,7 +78,7 @@ pub(crate) struct Dropped {
     pub(crate) position: u64,
 }
 
-/// Things to take away that no stream has any more.
+/// Data to remove that belongs to no stream any more.
 #[derive(Default)]
 pub(crate) struct Sweep {
     pub(crate) records: Vec<Dropped>,
@@ -88,14 +88,14 @@ pub(crate) struct Sweep {
     /// Keys of `order`.
     pub(crate) spent: Vec<[u8; 16]>,
     pub(crate) checkpoint: Option<Checkpoint>,
-    /// Writes a key that means nothing into every keyspace.
+    /// If `true`, a key without meaning is written into every keyspace.
     pub(crate) touch: bool,
-    /// Number of bytes to fill the journal up with.
+    /// Number of bytes with which the journal is filled up.
     pub(crate) filler: usize,
 }
 
 impl Request {
-    /// About how much memory it takes while it waits.
+    /// Returns about how much memory the request takes while it waits.
     fn bytes(&self) -> usize {
         512 + match self {
             Self::Append { append, .. } => append.bytes() + 64 * append.messages.len(),
@@ -110,7 +110,7 @@ impl Request {
     }
 
     pub(crate) fn fail(self, error: impl Fn() -> Error) {
-        // Who asked may have gone; then nobody needs the answer.
+        // The receiver may be gone. It doesn't need the response then.
         let _gone = match self {
             Self::Append { reply, .. } => reply.send(Err(error())).is_err(),
             Self::Create { reply, .. } => reply.send(Err(error())).is_err(),
@@ -127,11 +127,11 @@ struct Waiting {
     requests: Vec<Request>,
     bytes: usize,
     closed: bool,
-    /// The writer waits until there are so many.
+    /// Number of requests for which the writer waits.
     wanted: usize,
 }
 
-/// The queue to the one writer. It is bounded in bytes.
+/// The queue to the writer thread. It is bounded in bytes.
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
@@ -158,7 +158,7 @@ impl Queue {
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
-            // Registered before looking, so that room made in between is not missed.
+            // Registered before the check, so that room that is freed in between isn't missed.
             room.as_mut().enable();
             if self.try_push(&mut request, false)? {
                 return Ok(());
@@ -167,7 +167,7 @@ impl Queue {
         }
     }
 
-    /// Adds a small request at once.
+    /// Adds a small request at once, even if the queue is full.
     pub(crate) fn push_now(&self, request: Request) -> Result<(), Error> {
         self.try_push(&mut Some(request), true).map(|_| ())
     }
@@ -190,11 +190,11 @@ impl Queue {
         Ok(true)
     }
 
-    /// Takes all that waits, into `taken`, which is empty. Waits for something, `patience` at the
-    /// most. `false` when the queue is closed and empty.
+    /// Moves all waiting requests into `taken`, which must be empty. If there are none, it waits
+    /// for one, for at most `patience`. Returns `false` if the queue is closed and empty.
     ///
-    /// `expected` is how many there were last time. Those who were answered then are about to ask
-    /// again: a moment's wait for them saves a sync that only the first would have.
+    /// `expected` is the number of requests of the last commit. Their callers are about to send the
+    /// next ones. A short wait for them saves a sync that would serve only the first of them.
     pub(crate) fn take(
         &self,
         taken: &mut Vec<Request>,
@@ -228,7 +228,7 @@ impl Queue {
         !over
     }
 
-    /// Takes no more requests. Those that wait are still done.
+    /// Refuses further requests. Waiting requests are still processed.
     pub(crate) fn close(&self) {
         lock(&self.waiting).closed = true;
         self.arrived.notify_all();

@@ -1,4 +1,4 @@
-//! Reading: one stream, with what it inherits, and the order of all.
+//! Reads of one stream with its inherited messages, and of the order of all streams.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::incarnation::{Lineage, Mark};
 use crate::offset::{Offset, Position};
 use crate::read::{Chunk, Ended, Entry, Matching, Message, OrderChunk, ReadFrom, Trimmed};
 
-/// How many commits one read of the order looks at.
+/// Maximum number of commits that one read of the order looks at.
 const SCAN: usize = 10_000;
 
-/// Where a read starts, and how far the stream was then.
+/// The start of a read, and the stream's progress at that time.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     pub(crate) from: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// What a read of `stream` will cover. `None` for a time: that has to be looked for.
+    /// Returns the range of a read of `stream`, or `None` for a time, which requires a search.
     pub(crate) fn of(stream: &Stream, from: ReadFrom) -> Result<Option<Self>, Error> {
         let progress = stream.progress();
         let (floor, tail) = (stream.floor(), progress.tail.number());
@@ -55,7 +55,7 @@ impl Span {
         }))
     }
 
-    /// The answer, if nothing is there to be read, or all of it is still in memory.
+    /// Returns the chunk if nothing is to be read or all of it is still in memory.
     pub(crate) fn at_hand(self, stream: &Stream, budget: usize) -> Option<Chunk> {
         let mut chunk = Filling::new(self, stream, budget);
         if self.from < self.tail {
@@ -73,7 +73,7 @@ impl Span {
     }
 }
 
-/// A chunk that is being filled up to its budget.
+/// A chunk that is filled up to its budget.
 struct Filling {
     span: Span,
     lineage: Lineage,
@@ -95,8 +95,8 @@ impl Filling {
         }
     }
 
-    /// Adds what is wanted of a record, up to `limit`; of the message before that, only `cut`
-    /// bytes if there is a number. Says whether there is room for more.
+    /// Adds the messages of a record that are before `limit`. If there is a `cut`, only that many
+    /// bytes of the last one before `limit` are added. Returns `true` if there is room for more.
     fn add(&mut self, record: &Record, limit: u64, cut: Option<usize>) -> bool {
         let time = Timestamp(record.head.time);
         for (offset, mut bytes) in record.messages() {
@@ -137,16 +137,16 @@ impl Filling {
     }
 }
 
-/// A stretch of a stream that lies in one stream's records.
+/// A range of a stream whose messages are in one stream's records.
 struct Stretch<'a> {
     stream: &'a Stream,
-    /// Where it ends.
+    /// The offset at which it ends.
     limit: u64,
-    /// How much there is of the last message before the limit, if not all.
+    /// Number of bytes of the last message before the limit, if it is shortened.
     cut: Option<usize>,
 }
 
-/// Where the message at `at` lies, and what follows it there.
+/// Returns the stream whose records contain the message at `at`, and the range that follows there.
 fn locate(stream: &Stream, at: u64, tail: u64) -> Stretch<'_> {
     let mut found = Stretch {
         stream,
@@ -158,7 +158,7 @@ fn locate(stream: &Stream, at: u64, tail: u64) -> Stretch<'_> {
         if at >= own {
             break;
         }
-        // A source further back may have less of its last message than this one asks for.
+        // A source further up can have a shorter last message than this fork asks for.
         if own < found.limit {
             (found.limit, found.cut) = (own, fork.cut);
         } else if own == found.limit {
@@ -211,8 +211,8 @@ pub(crate) fn read(
     Ok(chunk.finish())
 }
 
-/// A record that isn't there may have been trimmed, or its stream deleted, while it was read. What a commit took is
-/// gone from the disk before the commit is made known.
+/// Replaces the error for a missing record if the record was trimmed, or its stream deleted, during
+/// the read. A commit removes records from the disk before its state is published.
 fn trimmed_since(
     store: &Store,
     stretch: &Stretch<'_>,
@@ -232,7 +232,7 @@ fn trimmed_since(
     error
 }
 
-/// The offset of the first message that was appended at `time` or later.
+/// Returns the offset of the first message that was appended at `time` or later.
 fn since(store: &Store, stream: &Stream, time: Timestamp) -> Result<u64, Error> {
     let tail = stream.progress().tail.number();
     let (mut low, mut high) = (stream.floor(), tail);
@@ -258,7 +258,7 @@ fn since(store: &Store, stream: &Stream, time: Timestamp) -> Result<u64, Error> 
     Ok(low)
 }
 
-/// The size of the message at an offset between floor and tail.
+/// Returns the size of the message at an offset between floor and tail.
 pub(crate) fn size_of(store: &Store, stream: &Stream, at: u64) -> Result<u64, Error> {
     let chunk = read(store, stream, ReadFrom::At(Offset::new(at)), 0)?;
     Ok(chunk
@@ -289,7 +289,8 @@ pub(crate) fn read_order(
     let mut order = Order {
         engine,
         store,
-        // One moment for messages and for what was trimmed, so that a message is in one of both.
+        // One snapshot for messages and notices of trimming, so that each message is covered by
+        // exactly one of them.
         view: store.view(),
         matching,
         wanted: HashMap::new(),
@@ -340,13 +341,13 @@ struct Order<'a> {
     store: &'a Store,
     view: View<'a>,
     matching: Option<&'a Matching>,
-    /// What was found of each stream, so that it is looked up once a read.
+    /// The streams that were looked up, so that each is looked up once per read.
     wanted: HashMap<u64, Option<Arc<Stream>>>,
     entries: Vec<Entry>,
 }
 
 impl Order<'_> {
-    /// The stream with this id, if it is to be read: it matches, has not ended and is not hidden.
+    /// Returns the stream with this id, if it is wanted: it matches, hasn't ended and isn't hidden.
     fn wanted(&mut self, id: u64) -> Result<Option<Arc<Stream>>, Error> {
         if let Some(known) = self.wanted.get(&id) {
             return Ok(known.clone());
@@ -362,7 +363,8 @@ impl Order<'_> {
         Ok(stream)
     }
 
-    /// Takes in the messages from `from` to the head, of about `budget` bytes. Says where it stopped, if before the head.
+    /// Collects messages from `from` to the head, of about `budget` bytes. Returns where it
+    /// stopped, if before the head.
     fn messages(&mut self, from: u64, head: Head, budget: usize) -> Result<Option<u64>, Error> {
         if from == head.position {
             return Ok(None);
@@ -416,7 +418,8 @@ impl Order<'_> {
         Ok(None)
     }
 
-    /// The streams that match and ended from `from` to before `until`, of about `budget` bytes; and where it stopped.
+    /// Returns the matching streams that ended in `from..until`, of about `budget` bytes, and where
+    /// it stopped.
     fn ended(&self, from: u64, until: u64, budget: usize) -> Result<(Vec<Ended>, u64), Error> {
         let mut ended: Vec<Ended> = Vec::new();
         let mut bytes = 0;
@@ -438,7 +441,7 @@ impl Order<'_> {
         Ok((ended, until))
     }
 
-    /// Records with messages from `at`, before `limit`: from memory, or from the disk.
+    /// Returns records with messages from `at` to before `limit`, from memory or from the disk.
     fn records(&self, stream: &Stream, at: u64, limit: u64) -> Result<Vec<Record>, Error> {
         if let Some(found) = stream.recent(at, 0)
             && !found.is_empty()

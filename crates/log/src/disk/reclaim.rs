@@ -1,5 +1,5 @@
-//! Tidying up, a bounded step at a time, on a thread of its own. It reads, and has the writer
-//! write: so it can't disagree with what is appended meanwhile.
+//! Background cleanup, in bounded steps on a thread of its own. The thread only reads; the writer
+//! makes the changes, so cleanup can't conflict with concurrent appends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use super::stream::{Stream, lock};
 use crate::clock::{JUMP, Timestamp};
 use crate::error::{Error, Kind};
 
-/// How many records, keys, commits or streams one step takes.
+/// Maximum number of records, keys, commits or streams in one step.
 const STEP: usize = 256;
-/// How many records of a stream that is no more one step takes, and of how many bytes.
+/// Maximum number of records of a removed stream in one step, and of their bytes.
 const SWEEP: usize = 2048;
 const SWEEP_BYTES: u64 = 16 << 20;
-/// After how many commits a checkpoint is due, however little they brought.
+/// Number of commits after which a checkpoint is due, however small they are.
 const COMMITS: u64 = 20_000;
-/// How long tables may take to be written out for a checkpoint before it is put off.
+/// Maximum time to write out tables for a checkpoint. After it, the checkpoint is postponed.
 const FLUSH: Duration = Duration::from_secs(60);
-/// How long to leave it alone after something failed.
+/// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Tidies up until the log is closed.
+/// Cleans up until the log is closed.
 pub(crate) fn run(engine: &Engine, marker: &std::fs::File) {
     let every = engine.options.reclaim_every.max(Duration::from_millis(1));
     let mut synced = (engine.committed().commit, Instant::now());
@@ -47,7 +47,8 @@ pub(crate) fn run(engine: &Engine, marker: &std::fs::File) {
                 engine.sleep(RETRY);
             }
         }
-        // So that damage to the end of the journal is noticed also after the machine went down.
+        // The sync makes damage to the end of the journal detectable even after a crash of the
+        // machine.
         let commit = engine.committed().commit;
         if commit != synced.0 && synced.1.elapsed() >= RETRY {
             synced = (commit, Instant::now());
@@ -58,14 +59,14 @@ pub(crate) fn run(engine: &Engine, marker: &std::fs::File) {
     }
 }
 
-/// One step of everything that is due; says whether more is.
+/// Performs one step of everything that is due. Returns `true` if more is due.
 pub(crate) fn step(engine: &Engine) -> Result<bool, Error> {
     let _alone = lock(&engine.tidying);
     Ok(tend_due(engine)? | trim_over(engine)? | sweep_garbage(engine)?)
 }
 
-/// Has the writer do something, and waits until it is done. Nothing of the database may be held
-/// meanwhile: the writer may have to open it anew.
+/// Sends a request to the writer and waits until it is done. The caller must hold nothing of the
+/// database, because the writer may have to reopen it.
 pub(super) fn ask(
     engine: &Engine,
     request: impl FnOnce(Reply<()>) -> Request,
@@ -78,7 +79,7 @@ pub(super) fn ask(
     }
 }
 
-/// Looks after streams whose time has come.
+/// Processes the streams that are due in the timetable.
 fn tend_due(engine: &Engine) -> Result<bool, Error> {
     let now = engine.now();
     if engine.time.went_back() {
@@ -102,7 +103,7 @@ fn tend_due(engine: &Engine) -> Result<bool, Error> {
         };
         entries.push((id, due, key));
     }
-    // Of those that are due together, the oldest stream comes first.
+    // Of the streams that are due together, the oldest is first.
     entries.sort_unstable();
     for (id, due, key) in entries {
         let store = engine.store()?;
@@ -130,7 +131,7 @@ fn take_away(engine: &Engine, tend: Tend) -> Result<(), Error> {
     Ok(())
 }
 
-/// Trims streams that are over their size.
+/// Trims streams that exceed their size cap.
 fn trim_over(engine: &Engine) -> Result<bool, Error> {
     let Some(name) = engine.next_over() else {
         return Ok(false);
@@ -139,7 +140,7 @@ fn trim_over(engine: &Engine) -> Result<bool, Error> {
     let Some(stream) = engine.cache.load(&store, &name)? else {
         return Ok(true);
     };
-    // Cleared first: what is appended from here on has it queued again.
+    // Cleared first, so that later appends queue the stream again.
     stream.over.store(false, Ordering::Release);
     let tend = trim(engine, &store, &stream, None)?;
     drop(store);
@@ -154,7 +155,7 @@ fn trim_over(engine: &Engine) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// What is to go of a stream by its caps: at most a step's worth.
+/// Returns the records that a stream's caps require to be removed, at most one step's worth.
 fn trim(
     engine: &Engine,
     store: &Store,
@@ -169,7 +170,7 @@ fn trim(
     let mut dropped = Vec::new();
     let mut oldest = None;
     if settings.max_age.is_some() || settings.max_bytes.is_some_and(|most| bytes > most) {
-        // One that is dated in the future is as old as those after it, at the least.
+        // A record with a time in the future is at least as old as the records after it.
         let mut undated = Vec::new();
         for record in store.view().records(stream.id, state.floor, state.tail) {
             let record = record?;
@@ -213,7 +214,7 @@ fn trim(
     })
 }
 
-/// The commits that brought these records, without them.
+/// Returns the commits that wrote these records, without them.
 fn without(store: &Store, dropped: &[Dropped]) -> Result<Vec<Commit>, Error> {
     let mut commits: BTreeMap<u64, Commit> = BTreeMap::new();
     let view = store.view();
@@ -228,7 +229,7 @@ fn without(store: &Store, dropped: &[Dropped]) -> Result<Vec<Commit>, Error> {
                 commits.entry(commit.position).or_insert(commit)
             }
         };
-        // Records go from the front of what the commit brought to the stream.
+        // Records are removed from the front of the messages that the commit added to the stream.
         for part in &mut commit.parts {
             if part.id == record.id && part.first == record.first {
                 part.first += record.count;
@@ -239,8 +240,8 @@ fn without(store: &Store, dropped: &[Dropped]) -> Result<Vec<Commit>, Error> {
     }
     let mut commits: Vec<Commit> = commits.into_values().collect();
     for commit in &mut commits {
-        // A part that brought messages and has none left says nothing of the stream's state that
-        // the commit that took the messages away doesn't say.
+        // A part that lost all its messages records nothing about the stream's state that the
+        // commit that removed them doesn't record.
         commit
             .parts
             .retain(|part| part.count > 0 || part.first == 0);
@@ -248,7 +249,7 @@ fn without(store: &Store, dropped: &[Dropped]) -> Result<Vec<Commit>, Error> {
     Ok(commits)
 }
 
-/// Takes away some of what streams that are no more have left behind.
+/// Removes some of the data that removed streams left behind.
 fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
     let store = engine.store()?;
     let found = store.meta_keys(keys::garbage(0), keys::garbage(u64::MAX), 1)?;
@@ -259,7 +260,7 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
         return Err(Error::damaged("an entry of the garbage"));
     };
     let mut sweep = Sweep::default();
-    // What was trimmed has been counted already, and what this has swept is passed over at once.
+    // Trimmed records are counted already, and the records that were swept before are skipped.
     let floor = store.garbage(id)?.unwrap_or_default();
     let from = match *lock(&engine.sweeping) {
         (last, next) if last == id => next,
@@ -275,7 +276,7 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
         let (_, first) = keys::record_of(&found).unwrap_or_default();
         let mut bytes = 0;
         for record in store.view().records(id, first, u64::MAX).take(SWEEP) {
-            // Damage to what is thrown away anyway ends where the stream ends.
+            // Damage to data that is being removed ends with the stream.
             let Ok(record) = record else { break };
             next = record.end();
             sweep.records.push(Dropped {
@@ -291,7 +292,7 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
             }
         }
         if sweep.records.is_empty() {
-            // It can't be read: it goes by its key alone.
+            // The record can't be read, so it is removed by its key alone.
             next = first + 1;
             sweep.records.push(Dropped {
                 id,
@@ -321,8 +322,9 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Moves the checkpoint on, if one is due: everything up to it is written out of the tables in
-/// memory, so that opening need not look at it. Commits before it that have nothing left go.
+/// Advances the checkpoint, if one is due: the tables in memory are written out, so that opening
+/// the log needn't check what comes before. Commits before it that have no messages left are
+/// removed.
 fn checkpoint(engine: &Engine) -> Result<bool, Error> {
     let head = engine.committed();
     let last = engine.checkpoint();
@@ -363,7 +365,7 @@ fn checkpoint(engine: &Engine) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Has what is in the tables in memory written out; `false` when that takes too long.
+/// Writes out the tables in memory. Returns `false` if that takes too long.
 pub(super) fn flush(engine: &Engine) -> Result<bool, Error> {
     let started = Instant::now();
     let store = engine.store()?;
@@ -380,7 +382,7 @@ pub(super) fn flush(engine: &Engine) -> Result<bool, Error> {
         if engine.closing.load(Ordering::Acquire) || started.elapsed() > FLUSH {
             return Ok(false);
         }
-        // It fails if the disk did.
+        // Fails if the disk has failed.
         store
             .db
             .persist(fjall::PersistMode::Buffer)

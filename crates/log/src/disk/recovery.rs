@@ -1,9 +1,9 @@
-//! Opening: what the disk has is checked against what was acknowledged.
+//! Opening of a log: the data on the disk is checked against the acknowledged commits.
 //!
-//! fjall replays its journal, and cuts it at the first thing it can't read. So it is checked here
-//! that nothing is missing: every commit since the checkpoint must be there, each following the
-//! one before, each with every record it brought and with the state that it left each stream in;
-//! and the last one must be no earlier than the marker says.
+//! fjall replays its journal and truncates it at the first unreadable entry. So this module checks
+//! that nothing is missing. Every commit since the checkpoint must exist and follow the one before.
+//! Each must have all its records, and its streams must be in the state that it left or a later
+//! one. The last commit must not be earlier than the marker's.
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, TryLockError};
@@ -22,26 +22,26 @@ use super::options::{Durability, FjallOptions};
 use super::store::{Store, View, failure, io_failure};
 use crate::error::{Error, Kind};
 
-/// What was found when a log was opened.
+/// A report on the opening of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// How many commits were checked: those since the last checkpoint.
+    /// Number of commits that were checked: those since the last checkpoint.
     pub commits: u64,
-    /// How many records were.
+    /// Number of records that were checked.
     pub records: u64,
-    /// How many commits at the end were acknowledged and are missing. More than none only with
-    /// [`Durability::Os`], after the machine went down, or where
-    /// [`accept_missing_end`](FjallOptions::accept_missing_end) was set.
+    /// Number of acknowledged commits that are missing at the end. It is above 0 only with
+    /// [`Durability::Os`] after a crash of the machine, or with
+    /// [`accept_missing_end`](FjallOptions::accept_missing_end).
     pub missing: u64,
-    /// Number of commits of which something is damaged. More than none only with
+    /// Number of commits with damage. It is above 0 only with
     /// [`accept_damage`](FjallOptions::accept_damage).
     pub damaged: u64,
-    /// How long opening took.
+    /// Time that opening took.
     pub took: Duration,
 }
 
-/// What an opened log consists of.
+/// The parts of an opened log.
 pub(crate) struct Opened {
     pub(crate) lock: File,
     pub(crate) store: Store,
@@ -51,12 +51,14 @@ pub(crate) struct Opened {
     pub(crate) recovery: Recovery,
 }
 
-/// Creates a folder that only its owner can read, if there is none. One that is there keeps its permissions.
+/// Creates a folder that only its owner can read, if it doesn't exist. An existing folder keeps its
+/// permissions.
 fn private_folder(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Takes the folder's lock, and writes down in it which process has it. It is held as long as the file is open.
+/// Locks the folder and writes the process's id into the lock file. The lock is held until the file
+/// is closed.
 fn lock(folder: &Path) -> Result<File, Error> {
     private_folder(folder).map_err(at(folder))?;
     let path = folder.join("lock");
@@ -72,7 +74,7 @@ fn lock(folder: &Path) -> Result<File, Error> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut process = String::new();
-            // Only to say it: a file that can't be read says nothing.
+            // Only for the message: without a readable file, it doesn't name the process.
             let _unread = file.take(32).read_to_string(&mut process);
             let process = process.trim().parse().ok();
             return Err(Kind::Locked { path, process }.into());
@@ -83,13 +85,13 @@ fn lock(folder: &Path) -> Result<File, Error> {
         .set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()));
     if let Err(error) = written {
-        // It is held all the same.
+        // The lock is held anyway.
         tracing::debug!(%error, "the lock can't say which process has it");
     }
     Ok(file)
 }
 
-/// An error of the file at `path`.
+/// Returns a function that turns an I/O error into an error of the file at `path`.
 fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
     let path = path.to_owned();
     move |error| Error::file(&path, error)
@@ -119,14 +121,15 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
         None => return Err(Error::damaged("the file `commits` can't be read")),
     };
     if database.is_dir() && !version.try_exists().map_err(at(&version))? {
-        // fjall writes this file last when it makes a database, and can't go on without it.
+        // fjall writes this file last when it creates a database, and can't open a database without
+        // it.
         if mark.commit > 0 {
             return Err(Error::damaged("the file `db/version` is missing"));
         }
         std::fs::remove_dir_all(&database).map_err(at(&database))?;
     }
-    // What is in it, messages and signing keys, is the owner's alone, whatever the permissions of the files and of
-    // the folder around it.
+    // The data, messages and signing keys, is readable by the owner alone, whatever the permissions
+    // of the files and of the parent folder.
     private_folder(&database).map_err(at(&database))?;
     readable(&database).map_err(|(path, error)| Error::file(&path, error))?;
     let store = Store::open(&database, options)?;
@@ -145,7 +148,7 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
             "messages are damaged; their streams can't be read there"
         );
     }
-    // What was replayed may have been written but not synced when the process ended.
+    // The replayed data may have been written but not synced when the process ended.
     store
         .db
         .persist(PersistMode::SyncAll)
@@ -170,7 +173,8 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
     })
 }
 
-/// Opens every file of the database as it will be, which tells the one that can't be. fjall says only that one can't.
+/// Opens every file of the database as fjall will, to name a file that can't be opened. fjall's
+/// error doesn't name it.
 fn readable(folder: &Path) -> Result<(), (PathBuf, std::io::Error)> {
     let told = |path: &Path| {
         let path = path.to_owned();
@@ -196,7 +200,7 @@ fn readable(folder: &Path) -> Result<(), (PathBuf, std::io::Error)> {
     Ok(())
 }
 
-/// Opens the database of a log that is in use anew, after it has failed.
+/// Reopens the database of an open log after a failure.
 pub(crate) fn reopen(engine: &Engine) -> Result<(), Error> {
     let store = Store::open(&Engine::database(&engine.folder), &engine.options)?;
     let committed = engine.committed();
@@ -211,7 +215,7 @@ pub(crate) fn reopen(engine: &Engine) -> Result<(), Error> {
         .db
         .persist(PersistMode::SyncAll)
         .map_err(|error| failure(error, "its journal"))?;
-    // The commit that failed may be there after all.
+    // The failed commit may exist after all.
     for stream in engine.cache.all() {
         stream.reload(store.state(stream.id)?);
         if stream.has_ended() {
@@ -238,7 +242,7 @@ fn check(
     let checkpoint = store.checkpoint()?.unwrap_or_default();
     let mut recovery = Recovery::default();
     let mut last = checkpoint;
-    // What each stream's state must be at least: whether it lives, by which commit, to where.
+    // The minimum of each stream's state: if it lives, the commit, and the tail.
     let mut states: HashMap<u64, (bool, u64, u64)> = HashMap::new();
     let mut commits = Vec::new();
     for commit in store
@@ -318,7 +322,7 @@ fn check_state(store: &Store, id: u64, lives: bool, commit: u64, end: u64) -> Re
     Ok(())
 }
 
-/// Checks the records of a commit, and says how many those are.
+/// Checks the records of a commit and returns their number.
 fn check_records(view: &View<'_>, commit: &Commit) -> Result<u64, Error> {
     let mut count = 0;
     for part in commit.parts.iter().filter(|part| part.count > 0) {

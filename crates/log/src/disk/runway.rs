@@ -1,13 +1,13 @@
-//! Zeros ahead of the journal's end.
+//! Zeros written ahead of the journal's end.
 //!
-//! fjall makes a journal as 64 MiB of hole. Syncing what is written into a hole makes the file
-//! system write down each time where the new blocks are, which takes about as long as the data
-//! itself. So blocks are written ahead, a stretch at a time: what comes there later is an
-//! overwrite. To fjall zeros are what a hole is: the end of the journal.
+//! fjall creates a journal as a sparse file of 64 MiB. When data is written into a hole and synced,
+//! the file system has to record the new blocks each time, which takes about as long as the data
+//! itself. So zeros are written ahead, a stretch at a time, and later data overwrites them. fjall
+//! treats zeros like a hole: as the end of the journal.
 //!
-//! The writer alone adds to the journal, and it is the writer's thread that does this between two
-//! commits, only in what is still a hole, and never past the file's end. So it can't touch data. A
-//! journal that was replayed has no room behind its data, and is left alone.
+//! Only the writer appends to the journal. The writer's thread also writes the zeros, between two
+//! commits, only into a hole, and never past the file's end. So the zeros can't overwrite data. A
+//! replayed journal has no space after its data, and is left unchanged.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::SeekFrom;
 
-/// How much is written ahead at a time.
+/// Number of bytes written ahead at a time.
 const STRETCH: u64 = 1 << 20;
-/// How close the journal's end may come to where the zeros end before more are written.
+/// Minimum distance of the journal's end from the end of the zeros. Below it, more are written.
 const MARGIN: u64 = 128 << 10;
-/// A commit of more than this takes long for what is in it, not for where it goes.
+/// Size above which a commit isn't prepared for: its own data dominates the time of the sync.
 const LARGE: u64 = 64 << 10;
-/// Zeros start on a page of their own.
+/// The zeros start at a multiple of this.
 const PAGE: u64 = 4096;
 
 pub(crate) struct Runway {
@@ -32,11 +32,11 @@ pub(crate) struct Runway {
 struct Journal {
     number: u64,
     file: File,
-    /// Where the journal ends, or somewhat later.
+    /// The journal's end, or a somewhat later offset.
     end: u64,
-    /// Up to where it has blocks.
+    /// The end of the allocated blocks.
     zeros: u64,
-    /// The next file, which is there as soon as this one is done with.
+    /// The next journal's file, which is created when this one is full.
     next: PathBuf,
 }
 
@@ -48,7 +48,7 @@ impl Runway {
         }
     }
 
-    /// Makes way for about `bytes` of journal. Whatever goes wrong only makes syncing slower.
+    /// Prepares for about `bytes` of journal. A failure only makes syncs slower.
     pub(crate) fn extend(&mut self, bytes: u64) {
         if self
             .journal
@@ -65,13 +65,13 @@ impl Runway {
             return;
         }
         if journal.end + MARGIN > journal.zeros && journal.lengthen().is_none() {
-            // Nothing to be gained in this file: it isn't looked at again.
+            // This file can't be improved, so it isn't examined again.
             journal.zeros = u64::MAX;
         }
     }
 }
 
-/// The journal in use: the one with the greatest number.
+/// Returns the journal in use, which has the highest number.
 fn newest(folder: &Path) -> Option<Journal> {
     let mut newest = None;
     for entry in std::fs::read_dir(folder).ok()? {
@@ -97,7 +97,7 @@ fn newest(folder: &Path) -> Option<Journal> {
 }
 
 impl Journal {
-    /// Where the file's first hole starts; its end, if it has none.
+    /// Returns the offset of the file's first hole, or its end if it has none.
     fn hole(&self) -> Option<u64> {
         rustix::fs::seek(&self.file, SeekFrom::Hole(0)).ok()
     }
@@ -139,7 +139,8 @@ mod tests {
         }
         assert_eq!(runway.journal.as_ref().unwrap().zeros, u64::MAX);
 
-        // A replayed journal ends with its data. It must not grow: fjall adds to its end.
+        // A replayed journal ends with its data. It must not grow, because fjall appends to its
+        // end.
         std::fs::write(folder.path().join("8.jnl"), &data).unwrap();
         runway.extend(5);
         runway.extend(5_000_000);

@@ -1,18 +1,19 @@
-//! Giving room back: what was deleted, trimmed or has expired leaves the disk within seconds, also while that is full
-//! and while nothing is written. On a thread of its own.
+//! Freeing of disk space. The space of deleted, trimmed and expired data is freed within seconds,
+//! even while the disk is full or nothing is written. This runs on a thread of its own.
 //!
-//! Sweeping leaves tombstones; the records stay in tables and journals until those are rewritten or deleted. So after
-//! enough was swept, or anything while the disk is full, a pass
+//! Removing records adds deletion markers. The records stay in tables and journals until those are
+//! rewritten or deleted. So once enough was removed, or anything while the disk is full, a pass
 //!
-//! 1. writes the tables in memory out, so that all that is known is in tables and the journals before can go;
-//! 2. deletes the tables in which every record is dead, which takes no room;
-//! 3. merges those that are left, as far as the merge is small and has room;
-//! 4. writes out once more: that lets go of the merged tables, and of journals;
-//! 5. fills up the journal in use, if it holds much, so that fjall starts another.
+//! 1. writes out the tables in memory, so that all state is in tables and older journals can be
+//!    deleted;
+//! 2. deletes the tables in which every record is dead, which needs no space;
+//! 3. merges the remaining tables, as far as the merge is small and has space;
+//! 4. writes out again, which releases the merged tables and journals;
+//! 5. fills up the journal in use, if it is large, so that fjall starts another.
 //!
-//! A pass writes no more than a few times what it frees, and the thread rests four times as long as a pass took. The
-//! same thread merges tables as they pile up: so a merge never starts without room, which would fill the disk and
-//! fail the database.
+//! A pass writes at most a few times what it frees, and the thread rests four times as long as the
+//! pass took. The same thread does the ordinary merges of tables as they pile up. A merge therefore
+//! never starts without space, which would fill the disk and fail the database.
 
 use std::collections::HashSet;
 use std::fs;
@@ -37,44 +38,46 @@ use super::stream::lock;
 use super::writer::{free, is_full};
 use crate::error::Error;
 
-/// How often it is looked whether something is to be done.
+/// Interval between checks for work.
 const POLL: Duration = Duration::from_millis(100);
-/// How long to leave it alone after something failed.
+/// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(5);
-/// The shortest rest between two passes, in times that something is looked for that has expired: 2 s.
+/// Minimum rest between two passes, in multiples of
+/// [`reclaim_every`](crate::FjallOptions::reclaim_every): 2 s by default.
 const REST: u32 = 8;
-/// How many times as long as a pass took it rests.
+/// Rest after a pass, in multiples of the time that it took.
 const SHARE: u32 = 4;
-/// How many new tables there may be before they are merged with the older ones. Records are never replaced, so merging
-/// only makes fewer tables of many, at the price of writing everything again. fjall slows writers down at 20.
+/// Number of new tables at which they are merged with the older ones. Records are never replaced,
+/// so a merge only reduces the number of tables, and rewrites everything for it. fjall slows
+/// writers down at 20.
 const MERGED_AT: u8 = 8;
-/// Appends are refused where this many new tables wait for room.
+/// Number of new tables waiting for space at which appends are refused.
 const CRAMPED_AT: usize = 14;
-/// The most that one merge for the sake of room reads.
+/// Maximum bytes that a merge of a pass reads.
 const MERGE_BYTES: u64 = 640 << 20;
-/// About the most that an ordinary merge reads besides the new tables.
+/// Approximate maximum of bytes that an ordinary merge reads besides the new tables.
 const ORDINARY: u64 = 640 << 20;
-/// What a merge leaves free.
+/// Bytes that a merge leaves free.
 const SLACK: u64 = 16 << 20;
-/// About how much of a record isn't messages.
+/// Approximate bytes of a record besides its messages.
 const OVERHEAD: u64 = 64;
-/// Journals that take more than this are worth writing one full.
+/// Size of all journals above which filling up the journal in use is worth the writes.
 const JOURNALS: u64 = 16 << 20;
-/// fjall starts another journal when it writes tables out and the one in use is longer than this.
+/// Length of a journal above which fjall starts another when it writes out tables.
 const JOURNAL: u64 = 64_000_000;
-/// How much of a journal is filled up in one commit.
+/// Bytes of filler in one commit.
 const FILL: u64 = 1 << 20;
-/// Zeros that may stand behind a journal's end already.
+/// Maximum of zeros that may already be written ahead of a journal's end.
 const AHEAD: u64 = 2 << 20;
 /// The deepest level of tables.
 const DEEPEST: usize = 6;
 
-/// Gives room back until the log is closed.
+/// Frees disk space until the log is closed.
 pub(crate) fn run(engine: &Engine) {
     let mut space = Space::new(engine);
     let mut wait = POLL;
     while !engine.wait_closed(wait) {
-        // fjall panics at some of what it can't make sense of.
+        // fjall panics on some malformed data.
         let step = catch_unwind(AssertUnwindSafe(|| space.step()));
         wait = match step {
             Ok(Ok(true)) => Duration::ZERO,
@@ -96,21 +99,22 @@ pub(crate) fn run(engine: &Engine) {
 struct Space<'a> {
     engine: &'a Engine,
     rest: Duration,
-    /// No pass before this.
+    /// The earliest time of the next pass.
     not_before: Instant,
-    /// Bytes swept that passes gave back, but for what the journal in use has of them.
+    /// Bytes that earlier passes freed, except for what the journal in use still holds of them.
     passed: u64,
-    /// Since when there is enough to give back.
+    /// The time since which enough was removed for a pass.
     due: Option<Instant>,
     /// The version of the tables in which there was nothing to merge.
     merged: Option<u64>,
-    /// The position of the newest message, and since when it is that.
+    /// The position of the newest message, and the time since which it is that.
     head: (u64, Instant),
 }
 
 impl<'a> Space<'a> {
     fn new(engine: &'a Engine) -> Self {
-        // What an earlier process swept isn't written down: it is what the tables have beyond the messages.
+        // The amount removed by an earlier process isn't stored. It is the size of the tables
+        // beyond the messages.
         if let Ok(store) = engine.store() {
             let kept = engine.committed().bytes + OVERHEAD * store.records.approximate_len() as u64;
             let more = store.records.disk_space().saturating_sub(kept);
@@ -129,7 +133,7 @@ impl<'a> Space<'a> {
         }
     }
 
-    /// Does what is to be done; says whether more may be.
+    /// Performs the work that is due. Returns `true` if there may be more.
     fn step(&mut self) -> Result<bool, Error> {
         let store = self.engine.store()?;
         let now = Instant::now();
@@ -144,7 +148,7 @@ impl<'a> Space<'a> {
             let swept = self.engine.swept.swap(0, Ordering::Relaxed);
             let before = held(self.engine, &store);
             drop(store);
-            // As it was before the pass, which may take longer than it takes to look quiet.
+            // Evaluated before the pass, which can last longer than the quiet time.
             let is_quiet = self.is_quiet();
             let passed = pass(self.engine, is_quiet);
             let took = now.elapsed();
@@ -181,7 +185,8 @@ impl<'a> Space<'a> {
         {
             return Ok(false);
         }
-        // Once all is swept that is to be, and nothing is written: it goes at once then, and so does the journal.
+        // When all data to remove was swept and nothing is written, the pass starts at once and
+        // includes the journal.
         let waiting = store.meta_keys(keys::garbage(0), keys::garbage(u64::MAX), 1)?;
         let is_over = waiting.is_empty() && (is_full || self.is_quiet());
         let since = *self.due.get_or_insert(now);
@@ -192,7 +197,7 @@ impl<'a> Space<'a> {
         self.head.1.elapsed() > self.rest / 2
     }
 
-    /// Merges tables as they pile up, where there is room. Says whether something was merged.
+    /// Merges tables as they pile up, if there is space. Returns `true` if any were merged.
     fn merge(&mut self, store: &Store) -> Result<bool, Error> {
         let tree = &store.records.tree;
         let version = tree.current_version().id();
@@ -208,13 +213,13 @@ impl<'a> Space<'a> {
         if !has_room {
             return Ok(false);
         }
-        // One who gives room back at the same time has what is dead in the same place.
+        // A concurrent pass uses the same slot for its dead records.
         let _alone = match self.engine.giving.try_lock() {
             Ok(alone) => alone,
             Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(false),
         };
-        // What is dead isn't written again, or there might be no room after all.
+        // Dead records aren't rewritten. Otherwise there might be too little space after all.
         let _emptied = store.dead.put(Fates::of(store)?);
         let ordinary = Leveled::default().with_l0_threshold(MERGED_AT);
         let merged = compact(&store.records, store, Arc::new(ordinary))?;
@@ -225,7 +230,8 @@ impl<'a> Space<'a> {
     }
 }
 
-/// Gives back the room of what was swept. `is_quiet`: nothing is written, so that the journal in use holds what it does.
+/// Frees the disk space of removed records. If `is_quiet`, nothing is written, so the journal in
+/// use isn't replaced by itself.
 pub(super) fn pass(engine: &Engine, is_quiet: bool) -> Result<(), Error> {
     let _alone = lock(&engine.giving);
     touch_and_flush(engine)?;
@@ -238,8 +244,8 @@ pub(super) fn pass(engine: &Engine, is_quiet: bool) -> Result<(), Error> {
     fill_journal(engine, is_quiet)
 }
 
-/// Has every keyspace written out, the empty ones too: by what it has written out last, fjall judges which
-/// journals can go, and which tables nobody reads any more.
+/// Writes out every keyspace, including the empty ones. From its last write-outs, fjall determines
+/// which journals can be deleted, and which tables have no readers.
 fn touch_and_flush(engine: &Engine) -> Result<(), Error> {
     let touch = Sweep {
         touch: true,
@@ -250,8 +256,8 @@ fn touch_and_flush(engine: &Engine) -> Result<(), Error> {
     Ok(())
 }
 
-/// Merges the tables of neighbouring levels from the newest on, as far as that is little, so that what is dead in
-/// tables that aren't dead as a whole goes too.
+/// Merges the tables of neighbouring levels from the newest on, as long as they are small, so that
+/// dead records in tables with live ones are dropped too.
 fn merge_whole(engine: &Engine, store: &Store) -> Result<(), Error> {
     let _emptied = store.dead.put(Fates::of(store)?);
     let records = &store.records;
@@ -261,7 +267,7 @@ fn merge_whole(engine: &Engine, store: &Store) -> Result<(), Error> {
             continue;
         }
         let below = (source + 1..=DEEPEST).find(|below| level(records, *below) > 0);
-        // The deepest level is rewritten by itself where nothing is above it.
+        // The deepest level is rewritten by itself if there is nothing above it.
         let target = below.unwrap_or(DEEPEST);
         let read = if target == source {
             size
@@ -286,14 +292,15 @@ fn merge_whole(engine: &Engine, store: &Store) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns whether a merge of this many bytes has room. What it writes is at most all that is alive.
+/// Returns `true` if there is space for a merge that reads this many bytes. It writes at most all
+/// live data.
 fn room(engine: &Engine, store: &Store, read: u64) -> bool {
     let items = store.records.approximate_len() as u64;
     let alive = engine.committed().bytes + OVERHEAD * items;
     free_beyond(engine, read.min(alive))
 }
 
-/// Fills up the journal in use, if the journals hold much and nothing else is about to.
+/// Fills up the journal in use, if the journals are large and nothing else will.
 fn fill_journal(engine: &Engine, is_quiet: bool) -> Result<(), Error> {
     let database = Engine::database(&engine.folder);
     let journals = Journals::of(&database).unwrap_or_default();
@@ -301,7 +308,8 @@ fn fill_journal(engine: &Engine, is_quiet: bool) -> Result<(), Error> {
         return Ok(());
     }
     let missing = JOURNAL.saturating_sub(journals.end.saturating_sub(AHEAD));
-    // It is held twice for a moment, in the journal and in a table in memory that may be written out.
+    // The filler briefly exists twice: in the journal, and in a table in memory that may be written
+    // out.
     if !free_beyond(engine, 2 * missing) {
         return Ok(());
     }
@@ -322,7 +330,7 @@ fn fill_journal(engine: &Engine, is_quiet: bool) -> Result<(), Error> {
     ask(engine, |reply| Request::Sweep(fill, reply))?;
     touch_and_flush(engine)
 }
-/// Deletes the tables of `records` in which everything is dead.
+/// Deletes the tables of `records` in which every record is dead.
 fn delete_dead(store: &Store) -> Result<(), Error> {
     let fates = Fates::of(store)?;
     let mut ranges: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
@@ -351,7 +359,8 @@ fn delete_dead(store: &Store) -> Result<(), Error> {
     Ok(())
 }
 
-/// Merges tables of a keyspace once. Says whether any were. What a merge that failed has written is deleted.
+/// Runs one merge in a keyspace. Returns `true` if any tables were merged. The output of a failed
+/// merge is deleted.
 fn compact(
     keyspace: &Keyspace,
     store: &Store,
@@ -364,7 +373,7 @@ fn compact(
         .tree
         .compact(strategy, tracker.get_seqno_safe_to_gc());
     if let Err(error) = done {
-        // The other two are merged by fjall's thread also.
+        // fjall's thread merges the other two keyspaces too.
         if store.db.active_compactions() == 0 {
             remove_newer(keyspace, &files);
         }
@@ -373,7 +382,7 @@ fn compact(
     Ok(keyspace.tree.current_version().id() != before)
 }
 
-/// Files of tables.
+/// A set of table files.
 struct Files(HashSet<PathBuf>);
 
 impl Files {
@@ -382,7 +391,7 @@ impl Files {
     }
 }
 
-/// The files of a keyspace's tables, each with its number.
+/// Returns the files of a keyspace's tables, each with its number.
 fn tables(keyspace: &Keyspace) -> Vec<(u64, PathBuf)> {
     let Ok(entries) = fs::read_dir(keyspace.path().join("tables")) else {
         return Vec::new();
@@ -396,7 +405,7 @@ fn tables(keyspace: &Keyspace) -> Vec<(u64, PathBuf)> {
         .collect()
 }
 
-/// Deletes the tables that a failed database could not finish, unless tables are being merged still.
+/// Deletes the tables that a failed database could not finish, unless tables are still being merged.
 pub(super) fn remove_unfinished(engine: &Engine, store: &Store) {
     let Ok(_nothing_is_merged_here) = engine.giving.try_lock() else {
         return;
@@ -411,7 +420,7 @@ pub(super) fn remove_unfinished(engine: &Engine, store: &Store) {
 
 /// Deletes the tables of a keyspace that are newer than all in use, except those that existed `before`.
 ///
-/// Numbers only grow, and nothing is written out meanwhile: these are tables that could not be finished.
+/// Numbers only grow, and the flush lock prevents concurrent writing out: these tables are unfinished.
 fn remove_newer(keyspace: &Keyspace, before: &Files) {
     let _nothing_is_written_out = keyspace.tree.get_flush_lock();
     let version = keyspace.tree.current_version();
@@ -426,7 +435,7 @@ fn remove_newer(keyspace: &Keyspace, before: &Files) {
     }
 }
 
-/// Bytes of a level's tables.
+/// Returns the bytes of a level's tables.
 fn level(keyspace: &Keyspace, level: usize) -> u64 {
     let version = keyspace.tree.current_version();
     version.level(level).map_or(0, |level| level.size())
@@ -436,8 +445,8 @@ fn small(level: usize) -> u8 {
     u8::try_from(level).unwrap_or_default()
 }
 
-/// Returns whether the disk has room for this many bytes, whatever is appended meanwhile: appends leave the reserve alone, and
-/// don't take half of what is free in the time of a merge.
+/// Returns `true` if the disk has space for this many bytes despite concurrent appends. Appends
+/// don't touch the reserve, and don't use half of the free space during a merge.
 fn free_beyond(engine: &Engine, bytes: u64) -> bool {
     let reserve = engine.options.reserve_bytes;
     free(engine).is_none_or(|free| {
@@ -445,19 +454,19 @@ fn free_beyond(engine: &Engine, bytes: u64) -> bool {
     })
 }
 
-/// About how many bytes the log takes on the disk.
+/// Returns about how many bytes the log uses on the disk.
 fn held(engine: &Engine, store: &Store) -> u64 {
     let journals = Journals::of(&Engine::database(&engine.folder)).unwrap_or_default();
     let tables = [&store.meta, &store.order, &store.records];
     journals.bytes + tables.iter().map(|it| it.disk_space()).sum::<u64>()
 }
 
-/// The journals, as they are on the disk.
+/// The sizes of the journals on the disk.
 #[derive(Default)]
 struct Journals {
-    /// What all of them take.
+    /// Bytes of all journals.
     bytes: u64,
-    /// Where the one in use ends, zeros written ahead included.
+    /// The end of the one in use, including zeros written ahead.
     end: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The database, and the only code that reads it.
+//! The database. Only this module reads it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -25,21 +25,21 @@ use crate::producers::ProducerState;
 use crate::read::Ended;
 use crate::rules::State;
 
-/// The keyspace of the messages.
+/// The name of the messages' keyspace.
 const RECORDS: &str = "records";
 
 pub(crate) struct Store {
-    /// Written once, when the folder is opened for the first time.
+    /// The log's identity. It is written once, when the folder is opened for the first time.
     pub(crate) identity: Identity,
     pub(crate) db: Database,
     pub(crate) meta: Keyspace,
     pub(crate) order: Keyspace,
     pub(crate) records: Keyspace,
-    /// What merges of `records` leave out.
+    /// The records that merges of `records` drop.
     pub(crate) dead: Slot,
 }
 
-/// What fjall says, in this crate's words: an I/O error is one, anything else is damage.
+/// Converts an error of fjall: an I/O error stays one, anything else is damage.
 pub(crate) fn failure(error: fjall::Error, place: &str) -> Error {
     match error {
         fjall::Error::Io(error) => io_failure(error),
@@ -58,7 +58,7 @@ pub(crate) fn failure(error: fjall::Error, place: &str) -> Error {
     }
 }
 
-/// What fjall says of damage, in words.
+/// Returns a description of damage that fjall reports.
 fn reason(error: &fjall::Error) -> String {
     use fjall::{Error, LsmError};
 
@@ -97,10 +97,10 @@ pub(crate) fn io_failure(error: std::io::Error) -> Error {
 }
 
 impl Store {
-    /// Opens the database, or makes it, and checks its format.
+    /// Opens or creates the database, and checks its format.
     pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Self, Error> {
-        // One thread writes tables out and merges them. With two, fjall keeps the second busy by
-        // handing it the first one's work over and over.
+        // One thread writes out and merges tables. With two, fjall keeps the second busy by passing
+        // it the first one's work over and over.
         let dead = Slot::default();
         let filter = dead.clone();
         let builder = Database::builder(folder)
@@ -112,7 +112,7 @@ impl Store {
             .max_journaling_size(256 << 20)
             .worker_threads(1);
         let place = "its journal or its tables";
-        // fjall panics at some of what it can't make sense of. Nothing is left of it then.
+        // fjall panics on some malformed data. The database is dropped then.
         let opened = match catch_unwind(AssertUnwindSafe(|| builder.open())) {
             Ok(opened) => opened.map_err(|error| failure(error, place))?,
             Err(_) => return Err(Error::damaged(place)),
@@ -125,7 +125,8 @@ impl Store {
         let often = || Leveled::default().with_l0_threshold(4);
         let meta = keyspace("meta", 4 << 10, often())?;
         let order = keyspace("order", 16 << 10, often())?;
-        // fjall's thread only moves its tables: `space` merges them, where there is room for that.
+        // fjall's thread only moves tables of this keyspace. The module `space` merges them, if
+        // there is space.
         let never = Leveled::default()
             .with_l0_threshold(u8::MAX)
             .with_table_target_size(1 << 40);
@@ -214,7 +215,7 @@ impl Store {
         self.meta(&key, "a stream's state", |value| state::decode(&key, value))
     }
 
-    /// The floor of a stream that is no more and still being swept.
+    /// Returns the floor of a removed stream that is still being swept.
     pub(crate) fn garbage(&self, id: u64) -> Result<Option<u64>, Error> {
         let key = keys::garbage(id);
         self.meta(&key, "a stream that ended", |value| {
@@ -229,7 +230,8 @@ impl Store {
         })
     }
 
-    /// What a stream remembers of producers whose ids come after `after`, in the order of these: `most` at the most.
+    /// Returns the states of at most `most` producers of a stream whose ids come after `after`, in
+    /// the order of the ids.
     pub(crate) fn producers(
         &self,
         id: u64,
@@ -259,7 +261,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Keys of `meta` from `from` to before `to`, `most` at the most.
+    /// Returns at most `most` keys of `meta` in `from..to`.
     pub(crate) fn meta_keys(
         &self,
         from: Vec<u8>,
@@ -277,7 +279,7 @@ impl Store {
         Ok(found)
     }
 
-    /// What it holds now.
+    /// Returns a view of the current content.
     pub(crate) fn view(&self) -> View<'_> {
         View {
             store: self,
@@ -286,14 +288,14 @@ impl Store {
     }
 }
 
-/// What the database held at one moment: of what a commit did, all or nothing.
+/// A snapshot of the database. Each commit is in it as a whole or not at all.
 pub(crate) struct View<'a> {
     store: &'a Store,
     at: Snapshot,
 }
 
 impl View<'_> {
-    /// The records of a stream from the one that has `at` on, until `until`; none skipped.
+    /// Returns the consecutive records of a stream from the one that contains `at` to `until`.
     pub(crate) fn records(
         &self,
         id: u64,
@@ -341,7 +343,7 @@ impl View<'_> {
         })
     }
 
-    /// Commits from the one that has `position` on.
+    /// Returns the commits from the one that contains `position` on.
     pub(crate) fn commits(
         &self,
         position: u64,
@@ -357,7 +359,7 @@ impl View<'_> {
         self.commits_after(start.0, start.1)
     }
 
-    /// Commits from the first of this position, or a later one, and this number on.
+    /// Returns the commits from this position and number on.
     pub(crate) fn commits_after(
         &self,
         position: u64,
@@ -374,13 +376,14 @@ impl View<'_> {
             })
     }
 
-    /// The streams whose newest trimmed message has a position from `from` to before `to`, in the order of these.
+    /// Returns the streams whose newest trimmed message has a position in `from..to`, in the order
+    /// of the positions.
     pub(crate) fn trimmed(
         &self,
         from: u64,
         to: u64,
     ) -> impl Iterator<Item = Result<Gap, Error>> + use<> {
-        // The keys have the position after it.
+        // The keys contain the position after the message.
         let range = keys::trimmed(from + 1, 0)..keys::trimmed(to + 1, 0);
         self.at.range(&self.store.meta, range).map(|pair| {
             let (key, value) = pair
@@ -397,7 +400,7 @@ impl View<'_> {
         })
     }
 
-    /// The streams that ended from the position `from` to before `to`, in this order.
+    /// Returns the streams that ended in `from..to`, in the order of the positions.
     pub(crate) fn ended(
         &self,
         from: u64,
@@ -413,7 +416,7 @@ impl View<'_> {
         })
     }
 
-    /// Number of ends.
+    /// Returns the number of ends.
     pub(crate) fn ends(&self) -> Result<Ends, Error> {
         let value = self
             .at
@@ -425,12 +428,12 @@ impl View<'_> {
     }
 }
 
-/// What the caps of a stream took away.
+/// A gap that a stream's caps left.
 pub(crate) struct Gap {
-    /// The position of the newest message that is gone.
+    /// The position of the newest removed message.
     pub(crate) position: u64,
     pub(crate) id: u64,
-    /// The first offset of its own that the stream still has.
+    /// The first own offset that the stream still has.
     pub(crate) floor: u64,
 }
 

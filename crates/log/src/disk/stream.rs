@@ -1,4 +1,4 @@
-//! Streams in memory: those in use, and some that were of late.
+//! The streams in memory: those in use and some that were used recently.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,50 +23,50 @@ use crate::read::Info;
 use crate::rules::State;
 use crate::settings::{Expiry, fork_lineage};
 
-/// Panics leave no lock's data half changed, so a poisoned lock is as good as any.
+/// Locks a mutex. A poisoned lock is safe to use, because no panic leaves its data half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many producers of one stream are kept in memory.
+/// Maximum number of producers of one stream that are kept in memory.
 const PRODUCERS: usize = 16;
 const SHARDS: usize = 16;
 
-/// One stream. There is never more than one of these for a stream at a time: what was committed
-/// last is in it.
+/// One stream. At most one of these exists for a stream at a time, and it has the last committed
+/// state.
 pub(crate) struct Stream {
     pub(crate) id: u64,
     pub(crate) birth: Birth,
     pub(crate) lineage: Lineage,
-    /// What the fork is of.
+    /// The source, if the stream is a fork.
     pub(crate) source: Option<Arc<Stream>>,
     depth: usize,
-    /// As it was committed last. The writer alone changes it.
+    /// The last committed state. Only the writer changes it.
     state: Mutex<State>,
     progress: watch::Sender<Progress>,
-    /// When it was last used, in milliseconds.
+    /// The time of the last use, in milliseconds.
     used: AtomicU64,
     producers: Mutex<HashMap<String, ProducerState>>,
-    /// How far the search for idle producers is.
+    /// The progress of the search for idle producers.
     pub(crate) idle: Mutex<IdleSearch>,
     /// The newest records, up to the tail, each with its first offset.
     recent: Mutex<VecDeque<(u64, Bytes)>>,
-    /// Used since it was last considered for leaving memory.
+    /// `true` if it was used since it was last considered for eviction.
     hot: AtomicBool,
-    /// Taken away for good; another stream may have its name.
+    /// `true` if it is removed for good. Another stream may have its name.
     ended: AtomicBool,
-    /// Waits to be trimmed.
+    /// `true` while it waits to be trimmed.
     pub(crate) over: AtomicBool,
 }
 
-/// A search through all producers of a stream, a part at a time, for those that have been idle for long.
+/// A search for idle producers through all producers of a stream, a part at a time.
 #[derive(Default)]
 pub(crate) struct IdleSearch {
-    /// The last one that was looked at; `None` where the search starts.
+    /// The last producer that was looked at, or `None` at the start of a round.
     pub(crate) after: Option<String>,
-    /// When the one was used last that has been idle longest, of those that this round has seen and left.
+    /// The oldest last use of the producers that this round has kept.
     pub(crate) oldest: Option<u64>,
-    /// None of them can be idle for long enough before.
+    /// No producer has been idle for long enough before this time.
     pub(crate) not_before: u64,
 }
 
@@ -85,7 +85,7 @@ impl Stream {
             }
             _ => Lineage::new(own),
         };
-        // What is written is when it ends at the latest; what was used when is counted back.
+        // The stored expiry is an upper bound. The last use is computed from it.
         let used = match birth.settings.expiry {
             Some(Expiry::Idle(span)) => state
                 .expires
@@ -123,12 +123,12 @@ impl Stream {
         lock(&self.state).clone()
     }
 
-    /// The position after the last message that its caps took away; 0 is none.
+    /// Returns the position after the last message that the caps removed, or 0.
     pub(crate) fn trimmed(&self) -> u64 {
         lock(&self.state).trimmed
     }
 
-    /// What of its fork is its own, and where from.
+    /// Returns the fork point and the source, if the stream is a fork.
     pub(crate) fn fork(&self) -> Option<(&Fork, &Arc<Self>)> {
         self.birth.fork.as_ref().zip(self.source.as_ref())
     }
@@ -154,7 +154,7 @@ impl Stream {
         self.expires().is_some_and(|end| end.0 <= now)
     }
 
-    /// Notes its use; says whether that is to be written down.
+    /// Records a use. Returns `true` if it has to be written to the disk.
     pub(crate) fn touch(&self, now: u64) -> bool {
         self.note_use(now);
         matches!(self.birth.settings.expiry, Some(Expiry::Idle(_)))
@@ -163,8 +163,8 @@ impl Stream {
                 .is_some_and(|end| end.0 > lock(&self.state).expires)
     }
 
-    /// What to write down as its end: somewhat later than it is, so that not every use is written.
-    /// After a crash it can live that much longer; it never ends too early.
+    /// Returns the expiry to store: somewhat later than the actual one, so that not every use is
+    /// written. After a crash the stream can live that much longer, but never ends too early.
     pub(crate) fn expires_on_disk(&self) -> u64 {
         match (self.birth.settings.expiry, self.expires()) {
             (Some(Expiry::Idle(span)), Some(end)) => end.after(span / 8).0,
@@ -173,7 +173,7 @@ impl Stream {
         }
     }
 
-    /// The first offset that can be read.
+    /// Returns the first readable offset.
     pub(crate) fn floor(&self) -> u64 {
         let own = lock(&self.state).floor;
         match self.fork() {
@@ -221,18 +221,18 @@ impl Stream {
         producers.insert(id, state);
     }
 
-    /// Keeps a record that was committed.
+    /// Keeps a committed record in memory.
     pub(crate) fn keep(&self, first: u64, record: Bytes) {
         lock(&self.recent).push_back((first, record));
     }
 
-    /// Lets go of the oldest record kept.
+    /// Drops the oldest record that is kept.
     pub(crate) fn let_go(&self) {
         lock(&self.recent).pop_front();
     }
 
-    /// The records that are kept from the one with `at` on, about `budget` bytes of them; none
-    /// where that one isn't kept.
+    /// Returns the kept records from the one that contains `at` on, of about `budget` bytes, or
+    /// `None` if that one isn't kept.
     pub(crate) fn recent(&self, at: u64, budget: usize) -> Option<Vec<Record>> {
         let recent = lock(&self.recent);
         let start = recent
@@ -243,7 +243,7 @@ impl Stream {
         for (first, value) in recent.range(start..) {
             found.push(Record::trusted(*first, value.clone()).ok()?);
             bytes += value.len();
-            // The first record may lie mostly before `at`.
+            // The first record may be mostly before `at`.
             if bytes > budget && found.len() > 1 {
                 break;
             }
@@ -251,15 +251,15 @@ impl Stream {
         Some(found)
     }
 
-    /// Makes a state known that is committed now.
+    /// Publishes a committed state.
     pub(crate) fn publish(&self, state: State, ended: bool) {
         let progress = progress_of(&state, ended);
         *lock(&self.state) = state;
         if ended {
             self.ended.store(true, Ordering::Release);
         }
-        // Whoever subscribes sees what is there then, so that nobody needs to be woken where nobody had. It is asked with
-        // the value locked, so that nobody looks in between.
+        // A new subscriber sees the current value, so without receivers nobody has to be woken. The
+        // count is read while the value is locked, so that no one subscribes in between.
         self.progress.send_if_modified(|old| {
             std::mem::replace(old, progress) != progress && self.progress.receiver_count() > 0
         });
@@ -271,10 +271,11 @@ impl Stream {
         }
     }
 
-    /// Takes a last use that is far in the future, as the clock was wrong then, for one now. Says whether it was one.
+    /// Replaces a last use far in the future, from when the clock was wrong, by now. Returns `true`
+    /// if it did.
     pub(crate) fn correct_use(&self, now: u64) -> bool {
         let used = self.used.load(Ordering::Relaxed);
-        // What is written of a use is up to an eighth of the span ahead.
+        // The stored last use is up to an eighth of the span ahead.
         let ahead = match self.birth.settings.expiry {
             Some(Expiry::Idle(span)) => millis(span / 8),
             _ => 0,
@@ -286,7 +287,7 @@ impl Stream {
         used > latest
     }
 
-    /// Forgets everything that was read from a database that has been opened anew since.
+    /// Drops everything that was read from a database that has been reopened since.
     pub(crate) fn reload(&self, state: Option<State>) {
         lock(&self.producers).clear();
         lock(&self.recent).clear();
@@ -308,17 +309,17 @@ fn progress_of(state: &State, gone: bool) -> Progress {
 #[derive(Default)]
 struct Shard {
     streams: HashMap<StreamName, Arc<Stream>>,
-    /// In the order in which they are considered for leaving.
+    /// The order in which the streams are considered for eviction.
     turn: VecDeque<StreamName>,
 }
 
-/// The streams that are in memory, by name.
+/// The streams in memory, by name.
 ///
-/// A stream that is asked for and isn't here is read while its shard is locked, so that no two
-/// copies of one come about; a stream leaves only when nobody holds it. A shard's lock is held for
-/// one read of the disk at most.
+/// A missing stream is read while its shard is locked, so that two copies never exist. A stream is
+/// evicted only if nothing else holds it. A shard's lock is held for at most one read from the
+/// disk.
 pub(crate) struct Cache {
-    /// What incarnations are made of.
+    /// The identity from which incarnations are derived.
     pub(crate) identity: Identity,
     shards: Vec<Mutex<Shard>>,
     most: usize,
@@ -341,7 +342,7 @@ impl Cache {
         &self.shards[usize::from(hash.to_le_bytes()[0]) % SHARDS]
     }
 
-    /// The stream of this name, if it is in memory.
+    /// Returns the stream of this name, if it is in memory.
     pub(crate) fn peek(&self, name: &StreamName) -> Option<Arc<Stream>> {
         let shard = lock(self.shard(name));
         let stream = shard.streams.get(name)?;
@@ -349,14 +350,15 @@ impl Cache {
         Some(Arc::clone(stream))
     }
 
-    /// The stream of this name, from memory or from the disk, also a hidden one.
+    /// Returns the stream of this name from memory or from the disk, even if it is hidden.
     pub(crate) fn load(
         &self,
         store: &Store,
         name: &StreamName,
     ) -> Result<Option<Arc<Stream>>, Error> {
-        // A fork's source is loaded before the fork's shard is locked: it may be in the same one.
-        // It can't change meanwhile, as its name is kept for as long as it has forks.
+        // A fork's source is loaded before the fork's shard is locked, because both may be in the
+        // same shard. The source can't change meanwhile, because its name is kept for as long as it
+        // has forks.
         loop {
             if let Some(stream) = self.peek(name) {
                 return Ok(Some(stream));
@@ -394,7 +396,7 @@ impl Cache {
         }
     }
 
-    /// The stream with this id, from memory or from the disk, also a hidden one.
+    /// Returns the stream with this id from memory or from the disk, even if it is hidden.
     pub(crate) fn load_by_id(&self, store: &Store, id: u64) -> Result<Option<Arc<Stream>>, Error> {
         let name = lock(&self.names).get(&id).cloned();
         let name = match name {
@@ -407,7 +409,7 @@ impl Cache {
         Ok(self.load(store, &name)?.filter(|stream| stream.id == id))
     }
 
-    /// The name of the stream with this id.
+    /// Returns the name of the stream with this id.
     pub(crate) fn name_of(&self, store: &Store, id: u64) -> Result<Option<StreamName>, Error> {
         if let Some(name) = lock(&self.names).get(&id) {
             return Ok(Some(name.clone()));
@@ -415,7 +417,7 @@ impl Cache {
         Ok(store.birth(id)?.map(|birth| birth.name))
     }
 
-    /// Takes in a stream that was created; one that was loaded since it was committed stays.
+    /// Adds a created stream. If it was loaded since its commit, the loaded one stays.
     pub(crate) fn add(&self, stream: Arc<Stream>) -> Arc<Stream> {
         let mut shard = lock(self.shard(stream.name()));
         match shard.streams.get(stream.name()) {
@@ -436,10 +438,10 @@ impl Cache {
             None => shard.turn.push_back(name),
         }
         if shard.turn.len() > 2 * self.most + SHARDS {
-            // Names of streams that came and went more than once.
+            // The queue has stale names of streams that were evicted and loaded again.
             shard.turn = shard.streams.keys().cloned().collect();
         }
-        // Bounded work: two go for one that comes, while there are too many.
+        // The work is bounded: an insertion considers at most eight streams for eviction.
         for _ in 0..8 {
             if shard.streams.len() <= self.most {
                 break;
@@ -461,7 +463,7 @@ impl Cache {
         }
     }
 
-    /// Lets go of a stream that is no more.
+    /// Removes a stream that has ended.
     pub(crate) fn remove(&self, stream: &Stream) {
         let mut shard = lock(self.shard(stream.name()));
         if shard
@@ -470,12 +472,12 @@ impl Cache {
             .is_some_and(|there| there.id == stream.id)
         {
             shard.streams.remove(stream.name());
-            // `turn` may name it still; that is looked at when its turn comes.
+            // `turn` may still contain the name. It is skipped when its turn comes.
             lock(&self.names).remove(&stream.id);
         }
     }
 
-    /// All streams in memory.
+    /// Returns all streams in memory.
     pub(crate) fn all(&self) -> Vec<Arc<Stream>> {
         let mut all = Vec::new();
         for shard in &self.shards {
@@ -485,7 +487,7 @@ impl Cache {
     }
 }
 
-/// A stream that is to be used now: not gone, not hidden, not expired.
+/// Checks that a stream can be used now: not removed, not hidden, not expired.
 pub(crate) fn usable(stream: &Stream, now: u64) -> Result<(), Error> {
     if stream.has_ended() {
         return Err(Kind::NotFound.into());

@@ -1,5 +1,5 @@
-//! The one thread that writes: it takes all that waits, from all streams, makes one commit of it,
-//! syncs once, and answers everybody.
+//! The writer thread. It takes all waiting requests of all streams, makes one commit of them, syncs
+//! once, and responds to all of them.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,29 +21,29 @@ use super::store::{Store, failure};
 use super::stream::Stream;
 use crate::error::{Error, Kind};
 
-/// A commit takes no more requests once it has this many bytes of messages.
+/// Bytes of messages at which a commit accepts no more requests.
 const COMMIT_BYTES: usize = 16 << 20;
-/// How often the room on the disk is looked at, in time and in bytes written.
+/// Interval between checks of the free disk space, in time and in bytes written.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOK_BYTES: u64 = 4 << 20;
-/// How long to leave the disk alone after it failed.
+/// Wait after a failure of the disk.
 const RETRY: Duration = Duration::from_secs(1);
-/// Free bytes without which a failed database isn't opened again.
+/// Free bytes without which a failed database isn't reopened.
 const REOPEN_BYTES: u64 = 8 << 20;
-/// A table in memory that waits to be written out holds the writer up past this many.
+/// Number of sealed tables in memory above which the writer waits for them to be written out.
 const TABLES: usize = 2;
 
 pub(crate) struct Writer {
     engine: Arc<Engine>,
     marker: Marker,
     runway: Runway,
-    /// Who keeps recent records, oldest first, and how many bytes those are.
+    /// The streams that keep recent records, oldest first, with the bytes of each.
     recent: VecDeque<(Weak<Stream>, usize)>,
     recent_bytes: usize,
     looked: Option<Instant>,
     written: u64,
     full: bool,
-    /// The database has failed and is to be opened anew, not before this.
+    /// If the database has failed: the earliest time to reopen it.
     failed: Option<Instant>,
 }
 
@@ -78,8 +78,8 @@ impl Writer {
             self.reopen();
             if !pending.is_empty() {
                 let commit = AssertUnwindSafe(|| self.commit(&mut pending));
-                // fjall panics at some of what it can't make sense of. A draft that is dropped has
-                // changed nothing, and those who wait for it are told by that.
+                // fjall panics on some malformed data. A dropped draft has changed nothing, and its
+                // callers learn of it from their closed channels.
                 if catch_unwind(commit).is_err() {
                     tracing::error!("a commit panicked; the log is about to be reopened");
                     self.set_failed(Some(Instant::now()));
@@ -91,7 +91,7 @@ impl Writer {
         }
     }
 
-    /// One commit of what is pending, or of as much of it as fits one.
+    /// Commits the pending requests, or as many of them as fit.
     fn commit(&mut self, pending: &mut VecDeque<Request>) {
         let engine = Arc::clone(&self.engine);
         let store = match engine.store() {
@@ -140,18 +140,18 @@ impl Writer {
         };
         store.db.persist(mode).map_err(failed)?;
         let synced = self.engine.options.durability == Durability::Fsync;
-        // Not being able to say what was committed would leave a loss unnoticed.
+        // If the commit couldn't be recorded, its loss would go unnoticed.
         self.marker
             .write(Mark { commit, synced })
             .map_err(super::store::io_failure)
     }
 
-    /// Seals tables in memory that are much larger than they should be, and waits until few sealed ones wait to be written
-    /// out.
+    /// Seals tables in memory that are much larger than they should be, and waits until few sealed
+    /// tables wait to be written out.
     ///
-    /// fjall's thread seals them too, but not while it merges tables on the disk, which may take long: what is
-    /// committed meanwhile would all be held in memory. fjall would wait too, but without end if the disk fails meanwhile;
-    /// asking it to persist nothing tells whether it has.
+    /// fjall's thread seals them too, but not while it merges tables on the disk, which can take
+    /// long. All commits of that time would be held in memory. fjall would also wait, but without
+    /// end if the disk fails meanwhile. Persisting nothing reports such a failure.
     fn wait_for_tables(&self, store: &Store) -> Result<(), Error> {
         let failed = |error| failure(error, "a commit");
         let keyspaces = [&store.meta, &store.order, &store.records];
@@ -170,7 +170,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes whether the disk has room.
+    /// Updates whether the disk has space.
     fn look(&mut self) {
         let due = self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
         if !due && self.written < LOOK_BYTES {
@@ -208,8 +208,8 @@ impl Writer {
         }
     }
 
-    /// The commit failed. fjall takes nothing more then, and what it has of the commit is known
-    /// only when it is opened anew.
+    /// Handles a failed commit. fjall accepts no more writes then, and only reopening it shows
+    /// which part of the commit it has.
     fn fail(&mut self, sealed: Sealed, error: &Error) {
         tracing::error!(error = error as &dyn std::error::Error, "a commit failed");
         let full = error.is_storage_full();
@@ -239,8 +239,8 @@ impl Writer {
             .store(retry_at.is_some(), Ordering::Release);
     }
 
-    /// Opens the database again after it has failed. On a full disk too, if there is room for that alone: streams can be
-    /// deleted then, which gives room back.
+    /// Reopens the database after a failure. On a full disk too, if there is space for that alone:
+    /// streams can be deleted then, which frees space.
     fn reopen(&mut self) {
         let Some(after) = self.failed else { return };
         if Instant::now() < after {
@@ -259,7 +259,7 @@ impl Writer {
                 return;
             }
         }
-        // Reading goes on with the old one up to here. It must be gone before the new one opens.
+        // Reads use the old database up to here. It must be closed before the new one opens.
         if let Some(old) = self.engine.replace_store(None) {
             let mut old = Some(old);
             while let Some(held) = old.take() {
@@ -299,13 +299,14 @@ pub(super) fn unavailable(full: bool) -> Error {
     Kind::Storage("the disk failed; the log is about to be reopened".into()).into()
 }
 
-/// Returns whether the disk has less room than is reserved, or tables pile up that it has no room to merge.
+/// Returns `true` if the disk has less free space than the reserve, or tables pile up because there
+/// is no space to merge them.
 pub(super) fn is_full(engine: &Engine) -> bool {
     engine.cramped.load(Ordering::Relaxed)
         || free(engine).is_some_and(|free| free < engine.options.reserve_bytes)
 }
 
-/// How many bytes the disk has free for us, if it says so.
+/// Returns the bytes of the disk that are free for this process, if known.
 pub(super) fn free(engine: &Engine) -> Option<u64> {
     let disk = rustix::fs::statvfs(&engine.folder).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))

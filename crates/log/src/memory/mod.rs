@@ -1,8 +1,8 @@
-//! The log in memory: what it holds ends with the process.
+//! The log in memory. Its data ends with the process.
 //!
-//! It is what `--data memory` runs on, and what the other engines are tested against, so it is
-//! as plain as it can be: everything is in ordered maps behind one lock, held for no longer than
-//! one operation takes.
+//! `--data memory` uses it, and the other engines are tested against it, so it is as simple as
+//! possible: everything is in ordered maps behind one lock, which is held for one operation at a
+//! time.
 
 mod reclaim;
 mod streams;
@@ -26,25 +26,27 @@ use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Us
 use crate::settings::Create;
 use streams::Streams;
 
-/// How many streams an operation that changes something looks after besides.
+/// Maximum number of due streams that a mutating operation processes.
 const SWEEP: usize = 16;
 
-/// How to keep a log in memory.
+/// Options of a log in memory.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MemoryOptions {
-    /// The most bytes it may take, counting about 64 for each message, 320 for each
-    /// producer and 512 for each stream besides what they hold. 256 MiB unless set. Past that, appending and creating are refused
-    /// as [full](Error::is_storage_full). What is kept of [ends](crate::Limits::ended) takes an eighth of it at the most.
+    /// Maximum bytes, including about 64 for each message, 320 for each producer and 512 for each
+    /// stream besides their data. Defaults to 256 MiB. Above it, appends and creations are refused
+    /// as [full](Error::is_storage_full). The kept [ends](crate::Limits::ended) take at most an
+    /// eighth of it.
     pub max_bytes: u64,
     /// The limits.
     pub limits: Limits,
-    /// How often expired streams are ended and messages trimmed that are too old, where nothing is written. 250 ms unless
-    /// set. A thread does it, while there is a stream with an expiry or a `max_age`.
+    /// Interval at which expired streams are ended and old messages are trimmed while nothing is
+    /// written. Defaults to 250 ms. A thread does it while there is a stream with an expiry or a
+    /// `max_age`.
     pub reclaim_every: Duration,
-    /// Where the time comes from.
+    /// The source of time.
     pub clock: Clock,
-    /// What its streams' incarnations are made of. Random unless set.
+    /// The identity from which its streams' incarnations are derived. Defaults to a random one.
     pub identity: Identity,
 }
 
@@ -80,7 +82,7 @@ pub struct MemoryLog {
     streams: Arc<Mutex<Streams>>,
     limits: Limits,
     reclaim_every: Duration,
-    /// Dropped with the log, which ends the thread that reclaims.
+    /// Dropped with the log, which ends the reclaiming thread.
     alive: Mutex<Option<mpsc::Sender<()>>>,
     head: watch::Receiver<Position>,
     identity: Identity,
@@ -93,7 +95,7 @@ impl Default for MemoryLog {
 }
 
 impl MemoryLog {
-    /// An empty log.
+    /// Creates an empty log.
     #[must_use]
     pub fn new(options: MemoryOptions) -> Self {
         let (head, seen) = watch::channel(Position::START);
@@ -109,14 +111,15 @@ impl MemoryLog {
         }
     }
 
-    /// Ends what has expired and trims what is too old, `steps` streams at the most; says whether
-    /// more is due. It goes on by itself; every append and creation does a little of it too.
+    /// Ends expired streams and trims messages that are too old, for at most `steps` streams.
+    /// Returns `true` if more is due. This also happens in the background, and a bounded part of it
+    /// with every append and creation.
     pub fn reclaim(&self, steps: usize) -> bool {
         self.lock().sweep(steps)
     }
 
     fn lock(&self) -> MutexGuard<'_, Streams> {
-        // Nothing panics half way through a change.
+        // No change is left half done by a panic.
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -142,7 +145,7 @@ impl MemoryLog {
 
     fn start_reclaiming(&self) {
         let (alive, ended) = mpsc::channel();
-        // One that was there before has ended, or is about to.
+        // An earlier thread has ended or is about to.
         *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(alive);
         reclaim::start(Arc::clone(&self.streams), self.reclaim_every, ended);
     }

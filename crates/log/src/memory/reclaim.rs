@@ -1,4 +1,4 @@
-//! What becomes due while nothing is written: expired streams end, and their readers are told.
+//! The thread that ends expired streams and notifies their readers while nothing is written.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::streams::Streams;
 
-/// How many streams are looked after before others get the lock.
+/// Number of streams that are processed before the lock is released.
 const STEP: usize = 64;
 
-/// Starts a thread that reclaims every so often, for as long as anything can become due and `ended` has a sender.
+/// Starts a thread that reclaims at the interval `every`, as long as anything can become due and
+/// `ended` has a sender.
 pub(super) fn start(streams: Arc<Mutex<Streams>>, every: Duration, ended: mpsc::Receiver<()>) {
     let every = every.max(Duration::from_millis(1));
     let kept = Arc::clone(&streams);
@@ -27,7 +28,7 @@ pub(super) fn start(streams: Arc<Mutex<Streams>>, every: Duration, ended: mpsc::
 
 fn run(streams: &Mutex<Streams>, every: Duration, ended: &mpsc::Receiver<()>) {
     let mut wait = every;
-    // Nothing is ever sent.
+    // Nothing is ever sent on this channel.
     while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
         let mut streams = streams.lock().unwrap_or_else(PoisonError::into_inner);
         wait = match streams.sweep(STEP) {

@@ -1,4 +1,4 @@
-//! What is committed is made known, and everybody is told what became of their request.
+//! Publication of a commit, and the responses to its requests.
 
 use std::sync::Arc;
 
@@ -16,9 +16,10 @@ use crate::read::{Created, Info};
 
 use super::Change;
 
-/// An answer that waits for the commit.
+/// A response that waits for the commit.
 pub(super) enum Answer {
-    /// The append's messages end so far into its stream's messages of this commit; `None` has none.
+    /// `end` is the number of messages of its stream in this commit, up to and with this append.
+    /// `None` if it has no messages.
     Append {
         reply: oneshot::Sender<Result<Appended, Error>>,
         outcome: Outcome,
@@ -33,7 +34,7 @@ pub(super) enum Answer {
         reply: Reply<Created>,
         stream: Arc<Stream>,
     },
-    /// Nothing more to say; the stream was no more, if so.
+    /// A response without data. If `again`, the stream had ended.
     Done {
         reply: Reply<()>,
         again: bool,
@@ -48,18 +49,18 @@ pub(super) enum Failed {
     Other(Reply<()>),
 }
 
-/// What is committed and what to tell whom.
+/// A sealed draft with the responses to send.
 pub(crate) struct Sealed {
     pub(crate) head: Head,
     pub(super) changes: Vec<Change>,
     pub(super) answers: Vec<Answer>,
-    /// For each change, where its messages start in the commit.
+    /// For each change, the number of the commit's positions before its messages.
     pub(super) before: Vec<u64>,
     pub(super) records: Vec<(usize, u64, Bytes)>,
 }
 
 impl Sealed {
-    /// Makes known what was committed, and answers.
+    /// Publishes what was committed, and sends the responses.
     pub(crate) fn publish(self, engine: &Engine) -> Vec<(Arc<Stream>, usize)> {
         let mut kept = Vec::with_capacity(self.records.len());
         for (at, first, record) in self.records {
@@ -94,13 +95,14 @@ impl Sealed {
         }
         let start = engine.committed().position;
         engine.publish(self.head);
-        // What was created is told as it was committed, whatever is trimmed in the next moment.
+        // A created stream is described as it was committed, even if it is trimmed in the next
+        // moment.
         let infos: Vec<_> = self
             .answers
             .iter()
             .map(|answer| answer.about(&published).map(Stream::info))
             .collect();
-        // Not before it is published: trimming looks at what is.
+        // After publication, because trimming reads the published state.
         for stream in too_large {
             engine.over(&stream);
         }
@@ -110,7 +112,7 @@ impl Sealed {
         kept
     }
 
-    /// Answers that nothing could be committed.
+    /// Responds to all requests that the commit failed.
     pub(crate) fn fail(self, error: impl Fn() -> Error) {
         for answer in self.answers {
             answer.fail(&error);
@@ -119,7 +121,7 @@ impl Sealed {
 }
 
 impl Answer {
-    /// The stream that is described in it.
+    /// Returns the stream that the response describes.
     fn about<'a>(&'a self, streams: &'a [Arc<Stream>]) -> Option<&'a Stream> {
         match self {
             Self::Created { change, .. } => Some(&streams[*change]),
@@ -130,7 +132,7 @@ impl Answer {
 
     fn send(self, info: Option<Info>, start: u64, before: &[u64], head: u64) {
         let created = |is_new| Ok(info.map(|info| Created { info, is_new }));
-        // Who asked may have gone; then nobody needs the answer.
+        // The receiver may be gone. It doesn't need the response then.
         let _gone = match self {
             Self::Append {
                 reply,

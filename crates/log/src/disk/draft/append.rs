@@ -1,4 +1,4 @@
-//! Appends, judged.
+//! Judging of appends.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::rules::{self, Verdict};
 
 use super::{Answer, Change, Draft, Failed};
 
-/// How many producers one search for idle ones looks at.
+/// Maximum number of producers that one search for idle ones looks at.
 const SEARCH: usize = 16_384;
 
 impl Draft<'_> {
@@ -119,7 +119,7 @@ impl Draft<'_> {
         Ok((Outcome::Appended(receipt(tail, closed, producer_seq)), end))
     }
 
-    /// What is remembered of a producer.
+    /// Returns the remembered state of a producer.
     fn known(&self, change: usize, id: &str) -> Result<Option<ProducerState>, Error> {
         let Change {
             stream,
@@ -140,8 +140,9 @@ impl Draft<'_> {
         self.store.producer(stream.id, id)
     }
 
-    /// Makes room for another producer of a stream: where it remembers as many as it may, those that have been idle for
-    /// [`PRODUCER_IDLE`] are forgotten. One call looks at a bounded number of them, and the next one at those that follow.
+    /// Makes room for another producer of a stream. If the stream remembers as many as it may,
+    /// producers that have been idle for [`PRODUCER_IDLE`] are forgotten. One call looks at a
+    /// bounded number of producers, and the next call continues there.
     fn make_room(&mut self, at: usize) -> Result<(), Error> {
         let limit = self.engine.options.limits.producers;
         let now = self.head.time;

@@ -1,4 +1,4 @@
-//! Creating a stream.
+//! Creation of streams.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -7,11 +7,11 @@ use crate::read::{EndCause, Ended};
 
 use super::Draft;
 
-/// Number of surplus old ends that one commit removes.
+/// Maximum number of surplus old ends that one commit removes, besides one for each new end.
 const MORE: u64 = 256;
 
 impl Draft<'_> {
-    /// The record of a stream's end.
+    /// Returns the record of a stream's end.
     pub(super) fn ended(&self, change: usize, cause: EndCause, position: u64) -> Ended {
         let change = &self.changes[change];
         Ended {
@@ -24,7 +24,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Writes ends into a batch. The oldest go, where there are more than are kept.
+    /// Writes ends into a batch. Removes the oldest ends if there are more than are kept.
     pub(super) fn write_ends(&self, batch: &mut fjall::OwnedWriteBatch, mut new: Vec<Ended>) {
         let (Some(mut ends), Some(last)) = (self.ends, new.last()) else {
             return;

@@ -1,5 +1,5 @@
-//! One commit in the making: requests are judged against what is committed and what the draft
-//! holds already, and change only the draft. If it can't be committed, nothing has happened.
+//! A commit in preparation. Requests are judged against the committed state and the draft's own
+//! changes, and change only the draft. If the commit fails, nothing has happened.
 
 mod answer;
 mod append;
@@ -30,16 +30,16 @@ use crate::rules::State;
 pub(crate) use answer::Sealed;
 use answer::{Answer, Failed};
 
-/// What the draft does to one stream.
+/// The changes of a draft to one stream.
 struct Change {
     stream: Arc<Stream>,
     state: State,
-    /// Whether anything differs from what is committed.
+    /// `true` if the state differs from the committed one.
     changed: bool,
     created: bool,
-    /// Cause of its end in this draft; it can't be used from here on.
+    /// The cause of its end in this draft. It can't be used after it.
     end: Option<EndCause>,
-    /// Taken away for good.
+    /// `true` if the stream is removed for good.
     ended: bool,
     messages: Vec<Bytes>,
     producers: HashMap<String, ProducerState>,
@@ -50,19 +50,19 @@ struct Change {
 pub(crate) struct Draft<'a> {
     engine: &'a Engine,
     store: &'a Store,
-    /// No room on the disk: nothing that makes the log grow.
+    /// `true` if the disk is full: nothing may make the log grow.
     full: bool,
     head: Head,
     changes: Vec<Change>,
     by_id: HashMap<u64, usize>,
-    /// Names that this draft gives away or sets free.
+    /// Names that this draft assigns or frees.
     names: HashMap<StreamName, Option<usize>>,
     answers: Vec<Answer>,
     swept: Vec<Sweep>,
     trimmed: Vec<(Vec<Dropped>, Vec<Commit>)>,
-    /// Entries of the timetable to take out and to put in.
+    /// Entries of the timetable: time, id, and `true` to add or `false` to remove.
     due: Vec<(u64, u64, bool)>,
-    /// Number of ends of streams on the disk, once it is needed.
+    /// The number of ends on the disk, loaded when it is first needed.
     ends: Option<Ends>,
     bytes: usize,
 }
@@ -89,18 +89,18 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Bytes of messages so far.
+    /// Returns the bytes of messages so far.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// About how many bytes it takes in the journal.
+    /// Returns about how many bytes the draft takes in the journal.
     pub(crate) fn weight(&self) -> u64 {
-        // Of a stream that ends, its name is written down once more.
+        // When a stream ends, its name is written once more.
         (self.bytes + 500 + 600 * self.changes.len()) as u64
     }
 
-    /// Takes a request in.
+    /// Applies a request to the draft.
     pub(crate) fn take(&mut self, request: Request) {
         match request {
             Request::Append {
@@ -176,8 +176,8 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Whether a stream is there to be used; `false` where another may have its name by now.
-    /// One that has expired is ended with this.
+    /// Returns `true` if a stream can be used, or `false` if another stream may have its name by
+    /// now. An expired stream is ended by this.
     fn usable(&mut self, change: usize) -> Result<bool, Error> {
         let Change {
             stream,
@@ -203,8 +203,8 @@ impl<'a> Draft<'a> {
         Ok(true)
     }
 
-    /// Ends a stream that is in use: hides it where forks live, and takes it away where none does; then its
-    /// source too, if that was hidden for it.
+    /// Ends a stream that is in use: hides it if it has forks, and removes it otherwise. Removing
+    /// the last fork of a hidden source removes the source too.
     fn end(&mut self, at: usize, cause: EndCause) -> Result<(), Error> {
         if self.ends.is_none() {
             self.ends = Some(self.store.ends()?);

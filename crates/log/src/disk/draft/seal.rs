@@ -1,4 +1,4 @@
-//! A draft is written into a batch.
+//! Writing of a draft into a batch.
 
 use bytes::Bytes;
 
@@ -13,7 +13,8 @@ use crate::records;
 use super::{Draft, Sealed};
 
 impl Draft<'_> {
-    /// Writes the draft into a batch. `None`: there is nothing to write, only to answer.
+    /// Writes the draft into a batch. The batch is `None` if there is nothing to write, only to
+    /// respond.
     pub(crate) fn seal(mut self) -> (Option<fjall::OwnedWriteBatch>, Sealed) {
         let number = self.head.commit;
         let mut batch = self.store.db.batch();
@@ -119,7 +120,7 @@ impl Draft<'_> {
         ((!nothing).then_some(batch), sealed)
     }
 
-    /// Writes what changed of one stream; its records are put into `written`.
+    /// Writes the changes of one stream. Its records are added to `written`.
     fn write(
         &mut self,
         batch: &mut fjall::OwnedWriteBatch,
@@ -152,7 +153,7 @@ impl Draft<'_> {
             change.stream.note_use(time);
             change.state.expires = change.stream.expires_on_disk();
         }
-        // A stream has one entry among what was trimmed: where its newest message was that is gone.
+        // A trimmed stream has one entry: the position after its newest removed message.
         let was = change.stream.trimmed();
         let is = if change.ended {
             0
@@ -169,12 +170,12 @@ impl Draft<'_> {
             }
         }
         if change.ended {
-            // Another stream may have been given the name in this very commit.
+            // Another stream can have been given the name in this same commit.
             let taken = self.names.get(change.stream.name()).copied().flatten();
             if taken.is_none() && !change.created {
                 batch.remove(meta, &*name);
             }
-            // Before its state goes: a stream that has neither is one whose records are dead.
+            // Before the state is removed: the records of a stream that has neither entry are dead.
             let key = keys::garbage(id);
             let garbage = head::encode_garbage(&key, commit, change.state.floor);
             batch.insert(meta, &*key, garbage);
@@ -227,8 +228,8 @@ impl Draft<'_> {
     }
 }
 
-/// Takes records away, and out of their commits; a commit that has none left goes too, unless
-/// opening the log would miss it.
+/// Removes records, and their share of their commits. A commit without messages is removed too,
+/// unless opening the log would miss it.
 fn take_away(
     batch: &mut fjall::OwnedWriteBatch,
     store: &Store,

@@ -1,23 +1,23 @@
-//! The few ways in which numbers and texts are written, and the seal on every value.
+//! The encodings of numbers and texts, and the seal on every value.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// How many bytes the seal takes at the end of a value.
+/// Number of bytes of the seal at the end of a value.
 pub(crate) const SEAL: usize = 8;
 
-/// A value that is not what was written under its key.
+/// A value that differs from what was written under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Appends the checksum of key and value. With the key in it, a value that turns up under another
-/// key is found out too.
+/// Appends the checksum of key and value. Because it covers the key, a value under the wrong key is
+/// detected too.
 pub(crate) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     let sum = xxh3_64_with_seed(&value, xxh3_64(key));
     value.extend_from_slice(&sum.to_be_bytes());
     value
 }
 
-/// The value without its seal, if that is right.
+/// Returns the value without its seal, if the seal is valid.
 pub(crate) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Malformed> {
     let (body, sum) = value.split_last_chunk::<SEAL>().ok_or(Malformed)?;
     if xxh3_64_with_seed(body, xxh3_64(key)) == u64::from_be_bytes(*sum) {
@@ -27,7 +27,7 @@ pub(crate) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Malfor
     }
 }
 
-/// Writes a number in as few bytes as it needs, seven bits in each, the low ones first.
+/// Writes a number as LEB128: seven bits per byte, the low ones first.
 pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number.to_le_bytes()[0] | 0x80);
@@ -42,7 +42,7 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Reads what was written, from the front.
+/// A decoder that reads from the front.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
 

@@ -1,19 +1,19 @@
-//! A commit: what one atomic, synced write did, and its place in the order of all streams.
+//! A commit: the effect of one atomic, synced write, and its place in the order of all streams.
 
 use super::bytes::{Cursor, Malformed, put_number, seal, unseal};
 use super::keys;
 
-/// What a commit did to one stream.
+/// The effect of a commit on one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) id: u64,
-    /// Whether it left a state of the stream behind, or none.
+    /// `true` if the commit left a state of the stream, `false` if it removed the stream.
     pub(crate) lives: bool,
-    /// How many messages it brought.
+    /// Number of messages that it added.
     pub(crate) count: u64,
-    /// The first one's offset.
+    /// The offset of the first message.
     pub(crate) first: u64,
-    /// Number of the commit's positions before it.
+    /// Number of the commit's positions before the part.
     pub(crate) before: u64,
 }
 
@@ -22,10 +22,10 @@ pub(crate) struct Commit {
     /// The position of its first message.
     pub(crate) position: u64,
     pub(crate) number: u64,
-    /// Number of positions that it takes: one for each message it brought, those that were reclaimed since included, and one for
-    /// each stream that ended.
+    /// Number of positions of the commit: one for each message that it added, including those
+    /// reclaimed since, and one for each stream that ended.
     pub(crate) count: u64,
-    /// In the order of its messages. A part goes when its messages are reclaimed.
+    /// In the order of the messages. A part is removed when its messages are reclaimed.
     pub(crate) parts: Vec<Part>,
 }
 
@@ -34,7 +34,7 @@ impl Commit {
         keys::commit(self.position, self.number)
     }
 
-    /// Whether nothing is left of it to be read.
+    /// Returns `true` if no message of the commit is left.
     pub(crate) fn is_spent(&self) -> bool {
         self.parts.iter().all(|part| part.count == 0)
     }

@@ -1,4 +1,4 @@
-//! The end of a stream, and how many ends are kept.
+//! The end of a stream, and the number of ends that are kept.
 
 use super::bytes::{Cursor, Malformed, put_bytes, put_number, seal, unseal};
 use super::keys;
@@ -54,11 +54,11 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Ended, Malformed> {
     })
 }
 
-/// Number of ends that are kept.
+/// The count of kept ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) kept: u64,
-    /// The position after the newest that isn't kept any more; 0 is none. Those that are kept come after it.
+    /// The position after the newest dropped end, or 0. All kept ends come after it.
     pub(crate) forgotten: u64,
 }
 

@@ -1,22 +1,22 @@
-//! How far the log is: its last commit, and its checkpoint.
+//! The progress of the log: its last commit and its checkpoint.
 
 use super::bytes::{Cursor, Malformed, put_number, seal, unseal};
 use super::keys;
 
-/// The state of the log as a whole after a commit.
+/// The state of the whole log after a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// The last commit's number; the first is 1.
+    /// The number of the last commit. The first is 1.
     pub(crate) commit: u64,
-    /// The position after its last message.
+    /// The position after the commit's last message or end.
     pub(crate) position: u64,
-    /// The id that the next stream gets.
+    /// The id of the next stream.
     pub(crate) next_id: u64,
-    /// How many streams there are, those not yet reclaimed included.
+    /// Number of streams, including those that aren't reclaimed yet.
     pub(crate) streams: u64,
-    /// Bytes of messages that are not yet reclaimed.
+    /// Bytes of messages that aren't reclaimed yet.
     pub(crate) bytes: u64,
-    /// When it was, in milliseconds. It goes back only where the clock was wrong.
+    /// The time of the commit, in milliseconds. It goes back only if the clock was wrong.
     pub(crate) time: u64,
 }
 
@@ -54,11 +54,11 @@ impl Head {
     }
 }
 
-/// The commit up to which everything is in tables, none of it only in the journal.
+/// The commit up to which everything is in tables and nothing depends on the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     pub(crate) commit: u64,
-    /// The position after its last message.
+    /// The position after the commit's last message or end.
     pub(crate) position: u64,
 }
 
@@ -81,7 +81,7 @@ impl Checkpoint {
     }
 }
 
-/// A single number under a key.
+/// Encodes a single number under a key.
 pub(crate) fn encode_number(key: &[u8], number: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(18);
     put_number(&mut out, number);
@@ -95,7 +95,8 @@ pub(crate) fn decode_number(key: &[u8], value: &[u8]) -> Result<u64, Malformed> 
     Ok(number)
 }
 
-/// What is known of a stream that is no more: the commit that ended it, and the first offset of its own that it had.
+/// Encodes the record of a removed stream: the commit that ended it, and the first offset of its
+/// own that it had.
 pub(crate) fn encode_garbage(key: &[u8], commit: u64, floor: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(28);
     put_number(&mut out, commit);
@@ -103,7 +104,7 @@ pub(crate) fn encode_garbage(key: &[u8], commit: u64, floor: u64) -> Vec<u8> {
     seal(key, out)
 }
 
-/// The floor of a stream that is no more; 0 where an older version didn't write it.
+/// Returns the floor of a removed stream, or 0 if an older version wrote the record without one.
 pub(crate) fn decode_garbage(key: &[u8], value: &[u8]) -> Result<u64, Malformed> {
     let mut cursor = Cursor(unseal(key, value)?);
     cursor.number()?;

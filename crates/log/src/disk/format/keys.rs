@@ -1,19 +1,20 @@
-//! The keys. Numbers are big-endian, so that keys order as the numbers do.
+//! The keys of the database. Numbers are big-endian, so that keys sort as the numbers do.
 
-/// In the keyspace `meta`: which format this is.
+/// `meta`: the version of the format.
 pub(crate) const VERSION: &[u8] = b"V";
-/// In the keyspace `meta`: the log's random number.
+/// `meta`: the log's random number.
 pub(crate) const IDENTITY: &[u8] = b"I";
-/// In the keyspace `meta`: the last commit.
+/// `meta`: the last commit.
 pub(crate) const HEAD: &[u8] = b"H";
-/// In the keyspace `meta`: the commit up to which nothing depends on the journal any more.
+/// `meta`: the commit up to which nothing depends on the journal.
 pub(crate) const CHECKPOINT: &[u8] = b"C";
-/// In the keyspace `meta`: how many ends of streams are kept.
+/// `meta`: the number of ends that are kept.
 pub(crate) const ENDS: &[u8] = b"L";
 
-/// In every keyspace, before all other keys: written so that a keyspace has something to write out, and means nothing.
+/// Every keyspace: a key without meaning before all other keys, written so that the keyspace has
+/// something to write out.
 pub(crate) const TOUCHED: &[u8] = b"\0";
-/// In the keyspace `meta`: bytes that only fill up a journal, and mean nothing.
+/// `meta`: bytes without meaning that fill up a journal.
 pub(crate) const FILLER: &[u8] = b"\0f";
 
 const NAME: u8 = b'N';
@@ -32,12 +33,12 @@ fn tagged(tag: u8, rest: &[u8]) -> Vec<u8> {
     key
 }
 
-/// `meta`: a name's stream. Also the start of the keys of all names that start with `name`.
+/// `meta`: the stream of a name. Also a prefix of the keys of all names that start with `name`.
 pub(crate) fn name(name: &str) -> Vec<u8> {
     tagged(NAME, name.as_bytes())
 }
 
-/// The name in a key, if it is one of a name.
+/// Returns the name in a key, if it is the key of a name.
 pub(crate) fn name_of(key: &[u8]) -> Option<&str> {
     let (&tag, name) = key.split_first()?;
     (tag == NAME)
@@ -45,71 +46,73 @@ pub(crate) fn name_of(key: &[u8]) -> Option<&str> {
         .flatten()
 }
 
-/// `meta`: what a stream was created with.
+/// `meta`: the settings with which a stream was created.
 pub(crate) fn settings(id: u64) -> Vec<u8> {
     tagged(SETTINGS, &id.to_be_bytes())
 }
 
-/// `meta`: what changes of a stream.
+/// `meta`: the mutable state of a stream.
 pub(crate) fn state(id: u64) -> Vec<u8> {
     tagged(STATE, &id.to_be_bytes())
 }
 
-/// `meta`: what a stream remembers of a producer. With an empty id, the start of all of those.
+/// `meta`: the state of a producer in a stream. With an empty id, the prefix of all producers of
+/// the stream.
 pub(crate) fn producer(id: u64, producer: &str) -> Vec<u8> {
     let mut key = tagged(PRODUCER, &id.to_be_bytes());
     key.extend_from_slice(producer.as_bytes());
     key
 }
 
-/// The producer's id in a key of one.
+/// Returns the producer's id in a producer's key.
 pub(crate) fn producer_of(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key.get(9..)?).ok()
 }
 
-/// `meta`: something is to be done about a stream at this time.
+/// `meta`: an entry of the timetable, by which a stream is processed at this time.
 pub(crate) fn due(time: u64, id: u64) -> Vec<u8> {
     let mut key = tagged(DUE, &time.to_be_bytes());
     key.extend_from_slice(&id.to_be_bytes());
     key
 }
 
-/// Time and stream in a key of the timetable.
+/// Returns the time and the stream in a key of the timetable.
 pub(crate) fn due_of(key: &[u8]) -> Option<(u64, u64)> {
     (key.first() == Some(&DUE)).then_some(())?;
     Some((number(key.get(1..9)?)?, number(key.get(9..)?)?))
 }
 
-/// `meta`: a stream that is no more and whose records and producers are to go.
+/// `meta`: a removed stream whose records and producers have to be removed.
 pub(crate) fn garbage(id: u64) -> Vec<u8> {
     tagged(GARBAGE, &id.to_be_bytes())
 }
 
-/// The stream in a key of the garbage.
+/// Returns the stream in a key of the garbage.
 pub(crate) fn garbage_of(key: &[u8]) -> Option<u64> {
     (key.first() == Some(&GARBAGE)).then_some(())?;
     number(key.get(1..)?)
 }
 
-/// `meta`: the caps of a stream took its messages before this position, and the first one that it still has is later.
+/// `meta`: the notice that a stream's caps removed its messages before this position. The first
+/// message that it still has is later.
 pub(crate) fn trimmed(position: u64, id: u64) -> Vec<u8> {
     let mut key = tagged(TRIMMED, &position.to_be_bytes());
     key.extend_from_slice(&id.to_be_bytes());
     key
 }
 
-/// Position and stream in a key of what was trimmed.
+/// Returns the position and the stream in a key of a trimming notice.
 pub(crate) fn trimmed_of(key: &[u8]) -> Option<(u64, u64)> {
     (key.first() == Some(&TRIMMED)).then_some(())?;
     Some((number(key.get(1..9)?)?, number(key.get(9..)?)?))
 }
 
-/// `meta`: the end of a stream, which has this position.
+/// `meta`: the end of a stream with this position.
 pub(crate) fn end(position: u64) -> Vec<u8> {
     tagged(END, &position.to_be_bytes())
 }
 
-/// The position in a key of an end.
+/// Returns the position in the key of an end.
 pub(crate) fn end_of(key: &[u8]) -> Option<u64> {
     (key.first() == Some(&END)).then_some(())?;
     number(key.get(1..)?)
@@ -120,7 +123,7 @@ pub(crate) fn record(id: u64, first: u64) -> [u8; 16] {
     pair(id, first)
 }
 
-/// Stream and first offset in a record's key.
+/// Returns the stream and the first offset in a record's key.
 pub(crate) fn record_of(key: &[u8]) -> Option<(u64, u64)> {
     Some((number(key.get(..8)?)?, number(key.get(8..)?)?))
 }
@@ -130,7 +133,7 @@ pub(crate) fn commit(position: u64, commit: u64) -> [u8; 16] {
     pair(position, commit)
 }
 
-/// Position and number in a commit's key.
+/// Returns the position and the number in a commit's key.
 pub(crate) fn commit_of(key: &[u8]) -> Option<(u64, u64)> {
     record_of(key)
 }

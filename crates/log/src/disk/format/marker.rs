@@ -1,7 +1,7 @@
-//! The file `commits`: the last commit that was acknowledged, beside the database.
+//! The file `commits` next to the database, which records the last acknowledged commit.
 //!
-//! fjall cuts a damaged journal at the damage without a word. This file is how that is noticed:
-//! what it says was committed must be there when the log is opened.
+//! fjall silently truncates a damaged journal at the damage. This file makes that detectable: the
+//! commit that it records must exist when the log is opened.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,19 +10,19 @@ use std::path::Path;
 
 use super::bytes::{Malformed, SEAL, seal, unseal};
 
-/// The permissions of a file that only its owner may read.
+/// Permissions of a file that only its owner may read and write.
 pub(crate) const PRIVATE_FILE: u32 = 0o600;
 
 const MAGIC: &[u8] = b"headwater commit";
-/// A slot is a sector of its own, so that writing one can't tear the other.
+/// Size of a slot. Each slot is in a sector of its own, so that writing one can't tear the other.
 const SLOT: u64 = 4096;
 const SLOT_BYTES: usize = 9 + SEAL;
 
-/// What a slot says.
+/// The content of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) commit: u64,
-    /// Whether commits were synced before they were acknowledged.
+    /// `true` if commits were synced before they were acknowledged.
     pub(crate) synced: bool,
 }
 
@@ -42,7 +42,7 @@ impl Mark {
     }
 }
 
-/// The open file.
+/// The open marker file.
 #[derive(Debug)]
 pub(crate) struct Marker {
     file: File,
@@ -50,7 +50,7 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    /// Makes the file, with nothing committed.
+    /// Creates the file, with nothing committed.
     pub(crate) fn create(path: &Path, synced: bool) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -67,7 +67,7 @@ impl Marker {
         Ok(marker)
     }
 
-    /// Opens the file; what it says is `None` where neither slot is whole.
+    /// Opens the file. The mark is `None` if neither slot is valid.
     pub(crate) fn open(path: &Path) -> io::Result<(Self, Option<Mark>)> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut marks = [None, None];
@@ -87,8 +87,8 @@ impl Marker {
         Ok((Self { file, next }, best))
     }
 
-    /// Says that this commit is about to be acknowledged. It survives the end of the process; it
-    /// survives the machine's from the next [`sync`](Self::sync) on.
+    /// Records that this commit is about to be acknowledged. The record survives the end of the
+    /// process at once, and a crash of the machine after the next [`sync`](Self::sync).
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
         self.file.write_all_at(&mark.encode(), self.next * SLOT)?;
         self.next = 1 - self.next;
@@ -99,7 +99,7 @@ impl Marker {
         self.file.sync_data()
     }
 
-    /// Another handle of the same file, to sync it from elsewhere.
+    /// Returns another handle of the same file, to sync it from another thread.
     pub(crate) fn handle(&self) -> io::Result<File> {
         self.file.try_clone()
     }

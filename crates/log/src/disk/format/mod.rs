@@ -1,4 +1,4 @@
-//! What is on the disk: every key, every value, written and read in one place each.
+//! The on-disk format. Every key and value is encoded and decoded in exactly one place.
 
 pub(crate) mod bytes;
 pub(crate) mod commit;
@@ -10,5 +10,5 @@ pub(crate) mod record;
 pub(crate) mod settings;
 pub(crate) mod state;
 
-/// The number of this format.
+/// The version of this format.
 pub(crate) const VERSION: u64 = 3;

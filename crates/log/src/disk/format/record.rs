@@ -5,12 +5,12 @@ use bytes::Bytes;
 use super::bytes::{Cursor, Malformed, SEAL, put_number, seal, unseal};
 use super::keys;
 
-/// What is known of a record without its messages.
+/// The header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     /// The position of its first message in the order of all streams.
     pub(crate) position: u64,
-    /// When it was committed, in milliseconds.
+    /// The time of the commit, in milliseconds.
     pub(crate) time: u64,
     pub(crate) count: u32,
     /// Bytes of its messages.
@@ -33,25 +33,25 @@ pub(crate) fn encode(id: u64, first: u64, position: u64, time: u64, messages: &[
     seal(&keys::record(id, first), out).into()
 }
 
-/// A record whose seal is right. It shares its bytes with where they came from.
+/// A record with a valid seal. It shares the bytes from which it was decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) first: u64,
     pub(crate) head: Head,
     value: Bytes,
-    /// Where the lengths start in `value`, and where the messages do.
+    /// The starts of the lengths and of the messages in `value`.
     lengths: usize,
     payload: usize,
 }
 
 impl Record {
-    /// Checks and takes apart what is stored at `id` and `first`.
+    /// Checks and decodes the value that is stored at `id` and `first`.
     pub(crate) fn decode(id: u64, first: u64, value: Bytes) -> Result<Self, Malformed> {
         unseal(&keys::record(id, first), &value)?;
         Self::trusted(first, value)
     }
 
-    /// Takes apart what this process wrote itself and has kept.
+    /// Decodes a value that this process encoded itself and has kept, without checking the seal.
     pub(crate) fn trusted(first: u64, value: Bytes) -> Result<Self, Malformed> {
         let body = value.len().checked_sub(SEAL).ok_or(Malformed)?;
         let mut cursor = Cursor(&value[..body]);
@@ -82,12 +82,12 @@ impl Record {
         })
     }
 
-    /// The offset after its last message.
+    /// Returns the offset after its last message.
     pub(crate) fn end(&self) -> u64 {
         self.first + u64::from(self.head.count)
     }
 
-    /// Its messages, each with its offset.
+    /// Returns its messages, each with its offset.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (u64, Bytes)> + '_ {
         let mut lengths = Cursor(&self.value[self.lengths..self.payload]);
         let mut start = self.payload;

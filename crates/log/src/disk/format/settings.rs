@@ -1,4 +1,4 @@
-//! What a stream was created with. Written once.
+//! The settings with which a stream was created. They are written once.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::name::StreamName;
 use crate::offset::Offset;
 use crate::settings::{Expiry, ForkPoint, Settings, Skip};
 
-/// A stream, but for what changes.
+/// The immutable part of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Birth {
     pub(crate) name: StreamName,
@@ -24,7 +24,7 @@ pub(crate) struct Fork {
     /// The source's id.
     pub(crate) id: u64,
     pub(crate) point: ForkPoint,
-    /// How many bytes it has of the last message that is not its own; all, if there is no number.
+    /// Number of bytes of the last inherited message, if it is shortened.
     pub(crate) cut: Option<usize>,
 }
 

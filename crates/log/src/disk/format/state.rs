@@ -1,4 +1,4 @@
-//! What changes of a stream, and what it remembers of a producer.
+//! The mutable state of a stream, and of its producers.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Which streams have ended, in the order of all streams.
+//! The ends of streams, in the order of all streams.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use crate::read::{EndCause, Ended};
 
 use super::Streams;
 
-/// Memory of an end besides its stream's name.
+/// Memory of an end besides its stream's name, in bytes.
 const PER_END: u64 = 128;
-/// Ends take no more than this part of the memory that there is.
+/// The ends use at most one part in `SHARE` of the log's memory limit.
 const SHARE: u64 = 8;
 
-/// The newest ends.
+/// The newest ends of streams.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     kept: BTreeMap<u64, Ended>,
-    /// Their part of the log's memory.
+    /// The bytes that they use of the log's memory.
     taken: u64,
-    /// The position after the newest that isn't kept any more; 0 is none.
+    /// The position after the newest end that was dropped, or 0.
     forgotten: u64,
 }
 
@@ -27,12 +27,12 @@ fn weight(end: &Ended) -> u64 {
 }
 
 impl Ends {
-    /// The ends with a position from `from` to before `to`.
+    /// Returns the ends with a position in `from..to`.
     pub(super) fn range(&self, from: u64, to: u64) -> impl Iterator<Item = &Ended> {
         self.kept.range(from..to).map(|(_, end)| end)
     }
 
-    /// The position of the newest that isn't kept any more, if it is from `from` to before `to`.
+    /// Returns the position of the newest dropped end, if it is in `from..to`.
     pub(super) fn forgotten(&self, from: u64, to: u64) -> Option<Position> {
         let position = self.forgotten.checked_sub(1)?;
         (from..to)
@@ -42,7 +42,7 @@ impl Ends {
 }
 
 impl Streams {
-    /// Gives the end of a stream its place in the order of all streams. Old ones go for it.
+    /// Adds the end of a stream to the order of all streams. Drops old ends to make room.
     pub(super) fn note_end(&mut self, id: u64, cause: EndCause) {
         let time = self.now();
         let position = *self.head.borrow();
@@ -55,7 +55,7 @@ impl Streams {
             time,
             tail: stream.lineage.at(Offset::new(stream.state.tail)),
         };
-        // It is taken down though there may be no room: the stream itself took more.
+        // It is recorded even if there is no room: the stream itself took more.
         self.taken += weight(&end);
         self.ends.taken += weight(&end);
         self.ends.kept.insert(position.number(), end);

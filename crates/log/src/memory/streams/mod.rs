@@ -1,4 +1,4 @@
-//! All streams, and what is done to them.
+//! All streams and the operations on them.
 
 mod ends;
 mod reading;
@@ -27,10 +27,10 @@ use ends::Ends;
 const PER_MESSAGE: u64 = 64;
 const PER_STREAM: u64 = 512;
 const PER_PRODUCER: u64 = 320;
-/// How many records a stretch of the order is looked at in one read.
+/// Maximum number of records that one read of the order looks at.
 const SCAN: usize = 10_000;
 
-/// What was appended in one step, or a part of it.
+/// Messages that were appended in one step, or a part of them.
 #[derive(Debug)]
 struct Record {
     first: u64,
@@ -44,7 +44,7 @@ struct Record {
 struct Fork {
     source: u64,
     point: ForkPoint,
-    /// How many bytes of the last inherited message the fork has; all, if there is no number.
+    /// Number of bytes of the last inherited message, if the fork has only a part of it.
     cut: Option<usize>,
 }
 
@@ -57,7 +57,7 @@ struct Stream {
     used: Timestamp,
     state: State,
     producers: HashMap<String, ProducerState>,
-    /// None of its producers can be idle for long enough before.
+    /// No producer has been idle for long enough before this time.
     none_idle_before: u64,
     records: VecDeque<Record>,
     fork: Option<Fork>,
@@ -70,7 +70,7 @@ impl Stream {
         self.settings.expiry.map(|expiry| expiry.after(self.used))
     }
 
-    /// When something is to be done about it next.
+    /// Returns the time at which the stream next needs attention.
     fn due(&self) -> u64 {
         let ends = self.expires().filter(|_| !self.state.hidden);
         let ages = match (self.settings.max_age, self.records.front()) {
@@ -99,18 +99,18 @@ pub(crate) struct Streams {
     pub(crate) closed: bool,
     names: BTreeMap<StreamName, u64>,
     by_id: HashMap<u64, Stream>,
-    /// First position of a record, its stream, its first offset.
+    /// First position of a record, with its stream and first offset.
     order: BTreeMap<u64, (u64, u64)>,
-    /// The position after the newest message that is gone of a stream with caps, and that stream.
+    /// For each trimmed stream: the position after its newest removed message.
     trimmed: BTreeMap<u64, u64>,
     ends: Ends,
     timetable: BTreeSet<(u64, u64)>,
-    /// A thread sweeps.
+    /// `true` while a thread sweeps.
     pub(crate) is_reclaimed: bool,
     next_id: u64,
     head: watch::Sender<Position>,
     bytes: u64,
-    /// What all of it takes, by the counting of [`MemoryOptions::max_bytes`].
+    /// Bytes in use, counted as for [`MemoryOptions::max_bytes`].
     taken: u64,
     latest: Timestamp,
     time: Steady,
@@ -137,7 +137,7 @@ impl Streams {
         }
     }
 
-    /// The time, which goes back only where the clock was wrong.
+    /// Returns the time. It goes back only if the clock was wrong.
     fn now(&mut self) -> Timestamp {
         self.latest = Timestamp(self.time.now(self.latest.0));
         if self.time.went_back() {
@@ -146,7 +146,7 @@ impl Streams {
         self.latest
     }
 
-    /// Dates what is dated in the future now.
+    /// Sets times that are in the future to now.
     fn take_back(&mut self) {
         let now = self.latest;
         let ids: Vec<u64> = self.by_id.keys().copied().collect();
@@ -212,7 +212,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Checks that a message of 1 KiB would be taken.
+    /// Checks that there is room for a message of 1 KiB.
     pub(crate) fn writable(&self) -> Result<(), Error> {
         const SMALL_MESSAGE: u64 = 1 << 10;
         match self.closed {
@@ -303,7 +303,7 @@ impl Streams {
         self.push(id, &create.messages);
         let stream = self.stream(id);
         stream.state.closed = create.closed;
-        // Followers start from here: they must not take the first messages for missing.
+        // Followers start here: they must not mistake the first messages for new ones.
         stream.publish(false);
         let info = self.describe(id);
         self.trim(id, now);
@@ -403,8 +403,8 @@ impl Streams {
         Ok(Outcome::Appended(receipt(tail, head, closed, producer_seq)))
     }
 
-    /// Makes room for another producer: where the stream remembers as many as it may, those that have been idle for
-    /// [`limits::PRODUCER_IDLE`] are forgotten.
+    /// Makes room for another producer. If the stream remembers as many as it may, producers that
+    /// have been idle for [`limits::PRODUCER_IDLE`] are forgotten.
     fn make_room(&mut self, id: u64, now: Timestamp) -> Result<(), Error> {
         let limit = self.options.limits.producers;
         let stream = self.stream(id);
@@ -441,7 +441,7 @@ impl Streams {
         Ok(known.map(ProducerState::known))
     }
 
-    /// Adds messages for which there is room.
+    /// Adds messages. The caller has checked that there is room.
     fn push(&mut self, id: u64, messages: &[Bytes]) {
         if messages.is_empty() {
             return;
@@ -470,7 +470,7 @@ impl Streams {
         self.head.send_replace(Position::new(position));
     }
 
-    /// Lets go of what is over the stream's caps.
+    /// Removes messages that exceed the stream's caps.
     fn trim(&mut self, id: u64, now: Timestamp) {
         let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
         while let Some(oldest) = stream.records.front() {
@@ -499,12 +499,12 @@ impl Streams {
         }
     }
 
-    /// Whether something can become due by time alone.
+    /// Returns `true` if something can become due with time alone.
     pub(crate) fn is_timed(&self) -> bool {
         !self.timetable.is_empty()
     }
 
-    /// Whether a thread is wanted that sweeps.
+    /// Returns `true` if a sweeping thread has to be started.
     pub(crate) fn needs_reclaiming(&self) -> bool {
         !self.is_reclaimed && self.is_timed() && !self.closed
     }
@@ -513,10 +513,10 @@ impl Streams {
         let now = self.now();
         let due = self.timetable.range(..=(now.0, u64::MAX)).take(steps);
         let mut due: Vec<u64> = due.map(|&(_, id)| id).collect();
-        // Of those that are due together, the oldest stream comes first.
+        // Of the streams that are due together, the oldest is first.
         due.sort_unstable();
         for id in due {
-            // One that was kept for another may have gone with it.
+            // A hidden stream can have been removed together with its last fork.
             let Some(stream) = self.by_id.get(&id) else {
                 continue;
             };
@@ -531,7 +531,7 @@ impl Streams {
         self.timetable.first().is_some_and(|&(due, _)| due <= now.0)
     }
 
-    /// Ends a stream that is in use: hides it where forks live, and lets go of all of it where none does.
+    /// Ends a stream that is in use: hides it if it has forks, and removes it otherwise.
     fn end(&mut self, id: u64, cause: EndCause) {
         self.note_end(id, cause);
         let stream = self.stream(id);
@@ -602,7 +602,7 @@ impl Streams {
         self.trimmed.clear();
         self.ends = Ends::default();
         self.timetable.clear();
-        // Followers learn of the end by their sender being gone.
+        // The dropped sender tells followers of the end.
         let head = *self.head.borrow();
         self.head = watch::Sender::new(head);
     }

@@ -1,4 +1,4 @@
-//! What can be seen of streams.
+//! Reads of streams.
 
 use std::ops::Bound;
 
@@ -23,7 +23,7 @@ impl Streams {
         }
     }
 
-    /// The message at an offset between floor and tail, from wherever it is inherited.
+    /// Returns the message at an offset between floor and tail, from the stream or its sources.
     pub(super) fn message(&self, id: u64, at: u64) -> Message {
         let stream = &self.by_id[&id];
         if let Some(fork) = &stream.fork
@@ -176,8 +176,8 @@ impl Streams {
         })
     }
 
-    /// Takes in the messages from a position to the head, of about `budget` bytes. Says where it stopped, if before the
-    /// head.
+    /// Collects messages from a position to the head, of about `budget` bytes. Returns the position
+    /// where it stopped, if that is before the head.
     fn entries(
         &self,
         from: Position,
