@@ -341,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_method_that_asks_for_no_resource_is_refused() {
+    fn connect_and_trace_are_refused() {
         let checked = |method: Method| {
             Plan::new(method, "http://example.com/", Settings::default()).checked()
         };
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_request_is_said_before_anything_is_sent() {
+    fn an_invalid_request_fails_before_anything_is_sent() {
         for (url, message) in [
             (
                 "example.com/?token=secret",
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_requests_header_takes_the_place_of_the_clients() {
+    fn a_requests_header_replaces_the_clients() {
         let mut settings = Settings::default();
         settings
             .headers

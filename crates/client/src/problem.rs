@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_json_error_is_told_in_its_sentence() {
+    fn the_message_of_any_json_error_is_found() {
         for (text, wanted) in [
             (r#"{"detail":"gone"}"#, Some("gone")),
             (
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_of_the_standard_and_extensions_are_there() {
+    fn standard_members_and_extensions_are_read() {
         let problem = Problem::from_json(
             br#"{"type":"https://example.com/quota","title":"No quota left","status":429,
                 "detail":"0 of 10","instance":"/q/1","left":0}"#,
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_from_outside_cannot_steer_the_terminal() {
+    fn a_servers_message_cannot_control_the_terminal() {
         let problem = Problem::from_detail("\u{1b}[2Jgone\n");
         assert_eq!(problem.to_string(), "\\u{1b}[2Jgone\\n");
         assert_eq!(Plain(&"x".repeat(400)).to_string().chars().count(), 301);
