@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_holds_the_addresses_that_begin_with_its_bits() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
             ("10.1.0.0/16", "10.1.2.3", "10.2.0.0"),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_said() {
+    fn an_invalid_network_is_explained() {
         for (bad, why) in [
             ("10.0.0.0/33", "`33` is no number of bits from 0 to 32"),
             ("::/129", "`129` is no number of bits from 0 to 128"),

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn no_way_up_is_hidden_in_a_path() {
+    fn a_hidden_dot_segment_never_matches() {
         let glob = PathGlob::parse("/v1/**").unwrap();
         for path in [
             "/v1/../admin",
@@ -282,13 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn many_wildcards_take_no_longer_than_the_product_of_the_lengths() {
+    fn many_wildcards_match_in_at_most_the_product_of_the_lengths() {
         let glob = PathGlob::parse(&format!("{}/end", "/**/a".repeat(50))).unwrap();
         assert!(!glob.matches(&"/a".repeat(1000)));
     }
 
     #[test]
-    fn what_is_no_pattern_of_a_path_is_said() {
+    fn an_invalid_path_pattern_is_explained() {
         for (bad, word) in [
             ("/v1/chat*", "`chat*`"),
             ("/a/../b", "`..`"),

@@ -109,7 +109,7 @@ const NOT_PUBLIC: &[&str] = &[
 ];
 
 #[test]
-fn nothing_that_is_not_on_the_internet_is_public() {
+fn an_address_outside_the_internet_is_not_public() {
     let public = Egress::public();
     let https = Egress::public_https();
     for url in NOT_PUBLIC {
@@ -121,7 +121,7 @@ fn nothing_that_is_not_on_the_internet_is_public() {
 }
 
 #[test]
-fn nothing_that_is_not_on_the_internet_is_reached_because_other_things_are_listed() {
+fn an_unlisted_address_outside_the_internet_is_not_reached() {
     let egress = allow(&[
         "http://*:*",
         "https://api.example.com",
@@ -138,7 +138,7 @@ fn nothing_that_is_not_on_the_internet_is_reached_because_other_things_are_liste
 }
 
 #[test]
-fn what_is_not_listed_is_refused_and_the_reason_is_said() {
+fn an_unlisted_url_is_refused_with_the_reason() {
     let egress = allow(&[
         "https://api.example.com/v1/**",
         "https://*.example.org",
@@ -227,7 +227,7 @@ fn what_is_not_listed_is_refused_and_the_reason_is_said() {
 }
 
 #[test]
-fn what_is_listed_is_reached() {
+fn a_listed_url_is_allowed() {
     for (patterns, urls) in [
         (
             &["https://api.example.com/v1/**"][..],
@@ -294,7 +294,7 @@ fn what_is_listed_is_reached() {
 }
 
 #[test]
-fn an_empty_list_reaches_nothing() {
+fn an_empty_list_allows_nothing() {
     for egress in [
         Egress::default(),
         allow(&[]),
@@ -314,7 +314,7 @@ fn an_empty_list_reaches_nothing() {
 }
 
 #[test]
-fn this_machine_is_reached_at_any_port_where_it_is_allowed_as_a_whole() {
+fn this_machine_is_reached_at_any_port_if_it_is_allowed_as_a_whole() {
     let egress = Egress::public_https().with_this_machine();
     for url in [
         "http://localhost:9/x",
@@ -335,7 +335,7 @@ fn this_machine_is_reached_at_any_port_where_it_is_allowed_as_a_whole() {
 }
 
 #[test]
-fn what_is_no_pattern_is_named_with_what_would_be_right() {
+fn an_invalid_pattern_is_named_with_the_remedy() {
     for (pattern, why) in [
         ("api.example.com", "it is neither a URL nor a network"),
         ("", "it is neither a URL nor a network"),
@@ -402,7 +402,7 @@ fn resolve(egress: Egress, name: &str, found: &[&str]) -> Result<Vec<IpAddr>, St
 }
 
 #[test]
-fn of_a_names_addresses_only_those_that_are_allowed_are_connected_to() {
+fn only_the_allowed_addresses_of_a_name_are_returned() {
     for (patterns, name, found, wanted) in [
         (
             &["https://*"][..],
@@ -482,7 +482,7 @@ fn of_a_names_addresses_only_those_that_are_allowed_are_connected_to() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_public_first_and_this_machine_then_is_refused_then() {
+async fn a_name_that_rebinds_to_this_machine_is_refused() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
     let egress = Egress::public().with_lookup(move |_| {
@@ -500,7 +500,7 @@ async fn a_name_that_is_public_first_and_this_machine_then_is_refused_then() {
 }
 
 #[tokio::test]
-async fn the_system_is_asked_for_this_machine_only_where_it_is_listed() {
+async fn localhost_is_resolved_only_if_it_is_listed() {
     assert!(Egress::public().resolve("localhost").await.is_err());
     let local = allow(&["http://localhost"])
         .resolve("localhost")
@@ -592,7 +592,7 @@ fn notation() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn whatever_address_passes_is_public_or_listed(
+    fn every_allowed_address_is_public_or_listed(
         host in notation(), port in any::<u16>(), user in "(me@|me:pw@|)",
     ) {
         let listed: IpAddr = "127.0.0.1".parse().unwrap();

@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_a_string_is_text_and_any_other_is_json_as_it_stands() {
+    fn a_string_body_is_text_and_any_other_is_unchanged_json() {
         for (body, sent, content_type) in [
             (r#""a\nb""#, "a\nb", "text/plain; charset=utf-8"),
             (
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_line_is_said() {
+    fn an_invalid_line_is_explained() {
         for (line, wanted) in [
             (
                 r#"{"url":"http://a.example/","ulr":1}"#,
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_source_keeps_its_own_words() {
+    fn an_error_of_the_source_keeps_its_message() {
         let from_io = Err::<Call, _>(std::io::Error::other("torn"))
             .into_call()
             .unwrap_err();

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_shown_as_json_or_text_or_base64_on_one_line() {
+    fn a_body_serialises_as_json_or_text_or_base64_on_one_line() {
         for (content_type, body, wanted) in [
             (
                 "application/json",
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_nests_too_deep_is_shown_as_text() {
+    fn a_body_that_nests_too_deep_serialises_as_text() {
         let deep = |depth: usize| -> &'static [u8] {
             ("[".repeat(depth) + &"]".repeat(depth)).into_bytes().leak()
         };

@@ -7,9 +7,9 @@
 //!     ▲  ▲                │ end(), lost()
 //!     │  └── may retry ───┤
 //!     │                   ▼
-//!     │                   ▼
+//!     │ may retry       Over: next() returns the error, if there is one, then the end
 //!     │                   ▲
-//!     │                   ▲
+//!     └── head() ── Refused (reads the body for the server's error message)
 //! ```
 //!
 //! Invariants: received bytes are decoded up to the last complete item before the session requests

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn directives_are_read_whatever_their_case_and_quotes() {
+    fn directives_are_read_in_any_case_and_with_quotes() {
         let read = control(&[
             "Max-Age=\"60\", PRIVATE ,no-cache=\"a, no-store, \\\" b\"",
             "x=,,",
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_is_said_twice_or_wrongly_the_stricter_counts() {
+    fn of_repeated_or_invalid_directives_the_stricter_counts() {
         let age = |text| control(&[text]).max_age.unwrap().as_secs();
         assert_eq!(age("max-age=60, max-age=5"), 5);
         assert_eq!(age("max-age=soon"), 0);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn pragma_counts_where_there_is_nothing_newer() {
+    fn pragma_counts_only_without_cache_control() {
         let mut headers = HeaderMap::new();
         headers.insert(header::PRAGMA, HeaderValue::from_static("x, No-Cache"));
         assert!(Control::of(&headers).no_cache);
@@ -140,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_taken_apart_without_end_or_panic(text in "([a-z=\"\\\\, 0-9ü]|no-store|max-age=){0,40}") {
+        fn any_text_is_parsed_without_a_hang_or_panic(text in "([a-z=\"\\\\, 0-9ü]|no-store|max-age=){0,40}") {
             let directives: Vec<_> = Directives(&text).collect();
             prop_assert!(directives.iter().all(|(name, _)| !name.is_empty()));
             if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {

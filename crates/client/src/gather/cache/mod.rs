@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_used_for_the_longest_time_goes_first_and_the_size_is_kept() {
+    fn the_least_recently_used_is_evicted_and_the_size_is_bounded() {
         let none = HeaderMap::new();
         let cache = Cache::new(usize::MAX);
         keep(&cache, 0, &none, "", "0123456789");
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn variants_of_a_url_stand_beside_each_other_up_to_their_number() {
+    fn variants_of_a_url_are_kept_up_to_their_maximum() {
         let cache = Cache::new(usize::MAX);
         let request = |n: usize| HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from(n))]);
         for n in 0..=MAX_VARIANTS {

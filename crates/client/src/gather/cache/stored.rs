@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_is_fresh_as_long_as_it_says_less_its_age() {
+    fn a_response_is_fresh_for_its_lifetime_minus_its_age() {
         let in_a_minute = http_date(-60);
         let a_minute_ago = http_date(60);
         for (pairs, wanted) in [
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_may_want_it_fresher() {
+    fn a_request_may_require_a_fresher_response() {
         let times = now();
         let answer = answer(200, &[("cache-control", "max-age=60")]);
         let stored = Stored::new(&HeaderMap::new(), &answer, times).unwrap();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn it_answers_requests_that_have_the_same_in_what_varies() {
+    fn a_response_answers_requests_with_equal_varying_headers() {
         let request = |pairs| headers(pairs);
         let answer = answer(
             200,
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmation_brings_new_headers_and_no_new_length() {
+    fn a_confirmation_updates_the_headers_but_not_the_length() {
         let old = [
             ("cache-control", "max-age=1"),
             ("etag", "\"1\""),

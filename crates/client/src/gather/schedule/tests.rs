@@ -13,7 +13,7 @@ fn all(schedule: &mut Schedule, now: Instant) -> Vec<u64> {
 }
 
 #[test]
-fn calls_start_in_their_order_but_for_hosts_that_are_at_their_limit() {
+fn calls_start_in_order_except_for_hosts_at_their_limit() {
     let now = Instant::now();
     let mut schedule = Schedule::new(2, None);
     let hosts: Vec<_> = ["a", "a", "a", "b", "a"]
@@ -52,7 +52,7 @@ fn a_rate_is_kept_on_average_though_timers_are_late() {
 }
 
 #[test]
-fn a_host_that_asked_for_a_pause_gets_it_and_others_go_on() {
+fn a_host_that_requests_a_pause_gets_it_and_others_continue() {
     let now = Instant::now();
     let mut schedule = Schedule::new(8, None);
     let a = schedule.admit(0, "a", now);
@@ -83,7 +83,7 @@ fn a_host_is_forgotten_when_its_rate_allows_a_call_again() {
 }
 
 #[test]
-fn of_very_many_hosts_some_are_forgotten_early() {
+fn some_of_very_many_hosts_are_forgotten_early() {
     let now = Instant::now();
     let mut schedule = Schedule::new(8, Some(Duration::from_secs(3600)));
     for call in 0..MAX_REMEMBERED as u64 + 100 {
@@ -144,7 +144,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn it_starts_what_looking_at_all_calls_would_start(
+    fn the_schedule_starts_the_same_calls_as_the_model(
         events in events(),
         per_host in 1_usize..3,
     ) {
@@ -193,7 +193,7 @@ proptest! {
     }
 
     #[test]
-    fn every_call_starts_in_the_end_and_once(
+    fn every_call_starts_exactly_once(
         hosts in prop::collection::vec(0_u8..5, 1..100),
         per_host in 1_usize..4,
         interval in prop::option::of(1_u64..20),
