@@ -16,12 +16,12 @@ fn allow(patterns: &[&str]) -> Egress {
 }
 
 fn check(egress: &Egress, url: &str) -> Result<(), String> {
-    // What is no URL is refused before.
+    // A text that isn't a URL is refused earlier.
     let url = Url::parse(url).map_err(|error| error.to_string())?;
     egress.check(&url).map_err(|refused| refused.to_string())
 }
 
-/// Ways to name what isn't on the internet. None may be reached where only public hosts are.
+/// URLs of hosts that aren't on the public internet. None may be reached if only public hosts are.
 const NOT_PUBLIC: &[&str] = &[
     // This machine, in each notation of an IPv4 address.
     "http://127.0.0.1/",
@@ -43,7 +43,7 @@ const NOT_PUBLIC: &[&str] = &[
     "http://0.0.0.0/",
     "http://0/",
     "http://0x0/",
-    // And as an IPv6 address.
+    // As an IPv6 address.
     "http://[::1]/",
     "http://[0:0:0:0:0:0:0:1]/",
     "http://[::]/",
@@ -62,7 +62,7 @@ const NOT_PUBLIC: &[&str] = &[
     "http://ＬＯＣＡＬＨＯＳＴ/",
     "http://a.localhost/",
     "http://a.b.localhost./",
-    // Private networks, those of the link, of a carrier, and those with a special meaning.
+    // Private, link-local and carrier networks, and those with a special meaning.
     "http://10.0.0.1/",
     "http://10.255.255.255/",
     "http://167772161/",
@@ -97,7 +97,7 @@ const NOT_PUBLIC: &[&str] = &[
     "http://[2001:db8::1]/",
     "http://[3fff::1]/",
     "http://[5f00::1]/",
-    // What gives out a machine's secrets in a cloud.
+    // Metadata services of clouds, which reveal a machine's secrets.
     "http://169.254.169.254/latest/meta-data/",
     "http://0xa9fea9fe/",
     "http://2852039166/",
@@ -437,14 +437,15 @@ fn only_the_allowed_addresses_of_a_name_are_returned() {
         ),
         (&["https://a.test"], "b.test", &["1.1.1.1"], &[]),
         (&["https://*.test"], "b.test", &["1.1.1.1"], &["1.1.1.1"]),
-        // An address that is listed is listed as a host, not as what names stand for.
+        // An address in a pattern is listed as a host, and not as an address to which names may
+        // resolve.
         (
             &["https://a.test", "http://127.0.0.1:9000"],
             "a.test",
             &["127.0.0.1"],
             &[],
         ),
-        // This machine's names are this machine, whoever says something else.
+        // A name of this machine is this machine, regardless of the name server.
         (
             &["http://localhost"],
             "localhost",
@@ -463,7 +464,7 @@ fn only_the_allowed_addresses_of_a_name_are_returned() {
             &["127.0.0.1"],
             &[],
         ),
-        // A name that another parser took for an address.
+        // A name that another parser reads as an address.
         (
             &["http://127.0.0.1:9000"],
             "2130706433",
@@ -509,7 +510,8 @@ async fn localhost_is_resolved_only_if_it_is_listed() {
     assert!(!local.is_empty() && local.iter().all(|address| address.ip().is_loopback()));
 }
 
-/// The blocks that aren't public, as IANA's registries list them: written apart from what is tested.
+/// Returns `true` for the blocks in IANA's registries that aren't public. Written independently of
+/// the code under test.
 fn is_special(address: IpAddr) -> bool {
     const BLOCKS: &[&str] = &[
         "0.0.0.0/8",
@@ -555,7 +557,7 @@ fn is_special(address: IpAddr) -> bool {
     is_in(address) || inner.is_some_and(|v4| is_in(std::net::Ipv4Addr::from_bits(v4).into()))
 }
 
-/// An address, more often one that matters, in some notation of it.
+/// An address in one of its notations, with a bias to special addresses.
 fn notation() -> impl Strategy<Value = String> {
     let v4 = prop_oneof![
         any::<u32>(),

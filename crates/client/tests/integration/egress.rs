@@ -1,4 +1,4 @@
-//! A client that may not go everywhere, over real sockets.
+//! Clients with egress rules, over real sockets.
 
 use std::{
     error::Error as _,
@@ -17,12 +17,12 @@ fn redirecting(to: String) -> Server {
     Server::start(move |call| call.respond_with("302 Found", &format!("location: {to}")))
 }
 
-/// What is allowed is this server alone.
+/// Rules that allow only this server.
 fn only(server: &Server) -> Egress {
     Egress::allow([server.url("/**")]).unwrap()
 }
 
-/// Names stand for these addresses, in turn.
+/// Makes every name resolve to these addresses, in turn.
 fn standing_for(egress: Egress, turns: &'static [&'static [&'static str]]) -> Egress {
     let asked = Arc::new(AtomicUsize::new(0));
     egress.with_lookup(move |_| {
@@ -76,7 +76,7 @@ twins! {
         ] {
             let server = redirecting(to.clone());
             let client = client::Client::builder().egress(only(&server)).build().unwrap();
-            // It may be tried as often as it likes: a refusal is final.
+            // More attempts change nothing: a refusal is final.
             let request = client.get(server.url("/")).retry_first_connect(true);
             refused(&wait(request.text()).unwrap_err());
             assert_eq!(server.requests().len(), 1, "{to}");
@@ -115,7 +115,7 @@ twins! {
     fn a_name_that_rebinds_to_this_machine_reaches_nothing() {
         let server = Server::answering("text/plain", "secret");
         let url = format!("http://rebinds.test:{}/", port(&server));
-        // Each look-up is judged: the one that is connected to is the one that was seen.
+        // Each lookup is checked, and the client connects to an address of the same lookup.
         let egress = standing_for(Egress::public(), &[&["127.0.0.1"], &["::1", "0.0.0.0"]]);
         let client = client::Client::builder().egress(egress).build().unwrap();
         for _ in 0..2 {
@@ -128,7 +128,8 @@ twins! {
         let server = Server::answering("text/plain", "here");
         let url = format!("http://mixed.test:{}/", port(&server));
         let egress = Egress::allow(["http://mixed.test:*", "127.0.0.0/8"]).unwrap();
-        // The others are nobody's here: were they tried first, this would take until a time-out.
+        // The other addresses don't respond here: if they were tried first, this would end in a
+        // timeout.
         let egress = standing_for(egress, &[&["10.0.0.1", "169.254.169.254", "fd00::1", "127.0.0.1"]]);
         let client = client::Client::builder().egress(egress).build().unwrap();
         assert_eq!(wait(client.get(&url).text()).unwrap(), "here");
@@ -146,7 +147,7 @@ twins! {
     }
 }
 
-/// The environment belongs to the whole process, so this is one of its own.
+/// The environment belongs to the whole process, so this test is in one of its own.
 #[test]
 fn a_proxy_of_the_environment_is_not_asked() {
     const ASKS: &str = "HEADWATER_TEST_ASKS";

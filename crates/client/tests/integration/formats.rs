@@ -18,7 +18,7 @@ fn ticks(count: u64) -> Vec<Tick> {
     (1..=count).map(|n| Tick { n, price: 1.5 }).collect()
 }
 
-/// Three ticks in each format, with its content type.
+/// Three ticks in each format, with the format's content type.
 const THREE: [(&str, &str); 6] = [
     (
         "text/event-stream",
@@ -48,7 +48,7 @@ const THREE: [(&str, &str); 6] = [
     ),
 ];
 
-/// An item that is this many bytes of JSON.
+/// An item whose JSON has this many bytes.
 fn item_of(bytes: usize) -> String {
     format!("\"{}\"", "x".repeat(bytes - 2))
 }

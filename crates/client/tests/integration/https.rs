@@ -1,4 +1,4 @@
-//! https: whom the client trusts, and what an end is.
+//! https: trusted servers, and the end of a body under TLS.
 
 use std::{env, net::TcpStream, process::Command, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
-/// A server with a certificate for `name` that it has signed itself; and the certificate, as PEM.
+/// A server with a self-signed certificate for `name`, and the certificate as PEM.
 fn server(name: &str, answer: impl Fn(&mut Call) + Send + Sync + 'static) -> (Server, String) {
     let certified = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
@@ -76,7 +76,7 @@ twins! {
         assert!(error.is_truncated(), "{error}");
     }
 
-    /// Without TLS, nothing tells such an end from a cut.
+    /// Without TLS such an end can't be told from a break.
     fn a_body_that_ends_with_its_connection_is_whole_only_if_tls_says_so() {
         let (server, pem) = local(|call| {
             call.write("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n1\n");
@@ -104,7 +104,7 @@ fn on_a_machine_without_certificates_http_works_and_no_https_server_is_trusted()
     const NAME: &str =
         "https::on_a_machine_without_certificates_http_works_and_no_https_server_is_trusted";
     if env::var_os("SSL_CERT_FILE").is_none_or(|file| file != "/dev/null") {
-        // The platform's certificates are named by the environment, which is the process's.
+        // The environment variables for the platform's certificates belong to the whole process.
         let output = Command::new(env::current_exe().unwrap())
             .args(["--exact", NAME])
             .env("SSL_CERT_FILE", "/dev/null")

@@ -1,5 +1,5 @@
-//! The writer and the reader against a real hub, in memory, and through a proxy that breaks
-//! connections where it hurts.
+//! The writer and the reader against a real hub in memory, also through a proxy that breaks
+//! connections at critical points.
 
 use std::{
     sync::{Arc, mpsc},
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::proxy::Proxy;
 
-/// A hub on a thread of its own.
+/// A hub on its own thread.
 pub(crate) struct TestHub {
     url: String,
     stop: Option<oneshot::Sender<()>>,
@@ -73,14 +73,14 @@ impl Drop for TestHub {
 
 pub(crate) const SOON: Duration = Duration::from_millis(2);
 
-/// All that is in a stream now.
+/// All messages that are in a stream now.
 pub(crate) fn content(url: &str) -> Vec<u32> {
     let reader = headwater_client::blocking::stream(url).reader().live(false);
     let messages = reader.open::<u32>().unwrap();
     messages.map(|message| message.unwrap().value).collect()
 }
 
-/// All that is in a stream now, as it is.
+/// All messages that are in a stream now, unparsed.
 fn raw(url: &str) -> Vec<String> {
     let reader = headwater_client::blocking::stream(url).reader().live(false);
     let messages = reader.open_raw().unwrap();
@@ -195,7 +195,8 @@ twins! {
         let earlier = wait(stream.writer().create(true).producer("till-1").open()).unwrap();
         wait(earlier.append(&1)).unwrap();
         wait(earlier.flush()).unwrap();
-        // An epoch of now is later, also in the same millisecond but for one case in a thousand.
+        // A later epoch of now is higher. Within one millisecond that fails in one case of a
+        // thousand.
         thread::sleep(SOON);
         let later = wait(stream.writer().producer("till-1").open()).unwrap();
         wait(later.append(&2)).unwrap();

@@ -1,4 +1,4 @@
-//! What the writer and the reader keep up over hubs that come and go, are full, or can't be reached.
+//! The writer and the reader across hubs that restart, are full, or can't be reached.
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An address at which nothing listens.
+/// An address on which nothing listens.
 fn nowhere() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
@@ -35,7 +35,7 @@ twins! {
             for n in round * 50..(round + 1) * 50 {
                 wait(writer.append(&n)).unwrap();
             }
-            // What was just given is on its way, in part.
+            // Some of these messages are still in flight.
             pause(SOON);
             drop(hub);
             hub = TestHub::over(Arc::clone(&log));
@@ -61,7 +61,7 @@ twins! {
         for count in [60, 90] {
             let stream = patient.stream(proxy.url("/streams/s"));
             let options = stream.writer().create(true).repeating("import").max_in_flight(8);
-            // Each in a request of its own, so that many are cut.
+            // Each message in its own request, so that many requests are cut.
             let writer = wait(options.max_batch_bytes(1).open()).unwrap();
             for n in 0..count {
                 wait(writer.append(&n)).unwrap();
@@ -120,7 +120,7 @@ twins! {
             pause(SOON);
         }
         assert_eq!(proxy.answers(), 1, "the stream was created, and nothing was sent");
-        // Who waits for them doesn't wait for more to come.
+        // A flush ends the linger time.
         wait(writer.flush()).unwrap();
         assert_eq!(proxy.answers(), 2);
         assert_eq!(content(&hub.url("s")), (0..10).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! Leaving, sharing, giving up: what each client does in its own way.
+//! Leaving, sharing and abandoning, in the way of each client.
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -6,7 +6,7 @@ use headwater_client::{Client, blocking};
 
 use crate::server::Server;
 
-/// A server that sends one item and then waits; it tells whether the client closed the connection.
+/// A server that sends one item and then waits. It reports if the client has closed the connection.
 fn one_and_wait() -> (Server, mpsc::Receiver<bool>) {
     let (closed, was_closed) = mpsc::channel();
     let server = Server::start(move |call| {
@@ -163,7 +163,7 @@ fn items_can_be_sent_to_other_threads() {
 
 #[test]
 fn a_kept_connection_that_the_server_has_closed_meanwhile_is_not_used() {
-    // It doesn't say that it closes, and does.
+    // The server closes the connection without announcing it.
     let server = Server::start(|call| call.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
     let client = blocking::Client::new().unwrap();
     for _ in 0..50 {

@@ -13,7 +13,8 @@ use crate::{
 const SHORT: Duration = Duration::from_millis(30);
 const END: &str = "event: headwater:end\nid: headwater:end\ndata: {}\n\n";
 
-/// Sends the event after the one that the client saw last, and then breaks; the mark after 5.
+/// Sends the event after the client's last event id, and then breaks the connection; sends the end
+/// mark after 5.
 fn one_more(call: &mut Call) {
     let seen = call
         .request
@@ -92,7 +93,7 @@ twins! {
         let server = Server::start(|call| {
             call.start("text/event-stream");
             match call.n {
-                // It breaks before the first item.
+                // The connection breaks before the first item.
                 0 => call.chunk("retry: 10\nevent: headwater:position\nid: 7\ndata: {\"offset\":\"7\"}\n\n"),
                 _ => call.chunk(format!("id: 8\ndata: 8\n\n{END}")),
             }
@@ -108,7 +109,7 @@ twins! {
             call.start("text/event-stream");
             match call.n {
                 0 => call.chunk("retry: 10\nid: 5_a\ndata: 5\n\n"),
-                // It breaks once more before the first item.
+                // The connection breaks once more before the first item.
                 1 => call.chunk("event: headwater:reset\nid: 0_b\ndata: {\"detail\":\"it was made again\"}\n\n"),
                 _ => call.chunk(format!("id: 1_b\ndata: 1\n\n{END}")),
             }
@@ -133,7 +134,7 @@ twins! {
                 _ => call.chunk(format!("id: 4\ndata: {{}}\n\n{END}")),
             }
         });
-        // A type that takes any object.
+        // A type that accepts any object.
         let mut items = wait(client::get(server.url("/")).stream::<serde_json::Value>()).unwrap();
         assert_eq!(next(&mut items).unwrap().unwrap(), serde_json::json!({}));
         let error = next(&mut items).unwrap().unwrap_err();
@@ -146,7 +147,7 @@ twins! {
         assert_eq!(next(&mut items).unwrap().unwrap(), serde_json::json!({}));
         assert!(next(&mut items).is_none());
         assert_eq!(server.requests()[1].header("last-event-id").as_deref(), Some("3"));
-        // As an event it is one, with its type.
+        // Read as events, they are events with their types.
         let events = good(all(wait(client::get(server.url("/")).events())));
         let types: Vec<_> = events.iter().map(|event| event.event.to_string()).collect();
         assert_eq!(types, ["message", "headwater:deleted", "headwater:trimmed", "message"]);

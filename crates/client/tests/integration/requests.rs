@@ -53,7 +53,7 @@ twins! {
         let target = Server::answering("application/x-ndjson", "1\n");
         for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
             let server = redirect(status, target.url("/there"));
-            // By the client, too.
+            // Also with the client's own headers.
             let client = client::Client::builder().header("x-api-key", "secret").build().unwrap();
             let request = client
                 .get(server.url("/").replace("http://", "http://me:pw@"))

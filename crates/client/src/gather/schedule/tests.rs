@@ -98,7 +98,7 @@ fn some_of_very_many_hosts_are_forgotten_early() {
 enum Event {
     Admit(u8),
     Start,
-    /// Finish the nth running call, and pause it for so long or not.
+    /// Finish the nth running call, and pause it for this long, if at all.
     Finish(usize, Option<u64>),
     Hold(u8, u64),
     Pass(u64),
@@ -115,10 +115,10 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..200)
 }
 
-/// The same, by looking at everything each time.
+/// A reference model that examines all calls each time.
 #[derive(Default)]
 struct Model {
-    /// From when on it may start, and for which host.
+    /// The earliest start and the host of each call.
     waiting: BTreeMap<u64, (Instant, u8)>,
     running: Vec<(u64, u8)>,
     held: BTreeMap<u8, Instant>,
@@ -176,7 +176,7 @@ proptest! {
                         model.waiting.insert(call, (now + ms(pause), host));
                     }
                 }
-                // Only a host that is known can ask for a pause.
+                // Only a known host can request a pause.
                 Event::Hold(host, time)
                     if model.running.iter().any(|(_, other)| *other == host) =>
                 {

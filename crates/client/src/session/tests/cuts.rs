@@ -2,12 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What befalls one connection of the simulated server.
+/// The fate of one connection to the simulated server.
 #[derive(Debug, Clone)]
 enum Fate {
     Refused,
     Unavailable,
-    /// So many bytes arrive, in chunks of so many, and then it breaks, falls silent or ends.
+    /// This many bytes arrive, in chunks of this size, and then the connection breaks, falls silent
+    /// or ends.
     Cut {
         after: usize,
         chunk: usize,
@@ -32,7 +33,7 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-/// What the server sends to a client that saw this id last.
+/// The server's response to a client with this last event id.
 fn answer(payloads: &[String], last_event_id: &str) -> Vec<u8> {
     let seen: usize = if last_event_id.is_empty() {
         0
@@ -49,7 +50,7 @@ fn answer(payloads: &[String], last_event_id: &str) -> Vec<u8> {
     body
 }
 
-/// Runs a session against the server until its end, and gives the data of its events.
+/// Runs a session against the server to its end. Returns the data of its events.
 fn run(payloads: &[String], fates: impl IntoIterator<Item = Fate>) -> Vec<String> {
     let mut session = items(Policy {
         retry_first_connect: true,

@@ -55,7 +55,7 @@ fn refused() -> Error {
     Error::new(Kind::Connect)
 }
 
-/// The data of the events up to the next other step, and that step.
+/// Returns the data of the events up to the next other step, and that step.
 fn drain(session: &mut Session) -> (Vec<String>, Result<Step, Error>) {
     let mut data = Vec::new();
     loop {
@@ -69,7 +69,7 @@ fn drain(session: &mut Session) -> (Vec<String>, Result<Step, Error>) {
     }
 }
 
-/// Feeds a chunk; the session must ask for more. Gives the data of its events.
+/// Feeds a chunk, after which the session must request more. Returns the data of its events.
 fn feed(session: &mut Session, chunk: &'static str) -> Vec<String> {
     session.chunk(Bytes::from_static(chunk.as_bytes()));
     let (data, step) = drain(session);
@@ -390,7 +390,7 @@ fn the_shorter_way_gives_the_same_items_and_leaves_what_is_wrong_to_the_other() 
     for (content_type, chunk, items) in [
         ("application/x-ndjson", "1\n2\n\u{1}", 2),
         ("application/json", "[1,2,]", 2),
-        // Elsewhere there is more to an item than its data, or an error that passes.
+        // In these formats an item is more than its data, or an error affects one item only.
         ("application/json-seq", "\u{1e}1\n\u{1e}2\n", 0),
         ("text/event-stream", "data: 1\n\ndata: 2\n\n", 0),
         ("text/plain", "1\n2\n", 0),

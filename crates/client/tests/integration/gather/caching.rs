@@ -2,7 +2,8 @@ use headwater_client::gather::Cache;
 
 use super::*;
 
-/// Answers with these headers and the number of the request; confirms where asked if `"1"` still holds.
+/// Responds with these headers and the number of the request, and confirms `"1"` if it is
+/// revalidated.
 fn answering(headers: &'static str) -> Server {
     Server::start(move |call| {
         if call

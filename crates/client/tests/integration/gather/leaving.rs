@@ -4,7 +4,7 @@ use headwater_client::blocking;
 
 use super::*;
 
-/// A server that never answers; it tells that a request has come, and when its connection was closed.
+/// A server that never responds. It reports each request, and the close of its connection.
 fn silent() -> (Server, mpsc::Receiver<()>, mpsc::Receiver<Instant>) {
     let (come, has_come) = mpsc::channel();
     let (closed, was_closed) = mpsc::channel();

@@ -20,13 +20,13 @@ use crate::server::{Call as Served, Server};
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// The number in the request's path, as in `/7`.
+/// The number in the request's path, such as 7 in `/7`.
 fn number(call: &Served) -> u64 {
     let path = call.request.line.split(' ').nth(1).unwrap();
     path[1..].split('?').next().unwrap().parse().unwrap()
 }
 
-/// Answers each request with its number, after as many milliseconds.
+/// Responds to each request with its number, after that many milliseconds.
 fn echo() -> Server {
     Server::start(|call| {
         let n = number(call);
@@ -39,7 +39,7 @@ fn indexes(results: &[GatherResult]) -> Vec<u64> {
     results.iter().map(|result| result.index).collect()
 }
 
-/// How many are in something at a time, and were at most.
+/// Counts how many are inside at a time, and the maximum.
 #[derive(Default)]
 struct Crowd {
     now: AtomicUsize,
@@ -87,7 +87,7 @@ twins! {
         let calls = [200, 0, 100, 50].map(|n| server.url(&format!("/{n}")));
         let results = gathered(client::gather(calls).ordered().send());
         assert_eq!(indexes(&results), [0, 1, 2, 3]);
-        // One at a time is in order too, and each waits for none that is behind it.
+        // With a concurrency of 1 the results are in order too, and none waits for a later call.
         let calls = [20, 0, 10].map(|n| server.url(&format!("/{n}")));
         let results = gathered(client::gather(calls).ordered().concurrency(1).look_ahead(1).send());
         assert_eq!(indexes(&results), [0, 1, 2]);

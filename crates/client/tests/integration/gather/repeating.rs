@@ -4,7 +4,7 @@ use headwater_client::Method;
 
 use super::*;
 
-/// Fails so often, and then answers.
+/// Fails this many times, and then responds.
 fn failing(times: usize, how: impl Fn(&mut Served) + Send + Sync + 'static) -> Server {
     Server::start(move |call| {
         if call.n < times {
