@@ -441,7 +441,7 @@ fn tail_starts_where_it_is_told_to() {
 }
 
 #[test]
-fn a_position_of_a_stream_that_was_made_again_is_told_and_everything_follows() {
+fn a_stale_position_in_a_recreated_stream_is_reported_and_all_messages_follow() {
     let hub = Hub::start();
     done(&hub, &["publish", "s", "1", "2", "3"]);
     let shown = done(&hub, &["tail", "s", "--no-follow", "--offsets"]);

@@ -43,7 +43,7 @@ fn refused(error: &headwater_client::Error) -> Refused {
 }
 
 twins! {
-    fn what_is_allowed_is_reached_and_the_rest_is_not_asked() {
+    fn an_allowed_url_is_reached_and_others_are_not_contacted() {
         let server = Server::answering("text/plain", "yes");
         let other = Server::answering("text/plain", "no");
         let client = client::Client::builder().egress(only(&server)).build().unwrap();
@@ -63,7 +63,7 @@ twins! {
         assert!(other.requests().is_empty());
     }
 
-    fn a_redirect_to_what_is_not_allowed_is_not_followed() {
+    fn a_redirect_to_a_refused_url_is_not_followed() {
         let secret = Server::answering("text/plain", "secret");
         for to in [
             secret.url("/"),
@@ -95,7 +95,7 @@ twins! {
         assert!(secret.requests().is_empty());
     }
 
-    fn a_redirect_to_what_is_allowed_is_followed_without_credentials() {
+    fn a_redirect_to_an_allowed_url_is_followed_without_credentials() {
         let target = Server::answering("text/plain", "there");
         let server = redirecting(target.url("/there"));
         let egress = Egress::allow([server.url("/"), target.url("/")]).unwrap();
@@ -124,7 +124,7 @@ twins! {
         assert!(server.requests().is_empty());
     }
 
-    fn of_a_mix_of_addresses_only_the_allowed_are_connected_to() {
+    fn only_the_allowed_of_mixed_addresses_are_connected_to() {
         let server = Server::answering("text/plain", "here");
         let url = format!("http://mixed.test:{}/", port(&server));
         let egress = Egress::allow(["http://mixed.test:*", "127.0.0.0/8"]).unwrap();
@@ -136,7 +136,7 @@ twins! {
         assert_eq!(server.requests()[0].header("host").unwrap(), url[7..url.len() - 1]);
     }
 
-    fn a_name_that_cannot_be_looked_up_is_no_refusal() {
+    fn a_name_that_does_not_resolve_is_not_a_refusal() {
         let egress = Egress::public().with_lookup(|_| {
             std::future::ready(Err(std::io::Error::other("no such name")))
         });
@@ -149,7 +149,7 @@ twins! {
 
 /// The environment belongs to the whole process, so this test is in one of its own.
 #[test]
-fn a_proxy_of_the_environment_is_not_asked() {
+fn a_proxy_of_the_environment_is_not_used() {
     const ASKS: &str = "HEADWATER_TEST_ASKS";
     if let Ok(url) = std::env::var(ASKS) {
         let egress = Egress::allow([url.as_str()]).unwrap();
@@ -160,7 +160,7 @@ fn a_proxy_of_the_environment_is_not_asked() {
     let server = Server::answering("text/plain", "direct");
     let proxy = Server::answering("text/plain", "by a proxy");
     let asked = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["egress::a_proxy_of_the_environment_is_not_asked", "--exact"])
+        .args(["egress::a_proxy_of_the_environment_is_not_used", "--exact"])
         .env(ASKS, server.url("/"))
         .env("http_proxy", proxy.url("/"))
         .env("all_proxy", proxy.url("/"))

@@ -59,7 +59,7 @@ async fn answer(socket: TcpStream, ended: oneshot::Receiver<()>, ending: Ending)
 }
 
 twins! {
-    fn a_stream_that_is_reset_in_the_middle_of_a_body_is_cut() {
+    fn a_stream_that_is_reset_in_the_middle_of_a_body_is_truncated() {
         for ending in [
             Ending::Reset(Reason::INTERNAL_ERROR),
             Ending::Reset(Reason::CANCEL),

@@ -42,14 +42,14 @@ fn two_items(call: &mut Call) {
 }
 
 twins! {
-    fn a_server_whose_certificate_is_trusted_is_read() {
+    fn a_server_with_a_trusted_certificate_is_read() {
         let (server, pem) = local(two_items);
         let (_, other) = local(two_items);
         let client = client::Client::builder().root_certificate(other + &pem).build().unwrap();
         assert_eq!(good(all(wait(client.get(server.url("/")).stream::<u32>()))), [1, 2]);
     }
 
-    fn a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent() {
+    fn an_untrusted_certificate_is_refused_before_anything_is_sent() {
         let (server, _) = local(two_items);
         let error = wait(client::get(server.url("/")).bearer("secret").stream::<u32>()).unwrap_err();
         assert!(error.is_connect(), "{error}");
@@ -65,7 +65,7 @@ twins! {
         assert!(error.to_string().contains("not valid for name"), "{error}");
     }
 
-    fn a_body_that_is_cut_under_tls_is_an_error() {
+    fn a_truncated_body_under_tls_is_an_error() {
         let (server, pem) = local(|call| {
             call.start("application/x-ndjson");
             call.chunk("1\n");
@@ -77,7 +77,7 @@ twins! {
     }
 
     /// Without TLS such an end can't be told from a break.
-    fn a_body_that_ends_with_its_connection_is_whole_only_if_tls_says_so() {
+    fn a_body_that_ends_with_its_connection_is_complete_only_with_a_tls_close() {
         let (server, pem) = local(|call| {
             call.write("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n1\n");
         });
@@ -87,7 +87,7 @@ twins! {
         assert!(error.is_truncated(), "{error}");
     }
 
-    fn a_root_certificate_that_is_none_is_an_error_of_the_settings() {
+    fn an_invalid_root_certificate_is_an_error_of_the_settings() {
         for (pem, wanted) in [
             ("", "holds no PEM section `CERTIFICATE`"),
             ("-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n", "is not valid PEM"),
@@ -100,9 +100,9 @@ twins! {
 }
 
 #[test]
-fn on_a_machine_without_certificates_http_works_and_no_https_server_is_trusted() {
+fn without_platform_certificates_http_works_and_no_https_server_is_trusted() {
     const NAME: &str =
-        "https::on_a_machine_without_certificates_http_works_and_no_https_server_is_trusted";
+        "https::without_platform_certificates_http_works_and_no_https_server_is_trusted";
     if env::var_os("SSL_CERT_FILE").is_none_or(|file| file != "/dev/null") {
         // The environment variables for the platform's certificates belong to the whole process.
         let output = Command::new(env::current_exe().unwrap())

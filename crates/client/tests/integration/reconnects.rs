@@ -32,7 +32,7 @@ fn one_more(call: &mut Call) {
 }
 
 twins! {
-    fn a_stream_that_breaks_at_every_item_arrives_whole_and_once() {
+    fn a_stream_that_breaks_at_every_item_arrives_completely_and_once() {
         let server = Server::start(one_more);
         let items = wait(client::get(server.url("/")).stream::<u32>());
         assert_eq!(good(all(items)), [1, 2, 3, 4, 5]);
@@ -44,7 +44,7 @@ twins! {
         assert_eq!(ids, ["", "1", "2", "3", "4", "5"]);
     }
 
-    fn a_server_that_names_no_wait_and_one_item_a_connection_is_not_asked_all_the_time() {
+    fn a_server_with_one_item_per_connection_is_not_called_constantly() {
         let server = Server::start(|call| {
             call.start("text/event-stream");
             call.chunk(format!("retry: 0\nid: {0}\ndata: {0}\n\n", call.n));
@@ -58,7 +58,7 @@ twins! {
         assert!(connections <= 8, "{connections}");
     }
 
-    fn a_wait_that_a_server_names_is_cut_and_told() {
+    fn a_servers_wait_is_limited_and_reported() {
         for named in ["retry-after: 9999999999", "retry-after: Tue, 31 Dec 2199 23:59:59 GMT"] {
             let server = Server::start(move |call| match call.n {
                 0 => call.respond_with("503 Service Unavailable", named),
@@ -83,13 +83,13 @@ twins! {
         }
     }
 
-    fn a_later_run_resumes_where_an_earlier_one_was() {
+    fn a_later_run_resumes_where_an_earlier_one_left_off() {
         let server = Server::start(one_more);
         let items = wait(client::get(server.url("/")).last_event_id("3").stream::<u32>());
         assert_eq!(good(all(items)), [4, 5]);
     }
 
-    fn a_position_is_resumed_from_and_is_no_item() {
+    fn a_position_event_is_resumed_from_and_is_not_an_item() {
         let server = Server::start(|call| {
             call.start("text/event-stream");
             match call.n {
@@ -104,7 +104,7 @@ twins! {
         assert_eq!(server.requests()[1].header("last-event-id").as_deref(), Some("7"));
     }
 
-    fn word_that_the_stream_starts_over_is_an_error_after_which_it_continues() {
+    fn a_reset_is_an_error_after_which_the_stream_continues() {
         let server = Server::start(|call| {
             call.start("text/event-stream");
             match call.n {
@@ -125,7 +125,7 @@ twins! {
         assert_eq!(seen, ["", "5_a", "0_b"]);
     }
 
-    fn word_of_a_stream_that_is_gone_is_no_item_of_any_type_and_is_resumed_from() {
+    fn a_notice_is_never_an_item_and_is_resumed_from() {
         const TOLD: &str = "retry: 10\nid: 1\ndata: {}\n\nevent: headwater:deleted\nid: 2\ndata: {\"id\":\"2\",\"stream\":\"a/b\",\"deleted\":true,\"reason\":\"expired\"}\n\nevent: headwater:trimmed\nid: 3\ndata: {\"stream\":\"c\",\"trimmed\":true}\n\n";
         let server = Server::start(|call| {
             call.start("text/event-stream");
@@ -162,7 +162,7 @@ twins! {
         assert_eq!(server.requests().len(), 2);
     }
 
-    fn a_server_that_asks_for_no_wait_and_ends_each_connection_is_not_called_at_once() {
+    fn a_server_without_a_wait_that_ends_each_connection_is_not_called_at_once() {
         let server = Server::start(|call| match call.n {
             n @ 0..6 => call.respond("200 OK", "text/event-stream", format!("retry: 0\nid: {n}\ndata: {n}\n\n")),
             _ => call.write("HTTP/1.1 204 No Content\r\n\r\n"),
@@ -190,7 +190,7 @@ twins! {
         assert!(waited >= Duration::from_millis(250), "{waited:?}");
     }
 
-    fn a_server_that_is_down_for_a_while_is_tried_until_it_is_back() {
+    fn a_server_that_is_down_for_a_while_is_retried_until_it_responds() {
         let server = Server::start(|call| match call.n {
             0 => {
                 call.start("text/event-stream");
@@ -206,7 +206,7 @@ twins! {
         assert_eq!(server.requests().len(), 5);
     }
 
-    fn a_server_that_stays_down_is_given_up() {
+    fn a_server_that_stays_down_is_an_error() {
         let server = Server::start(|call| match call.n {
             0 => call.respond("200 OK", "text/event-stream", "data: 1\n\n"),
             _ => call.respond_with("503 Service Unavailable", "x: y"),
@@ -248,7 +248,7 @@ twins! {
         assert_eq!(server.requests()[1].header("last-event-id").unwrap(), "1");
     }
 
-    fn a_post_is_never_sent_twice_unasked() {
+    fn a_post_is_never_sent_twice_without_replay() {
         let server = Server::start(|call| match call.n {
             0 | 1 => {
                 call.start("text/event-stream");
@@ -268,7 +268,7 @@ twins! {
         assert!(requests.iter().all(|request| request.body == "ask"), "{requests:?}");
     }
 
-    fn the_clean_end_of_a_posts_answer_is_the_end() {
+    fn the_clean_end_of_a_posts_response_ends_the_stream() {
         let server = Server::answering("text/event-stream", "data: 1\n\n");
         assert_eq!(good(all(wait(client::post(server.url("/")).stream::<u32>()))), [1]);
         assert_eq!(server.requests().len(), 1);

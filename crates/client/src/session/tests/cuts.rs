@@ -126,7 +126,7 @@ fn cut_at_every_byte_everything_arrives_once() {
 
 proptest! {
     #[test]
-    fn whatever_befalls_the_connections_everything_arrives_once(
+    fn everything_arrives_once_across_any_broken_connections(
         payloads in prop::collection::vec("[a-z{}\"ü ]{0,30}", 0..12),
         fates in prop::collection::vec(fate(), 0..12),
     ) {
@@ -134,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn chunks_have_the_size_asked_for_and_join_to_the_body(
+    fn chunks_have_the_requested_size_and_join_to_the_body(
         body in prop::collection::vec(any::<u8>(), 0..300),
         size in 1..40_usize,
         cuts in prop::collection::vec(0..300_usize, 0..12),

@@ -34,7 +34,7 @@ fn counted(url: String, calls: usize) -> (impl Iterator<Item = String> + Send, A
 }
 
 twins! {
-    fn no_more_calls_are_made_at_a_time_than_allowed() {
+    fn the_concurrency_limit_holds() {
         let ((a, crowd_a), (b, crowd_b)) = (crowded(STAY), crowded(STAY));
         let calls: Vec<_> = urls(&[&a, &b], 60).collect();
         let results = gathered(client::gather(calls.clone()).concurrency(6).per_host(100).send());
@@ -47,7 +47,7 @@ twins! {
         assert_eq!((crowd_a.most(), crowd_b.most()), (3, 3));
     }
 
-    fn a_host_at_its_limit_does_not_hold_up_others() {
+    fn a_host_at_its_limit_does_not_delay_others() {
         let (slow, _) = crowded(Duration::from_millis(300));
         let (quick, _) = crowded(Duration::ZERO);
         let mut calls: Vec<_> = (0..50).map(|n| slow.url(&format!("/{n}"))).collect();
@@ -71,7 +71,7 @@ twins! {
         assert!((Duration::from_millis(490)..Duration::from_millis(1500)).contains(&took), "{took:?}");
     }
 
-    fn the_source_is_asked_for_no_more_than_there_is_room_for() {
+    fn the_source_is_polled_only_while_there_is_room() {
         let (server, _) = crowded(Duration::ZERO);
         let (source, taken) = counted(server.url("/"), 1_000_000);
         let mut results = client::gather(source).concurrency(8).look_ahead(16).send().unwrap();
@@ -94,7 +94,7 @@ twins! {
         assert!((16..=16 + 1 + 4).contains(&ahead), "{ahead}");
     }
 
-    fn in_order_too_the_source_is_asked_for_no_more() {
+    fn with_ordered_results_the_source_is_polled_only_while_there_is_room() {
         let server = Server::start(|call| {
             if number(call) == 0 {
                 thread::sleep(Duration::from_millis(600));
@@ -111,7 +111,7 @@ twins! {
         }
     }
 
-    fn a_body_may_be_as_large_as_its_limit_and_no_larger() {
+    fn a_body_may_be_as_large_as_its_limit_but_not_larger() {
         for chunked in [false, true] {
             let server = Server::start(move |call| {
                 let body = "x".repeat(usize::try_from(number(call)).unwrap());
@@ -142,7 +142,7 @@ twins! {
         assert!(results[0].outcome.is_ok());
     }
 
-    fn a_call_that_takes_too_long_fails_by_itself() {
+    fn an_overdue_call_fails_alone() {
         let server = Server::start(|call| match number(call) {
             0 => drop(call.wait_for_close()),
             // It sends one byte at a time, so that the idle timeout never expires.
@@ -169,7 +169,7 @@ twins! {
         assert!(results[2].outcome.is_ok());
     }
 
-    fn when_the_time_for_all_is_over_each_call_that_is_not_done_fails_and_the_rest_is_told_of_once() {
+    fn after_the_total_timeout_each_unfinished_call_fails_and_one_result_represents_the_rest() {
         let server = Server::start(|call| match number(call) {
             0 => call.respond("200 OK", "text/plain", "ok"),
             _ => drop(call.wait_for_close()),
