@@ -203,7 +203,7 @@ pub(crate) enum Color {
     Never,
 }
 
-/// The formats by their names, so that `--help` lists them.
+/// Parses a format by its name, and makes `--help` list the names.
 #[derive(Clone)]
 struct FormatParser;
 
@@ -239,7 +239,7 @@ pub(crate) fn method(text: &str) -> Result<Method, String> {
     text.parse().map_err(|_| "not a method".to_owned())
 }
 
-/// A number of seconds, or with one of the units ms, s, m, h, d.
+/// Parses a number of seconds, or a number with one of the units ms, s, m, h, d.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale = match &text[digits.len()..] {

@@ -1,4 +1,4 @@
-//! `headwater relay`: has a hub call an upstream, and follows what it sends.
+//! `headwater relay`: has a hub call an upstream, and follows the response.
 
 use std::{io::Write as _, time::Duration};
 
@@ -99,11 +99,11 @@ pub(crate) struct Relay {
     secret: Option<String>,
 }
 
-/// A relay that runs, or ran.
+/// A relay that is running, or has ended.
 struct Started {
-    /// With what it takes to abort it.
+    /// The signed URL, which can abort the relay.
     url: String,
-    /// The public stream's.
+    /// The public stream's URL.
     stream: String,
 }
 
@@ -114,7 +114,7 @@ pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Fa
         number = interrupt.wait() => return Err(Failure::signal(number)),
     };
     if relay.detach {
-        // Nobody has to read it.
+        // The output may be closed.
         let _ = writeln!(std::io::stdout(), "{}", started.stream);
         eprintln!("{}", how_to_abort(&started));
         return Ok(());
@@ -136,7 +136,7 @@ pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Fa
             Err(Failure::signal(number))
         }
     };
-    // What was printed so far is there, whatever came then.
+    // Items that are already printed stay, regardless of the outcome.
     output.finish(done)
 }
 
@@ -164,7 +164,7 @@ async fn start(relay: &Relay, hub: &Hub) -> Result<Started, Failure> {
     }
     for (name, time) in [("ttl", relay.ttl), ("keep_for", relay.keep_for)] {
         if let Some(time) = time {
-            // The hub counts whole seconds.
+            // The hub accepts whole seconds.
             request = request.query(name, time.as_millis().div_ceil(1000));
         }
     }
@@ -185,7 +185,7 @@ async fn start(relay: &Relay, hub: &Hub) -> Result<Started, Failure> {
         request = request.body(data);
     }
     for (name, value) in &relay.headers {
-        // The hub has an Authorization of its own.
+        // The hub uses the Authorization header itself.
         let name = match name.eq_ignore_ascii_case(AUTHORIZATION) {
             true => "upstream-authorization",
             false => name,
@@ -209,7 +209,7 @@ async fn start(relay: &Relay, hub: &Hub) -> Result<Started, Failure> {
     }
 }
 
-/// Prints what the stream has and gets, until it is closed.
+/// Prints the stream's messages, and new ones until it is closed.
 async fn follow(
     hub: &Hub,
     stream: &str,
@@ -222,7 +222,7 @@ async fn follow(
         let mut next = Some(message);
         while let Some(message) = next {
             let message = match message {
-                // All that there is follows.
+                // The stream continues with all its messages.
                 Err(error) if error.is_reset() => {
                     output.note(&format!("headwater: {stream}: {error}"));
                     next = reader.next_ready();

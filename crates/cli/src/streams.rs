@@ -170,7 +170,7 @@ async fn create(args: &Create, hub: &Hub, client: &Client) -> Result<(), Failure
     }
 }
 
-/// What is known of a stream, as it is printed.
+/// The printed metadata of a stream.
 #[derive(Serialize)]
 struct Known<'a> {
     content_type: &'a str,
@@ -214,7 +214,7 @@ async fn info(args: &One, hub: &Hub, client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A page of the hub's list.
+/// A page of the hub's list of streams.
 #[derive(Deserialize)]
 struct Page {
     streams: Vec<serde_json::Value>,
@@ -257,7 +257,7 @@ async fn page(
     Ok(request.value().await?)
 }
 
-/// What the columns of [`line`] are.
+/// The headings of the columns of [`line`].
 fn heading() -> String {
     columns("MESSAGES", "BYTES", "STATE", "PATH")
 }
@@ -266,7 +266,7 @@ fn columns(messages: &str, bytes: &str, state: &str, path: &str) -> String {
     format!("{messages:>10} {bytes:>11} {state:<6} {path}")
 }
 
-/// A stream as a line for people: messages, bytes, state, path.
+/// Formats a stream as a line for people: messages, bytes, state, path.
 fn line(stream: &serde_json::Value) -> String {
     let number = |name: &str| stream[name].as_u64().unwrap_or_default();
     let text = |name: &str| stream[name].as_str().unwrap_or_default();
@@ -274,7 +274,7 @@ fn line(stream: &serde_json::Value) -> String {
         Some(true) => "closed",
         _ => "open",
     };
-    // Nothing from outside may move the cursor.
+    // Control characters in a path must not move the cursor.
     let path: String = text("path")
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
@@ -283,7 +283,7 @@ fn line(stream: &serde_json::Value) -> String {
     columns(&number("messages").to_string(), &bytes, state, &path)
 }
 
-/// A value as a line of JSON.
+/// Formats a value as a line of JSON.
 fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
     let mut text = Vec::new();
     json::encode_on_one_line(value, &mut text)
@@ -291,7 +291,7 @@ fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Prints a line. That nobody reads it is no fault.
+/// Prints a line. A closed output is not an error.
 fn say(line: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

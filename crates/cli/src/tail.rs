@@ -90,7 +90,7 @@ pub(crate) async fn run(tail: Tail, mut interrupt: Interrupt) -> Result<(), Fail
         done = print(&tail, &printer, &mut output) => done,
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
-    // What was printed so far is there, whatever came then.
+    // Items that are already printed stay, regardless of the outcome.
     output.finish(done)
 }
 
@@ -107,7 +107,7 @@ async fn print(tail: &Tail, printer: &Printer, output: &mut Output) -> Result<()
     }
 }
 
-/// Follows one stream, until it is closed.
+/// Follows one stream until it is closed.
 async fn one(
     tail: &Tail,
     client: &Client,
@@ -124,7 +124,7 @@ async fn one(
         let mut next = Some(message);
         while let Some(message) = next {
             let Message { offset, value, .. } = match message {
-                // All that there is follows.
+                // The stream continues with all its messages.
                 Err(error) if error.is_reset() => {
                     output.note(&format!("headwater: {stream}: {error}"));
                     next = reader.next_ready();
@@ -148,7 +148,7 @@ async fn one(
     Ok(())
 }
 
-/// A message of one of many streams.
+/// A message of one of several streams.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -157,7 +157,7 @@ struct Envelope<'a> {
     data: &'a RawValue,
 }
 
-/// Follows many streams, in the order of the hub.
+/// Follows several streams, in the order of the hub's log.
 async fn many(
     tail: &Tail,
     client: &Client,
@@ -222,10 +222,10 @@ fn print_one(event: &Event, envelope: bool, printer: &Printer, line: &mut Vec<u8
     printer.print(&shown, line);
 }
 
-/// A time (RFC 3339), given as it is or as how long ago it was.
+/// Parses a time (RFC 3339), given directly or as a time ago.
 fn since(text: &str) -> Result<String, String> {
     if text.get(4..5) == Some("-") {
-        // A date. The hub reads it, and says if it can't.
+        // A date. The hub parses it, and reports an invalid one.
         return Ok(text.to_owned());
     }
     let ago = args::duration(text)
@@ -235,7 +235,7 @@ fn since(text: &str) -> Result<String, String> {
 }
 
 impl Tail {
-    /// Whether nothing more is wanted.
+    /// Returns `true` if no more messages are wanted.
     fn is_enough(&self, output: &Output, written: &Written) -> bool {
         *written == Written::NobodyReads || self.max_items.map(u64::from) == Some(output.items())
     }

@@ -1,4 +1,4 @@
-//! `headwater gather`: makes many calls at once, and prints each result as it comes.
+//! `headwater gather`: makes many calls at once, and prints each result as it arrives.
 
 mod bar;
 mod hint;
@@ -23,10 +23,10 @@ use crate::{
     interrupt::Interrupt,
 };
 
-/// How long an idle connection is kept. There may be very many hosts, and few file descriptors.
+/// Maximum age of an idle connection. There may be very many hosts, and few file descriptors.
 const KEEP_CONNECTIONS: Duration = Duration::from_secs(4);
 
-/// How often the bar is drawn though no result comes.
+/// The interval at which the bar is redrawn if no result arrives.
 const REDRAW: Duration = Duration::from_millis(200);
 
 #[derive(ClapArgs)]
@@ -154,7 +154,7 @@ pub(crate) async fn run(args: Gather, mut interrupt: Interrupt) -> Result<(), Fa
     };
     let interrupted = outcome.is_err() && interrupt.is_signalled();
     let progress = results.progress();
-    // The calls that are being made end now, not after the last line is written.
+    // The calls in flight end now, not after the last line is written.
     drop(results);
     bar.clear();
     let flushed = output.finish(outcome.is_ok() && watch.is_sound());
@@ -198,11 +198,11 @@ fn gather(args: &Gather, client: &Client, input: Input) -> Result<Gathered, Fail
     if args.output.ordered {
         gather = gather.ordered();
     }
-    // Only what the options say can be wrong here.
+    // Only the options can be invalid here.
     gather.send().map_err(Failure::usage)
 }
 
-/// Prints results until there are no more, or nobody reads them.
+/// Prints results until there are no more, or until the output is closed.
 async fn print(
     args: &Results,
     results: &mut Gathered,
@@ -219,7 +219,7 @@ async fn print(
         while let Some(mut next) = result {
             next.index = watch.index(next.index);
             output.result(&next, args.with_headers)?;
-            // What is there already goes out as one write.
+            // Results that are already available are written together.
             result = match output.is_full() {
                 true => None,
                 false => ready(results).await,
@@ -232,7 +232,7 @@ async fn print(
     }
 }
 
-/// A result that is here already. `None` says nothing about the end.
+/// Returns a result that is already available. `None` doesn't mean that there are no more.
 async fn ready(results: &mut Gathered) -> Option<GatherResult> {
     let mut next = pin!(results.next());
     std::future::poll_fn(|cx| {

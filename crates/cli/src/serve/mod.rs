@@ -19,10 +19,10 @@ use serde::Deserialize;
 use self::config::Config;
 use crate::{exit::Failure, root};
 
-/// How long what the hub does in the background has to end, when it is told to.
+/// The time that the hub's background tasks have to end at shutdown.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What `--data` says for a log that ends with the process.
+/// The value of `--data` for a log in memory, which ends with the process.
 const MEMORY: &str = "memory";
 
 #[derive(ClapArgs)]
@@ -148,7 +148,7 @@ enum Durability {
     Os,
 }
 
-/// The settings of a file, with their defaults: what `--print-config` prints.
+/// The settings of a file, with their defaults, as `--print-config` prints them.
 const CONFIG: &str = include_str!("config.toml");
 
 /// Shown by `-h`.
@@ -194,7 +194,7 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::other(format!("can't start: {error}")))?;
     let served = runtime.block_on(serve(&config, Arc::clone(&log), place));
-    // What was acknowledged is there in any case; closing it spares the next start its check.
+    // All acknowledged appends are already stored. Closing the log spares the next start its check.
     let closed = runtime.block_on(log.close());
     runtime.shutdown_background();
     served?;
@@ -214,16 +214,16 @@ async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), 
         .socket_mode(config.socket_mode)
         .hosts(config.hosts.clone())
         .on_bound(move |address| {
-            // Nobody has to read it.
+            // The standard output may be closed.
             let _ = greet(&address.to_string(), &root, &place);
         });
     let served = server.await.map_err(Failure::other);
-    // What it doesn't come to, the next start sets right.
+    // If this doesn't finish, the next start repairs the rest.
     let _ = tokio::time::timeout(STOP_PATIENCE, hub.stop()).await;
     served
 }
 
-/// Opens the log, and says where it is.
+/// Opens the log. Returns it with a description of its location.
 fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
     if config.data == Path::new(MEMORY) {
         let log = MemoryLog::new(config.memory.clone());
@@ -252,14 +252,14 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
     Ok((Arc::new(log), format!("in {folder}, {when}")))
 }
 
-/// Says why the log in a folder can't be opened, and what to do.
+/// Describes why the log in a folder can't be opened, and the remedy.
 pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String {
     let shown = folder.display();
     let mut text = format!("can't open the data in {shown}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
         let why = error.to_string();
-        // A cause that was told already isn't told again.
+        // Don't repeat a cause that the text already contains.
         if !text.contains(&why) {
             text = format!("{text}: {why}");
         }
@@ -275,7 +275,7 @@ pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String
     text
 }
 
-/// Says where it listens, and what to try.
+/// Prints the address on which the hub listens, and commands to try.
 fn greet(address: &str, root: &str, place: &str) -> io::Result<()> {
     let (curl, url) = reach(address);
     let mut out = io::stdout().lock();
@@ -292,7 +292,7 @@ fn greet(address: &str, root: &str, place: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// How curl reaches an address from this machine.
+/// The curl command and the URL that reach an address from this machine.
 fn reach(address: &str) -> (String, String) {
     if let Some(path) = address.strip_prefix("unix:") {
         let quoted = path.replace('\'', "'\\''");
@@ -301,11 +301,11 @@ fn reach(address: &str) -> (String, String) {
             "http://localhost".to_owned(),
         );
     }
-    // These are where it listens, and no address to go to.
+    // A server listens on these addresses, but clients can't connect to them.
     let url = address
         .replacen("//0.0.0.0:", "//127.0.0.1:", 1)
         .replacen("//[::]:", "//[::1]:", 1);
-    // A bracket is a pattern to curl.
+    // curl treats brackets as a pattern.
     let curl = if url.contains('[') { "curl -g" } else { "curl" };
     (curl.to_owned(), url)
 }

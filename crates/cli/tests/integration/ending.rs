@@ -8,7 +8,7 @@ use crate::{
     server::Server,
 };
 
-/// Sends an item, and no more, until the client goes.
+/// Sends one item, and no more until the client disconnects.
 fn one_and_silence() -> Server {
     Server::start(|call| {
         call.start("application/x-ndjson");
@@ -17,7 +17,7 @@ fn one_and_silence() -> Server {
     })
 }
 
-/// Sends items until the client goes.
+/// Sends items until the client disconnects.
 fn endless() -> Server {
     Server::start(|call| {
         call.start("application/x-ndjson");

@@ -12,11 +12,11 @@ use crate::{
     server::{Call, Server},
 };
 
-/// `headwater gather` with these arguments, given these calls; not yet ended.
+/// Starts `headwater gather` with these arguments and these calls on the standard input.
 fn begin(args: &[&str], input: &str) -> Child {
     let mut command: Command = headwater(&["gather"]);
     let mut child = command.args(args).stdin(Stdio::piped()).spawn().unwrap();
-    // It may be gone already, as where the command line is wrong.
+    // The process may have ended already, for example after a wrong command line.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child
 }
@@ -25,7 +25,7 @@ fn gather(args: &[&str], input: &str) -> Said {
     finish(begin(args, input))
 }
 
-/// The results, without the times.
+/// Parses the results, without the times.
 fn results(text: &str) -> Vec<Value> {
     let mut results: Vec<Value> = text
         .lines()
@@ -48,7 +48,7 @@ fn path(call: &Call) -> String {
     call.request.line.split(' ').nth(1).unwrap().to_owned()
 }
 
-/// Answers with the path; `/bad…` with 404, `/slow…` when the client goes.
+/// Responds with the path; to `/bad…` with 404, and to `/slow…` when the client disconnects.
 fn echo() -> Server {
     Server::start(|call| {
         let path = path(call);
@@ -210,7 +210,7 @@ fn calls_are_made_while_the_input_goes_on() {
 fn a_run_that_was_interrupted_is_gone_on_with() {
     let server = Server::start(|call| {
         let path = path(call);
-        // In the first run these are not answered, or badly.
+        // In the first run these get no response, or a 404.
         if path.contains("slow") && call.n < 7 {
             call.wait_for_close();
         } else if path.contains("bad") && call.n < 7 {
@@ -283,7 +283,7 @@ fn a_run_that_is_interrupted_says_what_continues_it() {
     let server = echo();
     let url = server.url("");
     let (calls, file) = (Scratch::new("hint calls"), Scratch::new("hint-results"));
-    // The scheme may be left out, here too.
+    // The scheme may be omitted here, too.
     let bare = url.strip_prefix("http://").unwrap();
     std::fs::write(
         calls.path(),
@@ -316,7 +316,7 @@ fn a_run_that_is_interrupted_says_what_continues_it() {
         file.path()
     );
     assert!(line.ends_with(&wanted), "{line}");
-    // It can be pasted.
+    // The printed command line can be pasted.
     std::fs::write(
         calls.path(),
         format!("{url}/1\n{url}/2\n{url}/3\n{url}/4\n"),

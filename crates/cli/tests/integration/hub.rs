@@ -24,7 +24,7 @@ fn run(hub: &Hub, args: &[&str]) -> Said {
     )
 }
 
-/// Runs a command that must do all that it is asked to; what it prints.
+/// Runs a command that must succeed. Returns its output.
 #[track_caller]
 fn done(hub: &Hub, args: &[&str]) -> String {
     let said = run(hub, args);
@@ -32,13 +32,13 @@ fn done(hub: &Hub, args: &[&str]) -> String {
     said.stdout
 }
 
-/// How many messages a stream has, if it is there.
+/// The number of messages in a stream, 0 if it doesn't exist.
 fn count(hub: &Hub, stream: &str) -> usize {
     let said = run(hub, &["tail", stream, "--no-follow"]);
     said.stdout.lines().count()
 }
 
-/// Waits until a stream has so many messages.
+/// Waits until a stream has this many messages.
 #[track_caller]
 fn until(hub: &Hub, stream: &str, least: usize) {
     let start = Instant::now();
@@ -56,7 +56,7 @@ fn numbers(range: std::ops::Range<u32>) -> String {
     range.map(|n| format!("{n}\n")).collect()
 }
 
-/// Writes as much as is taken: who reads may be killed.
+/// Writes as much as is read: the reader may be killed.
 fn feed(mut stdin: ChildStdin, text: String) -> thread::JoinHandle<()> {
     thread::spawn(move || drop(stdin.write_all(text.as_bytes())))
 }
@@ -150,7 +150,7 @@ fn a_publisher_that_is_killed_and_run_again_adds_what_is_missing() {
     assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), numbers(0..4000));
 }
 
-/// Publishes these lines; how it ended.
+/// Publishes these lines. Returns the outcome.
 fn publish_lines(hub: &Hub, args: &[&str], lines: String) -> Said {
     let args = [&["publish"], args, &["--hub", hub.url()]].concat();
     let mut publisher = headwater(&args).stdin(Stdio::piped()).spawn().unwrap();
@@ -177,7 +177,7 @@ fn a_producer_that_is_given_other_messages_fails_and_says_what_was_stored() {
     let there = "1 of them were there already";
     assert!(again.stderr.contains(there), "{}", again.stderr);
     assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), "{\"order\":1}\n");
-    // Nothing but the option makes it a producer.
+    // Without the option it isn't a producer.
     for _ in 0..2 {
         let mut command = headwater(&["publish", "t", "1", "--hub", hub.url()]);
         let publisher = command.env("HEADWATER_PRODUCER", "shop").spawn().unwrap();
@@ -280,10 +280,10 @@ fn empty_lines_are_messages_where_lines_are_text() {
     assert!(said.stderr.starts_with("5 items"), "{}", said.stderr);
     let expected = "\"a\"\n\"\"\n\"  \"\n\"\"\n\"b\"\n";
     assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), expected);
-    // Between values of NDJSON they mean nothing.
+    // In NDJSON, empty lines between values are insignificant.
     let said = publish_lines(&hub, &["t"], "\n1\n\n \n2\n\n".to_owned());
     assert!(said.stderr.starts_with("2 items"), "{}", said.stderr);
-    // What can't have an empty message says so.
+    // A stream that can't have an empty message reports it.
     done(&hub, &["streams", "create", "u", "--type", "text/plain"]);
     for args in [&["u"][..], &["u", "--text"]] {
         let said = publish_lines(&hub, args, "a\n\nb\n".to_owned());
@@ -361,7 +361,7 @@ fn a_publisher_and_a_follower_outlive_a_hub_that_is_killed() {
     stdin.write_all(b"0\n").unwrap();
     until(&hub, "s", 1);
     let mut follower = headwater(&["tail", "s", "--hub", &base]).spawn().unwrap();
-    // It follows: a first connection that breaks would be an error.
+    // Wait until it follows: a break of the first connection would be an error.
     let mut first = [0; 2];
     follower
         .stdout
@@ -418,7 +418,7 @@ fn tail_starts_where_it_is_told_to() {
     let ids: Vec<String> = all.lines().map(id).collect();
     let many = tail(&["**", "--envelope", "--from", &ids[1]]);
     assert_eq!(many.lines().map(id).collect::<Vec<_>>(), ids[2..]);
-    // A start that can't be had is said, and never taken for another.
+    // An unavailable start is an error, and never replaced by another.
     for (args, code, wanted) in [
         (
             &["s", "--since", "yesterday"][..],
@@ -471,7 +471,7 @@ fn a_stale_position_in_a_recreated_stream_is_reported_and_all_messages_follow() 
             .unwrap(),
     );
     assert_eq!(started_over(said, "get"), "10\n11\n12\n");
-    // What tells the position at `now` is no item.
+    // The event with the position at `now` is not an item.
     for args in [&["tail", "s"][..], &["tail", "*"]] {
         let said = run(&hub, &[args, &["--no-follow", "--from", "now"]].concat());
         assert_eq!(
@@ -539,7 +539,7 @@ fn streams_are_created_listed_described_closed_and_removed() {
         "         1         1 B closed u\n",
     );
     assert_eq!(done(&hub, &["streams", "ls"]), [first, second].concat());
-    // Where the hub is can be said before what is to be done, too.
+    // The hub's options may also precede the subcommand.
     let before = headwater(&["streams", "--hub", hub.url(), "ls", "t/"]).spawn();
     assert_eq!(finish(before.unwrap()).stdout, first);
     let ls = ["streams", "ls", "t/", "--hub", hub.url()];
@@ -628,7 +628,7 @@ fn a_stream_that_was_removed_is_noted_and_is_no_message() {
     let said = run(&hub, &["tail", "*", "--no-follow", "--from", from]);
     assert_eq!((said.code, &*said.stdout), (0, "3\n"));
     assert_eq!(said.stderr, "headwater: a was deleted\n");
-    // As an object it is one of those that are printed.
+    // With --envelope it is printed like any other event.
     let said = done(
         &hub,
         &["tail", "*", "--no-follow", "--from", from, "--envelope"],

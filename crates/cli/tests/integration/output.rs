@@ -1,4 +1,4 @@
-//! Files named by `--output` and `--resume`: what they held is not lost before there is something better.
+//! Files named by `--output` and `--resume`: their content isn't lost before there is new content.
 
 use std::{
     fs,
@@ -238,7 +238,7 @@ fn an_item_is_in_the_file_before_the_stream_ends() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // The answer to a body that was read from the standard input, which is no file.
+    // The response to a body from the standard input, which isn't a file.
     let echo = Server::answering("application/x-ndjson", "2\n");
     let said = run_with_input(
         &echo.url("/"),

@@ -1,4 +1,4 @@
-//! `relay` against a hub and an upstream that waits for what a test tells it.
+//! `relay` against a hub and an upstream that a test controls.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -14,7 +14,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An upstream that sends the events it is told to; it ends when its teller goes.
+/// An upstream that sends the events that it receives, and ends when the sender is dropped.
 fn upstream() -> (Server, mpsc::Sender<&'static str>) {
     let (sender, receiver) = mpsc::channel::<&str>();
     let receiver = Arc::new(Mutex::new(receiver));
@@ -72,7 +72,7 @@ fn what_the_upstream_sends_is_printed_as_it_comes_and_goes_on_when_it_is_left() 
     assert!(said.stderr.contains("goes on"), "{}", said.stderr);
     assert!(said.stderr.contains("curl -X PATCH"), "{}", said.stderr);
 
-    // The same again joins it.
+    // The same command again joins the relay.
     events.send("{\"token\":\"b\"}").unwrap();
     drop(events);
     let said = finish(headwater(&args).spawn().unwrap());
@@ -149,7 +149,7 @@ fn what_the_hub_or_the_upstream_refuses_is_said() {
     );
     one_sentence(&refused);
     let upstream = Server::start(|call| call.respond("429 Slow", "text/plain", "slow down"));
-    // The scheme may be left out.
+    // The scheme may be omitted.
     let url = upstream.url("/");
     let refused = run(&hub, &[url.strip_prefix("http://").unwrap(), "--as", "a"]);
     assert_eq!(refused.code, 4);
@@ -175,7 +175,7 @@ fn what_the_hub_or_the_upstream_refuses_is_said() {
     }
 }
 
-/// What it says is for people, on one line.
+/// Asserts that the message is one line for people.
 #[track_caller]
 fn one_sentence(said: &Said) {
     assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
