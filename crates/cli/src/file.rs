@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_what_it_held_until_the_first_byte() {
+    fn a_file_keeps_its_content_until_the_first_byte() {
         let folder = Folder::new("keeps");
         let path = folder.file("old", "old and longer");
         let content = || fs::read_to_string(&path).unwrap();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_not_there_is_only_there_if_something_was_written() {
+    fn a_new_file_remains_only_if_something_was_written() {
         let folder = Folder::new("new");
         let path = folder.0.join("new");
         drop(Target::replace(&path).unwrap());
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_is_the_same_by_every_name_and_special_files_never_are() {
+    fn a_file_is_the_same_under_every_name_and_special_files_never_are() {
         let folder = Folder::new("same");
         let (one, other) = (folder.file("one", "1"), folder.file("other", "1"));
         let (hard, soft) = (folder.0.join("hard"), folder.0.join("soft"));

@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_acknowledged_takes_no_room() {
+    fn acknowledged_messages_take_no_room() {
         let mut blanks = Blanks::default();
         for messages in 0..1000 {
             blanks.add(messages, messages.saturating_sub(3));

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_root_is_a_path_where_nothing_else_is() {
+    fn a_root_is_an_unused_path() {
         assert_eq!(parse("/v1/stream"), Ok("/v1/stream".to_owned()));
         assert_eq!(parse("v1/"), Ok("/v1".to_owned()));
         assert_eq!(parse("/"), Ok("/".to_owned()));

@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_is_a_time_or_how_long_ago_it_was() {
+    fn since_is_a_time_or_a_duration_ago() {
         let time = "2030-01-31T12:00:00Z";
         assert_eq!(since(time).unwrap(), time);
         let (minute, day) = (since("1m").unwrap(), since("1d").unwrap());

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_may_leave_out_http() {
+    fn a_url_may_omit_http() {
         for text in [
             "127.0.0.1:8000/x",
             "127.0.0.1",
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_scheme_or_begins_with_no_host_stays() {
+    fn a_text_with_a_scheme_or_without_a_host_is_unchanged() {
         for text in [
             "",
             "http://127.0.0.1:8000/x",
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_may_leave_out_http_in_every_form() {
+    fn a_call_may_omit_http_in_every_form() {
         for (line, wanted) in [
             ("localhost:1/x", "http://localhost:1/x"),
             ("\"localhost:1/x\"", "\"http://localhost:1/x\""),

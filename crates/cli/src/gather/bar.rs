@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_says_calls_failures_time_and_rate() {
+    fn the_summary_has_calls_failures_time_and_rate() {
         let mut summary = Summary {
             done: 12_345,
             failed: 5,
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_late() {
+    fn the_rate_is_the_recent_one() {
         let start = Instant::now();
         let mut rate = Rate::new(start);
         let at = |seconds| start + Duration::from_secs(seconds);

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resume_takes_the_place_of_output() {
+    fn resume_replaces_output() {
         for (given, wanted) in [
             ("h gather -o r calls", "h gather calls --resume r"),
             ("h gather calls -or", "h gather calls --resume r"),

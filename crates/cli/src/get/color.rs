@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_loses_nothing() {
+    fn a_text_that_is_not_json_loses_nothing() {
         for text in [
             "\"never ends",
             "\"ends with a \\",

@@ -126,7 +126,7 @@ mod tests {
     };
 
     #[test]
-    fn json_goes_on_one_line_and_text_as_it_is() {
+    fn json_is_printed_on_one_line_and_text_unchanged() {
         assert_eq!(print(&PLAIN, "{\"a\":\n1}"), "{\"a\": 1}\n");
         assert_eq!(
             print(&PLAIN, "[\"a\u{2028}\u{2029}\u{85}\"]"),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn text_cannot_steer_a_terminal() {
+    fn text_cannot_control_a_terminal() {
         let terminal = Printer {
             terminal: true,
             ..PLAIN
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn event_and_time_stand_before_the_item() {
+    fn event_and_time_precede_the_item() {
         assert_eq!(
             print(
                 &Printer {

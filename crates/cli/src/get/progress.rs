@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_says_items_bytes_time_and_rate() {
+    fn the_summary_has_items_bytes_time_and_rate() {
         let time = Duration::from_millis(2500);
         let summary = Summary {
             items: Some(12_345),

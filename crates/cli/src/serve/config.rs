@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_and_the_sockets_mode_count_from_the_command_line_first() {
+    fn the_command_line_overrides_the_root_and_the_socket_mode_of_the_file() {
         let file = "root = \"/b\"\nsocket_mode = \"660\"\n";
         let laid = lay(&["--root", "/a", "--socket-mode", "0600"], file);
         assert_eq!((&*laid.root, laid.socket_mode), ("/a", 0o600));
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_counts_before_the_file_and_that_before_the_defaults() {
+    fn the_command_line_overrides_the_file_which_overrides_the_defaults() {
         let file = "listen = \"[::1]:1\"\ndata = \"memory\"\ndurability = \"os\"\n";
         let config = lay(&["--listen", "[::1]:2"], file);
         assert_eq!(config.listen, "[::1]:2");
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_that_is_printed_sets_nothing_else_than_the_defaults() {
+    fn the_printed_file_sets_only_the_defaults() {
         let shown = |file| {
             let mut config = lay(&[], file);
             // Random, so it differs each time.
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_that_is_printed_has_every_setting() {
+    fn the_printed_file_has_every_setting() {
         // Settings without a default are in comments.
         let is_setting = |line: &str| {
             let (name, _) = line.split_once(" = ").unwrap_or_default();
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn more_is_logged_for_each_v() {
+    fn each_v_logs_more() {
         assert_eq!(lay(&[], "").log, DEFAULT_LOG);
         assert_eq!(lay(&[], "log = \"warn\"\n").log, "warn");
         assert_eq!(lay(&["-v"], "log = \"warn\"\n").log, "info");
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_known_is_an_error_with_its_place() {
+    fn an_unknown_name_is_an_error_with_its_location() {
         let error = toml::from_str::<File>("[limits]\nbody_byte = 1\n").unwrap_err();
         let text = error.to_string();
         assert!(
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn upstreams_are_those_of_the_command_line_or_else_of_the_file() {
+    fn upstreams_come_from_the_command_line_or_else_from_the_file() {
         let shown = |args: &[&str], file| format!("{:?}", lay(args, file).hub);
         let file = "[upstream]\nallow = [\"https://file.example\"]\n";
         let args = &["--allow-upstream", "https://a.example,https://b.example"];
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_those_of_this_machine_any_none_or_a_list() {
+    fn origins_are_loopback_any_none_or_a_list() {
         let of = |origins: &[&str]| {
             let origins: Vec<_> = origins.iter().map(|origin| (*origin).to_owned()).collect();
             cors(&origins).ok()
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_those_of_the_command_line_or_else_of_the_file_and_the_public_urls() {
+    fn hosts_come_from_the_command_line_or_else_from_the_file_and_from_the_public_url() {
         let file = "allow_hosts = [\"file.example\"]\n";
         let hosts = |args: &[&str], file| lay(args, file).hosts;
         assert_eq!(hosts(&[], ""), Hosts::default());

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_is_heard_only_where_it_is_named() {
+    fn a_library_is_logged_only_if_it_is_named() {
         for text in [
             "error",
             "info,headwater::access=warn",
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_what_there_is() {
+    fn an_invalid_filter_is_refused_with_the_valid_levels() {
         for bad in [
             "",
             "loud",

@@ -315,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn curl_is_told_an_address_that_it_can_reach() {
+    fn the_printed_curl_command_has_a_reachable_address() {
         let check = |address, curl: &str, url: &str| {
             assert_eq!(reach(address), (curl.to_owned(), url.to_owned()));
         };

@@ -40,7 +40,7 @@ fn table(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn damage_is_told_by_file_and_stream_and_the_hub_serves_the_rest() {
+fn damage_is_reported_by_file_and_stream_and_the_hub_serves_the_rest() {
     let data = Scratch::new("damaged");
     let config = Scratch::new("damaged.toml");
     fs::write(config.path(), "accept_damage = true\n").unwrap();
@@ -101,7 +101,7 @@ fn damage_is_told_by_file_and_stream_and_the_hub_serves_the_rest() {
 }
 
 #[test]
-fn a_folder_without_a_log_is_told_as_that() {
+fn a_folder_without_a_log_is_reported() {
     let folder = Scratch::new("no-log");
     let said = check(folder.path());
     assert_eq!(said.code, 1);

@@ -41,7 +41,7 @@ fn the_short_help_of_every_command_has_examples_and_is_no_longer_than_the_long_o
 }
 
 #[test]
-fn the_help_of_every_command_is_what_was_last_looked_at() {
+fn the_help_of_every_command_matches_its_golden_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/help");
     let mut differing = Vec::new();
     for command in COMMANDS {

@@ -62,7 +62,7 @@ fn feed(mut stdin: ChildStdin, text: String) -> thread::JoinHandle<()> {
 }
 
 #[test]
-fn what_comes_on_the_standard_input_is_published_as_it_comes() {
+fn the_standard_input_is_published_as_it_arrives() {
     let hub = Hub::start();
     let mut command = headwater(&["publish", "a/b", "--hub", hub.url()]);
     let mut publisher = command.stdin(Stdio::piped()).spawn().unwrap();
@@ -86,7 +86,7 @@ fn what_comes_on_the_standard_input_is_published_as_it_comes() {
 }
 
 #[test]
-fn an_option_after_the_messages_is_an_option_and_no_message() {
+fn an_option_after_the_messages_is_not_a_message() {
     let hub = Hub::start();
     let quiet = run(&hub, &["publish", "s", "1", "-2.5e3", "--quiet"]);
     assert_eq!((quiet.code, &*quiet.stderr), (0, ""));
@@ -109,7 +109,7 @@ fn an_option_after_the_messages_is_an_option_and_no_message() {
 }
 
 #[test]
-fn a_line_that_is_no_json_ends_it_by_its_number_after_what_came_before() {
+fn an_invalid_line_is_an_error_with_its_number_after_earlier_lines_are_stored() {
     let hub = Hub::start();
     let mut command = headwater(&["publish", "s", "--hub", hub.url()]);
     let mut publisher = command.stdin(Stdio::piped()).spawn().unwrap();
@@ -126,7 +126,7 @@ fn a_line_that_is_no_json_ends_it_by_its_number_after_what_came_before() {
 }
 
 #[test]
-fn a_publisher_that_is_killed_and_run_again_adds_what_is_missing() {
+fn a_killed_publisher_that_runs_again_adds_the_missing_messages() {
     let hub = Hub::start();
     let publish = ["publish", "s", "--producer", "import", "--hub", hub.url()];
     let mut most = 0;
@@ -161,7 +161,7 @@ fn publish_lines(hub: &Hub, args: &[&str], lines: String) -> Said {
 }
 
 #[test]
-fn a_producer_that_is_given_other_messages_fails_and_says_what_was_stored() {
+fn a_producer_with_other_messages_fails_and_reports_the_stored_ones() {
     let hub = Hub::start();
     let publish = |message| run(&hub, &["publish", "s", "--producer", "shop", message]);
     assert_eq!(publish("{\"order\":1}").code, 0);
@@ -187,7 +187,7 @@ fn a_producer_that_is_given_other_messages_fails_and_says_what_was_stored() {
 }
 
 #[test]
-fn the_same_file_again_is_there_already_to_the_last_line() {
+fn republishing_a_file_adds_only_new_lines() {
     let folder = Scratch::new("again");
     for data in ["memory", folder.path()] {
         let hub = Hub::serve(&["--data", data]);
@@ -214,7 +214,7 @@ fn the_same_file_again_is_there_already_to_the_last_line() {
 }
 
 #[test]
-fn of_two_publishers_of_one_producer_at_a_time_the_loser_fails_and_says_what_it_has_stored() {
+fn of_two_concurrent_publishers_of_one_producer_one_fails_and_reports_its_stored_messages() {
     let hub = Hub::start();
     done(&hub, &["streams", "create", "s"]);
     let said: Vec<Said> = thread::scope(|scope| {
@@ -248,7 +248,7 @@ fn of_two_publishers_of_one_producer_at_a_time_the_loser_fails_and_says_what_it_
 }
 
 #[test]
-fn a_publisher_whose_producer_was_taken_over_says_how_much_it_has_stored() {
+fn a_fenced_publisher_reports_its_stored_messages() {
     let hub = Hub::start();
     let publish = ["publish", "s", "--producer", "p", "--hub", hub.url()];
     let mut first = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
@@ -273,7 +273,7 @@ fn a_publisher_whose_producer_was_taken_over_says_how_much_it_has_stored() {
 }
 
 #[test]
-fn empty_lines_are_messages_where_lines_are_text() {
+fn empty_lines_are_messages_if_lines_are_text() {
     let hub = Hub::start();
     let said = publish_lines(&hub, &["s", "--text"], "a\n\n  \n\r\nb\n".to_owned());
     assert_eq!(said.code, 0, "{}", said.stderr);
@@ -294,7 +294,7 @@ fn empty_lines_are_messages_where_lines_are_text() {
 }
 
 #[test]
-fn a_message_that_is_refused_ends_a_publisher_that_waits_for_its_next_line() {
+fn a_refused_message_ends_a_publisher_that_waits_for_its_next_line() {
     let hub = Hub::start();
     let folder = Scratch::new("refused");
     std::fs::create_dir_all(folder.path()).unwrap();
@@ -347,7 +347,7 @@ fn a_publisher_that_waits_for_its_next_line_ends_when_its_stream_does() {
 }
 
 #[test]
-fn a_publisher_and_a_follower_outlive_a_hub_that_is_killed() {
+fn a_publisher_and_a_follower_outlive_a_killed_hub() {
     let folder = Scratch::new("outlive");
     let serve = || Hub::serve(&["--data", folder.path()]);
     let mut hub = serve();
@@ -394,7 +394,7 @@ fn a_publisher_and_a_follower_outlive_a_hub_that_is_killed() {
 }
 
 #[test]
-fn tail_starts_where_it_is_told_to() {
+fn tail_starts_at_the_requested_position() {
     let hub = Hub::start();
     done(&hub, &["publish", "s", "1", "2", "3"]);
     let tail = |args: &[&str]| done(&hub, &[&["tail", "--no-follow"], args].concat());
@@ -484,7 +484,7 @@ fn a_stale_position_in_a_recreated_stream_is_reported_and_all_messages_follow() 
 }
 
 #[test]
-fn tail_ends_quietly_when_nobody_reads_any_more_and_by_signals() {
+fn tail_ends_quietly_when_its_output_is_closed_and_by_signals() {
     let hub = Hub::start();
     done(&hub, &["publish", "s", "1", "2"]);
     let mut follower = headwater(&["tail", "s", "--hub", hub.url()])
@@ -559,7 +559,7 @@ fn streams_are_created_listed_described_closed_and_removed() {
 }
 
 #[test]
-fn a_hub_is_named_with_or_without_http() {
+fn the_url_of_a_hub_may_omit_http() {
     let hub = Hub::start();
     let bare = hub.url().strip_prefix("http://").unwrap();
     for name in [
@@ -596,7 +596,7 @@ fn a_hub_is_named_with_or_without_http() {
 }
 
 #[test]
-fn messages_that_are_typed_are_counted_one_by_one() {
+fn typed_messages_are_counted_one_by_one() {
     let hub = Hub::start();
     let publish = ["publish", "s", "--hub", hub.url()];
     let seen = at_terminal(&publish, "1\n2\n\u{4}");
@@ -615,7 +615,7 @@ fn messages_that_are_typed_are_counted_one_by_one() {
 }
 
 #[test]
-fn a_stream_that_was_removed_is_noted_and_is_no_message() {
+fn a_removed_stream_is_reported_and_not_a_message() {
     let hub = Hub::start();
     for (stream, message) in [("a", "1"), ("b", "2")] {
         assert_eq!(run(&hub, &["publish", stream, message]).code, 0);

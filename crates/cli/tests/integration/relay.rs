@@ -45,7 +45,7 @@ fn run(hub: &Hub, args: &[&str]) -> Said {
 }
 
 #[test]
-fn what_the_upstream_sends_is_printed_as_it_comes_and_goes_on_when_it_is_left() {
+fn the_upstreams_events_are_printed_as_they_arrive_and_the_relay_continues_after_an_interrupt() {
     let (hub, (upstream, events)) = (hub(&[]), upstream());
     let url = upstream.url("/chat");
     let args = [
@@ -97,7 +97,7 @@ fn what_the_upstream_sends_is_printed_as_it_comes_and_goes_on_when_it_is_left() 
 }
 
 #[test]
-fn a_relay_that_is_detached_can_be_followed_and_aborted_as_it_says() {
+fn a_detached_relay_can_be_followed_and_aborted_with_the_printed_commands() {
     let (hub, (upstream, events)) = (hub(&["--relay-secret", "s"]), upstream());
     let url = upstream.url("/");
     let refused = run(&hub, &[&url, "--as", "a"]);
@@ -138,7 +138,7 @@ fn a_relay_that_is_detached_can_be_followed_and_aborted_as_it_says() {
 }
 
 #[test]
-fn what_the_hub_or_the_upstream_refuses_is_said() {
+fn a_refusal_of_the_hub_or_the_upstream_is_reported() {
     let hub = hub(&[]);
     let refused = run(&hub, &["http://10.1.2.3/", "--as", "a"]);
     assert_eq!(refused.code, 4);

@@ -63,7 +63,7 @@ impl Drop for Hub {
 }
 
 #[test]
-fn the_lines_that_it_prints_work_as_they_are() {
+fn the_printed_commands_work() {
     let hub = Hub::start();
     let lines: Vec<_> = hub
         .greeting
@@ -88,7 +88,7 @@ fn the_lines_that_it_prints_work_as_they_are() {
 }
 
 #[test]
-fn an_argument_counts_before_the_environment_and_that_before_the_file() {
+fn an_argument_overrides_the_environment_which_overrides_the_file() {
     let file = Scratch::new("precedence.toml");
     let at = |host: u8| format!("127.0.0.{host}:0");
     let text = format!("listen = \"{}\"\ndata = \"memory\"\n", at(1));
@@ -110,7 +110,7 @@ fn an_argument_counts_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn a_setting_that_is_wrong_stops_the_start_by_its_name() {
+fn an_invalid_setting_stops_the_start_with_its_name() {
     let file = Scratch::new("wrong.toml");
     for (text, wanted) in [
         ("body_bytes = 1\n", "body_bytes"),
@@ -132,7 +132,7 @@ fn a_setting_that_is_wrong_stops_the_start_by_its_name() {
 }
 
 #[test]
-fn a_filter_or_a_root_that_is_none_is_a_wrong_command_line() {
+fn an_invalid_filter_or_root_is_a_wrong_command_line() {
     for (option, value, wanted) in [
         (
             "--log",
@@ -157,7 +157,7 @@ fn a_filter_or_a_root_that_is_none_is_a_wrong_command_line() {
 }
 
 #[test]
-fn the_settings_that_it_prints_are_a_file_that_it_takes() {
+fn the_printed_settings_are_a_valid_file() {
     let said = finish(headwater(&["serve", "--print-config"]).spawn().unwrap());
     assert_eq!((said.code, &*said.stderr), (0, ""));
     let file = Scratch::new("printed.toml");
@@ -189,7 +189,7 @@ fn ask(address: &str, request: &str, until: &str) -> String {
 }
 
 #[test]
-fn refusals_are_logged_by_default_and_readers_that_come_and_go_with_v() {
+fn refusals_are_logged_by_default_and_readers_with_v() {
     for verbose in [false, true] {
         let args: &[&str] = if verbose { &["-v"] } else { &[] };
         let mut hub = Hub::serve(&[&["--data", "memory"], args].concat());
@@ -223,7 +223,7 @@ fn refusals_are_logged_by_default_and_readers_that_come_and_go_with_v() {
 }
 
 #[test]
-fn the_streams_are_under_the_root_and_the_index_says_so() {
+fn the_streams_are_under_the_root_and_the_index_shows_it() {
     let hub = Hub::serve(&["--data", "memory", "--root", "/v1/stream"]);
     assert!(
         hub.greeting
@@ -241,7 +241,7 @@ fn the_streams_are_under_the_root_and_the_index_says_so() {
 }
 
 #[test]
-fn a_folder_that_cant_be_is_told_as_what_it_is() {
+fn an_unusable_folder_is_reported_with_the_reason() {
     let file = Scratch::new("no-folder");
     std::fs::write(file.path(), "").unwrap();
     let said = finish(
@@ -370,7 +370,7 @@ fn send_bytes(address: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn no_log_holds_what_upstreams_are_called_with_or_what_they_say_also_in_a_librarys_words() {
+fn no_log_contains_upstream_requests_or_responses_even_from_libraries() {
     let upstream = awkward_upstream();
     let paths = [
         "redirect", "loop", "broken", "nonsense", "twice", "short", "chunks", "events", "lines",
