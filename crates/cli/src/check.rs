@@ -17,7 +17,7 @@ const READ_BYTES: usize = 4 << 20;
 
 #[derive(ClapArgs)]
 pub(crate) struct Check {
-    /// The folder that holds the streams
+    /// The folder that contains the streams
     #[arg(short, long, value_name = "FOLDER", env = "HEADWATER_DATA")]
     data: PathBuf,
 }

@@ -31,7 +31,7 @@ const ATTEMPTS: u32 = 10;
 #[derive(ClapArgs)]
 #[command(next_help_heading = "Hub")]
 pub(crate) struct Hub {
-    /// Where the hub is; without http:// or https://, http:// is meant
+    /// The URL of the hub; http:// may be omitted
     #[arg(
         long = "hub",
         value_name = "URL",
@@ -42,7 +42,7 @@ pub(crate) struct Hub {
     )]
     url: String,
 
-    /// The path under which the hub's streams are: what its `serve --root` says
+    /// The path of the hub's streams, as set by its `serve --root`
     #[arg(
         long,
         value_name = "PATH",
@@ -53,7 +53,7 @@ pub(crate) struct Hub {
     )]
     root: String,
 
-    /// Send a header, as for authentication; may be given more than once
+    /// Send a header, for example for authentication; may be repeated
     #[arg(
         short = 'H',
         long = "header",
@@ -63,7 +63,7 @@ pub(crate) struct Hub {
     )]
     headers: Vec<(String, String)>,
 
-    /// How often in a row a request may fail
+    /// Maximum number of consecutive attempts of a request
     #[arg(long, value_name = "N", default_value_t = ATTEMPTS, global = true)]
     attempts: u32,
 }

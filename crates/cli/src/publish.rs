@@ -29,22 +29,23 @@ pub(crate) struct Publish {
     /// The stream: its path at the hub, or its whole URL
     stream: String,
 
-    /// The messages; none: the lines of the standard input, as they arrive, or as they are typed
+    /// The messages; without any, the lines of the standard input as they arrive or are typed
     ///
-    /// In a stream of JSON each is a JSON value, and lines without one are passed over, as in NDJSON; with --text each line
-    /// is a message, an empty one too. What begins with a hyphen and is no number comes after `--`.
+    /// In a JSON stream each message is a JSON value, and blank lines are skipped, as in NDJSON;
+    /// with --text each line is a message, including an empty one. A message that begins with a
+    /// hyphen and isn't a number must follow `--`.
     #[arg(allow_negative_numbers = true)]
     messages: Vec<String>,
 
-    /// Send each message as a JSON string, whatever it is
+    /// Send each message as a JSON string, even if it is JSON
     #[arg(long)]
     text: bool,
 
-    /// Publish as this producer, and leave out what it has published before
+    /// Publish as this producer, and skip messages that it has already published
     ///
-    /// A command that was stopped anywhere can so be run again: with the same messages, from the first, and more behind them.
-    /// Other messages are refused, and so are fewer: another input needs another ID. Of two commands with one ID that run
-    /// at a time, one is shut out; it says what it has stored.
+    /// A command that was interrupted can be run again with the same messages from the first,
+    /// followed by new ones. Other or fewer messages are refused: other input needs another ID. Of
+    /// two concurrent commands with one ID, one is fenced, and reports what it has stored.
     #[arg(long, value_name = "ID")]
     producer: Option<String>,
 
@@ -52,7 +53,7 @@ pub(crate) struct Publish {
     #[arg(long)]
     close: bool,
 
-    /// Don't create the stream where there is none
+    /// Don't create the stream if it doesn't exist
     #[arg(long)]
     no_create: bool,
 

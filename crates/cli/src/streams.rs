@@ -27,26 +27,26 @@ enum What {
     /// List streams: messages, bytes, state and path of each, with a heading on a terminal
     #[command(after_help = help::STREAMS_LS)]
     Ls(List),
-    /// Create a stream; if it is there already as it is asked for, nothing happens
+    /// Create a stream; one that exists with the same settings is unchanged
     #[command(after_help = help::STREAMS_CREATE)]
     Create(Box<Create>),
-    /// Say what is known of a stream
+    /// Print a stream's metadata
     #[command(after_help = help::STREAMS_INFO)]
     Info(One),
-    /// Close a stream: nothing can be appended any more, and readers come to an end
+    /// Close a stream to appends; its readers end at the tail
     #[command(after_help = help::STREAMS_CLOSE)]
     Close(One),
-    /// Remove streams and all that they hold
+    /// Remove streams with all their messages
     #[command(after_help = help::STREAMS_RM)]
     Rm(Remove),
 }
 
 #[derive(ClapArgs)]
 struct List {
-    /// Only streams whose path starts so
+    /// List only streams whose path starts with this
     prefix: Option<String>,
 
-    /// Print each stream as an object, one a line
+    /// Print each stream as an object, one per line
     #[arg(long)]
     json: bool,
 }
@@ -73,23 +73,23 @@ struct Create {
     /// The stream: its path at the hub, or its whole URL
     stream: String,
 
-    /// What the messages are [default: application/json, or as the forked stream]
+    /// The content type of the messages [default: application/json, or that of the forked stream]
     #[arg(long = "type", value_name = "CONTENT-TYPE")]
     content_type: Option<String>,
 
-    /// End the stream when it is neither read nor written for so long: 90s, 10m, 24h
+    /// Expire the stream after this time without a read or write: 90s, 10m, 24h
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "expires_at")]
     ttl: Option<Duration>,
 
-    /// End the stream at this time: 2030-01-31T12:00:00Z
+    /// Expire the stream at this time: 2030-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
 
-    /// Let messages go when they are so old
+    /// Trim messages older than this
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_age: Option<Duration>,
 
-    /// Let the oldest messages go when all are more bytes than this
+    /// Trim the oldest messages when all exceed this many bytes
     #[arg(long, value_name = "BYTES")]
     max_bytes: Option<u64>,
 

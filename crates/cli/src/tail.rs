@@ -27,39 +27,39 @@ use crate::{
 
 #[derive(ClapArgs)]
 pub(crate) struct Tail {
-    /// The streams: paths at the hub; `*` stands for one segment of a path, `**` for any number
+    /// The streams: paths at the hub; `*` matches one segment of a path, `**` any number of them
     ///
-    /// A single stream may also be given by its whole URL.
+    /// A single stream may also be named by its whole URL.
     #[arg(required = true)]
     streams: Vec<String>,
 
-    /// Where to start: `start`, `now`, or where an earlier run was, as --offsets shows it
+    /// The start: `start`, `now`, or an offset of an earlier run, as shown by --offsets
     #[arg(long, value_name = "OFFSET", default_value = "start")]
     from: ReadFrom,
 
-    /// Start with what was published since: 90s, 10m or 7d ago, or at 2030-01-31T12:00:00Z
+    /// Start with messages published since: 90s, 10m or 7d ago, or 2030-01-31T12:00:00Z
     ///
-    /// By the times at which the hub took the messages, of a single stream.
+    /// Uses the times at which the hub stored the messages. Only for a single stream.
     #[arg(long, value_name = "TIME", value_parser = since, conflicts_with = "from")]
     since: Option<String>,
 
-    /// End at the tail instead of following
+    /// Exit at the tail instead of following
     #[arg(long)]
     no_follow: bool,
 
-    /// End after so many messages
+    /// Exit after this many messages
     #[arg(short = 'n', long, value_name = "N")]
     max_items: Option<NonZeroU64>,
 
-    /// Put before each message its stream, and what --from goes on from
+    /// Prefix each message with its stream, and with the offset for --from
     #[arg(short = 'i', long)]
     offsets: bool,
 
-    /// Put before each message the time of its arrival (UTC)
+    /// Prefix each message with the time of its arrival (UTC)
     #[arg(short, long)]
     timestamps: bool,
 
-    /// Print each message as an object with its stream and offset, one a line
+    /// Print each message as an object with its stream and offset, one per line
     #[arg(long, conflicts_with_all = ["offsets", "timestamps"])]
     envelope: bool,
 
@@ -67,7 +67,7 @@ pub(crate) struct Tail {
         clippy::doc_markdown,
         reason = "it is shown as it stands, not rendered"
     )]
-    /// Whether JSON is coloured; auto: on a terminal, unless NO_COLOR is set
+    /// Colour JSON; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: args::Color,
 
