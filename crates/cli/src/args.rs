@@ -36,28 +36,28 @@ pub(crate) enum Command {
     #[command(after_help = SERVE_EXAMPLES, after_long_help = SERVE_LONG_HELP)]
     Serve(Box<Serve>),
 
-    /// Check whether the data of a hub that doesn't run is whole
+    /// Check the data of a stopped hub for damage
     #[command(after_help = check::EXAMPLE, after_long_help = check::LONG_HELP)]
     Check(Check),
 
     /// Publish messages to a stream of a hub, each exactly once
     ///
-    /// Messages of a stream of JSON are JSON values; the stream is made if there is none. What gets no
-    /// answer is sent again, and stored once all the same.
+    /// Messages of a JSON stream are JSON values. The stream is created if it doesn't exist. A
+    /// message without a response is sent again, and is still stored only once.
     #[command(after_help = help::PUBLISH, after_long_help = help::with_hub_exit_codes(help::PUBLISH), verbatim_doc_comment)]
     Publish(Box<Publish>),
 
     /// Print the messages of streams of a hub, and follow them
     ///
-    /// One message a line. Where the connection breaks it goes on with the next message; it ends when
-    /// the stream is closed.
+    /// Prints one message per line. After a broken connection it resumes with the next message. It
+    /// ends when the stream is closed.
     #[command(after_help = help::TAIL, after_long_help = help::with_hub_exit_codes(help::TAIL), verbatim_doc_comment)]
     Tail(Box<Tail>),
 
-    /// Have a hub call an upstream, keep what it sends as a stream, and follow it
+    /// Have a hub call an upstream, store the response as a stream, and follow it
     ///
-    /// The call is made once: the hub goes on with it when this ends, and who asks for the same joins
-    /// it. What comes is printed one item a line; of Server-Sent Events, their data.
+    /// The call is made once: the hub continues it when this command ends, and another command with
+    /// the same request joins it. Prints one item per line; for Server-Sent Events, their data.
     #[command(after_help = help::RELAY, after_long_help = help::with_hub_exit_codes(help::RELAY), verbatim_doc_comment)]
     Relay(Box<Relay>),
 
@@ -72,32 +72,34 @@ pub(crate) enum Command {
     /// Print the items of a stream as they arrive
     ///
     /// Reads Server-Sent Events, NDJSON, JSON text sequences, a JSON array or lines of text,
-    /// whichever the server sends, and prints one item a line. A body that is cut is an error,
+    /// whichever the server sends, and prints one item per line. A truncated body is an error,
     /// never a quiet end.
     #[command(after_help = help::GET, after_long_help = help::with_exit_codes(help::GET), verbatim_doc_comment)]
     Get(Box<Get>),
 
-    /// Make many HTTP calls at once, and print each result as it comes
+    /// Make many HTTP calls at once, and print each result as it arrives
     ///
-    /// A call is a line: a URL, or a JSON object, of which only `url` is needed:
+    /// A call is a line: a URL, or a JSON object, of which only `url` is required:
     ///
     ///   {"url": "https://…", "method": "PUT", "headers": {"X-A": "1"}, "body": {"a": 1}, "key": "7"}
     ///
-    /// A URL without http:// or https:// means http://. A body that is a string is sent as text, any other as JSON. A result is a line of JSON:
+    /// A URL may omit http://. A body that is a string is sent as text, any other as JSON. A result
+    /// is a line of JSON:
     ///
     ///   {"index":0,"key":"7","url":"https://…","status":200,"ms":12,"attempts":1,"body":{"b":2}}
     ///
-    /// `index` is the call's number, from 0. The body is JSON if it is JSON, else a string, else base64
-    /// beside "encoding":"base64". A call that failed, as each does that isn't answered with a 2xx or whose
-    /// body is compressed though the call has no Accept-Encoding, has
-    /// "error":{"type":…,"title":…,"detail":…}, and ends nothing: not even a line that is no call.
+    /// `index` is the call's number, from 0. The body is JSON if the response is JSON; otherwise it
+    /// is a string, or base64 with "encoding":"base64". A call fails if its response isn't 2xx, or
+    /// if the response is compressed although the call has no Accept-Encoding. A failed call has
+    /// "error":{"type":…,"title":…,"detail":…} and doesn't end the run. A line that isn't a call is
+    /// a failed call, too.
     #[command(after_help = help::GATHER, after_long_help = help::with_gather_exit_codes(help::GATHER), verbatim_doc_comment)]
     Gather(Box<Gather>),
 }
 
 #[derive(ClapArgs)]
 pub(crate) struct Get {
-    /// The address of the stream: http://… or https://…; without either, http:// is meant
+    /// The URL of the stream; http:// may be omitted
     #[arg(value_parser = url::parse)]
     pub(crate) url: String,
 
@@ -112,7 +114,7 @@ pub(crate) struct Get {
 #[derive(ClapArgs)]
 #[command(next_help_heading = "Request")]
 pub(crate) struct Request {
-    /// Send a header; may be given more than once
+    /// Send a header; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
 
@@ -136,7 +138,7 @@ pub(crate) struct Request {
     #[arg(long, value_name = "ID")]
     pub(crate) last_event_id: Option<String>,
 
-    /// Speak HTTP/2 from the start, also without TLS
+    /// Use HTTP/2 with prior knowledge, also without TLS
     #[arg(long)]
     pub(crate) http2: bool,
 }
@@ -144,19 +146,19 @@ pub(crate) struct Request {
 #[derive(ClapArgs)]
 #[command(next_help_heading = "Reading")]
 pub(crate) struct Reading {
-    /// Ask for this format, and read the body as it
+    /// Request this format, and read the body in it
     #[arg(long, value_name = "FORMAT", value_parser = FormatParser)]
     pub(crate) format: Option<Format>,
 
-    /// Take an SSE stream up again where it breaks or ends unfinished
+    /// Reconnect and resume an SSE stream that breaks or ends unfinished
     #[arg(long, conflicts_with = "raw")]
     pub(crate) reconnect: bool,
 
-    /// End after so many items
+    /// Exit after this many items
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "raw")]
     pub(crate) max_items: Option<NonZeroU64>,
 
-    /// Give up, or reconnect, when nothing comes for so long: 1.5, 500ms, 2m; 0 is for ever
+    /// Fail, or reconnect, if no byte arrives for this time: 1.5, 500ms, 2m; 0 disables the limit
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) idle_timeout: Duration,
 }
@@ -166,8 +168,8 @@ pub(crate) struct Reading {
 pub(crate) struct Output {
     /// Write to a file, with progress on stderr
     ///
-    /// What the file held is kept until the first item (with --raw, byte) of a success; then it is
-    /// replaced as items come. It can't be the file that --data reads.
+    /// The file keeps its content until the first item (with --raw, byte) of a success, and is then
+    /// overwritten as items arrive. It can't be the file that --data reads.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
@@ -175,15 +177,15 @@ pub(crate) struct Output {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Print the bytes as they come, undecoded
+    /// Print the bytes as they arrive, undecoded
     #[arg(long)]
     pub(crate) raw: bool,
 
-    /// Put before each item the time of its arrival (UTC)
+    /// Prefix each item with the time of its arrival (UTC)
     #[arg(short, long, conflicts_with = "raw")]
     pub(crate) timestamps: bool,
 
-    /// Put before each item its event type and id (`-` if it has none)
+    /// Prefix each item with its event type and id (`-` without an id)
     #[arg(short = 'i', long = "events", conflicts_with = "raw")]
     pub(crate) events: bool,
 
@@ -191,7 +193,7 @@ pub(crate) struct Output {
         clippy::doc_markdown,
         reason = "it is shown as it stands, not rendered"
     )]
-    /// Whether JSON is coloured; auto: on a terminal, unless NO_COLOR is set
+    /// Colour JSON; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
 }
@@ -203,7 +205,7 @@ pub(crate) enum Color {
     Never,
 }
 
-/// The formats by their names, so that `--help` lists them.
+/// Parses a format by its name, and makes `--help` list the names.
 #[derive(Clone)]
 struct FormatParser;
 
@@ -239,7 +241,7 @@ pub(crate) fn method(text: &str) -> Result<Method, String> {
     text.parse().map_err(|_| "not a method".to_owned())
 }
 
-/// A number of seconds, or with one of the units ms, s, m, h, d.
+/// Parses a number of seconds, or a number with one of the units ms, s, m, h, d.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale = match &text[digits.len()..] {
@@ -267,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_definition_is_valid() {
         Args::command().debug_assert();
     }
 

@@ -1,4 +1,4 @@
-//! `headwater check`: whether the data of a hub is whole.
+//! `headwater check`: reports damage in a hub's data.
 
 use std::{
     io::{self, Write as _},
@@ -12,12 +12,12 @@ use crate::{exit::Failure, serve::cannot_open};
 
 /// Number of streams listed at a time.
 const PAGE: usize = 1000;
-/// About how many bytes are read at a time.
+/// Approximate number of bytes read at a time.
 const READ_BYTES: usize = 4 << 20;
 
 #[derive(ClapArgs)]
 pub(crate) struct Check {
-    /// The folder that holds the streams
+    /// The folder that contains the streams
     #[arg(short, long, value_name = "FOLDER", env = "HEADWATER_DATA")]
     data: PathBuf,
 }
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
     }
 }
 
-/// Reads all streams. Returns how many there are, how many messages, and how many streams are damaged.
+/// Reads all streams. Returns the number of streams, of messages, and of damaged streams.
 async fn streams(log: &FjallLog) -> Result<(u64, u64, u64), Failure> {
     let (mut streams, mut messages, mut damaged) = (0, 0, 0);
     let mut after = None;
@@ -107,7 +107,8 @@ async fn streams(log: &FjallLog) -> Result<(u64, u64, u64), Failure> {
     }
 }
 
-/// Reads a stream. Returns how many messages of it are whole, from its start on, and what is wrong with the next.
+/// Reads a stream. Returns the number of undamaged messages from its start, and the error of the
+/// next one.
 async fn read(log: &FjallLog, info: &Info) -> (u64, Option<Error>) {
     let mut from = ReadFrom::Start;
     let mut whole = 0;
@@ -119,7 +120,7 @@ async fn read(log: &FjallLog, info: &Info) -> (u64, Option<Error>) {
                 whole += chunk.messages.len() as u64;
                 from = ReadFrom::At(chunk.next);
             }
-            // Those before the damage are read one by one.
+            // Read the messages before the damage one by one.
             Err(_) if budget > 1 => budget = 1,
             Err(error) => return (whole, Some(error)),
         }

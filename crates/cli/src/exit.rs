@@ -2,7 +2,7 @@ use std::{fmt, process::ExitCode};
 
 use headwater_client::Error;
 
-/// Shown by `--help`; [`Failure`] gives them.
+/// The exit codes that [`Failure`] returns. Shown by `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit status:
   0    the stream is complete, or --max-items were printed, or the reader of the output has gone
@@ -13,7 +13,7 @@ Exit status:
   5    nothing came for the idle timeout, or connecting took too long
   130  ended by Ctrl-C (SIGINT); 143 by SIGTERM";
 
-/// Shown by `--help` of the commands for a hub.
+/// The exit codes of the commands for a hub. Shown by their `--help`.
 pub(crate) const HUB_EXIT_CODES: &str = "\
 Exit status:
   0    all was done, or the reader of the output has gone
@@ -25,7 +25,7 @@ Exit status:
   5    the hub took too long
   130  ended by Ctrl-C (SIGINT); 143 by SIGTERM";
 
-/// Shown by `--help` of `gather`.
+/// The exit codes of `gather`. Shown by its `--help`.
 pub(crate) const GATHER_EXIT_CODES: &str = "\
 Exit status:
   0    every call was answered with a success, or the reader of the output has gone
@@ -34,11 +34,11 @@ Exit status:
   4    some calls failed; their results say why
   130  ended by Ctrl-C (SIGINT), 143 by SIGTERM; what is written are whole lines";
 
-/// Why a command did not do all it was asked to.
+/// The reason for which a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
-    /// None where there's nothing to say.
+    /// `None` if there is nothing to report.
     message: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Failure {
         }
     }
 
-    /// What the command line asks for can't be had together.
+    /// The arguments are invalid in combination.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self {
             code: 2,
@@ -58,7 +58,7 @@ impl Failure {
         }
     }
 
-    /// Says first what it is about.
+    /// Prefixes the message with its subject.
     pub(crate) fn about(mut self, what: &str) -> Self {
         if let Some(message) = &mut self.message {
             message.insert_str(0, &format!("{what}: "));
@@ -66,7 +66,7 @@ impl Failure {
         self
     }
 
-    /// Says this too, behind what went wrong.
+    /// Appends to the message.
     pub(crate) fn with(mut self, more: &str) -> Self {
         if let Some(message) = &mut self.message {
             message.push_str(more);
@@ -74,7 +74,7 @@ impl Failure {
         self
     }
 
-    /// The hub doesn't do what is asked.
+    /// The hub refuses the request.
     pub(crate) fn refused(message: impl fmt::Display) -> Self {
         Self {
             code: 4,
@@ -82,7 +82,7 @@ impl Failure {
         }
     }
 
-    /// A signal ended the command; the shell's convention is 128 and its number.
+    /// A signal ended the command; the shell's convention is 128 plus its number.
     pub(crate) fn signal(number: u8) -> Self {
         Self {
             code: 128 + number,
@@ -90,7 +90,7 @@ impl Failure {
         }
     }
 
-    /// Some items were reported as damaged already.
+    /// Some items were damaged, and have already been reported.
     pub(crate) fn damaged() -> Self {
         Self {
             code: 1,
@@ -98,7 +98,7 @@ impl Failure {
         }
     }
 
-    /// Some calls failed, as their results say.
+    /// Some calls failed; their results have the errors.
     pub(crate) fn calls() -> Self {
         Self {
             code: 4,
@@ -106,7 +106,7 @@ impl Failure {
         }
     }
 
-    /// Says what went wrong, and gives the exit status.
+    /// Prints the message and returns the exit status.
     pub(crate) fn report(self) -> ExitCode {
         if let Some(message) = self.message {
             eprintln!("headwater: {message}");

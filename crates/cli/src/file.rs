@@ -1,4 +1,4 @@
-//! Output files, which keep what they held until there is something to write.
+//! Output files, which keep their content until there is something to write.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -8,15 +8,16 @@ use std::{
 
 use crate::exit::Failure;
 
-/// A file to be written, or a special file such as a pipe.
+/// An output file, or a special file such as a pipe.
 ///
-/// What it held is kept until the first byte is written, or [`Target::commit`]. A regular file that wasn't there is
-/// removed again if it gets neither.
+/// It keeps its content until the first byte is written, or until [`Target::commit`]. A new regular
+/// file is removed again if neither happens.
 pub(crate) struct Target {
     inner: Inner,
-    /// How much of the earlier content stays. None: nothing is cut, or not any more.
+    /// The length of the content that is kept. `None`: the file is not truncated, or has been
+    /// already.
     cut_at: Option<u64>,
-    /// To be removed unless something is written.
+    /// The new file's path: it is removed unless something is written.
     created: Option<PathBuf>,
 }
 
@@ -27,9 +28,9 @@ enum Inner {
 }
 
 impl Target {
-    /// Opens a file to be replaced from its start. One that isn't there is created.
+    /// Opens a file to replace its content. Creates it if it doesn't exist.
     ///
-    /// `/dev/stdout` is the standard output itself, which is not cut.
+    /// `/dev/stdout` is the standard output itself, which is not truncated.
     pub(crate) fn replace(path: &Path) -> io::Result<Self> {
         let standard = match path.to_str() {
             Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
@@ -50,13 +51,14 @@ impl Target {
         Self::open(path, false)
     }
 
-    /// Opens a file to be read, and then written from where [`Target::keep`] says. One that isn't there is created.
+    /// Opens a file to be read, and then written from the position of [`Target::keep`]. Creates it
+    /// if it doesn't exist.
     pub(crate) fn resume(path: &Path) -> io::Result<Self> {
         Self::open(path, true)
     }
 
     fn open(path: &Path, read: bool) -> io::Result<Self> {
-        // Also for a symbolic link that leads nowhere: it is not removed, nor what it leads to.
+        // This is `false` for a dangling symbolic link: neither the link nor its target is removed.
         let is_new = fs::symlink_metadata(path).is_err();
         let file = OpenOptions::new()
             .read(read)
@@ -72,7 +74,7 @@ impl Target {
         })
     }
 
-    /// The file, where it is one.
+    /// The open file; `None` for a standard stream.
     pub(crate) fn file(&self) -> Option<&File> {
         match &self.inner {
             Inner::File(file) => Some(file),
@@ -80,14 +82,14 @@ impl Target {
         }
     }
 
-    /// Keeps the first so many bytes of a regular file; what is written follows them.
+    /// Keeps the first `bytes` bytes of a regular file; writes follow them.
     pub(crate) fn keep(&mut self, bytes: u64) {
         if let Some(cut_at) = &mut self.cut_at {
             *cut_at = bytes;
         }
     }
 
-    /// Whether it holds something that the first byte would replace.
+    /// Returns `true` if it has content that the first byte would replace.
     pub(crate) fn has_something_to_lose(&self) -> bool {
         let length = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
         match (self.cut_at, self.file()) {
@@ -96,7 +98,7 @@ impl Target {
         }
     }
 
-    /// Drops what the file held, also if nothing is to be written: the result is empty.
+    /// Drops the old content, even if nothing is written: the result is then empty.
     pub(crate) fn commit(&mut self) -> io::Result<()> {
         if let (Some(cut_at), Inner::File(file)) = (self.cut_at, &mut self.inner) {
             file.set_len(cut_at)?;
@@ -135,7 +137,7 @@ impl Drop for Target {
         let Some(path) = self.created.take() else {
             return;
         };
-        // Only the file that was created here, and only as it was created.
+        // Remove only the file that was created here, and only if it is unchanged.
         let is_empty = self.file().is_some_and(|file| {
             let (ours, there) = (file.metadata(), fs::symlink_metadata(&path));
             ours.is_ok_and(|ours| {
@@ -143,7 +145,7 @@ impl Drop for Target {
             })
         });
         if is_empty {
-            // It stays empty then, which is no worse than what it was.
+            // If that fails, an empty file remains, which is harmless.
             let _ = fs::remove_file(&path);
         }
     }
@@ -158,7 +160,8 @@ pub(crate) enum Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// The place that the argument of an input names: a file, or with none or `-` the standard input.
+    /// The place that an input argument names: a file, or the standard input without one or with
+    /// `-`.
     pub(crate) fn input(path: Option<&'a Path>) -> Self {
         match path.filter(|path| path.as_os_str() != "-") {
             Some(path) => Self::Path(path),
@@ -166,7 +169,8 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The place that the argument of an output names: a file, or with none or `-` the standard output.
+    /// The place that an output argument names: a file, or the standard output without one or with
+    /// `-`.
     pub(crate) fn output(path: Option<&'a Path>) -> Self {
         match path.filter(|path| path.as_os_str() != "-") {
             Some(path) => Self::Path(path),
@@ -191,10 +195,11 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Refuses an output that is the input: it would be lost, or read for ever. Touches neither.
+/// Refuses an output that is also the input: it would be lost, or read without end. Neither is
+/// modified.
 ///
-/// They are the same if they are one regular file, by whatever name: a symbolic or hard link, or what the standard
-/// input was redirected from.
+/// They are the same if they are one regular file under any name: a symbolic or hard link, or the
+/// file from which the standard input is redirected.
 pub(crate) fn refuse_same(input: Place<'_>, output: Place<'_>) -> Result<(), Failure> {
     let same = match (input.metadata(), output.metadata()) {
         (Some(from), Some(to)) => from.is_file() && to.is_file() && is_same(&from, &to),
@@ -218,7 +223,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// The metadata don't tell here: names do.
+/// The metadata can't identify a file here; `same_path` compares paths.
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
@@ -248,7 +253,7 @@ fn standard<T>(_: &T) -> Option<Metadata> {
 mod tests {
     use super::*;
 
-    /// A folder of this test's own, gone when the test is.
+    /// A temporary folder, removed on drop.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -273,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_what_it_held_until_the_first_byte() {
+    fn a_file_keeps_its_content_until_the_first_byte() {
         let folder = Folder::new("keeps");
         let path = folder.file("old", "old and longer");
         let content = || fs::read_to_string(&path).unwrap();
@@ -307,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_not_there_is_only_there_if_something_was_written() {
+    fn a_new_file_remains_only_if_something_was_written() {
         let folder = Folder::new("new");
         let path = folder.0.join("new");
         drop(Target::replace(&path).unwrap());
@@ -321,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_is_the_same_by_every_name_and_special_files_never_are() {
+    fn a_file_is_the_same_under_every_name_and_special_files_never_are() {
         let folder = Folder::new("same");
         let (one, other) = (folder.file("one", "1"), folder.file("other", "1"));
         let (hard, soft) = (folder.0.join("hard"), folder.0.join("soft"));

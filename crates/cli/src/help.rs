@@ -1,4 +1,5 @@
-//! The texts that `-h` and `--help` show after the options: examples, and in the long form the exit status.
+//! The texts that `-h` and `--help` show after the options: examples, and in the long form the exit
+//! status.
 
 use crate::exit::{EXIT_CODES, GATHER_EXIT_CODES, HUB_EXIT_CODES};
 

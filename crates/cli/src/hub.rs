@@ -1,4 +1,4 @@
-//! What the commands for a hub have in common: where it is, and how its streams are named.
+//! Common options of the commands for a hub: its location, and the names of its streams.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{args::header, exit::Failure, root, url, wait};
 
-/// What a path can't hold as it is (RFC 3986 §3.3), and `%`, which would be read as an escape.
+/// The characters that a path can't contain (RFC 3986 §3.3), and `%`, which would be read as an
+/// escape.
 const IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -24,13 +25,13 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// How often in a row a request may fail, unless that is set.
+/// The default maximum number of consecutive failed attempts of a request.
 const ATTEMPTS: u32 = 10;
 
 #[derive(ClapArgs)]
 #[command(next_help_heading = "Hub")]
 pub(crate) struct Hub {
-    /// Where the hub is; without http:// or https://, http:// is meant
+    /// The URL of the hub; http:// may be omitted
     #[arg(
         long = "hub",
         value_name = "URL",
@@ -41,7 +42,7 @@ pub(crate) struct Hub {
     )]
     url: String,
 
-    /// The path under which the hub's streams are: what its `serve --root` says
+    /// The path of the hub's streams, as set by its `serve --root`
     #[arg(
         long,
         value_name = "PATH",
@@ -52,7 +53,7 @@ pub(crate) struct Hub {
     )]
     root: String,
 
-    /// Send a header, as for authentication; may be given more than once
+    /// Send a header, for example for authentication; may be repeated
     #[arg(
         short = 'H',
         long = "header",
@@ -62,13 +63,13 @@ pub(crate) struct Hub {
     )]
     headers: Vec<(String, String)>,
 
-    /// How often in a row a request may fail
+    /// Maximum number of consecutive attempts of a request
     #[arg(long, value_name = "N", default_value_t = ATTEMPTS, global = true)]
     attempts: u32,
 }
 
 impl Hub {
-    /// The hub at a URL, without anything else that could be set.
+    /// The hub at a URL, with default options.
     pub(crate) fn at_url(url: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -89,12 +90,12 @@ impl Hub {
         Ok(builder.build()?)
     }
 
-    /// The URL of something at the hub.
+    /// The URL of a path at the hub.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url.trim_end_matches('/'))
     }
 
-    /// A stream by its path, or by its whole URL.
+    /// A stream, named by its path or by its whole URL.
     pub(crate) fn stream(&self, client: &Client, name: &str) -> Stream {
         client.stream(self.stream_url(name))
     }
@@ -114,8 +115,8 @@ impl Hub {
     }
 }
 
-/// Whether a stream is named by its whole URL. Without a scheme it is one if it begins with a host and a port, as a
-/// path does with a slash.
+/// Returns `true` if a stream is named by its whole URL. Without a scheme, a name is a URL if it
+/// begins with a host and a port, and a path if it begins with a slash.
 pub(crate) fn is_url(name: &str) -> bool {
     name.starts_with("http://")
         || name.starts_with("https://")

@@ -4,17 +4,18 @@ use tokio::sync::watch;
 
 use crate::exit::Failure;
 
-/// How long a command has to end by itself; it may hang in a write that nobody reads.
+/// The time in which a command has to end by itself. It may hang in a write to a pipe that isn't
+/// read.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Waits for the signals that end the program politely.
+/// Waits for the signals that request an orderly exit.
 pub(crate) struct Interrupt {
     signal: watch::Receiver<Option<u8>>,
 }
 
 impl Interrupt {
-    /// From now on Ctrl-C and SIGTERM don't end the process at once, but at the latest after a
-    /// second.
+    /// Starts to handle Ctrl-C and SIGTERM. They no longer end the process at once, but at the
+    /// latest after a second.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let failed = |error| Failure::other(format!("can't listen for signals: {error}"));
         let mut signals = Signals::new().map_err(failed)?;
@@ -31,12 +32,12 @@ impl Interrupt {
         Ok(Self { signal })
     }
 
-    /// Whether there was a signal.
+    /// Returns `true` if a signal has arrived.
     pub(crate) fn is_signalled(&self) -> bool {
         self.signal.borrow().is_some()
     }
 
-    /// The signal, once there is one. Cancel-safe.
+    /// Waits for a signal and returns its number. Cancel-safe.
     pub(crate) async fn wait(&mut self) -> u8 {
         loop {
             if let Some(number) = *self.signal.borrow_and_update() {
@@ -65,7 +66,7 @@ impl Signals {
         })
     }
 
-    /// The number of the next signal.
+    /// Waits for the next signal and returns its number.
     async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 2,
@@ -83,7 +84,7 @@ impl Signals {
         Ok(Self)
     }
 
-    /// The number that Ctrl-C would have on Unix.
+    /// Waits for Ctrl-C and returns the number that it has on Unix.
     async fn next(&mut self) -> u8 {
         match tokio::signal::ctrl_c().await {
             Ok(()) => 2,

@@ -1,4 +1,4 @@
-//! `headwater openapi`: the document that describes the hub.
+//! `headwater openapi`: prints the document that describes the hub's API.
 
 use std::{
     io::{self, Write as _},

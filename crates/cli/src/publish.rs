@@ -1,4 +1,4 @@
-//! `headwater publish`: appends messages to a stream, each once.
+//! `headwater publish`: appends messages to a stream, each exactly once.
 
 use std::{
     collections::VecDeque,
@@ -17,11 +17,11 @@ use tokio::{sync::mpsc, time::sleep};
 
 use crate::{exit::Failure, get::progress::Progress, hub::Hub, interrupt::Interrupt};
 
-/// The longest line that is read. A hub takes 8 MiB, unless it was told otherwise.
+/// Maximum length of a line. A hub accepts 8 MiB by default.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
-/// How many lines are read ahead.
+/// The number of lines that are read ahead.
 const AHEAD: usize = 64;
-/// Interval of the requests that ask whether the stream is still open, while the next line doesn't come.
+/// The interval of the checks if the stream is still open, while waiting for the next line.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(ClapArgs)]
@@ -29,22 +29,23 @@ pub(crate) struct Publish {
     /// The stream: its path at the hub, or its whole URL
     stream: String,
 
-    /// The messages; none: the lines of the standard input, as they arrive, or as they are typed
+    /// The messages; without any, the lines of the standard input as they arrive or are typed
     ///
-    /// In a stream of JSON each is a JSON value, and lines without one are passed over, as in NDJSON; with --text each line
-    /// is a message, an empty one too. What begins with a hyphen and is no number comes after `--`.
+    /// In a JSON stream each message is a JSON value, and blank lines are skipped, as in NDJSON;
+    /// with --text each line is a message, including an empty one. A message that begins with a
+    /// hyphen and isn't a number must follow `--`.
     #[arg(allow_negative_numbers = true)]
     messages: Vec<String>,
 
-    /// Send each message as a JSON string, whatever it is
+    /// Send each message as a JSON string, even if it is JSON
     #[arg(long)]
     text: bool,
 
-    /// Publish as this producer, and leave out what it has published before
+    /// Publish as this producer, and skip messages that it has already published
     ///
-    /// A command that was stopped anywhere can so be run again: with the same messages, from the first, and more behind them.
-    /// Other messages are refused, and so are fewer: another input needs another ID. Of two commands with one ID that run
-    /// at a time, one is shut out; it says what it has stored.
+    /// A command that was interrupted can be run again with the same messages from the first,
+    /// followed by new ones. Other or fewer messages are refused: other input needs another ID. Of
+    /// two concurrent commands with one ID, one is fenced, and reports what it has stored.
     #[arg(long, value_name = "ID")]
     producer: Option<String>,
 
@@ -52,7 +53,7 @@ pub(crate) struct Publish {
     #[arg(long)]
     close: bool,
 
-    /// Don't create the stream where there is none
+    /// Don't create the stream if it doesn't exist
     #[arg(long)]
     no_create: bool,
 
@@ -82,13 +83,13 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     }
     let outcome = tokio::select! {
         outcome = publish(&args, &stream, &writer, &mut account) => outcome,
-        // What was read goes out yet, if it can in a second.
+        // The queued messages still go out, if they can within a second.
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
     let outcome = match outcome {
         Ok(()) => finish(&args, writer, &mut account).await,
         Err(failure) => {
-            // The first error counts; but what was given before it isn't lost by it.
+            // The first error counts, but messages that were passed before it are still sent.
             let _ = writer.flush().await;
             account.tell(&writer);
             Err(failure)
@@ -99,7 +100,7 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
 }
 
 impl Publish {
-    /// Whether a person types the messages, and wants to see what becomes of each.
+    /// Returns `true` if a person types the messages, and wants to see each one's result.
     fn is_by_hand(&self) -> bool {
         self.messages.is_empty() && !self.quiet && io::stdin().is_terminal()
     }
@@ -128,7 +129,7 @@ async fn publish_lines(
     account: &mut Account,
 ) -> Result<(), Failure> {
     let (sender, mut lines) = mpsc::channel(AHEAD);
-    // A thread of its own, which may hang in a read: nothing waits for it at the end.
+    // A separate thread, which may hang in a read; exit doesn't wait for it.
     thread::spawn(move || read_lines(&sender));
     let by_hand = args.is_by_hand();
     let mut number = 0_u64;
@@ -136,11 +137,11 @@ async fn publish_lines(
     loop {
         let line = tokio::select! {
             biased;
-            // However long the next line takes to come.
+            // Detects a failure even if the next line takes long.
             error = writer.failed() => return Err(account.blame(error, writer)),
             line = lines.recv() => line,
             failure = &mut ended => {
-                // A message that is on the way says more.
+                // A failure of a message in flight is more specific.
                 writer.flush().await.map_err(|error| account.blame(error, writer))?;
                 return Err(failure.with("; all messages that were given are stored"));
             }
@@ -148,13 +149,14 @@ async fn publish_lines(
         let Some(line) = line else { return Ok(()) };
         number += 1;
         let line = line.map_err(|error| Failure::other(format!("the standard input: {error}")))?;
-        // Between the values of NDJSON it means nothing.
+        // In NDJSON, blank lines between values are insignificant.
         if writer.is_json() && !args.text && line.trim_ascii().is_empty() {
             account.skip(writer);
             continue;
         }
         append(args, writer, line, account, number).await?;
-        // What a producer has published before counts only when all of it was given again.
+        // Messages that the producer has published before count only after all of them were passed
+        // again.
         if by_hand && args.producer.is_none() {
             let flushed = writer.flush().await;
             flushed.map_err(|error| account.blame(error, writer))?;
@@ -163,15 +165,16 @@ async fn publish_lines(
     }
 }
 
-/// Waits until a stream that is open is closed or deleted: a program that gives it a line from time to time learns that before
-/// its next one. `was_open`: whether it is known to have been open at the start.
+/// Waits until an open stream is closed or deleted, so that a program with occasional lines learns
+/// it before its next one. `was_open` is `true` if the stream is known to have been open at the
+/// start.
 async fn ended(stream: &Stream, mut was_open: bool) -> Failure {
     loop {
         match stream.info().await {
             Ok(info) if info.closed && was_open => {
                 return Failure::refused("the stream was closed: nothing can be appended any more");
             }
-            // It was closed at the start, and all that is given may be there.
+            // It was closed at the start, and may already contain all messages.
             Ok(info) if info.closed => std::future::pending().await,
             Ok(_) => was_open = true,
             Err(error)
@@ -182,7 +185,7 @@ async fn ended(stream: &Stream, mut was_open: bool) -> Failure {
             {
                 return error.into();
             }
-            // Whatever it is, the next message will tell.
+            // The next message will report the error.
             Err(_) => {}
         }
         sleep(LOOK_EVERY).await;
@@ -213,7 +216,7 @@ fn read_lines(sender: &mpsc::Sender<io::Result<Vec<u8>>>) {
     }
 }
 
-/// Gives a message to the writer: the argument or line of this number.
+/// Passes a message to the writer: the argument or line with this number.
 async fn append(
     args: &Publish,
     writer: &Writer,
@@ -235,7 +238,7 @@ async fn append(
     };
     match given {
         Ok(()) => {}
-        // It is about an earlier one, which the hub has refused by now.
+        // The error is about an earlier message, which the hub has refused by now.
         Err(error) if error.message_number().is_some() => return Err(account.blame(error, writer)),
         Err(error) => return Err(Failure::from(error).about(&account.place(number))),
     }
@@ -255,16 +258,16 @@ async fn finish(args: &Publish, writer: Writer, account: &mut Account) -> Result
     Ok(())
 }
 
-/// What is told of a run.
+/// The totals of a run.
 struct Account {
     progress: Option<Progress>,
-    /// Messages that were given to the writer.
+    /// Messages that were passed to the writer.
     given: u64,
     /// Messages that are acknowledged.
     messages: u64,
     skipped: u64,
     bytes: u64,
-    /// The messages are lines: these were passed over.
+    /// The skipped lines; `None` if the messages aren't lines.
     blanks: Option<Blanks>,
 }
 
@@ -300,14 +303,14 @@ impl Account {
         }
     }
 
-    /// A line is no message.
+    /// Counts a line that isn't a message.
     fn skip(&mut self, writer: &Writer) {
         if let Some(blanks) = &mut self.blanks {
             blanks.add(self.given, writer.acknowledged());
         }
     }
 
-    /// What the argument or line of this number is called.
+    /// Describes the argument or line with this number.
     fn place(&self, number: u64) -> String {
         let what = match self.blanks {
             Some(_) => "line",
@@ -316,12 +319,13 @@ impl Account {
         format!("{what} {number}")
     }
 
-    /// The failure of a message, with its place, and with what is stored of those that were given.
+    /// Converts the error of a message to a failure, with its place and the number of stored
+    /// messages.
     fn blame(&self, error: Error, writer: &Writer) -> Failure {
         let stored = writer.acknowledged();
         let word = match error.is_status() || error.is_stream_closed() || error.is_fenced() {
             true => "stored",
-            // There may be more.
+            // More messages may be stored.
             false => "known to be stored",
         };
         let is_told = error.is_not_repeated();
@@ -339,16 +343,17 @@ impl Account {
     }
 }
 
-/// Lines that are no messages, by which the numbers of lines differ from those of messages.
+/// Lines that aren't messages, by which the numbers of lines differ from those of messages.
 #[derive(Default)]
 struct Blanks {
-    /// So many messages came before so many of these: the newest is the last.
+    /// Pairs of a number of messages and the number of blank lines before the next one, newest
+    /// last.
     seen: VecDeque<(u64, u64)>,
 }
 
 impl Blanks {
     fn add(&mut self, messages: u64, acknowledged: u64) {
-        // What is acknowledged won't be asked for.
+        // Acknowledged messages won't be looked up.
         while self.seen.len() > 1 && self.seen[1].0 <= acknowledged {
             self.seen.pop_front();
         }
@@ -359,7 +364,7 @@ impl Blanks {
         }
     }
 
-    /// How many came before the message of this number, from 1.
+    /// The number of blank lines before the message with this number, from 1.
     fn before(&self, message: u64) -> u64 {
         let after = self
             .seen
@@ -386,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_acknowledged_takes_no_room() {
+    fn acknowledged_messages_take_no_room() {
         let mut blanks = Blanks::default();
         for messages in 0..1000 {
             blanks.add(messages, messages.saturating_sub(3));

@@ -1,4 +1,4 @@
-//! `headwater relay`: has a hub call an upstream, and follows what it sends.
+//! `headwater relay`: has a hub call an upstream, and follows the response.
 
 use std::{io::Write as _, time::Duration};
 
@@ -23,11 +23,11 @@ const AUTHORIZATION: &str = "authorization";
 
 #[derive(ClapArgs)]
 pub(crate) struct Relay {
-    /// The upstream: http://… or https://…, as the hub allows; without either, http:// is meant
+    /// The URL of the upstream, which the hub must allow; http:// may be omitted
     #[arg(value_parser = url::parse)]
     url: String,
 
-    /// The stream that is filled: its path at the hub
+    /// The stream that stores the response: its path at the hub
     #[arg(long = "as", value_name = "STREAM")]
     stream: String,
 
@@ -35,7 +35,7 @@ pub(crate) struct Relay {
     #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = method)]
     method: Option<Method>,
 
-    /// Send a header to the upstream; may be given more than once
+    /// Send a header to the upstream; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
@@ -53,19 +53,19 @@ pub(crate) struct Relay {
 
     /// Join the relay that was started with this key, if there is one
     ///
-    /// Without it, the same request to fill the same stream joins too.
+    /// Without it, an equal request for the same stream also joins.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 
-    /// Keep what it brings for so long after it was last used: 90s, 10m, 7d [default: as the hub]
+    /// Keep the stream for this time after its last use: 90s, 10m, 7d [default: the hub's]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     ttl: Option<Duration>,
 
-    /// Abort the call when nobody has watched for so long: 90s, 10m [default: it goes on]
+    /// Abort the call after this time without readers: 90s, 10m [default: never]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     keep_for: Option<Duration>,
 
-    /// Print the stream's URL and end, instead of following
+    /// Print the stream's URL and exit, instead of following
     #[arg(long)]
     detach: bool,
 
@@ -73,11 +73,11 @@ pub(crate) struct Relay {
         clippy::doc_markdown,
         reason = "it is shown as it stands, not rendered"
     )]
-    /// Whether JSON is coloured; auto: on a terminal, unless NO_COLOR is set
+    /// Colour JSON; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: args::Color,
 
-    /// Where the hub is; without http:// or https://, http:// is meant
+    /// The URL of the hub; http:// may be omitted
     #[arg(
         long,
         value_name = "URL",
@@ -99,11 +99,11 @@ pub(crate) struct Relay {
     secret: Option<String>,
 }
 
-/// A relay that runs, or ran.
+/// A relay that is running, or has ended.
 struct Started {
-    /// With what it takes to abort it.
+    /// The signed URL, which can abort the relay.
     url: String,
-    /// The public stream's.
+    /// The public stream's URL.
     stream: String,
 }
 
@@ -114,7 +114,7 @@ pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Fa
         number = interrupt.wait() => return Err(Failure::signal(number)),
     };
     if relay.detach {
-        // Nobody has to read it.
+        // The output may be closed.
         let _ = writeln!(std::io::stdout(), "{}", started.stream);
         eprintln!("{}", how_to_abort(&started));
         return Ok(());
@@ -136,7 +136,7 @@ pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Fa
             Err(Failure::signal(number))
         }
     };
-    // What was printed so far is there, whatever came then.
+    // Items that are already printed stay, regardless of the outcome.
     output.finish(done)
 }
 
@@ -164,7 +164,7 @@ async fn start(relay: &Relay, hub: &Hub) -> Result<Started, Failure> {
     }
     for (name, time) in [("ttl", relay.ttl), ("keep_for", relay.keep_for)] {
         if let Some(time) = time {
-            // The hub counts whole seconds.
+            // The hub accepts whole seconds.
             request = request.query(name, time.as_millis().div_ceil(1000));
         }
     }
@@ -185,7 +185,7 @@ async fn start(relay: &Relay, hub: &Hub) -> Result<Started, Failure> {
         request = request.body(data);
     }
     for (name, value) in &relay.headers {
-        // The hub has an Authorization of its own.
+        // The hub uses the Authorization header itself.
         let name = match name.eq_ignore_ascii_case(AUTHORIZATION) {
             true => "upstream-authorization",
             false => name,
@@ -209,7 +209,7 @@ async fn start(relay: &Relay, hub: &Hub) -> Result<Started, Failure> {
     }
 }
 
-/// Prints what the stream has and gets, until it is closed.
+/// Prints the stream's messages, and new ones until it is closed.
 async fn follow(
     hub: &Hub,
     stream: &str,
@@ -222,7 +222,7 @@ async fn follow(
         let mut next = Some(message);
         while let Some(message) = next {
             let message = match message {
-                // All that there is follows.
+                // The stream continues with all its messages.
                 Err(error) if error.is_reset() => {
                     output.note(&format!("headwater: {stream}: {error}"));
                     next = reader.next_ready();

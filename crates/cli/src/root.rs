@@ -1,9 +1,9 @@
-//! The path under which the streams of a hub are.
+//! The path that contains the streams of a hub.
 
-/// The root, unless it is set.
+/// The default root.
 pub(crate) const DEFAULT: &str = "/streams";
 
-/// The first segments of what the hub has besides the streams.
+/// The first path segments that the hub uses for other purposes.
 const TAKEN: [&str; 7] = [
     "docs",
     "events",
@@ -14,10 +14,10 @@ const TAKEN: [&str; 7] = [
     "relay",
 ];
 
-/// Parses a root: it gets a slash before it, and none after.
+/// Parses a root. The result has a leading slash and no trailing one.
 ///
 /// # Errors
-/// It is no path, or the hub has something else there.
+/// The text isn't a path, or the hub uses the path for another purpose.
 pub(crate) fn parse(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err(
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_root_is_a_path_where_nothing_else_is() {
+    fn a_root_is_an_unused_path() {
         assert_eq!(parse("/v1/stream"), Ok("/v1/stream".to_owned()));
         assert_eq!(parse("v1/"), Ok("/v1".to_owned()));
         assert_eq!(parse("/"), Ok("/".to_owned()));

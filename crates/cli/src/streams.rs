@@ -27,26 +27,26 @@ enum What {
     /// List streams: messages, bytes, state and path of each, with a heading on a terminal
     #[command(after_help = help::STREAMS_LS)]
     Ls(List),
-    /// Create a stream; if it is there already as it is asked for, nothing happens
+    /// Create a stream; one that exists with the same settings is unchanged
     #[command(after_help = help::STREAMS_CREATE)]
     Create(Box<Create>),
-    /// Say what is known of a stream
+    /// Print a stream's metadata
     #[command(after_help = help::STREAMS_INFO)]
     Info(One),
-    /// Close a stream: nothing can be appended any more, and readers come to an end
+    /// Close a stream to appends; its readers end at the tail
     #[command(after_help = help::STREAMS_CLOSE)]
     Close(One),
-    /// Remove streams and all that they hold
+    /// Remove streams with all their messages
     #[command(after_help = help::STREAMS_RM)]
     Rm(Remove),
 }
 
 #[derive(ClapArgs)]
 struct List {
-    /// Only streams whose path starts so
+    /// List only streams whose path starts with this
     prefix: Option<String>,
 
-    /// Print each stream as an object, one a line
+    /// Print each stream as an object, one per line
     #[arg(long)]
     json: bool,
 }
@@ -73,23 +73,23 @@ struct Create {
     /// The stream: its path at the hub, or its whole URL
     stream: String,
 
-    /// What the messages are [default: application/json, or as the forked stream]
+    /// The content type of the messages [default: application/json, or that of the forked stream]
     #[arg(long = "type", value_name = "CONTENT-TYPE")]
     content_type: Option<String>,
 
-    /// End the stream when it is neither read nor written for so long: 90s, 10m, 24h
+    /// Expire the stream after this time without a read or write: 90s, 10m, 24h
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "expires_at")]
     ttl: Option<Duration>,
 
-    /// End the stream at this time: 2030-01-31T12:00:00Z
+    /// Expire the stream at this time: 2030-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
 
-    /// Let messages go when they are so old
+    /// Trim messages older than this
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_age: Option<Duration>,
 
-    /// Let the oldest messages go when all are more bytes than this
+    /// Trim the oldest messages when all exceed this many bytes
     #[arg(long, value_name = "BYTES")]
     max_bytes: Option<u64>,
 
@@ -170,7 +170,7 @@ async fn create(args: &Create, hub: &Hub, client: &Client) -> Result<(), Failure
     }
 }
 
-/// What is known of a stream, as it is printed.
+/// The printed metadata of a stream.
 #[derive(Serialize)]
 struct Known<'a> {
     content_type: &'a str,
@@ -214,7 +214,7 @@ async fn info(args: &One, hub: &Hub, client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A page of the hub's list.
+/// A page of the hub's list of streams.
 #[derive(Deserialize)]
 struct Page {
     streams: Vec<serde_json::Value>,
@@ -257,7 +257,7 @@ async fn page(
     Ok(request.value().await?)
 }
 
-/// What the columns of [`line`] are.
+/// The headings of the columns of [`line`].
 fn heading() -> String {
     columns("MESSAGES", "BYTES", "STATE", "PATH")
 }
@@ -266,7 +266,7 @@ fn columns(messages: &str, bytes: &str, state: &str, path: &str) -> String {
     format!("{messages:>10} {bytes:>11} {state:<6} {path}")
 }
 
-/// A stream as a line for people: messages, bytes, state, path.
+/// Formats a stream as a line for people: messages, bytes, state, path.
 fn line(stream: &serde_json::Value) -> String {
     let number = |name: &str| stream[name].as_u64().unwrap_or_default();
     let text = |name: &str| stream[name].as_str().unwrap_or_default();
@@ -274,7 +274,7 @@ fn line(stream: &serde_json::Value) -> String {
         Some(true) => "closed",
         _ => "open",
     };
-    // Nothing from outside may move the cursor.
+    // Control characters in a path must not move the cursor.
     let path: String = text("path")
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
@@ -283,7 +283,7 @@ fn line(stream: &serde_json::Value) -> String {
     columns(&number("messages").to_string(), &bytes, state, &path)
 }
 
-/// A value as a line of JSON.
+/// Formats a value as a line of JSON.
 fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
     let mut text = Vec::new();
     json::encode_on_one_line(value, &mut text)
@@ -291,7 +291,7 @@ fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Prints a line. That nobody reads it is no fault.
+/// Prints a line. A closed output is not an error.
 fn say(line: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

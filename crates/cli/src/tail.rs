@@ -27,39 +27,39 @@ use crate::{
 
 #[derive(ClapArgs)]
 pub(crate) struct Tail {
-    /// The streams: paths at the hub; `*` stands for one segment of a path, `**` for any number
+    /// The streams: paths at the hub; `*` matches one segment of a path, `**` any number of them
     ///
-    /// A single stream may also be given by its whole URL.
+    /// A single stream may also be named by its whole URL.
     #[arg(required = true)]
     streams: Vec<String>,
 
-    /// Where to start: `start`, `now`, or where an earlier run was, as --offsets shows it
+    /// The start: `start`, `now`, or an offset of an earlier run, as shown by --offsets
     #[arg(long, value_name = "OFFSET", default_value = "start")]
     from: ReadFrom,
 
-    /// Start with what was published since: 90s, 10m or 7d ago, or at 2030-01-31T12:00:00Z
+    /// Start with messages published since: 90s, 10m or 7d ago, or 2030-01-31T12:00:00Z
     ///
-    /// By the times at which the hub took the messages, of a single stream.
+    /// Uses the times at which the hub stored the messages. Only for a single stream.
     #[arg(long, value_name = "TIME", value_parser = since, conflicts_with = "from")]
     since: Option<String>,
 
-    /// End at the tail instead of following
+    /// Exit at the tail instead of following
     #[arg(long)]
     no_follow: bool,
 
-    /// End after so many messages
+    /// Exit after this many messages
     #[arg(short = 'n', long, value_name = "N")]
     max_items: Option<NonZeroU64>,
 
-    /// Put before each message its stream, and what --from goes on from
+    /// Prefix each message with its stream, and with the offset for --from
     #[arg(short = 'i', long)]
     offsets: bool,
 
-    /// Put before each message the time of its arrival (UTC)
+    /// Prefix each message with the time of its arrival (UTC)
     #[arg(short, long)]
     timestamps: bool,
 
-    /// Print each message as an object with its stream and offset, one a line
+    /// Print each message as an object with its stream and offset, one per line
     #[arg(long, conflicts_with_all = ["offsets", "timestamps"])]
     envelope: bool,
 
@@ -67,7 +67,7 @@ pub(crate) struct Tail {
         clippy::doc_markdown,
         reason = "it is shown as it stands, not rendered"
     )]
-    /// Whether JSON is coloured; auto: on a terminal, unless NO_COLOR is set
+    /// Colour JSON; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: args::Color,
 
@@ -90,7 +90,7 @@ pub(crate) async fn run(tail: Tail, mut interrupt: Interrupt) -> Result<(), Fail
         done = print(&tail, &printer, &mut output) => done,
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
-    // What was printed so far is there, whatever came then.
+    // Items that are already printed stay, regardless of the outcome.
     output.finish(done)
 }
 
@@ -107,7 +107,7 @@ async fn print(tail: &Tail, printer: &Printer, output: &mut Output) -> Result<()
     }
 }
 
-/// Follows one stream, until it is closed.
+/// Follows one stream until it is closed.
 async fn one(
     tail: &Tail,
     client: &Client,
@@ -124,7 +124,7 @@ async fn one(
         let mut next = Some(message);
         while let Some(message) = next {
             let Message { offset, value, .. } = match message {
-                // All that there is follows.
+                // The stream continues with all its messages.
                 Err(error) if error.is_reset() => {
                     output.note(&format!("headwater: {stream}: {error}"));
                     next = reader.next_ready();
@@ -148,7 +148,7 @@ async fn one(
     Ok(())
 }
 
-/// A message of one of many streams.
+/// A message of one of several streams.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -157,7 +157,7 @@ struct Envelope<'a> {
     data: &'a RawValue,
 }
 
-/// Follows many streams, in the order of the hub.
+/// Follows several streams, in the order of the hub's log.
 async fn many(
     tail: &Tail,
     client: &Client,
@@ -222,10 +222,10 @@ fn print_one(event: &Event, envelope: bool, printer: &Printer, line: &mut Vec<u8
     printer.print(&shown, line);
 }
 
-/// A time (RFC 3339), given as it is or as how long ago it was.
+/// Parses a time (RFC 3339), given directly or as a time ago.
 fn since(text: &str) -> Result<String, String> {
     if text.get(4..5) == Some("-") {
-        // A date. The hub reads it, and says if it can't.
+        // A date. The hub parses it, and reports an invalid one.
         return Ok(text.to_owned());
     }
     let ago = args::duration(text)
@@ -235,7 +235,7 @@ fn since(text: &str) -> Result<String, String> {
 }
 
 impl Tail {
-    /// Whether nothing more is wanted.
+    /// Returns `true` if no more messages are wanted.
     fn is_enough(&self, output: &Output, written: &Written) -> bool {
         *written == Written::NobodyReads || self.max_items.map(u64::from) == Some(output.items())
     }
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_is_a_time_or_how_long_ago_it_was() {
+    fn since_is_a_time_or_a_duration_ago() {
         let time = "2030-01-31T12:00:00Z";
         assert_eq!(since(time).unwrap(), time);
         let (minute, day) = (since("1m").unwrap(), since("1d").unwrap());

@@ -1,17 +1,17 @@
-//! URLs as they are typed: `http://` may be left out.
+//! URLs as users type them: `http://` may be omitted.
 
 use std::{borrow::Cow, convert::Infallible};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Shown where a URL is taken.
+/// Parses a URL argument.
 pub(crate) fn parse(text: &str) -> Result<String, Infallible> {
     Ok(with_scheme(text).into_owned())
 }
 
-/// Puts `http://` before a URL that begins with its host: a name with a dot or a port, `localhost`, or an address,
-/// of version 6 in brackets. Anything else stays as it is; the client says what is wrong with it.
+/// Prefixes `http://` to a URL that begins with its host: a name with a dot or a port, `localhost`,
+/// or an address (IPv6 in brackets). Any other text is unchanged; the client reports its fault.
 pub(crate) fn with_scheme(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     match begins_with_host(text) {
@@ -20,9 +20,10 @@ pub(crate) fn with_scheme(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A line of `gather`, with `http://` before its URL where that was left out; the line itself where it is no call.
+/// Prefixes `http://` to the URL of a line of `gather`, if it is omitted. A line that isn't a call
+/// is unchanged.
 pub(crate) fn call_with_scheme(line: &str) -> Cow<'_, str> {
-    /// Of a call, the member that counts here.
+    /// The member of a call that matters here.
     #[derive(Deserialize)]
     struct Members<'a> {
         #[serde(borrow)]
@@ -52,7 +53,8 @@ pub(crate) fn call_with_scheme(line: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{before}\"http://{rest}"))
 }
 
-/// Whether it begins with an address, `localhost` or a name with a dot, then a port, and a path follows.
+/// Returns `true` if the text begins with an address, `localhost` or a name with a dot, followed by
+/// a port and a path.
 pub(crate) fn begins_with_host_and_port(text: &str) -> bool {
     let Some((authority, _)) = text.split_once('/') else {
         return false;
@@ -89,7 +91,7 @@ fn begins_with_host(text: &str) -> bool {
     is_host && is_telling && (port.is_empty() || is_port(port))
 }
 
-/// A colon and a number.
+/// Returns `true` for a colon and a number.
 fn is_port(text: &str) -> bool {
     let digits = text.strip_prefix(':').unwrap_or_default();
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_may_leave_out_http() {
+    fn a_url_may_omit_http() {
         for text in [
             "127.0.0.1:8000/x",
             "127.0.0.1",
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_scheme_or_begins_with_no_host_stays() {
+    fn a_text_with_a_scheme_or_without_a_host_is_unchanged() {
         for text in [
             "",
             "http://127.0.0.1:8000/x",
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_may_leave_out_http_in_every_form() {
+    fn a_call_may_omit_http_in_every_form() {
         for (line, wanted) in [
             ("localhost:1/x", "http://localhost:1/x"),
             ("\"localhost:1/x\"", "\"http://localhost:1/x\""),

@@ -10,10 +10,19 @@ use crate::{
     plan::{Plan, Settings, parse_header},
 };
 
-/// Sends requests and keeps their connections for the next ones. Cloning it is cheap and shares
-/// them.
+/// A client that sends requests and keeps their connections for later ones. Clones are cheap and
+/// share the connections.
 ///
-/// It belongs to one tokio runtime: its connections live in the runtime that they were made in.
+/// A client belongs to one tokio runtime: a connection lives in the runtime in which it was opened.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let client = headwater_client::Client::new()?;
+/// let first = client.get("http://127.0.0.1:8000/").text().await?;
+/// let second = client.get("http://127.0.0.1:8000/").text().await?; // on the same connection
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     pub(crate) http: reqwest::Client,
@@ -21,7 +30,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with the default settings.
+    /// Creates a client with the default settings.
     ///
     /// # Errors
     /// TLS can't be set up.
@@ -34,36 +43,50 @@ impl Client {
         Ok(Self { http, settings })
     }
 
-    /// A client for many hosts, to none of which it keeps a connection for long.
+    /// Creates a client for calls to many hosts, which keeps idle connections only briefly.
     pub(crate) fn for_many_hosts() -> Result<Self, Error> {
         let (http, settings) = Parts::for_many_hosts().build()?;
         Ok(Self { http, settings })
     }
 
     /// Starts a client with other settings.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn run() -> Result<(), headwater_client::Error> {
+    /// let client = headwater_client::Client::builder()
+    ///     .bearer("secret")
+    ///     .idle_timeout(Duration::from_secs(30))
+    ///     .max_attempts(3)
+    ///     .build()?;
+    /// let mut ticks = client.get("http://127.0.0.1:8000/ticks").events().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
             parts: Parts::default(),
         }
     }
 
-    /// A GET request.
+    /// Starts a GET request.
     pub fn get(&self, url: impl AsRef<str>) -> Request {
         self.request(Method::GET, url)
     }
 
-    /// A POST request.
+    /// Starts a POST request.
     pub fn post(&self, url: impl AsRef<str>) -> Request {
         self.request(Method::POST, url)
     }
 
-    /// A request of any method.
+    /// Starts a request of any method.
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> Request {
         let plan = Plan::new(method, url.as_ref(), self.settings.clone());
         Request::new(Ok(self.http.clone()), plan)
     }
 
-    /// A stream of a hub: to append to, to read and follow, to create and delete.
+    /// A stream of a hub: to append to, read, follow, create and delete.
     #[must_use]
     pub fn stream(&self, url: impl AsRef<str>) -> Stream {
         let (http, settings) = (self.http.clone(), self.settings.clone());
@@ -73,13 +96,12 @@ impl Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Not the headers: they may be secret.
+        // The headers are left out: they may be secret.
         f.debug_struct("Client").finish_non_exhaustive()
     }
 }
 
-/// The settings of a [`Client`] to be. What is set here holds for each of its requests that doesn't
-/// set it itself.
+/// The settings of a new [`Client`]. They apply to each of its requests that doesn't override them.
 #[must_use = "`build` makes the client"]
 pub struct ClientBuilder {
     parts: Parts,
@@ -92,7 +114,7 @@ impl ClientBuilder {
         &mut self.parts
     }
 
-    /// Makes the client.
+    /// Creates the client.
     ///
     /// # Errors
     /// A setting is wrong, or TLS can't be set up.
@@ -108,14 +130,14 @@ impl std::fmt::Debug for ClientBuilder {
     }
 }
 
-/// What async and blocking clients are built from.
+/// The parts from which async and blocking clients are built.
 pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) connect_timeout: Duration,
     pub(crate) http2_prior_knowledge: bool,
     #[cfg(feature = "tls")]
     roots: Vec<reqwest::Certificate>,
-    /// How long an idle connection is kept; zero: not at all; none: as long as reqwest does.
+    /// Maximum age of an idle connection. Zero keeps none; `None` is reqwest's default.
     pub(crate) keep_connections: Option<Duration>,
     error: Option<Error>,
 }
@@ -162,8 +184,9 @@ impl Parts {
         }
     }
 
-    /// The client of the functions that need none. It keeps no connection, which would belong to
-    /// one runtime; so it can be shared by all, and TLS is set up once.
+    /// Returns the client of the free functions, such as `get`. It keeps no connections, because a
+    /// connection belongs to one runtime. All callers can therefore share it, and TLS is set up
+    /// once.
     pub(crate) fn shared() -> Result<(reqwest::Client, Settings), Error> {
         static SHARED: OnceLock<reqwest::Client> = OnceLock::new();
         let settings = Settings::default();
@@ -178,8 +201,8 @@ impl Parts {
         Ok((SHARED.get_or_init(|| http).clone(), settings))
     }
 
-    /// For calls to any number of hosts: the connections to those that are done with must not pile
-    /// up until the system gives no more.
+    /// The parts of a client for calls to any number of hosts. Idle connections to finished hosts
+    /// are closed soon, before they use up the process's file descriptors.
     pub(crate) fn for_many_hosts() -> Self {
         Self {
             keep_connections: Some(Duration::from_secs(4)),
@@ -192,10 +215,10 @@ impl Parts {
         Ok((http, self.settings))
     }
 
-    /// A client of the network with these settings, which shares no connection with another.
+    /// Builds an HTTP client with these settings that shares no connections with another.
     ///
     /// # Errors
-    /// A setting is wrong, which is said once; TLS can't be set up.
+    /// A setting is wrong (reported once), or TLS can't be set up.
     pub(crate) fn connections(&mut self) -> Result<reqwest::Client, Error> {
         match self.error.take() {
             Some(error) => Err(error),
@@ -203,10 +226,11 @@ impl Parts {
         }
     }
 
-    /// As [`connections`](Self::connections), where those were made once.
+    /// Builds another client, as [`connections`](Self::connections) does, after that has succeeded
+    /// once.
     pub(crate) fn again(&self) -> Result<reqwest::Client, Error> {
         let http = self.trusting().build();
-        // A machine without certificates is no reason to do without http: then https trusts nobody.
+        // Without platform certificates http still works, and https trusts no server.
         #[cfg(feature = "tls")]
         let http = match http {
             Err(_) if self.roots.is_empty() => self.http().tls_certs_only([]).build(),
@@ -222,9 +246,9 @@ impl Parts {
         let mut http = reqwest::Client::builder()
             .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect_timeout)
-            // A referrer would show one host the query that was meant for another.
+            // A referrer would reveal the query of one host's URL to another host.
             .referer(false)
-            // They are followed by `redirect`, which knows what may go along.
+            // `redirect` follows them, because it knows which headers may be kept.
             .redirect(reqwest::redirect::Policy::none());
         match self.keep_connections {
             Some(Duration::ZERO) => http = http.pool_max_idle_per_host(0),

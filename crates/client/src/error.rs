@@ -12,19 +12,34 @@ use crate::{
 
 pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 
-/// What went wrong with a request or in the middle of its answer.
+/// An error of a request, or in the middle of its response.
 ///
-/// The message says what, where and, if the client can know, what would be right. It never holds
-/// the URL's user, password, query or fragment, nor any header. [`source`](StdError::source) has
-/// the error below, if there is one. `Display` ends with the innermost cause; `Debug`, which is what
-/// Rust prints of an error that `main` returns, names all of them. Both are one line.
+/// The message describes the fault, its location and, if the client knows it, the remedy. It never
+/// contains a header or the URL's user, password, query or fragment. [`source`](StdError::source)
+/// returns the underlying error, if there is one. `Display` ends with the innermost cause. `Debug`,
+/// which Rust prints for an error that `main` returns, lists all causes. Both are one line.
 ///
-/// After an error the stream is over and gives `None`, with four exceptions: an item that doesn't
-/// deserialise ([`is_deserialize`](Self::is_deserialize)), word that the stream starts over
-/// ([`is_reset`](Self::is_reset)), word of what is gone ([`is_notice`](Self::is_notice)), and a damaged record of a JSON text
-/// sequence, after which the standard says how to continue (RFC 7464 §2.1).
+/// An error ends the stream, which then yields `None`, with four exceptions: an item that doesn't
+/// deserialise ([`is_deserialize`](Self::is_deserialize)), a report that the stream starts over
+/// ([`is_reset`](Self::is_reset)), a notice of deleted data ([`is_notice`](Self::is_notice)), and a
+/// damaged record of a JSON text sequence, which the standard allows a reader to skip (RFC 7464
+/// §2.1).
 ///
-/// Cloning it is cheap.
+/// Clones are cheap.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// match headwater_client::get("http://127.0.0.1:8000/ticks?count=10").text().await {
+///     Ok(text) => print!("{text}"),
+///     Err(error) if error.is_status() => {
+///         println!("the server refused it: {:?}, {:?}", error.status(), error.problem());
+///     }
+///     Err(error) if error.is_connect() || error.is_timeout() => println!("try later: {error}"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -33,10 +48,10 @@ struct Inner {
     kind: Kind,
     /// The method and the redacted URL.
     place: Option<String>,
-    /// How often in a row connecting failed; 0 where that is no question.
+    /// The number of failed attempts to connect in a row; 0 if not applicable.
     attempts: u32,
     source: Option<Arc<dyn StdError + Send + Sync>>,
-    /// What a gathered call was answered, where that is no success.
+    /// The answer to a gathered call, if its status isn't a success.
     answer: Option<Answer>,
     /// The number of the message that a writer couldn't store, from 1.
     message: Option<u64>,
@@ -44,104 +59,105 @@ struct Inner {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
-    /// The request can't be made; the text says what is wrong with it.
+    /// The request can't be sent; the text describes the fault.
     Request(String),
-    /// No response: not connected, or the connection broke before the head.
+    /// No response: the connection failed, or broke before the head.
     Connect,
-    /// Too many redirects, or one to where the client doesn't go.
+    /// Too many redirects, or one that the client doesn't follow.
     Redirect,
-    /// The client's egress doesn't allow it; the source says why.
+    /// The client's egress rules don't allow it; the source has the reason.
     Refused,
     Status {
         status: StatusCode,
         problem: Option<Problem>,
-        /// The start of a body in words, where there's no problem.
+        /// The start of a textual body, if there is no problem.
         said: Option<String>,
     },
     ContentType {
         found: Option<String>,
         wanted: Wanted,
     },
-    /// Nothing came for so long.
+    /// No byte arrived within the idle timeout.
     Timeout {
         idle: Duration,
         waited_for: &'static str,
     },
-    /// All of it took longer than it may.
+    /// The whole operation exceeded its time limit.
     Overdue {
         limit: Duration,
         what: Overdue,
     },
-    /// What gives the calls to gather gave none.
+    /// The source of gathered calls yielded an error in place of a call.
     Source,
     /// The connection broke in the middle of the body.
     Truncated,
     Decode(DecodeError),
-    /// The whole body is larger than the cap.
+    /// The whole body is larger than the limit.
     BodyTooLarge {
         limit: usize,
     },
     BodyNotUtf8 {
         offset: usize,
     },
-    /// A body that should be one JSON text.
+    /// A body that should be one JSON text, and isn't.
     BodyNotJson(CheckError),
     Deserialize {
-        /// The number of the item, from 1; none if it is a whole body.
+        /// The number of the item, from 1; `None` for a whole body.
         item: Option<u64>,
-        /// Where in it, as in `bids[2].price`; empty: at the top.
+        /// The location within the item, as in `bids[2].price`; empty at the top level.
         path: String,
     },
     /// The server reported an error in the middle of the stream.
     Problem(Problem),
-    /// The producer has published other messages than a writer that repeats was given.
+    /// The producer has published messages that differ from those given to a repeating writer.
     PublishedOther {
         published: u64,
     },
-    /// The producer has published more messages than a writer that repeats was given.
+    /// The producer has published more messages than were given to a repeating writer.
     PublishedMore {
         published: u64,
         given: u64,
     },
-    /// The hub knows another append of this number.
+    /// The hub has stored a different append under this sequence.
     Reused,
-    /// The server says nothing of what a producer has published.
+    /// The server doesn't report what a producer has published.
     NoProducers,
-    /// The position that was resumed from is none of the stream, which starts over; the text says why.
+    /// The position to resume from doesn't exist in the stream, which starts over. The text has the
+    /// reason.
     Reset(String),
-    /// An event that says something of the stream, and is no item.
+    /// An event that describes the stream and is not an item.
     Notice(Event),
-    /// Nothing can be appended any more.
+    /// The stream is closed to appends.
     StreamClosed,
-    /// A later life of this producer, or another writer by its name, has appended.
+    /// A later run of this producer, or another writer with its id, has appended.
     Fenced {
         current: Option<u64>,
     },
-    /// The hub doesn't know what it has acknowledged to this writer.
+    /// The hub has lost appends that it acknowledged to this writer.
     Forgotten {
         expected: u64,
         sent: u64,
     },
-    /// A message that should be JSON and isn't.
+    /// A message that should be JSON, and isn't.
     MessageNotJson(CheckError),
-    /// The server says success, but not as a hub does.
+    /// The server reports success, but without the headers of a hub.
     NoHub,
-    /// The writer gave up before; that error was given.
+    /// The writer failed before, and has already returned that error.
     WriterOver,
 }
 
-/// What has a time to be done in.
+/// The operation whose time limit was exceeded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Overdue {
     /// One call, with all its attempts.
     Call,
-    /// All calls, of which this one was begun or waited.
+    /// All calls; this one was running or queued.
     Run,
-    /// All calls; this one and those behind it weren't read from their source.
+    /// All calls; this one and the later ones weren't read from their source.
     Unread,
 }
 
-/// What the client could have read.
+/// The content that the client could have read.
 #[derive(Debug, Clone)]
 pub(crate) enum Wanted {
     AnyFormat,
@@ -202,54 +218,56 @@ impl Error {
         Arc::make_mut(&mut self.0)
     }
 
-    /// The request itself is wrong: its URL, a header, a setting. Nothing was sent.
+    /// Returns `true` if the request itself is wrong: its URL, a header, a setting. Nothing was
+    /// sent.
     #[must_use]
     pub fn is_request(&self) -> bool {
         matches!(self.0.kind, Kind::Request(_))
     }
 
-    /// A message that was given to a [writer](crate::hub::Writer) of a stream of JSON is none. Nothing
-    /// of it was sent.
+    /// Returns `true` if a message for a JSON stream that was passed to a
+    /// [writer](crate::hub::Writer) isn't JSON. No part of the message was sent.
     #[must_use]
     pub fn is_message_not_json(&self) -> bool {
         matches!(self.0.kind, Kind::MessageNotJson(_))
     }
 
-    /// There was no response: the connection couldn't be made, or broke before the response's head
-    /// was there.
+    /// Returns `true` if there was no response: the connection failed, or broke before the
+    /// response's head arrived.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(self.0.kind, Kind::Connect)
     }
 
-    /// Too many redirects (more than 10), or one to a URL that isn't `http` or `https`.
+    /// Returns `true` after too many redirects (more than 10), or after one that can't be followed.
     #[must_use]
     pub fn is_redirect(&self) -> bool {
         matches!(self.0.kind, Kind::Redirect)
     }
 
-    /// The client may not go there: its [egress](crate::Egress) doesn't allow the URL, the one that it
-    /// is redirected to, or any address that the host's name stands for. The source is the
-    /// [`Refused`](crate::egress::Refused) that says why. Nothing was sent there.
+    /// Returns `true` if the client's [egress rules](crate::Egress) don't allow the URL, the target
+    /// of a redirect, or any address to which the host's name resolves. The source is the
+    /// [`Refused`](crate::egress::Refused) with the reason. Nothing was sent there.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.0.kind, Kind::Refused)
     }
 
-    /// The response's status is not a success. [`status`](Self::status) has it.
+    /// Returns `true` if the response's status is not a success. [`status`](Self::status) returns
+    /// it.
     #[must_use]
     pub fn is_status(&self) -> bool {
         matches!(self.0.kind, Kind::Status { .. })
     }
 
-    /// The body is in no format that the client can read as asked.
+    /// Returns `true` if the body's format or encoding can't be read as requested.
     #[must_use]
     pub fn is_content_type(&self) -> bool {
         matches!(self.0.kind, Kind::ContentType { .. })
     }
 
-    /// No byte came for the whole idle timeout, or connecting took longer than its timeout, or a
-    /// gathered call, or all of them, longer than they may.
+    /// Returns `true` if no byte arrived within the idle timeout, if connecting exceeded its
+    /// timeout, or if a gathered call, or all of them, exceeded a time limit.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match self.0.kind {
@@ -264,8 +282,8 @@ impl Error {
         }
     }
 
-    /// The body was cut: the connection broke before its end, or it ended inside an item. What came
-    /// before is not the whole.
+    /// Returns `true` if the body is truncated: the connection broke before its end, or the body
+    /// ended inside an item. The data received before is incomplete.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         matches!(self.0.kind, Kind::Truncated)
@@ -273,19 +291,20 @@ impl Error {
             || self.json(CheckError::is_end)
     }
 
-    /// An item, or a body that is read as a whole, is larger than its limit.
+    /// Returns `true` if an item, or a body that is read as a whole, is larger than its limit.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         matches!(self.0.kind, Kind::BodyTooLarge { .. }) || self.decode(DecodeError::is_too_large)
     }
 
-    /// A JSON item nests deeper than its limit.
+    /// Returns `true` if a JSON item is nested deeper than its limit.
     #[must_use]
     pub fn is_too_deep(&self) -> bool {
         self.decode(DecodeError::is_too_deep) || self.json(CheckError::is_too_deep)
     }
 
-    /// The body breaks its format: the bytes are not UTF-8, or not JSON where JSON must be.
+    /// Returns `true` if the body violates its format: bytes that are not UTF-8, or not JSON where
+    /// JSON is required.
     #[must_use]
     pub fn is_decode(&self) -> bool {
         matches!(self.0.kind, Kind::BodyNotUtf8 { .. })
@@ -293,30 +312,35 @@ impl Error {
             || self.json(|error| error.is_utf8() || error.expected().is_some())
     }
 
-    /// An item is complete and valid but isn't what the type wants. [`item`](Self::item) and
-    /// [`path`](Self::path) say where. The stream goes on with the next item.
+    /// Returns `true` if an item is complete and valid but doesn't match the type.
+    /// [`item`](Self::item) and [`path`](Self::path) locate the fault. The stream continues with
+    /// the next item.
     #[must_use]
     pub fn is_deserialize(&self) -> bool {
         matches!(self.0.kind, Kind::Deserialize { .. })
     }
 
-    /// The position from which the client resumed is none of the stream as it is now: it was deleted and created again, the
-    /// server's data was removed, or what followed the position is gone. The stream continues: all that there is follows,
-    /// from its start, so items can come that came before.
+    /// Returns `true` if the position from which the client resumed doesn't exist in the current
+    /// stream: the stream was deleted and created again, the server's data was removed, or the
+    /// messages after the position are gone. The stream continues with all its messages from the
+    /// start, so earlier items can be repeated.
     #[must_use]
     pub fn is_reset(&self) -> bool {
         matches!(self.0.kind, Kind::Reset(_))
     }
 
-    /// The server of many streams says in this place that messages of a stream, or a stream, are gone: an event of the type
-    /// [`headwater:trimmed`](crate::control::TRIMMED_EVENT) or [`headwater:deleted`](crate::control::DELETED_EVENT), which is no
-    /// item. [`notice`](Self::notice) has it. The stream continues.
+    /// Returns `true` if the server of many streams reports here that messages of a stream, or a
+    /// whole stream, are gone: an event of the type
+    /// [`headwater:trimmed`](crate::control::TRIMMED_EVENT) or
+    /// [`headwater:deleted`](crate::control::DELETED_EVENT), which is not an item.
+    /// [`notice`](Self::notice) returns it. The stream continues.
     #[must_use]
     pub fn is_notice(&self) -> bool {
         matches!(self.0.kind, Kind::Notice(_))
     }
 
-    /// The event that is no [item](Self::is_notice). Its data is JSON; its id resumes after it.
+    /// The event of a [notice](Self::is_notice). Its data is JSON, and a reader can resume after
+    /// its id.
     #[must_use]
     pub fn notice(&self) -> Option<&Event> {
         match &self.0.kind {
@@ -325,21 +349,22 @@ impl Error {
         }
     }
 
-    /// The stream of a hub is closed: nothing can be appended any more.
+    /// Returns `true` if the stream of a hub is closed to appends.
     #[must_use]
     pub fn is_stream_closed(&self) -> bool {
         matches!(self.0.kind, Kind::StreamClosed)
     }
 
-    /// A writer of a hub was shut out: another one with the same producer id has taken its place, or publishes at the
-    /// same time.
+    /// Returns `true` if a writer of a hub was fenced: another writer with the same producer id has
+    /// replaced it, or publishes at the same time.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         matches!(self.0.kind, Kind::Fenced { .. } | Kind::Reused)
     }
 
-    /// A [repeating](crate::hub::WriterOptions::repeating) writer was not given the messages that its producer has
-    /// published before, or not all of them. Nothing of what it was given was stored.
+    /// Returns `true` if a [repeating](crate::hub::WriterOptions::repeating) writer did not receive
+    /// exactly the messages that its producer published before. None of the messages that it
+    /// received were stored.
     #[must_use]
     pub fn is_not_repeated(&self) -> bool {
         matches!(
@@ -348,22 +373,23 @@ impl Error {
         )
     }
 
-    /// The number of the message that could not be stored, from 1, among those that a [writer](crate::hub::Writer) was
-    /// given.
+    /// The number, from 1, of the message that could not be stored, among those passed to a
+    /// [writer](crate::hub::Writer).
     #[must_use]
     pub fn message_number(&self) -> Option<u64> {
         self.0.message
     }
 
-    /// The hub doesn't know what it has acknowledged to this writer: the stream was made anew, or
-    /// the hub has lost it.
+    /// Returns `true` if the hub has lost appends that it acknowledged to this writer, for example
+    /// because the stream was deleted and created again.
     #[must_use]
     pub fn is_forgotten(&self) -> bool {
         matches!(self.0.kind, Kind::Forgotten { .. })
     }
 
-    /// The server explained itself: [`problem`](Self::problem) is there. Without
-    /// [`is_status`](Self::is_status) it did so in the middle of a stream, by `event: headwater:error`.
+    /// Returns `true` if the server sent a problem document: [`problem`](Self::problem) returns it.
+    /// If [`is_status`](Self::is_status) is `false`, it arrived in the middle of a stream, as
+    /// `event: headwater:error`.
     #[must_use]
     pub fn is_problem(&self) -> bool {
         self.problem().is_some()
@@ -378,20 +404,21 @@ impl Error {
         }
     }
 
-    /// The source of calls that are [gathered](crate::gather()) gave an error in the place of a call.
+    /// Returns `true` if the source of [gathered](crate::gather()) calls yielded an error in place
+    /// of a call.
     #[must_use]
     pub fn is_source(&self) -> bool {
         matches!(self.0.kind, Kind::Source)
     }
 
-    /// The answer to a [gathered](crate::gather()) call, where its status is no success: headers, and
-    /// of the body as much as was read.
+    /// The answer to a [gathered](crate::gather()) call whose status isn't a success: its headers,
+    /// and as much of its body as was read.
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {
         self.0.answer.as_ref()
     }
 
-    /// What the server says about the error.
+    /// The server's description of the error.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match &self.0.kind {
@@ -401,7 +428,7 @@ impl Error {
         }
     }
 
-    /// The number of the item at fault; the first of the stream is 1.
+    /// The number of the faulty item. The first of the stream is 1.
     #[must_use]
     pub fn item(&self) -> Option<u64> {
         match &self.0.kind {
@@ -411,7 +438,8 @@ impl Error {
         }
     }
 
-    /// Where inside the item the fault is, as in `bids[2].price`; `""` is the item as a whole.
+    /// The location of the fault within the item, as in `bids[2].price`. `""` is the item as a
+    /// whole.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         match &self.0.kind {
@@ -420,7 +448,7 @@ impl Error {
         }
     }
 
-    /// Whether another attempt may fare better.
+    /// Returns `true` if another attempt may succeed.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(
             self.0.kind,
@@ -428,7 +456,7 @@ impl Error {
         )
     }
 
-    /// A word for programs and a title for people, the same for all errors of this kind.
+    /// A code for programs and a title for people, the same for all errors of this kind.
     pub(crate) fn class(&self) -> (&'static str, &'static str) {
         if self.is_timeout() {
             ("timeout", "It took too long")
@@ -461,7 +489,7 @@ impl Error {
         matches!(&self.0.kind, Kind::BodyNotJson(error) if test(error))
     }
 
-    /// The innermost cause that says more than the error itself.
+    /// The innermost cause, which is the most specific one.
     fn root(&self) -> Option<&(dyn StdError + 'static)> {
         let mut error = StdError::source(self)?;
         while let Some(source) = error.source() {
@@ -470,7 +498,7 @@ impl Error {
         Some(error)
     }
 
-    /// Where, and what; without the causes.
+    /// Writes the location and the fault, without the causes.
     fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.0.place {
             write!(f, "{place}: ")?;
@@ -630,7 +658,7 @@ impl Wanted {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_message(f)?;
-        // A decode error is its own message; elsewhere the cause is what a person wants to know.
+        // A decode error is its own message. For other kinds, the root cause is the useful part.
         if !matches!(
             self.0.kind,
             Kind::Decode(_) | Kind::BodyNotJson(_) | Kind::MessageNotJson(_)
@@ -648,7 +676,7 @@ impl fmt::Debug for Error {
         let mut cause = StdError::source(self);
         while let Some(error) = cause {
             let message = Plain(&error.to_string()).to_string();
-            // Some errors say what their cause says.
+            // Some errors already repeat the message of their cause.
             if !text.ends_with(&message) {
                 text.push_str(": ");
                 text.push_str(&message);

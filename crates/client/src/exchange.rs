@@ -1,5 +1,5 @@
-//! Runs a [`Session`] over reqwest. Nothing is decided here: this does what the session says, and
-//! says what came of it.
+//! Runs a [`Session`] over reqwest. It makes no decisions: it performs the session's steps and
+//! reports their results.
 
 use std::{
     error::Error as StdError,
@@ -27,20 +27,20 @@ type Sending = Pin<Box<dyn Future<Output = Result<reqwest::Response, Error>> + S
 
 pub(crate) struct Exchange {
     session: Session,
-    /// When the newest body began.
+    /// The time at which the newest body began.
     opened: Option<Instant>,
-    /// How many connections in a row lasted less than [`SHORT`].
+    /// The number of connections in a row that lasted less than [`SHORT`].
     short: u32,
     io: Io,
     idle: Idle,
     http: reqwest::Client,
     plan: Plan,
-    /// Of the last response that was accepted.
+    /// The status of the last accepted response.
     status: StatusCode,
     headers: HeaderMap,
-    /// It came from another URL than the plan's.
+    /// `true` if the response came from another URL than the plan's.
     redirected: bool,
-    /// Why the last attempt failed, or the last body ended.
+    /// The reason for which the last attempt failed or the last body ended.
     reason: String,
 }
 
@@ -52,7 +52,7 @@ enum Io {
 }
 
 impl Exchange {
-    /// Sends the request and waits for the head of a response that can be read.
+    /// Sends the request and waits for the head of a readable response.
     pub(crate) async fn open(
         http: reqwest::Client,
         plan: Plan,
@@ -95,17 +95,17 @@ impl Exchange {
         &self.headers
     }
 
-    /// The head of the newest response, for whoever keeps it.
+    /// Removes and returns the headers of the newest response.
     pub(crate) fn take_headers(&mut self) -> HeaderMap {
         std::mem::take(&mut self.headers)
     }
 
-    /// Whether the newest response came from another URL than the one that was asked for.
+    /// Returns `true` if the newest response came from another URL than the requested one.
     pub(crate) fn is_redirected(&self) -> bool {
         self.redirected
     }
 
-    /// Lets go of the network; whether there was something to let go of.
+    /// Releases the connection. Returns `true` if there was one to release.
     pub(crate) fn close(&mut self) -> bool {
         !matches!(std::mem::replace(&mut self.io, Io::Nothing), Io::Nothing)
     }
@@ -114,7 +114,8 @@ impl Exchange {
         error.at(&self.plan.place())
     }
 
-    /// A piece that is here already; `None`: only [`poll_next`](Self::poll_next) can tell.
+    /// Returns a piece that has already been received. `None` leaves the result to
+    /// [`poll_next`](Self::poll_next).
     #[inline]
     pub(crate) fn ready(&mut self) -> Option<Result<Piece, Error>> {
         match self.session.next() {
@@ -124,13 +125,13 @@ impl Exchange {
         }
     }
 
-    /// The JSON of an item that is here already; `None` says nothing.
+    /// Returns the JSON of an item that has already been received. `None` has no meaning.
     #[inline]
     pub(crate) fn ready_json(&mut self) -> Option<Str> {
         self.session.next_json()
     }
 
-    /// The next piece; `None` at the end. Cancel-safe: all state is in `self`.
+    /// Polls for the next piece; `None` at the end. Cancel-safe: all state is in `self`.
     #[inline]
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Error>>> {
         loop {
@@ -149,7 +150,7 @@ impl Exchange {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while !self.session.is_open() {
             match self.session.next() {
-                // Nothing is decoded before the body is open.
+                // No item is decoded before the body is open.
                 Ok(Step::End | Step::Piece(_)) => break,
                 Ok(step) => ready!(self.poll_io(&step, cx)),
                 Err(error) => return Poll::Ready(Err(error)),
@@ -158,7 +159,7 @@ impl Exchange {
         Poll::Ready(Ok(()))
     }
 
-    /// Does the one thing that the session waits for, and tells it.
+    /// Performs the I/O for which the session waits, and passes the result to the session.
     fn poll_io(&mut self, step: &Step, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.io {
             Io::Pausing(sleep) => {
@@ -172,8 +173,8 @@ impl Exchange {
             Io::Body { body, version } if *step == Step::Read => {
                 match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Ready(frame) => {
-                        // hyper takes a reset with NO_ERROR for an end, but a response without
-                        // END_STREAM is not complete (RFC 9113 §8.1).
+                        // hyper treats a reset with NO_ERROR as the end, but a response without
+                        // END_STREAM is incomplete (RFC 9113 §8.1).
                         let is_cut =
                             frame.is_none() && *version == Version::HTTP_2 && !body.is_end_stream();
                         self.received(frame, is_cut);
@@ -234,9 +235,9 @@ impl Exchange {
         self.session.lost(error);
     }
 
-    /// Returns the least wait before the next connection: longer each time in a row that one lasted less than [`SHORT`],
-    /// whatever it brought, so that a server that asks for no wait isn't called hundreds of times. It is no longer than the
-    /// backoff's cap.
+    /// Returns the minimum wait before the next connection. It grows with each connection in a row
+    /// that lasted less than [`SHORT`], even if that yielded items, so that a server without a
+    /// `retry:` time isn't called hundreds of times. It is at most the backoff's cap.
     fn least_wait(&mut self) -> Duration {
         match self.opened.take() {
             Some(opened) if opened.elapsed() < SHORT => {
@@ -306,7 +307,7 @@ pub(crate) fn connect_error(error: reqwest::Error) -> Error {
     Error::new(kind).with_source(error.without_url())
 }
 
-/// What the egress said of a redirect or of a name, below what reqwest made of it.
+/// The egress rules' refusal of a redirect or a name, found below reqwest's error.
 fn refused(error: &reqwest::Error) -> Option<&Refused> {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -318,7 +319,7 @@ fn refused(error: &reqwest::Error) -> Option<&Refused> {
     None
 }
 
-/// RFC 9110 §10.2.3: seconds, or a date.
+/// Parses `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
 pub(crate) fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let value = value.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
@@ -328,8 +329,8 @@ pub(crate) fn retry_after(value: &HeaderValue) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// Runs out when nothing came for the whole timeout. The timer is touched only where there's
-/// something to wait for: not for an item, and not for a chunk that is already here.
+/// A timer that expires when no byte has arrived for the whole timeout. It is touched only when the
+/// exchange has to wait: not for each item, and not for a chunk that has already been received.
 struct Idle {
     timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -337,7 +338,7 @@ struct Idle {
 }
 
 impl Idle {
-    /// `timeout` zero: it never runs out.
+    /// A `timeout` of zero never expires.
     fn new(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -362,7 +363,7 @@ impl Idle {
         if !self.armed {
             self.armed = true;
             let now = Instant::now();
-            // A timeout beyond what the clock can hold is as good as none.
+            // A timeout beyond the clock's range is treated as one year.
             let deadline = now.checked_add(timeout).unwrap_or_else(|| now + FAR);
             sleep.as_mut().reset(deadline);
         }

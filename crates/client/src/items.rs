@@ -22,20 +22,37 @@ use crate::{
 
 /// The items of a response as they arrive, each complete.
 ///
-/// It ends with `None` when the stream is finished, and only then without an error before: a body
-/// that was cut, or a reconnect that failed for good, is an error first. Dropping it closes the
-/// connection, or for HTTP/2 the stream in it.
+/// Without an error before it, `None` means that the stream is finished: a truncated body, or a
+/// reconnect that failed for good, yields an error first. Dropping `Items` closes the connection,
+/// or for HTTP/2 the stream within it.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let mut numbers = headwater_client::get("http://127.0.0.1:8000/count").stream::<u64>().await?;
+/// while let Some(number) = numbers.next().await {
+///     match number {
+///         Ok(number) => println!("{number}"),
+///         // Only this item is lost: the stream continues.
+///         Err(error) if error.is_deserialize() => eprintln!("{error}"),
+///         Err(error) => return Err(error),
+///     }
+/// }
+/// // A later request can resume after this event.
+/// println!("{}", numbers.last_event_id());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Items<T> {
     exchange: Exchange,
     convert: Convert<T>,
-    /// For the shorter way of items that are nothing but JSON.
+    /// The parser of the fast path, for items that consist only of JSON.
     parse: Option<Parse<T>>,
 }
 
-/// Makes an item of its JSON and its number.
+/// Deserialises an item from its JSON. The number is the item's, from 1.
 type Parse<T> = fn(&str, Option<u64>) -> Result<T, Error>;
 
-/// Makes an item of a piece; the number is the piece's, from 1.
+/// Converts a piece to an item. The number is the piece's, from 1.
 pub(crate) type Convert<T> = fn(Piece, u64, Option<Format>) -> Result<T, Error>;
 
 impl<T> Items<T> {
@@ -58,22 +75,23 @@ impl<T> Items<T> {
         }
     }
 
-    /// The next item; `None` at the end.
+    /// Returns the next item, or `None` at the end.
     ///
-    /// Cancel-safe: if the future is dropped, nothing is lost.
+    /// # Cancel safety
+    /// This method is cancel-safe: if the future is dropped, no item is lost.
     ///
     /// # Errors
-    /// See [`Error`]. After one that ends the stream comes `None`.
+    /// See [`Error`]. After an error that ends the stream, the next result is `None`.
     pub async fn next(&mut self) -> Option<Result<T, Error>> {
-        // Most items are here already: this way is shorter.
+        // Fast path: most items have already been received.
         match self.next_ready() {
             Some(item) => Some(item),
             None => std::future::poll_fn(|cx| self.poll_item(cx)).await,
         }
     }
 
-    /// An item that is already here, decoded or to be decoded without waiting for the network.
-    /// `None` says nothing about the end.
+    /// Returns an item that has already been received, decoding it if necessary, without waiting
+    /// for the network. `None` doesn't mean that the stream has ended.
     ///
     /// # Errors
     /// As [`next`](Self::next).
@@ -101,15 +119,15 @@ impl<T> Items<T> {
         self.exchange.headers()
     }
 
-    /// The format that is being read; `None` for lines, chunks and raw bytes, and when there's no
-    /// open response.
+    /// The format that is being read. `None` for lines, chunks and raw bytes, and while no response
+    /// is open.
     #[must_use]
     pub fn format(&self) -> Option<Format> {
         self.exchange.session().format()
     }
 
-    /// The id of the last event that was given, from which a later request can resume
-    /// ([`Request::last_event_id`](crate::Request::last_event_id)); `""` if there's none.
+    /// The id of the last event that was yielded, after which a later request can resume
+    /// ([`Request::last_event_id`](crate::Request::last_event_id)). `""` if there is none.
     #[must_use]
     pub fn last_event_id(&self) -> &str {
         self.exchange.session().last_event_id()
@@ -134,7 +152,7 @@ impl<T> Items<T> {
     }
 }
 
-/// Cancel-safe, as [`Items::next`] is.
+/// Cancel-safe, like [`Items::next`].
 impl<T> Stream for Items<T> {
     type Item = Result<T, Error>;
 
@@ -160,7 +178,7 @@ fn deserialize<T: DeserializeOwned>(
     format: Option<Format>,
 ) -> Result<T, Error> {
     let event = event(piece, number, format)?;
-    // It would be taken for an item where `T` allows what it lacks.
+    // Otherwise it could deserialise as an item, if `T` has only optional fields.
     if format == Some(Format::Sse) && Notice::of(&event).is_some() {
         return Err(Error::new(Kind::Notice(event)));
     }
@@ -176,7 +194,7 @@ fn deserialize<T: DeserializeOwned>(
     deserialize_json(&event.data, Some(number))
 }
 
-/// Deserialises; only if that fails, once more, to find where it fails.
+/// Deserialises `text`. Only if that fails, deserialises it again to locate the fault.
 #[inline]
 pub(crate) fn deserialize_json<T: DeserializeOwned>(
     text: &str,
@@ -192,8 +210,8 @@ pub(crate) fn deserialize_json<T: DeserializeOwned>(
     })
 }
 
-// The session gives events where it reads items or lines, bytes elsewhere: the other arms only make
-// the functions total.
+// The session yields events for items and lines, and bytes otherwise. The other match arms exist
+// only so that the functions are total.
 
 pub(crate) fn event(piece: Piece, _: u64, _: Option<Format>) -> Result<Event, Error> {
     Ok(match piece {

@@ -1,6 +1,6 @@
 //! Async and blocking clients for streams of JSON over HTTP.
 //!
-//! Iterate over complete, typed items, in whichever format the server sends them: Server-Sent
+//! The client yields complete, typed items in whichever format the server sends: Server-Sent
 //! Events, NDJSON, JSON text sequences, a JSON array or lines of text.
 //!
 //! ```no_run
@@ -19,60 +19,60 @@
 //! # }
 //! ```
 //!
-//! [`Items`] is a [`Stream`](futures_core::Stream) too. [`blocking`] has the same names with
-//! iterators, for code that isn't async. Other ways to read an answer: [`Request::events`],
-//! [`lines`](Request::lines), [`chunks`](Request::chunks), [`raw`](Request::raw), and as a whole
-//! [`text`](Request::text), [`bytes`](Request::bytes), [`value`](Request::value).
+//! [`Items`] is a [`Stream`](futures_core::Stream) too. [`blocking`] offers the same names with
+//! iterators, for code that isn't async. A response can also be read with [`Request::events`],
+//! [`lines`](Request::lines), [`chunks`](Request::chunks) and [`raw`](Request::raw), or as a whole
+//! with [`text`](Request::text), [`bytes`](Request::bytes) and [`value`](Request::value).
 //!
-//! [`gather()`] makes many calls at once and gives each result as it comes.
+//! [`gather()`] makes many calls at once and yields each result as it arrives.
 //!
-//! [`stream`] is a stream of a hub: [`hub`] has a writer that stores each message once, and a reader
-//! that follows.
+//! [`stream`] names a stream of a hub. The module [`hub`] has a writer that stores each message
+//! once, and a reader that follows the stream.
 //!
-//! # What it does by itself
+//! # Defaults and guarantees
 //!
-//! - **Nothing is taken for complete that isn't.** A body that is cut is an error
-//!   ([`Error::is_truncated`]), never a quiet end. (An HTTP/1.0 body that ends with its connection
-//!   can't tell; every other can.)
-//! - **SSE streams are taken up again** where they were, by the last event id: when the connection
-//!   breaks, when nothing comes for the [idle timeout](Request::idle_timeout), and when the response
-//!   ends without saying that the stream is finished. It waits as long as the server's `retry:`
-//!   says, up to 60 s, and longer, with jitter, the more often it fails; connections that last less than a
-//!   second are made at most about once a second. It stops at 204, at the end mark of a
-//!   Headwater server, and with an error at any other format or status; 5xx and 429 are tried again
+//! - **A truncated body is an error** ([`Error::is_truncated`]), never a quiet end. (The exception
+//!   is an HTTP/1.0 body that ends with its connection: its end can't be told from a break.)
+//! - **SSE streams reconnect and resume** after the last event id: when the connection breaks, when
+//!   no byte arrives for the [idle timeout](Request::idle_timeout), and when the response ends
+//!   without an end mark. The client waits for the server's `retry:` time, up to 60 s, and with
+//!   backoff and jitter after repeated failures. Connections that last less than a second are
+//!   opened at most about once a second. The stream ends at a 204 and at the end mark of a
+//!   Headwater server. A response of another format or status is an error; 5xx and 429 are retried
 //!   ([`max_attempts`](Request::max_attempts), `Retry-After`).
-//! - **A POST is never sent twice** unless [`replay`](Request::replay) allows it. An SSE answer to a
-//!   POST is therefore one response: its end is the end.
+//! - **A POST is never sent twice** unless [`replay`](Request::replay) allows it. An SSE response
+//!   to a POST is therefore a single response, and its end is the end of the stream.
 //! - **The first connection isn't retried** unless
-//!   [`retry_first_connect`](Request::retry_first_connect) says so: a wrong URL is seen at once.
-//! - **Redirects** are followed up to 10 times. To another origin (scheme, host and port) only headers that say what is
-//!   asked for go along, as `Accept` and `Content-Type` do; `Authorization`, cookies and headers of your own
-//!   don't. 307 and 308 keep method and body. A 301 or 302 in answer to anything but GET and HEAD is an error, as
-//!   is a 303 in answer to an append: it would become a GET, whose success says nothing. A reconnect starts from the
-//!   first URL again.
-//! - **An error in the middle of a stream** (`event: headwater:error`) is an [`Error`] with the server's
-//!   [`Problem`], and the end.
-//! - **An item of the wrong shape** is an error that names its number and the path inside it, and
-//!   the stream goes on.
+//!   [`retry_first_connect`](Request::retry_first_connect) is set, so a wrong URL fails at once.
+//! - **Redirects** are followed up to 10 times. A redirect to another origin (scheme, host and
+//!   port) keeps only headers that describe the request, such as `Accept` and `Content-Type`, and
+//!   drops `Authorization`, cookies and your own headers. 307 and 308 keep the method and body. A
+//!   301 or 302 in response to a method other than GET and HEAD is an error, and so is a 303 in
+//!   response to an append: the request would become a GET, whose success says nothing about the
+//!   original request. A reconnect starts from the first URL again.
+//! - **An error in the middle of a stream** (`event: headwater:error`) is an [`Error`] with the
+//!   server's [`Problem`], and ends the stream.
+//! - **An item of the wrong shape** is an error with the item's number and the path inside it. The
+//!   stream continues.
 //! - **Memory is bounded**: [`max_item_bytes`](Request::max_item_bytes),
 //!   [`max_depth`](Request::max_depth), [`max_body_bytes`](Request::max_body_bytes).
-//!
-//! - **https** is spoken by rustls with the platform's certificates and those of
+//! - **https** uses rustls, with the platform's certificates and those of
 //!   [`root_certificate`](ClientBuilder::root_certificate) (feature `tls`, on by default). On a
-//!   machine that has none, http works and no https server is trusted.
+//!   machine without certificates http works and no https server is trusted.
 //!
-//! # What it doesn't do
+//! # Limitations
 //!
-//! It asks for no compression and refuses a compressed body where it would decode it. It keeps no
-//! cookies. A proxy is taken from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`).
-//! It goes wherever a URL says, unless an [`Egress`] says where it may go: set one where others
-//! choose the URLs.
+//! The client requests no compression, and refuses a compressed body where it would have to decode
+//! it. It keeps no cookies. It takes its proxy from the environment (`HTTP_PROXY`, `HTTPS_PROXY`,
+//! `NO_PROXY`). It connects to any URL unless an [`Egress`] restricts it: set one if others choose
+//! the URLs.
 //!
-//! # Inside
+//! # Internals
 //!
-//! All that is decided is decided by a state machine without I/O or clock (`session`), tested
-//! without sockets; `exchange` runs it over reqwest; `blocking` runs that. `hub` and `gather` say their own inside. The parsers are those of
-//! [`headwater_wire`]. `tests/` has a server that misbehaves, and each test for both clients.
+//! A state machine without I/O or clock (`session`) makes all decisions and is tested without
+//! sockets. `exchange` runs it over reqwest, and `blocking` runs the async client. The modules
+//! `hub` and `gather` describe their own internals. The parsers are those of [`headwater_wire`].
+//! `tests/` contains a server that misbehaves, and runs each test for both clients.
 
 pub mod blocking;
 mod client;
@@ -91,16 +91,16 @@ mod request;
 mod session;
 mod wait;
 
-/// The types of the events by which a Headwater server speaks of the stream itself. An application's events never begin
-/// with [`RESERVED_PREFIX`](control::RESERVED_PREFIX).
+/// The types of the events with which a Headwater server describes the stream itself. An
+/// application's events never begin with [`RESERVED_PREFIX`](control::RESERVED_PREFIX).
 pub mod control {
     pub use headwater_wire::sse::{
         DELETED_EVENT, END_EVENT, END_ID, ERROR_EVENT, POSITION_EVENT, RESERVED_PREFIX,
         RESET_EVENT, TRIMMED_EVENT,
     };
 
-    /// Describes an event of the type [`TRIMMED_EVENT`] or [`DELETED_EVENT`] of a server of many streams in words. `None`:
-    /// it is another event.
+    /// Describes in words an event of the type [`TRIMMED_EVENT`] or [`DELETED_EVENT`] from a server
+    /// of many streams. Returns `None` for any other event.
     #[must_use]
     pub fn notice(event: &crate::Event) -> Option<String> {
         crate::notice::Notice::of(event).map(|notice| notice.to_string())
@@ -124,23 +124,44 @@ pub use self::{
     wait::Wait,
 };
 
-/// A GET request with the default settings, on a connection of its own. For many requests keep a
-/// [`Client`], which keeps its connections.
+/// Starts a GET request with the default settings, on its own connection. For many requests keep a
+/// [`Client`], which reuses its connections.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let text = headwater_client::get("http://127.0.0.1:8000/").text().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn get(url: impl AsRef<str>) -> Request {
     request(Method::GET, url)
 }
 
-/// A POST request with the default settings, on a connection of its own. For many requests keep a
+/// Starts a POST request with the default settings, on its own connection. For many requests keep a
 /// [`Client`].
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let question = serde_json::json!({ "prompt": "Where does the river begin?" });
+/// let mut pieces = headwater_client::post("http://127.0.0.1:8000/answer")
+///     .json(&question)
+///     .events()
+///     .await?;
+/// while let Some(piece) = pieces.next().await {
+///     println!("{}", piece?.data);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn post(url: impl AsRef<str>) -> Request {
     request(Method::POST, url)
 }
 
-/// Many calls at once, each result as it comes: from URLs, [`Call`](gather::Call)s, or `Result`s of
-/// them.
+/// Makes many calls at once and yields each result as it arrives. The calls are URLs,
+/// [`Call`](gather::Call)s, or `Result`s of them.
 ///
-/// The module [`mod@gather`] says more. The iterator is asked in the tasks that ask for results, so it
-/// mustn't block; [`blocking::gather`](blocking::gather()) has one that may.
+/// See the module [`mod@gather`]. The tasks that poll for results also advance the iterator, so it
+/// must not block; [`blocking::gather`](blocking::gather()) accepts one that may.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), headwater_client::Error> {
@@ -159,8 +180,17 @@ where
     gather::from_iter(calls)
 }
 
-/// A stream of a hub, with the default settings, on connections of its own: to append to, to read
-/// and follow, to create and delete.
+/// A stream of a hub, with the default settings, on its own connections: to append to, read,
+/// follow, create and delete.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let orders = headwater_client::stream("http://127.0.0.1:8000/streams/orders");
+/// orders.create().send().await?;
+/// println!("the tail is at {}", orders.info().await?.tail);
+/// # Ok(())
+/// # }
+/// ```
 pub fn stream(url: impl AsRef<str>) -> hub::Stream {
     match Client::new() {
         Ok(client) => client.stream(url),
@@ -168,8 +198,18 @@ pub fn stream(url: impl AsRef<str>) -> hub::Stream {
     }
 }
 
-/// A request of any method with the default settings, on a connection of its own. For many requests
-/// keep a [`Client`].
+/// Starts a request of any method with the default settings, on its own connection. For many
+/// requests keep a [`Client`].
+///
+/// ```no_run
+/// use headwater_client::Method;
+///
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let url = "http://127.0.0.1:8000/orders/7";
+/// headwater_client::request(Method::DELETE, url).bytes().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn request(method: Method, url: impl AsRef<str>) -> Request {
     match Client::shared() {
         Ok(client) => client.request(method, url),

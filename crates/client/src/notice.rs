@@ -1,4 +1,4 @@
-//! Notices of a server of many streams: events that are no items.
+//! Notices: events of a server of many streams that are not items.
 
 use std::fmt;
 
@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use crate::problem::Plain;
 
-/// The data of an event of the type [`TRIMMED_EVENT`](crate::control::TRIMMED_EVENT) or
-/// [`DELETED_EVENT`](crate::control::DELETED_EVENT), as much of it as is put into words.
+/// The members that are described, from the data of an event of the type
+/// [`TRIMMED_EVENT`](crate::control::TRIMMED_EVENT) or
+/// [`DELETED_EVENT`](crate::control::DELETED_EVENT).
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Told {
@@ -16,11 +17,11 @@ struct Told {
     reason: Option<String>,
 }
 
-/// Such an event in words.
+/// A notice. Its `Display` describes it in words.
 pub(crate) struct Notice<'a>(&'a Event);
 
 impl<'a> Notice<'a> {
-    /// `None`: the event is none.
+    /// Returns `None` if the event isn't a notice.
     pub(crate) fn of(event: &'a Event) -> Option<Self> {
         (event.is_trimmed() || event.is_deleted()).then_some(Self(event))
     }
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_stream_has_words_and_an_item_has_none() {
+    fn a_notice_is_described_in_words_and_an_item_is_not() {
         let trimmed = r#"{"id":"1","stream":"a/b","offset":"2","trimmed":true}"#;
         check("message", trimmed, None);
         let gone = "messages of a/b are gone that were not seen";

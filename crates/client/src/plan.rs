@@ -14,19 +14,19 @@ use crate::{
     wait::OnWait,
 };
 
-/// The default cap of a body that is read as a whole: 16 MiB.
+/// The default limit of a body that is read as a whole: 16 MiB.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// The default idle timeout: 60 s.
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The default of how often in a row connecting may fail: 10.
+/// The default number of consecutive failed attempts to connect: 10.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 10;
 
-/// Wanted first: SSE can be resumed and says when it is finished.
+/// SSE is preferred, because it can be resumed and marks its end.
 const ACCEPT_ITEMS: &str = "text/event-stream, application/x-ndjson;q=0.9, \
     application/jsonl;q=0.9, application/json-seq;q=0.8, application/json;q=0.7, \
     text/plain;q=0.5, */*;q=0.1";
 
-/// What a client's requests have in common.
+/// The settings that are common to a client's requests.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) headers: HeaderMap,
@@ -37,9 +37,9 @@ pub(crate) struct Settings {
     pub(crate) retry_first_connect: bool,
     pub(crate) max_attempts: u32,
     pub(crate) backoff: Backoff,
-    /// Is told of waits.
+    /// The callback for waits.
     pub(crate) on_wait: Option<OnWait>,
-    /// None: anywhere.
+    /// The egress rules. `None` allows any address.
     pub(crate) egress: Option<Egress>,
 }
 
@@ -61,8 +61,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The wait after `failures` attempts in a row, the last of which failed for `reason`; `named` is what the server asked
-    /// for. Tells of it.
+    /// Returns the wait after `failures` failed attempts in a row, the last for `reason`, and
+    /// reports it to `on_wait`. `named` is the wait that the server requested.
     pub(crate) fn pause(
         &self,
         failures: u32,
@@ -80,10 +80,10 @@ impl Settings {
     }
 }
 
-/// One request, as often as it must be sent.
+/// One request, which may be sent repeatedly.
 pub(crate) struct Plan {
     pub(crate) method: Method,
-    /// None if what was given isn't one; then there's an error.
+    /// `None` if the given text isn't a URL; `error` is then set.
     url: Option<Url>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
@@ -91,7 +91,7 @@ pub(crate) struct Plan {
     pub(crate) replay: bool,
     pub(crate) last_event_id: Str,
     pub(crate) settings: Settings,
-    /// The first thing that was wrong.
+    /// The first error.
     error: Option<Error>,
 }
 
@@ -114,7 +114,7 @@ impl Plan {
         }
     }
 
-    /// A request for a URL that was looked at before.
+    /// Creates a plan for a URL that is already parsed.
     pub(crate) fn for_url(method: Method, url: Url, settings: Settings) -> Self {
         let error = check_method(&method).err();
         Self {
@@ -130,14 +130,15 @@ impl Plan {
         }
     }
 
-    /// Whether this is the URL that is asked for. A fragment isn't sent.
+    /// Returns `true` if `other` is the requested URL. Fragments aren't compared, because they
+    /// aren't sent.
     pub(crate) fn is_for(&self, other: &Url) -> bool {
         self.url
             .as_ref()
             .is_some_and(|url| without_fragment(url) == without_fragment(other))
     }
 
-    /// True if the caller has named the content codings that it takes.
+    /// Returns `true` if the caller has named the content codings that it accepts.
     pub(crate) fn asks_for_encoding(&self) -> bool {
         [&self.headers, &self.settings.headers]
             .iter()
@@ -161,7 +162,7 @@ impl Plan {
         }
     }
 
-    /// The method and the URL without what may be secret.
+    /// The method and the URL without the parts that may be secret.
     pub(crate) fn place(&self) -> String {
         match &self.url {
             Some(url) => place(&self.method, url),
@@ -173,7 +174,7 @@ impl Plan {
         self.error.get_or_insert(error);
     }
 
-    /// The plan, unless something in it was wrong.
+    /// Returns the plan, or its first error.
     pub(crate) fn checked(mut self) -> Result<Self, Error> {
         match self.error.take() {
             Some(error) => Err(error.at(&self.place())),
@@ -196,14 +197,14 @@ impl Plan {
         }
     }
 
-    /// Sets a header unless the caller, or the client's settings, have done so.
+    /// Sets a header unless the caller or the client's settings already set it.
     pub(crate) fn default_header(&mut self, name: HeaderName, value: &'static str) {
         if !self.settings.headers.contains_key(&name) && !self.headers.contains_key(&name) {
             self.headers.insert(name, HeaderValue::from_static(value));
         }
     }
 
-    /// What to ask for where items are read.
+    /// Sets the default headers for reading items.
     pub(crate) fn accept_items(&mut self) {
         let accept = match self.format {
             None => ACCEPT_ITEMS,
@@ -216,12 +217,13 @@ impl Plan {
         self.default_header(header::ACCEPT, accept);
         self.default_header(header::CACHE_CONTROL, "no-cache");
         if matches!(self.format, None | Some(Format::Ndjson)) {
-            // Blank lines, which the decoder passes over, keep a silent body alive in proxies (RFC 7240).
+            // Blank lines, which the decoder skips, keep a silent body alive in proxies (RFC 7240).
             self.default_header(HeaderName::from_static("prefer"), "heartbeat=15");
         }
     }
 
-    /// What is to be sent. Every request of a client is made here, so here is where its URL is checked.
+    /// Builds the request to send. All requests of a client are built here, so its URL is checked
+    /// against the egress rules here.
     pub(crate) fn request(&self, last_event_id: &str) -> Result<reqwest::Request, Error> {
         let url = self
             .url
@@ -252,8 +254,9 @@ impl Plan {
     }
 }
 
-/// Refuses the methods that don't ask for the URL's resource: `CONNECT` asks for a tunnel to its host, whatever its path
-/// (RFC 9110 §9.3.6), and `TRACE` has the request, credentials included, sent back (§9.3.8).
+/// Refuses the methods that don't request the URL's resource: `CONNECT` requests a tunnel to its
+/// host, regardless of its path (RFC 9110 §9.3.6), and `TRACE` has the request, including
+/// credentials, sent back (§9.3.8).
 fn check_method(method: &Method) -> Result<(), Error> {
     match *method {
         Method::CONNECT | Method::TRACE => {
@@ -263,7 +266,7 @@ fn check_method(method: &Method) -> Result<(), Error> {
     }
 }
 
-/// The user and the password in a URL as `Authorization: Basic` (RFC 7617 §2).
+/// The user and the password of a URL as `Authorization: Basic` (RFC 7617 §2).
 fn credentials(url: &Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
@@ -276,10 +279,10 @@ fn credentials(url: &Url) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The method and the URL without what may be secret.
+/// The method and the URL without the parts that may be secret.
 pub(crate) fn place(method: &Method, url: &Url) -> String {
     let mut url = url.clone();
-    // Neither can fail: only `http` and `https` get this far.
+    // Neither call can fail, because only `http` and `https` URLs get here.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
@@ -287,7 +290,7 @@ pub(crate) fn place(method: &Method, url: &Url) -> String {
     format!("{method} {url}")
 }
 
-/// Adds what isn't there under the same name.
+/// Adds each default header whose name isn't present.
 pub(crate) fn with_defaults(headers: &mut HeaderMap, defaults: &HeaderMap) {
     let missing: Vec<_> = defaults
         .keys()
@@ -300,14 +303,14 @@ pub(crate) fn with_defaults(headers: &mut HeaderMap, defaults: &HeaderMap) {
     }
 }
 
-/// What is sent of a URL, and told apart by.
+/// The part of a URL that is sent, and by which URLs are compared.
 pub(crate) fn without_fragment(url: &Url) -> &str {
     let text = url.as_str();
     text.split_once('#').map_or(text, |(sent, _)| sent)
 }
 
 pub(crate) fn parse_url(text: &str) -> Result<Url, Error> {
-    // The text isn't shown: what can't be parsed can't be redacted.
+    // The text isn't shown: a text that can't be parsed can't be redacted.
     let url = Url::parse(text).map_err(|error| {
         Error::request("this is no URL; it should be like http://host/path").with_source(error)
     })?;
@@ -341,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_method_that_asks_for_no_resource_is_refused() {
+    fn connect_and_trace_are_refused() {
         let checked = |method: Method| {
             Plan::new(method, "http://example.com/", Settings::default()).checked()
         };
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_request_is_said_before_anything_is_sent() {
+    fn an_invalid_request_fails_before_anything_is_sent() {
         for (url, message) in [
             (
                 "example.com/?token=secret",
@@ -390,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_requests_header_takes_the_place_of_the_clients() {
+    fn a_requests_header_replaces_the_clients() {
         let mut settings = Settings::default();
         settings
             .headers

@@ -3,9 +3,9 @@ use std::fmt;
 use headwater_wire::json::without_bom;
 use serde_json::{Map, Value};
 
-/// What a server says went wrong: the members of RFC 9457, "Problem Details for HTTP APIs".
+/// A server's description of an error: the members of RFC 9457, "Problem Details for HTTP APIs".
 ///
-/// It comes as the body of a refusal (`application/problem+json`), or as the data of an
+/// It is the body of an error response (`application/problem+json`), or the data of an
 /// `event: headwater:error` in the middle of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
@@ -13,15 +13,16 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Reads the JSON text of a problem. `None`: it isn't a JSON object.
+    /// Parses the JSON text of a problem. Returns `None` if it isn't a JSON object.
     pub(crate) fn from_json(text: &[u8]) -> Option<Self> {
         serde_json::from_slice(without_bom(text))
             .ok()
             .map(|members| Self { members })
     }
 
-    /// The sentence in a JSON object that says what went wrong and isn't declared a problem: its `detail` and
-    /// `title`, or its `message` or `error`, which may also be an object with one of these.
+    /// Extracts an error message from a JSON object that isn't declared as a problem: from its
+    /// `detail` and `title`, or from its `message` or `error`, which may also be an object with one
+    /// of these members.
     pub(crate) fn sentence(text: &[u8]) -> Option<String> {
         let problem = Self::from_json(text)?;
         if problem.detail().or(problem.title()).is_some() {
@@ -36,7 +37,7 @@ impl Problem {
         found.map(str::to_owned)
     }
 
-    /// A problem of which nothing but a sentence is known.
+    /// Creates a problem of which only a sentence is known.
     pub(crate) fn from_detail(detail: &str) -> Self {
         let detail = Value::String(detail.to_owned());
         Self {
@@ -44,26 +45,26 @@ impl Problem {
         }
     }
 
-    /// The URI that names the kind of problem; `about:blank` if the server names none.
+    /// The URI that identifies the type of the problem; `about:blank` if the server sends none.
     #[must_use]
     pub fn type_uri(&self) -> &str {
         self.text("type").unwrap_or("about:blank")
     }
 
-    /// A short summary, the same for all problems of this kind.
+    /// A short summary, the same for all problems of this type.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
         self.text("title")
     }
 
-    /// The status code that the server gives the problem; for an error in the middle of a stream it
-    /// is not the status of the response, which was a success.
+    /// The status code in the problem. In the middle of a stream it differs from the response's
+    /// status, which was a success.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.members.get("status")?.as_u64()?.try_into().ok()
     }
 
-    /// What went wrong this time.
+    /// A description of this occurrence.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.text("detail")
@@ -75,19 +76,19 @@ impl Problem {
         self.text("instance")
     }
 
-    /// Any member, the standard's own and extensions alike.
+    /// Returns any member: the standard's own or an extension.
     #[must_use]
     pub fn get(&self, member: &str) -> Option<&Value> {
         self.members.get(member)
     }
 
-    /// All members as they came.
+    /// All members as received.
     #[must_use]
     pub fn members(&self) -> &Map<String, Value> {
         &self.members
     }
 
-    /// Whether the title is no more than the status in words.
+    /// Returns `true` if the title is only the status code's reason phrase.
     fn is_plain(&self, title: &str) -> bool {
         let status = self
             .status()
@@ -96,14 +97,14 @@ impl Problem {
         reason.is_some_and(|reason| reason == title)
     }
 
-    /// A member of the wrong type counts as absent (RFC 9457 §3.1).
+    /// Returns a text member. A member of the wrong type counts as absent (RFC 9457 §3.1).
     fn text(&self, member: &str) -> Option<&str> {
         self.members.get(member)?.as_str()
     }
 }
 
-/// The title and the detail, as far as they are there; of a title that only says what the status is
-/// (RFC 9457 §4.2.1), the detail alone.
+/// Writes the title and the detail, as far as present. A title that only repeats the status (RFC
+/// 9457 §4.2.1) is omitted if there is a detail.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.title(), self.detail()) {
@@ -121,7 +122,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Text from the server for a person's terminal: at most 300 characters, control characters escaped.
+/// Text from the server, safe to print on a terminal: at most 300 characters, control characters
+/// escaped.
 pub(crate) struct Plain<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Plain<'_> {
@@ -147,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_json_error_is_told_in_its_sentence() {
+    fn the_message_of_any_json_error_is_found() {
         for (text, wanted) in [
             (r#"{"detail":"gone"}"#, Some("gone")),
             (
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_of_the_standard_and_extensions_are_there() {
+    fn standard_members_and_extensions_are_read() {
         let problem = Problem::from_json(
             br#"{"type":"https://example.com/quota","title":"No quota left","status":429,
                 "detail":"0 of 10","instance":"/q/1","left":0}"#,
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_from_outside_cannot_steer_the_terminal() {
+    fn a_servers_message_cannot_control_the_terminal() {
         let problem = Problem::from_detail("\u{1b}[2Jgone\n");
         assert_eq!(problem.to_string(), "\\u{1b}[2Jgone\\n");
         assert_eq!(Plain(&"x".repeat(400)).to_string().chars().count(), 301);

@@ -1,7 +1,7 @@
-//! Sends a request, and follows where its answers lead.
+//! Sends a request and follows its redirects.
 //!
-//! Redirects are followed here and not by reqwest, which takes all but a few headers along to another host, and makes a
-//! GET of a POST.
+//! This module follows redirects instead of reqwest, which sends all but a few headers to another
+//! host, and turns a POST into a GET.
 
 use std::{error::Error as StdError, fmt};
 
@@ -15,11 +15,12 @@ use crate::{
     plan::place,
 };
 
-/// More redirects than this are an error.
+/// Maximum number of redirects.
 const MAX_REDIRECTS: usize = 10;
 
-/// The headers that go along to another origin, besides those of [`is_of_the_protocol`]: they say what is asked for, and
-/// nothing of who asks. All others may hold a secret, as `X-Api-Key` does.
+/// The headers that are kept for another origin, besides those of [`is_of_the_protocol`]: they
+/// describe the request, and not the requester. All others may contain a secret, as `X-Api-Key`
+/// does.
 const HARMLESS: [HeaderName; 15] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
@@ -34,35 +35,37 @@ const HARMLESS: [HeaderName; 15] = [
     header::RANGE,
     header::USER_AGENT,
     HeaderName::from_static("idempotency-key"),
-    // Without it a stream would be resumed from its start.
+    // Without it a stream would restart from its beginning.
     HeaderName::from_static("last-event-id"),
     HeaderName::from_static("prefer"),
 ];
 
-/// Returns whether a header is one of the Durable Streams protocol's. Without them, an append that is sent again would be
-/// stored again.
+/// Returns `true` for a header of the Durable Streams protocol. Without them, a repeated append
+/// would be stored twice.
 fn is_of_the_protocol(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("producer-") || name.starts_with("stream-")
 }
 
-/// How a `303` in answer to a method other than GET and HEAD is taken.
+/// The handling of a `303` in response to a method other than GET and HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SeeOther {
-    /// What was asked for is at another URL, which is read by a GET (RFC 9110 §15.4.4).
+    /// Reads the result from another URL by a GET (RFC 9110 §15.4.4).
     Get,
-    /// An error: the success of that GET says nothing of what the request was to do.
+    /// Returns an error, because the success of that GET says nothing about the original request.
     Refuse,
 }
 
-/// Sends a request, and again wherever it is redirected to, at most [`MAX_REDIRECTS`] times.
+/// Sends a request, and follows at most [`MAX_REDIRECTS`] redirects.
 ///
-/// Across origins only [harmless](HARMLESS) headers go along, and what was left out stays out. 307 and 308 keep method
-/// and body. 301 and 302 do so for GET and HEAD alone: other methods would become a GET (RFC 9110 §15.4.2, §15.4.3), whose
-/// success would be taken for theirs.
+/// Across origins only [harmless](HARMLESS) headers are kept, and later redirects don't restore the
+/// others. 307 and 308 keep the method and body. 301 and 302 do so for GET and HEAD only: other
+/// methods would become a GET (RFC 9110 §15.4.2, §15.4.3), whose success would be mistaken for
+/// theirs.
 ///
 /// # Errors
-/// There is no response; a redirect can't be followed, or leads to where the egress doesn't allow to go.
+/// There is no response; a redirect can't be followed, or its target isn't allowed by the egress
+/// rules.
 pub(crate) async fn send(
     http: reqwest::Client,
     egress: Option<Egress>,
@@ -72,7 +75,7 @@ pub(crate) async fn send(
     for _ in 0..=MAX_REDIRECTS {
         let (method, url) = (request.method().clone(), request.url().clone());
         let headers = request.headers().clone();
-        // A body that can't be sent again is none that this crate makes.
+        // This crate never sends a body that can't be sent again.
         let body = request.body().and_then(|body| body.as_bytes());
         let body = body.map(bytes::Bytes::copy_from_slice);
         let response = http.execute(request).await.map_err(connect_error)?;
@@ -109,7 +112,7 @@ struct Next {
     url: Url,
 }
 
-/// Where a response leads; `None`: it is an answer.
+/// Returns the target of a redirect, or `None` if the response is not a redirect.
 fn next(
     response: &Response,
     method: &Method,
@@ -166,7 +169,7 @@ fn harmless(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Why a redirect isn't followed.
+/// The reason for which a redirect isn't followed.
 #[derive(Debug)]
 struct Fault(String);
 

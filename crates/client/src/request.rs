@@ -13,10 +13,10 @@ use crate::{
     session::{Piece, Reading, check_unencoded},
 };
 
-/// A request to be sent: options first, then one of the ways to read its answer.
+/// A request before it is sent: set the options first, then choose how to read the response.
 ///
-/// Nothing is sent before the future of that last step is polled. What was wrong with an option is
-/// that step's error. Dropping the future gives up the request.
+/// Nothing is sent before the future of that last step is polled. An invalid option is reported as
+/// that step's error. Dropping the future abandons the request.
 #[must_use = "nothing is sent before the answer is read"]
 pub struct Request {
     http: Result<reqwest::Client, Error>,
@@ -40,20 +40,34 @@ impl Request {
     /// its line as a string. An `application/json` body that isn't an array is one item.
     ///
     /// # Errors
-    /// There's no response, or it isn't a success, or it is in none of the formats. The first
-    /// connection is tried once, unless
-    /// [`retry_first_connect`](Self::retry_first_connect) says otherwise.
+    /// There is no response, its status isn't a success, or its body is in none of the formats. The
+    /// first connection is tried once, unless [`retry_first_connect`](Self::retry_first_connect) is
+    /// set.
     pub async fn stream<T: DeserializeOwned>(mut self) -> Result<Items<T>, Error> {
         self.plan.accept_items();
         let reading = self.plan.items();
         Ok(Items::typed(self.open(reading).await?))
     }
 
-    /// Reads the body as a stream of events, which say id and type in SSE. In the other formats an
+    /// Reads the body as a stream of events, with their id and type in SSE. In the other formats an
     /// event has only its data.
     ///
-    /// The events that end a stream or report an error aren't given but acted on: the stream ends,
-    /// or its last item is the error.
+    /// Events that end a stream or report an error aren't yielded: the stream ends, or its last
+    /// item is the error.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), headwater_client::Error> {
+    /// let mut events = headwater_client::get("http://127.0.0.1:8000/ticks")
+    ///     .last_event_id("41")
+    ///     .events()
+    ///     .await?;
+    /// while let Some(event) = events.next().await {
+    ///     let event = event?;
+    ///     println!("{} {}: {}", event.id, event.event, event.data);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`stream`](Self::stream).
@@ -63,11 +77,11 @@ impl Request {
         Ok(Items::new(self.open(reading).await?, items::event))
     }
 
-    /// Reads the body as lines of text, whatever its content type. A line ends at LF or CRLF, which
-    /// isn't part of it. It is one response: there's no reconnect.
+    /// Reads the body as lines of text, regardless of its content type. A line ends at LF or CRLF,
+    /// which isn't part of it. The body is a single response: there is no reconnect.
     ///
     /// # Errors
-    /// There's no response, or it isn't a success.
+    /// There is no response, or its status isn't a success.
     pub async fn lines(self) -> Result<Items<Str>, Error> {
         let reading = Reading::Lines {
             limits: self.plan.settings.limits,
@@ -75,11 +89,11 @@ impl Request {
         Ok(Items::new(self.open(reading).await?, items::line))
     }
 
-    /// Reads the body `size` bytes at a time; only the last chunk may be shorter. No chunk is empty.
-    /// It is one response: there's no reconnect.
+    /// Reads the body in chunks of `size` bytes. Only the last one may be shorter, and none is
+    /// empty. The body is a single response: there is no reconnect.
     ///
     /// # Errors
-    /// There's no response, or it isn't a success, or `size` is 0.
+    /// There is no response, its status isn't a success, or `size` is 0.
     pub async fn chunks(mut self, size: usize) -> Result<Items<Bytes>, Error> {
         if size == 0 {
             self.plan.fail(Error::request(
@@ -92,11 +106,11 @@ impl Request {
         ))
     }
 
-    /// Reads the body in pieces as they come off the network. No piece is empty. It is one response:
-    /// there's no reconnect.
+    /// Reads the body in pieces as they arrive from the network. No piece is empty. The body is a
+    /// single response: there is no reconnect.
     ///
     /// # Errors
-    /// There's no response, or it isn't a success.
+    /// There is no response, or its status isn't a success.
     pub async fn raw(self) -> Result<Items<Bytes>, Error> {
         Ok(Items::new(self.open(Reading::Raw).await?, items::bytes))
     }
@@ -104,7 +118,7 @@ impl Request {
     /// Reads the whole body, up to [`max_body_bytes`](Self::max_body_bytes).
     ///
     /// # Errors
-    /// There's no response, or it isn't a success; the body is cut or too large.
+    /// There is no response, its status isn't a success, or the body is truncated or too large.
     pub async fn bytes(self) -> Result<Bytes, Error> {
         Ok(self.whole().await?.0)
     }
@@ -112,7 +126,7 @@ impl Request {
     /// Reads the whole body as UTF-8, up to [`max_body_bytes`](Self::max_body_bytes).
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), or it is compressed or isn't UTF-8.
+    /// As [`bytes`](Self::bytes), or the body is compressed or isn't UTF-8.
     pub async fn text(self) -> Result<String, Error> {
         let (body, exchange) = self.whole_unencoded().await?;
         String::from_utf8(body.into()).map_err(|error| {
@@ -123,8 +137,21 @@ impl Request {
 
     /// Reads the whole body as one JSON value, up to [`max_body_bytes`](Self::max_body_bytes).
     ///
+    /// ```no_run
+    /// #[derive(serde::Deserialize)]
+    /// struct Greeting {
+    ///     message: String,
+    /// }
+    ///
+    /// # async fn run() -> Result<(), headwater_client::Error> {
+    /// let greeting: Greeting = headwater_client::get("http://127.0.0.1:8000/").value().await?;
+    /// println!("{}", greeting.message);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), or it is compressed, isn't JSON, or not what `T` wants.
+    /// As [`bytes`](Self::bytes), or the body is compressed, isn't JSON, or doesn't match `T`.
     pub async fn value<T: DeserializeOwned>(mut self) -> Result<T, Error> {
         self.plan
             .default_header(header::ACCEPT, "application/json, */*;q=0.1");

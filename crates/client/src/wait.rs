@@ -1,16 +1,26 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-/// A wait for another attempt: what [`on_wait`](crate::ClientBuilder::on_wait) tells.
+/// A wait before another attempt, as passed to [`on_wait`](crate::ClientBuilder::on_wait).
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let ticks = headwater_client::get("http://127.0.0.1:8000/ticks")
+///     .on_wait(|wait| eprintln!("{}; retrying in {:?}", wait.reason, wait.delay))
+///     .events()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Wait {
-    /// How long it is.
+    /// The length of the wait.
     pub delay: Duration,
-    /// Why the attempt before it failed, in words.
+    /// A description of why the previous attempt failed.
     pub reason: String,
 }
 
-/// The function that is told of waits.
+/// The callback for waits.
 #[derive(Clone)]
 pub(crate) struct OnWait(Arc<dyn Fn(&Wait) + Send + Sync>);
 

@@ -9,16 +9,16 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
 use super::input::Watch;
 
-/// No more often than a person can read.
+/// Minimum interval between updates, as often as a person can read.
 const EVERY: Duration = Duration::from_millis(100);
-/// How much of the past the rate is of.
+/// The time span over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// Tells on stderr how it goes: live on a terminal, and at the end in one line.
+/// Reports progress on stderr: live on a terminal, and in one line at the end.
 pub(super) struct Bar {
     bar: ProgressBar,
     quiet: bool,
-    /// The results go to a terminal, too.
+    /// `true` if the results also go to a terminal.
     shared: bool,
     started: Instant,
     told: Option<Instant>,
@@ -58,7 +58,7 @@ impl Bar {
         }
         self.told = Some(now);
         let rate = self.rate.at(now, progress.done);
-        // What an earlier run has done counts, so that the bar starts where it was.
+        // The results of an earlier run count, so that the bar starts where that run stopped.
         let done = progress.done + watch.made_earlier();
         let total = watch.total();
         if let Some(total) = total {
@@ -79,7 +79,7 @@ impl Bar {
         self.bar.set_message(message.to_string());
     }
 
-    /// Writes results where the bar may be.
+    /// Writes results while the bar is hidden, if both are on a terminal.
     pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         if self.shared {
             self.bar.suspend(write)
@@ -88,12 +88,12 @@ impl Bar {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Takes the bar away and says how it went.
+    /// Removes the bar and prints a summary.
     pub(super) fn finish(&self, progress: Progress, watch: &Watch) {
         self.bar.finish_and_clear();
         if self.quiet {
@@ -115,9 +115,10 @@ fn set_style(bar: &ProgressBar, template: &str) {
     }
 }
 
-/// Results a second, of late.
+/// The recent number of results per second.
 struct Rate {
-    /// The counts at two times: the rate is from the older on, which is one to two windows old.
+    /// The counts at two times. The rate is measured from the older one, which is one to two
+    /// windows old.
     older: (Instant, u64),
     newer: (Instant, u64),
 }
@@ -143,10 +144,10 @@ impl Rate {
     }
 }
 
-/// What stands beside the bar.
+/// The text next to the bar.
 struct Message {
     progress: Progress,
-    /// With those of an earlier run.
+    /// Includes the results of an earlier run.
     done: u64,
     rate: f64,
     left: Option<u64>,
@@ -209,7 +210,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// A rate for people.
+/// A rate, formatted for people.
 struct Figure(f64);
 
 impl fmt::Display for Figure {
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_says_calls_failures_time_and_rate() {
+    fn the_summary_has_calls_failures_time_and_rate() {
         let mut summary = Summary {
             done: 12_345,
             failed: 5,
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_late() {
+    fn the_rate_is_the_recent_one() {
         let start = Instant::now();
         let mut rate = Rate::new(start);
         let at = |seconds| start + Duration::from_secs(seconds);

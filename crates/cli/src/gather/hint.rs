@@ -1,16 +1,16 @@
-//! How a run that was interrupted is continued.
+//! The command line that continues an interrupted run.
 
 use std::{env, ffi::OsString};
 
 use super::Gather;
 
-/// Says on stderr what continues this run.
+/// Prints on stderr the command line that continues this run.
 pub(super) fn tell(args: &Gather) {
     let Some(file) = args.output.resume.as_ref().or(args.output.output.as_ref()) else {
         return;
     };
     let file = file.display().to_string();
-    // Only text can be shown so that it can be pasted.
+    // Only UTF-8 arguments can be printed so that they can be pasted.
     let Ok(line) = env::args_os().map(OsString::into_string).collect() else {
         return;
     };
@@ -26,13 +26,13 @@ pub(super) fn tell(args: &Gather) {
     eprintln!("to continue{calls}:\n  {}", line.join(" "));
 }
 
-/// The command line with `--resume FILE` in place of `--output FILE`.
+/// Returns the command line with `--resume FILE` in place of `--output FILE`.
 fn resuming(line: Vec<String>, file: &str) -> Vec<String> {
     let mut words = line.into_iter();
     let mut kept = Vec::new();
     while let Some(word) = words.next() {
         if word == "--" {
-            // What follows are no options.
+            // The arguments after `--` aren't options.
             kept.extend(["--resume".to_owned(), file.to_owned(), word]);
             kept.extend(words);
             return kept;
@@ -44,7 +44,7 @@ fn resuming(line: Vec<String>, file: &str) -> Vec<String> {
                 kept.push(word);
             }
         } else if let Some(flags) = word.strip_prefix('-') {
-            // Of short options that stand together only the last can have a value.
+            // In a group of short options only the last can have a value.
             match flags.find(['o', 'H', 'c']) {
                 Some(at) if flags[at..].starts_with('o') => {
                     if flags.len() == at + 1 {
@@ -69,7 +69,7 @@ fn resuming(line: Vec<String>, file: &str) -> Vec<String> {
     kept
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resume_takes_the_place_of_output() {
+    fn resume_replaces_output() {
         for (given, wanted) in [
             ("h gather -o r calls", "h gather calls --resume r"),
             ("h gather calls -or", "h gather calls --resume r"),

@@ -1,4 +1,4 @@
-//! The calls, read line by line on a thread of its own.
+//! The calls, read line by line on a separate thread.
 
 use std::{
     collections::HashMap,
@@ -23,38 +23,38 @@ use tokio::sync::mpsc;
 use super::{output::failure, resume::Earlier};
 use crate::{exit::Failure, url::call_with_scheme};
 
-/// The longest line that is read.
+/// Maximum length of a line.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
-/// How many lines are read ahead.
+/// The number of lines that are read ahead.
 const AHEAD: usize = 64;
 
-/// The calls that are to be made.
+/// The calls to make.
 pub(super) struct Input {
     calls: mpsc::Receiver<Result<Call, BadLine>>,
     watch: Watch,
 }
 
-/// What is known of the input while it is being read.
+/// The state of the input while it is being read.
 #[derive(Clone)]
 pub(super) struct Watch(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     name: String,
-    /// The size of the file, if it is one.
+    /// The size of the file, if it is a regular one.
     bytes: Option<u64>,
     bytes_read: AtomicU64,
-    /// Calls that were read, those that were made in an earlier run among them.
+    /// The number of calls that were read, including those of an earlier run.
     calls: AtomicU64,
     made_earlier: AtomicU64,
     is_over: AtomicBool,
     failure: Mutex<Option<io::Error>>,
-    /// Where calls are left out: the number in the input of the nth call that is to be made. Only of
-    /// those without a result.
+    /// Set if calls are skipped: maps the nth call to its number in the input. Contains only calls
+    /// without a result.
     indexes: Option<Mutex<HashMap<u64, u64>>>,
 }
 
-/// A line that is no call.
+/// A line that isn't a call.
 #[derive(Debug)]
 pub(super) struct BadLine {
     line: u64,
@@ -70,7 +70,8 @@ impl fmt::Display for BadLine {
 impl std::error::Error for BadLine {}
 
 impl Input {
-    /// None or `-`: the standard input. `repeatable`: all calls are.
+    /// Opens the input; without a path, or with `-`, the standard input. If `repeatable` is `true`,
+    /// all calls are repeatable.
     pub(super) fn open(
         path: Option<&Path>,
         earlier: Earlier,
@@ -103,7 +104,7 @@ impl Input {
             repeatable,
             watch: watch.clone(),
         };
-        // It may hang in a read: nothing waits for it at the end.
+        // The thread may hang in a read; exit doesn't wait for it.
         thread::Builder::new()
             .spawn(move || reader.run())
             .map_err(|error| Failure::other(format!("can't start a thread: {error}")))?;
@@ -124,7 +125,7 @@ impl Stream for Input {
 }
 
 impl Watch {
-    /// The number in the input of the nth call that was to be made, which now has its result.
+    /// Returns the number in the input of the nth call, which now has its result.
     pub(super) fn index(&self, nth: u64) -> u64 {
         let Some(indexes) = &self.0.indexes else {
             return nth;
@@ -135,8 +136,8 @@ impl Watch {
             .unwrap_or_else(|| self.0.calls.load(Ordering::SeqCst))
     }
 
-    /// How many calls are in the input: known when it was read, estimated by its size before; none if
-    /// neither can be.
+    /// The number of calls in the input: exact once it is read, before that estimated by its size.
+    /// `None` if the size isn't known.
     pub(super) fn total(&self) -> Option<u64> {
         let shared = &self.0;
         let calls = shared.calls.load(Ordering::SeqCst);
@@ -150,18 +151,18 @@ impl Watch {
             .map(|estimate| estimate.max(calls))
     }
 
-    /// How many calls were left out, as an earlier run has made them.
+    /// The number of calls that were skipped because an earlier run has made them.
     pub(super) fn made_earlier(&self) -> u64 {
         self.0.made_earlier.load(Ordering::SeqCst)
     }
 
-    /// Whether nothing has failed that [`Watch::failure`] would tell.
+    /// Returns `true` if there is no [`Watch::failure`].
     pub(super) fn is_sound(&self) -> bool {
         let failure = self.0.failure.lock();
         failure.unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// Why the input couldn't be read to its end.
+    /// Returns the error that ended the input early.
     pub(super) fn failure(&self) -> Option<Failure> {
         let error = self
             .0
@@ -248,8 +249,8 @@ impl Reader {
     }
 }
 
-/// The next line; how many bytes it took, and whether it is whole. Of one that is too long, the rest is
-/// passed over.
+/// Reads the next line. Returns its length in bytes, and `true` if it is complete. The rest of a
+/// line that is too long is skipped.
 fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<(u64, bool)>> {
     line.clear();
     let read = lines.by_ref().take(MAX_LINE).read_until(b'\n', line)?;

@@ -1,4 +1,4 @@
-//! `headwater gather`: makes many calls at once, and prints each result as it comes.
+//! `headwater gather`: makes many calls at once, and prints each result as it arrives.
 
 mod bar;
 mod hint;
@@ -23,15 +23,15 @@ use crate::{
     interrupt::Interrupt,
 };
 
-/// How long an idle connection is kept. There may be very many hosts, and few file descriptors.
+/// Maximum age of an idle connection. There may be very many hosts, and few file descriptors.
 const KEEP_CONNECTIONS: Duration = Duration::from_secs(4);
 
-/// How often the bar is drawn though no result comes.
+/// The interval at which the bar is redrawn if no result arrives.
 const REDRAW: Duration = Duration::from_millis(200);
 
 #[derive(ClapArgs)]
 pub(crate) struct Gather {
-    /// The calls, one a line; none or `-`: the standard input
+    /// The calls, one per line; without it, or with `-`, from the standard input
     file: Option<PathBuf>,
 
     #[command(flatten)]
@@ -45,24 +45,25 @@ pub(crate) struct Gather {
 #[derive(ClapArgs)]
 #[command(next_help_heading = "Calls")]
 struct Calls {
-    /// Send a header with every call that doesn't set it itself; may be given more than once
+    /// Send a header with every call that doesn't set it itself; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
-    /// Make a call again so often when it is not answered, cut, or answered with 429, 502, 503 or 504
+    /// Retry a call this many times if it gets no response, a truncated one, or 429, 502, 503 or
+    /// 504
     ///
-    /// It waits in between, longer each time, and as long as Retry-After says. Only idempotent methods
-    /// are repeated: GET, HEAD, OPTIONS, PUT, DELETE, …
+    /// Waits with growing backoff between attempts, and at least as long as Retry-After. Only
+    /// idempotent methods are retried: GET, HEAD, OPTIONS, PUT, DELETE, …
     #[arg(long, value_name = "N", default_value_t = headwater_client::gather::DEFAULT_RETRIES)]
     retries: u32,
 
-    /// Repeat POST and PATCH, too
+    /// Retry POST and PATCH, too
     ///
-    /// For calls that may as well be made twice. A single one says so by "repeatable": true.
+    /// For calls that may safely be made twice. A single call allows it by "repeatable": true.
     #[arg(long)]
     retry_post: bool,
 
-    /// Make equal calls each by itself, and not once for all that are waiting
+    /// Make equal concurrent calls separately, instead of sharing one response
     #[arg(long)]
     no_share: bool,
 }
@@ -70,30 +71,30 @@ struct Calls {
 #[derive(ClapArgs)]
 #[command(next_help_heading = "Limits")]
 struct Limits {
-    /// How many calls are made at a time
+    /// Maximum number of calls in flight
     #[arg(
         short = 'c', long, value_name = "N",
         default_value_t = headwater_client::gather::DEFAULT_CONCURRENCY
     )]
     concurrency: usize,
 
-    /// How many of them to one host (scheme, name and port)
+    /// Maximum number of calls in flight to one host (scheme, name and port)
     #[arg(long, value_name = "N", default_value_t = headwater_client::gather::DEFAULT_PER_HOST)]
     per_host: usize,
 
-    /// How many calls a second are sent to one host, evenly spaced; 0.5 is one in two seconds
+    /// Maximum number of calls per second to one host, evenly spaced; 0.5 is one in two seconds
     #[arg(long, value_name = "CALLS")]
     rate: Option<f64>,
 
-    /// How long a call may take, with all its attempts: 1.5, 500ms, 2m; 0 is for ever
+    /// Time limit of a call with all its attempts: 1.5, 500ms, 2m; 0 disables it
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
     timeout: Duration,
 
-    /// How long all calls may take; what isn't done by then fails, and no more is read
+    /// Time limit of all calls; unfinished ones then fail, and no more are read
     #[arg(long, value_name = "TIME", value_parser = duration)]
     total_timeout: Option<Duration>,
 
-    /// The largest body of an answer, in bytes; a larger one is an error
+    /// Maximum size of a response's body, in bytes; a larger one is an error
     #[arg(
         long, value_name = "BYTES",
         default_value_t = headwater_client::gather::DEFAULT_MAX_BODY_BYTES
@@ -104,26 +105,27 @@ struct Limits {
 #[derive(ClapArgs)]
 #[command(next_help_heading = "Results")]
 struct Results {
-    /// Print the results in the order of the calls, and not as they come
+    /// Print the results in the order of the calls, instead of as they arrive
     #[arg(long)]
     ordered: bool,
 
-    /// Print the headers of the answers, too
+    /// Print the response headers, too
     #[arg(long = "headers")]
     with_headers: bool,
 
     /// Write to a file
     ///
-    /// What the file held is kept until a call has succeeded; then it is replaced as results come. If
-    /// none does, the results go to the standard output. It can't be the file of the calls.
+    /// The file keeps its content until a call has succeeded, and is then overwritten as results
+    /// arrive. If no call succeeds, the results go to the standard output. It can't be the file of
+    /// the calls.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Go on with a run that was interrupted, whose output FILE is; it may not be there yet
+    /// Resume an interrupted run whose output is FILE; FILE may not exist yet
     ///
-    /// Calls that have a result in it are not made again; results are appended to it. A last line that
-    /// was cut is dropped. A call is known by its key, else by its index and URL, so give it the same
-    /// calls. Those that failed are made again; the later line counts.
+    /// Calls that have a result in FILE are not made again; new results are appended. A truncated
+    /// last line is dropped. A call is identified by its key, or else by its index and URL, so pass
+    /// the same calls. Failed calls are made again; the later line counts.
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     resume: Option<PathBuf>,
 
@@ -154,7 +156,7 @@ pub(crate) async fn run(args: Gather, mut interrupt: Interrupt) -> Result<(), Fa
     };
     let interrupted = outcome.is_err() && interrupt.is_signalled();
     let progress = results.progress();
-    // The calls that are being made end now, not after the last line is written.
+    // The calls in flight end now, not after the last line is written.
     drop(results);
     bar.clear();
     let flushed = output.finish(outcome.is_ok() && watch.is_sound());
@@ -198,11 +200,11 @@ fn gather(args: &Gather, client: &Client, input: Input) -> Result<Gathered, Fail
     if args.output.ordered {
         gather = gather.ordered();
     }
-    // Only what the options say can be wrong here.
+    // Only the options can be invalid here.
     gather.send().map_err(Failure::usage)
 }
 
-/// Prints results until there are no more, or nobody reads them.
+/// Prints results until there are no more, or until the output is closed.
 async fn print(
     args: &Results,
     results: &mut Gathered,
@@ -219,7 +221,7 @@ async fn print(
         while let Some(mut next) = result {
             next.index = watch.index(next.index);
             output.result(&next, args.with_headers)?;
-            // What is there already goes out as one write.
+            // Results that are already available are written together.
             result = match output.is_full() {
                 true => None,
                 false => ready(results).await,
@@ -232,7 +234,7 @@ async fn print(
     }
 }
 
-/// A result that is here already. `None` says nothing about the end.
+/// Returns a result that is already available. `None` doesn't mean that there are no more.
 async fn ready(results: &mut Gathered) -> Option<GatherResult> {
     let mut next = pin!(results.next());
     std::future::poll_fn(|cx| {

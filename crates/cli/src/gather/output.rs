@@ -8,25 +8,28 @@ use headwater_wire::json;
 
 use crate::{exit::Failure, file::Target, get::output::Written};
 
-/// Past this the results are written though more are ready.
+/// Above this size, the results are written although more are available.
 const BUFFER: usize = 64 * 1024;
 
-/// How many bytes of results of failed calls are held back from a file that has content which they would replace.
+/// Maximum size of the results of failed calls that are held back from a file with content.
 const HELD: usize = 16 * 1024 * 1024;
 
-/// Where the results go. What is written are whole lines, unless the write itself is cut.
+/// The destination of the results. Only whole lines are written, unless a write itself is
+/// interrupted.
 pub(super) struct Output {
-    /// None: the standard output.
+    /// `None` is the standard output.
     target: Option<Target>,
     name: String,
     lines: Vec<u8>,
     has_written: bool,
-    /// No call has succeeded yet, and the file has content that is worth more than failures.
+    /// `true` while no call has succeeded and the file has content, which is worth more than
+    /// failures.
     holds: bool,
 }
 
 impl Output {
-    /// None or `-`: the standard output. A file keeps what it held until a call has succeeded.
+    /// Opens the output; without a path, or with `-`, the standard output. A file keeps its content
+    /// until a call has succeeded.
     pub(super) fn create(path: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             return Ok(Self {
@@ -45,7 +48,7 @@ impl Output {
         })
     }
 
-    /// Appends to what the file keeps.
+    /// Appends to the content that the file keeps.
     pub(super) fn appending(target: Target, name: String) -> Self {
         Self {
             target: Some(target),
@@ -60,12 +63,12 @@ impl Output {
         self.target.is_none() && io::stdout().is_terminal()
     }
 
-    /// Whether the file holds results of this run.
+    /// Returns `true` if the file contains results of this run.
     pub(super) fn has_written(&self) -> bool {
         self.has_written
     }
 
-    /// Puts a result behind those that are to be written.
+    /// Appends a result to the buffer.
     pub(super) fn result(&mut self, result: &GatherResult, headers: bool) -> Result<(), Failure> {
         let start = self.lines.len();
         let written = if headers {
@@ -86,7 +89,7 @@ impl Output {
         !self.holds && self.lines.len() >= BUFFER
     }
 
-    /// Writes what wasn't written yet and isn't held back.
+    /// Writes the buffered results, unless they are held back.
     pub(super) fn flush(&mut self) -> Result<Written, Failure> {
         if self.holds {
             return Ok(Written::Yes);
@@ -105,9 +108,9 @@ impl Output {
         }
     }
 
-    /// Writes what is left. `is_done`: all calls have their results.
+    /// Writes the remaining results. `is_done` is `true` if all calls have their results.
     ///
-    /// Where no call has succeeded, a file that held something is left as it was.
+    /// If no call has succeeded, a file with content is unchanged.
     pub(super) fn finish(&mut self, is_done: bool) -> Result<Written, Failure> {
         if self.holds {
             let why = match self.lines.is_empty() {

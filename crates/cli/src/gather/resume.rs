@@ -1,4 +1,4 @@
-//! What an earlier run has written.
+//! The results of an earlier run.
 
 use std::{
     collections::HashMap,
@@ -14,22 +14,22 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::output::{Output, failure};
 use crate::{exit::Failure, file::Target};
 
-/// The calls that have a good result already. Of each only two hashes are kept: 128 bits, of which no two
-/// calls will be the same.
+/// The calls that already have a successful result. Only two hashes are kept of each: 128 bits, so
+/// that a collision is practically impossible.
 #[derive(Default)]
 pub(super) struct Earlier {
     hashes: (RandomState, RandomState),
-    /// How many results there are.
+    /// The number of results by hash.
     results: HashMap<(u64, u64), u32>,
 }
 
-/// Of a line of results, what tells which call it was of.
+/// The members of a result that identify its call.
 #[derive(Deserialize)]
 struct Line {
     index: u64,
     key: Option<String>,
     url: Option<String>,
-    /// Every result has it, and little else that has an index.
+    /// Identifies a result: all results have it, and few other objects with an index do.
     #[serde(rename = "attempts")]
     _attempts: IgnoredAny,
     error: Option<IgnoredAny>,
@@ -40,7 +40,7 @@ impl Earlier {
         self.results.is_empty()
     }
 
-    /// Whether the call has a result, which is used up by that.
+    /// Returns `true` if the call has a result, and removes that result.
     pub(super) fn takes(&mut self, index: u64, call: &Call) -> bool {
         if self.is_empty() {
             return false;
@@ -74,7 +74,7 @@ impl Earlier {
     }
 }
 
-/// Reads what is in the file, and opens it to be appended to. A file that isn't there is made.
+/// Reads the results in the file, and opens it to append to it. Creates it if it doesn't exist.
 pub(super) fn open(path: &Path) -> Result<(Earlier, Output), Failure> {
     let name = path.display().to_string();
     let failed = |error: io::Error| failure(&name, &error);
@@ -83,12 +83,12 @@ pub(super) fn open(path: &Path) -> Result<(Earlier, Output), Failure> {
         Some(file) => read(&name, file)?,
         None => (Earlier::default(), 0),
     };
-    // A line that was cut goes with the first result: nothing could be appended behind it.
+    // The first result replaces a truncated last line, because nothing can be appended to that.
     target.keep(end);
     Ok((earlier, Output::appending(target, name)))
 }
 
-/// The results, and where the last whole line ends.
+/// Reads the results. Returns them with the end of the last whole line.
 fn read(name: &str, file: &File) -> Result<(Earlier, u64), Failure> {
     let mut earlier = Earlier::default();
     let (mut lines, mut line, mut end, mut number) = (BufReader::new(file), Vec::new(), 0, 0_u64);
@@ -105,7 +105,7 @@ fn read(name: &str, file: &File) -> Result<(Earlier, u64), Failure> {
         let parsed = serde_json::from_slice::<Line>(&line);
         match parsed {
             Ok(result) if is_whole => earlier.add(&result),
-            // Whatever else the file holds, it isn't for us to change.
+            // Don't modify a file with other content.
             Err(_) if is_whole || !is_cut_result(&line) => {
                 return Err(Failure::other(format!(
                     "{name}: line {number} is no result of `headwater gather`; \
@@ -118,7 +118,7 @@ fn read(name: &str, file: &File) -> Result<(Earlier, u64), Failure> {
     }
 }
 
-/// Whether it could be the start of a result.
+/// Returns `true` if the line can be the start of a result.
 fn is_cut_result(line: &[u8]) -> bool {
     let start = br#"{"index":"#;
     let length = line.len().min(start.len());

@@ -5,7 +5,7 @@ const WORD: &str = "\x1b[35m";
 pub(super) const DIM: &str = "\x1b[2m";
 pub(super) const RESET: &str = "\x1b[0m";
 
-/// Appends JSON with colours for a terminal. Nothing but the colours is added.
+/// Appends JSON with colours for a terminal. Adds nothing but the colours.
 pub(super) fn json(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -32,7 +32,7 @@ pub(super) fn json(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Where the string ends that starts here, after its quote.
+/// Returns the end of the string that starts here, after its closing quote.
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while at < bytes.len() {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_loses_nothing() {
+    fn a_text_that_is_not_json_loses_nothing() {
         for text in [
             "\"never ends",
             "\"ends with a \\",

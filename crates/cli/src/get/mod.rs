@@ -35,11 +35,11 @@ pub(crate) async fn run(args: Box<args::Get>, mut interrupt: Interrupt) -> Resul
         done = read(&args, request, &mut output) => done,
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
-    // What was printed so far is there, whatever came then.
+    // Items that are already printed stay, regardless of the outcome.
     output.finish(done)
 }
 
-/// Refuses to write to the file that the body is read from.
+/// Refuses to write to the file from which the body is read.
 fn refuse_same(args: &args::Get) -> Result<(), Failure> {
     let (Some(data), Some(output)) = (&args.request.data, &args.output.output) else {
         return Ok(());
@@ -52,7 +52,7 @@ fn refuse_same(args: &args::Get) -> Result<(), Failure> {
     file::refuse_same(input, Place::output(Some(output)))
 }
 
-/// The stream is over, or nobody reads on.
+/// The stream is over, or the output is closed.
 struct Done;
 
 async fn read(args: &args::Get, request: Request, output: &mut Output) -> Result<Done, Failure> {
@@ -71,7 +71,7 @@ async fn read(args: &args::Get, request: Request, output: &mut Output) -> Result
     .await
 }
 
-/// Prints items. What is there already goes out as one write.
+/// Prints items. Items that are already available are written together.
 async fn print(
     mut items: Items<Event>,
     printer: &Printer,
@@ -98,9 +98,9 @@ async fn print(
                         break 'items;
                     }
                 }
-                // All that there is follows.
+                // The stream continues with all its items.
                 Err(error) if error.is_reset() => output.note(&format!("headwater: {error}")),
-                // One record of a JSON text sequence; the next may be sound.
+                // One record of a JSON text sequence; the next may be undamaged.
                 Err(error) if items.format().is_some() => {
                     output.note(&format!("headwater: {error}"));
                     damaged = true;
@@ -178,7 +178,7 @@ fn request(args: &args::Get) -> Result<Request, Failure> {
         .idle_timeout(args.reading.idle_timeout))
 }
 
-/// What `--data` names.
+/// Reads the body that `--data` names.
 pub(crate) fn body(data: &str) -> Result<Vec<u8>, Failure> {
     match data.strip_prefix('@') {
         Some(path) => fs::read(path).map_err(|error| Failure::other(format!("{path}: {error}"))),

@@ -3,10 +3,10 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 use super::progress::Progress;
 use crate::{args, exit::Failure, file::Target as File};
 
-/// Past this the output is written though more items are ready.
+/// Above this size, the output is written although more items are available.
 const BUFFER: usize = 64 * 1024;
 
-/// Where the items go: the standard output or a file.
+/// The destination of the items: the standard output or a file.
 pub(crate) struct Output {
     target: BufWriter<Target>,
     name: String,
@@ -38,16 +38,17 @@ impl Write for Target {
     }
 }
 
-/// Whether it is worthwhile to go on.
+/// The result of a write.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     Yes,
-    /// The pipe is broken: whoever read it has seen enough.
+    /// The pipe is closed by its reader.
     NobodyReads,
 }
 
 impl Output {
-    /// Opens the file, if one is named. It keeps what it held until the first item, or the successful end.
+    /// Opens the file, if one is named. It keeps its content until the first item, or until the
+    /// successful end.
     pub(crate) fn open(args: &args::Output) -> Result<Self, Failure> {
         let path = args.output.as_ref().filter(|path| path.as_os_str() != "-");
         let name = path.map_or("the standard output".to_owned(), |path| {
@@ -74,12 +75,12 @@ impl Output {
         self.terminal
     }
 
-    /// How many items were written.
+    /// The number of items that were written.
     pub(crate) fn items(&self) -> u64 {
         self.items
     }
 
-    /// Writes one item, as `print` appends it.
+    /// Writes one item, as appended by `print`.
     pub(crate) fn item(&mut self, print: impl FnOnce(&mut Vec<u8>)) -> Result<Written, Failure> {
         self.line.clear();
         print(&mut self.line);
@@ -95,7 +96,7 @@ impl Output {
         self.written(written)
     }
 
-    /// Hands on all that was written.
+    /// Flushes the output.
     pub(crate) fn flush(&mut self) -> Result<Written, Failure> {
         if let Some(progress) = &mut self.progress {
             progress.tell(self.items, self.bytes);
@@ -104,7 +105,7 @@ impl Output {
         self.written(flushed)
     }
 
-    /// Says something on stderr.
+    /// Prints a line on stderr.
     pub(crate) fn note(&self, line: &str) {
         match &self.progress {
             Some(progress) => progress.note(line),
@@ -112,8 +113,8 @@ impl Output {
         }
     }
 
-    /// Hands on all that was written, and ends the progress. If `done` is a success, a file that got nothing is
-    /// empty.
+    /// Flushes the output, and ends the progress. If `done` is a success without items, the file is
+    /// emptied.
     pub(crate) fn finish<T>(mut self, done: Result<T, Failure>) -> Result<(), Failure> {
         let mut flushed = self.flush().map(|_| ());
         if let (Ok(_), Ok(()), Target::File(file)) = (&done, &flushed, self.target.get_mut()) {

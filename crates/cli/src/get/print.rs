@@ -6,7 +6,7 @@ use headwater_wire::{Limits, json};
 use super::{color, time};
 use crate::args;
 
-/// How an item becomes a line.
+/// Formats items as lines.
 pub(crate) struct Printer {
     timestamps: bool,
     events: bool,
@@ -39,7 +39,7 @@ impl Printer {
             self.aside(event, out);
         }
         let data = &*event.data;
-        // What stands on one line, piped on uncoloured, needs no second look.
+        // A single line that is piped without colours needs no further checks.
         let is_one_line =
             !data.contains(['\n', '\r']) && !json::has_line_separators(data.as_bytes());
         let plain = !self.color && !self.terminal && is_one_line;
@@ -72,8 +72,8 @@ impl Printer {
         }
     }
 
-    /// JSON goes on one line: its line breaks stand between tokens, where a space is as good. Characters that some readers
-    /// take for line breaks are escaped.
+    /// Writes JSON on one line: its line breaks are between tokens, where a space is equivalent.
+    /// Escapes characters that some readers treat as line breaks.
     fn json(&self, data: &str, out: &mut Vec<u8>) {
         let start = out.len();
         let data = json::escape_line_separators(Bytes::copy_from_slice(data.as_bytes()));
@@ -89,7 +89,8 @@ impl Printer {
         }
     }
 
-    /// Text goes as it is, but on a terminal nothing from outside may move the cursor.
+    /// Writes text unchanged, except that on a terminal control characters are escaped, so that
+    /// they can't move the cursor.
     fn text(&self, data: &str, out: &mut Vec<u8>) {
         if !self.terminal {
             out.extend_from_slice(data.as_bytes());
@@ -125,7 +126,7 @@ mod tests {
     };
 
     #[test]
-    fn json_goes_on_one_line_and_text_as_it_is() {
+    fn json_is_printed_on_one_line_and_text_unchanged() {
         assert_eq!(print(&PLAIN, "{\"a\":\n1}"), "{\"a\": 1}\n");
         assert_eq!(
             print(&PLAIN, "[\"a\u{2028}\u{2029}\u{85}\"]"),
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn text_cannot_steer_a_terminal() {
+    fn text_cannot_control_a_terminal() {
         let terminal = Printer {
             terminal: true,
             ..PLAIN
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn event_and_time_stand_before_the_item() {
+    fn event_and_time_precede_the_item() {
         assert_eq!(
             print(
                 &Printer {

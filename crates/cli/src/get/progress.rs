@@ -6,10 +6,10 @@ use std::{
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
-/// No more often than a person can read.
+/// Minimum interval between updates, as often as a person can read.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Tells on stderr how it goes: live on a terminal, and at the end in one line.
+/// Reports progress on stderr: live on a terminal, and in one line at the end.
 pub(crate) struct Progress {
     bar: ProgressBar,
     started: Instant,
@@ -18,12 +18,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `raw`: there are no items to count.
+    /// Starts the progress. With `raw` there are no items to count.
     pub(crate) fn start(raw: bool) -> Self {
         Self::with_bar(raw, std::io::stderr().is_terminal())
     }
 
-    /// Tells only at the end how it went: a bar would disturb what is typed.
+    /// Reports only at the end, because a bar would disturb typed input.
     pub(crate) fn at_the_end() -> Self {
         Self::with_bar(false, false)
     }
@@ -61,7 +61,7 @@ impl Progress {
         self.bar.suspend(|| eprintln!("{line}"));
     }
 
-    /// Takes the bar away and says how it went.
+    /// Removes the bar and prints a summary.
     pub(crate) fn finish(&self, items: u64, bytes: u64) {
         self.bar.finish_and_clear();
         eprintln!("{}", self.summary(items, bytes));
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_says_items_bytes_time_and_rate() {
+    fn the_summary_has_items_bytes_time_and_rate() {
         let time = Duration::from_millis(2500);
         let summary = Summary {
             items: Some(12_345),

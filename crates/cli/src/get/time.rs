@@ -1,11 +1,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Appends a time as [`text`] has it.
+/// Appends a time in the format of [`text`].
 pub(super) fn write(time: SystemTime, out: &mut Vec<u8>) {
     out.extend_from_slice(text(time).as_bytes());
 }
 
-/// A time as RFC 3339 has it, in UTC, to the millisecond; one before 1970 is the start of that.
+/// Formats a time by RFC 3339, in UTC, to the millisecond. A time before 1970 becomes the start
+/// of 1970.
 pub(crate) fn text(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let seconds = since.as_secs();
@@ -15,8 +16,8 @@ pub(crate) fn text(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// The Gregorian date so many days after 1970-01-01: Hinnant's `civil_from_days`, which counts years
-/// from March, so that the leap day is the last.
+/// The Gregorian date this many days after 1970-01-01, by Hinnant's `civil_from_days`. It counts
+/// years from March, so that the leap day is the last.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_as_rfc_3339_has_them() {
+    fn times_are_written_in_rfc_3339() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00.007Z"),
             (951_782_399, "2000-02-28T23:59:59.007Z"),

@@ -1,4 +1,4 @@
-//! The settings of the hub: from the command line, the environment and a file.
+//! The settings of the hub, from the command line, the environment and a file.
 
 use std::{fmt, fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -11,16 +11,16 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::{Durability, Serve};
 use crate::{args::duration, exit::Failure, root};
 
-/// What is logged unless that is set: what happens, and the requests that were refused.
+/// The default filter of the log: events of the hub, and refused requests.
 const DEFAULT_LOG: &str = "info,headwater::access=warn";
 
-/// All settings, each with its default where nobody set it.
+/// All settings, with defaults for those that aren't set.
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) listen: String,
     pub(super) data: PathBuf,
     pub(super) log: String,
-    /// The path under which the streams are.
+    /// The path that contains the streams.
     pub(super) root: String,
     pub(super) hub: Options,
     pub(super) hosts: Hosts,
@@ -28,7 +28,7 @@ pub(super) struct Config {
     pub(super) memory: MemoryOptions,
     pub(super) shutdown_deadline: Duration,
     pub(super) max_connections: usize,
-    /// In bytes a second.
+    /// In bytes per second.
     pub(super) min_body_rate: u32,
     pub(super) body_grace: Duration,
     pub(super) body_timeout: Duration,
@@ -36,7 +36,7 @@ pub(super) struct Config {
     pub(super) socket_mode: u32,
 }
 
-/// What a file may say. A name that isn't here is an error: it is a slip of the pen.
+/// The settings in a file. An unknown name is an error, because it is likely a typo.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct File {
@@ -119,7 +119,7 @@ struct Limits {
     gather_body_bytes: Option<usize>,
 }
 
-/// A time as the command line has it: `"20s"`, `"500ms"`.
+/// A time as on the command line: `"20s"`, `"500ms"`.
 #[derive(Clone, Copy, Debug)]
 struct Time(Duration);
 
@@ -131,8 +131,8 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 impl Config {
-    /// Reads the file, if one is named, and lays the command line over it, which has what the
-    /// environment says.
+    /// Reads the file, if one is named, and applies the command line, which includes the
+    /// environment.
     pub(super) fn read(args: Serve) -> Result<Self, Failure> {
         let file = match &args.config {
             Some(path) => {
@@ -186,7 +186,7 @@ impl Config {
                     "{url:?} is no public URL: one is like https://example.com, without a path"
                 )));
             }
-            // Those who know its public URL come with that host.
+            // Clients that use the public URL send its host.
             if let Some(host) = host_of(url.trim_end_matches('/')) {
                 hosts = hosts
                     .and(host)
@@ -321,10 +321,10 @@ fn time_or(wanted: Option<Time>, seconds: u64) -> Duration {
     wanted.map_or(Duration::from_secs(seconds), |Time(wanted)| wanted)
 }
 
-/// Reads the mode of a socket, as `chmod` has it.
+/// Parses the mode of a socket, as `chmod` does.
 ///
 /// # Errors
-/// It is no octal number up to 777.
+/// The text isn't an octal number up to 777.
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
@@ -365,7 +365,7 @@ fn host_of(origin: &str) -> Option<&str> {
     }
 }
 
-/// Whether this is a scheme and a host, perhaps with a port, and nothing else.
+/// Returns `true` if the text is only a scheme and a host, optionally with a port.
 fn is_origin(text: &str) -> bool {
     let host = text
         .strip_prefix("https://")
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_and_the_sockets_mode_count_from_the_command_line_first() {
+    fn the_command_line_overrides_the_root_and_the_socket_mode_of_the_file() {
         let file = "root = \"/b\"\nsocket_mode = \"660\"\n";
         let laid = lay(&["--root", "/a", "--socket-mode", "0600"], file);
         assert_eq!((&*laid.root, laid.socket_mode), ("/a", 0o600));
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_counts_before_the_file_and_that_before_the_defaults() {
+    fn the_command_line_overrides_the_file_which_overrides_the_defaults() {
         let file = "listen = \"[::1]:1\"\ndata = \"memory\"\ndurability = \"os\"\n";
         let config = lay(&["--listen", "[::1]:2"], file);
         assert_eq!(config.listen, "[::1]:2");
@@ -417,10 +417,10 @@ mod tests {
     }
 
     #[test]
-    fn the_file_that_is_printed_sets_nothing_else_than_the_defaults() {
+    fn the_printed_file_sets_only_the_defaults() {
         let shown = |file| {
             let mut config = lay(&[], file);
-            // Random, each time.
+            // Random, so it differs each time.
             config.memory.identity = headwater_log::Identity::new(1);
             format!("{config:?}")
         };
@@ -428,8 +428,8 @@ mod tests {
     }
 
     #[test]
-    fn the_file_that_is_printed_has_every_setting() {
-        // Those without a default stand in comments.
+    fn the_printed_file_has_every_setting() {
+        // Settings without a default are in comments.
         let is_setting = |line: &str| {
             let (name, _) = line.split_once(" = ").unwrap_or_default();
             !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
@@ -448,7 +448,8 @@ mod tests {
         assert!(!shown.contains("None"), "{shown}");
         let Relay { secret, ttl } = file.relay;
         assert!(secret.is_some() && ttl.is_some());
-        // A flag without a value in the file would be false, which its default is: the text names it.
+        // A flag without a value in the file would parse as `false`, its default, so search the
+        // text.
         for flag in [
             "private",
             "loopback_webhooks",
@@ -466,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn more_is_logged_for_each_v() {
+    fn each_v_logs_more() {
         assert_eq!(lay(&[], "").log, DEFAULT_LOG);
         assert_eq!(lay(&[], "log = \"warn\"\n").log, "warn");
         assert_eq!(lay(&["-v"], "log = \"warn\"\n").log, "info");
@@ -477,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_known_is_an_error_with_its_place() {
+    fn an_unknown_name_is_an_error_with_its_location() {
         let error = toml::from_str::<File>("[limits]\nbody_byte = 1\n").unwrap_err();
         let text = error.to_string();
         assert!(
@@ -497,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn upstreams_are_those_of_the_command_line_or_else_of_the_file() {
+    fn upstreams_come_from_the_command_line_or_else_from_the_file() {
         let shown = |args: &[&str], file| format!("{:?}", lay(args, file).hub);
         let file = "[upstream]\nallow = [\"https://file.example\"]\n";
         let args = &["--allow-upstream", "https://a.example,https://b.example"];
@@ -529,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_those_of_this_machine_any_none_or_a_list() {
+    fn origins_are_loopback_any_none_or_a_list() {
         let of = |origins: &[&str]| {
             let origins: Vec<_> = origins.iter().map(|origin| (*origin).to_owned()).collect();
             cors(&origins).ok()
@@ -554,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_those_of_the_command_line_or_else_of_the_file_and_the_public_urls() {
+    fn hosts_come_from_the_command_line_or_else_from_the_file_and_from_the_public_url() {
         let file = "allow_hosts = [\"file.example\"]\n";
         let hosts = |args: &[&str], file| lay(args, file).hosts;
         assert_eq!(hosts(&[], ""), Hosts::default());

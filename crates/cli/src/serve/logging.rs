@@ -1,4 +1,4 @@
-//! What the hub logs, and where to.
+//! The hub's log: its content and destination.
 
 use std::{
     env,
@@ -14,19 +14,20 @@ use tracing_subscriber::{
 
 use crate::exit::Failure;
 
-/// The names of the levels, least first.
+/// The names of the levels, least verbose first.
 const LEVELS: &str = "off, error, warn, info, debug, trace";
 
 /// The filter of the log.
 ///
-/// A library's records may hold what passes through it: h2 logs a path with its query, others log URLs and headers. So a level alone
-/// is one of Headwater's own parts, and a library is heard only where its crate is named, `h2=debug`.
+/// A library's records may contain the data that it processes: h2 logs a path with its query,
+/// others log URLs and headers. A level alone therefore applies only to Headwater's own parts. A
+/// library's records are logged only if its crate is named, as in `h2=debug`.
 #[derive(Debug)]
 pub(super) struct Filter {
     levels: Targets,
     /// The crates that are named.
     named: Vec<String>,
-    /// The most that any part logs.
+    /// The most verbose level of any part.
     most: LevelFilter,
 }
 
@@ -39,17 +40,17 @@ impl Filter {
     }
 }
 
-/// The crate of a record's target, which is a module's path unless its author says otherwise.
+/// The crate of a record's target, which is a module path by default.
 fn crate_of(target: &str) -> &str {
     target.split("::").next().unwrap_or(target)
 }
 
-/// Reads a filter: a level, or levels for parts, `info,headwater::access=off`.
+/// Parses a filter: a level, or levels for parts, as in `info,headwater::access=off`.
 ///
-/// `Targets` alone takes a word that is no level for the name of a part, and logs nothing else.
+/// `Targets` alone would treat an unknown level as the name of a part, and log nothing else.
 ///
 /// # Errors
-/// A piece of it is no level, and not the level of a part.
+/// A piece of the filter is neither a level nor a part with its level.
 pub(super) fn filter(text: &str) -> Result<Filter, String> {
     let mut filter = Targets::new();
     let mut named = Vec::new();
@@ -85,7 +86,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, String> {
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {
-    // Numbers, and an empty text, would be levels too.
+    // Numbers, and an empty text, would also parse as levels.
     let is_name = LEVELS
         .split(", ")
         .any(|name| name.eq_ignore_ascii_case(text));
@@ -95,12 +96,12 @@ fn level(text: &str) -> Result<LevelFilter, String> {
         .ok_or_else(|| format!("{text:?} is no level; there are {LEVELS}"))
 }
 
-/// Checks a filter on the command line.
+/// Validates a filter on the command line.
 pub(super) fn checked(text: &str) -> Result<String, String> {
     filter(text).map(|_| text.to_owned())
 }
 
-/// Has the log written to stderr, with colours if that is a terminal and its user has nothing against them
+/// Writes the log to stderr, with colours if that is a terminal and `NO_COLOR` isn't set
 /// (<https://no-color.org>).
 pub(super) fn start(text: &str) -> Result<(), Failure> {
     let filter =
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_is_heard_only_where_it_is_named() {
+    fn a_library_is_logged_only_if_it_is_named() {
         for text in [
             "error",
             "info,headwater::access=warn",
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_what_there_is() {
+    fn an_invalid_filter_is_refused_with_the_valid_levels() {
         for bad in [
             "",
             "loud",

@@ -19,40 +19,40 @@ use serde::Deserialize;
 use self::config::Config;
 use crate::{exit::Failure, root};
 
-/// How long what the hub does in the background has to end, when it is told to.
+/// The time that the hub's background tasks have to end at shutdown.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What `--data` says for a log that ends with the process.
+/// The value of `--data` for a log in memory, which ends with the process.
 const MEMORY: &str = "memory";
 
 #[derive(ClapArgs)]
 pub(crate) struct Serve {
-    /// Where to listen: HOST:PORT or unix:PATH [default: 127.0.0.1:8000]
+    /// The address to listen on: HOST:PORT or unix:PATH [default: 127.0.0.1:8000]
     ///
-    /// Port 0 is any that is free.
+    /// Port 0 selects a free port.
     #[arg(short, long, value_name = "ADDRESS", env = "HEADWATER_LISTEN")]
     listen: Option<String>,
 
-    /// The folder that holds the streams, or `memory` [default: ./headwater-data]
+    /// The folder that contains the streams, or `memory` [default: ./headwater-data]
     ///
-    /// It is made if it isn't there. In memory, streams end with the process.
+    /// It is created if it doesn't exist. In memory, streams end with the process.
     #[arg(short, long, value_name = "FOLDER", env = "HEADWATER_DATA")]
     data: Option<PathBuf>,
 
-    /// When an append is acknowledged [default: fsync]
+    /// The durability at which an append is acknowledged [default: fsync]
     #[arg(long, value_name = "WHEN", env = "HEADWATER_DURABILITY")]
     durability: Option<Durability>,
 
-    /// How clients reach the hub: `https://example.com` [default: as each request says]
+    /// The URL by which clients reach the hub: `https://example.com` [default: from each request]
     #[arg(long, value_name = "URL", env = "HEADWATER_PUBLIC_URL")]
     public_url: Option<String>,
 
-    /// Which pages may use the hub: `loopback`, `any`, `none`, or those of an origin,
+    /// The pages that may use the hub: `loopback`, `any`, `none`, or those of an origin,
     /// `https://example.com` [default: loopback]
     ///
-    /// More origins than one are separated by commas, or the option is given again. `loopback` is
-    /// the pages of this machine, of localhost or 127.0.0.1 at any port. Others can't read what the
-    /// hub answers, and can't change anything. The hub's own pages may always use it.
+    /// Several origins are separated by commas, or the option is repeated. `loopback` means pages
+    /// of this machine, from localhost or 127.0.0.1 at any port. Other pages can't read the hub's
+    /// responses, and can't change anything. The hub's own pages may always use it.
     #[arg(
         long,
         value_name = "ORIGIN",
@@ -61,14 +61,14 @@ pub(crate) struct Serve {
     )]
     cors: Vec<String>,
 
-    /// A name under which the hub is reached: `hub.example.com` [default: any; on a loopback address
-    /// `localhost` and the like alone]
+    /// A name by which the hub is reached: `hub.example.com` [default: any; on a loopback address
+    /// only `localhost` and the like]
     ///
-    /// Requests for other hosts are refused, so that no page makes its own name stand for the hub.
-    /// Behind a proxy on this machine that sends on the Host of its clients, list the names that
-    /// they use; that of --public-url is allowed already. `*.example.com` is each name that ends
-    /// so, and `any` turns the check off. More than one are separated by commas, or the option is
-    /// given again.
+    /// Requests for other hosts are refused, so that no page can make its own name resolve to the
+    /// hub. Behind a proxy on this machine that forwards its clients' Host, list the names that
+    /// they use; that of --public-url is already allowed. `*.example.com` matches each name that
+    /// ends so, and `any` disables the check. Several names are separated by commas, or the option
+    /// is repeated.
     #[arg(
         long,
         value_name = "HOST",
@@ -77,12 +77,13 @@ pub(crate) struct Serve {
     )]
     allow_host: Vec<String>,
 
-    /// Which hosts the hub may call for its clients: `https://api.example.com/v1/**` [default: none]
+    /// The hosts that the hub may call for its clients: `https://api.example.com/v1/**` [default:
+    /// none]
     ///
-    /// `https://*.example.com` is each name that ends so, `https://*` any public host, and `:8443`
-    /// or `:*` says at which port. An address that isn't public is called where it is listed itself,
-    /// `http://127.0.0.1:9000`, or where names may stand for it, `10.0.0.0/8`. More than one are
-    /// separated by commas, or the option is given again.
+    /// `https://*.example.com` matches each name that ends so, `https://*` any public host, and
+    /// `:8443` or `:*` sets the port. An address that isn't public is called only if it is listed
+    /// itself, `http://127.0.0.1:9000`, or if names may resolve to it, `10.0.0.0/8`. Several
+    /// patterns are separated by commas, or the option is repeated.
     #[arg(
         long,
         value_name = "PATTERN",
@@ -91,9 +92,9 @@ pub(crate) struct Serve {
     )]
     allow_upstream: Vec<String>,
 
-    /// The secret that it takes to create and delete relays [default: none]
+    /// The secret for creating and deleting relays [default: none]
     ///
-    /// It is sent as `Authorization: Bearer …`. Others see what is on a command line: set it in the
+    /// It is sent as `Authorization: Bearer …`. Other users can see a command line: set it in the
     /// environment or the file.
     #[arg(
         long,
@@ -103,7 +104,7 @@ pub(crate) struct Serve {
     )]
     relay_secret: Option<String>,
 
-    /// The path under which the streams are [default: /streams]
+    /// The path of the streams [default: /streams]
     #[arg(long, value_name = "PATH", env = "HEADWATER_ROOT", value_parser = root::parse)]
     root: Option<String>,
 
@@ -115,16 +116,16 @@ pub(crate) struct Serve {
         clippy::doc_markdown,
         reason = "it is shown as it stands, not rendered"
     )]
-    /// What is logged to stderr: error, warn, info, debug, or a level for each part
+    /// The filter of the log on stderr: error, warn, info, debug, or a level for each part
     /// [default: info,headwater::access=warn]
     ///
-    /// The part headwater::access has the requests: those that were refused at warn, all others at
-    /// info, also readers that come and go. Libraries are heard only where they are named, h2=debug:
+    /// The part headwater::access logs requests: refused ones at warn, all others at info, also
+    /// readers that connect and disconnect. Libraries are logged only if they are named, h2=debug:
     /// they may log URLs and headers.
     #[arg(long, value_name = "FILTER", env = "HEADWATER_LOG", value_parser = logging::checked)]
     log: Option<String>,
 
-    /// Log every request, and readers that come and go; -vv: all that Headwater logs
+    /// Log every request, and readers that connect and disconnect; -vv: all of Headwater's log
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 
@@ -132,23 +133,23 @@ pub(crate) struct Serve {
     #[arg(short, long, value_name = "FILE", env = "HEADWATER_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Print such a file, with every setting and its default, and end
+    /// Print such a file, with every setting and its default, and exit
     #[arg(long)]
     print_config: bool,
 }
 
-/// When an append is acknowledged.
+/// The durability at which an append is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Durability {
-    /// When it is on the disk: it survives the loss of power
+    /// When it is synced to disk: it survives a power failure
     #[default]
     Fsync,
-    /// When the operating system has it: it survives the end of the process, not of the machine
+    /// When the operating system has it: it survives a crash of the process, not of the machine
     Os,
 }
 
-/// The settings of a file, with their defaults: what `--print-config` prints.
+/// The settings of a file, with their defaults, as `--print-config` prints them.
 const CONFIG: &str = include_str!("config.toml");
 
 /// Shown by `-h`.
@@ -194,7 +195,7 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::other(format!("can't start: {error}")))?;
     let served = runtime.block_on(serve(&config, Arc::clone(&log), place));
-    // What was acknowledged is there in any case; closing it spares the next start its check.
+    // All acknowledged appends are already stored. Closing the log spares the next start its check.
     let closed = runtime.block_on(log.close());
     runtime.shutdown_background();
     served?;
@@ -214,16 +215,16 @@ async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), 
         .socket_mode(config.socket_mode)
         .hosts(config.hosts.clone())
         .on_bound(move |address| {
-            // Nobody has to read it.
+            // The standard output may be closed.
             let _ = greet(&address.to_string(), &root, &place);
         });
     let served = server.await.map_err(Failure::other);
-    // What it doesn't come to, the next start sets right.
+    // If this doesn't finish, the next start repairs the rest.
     let _ = tokio::time::timeout(STOP_PATIENCE, hub.stop()).await;
     served
 }
 
-/// Opens the log, and says where it is.
+/// Opens the log. Returns it with a description of its location.
 fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
     if config.data == Path::new(MEMORY) {
         let log = MemoryLog::new(config.memory.clone());
@@ -252,14 +253,14 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
     Ok((Arc::new(log), format!("in {folder}, {when}")))
 }
 
-/// Says why the log in a folder can't be opened, and what to do.
+/// Describes why the log in a folder can't be opened, and the remedy.
 pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String {
     let shown = folder.display();
     let mut text = format!("can't open the data in {shown}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
         let why = error.to_string();
-        // A cause that was told already isn't told again.
+        // Don't repeat a cause that the text already contains.
         if !text.contains(&why) {
             text = format!("{text}: {why}");
         }
@@ -275,7 +276,7 @@ pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String
     text
 }
 
-/// Says where it listens, and what to try.
+/// Prints the address on which the hub listens, and commands to try.
 fn greet(address: &str, root: &str, place: &str) -> io::Result<()> {
     let (curl, url) = reach(address);
     let mut out = io::stdout().lock();
@@ -292,7 +293,7 @@ fn greet(address: &str, root: &str, place: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// How curl reaches an address from this machine.
+/// The curl command and the URL that reach an address from this machine.
 fn reach(address: &str) -> (String, String) {
     if let Some(path) = address.strip_prefix("unix:") {
         let quoted = path.replace('\'', "'\\''");
@@ -301,11 +302,11 @@ fn reach(address: &str) -> (String, String) {
             "http://localhost".to_owned(),
         );
     }
-    // These are where it listens, and no address to go to.
+    // A server listens on these addresses, but clients can't connect to them.
     let url = address
         .replacen("//0.0.0.0:", "//127.0.0.1:", 1)
         .replacen("//[::]:", "//[::1]:", 1);
-    // A bracket is a pattern to curl.
+    // curl treats brackets as a pattern.
     let curl = if url.contains('[') { "curl -g" } else { "curl" };
     (curl.to_owned(), url)
 }
@@ -315,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn curl_is_told_an_address_that_it_can_reach() {
+    fn the_printed_curl_command_has_a_reachable_address() {
         let check = |address, curl: &str, url: &str| {
             assert_eq!(reach(address), (curl.to_owned(), url.to_owned()));
         };

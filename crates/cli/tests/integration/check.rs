@@ -15,7 +15,7 @@ fn check(folder: &str) -> Said {
     finish(headwater(&["check", "--data", folder]).spawn().unwrap())
 }
 
-/// Returns what the hub at `address` answers.
+/// Returns the response of the hub at `address`.
 fn ask(address: &str, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
@@ -30,7 +30,7 @@ fn ask(address: &str, head: &str, body: &str) -> String {
     answer
 }
 
-/// The largest file of tables.
+/// Returns the largest table file.
 fn table(folder: &Path) -> PathBuf {
     let tables = fs::read_dir(folder.join("db/keyspaces/3/tables")).unwrap();
     let tables = tables.map(|entry| entry.unwrap().path());
@@ -40,7 +40,7 @@ fn table(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn damage_is_told_by_file_and_stream_and_the_hub_serves_the_rest() {
+fn damage_is_reported_by_file_and_stream_and_the_hub_serves_the_rest() {
     let data = Scratch::new("damaged");
     let config = Scratch::new("damaged.toml");
     fs::write(config.path(), "accept_damage = true\n").unwrap();
@@ -51,7 +51,7 @@ fn damage_is_told_by_file_and_stream_and_the_hub_serves_the_rest() {
     };
     let hub = start();
     let at = hub.address().to_owned();
-    // So much that tables are written.
+    // Enough data that tables are written.
     let large = "m".repeat(4 << 20);
     for stream in ["a", "b"] {
         assert!(ask(&at, &format!("PUT /streams/{stream}"), "").contains(" 201 "));
@@ -64,7 +64,7 @@ fn damage_is_told_by_file_and_stream_and_the_hub_serves_the_rest() {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.stdout.contains("\"streams\":2"), "{said:?}");
 
-    // Near the front, where the first stream's messages are.
+    // Near the start, where the first stream's messages are stored.
     let table = table(Path::new(data.path()));
     let file = fs::File::options().write(true).open(&table).unwrap();
     file.write_all_at(b"damage", 1 << 20).unwrap();
@@ -101,7 +101,7 @@ fn damage_is_told_by_file_and_stream_and_the_hub_serves_the_rest() {
 }
 
 #[test]
-fn a_folder_without_a_log_is_told_as_that() {
+fn a_folder_without_a_log_is_reported() {
     let folder = Scratch::new("no-log");
     let said = check(folder.path());
     assert_eq!(said.code, 1);

@@ -8,7 +8,7 @@ use crate::{
     server::Server,
 };
 
-/// Sends an item, and no more, until the client goes.
+/// Sends one item, and no more until the client disconnects.
 fn one_and_silence() -> Server {
     Server::start(|call| {
         call.start("application/x-ndjson");
@@ -17,7 +17,7 @@ fn one_and_silence() -> Server {
     })
 }
 
-/// Sends items until the client goes.
+/// Sends items until the client disconnects.
 fn endless() -> Server {
     Server::start(|call| {
         call.start("application/x-ndjson");
@@ -32,7 +32,7 @@ fn endless() -> Server {
 }
 
 #[test]
-fn a_cut_stream_ends_with_3_after_its_items() {
+fn a_truncated_stream_exits_with_3_after_its_items() {
     let server = Server::start(|call| {
         call.start("application/x-ndjson");
         call.chunk("1\n2\n{\"half\":");
@@ -45,7 +45,7 @@ fn a_cut_stream_ends_with_3_after_its_items() {
 }
 
 #[test]
-fn a_status_that_is_no_success_ends_with_4_and_what_the_server_says() {
+fn an_unsuccessful_status_exits_with_4_and_the_servers_message() {
     let server = Server::start(|call| {
         let problem = "{\"title\":\"No such stream\",\"detail\":\"try /ticks\"}";
         call.respond("404 Not Found", "application/problem+json", problem);
@@ -57,14 +57,14 @@ fn a_status_that_is_no_success_ends_with_4_and_what_the_server_says() {
 }
 
 #[test]
-fn silence_ends_with_5() {
+fn silence_exits_with_5() {
     let server = one_and_silence();
     let said = run(&server.url("/"), &["--idle-timeout", "300ms"]);
     assert_eq!((said.code, &*said.stdout), (5, "1\n"));
 }
 
 #[test]
-fn a_wrong_command_line_ends_with_2() {
+fn a_wrong_command_line_exits_with_2() {
     for args in [
         &["--raw", "--timestamps"][..],
         &["--format", "xml"],
@@ -76,7 +76,7 @@ fn a_wrong_command_line_ends_with_2() {
 }
 
 #[test]
-fn other_errors_end_with_1_and_say_what_would_be_right() {
+fn other_errors_exit_with_1_and_the_remedy() {
     let said = run("ftp://localhost:8000/ticks", &[]);
     assert_eq!(said.code, 1);
     assert!(
@@ -106,7 +106,7 @@ fn other_errors_end_with_1_and_say_what_would_be_right() {
 }
 
 #[test]
-fn events_that_a_server_calls_error_or_end_are_printed_like_any_other() {
+fn events_named_error_or_end_are_printed_like_any_other() {
     let body = "event: error\ndata: 1\n\nid: headwater:end\ndata: 2\n\nevent: end\ndata: 3\n\n\
                 event: headwater:end\nid: headwater:end\ndata: {}\n\n";
     let server = Server::answering("text/event-stream", body);
@@ -115,7 +115,7 @@ fn events_that_a_server_calls_error_or_end_are_printed_like_any_other() {
 }
 
 #[test]
-fn ctrl_c_ends_with_130_and_what_came_is_written() {
+fn ctrl_c_exits_with_130_and_the_received_items_are_written() {
     for (name, code) in [("-INT", 130), ("-TERM", 143)] {
         let server = one_and_silence();
         let file = Scratch::new(name);
@@ -138,7 +138,7 @@ fn ctrl_c_ends_with_130_and_what_came_is_written() {
 }
 
 #[test]
-fn ctrl_c_ends_it_though_nobody_reads_what_it_prints() {
+fn ctrl_c_ends_it_even_if_its_output_is_not_read() {
     let server = endless();
     let mut child = get(&server.url("/"), &[]).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -150,7 +150,7 @@ fn ctrl_c_ends_it_though_nobody_reads_what_it_prints() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_output_is_not_an_error() {
     let server = endless();
     let mut child = get(&server.url("/"), &[]).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -162,14 +162,14 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn after_so_many_items_it_ends_and_leaves() {
+fn it_ends_after_max_items_and_disconnects() {
     let server = endless();
     let said = run(&server.url("/"), &["--max-items", "1500"]);
     assert_eq!((said.code, said.stdout.lines().count()), (0, 1500));
 }
 
 #[test]
-fn a_broken_sse_stream_is_taken_up_again_only_if_asked() {
+fn a_broken_sse_stream_is_resumed_only_with_reconnect() {
     let server = Server::start(|call| {
         call.start("text/event-stream");
         if call.request.header("last-event-id").is_some() {
@@ -187,7 +187,7 @@ fn a_broken_sse_stream_is_taken_up_again_only_if_asked() {
 }
 
 #[test]
-fn without_arguments_it_shows_what_there_is() {
+fn without_arguments_it_lists_the_commands() {
     let output = Command::new(env!("CARGO_BIN_EXE_headwater"))
         .output()
         .unwrap();
@@ -200,7 +200,7 @@ fn without_arguments_it_shows_what_there_is() {
 }
 
 #[test]
-fn a_wait_that_a_server_asks_for_is_told_on_stderr() {
+fn a_requested_wait_is_reported_on_stderr() {
     let server = Server::start(|call| {
         call.start("text/event-stream");
         call.chunk("retry: 2147483647\nid: 1\ndata: 1\n\n");

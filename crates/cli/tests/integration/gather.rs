@@ -12,11 +12,11 @@ use crate::{
     server::{Call, Server},
 };
 
-/// `headwater gather` with these arguments, given these calls; not yet ended.
+/// Starts `headwater gather` with these arguments and these calls on the standard input.
 fn begin(args: &[&str], input: &str) -> Child {
     let mut command: Command = headwater(&["gather"]);
     let mut child = command.args(args).stdin(Stdio::piped()).spawn().unwrap();
-    // It may be gone already, as where the command line is wrong.
+    // The process may have ended already, for example after a wrong command line.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child
 }
@@ -25,7 +25,7 @@ fn gather(args: &[&str], input: &str) -> Said {
     finish(begin(args, input))
 }
 
-/// The results, without the times.
+/// Parses the results, without the times.
 fn results(text: &str) -> Vec<Value> {
     let mut results: Vec<Value> = text
         .lines()
@@ -48,7 +48,7 @@ fn path(call: &Call) -> String {
     call.request.line.split(' ').nth(1).unwrap().to_owned()
 }
 
-/// Answers with the path; `/bad…` with 404, `/slow…` when the client goes.
+/// Responds with the path; to `/bad…` with 404, and to `/slow…` when the client disconnects.
 fn echo() -> Server {
     Server::start(|call| {
         let path = path(call);
@@ -67,7 +67,7 @@ fn echo() -> Server {
 }
 
 #[test]
-fn a_compressed_body_that_was_not_asked_for_is_a_failed_call() {
+fn an_unrequested_compressed_body_is_a_failed_call() {
     let server = Server::start(|call| {
         call.write("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc");
     });
@@ -80,7 +80,7 @@ fn a_compressed_body_that_was_not_asked_for_is_a_failed_call() {
 }
 
 #[test]
-fn urls_and_objects_give_a_line_each() {
+fn urls_and_objects_yield_one_line_each() {
     let server = echo();
     let input = format!(
         "{0}/a\r\n\n{{\"url\":\"{0}/b\",\"method\":\"post\",\"headers\":{{\"x-a\":\"1\"}},\"body\":[1],\"key\":\"k\"}}",
@@ -131,7 +131,7 @@ fn a_byte_order_mark_before_the_calls_is_ignored_and_each_result_is_one_line_to_
 }
 
 #[test]
-fn what_failed_is_told_in_its_result_and_by_the_exit_status() {
+fn a_failure_is_in_its_result_and_in_the_exit_status() {
     let server = echo();
     let input = format!(
         "{0}/1\nno url\n{{\"ulr\":1}}\n{0}/bad\n{0}/2\n",
@@ -163,7 +163,7 @@ fn what_failed_is_told_in_its_result_and_by_the_exit_status() {
 }
 
 #[test]
-fn headers_are_printed_where_asked_for_and_bytes_as_base64() {
+fn headers_are_printed_on_request_and_bytes_as_base64() {
     let server = Server::answering("image/x", b"\xff\x00");
     let said = gather(&["--headers"], &server.url("/"));
     let result = &results(&said.stdout)[0];
@@ -175,7 +175,7 @@ fn headers_are_printed_where_asked_for_and_bytes_as_base64() {
 }
 
 #[test]
-fn a_result_is_printed_when_it_is_there_and_not_later() {
+fn a_result_is_printed_as_soon_as_it_arrives() {
     let server = echo();
     let file = Scratch::new("calls");
     let calls = format!("{0}/slow\n{0}/1\n", server.url(""));
@@ -189,7 +189,7 @@ fn a_result_is_printed_when_it_is_there_and_not_later() {
 }
 
 #[test]
-fn calls_are_made_while_the_input_goes_on() {
+fn calls_are_made_while_the_input_continues() {
     let server = echo();
     let mut child = headwater(&["gather"])
         .stdin(Stdio::piped())
@@ -207,10 +207,10 @@ fn calls_are_made_while_the_input_goes_on() {
 }
 
 #[test]
-fn a_run_that_was_interrupted_is_gone_on_with() {
+fn an_interrupted_run_is_resumed() {
     let server = Server::start(|call| {
         let path = path(call);
-        // In the first run these are not answered, or badly.
+        // In the first run these get no response, or a 404.
         if path.contains("slow") && call.n < 7 {
             call.wait_for_close();
         } else if path.contains("bad") && call.n < 7 {
@@ -279,11 +279,11 @@ fn a_run_that_was_interrupted_is_gone_on_with() {
 }
 
 #[test]
-fn a_run_that_is_interrupted_says_what_continues_it() {
+fn an_interrupted_run_prints_the_command_that_continues_it() {
     let server = echo();
     let url = server.url("");
     let (calls, file) = (Scratch::new("hint calls"), Scratch::new("hint-results"));
-    // The scheme may be left out, here too.
+    // The scheme may be omitted here, too.
     let bare = url.strip_prefix("http://").unwrap();
     std::fs::write(
         calls.path(),
@@ -316,7 +316,7 @@ fn a_run_that_is_interrupted_says_what_continues_it() {
         file.path()
     );
     assert!(line.ends_with(&wanted), "{line}");
-    // It can be pasted.
+    // The printed command line can be pasted.
     std::fs::write(
         calls.path(),
         format!("{url}/1\n{url}/2\n{url}/3\n{url}/4\n"),
@@ -332,7 +332,7 @@ fn a_run_that_is_interrupted_says_what_continues_it() {
 }
 
 #[test]
-fn the_bar_of_a_resumed_run_starts_where_it_was() {
+fn the_bar_of_a_resumed_run_starts_where_the_earlier_run_stopped() {
     let server = echo();
     let url = server.url("");
     let (calls, file) = (Scratch::new("bar-calls"), Scratch::new("bar-results"));
@@ -365,7 +365,7 @@ fn the_bar_of_a_resumed_run_starts_where_it_was() {
 }
 
 #[test]
-fn a_file_that_holds_no_results_is_left_alone() {
+fn a_file_without_results_is_not_modified() {
     let file = Scratch::new("other");
     for content in [
         "a line of something\n",
@@ -386,7 +386,7 @@ fn a_file_that_holds_no_results_is_left_alone() {
 }
 
 #[test]
-fn posts_are_repeated_only_where_asked() {
+fn posts_are_repeated_only_on_request() {
     for (args, line, requests) in [
         (&[][..], r#"{"url":"URL","method":"POST"}"#, 1),
         (&["--retry-post"], r#"{"url":"URL","method":"POST"}"#, 2),
@@ -405,7 +405,7 @@ fn posts_are_repeated_only_where_asked() {
 }
 
 #[test]
-fn times_and_sizes_are_kept() {
+fn time_and_size_limits_hold() {
     let server = echo();
     let said = gather(&["--timeout", "200ms"], &server.url("/slow"));
     assert_eq!(results(&said.stdout)[0]["error"]["type"], "timeout");
@@ -431,7 +431,7 @@ fn times_and_sizes_are_kept() {
 }
 
 #[test]
-fn what_can_not_be_read_or_written_ends_with_1_and_a_wrong_command_line_with_2() {
+fn an_unreadable_input_exits_with_1_and_a_wrong_command_line_with_2() {
     let said = gather(&["/nonexistent/calls"], "");
     assert_eq!(said.code, 1);
     assert!(
@@ -457,7 +457,7 @@ fn what_can_not_be_read_or_written_ends_with_1_and_a_wrong_command_line_with_2()
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_output_is_not_an_error() {
     let server = echo();
     let calls: String = (0..2000)
         .map(|n| format!("{}\n", server.url(&format!("/{n}"))))

@@ -1,10 +1,10 @@
-//! What `--help` says, as golden files: whoever changes it looks at it.
+//! The output of `--help`, as golden files, so that every change is reviewed.
 
 use std::path::Path;
 
 use crate::running::{finish, headwater};
 
-/// Every command that there is.
+/// All commands.
 const COMMANDS: [&[&str]; 15] = [
     &[],
     &["serve"],
@@ -41,12 +41,12 @@ fn the_short_help_of_every_command_has_examples_and_is_no_longer_than_the_long_o
 }
 
 #[test]
-fn the_help_of_every_command_is_what_was_last_looked_at() {
+fn the_help_of_every_command_matches_its_golden_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/help");
     let mut differing = Vec::new();
     for command in COMMANDS {
         let mut run = headwater(&[command, &["--help"]].concat());
-        // The width, and values that it would show.
+        // Variables that change the width, or values that would be shown.
         run.env_remove("COLUMNS");
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEADWATER_")) {
             run.env_remove(name);

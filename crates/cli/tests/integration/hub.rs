@@ -24,7 +24,7 @@ fn run(hub: &Hub, args: &[&str]) -> Said {
     )
 }
 
-/// Runs a command that must do all that it is asked to; what it prints.
+/// Runs a command that must succeed. Returns its output.
 #[track_caller]
 fn done(hub: &Hub, args: &[&str]) -> String {
     let said = run(hub, args);
@@ -32,13 +32,13 @@ fn done(hub: &Hub, args: &[&str]) -> String {
     said.stdout
 }
 
-/// How many messages a stream has, if it is there.
+/// The number of messages in a stream, 0 if it doesn't exist.
 fn count(hub: &Hub, stream: &str) -> usize {
     let said = run(hub, &["tail", stream, "--no-follow"]);
     said.stdout.lines().count()
 }
 
-/// Waits until a stream has so many messages.
+/// Waits until a stream has this many messages.
 #[track_caller]
 fn until(hub: &Hub, stream: &str, least: usize) {
     let start = Instant::now();
@@ -56,13 +56,13 @@ fn numbers(range: std::ops::Range<u32>) -> String {
     range.map(|n| format!("{n}\n")).collect()
 }
 
-/// Writes as much as is taken: who reads may be killed.
+/// Writes as much as is read: the reader may be killed.
 fn feed(mut stdin: ChildStdin, text: String) -> thread::JoinHandle<()> {
     thread::spawn(move || drop(stdin.write_all(text.as_bytes())))
 }
 
 #[test]
-fn what_comes_on_the_standard_input_is_published_as_it_comes() {
+fn the_standard_input_is_published_as_it_arrives() {
     let hub = Hub::start();
     let mut command = headwater(&["publish", "a/b", "--hub", hub.url()]);
     let mut publisher = command.stdin(Stdio::piped()).spawn().unwrap();
@@ -86,7 +86,7 @@ fn what_comes_on_the_standard_input_is_published_as_it_comes() {
 }
 
 #[test]
-fn an_option_after_the_messages_is_an_option_and_no_message() {
+fn an_option_after_the_messages_is_not_a_message() {
     let hub = Hub::start();
     let quiet = run(&hub, &["publish", "s", "1", "-2.5e3", "--quiet"]);
     assert_eq!((quiet.code, &*quiet.stderr), (0, ""));
@@ -109,7 +109,7 @@ fn an_option_after_the_messages_is_an_option_and_no_message() {
 }
 
 #[test]
-fn a_line_that_is_no_json_ends_it_by_its_number_after_what_came_before() {
+fn an_invalid_line_is_an_error_with_its_number_after_earlier_lines_are_stored() {
     let hub = Hub::start();
     let mut command = headwater(&["publish", "s", "--hub", hub.url()]);
     let mut publisher = command.stdin(Stdio::piped()).spawn().unwrap();
@@ -126,7 +126,7 @@ fn a_line_that_is_no_json_ends_it_by_its_number_after_what_came_before() {
 }
 
 #[test]
-fn a_publisher_that_is_killed_and_run_again_adds_what_is_missing() {
+fn a_killed_publisher_that_runs_again_adds_the_missing_messages() {
     let hub = Hub::start();
     let publish = ["publish", "s", "--producer", "import", "--hub", hub.url()];
     let mut most = 0;
@@ -150,7 +150,7 @@ fn a_publisher_that_is_killed_and_run_again_adds_what_is_missing() {
     assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), numbers(0..4000));
 }
 
-/// Publishes these lines; how it ended.
+/// Publishes these lines. Returns the outcome.
 fn publish_lines(hub: &Hub, args: &[&str], lines: String) -> Said {
     let args = [&["publish"], args, &["--hub", hub.url()]].concat();
     let mut publisher = headwater(&args).stdin(Stdio::piped()).spawn().unwrap();
@@ -161,7 +161,7 @@ fn publish_lines(hub: &Hub, args: &[&str], lines: String) -> Said {
 }
 
 #[test]
-fn a_producer_that_is_given_other_messages_fails_and_says_what_was_stored() {
+fn a_producer_with_other_messages_fails_and_reports_the_stored_ones() {
     let hub = Hub::start();
     let publish = |message| run(&hub, &["publish", "s", "--producer", "shop", message]);
     assert_eq!(publish("{\"order\":1}").code, 0);
@@ -177,7 +177,7 @@ fn a_producer_that_is_given_other_messages_fails_and_says_what_was_stored() {
     let there = "1 of them were there already";
     assert!(again.stderr.contains(there), "{}", again.stderr);
     assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), "{\"order\":1}\n");
-    // Nothing but the option makes it a producer.
+    // Without the option it isn't a producer.
     for _ in 0..2 {
         let mut command = headwater(&["publish", "t", "1", "--hub", hub.url()]);
         let publisher = command.env("HEADWATER_PRODUCER", "shop").spawn().unwrap();
@@ -187,7 +187,7 @@ fn a_producer_that_is_given_other_messages_fails_and_says_what_was_stored() {
 }
 
 #[test]
-fn the_same_file_again_is_there_already_to_the_last_line() {
+fn republishing_a_file_adds_only_new_lines() {
     let folder = Scratch::new("again");
     for data in ["memory", folder.path()] {
         let hub = Hub::serve(&["--data", data]);
@@ -214,7 +214,7 @@ fn the_same_file_again_is_there_already_to_the_last_line() {
 }
 
 #[test]
-fn of_two_publishers_of_one_producer_at_a_time_the_loser_fails_and_says_what_it_has_stored() {
+fn of_two_concurrent_publishers_of_one_producer_one_fails_and_reports_its_stored_messages() {
     let hub = Hub::start();
     done(&hub, &["streams", "create", "s"]);
     let said: Vec<Said> = thread::scope(|scope| {
@@ -248,7 +248,7 @@ fn of_two_publishers_of_one_producer_at_a_time_the_loser_fails_and_says_what_it_
 }
 
 #[test]
-fn a_publisher_whose_producer_was_taken_over_says_how_much_it_has_stored() {
+fn a_fenced_publisher_reports_its_stored_messages() {
     let hub = Hub::start();
     let publish = ["publish", "s", "--producer", "p", "--hub", hub.url()];
     let mut first = headwater(&publish).stdin(Stdio::piped()).spawn().unwrap();
@@ -273,17 +273,17 @@ fn a_publisher_whose_producer_was_taken_over_says_how_much_it_has_stored() {
 }
 
 #[test]
-fn empty_lines_are_messages_where_lines_are_text() {
+fn empty_lines_are_messages_if_lines_are_text() {
     let hub = Hub::start();
     let said = publish_lines(&hub, &["s", "--text"], "a\n\n  \n\r\nb\n".to_owned());
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(said.stderr.starts_with("5 items"), "{}", said.stderr);
     let expected = "\"a\"\n\"\"\n\"  \"\n\"\"\n\"b\"\n";
     assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), expected);
-    // Between values of NDJSON they mean nothing.
+    // In NDJSON, empty lines between values are insignificant.
     let said = publish_lines(&hub, &["t"], "\n1\n\n \n2\n\n".to_owned());
     assert!(said.stderr.starts_with("2 items"), "{}", said.stderr);
-    // What can't have an empty message says so.
+    // A stream that can't have an empty message reports it.
     done(&hub, &["streams", "create", "u", "--type", "text/plain"]);
     for args in [&["u"][..], &["u", "--text"]] {
         let said = publish_lines(&hub, args, "a\n\nb\n".to_owned());
@@ -294,7 +294,7 @@ fn empty_lines_are_messages_where_lines_are_text() {
 }
 
 #[test]
-fn a_message_that_is_refused_ends_a_publisher_that_waits_for_its_next_line() {
+fn a_refused_message_ends_a_publisher_that_waits_for_its_next_line() {
     let hub = Hub::start();
     let folder = Scratch::new("refused");
     std::fs::create_dir_all(folder.path()).unwrap();
@@ -347,7 +347,7 @@ fn a_publisher_that_waits_for_its_next_line_ends_when_its_stream_does() {
 }
 
 #[test]
-fn a_publisher_and_a_follower_outlive_a_hub_that_is_killed() {
+fn a_publisher_and_a_follower_outlive_a_killed_hub() {
     let folder = Scratch::new("outlive");
     let serve = || Hub::serve(&["--data", folder.path()]);
     let mut hub = serve();
@@ -361,7 +361,7 @@ fn a_publisher_and_a_follower_outlive_a_hub_that_is_killed() {
     stdin.write_all(b"0\n").unwrap();
     until(&hub, "s", 1);
     let mut follower = headwater(&["tail", "s", "--hub", &base]).spawn().unwrap();
-    // It follows: a first connection that breaks would be an error.
+    // Wait until it follows: a break of the first connection would be an error.
     let mut first = [0; 2];
     follower
         .stdout
@@ -394,7 +394,7 @@ fn a_publisher_and_a_follower_outlive_a_hub_that_is_killed() {
 }
 
 #[test]
-fn tail_starts_where_it_is_told_to() {
+fn tail_starts_at_the_requested_position() {
     let hub = Hub::start();
     done(&hub, &["publish", "s", "1", "2", "3"]);
     let tail = |args: &[&str]| done(&hub, &[&["tail", "--no-follow"], args].concat());
@@ -418,7 +418,7 @@ fn tail_starts_where_it_is_told_to() {
     let ids: Vec<String> = all.lines().map(id).collect();
     let many = tail(&["**", "--envelope", "--from", &ids[1]]);
     assert_eq!(many.lines().map(id).collect::<Vec<_>>(), ids[2..]);
-    // A start that can't be had is said, and never taken for another.
+    // An unavailable start is an error, and never replaced by another.
     for (args, code, wanted) in [
         (
             &["s", "--since", "yesterday"][..],
@@ -441,7 +441,7 @@ fn tail_starts_where_it_is_told_to() {
 }
 
 #[test]
-fn a_position_of_a_stream_that_was_made_again_is_told_and_everything_follows() {
+fn a_stale_position_in_a_recreated_stream_is_reported_and_all_messages_follow() {
     let hub = Hub::start();
     done(&hub, &["publish", "s", "1", "2", "3"]);
     let shown = done(&hub, &["tail", "s", "--no-follow", "--offsets"]);
@@ -471,7 +471,7 @@ fn a_position_of_a_stream_that_was_made_again_is_told_and_everything_follows() {
             .unwrap(),
     );
     assert_eq!(started_over(said, "get"), "10\n11\n12\n");
-    // What tells the position at `now` is no item.
+    // The event with the position at `now` is not an item.
     for args in [&["tail", "s"][..], &["tail", "*"]] {
         let said = run(&hub, &[args, &["--no-follow", "--from", "now"]].concat());
         assert_eq!(
@@ -484,7 +484,7 @@ fn a_position_of_a_stream_that_was_made_again_is_told_and_everything_follows() {
 }
 
 #[test]
-fn tail_ends_quietly_when_nobody_reads_any_more_and_by_signals() {
+fn tail_ends_quietly_when_its_output_is_closed_and_by_signals() {
     let hub = Hub::start();
     done(&hub, &["publish", "s", "1", "2"]);
     let mut follower = headwater(&["tail", "s", "--hub", hub.url()])
@@ -539,7 +539,7 @@ fn streams_are_created_listed_described_closed_and_removed() {
         "         1         1 B closed u\n",
     );
     assert_eq!(done(&hub, &["streams", "ls"]), [first, second].concat());
-    // Where the hub is can be said before what is to be done, too.
+    // The hub's options may also precede the subcommand.
     let before = headwater(&["streams", "--hub", hub.url(), "ls", "t/"]).spawn();
     assert_eq!(finish(before.unwrap()).stdout, first);
     let ls = ["streams", "ls", "t/", "--hub", hub.url()];
@@ -559,7 +559,7 @@ fn streams_are_created_listed_described_closed_and_removed() {
 }
 
 #[test]
-fn a_hub_is_named_with_or_without_http() {
+fn the_url_of_a_hub_may_omit_http() {
     let hub = Hub::start();
     let bare = hub.url().strip_prefix("http://").unwrap();
     for name in [
@@ -596,7 +596,7 @@ fn a_hub_is_named_with_or_without_http() {
 }
 
 #[test]
-fn messages_that_are_typed_are_counted_one_by_one() {
+fn typed_messages_are_counted_one_by_one() {
     let hub = Hub::start();
     let publish = ["publish", "s", "--hub", hub.url()];
     let seen = at_terminal(&publish, "1\n2\n\u{4}");
@@ -615,7 +615,7 @@ fn messages_that_are_typed_are_counted_one_by_one() {
 }
 
 #[test]
-fn a_stream_that_was_removed_is_noted_and_is_no_message() {
+fn a_removed_stream_is_reported_and_not_a_message() {
     let hub = Hub::start();
     for (stream, message) in [("a", "1"), ("b", "2")] {
         assert_eq!(run(&hub, &["publish", stream, message]).code, 0);
@@ -628,7 +628,7 @@ fn a_stream_that_was_removed_is_noted_and_is_no_message() {
     let said = run(&hub, &["tail", "*", "--no-follow", "--from", from]);
     assert_eq!((said.code, &*said.stdout), (0, "3\n"));
     assert_eq!(said.stderr, "headwater: a was deleted\n");
-    // As an object it is one of those that are printed.
+    // With --envelope it is printed like any other event.
     let said = done(
         &hub,
         &["tail", "*", "--no-follow", "--from", from, "--envelope"],

@@ -1,4 +1,5 @@
-//! The real binary: against a server that writes exactly what a test wants, and as a hub and its clients.
+//! The real binary: against a server that writes exactly the bytes that a test specifies, and as a
+//! hub and its clients.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

@@ -1,4 +1,4 @@
-//! Files named by `--output` and `--resume`: what they held is not lost before there is something better.
+//! Files named by `--output` and `--resume`: their content isn't lost before there is new content.
 
 use std::{
     fs,
@@ -43,7 +43,7 @@ fn in_shell(line: &str) -> Said {
 }
 
 #[test]
-fn a_get_that_brings_nothing_leaves_the_file_as_it_was() {
+fn a_get_without_items_keeps_the_file() {
     let missing = Server::start(|call| call.respond("404 Not Found", "text/plain", "none"));
     let cut = Server::start(|call| {
         call.start("application/x-ndjson");
@@ -83,7 +83,7 @@ fn a_get_that_brings_nothing_leaves_the_file_as_it_was() {
 }
 
 #[test]
-fn a_get_replaces_the_file_by_what_it_brings_and_an_empty_success_empties_it() {
+fn a_get_replaces_the_file_and_an_empty_success_empties_it() {
     for (args, body, content) in [
         (&[][..], "1\n2\n", "1\n2\n"),
         (&["--raw"], "1\n", "1\n"),
@@ -176,7 +176,7 @@ fn a_file_that_is_both_input_and_output_is_refused_and_untouched() {
 }
 
 #[test]
-fn a_gather_of_which_no_call_succeeds_leaves_the_file_as_it_was() {
+fn a_gather_without_a_successful_call_keeps_the_file() {
     let missing = Server::start(|call| call.respond("404 Not Found", "text/plain", "none"));
     for (calls, results) in [
         (format!("{0}\n{0}\n", refusing()), 2),
@@ -205,7 +205,7 @@ fn a_gather_of_which_no_call_succeeds_leaves_the_file_as_it_was() {
 }
 
 #[test]
-fn a_gather_replaces_the_file_once_a_call_has_succeeded_and_loses_no_failure() {
+fn a_gather_replaces_the_file_after_the_first_success_and_loses_no_failure() {
     let server = Server::answering("text/plain", "yes");
     let (input, file) = (Scratch::new("mixed-calls"), kept());
     fs::write(
@@ -238,7 +238,7 @@ fn an_item_is_in_the_file_before_the_stream_ends() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // The answer to a body that was read from the standard input, which is no file.
+    // The response to a body from the standard input, which isn't a file.
     let echo = Server::answering("application/x-ndjson", "2\n");
     let said = run_with_input(
         &echo.url("/"),

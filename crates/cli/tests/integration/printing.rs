@@ -50,7 +50,7 @@ fn each_item_is_printed_before_the_next_one_is_sent() {
 }
 
 #[test]
-fn event_type_id_and_time_are_shown_where_asked_for() {
+fn event_type_id_and_time_are_shown_on_request() {
     let server = Server::answering("text/event-stream", SSE);
     let said = run(&server.url("/"), &["-i"]);
     assert_eq!(said.stdout, "tick 7 {\"n\": 1}\nmessage 7 {\"n\":2}\n");
@@ -70,7 +70,7 @@ fn event_type_id_and_time_are_shown_where_asked_for() {
 }
 
 #[test]
-fn colours_are_for_terminals_or_asked_for() {
+fn colours_are_for_terminals_or_on_request() {
     let server = Server::answering("application/x-ndjson", "{\"n\":1}\n");
     let said = run(&server.url("/"), &["--color", "always"]);
     assert_eq!(
@@ -87,7 +87,7 @@ fn colours_are_for_terminals_or_asked_for() {
 }
 
 #[test]
-fn raw_prints_the_bytes_as_they_are() {
+fn raw_prints_unchanged_bytes() {
     let server = Server::answering("text/html", "<p>\r\n no line feed at the end");
     let said = run(&server.url("/"), &["--raw"]);
     assert_eq!(
@@ -97,7 +97,7 @@ fn raw_prints_the_bytes_as_they_are() {
 }
 
 #[test]
-fn a_file_gets_the_items_and_stderr_the_sum() {
+fn items_go_to_the_file_and_the_summary_to_stderr() {
     let server = Server::answering("application/x-ndjson", "{\"n\":1}\n{\"n\":2}\n");
     let file = Scratch::new("items");
     let said = run(&server.url("/"), &["--output", file.path()]);
@@ -122,7 +122,7 @@ fn a_file_gets_the_items_and_stderr_the_sum() {
 }
 
 #[test]
-fn the_body_can_be_read_as_another_format_than_it_says() {
+fn the_body_can_be_read_in_another_format_than_its_content_type() {
     let server = Server::answering("application/octet-stream", "1\n2\n");
     let said = run(&server.url("/"), &["--format", "ndjson", "-n", "1"]);
     assert_eq!((said.code, &*said.stdout), (0, "1\n"));
@@ -144,7 +144,7 @@ fn a_line_that_is_not_json_is_printed_and_reported() {
 }
 
 #[test]
-fn a_damaged_record_of_a_json_sequence_is_reported_and_the_rest_printed() {
+fn a_damaged_record_of_a_json_sequence_is_reported_and_the_rest_is_printed() {
     let server = Server::answering("application/json-seq", "\x1e1\n\x1e{\n\x1e3\n");
     let said = run(&server.url("/"), &[]);
     assert_eq!((said.code, &*said.stdout), (1, "1\n3\n"));

@@ -1,4 +1,4 @@
-//! `relay` against a hub and an upstream that waits for what a test tells it.
+//! `relay` against a hub and an upstream that a test controls.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -14,7 +14,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An upstream that sends the events it is told to; it ends when its teller goes.
+/// An upstream that sends the events that it receives, and ends when the sender is dropped.
 fn upstream() -> (Server, mpsc::Sender<&'static str>) {
     let (sender, receiver) = mpsc::channel::<&str>();
     let receiver = Arc::new(Mutex::new(receiver));
@@ -45,7 +45,7 @@ fn run(hub: &Hub, args: &[&str]) -> Said {
 }
 
 #[test]
-fn what_the_upstream_sends_is_printed_as_it_comes_and_goes_on_when_it_is_left() {
+fn the_upstreams_events_are_printed_as_they_arrive_and_the_relay_continues_after_an_interrupt() {
     let (hub, (upstream, events)) = (hub(&[]), upstream());
     let url = upstream.url("/chat");
     let args = [
@@ -72,7 +72,7 @@ fn what_the_upstream_sends_is_printed_as_it_comes_and_goes_on_when_it_is_left() 
     assert!(said.stderr.contains("goes on"), "{}", said.stderr);
     assert!(said.stderr.contains("curl -X PATCH"), "{}", said.stderr);
 
-    // The same again joins it.
+    // The same command again joins the relay.
     events.send("{\"token\":\"b\"}").unwrap();
     drop(events);
     let said = finish(headwater(&args).spawn().unwrap());
@@ -97,7 +97,7 @@ fn what_the_upstream_sends_is_printed_as_it_comes_and_goes_on_when_it_is_left() 
 }
 
 #[test]
-fn a_relay_that_is_detached_can_be_followed_and_aborted_as_it_says() {
+fn a_detached_relay_can_be_followed_and_aborted_with_the_printed_commands() {
     let (hub, (upstream, events)) = (hub(&["--relay-secret", "s"]), upstream());
     let url = upstream.url("/");
     let refused = run(&hub, &[&url, "--as", "a"]);
@@ -138,7 +138,7 @@ fn a_relay_that_is_detached_can_be_followed_and_aborted_as_it_says() {
 }
 
 #[test]
-fn what_the_hub_or_the_upstream_refuses_is_said() {
+fn a_refusal_of_the_hub_or_the_upstream_is_reported() {
     let hub = hub(&[]);
     let refused = run(&hub, &["http://10.1.2.3/", "--as", "a"]);
     assert_eq!(refused.code, 4);
@@ -149,7 +149,7 @@ fn what_the_hub_or_the_upstream_refuses_is_said() {
     );
     one_sentence(&refused);
     let upstream = Server::start(|call| call.respond("429 Slow", "text/plain", "slow down"));
-    // The scheme may be left out.
+    // The scheme may be omitted.
     let url = upstream.url("/");
     let refused = run(&hub, &[url.strip_prefix("http://").unwrap(), "--as", "a"]);
     assert_eq!(refused.code, 4);
@@ -175,7 +175,7 @@ fn what_the_hub_or_the_upstream_refuses_is_said() {
     }
 }
 
-/// What it says is for people, on one line.
+/// Asserts that the message is one line for people.
 #[track_caller]
 fn one_sentence(said: &Said) {
     assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// No run takes so long.
+/// Longer than any run takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a run of the binary said.
+/// The output of a run of the binary.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
@@ -36,7 +36,8 @@ pub(crate) fn headwater(args: &[&str]) -> Command {
     command
 }
 
-/// Runs `headwater` with these arguments at a terminal of its own, on which this is typed; what is to be seen there.
+/// Runs `headwater` with these arguments and this typed input on a terminal. Returns the terminal's
+/// content.
 pub(crate) fn at_terminal(args: &[&str], typed: &str) -> Said {
     let words = std::iter::once(&env!("CARGO_BIN_EXE_headwater")).chain(args);
     let words: Vec<_> = words.map(|word| format!("'{word}'")).collect();
@@ -122,7 +123,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
     );
 }
 
-/// A file or a folder of this test's own, gone when the test is.
+/// A temporary file or folder, removed on drop.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {

@@ -1,4 +1,4 @@
-//! `headwater serve`: where its settings come from, what it says, and how it ends.
+//! `headwater serve`: the sources of its settings, its output, and its end.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -10,20 +10,20 @@ use std::{
 
 use crate::running::{Scratch, finish, headwater, signal, wait};
 
-/// A hub as a process of its own, ended at the latest when this is dropped.
+/// A hub in its own process, which ends at the latest when this is dropped.
 pub(crate) struct Hub {
     pub(crate) process: Child,
-    /// What it said when it listened.
+    /// The lines that it printed when it listened.
     greeting: Vec<String>,
 }
 
 impl Hub {
-    /// In memory, and at a port that is free.
+    /// Starts a hub in memory, on a free port.
     pub(crate) fn start() -> Self {
         Self::serve(&["--data", "memory"])
     }
 
-    /// At a port that is free.
+    /// Starts a hub on a free port.
     pub(crate) fn serve(args: &[&str]) -> Self {
         Self::run(&mut headwater(
             &[&["serve", "--listen", "127.0.0.1:0"], args].concat(),
@@ -47,7 +47,7 @@ impl Hub {
         self.url().strip_prefix("http://").unwrap()
     }
 
-    /// Ends it as a crash does.
+    /// Ends it like a crash.
     pub(crate) fn crash(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -56,14 +56,14 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        // It may be gone already, which is what is wanted.
+        // The process may already have ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
 #[test]
-fn the_lines_that_it_prints_work_as_they_are() {
+fn the_printed_commands_work() {
     let hub = Hub::start();
     let lines: Vec<_> = hub
         .greeting
@@ -71,7 +71,7 @@ fn the_lines_that_it_prints_work_as_they_are() {
         .filter(|line| line.contains("curl"))
         .collect();
     let outputs = lines.iter().map(|line| {
-        // The last one follows for ever; no line knows of the others.
+        // The last command follows without end; each line is independent of the others.
         let line = format!("exec {} --silent --show-error --max-time 3", line.trim());
         let output = Command::new("sh").args(["-c", &line]).output().unwrap();
         (
@@ -88,7 +88,7 @@ fn the_lines_that_it_prints_work_as_they_are() {
 }
 
 #[test]
-fn an_argument_counts_before_the_environment_and_that_before_the_file() {
+fn an_argument_overrides_the_environment_which_overrides_the_file() {
     let file = Scratch::new("precedence.toml");
     let at = |host: u8| format!("127.0.0.{host}:0");
     let text = format!("listen = \"{}\"\ndata = \"memory\"\n", at(1));
@@ -110,7 +110,7 @@ fn an_argument_counts_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn a_setting_that_is_wrong_stops_the_start_by_its_name() {
+fn an_invalid_setting_stops_the_start_with_its_name() {
     let file = Scratch::new("wrong.toml");
     for (text, wanted) in [
         ("body_bytes = 1\n", "body_bytes"),
@@ -132,7 +132,7 @@ fn a_setting_that_is_wrong_stops_the_start_by_its_name() {
 }
 
 #[test]
-fn a_filter_or_a_root_that_is_none_is_a_wrong_command_line() {
+fn an_invalid_filter_or_root_is_a_wrong_command_line() {
     for (option, value, wanted) in [
         (
             "--log",
@@ -157,7 +157,7 @@ fn a_filter_or_a_root_that_is_none_is_a_wrong_command_line() {
 }
 
 #[test]
-fn the_settings_that_it_prints_are_a_file_that_it_takes() {
+fn the_printed_settings_are_a_valid_file() {
     let said = finish(headwater(&["serve", "--print-config"]).spawn().unwrap());
     assert_eq!((said.code, &*said.stderr), (0, ""));
     let file = Scratch::new("printed.toml");
@@ -166,7 +166,7 @@ fn the_settings_that_it_prints_are_a_file_that_it_takes() {
     assert!(hub.url().starts_with("http://127.0.0.1:"));
 }
 
-/// Sends a request; gives what comes until `until` is in it.
+/// Sends a request. Returns the response up to `until`.
 fn ask(address: &str, request: &str, until: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     socket
@@ -189,7 +189,7 @@ fn ask(address: &str, request: &str, until: &str) -> String {
 }
 
 #[test]
-fn refusals_are_logged_by_default_and_readers_that_come_and_go_with_v() {
+fn refusals_are_logged_by_default_and_readers_with_v() {
     for verbose in [false, true] {
         let args: &[&str] = if verbose { &["-v"] } else { &[] };
         let mut hub = Hub::serve(&[&["--data", "memory"], args].concat());
@@ -223,7 +223,7 @@ fn refusals_are_logged_by_default_and_readers_that_come_and_go_with_v() {
 }
 
 #[test]
-fn the_streams_are_under_the_root_and_the_index_says_so() {
+fn the_streams_are_under_the_root_and_the_index_shows_it() {
     let hub = Hub::serve(&["--data", "memory", "--root", "/v1/stream"]);
     assert!(
         hub.greeting
@@ -241,7 +241,7 @@ fn the_streams_are_under_the_root_and_the_index_says_so() {
 }
 
 #[test]
-fn a_folder_that_cant_be_is_told_as_what_it_is() {
+fn an_unusable_folder_is_reported_with_the_reason() {
     let file = Scratch::new("no-folder");
     std::fs::write(file.path(), "").unwrap();
     let said = finish(
@@ -273,15 +273,16 @@ fn it_ends_at_sigterm_with_followers_and_publishers_connected() {
     assert!(wait(&mut hub.process).success());
     assert!(start.elapsed() < Duration::from_secs(10));
     for follower in followers {
-        // They can't take a hub that goes for the end of the stream.
+        // Followers must not mistake a shutdown of the hub for the end of the stream.
         assert_ne!(finish(follower).code, 0);
     }
 }
 
-/// A text that no log may hold.
+/// A text that must not be logged.
 const SECRET: &str = "hunter2";
 
-/// An upstream that answers in ways that make its caller complain, with the secret in what it says. Gives its URL.
+/// An upstream whose responses make its caller log errors, with the secret in the responses.
+/// Returns its URL.
 fn awkward_upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -343,7 +344,7 @@ fn awkward_answer(mut socket: TcpStream, here: &str) {
     let _ = socket.write_all(answer.as_bytes());
 }
 
-/// A request of HTTP/2 whose path can't be one: h2 says so with the path.
+/// An HTTP/2 request with an invalid path, which h2 logs together with the path.
 fn bad_path_over_http2() -> Vec<u8> {
     let path = format!("/?key={SECRET} x");
     let mut block = vec![0x82, 0x86];
@@ -357,7 +358,7 @@ fn bad_path_over_http2() -> Vec<u8> {
     bytes
 }
 
-/// Sends this to a hub and waits for the end of the answer, or until it takes long.
+/// Sends bytes to a hub and waits for the end of the response, up to a time limit.
 fn send_bytes(address: &str, bytes: &[u8]) {
     let mut socket = TcpStream::connect(address).unwrap();
     socket
@@ -369,7 +370,7 @@ fn send_bytes(address: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn no_log_holds_what_upstreams_are_called_with_or_what_they_say_also_in_a_librarys_words() {
+fn no_log_contains_upstream_requests_or_responses_even_from_libraries() {
     let upstream = awkward_upstream();
     let paths = [
         "redirect", "loop", "broken", "nonsense", "twice", "short", "chunks", "events", "lines",

@@ -1,5 +1,5 @@
-//! Many calls at once for code that isn't async: the names and the behaviour of
-//! [`mod@crate::gather`], with an iterator of results.
+//! Many calls at once for code that isn't async: the names and behaviour of [`mod@crate::gather`],
+//! with an iterator of results.
 //!
 //! ```no_run
 //! let urls = ["https://a.example/tea", "https://b.example/tea"];
@@ -9,9 +9,9 @@
 //! # Ok::<(), headwater_client::Error>(())
 //! ```
 //!
-//! The calls are made on a thread of their own, so they go on while the results are worked on, and the
-//! source is asked on another, so it may block. Two calls more than the async one's bound are
-//! between the source and the consumer, and two results.
+//! The calls run on their own thread, so they continue while the caller processes results. The
+//! source runs on another thread, so it may block. Compared with the async bound, two more calls
+//! are buffered between the source and the consumer, and two more results.
 
 use std::{
     fmt,
@@ -30,7 +30,8 @@ use crate::{
     gather::{self as asynchronous, Options, gather_options},
 };
 
-/// Calls to be made: options first, then [`send`](Self::send). See [`crate::gather::Gather`].
+/// The options of gathered calls: set them first, then call [`send`](Self::send). See
+/// [`crate::gather::Gather`].
 #[must_use = "no call is made before `send`"]
 pub struct Gather {
     calls: Calls,
@@ -58,18 +59,18 @@ impl Gather {
         &mut self.options
     }
 
-    /// Makes the calls with this client's settings and headers, over connections of their own. Default:
-    /// a client's default settings.
+    /// Uses this client's settings and headers for the calls, over separate connections. Default: a
+    /// client's default settings.
     pub fn client(mut self, client: &Client) -> Self {
         self.client = Some(client.clone());
         self
     }
 
-    /// Starts. The calls are made from now on.
+    /// Starts the calls.
     ///
     /// # Errors
-    /// An option is wrong, TLS can't be set up, or the system gives no more threads or file
-    /// descriptors.
+    /// An option is wrong, TLS can't be set up, or the system can't provide another thread or file
+    /// descriptor.
     pub fn send(self) -> Result<Gathered, Error> {
         let client = match &self.client {
             Some(client) => crate::Client {
@@ -108,19 +109,19 @@ impl fmt::Debug for Gather {
     }
 }
 
-/// The results of calls, as they come; the iterator waits for the next.
+/// The results of calls as they arrive; the iterator waits for the next.
 ///
-/// It ends when the source has ended and every call has given its result. Dropping it cancels all calls at
-/// once.
+/// It ends when the source has ended and every call has yielded its result. Dropping it cancels all
+/// calls at once.
 pub struct Gathered {
     results: mpsc::Receiver<(GatherResult, Progress)>,
-    /// Until it has ended.
+    /// Set until the thread has ended.
     runner: Option<thread::JoinHandle<()>>,
     progress: Progress,
 }
 
 impl Gathered {
-    /// How far the calls were when the last result was ready to be given.
+    /// The progress of the calls when the last result became available.
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.progress
@@ -157,7 +158,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::Join
     thread.map_err(|error| Error::request("a thread can't be started").with_source(error))
 }
 
-/// Hands on results until nobody wants them.
+/// Forwards results until the receiver is dropped.
 async fn run(mut results: asynchronous::Gathered, sender: &mpsc::Sender<(GatherResult, Progress)>) {
     loop {
         let result = tokio::select! {
@@ -172,11 +173,12 @@ async fn run(mut results: asynchronous::Gathered, sender: &mpsc::Sender<(GatherR
         }
     }
     drop(results);
-    // The connections see that nobody waits for an answer.
+    // Lets the connections notice that their responses were dropped.
     settle().await;
 }
 
-/// Hands on calls until there are no more, which it says, or nobody wants them.
+/// Forwards calls until the source ends, which it reports by `None`, or until the receiver is
+/// dropped.
 fn ask(calls: Calls, sender: &mpsc::Sender<Option<Result<Call, Error>>>) {
     for call in calls.map(Some).chain([None]) {
         if sender.blocking_send(call).is_err() {
@@ -195,7 +197,7 @@ impl<I: Iterator<Item: IntoCall>> Iterator for Converted<I> {
     }
 }
 
-/// The calls of the other thread.
+/// The calls from the source's thread.
 struct Source {
     calls: mpsc::Receiver<Option<Result<Call, Error>>>,
     is_over: bool,
@@ -211,7 +213,8 @@ impl Stream for Source {
         let Poll::Ready(call) = self.calls.poll_recv(cx) else {
             return Poll::Pending;
         };
-        // One that doesn't say that it has ended has panicked, and no call may be missing in silence.
+        // A source that ends without the final `None` has panicked. That is an error, so that no
+        // call is dropped silently.
         let call = call.unwrap_or_else(|| {
             self.is_over = true;
             Some(Err(Error::new(Kind::Source).with_source("it panicked")))

@@ -22,10 +22,10 @@ use super::{Engine, Runtime};
 pub use crate::hub::{Info, Message, Offset, ReadFrom};
 use crate::{error::Error, hub, plan::Settings};
 
-/// A stream of a hub: see [`crate::hub::Stream`]. Cloning it is cheap.
+/// A stream of a hub: see [`crate::hub::Stream`]. Clones are cheap.
 #[derive(Clone)]
 pub struct Stream {
-    /// None if it couldn't be made; then the stream has the error.
+    /// `None` if it couldn't be created; the stream then has the error.
     engine: Option<Engine>,
     stream: hub::Stream,
 }
@@ -40,13 +40,13 @@ impl Stream {
         }
     }
 
-    /// The URL, as it was given.
+    /// The URL as passed in.
     #[must_use]
     pub fn url(&self) -> &str {
         self.stream.url()
     }
 
-    /// Starts to create the stream.
+    /// Starts the creation of the stream.
     pub fn create(&self) -> Create {
         Create {
             engine: self.engine.clone(),
@@ -54,7 +54,7 @@ impl Stream {
         }
     }
 
-    /// What is known of the stream: see [`crate::hub::Stream::info`].
+    /// Requests the stream's metadata: see [`crate::hub::Stream::info`].
     ///
     /// # Errors
     /// As the async method of the same name.
@@ -64,7 +64,7 @@ impl Stream {
             .start(self.stream.info())
     }
 
-    /// Deletes the stream and all that it holds.
+    /// Deletes the stream with all its messages.
     ///
     /// # Errors
     /// As the async method of the same name.
@@ -84,7 +84,7 @@ impl Stream {
             .start(self.stream.close())
     }
 
-    /// Starts to write to the stream.
+    /// Starts a writer of the stream.
     pub fn writer(&self) -> WriterOptions {
         WriterOptions {
             engine: self.engine.clone(),
@@ -92,7 +92,7 @@ impl Stream {
         }
     }
 
-    /// Starts to read the stream.
+    /// Starts a reader of the stream.
     pub fn reader(&self) -> ReaderOptions {
         ReaderOptions {
             engine: self.engine.clone(),
@@ -107,12 +107,12 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// What runs the requests. Without one the first step says why.
+/// The parts that run the requests, or an error if they couldn't be created.
 fn engine(engine: Option<&Engine>) -> Result<&Engine, Error> {
     engine.ok_or_else(|| Error::request("there is no client"))
 }
 
-/// Each gives the options with one thing changed, as the async method of the same name does.
+/// Defines methods that set one option, each as the async method of the same name does.
 macro_rules! options {
     ($inner:ident: $($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*);)*) => {$(
         $(#[$doc])*
@@ -123,7 +123,7 @@ macro_rules! options {
     )*};
 }
 
-/// A stream to be created: see [`crate::hub::Create`].
+/// The options of a new stream: see [`crate::hub::Create`].
 #[derive(Debug)]
 #[must_use = "nothing is sent before `send`"]
 pub struct Create {
@@ -133,25 +133,27 @@ pub struct Create {
 
 impl Create {
     options! { create:
-        /// Sets what the messages are. Default: `application/json`; a fork has its source's.
+        /// Sets the content type of the messages. Default: `application/json`, or for a fork that
+        /// of its source.
         content_type(content_type: &str);
-        /// Ends the stream when it is neither read nor written for so long, in whole seconds.
+        /// Expires the stream after this time without a read or write, in whole seconds.
         ttl(span: Duration);
-        /// Ends the stream at this time (RFC 3339).
+        /// Expires the stream at this time (RFC 3339).
         expires_at(time: &str);
-        /// Lets messages go when they are so old, in whole seconds.
+        /// Trims messages older than this, in whole seconds.
         max_age(age: Duration);
-        /// Lets the oldest messages go when all are more bytes than this.
+        /// Trims the oldest messages when all messages exceed this many bytes.
         max_bytes(bytes: u64);
-        /// Has every message checked against this JSON Schema, given as its JSON text.
+        /// Validates every message against this JSON Schema, passed as its JSON text.
         schema(json: &str);
-        /// Makes the stream a fork of another on the same hub, named by the path of its URL.
+        /// Creates the stream as a fork of another stream on the same hub, named by the path of its
+        /// URL.
         fork_of(path: &str);
         /// Forks at this offset. Default: the source's tail.
         fork_at(offset: &Offset);
     }
 
-    /// Creates the stream; whether it is new: see [`crate::hub::Create::send`].
+    /// Creates the stream. Returns `true` if it is new: see [`crate::hub::Create::send`].
     ///
     /// # Errors
     /// As the async method of the same name.
@@ -162,7 +164,7 @@ impl Create {
     }
 }
 
-/// A writer to be opened: see [`crate::hub::WriterOptions`].
+/// The options of a [`Writer`]: see [`crate::hub::WriterOptions`].
 #[derive(Debug)]
 #[must_use = "nothing is written before `open`"]
 pub struct WriterOptions {
@@ -172,27 +174,27 @@ pub struct WriterOptions {
 
 impl WriterOptions {
     options! { options:
-        /// Writes as this producer, who takes over from whoever wrote as it before: see
+        /// Writes as this producer, and fences earlier writers with its id: see
         /// [`crate::hub::WriterOptions::producer`].
         producer(id: impl Into<String>);
-        /// Writes as this producer, who gives the same messages again, from the first: see
-        /// [`crate::hub::WriterOptions::repeating`].
+        /// Writes as this producer, for a caller that passes the same messages again, from the
+        /// first: see [`crate::hub::WriterOptions::repeating`].
         repeating(id: impl Into<String>);
-        /// Creates the stream, for JSON, if there's none. Default: no.
+        /// If `true`, creates the stream, for JSON, if it doesn't exist. Default: `false`.
         create(create: bool);
-        /// How large the body of one request becomes, about. Default: 1 MiB.
+        /// Sets the approximate maximum size of a request's body. Default: 1 MiB.
         max_batch_bytes(bytes: usize);
-        /// How many requests may be on the way at a time. Default: 4.
+        /// Sets the maximum number of requests in flight. Default: 4.
         max_in_flight(requests: usize);
-        /// How long a message waits for others while it could be sent. Default: not at all.
+        /// Sets how long a message waits for others while it could be sent. Default: zero.
         linger(time: Duration);
     }
 
-    /// Asks for the stream, or creates it, and opens the writer. It works on a thread of its own,
-    /// with connections of its own.
+    /// Looks up the stream, or creates it, and opens the writer. The writer works on its own
+    /// thread, with its own connections.
     ///
     /// # Errors
-    /// As the async method of the same name; or the system gives no thread.
+    /// As the async method of the same name; or the thread can't be started.
     pub fn open(self) -> Result<Writer, Error> {
         let engine = engine(self.engine.as_ref())?.clone();
         let (writer, worker) = engine.runtime.start(self.options.prepare())?;
@@ -211,9 +213,10 @@ impl WriterOptions {
     }
 }
 
-/// Appends messages to a stream, each once and in order: see [`crate::hub::Writer`].
+/// A writer that appends messages to a stream, each once and in order: see [`crate::hub::Writer`].
 ///
-/// One that is dropped sends what it has as long as the process runs, and nobody hears how that went.
+/// A dropped writer still sends its queued messages while the process runs, but can't report the
+/// result.
 pub struct Writer {
     runtime: Arc<Runtime>,
     writer: hub::Writer,
@@ -236,7 +239,7 @@ impl Writer {
         self.runtime.block_on(self.writer.append_raw(message))
     }
 
-    /// Waits until all messages that were given before are acknowledged.
+    /// Waits until all messages that were appended before are acknowledged.
     ///
     /// # Errors
     /// A message could not be stored.
@@ -244,39 +247,40 @@ impl Writer {
         self.runtime.block_on(self.writer.flush())
     }
 
-    /// Waits until a message could not be stored, and gives that error: see [`crate::hub::Writer::failed`].
+    /// Waits until a message could not be stored, and returns that error: see
+    /// [`crate::hub::Writer::failed`].
     #[must_use]
     pub fn failed(&self) -> Error {
         self.runtime.block_on(self.writer.failed())
     }
 
-    /// Closes the stream with the last message that was given, and waits until that is acknowledged.
+    /// Closes the stream with the last appended message, and waits until that is acknowledged.
     ///
     /// # Errors
-    /// A message could not be stored, or the stream not be closed.
+    /// A message could not be stored, or the stream could not be closed.
     pub fn close_stream(self) -> Result<(), Error> {
         self.runtime.block_on(self.writer.close_stream())
     }
 
-    /// How many messages are acknowledged: see [`crate::hub::Writer::acknowledged`].
+    /// The number of acknowledged messages: see [`crate::hub::Writer::acknowledged`].
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.writer.acknowledged()
     }
 
-    /// How many messages were there already: see [`crate::hub::Writer::skipped`].
+    /// The number of messages that were already published: see [`crate::hub::Writer::skipped`].
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.writer.skipped()
     }
 
-    /// The stream's end after the last acknowledged request; `None` before the first.
+    /// The stream's tail after the last acknowledged request; `None` before the first.
     #[must_use]
     pub fn next_offset(&self) -> Option<Offset> {
         self.writer.next_offset()
     }
 
-    /// Whether the stream's messages are JSON.
+    /// Returns `true` if the stream's messages are JSON.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.writer.is_json()
@@ -289,7 +293,7 @@ impl fmt::Debug for Writer {
     }
 }
 
-/// A reader to be opened: see [`crate::hub::ReaderOptions`].
+/// The options of a [`Reader`]: see [`crate::hub::ReaderOptions`].
 #[derive(Debug)]
 #[must_use = "nothing is read before `open`"]
 pub struct ReaderOptions {
@@ -299,13 +303,14 @@ pub struct ReaderOptions {
 
 impl ReaderOptions {
     options! { options:
-        /// Where to start. Default: with the first message that is still there.
+        /// Sets the start of the read. Default: the first message that still exists.
         from(from: impl Into<ReadFrom>);
-        /// Whether to follow the stream until it is closed, and not to end at its tail. Default: yes.
+        /// If `true`, the reader follows the stream until it is closed. If `false`, it ends at the
+        /// tail. Default: `true`.
         live(live: bool);
     }
 
-    /// Opens a reader of messages that are JSON.
+    /// Opens a reader of JSON messages.
     ///
     /// # Errors
     /// As the async method of the same name.
@@ -315,8 +320,7 @@ impl ReaderOptions {
         Ok(Reader::new(reader, engine.runtime))
     }
 
-    /// Opens a reader of messages as the bytes that they are: see
-    /// [`crate::hub::ReaderOptions::open_raw`].
+    /// Opens a reader of messages as bytes: see [`crate::hub::ReaderOptions::open_raw`].
     ///
     /// # Errors
     /// As the async method of the same name.
@@ -327,7 +331,7 @@ impl ReaderOptions {
     }
 }
 
-/// The messages of a stream: see [`crate::hub::Reader`]. The iterator waits where there's none yet.
+/// The messages of a stream: see [`crate::hub::Reader`]. The iterator waits for the next message.
 pub struct Reader<T> {
     reader: hub::Reader<T>,
     runtime: Arc<Runtime>,
@@ -338,15 +342,16 @@ impl<T> Reader<T> {
         Self { reader, runtime }
     }
 
-    /// A message that is already here. `None` says nothing about the end.
+    /// Returns a message that has already been received. `None` doesn't mean that the stream has
+    /// ended.
     ///
     /// # Errors
-    /// As the iterator's.
+    /// As for the iterator.
     pub fn next_ready(&mut self) -> Option<Result<Message<T>, Error>> {
         self.reader.next_ready()
     }
 
-    /// Where a later reader goes on: see [`crate::hub::Reader::position`].
+    /// The offset from which a later reader continues: see [`crate::hub::Reader::position`].
     #[must_use]
     pub fn position(&self) -> &Offset {
         self.reader.position()

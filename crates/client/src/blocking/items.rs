@@ -5,10 +5,10 @@ use http::{HeaderMap, StatusCode};
 use super::Runtime;
 use crate::{Format, error::Error};
 
-/// The items of a response as they arrive, each complete. The iterator waits where there's none yet.
+/// The items of a response as they arrive, each complete. The iterator waits for the next item.
 ///
-/// It ends with `None` when the stream is finished, and only then without an error before: see
-/// [`crate::Items`]. Dropping it closes the connection, or for HTTP/2 the stream in it.
+/// Without an error before it, `None` means that the stream is finished: see [`crate::Items`].
+/// Dropping `Items` closes the connection, or for HTTP/2 the stream within it.
 pub struct Items<T> {
     items: crate::Items<T>,
     runtime: Arc<Runtime>,
@@ -19,11 +19,11 @@ impl<T> Items<T> {
         Self { items, runtime }
     }
 
-    /// An item that is already here, decoded or to be decoded without waiting for the network.
-    /// `None` says nothing about the end.
+    /// Returns an item that has already been received, decoding it if necessary, without waiting
+    /// for the network. `None` doesn't mean that the stream has ended.
     ///
     /// # Errors
-    /// As the iterator's.
+    /// As for the iterator.
     #[inline]
     pub fn next_ready(&mut self) -> Option<Result<T, Error>> {
         self.items.next_ready()
@@ -47,7 +47,7 @@ impl<T> Items<T> {
         self.items.format()
     }
 
-    /// The id of the last event that was given: see [`crate::Items::last_event_id`].
+    /// The id of the last event that was yielded: see [`crate::Items::last_event_id`].
     #[must_use]
     pub fn last_event_id(&self) -> &str {
         self.items.last_event_id()

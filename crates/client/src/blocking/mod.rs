@@ -1,5 +1,5 @@
-//! The same client for code that isn't async: the same names, the same behaviour, iterators where
-//! the async client has streams.
+//! The client for code that isn't async: the same names and behaviour, with iterators in place of
+//! the async client's streams.
 //!
 //! ```no_run
 //! # #[derive(serde::Deserialize, Debug)]
@@ -10,12 +10,13 @@
 //! # Ok::<(), headwater_client::Error>(())
 //! ```
 //!
-//! A client has a tokio runtime of its own, which runs on the thread that waits for it, and only
-//! while it waits. Items that are already decoded are given without entering it.
+//! A client has its own tokio runtime, which runs on the waiting thread, and only while it waits.
+//! Items that are already decoded are yielded without entering the runtime.
 //!
 //! # Panics
-//! As everything that blocks, sending a request or waiting for an item panics on a thread that runs
-//! async tasks. There, use the async client, or `tokio::task::spawn_blocking`. Dropping never panics.
+//! Like all blocking code, sending a request or waiting for an item panics on a thread that runs
+//! async tasks. Use the async client there, or `tokio::task::spawn_blocking`. Dropping never
+//! panics.
 
 pub mod gather;
 pub mod hub;
@@ -38,20 +39,26 @@ use crate::{
     plan::{Plan, Settings},
 };
 
-/// A GET request with the default settings, on a connection of its own. For many requests keep a
-/// [`Client`], which keeps its connections.
+/// Starts a GET request with the default settings, on its own connection. For many requests keep a
+/// [`Client`], which reuses its connections.
+///
+/// ```no_run
+/// let text = headwater_client::blocking::get("http://127.0.0.1:8000/").text()?;
+/// # Ok::<(), headwater_client::Error>(())
+/// ```
 pub fn get(url: impl AsRef<str>) -> Request {
     request(Method::GET, url)
 }
 
-/// A POST request with the default settings, on a connection of its own. For many requests keep a
+/// Starts a POST request with the default settings, on its own connection. For many requests keep a
 /// [`Client`].
 pub fn post(url: impl AsRef<str>) -> Request {
     request(Method::POST, url)
 }
 
-/// Many calls at once, each result as it comes: from URLs, [`Call`](gather::Call)s, or `Result`s of
-/// them. The iterator is asked on a thread of its own and may block. See [`mod@gather`].
+/// Makes many calls at once and yields each result as it arrives. The calls are URLs,
+/// [`Call`](gather::Call)s, or `Result`s of them. The iterator runs on its own thread and may
+/// block. See [`mod@gather`].
 ///
 /// ```no_run
 /// use std::io::BufRead as _;
@@ -69,8 +76,14 @@ where
     gather::Gather::new(calls)
 }
 
-/// A stream of a hub, with the default settings, on connections of its own: to append to, to read
-/// and follow, to create and delete.
+/// A stream of a hub, with the default settings, on its own connections: to append to, read,
+/// follow, create and delete.
+///
+/// ```no_run
+/// let orders = headwater_client::blocking::stream("http://127.0.0.1:8000/streams/orders");
+/// println!("the tail is at {}", orders.info()?.tail);
+/// # Ok::<(), headwater_client::Error>(())
+/// ```
 pub fn stream(url: impl AsRef<str>) -> hub::Stream {
     match Client::new() {
         Ok(client) => client.stream(url),
@@ -78,8 +91,8 @@ pub fn stream(url: impl AsRef<str>) -> hub::Stream {
     }
 }
 
-/// A request of any method with the default settings, on a connection of its own. For many requests
-/// keep a [`Client`].
+/// Starts a request of any method with the default settings, on its own connection. For many
+/// requests keep a [`Client`].
 pub fn request(method: Method, url: impl AsRef<str>) -> Request {
     match Client::shared() {
         Ok(client) => client.request(method, url),
@@ -91,20 +104,30 @@ pub fn request(method: Method, url: impl AsRef<str>) -> Request {
     }
 }
 
-/// Sends requests and keeps their connections for the next ones. Cloning it is cheap and shares
-/// them. Several threads may use it at once.
+/// A client that sends requests and keeps their connections for later ones. Clones are cheap and
+/// share the connections. Several threads may use it at once.
+///
+/// ```no_run
+/// use headwater_client::blocking::Client;
+///
+/// let client = Client::builder().bearer("secret").build()?;
+/// for line in client.get("http://127.0.0.1:8000/text").lines()? {
+///     println!("{}", line?);
+/// }
+/// # Ok::<(), headwater_client::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Client {
     engine: Engine,
     settings: Settings,
 }
 
-/// What runs the requests.
+/// The parts that run the requests.
 #[derive(Clone)]
 struct Engine {
     runtime: Arc<Runtime>,
     http: reqwest::Client,
-    /// For connections that must not depend on this runtime.
+    /// The parts for connections that must not depend on this runtime.
     parts: Arc<Parts>,
 }
 
@@ -115,10 +138,10 @@ impl fmt::Debug for Engine {
 }
 
 impl Client {
-    /// A client with the default settings.
+    /// Creates a client with the default settings.
     ///
     /// # Errors
-    /// TLS can't be set up, or the system gives no more file descriptors.
+    /// TLS can't be set up, or the process has too many open files.
     pub fn new() -> Result<Self, Error> {
         Self::builder().build()
     }
@@ -147,17 +170,17 @@ impl Client {
         }
     }
 
-    /// A GET request.
+    /// Starts a GET request.
     pub fn get(&self, url: impl AsRef<str>) -> Request {
         self.request(Method::GET, url)
     }
 
-    /// A POST request.
+    /// Starts a POST request.
     pub fn post(&self, url: impl AsRef<str>) -> Request {
         self.request(Method::POST, url)
     }
 
-    /// A request of any method.
+    /// Starts a request of any method.
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> Request {
         let plan = Plan::new(method, url.as_ref(), self.settings.clone());
         Request {
@@ -166,7 +189,7 @@ impl Client {
         }
     }
 
-    /// A stream of a hub: to append to, to read and follow, to create and delete.
+    /// A stream of a hub: to append to, read, follow, create and delete.
     #[must_use]
     pub fn stream(&self, url: impl AsRef<str>) -> hub::Stream {
         hub::Stream::new(Ok(self.engine.clone()), self.settings.clone(), url.as_ref())
@@ -179,8 +202,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The settings of a [`Client`] to be. What is set here holds for each of its requests that doesn't
-/// set it itself.
+/// The settings of a new [`Client`]. They apply to each of its requests that doesn't override them.
 #[must_use = "`build` makes the client"]
 pub struct ClientBuilder {
     parts: Parts,
@@ -193,10 +215,10 @@ impl ClientBuilder {
         &mut self.parts
     }
 
-    /// Makes the client.
+    /// Creates the client.
     ///
     /// # Errors
-    /// A setting is wrong, TLS can't be set up, or the system gives no more file descriptors.
+    /// A setting is wrong, TLS can't be set up, or the process has too many open files.
     pub fn build(self) -> Result<Client, Error> {
         let mut parts = self.parts;
         Client::with(parts.connections()?, parts)
@@ -209,17 +231,17 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-/// A request to be sent: options first, then one of the ways to read its answer.
+/// A request before it is sent: set the options first, then choose how to read the response.
 ///
-/// What was wrong with an option is that last step's error.
+/// An invalid option is reported as the error of that last step.
 #[must_use = "nothing is sent before the answer is read"]
 pub struct Request {
-    /// None if it couldn't be made; then the plan has the error.
+    /// `None` if it couldn't be created; the plan then has the error.
     client: Option<Engine>,
     plan: Plan,
 }
 
-/// Each is the async method of the same name, run to its end.
+/// Defines methods that run the async method of the same name to completion.
 macro_rules! reading {
     ($($(#[$doc:meta])* $name:ident $(<$t:ident>)? ($($arg:ident: $type:ty)?) -> $out:ty;)*) => {$(
         $(#[$doc])*
@@ -251,7 +273,7 @@ impl Request {
         lines() -> Str;
         /// Reads the body `size` bytes at a time: see [`crate::Request::chunks`].
         chunks(size: usize) -> Bytes;
-        /// Reads the body in pieces as they come: see [`crate::Request::raw`].
+        /// Reads the body in pieces as they arrive: see [`crate::Request::raw`].
         raw() -> Bytes;
     }
 

@@ -7,8 +7,8 @@ use tokio::{
 
 use crate::error::Error;
 
-/// A tokio runtime that runs on whichever thread waits for something, and never blocks or panics
-/// when it is dropped, not even on a thread that runs async tasks.
+/// A tokio runtime that runs on whichever thread waits for a result. Dropping it never blocks or
+/// panics, not even on a thread that runs async tasks.
 pub(super) struct Runtime {
     /// Taken only by `drop`.
     runtime: Option<runtime::Runtime>,
@@ -26,7 +26,7 @@ impl Runtime {
             })
     }
 
-    /// Runs `future` to its end.
+    /// Runs `future` to completion.
     pub(super) fn block_on<F: Future>(&self, future: F) -> F::Output {
         let runtime = self
             .runtime
@@ -35,8 +35,8 @@ impl Runtime {
         runtime.block_on(future)
     }
 
-    /// Runs a request, after what happened to the kept connections since the runtime last ran: a
-    /// connection that the server has closed meanwhile must not be used.
+    /// Runs a request. First lets the kept connections process the events since the runtime last
+    /// ran: a connection that the server has closed meanwhile must not be used.
     pub(super) fn start<F: Future>(&self, request: F) -> F::Output {
         self.block_on(async {
             settle().await;
@@ -44,26 +44,27 @@ impl Runtime {
         })
     }
 
-    /// Lets the connections see that a response was dropped, so that the server sees it now and not
-    /// with the next request.
+    /// Lets the connections notice that a response was dropped, so that the server sees it now and
+    /// not at the next request.
     pub(super) fn settle(self: &Arc<Self>) {
         if Arc::strong_count(self) == 1 {
-            // Nobody will use the connections again: they close with the runtime.
+            // No other user of the connections is left: they close with the runtime.
             return;
         }
         match Handle::try_current() {
             Err(error) if error.is_missing_context() => self.block_on(settle()),
-            // On a thread that runs async tasks, or that is about to end, only another can wait.
+            // A thread that runs async tasks, or that is about to end, can't wait. Another thread
+            // does.
             _ => {
                 let runtime = Arc::clone(self);
-                // Without a thread the server sees it later; nothing else depends on it.
+                // Without a thread the server notices it later; nothing else depends on it.
                 let _ = thread::Builder::new().spawn(move || runtime.block_on(settle()));
             }
         }
     }
 }
 
-/// Gives the other tasks and the network a few turns.
+/// Yields to the other tasks and the I/O driver a few times.
 pub(super) async fn settle() {
     for _ in 0..4 {
         yield_now().await;

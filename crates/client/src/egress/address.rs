@@ -1,8 +1,8 @@
-//! Which addresses are the internet's, and networks of those that aren't.
+//! Public addresses, and networks of addresses that aren't.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one of the internet's, and no network's or machine's own.
+/// Returns `true` for an address of the public internet.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -19,22 +19,23 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || address.is_documentation()
         || address.is_multicast()
         || a == 0
-        // Shared by a carrier's customers (RFC 6598).
+        // Shared address space of carriers (RFC 6598).
         || (a == 100 && b & 0xc0 == 64)
-        // For protocols (RFC 6890), and 6to4's relays (RFC 7526).
+        // Protocol assignments (RFC 6890), and 6to4 relays (RFC 7526).
         || (a == 192 && b == 0 && c == 0)
         || (a == 192 && b == 88 && c == 99)
-        // For benchmarks (RFC 2544).
+        // Benchmarks (RFC 2544).
         || (a == 198 && b & 0xfe == 18)
-        // For later (RFC 1112).
+        // Reserved (RFC 1112).
         || a >= 240
-        // Looks public, but is each machine's own host in Azure, and gives out its secrets.
+        // Looks public, but is each machine's own host in Azure, which reveals the machine's
+        // secrets.
         || address == Ipv4Addr::new(168, 63, 129, 16))
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, c, d, e, f, g, h] = address.segments();
-    // An IPv4 address in other clothes: mapped, compatible, by NAT64 (RFC 6052) or by 6to4 (RFC 3056).
+    // An embedded IPv4 address: mapped, compatible, by NAT64 (RFC 6052) or by 6to4 (RFC 3056).
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         is_public_v4(Ipv4Addr::new(a, b, c, d))
@@ -44,23 +45,23 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         (0x2002, ..) => return v4(b, c),
         _ => {}
     }
-    // Global unicast is 2000::/3 (RFC 4291); within it are Teredo, ORCHID and documentation.
+    // Global unicast is 2000::/3 (RFC 4291). It contains Teredo, ORCHID and documentation.
     a & 0xe000 == 0x2000
         && !(a == 0x2001 && b < 0x200)
         && !(a == 0x2001 && b == 0xdb8)
         && !(a == 0x3fff && b < 0x1000)
 }
 
-/// All addresses that begin with the same bits, as in `10.0.0.0/8`.
+/// All addresses with a common prefix, as in `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Network {
     first: IpAddr,
-    /// How many bits are the network's.
+    /// The number of bits in the prefix.
     prefix: u32,
 }
 
 impl Network {
-    /// `ADDRESS/PREFIX`, or an address, which is a network of one.
+    /// Parses `ADDRESS/PREFIX`, or an address, which is a network of one.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (first, prefix) = match text.split_once('/') {
             Some((first, prefix)) => (first, Some(prefix)),
@@ -92,7 +93,7 @@ impl Network {
         address.is_ipv4() == self.first.is_ipv4() && self.masked(address) == self.first
     }
 
-    /// The address with only the network's bits.
+    /// Returns the address with only the prefix's bits.
     fn masked(&self, address: IpAddr) -> IpAddr {
         match address {
             IpAddr::V4(address) => {
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_holds_the_addresses_that_begin_with_its_bits() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
             ("10.1.0.0/16", "10.1.2.3", "10.2.0.0"),
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_said() {
+    fn an_invalid_network_is_explained() {
         for (bad, why) in [
             ("10.0.0.0/33", "`33` is no number of bits from 0 to 32"),
             ("::/129", "`129` is no number of bits from 0 to 128"),

@@ -1,8 +1,9 @@
-//! Which headers of a message go on when it is forwarded.
+//! The headers of a forwarded message.
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Those that are about one connection whether `Connection` names them or not (RFC 9110 §7.6.1).
+/// The headers that apply to one connection, even if `Connection` doesn't name them (RFC 9110
+/// §7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -15,12 +16,12 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Keeps of a message's headers those that are for its far end, so that they can be forwarded.
+/// Keeps only the end-to-end headers of a message, so that they can be forwarded.
 ///
-/// Removed are the headers that are about one connection: those that `Connection` names, and
-/// `Connection`, `Keep-Alive`, `Proxy-Authenticate`, `Proxy-Authorization`, `Proxy-Connection`, `TE`,
-/// `Trailer`, `Trailers`, `Transfer-Encoding` and `Upgrade` in any case (RFC 9110 §7.6.1). `Host` and
-/// `Content-Length` go too: the forwarded message has its own.
+/// Removes the headers that apply to one connection: those that `Connection` names, and in any case
+/// `Connection`, `Keep-Alive`, `Proxy-Authenticate`, `Proxy-Authorization`, `Proxy-Connection`,
+/// `TE`, `Trailer`, `Trailers`, `Transfer-Encoding` and `Upgrade` (RFC 9110 §7.6.1). Also removes
+/// `Host` and `Content-Length`, because the forwarded message has its own.
 ///
 /// ```
 /// use headwater_client::{HeaderMap, egress::retain_end_to_end};
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_about_one_connection_goes_no_further() {
+    fn hop_by_hop_headers_are_removed() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "keep-alive, X-One"),

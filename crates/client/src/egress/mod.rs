@@ -1,11 +1,11 @@
-//! Which hosts a client may reach, for those who make requests that others have asked for.
+//! Egress rules: which hosts a client may reach when it sends requests on behalf of others.
 //!
-//! A service that fetches what its users name is a way into the network it stands in: users name
-//! `http://127.0.0.1/`, `http://169.254.169.254/` or a name of their own that stands for one of these.
-//! An [`Egress`] says what may be reached, and a client that has one
-//! ([`ClientBuilder::egress`](crate::ClientBuilder::egress)) connects to nothing else.
+//! A service that fetches URLs from its users is an entry into its own network: users pass
+//! `http://127.0.0.1/`, `http://169.254.169.254/`, or a name of their own that resolves to one of
+//! these. An [`Egress`] lists the allowed destinations, and a client with egress rules
+//! ([`ClientBuilder::egress`](crate::ClientBuilder::egress)) connects to no others.
 //!
-//! [`retain_end_to_end`] is for those who forward what they got.
+//! [`retain_end_to_end`] prepares the headers of a message that is forwarded.
 
 mod address;
 mod headers;
@@ -35,22 +35,22 @@ pub use self::{
     refused::{PatternError, Refused},
 };
 
-/// Which hosts a client may reach. Cloning it is cheap.
+/// The hosts that a client may reach. Clones are cheap.
 ///
-/// What it checks, for the request's URL and for that of every redirect:
+/// The rules check the request's URL and that of every redirect:
 ///
-/// - the scheme, which is `http` or `https`; that no user's name or password is in it; the host, the
-///   port and the path, as the URL's parser understands them: `http://2130706433/`, `http://0x7f.1/`
-///   and `http://[::ffff:127.0.0.1]/` are addresses of this machine like any other;
-/// - an address in the URL, and each address that the host's name stands for. The client connects to
-///   those that passed, and looks a name up once for it: a name that is public first and this machine
-///   then ("DNS rebinding") reaches nothing.
+/// - the scheme, which is `http` or `https`; the absence of a user's name or password; the host,
+///   the port and the path, as the URL parser understands them: `http://2130706433/`,
+///   `http://0x7f.1/` and `http://[::ffff:127.0.0.1]/` are addresses of this machine like any
+///   other;
+/// - an address in the URL, and each address to which the host's name resolves. The client connects
+///   to the addresses that passed, and looks a name up once per connection: a name that resolves to
+///   a public address first and to this machine later ("DNS rebinding") reaches nothing.
 ///
-/// Addresses that aren't the internet's (private, of this machine, of the link, and all those that
-/// have a special meaning, also within an IPv6 address) are reached only where they are listed.
+/// Addresses that don't belong to the public internet (private, loopback, link-local, and all with
+/// a special meaning, also within an IPv6 address) are reached only if they are listed.
 ///
-/// A client that has one asks no proxy: it would look names up itself.
-///
+/// A client with egress rules uses no proxy, because a proxy would resolve names itself.
 /// ```
 /// use headwater_client::{Client, Egress};
 ///
@@ -76,33 +76,34 @@ pub struct Egress {
 struct Rules {
     patterns: Vec<Pattern>,
     networks: Vec<Network>,
-    /// This machine, by name or address, at any port.
+    /// `true` if this machine may be reached, by name or address, at any port.
     this_machine: bool,
 }
 
-/// A URL's host.
+/// The host of a URL.
 #[derive(Debug)]
 enum Host<'a> {
-    /// Without a dot at its end.
+    /// A name without a trailing dot.
     Name(&'a str),
     Address(IpAddr),
 }
 
 impl Egress {
-    /// Only what is listed. An empty list reaches nothing. Each is one of:
+    /// Allows only the listed destinations. An empty list allows none. Each pattern is one of:
     ///
-    /// - `scheme://host[:port][/path]`. The host is a name, an address, `*.` and a name, which is each
-    ///   name that ends with it but not itself, or `*`, which is any. Without a port it is the
-    ///   scheme's own, `:*` is any. Without a path, or with `/` alone, it is any; in a path `*` stands
-    ///   for one segment and `**` for any number of them, as in `/v1/**`. A path has to match in
-    ///   each way that a server may read it, with encoded slashes and dots.
-    ///   An address reaches just itself, whatever it is. `localhost`, or a name that ends with
-    ///   `.localhost`, reaches this machine alone, and only where it is listed and not by `*`.
-    /// - a network, as in `10.0.0.0/8` or `fd00::/8`: which addresses that aren't public the names may
-    ///   stand for. Alone it reaches nothing.
+    /// - `scheme://host[:port][/path]`. The host is a name, an address, `*.` followed by a name,
+    ///   which matches every name below it but not the name itself, or `*`, which matches any host.
+    ///   Without a port the scheme's default applies; `:*` matches any port. Without a path, or
+    ///   with `/` alone, any path matches; in a path `*` matches one segment and `**` any number of
+    ///   them, as in `/v1/**`. A path has to match in every way in which a server may read it, with
+    ///   encoded slashes and dots. An address matches only itself, even if it isn't public.
+    ///   `localhost`, or a name that ends with `.localhost`, reaches only this machine, and only if
+    ///   it is listed other than by `*`.
+    /// - a network, as in `10.0.0.0/8` or `fd00::/8`: the addresses that aren't public to which
+    ///   allowed names may resolve. A network alone allows nothing.
     ///
     /// # Errors
-    /// One is none of that. The error names it.
+    /// A pattern is invalid. The error names it.
     pub fn allow<P: AsRef<str>>(
         patterns: impl IntoIterator<Item = P>,
     ) -> Result<Self, PatternError> {
@@ -126,8 +127,7 @@ impl Egress {
         Ok(Self::of(rules))
     }
 
-    /// Any public host by http or https, at any port. The same as allowing `http://*:*` and
-    /// `https://*:*`.
+    /// Allows any public host by http or https, at any port, as `http://*:*` and `https://*:*` do.
     #[must_use]
     pub fn public() -> Self {
         let patterns = vec![Pattern::any("http"), Pattern::any("https")];
@@ -137,7 +137,7 @@ impl Egress {
         })
     }
 
-    /// Any public host by https, at any port. The same as allowing `https://*:*`.
+    /// Allows any public host by https, at any port, as `https://*:*` does.
     #[must_use]
     pub fn public_https() -> Self {
         Self::of(Rules {
@@ -146,7 +146,7 @@ impl Egress {
         })
     }
 
-    /// This machine, too: `localhost`, and its own addresses, at any port.
+    /// Also allows this machine: `localhost` and its own addresses, at any port.
     #[must_use]
     pub fn with_this_machine(mut self) -> Self {
         Arc::make_mut(&mut self.rules).this_machine = true;
@@ -160,7 +160,7 @@ impl Egress {
         }
     }
 
-    /// Looks names up by this function instead of asking the system. For tests.
+    /// Resolves names with this function instead of the system's resolver. For tests.
     #[doc(hidden)]
     #[must_use]
     pub fn with_lookup<F, R>(mut self, lookup: F) -> Self
@@ -172,17 +172,17 @@ impl Egress {
         self
     }
 
-    /// Whether nothing at all may be reached.
+    /// Returns `true` if nothing is allowed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.patterns.is_empty() && !self.rules.this_machine
     }
 
-    /// Checks what can be seen of a URL. What its host's name stands for is seen only where it is
-    /// connected to, each time.
+    /// Checks a URL as far as possible without resolving names. The addresses of its host's name
+    /// are checked at each connection.
     ///
     /// # Errors
-    /// It may not be reached; what is wrong with it.
+    /// The URL isn't allowed; the error has the reason.
     pub fn check(&self, url: &Url) -> Result<(), Refused> {
         let rules = &*self.rules;
         if !url.username().is_empty() || url.password().is_some() {
@@ -233,9 +233,10 @@ impl Egress {
         Err(Refused(why))
     }
 
-    /// Makes a client of reqwest keep to it: by how it looks names up, without a proxy, and without following redirects.
-    /// What is asked for is still to be [checked](Self::check), as an address in a URL isn't looked up. A
-    /// [`Client`](crate::Client) does all of it by itself, and follows redirects to where it may go.
+    /// Applies the rules to a client of reqwest: to its name resolution, without a proxy, and
+    /// without following redirects. The caller still has to [check](Self::check) each URL, because
+    /// an address in a URL isn't resolved. A [`Client`](crate::Client) does all of this by itself,
+    /// and follows allowed redirects.
     pub fn guard(&self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         builder
             .no_proxy()
@@ -243,7 +244,7 @@ impl Egress {
             .redirect(redirect::Policy::none())
     }
 
-    /// The addresses of a name that may be connected to: one at least.
+    /// Returns the allowed addresses of a name, at least one.
     async fn resolve(
         &self,
         name: &str,
@@ -259,7 +260,7 @@ impl Egress {
             true => self.rules.this_machine || self.lists(&host),
             false => self.rules.patterns.iter().any(|rule| rule.is_for(&host)),
         };
-        // Checked with the URL already, unless there a name was read in another way than here.
+        // The URL was already checked, but its parser may have read the name differently.
         if !is_allowed {
             return Err(refused().into());
         }
@@ -274,13 +275,13 @@ impl Egress {
         }
     }
 
-    /// Whether this machine, of which it is a name or address, is listed.
+    /// Returns `true` if this machine, of which `host` is a name or an address, is listed.
     fn lists(&self, host: &Host<'_>) -> bool {
         let is_named = self.rules.patterns.iter().any(|rule| rule.names(host));
         is_named || matches!(host, Host::Address(address) if self.is_in_network(*address))
     }
 
-    /// Whether an address may be connected to that no pattern names.
+    /// Returns `true` if an address may be reached that no pattern names.
     fn reaches(&self, address: IpAddr) -> bool {
         is_public(address) || self.is_in_network(address)
     }
@@ -291,7 +292,7 @@ impl Egress {
     }
 }
 
-/// Reaches nothing.
+/// Rules that allow nothing.
 impl Default for Egress {
     fn default() -> Self {
         Self::of(Rules::default())
@@ -305,7 +306,7 @@ impl fmt::Debug for Egress {
 }
 
 impl<'a> Host<'a> {
-    /// None where there is none, or a name has an empty label.
+    /// Returns `None` if there is no host, or if its name has an empty label.
     fn of(url: &'a Url) -> Option<Self> {
         let text = url.host_str()?;
         let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -317,7 +318,8 @@ impl<'a> Host<'a> {
         is_whole.then_some(Self::Name(name))
     }
 
-    /// Whether it means the machine that asks, whatever a name server says (RFC 6761 §6.3).
+    /// Returns `true` if the host is the local machine, regardless of any name server (RFC 6761
+    /// §6.3).
     fn is_this_machine(&self) -> bool {
         match self {
             Self::Name(name) => *name == "localhost" || name.ends_with(".localhost"),

@@ -1,9 +1,9 @@
-//! Which paths of a host may be asked for.
+//! Patterns for the paths of a URL.
 
 use percent_encoding::percent_decode;
 
-/// How often a path is decoded anew to see what a server may take it for. A path that is encoded more
-/// often than that matches nothing.
+/// Maximum number of times that a path is decoded, to find each form in which a server may read it.
+/// A path that is encoded more deeply matches nothing.
 const MAX_DECODINGS: usize = 4;
 
 /// A path whose segments may be `*`, any one segment, or `**`, any number of segments.
@@ -18,7 +18,7 @@ enum Part {
 }
 
 impl PathGlob {
-    /// `path` begins with `/`.
+    /// Parses a path, which begins with `/`.
     pub(super) fn parse(path: &str) -> Result<Self, String> {
         if path.contains(['?', '#']) {
             return Err("a query or a fragment can't be part of it".to_owned());
@@ -41,9 +41,10 @@ impl PathGlob {
         parts.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Returns whether a URL's path matches in every way that a server may read it: as its segments stand,
-    /// with encoded slashes and backslashes as separators, with `..` resolved, and decoded more than once.
-    /// A path that servers read in different ways ([`is_ambiguous`]) never matches.
+    /// Returns `true` if a URL's path matches in every way in which a server may read it: with its
+    /// segments as they are, with encoded slashes and backslashes as separators, with `..`
+    /// resolved, and decoded more than once. A path that servers read in different ways
+    /// ([`is_ambiguous`]) never matches.
     pub(super) fn matches(&self, path: &str) -> bool {
         let as_it_stands: Vec<Vec<u8>> = path
             .split('/')
@@ -67,8 +68,9 @@ impl PathGlob {
         false
     }
 
-    /// A `**` that takes too few segments takes one more; an earlier one need not, as what came
-    /// between them has matched already. So the time is at most the product of both lengths.
+    /// Matches segments with backtracking to the last `**` only. If that one has consumed too few
+    /// segments, it consumes one more; an earlier one doesn't need to, because the parts between
+    /// them have already matched. The time is therefore at most the product of both lengths.
     fn matches_segments<S: AsRef<[u8]>>(&self, segments: &[S]) -> bool {
         let (mut part, mut segment) = (0, 0);
         let mut retry = None;
@@ -98,8 +100,8 @@ impl PathGlob {
     }
 }
 
-/// The segments of a path as a lenient server sees them: parted by either slash, `.` left out, `..`
-/// going up, also with parameters behind it as in `..;a=b`.
+/// The segments of a path as a lenient server reads them: separated by either slash, with `.`
+/// removed and `..` resolved, also if parameters follow it as in `..;a=b`.
 fn resolved(path: &[u8]) -> Vec<&[u8]> {
     let mut segments = Vec::new();
     let parts = path.split(|byte| matches!(byte, b'/' | b'\\'));
@@ -116,9 +118,10 @@ fn resolved(path: &[u8]) -> Vec<&[u8]> {
     segments
 }
 
-/// Returns whether servers may disagree about a decoded path: it isn't UTF-8 (overlong forms of `.` and `/`
-/// are read by lenient decoders), it has a control character, or one of its segments is a dot segment only
-/// after white space is trimmed or look-alikes are normalised (Unicode NFKC).
+/// Returns `true` if servers may read a decoded path in different ways: it isn't UTF-8 (lenient
+/// decoders accept overlong forms of `.` and `/`), it has a control character, or one of its
+/// segments becomes a dot segment only when white space is trimmed or look-alikes are normalised
+/// (Unicode NFKC).
 fn is_ambiguous(path: &[u8]) -> bool {
     let Ok(path) = std::str::from_utf8(path) else {
         return true;
@@ -136,8 +139,8 @@ fn is_ambiguous(path: &[u8]) -> bool {
     })
 }
 
-/// Returns whether normalisation (NFKC, or that of host names) makes dots of a character: leaders, the ellipsis, and the
-/// small, ideographic and fullwidth full stops.
+/// Returns `true` if normalisation (NFKC, or that of host names) turns a character into dots:
+/// leaders, the ellipsis, and the small, ideographic and fullwidth full stops.
 fn is_dot_alike(c: char) -> bool {
     matches!(
         c,
@@ -145,8 +148,8 @@ fn is_dot_alike(c: char) -> bool {
     )
 }
 
-/// Returns whether normalisation, or a best-fit conversion to a smaller character set, makes a slash or a backslash
-/// of a character.
+/// Returns `true` if normalisation, or a best-fit conversion to a smaller character set, turns a
+/// character into a slash or a backslash.
 fn is_slash_alike(c: char) -> bool {
     matches!(
         c,
@@ -161,8 +164,8 @@ fn is_slash_alike(c: char) -> bool {
     )
 }
 
-/// Returns whether a character takes no room, so that software may drop it: joiners, marks of direction, the byte
-/// order mark, the soft hyphen.
+/// Returns `true` if a character is invisible, so that software may drop it: joiners, direction
+/// marks, the byte order mark, the soft hyphen.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
@@ -216,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn no_way_up_is_hidden_in_a_path() {
+    fn a_hidden_dot_segment_never_matches() {
         let glob = PathGlob::parse("/v1/**").unwrap();
         for path in [
             "/v1/../admin",
@@ -282,13 +285,13 @@ mod tests {
     }
 
     #[test]
-    fn many_wildcards_take_no_longer_than_the_product_of_the_lengths() {
+    fn many_wildcards_match_in_at_most_the_product_of_the_lengths() {
         let glob = PathGlob::parse(&format!("{}/end", "/**/a".repeat(50))).unwrap();
         assert!(!glob.matches(&"/a".repeat(1000)));
     }
 
     #[test]
-    fn what_is_no_pattern_of_a_path_is_said() {
+    fn an_invalid_path_pattern_is_explained() {
         for (bad, word) in [
             ("/v1/chat*", "`chat*`"),
             ("/a/../b", "`..`"),

@@ -1,4 +1,4 @@
-//! `scheme://host[:port][/path]`, one of what may be reached.
+//! A pattern `scheme://host[:port][/path]` for allowed URLs.
 
 use std::net::IpAddr;
 
@@ -10,31 +10,31 @@ use super::{Host, path::PathGlob};
 pub(super) struct Pattern {
     scheme: &'static str,
     host: HostPattern,
-    /// None: any.
+    /// `None` matches any port.
     port: Option<u16>,
-    /// None: any.
+    /// `None` matches any path.
     path: Option<PathGlob>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum HostPattern {
-    /// Any but this machine.
+    /// Any host but this machine.
     Any,
-    /// In lower case and punycode, without a dot at its end.
+    /// A name in lower case and punycode, without a trailing dot.
     Name(String),
-    /// The same, behind a dot.
+    /// A name in the same form, with a leading dot.
     Suffix(String),
     Address(IpAddr),
 }
 
-/// How far a URL gets with a pattern: what is the first that doesn't match.
+/// The result of comparing a URL with a pattern: the first part that doesn't match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Match {
     NotHost,
     NotScheme,
     NotPort,
     NotPath,
-    /// It is for any host, which an address is that isn't public only where it is listed.
+    /// The pattern is for any host, and the address is neither public nor listed.
     NotAddress,
     All,
 }
@@ -57,7 +57,7 @@ impl Pattern {
             return Err("a user's name or password can't be part of it".to_owned());
         }
         let (host, port) = match authority.rsplit_once(':') {
-            // Not one of those within an IPv6 address.
+            // A colon within an IPv6 address doesn't precede a port.
             Some((host, port)) if !port.contains(']') => (host, Some(port)),
             _ => (authority, None),
         };
@@ -82,7 +82,7 @@ impl Pattern {
         })
     }
 
-    /// Any host but this machine, at any port.
+    /// A pattern for any host but this machine, at any port.
     pub(super) fn any(scheme: &'static str) -> Self {
         Self {
             scheme,
@@ -92,7 +92,8 @@ impl Pattern {
         }
     }
 
-    /// `is_reachable` says whether an address is, though no pattern names it.
+    /// Compares a URL with the pattern. `is_reachable` returns `true` if an address may be reached
+    /// that no pattern names.
     pub(super) fn compare(
         &self,
         url: &Url,
@@ -122,7 +123,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it is for this host, at some port and path.
+    /// Returns `true` if the pattern applies to this host, at some port and path.
     pub(super) fn is_for(&self, host: &Host<'_>) -> bool {
         match (&self.host, host) {
             (HostPattern::Any, Host::Name(_)) => !host.is_this_machine(),
@@ -136,7 +137,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it names the host, and not only hosts in general.
+    /// Returns `true` if the pattern names the host, and doesn't match any host.
     pub(super) fn names(&self, host: &Host<'_>) -> bool {
         self.host != HostPattern::Any && self.is_for(host)
     }
@@ -154,7 +155,7 @@ impl HostPattern {
                 "`*` in `{text}` is not a whole beginning, as in `*.example.com`"
             ));
         }
-        // As a URL's host is read, so that both mean the same.
+        // Parsed in the same way as a URL's host, so that both have the same meaning.
         let url = Url::parse(&format!("http://{text}/"))
             .map_err(|error| format!("`{text}` is no host ({error})"))?;
         match Host::of(&url) {

@@ -1,10 +1,10 @@
 use std::{error::Error as StdError, fmt, net::IpAddr};
 
-/// Why a URL may not be reached. The message says what is wrong and what would be right. It never
-/// holds the URL's user, password, path or query.
+/// The reason for which a URL may not be reached. The message describes the fault and the remedy.
+/// It never contains the URL's user, password, path or query.
 ///
-/// An error of a client has it as its source where it is
-/// [`is_refused`](crate::Error::is_refused).
+/// It is the source of a client's error for which [`is_refused`](crate::Error::is_refused) is
+/// `true`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused(pub(super) Why);
 
@@ -30,32 +30,34 @@ pub(super) enum Why {
     Path {
         host: String,
     },
-    /// What a name server says of a name.
+    /// The name resolves to no allowed address.
     Resolved {
         host: String,
     },
 }
 
 impl Refused {
-    /// The URL holds a user's name or a password.
+    /// Returns `true` if the URL contains a user's name or a password.
     #[must_use]
     pub fn is_user_info(&self) -> bool {
         matches!(self.0, Why::UserInfo)
     }
 
-    /// The scheme is not `http` or `https`, or not the one that is allowed for the host.
+    /// Returns `true` if the scheme is not `http` or `https`, or not the one that is allowed for
+    /// the host.
     #[must_use]
     pub fn is_scheme(&self) -> bool {
         matches!(self.0, Why::Scheme { .. })
     }
 
-    /// The host is the machine that asks, by name or by address, and that isn't listed.
+    /// Returns `true` if the host is the local machine, by name or by address, and isn't listed.
     #[must_use]
     pub fn is_this_machine(&self) -> bool {
         matches!(self.0, Why::ThisMachine { .. })
     }
 
-    /// The host's address is not a public one: the one in the URL, or all that its name stands for.
+    /// Returns `true` if the host's address isn't public: the one in the URL, or all to which its
+    /// name resolves.
     #[must_use]
     pub fn is_address(&self) -> bool {
         matches!(self.0, Why::Address(_) | Why::Resolved { .. })
@@ -119,8 +121,8 @@ impl fmt::Display for Refused {
 
 impl StdError for Refused {}
 
-/// Why a text is no pattern of what may be reached. The message names the text and says what would
-/// be right.
+/// The reason for which a text isn't a valid pattern. The message names the text and the valid
+/// forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternError {
     pub(super) pattern: String,

@@ -1,4 +1,4 @@
-//! Names become addresses, of which only those are left that may be reached.
+//! Resolves names to their allowed addresses.
 
 use std::{io, net::SocketAddr, pin::Pin, sync::Arc};
 
@@ -6,13 +6,13 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::Egress;
 
-/// Asks a name server.
+/// A function that resolves a name.
 pub(super) type Lookup = Arc<dyn Fn(String) -> Found + Send + Sync>;
 
-/// The addresses of a name; their ports mean nothing.
+/// The addresses of a name. Their ports have no meaning.
 pub(super) type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// As the system does it.
+/// The system's resolver.
 pub(super) fn system() -> Lookup {
     Arc::new(|name| {
         Box::pin(async move {
@@ -22,7 +22,8 @@ pub(super) fn system() -> Lookup {
     })
 }
 
-/// What is connected to is what it gives: there is no second look-up that could say otherwise.
+/// The resolver of a guarded client. The client connects to the addresses that it returns: there is
+/// no second lookup that could return others.
 pub(super) struct Resolver(pub(super) Egress);
 
 impl Resolve for Resolver {

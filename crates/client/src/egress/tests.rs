@@ -16,12 +16,12 @@ fn allow(patterns: &[&str]) -> Egress {
 }
 
 fn check(egress: &Egress, url: &str) -> Result<(), String> {
-    // What is no URL is refused before.
+    // A text that isn't a URL is refused earlier.
     let url = Url::parse(url).map_err(|error| error.to_string())?;
     egress.check(&url).map_err(|refused| refused.to_string())
 }
 
-/// Ways to name what isn't on the internet. None may be reached where only public hosts are.
+/// URLs of hosts that aren't on the public internet. None may be reached if only public hosts are.
 const NOT_PUBLIC: &[&str] = &[
     // This machine, in each notation of an IPv4 address.
     "http://127.0.0.1/",
@@ -43,7 +43,7 @@ const NOT_PUBLIC: &[&str] = &[
     "http://0.0.0.0/",
     "http://0/",
     "http://0x0/",
-    // And as an IPv6 address.
+    // As an IPv6 address.
     "http://[::1]/",
     "http://[0:0:0:0:0:0:0:1]/",
     "http://[::]/",
@@ -62,7 +62,7 @@ const NOT_PUBLIC: &[&str] = &[
     "http://ＬＯＣＡＬＨＯＳＴ/",
     "http://a.localhost/",
     "http://a.b.localhost./",
-    // Private networks, those of the link, of a carrier, and those with a special meaning.
+    // Private, link-local and carrier networks, and those with a special meaning.
     "http://10.0.0.1/",
     "http://10.255.255.255/",
     "http://167772161/",
@@ -97,7 +97,7 @@ const NOT_PUBLIC: &[&str] = &[
     "http://[2001:db8::1]/",
     "http://[3fff::1]/",
     "http://[5f00::1]/",
-    // What gives out a machine's secrets in a cloud.
+    // Metadata services of clouds, which reveal a machine's secrets.
     "http://169.254.169.254/latest/meta-data/",
     "http://0xa9fea9fe/",
     "http://2852039166/",
@@ -109,7 +109,7 @@ const NOT_PUBLIC: &[&str] = &[
 ];
 
 #[test]
-fn nothing_that_is_not_on_the_internet_is_public() {
+fn an_address_outside_the_internet_is_not_public() {
     let public = Egress::public();
     let https = Egress::public_https();
     for url in NOT_PUBLIC {
@@ -121,7 +121,7 @@ fn nothing_that_is_not_on_the_internet_is_public() {
 }
 
 #[test]
-fn nothing_that_is_not_on_the_internet_is_reached_because_other_things_are_listed() {
+fn an_unlisted_address_outside_the_internet_is_not_reached() {
     let egress = allow(&[
         "http://*:*",
         "https://api.example.com",
@@ -138,7 +138,7 @@ fn nothing_that_is_not_on_the_internet_is_reached_because_other_things_are_liste
 }
 
 #[test]
-fn what_is_not_listed_is_refused_and_the_reason_is_said() {
+fn an_unlisted_url_is_refused_with_the_reason() {
     let egress = allow(&[
         "https://api.example.com/v1/**",
         "https://*.example.org",
@@ -227,7 +227,7 @@ fn what_is_not_listed_is_refused_and_the_reason_is_said() {
 }
 
 #[test]
-fn what_is_listed_is_reached() {
+fn a_listed_url_is_allowed() {
     for (patterns, urls) in [
         (
             &["https://api.example.com/v1/**"][..],
@@ -294,7 +294,7 @@ fn what_is_listed_is_reached() {
 }
 
 #[test]
-fn an_empty_list_reaches_nothing() {
+fn an_empty_list_allows_nothing() {
     for egress in [
         Egress::default(),
         allow(&[]),
@@ -314,7 +314,7 @@ fn an_empty_list_reaches_nothing() {
 }
 
 #[test]
-fn this_machine_is_reached_at_any_port_where_it_is_allowed_as_a_whole() {
+fn this_machine_is_reached_at_any_port_if_it_is_allowed_as_a_whole() {
     let egress = Egress::public_https().with_this_machine();
     for url in [
         "http://localhost:9/x",
@@ -335,7 +335,7 @@ fn this_machine_is_reached_at_any_port_where_it_is_allowed_as_a_whole() {
 }
 
 #[test]
-fn what_is_no_pattern_is_named_with_what_would_be_right() {
+fn an_invalid_pattern_is_named_with_the_remedy() {
     for (pattern, why) in [
         ("api.example.com", "it is neither a URL nor a network"),
         ("", "it is neither a URL nor a network"),
@@ -402,7 +402,7 @@ fn resolve(egress: Egress, name: &str, found: &[&str]) -> Result<Vec<IpAddr>, St
 }
 
 #[test]
-fn of_a_names_addresses_only_those_that_are_allowed_are_connected_to() {
+fn only_the_allowed_addresses_of_a_name_are_returned() {
     for (patterns, name, found, wanted) in [
         (
             &["https://*"][..],
@@ -437,14 +437,15 @@ fn of_a_names_addresses_only_those_that_are_allowed_are_connected_to() {
         ),
         (&["https://a.test"], "b.test", &["1.1.1.1"], &[]),
         (&["https://*.test"], "b.test", &["1.1.1.1"], &["1.1.1.1"]),
-        // An address that is listed is listed as a host, not as what names stand for.
+        // An address in a pattern is listed as a host, and not as an address to which names may
+        // resolve.
         (
             &["https://a.test", "http://127.0.0.1:9000"],
             "a.test",
             &["127.0.0.1"],
             &[],
         ),
-        // This machine's names are this machine, whoever says something else.
+        // A name of this machine is this machine, regardless of the name server.
         (
             &["http://localhost"],
             "localhost",
@@ -463,7 +464,7 @@ fn of_a_names_addresses_only_those_that_are_allowed_are_connected_to() {
             &["127.0.0.1"],
             &[],
         ),
-        // A name that another parser took for an address.
+        // A name that another parser reads as an address.
         (
             &["http://127.0.0.1:9000"],
             "2130706433",
@@ -482,7 +483,7 @@ fn of_a_names_addresses_only_those_that_are_allowed_are_connected_to() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_public_first_and_this_machine_then_is_refused_then() {
+async fn a_name_that_rebinds_to_this_machine_is_refused() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
     let egress = Egress::public().with_lookup(move |_| {
@@ -500,7 +501,7 @@ async fn a_name_that_is_public_first_and_this_machine_then_is_refused_then() {
 }
 
 #[tokio::test]
-async fn the_system_is_asked_for_this_machine_only_where_it_is_listed() {
+async fn localhost_is_resolved_only_if_it_is_listed() {
     assert!(Egress::public().resolve("localhost").await.is_err());
     let local = allow(&["http://localhost"])
         .resolve("localhost")
@@ -509,7 +510,8 @@ async fn the_system_is_asked_for_this_machine_only_where_it_is_listed() {
     assert!(!local.is_empty() && local.iter().all(|address| address.ip().is_loopback()));
 }
 
-/// The blocks that aren't public, as IANA's registries list them: written apart from what is tested.
+/// Returns `true` for the blocks in IANA's registries that aren't public. Written independently of
+/// the code under test.
 fn is_special(address: IpAddr) -> bool {
     const BLOCKS: &[&str] = &[
         "0.0.0.0/8",
@@ -555,7 +557,7 @@ fn is_special(address: IpAddr) -> bool {
     is_in(address) || inner.is_some_and(|v4| is_in(std::net::Ipv4Addr::from_bits(v4).into()))
 }
 
-/// An address, more often one that matters, in some notation of it.
+/// An address in one of its notations, with a bias to special addresses.
 fn notation() -> impl Strategy<Value = String> {
     let v4 = prop_oneof![
         any::<u32>(),
@@ -592,7 +594,7 @@ fn notation() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn whatever_address_passes_is_public_or_listed(
+    fn every_allowed_address_is_public_or_listed(
         host in notation(), port in any::<u16>(), user in "(me@|me:pw@|)",
     ) {
         let listed: IpAddr = "127.0.0.1".parse().unwrap();

@@ -49,7 +49,7 @@ fn an_error_that_main_returns_is_its_message_and_its_causes_on_one_line() {
 }
 
 #[test]
-fn a_cause_that_was_said_already_is_not_said_again() {
+fn a_repeated_cause_is_written_once() {
     let error = no_response(&["tcp: refused", "refused", "refused"]);
     let text = format!("{error:?}");
     assert_eq!(text, "GET http://localhost/: no response: tcp: refused");

@@ -14,18 +14,19 @@ use crate::{
     session::{Piece, Reading, content_encoding, encoded},
 };
 
-/// What came of it.
+/// The result of one attempt.
 pub(super) struct Attempt {
-    /// Any answer whose head came, whatever its status; complete if that is a success.
+    /// Any response whose head arrived, regardless of its status; complete if the status is a
+    /// success.
     pub(super) outcome: Result<Answer, Error>,
-    /// From the start until the answer's head came.
+    /// The time from the start to the response's head.
     pub(super) head: Option<Duration>,
     pub(super) times: Times,
-    /// The answer is that of another URL.
+    /// `true` if the response came from another URL.
     pub(super) redirected: bool,
 }
 
-/// When a call must be done, and how much time that was.
+/// The time at which a call must be done, and the limit from which it results.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     pub(super) at: Instant,
@@ -41,7 +42,7 @@ impl Deadline {
     }
 }
 
-/// Sends the request once and reads the whole answer.
+/// Sends the request once and reads the whole response.
 pub(super) async fn attempt(
     http: reqwest::Client,
     plan: Plan,
@@ -69,7 +70,7 @@ pub(super) async fn attempt(
     }
 }
 
-/// What is known of an answer before it is complete.
+/// The state of a response before it is complete.
 #[derive(Default)]
 struct Seen {
     head: Option<Duration>,
@@ -88,7 +89,8 @@ async fn read(
     seen.redirected = exchange.is_redirected();
     let status = exchange.status();
     let headers = exchange.take_headers();
-    // An error's body is for its status to explain. What the call asks for, it gets as it is.
+    // The body of an error only explains its status. A coding that the call accepts is left as it
+    // is.
     let refused = match content_encoding(&headers) {
         Some(codings) if status.is_success() && !exchange.plan().asks_for_encoding() => {
             Some(codings)
@@ -97,7 +99,7 @@ async fn read(
     };
     let body = match body(&mut exchange, max_body, refused).await {
         Ok(body) => body,
-        // What the status says counts more than what is wrong with a body that explains it.
+        // The status matters more than a fault in the body that explains it.
         Err((_, start)) if !status.is_success() => start,
         Err((error, _)) => return Err(error),
     };
@@ -109,8 +111,8 @@ async fn read(
     })
 }
 
-/// The whole body; or what is wrong with it, and its start. A body in `refused` codings is wrong unless it is
-/// empty, as that of an answer to HEAD.
+/// Reads the whole body. The error has the start of the body. A body in `refused` codings is an
+/// error unless it is empty, as in a response to HEAD.
 async fn body(
     exchange: &mut Exchange,
     max: usize,
@@ -144,7 +146,7 @@ async fn body(
     }
 }
 
-/// One of them is empty: a body that came in one piece isn't copied.
+/// Joins the parts, one of which is empty: a body that arrived in one piece isn't copied.
 fn whole(first: Bytes, more: BytesMut) -> Bytes {
     if more.is_empty() {
         first
@@ -153,7 +155,7 @@ fn whole(first: Bytes, more: BytesMut) -> Bytes {
     }
 }
 
-/// Whether another attempt may fare better.
+/// Returns `true` if another attempt may succeed.
 pub(super) fn is_passing(outcome: &Result<Answer, Error>) -> bool {
     match outcome {
         Ok(answer) => matches!(
@@ -167,7 +169,7 @@ pub(super) fn is_passing(outcome: &Result<Answer, Error>) -> bool {
     }
 }
 
-/// How long the server asks to wait, if it does.
+/// The wait that the server requests, if any.
 pub(super) fn wish(answer: &Answer) -> Option<Duration> {
     answer
         .headers

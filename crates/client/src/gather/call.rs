@@ -12,10 +12,10 @@ use crate::{
     plan::{parse_header, parse_url},
 };
 
-/// One HTTP call to be made.
+/// One HTTP call.
 ///
-/// It comes from a URL (`&str`, `String`, [`reqwest::Url`]: a GET), from [`Call::new`] and the
-/// methods below, or from JSON, which `serde_json` reads:
+/// A call is created from a URL (`&str`, `String`, [`reqwest::Url`]: a GET), by [`Call::new`] and
+/// the methods below, or from JSON by `serde_json`:
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,11 +28,12 @@ use crate::{
 /// # }
 /// ```
 ///
-/// There only `url` is needed, and a string is a URL. `method` is GET, or POST where there's a body. A `header`'s value may be
-/// a list. A `body` that is a string is sent as text, any other JSON as it stands, as
-/// `application/json`. `repeatable` is as [`Call::repeatable`]. Other members are refused.
+/// In JSON only `url` is required, and a string is a URL. `method` defaults to GET, or to POST if
+/// there is a body. The value of a header may be a list. A `body` that is a string is sent as text,
+/// any other JSON unchanged, as `application/json`. `repeatable` is as in [`Call::repeatable`].
+/// Other members are refused.
 ///
-/// What is wrong with a call (no URL, a header that can't be sent) is its result's error.
+/// An invalid call (no URL, a header that can't be sent) is reported as its result's error.
 #[derive(Clone)]
 pub struct Call {
     pub(super) method: Method,
@@ -41,12 +42,21 @@ pub struct Call {
     pub(super) body: Option<Bytes>,
     pub(super) key: Option<String>,
     pub(super) repeatable: bool,
-    /// The first thing that was wrong.
+    /// The first error.
     pub(super) error: Option<Error>,
 }
 
 impl Call {
-    /// A call of any method.
+    /// Creates a call of any method.
+    ///
+    /// ```
+    /// use headwater_client::{Method, gather::Call};
+    ///
+    /// let call = Call::new(Method::PUT, "https://api.example/orders/7")
+    ///     .json(&serde_json::json!({ "item": "tea" }))
+    ///     .key("7");
+    /// assert_eq!(call.method(), Method::PUT);
+    /// ```
     pub fn new(method: Method, url: impl Into<String>) -> Self {
         Self {
             method,
@@ -59,18 +69,18 @@ impl Call {
         }
     }
 
-    /// A GET.
+    /// Creates a GET.
     pub fn get(url: impl Into<String>) -> Self {
         Self::new(Method::GET, url)
     }
 
-    /// A POST.
+    /// Creates a POST.
     pub fn post(url: impl Into<String>) -> Self {
         Self::new(Method::POST, url)
     }
 
-    /// Adds a header. It takes the place of a header of this name that the client sends by default;
-    /// given twice, both are sent.
+    /// Adds a header. It replaces a header of the same name that the client sends by default. If
+    /// called twice with one name, both values are sent.
     #[must_use]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         match parse_header(name.as_ref(), value.as_ref()) {
@@ -82,7 +92,7 @@ impl Call {
         self
     }
 
-    /// Sends `Authorization: Bearer TOKEN`. After a redirect to another host it isn't sent.
+    /// Sends `Authorization: Bearer TOKEN`. A redirect to another origin drops it.
     #[must_use]
     pub fn bearer(self, token: impl AsRef<str>) -> Self {
         self.header("authorization", format!("Bearer {}", token.as_ref()))
@@ -95,8 +105,8 @@ impl Call {
         self
     }
 
-    /// Sends `body` as JSON, as `Content-Type: application/json` unless one was set before. A float that isn't finite is an
-    /// error.
+    /// Sends `body` as JSON, with `Content-Type: application/json` unless that header is already
+    /// set. A float that isn't finite is an error.
     #[must_use]
     pub fn json<B: serde::Serialize + ?Sized>(mut self, body: &B) -> Self {
         let mut json = Vec::new();
@@ -113,38 +123,39 @@ impl Call {
         self
     }
 
-    /// Gives the call a name, which its result has too.
+    /// Sets a key, which the result also has.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Whether the call may be made more than once, whatever its method: then a POST is tried again
-    /// as a GET is. Default: no. (Idempotent methods, RFC 9110 §9.2.2, always may.)
+    /// If `true`, the call may be made more than once regardless of its method: a POST is then
+    /// retried like a GET. Default: `false`. (Idempotent methods, RFC 9110 §9.2.2, may always be
+    /// retried.)
     #[must_use]
     pub fn repeatable(mut self, repeatable: bool) -> Self {
         self.repeatable = repeatable;
         self
     }
 
-    /// The URL, as it was given.
+    /// The URL as passed in.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The URL as the result has it: without user and password.
+    /// The URL as in the result: without user and password.
     #[must_use]
     pub fn public_url(&self) -> Cow<'_, str> {
-        // Most have neither, and need no second look.
+        // Most URLs have neither, and aren't parsed.
         if !self.url.contains('@') {
             return Cow::Borrowed(&self.url);
         }
         match Url::parse(&self.url) {
             Ok(url) if !url.username().is_empty() || url.password().is_some() => {
                 let mut url = url;
-                // It can't fail where there is one of them.
+                // This can't fail for a URL that has a user or a password.
                 let _ = url.set_username("");
                 let _ = url.set_password(None);
                 Cow::Owned(url.into())
@@ -159,18 +170,19 @@ impl Call {
         &self.method
     }
 
-    /// The headers that were given.
+    /// The headers of the call.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The same, to be changed: one who passes calls on for others may have to take some out.
+    /// The headers of the call, mutably. A service that makes calls on behalf of others may have to
+    /// remove some.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
     }
 
-    /// The call's name, if it has one.
+    /// The call's key, if it has one.
     #[must_use]
     pub fn key_str(&self) -> Option<&str> {
         self.key.as_deref()
@@ -205,7 +217,7 @@ impl From<Url> for Call {
     }
 }
 
-/// Reads one line of a list of calls: a URL, or the JSON object of a call.
+/// Parses one line of a list of calls: a URL, or the JSON object of a call.
 impl FromStr for Call {
     type Err = Error;
 
@@ -227,7 +239,7 @@ impl<'de> Deserialize<'de> for Call {
     }
 }
 
-/// A URL or an object is a call, and not an array with the members' values.
+/// Accepts a URL or an object, but not an array with the members' values.
 struct CallVisitor;
 
 impl<'de> de::Visitor<'de> for CallVisitor {
@@ -290,7 +302,7 @@ struct Fields {
     method: Option<String>,
     #[serde(default)]
     headers: Option<Headers>,
-    /// As it stands: a number must not lose its digits.
+    /// Unparsed, so that a number keeps its digits.
     #[serde(default)]
     body: Option<Box<RawValue>>,
     #[serde(default)]
@@ -338,7 +350,7 @@ impl<'de> de::Visitor<'de> for HeadersVisitor {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither URL, headers nor body: they may be secret.
+        // The URL, the headers and the body are left out: they may be secret.
         f.debug_struct("Call")
             .field("method", &self.method)
             .field("key", &self.key)
@@ -346,13 +358,13 @@ impl fmt::Debug for Call {
     }
 }
 
-/// What can be given to [`gather`](crate::gather()): a URL, a [`Call`], or a `Result` of one of them, whose
-/// error becomes a failed result.
+/// A source item of [`gather`](crate::gather()): a URL, a [`Call`], or a `Result` of one of them,
+/// whose error becomes a failed result.
 pub trait IntoCall {
-    /// The call, or the error that is its result.
+    /// Converts the item to a call, or to the error that becomes its result.
     ///
     /// # Errors
-    /// There is no call.
+    /// The item isn't a call.
     fn into_call(self) -> Result<Call, Error>;
 }
 
@@ -426,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_a_string_is_text_and_any_other_is_json_as_it_stands() {
+    fn a_string_body_is_text_and_any_other_is_unchanged_json() {
         for (body, sent, content_type) in [
             (r#""a\nb""#, "a\nb", "text/plain; charset=utf-8"),
             (
@@ -448,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_line_is_said() {
+    fn an_invalid_line_is_explained() {
         for (line, wanted) in [
             (
                 r#"{"url":"http://a.example/","ulr":1}"#,
@@ -486,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_source_keeps_its_own_words() {
+    fn an_error_of_the_source_keeps_its_message() {
         let from_io = Err::<Call, _>(std::io::Error::other("torn"))
             .into_call()
             .unwrap_err();

@@ -1,4 +1,4 @@
-//! Many calls at once, and each result as it comes.
+//! Many calls at once, with each result as it arrives.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -27,30 +27,33 @@
 //! # }
 //! ```
 //!
-//! Calls come from an iterator ([`gather`](crate::gather())) or a [`Stream`] ([`from_stream`]): URLs,
-//! [`Call`]s, or `Result`s of them. [`Gathered`] is a stream of [`GatherResult`]s.
+//! Calls come from an iterator ([`gather`](crate::gather())) or a [`Stream`] ([`from_stream`]):
+//! URLs, [`Call`]s, or `Result`s of them. [`Gathered`] is a stream of [`GatherResult`]s.
 //!
-//! # What it does by itself
+//! # Guarantees
 //!
-//! - **One failed call is one failed result**, never the end: no URL, no connection, a status that is
-//!   no success, a body that is cut or too large, an error of the source.
-//! - **It calls again what is safe to repeat**: see [`Gather::retries`].
-//! - **Equal calls are made once** while the first of them is being made: see [`Gather::share_equal`].
-//! - **Calls start in the order of the source**, but for those whose host is at its limit: calls behind
-//!   them to other hosts go first, as far as the [look-ahead](Gather::look_ahead) reaches.
-//! - **Back-pressure reaches the source.** It is asked for a call only if that could start, and there
-//!   are never more than concurrency plus look-ahead calls between it and the consumer. What is
-//!   remembered of hosts is bounded, too. So ten million calls need no more memory than a hundred.
+//! - **A failed call is a failed result**, and never ends the stream: an invalid URL, no
+//!   connection, a status that isn't a success, a body that is truncated or too large, an error of
+//!   the source.
+//! - **Calls that are safe to repeat are retried**: see [`Gather::retries`].
+//! - **Equal calls are made once** while the first of them is in flight: see
+//!   [`Gather::share_equal`].
+//! - **Calls start in the order of the source**, except those whose host is at its limit: later
+//!   calls to other hosts overtake them, as far as the [look-ahead](Gather::look_ahead) reaches.
+//! - **Back-pressure reaches the source.** It is polled for a call only if that call could start,
+//!   and there are never more than concurrency plus look-ahead calls between it and the consumer.
+//!   The state that is kept for hosts is bounded, too. Ten million calls therefore need no more
+//!   memory than a hundred.
 //! - **Dropping the results cancels all calls at once.**
 //!
-//! Calls that are being made go on while the consumer does something else; new ones start when it
-//! asks for a result.
+//! Calls in flight continue while the consumer does other work. New calls start when the consumer
+//! polls for a result.
 //!
-//! # Inside
+//! # Internals
 //!
-//! `schedule` decides what starts when, without clock or sockets; `attempt` makes one call once, over the
-//! same exchange as every request; `run` puts them together, and decides what is tried again; `cache`
-//! is RFC 9111.
+//! `schedule` decides which call starts when, without clock or sockets. `attempt` makes one attempt
+//! at a call, over the same exchange as every request. `run` combines them and decides about
+//! retries. `cache` implements RFC 9111.
 
 mod attempt;
 mod cache;
@@ -82,7 +85,7 @@ pub use self::{
 };
 use crate::{Client, error::Error};
 
-/// Gathers the results of the calls that a stream gives, as it gives them: see
+/// Gathers the results of the calls from a stream, as the stream yields them: see
 /// [`gather`](crate::gather()).
 ///
 /// ```no_run
@@ -110,7 +113,7 @@ where
     Gather::new(Box::pin(FromIter(calls.into_iter())))
 }
 
-/// Calls to be made: options first, then [`send`](Self::send).
+/// The options of gathered calls: set them first, then call [`send`](Self::send).
 #[must_use = "no call is made before `send`"]
 pub struct Gather {
     calls: Calls,
@@ -118,7 +121,7 @@ pub struct Gather {
     options: Options,
 }
 
-/// What the calls come from.
+/// The source of the calls.
 type Calls = Pin<Box<dyn Stream<Item = Result<Call, Error>> + Send>>;
 
 impl Gather {
@@ -141,15 +144,16 @@ impl Gather {
         &mut self.options
     }
 
-    /// Makes the calls over this client, with its headers, its
-    /// [idle timeout](crate::ClientBuilder::idle_timeout) and its connections. Default: one of its own,
-    /// which keeps idle connections for 4 s.
+    /// Makes the calls with this client, its headers, its [idle
+    /// timeout](crate::ClientBuilder::idle_timeout) and its connections. Default: a separate
+    /// client, which keeps idle connections for 4 s.
     pub fn client(mut self, client: &Client) -> Self {
         self.client = Some(client.clone());
         self
     }
 
-    /// Starts. Calls are made when the results are asked for, in the tokio runtime that does so.
+    /// Starts the gather. Calls are made when the results are polled, in the tokio runtime of the
+    /// poll.
     ///
     /// # Errors
     /// An option is wrong, or TLS can't be set up.
@@ -173,7 +177,7 @@ impl std::fmt::Debug for Gather {
 
 struct FromIter<I>(I);
 
-// It is never pinned itself.
+// The iterator itself is never pinned.
 impl<I> Unpin for FromIter<I> {}
 
 impl<I: Iterator<Item: IntoCall>> Stream for FromIter<I> {

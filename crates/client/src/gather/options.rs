@@ -3,26 +3,26 @@ use std::time::Duration;
 use super::Cache;
 use crate::{error::Error, session::Backoff};
 
-/// How many calls are made at a time, unless another number is set: 64.
+/// The default maximum number of calls in flight: 64.
 pub const DEFAULT_CONCURRENCY: usize = 64;
-/// How many of them to one host: 16.
+/// The default maximum number of calls in flight to one host: 16.
 pub const DEFAULT_PER_HOST: usize = 16;
-/// How long a call may take, its attempts in all: 120 s.
+/// The default time limit of a call with all its attempts: 120 s.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
-/// How many times a call is made again: 3.
+/// The default maximum number of retries of a call: 3.
 pub const DEFAULT_RETRIES: u32 = 3;
-/// How many calls are read from the source before there's a place for them: 1,024.
+/// The default maximum number of calls that are read from the source before they can start: 1,024.
 pub const DEFAULT_LOOK_AHEAD: usize = 1024;
-/// The largest body of an answer: 8 MiB.
+/// The default maximum size of a response's body: 8 MiB.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
-/// No `Retry-After` is heeded for longer: 5 min.
+/// The longest `Retry-After` that is followed: 5 min. A longer one is reduced to it.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// The settings of async and blocking gather.
 pub(crate) struct Options {
     pub(crate) concurrency: usize,
     pub(crate) per_host: usize,
-    /// Between two starts to one host.
+    /// The minimum time between two starts to one host.
     pub(crate) interval: Option<Duration>,
     pub(crate) timeout: Duration,
     pub(crate) total_timeout: Duration,
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) cache: Option<Cache>,
     pub(crate) max_body_bytes: usize,
     pub(crate) look_ahead: usize,
-    /// The first thing that was wrong.
+    /// The first error.
     pub(crate) error: Option<Error>,
 }
 
@@ -84,56 +84,57 @@ impl Options {
 /// The methods that configure a gather. The type has `fn options(&mut self) -> &mut Options`.
 macro_rules! gather_options {
     () => {
-        /// How many calls are made at a time, in all. A result that wasn't taken yet holds its place.
-        /// At least 1; default: 64.
+        /// Sets the maximum number of calls in flight. A result that hasn't been consumed counts as
+        /// one. At least 1. Default: 64.
         pub fn concurrency(mut self, calls: usize) -> Self {
             let options = self.options();
             options.concurrency = options.at_least_one("a concurrency of", calls);
             self
         }
 
-        /// How many calls are made at a time to one host, which is a scheme, a name and a port. At
-        /// least 1; default: 16.
+        /// Sets the maximum number of calls in flight to one host, which is a scheme, a name and a
+        /// port. At least 1. Default: 16.
         pub fn per_host(mut self, calls: usize) -> Self {
             let options = self.options();
             options.per_host = options.at_least_one("a concurrency for each host of", calls);
             self
         }
 
-        /// How many calls a second are sent to one host, evenly spaced. Attempts after the first
-        /// count. Default: no limit.
+        /// Sets how many calls per second are sent to one host, evenly spaced. Retries count.
+        /// Default: no limit.
         pub fn rate_per_host(mut self, calls_a_second: f64) -> Self {
             self.options().rate(calls_a_second);
             self
         }
 
-        /// How long a call may take, from when it is first sent, with all its attempts and the pauses
-        /// between them. Default: 120 s; zero turns it off.
+        /// Sets the time limit of a call from its first attempt on, including all retries and the
+        /// waits between them. Default: 120 s. Zero disables it.
         pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
             self.options().timeout = timeout;
             self
         }
 
-        /// How long all calls may take, from `send` on. Calls that were taken from the source and
-        /// aren't done by then fail, each by itself; if there are more, the last result is a failed
-        /// one in the place of the next: it and those behind it were not made. Default: no limit,
-        /// which zero is too.
+        /// Sets the time limit of all calls, from `send` on. Each unfinished call that was read
+        /// from the source then fails. If the source has more calls, a last failed result
+        /// represents the next call: that one and all later ones were not made. Default: zero,
+        /// which is no limit.
         pub fn total_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.options().total_timeout = timeout;
             self
         }
 
-        /// How many times a call is made again when there is no answer, it is cut, or the status is 429,
-        /// 502, 503 or 504. Only idempotent methods are (RFC 9110 §9.2.2), and calls that are
-        /// [repeatable](crate::gather::Call::repeatable); never another POST. Default: 3.
+        /// Sets how many times a call is retried if there is no response, if the response is
+        /// truncated, or if its status is 429, 502, 503 or 504. Only idempotent methods (RFC 9110
+        /// §9.2.2) and [repeatable](crate::gather::Call::repeatable) calls are retried; never
+        /// another POST. Default: 3.
         pub fn retries(mut self, retries: u32) -> Self {
             self.options().retries = retries;
             self
         }
 
-        /// The time to wait before a call is made again: anything up to `base` the first time, up to
-        /// twice as much each time after that, but never more than up to `cap`. A `Retry-After` is
-        /// the least, up to 5 minutes; with a 429 all calls to its host wait for it. Default: 500 ms
+        /// Sets the backoff before a retry. The wait is random: up to `base` the first time, and up
+        /// to twice the previous bound each further time, but at most `cap`. A `Retry-After` is the
+        /// minimum, up to 5 minutes; with a 429 it delays all calls to the host. Default: 500 ms
         /// and 30 s.
         pub fn backoff(mut self, base: std::time::Duration, cap: std::time::Duration) -> Self {
             let backoff = &mut self.options().backoff;
@@ -141,37 +142,37 @@ macro_rules! gather_options {
             self
         }
 
-        /// Gives the results in the order of the calls, and not as they come. Results that wait for an
-        /// earlier one count as looked ahead, and no call but that one is started while they hold
-        /// 64 MiB.
+        /// Yields the results in the order of the calls, instead of as they arrive. Results that
+        /// wait for an earlier one count against the look-ahead. While they hold 64 MiB, only the
+        /// earlier call may start.
         pub fn ordered(mut self) -> Self {
             self.options().ordered = true;
             self
         }
 
-        /// Whether calls that are equal (method, URL, headers and body) while the first of them is
-        /// being made get its result and aren't made. Only of safe methods, like GET. Default: yes.
+        /// If `true`, calls that are equal (method, URL, headers and body) to one in flight share
+        /// its result and aren't made. Applies only to safe methods, such as GET. Default: `true`.
         pub fn share_equal(mut self, share: bool) -> Self {
             self.options().share_equal = share;
             self
         }
 
-        /// Keeps answers in this cache, and takes them from it. Default: none.
+        /// Stores answers in this cache, and reuses them from it. Default: no cache.
         pub fn cache(mut self, cache: $crate::gather::Cache) -> Self {
             self.options().cache = Some(cache);
             self
         }
 
-        /// The largest body of an answer, in bytes; a larger one is an error. Of a body that explains
-        /// a status that is no success, so much is kept. Default: 8 MiB.
+        /// Sets the maximum size of a response's body, in bytes. A larger one is an error. If the
+        /// status isn't a success, the body is cut to this size. Default: 8 MiB.
         pub fn max_body_bytes(mut self, bytes: usize) -> Self {
             self.options().max_body_bytes = bytes;
             self
         }
 
-        /// How many calls are taken from the source, before there's a place for them, to find one
-        /// whose host isn't at its limit. At least 1; default: 1,024. So a host at its limit holds up
-        /// the others when so many calls wait for it.
+        /// Sets how many calls are read ahead from the source, to find one whose host isn't at its
+        /// limit. At least 1. Default: 1,024. A host at its limit blocks the other hosts only when
+        /// this many calls wait for it.
         pub fn look_ahead(mut self, calls: usize) -> Self {
             let options = self.options();
             options.look_ahead = options.at_least_one("a look-ahead of", calls);

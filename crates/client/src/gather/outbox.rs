@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::GatherResult;
 
-/// The results that weren't taken yet.
+/// The results that haven't been consumed.
 pub(super) enum Outbox {
     /// In the order of completion.
     AsTheyCome(VecDeque<GatherResult>),
@@ -10,12 +10,12 @@ pub(super) enum Outbox {
     Ordered {
         next: u64,
         parked: BTreeMap<u64, GatherResult>,
-        /// Their bodies.
+        /// The total size of their bodies.
         bytes: usize,
     },
 }
 
-/// Bodies of results that wait for an earlier one: of more, no other call is started.
+/// Maximum size of the bodies that wait for an earlier result. Above it, no other call is started.
 const MAX_PARKED_BYTES: usize = 64 * 1024 * 1024;
 
 impl Outbox {
@@ -40,7 +40,7 @@ impl Outbox {
         }
     }
 
-    /// The next result to be given, if it is there.
+    /// Returns the next result, if it is available.
     pub(super) fn pop(&mut self) -> Option<GatherResult> {
         match self {
             Self::AsTheyCome(queue) => queue.pop_front(),
@@ -64,7 +64,7 @@ impl Outbox {
         }
     }
 
-    /// How many places are held by results that could be taken.
+    /// The number of concurrency slots that are held by results that could be consumed.
     pub(super) fn places(&self) -> usize {
         match self {
             Self::AsTheyCome(queue) => queue.len(),
@@ -72,7 +72,7 @@ impl Outbox {
         }
     }
 
-    /// How many results count as looked ahead.
+    /// The number of results that count against the look-ahead.
     pub(super) fn parked(&self) -> usize {
         match self {
             Self::AsTheyCome(_) => 0,
@@ -80,7 +80,7 @@ impl Outbox {
         }
     }
 
-    /// The one call that may be started; none: any.
+    /// The only call that may be started; `None` allows any.
     pub(super) fn only(&self, max_parked: usize) -> Option<u64> {
         match self {
             Self::Ordered {

@@ -13,20 +13,22 @@ use crate::{
     plan::{Plan, Settings, parse_url, place, with_defaults, without_fragment},
 };
 
-/// A call that can be made.
+/// A valid call, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) method: Method,
     pub(super) url: Url,
-    /// The client's own among them.
+    /// The headers, including the client's.
     pub(super) headers: HeaderMap,
     body: Option<Bytes>,
     repeatable: bool,
 }
 
 impl Prepared {
+    /// Validates a call.
+    ///
     /// # Errors
-    /// Something in the call is wrong.
+    /// The call is invalid.
     pub(super) fn new(mut call: Call, defaults: &HeaderMap) -> Result<Self, Error> {
         let located = |error: Error| error.at(call.method.as_str());
         if let Some(error) = call.error {
@@ -43,7 +45,7 @@ impl Prepared {
         })
     }
 
-    /// Writes what a rate and a number of connections are for: scheme, host and port.
+    /// Writes the key of a host, for limits of rate and concurrency: scheme, host and port.
     pub(super) fn write_host(&self, host: &mut String) {
         host.clear();
         let port = self.url.port_or_known_default().unwrap_or_default();
@@ -52,17 +54,17 @@ impl Prepared {
         let _ = write!(host, "{}://{name}:{port}", self.url.scheme());
     }
 
-    /// The method and the URL without what may be secret.
+    /// The method and the URL without the parts that may be secret.
     pub(super) fn place(&self) -> String {
         place(&self.method, &self.url)
     }
 
-    /// Whether it may be sent more than once.
+    /// Returns `true` if the call may be sent more than once.
     pub(super) fn is_repeatable(&self) -> bool {
         self.repeatable || self.method.is_idempotent()
     }
 
-    /// Whether an equal call would have the same answer.
+    /// Returns `true` if an equal call would have the same answer.
     pub(super) fn is_shareable(&self) -> bool {
         self.method.is_safe()
     }
@@ -84,7 +86,8 @@ impl Prepared {
         hasher.finish()
     }
 
-    /// The request, which asks whether `stored` still holds.
+    /// Builds the request. With `stored` it is conditional, so that the server can confirm the
+    /// stored response.
     pub(super) fn plan(&self, settings: &Settings, stored: Option<&Stored>) -> Plan {
         let mut plan = Plan::for_url(self.method.clone(), self.url.clone(), settings.clone());
         plan.headers = self.headers.clone();

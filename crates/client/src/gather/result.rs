@@ -17,51 +17,55 @@ use crate::{
     session::{check_unencoded, readable_type},
 };
 
-/// A byte order mark, which is ignored before JSON (RFC 8259 §8.1).
+/// The byte order mark, which is ignored before JSON (RFC 8259 §8.1).
 const BOM: char = '\u{feff}';
 
-/// A body that nests deeper isn't shown as JSON but as a string.
+/// Maximum nesting depth of a body that is serialised as JSON; a deeper one is serialised as a
+/// string.
 const MAX_DEPTH: usize = 120;
 
-/// What came of one call.
+/// The result of one call.
 ///
-/// Serialised, it is an object: `{"index", "key", "url", "status", "ms", "attempts", "body"}`, where the
-/// body is JSON if it is JSON, else a string, or base64 with `"encoding": "base64"` if it isn't UTF-8.
-/// A failed one has `"error": {"type", "title", "detail"}`, and `status` and `body` where there was an
-/// answer. Members that say nothing are left out. [`with_headers`](Self::with_headers) adds the
-/// answer's headers.
+/// It serialises as an object: `{"index", "key", "url", "status", "ms", "attempts", "body"}`. The
+/// body is JSON if the answer is JSON; otherwise it is a string, or base64 with
+/// `"encoding": "base64"` if it isn't UTF-8. A failed result has
+/// `"error": {"type", "title", "detail"}`, and also `status` and `body` if there was an answer.
+/// Empty members are omitted. [`with_headers`](Self::with_headers) adds the answer's headers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct GatherResult {
-    /// Which call of the source it was, from 0.
+    /// The index of the call in the source, from 0.
     pub index: u64,
     /// The call's [key](super::Call::key).
     pub key: Option<String>,
-    /// The call's URL without user and password; empty where the source gave an error.
+    /// The call's URL without user and password; empty if the source yielded an error.
     pub url: String,
-    /// How many times it was sent; 0 if it never was, or an equal call or the cache answered.
+    /// The number of attempts; 0 if the call was never sent, or if an equal call or the cache
+    /// answered it.
     pub attempts: u32,
-    /// How long it took.
+    /// The duration of the call.
     pub timing: Timing,
-    /// The answer, if its status is a success and its body is complete and not compressed, unless the call
-    /// has an `Accept-Encoding`. Else why not;
-    /// [`Error::answer`] has the answer whose status is no success.
+    /// The answer, if its status is a success and its body is complete and not compressed
+    /// (compression is accepted if the call has an `Accept-Encoding`). Otherwise the error;
+    /// [`Error::answer`] returns an answer whose status isn't a success.
     pub outcome: Result<Answer, Error>,
 }
 
-/// How long one call took.
+/// The durations of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timing {
-    /// From when it was taken from the source until it was first sent.
+    /// The time from reading the call from the source to its first attempt.
     pub queued: Duration,
-    /// From when it was last sent until the head of its answer was there; none if there is none.
+    /// The time from the last attempt's start to the head of its response; `None` if there was
+    /// none.
     pub head: Option<Duration>,
-    /// From when it was first sent until its result was there, pauses between attempts included.
+    /// The time from the first attempt to the result, including waits between attempts. For a call
+    /// that shared another's result, the time since it was read from the source.
     pub total: Duration,
 }
 
-/// A complete answer. Cloning it is cheap, but for its headers.
+/// A complete response. Clones are cheap, except for the headers.
 #[derive(Clone)]
 pub struct Answer {
     pub(super) status: StatusCode,
@@ -83,23 +87,24 @@ impl Answer {
         &self.headers
     }
 
-    /// The body as it came. It is compressed, as the header `Content-Encoding` says, only if the call
-    /// had an `Accept-Encoding`, or the status is no success.
+    /// The body as received. It is compressed according to the header `Content-Encoding` only if
+    /// the call had an `Accept-Encoding`, or if the status isn't a success.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.body
     }
 
-    /// Whether the body is the [cache](super::Cache)'s, confirmed by the server or fresh.
+    /// Returns `true` if the body is from the [cache](super::Cache), either fresh or confirmed by
+    /// the server.
     #[must_use]
     pub fn is_cached(&self) -> bool {
         self.cached
     }
 
-    /// The body as UTF-8.
+    /// Returns the body as UTF-8.
     ///
     /// # Errors
-    /// It isn't UTF-8, or it is compressed.
+    /// The body isn't UTF-8, or it is compressed.
     pub fn text(&self) -> Result<&str, Error> {
         check_unencoded(&self.headers)?;
         std::str::from_utf8(&self.body).map_err(|error| {
@@ -109,16 +114,16 @@ impl Answer {
         })
     }
 
-    /// The body as one JSON value, whatever its content type.
+    /// Deserialises the body as one JSON value, regardless of its content type.
     ///
     /// # Errors
-    /// As [`text`](Self::text), or it isn't JSON, or not what `T` wants.
+    /// As [`text`](Self::text), or the body isn't JSON or doesn't match `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let text = self.text()?;
         deserialize_json(text.strip_prefix(BOM).unwrap_or(text), None)
     }
 
-    /// The body as JSON on one line, if that is what it is.
+    /// Returns the body as JSON on one line, if it is JSON.
     fn as_json(&self) -> Option<Box<RawValue>> {
         let text = self.text().ok()?;
         let text = text.strip_prefix(BOM).unwrap_or(text);
@@ -127,12 +132,12 @@ impl Answer {
             let essence = content_type.split(';').next().unwrap_or_default().trim();
             essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
         };
-        // A number or a word that isn't said to be JSON is text.
+        // A number or a word without a JSON content type is text.
         if !is_named_json && !text.trim_start().starts_with(['{', '[']) {
             return None;
         }
         json::check(text.as_bytes(), MAX_DEPTH).ok()?;
-        // In JSON a line break stands only between tokens, where a space means the same.
+        // In JSON, line breaks occur only between tokens, where a space is equivalent.
         let line = text.replace(['\n', '\r'], " ");
         RawValue::from_string(line).ok()
     }
@@ -140,7 +145,7 @@ impl Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither headers nor body: they may be secret, and long.
+        // The headers and the body are left out: they may be secret, and long.
         f.debug_struct("Answer")
             .field("status", &self.status)
             .field("bytes", &self.body.len())
@@ -150,8 +155,8 @@ impl fmt::Debug for Answer {
 }
 
 impl GatherResult {
-    /// The answer, whether its status is a success or not; none if there was none, or it was cut or
-    /// too large.
+    /// The answer, even if its status isn't a success; `None` if there was none, or if it was
+    /// truncated or too large.
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {
         match &self.outcome {
@@ -160,8 +165,8 @@ impl GatherResult {
         }
     }
 
-    /// The same for a serialiser, with the answer's headers as `"headers"`: an object of strings, and
-    /// of lists of strings where a header came more than once. What isn't UTF-8 in them is replaced.
+    /// Serialises the result with the answer's headers as `"headers"`: an object of strings, or of
+    /// lists of strings for repeated headers. Bytes that aren't UTF-8 are replaced.
     pub fn with_headers(&self) -> impl Serialize {
         Shown {
             result: self,
@@ -224,7 +229,7 @@ impl Serialize for Shown<'_> {
     }
 }
 
-/// As a problem document (RFC 9457); its types are these words.
+/// An error as a problem document (RFC 9457), whose types are the codes of [`Error::class`].
 struct ShownError<'a>(&'a Error);
 
 impl Serialize for ShownError<'_> {
@@ -291,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_shown_as_json_or_text_or_base64_on_one_line() {
+    fn a_body_serialises_as_json_or_text_or_base64_on_one_line() {
         for (content_type, body, wanted) in [
             (
                 "application/json",
@@ -319,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_nests_too_deep_is_shown_as_text() {
+    fn a_body_that_nests_too_deep_serialises_as_text() {
         let deep = |depth: usize| -> &'static [u8] {
             ("[".repeat(depth) + &"]".repeat(depth)).into_bytes().leak()
         };

@@ -1,4 +1,4 @@
-//! One request to a hub whose answer is in its head.
+//! One request to a hub, for which the head of the response is what matters.
 
 use std::{pin::Pin, task::Context, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
     session::{readable_type, refusal},
 };
 
-/// A body that is longer isn't read for what it says.
+/// Maximum number of bytes read from a body for its error message.
 const MAX_BODY: usize = 64 * 1024;
 
-/// An answer, a success or not.
+/// A response, successful or not.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
@@ -28,17 +28,17 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// What the answer says, as an error.
+    /// The response as an error.
     pub(super) fn error(&self) -> Error {
         refusal(self.status, &readable_type(&self.headers), &self.body)
     }
 
-    /// The stream's end.
+    /// The stream's tail.
     pub(super) fn offset(&self) -> Option<Offset> {
         text(&self.headers, names::NEXT_OFFSET).map(Offset::from)
     }
 
-    /// How long the server asks to wait.
+    /// The wait that the server requests.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         retry_after(self.headers.get(header::RETRY_AFTER)?)
     }
@@ -60,11 +60,11 @@ impl Reply {
     }
 }
 
-/// Sends a request and waits for the whole answer.
+/// Sends a request and waits for the whole response.
 pub(super) async fn send(http: &reqwest::Client, plan: &Plan) -> Result<Reply, Error> {
     let request = plan.request("")?;
     let patience = plan.settings.idle_timeout;
-    // A 303 in answer to an append says nothing of whether it is stored.
+    // A 303 in response to an append doesn't tell if the message is stored.
     let sending = redirect::send(
         http.clone(),
         plan.settings.egress.clone(),
@@ -75,8 +75,8 @@ pub(super) async fn send(http: &reqwest::Client, plan: &Plan) -> Result<Reply, E
     let response = http::Response::from(response);
     let (head, mut content) = response.into_parts();
     let mut body = BytesMut::new();
-    // A body that breaks takes nothing from what the head says. One that is read to its end leaves
-    // the connection for the next request.
+    // If the body breaks, the head is still valid. A body that is read to its end leaves the
+    // connection reusable.
     while body.len() < MAX_BODY {
         let frame =
             std::future::poll_fn(|cx: &mut Context<'_>| Pin::new(&mut content).poll_frame(cx));
@@ -96,7 +96,7 @@ pub(super) async fn send(http: &reqwest::Client, plan: &Plan) -> Result<Reply, E
     })
 }
 
-/// Waits for no longer than `patience`, unless it is zero.
+/// Waits for at most `patience`, or without limit if it is zero.
 async fn within<F: Future>(
     patience: Duration,
     waited_for: &'static str,

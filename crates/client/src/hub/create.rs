@@ -6,25 +6,25 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Stream, closed, names, number, offset::Offset, text};
 use crate::{error::Error, plan::Plan};
 
-/// What is known of a stream.
+/// The metadata of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// What its messages are.
+    /// The content type of its messages.
     pub content_type: String,
     /// The offset after its last message.
     pub tail: Offset,
-    /// Whether it is closed: nothing can be appended any more.
+    /// `true` if the stream is closed to appends.
     pub closed: bool,
-    /// It ends by itself when it is neither read nor written for so long.
+    /// The stream expires after this time without a read or write.
     pub ttl: Option<Duration>,
-    /// It ends by itself at this time (RFC 3339).
+    /// The stream expires at this time (RFC 3339).
     pub expires_at: Option<String>,
-    /// Messages go when they are so old.
+    /// Messages older than this are trimmed.
     pub max_age: Option<Duration>,
-    /// The oldest messages go when all are more bytes than this.
+    /// The oldest messages are trimmed when all messages exceed this many bytes.
     pub max_bytes: Option<u64>,
-    /// The first offset that can be read, if messages have gone.
+    /// The first readable offset, if messages were trimmed.
     pub floor: Option<Offset>,
 }
 
@@ -45,7 +45,7 @@ impl Info {
         }
     }
 
-    /// Whether the messages are JSON values.
+    /// Returns `true` if the messages are JSON values.
     #[must_use]
     pub fn is_json(&self) -> bool {
         is_json(&self.content_type)
@@ -57,7 +57,7 @@ pub(super) fn is_json(content_type: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// A stream to be created: options first, then [`send`](Self::send).
+/// The options of a new stream: set them first, then call [`send`](Self::send).
 #[must_use = "nothing is sent before `send`"]
 pub struct Create {
     stream: Stream,
@@ -75,38 +75,40 @@ impl Create {
         self
     }
 
-    /// Sets what the messages are. Default: `application/json`; a fork has its source's.
+    /// Sets the content type of the messages. Default: `application/json`, or for a fork that of
+    /// its source.
     pub fn content_type(self, content_type: &str) -> Self {
         self.header("content-type", content_type)
     }
 
-    /// Ends the stream when it is neither read nor written for so long, in whole seconds.
+    /// Expires the stream after this time without a read or write, in whole seconds.
     pub fn ttl(self, span: Duration) -> Self {
         self.header(names::TTL, &span.as_secs().to_string())
     }
 
-    /// Ends the stream at this time (RFC 3339).
+    /// Expires the stream at this time (RFC 3339).
     pub fn expires_at(self, time: &str) -> Self {
         self.header(names::EXPIRES_AT, time)
     }
 
-    /// Lets messages go when they are so old, in whole seconds.
+    /// Trims messages older than this, in whole seconds.
     pub fn max_age(self, age: Duration) -> Self {
         self.header(names::MAX_AGE, &age.as_secs().to_string())
     }
 
-    /// Lets the oldest messages go when all are more bytes than this.
+    /// Trims the oldest messages when all messages exceed this many bytes.
     pub fn max_bytes(self, bytes: u64) -> Self {
         self.header(names::MAX_BYTES, &bytes.to_string())
     }
 
-    /// Has every message checked against this JSON Schema, given as its JSON text.
+    /// Validates every message against this JSON Schema, passed as its JSON text.
     pub fn schema(self, json: &str) -> Self {
         let encoded = utf8_percent_encode(json, NON_ALPHANUMERIC).to_string();
         self.header(names::SCHEMA, &encoded)
     }
 
-    /// Makes the stream a fork of another on the same hub, named by the path of its URL.
+    /// Creates the stream as a fork of another stream on the same hub, named by the path of its
+    /// URL.
     pub fn fork_of(self, path: &str) -> Self {
         self.header(names::FORKED_FROM, path)
     }
@@ -116,12 +118,12 @@ impl Create {
         self.header(names::FORK_OFFSET, offset.as_str())
     }
 
-    /// Creates the stream. If it is there already as it is asked for, nothing happens; the result
-    /// says whether it is new.
+    /// Creates the stream. Returns `true` if it is new, and `false` if it already existed with the
+    /// same settings, in which case nothing changes.
     ///
     /// # Errors
-    /// There's no answer; 409, a stream is there that is not as it is asked for; what it asks for is
-    /// refused.
+    /// There is no response; 409: the stream exists with other settings; the hub refuses the
+    /// settings.
     pub async fn send(mut self) -> Result<bool, Error> {
         if !self.plan.headers.contains_key(names::FORKED_FROM) {
             self.plan

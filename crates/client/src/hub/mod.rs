@@ -1,7 +1,7 @@
 //! Streams of a hub: append with a [`Writer`], read and follow with a [`Reader`].
 //!
-//! A stream is a URL. [`stream`](crate::stream) takes one, and so does
-//! [`Client::stream`](crate::Client::stream):
+//! A stream is identified by its URL, which [`stream`](crate::stream) and
+//! [`Client::stream`](crate::Client::stream) accept:
 //!
 //! ```no_run
 //! # use headwater_client::hub::ReadFrom;
@@ -28,14 +28,14 @@
 //!
 //! [`blocking`](crate::blocking) has the same names for code that isn't async.
 //!
-//! Both keep what they promise over any break: a [`Writer`]'s message is stored once however often
-//! it had to be sent, and a [`Reader`] gives each message once, in order.
+//! Both keep their guarantees across broken connections: a [`Writer`] stores each message once,
+//! however often it is sent, and a [`Reader`] yields each message once, in order.
 //!
-//! # Inside
+//! # Internals
 //!
-//! `call` is one request and its answer. What an answer means to a writer (`writer::answer`) and how
-//! messages become requests (`writer::gather`) is decided without I/O; `writer::worker` does it. A
-//! reader is a reader of Server-Sent Events ([`Items`](crate::Items)) that knows what the ids are.
+//! `call` is one request and its response. `writer::answer` interprets a response for a writer, and
+//! `writer::gather` forms requests from messages; both are without I/O. `writer::worker` sends
+//! them. A reader reads Server-Sent Events ([`Items`](crate::Items)) whose ids are offsets.
 
 mod call;
 mod create;
@@ -60,9 +60,21 @@ use crate::{
     plan::{Plan, Settings},
 };
 
-/// A stream of a hub. It is a URL and a way there: making one sends nothing.
+/// A stream of a hub: its URL, and the client that reaches it. Creating this value sends nothing.
 ///
-/// Cloning it is cheap.
+/// Clones are cheap.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// use std::time::Duration;
+///
+/// let client = headwater_client::Client::new()?;
+/// let orders = client.stream("http://127.0.0.1:8000/streams/orders");
+/// let is_new = orders.create().max_age(Duration::from_secs(24 * 60 * 60)).send().await?;
+/// println!("created now: {is_new}; the tail is at {}", orders.info().await?.tail);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Stream {
     http: Result<reqwest::Client, String>,
@@ -79,27 +91,28 @@ impl Stream {
         }
     }
 
-    /// The URL, as it was given.
+    /// The URL as passed in.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Starts to create the stream.
+    /// Starts the creation of the stream.
     pub fn create(&self) -> Create {
         Create::new(self.clone())
     }
 
-    /// What is known of the stream.
+    /// Requests the stream's metadata.
     ///
     /// # Errors
-    /// There's no answer; 404, there's no such stream; 410, it was deleted, and forks still use it.
+    /// There is no response; 404: the stream doesn't exist; 410: it was deleted, and forks still
+    /// use it.
     pub async fn info(&self) -> Result<Info, Error> {
         let reply = self.call(self.plan(Method::HEAD)).await?;
         Ok(Info::of(&reply.headers))
     }
 
-    /// Deletes the stream and all that it holds.
+    /// Deletes the stream with all its messages.
     ///
     /// # Errors
     /// As [`info`](Self::info).
@@ -107,8 +120,8 @@ impl Stream {
         self.call(self.plan(Method::DELETE)).await.map(|_| ())
     }
 
-    /// Closes the stream: nothing can be appended any more, and readers come to an end. Closing it
-    /// again changes nothing. A [writer](Writer::close_stream) does it after its last message.
+    /// Closes the stream to appends. Readers end at its tail. Closing a closed stream changes
+    /// nothing. [`Writer::close_stream`] closes it after the writer's last message.
     ///
     /// # Errors
     /// As [`info`](Self::info).
@@ -119,12 +132,12 @@ impl Stream {
         Ok(reply.offset().unwrap_or_default())
     }
 
-    /// Starts to write to the stream.
+    /// Starts a writer of the stream.
     pub fn writer(&self) -> WriterOptions {
         WriterOptions::new(self.clone())
     }
 
-    /// Starts to read the stream.
+    /// Starts a reader of the stream.
     pub fn reader(&self) -> ReaderOptions {
         ReaderOptions::new(self.clone())
     }
@@ -138,7 +151,7 @@ impl Stream {
         Request::new(http, self.plan(method))
     }
 
-    /// Sends a request and takes any answer but a success for an error.
+    /// Sends a request. Any response but a success is an error.
     async fn call(&self, plan: Plan) -> Result<Reply, Error> {
         let plan = plan.checked()?;
         let reply = self.send(&plan).await?;
@@ -148,7 +161,7 @@ impl Stream {
         }
     }
 
-    /// Sends a request. An answer that is no success is no error.
+    /// Sends a request. A response that isn't a success is not an error.
     async fn send(&self, plan: &Plan) -> Result<Reply, Error> {
         let http = self.http.as_ref();
         let http = http.map_err(|what| Error::request(what.as_str()))?;
@@ -184,7 +197,7 @@ mod names {
     pub(super) const EXPECTED_SEQ: &str = "producer-expected-seq";
 }
 
-/// The value of a header, if it is there and is text.
+/// The value of a header, if it is present and is text.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
     headers.get(name)?.to_str().ok()
@@ -194,7 +207,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name)?.parse().ok()
 }
 
-/// Whether the answer says that the stream is closed.
+/// Returns `true` if the response marks the stream as closed.
 fn closed(headers: &HeaderMap) -> bool {
     text(headers, names::CLOSED).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }

@@ -2,7 +2,8 @@ use std::{convert::Infallible, fmt, str::FromStr};
 
 use headwater_wire::Str;
 
-/// A place in a stream, as the hub writes it. Offsets of one stream order as their texts do.
+/// A position in a stream, in the hub's textual form. Offsets of one stream are ordered as their
+/// texts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(String);
 
@@ -45,17 +46,17 @@ impl fmt::Display for Offset {
     }
 }
 
-/// Where a reader starts.
+/// The start of a read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ReadFrom {
-    /// At the first message that is still there.
+    /// The first message that still exists.
     #[default]
     Start,
-    /// With what is appended from now on.
+    /// Messages that are appended from now on.
     Now,
-    /// At this offset, with the message after it.
+    /// The message after this offset.
     Offset(Offset),
-    /// With the first message that was appended at this time (RFC 3339) or later.
+    /// The first message that was appended at this time (RFC 3339) or later.
     Since(String),
 }
 

@@ -19,21 +19,22 @@ use crate::{
     plan::Settings,
 };
 
-/// The largest message that a reader takes unless its client says otherwise: what hubs take by
-/// default, as base64 has it.
+/// The default size limit of a message for a reader: the default limit of hubs, with room for
+/// base64.
 const MAX_MESSAGE: usize = 12 * 1024 * 1024;
 
 /// One message of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message<T> {
-    /// The offset after it: a later reader that starts there goes on with the next message.
+    /// The offset after the message. A later reader that starts there continues with the next
+    /// message.
     pub offset: Offset,
-    /// What was appended.
+    /// The appended payload.
     pub value: T,
 }
 
-/// A reader to be opened: options first, then [`open`](Self::open) or
+/// The options of a [`Reader`]: set them first, then call [`open`](Self::open) or
 /// [`open_raw`](Self::open_raw).
 #[must_use = "nothing is read before `open`"]
 pub struct ReaderOptions {
@@ -51,30 +52,31 @@ impl ReaderOptions {
         }
     }
 
-    /// Where to start. Default: with the first message that is still there.
+    /// Sets the start of the read. Default: the first message that still exists.
     pub fn from(mut self, from: impl Into<ReadFrom>) -> Self {
         self.from = from.into();
         self
     }
 
-    /// Whether to follow the stream until it is closed, and not to end at its tail. Default: yes.
+    /// If `true`, the reader follows the stream until it is closed. If `false`, it ends at the
+    /// tail. Default: `true`.
     pub fn live(mut self, live: bool) -> Self {
         self.live = live;
         self
     }
 
-    /// Opens a reader of messages that are JSON.
+    /// Opens a reader of JSON messages.
     ///
     /// # Errors
-    /// There's no answer; 404, there's no such stream; 410, what is after the offset has gone; the
-    /// offset is none of this stream, or the time no time; the server is no hub. The first connection is tried once,
-    /// unless the client [says otherwise](crate::ClientBuilder::retry_first_connect).
+    /// There is no response; 404: the stream doesn't exist; 410: the messages after the offset are
+    /// gone; the offset or the time is invalid; the server isn't a hub. The first connection is
+    /// tried once, unless the client [retries it](crate::ClientBuilder::retry_first_connect).
     pub async fn open<T: DeserializeOwned>(self) -> Result<Reader<T>, Error> {
         self.start(json).await
     }
 
-    /// Opens a reader of messages as the bytes that they are. Text that isn't UTF-8 comes with
-    /// U+FFFD in place of what isn't.
+    /// Opens a reader of messages as bytes. In text that isn't UTF-8, U+FFFD replaces invalid
+    /// bytes.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -83,7 +85,7 @@ impl ReaderOptions {
     }
 
     async fn start<T>(self, convert: Convert<T>) -> Result<Reader<T>, Error> {
-        // A place that stays, so that a break before the first message skips none.
+        // A fixed offset, so that a break before the first message skips none.
         let (name, from) = match self.from {
             ReadFrom::Start => ("offset", Offset::default()),
             ReadFrom::Offset(offset) => ("offset", offset),
@@ -118,7 +120,7 @@ impl ReaderOptions {
     }
 }
 
-/// Makes room for the largest message that a hub takes.
+/// Raises the default item limit to the largest message that a hub accepts by default.
 fn roomy(settings: &mut Settings) {
     if settings.limits.max_item_bytes == Limits::default().max_item_bytes {
         settings.limits.max_item_bytes = MAX_MESSAGE;
@@ -135,40 +137,58 @@ impl fmt::Debug for ReaderOptions {
     }
 }
 
-/// Makes a message's value of an event; the flag says whether its data is base64, the number which
-/// message it is.
+/// Converts an event to a message's value. The flag is `true` if the data is base64; the number is
+/// the message's, from 1.
 type Convert<T> = fn(&Event, bool, u64) -> Result<T, Error>;
 
-/// The messages of a stream, from the past to what is appended now.
+/// The messages of a stream, from a chosen start to those that are appended now.
 ///
-/// Where the connection breaks it goes on with the message after the last one that it gave: none is
-/// lost, none comes twice. It ends with `None` when the stream is closed and all was given (or at
-/// the tail, if it isn't [`live`](ReaderOptions::live)), and only then without an error before.
+/// After a broken connection the reader resumes after the last message that it yielded: no message
+/// is lost or repeated. Without an error before it, `None` means that the stream is closed and all
+/// messages were yielded (or that the tail is reached, if the reader isn't
+/// [`live`](ReaderOptions::live)).
 ///
-/// An item that isn't what `T` wants is an error ([`Error::is_deserialize`]) after which it goes on. So is word that the
-/// stream starts over ([`Error::is_reset`]): the position, where the reader started or was when the connection broke, is none
-/// of the stream as it is now. What follows is all that there is.
+/// After two kinds of errors the reader continues: a message that doesn't match `T`
+/// ([`Error::is_deserialize`]), and a report that the stream starts over ([`Error::is_reset`]). In
+/// the latter case the reader's position, at its start or at the break of the connection, doesn't
+/// exist in the current stream, and all existing messages follow.
+///
+/// ```no_run
+/// use headwater_client::hub::Offset;
+///
+/// # async fn run(stored: Offset) -> Result<(), headwater_client::Error> {
+/// let orders = headwater_client::stream("http://127.0.0.1:8000/streams/orders");
+/// let mut reader = orders.reader().from(stored).live(false).open::<String>().await?;
+/// while let Some(message) = reader.next().await {
+///     println!("{}", message?.value);
+/// }
+/// println!("store this for the next run: {}", reader.position());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Reader<T> {
     items: Items<Event>,
     convert: Convert<T>,
-    /// After the last message that was given.
+    /// The offset after the last message that was yielded.
     position: Offset,
     count: u64,
 }
 
 impl<T> Reader<T> {
-    /// The next message; `None` at the end.
+    /// Returns the next message, or `None` at the end.
     ///
-    /// Cancel-safe: if the future is dropped, nothing is lost.
+    /// # Cancel safety
+    /// This method is cancel-safe: if the future is dropped, no message is lost.
     ///
     /// # Errors
-    /// See [`Error`]. After one that ends the stream comes `None`.
+    /// See [`Error`]. After an error that ends the stream, the next result is `None`.
     pub async fn next(&mut self) -> Option<Result<Message<T>, Error>> {
         let event = self.items.next().await?;
         Some(self.message(event))
     }
 
-    /// A message that is already here. `None` says nothing about the end.
+    /// Returns a message that has already been received. `None` doesn't mean that the stream has
+    /// ended.
     ///
     /// # Errors
     /// As [`next`](Self::next).
@@ -177,8 +197,9 @@ impl<T> Reader<T> {
         Some(self.message(event))
     }
 
-    /// Where a later reader goes on: the offset after the last message that was given, also after
-    /// one that was an error; or where this one started, or started [over](Error::is_reset).
+    /// The offset from which a later reader continues: after the last message that was yielded,
+    /// including one that was an error; or this reader's start, or the start after a
+    /// [reset](Error::is_reset).
     #[must_use]
     pub fn position(&self) -> &Offset {
         &self.position
@@ -207,7 +228,7 @@ impl<T> Reader<T> {
     }
 }
 
-/// Cancel-safe, as [`Reader::next`] is.
+/// Cancel-safe, like [`Reader::next`].
 impl<T> FuturesStream for Reader<T> {
     type Item = Result<Message<T>, Error>;
 

@@ -1,4 +1,5 @@
-//! Content codings of responses (RFC 9110 §8.4). The client decodes none, and asks for none by itself.
+//! Content codings of responses (RFC 9110 §8.4). The client decodes none, and requests none by
+//! itself.
 
 use std::borrow::Cow;
 
@@ -6,7 +7,7 @@ use http::{HeaderMap, header};
 
 use crate::error::{Error, Kind, Wanted};
 
-/// Returns the codings of a body, joined by commas. None, if it is not encoded.
+/// Returns the codings of a body, joined by commas, or `None` if it isn't encoded.
 pub(crate) fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(header::CONTENT_ENCODING).iter();
     let values: Vec<_> = values
@@ -21,7 +22,7 @@ pub(crate) fn content_encoding(headers: &HeaderMap) -> Option<String> {
     (!codings.is_empty()).then(|| codings.join(", "))
 }
 
-/// The error of a body in these codings that is to be read as text.
+/// The error for a body in these codings that should be read as text.
 pub(crate) fn encoded(codings: String) -> Error {
     Error::new(Kind::ContentType {
         found: Some(codings),
@@ -37,7 +38,7 @@ pub(crate) fn check_unencoded(headers: &HeaderMap) -> Result<(), Error> {
     content_encoding(headers).map_or(Ok(()), |codings| Err(encoded(codings)))
 }
 
-/// The content type of a body that can be read as text; empty if it has none, or is encoded.
+/// The content type of a body that can be read as text; empty if it has none, or if it is encoded.
 pub(crate) fn readable_type(headers: &HeaderMap) -> Cow<'_, str> {
     match headers.get(header::CONTENT_TYPE) {
         Some(value) if content_encoding(headers).is_none() => {

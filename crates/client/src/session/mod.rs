@@ -1,20 +1,20 @@
-//! One request and its answers, without I/O and without a clock: fed with what the network says,
-//! it tells what to do next.
+//! One request and its responses, without I/O and without a clock. The caller feeds it the
+//! network's events, and the session returns the next step.
 //!
 //! ```text
 //!             head()                chunk(), end()
-//!  Connect ───────────► Body ───────────────────────► next() gives the items
+//!  Connect ───────────► Body ───────────────────────► next() returns the items
 //!     ▲  ▲                │ end(), lost()
 //!     │  └── may retry ───┤
 //!     │                   ▼
-//!     │ may retry       Over: next() gives the error, if it is one, then the end
+//!     │ may retry       Over: next() returns the error, if there is one, then the end
 //!     │                   ▲
-//!     └── head() ── Refused (reads what the server says about it)
+//!     └── head() ── Refused (reads the body for the server's error message)
 //! ```
 //!
-//! Invariants: bytes that were pushed are decoded to the last complete item before anything is
-//! asked of the network, so the last event id that a reconnect sends is that of the last item that
-//! the caller got. An item is given once.
+//! Invariants: received bytes are decoded up to the last complete item before the session requests
+//! more I/O, so the last event id that a reconnect sends is that of the last item that the caller
+//! received. Each item is yielded once.
 
 mod encoding;
 mod policy;
@@ -40,27 +40,27 @@ use crate::{
     problem::Problem,
 };
 
-/// What the session needs to know of a response's head.
+/// The parts of a response's head that the session needs.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) content_type: Option<String>,
-    /// The codings of the body, if it is encoded.
+    /// The content codings of the body, if it is encoded.
     pub(crate) content_encoding: Option<String>,
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// What to do next.
+/// The next step for the caller.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Give this to the caller.
+    /// Yield this piece.
     Piece(Piece),
-    /// Read on, and say what came: `chunk`, `end` or `lost`.
+    /// Read more of the body, then call `chunk`, `end` or `lost`.
     Read,
-    /// After so long, send the request with [`Session::last_event_id`], and say what came: `head`
-    /// or `lost`. The old body, if there was one, is of no more use.
+    /// Wait this long, send the request with [`Session::last_event_id`], then call `head` or
+    /// `lost`. An old body is no longer needed.
     Connect(Duration),
-    /// The stream is over, and nothing is missing.
+    /// The stream has ended completely.
     End,
 }
 
@@ -68,18 +68,18 @@ pub(crate) struct Session {
     reading: Reading,
     policy: Policy,
     state: State,
-    /// The id to resume from; of an open SSE body only the decoder has the newest.
+    /// The id to resume from. While an SSE body is open, only the decoder has the newest one.
     last_event_id: Str,
     retry: Option<Duration>,
-    /// A first response was accepted.
+    /// `true` once a response was accepted.
     opened: bool,
-    /// It was SSE, which can be resumed.
+    /// `true` if that response was SSE, which can be resumed.
     resumable: bool,
-    /// The open connection has named an id.
+    /// `true` if the open connection has sent an id.
     has_id: bool,
-    /// How often in a row connecting failed.
+    /// The number of failed attempts to connect in a row.
     attempts: u32,
-    /// How many connections in a row brought no item.
+    /// The number of connections in a row that yielded no item.
     barren: u32,
     items: u64,
     rng: fastrand::Rng,
@@ -111,17 +111,17 @@ impl Session {
         }
     }
 
-    /// How many pieces were given; the number of the last one.
+    /// The number of pieces that were yielded, which is the number of the last one.
     pub(crate) fn items(&self) -> u64 {
         self.items
     }
 
-    /// Whether a response was accepted and its body is being read.
+    /// Returns `true` if a response was accepted and its body is being read.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Body { .. })
     }
 
-    /// The format of the open body; none for lines, chunks and raw bytes.
+    /// The format of the open body; `None` for lines, chunks and raw bytes.
     pub(crate) fn format(&self) -> Option<Format> {
         match (&self.state, &self.reading) {
             (State::Body { reader, .. }, Reading::Items { .. }) => reader.format(),
@@ -129,7 +129,7 @@ impl Session {
         }
     }
 
-    /// The id of the last event that was given; `""` if there's none.
+    /// The id of the last event that was yielded; `""` if there is none.
     pub(crate) fn last_event_id(&self) -> &Str {
         if let State::Body { reader, .. } = &self.state
             && let Some(decoder) = reader.sse()
@@ -140,7 +140,8 @@ impl Session {
         &self.last_event_id
     }
 
-    /// What to do next. `Err` is for the caller; the session goes on, or is over.
+    /// Returns the next step. An `Err` is for the caller; afterwards the session continues, or is
+    /// over.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Step, Error> {
         loop {
@@ -171,8 +172,8 @@ impl Session {
         }
     }
 
-    /// The next item, if it is already here and is nothing but its JSON: most are, and this way there
-    /// is shorter than by [`next`](Self::next), which tells the rest.
+    /// Returns the next item if it has already been received and consists only of its JSON, as most
+    /// items do. This is the fast path; [`next`](Self::next) handles all other cases.
     #[inline]
     pub(crate) fn next_json(&mut self) -> Option<Str> {
         let State::Body { reader, .. } = &mut self.state else {
@@ -183,7 +184,8 @@ impl Session {
         Some(json)
     }
 
-    /// `None`: it isn't one for the caller; the state says how to go on.
+    /// Handles an event. Returns `None` if it isn't for the caller; the state then determines the
+    /// next step.
     #[inline]
     fn event(&mut self, mut event: Event) -> Option<Result<Step, Error>> {
         if !event.id.is_empty() {
@@ -193,7 +195,7 @@ impl Session {
                 return None;
             }
             if self.resumable && event.is_position() {
-                // Its id is what a reconnect sends.
+                // A reconnect sends its id.
                 return None;
             }
             if self.resumable && event.is_reset() {
@@ -203,7 +205,7 @@ impl Session {
                 return Some(Err(Error::new(Kind::Reset(detail))));
             }
         } else if !self.has_id && !self.last_event_id.is_empty() {
-            // What EventSource does: the id lives longer than the connection that named it.
+            // As in EventSource, the id outlives the connection that sent it.
             event.id = self.last_event_id.clone();
         }
         if event.is_error() && self.resumable {
@@ -217,7 +219,7 @@ impl Session {
         Some(Ok(Step::Piece(Piece::Event(event))))
     }
 
-    /// A response's head came.
+    /// Handles a response's head.
     pub(crate) fn head(&mut self, head: &Head) {
         let status = head.status;
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
@@ -257,7 +259,7 @@ impl Session {
         Ok(())
     }
 
-    /// A piece of the body came.
+    /// Handles a piece of the body.
     pub(crate) fn chunk(&mut self, chunk: Bytes) {
         match &mut self.state {
             State::Body { reader, .. } => reader.push(chunk),
@@ -270,7 +272,7 @@ impl Session {
         }
     }
 
-    /// The body ended as it should.
+    /// Handles the proper end of the body.
     pub(crate) fn end(&mut self) {
         match &mut self.state {
             State::Body { reader, over } => {
@@ -285,7 +287,7 @@ impl Session {
         }
     }
 
-    /// Connecting failed, or the body broke.
+    /// Handles a failed attempt to connect, or a broken body.
     pub(crate) fn lost(&mut self, error: Error) {
         match &mut self.state {
             State::Refused(refused) => {
@@ -304,8 +306,8 @@ impl Session {
         }
     }
 
-    /// All of a body that ended as it should was given. An SSE stream that is finished says so;
-    /// this one didn't.
+    /// Handles the end of a body after its last item. A finished SSE stream has an end mark; this
+    /// one had none.
     fn ended(&mut self) {
         if self.resumable && self.may_retry() {
             self.reconnect();
@@ -343,7 +345,7 @@ impl Session {
         self.state = State::Over(error);
     }
 
-    /// Keeps what the decoder of the open body knows and the next one needs.
+    /// Keeps the decoder's state that the next connection needs.
     fn remember(&mut self) {
         self.last_event_id = self.last_event_id().clone();
         if let State::Body { reader, .. } = &self.state
@@ -354,7 +356,7 @@ impl Session {
     }
 }
 
-/// A response that is no success, while its body is read for what it says.
+/// A response that isn't a success, while its body is read for an error message.
 struct Refused {
     status: StatusCode,
     content_type: String,
@@ -363,7 +365,7 @@ struct Refused {
 }
 
 impl Refused {
-    /// A body that is longer isn't read for its message.
+    /// Maximum number of bytes read from a body for its error message.
     const MAX_BODY: usize = 64 * 1024;
 
     fn new(head: &Head, attempts: u32) -> Self {
@@ -391,7 +393,8 @@ impl Refused {
     }
 }
 
-/// The error of a response that isn't a success. Its content type is that of a body without encoding, or empty.
+/// The error of a response that isn't a success. `content_type` is that of a body without encoding,
+/// or empty.
 pub(crate) fn refusal(status: StatusCode, content_type: &str, body: &[u8]) -> Error {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let is = |media: &str| essence.eq_ignore_ascii_case(media);

@@ -1,18 +1,18 @@
 use std::time::Duration;
 
-/// The default of the longest wait that a server may ask for: 60 s.
+/// The default limit of a wait that a server may request: 60 s.
 pub const DEFAULT_MAX_SERVER_DELAY: Duration = Duration::from_secs(60);
 
-/// When to try again, and for how long.
+/// The rules for retries and their waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
-    /// Whether an SSE stream that broke is taken up again.
+    /// If `true`, a broken SSE stream is resumed.
     pub(crate) reconnect: bool,
-    /// Whether the request may be sent more than once.
+    /// If `true`, the request may be sent more than once.
     pub(crate) replayable: bool,
-    /// Whether the first attempt is repeated too.
+    /// If `true`, the first attempt is retried too.
     pub(crate) retry_first_connect: bool,
-    /// How often in a row connecting may fail.
+    /// Maximum number of failed attempts to connect in a row.
     pub(crate) max_attempts: u32,
     pub(crate) backoff: Backoff,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Policy {
 pub(crate) struct Backoff {
     pub(crate) base: Duration,
     pub(crate) cap: Duration,
-    /// The longest wait that a server may ask for.
+    /// The longest wait that a server may request.
     pub(crate) named_cap: Duration,
 }
 
@@ -33,20 +33,20 @@ impl Backoff {
         named_cap: DEFAULT_MAX_SERVER_DELAY,
     };
 
-    /// No reconnect comes sooner, so that no server, whatever it says, makes the client spin.
+    /// The minimum wait before a reconnect, so that no server can make the client spin.
     pub(crate) const MIN: Duration = Duration::from_millis(10);
 
-    /// The wait that a server asked for, by `retry:` or `Retry-After`, up to the cap.
+    /// The wait that a server requested by `retry:` or `Retry-After`, limited to the cap.
     pub(crate) fn named(&self, wait: Duration) -> Duration {
         wait.min(self.named_cap)
     }
 
-    /// How long to wait when `barren` connections in a row brought no item.
+    /// Returns the wait after `barren` connections in a row that yielded no item.
     ///
-    /// The server's `retry` is the least (WHATWG HTML §9.2.3: "wait a delay equal to the
-    /// reconnection time", then "optionally, wait some more"), and what is waited for the first
-    /// time; without one, the first wait is anything up to the base. The range doubles with each
-    /// barren connection, up to the cap.
+    /// The server's `retry` is the minimum (WHATWG HTML §9.2.3: "wait a delay equal to the
+    /// reconnection time", then "optionally, wait some more") and the exact first wait. Without
+    /// one, the first wait is random up to the base. The range doubles with each barren connection,
+    /// up to the cap.
     pub(crate) fn delay(
         &self,
         retry: Option<Duration>,
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_retry_is_waited_for_exactly_and_then_the_least() {
+    fn the_servers_retry_is_the_exact_first_wait_and_then_the_minimum() {
         let retry = Some(Duration::from_millis(2500));
         assert_eq!(range(retry, 0), (2500, 2500));
         let (low, high) = range(retry, 2);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn no_server_makes_the_client_wait_for_longer_than_the_cap() {
+    fn no_server_makes_the_client_wait_longer_than_the_cap() {
         for long in [61, 86_400, 2_147_483, u64::MAX] {
             let long = Some(Duration::from_secs(long));
             assert_eq!(range(long, 0), (60_000, 60_000));

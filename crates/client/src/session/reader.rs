@@ -9,35 +9,35 @@ use headwater_wire::{
 use super::{Head, encoding::encoded};
 use crate::error::{Error, Kind, Wanted};
 
-/// What the caller wants of the body.
+/// The way in which the caller reads the body.
 #[derive(Debug, Clone)]
 pub(crate) enum Reading {
-    /// Items, in the format that the response names, or in this one whatever it names.
+    /// Items, in the format that the response names, or in the given format regardless of that.
     Items {
         format: Option<Format>,
         limits: Limits,
     },
-    /// Lines of text, whatever the content type.
+    /// Lines of text, regardless of the content type.
     Lines { limits: Limits },
-    /// Exactly so many bytes at a time, but for the last; not 0.
+    /// Chunks of exactly this many bytes, except the last; not 0.
     Chunks(usize),
-    /// Bytes as they come.
+    /// Bytes as they arrive.
     Raw,
-    /// Bytes as they come, of an answer with whichever status.
+    /// Bytes as they arrive, of a response with any status.
     Answer,
 }
 
-/// What the session gives.
+/// A piece that the session yields.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Piece {
     Event(Event),
     Bytes(Bytes),
 }
 
-/// Takes the body of one response apart.
+/// The decoder of one response's body.
 pub(super) enum Reader {
     Items(Box<Decoder>),
-    /// `application/json` before it is known whether it is an array; then one value.
+    /// `application/json` until its first byte shows that it is an array; otherwise one value.
     Document(Document),
     Chunks(Chunks),
     Raw(VecDeque<Bytes>),
@@ -81,7 +81,7 @@ impl Reader {
         }
     }
 
-    /// Only for SSE: its decoder knows what a reconnect needs.
+    /// The decoder of an SSE body, which has the state that a reconnect needs.
     pub(super) fn sse(&self) -> Option<&Decoder> {
         match self {
             Self::Items(decoder) if decoder.format() == Format::Sse => Some(decoder),
@@ -111,7 +111,7 @@ impl Reader {
         }
     }
 
-    /// The next piece; `None`: more input is needed, or the finished body is at its end.
+    /// Returns the next piece. `None`: more input is needed, or the finished body is at its end.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Piece>, Error> {
         match self {
@@ -125,26 +125,27 @@ impl Reader {
         }
     }
 
-    /// The next item, if it is already here and can be nothing but its JSON. `None` says nothing.
+    /// Returns the next item if it has already been received and consists only of its JSON. `None`
+    /// has no meaning.
     #[inline]
     pub(super) fn next_json(&mut self) -> Option<Str> {
         let Self::Items(decoder) = self else {
             return None;
         };
-        // In these an error stays, so `next` will give it.
+        // In these formats the decoder keeps an error, so `next` still returns it.
         if !matches!(decoder.format(), Format::Ndjson | Format::JsonArray) {
             return None;
         }
         Some(decoder.next().ok()??.data)
     }
 
-    /// Whether an error from [`next`](Self::next) is of one item only (RFC 7464 §2.1).
+    /// Returns `true` if an error from [`next`](Self::next) affects only one item (RFC 7464 §2.1).
     pub(super) fn goes_on_after_an_error(&self) -> bool {
         matches!(self, Self::Items(decoder) if decoder.format() == Format::JsonSeq)
     }
 }
 
-/// The format of a content type, where any `…+json` is JSON (RFC 6839 §3.1).
+/// The format of a content type. Any `…+json` is JSON (RFC 6839 §3.1).
 fn format_of(content_type: &str) -> Option<Format> {
     Format::from_content_type(content_type).or_else(|| {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -155,7 +156,7 @@ fn format_of(content_type: &str) -> Option<Format> {
     })
 }
 
-/// A body of JSON: if it doesn't start as an array, the whole of it is one item.
+/// A JSON body: if it doesn't start with an array, the whole body is one item.
 pub(super) struct Document {
     limits: Limits,
     bom: SkipBom,
@@ -177,11 +178,12 @@ impl Document {
         }
     }
 
-    /// Takes a chunk, or gives the decoder of an array, which has taken it.
+    /// Accepts a chunk. If the body is an array, returns its decoder, which has already accepted
+    /// the chunk.
     fn push(&mut self, chunk: Bytes) -> Option<Box<Decoder>> {
         let chunk = self.bom.piece(chunk);
         if self.text.is_empty() {
-            // White space before the value is nobody's (RFC 8259 §2).
+            // White space before the value is insignificant (RFC 8259 §2).
             let first = chunk.iter().find(|byte| !b" \t\n\r".contains(byte))?;
             if *first == b'[' {
                 let mut decoder = Decoder::new(Format::JsonArray, self.limits);
@@ -210,12 +212,12 @@ impl Document {
         let text = self.text.split().freeze();
         json::check(&text, self.limits.max_depth)
             .map_err(|error| Error::new(Kind::BodyNotJson(error)))?;
-        // Checked: JSON is UTF-8.
+        // `check` succeeded, so the text is UTF-8.
         Ok(Some(Event::new(Str::from_utf8_lossy(text))))
     }
 }
 
-/// Cuts a body into pieces of one size. A piece that lies in one chunk isn't copied.
+/// Splits a body into pieces of one size. A piece that lies within one received chunk isn't copied.
 pub(super) struct Chunks {
     size: usize,
     queue: VecDeque<Bytes>,

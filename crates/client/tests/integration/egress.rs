@@ -1,4 +1,4 @@
-//! A client that may not go everywhere, over real sockets.
+//! Clients with egress rules, over real sockets.
 
 use std::{
     error::Error as _,
@@ -17,12 +17,12 @@ fn redirecting(to: String) -> Server {
     Server::start(move |call| call.respond_with("302 Found", &format!("location: {to}")))
 }
 
-/// What is allowed is this server alone.
+/// Rules that allow only this server.
 fn only(server: &Server) -> Egress {
     Egress::allow([server.url("/**")]).unwrap()
 }
 
-/// Names stand for these addresses, in turn.
+/// Makes every name resolve to these addresses, in turn.
 fn standing_for(egress: Egress, turns: &'static [&'static [&'static str]]) -> Egress {
     let asked = Arc::new(AtomicUsize::new(0));
     egress.with_lookup(move |_| {
@@ -43,7 +43,7 @@ fn refused(error: &headwater_client::Error) -> Refused {
 }
 
 twins! {
-    fn what_is_allowed_is_reached_and_the_rest_is_not_asked() {
+    fn an_allowed_url_is_reached_and_others_are_not_contacted() {
         let server = Server::answering("text/plain", "yes");
         let other = Server::answering("text/plain", "no");
         let client = client::Client::builder().egress(only(&server)).build().unwrap();
@@ -63,7 +63,7 @@ twins! {
         assert!(other.requests().is_empty());
     }
 
-    fn a_redirect_to_what_is_not_allowed_is_not_followed() {
+    fn a_redirect_to_a_refused_url_is_not_followed() {
         let secret = Server::answering("text/plain", "secret");
         for to in [
             secret.url("/"),
@@ -76,7 +76,7 @@ twins! {
         ] {
             let server = redirecting(to.clone());
             let client = client::Client::builder().egress(only(&server)).build().unwrap();
-            // It may be tried as often as it likes: a refusal is final.
+            // More attempts change nothing: a refusal is final.
             let request = client.get(server.url("/")).retry_first_connect(true);
             refused(&wait(request.text()).unwrap_err());
             assert_eq!(server.requests().len(), 1, "{to}");
@@ -95,7 +95,7 @@ twins! {
         assert!(secret.requests().is_empty());
     }
 
-    fn a_redirect_to_what_is_allowed_is_followed_without_credentials() {
+    fn a_redirect_to_an_allowed_url_is_followed_without_credentials() {
         let target = Server::answering("text/plain", "there");
         let server = redirecting(target.url("/there"));
         let egress = Egress::allow([server.url("/"), target.url("/")]).unwrap();
@@ -115,7 +115,7 @@ twins! {
     fn a_name_that_rebinds_to_this_machine_reaches_nothing() {
         let server = Server::answering("text/plain", "secret");
         let url = format!("http://rebinds.test:{}/", port(&server));
-        // Each look-up is judged: the one that is connected to is the one that was seen.
+        // Each lookup is checked, and the client connects to an address of the same lookup.
         let egress = standing_for(Egress::public(), &[&["127.0.0.1"], &["::1", "0.0.0.0"]]);
         let client = client::Client::builder().egress(egress).build().unwrap();
         for _ in 0..2 {
@@ -124,18 +124,19 @@ twins! {
         assert!(server.requests().is_empty());
     }
 
-    fn of_a_mix_of_addresses_only_the_allowed_are_connected_to() {
+    fn only_the_allowed_of_mixed_addresses_are_connected_to() {
         let server = Server::answering("text/plain", "here");
         let url = format!("http://mixed.test:{}/", port(&server));
         let egress = Egress::allow(["http://mixed.test:*", "127.0.0.0/8"]).unwrap();
-        // The others are nobody's here: were they tried first, this would take until a time-out.
+        // The other addresses don't respond here: if they were tried first, this would end in a
+        // timeout.
         let egress = standing_for(egress, &[&["10.0.0.1", "169.254.169.254", "fd00::1", "127.0.0.1"]]);
         let client = client::Client::builder().egress(egress).build().unwrap();
         assert_eq!(wait(client.get(&url).text()).unwrap(), "here");
         assert_eq!(server.requests()[0].header("host").unwrap(), url[7..url.len() - 1]);
     }
 
-    fn a_name_that_cannot_be_looked_up_is_no_refusal() {
+    fn a_name_that_does_not_resolve_is_not_a_refusal() {
         let egress = Egress::public().with_lookup(|_| {
             std::future::ready(Err(std::io::Error::other("no such name")))
         });
@@ -146,9 +147,9 @@ twins! {
     }
 }
 
-/// The environment belongs to the whole process, so this is one of its own.
+/// The environment belongs to the whole process, so this test is in one of its own.
 #[test]
-fn a_proxy_of_the_environment_is_not_asked() {
+fn a_proxy_of_the_environment_is_not_used() {
     const ASKS: &str = "HEADWATER_TEST_ASKS";
     if let Ok(url) = std::env::var(ASKS) {
         let egress = Egress::allow([url.as_str()]).unwrap();
@@ -159,7 +160,7 @@ fn a_proxy_of_the_environment_is_not_asked() {
     let server = Server::answering("text/plain", "direct");
     let proxy = Server::answering("text/plain", "by a proxy");
     let asked = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["egress::a_proxy_of_the_environment_is_not_asked", "--exact"])
+        .args(["egress::a_proxy_of_the_environment_is_not_used", "--exact"])
         .env(ASKS, server.url("/"))
         .env("http_proxy", proxy.url("/"))
         .env("all_proxy", proxy.url("/"))

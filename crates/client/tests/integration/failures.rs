@@ -10,7 +10,7 @@ use crate::{
 const SHORT: Duration = Duration::from_millis(300);
 
 twins! {
-    fn a_body_that_is_cut_is_an_error_after_its_complete_items() {
+    fn a_truncated_body_is_an_error_after_its_complete_items() {
         for (content_type, start) in [
             ("application/x-ndjson", "1\n2\n"),
             ("application/x-ndjson", "1\n2\n{\"a\":"),
@@ -29,7 +29,7 @@ twins! {
         }
     }
 
-    fn a_body_that_is_shorter_than_its_length_is_cut() {
+    fn a_body_that_is_shorter_than_its_length_is_truncated() {
         let server = Server::start(|call| {
             call.write("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 9\r\n\r\n1\n2\n");
         });
@@ -43,7 +43,7 @@ twins! {
         assert!(error.is_truncated(), "{error}");
     }
 
-    fn a_clean_end_in_the_middle_of_an_item_is_a_cut_too() {
+    fn a_clean_end_in_the_middle_of_an_item_is_a_truncation() {
         for (content_type, body) in
             [("application/x-ndjson", "1\n{\"a\":"), ("application/json", "[1,"), ("application/json", "{")]
         {
@@ -54,7 +54,7 @@ twins! {
         }
     }
 
-    fn a_server_that_is_not_there_is_a_connect_error_at_once() {
+    fn an_unreachable_server_is_a_connect_error_at_once() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let url = format!("http://me:secret@{free}/x?token=secret");
         let error = wait(client::get(url).stream::<u32>()).unwrap_err();
@@ -79,7 +79,7 @@ twins! {
         assert!(error.is_connect(), "{error}");
     }
 
-    fn a_status_that_is_no_success_is_an_error_with_the_problem() {
+    fn an_unsuccessful_status_is_an_error_with_the_problem() {
         let server = Server::start(|call| {
             let body = r#"{"title":"No such stream","detail":"/nope","hint":"/ticks"}"#;
             call.respond("404 Not Found", "application/problem+json", body);
@@ -101,7 +101,7 @@ twins! {
         checks(wait(client::get(server.url("/nope")).lines()).unwrap_err());
     }
 
-    fn a_500_on_the_first_connection_is_an_error_unless_retries_are_asked_for() {
+    fn a_500_on_the_first_connection_is_an_error_unless_retries_are_enabled() {
         let server = Server::start(|call| match call.n {
             0 | 2 => call.respond_with("500 Internal Server Error", "content-type: text/plain"),
             _ => call.respond("200 OK", "application/x-ndjson", "1\n"),
@@ -126,7 +126,7 @@ twins! {
         assert_eq!(wait(client::get(server.url("/")).text()).unwrap(), "");
     }
 
-    fn silence_is_a_timeout_where_the_stream_cannot_be_resumed() {
+    fn silence_is_a_timeout_if_the_stream_cannot_be_resumed() {
         let server = Server::start(|call| {
             call.start("application/x-ndjson");
             call.chunk("1\n");
@@ -147,7 +147,7 @@ twins! {
         assert!(error.is_timeout() && !error.is_connect(), "{error}");
     }
 
-    fn bytes_that_are_no_item_keep_a_stream_from_timing_out() {
+    fn bytes_without_an_item_keep_a_stream_from_timing_out() {
         let server = Server::start(|call| {
             call.start("text/event-stream");
             for _ in 0..12 {
@@ -162,7 +162,7 @@ twins! {
         assert_eq!(good(all(wait(request.stream::<u32>()))), [1]);
     }
 
-    fn a_reader_that_is_slow_is_not_a_server_that_is_silent() {
+    fn a_slow_reader_does_not_run_into_the_idle_timeout() {
         let server = Server::start(|call| {
             call.start("application/x-ndjson");
             for n in 0..4 {
@@ -180,7 +180,7 @@ twins! {
         assert!(next(&mut items).is_none());
     }
 
-    fn an_error_that_the_server_reports_is_a_problem_and_the_end() {
+    fn a_reported_error_is_a_problem_and_ends_the_stream() {
         let body = "data: 1\n\nevent: headwater:error\ndata: {\"title\":\"Out of ticks\",\"status\":503}\n\n";
         let server = Server::start(move |call| {
             call.start("text/event-stream");

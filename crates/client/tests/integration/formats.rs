@@ -18,7 +18,7 @@ fn ticks(count: u64) -> Vec<Tick> {
     (1..=count).map(|n| Tick { n, price: 1.5 }).collect()
 }
 
-/// Three ticks in each format, with its content type.
+/// Three ticks in each format, with the format's content type.
 const THREE: [(&str, &str); 6] = [
     (
         "text/event-stream",
@@ -48,7 +48,7 @@ const THREE: [(&str, &str); 6] = [
     ),
 ];
 
-/// An item that is this many bytes of JSON.
+/// An item whose JSON has this many bytes.
 fn item_of(bytes: usize) -> String {
     format!("\"{}\"", "x".repeat(bytes - 2))
 }
@@ -56,7 +56,7 @@ fn item_of(bytes: usize) -> String {
 const MIB: usize = 1024 * 1024;
 
 twins! {
-    fn items_come_in_every_format() {
+    fn items_arrive_in_every_format() {
         for (content_type, body) in THREE {
             let server = Server::answering(content_type, body);
             let items = wait(client::get(server.url("/")).stream::<Tick>());
@@ -92,7 +92,7 @@ twins! {
         assert!(server.requests().is_empty());
     }
 
-    fn bytes_dribbled_one_at_a_time_make_the_same_items() {
+    fn bytes_that_arrive_one_at_a_time_form_the_same_items() {
         for (content_type, body) in THREE {
             let server = Server::start(move |call| {
                 call.start(content_type);
@@ -106,7 +106,7 @@ twins! {
         }
     }
 
-    fn each_item_is_given_before_the_next_one_is_sent() {
+    fn each_item_is_yielded_before_the_next_one_is_sent() {
         for (content_type, items) in [
             ("text/event-stream", ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"]),
             ("application/x-ndjson", ["1\n", "2\n", "3\n"]),
@@ -134,13 +134,13 @@ twins! {
         }
     }
 
-    fn lines_of_plain_text_are_strings_as_they_stand() {
+    fn lines_of_plain_text_are_unchanged_strings() {
         let server = Server::answering("text/plain; charset=utf-8", "one\ntwo \"2\"\n\ngrüße");
         let items = wait(client::get(server.url("/")).stream::<String>());
         assert_eq!(good(all(items)), ["one", "two \"2\"", "", "grüße"]);
     }
 
-    fn events_say_id_and_type() {
+    fn events_have_their_id_and_type() {
         let body = "id: 7\nevent: tick\ndata: a\ndata: b\n\ndata: c\n\n";
         let server = Server::answering("text/event-stream", body);
         let request = client::get(server.url("/")).reconnect(false);
@@ -155,7 +155,7 @@ twins! {
         assert_eq!(items.last_event_id(), "7", "also when the stream is over");
     }
 
-    fn what_lies_in_one_chunk_is_given_without_waiting() {
+    fn items_of_one_chunk_are_yielded_without_waiting() {
         let server = Server::answering("application/x-ndjson", "1\n2\n3\n");
         let mut items = wait(client::get(server.url("/")).stream::<u32>()).unwrap();
         assert_eq!(next(&mut items).unwrap().unwrap(), 1);
@@ -165,7 +165,7 @@ twins! {
         assert!(next(&mut items).is_none());
     }
 
-    fn an_item_of_the_wrong_shape_is_named_and_the_stream_goes_on() {
+    fn an_item_of_the_wrong_shape_is_located_and_the_stream_continues() {
         let body = "{\"n\":1,\"price\":1.5}\n{\"n\":2,\"price\":\"high\"}\n7\n{\"n\":4,\"price\":1.5}\n";
         let server = Server::answering("application/x-ndjson", body);
         let items = all(wait(client::get(server.url("/a?key=secret")).stream::<Tick>()));
@@ -224,7 +224,7 @@ twins! {
         assert!(error.is_too_deep(), "{error}");
     }
 
-    fn bytes_that_are_not_utf8_are_an_error_but_in_sse_replaced() {
+    fn invalid_utf8_is_an_error_except_in_sse_where_it_is_replaced() {
         let bad = b"\"a\"\n\"\xff\"\n";
         let server = Server::answering("application/x-ndjson", bad);
         let (items, error) = cut_short(all(wait(client::get(server.url("/")).stream::<String>())));
@@ -238,13 +238,13 @@ twins! {
         assert_eq!(good(all(wait(request.stream::<String>()))), ["\u{fffd}"]);
     }
 
-    fn lines_come_whatever_the_content_type() {
+    fn lines_are_read_in_any_content_type() {
         let server = Server::answering("text/html", "<p>\r\ngrüße\n</p>");
         let lines = good(all(wait(client::get(server.url("/")).lines())));
         assert_eq!(lines, ["<p>", "grüße", "</p>"]);
     }
 
-    fn chunks_have_exactly_the_size_asked_for_but_for_the_last() {
+    fn all_chunks_but_the_last_have_the_requested_size() {
         let server = Server::start(|call| {
             call.start("application/octet-stream");
             for part in ["0123456", "789abcdef01234", "56789abcdef!"] {
@@ -274,7 +274,7 @@ twins! {
         assert!(wait(client::get(server.url("/")).max_body_bytes(23).text()).is_ok());
     }
 
-    fn a_compressed_body_is_given_as_bytes_but_not_as_text_or_a_value() {
+    fn a_compressed_body_is_read_as_bytes_but_not_as_text_or_a_value() {
         let server = Server::start(|call| {
             call.write("HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 2\r\n\r\n{}");
         });

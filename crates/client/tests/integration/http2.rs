@@ -1,4 +1,4 @@
-//! HTTP/2: when a body is whole, and when it was cut.
+//! HTTP/2: complete and truncated bodies.
 
 use std::{net::TcpListener, thread, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::{net::TcpStream, runtime, sync::oneshot, time::timeout};
 
 use crate::twins::{cut_short, good};
 
-/// How a response ends after its two items.
+/// The end of a response after its two items.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     /// With `END_STREAM`.
@@ -17,7 +17,7 @@ enum Ending {
     ConnectionLost,
 }
 
-/// Answers one request with two items; ends the response when it is told to.
+/// Responds to one request with two items, and ends the response on a signal.
 fn serve(ending: Ending) -> (String, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -54,16 +54,16 @@ async fn answer(socket: TcpStream, ended: oneshot::Receiver<()>, ending: Ending)
         Ending::Reset(reason) => body.send_reset(reason),
         Ending::ConnectionLost => return,
     }
-    // Nothing is sent unless this is polled; it is over when the client has closed.
+    // Nothing is sent unless the connection is polled. It is over when the client has closed it.
     while let Some(Ok(_)) = connection.accept().await {}
 }
 
 twins! {
-    fn a_stream_that_is_reset_in_the_middle_of_a_body_is_cut() {
+    fn a_stream_that_is_reset_in_the_middle_of_a_body_is_truncated() {
         for ending in [
             Ending::Reset(Reason::INTERNAL_ERROR),
             Ending::Reset(Reason::CANCEL),
-            // Only after a response that is complete does it mean no harm (RFC 9113 §8.1).
+            // It is harmless only after a complete response (RFC 9113 §8.1).
             Ending::Reset(Reason::NO_ERROR),
             Ending::ConnectionLost,
         ] {

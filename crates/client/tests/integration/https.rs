@@ -1,4 +1,4 @@
-//! https: whom the client trusts, and what an end is.
+//! https: trusted servers, and the end of a body under TLS.
 
 use std::{env, net::TcpStream, process::Command, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
-/// A server with a certificate for `name` that it has signed itself; and the certificate, as PEM.
+/// A server with a self-signed certificate for `name`, and the certificate as PEM.
 fn server(name: &str, answer: impl Fn(&mut Call) + Send + Sync + 'static) -> (Server, String) {
     let certified = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
@@ -42,14 +42,14 @@ fn two_items(call: &mut Call) {
 }
 
 twins! {
-    fn a_server_whose_certificate_is_trusted_is_read() {
+    fn a_server_with_a_trusted_certificate_is_read() {
         let (server, pem) = local(two_items);
         let (_, other) = local(two_items);
         let client = client::Client::builder().root_certificate(other + &pem).build().unwrap();
         assert_eq!(good(all(wait(client.get(server.url("/")).stream::<u32>()))), [1, 2]);
     }
 
-    fn a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent() {
+    fn an_untrusted_certificate_is_refused_before_anything_is_sent() {
         let (server, _) = local(two_items);
         let error = wait(client::get(server.url("/")).bearer("secret").stream::<u32>()).unwrap_err();
         assert!(error.is_connect(), "{error}");
@@ -65,7 +65,7 @@ twins! {
         assert!(error.to_string().contains("not valid for name"), "{error}");
     }
 
-    fn a_body_that_is_cut_under_tls_is_an_error() {
+    fn a_truncated_body_under_tls_is_an_error() {
         let (server, pem) = local(|call| {
             call.start("application/x-ndjson");
             call.chunk("1\n");
@@ -76,8 +76,8 @@ twins! {
         assert!(error.is_truncated(), "{error}");
     }
 
-    /// Without TLS, nothing tells such an end from a cut.
-    fn a_body_that_ends_with_its_connection_is_whole_only_if_tls_says_so() {
+    /// Without TLS such an end can't be told from a break.
+    fn a_body_that_ends_with_its_connection_is_complete_only_with_a_tls_close() {
         let (server, pem) = local(|call| {
             call.write("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n1\n");
         });
@@ -87,7 +87,7 @@ twins! {
         assert!(error.is_truncated(), "{error}");
     }
 
-    fn a_root_certificate_that_is_none_is_an_error_of_the_settings() {
+    fn an_invalid_root_certificate_is_an_error_of_the_settings() {
         for (pem, wanted) in [
             ("", "holds no PEM section `CERTIFICATE`"),
             ("-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n", "is not valid PEM"),
@@ -100,11 +100,11 @@ twins! {
 }
 
 #[test]
-fn on_a_machine_without_certificates_http_works_and_no_https_server_is_trusted() {
+fn without_platform_certificates_http_works_and_no_https_server_is_trusted() {
     const NAME: &str =
-        "https::on_a_machine_without_certificates_http_works_and_no_https_server_is_trusted";
+        "https::without_platform_certificates_http_works_and_no_https_server_is_trusted";
     if env::var_os("SSL_CERT_FILE").is_none_or(|file| file != "/dev/null") {
-        // The platform's certificates are named by the environment, which is the process's.
+        // The environment variables for the platform's certificates belong to the whole process.
         let output = Command::new(env::current_exe().unwrap())
             .args(["--exact", NAME])
             .env("SSL_CERT_FILE", "/dev/null")

@@ -1,5 +1,5 @@
-//! The writer and the reader against a real hub, in memory, and through a proxy that breaks
-//! connections where it hurts.
+//! The writer and the reader against a real hub in memory, also through a proxy that breaks
+//! connections at critical points.
 
 use std::{
     sync::{Arc, mpsc},
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::proxy::Proxy;
 
-/// A hub on a thread of its own.
+/// A hub on its own thread.
 pub(crate) struct TestHub {
     url: String,
     stop: Option<oneshot::Sender<()>>,
@@ -73,14 +73,14 @@ impl Drop for TestHub {
 
 pub(crate) const SOON: Duration = Duration::from_millis(2);
 
-/// All that is in a stream now.
+/// All messages that are in a stream now.
 pub(crate) fn content(url: &str) -> Vec<u32> {
     let reader = headwater_client::blocking::stream(url).reader().live(false);
     let messages = reader.open::<u32>().unwrap();
     messages.map(|message| message.unwrap().value).collect()
 }
 
-/// All that is in a stream now, as it is.
+/// All messages that are in a stream now, unparsed.
 fn raw(url: &str) -> Vec<String> {
     let reader = headwater_client::blocking::stream(url).reader().live(false);
     let messages = reader.open_raw().unwrap();
@@ -91,7 +91,7 @@ fn raw(url: &str) -> Vec<String> {
 }
 
 twins! {
-    fn what_is_written_is_read_in_order_with_offsets_to_go_on_from() {
+    fn messages_are_read_in_order_with_offsets_to_resume_from() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("a/b"));
         let writer = wait(stream.writer().create(true).open()).unwrap();
@@ -117,7 +117,7 @@ twins! {
         }
     }
 
-    fn what_was_delivered_but_not_answered_is_stored_once() {
+    fn an_append_without_a_response_is_stored_once() {
         let hub = TestHub::start();
         let proxy = Proxy::cutting_answers(hub.address(), 3);
         let patient = client::Client::builder()
@@ -137,7 +137,7 @@ twins! {
         assert_eq!(content(&hub.url("s")), (0..300).collect::<Vec<_>>());
     }
 
-    fn a_reader_whose_connection_breaks_anywhere_gets_everything_once() {
+    fn a_reader_gets_everything_once_across_broken_connections() {
         let hub = TestHub::start();
         let direct = client::stream(hub.url("s"));
         let writer = wait(direct.writer().create(true).open()).unwrap();
@@ -156,7 +156,7 @@ twins! {
         assert!(proxy.cuts() > 3, "{}", proxy.cuts());
     }
 
-    fn a_follower_from_now_sees_what_comes_and_the_end_when_the_stream_closes() {
+    fn a_reader_from_now_sees_new_messages_and_the_close() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let writer = wait(stream.writer().create(true).open()).unwrap();
@@ -176,7 +176,7 @@ twins! {
         assert!(error.is_stream_closed(), "{error}");
     }
 
-    fn a_writer_whose_stream_is_closed_under_it_says_so_once_and_is_over() {
+    fn a_writer_reports_a_closed_stream_once_and_is_over() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let writer = wait(stream.writer().create(true).open()).unwrap();
@@ -189,13 +189,14 @@ twins! {
         assert_eq!(writer.acknowledged(), 0);
     }
 
-    fn a_later_writer_of_the_same_producer_shuts_the_earlier_out() {
+    fn a_later_writer_of_the_same_producer_fences_the_earlier_one() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let earlier = wait(stream.writer().create(true).producer("till-1").open()).unwrap();
         wait(earlier.append(&1)).unwrap();
         wait(earlier.flush()).unwrap();
-        // An epoch of now is later, also in the same millisecond but for one case in a thousand.
+        // A later epoch of now is higher. Within one millisecond that fails in one case of a
+        // thousand.
         thread::sleep(SOON);
         let later = wait(stream.writer().producer("till-1").open()).unwrap();
         wait(later.append(&2)).unwrap();
@@ -208,7 +209,7 @@ twins! {
         assert_eq!(content(&hub.url("s")), [1, 2, 4]);
     }
 
-    fn a_producer_that_repeats_itself_adds_only_what_is_new() {
+    fn a_repeating_producer_adds_only_new_messages() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         for (count, skipped) in [(5, 0), (5, 5), (9, 5), (9, 9)] {
@@ -222,7 +223,7 @@ twins! {
         assert_eq!(content(&hub.url("s")), (0..9).collect::<Vec<_>>());
     }
 
-    fn a_producer_that_repeats_itself_knows_its_messages_however_they_are_batched_and_spaced() {
+    fn a_repeating_producer_recognises_its_messages_in_any_batching_and_spacing() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let texts = ["{\n \"a\": 1}", " [2,\r\n3] ", "\"x\"", "4"];
@@ -240,7 +241,7 @@ twins! {
         assert_eq!(all, ["{  \"a\": 1}", "[2,  3]", "\"x\"", "4"]);
     }
 
-    fn a_producer_that_gives_other_messages_or_fewer_is_told_and_nothing_is_stored() {
+    fn other_or_fewer_messages_of_a_repeating_producer_are_an_error_and_not_stored() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let give = |id: &'static str, messages: &'static [u32]| {
@@ -265,7 +266,7 @@ twins! {
         assert_eq!(content(&hub.url("s")), [1, 2, 3, 4]);
     }
 
-    fn of_two_producers_of_one_id_at_a_time_one_is_shut_out_and_knows_what_it_has_stored() {
+    fn of_two_concurrent_producers_with_one_id_one_is_fenced() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let open = || wait(stream.writer().create(true).repeating("p").open()).unwrap();
@@ -290,7 +291,7 @@ twins! {
         assert_eq!(content(&hub.url("s")), [1, 2]);
     }
 
-    fn two_producers_of_one_id_that_race_store_nothing_twice_and_claim_nothing_that_is_not_stored() {
+    fn racing_producers_with_one_id_store_exactly_their_acknowledged_messages() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let mut stored = 0;
@@ -310,7 +311,7 @@ twins! {
         assert_eq!(raw(&hub.url("s")).len() as u64, stored);
     }
 
-    fn a_stream_that_is_closed_meanwhile_is_noticed_at_once_with_the_message_that_was_not_stored() {
+    fn a_concurrent_close_is_noticed_at_once_with_the_unstored_message() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let writer = wait(stream.writer().create(true).open()).unwrap();
@@ -327,7 +328,7 @@ twins! {
         assert_eq!((error.message_number(), writer.acknowledged()), (Some(3), 2));
     }
 
-    fn the_message_of_a_batch_that_does_not_fit_the_schema_is_named() {
+    fn the_message_of_a_batch_that_violates_the_schema_is_identified() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         wait(stream.create().schema("{\"type\":\"integer\"}").send()).unwrap();
@@ -344,7 +345,7 @@ twins! {
         assert_eq!(content(&hub.url("s")), [1]);
     }
 
-    fn a_producer_that_repeats_itself_in_a_stream_of_another_type_knows_its_messages() {
+    fn a_repeating_producer_recognises_its_messages_in_a_stream_of_another_type() {
         for content_type in ["text/plain", "application/x-ndjson", "text/event-stream"] {
             let hub = TestHub::start();
             let stream = client::stream(hub.url("s"));
@@ -364,7 +365,7 @@ twins! {
         }
     }
 
-    fn a_producer_that_repeats_itself_finds_its_stream_closed_and_is_done() {
+    fn a_repeating_producer_succeeds_if_its_stream_is_already_closed() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         for skipped in [0, 2] {
@@ -387,7 +388,7 @@ twins! {
         assert!(other.is_stream_closed(), "{other}");
     }
 
-    fn a_writer_notices_that_its_stream_was_made_anew() {
+    fn a_writer_notices_that_its_stream_was_recreated() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let writer = wait(stream.writer().create(true).open()).unwrap();
@@ -400,7 +401,7 @@ twins! {
         assert!(error.is_forgotten(), "{error}");
     }
 
-    fn a_message_that_is_no_json_is_refused_before_it_is_sent() {
+    fn a_message_that_is_not_json_is_refused_before_it_is_sent() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let writer = wait(stream.writer().create(true).open()).unwrap();
@@ -415,7 +416,7 @@ twins! {
         assert!(wait(reader.next()).is_none());
     }
 
-    fn a_float_that_is_not_finite_is_refused_and_the_writer_goes_on() {
+    fn a_float_that_is_not_finite_is_refused_and_the_writer_remains_usable() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let writer = wait(stream.writer().create(true).open()).unwrap();
@@ -432,7 +433,7 @@ twins! {
         assert!(wait(reader.next()).is_none());
     }
 
-    fn a_stream_of_bytes_keeps_them_as_they_are() {
+    fn a_stream_of_bytes_keeps_them_unchanged() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         wait(stream.create().content_type("application/octet-stream").send()).unwrap();
@@ -451,7 +452,7 @@ twins! {
         assert!(wait(reader.next()).is_none());
     }
 
-    fn a_position_of_a_stream_that_was_made_again_is_told_and_everything_follows() {
+    fn a_stale_position_in_a_recreated_stream_is_reported_and_all_messages_follow() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let publish = |numbers: std::ops::Range<u32>| {
@@ -477,7 +478,7 @@ twins! {
         assert_eq!(*reader.position(), tail);
     }
 
-    fn a_message_of_the_wrong_shape_is_an_error_and_the_reader_goes_on() {
+    fn a_message_of_the_wrong_shape_is_an_error_and_the_reader_continues() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let writer = wait(stream.writer().create(true).open()).unwrap();
@@ -493,7 +494,7 @@ twins! {
         assert_eq!(wait(reader.next()).unwrap().unwrap().value, 3);
     }
 
-    fn a_stream_that_is_not_there_is_said_to_be_missing() {
+    fn a_missing_stream_is_an_error() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("missing"));
         let errors = [
@@ -509,7 +510,7 @@ twins! {
         }
     }
 
-    fn settings_of_a_stream_are_what_it_was_created_with() {
+    fn a_stream_has_the_settings_that_it_was_created_with() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let schema = r#"{"type": "object", "required": ["ä"]}"#;

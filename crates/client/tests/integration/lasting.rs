@@ -1,4 +1,4 @@
-//! What the writer and the reader keep up over hubs that come and go, are full, or can't be reached.
+//! The writer and the reader across hubs that restart, are full, or can't be reached.
 
 use std::{
     sync::Arc,
@@ -15,14 +15,14 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An address at which nothing listens.
+/// An address on which nothing listens.
 fn nowhere() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
 twins! {
-    fn a_writer_and_a_reader_go_on_with_the_hub_that_took_the_place_of_theirs() {
+    fn a_writer_and_a_reader_continue_with_a_replaced_hub() {
         let log = Arc::new(MemoryLog::default());
         let mut hub = TestHub::over(Arc::clone(&log));
         let proxy = Proxy::to(hub.address());
@@ -35,7 +35,7 @@ twins! {
             for n in round * 50..(round + 1) * 50 {
                 wait(writer.append(&n)).unwrap();
             }
-            // What was just given is on its way, in part.
+            // Some of these messages are still in flight.
             pause(SOON);
             drop(hub);
             hub = TestHub::over(Arc::clone(&log));
@@ -49,7 +49,7 @@ twins! {
         assert_eq!(content(&hub.url("s")), (0..200).collect::<Vec<_>>());
     }
 
-    fn a_producer_that_repeats_itself_over_broken_connections_adds_only_what_is_new() {
+    fn a_repeating_producer_adds_only_new_messages_across_broken_connections() {
         let hub = TestHub::start();
         let proxy = Proxy::cutting_answers(hub.address(), 4);
         let patient = client::Client::builder()
@@ -61,7 +61,7 @@ twins! {
         for count in [60, 90] {
             let stream = patient.stream(proxy.url("/streams/s"));
             let options = stream.writer().create(true).repeating("import").max_in_flight(8);
-            // Each in a request of its own, so that many are cut.
+            // Each message in its own request, so that many requests are cut.
             let writer = wait(options.max_batch_bytes(1).open()).unwrap();
             for n in 0..count {
                 wait(writer.append(&n)).unwrap();
@@ -73,7 +73,7 @@ twins! {
         assert!(proxy.cuts() > 10, "{}", proxy.cuts());
     }
 
-    fn a_writer_waits_for_room_and_goes_on_when_there_is_some() {
+    fn a_writer_waits_while_the_hub_is_full() {
         let mut settings = MemoryOptions::default();
         settings.max_bytes = 64 << 10;
         let hub = TestHub::over(Arc::new(MemoryLog::new(settings)));
@@ -92,7 +92,7 @@ twins! {
         assert_eq!(writer.acknowledged(), 1);
     }
 
-    fn a_writer_gives_up_after_so_many_attempts_and_says_what_is_acknowledged() {
+    fn a_writer_fails_after_its_attempts_and_knows_its_acknowledged_messages() {
         let hub = TestHub::start();
         let proxy = Proxy::to(hub.address());
         let client = client::Client::builder().backoff(SOON, SOON).max_attempts(3).build().unwrap();
@@ -109,7 +109,7 @@ twins! {
         assert_eq!(writer.acknowledged(), 1);
     }
 
-    fn a_writer_that_lingers_sends_what_comes_in_that_time_as_one_request() {
+    fn a_lingering_writer_sends_the_messages_of_that_time_in_one_request() {
         let hub = TestHub::start();
         let proxy = Proxy::to(hub.address());
         let stream = client::stream(proxy.url("/streams/s"));
@@ -120,13 +120,13 @@ twins! {
             pause(SOON);
         }
         assert_eq!(proxy.answers(), 1, "the stream was created, and nothing was sent");
-        // Who waits for them doesn't wait for more to come.
+        // A flush ends the linger time.
         wait(writer.flush()).unwrap();
         assert_eq!(proxy.answers(), 2);
         assert_eq!(content(&hub.url("s")), (0..10).collect::<Vec<_>>());
     }
 
-    fn a_writer_that_is_dropped_sends_what_it_has() {
+    fn a_dropped_writer_sends_its_queued_messages() {
         let hub = TestHub::start();
         let writer = client::stream(hub.url("s")).writer().create(true);
         let writer = wait(writer.linger(PATIENCE).open()).unwrap();
@@ -141,7 +141,7 @@ twins! {
         }
     }
 
-    fn a_message_as_large_as_a_hub_takes_is_written_and_read() {
+    fn a_message_of_the_hubs_maximum_size_is_written_and_read() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         wait(stream.create().content_type("application/octet-stream").send()).unwrap();
@@ -160,7 +160,7 @@ twins! {
         assert_eq!(error.status().map(|status| status.as_u16()), Some(413), "{error}");
     }
 
-    fn a_reader_starts_at_a_time_and_knows_where_that_is() {
+    fn a_reader_that_starts_at_a_time_knows_its_offset() {
         let hub = TestHub::start();
         let stream = client::stream(hub.url("s"));
         let writer = wait(stream.writer().create(true).open()).unwrap();

@@ -1,4 +1,4 @@
-//! Leaving, sharing, giving up: what each client does in its own way.
+//! Leaving, sharing and abandoning, in the way of each client.
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -6,7 +6,7 @@ use headwater_client::{Client, blocking};
 
 use crate::server::Server;
 
-/// A server that sends one item and then waits; it tells whether the client closed the connection.
+/// A server that sends one item and then waits. It reports if the client has closed the connection.
 fn one_and_wait() -> (Server, mpsc::Receiver<bool>) {
     let (closed, was_closed) = mpsc::channel();
     let server = Server::start(move |call| {
@@ -20,7 +20,7 @@ fn one_and_wait() -> (Server, mpsc::Receiver<bool>) {
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
-fn the_server_sees_at_once_that_a_blocking_reader_has_left() {
+fn the_server_notices_at_once_that_a_blocking_reader_is_dropped() {
     let (server, closed) = one_and_wait();
     let client = blocking::Client::new().unwrap();
     let mut items = client.get(server.url("/")).stream::<u32>().unwrap();
@@ -105,7 +105,7 @@ fn several_threads_share_a_blocking_client() {
 }
 
 #[tokio::test]
-async fn a_next_that_is_given_up_loses_nothing() {
+async fn an_abandoned_next_loses_nothing() {
     let server = Server::start(|call| {
         call.start("text/event-stream");
         for n in 0..30 {
@@ -140,7 +140,7 @@ async fn a_next_that_is_given_up_loses_nothing() {
 }
 
 #[tokio::test]
-async fn the_server_sees_at_once_that_an_async_reader_has_left() {
+async fn the_server_notices_at_once_that_an_async_reader_is_dropped() {
     let (server, closed) = one_and_wait();
     let client = Client::new().unwrap();
     let mut items = client.get(server.url("/")).stream::<u32>().await.unwrap();
@@ -162,8 +162,8 @@ fn items_can_be_sent_to_other_threads() {
 }
 
 #[test]
-fn a_kept_connection_that_the_server_has_closed_meanwhile_is_not_used() {
-    // It doesn't say that it closes, and does.
+fn an_idle_connection_that_the_server_has_closed_is_not_used() {
+    // The server closes the connection without announcing it.
     let server = Server::start(|call| call.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
     let client = blocking::Client::new().unwrap();
     for _ in 0..50 {

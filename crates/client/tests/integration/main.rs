@@ -1,4 +1,5 @@
-//! The clients against a server that misbehaves: each test for the async and for the blocking one.
+//! The clients against a server that misbehaves. Each test runs for the async and for the blocking
+//! client.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

@@ -1,4 +1,4 @@
-//! A proxy that breaks connections, and that can be pointed at another server.
+//! A proxy that breaks connections, and that can be redirected to another server.
 
 use std::{
     io::{Read, Write},
@@ -11,16 +11,16 @@ use std::{
     time::Duration,
 };
 
-/// Longer than anything here takes.
+/// Longer than any test takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where connections break.
+/// The point at which connections break.
 #[derive(Clone, Copy)]
 enum Fault {
     None,
-    /// Every so many answers: when the first byte of one is there, which doesn't go on.
+    /// Every n-th response: when its first byte arrives, which isn't forwarded.
     Answer(usize),
-    /// After so many bytes of answers on a connection.
+    /// After this many bytes of responses on a connection.
     Bytes(usize),
 }
 
@@ -33,22 +33,23 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Breaks nothing.
+    /// A proxy that breaks nothing.
     pub(crate) fn to(target: &str) -> Self {
         Self::start(target, Fault::None)
     }
 
-    /// From now on connections go there.
+    /// Sends new connections to another server.
     pub(crate) fn point_at(&self, target: &str) {
         *self.target.lock().unwrap() = target.parse().unwrap();
     }
 
-    /// Breaks connections where every `n`-th answer would begin: the request was delivered and done.
+    /// Breaks connections where every `n`-th response would begin: the request was delivered and
+    /// processed.
     pub(crate) fn cutting_answers(target: &str, n: usize) -> Self {
         Self::start(target, Fault::Answer(n))
     }
 
-    /// Breaks each connection after so many bytes from the server.
+    /// Breaks each connection after this many bytes from the server.
     pub(crate) fn cutting_after(target: &str, bytes: usize) -> Self {
         Self::start(target, Fault::Bytes(bytes))
     }
@@ -71,7 +72,7 @@ impl Proxy {
                 let (cuts, answers) = (Arc::clone(&counted), Arc::clone(&relayed));
                 let target = *pointed.lock().unwrap();
                 thread::spawn(move || {
-                    // Either may go at any time.
+                    // Either side may close at any time.
                     let (Ok(client), Ok(server)) = (client, TcpStream::connect(target)) else {
                         return;
                     };
@@ -94,12 +95,12 @@ impl Proxy {
         format!("http://{}{path}", self.address)
     }
 
-    /// How many answers began.
+    /// The number of responses that began.
     pub(crate) fn answers(&self) -> usize {
         self.answers.load(Ordering::SeqCst)
     }
 
-    /// How many connections were broken.
+    /// The number of connections that were broken.
     pub(crate) fn cuts(&self) -> usize {
         self.cuts.load(Ordering::SeqCst)
     }

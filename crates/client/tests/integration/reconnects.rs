@@ -13,7 +13,8 @@ use crate::{
 const SHORT: Duration = Duration::from_millis(30);
 const END: &str = "event: headwater:end\nid: headwater:end\ndata: {}\n\n";
 
-/// Sends the event after the one that the client saw last, and then breaks; the mark after 5.
+/// Sends the event after the client's last event id, and then breaks the connection; sends the end
+/// mark after 5.
 fn one_more(call: &mut Call) {
     let seen = call
         .request
@@ -31,7 +32,7 @@ fn one_more(call: &mut Call) {
 }
 
 twins! {
-    fn a_stream_that_breaks_at_every_item_arrives_whole_and_once() {
+    fn a_stream_that_breaks_at_every_item_arrives_completely_and_once() {
         let server = Server::start(one_more);
         let items = wait(client::get(server.url("/")).stream::<u32>());
         assert_eq!(good(all(items)), [1, 2, 3, 4, 5]);
@@ -43,7 +44,7 @@ twins! {
         assert_eq!(ids, ["", "1", "2", "3", "4", "5"]);
     }
 
-    fn a_server_that_names_no_wait_and_one_item_a_connection_is_not_asked_all_the_time() {
+    fn a_server_with_one_item_per_connection_is_not_called_constantly() {
         let server = Server::start(|call| {
             call.start("text/event-stream");
             call.chunk(format!("retry: 0\nid: {0}\ndata: {0}\n\n", call.n));
@@ -57,7 +58,7 @@ twins! {
         assert!(connections <= 8, "{connections}");
     }
 
-    fn a_wait_that_a_server_names_is_cut_and_told() {
+    fn a_servers_wait_is_limited_and_reported() {
         for named in ["retry-after: 9999999999", "retry-after: Tue, 31 Dec 2199 23:59:59 GMT"] {
             let server = Server::start(move |call| match call.n {
                 0 => call.respond_with("503 Service Unavailable", named),
@@ -82,17 +83,17 @@ twins! {
         }
     }
 
-    fn a_later_run_resumes_where_an_earlier_one_was() {
+    fn a_later_run_resumes_where_an_earlier_one_left_off() {
         let server = Server::start(one_more);
         let items = wait(client::get(server.url("/")).last_event_id("3").stream::<u32>());
         assert_eq!(good(all(items)), [4, 5]);
     }
 
-    fn a_position_is_resumed_from_and_is_no_item() {
+    fn a_position_event_is_resumed_from_and_is_not_an_item() {
         let server = Server::start(|call| {
             call.start("text/event-stream");
             match call.n {
-                // It breaks before the first item.
+                // The connection breaks before the first item.
                 0 => call.chunk("retry: 10\nevent: headwater:position\nid: 7\ndata: {\"offset\":\"7\"}\n\n"),
                 _ => call.chunk(format!("id: 8\ndata: 8\n\n{END}")),
             }
@@ -103,12 +104,12 @@ twins! {
         assert_eq!(server.requests()[1].header("last-event-id").as_deref(), Some("7"));
     }
 
-    fn word_that_the_stream_starts_over_is_an_error_after_which_it_continues() {
+    fn a_reset_is_an_error_after_which_the_stream_continues() {
         let server = Server::start(|call| {
             call.start("text/event-stream");
             match call.n {
                 0 => call.chunk("retry: 10\nid: 5_a\ndata: 5\n\n"),
-                // It breaks once more before the first item.
+                // The connection breaks once more before the first item.
                 1 => call.chunk("event: headwater:reset\nid: 0_b\ndata: {\"detail\":\"it was made again\"}\n\n"),
                 _ => call.chunk(format!("id: 1_b\ndata: 1\n\n{END}")),
             }
@@ -124,7 +125,7 @@ twins! {
         assert_eq!(seen, ["", "5_a", "0_b"]);
     }
 
-    fn word_of_a_stream_that_is_gone_is_no_item_of_any_type_and_is_resumed_from() {
+    fn a_notice_is_never_an_item_and_is_resumed_from() {
         const TOLD: &str = "retry: 10\nid: 1\ndata: {}\n\nevent: headwater:deleted\nid: 2\ndata: {\"id\":\"2\",\"stream\":\"a/b\",\"deleted\":true,\"reason\":\"expired\"}\n\nevent: headwater:trimmed\nid: 3\ndata: {\"stream\":\"c\",\"trimmed\":true}\n\n";
         let server = Server::start(|call| {
             call.start("text/event-stream");
@@ -133,7 +134,7 @@ twins! {
                 _ => call.chunk(format!("id: 4\ndata: {{}}\n\n{END}")),
             }
         });
-        // A type that takes any object.
+        // A type that accepts any object.
         let mut items = wait(client::get(server.url("/")).stream::<serde_json::Value>()).unwrap();
         assert_eq!(next(&mut items).unwrap().unwrap(), serde_json::json!({}));
         let error = next(&mut items).unwrap().unwrap_err();
@@ -146,7 +147,7 @@ twins! {
         assert_eq!(next(&mut items).unwrap().unwrap(), serde_json::json!({}));
         assert!(next(&mut items).is_none());
         assert_eq!(server.requests()[1].header("last-event-id").as_deref(), Some("3"));
-        // As an event it is one, with its type.
+        // Read as events, they are events with their types.
         let events = good(all(wait(client::get(server.url("/")).events())));
         let types: Vec<_> = events.iter().map(|event| event.event.to_string()).collect();
         assert_eq!(types, ["message", "headwater:deleted", "headwater:trimmed", "message"]);
@@ -161,7 +162,7 @@ twins! {
         assert_eq!(server.requests().len(), 2);
     }
 
-    fn a_server_that_asks_for_no_wait_and_ends_each_connection_is_not_called_at_once() {
+    fn a_server_without_a_wait_that_ends_each_connection_is_not_called_at_once() {
         let server = Server::start(|call| match call.n {
             n @ 0..6 => call.respond("200 OK", "text/event-stream", format!("retry: 0\nid: {n}\ndata: {n}\n\n")),
             _ => call.write("HTTP/1.1 204 No Content\r\n\r\n"),
@@ -189,7 +190,7 @@ twins! {
         assert!(waited >= Duration::from_millis(250), "{waited:?}");
     }
 
-    fn a_server_that_is_down_for_a_while_is_tried_until_it_is_back() {
+    fn a_server_that_is_down_for_a_while_is_retried_until_it_responds() {
         let server = Server::start(|call| match call.n {
             0 => {
                 call.start("text/event-stream");
@@ -205,7 +206,7 @@ twins! {
         assert_eq!(server.requests().len(), 5);
     }
 
-    fn a_server_that_stays_down_is_given_up() {
+    fn a_server_that_stays_down_is_an_error() {
         let server = Server::start(|call| match call.n {
             0 => call.respond("200 OK", "text/event-stream", "data: 1\n\n"),
             _ => call.respond_with("503 Service Unavailable", "x: y"),
@@ -247,7 +248,7 @@ twins! {
         assert_eq!(server.requests()[1].header("last-event-id").unwrap(), "1");
     }
 
-    fn a_post_is_never_sent_twice_unasked() {
+    fn a_post_is_never_sent_twice_without_replay() {
         let server = Server::start(|call| match call.n {
             0 | 1 => {
                 call.start("text/event-stream");
@@ -267,7 +268,7 @@ twins! {
         assert!(requests.iter().all(|request| request.body == "ask"), "{requests:?}");
     }
 
-    fn the_clean_end_of_a_posts_answer_is_the_end() {
+    fn the_clean_end_of_a_posts_response_ends_the_stream() {
         let server = Server::answering("text/event-stream", "data: 1\n\n");
         assert_eq!(good(all(wait(client::post(server.url("/")).stream::<u32>()))), [1]);
         assert_eq!(server.requests().len(), 1);

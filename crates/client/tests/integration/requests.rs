@@ -7,7 +7,7 @@ fn redirect(status: &'static str, to: String) -> Server {
 }
 
 twins! {
-    fn a_request_for_items_says_what_it_reads() {
+    fn a_request_names_the_formats_that_it_reads() {
         let server = Server::answering("application/x-ndjson", "1\n");
         let get = || client::get(server.url("/a?x=1"));
         wait(get().query("q", "a b&c").query("n", 7).stream::<u32>()).unwrap();
@@ -49,11 +49,11 @@ twins! {
         assert_eq!(seen[1].body, "plain");
     }
 
-    fn a_redirect_takes_no_secret_along_to_another_origin() {
+    fn a_redirect_to_another_origin_drops_secrets() {
         let target = Server::answering("application/x-ndjson", "1\n");
         for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
             let server = redirect(status, target.url("/there"));
-            // By the client, too.
+            // Also with the client's own headers.
             let client = client::Client::builder().header("x-api-key", "secret").build().unwrap();
             let request = client
                 .get(server.url("/").replace("http://", "http://me:pw@"))
@@ -77,7 +77,7 @@ twins! {
         }
     }
 
-    fn a_redirect_within_an_origin_keeps_what_was_sent() {
+    fn a_redirect_within_an_origin_keeps_all_headers() {
         let server = Server::start(|call| match call.request.line.contains("/there ") {
             true => call.respond_with("200 OK", "content-type: application/x-ndjson"),
             false => call.respond_with("302 Found", "location: /there"),
@@ -90,7 +90,7 @@ twins! {
         assert!(seen.header("authorization").unwrap().eq("Basic bWU6cHc="));
     }
 
-    fn what_was_left_out_stays_out_on_the_way_back() {
+    fn dropped_headers_stay_dropped_on_a_redirect_back() {
         let back = Server::answering("application/x-ndjson", "1\n");
         let other = redirect("307 Temporary Redirect", back.url("/"));
         let first = redirect("307 Temporary Redirect", other.url("/"));
@@ -115,7 +115,7 @@ twins! {
         }
     }
 
-    fn a_post_that_would_become_a_get_is_an_error_that_names_the_redirect() {
+    fn a_post_that_a_redirect_would_turn_into_a_get_is_an_error() {
         let target = Server::answering("application/x-ndjson", "1\n");
         for status in ["301 Moved Permanently", "302 Found"] {
             let server = redirect(status, target.url("/there?key=secret"));
@@ -134,14 +134,14 @@ twins! {
         assert!(target.requests().is_empty());
     }
 
-    fn a_redirect_without_end_is_an_error() {
+    fn an_endless_redirect_is_an_error() {
         let server = redirect("302 Found", "/".to_owned());
         let error = wait(client::get(server.url("/")).stream::<u32>()).unwrap_err();
         assert!(error.is_redirect(), "{error}");
         assert_eq!(server.requests().len(), 11);
     }
 
-    fn what_is_wrong_with_a_request_is_an_error_before_it_is_sent() {
+    fn an_invalid_request_is_an_error_before_it_is_sent() {
         let server = Server::answering("application/x-ndjson", "1\n");
         let bad = [
             client::get("localhost:8000/ticks"),

@@ -1,4 +1,4 @@
-//! A server that writes exactly the bytes that a test wants.
+//! A server that writes exactly the bytes that a test specifies.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-/// Longer than anything here takes: a server that waits this long fails its test.
+/// Longer than any test takes: a server that waits this long fails its test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A connection, encrypted or not.
+/// A connection, with or without TLS.
 pub(crate) trait Connection: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Connection for T {}
@@ -26,7 +26,7 @@ pub(crate) struct Server {
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
-/// A request as it came.
+/// A request as received.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) line: String,
@@ -35,7 +35,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The value of a header; all of them, joined, if it came more than once.
+    /// The value of a header, or all its values joined if it is repeated.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let values: Vec<_> = self
             .headers
@@ -47,21 +47,21 @@ impl Request {
     }
 }
 
-/// One request being answered; the connection closes with it.
+/// One request being served; the connection closes with it.
 pub(crate) struct Call {
-    /// Which request this is, from 0.
+    /// The number of this request, from 0.
     pub(crate) n: usize,
     pub(crate) request: Request,
     stream: BufReader<Box<dyn Connection>>,
 }
 
 impl Server {
-    /// Answers each request on a thread of its own.
+    /// Serves each request on its own thread.
     pub(crate) fn start(answer: impl Fn(&mut Call) + Send + Sync + 'static) -> Self {
         Self::over("http", |stream| Box::new(stream), answer)
     }
 
-    /// As [`start`](Self::start), over what `wrap` makes of a TCP connection.
+    /// As [`start`](Self::start), over the result of `wrap` for each TCP connection.
     pub(crate) fn over(
         scheme: &'static str,
         wrap: impl Fn(TcpStream) -> Box<dyn Connection> + Send + Sync + 'static,
@@ -97,7 +97,7 @@ impl Server {
         }
     }
 
-    /// Answers every request with this.
+    /// Responds to every request with this.
     pub(crate) fn answering(content_type: &str, body: impl AsRef<[u8]>) -> Self {
         let (content_type, body) = (content_type.to_owned(), body.as_ref().to_vec());
         Self::start(move |call| call.respond("200 OK", &content_type, &body))
@@ -116,7 +116,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes the accepting thread, which ends.
+        // Wakes the accepting thread, which then ends.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -161,17 +161,17 @@ fn read_request(stream: &mut BufReader<Box<dyn Connection>>) -> Option<Request> 
 }
 
 impl Call {
-    /// Bytes as they are. A client that has gone is no fault.
+    /// Writes bytes. A client that has disconnected is not a fault.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.arrives(bytes.as_ref());
     }
 
-    /// Bytes as they are; whether the client is still there.
+    /// Writes bytes. Returns `true` if the client is still connected.
     fn arrives(&mut self, bytes: &[u8]) -> bool {
         self.stream.get_mut().write_all(bytes).is_ok()
     }
 
-    /// A whole response.
+    /// Sends a whole response.
     pub(crate) fn respond(&mut self, status: &str, content_type: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
         self.write(format!(
@@ -182,14 +182,14 @@ impl Call {
         self.write(body);
     }
 
-    /// A response with this status and header lines, and no body.
+    /// Sends a response with this status and these header lines, and no body.
     pub(crate) fn respond_with(&mut self, status: &str, headers: &str) {
         self.write(format!(
             "HTTP/1.1 {status}\r\n{headers}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         ));
     }
 
-    /// The head of a response whose body comes in chunks.
+    /// Sends the head of a response with a chunked body.
     pub(crate) fn start(&mut self, content_type: &str) {
         self.write(format!(
             "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\
@@ -201,7 +201,7 @@ impl Call {
         self.chunk_arrives(bytes);
     }
 
-    /// Sends a chunk; whether the client is still there.
+    /// Sends a chunk. Returns `true` if the client is still connected.
     pub(crate) fn chunk_arrives(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let bytes = bytes.as_ref();
         let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
@@ -210,12 +210,12 @@ impl Call {
         self.arrives(&chunk)
     }
 
-    /// The clean end of the chunks. Without it the body is cut.
+    /// Sends the final chunk. Without it the body is truncated.
     pub(crate) fn end(&mut self) {
         self.write("0\r\n\r\n");
     }
 
-    /// Waits until the client closes the connection; whether it did.
+    /// Waits until the client closes the connection. Returns `true` if it did.
     pub(crate) fn wait_for_close(&mut self) -> bool {
         let mut byte = [0];
         match self.stream.read(&mut byte) {

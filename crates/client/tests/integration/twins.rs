@@ -1,7 +1,8 @@
-//! One text of a test, two clients.
+//! One test body for two clients.
 
-/// Makes each function a test of the async and of the blocking client. In its body, `client` is the
-/// module under test, `wait` gives what a request's last step gives, `pause` lets time pass, and `next` and `all` read items.
+/// Defines each function as a test of the async and of the blocking client. In its body, `client`
+/// is the module under test, `wait` returns the result of a request's last step, `pause` lets time
+/// pass, and `next` and `all` read items.
 macro_rules! twins {
     ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
         mod asynchronous {
@@ -42,7 +43,7 @@ pub(crate) mod asynchronous {
         RUNTIME.with(|runtime| runtime.block_on(future))
     }
 
-    /// Gives what is on its way so much time.
+    /// Waits this long for data in flight.
     pub(crate) fn pause(time: Duration) {
         wait(async { tokio::time::sleep(time).await });
     }
@@ -61,7 +62,7 @@ pub(crate) mod asynchronous {
         wait(results.next())
     }
 
-    /// All results, in the order in which they came.
+    /// All results, in the order of their arrival.
     pub(crate) fn gathered(results: Result<Gathered, Error>) -> Vec<GatherResult> {
         let mut results = results.unwrap();
         std::iter::from_fn(|| next_result(&mut results)).collect()
@@ -98,7 +99,7 @@ pub(crate) mod blocking {
         results.next()
     }
 
-    /// All results, in the order in which they came.
+    /// All results, in the order of their arrival.
     pub(crate) fn gathered(results: Result<Gathered, Error>) -> Vec<GatherResult> {
         results.unwrap().collect()
     }

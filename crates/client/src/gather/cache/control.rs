@@ -1,17 +1,18 @@
-//! `Cache-Control` of requests and of responses (RFC 9111 §5.2), as far as a private cache heeds it.
+//! `Cache-Control` of requests and responses (RFC 9111 §5.2), as far as it applies to a private
+//! cache.
 
 use std::time::Duration;
 
 use http::{HeaderMap, header};
 
-/// What was said. Of a directive that came twice the stricter counts.
+/// The directives. If one is repeated, the stricter value counts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Control {
     pub(super) no_store: bool,
-    /// Also of single fields: then all are asked for again.
+    /// Also set if only single fields are named: the whole response is then revalidated.
     pub(super) no_cache: bool,
     pub(super) max_age: Option<Duration>,
-    /// Of requests: how long it must be fresh yet.
+    /// In requests: how long the response must remain fresh.
     pub(super) min_fresh: Option<Duration>,
 }
 
@@ -25,7 +26,7 @@ impl Control {
                 control.take(&name.to_ascii_lowercase(), value);
             }
         }
-        // §5.4: where there's nothing newer.
+        // §5.4: `Pragma` counts only without `Cache-Control`.
         if !any {
             let pragma = headers.get_all(header::PRAGMA).iter();
             control.no_cache = pragma.into_iter().any(|value| {
@@ -55,13 +56,13 @@ impl Control {
     }
 }
 
-/// §1.2.2: what is too large for a number is very long.
+/// Parses a number of seconds. One that is too large is treated as very long (§1.2.2).
 pub(super) fn seconds(text: &str) -> Option<Duration> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| Duration::from_secs(text.parse().unwrap_or(1 << 31).min(1 << 31)))
 }
 
-/// The directives of a list, with their values, or `""`.
+/// The directives of a list, each with its value, or `""`.
 struct Directives<'a>(&'a str);
 
 impl<'a> Iterator for Directives<'a> {
@@ -72,7 +73,7 @@ impl<'a> Iterator for Directives<'a> {
             if self.0.is_empty() {
                 return None;
             }
-            // A comma in quotes, as in `no-cache="a, b"`, separates nothing.
+            // A comma in quotes, as in `no-cache="a, b"`, is not a separator.
             let (mut quoted, mut escaped) = (false, false);
             let end = self.0.bytes().position(|byte| {
                 let is_end = byte == b',' && !quoted;
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn directives_are_read_whatever_their_case_and_quotes() {
+    fn directives_are_read_in_any_case_and_with_quotes() {
         let read = control(&[
             "Max-Age=\"60\", PRIVATE ,no-cache=\"a, no-store, \\\" b\"",
             "x=,,",
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_is_said_twice_or_wrongly_the_stricter_counts() {
+    fn of_repeated_or_invalid_directives_the_stricter_counts() {
         let age = |text| control(&[text]).max_age.unwrap().as_secs();
         assert_eq!(age("max-age=60, max-age=5"), 5);
         assert_eq!(age("max-age=soon"), 0);
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn pragma_counts_where_there_is_nothing_newer() {
+    fn pragma_counts_only_without_cache_control() {
         let mut headers = HeaderMap::new();
         headers.insert(header::PRAGMA, HeaderValue::from_static("x, No-Cache"));
         assert!(Control::of(&headers).no_cache);
@@ -140,7 +141,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_taken_apart_without_end_or_panic(text in "([a-z=\"\\\\, 0-9ü]|no-store|max-age=){0,40}") {
+        fn any_text_is_parsed_without_a_hang_or_panic(text in "([a-z=\"\\\\, 0-9ü]|no-store|max-age=){0,40}") {
             let directives: Vec<_> = Directives(&text).collect();
             prop_assert!(directives.iter().all(|(name, _)| !name.is_empty()));
             if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {

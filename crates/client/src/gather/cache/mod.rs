@@ -18,36 +18,50 @@ pub(super) use self::stored::{Stored, Times};
 use super::Answer;
 use crate::plan::without_fragment;
 
-/// How many responses to one URL, told apart by `Vary`, are kept.
+/// Maximum number of stored responses for one URL, which differ by `Vary`.
 const MAX_VARIANTS: usize = 16;
 
-/// Keeps answers to GETs and gives them again, as HTTP allows a private cache to (RFC 9111).
+/// A cache that stores answers to GETs and reuses them, as HTTP allows for a private cache (RFC
+/// 9111).
 ///
-/// An answer is given again without a call as long as its `Cache-Control: max-age` or `Expires` says;
-/// after that it is asked for with its `ETag` or `Last-Modified`, and given again if the server
-/// confirms it (304). `no-store` and `no-cache`, of the call or of the answer, and `Vary` are heeded.
-/// Nothing is guessed: an answer that says nothing of how long it holds is asked for again. A
-/// successful call of an unsafe method (POST, PUT, …) lets go of what is stored for its URL. Calls
-/// with a `Range` or with conditions of their own go past it, and what came by a redirect isn't
-/// stored.
+/// An answer is reused without a call while it is fresh by its `Cache-Control: max-age` or
+/// `Expires`. After that it is revalidated by its `ETag` or `Last-Modified`, and reused if the
+/// server confirms it (304). `no-store` and `no-cache`, of the call or of the answer, and `Vary`
+/// are respected. There is no heuristic freshness: an answer without an explicit lifetime is
+/// revalidated. A successful call of an unsafe method (POST, PUT, …) invalidates the stored
+/// responses for its URL. Calls with a `Range` or with their own conditions bypass the cache, and a
+/// response to a redirected call isn't stored.
 ///
-/// It lives in memory. Cloning it is cheap and shares what is stored, so several
-/// [`gather`](crate::gather())s can use one. The answers may hold what is meant for one user:
-/// use one cache for each.
+/// The cache is in memory. Clones are cheap and share the stored responses, so several
+/// [`gather`](crate::gather())s can use one. The responses may be meant for one user: use a
+/// separate cache for each.
+///
+/// ```no_run
+/// use headwater_client::gather::Cache;
+///
+/// # async fn run(urls: Vec<String>) -> Result<(), headwater_client::Error> {
+/// let cache = Cache::new(64 << 20);
+/// let mut results = headwater_client::gather(urls).cache(cache.clone()).send()?;
+/// while let Some(result) = results.next().await {
+///     println!("{} from the cache: {}", result.url, result.outcome?.is_cached());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Cache(Arc<Mutex<Store>>);
 
-/// What the cache knows of a call.
+/// The result of a lookup in the cache.
 pub(super) enum Found {
     Nothing,
     Fresh(Answer),
-    /// To be confirmed, by its `conditions`.
+    /// A stored response that must be revalidated, by its `conditions`.
     Stale(Arc<Stored>),
 }
 
 impl Cache {
-    /// A cache of at most `max_bytes` bytes: bodies, headers, URLs, and an estimate of what it takes to
-    /// keep them. What wasn't used for the longest time goes first.
+    /// Creates a cache of at most `max_bytes` bytes: bodies, headers, URLs, and an estimate of the
+    /// overhead. The least recently used URLs are evicted first.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self(Arc::new(Mutex::new(Store {
@@ -59,13 +73,13 @@ impl Cache {
         })))
     }
 
-    /// How many bytes are stored, counted as for [`new`](Self::new).
+    /// The number of stored bytes, counted as for [`new`](Self::new).
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.store().bytes
     }
 
-    /// Lets go of everything.
+    /// Removes all stored responses.
     pub fn clear(&self) {
         let mut store = self.store();
         store.pages.clear();
@@ -73,7 +87,7 @@ impl Cache {
         store.bytes = 0;
     }
 
-    /// What it has for a call, whose headers these are.
+    /// Looks up the response for a call with these headers.
     pub(super) fn look(&self, url: &Url, headers: &HeaderMap, now: Instant) -> Found {
         let Some(stored) = self.store().find(without_fragment(url), headers) else {
             return Found::Nothing;
@@ -85,18 +99,18 @@ impl Cache {
         }
     }
 
-    /// Takes note of an answer to a call.
+    /// Stores the answer to a call, if it may be stored.
     pub(super) fn keep(&self, url: &Url, headers: &HeaderMap, answer: &Answer, times: Times) {
         let url = without_fragment(url);
         match Stored::new(headers, answer, times) {
             Some(stored) => self.store().insert(url, stored),
-            // What was stored is no longer what the server says.
+            // The stored response is outdated.
             None if answer.status.is_success() => self.store().remove(url),
             None => {}
         }
     }
 
-    /// What was stored, after the server has confirmed it.
+    /// Updates and returns a stored response that the server has confirmed.
     pub(super) fn confirm(
         &self,
         url: &Url,
@@ -110,13 +124,13 @@ impl Cache {
         answer
     }
 
-    /// Lets go of what is stored for a URL that a call has changed something at (§4.4).
+    /// Removes the stored responses for a URL whose resource a call has changed (§4.4).
     pub(super) fn invalidate(&self, url: &Url) {
         self.store().remove(without_fragment(url));
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
-        // What a panic left behind is whole between any two calls: each does its one change.
+        // Each operation makes a single change, so the state is consistent after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,7 +144,7 @@ impl fmt::Debug for Cache {
     }
 }
 
-/// Whether the cache has anything to do with such a call.
+/// Returns `true` if the cache applies to such a call.
 pub(super) fn is_cacheable(method: &Method, headers: &HeaderMap) -> bool {
     let own = [
         header::IF_MATCH,
@@ -149,12 +163,12 @@ struct Store {
     max_bytes: usize,
     bytes: usize,
     pages: HashMap<Arc<str>, Page>,
-    /// The URLs, the one that wasn't used for the longest time first.
+    /// The URLs, the least recently used first.
     by_use: BTreeMap<u64, Arc<str>>,
     clock: u64,
 }
 
-/// What is stored for one URL.
+/// The stored responses for one URL.
 #[derive(Default)]
 struct Page {
     variants: Vec<Arc<Stored>>,
@@ -259,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_used_for_the_longest_time_goes_first_and_the_size_is_kept() {
+    fn the_least_recently_used_is_evicted_and_the_size_is_bounded() {
         let none = HeaderMap::new();
         let cache = Cache::new(usize::MAX);
         keep(&cache, 0, &none, "", "0123456789");
@@ -282,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn variants_of_a_url_stand_beside_each_other_up_to_their_number() {
+    fn variants_of_a_url_are_kept_up_to_their_maximum() {
         let cache = Cache::new(usize::MAX);
         let request = |n: usize| HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from(n))]);
         for n in 0..=MAX_VARIANTS {

@@ -1,4 +1,4 @@
-//! One stored response: what it answers, how long it is fresh, and how the server confirms it.
+//! One stored response: the requests that it answers, its freshness, and its revalidation.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::control::{Control, seconds};
 use crate::gather::Answer;
 
-/// When a request was sent and its response received.
+/// The times at which a request was sent and its response received.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gather) struct Times {
     pub(in crate::gather) sent: Instant,
@@ -23,18 +23,18 @@ pub(in crate::gather) struct Stored {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
-    /// What the request had in the headers that `Vary` names.
+    /// The request's values of the headers that `Vary` names.
     varied: Vec<(HeaderName, Vec<HeaderValue>)>,
-    /// How old it was when it was received.
+    /// The age of the response when it was received.
     initial_age: Duration,
     lifetime: Duration,
     received: Instant,
-    /// It answers nothing before the server has confirmed it.
+    /// If `true`, every use requires revalidation.
     no_cache: bool,
 }
 
 impl Stored {
-    /// The response, if it may be stored (RFC 9111 §3) and could ever be of use.
+    /// Returns the response, if it may be stored (RFC 9111 §3) and can be reused.
     pub(super) fn new(request: &HeaderMap, answer: &Answer, times: Times) -> Option<Self> {
         let control = Control::of(&answer.headers);
         let is_understood = match answer.status {
@@ -60,7 +60,7 @@ impl Stored {
         is_of_use.then_some(stored)
     }
 
-    /// What it counts against the cache's size.
+    /// The size that counts against the cache's limit.
     pub(super) fn bytes(&self) -> usize {
         let headers: usize = self
             .headers
@@ -70,7 +70,7 @@ impl Stored {
         self.body.len() + headers + 256
     }
 
-    /// Whether it is the response to a request with these headers (§4.1).
+    /// Returns `true` if it is the response to a request with these headers (§4.1).
     pub(super) fn is_for(&self, request: &HeaderMap) -> bool {
         let same = |(name, values): &(HeaderName, Vec<HeaderValue>)| {
             request.get_all(name).iter().eq(values.iter())
@@ -78,12 +78,12 @@ impl Stored {
         self.varied.iter().all(same)
     }
 
-    /// Whether it takes the place of the other.
+    /// Returns `true` if it replaces the other response.
     pub(super) fn replaces(&self, other: &Self) -> bool {
         self.varied == other.varied
     }
 
-    /// Whether it answers such a request without asking (§4.2).
+    /// Returns `true` if it answers such a request without revalidation (§4.2).
     pub(super) fn is_fresh(&self, request: &Control, now: Instant) -> bool {
         let age = self.age(now);
         !self.no_cache
@@ -94,7 +94,7 @@ impl Stored {
                 .is_none_or(|most| age <= most && !most.is_zero())
     }
 
-    /// The response, to be given.
+    /// Returns the response as an answer, with its current age.
     pub(super) fn answer(&self, now: Instant) -> Answer {
         let mut headers = self.headers.clone();
         headers.insert(header::AGE, HeaderValue::from(self.age(now).as_secs()));
@@ -106,7 +106,7 @@ impl Stored {
         }
     }
 
-    /// What asks the server whether it still holds (§4.3.1).
+    /// Adds the conditions of a revalidation (§4.3.1). Returns `true` if there is a validator.
     pub(in crate::gather) fn conditions(&self, request: &mut HeaderMap) -> bool {
         if let Some(tag) = self.headers.get(header::ETAG) {
             request.insert(header::IF_NONE_MATCH, tag.clone());
@@ -117,10 +117,10 @@ impl Stored {
         self.has_validator()
     }
 
-    /// What it is after the server has confirmed it by a 304 with these headers (§3.2, §4.3.4).
+    /// Returns the response updated by the headers of a 304 (§3.2, §4.3.4).
     pub(super) fn confirmed(&self, confirmation: &HeaderMap) -> Answer {
         let mut headers = self.headers.clone();
-        // An old age is no longer true.
+        // The old age is outdated.
         headers.remove(header::AGE);
         for name in confirmation.keys().filter(|name| !is_of_the_message(name)) {
             headers.remove(name);
@@ -145,7 +145,7 @@ impl Stored {
     }
 }
 
-/// What describes the bytes of the one message and not the representation.
+/// Returns `true` for headers that describe one message and not the representation.
 fn is_of_the_message(name: &HeaderName) -> bool {
     matches!(
         *name,
@@ -161,7 +161,8 @@ fn is_of_the_message(name: &HeaderName) -> bool {
         || name == "proxy-connection"
 }
 
-/// None: no other request is ever the same (`Vary: *`).
+/// The headers that `Vary` names, with the request's values. `None` if no other request can match
+/// (`Vary: *`).
 fn varied(
     request: &HeaderMap,
     response: &HeaderMap,
@@ -172,7 +173,7 @@ fn varied(
             if name.is_empty() {
                 continue;
             }
-            // `*` is a token that no header is named.
+            // `*` is a valid token, but not the name of a header.
             if name == "*" {
                 return None;
             }
@@ -184,7 +185,8 @@ fn varied(
     Some(varied)
 }
 
-/// §4.2.1, for a private cache. Nothing is guessed: what doesn't say how long it is fresh isn't.
+/// The freshness lifetime in a private cache (§4.2.1). There is no heuristic: a response without an
+/// explicit lifetime isn't fresh.
 fn lifetime(control: &Control, headers: &HeaderMap, received: SystemTime) -> Duration {
     if let Some(age) = control.max_age {
         return age;
@@ -192,7 +194,7 @@ fn lifetime(control: &Control, headers: &HeaderMap, received: SystemTime) -> Dur
     let Some(expires) = headers.get(header::EXPIRES) else {
         return Duration::ZERO;
     };
-    // What is no date, as `0`, has expired (§5.3).
+    // An invalid date, such as `0`, is in the past (§5.3).
     let Some(expires) = date(expires) else {
         return Duration::ZERO;
     };
@@ -200,7 +202,7 @@ fn lifetime(control: &Control, headers: &HeaderMap, received: SystemTime) -> Dur
     expires.duration_since(from).unwrap_or_default()
 }
 
-/// §4.2.3
+/// The age at the time of receipt (§4.2.3).
 fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
     let age = headers.get(header::AGE).and_then(|age| age.to_str().ok());
     let age = age.and_then(|age| seconds(age.trim())).unwrap_or_default();
@@ -209,7 +211,7 @@ fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
         .and_then(date)
         .and_then(|date| times.date.duration_since(date).ok())
         .unwrap_or_default();
-    // A date has whole seconds: less than one is no age.
+    // A date has whole seconds, so a difference below one second isn't an age.
     let apparent = if apparent < Duration::from_secs(1) {
         Duration::ZERO
     } else {
@@ -264,7 +266,7 @@ mod tests {
         })
     }
 
-    /// How many seconds it stays fresh; none if it isn't stored.
+    /// The number of seconds for which the response stays fresh; `None` if it isn't stored.
     fn fresh_for(status: u16, pairs: &[(&'static str, &str)]) -> Option<u64> {
         let times = now();
         let stored = Stored::new(&HeaderMap::new(), &answer(status, pairs), times)?;
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_is_fresh_as_long_as_it_says_less_its_age() {
+    fn a_response_is_fresh_for_its_lifetime_minus_its_age() {
         let in_a_minute = http_date(-60);
         let a_minute_ago = http_date(60);
         for (pairs, wanted) in [
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_may_want_it_fresher() {
+    fn a_request_may_require_a_fresher_response() {
         let times = now();
         let answer = answer(200, &[("cache-control", "max-age=60")]);
         let stored = Stored::new(&HeaderMap::new(), &answer, times).unwrap();
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn it_answers_requests_that_have_the_same_in_what_varies() {
+    fn a_response_answers_requests_with_equal_varying_headers() {
         let request = |pairs| headers(pairs);
         let answer = answer(
             200,
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmation_brings_new_headers_and_no_new_length() {
+    fn a_confirmation_updates_the_headers_but_not_the_length() {
         let old = [
             ("cache-control", "max-age=1"),
             ("etag", "\"1\""),

@@ -27,29 +27,29 @@ use super::{
 };
 use crate::{Client, error::Error};
 
-/// The results of calls, as they come.
+/// The results of calls as they arrive.
 ///
-/// It ends with `None` when the source has ended and every call has given its result. Dropping it cancels
-/// all calls at once: their connections are closed, or for HTTP/2 their streams.
+/// It ends with `None` when the source has ended and every call has yielded its result. Dropping it
+/// cancels all calls at once: their connections, or HTTP/2 streams, are closed.
 pub struct Gathered {
     source: Option<Calls>,
-    /// Those that were taken from the source and have no result yet.
+    /// The calls that were read from the source and have no result yet, by index.
     calls: HashMap<u64, Underway>,
-    /// Calls that others may share, by their hash.
+    /// The calls that equal calls may share, by hash.
     shared: HashMap<u64, u64>,
-    /// How many wait for the result of another.
+    /// The number of calls that wait for the result of an equal one.
     following: usize,
     schedule: Schedule,
     outbox: Outbox,
     attempts: JoinSet<(u64, Attempt)>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// When the time for all calls is over.
+    /// The time limit of all calls.
     deadline: Option<Instant>,
     deadline_timer: Option<Pin<Box<Sleep>>>,
     client: Client,
     options: Options,
     hashes: RandomState,
-    /// Only to be written anew for each call.
+    /// A buffer that is reused for the host of each call.
     host: String,
     read: u64,
     done: u64,
@@ -61,7 +61,7 @@ struct Underway {
     call: Arc<Prepared>,
     host: Host,
     named: Named,
-    /// The hash by which others share it.
+    /// The hash by which equal calls share it.
     shared: Option<u64>,
     followers: Vec<Named>,
     attempts: u32,
@@ -69,11 +69,11 @@ struct Underway {
     head: Option<Duration>,
     deadline: Option<Deadline>,
     cacheable: bool,
-    /// What the server is asked to confirm.
+    /// The stored response that the server is asked to confirm.
     stored: Option<Arc<Stored>>,
 }
 
-/// What a result says of its call.
+/// The members of a result that identify its call.
 struct Named {
     index: u64,
     key: Option<String>,
@@ -81,19 +81,19 @@ struct Named {
     read: Instant,
 }
 
-/// How far the calls are.
+/// The progress of the calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Results that were given, the failed ones among them.
+    /// Results that were yielded, including failed ones.
     pub done: u64,
-    /// Failed results that were given.
+    /// Failed results that were yielded.
     pub failed: u64,
-    /// Calls that are being made.
+    /// Calls in flight.
     pub in_flight: usize,
-    /// Calls that wait to be made: for their host, for their next attempt, or for an equal one.
+    /// Calls that wait: for their host, for their next attempt, or for an equal call.
     pub waiting: usize,
-    /// Calls that were taken from the source.
+    /// Calls that were read from the source.
     pub read: u64,
 }
 
@@ -124,14 +124,15 @@ impl Gathered {
         }
     }
 
-    /// The next result; `None` at the end.
+    /// Returns the next result, or `None` at the end.
     ///
-    /// Cancel-safe: if the future is dropped, nothing is lost.
+    /// # Cancel safety
+    /// This method is cancel-safe: if the future is dropped, no result is lost.
     pub async fn next(&mut self) -> Option<GatherResult> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// How far the calls are.
+    /// The progress of the calls.
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress {
@@ -143,7 +144,7 @@ impl Gathered {
         }
     }
 
-    /// Starts what may start, and reads on where that could start.
+    /// Starts calls that may start, and reads more while those could start.
     fn fill(&mut self, cx: &mut Context<'_>) {
         loop {
             self.start(Instant::now());
@@ -173,7 +174,7 @@ impl Gathered {
             && self.outbox.only(self.options.look_ahead).is_none()
     }
 
-    /// Takes a call in. It may have its result at once.
+    /// Accepts a call from the source. Its result may be available at once.
     fn admit(&mut self, call: Result<Call, Error>) {
         let now = Instant::now();
         let mut named = Named {
@@ -212,7 +213,7 @@ impl Gathered {
             self.following += 1;
             return;
         }
-        // Of two that differ and have one hash, the first is shared.
+        // If two different calls have one hash, only the first can be shared.
         let shared = hash.filter(|hash| !self.shared.contains_key(hash));
         let index = named.index;
         self.shared.extend(shared.map(|hash| (hash, index)));
@@ -234,7 +235,7 @@ impl Gathered {
         self.calls.insert(index, underway);
     }
 
-    /// Makes the calls that may be made now.
+    /// Starts the calls that may start now.
     fn start(&mut self, now: Instant) {
         while self.has_place() {
             let only = self.outbox.only(self.options.look_ahead);
@@ -255,7 +256,7 @@ impl Gathered {
             if underway.cacheable
                 && let Some(cache) = &self.options.cache
             {
-                // An earlier call may have brought it meanwhile.
+                // An earlier call may have stored the response meanwhile.
                 match cache.look(&underway.call.url, &underway.call.headers, now) {
                     Found::Fresh(answer) => {
                         let outcome = judge(&underway.call, answer);
@@ -280,7 +281,7 @@ impl Gathered {
         }
     }
 
-    /// Gives a call's result, and the same to those that share it.
+    /// Yields a call's result, and copies of it for the calls that share it.
     fn finish(&mut self, index: u64, outcome: Result<Answer, Error>, now: Instant) {
         let Some(underway) = self.calls.remove(&index) else {
             return;
@@ -330,14 +331,14 @@ impl Gathered {
         let Some(at) = self.deadline else {
             return Poll::Pending;
         };
-        // Not before there's a runtime.
+        // Created lazily, because it needs a runtime.
         let timer = self
             .deadline_timer
             .get_or_insert_with(|| Box::pin(sleep_until(at)));
         timer.as_mut().poll(cx)
     }
 
-    /// Waits for the time at which something may start.
+    /// Waits for the time at which a call may start.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.schedule.wake_at().filter(|_| self.has_place()) else {
             return Poll::Pending;
@@ -376,7 +377,7 @@ impl Stream for Gathered {
             if run.source.is_none() && run.calls.is_empty() && run.outbox.is_empty() {
                 return Poll::Ready(None);
             }
-            // A set that was empty wakes nobody for what was put into it since.
+            // Polling an empty set doesn't register a waker for tasks that are spawned later.
             match run.attempts.poll_join_next(cx) {
                 Poll::Ready(Some(joined)) => {
                     joined_attempt(joined, |index, attempt| run.attempted(index, attempt));
@@ -394,7 +395,8 @@ fn joined_attempt(joined: Result<(u64, Attempt), JoinError>, attempted: impl FnO
     match joined {
         Ok((index, attempt)) => attempted(index, attempt),
         Err(error) => {
-            // Only the end of the runtime cancels an attempt, and then nobody asks for its result.
+            // Only the shutdown of the runtime cancels an attempt, and then the result isn't
+            // needed.
             if let Ok(panic) = error.try_into_panic() {
                 std::panic::resume_unwind(panic);
             }

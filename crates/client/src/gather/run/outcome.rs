@@ -1,4 +1,4 @@
-//! What comes of an attempt: a result, or another attempt later.
+//! The outcome of an attempt: a result, or a later retry.
 
 use std::{
     sync::Arc,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Gathered {
-    /// Takes note of an attempt that has ended.
+    /// Handles the end of an attempt.
     pub(super) fn attempted(&mut self, index: u64, attempt: Attempt) {
         let now = Instant::now();
         let Some(underway) = self.calls.get_mut(&index) else {
@@ -43,7 +43,8 @@ impl Gathered {
             && underway.stored.is_some()
             && attempt.redirected;
         if is_confirmed_elsewhere {
-            // What is stored is of this URL: it is asked for without conditions.
+            // The stored response belongs to another URL than the 304. Send the call again without
+            // conditions.
             if let Some(cache) = &self.options.cache {
                 cache.invalidate(&call.url);
             }
@@ -62,7 +63,7 @@ impl Gathered {
         self.finish(index, outcome, now);
     }
 
-    /// The time for all calls is over.
+    /// Fails the remaining calls after the time limit of all calls.
     pub(super) fn expire(&mut self, cx: &mut Context<'_>) {
         self.deadline = None;
         self.attempts = JoinSet::new();
@@ -77,7 +78,7 @@ impl Gathered {
             let error = overdue(Overdue::Run).at(&place.unwrap_or_default());
             self.finish(index, Err(error), now);
         }
-        // Whether there are more, only the source can tell.
+        // Only the source knows if there are more calls.
         let next = match self.source.take() {
             None => return,
             Some(mut source) => source.as_mut().poll_next(cx),
@@ -98,7 +99,7 @@ impl Gathered {
 }
 
 impl Underway {
-    /// When it is sent again; none: it isn't, as it may not be or has no time for it.
+    /// The time of the next attempt; `None` if the call may not be retried, or has no time left.
     fn again_at(&self, now: Instant, wish: Option<Duration>, options: &Options) -> Option<Instant> {
         if self.attempts > options.retries || !self.call.is_repeatable() {
             return None;
@@ -110,7 +111,7 @@ impl Underway {
         has_time.then_some(at)
     }
 
-    /// The result of the last attempt, after the cache has taken note of it.
+    /// Returns the result of the last attempt, after updating the cache.
     fn settle(&mut self, attempt: Attempt, options: &Options) -> Result<Answer, Error> {
         let call = &self.call;
         let answer = attempt.outcome.map_err(|error| error.at(&call.place()))?;
@@ -140,7 +141,7 @@ impl Underway {
     }
 }
 
-/// An answer whose status is no success is an error that has it.
+/// An answer whose status isn't a success is an error that contains it.
 pub(super) fn judge(call: &Prepared, answer: Answer) -> Result<Answer, Error> {
     if answer.status.is_success() {
         return Ok(answer);

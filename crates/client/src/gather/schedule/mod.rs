@@ -1,4 +1,5 @@
-//! Which call may be sent when: without clock, sockets or the calls themselves, which are numbers here.
+//! Decides which call starts when, without clock, sockets or the calls themselves, which are
+//! numbers here.
 //!
 //! ```text
 //!  admit() ─► waiting for its host ─► start() ─► running ─► finish() ─► gone
@@ -6,12 +7,13 @@
 //!                      └─────── its time ◄─ paused ◄┘ pause()
 //! ```
 //!
-//! A host with waiting calls is in one of three places: `ready`, if it may be sent one now; `later`, if
-//! its rate or its own wish forbid it until then; in neither while as many run as may, until one
-//! finishes. So choosing a call takes a time that doesn't grow with those that wait. The call with the
-//! lowest number goes first of all that may be sent.
+//! A host with waiting calls is in one of three states: `ready` if a call may start now; `later` if
+//! its rate or its own `Retry-After` forbid a start until then; in neither set while the maximum
+//! number of its calls run, until one finishes. The time to choose a call therefore doesn't grow
+//! with the number of waiting calls. Of all calls that may start, the one with the lowest number
+//! starts first.
 //!
-//! A host without calls is forgotten, at the latest when it may be sent one again anyway.
+//! A host without calls is forgotten, at the latest when its rate allows a call again.
 
 #[cfg(test)]
 mod tests;
@@ -25,25 +27,24 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How many hosts without calls are remembered for their rate. Of more, those that may be sent a call
-/// the soonest are forgotten, and may be sent one too early.
+/// Maximum number of hosts without calls whose rate is remembered. Beyond it, the hosts whose rate
+/// allows a call the soonest are forgotten, and may receive a call too early.
 pub(super) const MAX_REMEMBERED: usize = 65_536;
 
-/// How late a start may be and still count as if it had been in time, so that timers that are late
-/// don't lower the rate.
+/// Maximum delay of a start that still counts as on time, so that late timers don't lower the rate.
 const SLACK: Duration = Duration::from_millis(5);
 
 pub(super) type Host = Arc<str>;
 
 pub(super) struct Schedule {
     per_host: usize,
-    /// Between two starts to one host.
+    /// The minimum time between two starts to one host.
     interval: Option<Duration>,
     hosts: HashMap<Host, State>,
-    /// By the first call that waits for it.
+    /// Ordered by the first call that waits for the host.
     ready: BTreeSet<(u64, Host)>,
     later: BTreeSet<(Instant, Host)>,
-    /// Without calls; only remembered.
+    /// Hosts without calls, remembered for their rate.
     idle: BTreeSet<(Instant, Host)>,
     paused: BTreeSet<(Instant, u64, Host)>,
     waiting: usize,
@@ -54,7 +55,7 @@ pub(super) struct Schedule {
 struct State {
     waiting: BinaryHeap<Reverse<u64>>,
     running: usize,
-    /// No call starts before.
+    /// No call starts before this time.
     free_at: Option<Instant>,
     place: Place,
 }
@@ -69,7 +70,7 @@ enum Place {
 }
 
 impl Schedule {
-    /// At most `per_host` calls run to one host, and one starts each `interval`.
+    /// At most `per_host` calls run to one host, and one starts in each `interval`.
     pub(super) fn new(per_host: usize, interval: Option<Duration>) -> Self {
         Self {
             per_host,
@@ -84,22 +85,22 @@ impl Schedule {
         }
     }
 
-    /// How many calls run.
+    /// The number of running calls.
     pub(super) fn running(&self) -> usize {
         self.running
     }
 
-    /// How many calls wait, to be sent for the first time or again.
+    /// The number of calls that wait for their first attempt or a retry.
     pub(super) fn waiting(&self) -> usize {
         self.waiting + self.paused.len()
     }
 
-    /// Whether a call waits for nothing but its start, as far as was known at the last `start`.
+    /// Returns `true` if a call can start at once, as of the last `start`.
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// Takes a call in.
+    /// Accepts a call.
     pub(super) fn admit(&mut self, call: u64, host: &str, now: Instant) -> Host {
         let host = match self.hosts.get_key_value(host) {
             Some((host, _)) => Arc::clone(host),
@@ -109,7 +110,8 @@ impl Schedule {
         host
     }
 
-    /// The next call to be sent; it runs then. `only`: no other than this one may be.
+    /// Returns the next call to send, which then counts as running. With `only`, no other call may
+    /// start.
     pub(super) fn start(&mut self, now: Instant, only: Option<u64>) -> Option<u64> {
         self.advance(now);
         let (call, host) = self.ready.first()?;
@@ -130,7 +132,7 @@ impl Schedule {
         Some(call)
     }
 
-    /// A call of this host doesn't run any more.
+    /// Marks a call of this host as no longer running.
     pub(super) fn finish(&mut self, host: &Host, now: Instant) {
         if let Some(state) = self.hosts.get_mut(host) {
             state.running -= 1;
@@ -139,12 +141,12 @@ impl Schedule {
         self.place(host, now);
     }
 
-    /// A call that ran is to be sent again, not before `at`. It has finished.
+    /// Schedules a finished call for a retry, not before `at`.
     pub(super) fn pause(&mut self, call: u64, host: &Host, at: Instant) {
         self.paused.insert((at, call, Arc::clone(host)));
     }
 
-    /// No call to this host starts before `until`.
+    /// Delays all calls to this host until `until`.
     pub(super) fn hold(&mut self, host: &Host, until: Instant, now: Instant) {
         if let Some(state) = self.hosts.get_mut(host) {
             state.free_at = state.free_at.max(Some(until));
@@ -152,7 +154,7 @@ impl Schedule {
         self.place(host, now);
     }
 
-    /// When `start` may have something that it hasn't now, though nothing finishes.
+    /// The time at which `start` may return a call without another one finishing.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let later = self.later.first().map(|(at, _)| *at);
         let paused = self.paused.first().map(|(at, ..)| *at);
@@ -174,7 +176,7 @@ impl Schedule {
         self.place(host, now);
     }
 
-    /// Deals with what was due until now.
+    /// Processes everything that is due by `now`.
     fn advance(&mut self, now: Instant) {
         while self.paused.first().is_some_and(|(at, ..)| *at <= now) {
             if let Some((_, call, host)) = self.paused.pop_first() {
@@ -195,7 +197,7 @@ impl Schedule {
         }
     }
 
-    /// Puts a host to where it belongs.
+    /// Moves a host to the set in which it belongs.
     fn place(&mut self, host: &Host, now: Instant) {
         let Some(state) = self.hosts.get_mut(host) else {
             return;

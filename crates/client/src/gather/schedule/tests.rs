@@ -13,7 +13,7 @@ fn all(schedule: &mut Schedule, now: Instant) -> Vec<u64> {
 }
 
 #[test]
-fn calls_start_in_their_order_but_for_hosts_that_are_at_their_limit() {
+fn calls_start_in_order_except_for_hosts_at_their_limit() {
     let now = Instant::now();
     let mut schedule = Schedule::new(2, None);
     let hosts: Vec<_> = ["a", "a", "a", "b", "a"]
@@ -52,7 +52,7 @@ fn a_rate_is_kept_on_average_though_timers_are_late() {
 }
 
 #[test]
-fn a_host_that_asked_for_a_pause_gets_it_and_others_go_on() {
+fn a_host_that_requests_a_pause_gets_it_and_others_continue() {
     let now = Instant::now();
     let mut schedule = Schedule::new(8, None);
     let a = schedule.admit(0, "a", now);
@@ -83,7 +83,7 @@ fn a_host_is_forgotten_when_its_rate_allows_a_call_again() {
 }
 
 #[test]
-fn of_very_many_hosts_some_are_forgotten_early() {
+fn some_of_very_many_hosts_are_forgotten_early() {
     let now = Instant::now();
     let mut schedule = Schedule::new(8, Some(Duration::from_secs(3600)));
     for call in 0..MAX_REMEMBERED as u64 + 100 {
@@ -98,7 +98,7 @@ fn of_very_many_hosts_some_are_forgotten_early() {
 enum Event {
     Admit(u8),
     Start,
-    /// Finish the nth running call, and pause it for so long or not.
+    /// Finish the nth running call, and pause it for this long, if at all.
     Finish(usize, Option<u64>),
     Hold(u8, u64),
     Pass(u64),
@@ -115,10 +115,10 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..200)
 }
 
-/// The same, by looking at everything each time.
+/// A reference model that examines all calls each time.
 #[derive(Default)]
 struct Model {
-    /// From when on it may start, and for which host.
+    /// The earliest start and the host of each call.
     waiting: BTreeMap<u64, (Instant, u8)>,
     running: Vec<(u64, u8)>,
     held: BTreeMap<u8, Instant>,
@@ -144,7 +144,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn it_starts_what_looking_at_all_calls_would_start(
+    fn the_schedule_starts_the_same_calls_as_the_model(
         events in events(),
         per_host in 1_usize..3,
     ) {
@@ -176,7 +176,7 @@ proptest! {
                         model.waiting.insert(call, (now + ms(pause), host));
                     }
                 }
-                // Only a host that is known can ask for a pause.
+                // Only a known host can request a pause.
                 Event::Hold(host, time)
                     if model.running.iter().any(|(_, other)| *other == host) =>
                 {
@@ -193,7 +193,7 @@ proptest! {
     }
 
     #[test]
-    fn every_call_starts_in_the_end_and_once(
+    fn every_call_starts_exactly_once(
         hosts in prop::collection::vec(0_u8..5, 1..100),
         per_host in 1_usize..4,
         interval in prop::option::of(1_u64..20),

@@ -1,4 +1,4 @@
-//! What the answer to an append means. Pure.
+//! The interpretation of the response to an append. Pure.
 
 use std::time::Duration;
 
@@ -7,29 +7,29 @@ use http::StatusCode;
 use super::super::{Offset, call::Reply, closed, names, number};
 use crate::error::{Error, Kind};
 
-/// What was sent.
+/// The append that was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) epoch: u64,
     pub(super) seq: u64,
-    /// It is the first append of a writer that takes over from whoever had its producer id before,
-    /// and it can't have been stored yet.
+    /// `true` for the first append of a writer that takes over its producer id, while no attempt
+    /// can have been stored yet.
     pub(super) claims: bool,
 }
 
-/// How to go on.
+/// The action that a response calls for.
 #[derive(Debug)]
 pub(super) enum Verdict {
     Stored(Stored),
-    /// Take a later epoch than this.
+    /// Retry with a later epoch than this.
     Claim {
         current: u64,
     },
-    /// An append before this one isn't there yet.
+    /// An earlier append hasn't arrived yet.
     Early {
         expected: u64,
     },
-    /// Send it again, after so long at the least.
+    /// Send it again, after this delay at the earliest.
     Retry {
         after: Option<Duration>,
         error: Error,
@@ -37,7 +37,7 @@ pub(super) enum Verdict {
     Fail(Error),
 }
 
-/// The append is there.
+/// The append is stored.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) next: Option<Offset>,
@@ -47,7 +47,8 @@ pub(super) fn judge(reply: &Reply, sent: Sent) -> Verdict {
     let headers = &reply.headers;
     let status = reply.status;
     if status.is_success() {
-        // Only a hub that has looked at the producer's headers can be relied upon.
+        // A server that doesn't echo the epoch has ignored the producer's headers, and can't
+        // deduplicate.
         if number(headers, names::PRODUCER_EPOCH) != Some(sent.epoch) {
             return Verdict::Fail(Error::new(Kind::NoHub));
         }
@@ -65,14 +66,15 @@ pub(super) fn judge(reply: &Reply, sent: Sent) -> Verdict {
             None => Verdict::Fail(reply.error()),
         },
         StatusCode::CONFLICT if closed(headers) => Verdict::Fail(Error::new(Kind::StreamClosed)),
-        // What it continues is not what the producer has published: another one publishes.
+        // The producer has published other messages than this append continues: another writer
+        // publishes.
         StatusCode::CONFLICT if number(headers, names::PRODUCER_MESSAGES).is_some() => {
             let current = number(headers, names::PRODUCER_EPOCH);
             Verdict::Fail(Error::new(Kind::Fenced { current }))
         }
         StatusCode::CONFLICT => match number(headers, names::EXPECTED_SEQ) {
             Some(expected) if expected < sent.seq => Verdict::Early { expected },
-            // Another append has this number in this epoch.
+            // Another append has this sequence in this epoch.
             Some(expected) if expected > sent.seq && sent.claims => Verdict::Claim {
                 current: sent.epoch,
             },
@@ -87,7 +89,7 @@ pub(super) fn judge(reply: &Reply, sent: Sent) -> Verdict {
     }
 }
 
-/// Whether the same request may fare better later.
+/// Returns `true` if the same request may succeed later.
 fn is_passing(status: StatusCode) -> bool {
     match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_has_one_meaning() {
+    fn every_response_has_one_verdict() {
         let epoch = ("producer-epoch", "7");
         let seq = ("producer-seq", "5");
         for (status, headers, expected) in [
@@ -160,7 +162,7 @@ mod tests {
         let headers = [("producer-epoch", "9")];
         assert_eq!(verdict(403, &headers, true), "claim 9");
         assert_eq!(verdict(403, &headers, false), "fenced");
-        // Another append was the first of this very epoch.
+        // Another append was the first of this epoch.
         let headers = [("producer-expected-seq", "4")];
         assert_eq!(verdict(409, &headers, true), "claim 7");
     }

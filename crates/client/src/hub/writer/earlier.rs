@@ -1,4 +1,5 @@
-//! What a producer has published before, and that it is what a writer is given again. Pure.
+//! The messages that a producer has published before, and their comparison with the messages that a
+//! repeating writer is given. Pure.
 
 use bytes::Bytes;
 use headwater_wire::{Digest, Limits, sse::Splitter};
@@ -6,18 +7,20 @@ use headwater_wire::{Digest, Limits, sse::Splitter};
 use super::super::{call::Reply, names, number, text};
 use crate::error::{Error, Kind};
 
-/// What a producer has published to a stream.
+/// A producer's published messages in a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Published {
     pub(super) messages: u64,
     pub(super) digest: Digest,
-    /// Its latest epoch; `None`: it was never there.
+    /// The producer's latest epoch; `None` if it has never published.
     pub(super) epoch: Option<u64>,
 }
 
 impl Published {
+    /// Reads them from the response's headers.
+    ///
     /// # Errors
-    /// The answer doesn't say: only a hub of ours does.
+    /// The headers are missing: only a Headwater hub sends them.
     pub(super) fn of(reply: &Reply) -> Result<Self, Error> {
         let digest = text(&reply.headers, names::PRODUCER_DIGEST).map(str::parse);
         match (number(&reply.headers, names::PRODUCER_MESSAGES), digest) {
@@ -31,19 +34,19 @@ impl Published {
     }
 }
 
-/// Takes messages off as long as they may be those that were published before.
+/// Consumes messages as long as they may be those that were published before.
 #[derive(Debug)]
 pub(super) struct Earlier {
     published: Published,
     shape: Shape,
     digest: Digest,
-    /// Messages, as the hub counts them.
+    /// The number of messages as the hub counts them.
     counted: u64,
-    /// Messages that were given.
+    /// The number of messages that were passed.
     given: u64,
 }
 
-/// How the hub parts the body of an append into messages.
+/// The way in which the hub splits the body of an append into messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Whole,
@@ -62,17 +65,17 @@ impl Shape {
     }
 }
 
-/// How the messages that were given so far compare with those that were published.
+/// The result of comparing the messages passed so far with the published ones.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Compared {
-    /// There are more.
+    /// Undecided: more messages are published.
     Unknown,
-    /// They are the same, so many that were given.
+    /// They match, after this many were passed.
     Same { given: u64 },
 }
 
 impl Earlier {
-    /// `None` where the producer has published nothing.
+    /// Returns `None` if the producer has published nothing.
     pub(super) fn new(published: Published, shape: Shape) -> Option<Self> {
         (published.messages > 0).then_some(Self {
             published,
@@ -86,7 +89,7 @@ impl Earlier {
     /// Compares the next message.
     ///
     /// # Errors
-    /// They are other messages.
+    /// The messages differ.
     pub(super) fn compare(&mut self, message: &Bytes) -> Result<Compared, Error> {
         self.given += 1;
         match self.shape {
@@ -101,7 +104,7 @@ impl Earlier {
                 let mut splitter = Splitter::new(limits);
                 splitter.push(message.clone());
                 splitter.finish();
-                // No block of a message is longer than it is.
+                // No block of a message is longer than the message.
                 while let Ok(Some(block)) = splitter.next() {
                     self.add(&block.bytes);
                 }
@@ -122,7 +125,7 @@ impl Earlier {
         self.counted += 1;
     }
 
-    /// What it means that no more messages are given.
+    /// The error if no more messages follow.
     pub(super) fn unfinished(&self) -> Error {
         Error::new(Kind::PublishedMore {
             published: self.published.messages,
@@ -148,7 +151,7 @@ mod tests {
         Earlier::new(published, shape)
     }
 
-    /// Gives the messages; after how many they are the same.
+    /// Passes the messages. Returns the number after which they match.
     fn same(earlier: Option<Earlier>, messages: &[&'static str]) -> Result<Option<u64>, Error> {
         let mut earlier = earlier.unwrap();
         for message in messages {
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_messages_are_known_when_all_of_them_were_given() {
+    fn the_same_messages_match_once_all_were_passed() {
         assert!(earlier(&[], Shape::Whole).is_none());
         let two = || earlier(&["1", "2"], Shape::Whole);
         assert_eq!(same(two(), &["1"]).unwrap(), None);

@@ -1,13 +1,13 @@
-//! Messages that wait to be sent, and the requests that they become.
+//! Waiting messages, and the requests that they form.
 
 use std::collections::VecDeque;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-/// What a message counts besides its bytes, so that empty ones aren't free.
+/// The cost of a message besides its bytes, so that empty messages aren't free.
 pub(super) const OVERHEAD: usize = 64;
 
-/// How many messages one request has at most.
+/// Maximum number of messages in a request.
 pub(super) const BATCH_MESSAGES: usize = 10_000;
 
 /// The body of one request.
@@ -15,22 +15,22 @@ pub(super) const BATCH_MESSAGES: usize = 10_000;
 pub(super) struct Body {
     pub(super) bytes: Bytes,
     pub(super) messages: u64,
-    /// What its messages count against the writer's room.
+    /// The cost of its messages against the writer's capacity.
     pub(super) cost: usize,
 }
 
-/// Messages that wait.
+/// The messages that wait to be sent.
 pub(super) struct Gather {
     waiting: VecDeque<Bytes>,
     bytes: usize,
-    /// The body is a JSON array; else it is one message as it is.
+    /// If `true`, the body is a JSON array; otherwise it is a single message.
     json: bool,
     max_bytes: usize,
 }
 
 impl Gather {
-    /// `json`: what the stream holds. `max_bytes`: about how large a body is; one message may be
-    /// larger.
+    /// `json` is `true` for a JSON stream. `max_bytes` is the approximate size of a body; a single
+    /// message may be larger.
     pub(super) fn new(json: bool, max_bytes: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -49,7 +49,7 @@ impl Gather {
         self.waiting.is_empty()
     }
 
-    /// Whether waiting for more would make no larger request.
+    /// Returns `true` if waiting for more messages wouldn't enlarge the request.
     pub(super) fn is_full(&self) -> bool {
         let enough = match self.json {
             true => BATCH_MESSAGES,
@@ -58,14 +58,14 @@ impl Gather {
         self.waiting.len() >= enough || self.bytes >= self.max_bytes
     }
 
-    /// Takes the next message out; what it counts.
+    /// Removes the next message and returns its cost.
     fn pop(&mut self) -> Option<usize> {
         let message = self.waiting.pop_front()?;
         self.bytes -= message.len();
         Some(cost(&message))
     }
 
-    /// The next request's body.
+    /// Returns the body of the next request.
     pub(super) fn take(&mut self) -> Option<Body> {
         let first = self.waiting.front()?;
         if !self.json {
@@ -99,7 +99,7 @@ impl Gather {
     }
 }
 
-/// What a message counts against the writer's room.
+/// The cost of a message against the writer's capacity.
 pub(super) fn cost(message: &Bytes) -> usize {
     message.len() + OVERHEAD
 }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_at_its_size_and_not_before() {
+    fn a_batch_is_full_at_its_size_and_not_before() {
         let mut gather = Gather::new(true, 4);
         gather.push(Bytes::from_static(b"123"));
         assert!(!gather.is_full());

@@ -1,4 +1,4 @@
-//! Appending to a stream, exactly once.
+//! Exactly-once appends to a stream.
 
 mod answer;
 mod earlier;
@@ -27,27 +27,27 @@ use self::{
 use super::{Info, Offset, Stream, names};
 use crate::error::{Error, Kind};
 
-/// How many bytes of messages a writer holds that are not acknowledged, with 64 more for each.
+/// Bytes of unacknowledged messages that a writer holds, with 64 more for each message.
 const ROOM: usize = 16 * 1024 * 1024;
-/// The greatest epoch that the protocol has.
+/// The largest epoch of the protocol.
 const MAX_EPOCH: u64 = (1 << 53) - 1;
 
-/// The most appends of one writer from the oldest without an answer on: of so many of a producer's newest appends the hub can
-/// tell a repetition from another append.
+/// The most appends of one writer from the oldest unacknowledged one on. The hub remembers this
+/// many of a producer's newest appends, and can recognise only those as repeated.
 const MAX_IN_FLIGHT: usize = 32;
 
-/// Who appends, as the hub sees it.
+/// The producer as which a writer appends.
 #[derive(Clone, Debug)]
 enum Producer {
-    /// Somebody who was never there before.
+    /// A producer with a new, random id.
     New,
-    /// This one, who takes over from whoever had the name before.
+    /// A producer that fences earlier writers with its id.
     Named(String),
-    /// This one, who gives the same messages again, from the first.
+    /// A producer that is given the same messages again, from the first.
     Repeating(String),
 }
 
-/// A writer to be opened: options first, then [`open`](Self::open).
+/// The options of a [`Writer`]: set them first, then call [`open`](Self::open).
 #[must_use = "nothing is written before `open`"]
 pub struct WriterOptions {
     stream: Stream,
@@ -70,82 +70,85 @@ impl WriterOptions {
         }
     }
 
-    /// Writes as the producer of this id, 1 to 256 bytes of visible ASCII, and takes over from
-    /// whoever wrote as it before: of an earlier life of this program nothing is stored any more,
-    /// once the first message is acknowledged. Where it had got to, the caller knows.
+    /// Writes as the producer with this id, 1 to 256 bytes of visible ASCII, and fences earlier
+    /// writers with the same id: once the first message is acknowledged, no append of an earlier
+    /// run of this program can be stored any more. The caller has to know where to continue.
     ///
-    /// Default: an id that nobody had before.
+    /// Default: a new id.
     pub fn producer(mut self, id: impl Into<String>) -> Self {
         self.producer = Producer::Named(id.into());
         self
     }
 
-    /// Writes as the producer of this id, where the caller gives the same messages in the same order every time it starts,
-    /// from the first. So a program that reads a file can just be started again: what was published before, by whoever had
-    /// this id, isn't sent again.
+    /// Writes as the producer with this id, for a caller that passes the same messages in the same
+    /// order at every start, from the first. A program that reads a file can therefore simply be
+    /// started again: messages that a producer with this id has already published aren't sent
+    /// again.
     ///
-    /// [`open`](Self::open) asks the hub how many messages the producer has published, and for their digest. The writer takes
-    /// as many off, and compares. They count as [acknowledged](Writer::acknowledged) and [skipped](Writer::skipped) when all of
-    /// them were given and are the same; no earlier, so that a [`flush`](Writer::flush) before is an error
-    /// ([`Error::is_not_repeated`]), as it is where other messages are given, or fewer. Nothing is stored then.
+    /// [`open`](Self::open) requests from the hub the number of messages that the producer has
+    /// published, and their digest. The writer compares as many of the caller's messages. Once all
+    /// of them were passed and match, they count as [acknowledged](Writer::acknowledged) and
+    /// [skipped](Writer::skipped). Before that, a [`flush`](Writer::flush) is an error
+    /// ([`Error::is_not_repeated`]), and so are other or fewer messages. Nothing is stored then.
     ///
-    /// What follows them is sent under a new epoch, on condition that the producer has published nothing else meanwhile. An
-    /// earlier run that still writes is shut out by that ([`Error::is_fenced`]); of two that start at the same time, one is.
+    /// Later messages are sent under a new epoch, on the condition that the producer has published
+    /// nothing else meanwhile. This fences an earlier run that is still writing
+    /// ([`Error::is_fenced`]). Of two runs that start at the same time, one is fenced.
     ///
-    /// It needs a hub of Headwater's: others don't say what a producer has published.
+    /// This option needs a Headwater hub: other servers don't report what a producer has published.
     pub fn repeating(mut self, id: impl Into<String>) -> Self {
         self.producer = Producer::Repeating(id.into());
         self
     }
 
-    /// Creates the stream, for JSON, if there's none. Default: no.
+    /// If `true`, creates the stream, for JSON, if it doesn't exist. Default: `false`.
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
         self
     }
 
-    /// How large the body of one request becomes, about, where more messages wait; a message that is
-    /// larger goes alone. Default: 1 MiB. In a stream that isn't of JSON each message goes alone.
+    /// Sets the approximate maximum size of a request's body. A larger message is sent alone.
+    /// Default: 1 MiB. In a stream that isn't JSON, each message is sent alone.
     pub fn max_batch_bytes(mut self, bytes: usize) -> Self {
         self.max_batch_bytes = bytes.max(1);
         self
     }
 
-    /// How many requests may be on the way at a time, at least 1. Default: 4. The order of messages
-    /// is kept in any case. More than 32 are 32: of so many a hub knows which ones it has.
+    /// Sets the maximum number of requests in flight, at least 1. Default: 4. Messages stay in
+    /// order in any case. The maximum is 32, the number of appends that a hub remembers.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
         self.max_in_flight = requests.clamp(1, MAX_IN_FLIGHT);
         self
     }
 
-    /// How long a message waits for others to share its request while it could be sent. Default:
-    /// not at all; then messages are gathered only while all requests are on the way.
+    /// Sets how long a message waits for others to share its request while it could be sent.
+    /// Default: zero; messages are then batched only while all requests are in flight.
     pub fn linger(mut self, time: Duration) -> Self {
         self.linger = time;
         self
     }
 
-    /// Asks for the stream, or creates it, and opens the writer.
+    /// Looks up the stream, or creates it, and opens the writer.
     ///
     /// # Errors
-    /// There's no answer; there's no such stream and none is to be created; it is closed. This is
-    /// tried once, unless the client
-    /// [says otherwise](crate::ClientBuilder::retry_first_connect).
+    /// There is no response; the stream doesn't exist and is not to be created; it is closed. Each
+    /// request is tried once, unless the client [retries
+    /// it](crate::ClientBuilder::retry_first_connect).
     ///
     /// # Panics
-    /// It isn't called in a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub async fn open(self) -> Result<Writer, Error> {
         let (writer, worker) = self.prepare().await?;
         tokio::spawn(worker.run());
         Ok(writer)
     }
 
-    /// The writer, and what does its work; that can run elsewhere, with other connections.
+    /// Creates the writer and its worker, which can run elsewhere, with other connections.
     pub(crate) async fn prepare(self) -> Result<(Writer, Worker), Error> {
         self.check()?;
         let info = self.find().await?;
         let published = self.published().await?;
-        // What is there already may be all that is given.
+        // All messages to come may already be published.
         let may_be_done = published.is_some_and(|published| published.messages > 0);
         if info.closed && !may_be_done {
             let place = self.stream.plan(Method::POST).place();
@@ -171,7 +174,7 @@ impl WriterOptions {
             plan.default_header(header::CONTENT_TYPE, "application/json");
             let plan = plan.checked()?;
             let reply = worker::patiently(&self.stream, &plan).await?;
-            // Of other settings, but there: that is enough.
+            // The stream exists, with other settings: that is enough.
             if reply.status != StatusCode::CONFLICT {
                 return match reply.status.is_success() {
                     true => Ok(Info::of(&reply.headers)),
@@ -187,7 +190,7 @@ impl WriterOptions {
         }
     }
 
-    /// What a producer that repeats itself has published before.
+    /// Requests what a repeating producer has published before.
     async fn published(&self) -> Result<Option<Published>, Error> {
         let Producer::Repeating(id) = &self.producer else {
             return Ok(None);
@@ -203,14 +206,14 @@ impl WriterOptions {
         Ok(Some(published))
     }
 
-    /// The producer's id and the epoch to start with.
+    /// Returns the producer's id and its first epoch.
     fn identity(&self, published: Option<Published>) -> (String, u64) {
         match &self.producer {
             Producer::New => (format!("w-{:032x}", fastrand::u128(..)), 0),
             Producer::Named(id) => (id.clone(), epoch_of_now()),
             Producer::Repeating(id) => {
                 let current = published.and_then(|published| published.epoch);
-                // Two that start at the same time take different ones.
+                // Two writers that start at the same time choose different epochs.
                 (id.clone(), epoch_after(current.unwrap_or(0)))
             }
         }
@@ -226,9 +229,9 @@ impl fmt::Debug for WriterOptions {
     }
 }
 
-/// An epoch that is later than those of earlier lives, and that no other life has: that it is one
-/// that the hub knows would make the first append look like one that is there already. Milliseconds,
-/// and ten random bits, reach to the year 2248.
+/// An epoch that is higher than those of earlier runs and differs from every other run's. If the
+/// hub knew it already, the first append would look like a repeated one. Milliseconds and ten
+/// random bits last until the year 2248.
 fn epoch_of_now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let millis = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
@@ -236,51 +239,66 @@ fn epoch_of_now() -> u64 {
     epoch.min(MAX_EPOCH)
 }
 
-/// An epoch after this one, that hardly anybody else takes.
+/// An epoch after this one, which another writer is unlikely to choose.
 fn epoch_after(current: u64) -> u64 {
     current
         .saturating_add(fastrand::u64(1..=1024))
         .min(MAX_EPOCH)
 }
 
-/// What a writer and its worker share.
+/// The state that a writer and its worker share.
 #[derive(Debug)]
 struct Shared {
     acknowledged: AtomicU64,
     skipped: AtomicU64,
     next: Mutex<Option<Offset>>,
     error: Mutex<Option<Error>>,
-    /// How much more the writer may take: one for each byte.
+    /// The remaining capacity of the writer, one permit for each byte.
     room: Semaphore,
     capacity: usize,
 }
 
 impl Shared {
-    /// Why the worker has ended; to whoever asks first.
+    /// Returns the worker's error to the first caller, and [`Kind::WriterOver`] to later ones.
     fn error(&self) -> Error {
         let mut error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         error.take().unwrap_or_else(|| Error::new(Kind::WriterOver))
     }
 }
 
-/// Appends messages to a stream: each once, in the order in which they are given, whatever happens
-/// on the way.
+/// A writer that appends messages to a stream: each once, and in the order in which they are
+/// passed, across broken connections.
 ///
-/// A message is sent as soon as a request is free, together with all that wait by then. A request
-/// that gets no answer, or one of 5xx or 429, is sent again, with backoff
-/// ([`max_attempts`](crate::ClientBuilder::max_attempts) times in a row); the hub knows what it has
-/// stored already.
+/// A message is sent as soon as a request slot is free, together with all messages that wait by
+/// then. A request without a response, or with a 5xx or 429, is sent again with backoff
+/// ([`max_attempts`](crate::ClientBuilder::max_attempts) times in a row). The hub recognises
+/// messages that it has already stored.
 ///
-/// [`append`](Self::append) takes the message and returns; it waits only while too much is on the
-/// way (16 MiB). [`flush`](Self::flush) waits until all that was given is acknowledged. A writer that
-/// is dropped sends what it has as long as its runtime runs, and nobody hears how that went.
+/// [`append`](Self::append) queues the message and returns; it waits only while 16 MiB are
+/// unacknowledged. [`flush`](Self::flush) waits until all queued messages are acknowledged. A
+/// dropped writer still sends its queued messages while its runtime runs, but can't report the
+/// result.
 ///
-/// **After an error** the writer is over: the first call after it gives it, the others say that it
-/// was given. [`Error::message_number`] says which message it is about. What is
-/// [acknowledged](Self::acknowledged) then is all that is stored where the hub has refused the message; where it gave no answer,
-/// more can be, and that is all of it up to some message.
+/// **After an error** the writer is over: the next call returns the error, and later calls only
+/// that it was already returned. [`Error::message_number`] identifies the message. If the hub
+/// refused the message, exactly the [acknowledged](Self::acknowledged) messages are stored. If the
+/// hub didn't respond, more messages may be stored, always without a gap.
 ///
-/// A writer can be shared: all methods but [`close_stream`](Self::close_stream) take `&self`.
+/// A writer can be shared: all methods but [`close_stream`](Self::close_stream) borrow it as
+/// `&self`.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let orders = headwater_client::stream("http://127.0.0.1:8000/streams/orders");
+/// let writer = orders.writer().create(true).open().await?;
+/// for n in 0..1000 {
+///     writer.append(&serde_json::json!({ "n": n })).await?;
+/// }
+/// writer.flush().await?;
+/// assert_eq!(writer.acknowledged(), 1000);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Writer {
     commands: mpsc::UnboundedSender<Command>,
     shared: Arc<Shared>,
@@ -290,13 +308,15 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Appends a message to a stream of JSON.
+    /// Appends a message to a JSON stream.
     ///
-    /// Cancel-safe: if the future is dropped before it is done, the message isn't taken.
+    /// # Cancel safety
+    /// This method is cancel-safe: if the future is dropped before it completes, the message isn't
+    /// appended.
     ///
     /// # Errors
-    /// The message can't be serialised, or has a float that isn't finite; or the stream isn't of JSON; the writer goes on. Or an earlier
-    /// message could not be stored.
+    /// The message can't be serialised or has a float that isn't finite, or the stream isn't JSON;
+    /// the writer remains usable. Or an earlier message could not be stored.
     pub async fn append<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), Error> {
         if !self.json {
             return Err(self.refuse(format!(
@@ -313,21 +333,23 @@ impl Writer {
         self.give(text.into()).await
     }
 
-    /// Appends a message as it is: the text of one JSON value (a byte order mark before it is left out), or in a stream of another type any
-    /// bytes but none.
+    /// Appends a message as it is: in a JSON stream the text of one JSON value (a leading byte
+    /// order mark is removed), in another stream any bytes, at least one.
     ///
-    /// Cancel-safe: if the future is dropped before it is done, the message isn't taken.
+    /// # Cancel safety
+    /// This method is cancel-safe: if the future is dropped before it completes, the message isn't
+    /// appended.
     ///
     /// # Errors
-    /// The message isn't JSON where it must be, or is empty; the writer goes on. Or an earlier message
-    /// could not be stored.
+    /// The message isn't JSON in a JSON stream, or is empty; the writer remains usable. Or an
+    /// earlier message could not be stored.
     pub async fn append_raw(&self, message: impl Into<Bytes>) -> Result<(), Error> {
         let mut message = message.into();
         if self.json {
             message = message.slice_ref(json::without_bom(&message));
             json::check(&message, Limits::DEFAULT_MAX_DEPTH)
                 .map_err(|error| Error::new(Kind::MessageNotJson(error)).at(&self.place))?;
-            // As the hub stores it.
+            // The form in which the hub stores it.
             let message = json::on_one_line(message);
             return self.give(message.slice_ref(message.trim_ascii())).await;
         }
@@ -343,7 +365,7 @@ impl Writer {
         let Ok(room) = self.shared.room.acquire_many(cost).await else {
             return Err(self.shared.error());
         };
-        // The worker makes the room again when the message is acknowledged.
+        // The worker returns these permits when the message is acknowledged.
         room.forget();
         self.command(Command::Message(message))
     }
@@ -357,7 +379,7 @@ impl Writer {
         Error::request(what).at(&self.place)
     }
 
-    /// Waits until all messages that were given before are acknowledged.
+    /// Waits until all messages that were appended before are acknowledged.
     ///
     /// # Errors
     /// A message could not be stored.
@@ -367,45 +389,47 @@ impl Writer {
         wait.await.map_err(|_| self.shared.error())
     }
 
-    /// Waits until a message could not be stored, and gives that error: for a program that waits for its next message for long.
-    /// It waits for ever where all is stored. Cancel-safe.
+    /// Waits until a message could not be stored, and returns that error, for a program that waits
+    /// a long time for its next message. It never completes while all messages are stored.
+    ///
+    /// # Cancel safety
+    /// This method is cancel-safe.
     pub async fn failed(&self) -> Error {
         self.commands.closed().await;
         self.shared.error()
     }
 
-    /// Closes the stream with the last message that was given, and waits until that is acknowledged.
+    /// Closes the stream with the last appended message, and waits until that is acknowledged.
     ///
     /// # Errors
-    /// A message could not be stored, or the stream not be closed.
+    /// A message could not be stored, or the stream could not be closed.
     pub async fn close_stream(self) -> Result<(), Error> {
         let (done, wait) = oneshot::channel();
         self.command(Command::Close(done))?;
         wait.await.map_err(|_| self.shared.error())
     }
 
-    /// How many messages are acknowledged, from the first on: those that were there already
-    /// included.
+    /// The number of acknowledged messages, without a gap from the first, including skipped ones.
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::Acquire)
     }
 
-    /// How many messages were there already, from an earlier life of a [repeating](WriterOptions::repeating) producer: none
-    /// before all of these were given again.
+    /// The number of messages that a [repeating](WriterOptions::repeating) producer had already
+    /// published in an earlier run. It stays 0 until all of these were passed again.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.shared.skipped.load(Ordering::Acquire)
     }
 
-    /// The stream's end after the last acknowledged request; `None` before the first.
+    /// The stream's tail after the last acknowledged request; `None` before the first.
     #[must_use]
     pub fn next_offset(&self) -> Option<Offset> {
         let next = self.shared.next.lock();
         next.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the stream's messages are JSON.
+    /// Returns `true` if the stream's messages are JSON.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.json
@@ -423,7 +447,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_of_now_is_one_that_the_protocol_has_for_a_long_time() {
+    fn an_epoch_of_now_stays_within_the_protocols_range() {
         let epoch = epoch_of_now();
         assert!(epoch < MAX_EPOCH / 4 * 3, "{epoch}");
         assert_eq!(epoch_after(MAX_EPOCH), MAX_EPOCH);

@@ -1,8 +1,9 @@
-//! Sends what a writer was given, and keeps the account.
+//! Sends a writer's messages and tracks their acknowledgements.
 //!
-//! Invariants: appends have numbers without a gap, in the order of their messages. Until the first is
-//! acknowledged it is the only one on the way: it says who writes, and in which epoch. What is
-//! acknowledged is a run from the first message on: an append counts when all before it do.
+//! Invariants: appends have consecutive sequences, in the order of their messages. Until the first
+//! append is acknowledged it is the only one in flight, because it establishes the producer and its
+//! epoch. Acknowledged messages form a run without a gap from the first: an append counts once all
+//! earlier ones count.
 
 use std::{
     collections::VecDeque,
@@ -34,40 +35,40 @@ use crate::{
     plan::Plan,
 };
 
-/// What a writer asks of its worker.
+/// A command from a writer to its worker.
 pub(super) enum Command {
     Message(Bytes),
     Flush(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
-/// Who appends to what: the same for all requests of a writer.
+/// The identity of a writer and its stream: the same for all its requests.
 struct Life {
     stream: Stream,
     producer: String,
     epoch: AtomicU64,
     takes_over: bool,
-    /// What the first append continues.
+    /// The published messages that the first append continues.
     continues: Option<Published>,
     content_type: String,
 }
 
-/// How far the appends of a writer are.
+/// The progress of a writer's appends.
 #[derive(Clone, Copy, Debug)]
 struct Settled {
-    /// All appends below are acknowledged.
+    /// All appends below this sequence are acknowledged.
     below: u64,
-    /// No append above can be stored any more.
+    /// No append above this sequence can be stored any more.
     failed: u64,
 }
 
-/// An append, or a message before it is one, that couldn't be stored.
+/// An append, or a message not yet in one, that couldn't be stored.
 struct Failed {
     seq: u64,
     error: Error,
 }
 
-/// One append: sent as often as it must be.
+/// One append, which may be sent repeatedly.
 struct Append {
     seq: u64,
     body: Bytes,
@@ -88,28 +89,28 @@ pub(crate) struct Worker {
     gather: Gather,
     max_in_flight: usize,
     linger: Duration,
-    /// What was published before and is given again: messages are compared with it, and not sent.
+    /// The comparison with published messages. Messages are compared while it is set, and not sent.
     earlier: Option<Earlier>,
-    /// The stream was closed before the writer was opened.
+    /// `true` if the stream was closed before the writer was opened.
     is_closed: bool,
 
-    /// The number of the next append.
+    /// The sequence of the next append.
     next_seq: u64,
-    /// The first append is acknowledged.
+    /// `true` once the first append is acknowledged.
     confirmed: bool,
     on_the_way: JoinSet<Result<(u64, Stored), Failed>>,
-    /// In order; the first is the one that [`settled`](Self::settled) says.
+    /// In order of sequence. The first entry has the sequence [`settled.below`](Settled::below).
     outstanding: VecDeque<Outstanding>,
     settled: watch::Sender<Settled>,
 
-    /// Messages that were taken.
+    /// The number of messages that were accepted.
     taken: u64,
-    /// Who waits for how many of them to be acknowledged.
+    /// Waiting flushes, each with the number of acknowledged messages for which it waits.
     flushes: VecDeque<(u64, oneshot::Sender<()>)>,
     close: Option<Close>,
-    /// The writer may still give something.
+    /// `true` while the writer can still send commands.
     is_open: bool,
-    /// When the messages that wait have waited long enough.
+    /// The end of the linger time of the waiting messages.
     due: Option<Instant>,
 }
 
@@ -177,7 +178,7 @@ impl Worker {
         (writer, worker)
     }
 
-    /// Makes the worker use these connections.
+    /// Replaces the worker's HTTP client.
     pub(crate) fn over(mut self, http: reqwest::Client) -> Self {
         if let Some(life) = Arc::get_mut(&mut self.life) {
             life.stream.http = Ok(http);
@@ -185,7 +186,7 @@ impl Worker {
         self
     }
 
-    /// Works until the writer is gone and all that it gave is acknowledged, or something failed.
+    /// Runs until the writer is dropped and all its messages are acknowledged, or until a failure.
     pub(crate) async fn run(mut self) {
         if let Err(failed) = self.work().await {
             let error = self.give_up(failed).await;
@@ -197,13 +198,14 @@ impl Worker {
                 .unwrap_or_else(PoisonError::into_inner);
             *kept = Some(error.at(&place));
         }
-        // Whoever waits for room or for an acknowledgement looks for the error then.
+        // This wakes the tasks that wait for room or for an acknowledgement. They then read the
+        // error.
         self.commands.close();
         self.shared.room.close();
     }
 
-    /// Waits for what is on the way before the append that couldn't be stored; what comes behind it can't be stored either.
-    /// So it is known how much is, and which message is the first that isn't.
+    /// Waits for the appends in flight before the failed one; later ones can't be stored either.
+    /// The number of stored messages, and the first message that isn't stored, are then known.
     async fn give_up(&mut self, mut failed: Failed) -> Error {
         loop {
             let seq = failed.seq;
@@ -218,7 +220,7 @@ impl Worker {
         if failed.error.message_number().is_some() {
             return failed.error;
         }
-        // Of a request, the hub may say which of its messages it is.
+        // The hub may report which message of the request it refused.
         let within = failed
             .error
             .problem()
@@ -234,7 +236,8 @@ impl Worker {
             if self.is_over() {
                 return Ok(());
             }
-            // While all requests are on the way there is nothing to wake up for: one that comes back does.
+            // While no request slot is free, there is no timer to wait for: a completed request
+            // wakes the loop.
             let due = self.due.filter(|_| self.has_turn());
             let linger = async move {
                 match due {
@@ -263,7 +266,7 @@ impl Worker {
         }
     }
 
-    /// Takes a command, and those that are there already.
+    /// Processes a command, and all that are already queued.
     fn take_all(&mut self, command: Command) -> Result<(), Error> {
         self.take(command)?;
         while let Ok(command) = self.commands.try_recv() {
@@ -302,7 +305,8 @@ impl Worker {
         Ok(())
     }
 
-    /// An error where somebody waits for messages of which only a part of those that were published before are given.
+    /// Returns an error if a caller waits although it has passed only a part of the published
+    /// messages.
     fn unfinished(&self) -> Result<(), Error> {
         match &self.earlier {
             Some(earlier) if self.taken > 0 => Err(earlier.unfinished().with_message(self.taken)),
@@ -310,7 +314,7 @@ impl Worker {
         }
     }
 
-    /// Takes a message off that may have been published before.
+    /// Consumes a message that may have been published before.
     fn compare(&mut self, message: &Bytes) -> Result<(), Error> {
         let Some(earlier) = &mut self.earlier else {
             return Ok(());
@@ -329,13 +333,13 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends what may be sent now.
+    /// Sends the appends that may be sent now.
     fn send_ready(&mut self) {
         if self.is_closed
             && let Some(close) = self.close.as_mut()
             && self.gather.is_empty()
         {
-            // All that was given is there, and so is the end.
+            // All messages are already stored, and the stream is already closed.
             close.is_sent = true;
         }
         while self.may_send() {
@@ -378,8 +382,8 @@ impl Worker {
         }
     }
 
-    /// Whether another request may be on the way now. None goes so far ahead of one that is still without an answer that the
-    /// hub could not tell any more whether that is a repetition.
+    /// Returns `true` if another request may be in flight now. The limit counts from the oldest
+    /// unacknowledged append, so that the hub can still tell if that one is a repetition.
     fn has_turn(&self) -> bool {
         let most = match self.confirmed {
             true => self.max_in_flight,
@@ -396,7 +400,7 @@ impl Worker {
         self.has_turn() && is_due
     }
 
-    /// An append is stored.
+    /// Marks an append as stored.
     fn settle(&mut self, seq: u64, stored: &Stored) {
         self.confirmed = true;
         let first = self.settled.borrow().below;
@@ -410,7 +414,7 @@ impl Worker {
                 .next
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            // Answers may overtake one another; the end only grows.
+            // Responses may arrive out of order; the tail only grows.
             if kept.as_ref().is_none_or(|kept| kept < next) {
                 *kept = Some(next.clone());
             }
@@ -418,7 +422,7 @@ impl Worker {
         self.count();
     }
 
-    /// Counts what is acknowledged without a gap.
+    /// Counts the messages that are acknowledged without a gap.
     fn count(&mut self) {
         let before = self.settled.borrow().below;
         let mut settled = before;
@@ -443,12 +447,12 @@ impl Worker {
             .flushes
             .pop_front_if(|(wanted, _)| *wanted <= acknowledged)
         {
-            // Who asked may have gone.
+            // The caller may be gone.
             let _ = done.send(());
         }
     }
 
-    /// Whether there is nothing more to do.
+    /// Returns `true` if no work is left.
     fn is_over(&mut self) -> bool {
         let is_over = !self.is_open
             && self.gather.is_empty()
@@ -462,7 +466,7 @@ impl Worker {
 }
 
 impl Life {
-    /// Sends an append until it is stored, or can't be any more.
+    /// Sends an append until it is stored, or can't be stored any more.
     async fn deliver(
         self: Arc<Self>,
         append: Append,
@@ -476,7 +480,7 @@ impl Life {
                 Ok(stored) => return Ok((seq, stored)),
                 Err(error) => error,
             },
-            // One before it failed.
+            // An earlier append failed.
             _ = ahead.wait_for(|settled| settled.failed < seq) => Error::new(Kind::WriterOver),
         };
         Err(Failed { seq, error: failed })
@@ -491,7 +495,7 @@ impl Life {
         let most = settings.max_attempts.max(1);
         let mut rng = fastrand::Rng::new();
         let mut failures = 0;
-        // Whether it can't have been stored by what was sent so far.
+        // `true` while no attempt so far can have stored it.
         let mut is_unsent = true;
         loop {
             let sent = Sent {
@@ -515,7 +519,8 @@ impl Life {
                     return Err(Error::new(Kind::Forgotten { expected, sent }));
                 }
                 Verdict::Early { .. } => {
-                    // Those before it are on the way; if one of them fails, all is over.
+                    // The earlier appends are in flight. If one of them fails, this append is
+                    // cancelled.
                     let wanted = append.seq;
                     let _ = settled.wait_for(|settled| settled.below >= wanted).await;
                     failures = 0;
@@ -553,7 +558,7 @@ impl Life {
     }
 }
 
-/// Sends a request that changes nothing when it is sent again: more than once if the client says so.
+/// Sends a request that is safe to repeat. Retries it if the client retries the first connection.
 pub(super) async fn patiently(stream: &Stream, plan: &Plan) -> Result<Reply, Error> {
     let settings = &plan.settings;
     let most = match settings.retry_first_connect {

@@ -2,12 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What befalls one connection of the simulated server.
+/// The fate of one connection to the simulated server.
 #[derive(Debug, Clone)]
 enum Fate {
     Refused,
     Unavailable,
-    /// So many bytes arrive, in chunks of so many, and then it breaks, falls silent or ends.
+    /// This many bytes arrive, in chunks of this size, and then the connection breaks, falls silent
+    /// or ends.
     Cut {
         after: usize,
         chunk: usize,
@@ -32,7 +33,7 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-/// What the server sends to a client that saw this id last.
+/// The server's response to a client with this last event id.
 fn answer(payloads: &[String], last_event_id: &str) -> Vec<u8> {
     let seen: usize = if last_event_id.is_empty() {
         0
@@ -49,7 +50,7 @@ fn answer(payloads: &[String], last_event_id: &str) -> Vec<u8> {
     body
 }
 
-/// Runs a session against the server until its end, and gives the data of its events.
+/// Runs a session against the server to its end. Returns the data of its events.
 fn run(payloads: &[String], fates: impl IntoIterator<Item = Fate>) -> Vec<String> {
     let mut session = items(Policy {
         retry_first_connect: true,
@@ -125,7 +126,7 @@ fn cut_at_every_byte_everything_arrives_once() {
 
 proptest! {
     #[test]
-    fn whatever_befalls_the_connections_everything_arrives_once(
+    fn everything_arrives_once_across_any_broken_connections(
         payloads in prop::collection::vec("[a-z{}\"ü ]{0,30}", 0..12),
         fates in prop::collection::vec(fate(), 0..12),
     ) {
@@ -133,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn chunks_have_the_size_asked_for_and_join_to_the_body(
+    fn chunks_have_the_requested_size_and_join_to_the_body(
         body in prop::collection::vec(any::<u8>(), 0..300),
         size in 1..40_usize,
         cuts in prop::collection::vec(0..300_usize, 0..12),

@@ -55,7 +55,7 @@ fn refused() -> Error {
     Error::new(Kind::Connect)
 }
 
-/// The data of the events up to the next other step, and that step.
+/// Returns the data of the events up to the next other step, and that step.
 fn drain(session: &mut Session) -> (Vec<String>, Result<Step, Error>) {
     let mut data = Vec::new();
     loop {
@@ -69,7 +69,7 @@ fn drain(session: &mut Session) -> (Vec<String>, Result<Step, Error>) {
     }
 }
 
-/// Feeds a chunk; the session must ask for more. Gives the data of its events.
+/// Feeds a chunk, after which the session must request more. Returns the data of its events.
 fn feed(session: &mut Session, chunk: &'static str) -> Vec<String> {
     session.chunk(Bytes::from_static(chunk.as_bytes()));
     let (data, step) = drain(session);
@@ -95,7 +95,7 @@ fn fails(session: &mut Session) -> Error {
 }
 
 #[test]
-fn an_sse_stream_is_taken_up_where_it_broke() {
+fn an_sse_stream_resumes_where_it_broke() {
     let mut session = open(policy(), "text/event-stream");
     assert_eq!(
         feed(
@@ -113,7 +113,7 @@ fn an_sse_stream_is_taken_up_where_it_broke() {
 }
 
 #[test]
-fn an_id_outlives_the_connection_that_named_it_until_it_is_reset() {
+fn an_id_outlives_its_connection_until_it_is_reset() {
     let mut session = open(policy(), "text/event-stream");
     feed(&mut session, "id: 1\ndata: a\n\n");
     session.lost(cut());
@@ -134,7 +134,7 @@ fn an_id_outlives_the_connection_that_named_it_until_it_is_reset() {
 }
 
 #[test]
-fn a_response_that_ends_without_the_end_mark_is_taken_up_but_not_with_the_mark() {
+fn a_response_that_ends_without_the_end_mark_is_resumed() {
     let mut session = open(policy(), "text/event-stream");
     feed(&mut session, "id: 1\ndata: a\n\n");
     session.end();
@@ -166,7 +166,7 @@ fn a_204_is_the_end_at_first_and_after_a_reconnect() {
 }
 
 #[test]
-fn the_servers_retry_is_waited_for_and_kept_over_connections() {
+fn the_servers_retry_is_waited_for_and_kept_across_connections() {
     let mut session = open(policy(), "text/event-stream");
     feed(&mut session, "retry: 4321\nid: 1\ndata: a\n\n");
     for _ in 0..2 {
@@ -178,7 +178,7 @@ fn the_servers_retry_is_waited_for_and_kept_over_connections() {
 }
 
 #[test]
-fn the_wait_grows_while_no_item_comes_and_is_short_again_after_one() {
+fn the_wait_grows_while_no_item_arrives_and_resets_after_one() {
     let mut session = open(policy(), "text/event-stream");
     let mut longest = Duration::ZERO;
     for _ in 0..200 {
@@ -194,7 +194,7 @@ fn the_wait_grows_while_no_item_comes_and_is_short_again_after_one() {
 }
 
 #[test]
-fn an_error_that_the_server_reports_is_the_end() {
+fn a_reported_error_ends_the_stream() {
     let mut session = open(policy(), "text/event-stream");
     session.chunk(Bytes::from_static(
         b"data: a\n\nevent: headwater:error\ndata: {\"title\":\"Out of ticks\"}\n\ndata: b\n\n",
@@ -211,7 +211,7 @@ fn an_error_that_the_server_reports_is_the_end() {
 }
 
 #[test]
-fn what_a_server_itself_calls_an_end_or_an_error_is_an_item() {
+fn an_applications_end_or_error_event_is_an_item() {
     for event in [
         "event: error\ndata: {\"title\":\"Oh\",\"status\":500}",
         "event: error\nid: headwater:end\ndata: x",
@@ -235,7 +235,7 @@ fn what_a_server_itself_calls_an_end_or_an_error_is_an_item() {
 }
 
 #[test]
-fn an_error_for_good_is_an_error_and_not_the_end_of_a_finished_stream() {
+fn a_final_error_is_an_error_and_not_a_finished_stream() {
     let mut session = open(policy(), "text/event-stream");
     session.chunk(Bytes::from_static(
         b"data: a\n\nevent: headwater:error\nid: headwater:end\ndata: {\"title\":\"Torn\"}\n\n",
@@ -247,7 +247,7 @@ fn an_error_for_good_is_an_error_and_not_the_end_of_a_finished_stream() {
 }
 
 #[test]
-fn other_formats_are_not_resumed_and_a_cut_is_never_a_quiet_end() {
+fn other_formats_are_not_resumed_and_a_truncated_body_is_an_error() {
     for (content_type, body, complete) in [
         ("application/x-ndjson", "1\n2\n", true),
         ("application/x-ndjson", "1\n2\n{\"a\":", false),
@@ -282,7 +282,7 @@ fn other_formats_are_not_resumed_and_a_cut_is_never_a_quiet_end() {
 }
 
 #[test]
-fn a_post_is_not_sent_again_and_its_end_is_the_end() {
+fn a_post_is_not_sent_again_and_its_end_ends_the_stream() {
     let post = Policy {
         replayable: false,
         retry_first_connect: true,
@@ -303,7 +303,7 @@ fn a_post_is_not_sent_again_and_its_end_is_the_end() {
 }
 
 #[test]
-fn without_reconnect_the_end_is_the_end_and_a_cut_is_an_error() {
+fn without_reconnect_a_truncated_body_is_an_error() {
     let once = Policy {
         reconnect: false,
         ..policy()
@@ -317,7 +317,7 @@ fn without_reconnect_the_end_is_the_end_and_a_cut_is_an_error() {
 }
 
 #[test]
-fn a_damaged_record_of_a_json_sequence_does_not_end_it() {
+fn a_damaged_record_does_not_end_a_json_sequence() {
     let mut session = open(policy(), "application/json-seq");
     session.chunk(Bytes::from_static(b"\x1e1\n\x1e{\"a\"\n\x1e2\n"));
     session.end();
@@ -329,7 +329,7 @@ fn a_damaged_record_of_a_json_sequence_does_not_end_it() {
 }
 
 #[test]
-fn a_json_body_that_is_no_array_is_one_item() {
+fn a_json_body_that_is_not_an_array_is_one_item() {
     for chunks in [vec![" \n", "{\"a\":", "1}\n"], vec!["{\"a\":1}"]] {
         let mut session = open(policy(), "application/vnd.thing+json");
         for chunk in chunks {
@@ -386,11 +386,11 @@ fn the_caller_may_name_the_format() {
 }
 
 #[test]
-fn the_shorter_way_gives_the_same_items_and_leaves_what_is_wrong_to_the_other() {
+fn the_fast_path_yields_the_same_items_and_leaves_errors_to_the_slow_path() {
     for (content_type, chunk, items) in [
         ("application/x-ndjson", "1\n2\n\u{1}", 2),
         ("application/json", "[1,2,]", 2),
-        // Elsewhere there is more to an item than its data, or an error that passes.
+        // In these formats an item is more than its data, or an error affects one item only.
         ("application/json-seq", "\u{1e}1\n\u{1e}2\n", 0),
         ("text/event-stream", "data: 1\n\ndata: 2\n\n", 0),
         ("text/plain", "1\n2\n", 0),

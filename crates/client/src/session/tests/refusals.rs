@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn retry_after_is_the_least_to_wait_up_to_the_cap() {
+fn retry_after_is_the_minimum_wait_up_to_the_cap() {
     for (named, waited) in [(47, 47), (60, 60), (61, 60), (9_999_999_999, 60)] {
         let mut session = open(policy(), "text/event-stream");
         session.lost(cut());
@@ -34,7 +34,7 @@ fn a_4xx_is_an_error_at_once_with_the_servers_problem() {
 }
 
 #[test]
-fn a_refusal_without_end_is_not_read_without_end() {
+fn an_endless_error_body_is_not_read_to_its_end() {
     let mut session = items(policy());
     session.head(&head(500, "text/plain"));
     for _ in 0..5 {
@@ -46,7 +46,7 @@ fn a_refusal_without_end_is_not_read_without_end() {
 }
 
 #[test]
-fn a_content_type_that_is_no_stream_is_an_error_that_names_what_would_be() {
+fn an_unreadable_content_type_is_an_error_that_names_the_readable_ones() {
     let mut session = items(policy());
     session.head(&ok("text/html"));
     let error = fails(&mut session);
@@ -69,7 +69,7 @@ fn a_content_type_that_is_no_stream_is_an_error_that_names_what_would_be() {
 }
 
 #[test]
-fn a_compressed_body_that_nobody_asked_for_is_refused() {
+fn an_unrequested_compressed_body_is_refused() {
     let mut session = items(policy());
     let content_encoding = Some("gzip".to_owned());
     session.head(&Head {
@@ -80,7 +80,7 @@ fn a_compressed_body_that_nobody_asked_for_is_refused() {
 }
 
 #[test]
-fn connecting_that_fails_too_often_in_a_row_is_an_error_that_says_how_often() {
+fn too_many_failed_attempts_are_an_error_with_their_number() {
     let mut session = open(policy(), "text/event-stream");
     session.lost(cut());
     for _ in 0..2 {
@@ -100,7 +100,7 @@ fn connecting_that_fails_too_often_in_a_row_is_an_error_that_says_how_often() {
 }
 
 #[test]
-fn the_first_connection_is_tried_again_only_if_asked() {
+fn the_first_connection_is_retried_only_if_enabled() {
     for failure in [refused, || {
         Error::new(Kind::Timeout {
             idle: FAST.cap,
@@ -129,7 +129,7 @@ fn the_first_connection_is_tried_again_only_if_asked() {
 }
 
 #[test]
-fn an_accepted_response_starts_the_count_of_failures_anew() {
+fn an_accepted_response_resets_the_count_of_failures() {
     let mut session = open(policy(), "text/event-stream");
     for _ in 0..20 {
         session.lost(cut());

@@ -2,7 +2,8 @@ use headwater_client::gather::Cache;
 
 use super::*;
 
-/// Answers with these headers and the number of the request; confirms where asked if `"1"` still holds.
+/// Responds with these headers and the number of the request, and confirms `"1"` if it is
+/// revalidated.
 fn answering(headers: &'static str) -> Server {
     Server::start(move |call| {
         if call
@@ -31,7 +32,7 @@ fn bodies(results: &[GatherResult]) -> Vec<&str> {
 }
 
 twins! {
-    fn a_fresh_answer_is_given_again_without_a_call() {
+    fn a_fresh_answer_is_reused_without_a_call() {
         let server = answering("cache-control: max-age=60");
         let cache = Cache::new(1 << 20);
         let gather = || {
@@ -48,7 +49,7 @@ twins! {
         assert_eq!(bodies(&gather())[0], "1");
     }
 
-    fn a_stale_answer_is_given_again_if_the_server_confirms_it() {
+    fn a_stale_answer_is_reused_if_the_server_confirms_it() {
         let server = answering("cache-control: no-cache\r\netag: \"1\"");
         let cache = Cache::new(1 << 20);
         let gather = || gathered(client::gather([server.url("/")]).cache(cache.clone()).send()).remove(0);
@@ -65,7 +66,7 @@ twins! {
         }
     }
 
-    fn an_answer_that_was_not_confirmed_takes_the_place_of_the_old_one() {
+    fn an_unconfirmed_answer_is_replaced() {
         let server = Server::start(|call| {
             let tag = format!("\"{}\"", call.n);
             call.write(format!(
@@ -81,7 +82,7 @@ twins! {
         assert_eq!(server.requests()[2].header("if-none-match").unwrap(), "\"1\"");
     }
 
-    fn what_must_not_be_stored_is_asked_for_again() {
+    fn an_answer_that_must_not_be_stored_is_requested_again() {
         for headers in [
             "cache-control: no-store, max-age=60",
             "cache-control: max-age=0",
@@ -105,7 +106,7 @@ twins! {
         }
     }
 
-    fn a_call_that_differs_in_what_varies_has_an_answer_of_its_own() {
+    fn a_call_with_different_varying_headers_has_its_own_answer() {
         let server = answering("cache-control: max-age=60\r\nvary: x-a");
         let cache = Cache::new(1 << 20);
         let call = |value| Call::get(server.url("/")).header("x-a", value).header("x-b", value);
@@ -114,7 +115,7 @@ twins! {
         assert_eq!(bodies(&results), ["0", "1", "0", "1"]);
     }
 
-    fn a_change_lets_go_of_what_is_stored() {
+    fn an_unsafe_call_invalidates_the_stored_answer() {
         let server = answering("cache-control: max-age=60");
         let cache = Cache::new(1 << 20);
         let calls = [Call::get(server.url("/")), Call::post(server.url("/")), Call::get(server.url("/"))];
@@ -122,7 +123,7 @@ twins! {
         assert_eq!(bodies(&results), ["0", "1", "2"]);
     }
 
-    fn a_call_with_a_condition_of_its_own_gets_what_the_server_says() {
+    fn a_call_with_its_own_condition_bypasses_the_cache() {
         let server = answering("cache-control: max-age=60\r\netag: \"1\"");
         let cache = Cache::new(1 << 20);
         let calls = [
@@ -134,7 +135,7 @@ twins! {
         assert_eq!(server.requests().len(), 2);
     }
 
-    fn what_came_by_a_redirect_is_not_stored() {
+    fn a_redirected_answer_is_not_stored() {
         let target = answering("cache-control: max-age=60");
         let to = target.url("/there");
         let server = Server::start(move |call| call.respond_with("302 Found", &format!("location: {to}")));

@@ -4,7 +4,7 @@ use headwater_client::blocking;
 
 use super::*;
 
-/// A server that never answers; it tells that a request has come, and when its connection was closed.
+/// A server that never responds. It reports each request, and the close of its connection.
 fn silent() -> (Server, mpsc::Receiver<()>, mpsc::Receiver<Instant>) {
     let (come, has_come) = mpsc::channel();
     let (closed, was_closed) = mpsc::channel();
@@ -35,7 +35,7 @@ fn calls(server: &Server) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_sees_at_once_that_nobody_waits_for_the_results() {
+async fn the_server_notices_at_once_that_the_results_are_dropped() {
     let (server, come, closed) = silent();
     let results = headwater_client::gather(calls(&server))
         .concurrency(20)
@@ -58,7 +58,7 @@ async fn the_server_sees_at_once_that_nobody_waits_for_the_results() {
 }
 
 #[test]
-fn the_server_sees_at_once_that_the_iterator_is_gone() {
+fn the_server_notices_at_once_that_the_iterator_is_dropped() {
     let (server, come, closed) = silent();
     let results = blocking::gather(calls(&server))
         .concurrency(20)
@@ -74,7 +74,7 @@ fn the_server_sees_at_once_that_the_iterator_is_gone() {
 }
 
 #[tokio::test]
-async fn a_next_that_is_given_up_loses_nothing() {
+async fn an_abandoned_next_loses_nothing() {
     let server = echo();
     let calls: Vec<_> = (0..60).map(|n| server.url(&format!("/{n}"))).collect();
     let mut results = headwater_client::gather(calls)
@@ -95,7 +95,7 @@ async fn a_next_that_is_given_up_loses_nothing() {
 }
 
 #[test]
-fn a_source_may_block_and_its_first_calls_are_made_meanwhile() {
+fn calls_are_made_while_the_source_blocks() {
     let server = echo();
     let (sender, receiver) = mpsc::channel();
     let mut results = blocking::gather(receiver).send().unwrap();
@@ -109,7 +109,7 @@ fn a_source_may_block_and_its_first_calls_are_made_meanwhile() {
 }
 
 #[test]
-fn a_source_that_panics_is_a_failed_result_and_not_the_end_of_all_calls() {
+fn a_panic_of_the_source_is_a_failed_result() {
     let server = echo();
     let url = server.url("/0");
     let source = (0..3).map(move |n| {
@@ -131,7 +131,7 @@ fn a_source_that_panics_is_a_failed_result_and_not_the_end_of_all_calls() {
 }
 
 #[tokio::test]
-async fn progress_says_what_is_done_and_what_is_not() {
+async fn progress_counts_finished_and_unfinished_calls() {
     let (server, ..) = silent();
     let calls = std::iter::once("no url".to_owned()).chain(calls(&server));
     let mut results = headwater_client::gather(calls)

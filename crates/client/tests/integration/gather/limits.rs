@@ -2,14 +2,14 @@ use std::time::Instant;
 
 use super::*;
 
-/// A server at which at most so many requests are at a time, and which tells how many were.
+/// A server that measures the maximum number of concurrent requests.
 fn crowded(stay: Duration) -> (Server, Arc<Crowd>) {
     let crowd = Arc::new(Crowd::default());
     let seen = Arc::clone(&crowd);
     let server = Server::start(move |call| {
         seen.enter();
         thread::sleep(stay);
-        // It counts as gone before the client can know.
+        // The request counts as gone before the client can know it.
         seen.leave();
         call.respond("200 OK", "text/plain", "ok");
     });
@@ -22,7 +22,7 @@ fn urls<'a>(servers: &'a [&Server], calls: usize) -> impl Iterator<Item = String
     (0..calls).map(|n| servers[n % servers.len()].url(&format!("/{n}")))
 }
 
-/// A source that counts how many calls were taken from it.
+/// A source that counts the calls that are read from it.
 fn counted(url: String, calls: usize) -> (impl Iterator<Item = String> + Send, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&taken);
@@ -34,7 +34,7 @@ fn counted(url: String, calls: usize) -> (impl Iterator<Item = String> + Send, A
 }
 
 twins! {
-    fn no_more_calls_are_made_at_a_time_than_allowed() {
+    fn the_concurrency_limit_holds() {
         let ((a, crowd_a), (b, crowd_b)) = (crowded(STAY), crowded(STAY));
         let calls: Vec<_> = urls(&[&a, &b], 60).collect();
         let results = gathered(client::gather(calls.clone()).concurrency(6).per_host(100).send());
@@ -47,14 +47,14 @@ twins! {
         assert_eq!((crowd_a.most(), crowd_b.most()), (3, 3));
     }
 
-    fn a_host_at_its_limit_does_not_hold_up_others() {
+    fn a_host_at_its_limit_does_not_delay_others() {
         let (slow, _) = crowded(Duration::from_millis(300));
         let (quick, _) = crowded(Duration::ZERO);
         let mut calls: Vec<_> = (0..50).map(|n| slow.url(&format!("/{n}"))).collect();
         calls.push(quick.url("/"));
         let mut results = client::gather(calls).per_host(2).send().unwrap();
         assert_eq!(next_result(&mut results).unwrap().index, 50);
-        // As far as is looked ahead.
+        // This is as far as the look-ahead reaches.
         let mut calls: Vec<_> = (0..10).map(|n| slow.url(&format!("/{n}"))).collect();
         calls.push(quick.url("/"));
         let mut results = client::gather(calls).per_host(1).look_ahead(2).send().unwrap();
@@ -66,12 +66,12 @@ twins! {
         let calls: Vec<_> = urls(&[&a, &b], 42).collect();
         let start = Instant::now();
         gathered(client::gather(calls).rate_per_host(40.0).send());
-        // 20 intervals of 25 ms to each, side by side.
+        // 20 intervals of 25 ms to each host, in parallel.
         let took = start.elapsed();
         assert!((Duration::from_millis(490)..Duration::from_millis(1500)).contains(&took), "{took:?}");
     }
 
-    fn the_source_is_asked_for_no_more_than_there_is_room_for() {
+    fn the_source_is_polled_only_while_there_is_room() {
         let (server, _) = crowded(Duration::ZERO);
         let (source, taken) = counted(server.url("/"), 1_000_000);
         let mut results = client::gather(source).concurrency(8).look_ahead(16).send().unwrap();
@@ -79,12 +79,12 @@ twins! {
             next_result(&mut results).unwrap().outcome.unwrap();
         }
         pause(Duration::from_millis(300));
-        // Ten were taken, eight are being made or not yet taken; the blocking one has two each on the
-        // way in and out.
+        // Ten results were consumed, and eight calls are in flight or unconsumed. The blocking twin
+        // buffers two more on the way in and two on the way out.
         let ahead = taken.load(Ordering::SeqCst) - 10;
         assert!((1..=8 + 4).contains(&ahead), "{ahead}");
         drop(results);
-        // Where no call can start, the look-ahead is the bound.
+        // If no call can start, the look-ahead is the bound.
         let (server, _) = crowded(Duration::from_secs(2));
         let (source, taken) = counted(server.url("/"), 1_000_000);
         let results = client::gather(source).concurrency(8).per_host(1).look_ahead(16);
@@ -94,7 +94,7 @@ twins! {
         assert!((16..=16 + 1 + 4).contains(&ahead), "{ahead}");
     }
 
-    fn in_order_too_the_source_is_asked_for_no_more() {
+    fn with_ordered_results_the_source_is_polled_only_while_there_is_room() {
         let server = Server::start(|call| {
             if number(call) == 0 {
                 thread::sleep(Duration::from_millis(600));
@@ -111,7 +111,7 @@ twins! {
         }
     }
 
-    fn a_body_may_be_as_large_as_its_limit_and_no_larger() {
+    fn a_body_may_be_as_large_as_its_limit_but_not_larger() {
         for chunked in [false, true] {
             let server = Server::start(move |call| {
                 let body = "x".repeat(usize::try_from(number(call)).unwrap());
@@ -132,7 +132,7 @@ twins! {
             assert_eq!((length(0), length(1)), (1999, 2000));
             let error = results[2].outcome.as_ref().unwrap_err();
             assert!(error.is_too_large() && error.answer().is_none(), "{error}");
-            // What a status that is no success says is kept, up to the limit.
+            // The body of an unsuccessful response is kept up to the limit.
             assert_eq!(results[3].outcome.as_ref().unwrap_err().status().unwrap(), 500);
             assert_eq!(results[4].outcome.as_ref().unwrap_err().status().unwrap(), 500);
             assert_eq!((length(3), length(4)), (2000, 2000));
@@ -142,10 +142,10 @@ twins! {
         assert!(results[0].outcome.is_ok());
     }
 
-    fn a_call_that_takes_too_long_fails_by_itself() {
+    fn an_overdue_call_fails_alone() {
         let server = Server::start(|call| match number(call) {
             0 => drop(call.wait_for_close()),
-            // It dribbles, so that no silence is ever long.
+            // It sends one byte at a time, so that the idle timeout never expires.
             1 => {
                 call.start("text/plain");
                 while call.chunk_arrives("x") {
@@ -169,7 +169,7 @@ twins! {
         assert!(results[2].outcome.is_ok());
     }
 
-    fn when_the_time_for_all_is_over_each_call_that_is_not_done_fails_and_the_rest_is_told_of_once() {
+    fn after_the_total_timeout_each_unfinished_call_fails_and_one_result_represents_the_rest() {
         let server = Server::start(|call| match number(call) {
             0 => call.respond("200 OK", "text/plain", "ok"),
             _ => drop(call.wait_for_close()),
@@ -187,7 +187,8 @@ twins! {
             }
             assert_eq!(results[3].attempts, 0);
             if unread {
-                // The blocking one can't know whether there are more before it asks, and has asked.
+                // The blocking twin can't know if there are more calls before it asks, and has
+                // asked.
                 assert_eq!((results.len(), results[4].index), (5, 4));
                 let error = results[4].outcome.as_ref().unwrap_err().to_string();
                 assert!(error.contains("from this one on none was read"), "{error}");

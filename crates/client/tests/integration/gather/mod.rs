@@ -20,13 +20,13 @@ use crate::server::{Call as Served, Server};
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// The number in the request's path, as in `/7`.
+/// The number in the request's path, such as 7 in `/7`.
 fn number(call: &Served) -> u64 {
     let path = call.request.line.split(' ').nth(1).unwrap();
     path[1..].split('?').next().unwrap().parse().unwrap()
 }
 
-/// Answers each request with its number, after as many milliseconds.
+/// Responds to each request with its number, after that many milliseconds.
 fn echo() -> Server {
     Server::start(|call| {
         let n = number(call);
@@ -39,7 +39,7 @@ fn indexes(results: &[GatherResult]) -> Vec<u64> {
     results.iter().map(|result| result.index).collect()
 }
 
-/// How many are in something at a time, and were at most.
+/// Counts how many are inside at a time, and the maximum.
 #[derive(Default)]
 struct Crowd {
     now: AtomicUsize,
@@ -62,7 +62,7 @@ impl Crowd {
 }
 
 twins! {
-    fn results_come_as_they_are_ready_each_with_its_call() {
+    fn results_arrive_when_ready_each_with_its_call() {
         let server = echo();
         let calls = [300, 150, 0].map(|n| Call::get(server.url(&format!("/{n}"))).key(format!("k{n}")));
         let results = gathered(client::gather(calls).send());
@@ -82,12 +82,12 @@ twins! {
         }
     }
 
-    fn in_order_they_come_as_the_calls_were_given() {
+    fn ordered_results_have_the_order_of_the_calls() {
         let server = echo();
         let calls = [200, 0, 100, 50].map(|n| server.url(&format!("/{n}")));
         let results = gathered(client::gather(calls).ordered().send());
         assert_eq!(indexes(&results), [0, 1, 2, 3]);
-        // One at a time is in order too, and each waits for none that is behind it.
+        // With a concurrency of 1 the results are in order too, and none waits for a later call.
         let calls = [20, 0, 10].map(|n| server.url(&format!("/{n}")));
         let results = gathered(client::gather(calls).ordered().concurrency(1).look_ahead(1).send());
         assert_eq!(indexes(&results), [0, 1, 2]);
@@ -165,7 +165,7 @@ twins! {
         assert_eq!((results[7].attempts, results[8].attempts, results[10].attempts), (0, 1, 0));
     }
 
-    fn a_compressed_body_that_was_not_asked_for_is_an_error_of_its_call() {
+    fn an_unrequested_compressed_body_is_an_error_of_its_call() {
         let server = Server::start(|call| {
             let (status, headers, body): (_, _, &[u8]) = match number(call) {
                 0 => ("200 OK", "content-encoding: gzip", b"\x1f\x8b\x08\0"),
@@ -202,7 +202,7 @@ twins! {
         assert!(asked.text().unwrap_err().is_content_type());
     }
 
-    fn what_is_shown_of_a_result_is_an_object() {
+    fn a_result_serialises_as_an_object() {
         let server = Server::start(|call| match number(call) {
             0 => call.respond("200 OK", "application/json", "{\"a\":\n1}"),
             _ => call.respond("503 Service Unavailable", "text/plain", "later"),
@@ -228,7 +228,7 @@ twins! {
         assert_eq!(with_headers["headers"]["content-type"], "application/json");
     }
 
-    fn equal_calls_are_made_once_while_the_first_is_made() {
+    fn equal_calls_share_the_result_of_the_first_in_flight() {
         let server = Server::start(|call| {
             thread::sleep(Duration::from_millis(200));
             let status = if number(call) == 2 { "404 Not Found" } else { "200 OK" };
@@ -258,7 +258,7 @@ twins! {
         assert_eq!(server.requests().len(), 7 + 9);
     }
 
-    fn what_is_wrong_with_an_option_is_said_before_any_call() {
+    fn an_invalid_option_fails_before_any_call() {
         let url = "http://a.example/";
         for bad in [
             client::gather([url]).concurrency(0),
@@ -274,7 +274,7 @@ twins! {
         assert!(gathered(client::gather([] as [&str; 0]).send()).is_empty());
     }
 
-    fn calls_go_on_while_the_consumer_does_something_else() {
+    fn calls_continue_while_the_consumer_is_busy() {
         let server = echo();
         let calls = [0, 100, 100, 100].map(|n| server.url(&format!("/{n}")));
         let mut results = client::gather(calls).share_equal(false).timeout(Duration::from_millis(400)).send().unwrap();

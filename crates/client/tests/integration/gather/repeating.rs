@@ -4,7 +4,7 @@ use headwater_client::Method;
 
 use super::*;
 
-/// Fails so often, and then answers.
+/// Fails this many times, and then responds.
 fn failing(times: usize, how: impl Fn(&mut Served) + Send + Sync + 'static) -> Server {
     Server::start(move |call| {
         if call.n < times {
@@ -20,7 +20,7 @@ type Way = Box<dyn Fn(&mut Served) + Send + Sync>;
 const QUICK: Duration = Duration::from_millis(10);
 
 twins! {
-    fn what_may_pass_is_tried_again() {
+    fn a_transient_failure_is_retried() {
         let ways: [fn(&mut Served); 7] = [
             |_| {}, // The connection breaks before there's an answer.
             |call| call.respond("429 Too Many Requests", "text/plain", ""),
@@ -42,7 +42,7 @@ twins! {
         }
     }
 
-    fn it_gives_up_after_so_many_retries_and_says_how_many_attempts_there_were() {
+    fn a_call_fails_after_its_retries_with_the_number_of_attempts() {
         let server = failing(9, |call| call.respond("503 Service Unavailable", "text/plain", "no"));
         for (retries, attempts) in [(0, 1), (2, 3)] {
             let gather = client::gather([server.url("/")]).retries(retries).backoff(QUICK, QUICK);
@@ -56,7 +56,7 @@ twins! {
         assert_eq!(server.requests().len(), 4);
     }
 
-    fn what_will_not_pass_is_not_tried_again() {
+    fn a_permanent_failure_is_not_retried() {
         for status in ["400 Bad Request", "404 Not Found", "500 Internal Server Error", "501 No"] {
             let server = Server::start(move |call| call.respond(status, "text/plain", ""));
             let result = gathered(client::gather([server.url("/")]).backoff(QUICK, QUICK).send()).remove(0);
@@ -64,7 +64,7 @@ twins! {
         }
     }
 
-    fn a_post_is_never_sent_twice_unless_it_may_be() {
+    fn a_post_is_never_sent_twice_unless_it_is_repeatable() {
         let ways: [fn(&mut Served); 3] = [
             |_| {},
             |call| call.respond_with("503 Service Unavailable", "retry-after: 0"),
@@ -108,7 +108,7 @@ twins! {
         }
     }
 
-    fn a_retry_after_that_the_call_has_no_time_for_is_not_waited_for() {
+    fn a_retry_after_beyond_the_timeout_is_not_waited_for() {
         let server = failing(9, |call| call.respond_with("503 Service Unavailable", "retry-after: 60"));
         let start = Instant::now();
         let gather = client::gather([server.url("/")]).timeout(Duration::from_secs(5));
@@ -117,7 +117,7 @@ twins! {
         assert_eq!((result.attempts, result.outcome.unwrap_err().status().unwrap().as_u16()), (1, 503));
     }
 
-    fn a_host_that_is_asked_too_much_is_left_alone_as_long_as_it_says_and_others_are_not() {
+    fn a_429_delays_all_calls_to_its_host_and_no_others() {
         let server = failing(1, |call| call.respond_with("429 Too Many Requests", "retry-after: 1"));
         let other = Server::answering("text/plain", "ok");
         let calls = [server.url("/0"), server.url("/1"), server.url("/2"), other.url("/")];
@@ -133,7 +133,7 @@ twins! {
         }
     }
 
-    fn a_call_that_waits_for_its_next_attempt_holds_no_place() {
+    fn a_call_that_waits_for_a_retry_holds_no_slot() {
         let server = failing(1, |call| call.respond_with("503 Service Unavailable", "retry-after: 1"));
         let other = Server::answering("text/plain", "ok");
         let calls = [server.url("/"), other.url("/1"), other.url("/2")];

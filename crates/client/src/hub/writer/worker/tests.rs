@@ -9,8 +9,8 @@ use tokio::{
 use super::*;
 
 #[tokio::test]
-async fn a_message_that_lingers_while_all_requests_are_on_the_way_costs_no_time() {
-    // It takes connections, and never answers.
+async fn a_message_that_lingers_while_all_requests_are_in_flight_wakes_no_timer() {
+    // It accepts connections and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/streams/s", silent.local_addr().unwrap());
     let options = crate::stream(url).writer().linger(Duration::from_millis(1));
@@ -29,11 +29,11 @@ async fn a_message_that_lingers_while_all_requests_are_on_the_way_costs_no_time(
         let stalled = timeout(Duration::from_millis(200), counted).await;
         assert!(stalled.is_err(), "nobody answers, and it is over");
     }
-    // The second can't be sent before the first is acknowledged.
+    // The second message can't be sent before the first is acknowledged.
     assert!(polls < 50, "{polls}");
 }
 
-/// Answers every append but the one of number 1, and reports the number of each.
+/// Acknowledges every append except the one with sequence 1, and reports each sequence.
 async fn deaf_to_one(listener: TcpListener, seen: mpsc::UnboundedSender<u64>) {
     loop {
         let (mut connection, _) = listener.accept().await.unwrap();
@@ -79,7 +79,7 @@ async fn deaf_to_one(listener: TcpListener, seen: mpsc::UnboundedSender<u64>) {
 }
 
 #[tokio::test]
-async fn no_append_goes_further_ahead_of_one_without_an_answer_than_the_hub_can_look_back() {
+async fn no_append_is_sent_further_ahead_of_an_unacknowledged_one_than_the_hub_remembers() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/streams/s", listener.local_addr().unwrap());
     let (sender, mut seen) = mpsc::unbounded_channel();
