@@ -1,8 +1,8 @@
 // Runs the conformance suite: `node run.mjs PROGRAM [--data FOLDER] [argument for vitest]…`.
 //
-// PROGRAM is the hub of the tests, `cargo build -p headwater-tests --bin hub-server`. It is started on a port of its own
-// choice, with its log in memory or in FOLDER, and ended when the suite is through. The exit status is the suite's; a test
-// that was skipped, or is not there, counts as one that failed.
+// PROGRAM is the tests' hub, `cargo build -p headwater-tests --bin hub-server`. It starts on a free port, with its log in
+// memory or in FOLDER, and stops after the suite. The exit status is the suite's; a skipped or missing test counts as a
+// failure.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -12,7 +12,7 @@ import { createInterface } from "node:readline";
 
 const START_MS = 30_000;
 const SUITE_MS = 600_000;
-// As many as the pinned version of the suite has.
+// The number of tests in the pinned version of the suite.
 const TESTS = 338;
 
 const [program, ...rest] = process.argv.slice(2);
@@ -54,7 +54,7 @@ let whole = false;
 try {
   const { numPassedTests, numTotalTests, numPendingTests } = JSON.parse(readFileSync(results, "utf8"));
   console.log(`conformance: ${numPassedTests} of ${numTotalTests} passed, ${numPendingTests} skipped`);
-  // A filter on the command line leaves some out.
+  // A filter on the command line excludes some.
   whole = rest.length > 0 || numPassedTests === TESTS;
   if (!whole) console.error(`conformance: the suite has ${TESTS} tests, and each of them is to pass`);
 } finally {

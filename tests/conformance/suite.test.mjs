@@ -4,6 +4,6 @@ import { runConformanceTests } from "@durable-streams/server-conformance-tests";
 runConformanceTests({
   baseUrl: process.env.HUB_URL,
   subscriptions: true,
-  // As long as the example waits.
+  // The timeout of the suite's own example.
   longPollTimeoutMs: 2000,
 });

@@ -1,10 +1,10 @@
-"""When items arrive."""
+"""Arrival times of items."""
 
 import time
 
 
 def timed(items, count):
-    """The first `count` items, each with the time at which it came."""
+    """The first `count` items, each with its arrival time."""
     seen = []
     for item in items:
         seen.append((time.monotonic(), item))
@@ -14,9 +14,9 @@ def timed(items, count):
 
 
 def assert_spaced(arrivals, seconds):
-    """Fails when items that were sent `seconds` apart came in bunches.
+    """Fails if items that were sent `seconds` apart arrive in batches.
 
-    Something on the way that gathers items would bring the later ones at once with the first.
+    A buffer between server and client would deliver later items together with the first.
     """
     times = [at for at, _ in arrivals]
     assert len(times) > 2

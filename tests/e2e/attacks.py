@@ -1,8 +1,8 @@
-"""Clients that try to take a hub's memory, workers and disk. Each runs as a process of its own:
+"""Clients that try to exhaust a hub's memory, workers and disk. Each runs in its own process:
 
     python attacks.py NAME PORT SECONDS
 
-It attacks the hub on that port for so long, then prints a JSON list of the statuses that it was answered, and ends.
+It attacks the hub on that port for this time, prints a JSON list of the statuses of the responses, and exits.
 """
 
 import http.client
@@ -17,7 +17,7 @@ MIB = 1 << 20
 JSON = {"Content-Type": "application/json"}
 BODY = 32 * MIB
 
-# 12 KB, and none of its 900 constants is ever met.
+# 12 KB, with 900 constants, none of which ever matches.
 SCHEMA = {"items": {"anyOf": [{"const": n} for n in range(900)]}}
 
 STREAMS = {
@@ -35,7 +35,7 @@ SMALL = json.dumps([f"{n:07d}" for n in range(20_000)]).encode()
 
 
 def prepare(port):
-    """Creates the streams that the attacks are on."""
+    """Creates the streams for the attacks."""
     for name, (content_type, headers) in STREAMS.items():
         status = ask(port, "PUT", name, headers={"Content-Type": content_type} | headers)
         assert status == 201, (name, status)
@@ -45,7 +45,7 @@ def prepare(port):
 
 
 def ask(port, method, stream, body=None, headers=JSON):
-    """The status of an answer, or the name of the error that came in its place."""
+    """The status of a response, or the name of the error instead."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.request(method, f"/streams/{stream}", body, headers)
@@ -59,7 +59,7 @@ def ask(port, method, stream, body=None, headers=JSON):
 
 
 def repeat(until, attack):
-    """Repeats an attack, once at least. Gives what it was answered."""
+    """Repeats an attack, at least once. Returns the responses' statuses."""
     answers = attack()
     while time.monotonic() < until:
         answers += attack()
@@ -67,13 +67,13 @@ def repeat(until, attack):
 
 
 def checks(port, until):
-    """Posts messages of 1 MB, of which each element fails 900 subschemas."""
+    """Posts messages of 1 MB, each of whose elements fails 900 subschemas."""
     body = b"[[" + b"-1," * (1_000_000 // 3) + b"-1]]"
     return repeat(until, lambda: [ask(port, "POST", "checked", body) for _ in range(2)])
 
 
 def numbers(port, until):
-    """Posts far more messages than one append may have, in every way that a body is taken apart."""
+    """Posts far more messages than one append may have, in every way in which a body is split."""
     bodies = [
         ("counted", "application/json", b"[" + b"1," * (BODY // 2 - 2) + b"1]"),
         ("lines", "application/x-ndjson", b"\n" * BODY),
@@ -89,7 +89,7 @@ def numbers(port, until):
 
 
 def unread(port, until):
-    """Asks for more than is ever read, over 200 connections, and over one HTTP/2 connection whose window is closed."""
+    """Requests data without reading it, over 200 connections, and over one HTTP/2 connection with a closed window."""
 
     def attack():
         connections = []
@@ -116,7 +116,7 @@ def get(port, path, accept):
 
 
 def closed_window(port, streams):
-    """An HTTP/2 connection with so many requests, none of whose bodies may be sent."""
+    """An HTTP/2 connection with one request per stream, none of whose response bodies may be sent."""
 
     def frame(kind, flags, stream, payload):
         head = len(payload).to_bytes(3, "big") + bytes([kind, flags])
@@ -144,7 +144,7 @@ def closed_window(port, streams):
 
 
 def slow(port, until):
-    """Sends 16 bodies of 32 MiB a byte at a time."""
+    """Sends 16 bodies of 32 MiB, one byte at a time."""
 
     def attack():
         head = (
@@ -168,7 +168,7 @@ def slow(port, until):
                 try:
                     key.fileobj.sendall(b" ")
                 except OSError:
-                    pass  # Its answer comes next.
+                    pass  # The response follows.
         for connection in connections:
             connection.close()
         return answers
@@ -201,7 +201,7 @@ ATTACKS = {attack.__name__: attack for attack in (checks, numbers, unread, slow,
 
 if __name__ == "__main__":
     name, port, seconds = sys.argv[1:]
-    # The hub and those that measure it go first.
+    # The hub and the measuring processes have priority.
     os.nice(10)
     answers = ATTACKS[name](int(port), time.monotonic() + float(seconds))
     print(json.dumps(answers))

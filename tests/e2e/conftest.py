@@ -1,4 +1,4 @@
-"""What the tests share: the tour as a process, and a recorder in front of it."""
+"""Common fixtures: the tour as a process, and a recorder in front of it."""
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -12,7 +12,7 @@ from tour import Tour
 
 @pytest.fixture(scope="session")
 def tour():
-    """One tour for all the tests that leave it as it is."""
+    """One tour for all tests that don't change it."""
     with Tour() as tour:
         yield tour
 
@@ -26,7 +26,7 @@ def own_tour():
 
 @pytest.fixture(scope="session", params=["memory", "disk"])
 def hub(request, tmp_path_factory):
-    """One hub for all the tests that leave it as it is, over each engine."""
+    """One hub for all tests that don't change it, over each engine."""
     data = tmp_path_factory.mktemp("hub") if request.param == "disk" else None
     with Hub(data) as hub:
         yield hub
@@ -41,17 +41,17 @@ def own_hub(tmp_path):
 
 @pytest.fixture
 def recorder(own_tour):
-    """A proxy in front of `own_tour` that keeps what passed through it."""
+    """A proxy in front of `own_tour` that records the traffic."""
     with Recorder(own_tour.port) as recorder:
         yield recorder
 
 
-# Not for the whole session: while it is open, Playwright has an event loop on this thread, and
+# Not for the whole session: while it is open, Playwright runs an event loop on this thread, and
 # tests of asynchronous clients could not have theirs.
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        # A fresh user-data-dir comes with every launch.
+        # Each launch has a new user-data-dir.
         browser = playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
         yield browser
         browser.close()

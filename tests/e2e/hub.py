@@ -1,4 +1,4 @@
-"""A hub as a process of its own."""
+"""A hub in its own process."""
 
 import json
 
@@ -9,7 +9,7 @@ from tour import Tour
 
 
 class Hub(Tour):
-    """A running hub. With `data` it keeps its streams there, otherwise in memory."""
+    """A running hub. Stores its streams in `data`, otherwise in memory."""
 
     program = "HEADWATER_HUB"
 
@@ -20,7 +20,7 @@ class Hub(Tour):
         return self.url(f"/streams/{path}")
 
     def create(self, path, content_type="application/json", **headers):
-        """Creates a stream. Gives its URL."""
+        """Creates a stream. Returns its URL."""
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         url = self.stream(path)
         answer = requests.put(url, headers={"Content-Type": content_type} | headers, timeout=10)
@@ -41,7 +41,7 @@ class Hub(Tour):
 
 
 def lines(url, **headers):
-    """All the messages of a JSON stream."""
+    """All messages of a JSON stream."""
     answer = requests.get(
         f"{url}?live=false", headers={"Accept": "application/x-ndjson"} | headers, timeout=30
     )

@@ -1,4 +1,4 @@
-"""What the tests in a browser look with."""
+"""Helpers of the browser tests."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # No name is resolved: the one thing that answers is the server under test, by its address.
+    # No name resolves: only the server under test responds, by its address.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
@@ -29,10 +29,10 @@ LOOKS = {
 
 
 class Witness:
-    """Sees what a page and those that it opens ask for, and what they complain about. Make it
+    """Observes the requests and the console errors of a page and of the pages that it opens. Create it
     before the page loads.
 
-    A breach of a page's content security policy is among the console's errors.
+    A violation of a page's content security policy is among the console's errors.
     """
 
     def __init__(self, page):
@@ -62,7 +62,7 @@ def assert_nothing_runs_out_at_the_side(page):
 
 
 def screenshot(page, name):
-    """For people to look at."""
+    """A screenshot for people."""
     folder = os.environ.get("HEADWATER_SCREENSHOTS")
     if folder:
         path = pathlib.Path(folder)

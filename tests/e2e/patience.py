@@ -7,17 +7,17 @@ import time
 import requests.adapters
 import urllib3
 
-# How long a body is read, and how much of it.
+# Maximum time and size for reading a body.
 SECONDS = 0.1
 BYTES = 16 * 1024
 
 
 class Impatient(requests.adapters.HTTPAdapter):
-    """Gives the items that come within a moment as if they were the whole body.
+    """Returns the items that arrive within a moment as if they were the whole body.
 
-    A client that waits for the end of each response, as most test tools do, would wait for ever
-    on an endless stream. A body that is over within that moment is given as it is, and one that
-    breaks off is an error, as ever.
+    A client that waits for the end of each response, as most test tools do, would never finish an
+    endless stream. A body that ends within that moment is returned unchanged, and a truncated one
+    is an error.
     """
 
     def __init__(self, seconds=SECONDS):
@@ -37,17 +37,17 @@ class Impatient(requests.adapters.HTTPAdapter):
             status=response.status_code,
             preload_content=False,
             decode_content=False,
-            # A `HEAD` has the length of a body, and none.
+            # A `HEAD` response has the length of a body, but no body.
             request_method=request.method,
         )
         return response
 
 
 def read_for_a_moment(raw, seconds):
-    """What came of a body, and whether that is all of it."""
+    """The received part of a body, and `True` if it is complete."""
     body = bytearray()
     connection = raw.connection
-    # The body came along with the head, or the connection ends with it (`Connection: close`): there is an end.
+    # The body arrived with the head, or it ends with the connection (`Connection: close`): it has an end.
     if connection is None or connection.sock is None:
         return raw.read(decode_content=True), True
     connection.sock.settimeout(seconds)
@@ -63,7 +63,7 @@ def read_for_a_moment(raw, seconds):
 
 
 def whole_items(content_type, body):
-    """The items of a body that was left before its end, without the one that was cut."""
+    """The items of a body that was left before its end, without the truncated one."""
     media_type = content_type.split(";")[0].strip()
     if media_type == "application/json":
         items, text, position = [], body.decode(errors="ignore"), 1
@@ -75,7 +75,7 @@ def whole_items(content_type, body):
             except json.JSONDecodeError:
                 break
             if position == len(text):
-                break  # A number may go on.
+                break  # A number may continue.
             items.append(item)
         return json.dumps(items).encode()
     end = b"\n\n" if media_type == "text/event-stream" else b"\n"

@@ -1,6 +1,6 @@
 """The programs that the tests start.
 
-The paths of those that are built here come from the environment; `cargo xtask test` sets them.
+The environment has the paths of those that this workspace builds; `cargo xtask test` sets them.
 """
 
 import os
@@ -25,7 +25,7 @@ def program(name):
 
 
 def node():
-    """The Node.js that is among the packages: some of them need a newer one than Debian has."""
+    """The Node.js of the packages: some of them need a newer one than Debian's."""
     machine = {"x86_64": "x64", "aarch64": "arm64"}[platform.machine()]
     path = NODE_FOLDER / f"node_modules/node-linux-{machine}/bin/node"
     assert path.is_file(), f"{path} is missing: run `cargo xtask test --only e2e`"
@@ -33,9 +33,9 @@ def node():
 
 
 def run_node(script, *args, package=None, **kwargs):
-    """Runs a script of our own, or the program of a package, to its end."""
+    """Runs one of our scripts, or a package's program, to its end."""
     path = NODE_FOLDER / "node_modules" / package / script if package else NODE_FOLDER / script
-    # Redocly's program sends statistics and looks for updates unless it is told not to.
+    # Redocly's program sends statistics and checks for updates by default.
     env = os.environ | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
     return subprocess.run(
         [node(), path, *args], capture_output=True, text=True, timeout=60, env=env, **kwargs

@@ -1,4 +1,4 @@
-"""The reverse proxies of docs/proxies, run with exactly those files but for the ports in them."""
+"""The reverse proxies of docs/proxies, run with exactly those files except for the ports."""
 
 import pathlib
 import socket
@@ -10,7 +10,7 @@ from programs import program
 
 FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "proxies"
 
-# What the documented file stands in.
+# The configuration that includes the documented file.
 NGINX = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -27,7 +27,7 @@ http {{
 }}
 """
 
-# nginx with the settings that it has by default: nothing about buffering, HTTP versions or time-outs.
+# nginx with its defaults: no settings for buffering, HTTP versions or timeouts.
 PLAIN_NGINX = """
 server {
     listen 8080;
@@ -47,8 +47,8 @@ CADDY = """
 
 
 class Proxy:
-    """A proxy in front of `upstream`, a port of the loopback interface, with the documented file or with `site`, to which
-    `changes` are made."""
+    """A proxy in front of `upstream`, a port of the loopback interface, with the documented file or with `site`,
+    to which `changes` are applied."""
 
     def __init__(self, name, upstream, changes=(), site=None):
         self.name = name
@@ -59,7 +59,7 @@ class Proxy:
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix=f"headwater-{self.name}-")
         folder = pathlib.Path(self.folder.name)
-        # nginx's workers leave root behind, and need the folder all the same.
+        # nginx's workers drop root privileges, but still need the folder.
         folder.chmod(0o755)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -92,7 +92,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_):
-        # A quick shutdown, which ends nginx's workers too.
+        # A quick shutdown, which also ends nginx's workers.
         self.process.terminate()
         self.process.wait(timeout=10)
         self.folder.cleanup()

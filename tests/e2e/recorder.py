@@ -1,4 +1,4 @@
-"""A TCP proxy that keeps what passed through it, and can cut every connection."""
+"""A TCP proxy that records its traffic, and can reset every connection."""
 
 import re
 import select
@@ -20,7 +20,7 @@ class Recorder:
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Lock()
         self.connections = []
-        # What came from the server, with the time when it came: (seconds, bytes).
+        # The server's data with its arrival time: (seconds, bytes).
         self.sent = []
         self._from_client = []
 
@@ -36,7 +36,7 @@ class Recorder:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def requests(self, path):
-        """The headers of each request for `path`, in order, with names in lower case."""
+        """The headers of each request for `path`, in order, with lower-case names."""
         with self.lock:
             sent = [bytes(data) for data in self._from_client]
         found = []
@@ -49,18 +49,18 @@ class Recorder:
         return found
 
     def statuses(self):
-        """The status of each response that passed, in order."""
+        """The status of each response, in order."""
         with self.lock:
             data = b"".join(data for _, data in self.sent)
         return [int(status) for status in STATUS.findall(data)]
 
     def sent_at(self, needle):
-        """When the first chunk with `needle` came from the server."""
+        """The time at which the first chunk with `needle` arrived from the server."""
         with self.lock:
             return next(at for at, data in self.sent if needle in data)
 
     def cut(self):
-        """Resets every connection, as a network does that goes away."""
+        """Resets every connection, as a failing network does."""
         with self.lock:
             connections, self.connections = self.connections, []
         for pair in connections:
@@ -70,7 +70,7 @@ class Recorder:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    pass  # It was closed already.
+                    pass  # The connection was already closed.
                 connection.close()
 
     def _accept(self):

@@ -1,7 +1,7 @@
-"""A hub under attack: what its process takes, and what another client sees meanwhile.
+"""A hub under attack: its resource use, and the effect on other clients.
 
-The attacks run one by one, then all at once for HEADWATER_SOAK seconds, or 15. To see what a hub does for longer, on a
-machine where nothing else runs:
+The attacks run one by one, then all at once for HEADWATER_SOAK seconds, by default 15. For a longer run, on an
+otherwise idle machine:
 
     HEADWATER_CLI=target/release/headwater HEADWATER_SOAK=600 pytest tests/e2e/test_attacks.py -s
 """
@@ -26,17 +26,17 @@ from programs import binary
 
 SOAK = float(os.environ.get("HEADWATER_SOAK", "15"))
 
-# The most that a hub takes at its default limits with few connections: see docs/operations.md.
+# The maximum memory of a hub at its default limits with few connections: see docs/operations.md.
 MOST_MEMORY = 1500 * MIB
 
-# Seconds of nearly every request of others. A debug build is many times slower, and other tests run before this one: half
-# of the requests are held to it there.
+# Maximum seconds for nearly every request of other clients. A debug build is many times slower, and other tests run
+# before this one, so it applies to half of the requests there.
 QUICK = 0.1
 IS_DEBUG = "release" not in binary("HEADWATER_CLI").parts
 
 
 class Cli(Hub):
-    """`headwater serve` with the limits that it has by default."""
+    """`headwater serve` with its default limits."""
 
     program = "HEADWATER_CLI"
     command = ("serve",)
@@ -59,7 +59,7 @@ class Cli(Hub):
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def cpu(self):
-        """The seconds of processor time it took so far."""
+        """The CPU time used so far, in seconds."""
         stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -74,7 +74,7 @@ def target(tmp_path):
 
 
 class Honest:
-    """A client that posts a few bytes and asks for `/healthz`, all the time."""
+    """A client that continuously posts a few bytes and requests `/healthz`."""
 
     def __init__(self, port):
         self.port = port
@@ -111,7 +111,7 @@ class Honest:
                 self.statuses[status] += 1
 
     def check(self):
-        """Checks that every request succeeded, and in a short time."""
+        """Checks that every request succeeded in a short time."""
         assert set(self.statuses) <= {200, 204}, self.statuses
         quick = statistics.quantiles(self.seconds, n=100)
         print(f"{len(self.seconds)} requests: {quick[49]:.4f} s, 99 % {quick[98]:.4f} s, "
@@ -126,7 +126,7 @@ def begin(name, hub, seconds):
 
 
 def run(names, hub, seconds, patience=80):
-    """Runs attacks at once. Gives what each was answered."""
+    """Runs attacks concurrently. Returns the statuses of each."""
     begun = [begin(name, hub, seconds) for name in names]
     try:
         outputs = [process.communicate(timeout=seconds + patience)[0] for process in begun]
@@ -138,7 +138,7 @@ def run(names, hub, seconds, patience=80):
 
 
 def measured(names, hub, seconds):
-    """Runs attacks beside an honest client. Gives what they were answered, and the processor time that they cost."""
+    """Runs attacks beside an honest client. Returns their statuses and their CPU time."""
     before = hub.cpu()
     with Honest(hub.port) as honest:
         time.sleep(0.5)
@@ -153,7 +153,7 @@ def test_a_check_that_would_take_for_ever_is_refused(target):
     answers, cpu = measured(["checks"], target, 0)
     assert answers["checks"] == [422, 422]
     assert cpu < 30
-    # Each check holds its message as values, some 25 bytes for each of its own.
+    # Each check holds its message as values, about 25 bytes for each byte of the message.
     assert target.most_memory() < 300 * MIB
 
 
@@ -175,16 +175,16 @@ def test_slow_bodies_end_and_leave_room_for_others(target):
 
 
 def test_honest_requests_of_the_same_sizes_are_taken(target):
-    # As many as one append may have, and checked by a schema.
+    # As many messages as one append may have, validated by a schema.
     headers = JSON | {"Stream-Schema": json.dumps({"type": "integer"})}
     assert ask(target.port, "PUT", "honest/checked", headers=headers) == 201
     assert ask(target.port, "POST", "honest/checked", b"[" + b"1," * 99_999 + b"1]") == 204
-    # The longest body, of few messages.
+    # The longest body, with few messages.
     message = b'"' + b"x" * (8 * MIB - 200) + b'"'
     body = b"[" + b",".join([message] * 4) + b"]"
     assert BODY - 4096 < len(body) <= BODY
     assert ask(target.port, "POST", "honest", body) == 204
-    # And readers that take their time, each of whom is given all of it.
+    # Slow readers receive all data.
     connections = [attacks.get(target.port, "/streams/honest?live=false", "*/*") for _ in range(8)]
     for connection in connections:
         received = 0
@@ -202,7 +202,7 @@ def test_all_attacks_at_once(target):
     for name, statuses in answers.items():
         print(name, collections.Counter(statuses))
     assert target.most_memory() < MOST_MEMORY
-    # What was held is given back.
+    # The memory is released.
     time.sleep(2)
     with Honest(target.port) as honest:
         time.sleep(2)

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from looking import LOOKS, Witness, assert_nothing_runs_out_at_the_side, screenshot
 
-# Keeps every event of a stream in `window.seen`, and when it opened or failed.
+# Stores every event of a stream in `window.seen`, and each open and failure.
 LISTEN = """
 (url) => {
     window.seen = [];
@@ -44,7 +44,7 @@ def test_it_stops_after_the_end_of_the_stream(page, recorder):
     page.wait_for_function(f"source.readyState === {CLOSED}", timeout=30_000)
     assert page.evaluate("seen") == [1, 2, 3, 4, 5]
     assert page.evaluate("ended")
-    # One request more than the first one, answered 204. Then no other, however long one waits.
+    # One request after the first one, answered with 204. Then no other, after any wait.
     page.wait_for_timeout(4_000)
     requests = recorder.requests("/ticks")
     assert [request.get("last-event-id") for request in requests] == [None, "headwater:end"]
@@ -82,7 +82,7 @@ def test_the_watch_page_draws_the_machine_live(browser, tour, look):
         witness = Witness(page)
         page.goto(tour.url("/watch"))
 
-        # The figures are there, and go on coming.
+        # The figures are shown, and keep changing.
         expect(page.locator("#state")).to_have_text("Live", timeout=10_000)
         expect(page.locator("#cpu")).to_have_text(re.compile(r"^\d+$"), timeout=10_000)
         expect(page.locator("#memory")).to_have_text(re.compile(r"\d"))
@@ -113,7 +113,7 @@ def test_the_watch_page_says_when_the_stream_is_gone_and_comes_back(page, own_to
 
 
 def is_drawn(page, canvas):
-    """Whether any pixel of a canvas is set."""
+    """`True` if any pixel of a canvas is set."""
     return page.locator(canvas).evaluate(
         """(canvas) => canvas.getContext('2d')
             .getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0)"""

@@ -1,6 +1,6 @@
 """The pages that document the tour and play its streams, in a real browser.
 
-The browser resolves no name, so whatever the pages ask of another host would fail, and be seen.
+The browser resolves no name, so any request of a page to another host fails visibly.
 """
 
 import re
@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from looking import LOOKS, Witness, assert_nothing_runs_out_at_the_side, screenshot
 
-# Gives the page's clock once the reference is drawn: when one can read it and go on.
+# Returns the page's clock once the reference is drawn, and readable.
 DRAWN = """() => document.querySelector('a[href="#tag/start/GET/watch"]') && performance.now()"""
 
 OPERATIONS = {
@@ -28,7 +28,7 @@ def look(request):
 
 @pytest.fixture
 def looking(browser, look):
-    """A page in one of the looks, and what it asks for."""
+    """A page in one of the looks, and its requests."""
     context = browser.new_context(**LOOKS[look])
     page = context.new_page()
     yield page, Witness(page)
@@ -41,7 +41,7 @@ def witness(page):
 
 
 def open_player(page, server, operation, **fields):
-    """Opens the player with an operation and fills in its form, as a person does."""
+    """Opens the player with an operation and fills in its form, like a person."""
     page.goto(server.url(f"/docs/play#{operation}"))
     expect(page.locator("#status")).to_have_text("Ready", timeout=10_000)
     for name, value in fields.items():
@@ -53,7 +53,7 @@ def choose_format(page, name):
 
 
 def wait_for_items(page, count):
-    """Waits until at least so many are on the page."""
+    """Waits until the page has at least this many."""
     page.locator("#items .item").nth(count - 1).wait_for(state="attached", timeout=10_000)
 
 
@@ -71,7 +71,7 @@ def test_the_reference_shows_the_operations_and_asks_no_other_host(tour, looking
         print(f"\n/docs was drawn after {milliseconds:.0f} ms ({look})")
     assert_nothing_runs_out_at_the_side(page)
     screenshot(page, f"docs-{look}.png")
-    # What is out of sight is drawn when one comes to it.
+    # Content outside of the viewport is drawn when it is scrolled into view.
     main = page.get_by_role("main")
     for tag, operations in OPERATIONS.items():
         place = page.locator(f'[id$="tag/{tag}"]').last

@@ -1,4 +1,4 @@
-"""Pages of other sites, in a real browser, and a hub on a loopback address: `headwater serve` as it is."""
+"""Pages of other sites in a real browser, and a hub on a loopback address: `headwater serve` with its defaults."""
 
 import contextlib
 import http.server
@@ -14,11 +14,11 @@ from looking import FLAGS
 from programs import binary, program
 from proxies import Proxy
 
-# As a page's own name server would say it: the name stands for this machine.
+# The page's own name server resolves the name to this machine.
 RULES = "MAP evil.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 
-# What a page tries, and what of that it could see. Each request is sent as a browser lets it be, without a preflight where
-# there is a way around one.
+# A page's attempts, and the parts of them that it can see. Each request avoids a preflight, if a browser allows that
+# in any way.
 TRY = """
 async (hub) => {
     const tried = {};
@@ -62,7 +62,7 @@ async (hub) => {
 }
 """
 
-# A form sends text/plain without a script, and its page is gone then.
+# A form sends text/plain without a script, and leaves its page.
 FORM = """
 (url) => {
     const form = document.createElement("form");
@@ -112,7 +112,7 @@ def hub():
 
 @contextlib.contextmanager
 def pages():
-    """Serves an empty page at a port of its own, whatever name it is asked by. Gives the port."""
+    """Serves an empty page on its own port, for any host. Returns the port."""
 
     class Empty(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -164,7 +164,7 @@ def test_a_page_of_another_site_reads_and_changes_nothing(page, hub, elsewhere, 
 
 
 def test_a_page_without_an_origin_reads_and_changes_nothing(page, hub, elsewhere):
-    """Those of a sandbox say `Origin: null`."""
+    """Pages in a sandbox send `Origin: null`."""
     page.goto(f"http://localhost:{elsewhere}/")
     page.evaluate(
         "document.body.append(Object.assign(document.createElement('iframe'),"
@@ -178,7 +178,7 @@ def test_a_page_without_an_origin_reads_and_changes_nothing(page, hub, elsewhere
 
 
 def test_a_page_whose_own_name_stands_for_this_machine_gets_nothing(page, hub):
-    """DNS rebinding: to the browser the hub is of the page's own origin, and no rule of browsers keeps them apart."""
+    """DNS rebinding: for the browser the hub has the page's own origin, and no browser rule separates them."""
     answer = page.goto(hub.at("evil.test") + "/nowhere")
     assert answer.status == 421
     assert "--allow-host evil.test" in page.inner_text("body")
@@ -205,7 +205,7 @@ def test_a_page_of_this_machine_at_another_port_may_use_the_hub(page, hub, elsew
 def test_the_hubs_own_pages_may_use_it_whatever_is_set(page):
     with Hub("--cors", "none") as hub:
         page.goto(hub.url("/docs"))
-        # Its policy lets it ask its own host alone, as it has to.
+        # The page's policy has to allow requests to its own host only.
         tried = page.evaluate(TRY, "")
         assert tried["read"] == "200 first"
         assert tried["create"].startswith("201")

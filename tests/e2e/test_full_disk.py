@@ -1,4 +1,4 @@
-"""A hub whose disk is full: what is deleted is given back while it runs."""
+"""A hub with a full disk: deleting streams frees space while it runs."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import pytest
 
 from programs import binary
 
-# It takes a few seconds; a binary that isn't optimized, beside other tests, needs more.
+# This takes a few seconds, and more with an unoptimised binary beside other tests.
 PATIENCE = 60
 
 MIB = 1 << 20
@@ -19,7 +19,7 @@ CHUNK = "x" * MIB
 
 @pytest.fixture
 def disk(tmp_path):
-    """A file system of its own, small enough to be filled."""
+    """A separate file system, small enough to be filled."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={400 * MIB}", "headwater-test", folder]

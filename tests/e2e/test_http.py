@@ -1,4 +1,4 @@
-"""The tour's answers: formats, negotiation, headers, errors."""
+"""The tour's responses: formats, negotiation, headers, errors."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ TICK_FIELDS = {"n", "symbol", "price", "note"}
 
 
 def ticks(tour, accept=None, **query):
-    headers = {"Accept": accept}  # None takes away the default of requests.
+    headers = {"Accept": accept}  # `None` removes the default of requests.
     url = tour.url("/ticks")
     return requests.get(url, params={"every_ms": 0, **query}, headers=headers, timeout=10)
 
@@ -92,7 +92,7 @@ def test_a_complete_sse_stream_says_so(tour):
     ],
 )
 def test_the_client_chooses_the_format_by_accept(tour, accept, expected):
-    # http.client sends no header that it was not told to.
+    # http.client adds no header by itself.
     connection = http.client.HTTPConnection("127.0.0.1", tour.port, timeout=10)
     headers = {} if accept is None else {"Accept": accept}
     connection.request("GET", "/ticks?count=1&every_ms=0", headers=headers)
@@ -165,7 +165,7 @@ def test_the_system_stream_has_real_figures(tour):
         items = [json.loads(next(lines)) for _ in range(3)]
     flat = json.dumps(items[0]).lower()
     assert all(word in flat for word in ("cpu", "mem", "disk", "net")), items[0]
-    # Time and counters move: a machine is never twice the same.
+    # Time and counters change: a machine's state is never the same twice.
     assert items[0] != items[1] != items[2]
 
 

@@ -5,7 +5,7 @@ import time
 
 import requests
 
-# Shorter than EventSource would wait by itself, so that it is often in the middle of something.
+# Shorter than EventSource's default, so that it often interrupts a transfer.
 PAUSE = 0.15
 CLOSED = 2
 
@@ -27,7 +27,7 @@ LISTEN = """
 
 
 class Publisher(threading.Thread):
-    """Appends numbers, each again and again until it is acknowledged, as a producer may."""
+    """Appends numbers, and repeats each until it is acknowledged, as a producer may."""
 
     def __init__(self, url, count):
         super().__init__(daemon=True)
@@ -62,7 +62,7 @@ class Publisher(threading.Thread):
 
 
 def number(offset):
-    """The number in an offset, before what names its stream."""
+    """The number in an offset, before the stream's incarnation."""
     return int(offset.split("_")[0])
 
 
@@ -72,7 +72,7 @@ def test_the_page_has_every_item_once_and_in_order_though_the_hub_is_killed(page
     page.evaluate(LISTEN, "/streams/killed")
     publisher = Publisher(url, 400)
     publisher.start()
-    # Once while much comes, and once more when the page has found back.
+    # Once during heavy traffic, and once more after the page has reconnected.
     for least in (30, 200):
         page.wait_for_function(f"seen.length >= {least}", timeout=30_000)
         own_hub.kill()
@@ -87,7 +87,7 @@ def test_the_page_has_every_item_once_and_in_order_though_the_hub_is_killed(page
     ids = page.evaluate("ids")
     assert ids == sorted(set(ids))
 
-    # What ends the stream ends the page's reading, too.
+    # The end of the stream also ends the page's reading.
     assert requests.post(url, headers={"Stream-Closed": "true"}, timeout=5).status_code == 204
     page.wait_for_function(f"ended && source.readyState === {CLOSED}", timeout=30_000)
     assert page.evaluate("seen.length") == 400
@@ -112,7 +112,7 @@ FOLLOW_MANY = """
 
 
 def test_many_streams_on_one_connection_go_on_by_one_id_though_the_hub_is_killed(page, own_hub):
-    """Exact paths and patterns, a stream that is created while they are followed, and one that nobody asked for."""
+    """Exact paths and patterns, a stream that is created while they are followed, and one that isn't subscribed."""
     streams = ["orders/tea", "orders/milk", "prices"]
     publishers = [Publisher(own_hub.create(stream), 120) for stream in streams]
     noise = own_hub.create("noise")
@@ -152,7 +152,7 @@ def test_a_page_is_told_of_what_was_trimmed_before_it_came(page, own_hub):
     for n in range(50):
         own_hub.append(url, {"n": n})
     deadline = time.monotonic() + 20
-    # What is over a cap goes soon, not at once.
+    # Messages above a limit are trimmed soon, not at once.
     while number(requests.head(url, timeout=5).headers.get("Stream-Floor", "0")) <= 40:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -167,7 +167,7 @@ def test_a_page_is_told_of_what_was_trimmed_before_it_came(page, own_hub):
 
 
 def test_the_modes_of_the_protocol_resume_in_a_browser_as_well(page, own_hub):
-    """`live=sse` has control events of its own; a browser's reader sees the data alone."""
+    """`live=sse` has its own control events; a browser's reader receives only the data."""
     url = own_hub.create("protocol")
     own_hub.append(url, *({"n": n} for n in range(5)))
     page.goto(own_hub.url("/openapi.json"))

@@ -17,7 +17,7 @@ from programs import run_node
 
 @pytest.fixture
 def url(hub):
-    """Of no stream yet."""
+    """The URL of a stream that doesn't exist yet."""
     return hub.stream(f"clients/{uuid.uuid4()}")
 
 

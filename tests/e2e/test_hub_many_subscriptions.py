@@ -1,4 +1,4 @@
-"""Many subscriptions to all streams, where streams have long names: what they may take of the hub."""
+"""Many subscriptions to all streams, with long stream names: their cost for the hub."""
 
 import json
 import threading
@@ -9,18 +9,18 @@ import requests
 
 SUBSCRIPTIONS = 300
 STREAMS = 1000
-# One cursor for each, with its name, would be 270 MB.
+# With one cursor for each, including its name, this would be 270 MB.
 NAME = "n" * 890
 MEMORY = 120 << 20
-# The storage lays out 64 MiB before anything is written.
+# The storage allocates 64 MiB before anything is written.
 FOLDER = 100 << 20
 SECONDS = 180
-# Of what a probe may take, by the median and by the 99th percentile.
+# Maximum duration of a probe, at the median and at the 99th percentile.
 MEDIAN, LATE = 0.1, 0.5
 
 
 class Probe(threading.Thread):
-    """Asks for the hub's health and appends one small message, again and again."""
+    """Requests the hub's health and appends one small message, repeatedly."""
 
     def __init__(self, hub):
         super().__init__(daemon=True)
@@ -46,7 +46,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def peak_memory(hub):
-    """The most memory that the hub had, in bytes."""
+    """The hub's peak memory, in bytes."""
     status = Path(f"/proc/{hub.process.pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) << 10
@@ -61,7 +61,7 @@ def subscription(hub, number):
 
 
 def pending_of(hub, number):
-    """Claims all that is pending, acknowledges it, and gives the streams."""
+    """Claims all pending streams, acknowledges them, and returns them."""
     told = []
     while True:
         control = subscription(hub, number)
@@ -120,7 +120,7 @@ def test_subscriptions_to_all_streams_take_little_and_tell_of_each_message_once(
     assert sorted(pending_of(own_hub, 1)) == names[:50]
     session.post(own_hub.stream(names[60]), data="3", headers=JSON, timeout=30)
     assert pending_of(own_hub, 0) == [names[60]]
-    # All pages together show each stream once.
+    # All pages together list each stream once.
     shown, after = [], None
     while True:
         params = {"limit": 400} | ({"after": after} if after else {})

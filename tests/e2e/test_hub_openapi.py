@@ -1,4 +1,4 @@
-"""The hub's OpenAPI documents, judged by other people's tools."""
+"""The hub's OpenAPI documents, checked by third-party tools."""
 
 import pytest
 import requests
@@ -17,7 +17,7 @@ from test_openapi import (  # noqa: F401
 
 @pytest.fixture(scope="module")
 def tour():
-    """The same tests, of another document."""
+    """The same tests, with another document."""
     with Hub() as hub:
         yield hub
 

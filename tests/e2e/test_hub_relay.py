@@ -1,4 +1,4 @@
-"""Relays of a hub: read by the public clients of the protocol, and over kills of the hub."""
+"""Relays of a hub: read by the public clients of the protocol, and across kills of the hub."""
 
 import concurrent.futures
 import contextlib
@@ -21,8 +21,8 @@ WHOLE = "".join(f"id: {n}\ndata: token {n}\n\n" for n in range(TOKENS)) + "data:
 
 
 class Upstream:
-    """Sends tokens as events, slowly, to a `POST`; to a `GET` as a feed that goes on from what was seen and breaks off
-    now and then. It counts its calls."""
+    """Sends tokens as events, slowly, to a `POST`. A `GET` is a feed that resumes after the last event id and breaks
+    from time to time. Counts its calls."""
 
     def __init__(self):
         self.calls = queue.Queue()
@@ -56,7 +56,7 @@ class Upstream:
 
             def do_GET(self):
                 seen = self.headers.get("Last-Event-ID")
-                # What was seen last comes once more.
+                # The last event is repeated.
                 first = int(seen) if seen else 0
                 self.answer(first, min(first + 20, TOKENS))
 
@@ -98,7 +98,7 @@ def upstream():
 
 
 def relay(hub, upstream, method="POST", query="", expected=201):
-    """Has a call relayed. Gives the relay's signed URL."""
+    """Starts a relay. Returns its signed URL."""
     headers = {"Upstream-URL": upstream.url, "Upstream-Method": method}
     answer = requests.post(hub.url(f"/relay{query}"), headers=headers, timeout=20)
     assert answer.status_code == expected, answer.text
@@ -107,7 +107,7 @@ def relay(hub, upstream, method="POST", query="", expected=201):
 
 
 def ended(url):
-    """Waits until a relay is closed. Gives what it holds, and why it was closed."""
+    """Waits until a relay is closed. Returns its messages and its close reason."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with contextlib.suppress(requests.ConnectionError):
@@ -128,7 +128,7 @@ def test_the_javascript_client_reads_a_relay_by_its_url_in_every_mode(hub, upstr
     seen = json.loads(run.stdout)
     assert seen["whole"] == WHOLE
     assert seen["longPoll"]["text"] == WHOLE
-    # A value of SSE's data has no line end behind its last line.
+    # A value of SSE data has no line end after its last line.
     assert seen["sse"]["text"].replace("\n", "") == WHOLE.replace("\n", "")
     assert upstream.calls.qsize() == 1
 
@@ -138,7 +138,7 @@ def test_the_python_client_follows_a_relay_by_its_url(hub, upstream, live):
     url = relay(hub, upstream)
     with stream(url, offset="-1", live=live) as response:
         text = ""
-        # This client asks on behind the end of a stream.
+        # This client reads on after the end of a stream.
         for piece in response.iter_text():
             text += piece
             if "[DONE]" in text:
@@ -189,7 +189,7 @@ def test_a_feed_goes_on_over_breaks_and_kills_with_every_event_once(own_hub, ups
 
 
 def wait_until_ready(url):
-    """The keys that sign URLs are read in the background."""
+    """The keys that sign URLs are loaded in the background."""
     deadline = time.monotonic() + 10
     while requests.get(url, timeout=10).status_code == 503:
         assert time.monotonic() < deadline

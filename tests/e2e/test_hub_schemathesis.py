@@ -1,10 +1,10 @@
-"""The hub held to its document by schemathesis, over every operation: no 5xx, no status and no media type that the document
-doesn't have, every answer by its schema, 405 with `Allow` for methods that a path doesn't have.
+"""The hub checked against its document by schemathesis, for every operation: no 5xx, no status and no media type that
+the document doesn't have, every response valid by its schema, 405 with `Allow` for methods that a path doesn't have.
 
-A stream's headers and parameters are texts in the document, of which most say nothing to the hub. So a request that the
-document allows may be refused, and what is checked is how.
+A stream's headers and parameters are strings in the document, most of which are invalid for the hub. A request that the
+document allows may therefore be refused, and the test checks the refusal.
 
-Of a response without an end it is given what comes within a tenth of a second (`patience.Impatient`).
+Of an endless response, the test reads the part that arrives within a tenth of a second (`patience.Impatient`).
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from test_schemathesis import load
 
 CONTENT_TYPES = ["application/json", "application/octet-stream", "application/x-ndjson", "text/plain"]
 ACCEPT = ["*/*", "text/event-stream", "application/x-ndjson", "application/json"]
-# Those that most requests are about, so that there are some to append to, to read and to fork.
+# The streams that most requests use, so that there are some to append to, to read and to fork.
 STREAMS = ["a", "b", "some/path", "*", "%2A%2A"]
 
 
@@ -39,7 +39,7 @@ def hub(request, tmp_path_factory):
     data = tmp_path_factory.mktemp("hub") if request.param == "disk" else None
     with Hub(data) as hub:
         yield hub
-        # Whatever came, it is there, and goes when it is told to.
+        # After all requests the hub still runs, and ends on SIGTERM.
         assert requests.get(hub.url("/healthz"), timeout=10).status_code == 200
         assert hub.terminate() == 0
 
@@ -52,13 +52,13 @@ def session():
 
 
 def choices(case):
-    """Numbers that are the same for the same request."""
+    """Random numbers that are the same for the same request."""
     text = repr((case.path_parameters, case.query, case.headers, case.body))
     return hashlib.sha256(text.encode(errors="replace")).digest()
 
 
 def steer(case):
-    """Leads a request to where there is something, and keeps what it starts on this machine."""
+    """Redirects a request to an existing stream, and keeps its calls on this machine."""
     path, content_type, accept, *_ = choices(case)
     if "{path}" in case.operation.path and path < 200:
         case.path_parameters["path"] = STREAMS[path % len(STREAMS)]
@@ -75,7 +75,7 @@ def steer(case):
 
 
 @SCHEMA.parametrize()
-# The same requests in every run: what it finds, it finds again.
+# Every run makes the same requests, so that a fault can be reproduced.
 @settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

@@ -1,4 +1,4 @@
-"""Webhooks of a hub that is killed again and again: nothing that was acknowledged goes unprocessed."""
+"""Webhooks of a hub that is killed repeatedly: every acknowledged message is processed."""
 
 import http.server
 import json
@@ -12,7 +12,7 @@ ROUNDS = 8
 
 
 class Worker(http.server.ThreadingHTTPServer):
-    """A webhook that reads what it is told of, and fails at times."""
+    """A webhook that reads the announced streams, and fails at times."""
 
     def __init__(self, hub):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -56,7 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def publish_until_killed(hub, first):
-    """Appends numbers until the hub is gone. Gives those that were acknowledged, and the next."""
+    """Appends numbers until the hub is gone. Returns the acknowledged ones, and the next."""
     acknowledged = set()
     number = first
     while True:
@@ -102,7 +102,7 @@ def test_nothing_that_was_acknowledged_goes_unprocessed_though_the_hub_is_killed
     worker.server_close()
     assert len(acknowledged) > ROUNDS
     assert acknowledged <= worker.processed
-    # Each wake fences those before it, whatever happened between them.
+    # Each wake fences the earlier ones, even if they failed.
     assert worker.generations == sorted(set(worker.generations))
     view = requests.get(control, timeout=5).json()
     assert view["webhook"]["signing"]["kid"] == key

@@ -11,23 +11,23 @@ from looking import LOOKS, Witness, assert_nothing_runs_out_at_the_side, screens
 from tour import Tour
 
 QUESTION = "Where does a river begin?"
-# What the stand-in says last of that question's answer.
+# The end of the stand-in's answer to that question.
 LAST_WORDS = "That is more than can be said of most web pages."
 
 
 class StandIn(Tour):
-    """The endpoint, as a process of its own: it lives on when the chat is killed."""
+    """The endpoint in its own process: it survives when the chat is killed."""
 
     program = "HEADWATER_LLM_CHAT"
     command = ("stand-in",)
 
     def counts(self):
-        """How many calls it had, and how many are open."""
+        """The number of calls, and of open ones."""
         counts = requests.get(self.url("/calls"), timeout=5).json()
         return counts["calls"], counts["open"]
 
     def answer(self, question):
-        """What it says to a first question. Asking is a call."""
+        """The answer to a first question. Requesting it is a call."""
         body = {"model": "any", "stream": True, "messages": [{"role": "user", "content": question}]}
         answer = requests.post(self.url("/v1/chat/completions"), json=body, timeout=60)
         answer.encoding = "utf-8"
@@ -46,7 +46,7 @@ def stand_in():
 
 @pytest.fixture(scope="module")
 def whole():
-    """Gives the whole answer to a question, by a stand-in that is fast."""
+    """Returns the whole answer to a question, from a fast stand-in."""
     with StandIn("--tokens-per-second", "10000") as fast:
         yield fast.answer
 
@@ -128,7 +128,7 @@ def test_a_second_tab_shows_the_same(page, chat, stand_in):
     assert said(other).text_content().endswith(LAST_WORDS)
     assert stand_in.counts() == (1, 0)
 
-    # What the second asks, the first sees.
+    # The first tab shows the question of the second.
     ask(other, "And where does it end?")
     expect(page.locator(".question").nth(1)).to_have_text("And where does it end?")
     expect(page.locator(".answer").nth(1)).to_have_attribute("data-state", "complete", timeout=45_000)
@@ -151,13 +151,13 @@ def test_a_chat_that_is_killed_and_restarted_keeps_what_came_and_says_so(page, c
     assert whole(QUESTION).startswith(kept)
     assert stand_in.counts()[0] == 1
 
-    # A reload shows the same, with nothing twice.
+    # A reload shows the same, without duplicates.
     page.reload()
     expect(answer).to_have_attribute("data-state", "cut", timeout=20_000)
     assert said(page).all_text_contents() == [kept]
     assert stand_in.counts()[0] == 1
 
-    # To ask again is a new call, on purpose.
+    # Asking again deliberately is a new call.
     page.get_by_role("button", name="Ask again").click()
     second = page.locator(".answer").nth(1)
     expect(second).to_have_attribute("data-state", "complete", timeout=45_000)
@@ -197,7 +197,7 @@ def test_stop_hangs_up_on_the_model_and_keeps_what_it_said(page, chat, stand_in)
 
 def test_what_is_sent_twice_counts_once(page, chat, stand_in):
     page.goto(chat.url("/"))
-    # A double click, and Enter again and again.
+    # A double click, and repeated Enter.
     page.get_by_role("button", name=QUESTION).dblclick()
     for _ in range(3):
         page.keyboard.press("Enter")
@@ -205,7 +205,7 @@ def test_what_is_sent_twice_counts_once(page, chat, stand_in):
     expect(page.locator(".question")).to_have_count(1)
     assert stand_in.counts() == (1, 0)
 
-    # A request that is sent again, as after a break: the id says that it is the same.
+    # A repeated request, as after a break: its id is the same.
     path = re.search(r"chat=(\w+)", page.url)[1]
     for _ in range(3):
         body = {"id": "twice", "text": "Again?"}

@@ -1,4 +1,4 @@
-"""The tour behind nginx with the settings that it has by default."""
+"""The tour behind nginx with its default settings."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from recorder import Recorder
 
 @pytest.fixture(scope="module")
 def sent(tour):
-    """What stands between nginx and the tour, and notes when each byte left the tour."""
+    """A recorder between nginx and the tour, which records the time of each byte from the tour."""
     with Recorder(tour.port) as recorder:
         yield recorder
 
@@ -25,7 +25,7 @@ def nginx(sent):
 
 @pytest.mark.parametrize("name", ["ndjson", "sse", "json-seq", "json", "text"])
 def test_an_item_passes_within_100_ms(nginx, sent, name):
-    # Spaced so far apart that an item which waits for the next one shows.
+    # The spacing reveals an item that waits for the next one.
     url = nginx.url(f"/ticks?count=4&every_ms=300&format={name}")
     sent.sent.clear()
     arrived = {}

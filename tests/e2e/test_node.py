@@ -13,7 +13,7 @@ SCRIPT = NODE_FOLDER / "read.mjs"
 
 @pytest.fixture
 def read():
-    """Starts the script; gives its process and the iterator of what it prints."""
+    """Starts the script. Returns its process and an iterator over its output."""
     processes = []
 
     def start(url):
@@ -31,7 +31,7 @@ def read():
 
 def test_it_reads_every_item_and_stops_after_the_end(recorder, read):
     process, printed = read(recorder.url("/ticks?count=5&every_ms=50"))
-    # It leaves by itself: once the server answered 204 nothing keeps it alive.
+    # The script exits by itself: after the 204 nothing keeps it running.
     events = list(printed)
     assert process.wait(timeout=30) == 0
     items = [event["data"]["n"] for event in events if event["type"] == "message"]

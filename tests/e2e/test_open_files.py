@@ -15,7 +15,7 @@ OPEN_FILES = 64
 IDLE = 100
 
 
-# Enough for the storage to begin new files.
+# Enough for the storage to create new files.
 LARGE = "x" * (4 << 20)
 
 

@@ -1,4 +1,4 @@
-"""The tour's OpenAPI documents, judged by other people's tools."""
+"""The tour's OpenAPI documents, checked by third-party tools."""
 
 import pytest
 import requests

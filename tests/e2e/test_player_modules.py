@@ -1,4 +1,4 @@
-"""The modules of the player that know no page, by their own tests in Node.js."""
+"""The modules of the player that don't need a page, by their own tests in Node.js."""
 
 import pathlib
 import subprocess

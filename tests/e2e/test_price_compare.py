@@ -11,13 +11,13 @@ from playwright.sync_api import expect
 from looking import LOOKS, Witness, assert_nothing_runs_out_at_the_side, screenshot
 from tour import Tour
 
-# The stand-ins that are busy at first, and are asked once more when they have said so.
+# The stand-ins that are busy at first, and are called once more after that response.
 BUSY = {"3", "17", "28"}
 ASKED_ONCE = {str(shop): 2 if str(shop) in BUSY else 1 for shop in range(50)}
 
 
 class Shops(Tour):
-    """The shops, as a process of their own: they live on when the page's server is killed."""
+    """The shops in their own process: they survive when the page's server is killed."""
 
     program = "HEADWATER_PRICE_COMPARE"
     command = ("shops",)
@@ -57,7 +57,7 @@ def has_offers(page, least):
 
 
 def shown(page):
-    """What the page says: its offers from the top, and who has none."""
+    """The content of the page: its offers from the top, and the shops without one."""
     return (
         page.locator(".offer").all_text_contents(),
         sorted(page.locator(".nothing-found").all_text_contents()),
@@ -74,14 +74,14 @@ def test_the_page_fills_as_the_shops_answer_the_cheapest_on_top(page, comparer, 
     has_offers(page, 3)
     early = page.locator(".offer").count()
     assert early < 40
-    # One look: another offer may come before the next.
+    # A single evaluation: another offer may arrive before the next.
     prices = cents(page)
     assert prices == sorted(prices)
     state(page, "Complete")
     offers, nothing = shown(page)
     assert len(offers) == 45
     assert cents(page) == sorted(cents(page))
-    # Those who have none say why.
+    # Shops without an offer show the reason.
     whys = "\n".join(nothing)
     assert len(nothing) == 5
     assert whys.count("sold out") == 2
@@ -152,7 +152,7 @@ def test_a_restart_shows_what_came_and_says_that_it_was_interrupted(page, compar
     assert shown(page) == kept
     assert max(shops.calls().values()) <= 2
 
-    # To ask again is another run.
+    # Asking again is another run.
     page.get_by_role("button", name="Ask again").click()
     state(page, "Complete", seconds=45)
     assert [len(part) for part in shown(page)] == [45, 5]

@@ -1,4 +1,4 @@
-"""The tour behind the reverse proxies of docs/proxies, with the files that are there."""
+"""The tour behind the reverse proxies of docs/proxies, with the files there."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ NAMES = ["nginx", "caddy"]
 
 @pytest.fixture(scope="module")
 def sent(tour):
-    """What stands between the proxy and the tour, and notes when each byte left the tour."""
+    """A recorder between the proxy and the tour, which records the time of each byte from the tour."""
     with Recorder(tour.port) as recorder:
         yield recorder
 
@@ -28,7 +28,7 @@ def proxy(request, sent):
 
 @pytest.mark.parametrize("name", ["ndjson", "sse", "json-seq", "json", "text"])
 def test_an_item_passes_within_100_ms(proxy, sent, name):
-    # Spaced so far apart that an item which waits for the next one shows.
+    # The spacing reveals an item that waits for the next one.
     url = proxy.url(f"/ticks?count=4&every_ms=300&format={name}")
     sent.sent.clear()
     arrived = {}
@@ -53,7 +53,7 @@ def test_a_long_stream_passes_whole(proxy):
 
 @pytest.mark.parametrize(
     "name, format",
-    # Caddy 2.6, which is Debian's, ends a body cleanly that was cut: the guide says so, and which formats tell it all the same.
+    # Caddy 2.6, Debian's version, ends a truncated body cleanly. The guide lists the formats that reveal the truncation.
     [("nginx", "ndjson"), *itertools.product(NAMES, ["sse", "json"])],
 )
 def test_a_stream_that_the_server_cut_is_not_taken_for_a_complete_one(own_tour, name, format):
@@ -98,7 +98,7 @@ def test_a_proxy_that_cuts_silent_bodies_is_kept_content_by_blank_lines(tmp_path
                 list(response.iter_lines())
         with requests.get(f"{silent}&heartbeat=1", stream=True, timeout=20) as response:
             lines = response.iter_lines(chunk_size=1)
-            # For longer than the proxy waits.
+            # Longer than the proxy's timeout.
             assert [next(lines) for _ in range(4)] == [b""] * 4
             log.write_text("here\n")
             texts = (json.loads(line)["text"] for line in lines if line)

@@ -1,4 +1,4 @@
-"""Refusals while a body is still being sent, and requests whose sender closes its side: what real clients see."""
+"""Refusals while a body is still being sent, and requests whose sender half-closes its connection, with real clients."""
 
 import gzip
 import http.client
@@ -12,7 +12,7 @@ import requests
 from hub import Hub, lines
 
 TIMES = 20
-# More than the sockets of both sides hold, and more than the hub takes.
+# More than the sockets of both sides hold, and more than the hub accepts.
 LARGE = 34 << 20
 
 
@@ -24,7 +24,7 @@ def hub():
         yield hub
 
 
-# Where, of which type, and what the answer is.
+# Path, content type, and the expected status.
 REFUSALS = [
     ("/streams/text", "text/plain", 413),
     ("/streams/nowhere", "text/plain", 404),
@@ -74,7 +74,7 @@ def test_curl_reads_every_refusal_over_http2(hub, tmp_path, form, path, content_
         assert json.loads(done.stdout)["status"] == status
 
 
-# What Node has still to send counts as memory of the session, where a response must find room (10 MB unless it is told).
+# Node's unsent data counts as memory of the session, which must have room for a response (10 MB by default).
 NODE_HTTP2 = """
 const [port, path, size] = process.argv.slice(1);
 const session = require("node:http2").connect(`http://127.0.0.1:${port}`, { maxSessionMemory: 100 });

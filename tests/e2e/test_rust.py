@@ -1,4 +1,4 @@
-"""The tour read by Headwater's own clients, as a user has them: the examples and the command line."""
+"""The tour read by Headwater's own clients as users run them: the examples and the command line."""
 
 import json
 import subprocess

@@ -1,14 +1,14 @@
-"""The tour held to its document by schemathesis, which makes up requests by the document: valid ones
-and broken ones, for every operation and every bound that is written there.
+"""The tour checked against its document by schemathesis, which generates requests from the document: valid
+and invalid ones, for every operation and every bound in it.
 
-What is held: no 5xx; no status and no media type that the document doesn't have; every body and
-every item by its schema; whatever the document forbids is refused, what it allows is not; methods
-that a path doesn't have get 405 with `Allow`.
+The test asserts: no 5xx; no status and no media type that the document doesn't have; every body and
+every item valid by its schema; everything that the document forbids is refused, and everything that
+it allows is not; methods that a path doesn't have get 405 with `Allow`.
 
-What is not covered: schemathesis would wait for the end of endless streams, so of each stream it is
-given what comes within a tenth of a second (`patience.Impatient`). What comes later is the matter
-of the other tests here. Nor does it know the items of NDJSON and of JSON text sequences: a check of
-our own hands each of them to the `jsonschema` package.
+Not covered: schemathesis would wait for the end of endless streams, so of each stream it receives
+the part that arrives within a tenth of a second (`patience.Impatient`). Other tests cover the rest.
+It doesn't know the items of NDJSON and of JSON text sequences either: our own check passes each of
+them to the `jsonschema` package.
 """
 
 import copy
@@ -38,7 +38,7 @@ MEDIA_TYPES = [
 ]
 
 
-# Test cases are collected before any server runs; the tour prints its document without one.
+# Test cases are collected before a server runs; the tour prints its document without one.
 DOCUMENT = json.loads(
     subprocess.run(
         [binary("HEADWATER_TOUR"), "--openapi"], check=True, capture_output=True, timeout=10
@@ -46,7 +46,7 @@ DOCUMENT = json.loads(
 )
 
 
-# The document leaves the bounds of 64 bits to the format, which schemathesis doesn't know.
+# The document leaves 64-bit bounds to the format, which schemathesis doesn't know.
 BOUNDS = {
     "int64": {"minimum": -(2**63), "maximum": 2**63 - 1},
     "uint64": {"minimum": 0, "maximum": 2**64 - 1},
@@ -55,7 +55,7 @@ BOUNDS = {
 
 
 def bounded(value):
-    """The document with the bounds that its formats stand for."""
+    """The document with the bounds that its formats imply."""
     if isinstance(value, list):
         return [bounded(each) for each in value]
     if not isinstance(value, dict):
@@ -68,14 +68,14 @@ def load(document):
     document = bounded(document)
     for path in document["paths"].values():
         for operation in path.values():
-            # It stands for every status that isn't named: with it, none would be undocumented.
+            # It represents every status that isn't named: with it, no status would be undocumented.
             operation["responses"].pop("default", None)
     return schemathesis.openapi.from_dict(document)
 
 
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory):
-    """A tour that has a log to follow."""
+    """A tour with a log to follow."""
     log = tmp_path_factory.mktemp("log") / "app.log"
     log.write_text("".join(f"line {n}\n" for n in range(1, 30)))
     with Tour("--log", str(log)) as tour:
@@ -106,10 +106,10 @@ def items_hold_their_schema(_context, response, case):
 
 @load(DOCUMENT).parametrize()
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
-# The same requests in every run: what it finds, it finds again.
+# Every run makes the same requests, so that a fault can be reproduced.
 @settings(max_examples=15, deadline=None, derandomize=True)
 def test_the_tour_is_as_its_document_says(case, media_type, tour, session):
-    # An id is one that the server gave, which no schema can say; another one gets a 400 from the
+    # Only the server's own ids are valid, which a schema can't express; another id gets a 400 from the
     # handler, which is under `default` in the document.
     foreign_id = "Last-Event-ID" in (case.headers or {})
     case.call_and_validate(
@@ -132,9 +132,9 @@ ITEMS = {"ticks": "Tick", "answer": "Piece", "machine": "Reading", "tail": "Line
 @pytest.mark.parametrize("media_type", MEDIA_TYPES[:4])
 @pytest.mark.parametrize("operation", STREAMS)
 def test_a_lie_about_the_items_is_found(tour, operation, media_type):
-    """So the streams above gave items, and each was looked at."""
+    """The streams above therefore had items, and each was checked."""
     session = requests.Session()
-    # The first reading of the machine takes a while.
+    # The first sample of the machine takes a while.
     session.mount("http://", Impatient(seconds=1.5))
     document = copy.deepcopy(DOCUMENT)
     item = document["components"]["schemas"][ITEMS[operation]]

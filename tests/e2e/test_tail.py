@@ -1,4 +1,4 @@
-"""/tail follows a log file, whatever happens to the file."""
+"""/tail follows a log file across rotation and truncation."""
 
 import json
 
@@ -15,7 +15,7 @@ def log(tmp_path):
 
 @pytest.fixture
 def lines(log):
-    """The texts that /tail?lines=2 sends, as an iterator."""
+    """An iterator over the texts that /tail?lines=2 sends."""
     log.write_text("".join(f"old {n}\n" for n in range(1, 6)))
     with Tour("--log", str(log)) as tour:
         url = tour.url("/tail?lines=2")

@@ -1,4 +1,4 @@
-"""The tour as a process of its own."""
+"""The tour in its own process."""
 
 import re
 import signal
@@ -10,13 +10,13 @@ from programs import binary
 
 
 class Tour:
-    """A running tour. `port` stays the same when it is restarted."""
+    """A running tour. `port` stays the same across restarts."""
 
-    # Where the environment says which program it is.
+    # The environment variable with the program's path.
     program = "HEADWATER_TOUR"
-    # What of it is run, if it can be several things.
+    # The arguments that select the subcommand, if there are several.
     command = ()
-    # How the line that tells its address begins.
+    # The start of the line with its address.
     ready = "listening on http://127.0.0.1:"
 
     def __init__(self, *args):
@@ -55,7 +55,7 @@ class Tour:
             lines.append(re.sub(r"\x1b\[[0-9;]*m", "", line.decode(errors="replace")).rstrip())
 
     def wait_for_line(self, *parts, seconds=10):
-        """The first line of its log that has all the parts. It logs a request when it is over."""
+        """The first line of its log that contains all parts. It logs a request at its end."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in self.lines[:]:
@@ -70,12 +70,12 @@ class Tour:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def terminate(self):
-        """Stops it as an operator does. Gives the exit status."""
+        """Stops it by SIGTERM. Returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=15)
 
     def kill(self):
-        """Ends it as a crash does."""
+        """Kills it, like a crash."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(timeout=10)

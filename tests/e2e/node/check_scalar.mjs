@@ -1,5 +1,5 @@
-// Lets Scalar's parser check the OpenAPI document on standard input, and follow its references.
-// Prints what is wrong, one a line; exits with 1 if anything is.
+// Checks the OpenAPI document on standard input, and its references, with Scalar's parser.
+// Prints one fault per line; exits with 1 if there is any.
 // Usage: node check_scalar.mjs < openapi.json
 
 import { text } from "node:stream/consumers";

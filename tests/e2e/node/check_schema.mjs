@@ -1,5 +1,5 @@
 // Checks the OpenAPI document on standard input against the official JSON Schema of its version,
-// schema objects included. Prints what doesn't hold, one a line; exits with 1 if anything doesn't.
+// schema objects included. Prints one fault per line; exits with 1 if there is any.
 // Usage: node check_schema.mjs 3.1|3.2 < openapi.json
 
 import { text } from "node:stream/consumers";

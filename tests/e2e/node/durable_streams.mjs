@@ -1,5 +1,5 @@
-// What the protocol's own client for JavaScript does with a stream, as JSON on standard output.
-// Usage: node durable_streams.mjs URL: the URL is of no stream yet.
+// Uses a stream with the protocol's own JavaScript client. Prints the results as JSON on standard output.
+// Usage: node durable_streams.mjs URL: the URL of a stream that doesn't exist yet.
 import { DurableStream, IdempotentProducer, stream } from "@durable-streams/client";
 
 const url = process.argv[2];
@@ -8,7 +8,7 @@ const seen = {};
 const handle = await DurableStream.create({ url, contentType: "application/json" });
 await handle.append(JSON.stringify({ n: 0 }));
 
-// Live readers that were there before, one in each mode. Each stops after it has seen everything.
+// Live readers that started before the appends, one in each mode. Each stops after it has seen everything.
 const LAST = 1000;
 const follow = async (live) => {
   const items = [];
@@ -35,7 +35,7 @@ const producer = new IdempotentProducer(handle, "counter", {
 for (let n = 1; n <= LAST; n += 1) producer.append(JSON.stringify({ n }));
 await producer.flush();
 seen.epoch = producer.epoch;
-// Its next life goes on where this one ended.
+// The next run of the producer continues where this one ended.
 const next = new IdempotentProducer(handle, "counter", { epoch: producer.epoch, autoClaim: true });
 await producer.detach();
 await next.restart();

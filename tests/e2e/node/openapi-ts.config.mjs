@@ -1,9 +1,9 @@
-// How @hey-api/openapi-ts makes a client that reads events, from the openapi.json of the folder that
-// it runs in.
+// Configures @hey-api/openapi-ts to generate a client that reads events, from the openapi.json in the
+// working directory.
 //
-// Of a response's media types it takes one, JSON where there is any, and it doesn't know 3.2's
-// `itemSchema`. So its own hook is used to leave it the events alone, and to say in its words what
-// it yields: an event's data.
+// It uses one media type of a response, JSON if there is any, and doesn't know 3.2's `itemSchema`. Its
+// hook therefore removes all media types but the events, and describes the yielded type: an event's
+// data.
 
 const dataOf = (event) =>
   event.oneOf

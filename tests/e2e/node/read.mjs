@@ -1,4 +1,4 @@
-// Prints each event of a stream as one JSON line until the server says that there is no more (204).
+// Prints each event of a stream as one JSON line until the server ends it (204).
 // Usage: node read.mjs URL [NAME...]: the names of events to listen for besides `message`.
 import { EventSource } from "eventsource";
 

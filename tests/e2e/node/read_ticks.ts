@@ -1,6 +1,6 @@
-// Reads `/ticks` by the client that @hey-api/openapi-ts generated, and prints each tick with the
-// time in milliseconds at which it came. The types are the generated ones: if they were lost on the
-// way, this would not compile.
+// Reads `/ticks` with the client that @hey-api/openapi-ts generated, and prints each tick with its
+// arrival time in milliseconds. The types are the generated ones: without them this would not
+// compile.
 // Usage: node read_ticks.js BASE_URL COUNT EVERY_MS
 
 import { client } from "./client/client.gen.js";
@@ -10,7 +10,7 @@ import type { Tick } from "./client/types.gen.js";
 const [baseUrl = "", count, everyMs] = process.argv.slice(2);
 client.setConfig({ baseUrl });
 const { stream } = await ticks({
-  // The generated client leaves this to its user.
+  // The generated client requires this from its user.
   headers: { Accept: "text/event-stream" },
   query: { count: Number(count), every_ms: Number(everyMs) },
 });

@@ -1,5 +1,5 @@
-// What the protocol's own client for JavaScript reads of a relay, as JSON on standard output.
-// Usage: node relay.mjs URL: the relay's, signed; its upstream is still sending.
+// Reads a relay with the protocol's own JavaScript client. Prints the results as JSON on standard output.
+// Usage: node relay.mjs URL: the signed URL of the relay, whose upstream is still sending.
 import { stream } from "@durable-streams/client";
 
 const url = process.argv[2];
