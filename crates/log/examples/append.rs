@@ -1,5 +1,5 @@
-//! How fast a log takes appends. `append [folder [case]]`: in a folder there, one of the cases 0 to
-//! 5 or all. What is measured is written to stdout.
+//! Measures the append throughput of a log. Usage: `append [folder [case]]`, with the folder for
+//! the log and one of the cases 0 to 5, or all. The results are written to stdout.
 
 #![allow(clippy::print_stdout)]
 

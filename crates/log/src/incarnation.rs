@@ -252,7 +252,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_text_of_a_mark_parses_to_the_mark_and_orders_as_the_offsets_do(
+        fn a_mark_round_trips_as_text_and_sorts_like_its_offset(
             a in 0..=Offset::MAX.number(), b in 0..=Offset::MAX.number(), log: u64, id: u64,
         ) {
             let (one, other) = (mark(a, log, id), mark(b, log, id));
@@ -262,14 +262,14 @@ mod tests {
         }
 
         #[test]
-        fn what_is_no_mark_is_refused_and_never_panics(text in "[0-9a-z_é]{0,30}") {
+        fn malformed_marks_are_refused_without_a_panic(text in "[0-9a-z_é]{0,30}") {
             if let Ok(mark) = text.parse::<Mark>() {
                 prop_assert_eq!(mark.to_string(), text);
             }
         }
 
         #[test]
-        fn a_fork_shares_the_offsets_up_to_the_parting_and_no_others(
+        fn a_fork_shares_only_the_offsets_up_to_its_fork_point(
             partings in prop::collection::vec(0_u64..20, 1..6), at in 0_u64..30,
         ) {
             let log = Identity::new(7);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_an_incarnation_or_of_another_case_is_none_of_a_mark() {
+    fn a_mark_without_an_incarnation_or_in_upper_case_is_refused() {
         let good = mark(5, 1, 1).to_string();
         assert!(good.parse::<Mark>().is_ok());
         for bad in [
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_and_logs_have_incarnations_of_their_own() {
+    fn streams_and_logs_have_distinct_incarnations() {
         let (one, other) = (Identity::random(), Identity::random());
         assert_ne!(one, other);
         assert_ne!(one.stream(1), one.stream(2));

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_the_greatest_length_passes_and_one_more_byte_does_not() {
+    fn a_name_of_maximum_length_is_accepted_and_one_byte_more_is_refused() {
         assert!(StreamName::new(&"n".repeat(limits::NAME_BYTES)).is_ok());
         let error = StreamName::new(&"n".repeat(limits::NAME_BYTES + 1)).unwrap_err();
         assert!(error.is_too_large(), "{error}");

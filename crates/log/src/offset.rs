@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_orders_as_the_offsets_do_and_comes_back(
+        fn an_offset_round_trips_as_text_and_sorts_like_it(
             a in 0..=Offset::MAX.number(), b in 0..=Offset::MAX.number()
         ) {
             let (a, b) = (Offset::new(a), Offset::new(b));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_did_not_write_is_no_offset() {
+    fn malformed_offsets_are_refused() {
         for bad in [
             "",
             "-1",
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_without_a_text_of_sixteen_digits() {
+    fn every_number_has_a_text_of_sixteen_digits() {
         assert_eq!(Offset::new(u64::MAX).to_string().len(), DIGITS);
     }
 }

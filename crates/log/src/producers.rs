@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_and_other_bounds_are_another_append() {
+    fn closing_and_message_bounds_change_the_fingerprint() {
         let one = Append::new(vec!["ab".into()]);
         let two = Append::new(vec!["a".into(), "b".into()]);
         let closing = Append {

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_hold_every_message_once_and_keep_to_their_size() {
+    fn records_have_every_message_once_and_respect_their_limits() {
         let sizes = [
             0,
             1,

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_producer_starts_at_zero_and_goes_on_by_one() {
+    fn a_producer_starts_at_zero_and_counts_up_by_one() {
         check(None, 0, 0, &Verdict::Accept);
         check(None, 7, 0, &Verdict::Accept);
         check(
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_producer_repeats_is_a_duplicate() {
+    fn a_repeated_append_is_a_duplicate() {
         for seq in [0, 3, 4] {
             check(
                 known(0, 4),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_number_with_something_else_is_refused() {
+    fn a_repeated_number_with_other_content_is_refused() {
         let mut closing = append();
         closing.close = true;
         for other in [Append::new(vec![Bytes::from_static(b"n")]), closing] {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_too_old_to_be_compared_is_refused() {
+    fn a_number_older_than_the_window_is_refused() {
         let window = PRODUCER_WINDOW as u64;
         let known = || known(3, 2 * window);
         let oldest = window + 1;
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_starts_only_where_the_producer_has_published_what_it_continues() {
+    fn an_epoch_starts_only_if_the_published_messages_match() {
         let from = |published| Append {
             continues: Some(published),
             ..append().by("p", 7, 0)
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_epoch_starts_at_zero_and_shuts_out_the_lower() {
+    fn a_higher_epoch_starts_at_zero_and_fences_the_lower() {
         check(known(1, 4), 2, 0, &Verdict::Accept);
         check(
             known(1, 4),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_stream_knows_the_append_that_closed_it_and_those_before_and_takes_no_other() {
+    fn a_closed_stream_accepts_only_repetitions_and_closes() {
         let by = |seq| Producer {
             id: "p".into(),
             epoch: 0,
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn seq_texts_grow_byte_by_byte() {
+    fn seq_texts_must_increase_byte_by_byte() {
         let state = State {
             seq: Some("10".into()),
             ..State::default()

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zeros_go_into_the_hole_only_and_not_past_the_end() {
+    fn zeros_are_written_only_into_the_hole_and_not_past_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("7.jnl");
         let file = File::create(&path).unwrap();

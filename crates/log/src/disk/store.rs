@@ -467,7 +467,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_of_another_format_is_refused_with_what_to_do() {
+    fn a_folder_of_another_format_is_refused_with_a_remedy() {
         for other in [VERSION - 1, VERSION + 1] {
             let folder = tempfile::tempdir().unwrap();
             let store = Store::open(folder.path(), &FjallOptions::default()).unwrap();
@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_an_identity_gets_one_that_stays() {
+    fn a_folder_without_an_identity_gets_a_permanent_one() {
         let folder = tempfile::tempdir().unwrap();
         let open = || Store::open(folder.path(), &FjallOptions::default()).unwrap();
         let store = open();

@@ -321,7 +321,7 @@ mod tests {
     use crate::{Append, Create, Log, Settings, StreamName};
 
     #[tokio::test]
-    async fn tables_in_memory_stay_small_however_busy_the_thread_that_writes_them_is() {
+    async fn tables_in_memory_stay_small_while_the_flush_thread_is_busy() {
         const TABLE: u64 = 256 << 10;
         const MESSAGE: usize = 1 << 20;
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! A clock that jumps: nothing ends by it, nothing is dated by it, and there is a way back.
+//! A clock that jumps: it expires no stream and timestamps no message, and the log recovers from
+//! it.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ fn idle(seconds: u64) -> Create {
 }
 
 #[test]
-fn a_jump_that_is_taken_back_ends_no_stream_and_dates_no_message() {
+fn a_jump_that_is_undone_expires_no_stream_and_timestamps_no_message() {
     every_engine(|log, clock, settle| {
         let (before, during) = (name("before"), name("during"));
         run(log.create(&before, idle(3600))).unwrap();
@@ -37,7 +38,7 @@ fn a_jump_that_is_taken_back_ends_no_stream_and_dates_no_message() {
 }
 
 #[test]
-fn what_a_wrong_clock_wrote_doesnt_stick_once_it_is_right_again() {
+fn times_from_a_wrong_clock_are_corrected_once_it_is_right() {
     every_engine(|log, clock, settle| {
         let (stream, aged) = (name("idle"), name("aged"));
         let later = |seconds| {
@@ -48,7 +49,7 @@ fn what_a_wrong_clock_wrote_doesnt_stick_once_it_is_right_again() {
         clock.set(ahead);
         settle();
         later(CLOCK_SETTLED_AFTER.as_secs());
-        // It is believed: what comes now is dated by it.
+        // The clock is accepted: new messages have its time.
         run(log.create(&stream, idle(3600))).unwrap();
         assert!(run(log.info(&stream)).unwrap().created > ahead);
         let mut settings = Settings::of_type("x");
@@ -71,7 +72,7 @@ fn what_a_wrong_clock_wrote_doesnt_stick_once_it_is_right_again() {
 }
 
 #[test]
-fn a_log_that_is_opened_with_the_right_clock_leaves_the_future_behind() {
+fn a_log_opened_with_the_right_clock_ignores_times_in_the_future() {
     let folder = tempfile::tempdir().unwrap();
     let clock = headwater_log::Clock::by_hand(START.after(DAYS));
     let open = || FjallLog::open(folder.path(), options(&clock, Limits::default())).unwrap();

@@ -1,4 +1,4 @@
-//! Files cut and flipped: opening or reading says so. What is read is never wrong.
+//! Files truncated and corrupted: opening or reading reports it, and no read returns wrong data.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use headwater_log::{
 
 use crate::support::{name, open, options, plain, quick_folder, run};
 
-/// What a log says of itself, or why it can't.
+/// Returns everything that can be read from a log as text, or the first error.
 async fn contents(log: &FjallLog) -> Result<Vec<String>, Error> {
     let mut contents = Vec::new();
     let mut after = None;
@@ -29,7 +29,7 @@ async fn contents(log: &FjallLog) -> Result<Vec<String>, Error> {
     Ok(contents)
 }
 
-/// A log with some of everything, part of it in tables, the rest in the journal.
+/// Fills a log with every kind of data, part of it in tables, the rest in the journal.
 fn fill(folder: &Path) -> Vec<String> {
     let mut settings = options(&Clock::by_hand(crate::support::START), Limits::default());
     settings.table_bytes = 32 << 10;
@@ -81,7 +81,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     found.sort();
 }
 
-/// How many bytes of a file mean something: a journal is longer than what is in it.
+/// Returns the length of a file without the zeros at its end: a journal is longer than its content.
 fn meaningful(bytes: &[u8]) -> usize {
     let zeros = [0; 4096];
     let pages = bytes.rchunks(zeros.len());
@@ -93,7 +93,7 @@ fn meaningful(bytes: &[u8]) -> usize {
     last.map_or(1, |last| last + 1).min(bytes.len())
 }
 
-/// The files of a folder, as they were.
+/// The files of a folder at one moment.
 struct Snapshot(Vec<(PathBuf, Vec<u8>, usize)>);
 
 impl Snapshot {
@@ -124,7 +124,7 @@ enum Found {
     Said(String),
 }
 
-/// Opens a damaged log and compares what it says with what is right.
+/// Opens a damaged log and compares its contents with the right ones.
 fn judge(folder: &Path, right: &[String]) -> Found {
     match open(folder) {
         Err(error) => {
@@ -148,7 +148,7 @@ fn judge(folder: &Path, right: &[String]) -> Found {
 }
 
 #[test]
-fn a_log_that_is_cut_or_flipped_anywhere_says_so_or_is_whole() {
+fn damage_anywhere_in_a_log_is_reported_or_harmless() {
     let rounds = std::env::var("HEADWATER_LOG_DAMAGES")
         .ok()
         .and_then(|rounds| rounds.parse().ok());
@@ -188,7 +188,7 @@ fn a_log_that_is_cut_or_flipped_anywhere_says_so_or_is_whole() {
     assert!(said > rounds / 4, "damage is noticed: {said} of {rounds}");
 }
 
-/// The journal in use, and how long it is.
+/// Returns the journal in use and its length.
 fn journal(folder: &Path) -> (PathBuf, usize) {
     let mut all = Vec::new();
     files(folder, &mut all);
@@ -200,14 +200,14 @@ fn journal(folder: &Path) -> (PathBuf, usize) {
     (journal, meaningful(&bytes))
 }
 
-/// Makes a file this long.
+/// Sets the length of a file.
 fn cut(file: &Path, at: usize) {
     let file = std::fs::File::options().write(true).open(file).unwrap();
     file.set_len(at as u64).unwrap();
 }
 
 #[test]
-fn a_commit_torn_before_it_was_acknowledged_is_as_if_it_had_never_been() {
+fn a_torn_unacknowledged_commit_is_discarded() {
     let (before, after) = (quick_folder(), quick_folder());
     let stream = name("s");
     let log = open(before.path()).unwrap();
@@ -251,7 +251,7 @@ fn a_commit_torn_before_it_was_acknowledged_is_as_if_it_had_never_been() {
     }
 }
 
-/// Opens as one does who wants every append on the disk.
+/// Returns options with a sync for every append.
 fn synced(accept: bool) -> headwater_log::FjallOptions {
     let mut settings = options(&Clock::system(), Limits::default());
     settings.durability = headwater_log::Durability::Fsync;
@@ -260,7 +260,7 @@ fn synced(accept: bool) -> headwater_log::FjallOptions {
 }
 
 #[test]
-fn an_acknowledged_commit_that_is_missing_is_an_error_until_it_is_accepted() {
+fn a_missing_acknowledged_commit_is_an_error_unless_accepted() {
     let folder = quick_folder();
     let stream = name("s");
     let log = FjallLog::open(folder.path(), synced(false)).unwrap();
@@ -289,7 +289,7 @@ fn an_acknowledged_commit_that_is_missing_is_an_error_until_it_is_accepted() {
 }
 
 #[test]
-fn with_the_weaker_durability_a_missing_end_is_reported() {
+fn a_missing_end_is_reported_with_the_weaker_durability() {
     let folder = quick_folder();
     let log = open(folder.path()).unwrap();
     run(log.create(&name("s"), plain())).unwrap();
@@ -303,14 +303,14 @@ fn with_the_weaker_durability_a_missing_end_is_reported() {
 }
 
 #[test]
-fn a_folder_that_was_being_made_when_the_process_ended_is_made_anew() {
+fn a_half_created_folder_is_created_again() {
     let folder = quick_folder();
     std::fs::create_dir(folder.path().join("db")).unwrap();
     std::fs::write(folder.path().join("db/0.jnl"), [0; 100]).unwrap();
     let log = open(folder.path()).unwrap();
     run(log.create(&name("s"), plain())).unwrap();
     drop(log);
-    // Once something was committed, the same is damage.
+    // Once something was committed, the same file is damage.
     std::fs::remove_file(folder.path().join("db/version")).unwrap();
     assert!(open(folder.path()).unwrap_err().is_damaged());
     std::fs::remove_file(folder.path().join("commits")).unwrap();

@@ -1,4 +1,5 @@
-//! That streams have ended, as the order of all streams tells it: once, in its place, whatever ended them.
+//! The ends of streams in the order of all streams: each is reported once, at its position,
+//! whatever the cause.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ fn read(log: &dyn Log, from: u64) -> OrderChunk {
     run(log.read_order(Position::new(from), usize::MAX, None)).unwrap()
 }
 
-/// Ends as text: position, stream and cause of each.
+/// Returns ends as text: position, stream and cause of each.
 fn told(chunk: &OrderChunk) -> Vec<String> {
     let ends = chunk.ended.iter();
     ends.map(|end| {
@@ -42,7 +43,7 @@ fn idle(span: Duration) -> Create {
 }
 
 #[test]
-fn a_deletion_has_a_position_of_its_own_after_all_messages_of_the_stream() {
+fn a_deletion_has_its_own_position_after_all_messages_of_the_stream() {
     every_engine(|log, clock, settle| {
         let (a, b) = (name("a"), name("b"));
         run(log.create(&a, plain())).unwrap();
@@ -70,14 +71,14 @@ fn a_deletion_has_a_position_of_its_own_after_all_messages_of_the_stream() {
         };
         assert_eq!(told(&read(999, "a")), ["3 a deleted"]);
         assert!(told(&read(999, "b")).is_empty());
-        // A reader that ends before the end leaves it to the next one.
+        // A read that stops before the end of a stream leaves it to the next read.
         let first = read(0, "b");
         assert_eq!((positions(&first), first.next.number()), (vec![2], 4));
     });
 }
 
 #[test]
-fn a_budget_that_ends_with_an_end_leaves_the_next_one_to_what_follows() {
+fn an_end_that_exceeds_the_budget_is_left_to_the_next_read() {
     every_engine(|log, _, _| {
         for n in 0..5 {
             let stream = name(&format!("s/{n}"));
@@ -101,7 +102,7 @@ fn a_budget_that_ends_with_an_end_leaves_the_next_one_to_what_follows() {
 }
 
 #[test]
-fn an_expiry_is_told_once_whoever_notices_it() {
+fn an_expiry_is_reported_once() {
     every_engine(|log, clock, settle| {
         let (unused, touched, replaced) = (name("a"), name("b"), name("c"));
         for stream in [&unused, &touched, &replaced] {
@@ -125,7 +126,7 @@ fn an_expiry_is_told_once_whoever_notices_it() {
 }
 
 #[test]
-fn a_stream_that_is_hidden_for_its_forks_ends_when_it_is_deleted_and_not_once_more() {
+fn a_stream_hidden_for_its_forks_ends_once_when_it_is_deleted() {
     every_engine(|log, _, settle| {
         let (source, fork) = (name("source"), name("fork"));
         run(log.create(&source, plain())).unwrap();
@@ -141,7 +142,7 @@ fn a_stream_that_is_hidden_for_its_forks_ends_when_it_is_deleted_and_not_once_mo
 }
 
 #[test]
-fn a_follower_of_the_order_is_woken_by_an_end() {
+fn an_end_wakes_a_follower_of_the_order() {
     every_engine(|log, clock, settle| {
         run(log.create(&name("a"), plain())).unwrap();
         run(log.create(&name("b"), idle(Duration::from_secs(60)))).unwrap();
@@ -163,7 +164,7 @@ fn three() -> Limits {
 }
 
 #[test]
-fn of_more_ends_than_are_kept_the_newest_stay_and_that_some_went_is_told_where_they_were() {
+fn only_the_newest_ends_are_kept_and_dropped_ones_are_reported() {
     every_engine_with(three(), |log, _, settle| {
         let keeper = name("keeper");
         run(log.create(&keeper, plain())).unwrap();
@@ -180,7 +181,7 @@ fn of_more_ends_than_are_kept_the_newest_stay_and_that_some_went_is_told_where_t
             run(log.delete(&stream)).unwrap();
         }
         settle();
-        // They had the positions 0, 2, 4, 6 and 7.
+        // The ends had the positions 0, 2, 4, 6 and 7.
         let all = read(log, 0);
         assert_eq!(
             told(&all),
@@ -190,7 +191,7 @@ fn of_more_ends_than_are_kept_the_newest_stay_and_that_some_went_is_told_where_t
             assert_eq!(read(log, from).forgotten, Some(Position::new(2)));
         }
         assert_eq!(read(log, 3).forgotten, None);
-        // Also where nothing else matches; and not before its place.
+        // Also if nothing else matches, and not before its position.
         let nothing: Matching = Arc::new(|_| false);
         let chunk = run(log.read_order(Position::START, 9, Some(nothing))).unwrap();
         assert_eq!(chunk.forgotten, Some(Position::new(2)));
@@ -201,7 +202,7 @@ fn of_more_ends_than_are_kept_the_newest_stay_and_that_some_went_is_told_where_t
 }
 
 #[test]
-fn more_ends_at_once_than_are_kept_leave_the_newest() {
+fn more_ends_in_one_commit_than_are_kept_leave_the_newest() {
     every_engine_with(three(), |log, _, _| {
         let names: Vec<_> = (0..6).map(|n| name(&format!("s/{n}"))).collect();
         for stream in &names {
@@ -245,14 +246,14 @@ fn ends_never_fill_a_small_log_in_memory() {
 }
 
 #[test]
-fn a_restart_keeps_ends_and_gives_no_position_twice() {
+fn a_restart_keeps_ends_and_reuses_no_position() {
     let folder = quick_folder();
     let clock = Clock::by_hand(START);
     let open = |limit| {
         let mut limits = Limits::default();
         limits.ended = limit;
         let mut options = options(&clock, limits);
-        // So that checkpoints take place, which let go of what commits were.
+        // Makes checkpoints frequent, which remove the entries of commits.
         options.checkpoint_bytes = 1;
         FjallLog::open(folder.path(), options).unwrap()
     };
@@ -269,7 +270,7 @@ fn a_restart_keeps_ends_and_gives_no_position_twice() {
     run(log.create(&name("short"), idle(Duration::from_secs(60)))).unwrap();
     let before = read(&log, 0);
     drop(log);
-    // One that expired meanwhile is found when it is opened.
+    // A stream that expired meanwhile is found when the log is opened.
     clock.advance(Duration::from_secs(70));
     let log = open(99);
     assert_eq!(read(&log, 0).ended[..3], before.ended);
@@ -286,7 +287,7 @@ fn a_restart_keeps_ends_and_gives_no_position_twice() {
     run(log.create(&name("d"), plain())).unwrap();
     assert_eq!(run(append(&log, &name("d"), &["x"])).position.number(), 8);
     drop(log);
-    // With a lower limit, old ones go with the next that comes.
+    // With a lower limit, old ends are dropped with the next new one.
     let log = open(2);
     assert_eq!(read(&log, 0).ended.len(), 4);
     end(&log, "e");

@@ -1,4 +1,5 @@
-//! What every engine does that the model can't say of itself: it would do it wrong the same way.
+//! Behaviour of every engine that the comparison with the model can't verify, because the model
+//! could have the same fault.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_read_keeps_to_its_budget_but_gives_one_message_at_least() {
+fn a_read_respects_its_budget_but_returns_at_least_one_message() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
@@ -45,7 +46,7 @@ fn a_read_keeps_to_its_budget_but_gives_one_message_at_least() {
 }
 
 #[test]
-fn a_repeated_append_of_a_producer_is_there_once() {
+fn a_repeated_append_of_a_producer_is_stored_once() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
@@ -66,7 +67,7 @@ fn a_repeated_append_of_a_producer_is_there_once() {
 }
 
 #[test]
-fn the_append_that_closed_a_stream_can_be_repeated_and_nothing_else() {
+fn only_the_closing_append_can_be_repeated_on_a_closed_stream() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
@@ -96,7 +97,7 @@ fn the_append_that_closed_a_stream_can_be_repeated_and_nothing_else() {
 }
 
 #[test]
-fn the_reason_for_which_a_stream_was_closed_stays_known() {
+fn the_close_reason_of_a_stream_is_kept() {
     every_engine(|log, _, _| {
         run(async {
             let (stream, fork) = (name("s"), name("fork"));
@@ -111,7 +112,7 @@ fn the_reason_for_which_a_stream_was_closed_stays_known() {
             assert!(info.closed);
             assert_eq!(info.reason.as_deref(), Some(&b"torn"[..]));
 
-            // It is why this stream ended, not why others of its beginning will.
+            // The reason applies to this stream, not to its forks.
             let mut create = Create::new(Settings::of_type(""));
             create.fork = Some(ForkFrom {
                 source: stream.clone(),
@@ -126,7 +127,7 @@ fn the_reason_for_which_a_stream_was_closed_stays_known() {
 }
 
 #[test]
-fn offsets_of_a_fork_are_its_sources_up_to_where_they_part() {
+fn offsets_of_a_fork_are_its_sources_up_to_the_fork_point() {
     every_engine(|log, _, _| {
         run(async {
             let source = name("source");
@@ -148,14 +149,14 @@ fn offsets_of_a_fork_are_its_sources_up_to_where_they_part() {
             let cut = fork("cut", at(1), Skip::Bytes(2)).await.unwrap().info;
             assert_eq!((whole.tail.number(), cut.tail.number()), (2, 2));
             assert_eq!(whole.at(whole.tail), at(2));
-            // Of the message that it has a part of, the end is not the source's.
+            // The end of a shortened message isn't the source's.
             assert_eq!(cut.lineage.find(at(2)), None);
             assert_eq!(cut.lineage.find(at(1)), Some(Offset::new(1)));
             let receipt = append(log, &name("whole"), &["mine"]).await;
             assert_eq!(info.lineage.find(receipt.mark()), None);
             assert_eq!(whole.lineage.find(receipt.mark()), Some(receipt.next));
             assert_eq!(whole.lineage.find(at(3)), None);
-            // What names another stream is no place to fork at.
+            // A mark of another stream is no fork point.
             let refused = fork("again", receipt.mark(), Skip::NONE).await;
             assert!(refused.unwrap_err().is_bad_fork_point());
         });
@@ -163,7 +164,7 @@ fn offsets_of_a_fork_are_its_sources_up_to_where_they_part() {
 }
 
 #[test]
-fn a_stream_made_again_has_other_marks_and_every_answer_has_those_of_its_stream() {
+fn a_recreated_stream_has_other_marks_in_every_response() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
@@ -205,7 +206,7 @@ fn a_folder_keeps_its_identity_and_a_wiped_one_has_another() {
 }
 
 #[test]
-fn a_fork_has_what_was_before_it_and_goes_its_own_way() {
+fn a_fork_inherits_earlier_messages_and_diverges_after_them() {
     every_engine(|log, _, _| {
         run(async {
             let (source, fork, deeper) = (name("source"), name("fork"), name("deeper"));
@@ -244,7 +245,7 @@ fn a_fork_has_what_was_before_it_and_goes_its_own_way() {
                     .is_source_not_found()
             );
 
-            // What is deleted under a fork is hidden, and lives on in it.
+            // A deleted source is hidden, and remains for its forks.
             log.delete(&source).await.unwrap();
             assert!(log.info(&source).await.unwrap_err().is_gone());
             assert!(log.create(&source, plain()).await.unwrap_err().is_gone());
@@ -267,7 +268,7 @@ fn a_fork_has_what_was_before_it_and_goes_its_own_way() {
 }
 
 #[test]
-fn a_stream_that_is_used_does_not_end_when_idle() {
+fn a_stream_in_use_does_not_expire() {
     every_engine(|log, clock, settle| {
         let stream = name("s");
         let mut settings = Settings::of_type("text/plain");
@@ -282,7 +283,7 @@ fn a_stream_that_is_used_does_not_end_when_idle() {
         run(append(log, &stream, &["kept"]));
         clock.advance(Duration::from_secs(59));
         settle();
-        // Being looked at is no use.
+        // A description doesn't count as use.
         assert!(run(log.info(&stream)).is_ok());
         clock.advance(Duration::from_secs(1));
         assert!(run(log.info(&stream)).unwrap_err().is_not_found());
@@ -292,7 +293,7 @@ fn a_stream_that_is_used_does_not_end_when_idle() {
 }
 
 #[test]
-fn a_stream_that_expires_while_nothing_is_asked_ends_by_itself() {
+fn a_stream_expires_by_itself_without_any_request() {
     let clock = Clock::by_hand(START);
     let mut memory = MemoryOptions::default();
     memory.clock = clock.clone();
@@ -305,7 +306,7 @@ fn a_stream_that_expires_while_nothing_is_asked_ends_by_itself() {
     ];
     for log in engines {
         run(async {
-            // The second time too: what ends them may have rested in between.
+            // The second round covers a background thread that rested in between.
             for round in 0..2 {
                 let second = Duration::from_secs(1);
                 let of = |expiry| {
@@ -334,7 +335,7 @@ fn a_stream_that_expires_while_nothing_is_asked_ends_by_itself() {
 }
 
 #[test]
-fn caps_trim_the_oldest_and_reading_there_says_where_the_floor_is() {
+fn caps_trim_the_oldest_messages_and_a_read_of_them_returns_the_floor() {
     every_engine(|log, clock, settle| {
         let (small, young) = (name("small"), name("young"));
         let mut settings = Settings::of_type("text/plain");
@@ -458,7 +459,7 @@ fn followers_are_woken_by_appends_closing_and_deletion() {
 }
 
 #[test]
-fn appends_at_once_from_many_tasks_are_each_there_once_and_in_order() {
+fn concurrent_appends_are_each_stored_once_and_in_order() {
     let folder = quick_folder();
     let log = Arc::new(open(folder.path()).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -477,7 +478,8 @@ fn appends_at_once_from_many_tasks_are_each_there_once_and_in_order() {
                     for step in 0..20 {
                         let text = format!("{task:02} {step:02}");
                         let receipt = append(&*log, &stream, &[&text]).await;
-                        // What is acknowledged can be read at once, where the receipt says.
+                        // An acknowledged message can be read at once, at the offset of the
+                        // receipt.
                         let at = Offset::new(receipt.next.number() - 1);
                         let chunk = log.read(&stream, ReadFrom::At(at), 0).await.unwrap();
                         assert_eq!(texts(&chunk), [text.as_str()]);
@@ -516,7 +518,7 @@ fn a_second_process_can_not_open_a_folder_until_the_first_closes_it() {
 }
 
 #[test]
-fn many_streams_need_little_memory_and_are_all_there_after_a_restart() {
+fn many_streams_need_little_memory_and_survive_a_restart() {
     let folder = quick_folder();
     let settings = || {
         let mut settings = options(&Clock::system(), Limits::default());
@@ -556,7 +558,7 @@ fn many_streams_need_little_memory_and_are_all_there_after_a_restart() {
 }
 
 #[test]
-fn what_is_deleted_leaves_nothing_behind_on_the_disk() {
+fn deleted_streams_leave_nothing_on_the_disk() {
     let folder = quick_folder();
     let log = open(folder.path()).unwrap();
     let stream = name("s");
@@ -578,6 +580,6 @@ fn what_is_deleted_leaves_nothing_behind_on_the_disk() {
     assert_eq!(run(all(&log, &stream)), ["new"]);
     let order = run(log.read_order(Position::START, 99, None)).unwrap();
     assert_eq!(order.entries.len(), 1);
-    // Behind the messages and their stream's end.
+    // After the messages and their stream's end.
     assert_eq!(order.entries[0].position.number(), 601);
 }

@@ -1,4 +1,4 @@
-//! No room: appends are refused, reads continue, and it recovers by itself.
+//! No space: appends are refused, reads still work, and the log recovers by itself.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use headwater_log::{
 use crate::support::{all, append, name, options, plain, run};
 
 #[test]
-fn a_log_in_memory_keeps_to_its_cap_and_has_room_again_after_a_deletion() {
+fn a_log_in_memory_respects_its_limit_and_has_room_after_a_deletion() {
     let mut options = MemoryOptions::default();
     options.max_bytes = 4000;
     let log = MemoryLog::new(options);
@@ -49,7 +49,7 @@ fn a_log_in_memory_keeps_to_its_cap_and_has_room_again_after_a_deletion() {
     });
 }
 
-/// Asks again until it is taken, for ten seconds at the most.
+/// Repeats an append until it is accepted, for at most ten seconds.
 fn until_taken(log: &FjallLog, append: impl Fn() -> Append) -> Duration {
     let started = Instant::now();
     loop {
@@ -68,10 +68,10 @@ fn until_taken(log: &FjallLog, append: impl Fn() -> Append) -> Duration {
 }
 
 #[test]
-fn appends_are_refused_before_the_disk_is_full_and_taken_again_when_there_is_room() {
-    // A file system of its own, so that it can be filled. It is in memory, and small.
+fn appends_are_refused_below_the_reserve_and_accepted_again_above_it() {
+    // A small file system in memory, which the test can fill.
     let Some(disk) = SmallDisk::new(160 << 20) else {
-        // Not every place lets one be mounted: then the same is tried by a limit that can't be met.
+        // If no file system can be mounted here, a reserve that no disk has is tested instead.
         return refused_by_the_reserve_alone();
     };
     let mut settings = options(&Clock::system(), Limits::default());
@@ -98,7 +98,7 @@ fn appends_are_refused_before_the_disk_is_full_and_taken_again_when_there_is_roo
         );
         assert_eq!(run(all(&log, &name("s"))), ["first"]);
     }
-    // What makes no more of it is done all the same.
+    // Requests that don't make the log grow still work.
     run(log.touch(&name("s"))).unwrap();
     std::fs::remove_file(&filler).unwrap();
     until_taken(&log, more);
@@ -106,13 +106,13 @@ fn appends_are_refused_before_the_disk_is_full_and_taken_again_when_there_is_roo
 }
 
 #[test]
-fn a_disk_that_fills_up_in_the_middle_of_a_commit_loses_nothing_acknowledged() {
+fn a_disk_that_fills_up_during_a_commit_loses_nothing_acknowledged() {
     let Some(disk) = SmallDisk::new(100 << 20) else {
         return refused_by_the_reserve_alone();
     };
     let mut settings = options(&Clock::system(), Limits::default());
     settings.durability = Durability::Fsync;
-    // No reserve at all: the disk itself fails, and with it fjall.
+    // Without a reserve, the disk itself fails, and with it fjall.
     settings.reserve_bytes = 0;
     settings.table_bytes = 8 << 20;
     let open = || FjallLog::open(disk.path().join("log"), settings.clone()).unwrap();
@@ -144,7 +144,7 @@ fn a_disk_that_fills_up_in_the_middle_of_a_commit_loses_nothing_acknowledged() {
     let read = run(all(&log, &name("s")));
     assert_eq!(read.len() as u64, taken, "reading goes on");
     std::fs::remove_file(&filler).unwrap();
-    // The producer asks again for what it does not know of, and has it once.
+    // The producer repeats the append with the unknown outcome. It is stored once.
     until_taken(&log, || by(taken));
     let check = |log: &FjallLog| {
         let texts = run(all(log, &name("s")));
@@ -158,7 +158,7 @@ fn a_disk_that_fills_up_in_the_middle_of_a_commit_loses_nothing_acknowledged() {
     check(&open());
 }
 
-/// With a reserve that no disk has, everything that makes the log grow is refused.
+/// With a reserve that no disk has, every request that makes the log grow is refused.
 fn refused_by_the_reserve_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = options(&Clock::system(), Limits::default());
@@ -197,7 +197,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a log may be closing yet.
+        // Lazily, because a log may still be closing.
         let unmounted = std::process::Command::new("umount")
             .arg("-l")
             .arg(self.path())

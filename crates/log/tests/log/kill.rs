@@ -1,4 +1,4 @@
-//! Killed with -9 at any time: what was acknowledged is there, once, in order.
+//! A process killed with -9 at any time: acknowledged messages exist once, in order.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -15,11 +15,11 @@ use headwater_log::{
 
 use crate::support::{name, run};
 
-/// Set for the process that is to be killed: where its log is.
+/// Set for the process that is killed: the folder of its log.
 const FOLDER: &str = "HEADWATER_LOG_KILL_FOLDER";
 const STREAMS: usize = 3;
 const PRODUCERS: usize = 4;
-/// How many lives one log has.
+/// Number of lives of one log.
 const LIVES: u64 = 20;
 
 fn stream(index: usize) -> StreamName {
@@ -30,7 +30,7 @@ fn settings() -> FjallOptions {
     let mut options = FjallOptions::default();
     options.durability = Durability::Fsync;
     options.reserve_bytes = 0;
-    // Small, so that tables, checkpoints and trims happen in each life.
+    // Small, so that tables, checkpoints and trimming happen in each life.
     options.table_bytes = 64 << 10;
     options.checkpoint_bytes = 32 << 10;
     options.reclaim_every = Duration::from_millis(5);
@@ -38,13 +38,13 @@ fn settings() -> FjallOptions {
     options
 }
 
-/// The text of the append of a producer: what it is and, for its length, something.
+/// Returns the text of a producer's append: its identification, and filler of varying length.
 fn text(producer: usize, life: u64, seq: u64, message: usize) -> String {
     let filler = "x".repeat((seq as usize * 7 + message * 31) % 400);
     format!("{producer} {life:05} {seq:09} {message} {filler}")
 }
 
-/// Appends from several producers, and tells of each append that was acknowledged which it was.
+/// Appends from several producers, and reports each acknowledged append.
 async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
     for index in 0..STREAMS {
         log.create(&stream(index), Create::new(Settings::of_type("text/plain")))
@@ -79,7 +79,7 @@ async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
                         other => panic!("{other:?}"),
                     }
                 }
-                // Streams that come and go, so that there is something to tidy up.
+                // Streams that are created and deleted, so that there is something to clean up.
                 let passing = name(&format!("passing/{producer}"));
                 if seq % 5 == 0 {
                     let mut create = Create::new(Settings::of_type("text/plain"));
@@ -101,17 +101,17 @@ async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
 
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    // One write, so that a line is there whole or not at all.
+    // One write, so that a line is written as a whole or not at all.
     out.write_all(format!("{line}\n").as_bytes()).unwrap();
     out.flush().unwrap();
 }
 
-/// What was acknowledged: the messages before each offset, by stream.
+/// The acknowledged messages before each offset, by stream.
 #[derive(Default)]
 struct Acknowledged {
-    /// Stream, offset of its first message, position of its first message, the messages.
+    /// Stream, offset and position of the first message, and the messages.
     appends: Vec<(usize, u64, u64, Vec<String>)>,
-    /// Number of times that each producer's passing stream was deleted.
+    /// Number of times that each producer's temporary stream was deleted.
     ends: [u64; PRODUCERS],
     lives: u64,
 }
@@ -139,7 +139,7 @@ impl Acknowledged {
         self.appends.push((stream, first, position, messages));
     }
 
-    /// Everything acknowledged is there, and nothing is there twice.
+    /// Checks that every acknowledged message exists and none exists twice.
     async fn check(&self, log: &FjallLog) {
         let mut streams: HashMap<usize, Vec<String>> = HashMap::new();
         for index in 0..STREAMS {
@@ -179,7 +179,7 @@ impl Acknowledged {
             }
         }
         for messages in streams.values_mut() {
-            // Of one producer, texts order as they were appended, and none is there twice.
+            // The texts of one producer sort in the order of the appends, and none exists twice.
             for producer in 0..PRODUCERS {
                 let own = format!("{producer} ");
                 let own: Vec<_> = messages
@@ -207,7 +207,7 @@ impl Acknowledged {
             let passing = name(&format!("passing/{producer}"));
             let told = order.ended.iter().filter(|end| end.stream == passing);
             let told = told.count() as u64;
-            // In each life, one may have been done without an answer.
+            // In each life, one deletion may have been done without a response.
             assert!((acknowledged..=acknowledged + self.lives).contains(&told));
         }
     }
@@ -226,7 +226,7 @@ impl Drop for Killed {
 fn life(folder: &Path, number: u64, kill_after: Duration, known: &mut Acknowledged) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
-            "kill::what_a_process_acknowledges_is_there",
+            "kill::acknowledged_messages_exist",
             "--exact",
             "--nocapture",
         ])
@@ -245,7 +245,7 @@ fn life(folder: &Path, number: u64, kill_after: Duration, known: &mut Acknowledg
             }
         }
     });
-    // Counted from its first answer: opening takes as long as it takes.
+    // Measured from its first response, because opening takes a varying time.
     let first = heard.iter().find(|line| line.contains("ok "));
     let first = first.expect("it acknowledges something");
     known.note(&first[first.find("ok ").unwrap()..]);
@@ -263,7 +263,7 @@ fn life(folder: &Path, number: u64, kill_after: Duration, known: &mut Acknowledg
 }
 
 #[test]
-fn what_a_process_acknowledges_is_there() {
+fn acknowledged_messages_exist() {
     if let Ok(folder) = std::env::var(FOLDER) {
         // This process is the one that is killed.
         let life = std::env::var("HEADWATER_LOG_LIFE")
@@ -290,7 +290,7 @@ fn what_a_process_acknowledges_is_there() {
 }
 
 #[test]
-fn killed_at_any_time_it_has_everything_acknowledged_once_and_in_order() {
+fn a_killed_log_has_every_acknowledged_message_once_and_in_order() {
     let rounds = std::env::var("HEADWATER_LOG_KILLS")
         .ok()
         .and_then(|kills| kills.parse().ok());
@@ -305,7 +305,7 @@ fn killed_at_any_time_it_has_everything_acknowledged_once_and_in_order() {
     let mut known = Acknowledged::default();
     for round in 0..rounds {
         if round > 0 && round.is_multiple_of(LIVES) {
-            // All of it is looked at after each life: it must not grow without end.
+            // Everything is read after each life, so the log must not grow without bound.
             folder = tempfile::tempdir().unwrap();
             known = Acknowledged::default();
         }

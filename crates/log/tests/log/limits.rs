@@ -1,4 +1,4 @@
-//! Limits, at their edge.
+//! Limits, tested at the boundary.
 
 use headwater_log::{Append, Create, Limits, Outcome, Settings, limits};
 
@@ -51,7 +51,7 @@ fn messages_and_appends_are_limited() {
 }
 
 #[test]
-fn what_describes_a_stream_or_an_append_is_limited() {
+fn metadata_of_streams_and_appends_is_limited() {
     every_engine_with(small(), |log, _, _| {
         run(async {
             let stream = name("s");
@@ -131,7 +131,7 @@ fn what_describes_a_stream_or_an_append_is_limited() {
 }
 
 #[test]
-fn there_are_only_so_many_streams() {
+fn the_number_of_streams_is_limited() {
     every_engine_with(small(), |log, _, _| {
         run(async {
             log.create(&name("a"), plain()).await.unwrap();
@@ -145,7 +145,7 @@ fn there_are_only_so_many_streams() {
 }
 
 #[test]
-fn forks_behind_one_another_are_limited() {
+fn the_depth_of_forks_is_limited() {
     every_engine_with(Limits::default(), |log, _, _| {
         run(async {
             let stream = |depth| name(&format!("f{depth}"));

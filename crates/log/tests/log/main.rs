@@ -1,9 +1,11 @@
-//! The engines, from outside: against the model, killed, damaged, at their limits.
+//! The engines, tested through their public API: against the model, killed, damaged, at their
+//! limits.
 //!
-//! More of them, or the same again: `HEADWATER_LOG_CASES` (operations against the model),
-//! `HEADWATER_LOG_KILLS` (rounds), `HEADWATER_LOG_DAMAGES` (rounds), `HEADWATER_LOG_SEED`.
+//! Environment variables set the number of cases or repeat a run: `HEADWATER_LOG_CASES` (operations
+//! against the model), `HEADWATER_LOG_KILLS` (rounds), `HEADWATER_LOG_DAMAGES` (rounds),
+//! `HEADWATER_LOG_SEED`.
 
-// A panic is how a test reports, and its numbers are small.
+// A panic is the report of a failed test, and the numbers of tests are small.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod clock;

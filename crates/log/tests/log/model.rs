@@ -1,5 +1,5 @@
-//! Random operations, against the model: the engine in memory. Every answer must be the same, and
-//! so must everything that can be read, also after restarts.
+//! Random operations, compared with the model: the engine in memory. Every response must be the
+//! same, and so must everything that can be read, also after restarts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,18 +16,19 @@ use proptest::prelude::*;
 use crate::support::{START, name, options, quick_folder, run};
 
 const NAMES: [&str; 5] = ["a", "a/b", "a/c", "b", "long/er"];
-/// No stream that ends when idle does so by the small steps of the clock that a run has.
+/// The idle time of streams. It is longer than all clock steps of a run together, so none of them
+/// expires.
 const IDLE: Duration = Duration::from_secs(100_000);
 
-/// An append of a producer.
+/// A producer's append.
 #[derive(Clone, Debug)]
 struct By {
     id: u8,
     epoch: u64,
     seq: u64,
-    /// It holds what any other append of this number holds.
+    /// `true` if it has the same messages as any other append of this number.
     again: bool,
-    /// 0: no word of what it continues; 1: nothing; else what it has published.
+    /// 0: unspecified; 1: nothing; else: the messages that it has published.
     continues: u8,
 }
 
@@ -147,7 +148,7 @@ fn settings(kind: u8, now: Timestamp) -> Settings {
     settings
 }
 
-/// Messages that tell one another apart.
+/// Returns distinguishable messages.
 fn content(sizes: &[u32], step: usize) -> Vec<Bytes> {
     let message = |(index, size): (usize, &u32)| {
         let mut text = format!("{step}.{index} ").into_bytes();
@@ -160,7 +161,7 @@ fn content(sizes: &[u32], step: usize) -> Vec<Bytes> {
 /// An engine that is compared with the model.
 trait Subject {
     fn log(&self) -> &dyn Log;
-    /// Does all that is due in the background.
+    /// Performs all background work that is due.
     fn settle(&self);
     fn restart(&mut self);
 }
@@ -240,7 +241,7 @@ fn memory(clock: &Clock, identity: Identity) -> MemoryLog {
     MemoryLog::new(options)
 }
 
-/// Shortens the runs of dots that messages are filled with to their lengths.
+/// Replaces the runs of dots that fill messages by their lengths.
 fn short(text: &str) -> String {
     let mut out = String::new();
     let mut dots = 0_usize;
@@ -258,7 +259,8 @@ fn short(text: &str) -> String {
     out
 }
 
-/// An answer as text, so that answers of two engines can be compared; errors by what they say.
+/// Returns a response as text, so that the responses of two engines can be compared; an error by
+/// its message.
 fn say<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
     match answer {
         Ok(answer) => short(&format!("{answer:?}")),
@@ -266,7 +268,7 @@ fn say<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
     }
 }
 
-/// When a stream ends that ends when idle is not exact after a restart.
+/// Removes the expiry of a stream that ends when idle, which is not exact after a restart.
 fn without_expiry(mut info: Info) -> Info {
     if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
         info.expires = None;
@@ -291,7 +293,8 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
                 let source = stream(*source);
                 let tail = log.info(&source).await.map_or(0, |info| info.tail.number());
                 let at = (*part < 240).then(|| Offset::new(tail * u64::from(*part) / 200));
-                // As it stands in a client's text: of the source, of a stream that may be another, or not at all.
+                // The incarnation that a client would send: the source's, possibly another
+                // stream's, or none.
                 let named = match part % 3 {
                     0 => None,
                     1 => log.info(&source).await.ok(),
@@ -371,7 +374,7 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
         } => {
             let after = after.map(stream);
             let page = log.list(&NAMES[*prefix][..1], after, *limit).await.unwrap();
-            // Where to go on may differ; what comes may not.
+            // The name for the next page may differ, the streams may not.
             let streams: Vec<Info> = page.streams.into_iter().map(without_expiry).collect();
             format!("{streams:?}")
         }
@@ -393,7 +396,7 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
     }
 }
 
-/// All that can be read.
+/// Returns everything that can be read.
 async fn everything(log: &dyn Log) -> String {
     let mut all = String::new();
     for stream in NAMES {
@@ -458,7 +461,7 @@ proptest! {
     #![proptest_config(cases(40))]
 
     #[test]
-    fn the_engine_on_disk_does_what_the_model_does(
+    fn the_engine_on_disk_behaves_like_the_model(
         ops in prop::collection::vec(op(), 1..60), hot in prop_oneof![Just(1_usize), Just(1000)]
     ) {
         let clock = Clock::by_hand(START);
@@ -467,7 +470,7 @@ proptest! {
     }
 
     #[test]
-    fn the_engine_in_memory_gives_the_same_answers_each_time(ops in prop::collection::vec(op(), 1..60)) {
+    fn the_engine_in_memory_is_deterministic(ops in prop::collection::vec(op(), 1..60)) {
         let clock = Clock::by_hand(START);
         compare(&mut Memory(memory(&clock, Identity::new(7))), &clock, &ops);
     }

@@ -1,4 +1,4 @@
-//! A log that can't be opened says which file, why, and what to do.
+//! Errors of opening a log: they contain the file, the reason and a remedy.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -14,7 +14,7 @@ fn refusal(folder: &std::path::Path) -> String {
 }
 
 #[test]
-fn a_file_in_the_place_of_the_folder_is_named() {
+fn a_file_in_place_of_the_folder_is_named() {
     let outside = quick_folder();
     let file = outside.path().join("data");
     fs::write(&file, "text").unwrap();
@@ -26,7 +26,7 @@ fn a_file_in_the_place_of_the_folder_is_named() {
 }
 
 #[test]
-fn a_log_that_is_open_names_the_process_that_has_it() {
+fn the_process_that_has_the_log_open_is_named() {
     let folder = quick_folder();
     let log = open(folder.path()).unwrap();
     let error = open(folder.path()).unwrap_err();
@@ -41,9 +41,9 @@ fn a_log_that_is_open_names_the_process_that_has_it() {
 }
 
 #[test]
-fn a_file_system_that_is_read_only_is_named_as_that() {
+fn a_read_only_file_system_is_reported_as_such() {
     let Some(disk) = SmallDisk::new(200 << 20) else {
-        // Not every place lets one be mounted.
+        // Not every environment allows a mount.
         return;
     };
     drop(open(disk.path()).unwrap());
@@ -59,7 +59,7 @@ fn a_file_system_that_is_read_only_is_named_as_that() {
 }
 
 #[test]
-fn damage_is_told_with_the_file_that_has_it() {
+fn damage_is_reported_with_its_file() {
     let folder = quick_folder();
     let log = open(folder.path()).unwrap();
     let stream = name("s");
@@ -82,14 +82,14 @@ fn damage_is_told_with_the_file_that_has_it() {
     let table = tables
         .max_by_key(|path| path.metadata().unwrap().len())
         .unwrap();
-    // In the middle, where messages are.
+    // In the middle, which contains messages.
     let file = fs::File::options().write(true).open(&table).unwrap();
     file.write_all_at(b"damage", table.metadata().unwrap().len() / 2)
         .unwrap();
     let bad = FjallLog::bad_files(folder.path()).unwrap();
     assert_eq!(bad.len(), 1, "{bad:?}");
     assert_eq!(bad[0].path, table);
-    // Cut off, it isn't opened.
+    // A truncated table fails the opening.
     file.set_len(table.metadata().unwrap().len() / 2).unwrap();
     let error = open(folder.path()).unwrap_err();
     assert!(error.is_damaged(), "{error:?}");

@@ -1,4 +1,4 @@
-//! Messages and keys are the owner's alone.
+//! Permissions: only the owner can read messages and keys.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +13,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn a_folder_that_is_made_can_be_read_by_its_owner_alone() {
+fn a_new_folder_is_readable_by_its_owner_alone() {
     let outside = quick_folder();
     let folder = outside.path().join("a/b");
     run(async {
@@ -30,7 +30,7 @@ fn a_folder_that_is_made_can_be_read_by_its_owner_alone() {
 }
 
 #[test]
-fn a_folder_that_is_there_keeps_its_permissions_and_hides_what_is_in_it() {
+fn an_existing_folder_keeps_its_permissions_and_hides_its_contents() {
     let outside = quick_folder();
     let folder = outside.path().join("data");
     fs::create_dir(&folder).unwrap();

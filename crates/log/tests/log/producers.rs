@@ -1,4 +1,4 @@
-//! What is known of producers: that a repetition is one, what they have published, and for how long.
+//! The state of producers: duplicates, published messages, and how long a producer is remembered.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn published(texts: &[&str]) -> Published {
 }
 
 #[test]
-fn the_same_number_with_another_body_is_refused_and_not_stored() {
+fn a_repeated_number_with_another_body_is_refused_and_not_stored() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
@@ -58,7 +58,7 @@ fn the_same_number_with_another_body_is_refused_and_not_stored() {
 }
 
 #[test]
-fn a_repetition_that_comes_after_the_stream_was_closed_is_one() {
+fn a_repetition_after_the_close_is_a_duplicate() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
@@ -97,7 +97,7 @@ fn a_repetition_that_comes_after_the_stream_was_closed_is_one() {
 }
 
 #[test]
-fn of_the_newest_appends_it_is_known_what_they_held() {
+fn the_newest_appends_can_be_compared() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
@@ -129,7 +129,7 @@ fn of_the_newest_appends_it_is_known_what_they_held() {
 }
 
 #[test]
-fn what_a_producer_has_published_is_known_over_its_epochs_however_it_was_batched() {
+fn published_messages_are_known_across_epochs_and_batches() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
@@ -143,7 +143,7 @@ fn what_a_producer_has_published_is_known_over_its_epochs_however_it_was_batched
             let known = log.producer(&stream, "p").await.unwrap().unwrap();
             assert_eq!((known.epoch, known.seq), (9, 0));
             assert_eq!(known.published, published(&["a", "b", "c", "d", "e"]));
-            // Neither a repetition nor a refusal changes it.
+            // Neither a repetition nor a refusal changes the state.
             log.append(&stream, messages(&["d", "e"]).by("p", 9, 0))
                 .await
                 .unwrap();
@@ -152,7 +152,7 @@ fn what_a_producer_has_published_is_known_over_its_epochs_however_it_was_batched
             assert_eq!(log.producer(&stream, "p").await.unwrap(), Some(known));
             let missing = log.producer(&name("other"), "p").await.unwrap_err();
             assert!(missing.is_not_found());
-            // It is the stream's: another of the same name knows nothing of it.
+            // The state belongs to the stream: another stream of the same name doesn't have it.
             log.delete(&stream).await.unwrap();
             log.create(&stream, plain()).await.unwrap();
             assert_eq!(log.producer(&stream, "p").await.unwrap(), None);
@@ -161,7 +161,7 @@ fn what_a_producer_has_published_is_known_over_its_epochs_however_it_was_batched
 }
 
 #[test]
-fn an_epoch_starts_only_behind_what_it_continues() {
+fn an_epoch_starts_only_after_the_messages_that_it_continues() {
     every_engine(|log, _, _| {
         run(async {
             let stream = name("s");
@@ -186,7 +186,7 @@ fn an_epoch_starts_only_behind_what_it_continues() {
             }
             accepted(log, &stream, from(&["new"], 2)).await;
             assert_eq!(all(log, &stream).await, ["new", "new"]);
-            // It says what comes before an epoch, and nothing else.
+            // `continues` is allowed only on the first append of an epoch.
             let mut later = messages(&["new"]).by("p", 2, 1);
             later.continues = Some(published(&["new", "new"]));
             assert!(
@@ -202,7 +202,7 @@ fn an_epoch_starts_only_behind_what_it_continues() {
 }
 
 #[test]
-fn what_is_known_of_a_producer_outlives_a_restart_and_a_thousand_others() {
+fn a_producer_is_remembered_after_a_restart_and_a_thousand_others() {
     let folder = quick_folder();
     let stream = name("s");
     let log = open(folder.path()).unwrap();
@@ -227,12 +227,12 @@ fn what_is_known_of_a_producer_outlives_a_restart_and_a_thousand_others() {
     });
 }
 
-/// The first append of a producer, or a later one.
+/// Returns the first append of a producer, or a later one.
 fn by(id: &str, seq: u64) -> Append {
     messages(&["m"]).by(id, 0, seq)
 }
 
-/// A stream to which `a`, `b`, `c` and `d` have appended, one each second.
+/// Creates a stream to which `a`, `b`, `c` and `d` append, one each second.
 async fn with_four_producers(log: &dyn Log, clock: &Clock) -> StreamName {
     let stream = name("s");
     log.create(&stream, plain()).await.unwrap();
@@ -250,7 +250,7 @@ fn four() -> Limits {
 }
 
 #[test]
-fn one_producer_too_many_is_refused_and_none_that_was_there_of_late_is_forgotten() {
+fn a_producer_above_the_limit_is_refused_and_no_recent_one_forgotten() {
     every_engine_with(four(), |log, clock, _| {
         run(async {
             let stream = with_four_producers(log, clock).await;
@@ -260,14 +260,15 @@ fn one_producer_too_many_is_refused_and_none_that_was_there_of_late_is_forgotten
                 assert!(!error.is_too_many() && error.limit() == Some(4), "{error}");
             }
             assert_eq!(log.info(&stream).await.unwrap().tail.number(), 4);
-            // Appends without a producer, repetitions and those of producers that are known are not affected.
+            // Appends without a producer, repetitions, and appends of known producers aren't
+            // affected.
             accepted(log, &stream, messages(&["m"])).await;
             for id in ["a", "b", "c", "d"] {
                 let again = log.append(&stream, by(id, 0)).await.unwrap();
                 assert!(matches!(again, Outcome::Duplicate(_)), "{id}: {again:?}");
                 accepted(log, &stream, by(id, 1)).await;
             }
-            // The limit is the stream's.
+            // The limit applies to each stream separately.
             let other = name("t");
             log.create(&other, plain()).await.unwrap();
             accepted(log, &other, by("e", 0)).await;
@@ -276,7 +277,7 @@ fn one_producer_too_many_is_refused_and_none_that_was_there_of_late_is_forgotten
 }
 
 #[test]
-fn only_a_producer_that_was_idle_for_a_week_makes_room_for_another() {
+fn only_a_producer_idle_for_a_week_makes_room_for_another() {
     every_engine_with(four(), |log, clock, _| {
         run(async {
             let stream = with_four_producers(log, clock).await;
@@ -287,13 +288,13 @@ fn only_a_producer_that_was_idle_for_a_week_makes_room_for_another() {
             let error = log.append(&stream, by("e", 0)).await.unwrap_err();
             assert!(error.is_too_many_producers(), "{error}");
             clock.advance(Duration::from_millis(1));
-            // It is known for as long as nobody takes its place.
+            // A producer is remembered until another one needs its place.
             accepted(log, &stream, by("b", 1)).await;
             let error = log.append(&stream, by("e", 0)).await.unwrap_err();
             assert!(error.is_too_many_producers(), "{error}");
             clock.advance(Duration::from_secs(1));
             accepted(log, &stream, by("e", 0)).await;
-            // `c` had to go, and nobody else.
+            // Only `c` was forgotten.
             assert_eq!(log.producer(&stream, "c").await.unwrap(), None);
             for (id, seq) in [("a", 2), ("b", 2), ("d", 1), ("e", 1)] {
                 accepted(log, &stream, by(id, seq)).await;
@@ -305,7 +306,7 @@ fn only_a_producer_that_was_idle_for_a_week_makes_room_for_another() {
 }
 
 #[test]
-fn producers_that_are_idle_all_at_once_are_all_forgotten() {
+fn producers_that_become_idle_together_are_all_forgotten() {
     let mut limits = Limits::default();
     limits.producers = 300;
     every_engine_with(limits, |log, clock, _| {

@@ -1,4 +1,4 @@
-//! Room is given back: what is deleted, trimmed or expired leaves the disk, also while that is full.
+//! Freeing of disk space: deleted, trimmed and expired data leaves the disk, even while it is full.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -11,14 +11,14 @@ use crate::support::{all, name, options, plain, run};
 
 const MIB: u64 = 1 << 20;
 
-/// Bytes that a folder takes on the disk.
+/// Returns the bytes that a folder uses on the disk.
 fn taken(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;
     };
     let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(file) if file.is_dir() => taken(&entry.path()),
-        // A file may be deleted meanwhile.
+        // A file can be deleted concurrently.
         file => file.map_or(0, |file| file.blocks() * 512),
     };
     entries.flatten().map(bytes).sum()
@@ -27,13 +27,14 @@ fn taken(folder: &Path) -> u64 {
 fn settings() -> FjallOptions {
     let mut settings = options(&Clock::system(), Limits::default());
     settings.reclaim_every = Duration::from_millis(50);
-    // Smaller than usual, as the tests aren't optimized.
+    // Smaller than the default, because tests aren't optimized.
     settings.table_bytes = 4 * MIB;
     settings.give_back_bytes = MIB;
     settings
 }
 
-/// Waits until the folder takes less than `most` bytes. It takes seconds, and more where other tests run beside.
+/// Waits until the folder uses less than `most` bytes. It takes seconds, and longer while other
+/// tests run.
 fn wait_for_less(folder: &Path, most: u64) {
     let started = Instant::now();
     loop {
@@ -53,7 +54,7 @@ fn message(number: u64, bytes: usize) -> Append {
     Append::new(vec![text.into()])
 }
 
-/// Appends to four streams by turns, about `bytes` in all. Returns how many each has.
+/// Appends about `bytes` in total to four streams in turn. Returns the number of messages of each.
 fn fill(log: &FjallLog, bytes: u64) -> u64 {
     run(async {
         for index in 0..4 {
@@ -81,7 +82,7 @@ fn check(log: &FjallLog, stream: &str, count: u64) {
 }
 
 #[test]
-fn a_log_whose_streams_are_all_deleted_takes_next_to_nothing_while_nothing_more_is_asked_of_it() {
+fn an_idle_log_without_streams_uses_almost_no_disk_space() {
     let folder = tempfile::tempdir().unwrap();
     let log = FjallLog::open(folder.path(), settings()).unwrap();
     fill(&log, 48 * MIB);
@@ -93,7 +94,7 @@ fn a_log_whose_streams_are_all_deleted_takes_next_to_nothing_while_nothing_more_
 }
 
 #[test]
-fn what_stays_beside_deleted_streams_is_whole() {
+fn remaining_streams_are_intact_after_deletions() {
     let folder = tempfile::tempdir().unwrap();
     let log = FjallLog::open(folder.path(), settings()).unwrap();
     let count = fill(&log, 48 * MIB);
@@ -110,7 +111,7 @@ fn what_stays_beside_deleted_streams_is_whole() {
 }
 
 #[test]
-fn what_caps_take_of_a_stream_is_given_back() {
+fn disk_space_of_trimmed_messages_is_freed() {
     let folder = tempfile::tempdir().unwrap();
     let log = FjallLog::open(folder.path(), settings()).unwrap();
     let mut capped = Settings::of_type("x");
@@ -126,7 +127,7 @@ fn what_caps_take_of_a_stream_is_given_back() {
     let texts = run(all(&log, &stream));
     assert!(texts.last().unwrap().starts_with("499 "));
     assert!((30..=45).contains(&texts.len()), "{}", texts.len());
-    // The stream is deleted after all, and what was trimmed isn't counted twice.
+    // The deletion doesn't count trimmed records twice.
     run(log.delete(&stream)).unwrap();
     wait_for_less(folder.path(), 22 * MIB);
     let started = Instant::now();
@@ -141,9 +142,9 @@ fn what_caps_take_of_a_stream_is_given_back() {
 }
 
 #[test]
-fn a_full_disk_has_room_again_after_deletions() {
+fn a_full_disk_has_space_again_after_deletions() {
     let Some(disk) = SmallDisk::new(240 * MIB) else {
-        // Not every place lets one be mounted.
+        // Not every environment allows a mount.
         return;
     };
     let folder = disk.path().join("log");

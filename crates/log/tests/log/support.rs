@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Functions that the tests share.
 
 use std::future::Future;
 use std::path::Path;
@@ -11,7 +11,7 @@ use headwater_log::{
 
 pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
 
-/// Runs a future to its end, and fails when that takes too long.
+/// Runs a future to its end. Panics if that takes too long.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -32,7 +32,7 @@ pub(crate) fn plain() -> Create {
     Create::new(Settings::of_type("text/plain"))
 }
 
-/// A fork of all that `source` has.
+/// Returns a request for a fork of all messages of `source`.
 pub(crate) fn fork_of(source: &StreamName) -> Create {
     let mut create = plain();
     create.fork = Some(ForkFrom {
@@ -44,7 +44,8 @@ pub(crate) fn fork_of(source: &StreamName) -> Create {
     create
 }
 
-/// A folder for a log whose speed matters more than its disk: in memory where the system has that.
+/// Returns a folder for a log whose speed matters more than its durability: in memory if the system
+/// has that.
 pub(crate) fn quick_folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() {
@@ -55,7 +56,7 @@ pub(crate) fn quick_folder() -> tempfile::TempDir {
     .unwrap()
 }
 
-/// Settings with nothing in the background that a test doesn't ask for.
+/// Returns options without background work that a test doesn't request.
 pub(crate) fn options(clock: &Clock, limits: Limits) -> FjallOptions {
     let mut options = FjallOptions::default();
     options.clock = clock.clone();
@@ -70,7 +71,7 @@ pub(crate) fn open(folder: &Path) -> Result<FjallLog, Error> {
     FjallLog::open(folder, options(&Clock::system(), Limits::default()))
 }
 
-/// Both engines, fresh, for tests of what every engine does.
+/// Runs a test with both engines, each new.
 pub(crate) fn every_engine(test: impl Fn(&dyn Log, &Clock, &dyn Fn())) {
     every_engine_with(Limits::default(), test);
 }

@@ -1,5 +1,5 @@
-//! What caps took away, as the order of all streams tells it: nothing is missing that isn't told of, and nothing is
-//! told of that isn't missing.
+//! Trimmed messages in the order of all streams: every missing message is covered by a notice, and
+//! every notice covers missing messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn capped(max_bytes: u64) -> Create {
     Create::new(settings)
 }
 
-/// Notices as text: position, stream and floor of each.
+/// Returns notices as text: position, stream and floor of each.
 fn told(chunk: &OrderChunk) -> Vec<String> {
     let notices = chunk.trimmed.iter();
     notices
@@ -37,7 +37,7 @@ fn told(chunk: &OrderChunk) -> Vec<String> {
 }
 
 #[test]
-fn whoever_missed_something_is_told_where_it_was_and_nobody_else_is() {
+fn only_readers_that_missed_messages_receive_a_notice() {
     every_engine(|log, _, settle| {
         let (a, b) = (name("a"), name("b"));
         run(log.create(&a, capped(10))).unwrap();
@@ -59,7 +59,7 @@ fn whoever_missed_something_is_told_where_it_was_and_nobody_else_is() {
         assert!(told(&read(3, 999, None)).is_empty());
         assert!(told(&read(0, 999, Some("b"))).is_empty());
         assert_eq!(told(&read(0, 999, Some("a"))), ["2 a 2"]);
-        // What ends before the notice leaves it to what follows.
+        // A read that stops before the notice leaves it to the next one.
         let first = read(0, 0, None);
         assert_eq!((told(&first).len(), first.next.number()), (1, 3));
         let first = read(0, 0, Some("b"));
@@ -77,7 +77,7 @@ fn whoever_missed_something_is_told_where_it_was_and_nobody_else_is() {
 }
 
 #[test]
-fn a_stream_that_lost_all_it_had_is_told_of_though_nothing_follows() {
+fn a_stream_without_messages_left_still_causes_a_notice() {
     every_engine(|log, clock, settle| {
         let mut settings = Settings::of_type("text/plain");
         settings.max_age = Some(Duration::from_secs(60));
@@ -95,7 +95,7 @@ fn a_stream_that_lost_all_it_had_is_told_of_though_nothing_follows() {
 }
 
 #[test]
-fn a_stream_that_is_hidden_for_its_forks_is_not_told_of() {
+fn a_hidden_stream_causes_no_notice() {
     every_engine(|log, _, settle| {
         let (source, fork) = (name("source"), name("fork"));
         run(log.create(&source, capped(5))).unwrap();
@@ -110,11 +110,11 @@ fn a_stream_that_is_hidden_for_its_forks_is_not_told_of() {
     });
 }
 
-/// A reader that holds what it is given against what there was.
+/// A reader that compares what it receives with what was appended.
 #[derive(Default)]
 struct Reader {
     next: Position,
-    /// The offset that is due of each stream.
+    /// The next expected offset of each stream.
     due: HashMap<StreamName, u64>,
 }
 
@@ -149,7 +149,7 @@ impl Reader {
         chunk.at_head
     }
 
-    /// Reads to the end, where it must have had all that there ever was, or have been told.
+    /// Reads to the end. Every message must have been received or covered by a notice.
     async fn finish(&mut self, log: &dyn Log) {
         while !self.read(log, 50).await {}
         for info in log.list("", None, 99).await.unwrap().streams {
@@ -178,7 +178,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn readers_have_all_that_there_was_or_are_told(steps in prop::collection::vec(step(), 1..80)) {
+    fn readers_receive_every_message_or_a_notice(steps in prop::collection::vec(step(), 1..80)) {
         every_engine(|log, _, settle| {
             let streams = [name("a"), name("b"), name("c")];
             for (stream, cap) in streams.iter().zip([20, 60, 1000]) {
@@ -206,11 +206,11 @@ proptest! {
 }
 
 #[test]
-fn trimming_in_the_middle_of_a_read_is_told_as_well() {
+fn trimming_during_a_read_causes_a_notice() {
     let folder = quick_folder();
     let mut options = options(&Clock::by_hand(START), Limits::default());
     options.reclaim_every = Duration::from_millis(1);
-    // Read from the disk, where trimming takes place.
+    // Reads come from the disk, where trimming takes place.
     options.recent_bytes = 0;
     let log = Arc::new(FjallLog::open(folder.path(), options).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_come_back_and_order_nothing_else(number: u64) {
+        fn numbers_round_trip_without_a_rest(number: u64) {
             let mut out = Vec::new();
             put_number(&mut out, number);
             let mut cursor = Cursor(&out);

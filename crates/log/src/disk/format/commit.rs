@@ -91,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_commit_comes_back(
+        fn a_commit_round_trips(
             position: u64, number: u64, count: u64,
             parts in prop::collection::vec((any::<u64>(), any::<bool>(), 0..9_u64, any::<u64>()), 0..9),
         ) {

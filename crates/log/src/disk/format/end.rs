@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_end_comes_back(numbers: [u64; 4], name in "[a-z]{1,9}(/[a-z]{1,9}){0,3}", is_expired: bool) {
+        fn an_end_round_trips(numbers: [u64; 4], name in "[a-z]{1,9}(/[a-z]{1,9}){0,3}", is_expired: bool) {
             let [position, id, time, tail] = numbers;
             let end = Ended {
                 position: Position::new(position),
@@ -104,7 +104,7 @@ mod tests {
         }
 
         #[test]
-        fn how_many_are_kept_comes_back(kept: u64, forgotten: u64) {
+        fn the_number_of_kept_ends_round_trips(kept: u64, forgotten: u64) {
             let ends = Ends { kept, forgotten };
             prop_assert_eq!(Ends::decode(&ends.encode()), Ok(ends));
         }

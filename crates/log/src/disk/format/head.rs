@@ -123,7 +123,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn head_checkpoint_and_numbers_come_back(a: [u64; 6]) {
+        fn head_checkpoint_and_numbers_round_trip(a: [u64; 6]) {
             let [commit, position, next_id, streams, bytes, time] = a;
             let head = Head { commit, position, next_id, streams, bytes, time };
             prop_assert_eq!(Head::decode(&head.encode()), Ok(head));

@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_come_back_and_order_as_their_numbers(a: (u64, u64), b: (u64, u64)) {
+        fn keys_round_trip_and_sort_like_their_numbers(a: (u64, u64), b: (u64, u64)) {
             prop_assert_eq!(record_of(&record(a.0, a.1)), Some(a));
             prop_assert_eq!(due_of(&due(a.0, a.1)), Some(a));
             prop_assert_eq!(trimmed_of(&trimmed(a.0, a.1)), Some(a));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_producers_come_back() {
+    fn names_and_producers_round_trip() {
         assert_eq!(name_of(&name("a/b")), Some("a/b"));
         assert_eq!(producer_of(&producer(7, "p")), Some("p"));
         assert_eq!(name_of(HEAD), None);

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_marker_says_what_was_written_last_and_survives_a_torn_slot() {
+    fn the_marker_has_the_last_write_and_survives_a_torn_slot() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("commits");
         let mut marker = Marker::create(&path, true).unwrap();

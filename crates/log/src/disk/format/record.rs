@@ -107,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_comes_back(
+        fn a_record_round_trips(
             messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..20),
             id: u64, first in 0..1_u64 << 50, position: u64, time: u64,
         ) {

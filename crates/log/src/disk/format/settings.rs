@@ -172,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn settings_come_back(
+        fn settings_round_trip(
             expiry in expiry(), age in prop::option::of(any::<u64>()),
             max_bytes: Option<u64>, schema in prop::option::of(".{0,20}"), note in ".{0,20}",
             fork in prop::option::of((any::<u64>(), any::<bool>(), prop::option::of(any::<usize>()))),

@@ -155,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_state_comes_back(
+        fn a_state_round_trips(
             numbers: (u32, u32, u32, u64, u64), flags: (bool, bool, bool),
             seq in prop::option::of(".{0,9}"), by in prop::option::of((".{1,9}", any::<u64>())),
             reason in prop::option::of(".{0,9}"),
@@ -182,7 +182,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_known_of_a_producer_comes_back(
+        fn the_state_of_a_producer_round_trips(
             numbers: [u64; 5], digest: [u8; 16], hashes in prop::collection::vec(any::<u32>(), 0..50),
         ) {
             let [epoch, seq, next, used, messages] = numbers;
