@@ -319,8 +319,19 @@ fn refused(error: &reqwest::Error) -> Option<&Refused> {
     None
 }
 
-/// Parses `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
-pub(crate) fn retry_after(value: &HeaderValue) -> Option<Duration> {
+/// Parses `Retry-After`: seconds, or a date (RFC 9110 §10.2.3). A date in the past is zero. Returns
+/// `None` if it is neither.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use http::HeaderValue;
+///
+/// let value = HeaderValue::from_static("120");
+/// assert_eq!(headwater_client::retry_after(&value), Some(Duration::from_secs(120)));
+/// ```
+#[must_use]
+pub fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let value = value.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));

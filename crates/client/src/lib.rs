@@ -112,6 +112,7 @@ pub use headwater_wire::{Event, Format, Str};
 pub use http::{HeaderMap, Method, StatusCode};
 pub use reqwest::Url;
 
+pub use self::exchange::retry_after;
 pub use self::{
     client::{Client, ClientBuilder},
     egress::Egress,

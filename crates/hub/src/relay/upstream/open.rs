@@ -1,11 +1,7 @@
-use std::{
-    borrow::Cow,
-    error::Error,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, error::Error};
 
 use bytes::{Bytes, BytesMut};
-use headwater_client::egress::Refused;
+use headwater_client::{egress::Refused, retry_after};
 use headwater_wire::Str;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::{Client, Response};
@@ -152,16 +148,6 @@ fn has_body(response: &Response) -> bool {
     !matches!(response.status().as_u16(), 204 | 205)
 }
 
-/// Parses `Retry-After` (RFC 9110 §10.2.3): seconds, or a date.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let value = value.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
 /// Reads the body of an error response, up to a bound and the deadline. Empty if it is compressed.
 async fn refusal(mut response: Response, head: &Head, deadline: Instant) -> OpenError {
     let mut body = BytesMut::new();
@@ -179,25 +165,5 @@ async fn refusal(mut response: Response, head: &Head, deadline: Instant) -> Open
         content_type: text(response.headers(), &header::CONTENT_TYPE),
         body: Bytes::from(body),
         retry_after: head.retry_after,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
-        let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap());
-        assert_eq!(read("120"), Some(Duration::from_secs(120)));
-        assert_eq!(
-            read("Wed, 21 Oct 2015 07:28:00 GMT"),
-            Some(Duration::ZERO),
-            "in the past"
-        );
-        let hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
-        let seconds = read(&hour).unwrap();
-        assert!((3590..=3600).contains(&seconds.as_secs()), "{seconds:?}");
-        assert_eq!(read("soon"), None);
     }
 }
