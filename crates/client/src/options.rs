@@ -147,8 +147,8 @@ macro_rules! setting_options {
             self
         }
 
-        /// Sets the maximum nesting depth of a JSON item. Default: 128. If items are deserialised,
-        /// `serde_json` limits the depth to 127.
+        /// Sets the maximum nesting depth of a JSON item. Default: 127. If items are deserialised,
+        /// `serde_json` limits the depth to 127 as well.
         pub fn max_depth(mut self, depth: usize) -> Self {
             let $self = &mut self;
             $settings.limits.max_depth = depth;

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-/// Maximum nesting depth of the arrays and objects of a JSON message. It is the limit of
-/// `serde_json`.
-pub const JSON_DEPTH: usize = 128;
+/// Maximum nesting depth of the arrays and objects of a JSON message: what `serde_json` reads, which
+/// validates the messages of a stream with a schema.
+pub const JSON_DEPTH: usize = 127;
 
 /// Maximum number of compiled schemas in the cache. Beyond it, the least recently used one is
 /// removed.

@@ -15,8 +15,8 @@ pub struct Limits {
 impl Limits {
     /// The default size limit: 8 MiB.
     pub const DEFAULT_MAX_ITEM_BYTES: usize = 8 * 1024 * 1024;
-    /// The default depth limit: 128.
-    pub const DEFAULT_MAX_DEPTH: usize = 128;
+    /// The default depth limit: 127, which is what `serde_json` reads.
+    pub const DEFAULT_MAX_DEPTH: usize = 127;
 
     /// Sets [`max_item_bytes`](Self::max_item_bytes).
     #[must_use]

@@ -26,7 +26,7 @@
 //! Schemas and values may be untrusted. Regular expressions take linear time, and nothing is
 //! fetched. [`SchemaLimits`] bounds the cost of a document, and a [`CheckBudget`] that of its
 //! checks. The list of faults is bounded too. Both methods recurse as deep as the value, so the
-//! value must be one that `serde_json` has parsed, which is at most 128 levels deep.
+//! value must be one that `serde_json` has parsed, which is at most 127 levels deep.
 
 use std::{
     any, fmt,
