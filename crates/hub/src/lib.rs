@@ -81,10 +81,10 @@ use headwater_log::Log;
 
 use self::state::HubState;
 
-pub use durable::{Durable, DurableStream};
+pub use durable::{Durable, DurableBuilder};
 pub use limits::Limits;
 pub use options::{Cors, Options};
-pub use relay::{Relay, Relayed};
+pub use relay::{Relay, RelayStream};
 
 /// A hub: streams by URL, over a log.
 ///

@@ -11,7 +11,7 @@ use std::{future::Future as _, path::PathBuf, pin::pin, task::Poll, time::Durati
 use clap::Args as ClapArgs;
 use headwater_client::{
     Client,
-    gather::{GatherResult, Gathered, from_stream},
+    gather::{GatherResult, GatherResults, from_stream},
 };
 
 use self::{bar::Bar, input::Input, output::Output, resume::Earlier};
@@ -184,7 +184,7 @@ fn client(args: &Gather) -> Result<Client, Failure> {
     Ok(client.build()?)
 }
 
-fn gather(args: &Gather, client: &Client, input: Input) -> Result<Gathered, Failure> {
+fn gather(args: &Gather, client: &Client, input: Input) -> Result<GatherResults, Failure> {
     let mut gather = from_stream(input)
         .client(client)
         .concurrency(args.limits.concurrency)
@@ -207,7 +207,7 @@ fn gather(args: &Gather, client: &Client, input: Input) -> Result<Gathered, Fail
 /// Prints results until there are no more, or until the output is closed.
 async fn print(
     args: &Results,
-    results: &mut Gathered,
+    results: &mut GatherResults,
     watch: &input::Watch,
     output: &mut Output,
     bar: &mut Bar,
@@ -235,7 +235,7 @@ async fn print(
 }
 
 /// Returns a result that is already available. `None` doesn't mean that there are no more.
-async fn ready(results: &mut Gathered) -> Option<GatherResult> {
+async fn ready(results: &mut GatherResults) -> Option<GatherResult> {
     let mut next = pin!(results.next());
     std::future::poll_fn(|cx| {
         Poll::Ready(match next.as_mut().poll(cx) {

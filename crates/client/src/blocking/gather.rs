@@ -71,7 +71,7 @@ impl Gather {
     /// # Errors
     /// An option is wrong, TLS can't be set up, or the system can't provide another thread or file
     /// descriptor.
-    pub fn send(self) -> Result<Gathered, Error> {
+    pub fn send(self) -> Result<GatherResults, Error> {
         let client = match &self.client {
             Some(client) => crate::Client {
                 http: client.engine.parts.again()?,
@@ -95,7 +95,7 @@ impl Gather {
         let runner = spawn("headwater-gather", move || {
             runtime.block_on(run(results, &sender));
         })?;
-        Ok(Gathered {
+        Ok(GatherResults {
             results: receiver,
             runner: Some(runner),
             progress: Progress::default(),
@@ -113,14 +113,14 @@ impl fmt::Debug for Gather {
 ///
 /// It ends when the source has ended and every call has yielded its result. Dropping it cancels all
 /// calls at once.
-pub struct Gathered {
+pub struct GatherResults {
     results: mpsc::Receiver<(GatherResult, Progress)>,
     /// Set until the thread has ended.
     runner: Option<thread::JoinHandle<()>>,
     progress: Progress,
 }
 
-impl Gathered {
+impl GatherResults {
     /// The progress of the calls when the last result became available.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -128,7 +128,7 @@ impl Gathered {
     }
 }
 
-impl Iterator for Gathered {
+impl Iterator for GatherResults {
     type Item = GatherResult;
 
     fn next(&mut self) -> Option<GatherResult> {
@@ -145,9 +145,9 @@ impl Iterator for Gathered {
     }
 }
 
-impl fmt::Debug for Gathered {
+impl fmt::Debug for GatherResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gathered")
+        f.debug_struct("GatherResults")
             .field("progress", &self.progress)
             .finish_non_exhaustive()
     }
@@ -159,7 +159,10 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::Join
 }
 
 /// Forwards results until the receiver is dropped.
-async fn run(mut results: asynchronous::Gathered, sender: &mpsc::Sender<(GatherResult, Progress)>) {
+async fn run(
+    mut results: asynchronous::GatherResults,
+    sender: &mpsc::Sender<(GatherResult, Progress)>,
+) {
     loop {
         let result = tokio::select! {
             result = results.next() => result,

@@ -28,7 +28,7 @@
 //! ```
 //!
 //! Calls come from an iterator ([`gather`](crate::gather())) or a [`Stream`] ([`from_stream`]):
-//! URLs, [`Call`]s, or `Result`s of them. [`Gathered`] is a stream of [`GatherResult`]s.
+//! URLs, [`Call`]s, or `Result`s of them. [`GatherResults`] is a stream of [`GatherResult`]s.
 //!
 //! # Guarantees
 //!
@@ -81,7 +81,7 @@ pub use self::{
         DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_RETRY_AFTER,
     },
     result::{Answer, GatherResult, Timing},
-    run::{Gathered, Progress},
+    run::{GatherResults, Progress},
 };
 use crate::{Client, error::Error};
 
@@ -157,7 +157,7 @@ impl Gather {
     ///
     /// # Errors
     /// An option is wrong, or TLS can't be set up.
-    pub fn send(mut self) -> Result<Gathered, Error> {
+    pub fn send(mut self) -> Result<GatherResults, Error> {
         if let Some(error) = self.options.error.take() {
             return Err(error);
         }
@@ -165,7 +165,7 @@ impl Gather {
             Some(client) => client,
             None => Client::for_many_hosts()?,
         };
-        Ok(Gathered::new(self.calls, client, self.options))
+        Ok(GatherResults::new(self.calls, client, self.options))
     }
 }
 

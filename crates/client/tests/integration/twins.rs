@@ -31,7 +31,7 @@ pub(crate) mod asynchronous {
 
     use headwater_client::{
         Error, Items,
-        gather::{GatherResult, Gathered},
+        gather::{GatherResult, GatherResults},
     };
     use tokio::runtime::{Builder, Runtime};
 
@@ -58,12 +58,12 @@ pub(crate) mod asynchronous {
         std::iter::from_fn(|| next(&mut items)).collect()
     }
 
-    pub(crate) fn next_result(results: &mut Gathered) -> Option<GatherResult> {
+    pub(crate) fn next_result(results: &mut GatherResults) -> Option<GatherResult> {
         wait(results.next())
     }
 
     /// All results, in the order of their arrival.
-    pub(crate) fn gathered(results: Result<Gathered, Error>) -> Vec<GatherResult> {
+    pub(crate) fn gathered(results: Result<GatherResults, Error>) -> Vec<GatherResult> {
         let mut results = results.unwrap();
         std::iter::from_fn(|| next_result(&mut results)).collect()
     }
@@ -75,7 +75,7 @@ pub(crate) mod blocking {
     use headwater_client::{
         Error,
         blocking::Items,
-        blocking::gather::{GatherResult, Gathered},
+        blocking::gather::{GatherResult, GatherResults},
     };
 
     pub(crate) fn wait<T>(value: T) -> T {
@@ -95,12 +95,12 @@ pub(crate) mod blocking {
         items.unwrap().collect()
     }
 
-    pub(crate) fn next_result(results: &mut Gathered) -> Option<GatherResult> {
+    pub(crate) fn next_result(results: &mut GatherResults) -> Option<GatherResult> {
         results.next()
     }
 
     /// All results, in the order of their arrival.
-    pub(crate) fn gathered(results: Result<Gathered, Error>) -> Vec<GatherResult> {
+    pub(crate) fn gathered(results: Result<GatherResults, Error>) -> Vec<GatherResult> {
         results.unwrap().collect()
     }
 }

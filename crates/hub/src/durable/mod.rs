@@ -38,12 +38,12 @@ use crate::{
 const NOTE: &str = "durable";
 
 impl Hub {
-    /// Returns the stream at this path, to be filled by a handler: see [`DurableStream`].
+    /// Returns the stream at this path, to be filled by a handler: see [`DurableBuilder`].
     ///
     /// The path is the part after `/streams/`. It may contain input from a client: an invalid path
-    /// is refused with 400 when the stream is [run](DurableStream::run).
-    pub fn durable(&self, path: impl Into<String>) -> DurableStream {
-        DurableStream {
+    /// is refused with 400 when the stream is [run](DurableBuilder::run).
+    pub fn durable(&self, path: impl Into<String>) -> DurableBuilder {
+        DurableBuilder {
             hub: self.clone(),
             path: path.into(),
             keep_for: None,
@@ -126,14 +126,14 @@ impl Hub {
 /// over the same log.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is run yet"]
-pub struct DurableStream {
+pub struct DurableBuilder {
     hub: Hub,
     path: String,
     keep_for: Option<Duration>,
     expiry: Option<Duration>,
 }
 
-impl DurableStream {
+impl DurableBuilder {
     /// Runs the stream to its end, with or without watchers. The default.
     pub fn keep(mut self) -> Self {
         self.keep_for = None;
@@ -257,7 +257,7 @@ fn location(core: &HubState, name: &StreamName) -> Option<HeaderValue> {
 }
 
 /// A response with the items of a durable stream, each with its offset as its id: see
-/// [`DurableStream`].
+/// [`DurableBuilder`].
 ///
 /// To a client it is the same as [`Streaming`], in every format. `Content-Location` is the URL of
 /// the stream. A failure is final: an `EventSource` that reconnects after it is stopped.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use headwater::Problem;
 use headwater_client::{
     Client,
-    gather::{DEFAULT_CONCURRENCY, DEFAULT_PER_HOST, DEFAULT_RETRIES, Gather, Gathered},
+    gather::{DEFAULT_CONCURRENCY, DEFAULT_PER_HOST, DEFAULT_RETRIES, Gather, GatherResults},
 };
 use headwater_log::limits::NAME_BYTES;
 use schemars::JsonSchema;
@@ -112,7 +112,7 @@ impl Options {
     ///
     /// # Errors
     /// An option is invalid, which the schema and the limits rule out.
-    pub(super) fn start(&self, gather: Gather, client: &Client) -> Result<Gathered, Problem> {
+    pub(super) fn start(&self, gather: Gather, client: &Client) -> Result<GatherResults, Problem> {
         let mut gather = gather
             .client(client)
             .concurrency(self.concurrency)

@@ -7,7 +7,7 @@ use std::{
 
 use futures_core::Stream;
 use headwater::{Problem, StatusCode};
-use headwater_client::{Client, Egress, gather::Gathered};
+use headwater_client::{Client, Egress, gather::GatherResults};
 use http::{HeaderValue, header};
 
 use super::result::Sent;
@@ -115,7 +115,7 @@ impl Run {
     /// Returns the results, followed by the error that ended the list, if there is one.
     pub(super) fn results(
         self,
-        gathered: Gathered,
+        gathered: GatherResults,
         headers: bool,
     ) -> impl Stream<Item = Result<Sent, Problem>> + Send + 'static {
         futures_util::stream::unfold(Some((gathered, self)), move |state| async move {

@@ -39,7 +39,7 @@ pub struct Relay {
 /// A relay that exists: see [`Hub::relay`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Relayed {
+pub struct RelayStream {
     /// `true` if the upstream was called now, `false` if the stream existed.
     pub is_new: bool,
     /// The content type of the upstream's response and of the stream.
@@ -171,7 +171,7 @@ impl Hub {
     ///
     /// # Cancel safety
     /// If the future is dropped early, the call is made and its stream filled nevertheless.
-    pub async fn relay(&self, path: impl AsRef<str>, relay: Relay) -> Result<Relayed, Problem> {
+    pub async fn relay(&self, path: impl AsRef<str>, relay: Relay) -> Result<RelayStream, Problem> {
         let hub = Arc::clone(&self.0);
         let name = name_of(path.as_ref())?;
         if let Some(fault) = relay.fault {
@@ -200,7 +200,7 @@ impl Hub {
             Err(refusal) => Err(refusal),
         };
         let (relay, is_new) = begun.map_err(Refusal::into_problem)?;
-        Ok(Relayed {
+        Ok(RelayStream {
             is_new,
             content_type: relay.content_type,
         })

@@ -39,7 +39,7 @@ use headwater_client::Egress;
 use reqwest::redirect::Policy;
 use tokio::sync::OnceCell;
 
-pub use self::handler::{Relay, Relayed};
+pub use self::handler::{Relay, RelayStream};
 pub(crate) use self::{
     describe::guard,
     feed::resume,

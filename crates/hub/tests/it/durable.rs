@@ -14,7 +14,7 @@ use headwater::{
     App, Format, OpenApi, Path, Problem, StatusCode, get,
     test::{TestClient, TestStream},
 };
-use headwater_hub::{Durable, DurableStream, Hub};
+use headwater_hub::{Durable, DurableBuilder, Hub};
 use headwater_log::{Durability, FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ type Said = mpsc::UnboundedReceiver<Result<u64, Problem>>;
 #[derive(Clone)]
 struct Model {
     hub: Hub,
-    keep: fn(DurableStream) -> DurableStream,
+    keep: fn(DurableBuilder) -> DurableBuilder,
     /// Number of times that the model was called.
     asked: Arc<AtomicUsize>,
     /// Number of its streams that exist.
@@ -110,12 +110,12 @@ struct Server {
 }
 
 impl Server {
-    fn new(keep: fn(DurableStream) -> DurableStream) -> Self {
+    fn new(keep: fn(DurableBuilder) -> DurableBuilder) -> Self {
         let log = MemoryLog::new(MemoryOptions::default());
         Self::over(Arc::new(log), keep)
     }
 
-    fn over(log: Arc<dyn Log>, keep: fn(DurableStream) -> DurableStream) -> Self {
+    fn over(log: Arc<dyn Log>, keep: fn(DurableBuilder) -> DurableBuilder) -> Self {
         let (say, says) = mpsc::unbounded_channel();
         let model = Model {
             hub: Hub::new(Arc::clone(&log)),
@@ -204,7 +204,7 @@ async fn all(mut stream: TestStream<Token>) -> Vec<u64> {
 
 #[tokio::test]
 async fn only_the_first_request_runs_the_handlers_stream_in_any_format() {
-    let server = Server::new(DurableStream::keep);
+    let server = Server::new(DurableBuilder::keep);
     for format in Format::ALL {
         let request = server.client.get("/numbers").accept(format);
         let response = request.send().await;
@@ -234,7 +234,7 @@ async fn only_the_first_request_runs_the_handlers_stream_in_any_format() {
 
 #[tokio::test]
 async fn a_durable_stream_continues_without_its_client_and_others_join() {
-    let mut server = Server::new(DurableStream::keep);
+    let mut server = Server::new(DurableBuilder::keep);
     server.say([1]);
     let mut first = server.watch("42").await;
     assert_eq!(first.next().await, Some(Token { n: 1 }));
@@ -262,7 +262,7 @@ async fn a_durable_stream_continues_without_its_client_and_others_join() {
 
 #[tokio::test]
 async fn a_reconnecting_client_resumes_after_its_last_id() {
-    let mut server = Server::new(DurableStream::keep);
+    let mut server = Server::new(DurableBuilder::keep);
     server.say([1, 2, 3]);
     let mut first = server.watch("a").await;
     first.next().await;
@@ -324,7 +324,7 @@ async fn a_reconnecting_client_resumes_after_its_last_id() {
 #[tokio::test]
 async fn cancelling_drops_the_handlers_stream_at_once_and_is_reported() {
     for by_delete in [false, true] {
-        let server = Server::new(DurableStream::keep);
+        let server = Server::new(DurableBuilder::keep);
         server.say([1]);
         let mut watcher = server.watch("42").await;
         assert_eq!(watcher.next().await, Some(Token { n: 1 }));
@@ -355,7 +355,7 @@ async fn cancelling_drops_the_handlers_stream_at_once_and_is_reported() {
         }
     }
     assert!(
-        !Server::new(DurableStream::keep)
+        !Server::new(DurableBuilder::keep)
             .model
             .hub
             .cancel("..")
@@ -367,8 +367,8 @@ async fn cancelling_drops_the_handlers_stream_at_once_and_is_reported() {
 async fn a_durable_stream_continues_for_keep_for_without_watchers() {
     for keep in [
         (|stream| stream.keep_for(Duration::from_millis(150)))
-            as fn(DurableStream) -> DurableStream,
-        DurableStream::cancel_when_left,
+            as fn(DurableBuilder) -> DurableBuilder,
+        DurableBuilder::cancel_when_left,
     ] {
         let server = Server::new(keep);
         server.say([1]);
@@ -390,7 +390,7 @@ async fn a_durable_stream_continues_for_keep_for_without_watchers() {
 
 #[tokio::test]
 async fn an_error_of_the_handlers_stream_ends_it_for_all_readers() {
-    let server = Server::new(DurableStream::keep);
+    let server = Server::new(DurableBuilder::keep);
     server.say([1]);
     let problem = || Problem::new(StatusCode::BAD_GATEWAY).detail("the model fell over");
     server.say.send(Err(problem())).unwrap();
@@ -417,7 +417,7 @@ async fn an_error_of_the_handlers_stream_ends_it_for_all_readers() {
     assert_eq!(&*event.id, "headwater:end");
 
     // Before the first item, it is the response's status.
-    let server = Server::new(DurableStream::keep);
+    let server = Server::new(DurableBuilder::keep);
     server.say.send(Err(problem())).unwrap();
     let response = server.client.get("/answers/a").send().await;
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
@@ -425,7 +425,7 @@ async fn an_error_of_the_handlers_stream_ends_it_for_all_readers() {
 
 #[tokio::test]
 async fn a_foreign_stream_is_a_conflict_and_an_invalid_path_is_refused() {
-    let server = Server::new(DurableStream::keep);
+    let server = Server::new(DurableBuilder::keep);
     let put = server
         .client
         .request(http::Method::PUT, "/streams/answers/taken")
@@ -442,7 +442,7 @@ async fn a_foreign_stream_is_a_conflict_and_an_invalid_path_is_refused() {
 
 #[tokio::test]
 async fn concurrent_requests_run_the_stream_once() {
-    let mut server = Server::new(DurableStream::keep);
+    let mut server = Server::new(DurableBuilder::keep);
     server.say(1..=20);
     let asked = (0..50).map(|_| server.watch("a"));
     let watchers: Vec<_> = futures_util::future::join_all(asked).await;
@@ -467,7 +467,7 @@ fn a_stream_that_ran_when_the_process_ended_is_closed_as_interrupted() {
         options.durability = Durability::Os;
         let log: Arc<dyn Log> = Arc::new(FjallLog::open(folder.path(), options).unwrap());
         runtime.block_on(async {
-            work(Server::over(Arc::clone(&log), DurableStream::keep)).await;
+            work(Server::over(Arc::clone(&log), DurableBuilder::keep)).await;
         });
         drop(runtime);
     };
@@ -491,7 +491,7 @@ fn a_stream_that_ran_when_the_process_ended_is_closed_as_interrupted() {
 
 #[tokio::test]
 async fn the_document_describes_the_items_and_the_location() {
-    let server = Server::new(DurableStream::keep);
+    let server = Server::new(DurableBuilder::keep);
     let document = app(&server.model).openapi(OpenApi::V3_2);
     let responses = &document["paths"]["/answers/{id}"]["get"]["responses"];
     let sse = &responses["200"]["content"]["text/event-stream"];

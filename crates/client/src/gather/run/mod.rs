@@ -31,7 +31,7 @@ use crate::{Client, error::Error};
 ///
 /// It ends with `None` when the source has ended and every call has yielded its result. Dropping it
 /// cancels all calls at once: their connections, or HTTP/2 streams, are closed.
-pub struct Gathered {
+pub struct GatherResults {
     source: Option<Calls>,
     /// The calls that were read from the source and have no result yet, by index.
     calls: HashMap<u64, Underway>,
@@ -97,7 +97,7 @@ pub struct Progress {
     pub read: u64,
 }
 
-impl Gathered {
+impl GatherResults {
     pub(super) fn new(source: Calls, client: Client, options: Options) -> Self {
         let limit = options.total_timeout;
         let deadline = (!limit.is_zero())
@@ -356,7 +356,7 @@ impl Gathered {
     }
 }
 
-impl Stream for Gathered {
+impl Stream for GatherResults {
     type Item = GatherResult;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<GatherResult>> {
@@ -404,9 +404,9 @@ fn joined_attempt(joined: Result<(u64, Attempt), JoinError>, attempted: impl FnO
     }
 }
 
-impl std::fmt::Debug for Gathered {
+impl std::fmt::Debug for GatherResults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gathered")
+        f.debug_struct("GatherResults")
             .field("progress", &self.progress())
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use std::{
 use http::StatusCode;
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Gathered, Named, Underway};
+use super::{GatherResults, Named, Underway};
 use crate::{
     error::{Error, Kind, Overdue},
     gather::{
@@ -21,7 +21,7 @@ use crate::{
     session::{readable_type, refusal},
 };
 
-impl Gathered {
+impl GatherResults {
     /// Handles the end of an attempt.
     pub(super) fn attempted(&mut self, index: u64, attempt: Attempt) {
         let now = Instant::now();

@@ -152,9 +152,9 @@ async fn progress_counts_finished_and_unfinished_calls() {
 #[test]
 fn results_can_be_sent_to_other_threads() {
     fn send<T: Send>() {}
-    send::<headwater_client::gather::Gathered>();
+    send::<headwater_client::gather::GatherResults>();
     send::<headwater_client::gather::Gather>();
-    send::<blocking::gather::Gathered>();
+    send::<blocking::gather::GatherResults>();
     fn send_and_sync<T: Send + Sync>() {}
     send_and_sync::<headwater_client::gather::Cache>();
     send_and_sync::<GatherResult>();
