@@ -1,4 +1,4 @@
-//! What may be reached: a URL in the first line, and a pattern in each line after it.
+//! The egress rules: a URL in the first line, and a pattern in each line after it.
 
 #![no_main]
 
@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use headwater_client::{Egress, Url};
 use libfuzzer_sys::fuzz_target;
 
-/// Whether an address is one of those that everybody knows not to be the internet's. Written apart from what is
-/// fuzzed, and from the list of its tests.
+/// Returns `true` if an address is known not to be on the internet. It is written independently of
+/// the fuzzed code and of the list in its tests.
 fn is_local(address: IpAddr) -> bool {
     let v4 = |address: Ipv4Addr| {
         address.is_loopback()
@@ -64,7 +64,7 @@ fuzz_target!(|text: &str| {
             );
             assert!(!egress.is_empty());
         }
-        // It can always be said, and on one line.
+        // The error always has a message, on one line.
         Err(refused) => assert!(!refused.to_string().contains('\n')),
     }
 });

@@ -1,7 +1,7 @@
-//! Requests to a hub, one after the other, and what is in it then.
+//! Consecutive requests to a hub, and its content after them.
 //!
-//! A request is a line with a method, a path and a query; lines of headers; after an empty line the body. A line `---`
-//! ends it.
+//! A request is a line with a method, a path and a query; lines of headers; after an empty line the
+//! body. A line `---` ends it.
 
 #![no_main]
 
@@ -15,10 +15,10 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, value::RawValue};
 
-/// More than this many requests find nothing that fewer don't.
+/// More requests than this find nothing more.
 const REQUESTS: usize = 16;
 
-/// The statuses that the hub's document has. No other one may come.
+/// The statuses in the hub's OpenAPI document. The hub must not return any other.
 const STATUSES: [u16; 17] = [
     200, 201, 204, 304, 400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 422, 429, 507,
 ];
@@ -30,7 +30,7 @@ struct Request<'a> {
     body: &'a [u8],
 }
 
-/// Takes one request apart. `None` where it is none that a client could send.
+/// Parses one request. Returns `None` if no client could send it.
 fn parse(input: &[u8]) -> Option<Request<'_>> {
     let mut rest = input;
     let mut line = || {
@@ -58,7 +58,7 @@ fn parse(input: &[u8]) -> Option<Request<'_>> {
     if !uri.starts_with('/') || uri.parse::<Uri>().is_err() {
         return None;
     }
-    // The fuzzer reaches no other host: nothing is told to call one.
+    // The hub isn't asked to call a webhook, so that the fuzzer reaches no other host.
     if uri.contains("__ds") && rest.windows(7).any(|bytes| bytes == b"webhook") {
         return None;
     }
@@ -70,12 +70,13 @@ fn parse(input: &[u8]) -> Option<Request<'_>> {
     })
 }
 
-/// What comes of a body while nobody publishes, and whether that is all of it.
+/// Returns the part of a body that arrives while nothing is published, and `true` if that is all of
+/// it.
 async fn body(response: TestResponse) -> (Vec<u8>, bool) {
     let mut chunks = response.into_data_stream();
     let mut body = Vec::new();
     loop {
-        // The clock is set forward when nothing else can happen: this takes no time.
+        // The clock is paused and advances when nothing else can run, so this takes no time.
         match tokio::time::timeout(Duration::from_millis(50), chunks.next()).await {
             Ok(Some(Ok(chunk))) => body.extend_from_slice(&chunk),
             Ok(None) => return (body, true),
@@ -113,7 +114,7 @@ async fn send(client: &TestClient, request: &Request<'_>) {
     }
 }
 
-/// However one reads it, a stream has the same messages.
+/// Checks that a stream has the same messages in every way of reading it.
 async fn check(client: &TestClient, path: &str) {
     let response = client.get(path).send().await;
     if response.status() != 200 {
@@ -169,7 +170,7 @@ fuzz_target!(|input: &[u8]| {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        // Small, so that inputs reach them.
+        // Small, so that inputs reach the limits.
         let mut limits = Limits::default();
         limits.body_bytes = 1024;
         limits.line_bytes = 256;

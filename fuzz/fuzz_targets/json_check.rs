@@ -12,14 +12,14 @@ fuzz_target!(|input: &[u8]| {
 
     match &checked {
         Ok(()) => {
-            // As deep as it is, and not one less.
+            // The exact depth is accepted, and one less isn't.
             let depth = (0..).find(|depth| json::check(input, *depth).is_ok());
             let deepest = deepest(input);
             assert_eq!(depth, Some(deepest));
         }
         Err(error) => {
             assert!(error.offset() <= input.len());
-            // The fault stays where it is, whatever comes behind it.
+            // The fault is independent of the bytes after it.
             if !error.is_end() {
                 let longer = [input, b" \""].concat();
                 assert_eq!(json::check(&longer, usize::MAX), checked);
@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// How deep a valid JSON text nests.
+/// Returns the nesting depth of a valid JSON text.
 fn deepest(text: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in text {

@@ -1,4 +1,5 @@
-//! A request to an operation: a path, a query and cookies in the first three lines, the rest is the body.
+//! A request to an operation: a path, a query and cookies in the first three lines. The rest is the
+//! body.
 
 #![no_main]
 
@@ -73,7 +74,8 @@ fuzz_target!(|input: &[u8]| {
             let response = request.body(body.to_vec()).send().await;
             match response.status().as_u16() {
                 200 | 400 | 404 => {}
-                // `/` and the docs pages take GET alone. RFC 9110 §15.5.6: a 405 has an `Allow` header.
+                // `/` and the docs pages accept only GET. RFC 9110 §15.5.6: a 405 has an `Allow`
+                // header.
                 405 => assert!(response.headers().contains_key("allow")),
                 422 => {
                     let problem: Value = response.json().await;

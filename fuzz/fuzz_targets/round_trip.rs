@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 struct Input {
     cuts: [u8; HEAD],
     items: Vec<Item>,
-    /// Text with line breaks, which only SSE can carry.
+    /// Text with line breaks, which only SSE can represent.
     text: String,
 }
 
@@ -50,7 +50,7 @@ impl From<Json> for Value {
 
 fuzz_target!(|input: Input| {
     let (cuts, _) = Cuts::parse(&input.cuts).expect("the head is complete");
-    // In the item `[value]` no string stands alone, which as text would be written as it is.
+    // As the item `[value]`, because as text a lone string would be written unquoted.
     let items: Vec<_> = input
         .items
         .into_iter()
@@ -116,7 +116,7 @@ fn round_trip(format: Format, items: &[(Option<String>, Option<String>, Value)],
     }
 }
 
-/// serde_json refuses to read what nests deeper than 127.
+/// Returns the nesting depth of a value. serde_json refuses to parse depths above 127.
 fn value_depth(value: &Value) -> usize {
     match value {
         Value::Array(values) => 1 + values.iter().map(value_depth).max().unwrap_or(0),

@@ -1,4 +1,4 @@
-//! A schema and a value, both from outside: two JSON texts with a line feed between them.
+//! An untrusted schema and an untrusted value: two JSON texts with a line feed between them.
 
 #![no_main]
 

@@ -5,7 +5,8 @@ use headwater_fuzz::{Cuts, decode};
 use headwater_wire::{DecodeError, Format, Limits, sse::Block, sse::Splitter};
 use libfuzzer_sys::fuzz_target;
 
-// The blocks of a stream are the same for any chunking, are the stream, and dispatch its events.
+// The blocks of a stream are the same for any chunking. Concatenated they are the stream, and they
+// dispatch its events.
 fuzz_target!(|input: &[u8]| {
     let Some((cuts, stream)) = Cuts::parse(input) else {
         return;
@@ -30,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// All blocks of a stream that ends cleanly, and the error.
+/// Returns all blocks of a stream that ends cleanly, and the error.
 fn split(limits: Limits, chunks: Vec<Bytes>) -> (Vec<Block>, Option<DecodeError>) {
     let mut splitter = Splitter::new(limits);
     let mut blocks = Vec::new();
@@ -51,7 +52,7 @@ fn split(limits: Limits, chunks: Vec<Bytes>) -> (Vec<Block>, Option<DecodeError>
     (blocks, None)
 }
 
-/// The blocks without the LF of a CR that ends one, which may stand in it or in the next.
+/// Returns the blocks without the LF of a CR that ends one, which can be in either block.
 fn without_lf(blocks: &[Block]) -> Vec<&[u8]> {
     let mut after_cr = false;
     let mut found = Vec::new();

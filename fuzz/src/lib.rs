@@ -1,16 +1,18 @@
-//! What the fuzz targets share: streams that are cut into chunks, and what a decoder says of them.
+//! Shared code of the fuzz targets: streams that are cut into chunks, and the output of a decoder
+//! for them.
 //!
-//! Of an input the first [`HEAD`] bytes say how the stream behind them is cut and limited.
+//! The first [`HEAD`] bytes of an input determine the chunking and the limits of the stream after
+//! them.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_wire::{DecodeError, Decoder, Event, Format, Limits};
 
-/// How many bytes say how the stream is cut.
+/// Number of bytes that determine the chunking and the limits.
 pub const HEAD: usize = 4;
 
-/// How a stream is cut into chunks, and the limits of its decoder.
+/// The chunking of a stream, and the limits of its decoder.
 #[derive(Debug)]
 pub struct Cuts {
     /// The decoder's limits.
@@ -19,11 +21,11 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    /// Reads the head of `input`; gives it and the stream.
+    /// Reads the head of `input`. Returns it with the stream.
     #[must_use]
     pub fn parse(input: &[u8]) -> Option<(Self, &[u8])> {
         let ([limits, sizes @ ..], stream) = input.split_first_chunk::<HEAD>()?;
-        // The letters from `a` on make for small limits, digits for the default ones.
+        // The letters from `a` on select small limits, digits the default ones.
         let limits = match limits.checked_sub(b'a') {
             Some(n) => Limits::default()
                 .with_max_item_bytes(usize::from(n))
@@ -34,7 +36,7 @@ impl Cuts {
         Some((Self { limits, sizes }, stream))
     }
 
-    /// Cuts `stream`.
+    /// Cuts `stream` into chunks.
     pub fn chunks(&self, stream: &[u8]) -> Vec<Bytes> {
         let mut rest = Bytes::copy_from_slice(stream);
         let mut chunks = Vec::new();
@@ -48,12 +50,12 @@ impl Cuts {
     }
 }
 
-/// All that a decoder says of a stream.
+/// The complete output of a decoder for a stream.
 #[derive(Debug, PartialEq)]
 pub struct Outcome {
-    /// What it gave, in order.
+    /// The results, in order.
     pub results: Vec<Result<Event, DecodeError>>,
-    /// How many items it counted.
+    /// Number of items that it counted.
     pub items: u64,
     /// SSE: the reconnection time.
     pub retry: Option<Duration>,
@@ -82,7 +84,7 @@ pub fn decode(format: Format, limits: Limits, chunks: impl IntoIterator<Item = B
     }
 }
 
-/// Takes all that there is; false if the decoder gives nothing more.
+/// Takes all available results. Returns `false` if the decoder returns no more.
 fn drain(decoder: &mut Decoder, results: &mut Vec<Result<Event, DecodeError>>) -> bool {
     loop {
         match decoder.next() {
@@ -98,7 +100,7 @@ fn drain(decoder: &mut Decoder, results: &mut Vec<Result<Event, DecodeError>>) -
     }
 }
 
-/// Checks that the stream in `input` means the same in one piece, byte by byte and as it is cut,
+/// Checks that the stream in `input` decodes the same in one piece, byte by byte and in its chunks,
 /// and that no item exceeds the limits.
 pub fn any_chunking_means_the_same(format: Format, input: &[u8]) {
     let Some((cuts, stream)) = Cuts::parse(input) else {
@@ -108,7 +110,7 @@ pub fn any_chunking_means_the_same(format: Format, input: &[u8]) {
     assert_eq!(decode(format, cuts.limits, cuts.chunks(stream)), whole);
     let bytes = stream.chunks(1).map(Bytes::copy_from_slice);
     assert_eq!(decode(format, cuts.limits, bytes), whole);
-    // What isn't UTF-8 in SSE becomes a character of three bytes for each byte at most.
+    // In SSE, each invalid byte becomes at most one character of three bytes.
     let factor = if format == Format::Sse { 3 } else { 1 };
     for event in whole.results.iter().flatten() {
         assert!(event.data.len() <= factor * cuts.limits.max_item_bytes);

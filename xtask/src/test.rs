@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test that there is, step by step.
+//! `cargo xtask test`: all tests, step by step.
 
 use crate::shell::{command, output, root, run, run_quietly};
 use crate::tools;
@@ -83,8 +83,7 @@ impl Plan {
     }
 }
 
-/// Runs the steps that `args` name, or all of them. A step that fails doesn't keep the next ones
-/// from running.
+/// Runs the steps that `args` name, or all of them. After a failed step the next ones still run.
 pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
     let plan = Plan::parse(args)?;
     let mut results: Vec<(Step, Duration, Result<(), String>)> = Vec::new();
@@ -139,13 +138,13 @@ fn rust() -> Result<(), String> {
 
 fn fuzz(seconds: u32) -> Result<(), String> {
     tools::ensure_fuzz()?;
-    // The targets live in a workspace of their own, and cargo-fuzz finds it from its parent.
+    // The targets are in a separate workspace, which cargo-fuzz finds from its parent folder.
     let cargo_fuzz = || {
         let mut cargo = command("cargo");
         if has_nightly() {
             cargo.arg("+nightly");
         } else {
-            // The sanitizer's flag is unstable; the stable compiler takes it when told so.
+            // The sanitizer's flag is unstable. This variable makes the stable compiler accept it.
             cargo.env("RUSTC_BOOTSTRAP", "1");
         }
         cargo.arg("fuzz");
@@ -157,7 +156,7 @@ fn fuzz(seconds: u32) -> Result<(), String> {
     }
     run(cargo_fuzz().arg("build"))?;
     for target in targets.split_whitespace() {
-        // What the fuzzer finds goes into the first folder; the committed seeds are only read.
+        // New inputs go into the first folder. The committed seeds are only read.
         let corpus = root().join("fuzz/corpus").join(target);
         let seeds = root().join("fuzz/seeds").join(target);
         fs::create_dir_all(&corpus)
@@ -207,7 +206,8 @@ fn e2e() -> Result<(), String> {
         .env("HEADWATER_SCREENSHOTS", built.join("../screenshots")))
 }
 
-/// Runs the protocol's own suite against the hub, over each engine. It fails unless every test of it passes.
+/// Runs the protocol's own conformance suite against the hub, once for each engine. Fails unless
+/// every test passes.
 fn conformance() -> Result<(), String> {
     let node = tools::ensure_conformance()?;
     let hub = built()?.join("hub-server");
@@ -224,9 +224,10 @@ fn conformance() -> Result<(), String> {
     outcome
 }
 
-/// Builds what the tests start, and gives the folder where it is.
+/// Builds the programs that the tests start, and returns their folder.
 fn built() -> Result<PathBuf, String> {
-    // The whole workspace, as in the step `rust`: one choice of features, so nothing builds twice.
+    // The whole workspace, as in the step `rust`, so that the features are the same and nothing is
+    // built twice.
     run(command("cargo").args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
     let target = root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
     Ok(target.join("debug"))

@@ -1,4 +1,4 @@
-//! What holds for every stream in every chunking.
+//! Properties of every stream in every chunking.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What streams of a format are made of, and what breaks them.
+/// Returns the building blocks of streams of a format, and of faults in them.
 #[rustfmt::skip]
 fn pieces(format: Format) -> &'static [&'static [u8]] {
     match format {
@@ -59,7 +59,7 @@ fn pieces(format: Format) -> &'static [&'static [u8]] {
     }
 }
 
-/// Bytes that look like the format, but for some faults.
+/// Generates bytes that resemble the format, with some faults.
 fn any_stream(format: Format) -> impl Strategy<Value = Vec<u8>> {
     let start: &[u8] = match format {
         Format::JsonArray => b"[",
@@ -98,7 +98,7 @@ proptest! {
         let mut encoder = Encoder::new(format);
         let mut bytes = Vec::new();
         for value in &values {
-            // As text a string is written as it is, so one with line breaks is several lines.
+            // As text a string is written unquoted, so one with line breaks would be several lines.
             let item = if format.is_json() { value.clone() } else { json!([value]) };
             encoder.item(&Meta::default().id(&id).event(&event), &item, &mut bytes).unwrap();
         }
@@ -171,7 +171,7 @@ proptest! {
         cuts in any_cuts(),
     ) {
         for event in decode(format, limits, &bytes, &cuts).results.into_iter().flatten() {
-            // Each byte that is not UTF-8 becomes a character of three bytes.
+            // Each invalid byte becomes a character of three bytes.
             let factor = if format == Format::Sse { 3 } else { 1 };
             prop_assert!(event.data.len() <= factor * limits.max_item_bytes);
             if format.is_json() && format != Format::Sse && json::check(event.data.as_bytes(), usize::MAX).is_ok() {
@@ -224,8 +224,8 @@ proptest! {
     }
 }
 
-/// One item of about `len` bytes, full of what makes decoders look back: lines without their end,
-/// quotes, escapes and brackets.
+/// Returns one item of about `len` bytes, full of structures that make decoders look back: lines
+/// without their end, quotes, escapes and brackets.
 fn large_item(format: Format, len: usize) -> String {
     match format {
         Format::Sse => format!("{}\n\n", "data: a:b\r\ndata\r:\r".repeat(len / 20)),

@@ -141,7 +141,7 @@ fn depth_is_counted_outside_of_strings_only() {
     assert_eq!(too_deep(b"[[1],[2],[[3]]]", 2), Some(10));
     assert_eq!(too_deep(br#"["[[\"[[",{}]"#, 2), None);
     assert_eq!(too_deep(br#"["[[\"[[",{"a":[]}]"#, 2), Some(15));
-    // Malformed values end the count where they end.
+    // Closing brackets without an opening one don't lower the depth below 0.
     assert_eq!(too_deep(b"]]]][\"[[[", 2), None);
 }
 
@@ -228,7 +228,7 @@ proptest! {
     }
 }
 
-/// A JSON value in some way of writing it.
+/// Returns JSON values in varying notation.
 fn json_value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),

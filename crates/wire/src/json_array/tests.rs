@@ -99,7 +99,7 @@ fn an_array_without_its_end_is_cut() {
         let expected = [&["1"][..item - 1], &[&error]].concat();
         array(input.as_bytes(), &expected);
     }
-    // The last one may be an element of its own, but who knows what came after it.
+    // The last element may be complete, but the bytes after it are unknown.
     array(
         b"[1,[2]",
         &[

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::Decoder;
 use crate::{Format, Limits, testing::check};
 
-/// In `input` and in the events `~` stands for the record separator.
+/// Checks a sequence. In `input` and in the events, `~` represents the record separator.
 #[track_caller]
 fn sequence(input: &str, expected: &[&str]) {
     limited(1000, 128, input, expected);

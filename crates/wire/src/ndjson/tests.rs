@@ -52,7 +52,7 @@ fn what_is_not_utf8_is_an_error_with_its_place() {
         b"1\n \"a\xff\"\n2\n",
         &["1", "error: ndjson item 2, byte 5: not valid UTF-8"],
     );
-    // A mark cut short is no mark.
+    // A truncated mark isn't a mark.
     ndjson(
         b"\xef\xbb1\n",
         &["error: ndjson item 1, byte 0: not valid UTF-8"],
@@ -97,7 +97,7 @@ fn an_item_of_exactly_the_depth_limit_passes_and_one_deeper_fails() {
         ],
     );
     limited(99, 2, "[[1]]\n [[[1]]]", &["[[1]]", error]);
-    // Brackets in strings are none.
+    // Brackets in strings don't count.
     limited(99, 1, "[\"[[[\\\"[[[\"]\n", &["[\"[[[\\\"[[[\"]"]);
     limited(99, 0, "1\n", &["1"]);
 }

@@ -19,7 +19,7 @@ fn sse(input: &str, expected: &[&str]) -> Outcome {
 
 #[test]
 fn the_examples_of_the_standard_mean_what_it_says() {
-    // WHATWG HTML §9.2.6 and §9.2.1, with what it says of each.
+    // WHATWG HTML §9.2.6 and §9.2.1, with the results that the standard gives.
     for (input, expected) in [
         ("data: YHOO\ndata: +2\ndata: 10\n\n", &["YHOO\n+2\n10"][..]),
         (
@@ -73,8 +73,8 @@ fn the_last_event_id_persists_until_it_is_set_again() {
         .map(|event| &*event.id)
         .collect();
     assert_eq!(ids, ["", "1", "1", "1", ""]);
-    // "9" came in a block without data, which dispatches nothing but sets the id all the same; "10"
-    // came in a block that the end of the stream cut.
+    // "9" is in a block without data, which dispatches no event but sets the id. "10" is in a block
+    // that is cut by the end of the stream.
     assert_eq!(outcome.last_event_id, "9");
 }
 
@@ -92,7 +92,7 @@ fn an_event_that_a_lone_cr_ends_is_given_at_once() {
     let mut decoder = Decoder::new(Limits::default());
     decoder.push(Bytes::from_static(b"data: a\r\r"));
     assert_eq!(decoder.next().unwrap().unwrap().data, "a");
-    // This LF belongs to the CR before; the next one is an empty line.
+    // This LF belongs to the CR before it. The next one is an empty line.
     decoder.push(Bytes::from_static(b"\n"));
     assert_eq!(decoder.next(), Ok(None));
     decoder.push(Bytes::from_static(b"data: b\r"));

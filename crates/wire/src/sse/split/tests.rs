@@ -8,7 +8,7 @@ fn limits(max_item_bytes: usize) -> Limits {
     Limits::default().with_max_item_bytes(max_item_bytes)
 }
 
-/// All blocks of a stream that ends cleanly, and the error.
+/// Returns all blocks of a stream that ends cleanly, and the error.
 fn split(limits: Limits, chunks: Vec<Bytes>) -> (Vec<Block>, Option<DecodeError>) {
     let mut splitter = Splitter::new(limits);
     let mut blocks = Vec::new();
@@ -102,7 +102,7 @@ fn the_last_valid_id_of_a_block_is_its_own() {
     assert_eq!(id(b"id: 1\nid\n\n").as_deref(), Some(""));
     assert_eq!(id(b"idx: 1\n: id: 2\ndata: id: 3\n\n"), None);
     assert_eq!(id(b"\xef\xbb\xbfid: 1\n\n").as_deref(), Some("1"));
-    // Within a stream it is no mark, but part of a name that no reader knows.
+    // Inside a stream it isn't a mark, but part of an unknown name.
     let blocks = check(
         b"data: a\n\n\xef\xbb\xbfid: 7\n\n",
         &["data: a\\n\\n", "\\xef\\xbb\\xbfid: 7\\n\\n"],
@@ -138,7 +138,7 @@ fn a_block_of_the_limit_passes_and_one_more_byte_does_not() {
             assert!(blocks.is_empty() && error.is_too_large(), "{error}");
             assert_eq!((error.item(), error.offset()), (1, 9));
         }
-        // The LF of the CR that ends a block counts for neither.
+        // The LF of the CR that ends a block counts for neither block.
         let (blocks, error) = split(limits(11), cuts.chunks(b"data: 12\r\n\r\ndata: 12\r\n\r\n"));
         assert_eq!(error, None);
         assert!(blocks.len() >= 2);
@@ -165,7 +165,7 @@ fn what_is_read_is_let_go() {
     assert!(chunk.is_unique());
 }
 
-/// The blocks without the LF of a CR that ends one, which may stand in it or in the next.
+/// Returns the blocks without the LF of a CR that ends one, which can be in either block.
 fn normal(blocks: &[Block]) -> Vec<&[u8]> {
     let mut after_cr = false;
     let mut normal = Vec::new();

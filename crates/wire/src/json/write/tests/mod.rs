@@ -1,4 +1,4 @@
-//! Every value here is written twice, by `serde_json` and by this module.
+//! Tests that write every value twice, with `serde_json` and with this module.
 
 mod finite;
 mod keys;
@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::append;
 
-/// Both write the same but for separators, or fail in the same way. What stood in the output before stays.
+/// Checks that both write the same except for separators, or fail in the same way. Earlier output
+/// must be unchanged.
 #[track_caller]
 fn check<T: Serialize + ?Sized>(value: &T) {
     let mut out = b"before ".to_vec();

@@ -1,4 +1,4 @@
-//! What `serde_json`'s own types carry.
+//! The content of `serde_json`'s own types.
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use serde_json::value::RawValue;
@@ -21,7 +21,7 @@ fn a_raw_value_is_written_as_it_is_but_on_one_line() {
     );
 }
 
-/// What `serde_json`'s own types do: a struct of a secret name, with one field of that name.
+/// A copy of `serde_json`'s own types: a struct with a secret name, and one field of that name.
 struct Token<T>(&'static str, T);
 
 impl<T: Serialize> Serialize for Token<T> {

@@ -91,7 +91,7 @@ fn every_byte_is_escaped_at_every_place_of_a_string_of_any_length() {
     }
 }
 
-/// Bytes that are told to be bytes, not a sequence of numbers.
+/// A value that is serialised as bytes, not as a sequence of numbers.
 pub(super) struct Bytes(pub(super) &'static [u8]);
 
 impl Serialize for Bytes {
