@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_named_in_the_error() {
+    fn an_unknown_argument_is_named_in_the_error() {
         for args in [
             &["--only", "nothing"][..],
             &["--only"],

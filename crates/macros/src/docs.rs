@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_begin_with_a_paragraph_has_no_summary() {
+    fn a_comment_without_a_first_paragraph_has_no_summary() {
         for text in ["# Errors\n\nNone.", "- a\n- b", "7. a", "```\nx\n```"] {
             let source: String = text.lines().map(|line| format!("/// {line}\n")).collect();
             check(&source, "", text);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_a_doc_comment_gives_the_same() {
+    fn every_notation_of_a_doc_comment_is_equivalent() {
         for source in [
             "/// One.\n///\n/// Two.\n///   Three.",
             "#[doc = \"One.\"] #[doc = \"\"] #[doc = \"Two.\"] #[doc = \"  Three.\"]",
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_included_text_is_left_to_the_compiler() {
+    fn an_included_text_is_passed_to_the_compiler() {
         let check = |source: &str, summary: &str, description: TokenStream| {
             let docs = read(source);
             assert_eq!(docs.summary, summary, "{source}");

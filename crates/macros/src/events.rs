@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn other_attributes_are_passed_over() {
+    fn other_attributes_are_skipped() {
         accepts(
             "#[serde(tag = \"t\", content = \"c\", crate = \"serde\", deny_unknown_fields)]
              #[serde(bound(serialize = \"T: Serialize\"), rename_all_fields(serialize = \"camelCase\"))]
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_refused() {
+    fn enums_that_cannot_be_sent_are_refused() {
         for source in ["struct E;", "struct E { a: u8 }", "union E { a: u8 }"] {
             refuses(
                 source,
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_the_framework_are_refused_and_all_faults_told() {
+    fn reserved_names_are_refused_and_all_errors_reported() {
         refuses(
             "enum E { #[serde(rename = \"headwater:end\")] End, A, #[serde(rename(serialize = \"headwater:mine\"))] Mine }",
             &[
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_string_is_an_error() {
+    fn a_name_that_is_not_a_string_is_an_error() {
         refuses(
             "enum E { #[serde(rename = 1)] A }",
             &["expected a string literal"],

@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_of_any_shape_is_taken() {
+    fn a_handler_of_any_shape_is_accepted() {
         for source in [
             "async fn f() {}",
             "#[cfg(x)] pub(in crate::a) async fn r#f<'a, T: A, const N: usize>(mut a: T) -> R where T: B {}",
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_once_and_last() {
+    fn a_body_must_be_read_once_and_last() {
         let not_last = |name| {
             format!("`{name}` reads the request's body, so it comes last: move it to the end")
         };
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_returned_by_the_name_of_its_items() {
+    fn a_stream_must_be_returned_with_the_name_of_its_items() {
         let named = |item: &str| {
             format!(
                 "a handler returns a stream as `Streaming<{item}>`: write that as the type, and `Streaming::new(…)` \
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_go_where_they_have_their_meaning() {
+    fn attributes_are_moved_to_the_function_that_they_apply_to() {
         let item = quote! {
             #[doc = "One."]
             #[instrument]

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_rule_gives_the_name_that_serde_documents() {
+    fn each_rule_produces_the_name_that_serde_documents() {
         let table = [
             // Variant, then lower, upper, Pascal, camel, snake, SCREAMING_SNAKE, kebab, SCREAMING-KEBAB.
             "Outcome outcome OUTCOME Outcome outcome outcome OUTCOME outcome OUTCOME",
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_known_by_its_exact_name_alone() {
+    fn a_rule_is_found_only_by_its_exact_name() {
         assert_eq!(Rule::named("kebab-case"), Some(Rule::Kebab));
         assert_eq!(
             Rule::named("SCREAMING-KEBAB-CASE"),

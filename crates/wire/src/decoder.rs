@@ -83,6 +83,7 @@ impl Decoder {
     /// [`finish`](Self::finish), that there are no more items.
     ///
     /// # Errors
+    ///
     /// If the stream violates the format or a limit. Later calls return the same error, except for
     /// [`Format::JsonSeq`], which continues with the next element.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_that_is_read_is_let_go() {
+    fn a_chunk_is_released_once_it_is_read() {
         for (format, items, _) in STREAMS {
             let mut decoder = decoder(format);
             let chunk = Bytes::from(items.as_bytes().to_vec());
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_fatal_error_takes_no_memory() {
+    fn input_after_a_fatal_error_uses_no_memory() {
         for (format, items, broken) in STREAMS {
             let mut decoder = decoder(format);
             let chunk = Bytes::from([items, broken].concat());
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_after_the_end() {
+    fn input_after_the_end_is_ignored() {
         for (format, items, _) in STREAMS {
             let mut decoder = decoder(format);
             let mut results = Vec::new();

@@ -66,6 +66,7 @@ impl FromStr for Digest {
     type Err = NoDigest;
 
     /// # Errors
+    ///
     /// If the text isn't exactly 32 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, NoDigest> {
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_bounds_and_orders_have_other_digests() {
+    fn digests_depend_on_messages_boundaries_and_order() {
         let all = [
             of(&[]),
             of(&[b""]),
@@ -127,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_and_text_come_back(bytes: [u8; 16]) {
+        fn bytes_and_text_round_trip(bytes: [u8; 16]) {
             let digest = Digest::from_bytes(bytes);
             prop_assert_eq!(digest.to_bytes(), bytes);
             prop_assert_eq!(digest.to_string().parse(), Ok(digest));
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_digests() {
+    fn malformed_texts_are_refused() {
         for bad in [
             "",
             "0",

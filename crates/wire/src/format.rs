@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_and_media_type_leads_back_to_its_format() {
+    fn every_name_and_media_type_resolves_to_its_format() {
         for format in Format::ALL {
             assert_eq!(Format::from_name(format.name()), Some(format));
             assert_eq!(

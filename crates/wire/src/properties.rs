@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_encoded_is_decoded_again(
+    fn encoded_items_decode_to_the_same_items(
         format in any_format(),
         values in vec(any_value(), 0..6),
         id in "[^\0\r\n]{0,6}",
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn the_chunking_changes_nothing(
+    fn the_chunking_has_no_effect(
         (format, bytes) in any_format().prop_flat_map(|format| (Just(format), any_stream(format))),
         limits in prop_oneof![Just(Limits::default()), any_limits()],
         cuts in any_cuts(),
@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn sse_means_what_the_standard_says(bytes in any_stream(Format::Sse), cuts in any_cuts()) {
+    fn sse_is_decoded_as_the_standard_defines(bytes in any_stream(Format::Sse), cuts in any_cuts()) {
         let outcome = decode(Format::Sse, Limits::default(), &bytes, &cuts);
         let reference = reference::interpret(&bytes);
         let events: Vec<_> = outcome.results.into_iter().map(Result::unwrap).map(|event| {
@@ -212,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn the_check_accepts_every_value_and_calls_each_start_of_it_cut(value in any_value()) {
+    fn the_check_accepts_every_value_and_reports_each_prefix_as_truncated(value in any_value()) {
         let text = value.to_string();
         prop_assert_eq!(json::check(text.as_bytes(), 128), Ok(()));
         for len in 0..text.len() {

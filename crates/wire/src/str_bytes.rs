@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_that_is_not_ascii_is_found_wherever_it_stands() {
+    fn a_byte_that_is_not_ascii_is_found_at_any_position() {
         for len in 0..40 {
             let mut bytes = vec![b'a'; len];
             assert!(is_ascii(&bytes));

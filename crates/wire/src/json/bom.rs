@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_passed_over_however_it_is_cut() {
+    fn a_mark_is_removed_for_any_chunking() {
         for (text, expected) in [
             (&b"\xef\xbb\xbf[1]"[..], &b"[1]"[..]),
             (b"\xef\xbb\xbf\xef\xbb\xbf", b"\xef\xbb\xbf"),

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brackets_come_off_in_the_reverse_order() {
+    fn brackets_are_popped_in_reverse_order() {
         let bracket = |n: u32| {
             if n.is_multiple_of(3) {
                 Bracket::Brace

@@ -123,7 +123,7 @@ pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), CheckError> {
 ///
 /// # Errors
 ///
-/// Those of [`check`], or if there are more than `max_elements` elements.
+/// The errors of [`check`], or if there are more than `max_elements` elements.
 pub fn elements(
     bytes: &[u8],
     max_depth: usize,

@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_value_stays_and_no_reader_finds_more_than_one_line(name in text(), text in text()) {
+        fn the_value_is_unchanged_and_every_reader_sees_one_line(name in text(), text in text()) {
             let value = serde_json::json!({ &name: [&text, {"in": &text}], "k": text });
             let json = value.to_string();
             let escaped = escape_line_separators(json.clone().into());
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_start_is_left_alone() {
+    fn text_before_the_start_is_unchanged() {
         let mut json = "\u{2028}\"\u{2029}\u{85}\"".as_bytes().to_vec();
         escape_from(&mut json, 3);
         assert_eq!(json, "\u{2028}\"\\u2029\\u0085\"".as_bytes());

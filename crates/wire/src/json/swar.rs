@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_looked_for_is_found_wherever_it_stands() {
+    fn the_first_match_is_found_at_any_position() {
         for len in 0..20 {
             for at in 0..len {
                 for byte in 0..=u8::MAX {

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_the_data_gets_a_field_of_its_own() {
+    fn every_line_of_the_data_becomes_a_field() {
         assert_eq!(
             text(&Meta::default(), "a\nb\r\nc\rd"),
             "data: a\ndata: b\ndata: c\ndata: d\n\n"
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_stands_before_the_data() {
+    fn metadata_comes_before_the_data() {
         let meta = Meta::default()
             .event("tick")
             .id("7")
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_the_format_cannot_carry_is_refused() {
+    fn a_value_that_the_format_cannot_represent_is_refused() {
         for (meta, message) in [
             (
                 Meta::default().id("a\nb"),

@@ -32,7 +32,7 @@ use self::collection::{Array, Fields, Object};
 ///
 /// # Errors
 ///
-/// Those of `serde_json::to_writer`, and a float that isn't finite. The bytes that were appended
+/// The errors of `serde_json::to_writer`, and a float that isn't finite. The bytes that were appended
 /// before the error stay in `out`.
 #[inline]
 pub(super) fn append<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), Error> {

@@ -47,7 +47,7 @@ fn check(stream: &'static [u8], expected: &[&str]) -> Vec<Block> {
 }
 
 #[test]
-fn a_block_is_what_a_blank_line_ends() {
+fn a_block_ends_with_a_blank_line() {
     check(
         b"data: a\n\nid: 1\ndata: b\n\n",
         &["data: a\\n\\n", "id: 1\\ndata: b\\n\\n"],
@@ -64,7 +64,7 @@ fn a_block_is_what_a_blank_line_ends() {
 }
 
 #[test]
-fn comments_and_a_byte_order_mark_stay_where_they_are() {
+fn comments_and_a_byte_order_mark_are_kept_in_place() {
     let blocks = check(
         b"\xef\xbb\xbfid: 1\ndata: a\n\n: hi\n\n:x\nfoo: y\ndata: b\n\n",
         &[
@@ -84,7 +84,7 @@ fn comments_and_a_byte_order_mark_stay_where_they_are() {
 }
 
 #[test]
-fn the_end_of_the_stream_makes_a_block_of_the_rest_but_no_event() {
+fn the_rest_at_the_end_is_a_block_without_an_event() {
     let blocks = check(
         b"data: a\n\nid: 2\ndata: b\n",
         &["data: a\\n\\n", "id: 2\\ndata: b\\n"],
@@ -111,7 +111,7 @@ fn the_last_valid_id_of_a_block_is_its_own() {
 }
 
 #[test]
-fn a_block_is_given_at_a_lone_cr_and_the_lf_goes_with_the_next() {
+fn a_block_is_returned_at_a_lone_cr_and_the_lf_is_in_the_next_one() {
     let mut splitter = Splitter::new(Limits::default());
     splitter.push(Bytes::from_static(b"data: a\r\n\r"));
     let block = splitter.next().unwrap().unwrap();
@@ -124,7 +124,7 @@ fn a_block_is_given_at_a_lone_cr_and_the_lf_goes_with_the_next() {
 }
 
 #[test]
-fn a_block_of_the_limit_passes_and_one_more_byte_does_not() {
+fn a_block_at_the_limit_passes_and_a_byte_more_fails() {
     for size in [1, 3, usize::MAX] {
         let cuts = Cuts::every(size);
         for stream in [
@@ -155,7 +155,7 @@ fn a_block_of_the_limit_passes_and_one_more_byte_does_not() {
 }
 
 #[test]
-fn what_is_read_is_let_go() {
+fn chunks_are_released_once_they_are_read() {
     let mut splitter = Splitter::new(Limits::default());
     let chunk = Bytes::from(b"id: 1\ndata: a\n\n: b".to_vec());
     splitter.push(chunk.clone());
@@ -198,7 +198,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_chunking_gives_the_same_blocks_and_they_are_the_stream(
+    fn the_blocks_add_up_to_the_stream_in_any_chunking(
         stream in any_stream(),
         sizes in vec(1..12_usize, 1..6),
         limit in prop_oneof![Just(1000), 0..40_usize],

@@ -37,7 +37,7 @@ fn reading() -> Reading {
 }
 
 #[test]
-fn a_float_that_is_not_finite_is_an_error_that_names_it() {
+fn a_float_that_is_not_finite_is_an_error_with_its_location() {
     refused(&f64::NAN, "NaN at \"#\"");
     refused(&f32::INFINITY, "Infinity at \"#\"");
     refused(&Some(f64::NEG_INFINITY), "-Infinity at \"#\"");
@@ -60,7 +60,7 @@ fn a_float_that_is_not_finite_is_an_error_that_names_it() {
 }
 
 #[test]
-fn no_number_at_all_is_still_null() {
+fn a_missing_number_is_still_null() {
     check(&[None, Some(1.5_f64)]);
     assert_eq!(
         written(&json!({"a": f64::NAN})),
@@ -70,7 +70,7 @@ fn no_number_at_all_is_still_null() {
 }
 
 #[test]
-fn an_error_of_another_kind_stays_what_it_is() {
+fn an_error_of_another_kind_is_unchanged() {
     let text = [Value::from("NaN"), Value::from("Infinity")];
     check(&text);
     check(&BTreeMap::from([(vec![1], External::Unit)]));
@@ -78,7 +78,7 @@ fn an_error_of_another_kind_stays_what_it_is() {
 
 proptest! {
     #[test]
-    fn the_place_is_the_one_that_a_pointer_leads_to(
+    fn the_location_is_a_valid_pointer_to_the_value(
         before in 0..5_usize, names in prop::collection::vec("[a-z~/\"\\\\{}\\[\\],:]{0,6}", 1..6)
     ) {
         /// An array with a number at its end, inside an object for each name.

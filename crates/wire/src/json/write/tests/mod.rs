@@ -44,7 +44,7 @@ fn written<T: Serialize + ?Sized>(value: &T) -> String {
 }
 
 #[test]
-fn a_length_that_was_announced_wrongly_does_no_harm() {
+fn a_wrongly_announced_length_has_no_effect() {
     struct Liar(usize);
     impl Serialize for Liar {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -57,7 +57,7 @@ fn a_length_that_was_announced_wrongly_does_no_harm() {
 }
 
 #[test]
-fn an_error_of_the_item_arrives_as_it_is() {
+fn an_error_of_the_item_is_returned_unchanged() {
     struct Broken;
     impl Serialize for Broken {
         fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
@@ -69,7 +69,7 @@ fn an_error_of_the_item_arrives_as_it_is() {
 }
 
 #[test]
-fn a_display_that_fails_is_an_error_and_no_panic() {
+fn a_failing_display_is_an_error_and_not_a_panic() {
     struct Fails;
     impl fmt::Display for Fails {
         fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,7 +85,7 @@ fn a_display_that_fails_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn a_value_may_be_nested_as_deep_as_it_is() {
+fn a_value_may_be_nested_to_any_depth() {
     let mut value = json!("core");
     for depth in 0..500 {
         value = if depth % 2 == 0 {
@@ -98,7 +98,7 @@ fn a_value_may_be_nested_as_deep_as_it_is() {
 }
 
 #[test]
-fn the_output_grows_wherever_it_is_full() {
+fn the_output_grows_at_any_length() {
     let value =
         json!({"n": 12345, "s": "ab", "t": "a longer text\nof two lines", "f": [1.5, 1e300]});
     let expected = serde_json::to_vec(&value).unwrap();

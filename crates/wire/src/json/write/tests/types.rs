@@ -210,7 +210,7 @@ fn the_standard_library_is_written_as_serde_json_writes_it() {
 }
 
 #[test]
-fn a_map_may_give_its_keys_and_values_apart() {
+fn a_map_may_serialise_its_keys_and_values_separately() {
     struct Apart;
     impl Serialize for Apart {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
