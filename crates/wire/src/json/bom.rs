@@ -1,5 +1,5 @@
-//! Byte order marks before JSON: "implementations that parse JSON texts MAY ignore the presence of a byte order mark rather
-//! than treating it as an error" (RFC 8259 §8.1).
+//! Byte order marks before JSON: "implementations that parse JSON texts MAY ignore the presence of
+//! a byte order mark rather than treating it as an error" (RFC 8259 §8.1).
 
 use bytes::{Buf, Bytes};
 
