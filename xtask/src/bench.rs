@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds `bench/`, a workspace of its own, and runs it.
+//! `cargo xtask bench`: builds `bench/`, which is a separate workspace, and runs it.
 
 use crate::shell;
 
@@ -16,7 +16,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         ]);
         cargo
     };
-    // All of its programs: `run` starts the others.
+    // All programs, because `run` starts the others.
     shell::run(cargo("build").arg("--bins"))?;
     shell::run(cargo("run").args(["--bin", "run", "--"]).args(args))
 }

@@ -1,6 +1,6 @@
-//! The habits of this repository, as code: `cargo xtask help` lists them.
+//! The development tasks of this repository. `cargo xtask help` lists them.
 //!
-//! It needs nothing but the standard library, so that it builds in a second on a fresh machine.
+//! It needs only the standard library, so that it builds in a second on a fresh machine.
 
 #![allow(
     clippy::print_stdout,

@@ -1,22 +1,22 @@
-//! Running other programs.
+//! Running of other programs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// A command that runs at the root of the repository.
+/// Returns a command that runs at the root of the repository.
 pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
     command.current_dir(root());
     command
 }
 
-/// Shows the command, runs it and fails unless it exits with 0.
+/// Shows the command and runs it. Fails unless it exits with 0.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let shown = show(command);
     println!("$ {shown}");
@@ -27,7 +27,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// What the command prints on its standard output.
+/// Runs a command and returns its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let shown = show(command);
     let output = command
@@ -40,7 +40,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether the command can be run and exits with 0. Its output is not shown.
+/// Returns `true` if the command can be run and exits with 0. Its output isn't shown.
 pub(crate) fn works(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
@@ -50,11 +50,11 @@ pub(crate) fn works(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Whether a program of this name is in one of the folders of `PATH`.
+/// Returns `true` if a program of this name is in a folder of `PATH` or in `/usr/sbin`.
 pub(crate) fn is_on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-        // Debian keeps servers here, which is not on the PATH of everybody.
+        // Debian installs servers here, which isn't on the PATH of every user.
         || Path::new("/usr/sbin").join(program).is_file()
 }
 

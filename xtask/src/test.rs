@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test that there is, step by step.
+//! `cargo xtask test`: all tests, step by step.
 
 use crate::shell::{command, root, run};
 use crate::tools;
@@ -82,8 +82,7 @@ impl Plan {
     }
 }
 
-/// Runs the steps that `args` name, or all of them. A step that fails doesn't keep the next ones
-/// from running.
+/// Runs the steps that `args` name, or all of them. After a failed step the next ones still run.
 pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
     let plan = Plan::parse(args)?;
     let mut results: Vec<(Step, Duration, Result<(), String>)> = Vec::new();
@@ -170,7 +169,8 @@ fn e2e() -> Result<(), String> {
         .env("HEADWATER_SCREENSHOTS", built.join("../screenshots")))
 }
 
-/// Runs the protocol's own suite against the hub, over each engine. It fails unless every test of it passes.
+/// Runs the protocol's own conformance suite against the hub, once for each engine. Fails unless
+/// every test passes.
 fn conformance() -> Result<(), String> {
     let node = tools::ensure_conformance()?;
     let hub = built()?.join("hub-server");
@@ -187,9 +187,10 @@ fn conformance() -> Result<(), String> {
     outcome
 }
 
-/// Builds what the tests start, and gives the folder where it is.
+/// Builds the programs that the tests start, and returns their folder.
 fn built() -> Result<PathBuf, String> {
-    // The whole workspace, as in the step `rust`: one choice of features, so nothing builds twice.
+    // The whole workspace, as in the step `rust`, so that the features are the same and nothing is
+    // built twice.
     run(command("cargo").args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
     let target = root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
     Ok(target.join("debug"))
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_named_in_the_error() {
+    fn an_unknown_argument_is_named_in_the_error() {
         for args in [
             &["--only", "nothing"][..],
             &["--only"],

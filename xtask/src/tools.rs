@@ -1,12 +1,12 @@
-//! What the tests need besides Rust, installed where it is missing.
+//! Tools that the tests need besides Rust. Missing ones are installed.
 
 use crate::shell::{command, is_on_path, root, run, works};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Programs that the end-to-end tests start, and the Debian packages that bring them. Of Node.js, npm
-/// needs any; the tests run the one that npm brings, as some of their packages need a newer one than
-/// Debian's.
+/// Programs that the end-to-end tests start, and the Debian packages that provide them. Any version
+/// of Node.js is enough for npm. The tests run the one that npm installs, because some of their
+/// packages need a newer one than Debian's.
 const DEBIAN: &[(&str, &[&str])] = &[
     ("caddy", &["caddy"]),
     ("chromium", &["chromium"]),
@@ -17,14 +17,14 @@ const DEBIAN: &[(&str, &[&str])] = &[
     ("python3", &["python3", "python3-venv"]),
 ];
 
-/// What the conformance suite's packages are installed with.
+/// Programs that install the packages of the conformance suite.
 const DEBIAN_NODE: &[(&str, &[&str])] = &[("node", &["nodejs"]), ("npm", &["npm"])];
 
-/// The compiler that the fuzzer's runtime is built with.
+/// The compiler that builds the fuzzer's runtime.
 const DEBIAN_FUZZ: &[(&str, &[&str])] = &[("c++", &["g++"])];
 
-/// Makes sure of everything that the end-to-end tests use: Debian's packages, the Python
-/// environment and the Node.js packages. Gives the path of the environment's Python.
+/// Installs everything that the end-to-end tests use: Debian's packages, the Python environment and
+/// the Node.js packages. Returns the path of the environment's Python.
 pub(crate) fn ensure_e2e() -> Result<PathBuf, String> {
     ensure_debian(DEBIAN)?;
     let python = ensure_venv()?;
@@ -32,8 +32,8 @@ pub(crate) fn ensure_e2e() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// Makes sure of the packages of the conformance suite. Gives the path of the Node.js that is among them: the suite needs
-/// a newer one than Debian has.
+/// Installs the packages of the conformance suite. Returns the path of their Node.js: the suite
+/// needs a newer one than Debian's.
 pub(crate) fn ensure_conformance() -> Result<PathBuf, String> {
     const FOLDER: &str = "tests/conformance";
     ensure_debian(DEBIAN_NODE)?;
@@ -52,7 +52,7 @@ pub(crate) fn ensure_conformance() -> Result<PathBuf, String> {
     )))
 }
 
-/// Makes sure of cargo-fuzz and the compiler that it needs.
+/// Installs cargo-fuzz and the compiler that it needs.
 pub(crate) fn ensure_fuzz() -> Result<(), String> {
     ensure_debian(DEBIAN_FUZZ)?;
     if is_on_path("cargo-fuzz") {
@@ -62,8 +62,8 @@ pub(crate) fn ensure_fuzz() -> Result<(), String> {
     }
 }
 
-/// Whether cargo-nextest is there now. Plain `cargo test` can stand in for it, so a failure to
-/// install it is shown and is no error.
+/// Installs cargo-nextest. Returns `true` if it is available. Plain `cargo test` can replace it, so
+/// a failed installation is shown but isn't an error.
 pub(crate) fn ensure_nextest() -> bool {
     if is_on_path("cargo-nextest") {
         return true;
@@ -107,7 +107,7 @@ fn ensure_debian(wanted: &[(&str, &[&str])]) -> Result<(), String> {
     run(command("apt-get").args(["update", "-qq"]))?;
     run(command("apt-get")
         .env("DEBIAN_FRONTEND", "noninteractive")
-        // A package's service is not wanted: the tests start their own nginx.
+        // The package must not start its service, because the tests start their own nginx.
         .env("RUNLEVEL", "1")
         .args(["install", "-y", "-qq", "--no-install-recommends"])
         .args(packages))
@@ -155,8 +155,8 @@ fn ensure_node_packages(folder: &str) -> Result<(), String> {
     stamp(&modules, &lock)
 }
 
-/// A folder of installed packages keeps a copy of the list that it was installed from: while the
-/// two are the same, there is nothing to install.
+/// Stores a copy of the list from which packages were installed in their folder. While the copy
+/// equals the list, nothing has to be installed.
 fn stamp(folder: &Path, list: &Path) -> Result<(), String> {
     let copy = folder.join(".installed-from");
     fs::copy(list, &copy)

@@ -18,6 +18,21 @@ pub struct Progress {
 ///
 /// It holds one number and no messages, so a slow owner accumulates nothing, and any number of
 /// appends in between cause one wake-up. The owner [reads](crate::Log::read) the messages.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use headwater_log::{Append, Create, Log, MemoryLog, Settings, StreamName};
+///
+/// let log = MemoryLog::default();
+/// let name = StreamName::new("prices")?;
+/// log.create(&name, Create::new(Settings::of_type("application/json"))).await?;
+///
+/// let mut follower = log.follow(&name).await?;
+/// let seen = follower.progress().tail;
+/// log.append(&name, Append::new(vec!["42".into()])).await?;
+/// assert!(follower.past(seen).await.tail > seen);
+/// # Ok::<(), headwater_log::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Follower(watch::Receiver<Progress>);
 

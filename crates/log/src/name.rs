@@ -9,6 +9,15 @@ use crate::limits;
 ///
 /// The log treats a name as one string. Callers can split it into segments at `/`. Names sort by
 /// their bytes, which is the order of listings. A clone shares the text.
+///
+/// ```
+/// use headwater_log::StreamName;
+///
+/// let name = StreamName::new("shop/orders")?;
+/// assert_eq!(name.as_str(), "shop/orders");
+/// assert!(StreamName::new("").unwrap_err().is_invalid());
+/// # Ok::<(), headwater_log::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamName(Arc<str>);
 

@@ -112,7 +112,7 @@ pub(crate) enum Repeats {
     TooOld,
 }
 
-/// Returns a hash of an append's messages and of whether it closes the stream.
+/// Returns a hash of an append's messages and its `close` flag.
 fn fingerprint(append: &Append) -> u32 {
     let mut digest = Digest::EMPTY;
     for message in &append.messages {

@@ -128,7 +128,7 @@ pub struct OrderChunk {
     /// The streams that match and were trimmed in this range, in order: at most one notice per
     /// stream.
     pub trimmed: Vec<Trimmed>,
-    /// The streams that match and ended in this stretch, in order.
+    /// The streams that match and ended in this range, in order.
     pub ended: Vec<Ended>,
     /// The position before the newest end that the log [dropped](crate::Limits::ended), of any
     /// stream, if it is in this range. Some of the ends up to that position are missing from

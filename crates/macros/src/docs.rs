@@ -1,28 +1,29 @@
-//! A doc comment, split into the summary and the description of an operation.
+//! The split of a doc comment into the summary and the description of an operation.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
-/// What a doc comment says of an operation.
+/// The documentation of an operation.
 #[derive(Debug, Default)]
 pub(crate) struct Docs {
-    /// The first paragraph, on one line. Empty where the comment doesn't begin with one.
+    /// The first paragraph, on one line. Empty if the comment doesn't begin with a paragraph.
     pub(crate) summary: String,
-    /// The rest, markdown and all.
+    /// The rest, as markdown.
     description: Vec<Piece>,
 }
 
 #[derive(Debug)]
 enum Piece {
-    /// One line, without its break.
+    /// One line, without its line break.
     Line(String),
-    /// What only the compiler knows, such as `include_str!("…")`.
+    /// An expression that only the compiler can evaluate, such as `include_str!("…")`.
     Expression(TokenStream),
 }
 
 impl Docs {
-    /// Reads the `#[doc = …]` attributes, which is what `///` and `/** */` are to a macro.
+    /// Reads the `#[doc = …]` attributes, into which the compiler converts `///` and `/** */`
+    /// before a macro sees them.
     pub(crate) fn read(attributes: &[Attribute]) -> Self {
         let mut pieces = Vec::new();
         for attribute in attributes {
@@ -68,7 +69,7 @@ impl Docs {
         }
     }
 
-    /// The description as an expression of type `&'static str` that can stand in a constant.
+    /// Returns the description as a constant expression of type `&'static str`.
     pub(crate) fn description(&self) -> TokenStream {
         let mut parts = Vec::new();
         let mut text = String::new();
@@ -97,7 +98,8 @@ impl Docs {
     }
 }
 
-/// The lines of one `#[doc = "…"]`. A block comment's lines may each begin with a star, which isn't text.
+/// Returns the lines of one `#[doc = "…"]`. Each line of a block comment may begin with a star,
+/// which isn't part of the text.
 fn lines(text: &str) -> impl Iterator<Item = String> {
     let starred = text.contains('\n')
         && text.lines().skip(1).all(|line| {
@@ -115,7 +117,7 @@ fn lines(text: &str) -> impl Iterator<Item = String> {
         .into_iter()
 }
 
-/// Takes away the leading space that all lines have in common.
+/// Removes the leading spaces that all lines have in common.
 fn unindent(pieces: &mut [Piece]) {
     let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
     let common = pieces
@@ -128,7 +130,7 @@ fn unindent(pieces: &mut [Piece]) {
         .unwrap_or(0);
     for piece in pieces {
         if let Piece::Line(line) = piece {
-            // An empty line may have less.
+            // An empty line may have fewer.
             let shared = common.min(indent(line));
             line.drain(..shared);
         }
@@ -139,13 +141,15 @@ fn is_blank(piece: &Piece) -> bool {
     matches!(piece, Piece::Line(line) if line.trim().is_empty())
 }
 
-/// Whether the first line of a text begins a paragraph, and no other block of markdown.
+/// Returns `true` if the first line of a text begins a paragraph rather than another block of
+/// markdown.
 fn begins_paragraph(line: &str) -> bool {
     let is_code = line.starts_with("    ") || line.starts_with('\t');
     !is_code && !interrupts_paragraph(line) && !is_numbered(line, |_| true)
 }
 
-/// Whether a line ends the paragraph above it without an empty line between them (`CommonMark` 0.31 §4, §5).
+/// Returns `true` if a line ends the paragraph above it without an empty line between them
+/// (`CommonMark` 0.31 §4, §5).
 fn interrupts_paragraph(line: &str) -> bool {
     let line = line.trim();
     let is_heading = || {
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_begin_with_a_paragraph_has_no_summary() {
+    fn a_comment_without_a_first_paragraph_has_no_summary() {
         for text in ["# Errors\n\nNone.", "- a\n- b", "7. a", "```\nx\n```"] {
             let source: String = text.lines().map(|line| format!("/// {line}\n")).collect();
             check(&source, "", text);
@@ -278,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_a_doc_comment_gives_the_same() {
+    fn every_notation_of_a_doc_comment_is_equivalent() {
         for source in [
             "/// One.\n///\n/// Two.\n///   Three.",
             "#[doc = \"One.\"] #[doc = \"\"] #[doc = \"Two.\"] #[doc = \"  Three.\"]",
@@ -294,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_included_text_is_left_to_the_compiler() {
+    fn an_included_text_is_passed_to_the_compiler() {
         let check = |source: &str, summary: &str, description: TokenStream| {
             let docs = read(source);
             assert_eq!(docs.summary, summary, "{source}");

@@ -11,7 +11,7 @@ use syn::{
 
 use crate::rename::Rule;
 
-/// The prefix of the names that Headwater keeps for what it says itself, as in `headwater_wire::sse`.
+/// The prefix of the event names that are reserved for Headwater, as in `headwater_wire::sse`.
 const RESERVED_PREFIX: &str = "headwater:";
 
 pub(crate) fn expand(item: TokenStream) -> TokenStream {
@@ -40,7 +40,8 @@ fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let (generics, arguments, condition) = input.generics.split_for_impl();
     let sent = events.iter().filter(|event| !event.skipped);
     let names = sent.map(|event| &event.name);
-    // A skipped variant has an arm too: serde refuses to write it, so its name goes nowhere.
+    // A skipped variant has an arm too. Its name is never sent, because serde refuses to serialise
+    // it.
     let arms = events
         .iter()
         .map(|Event { variant, name, .. }| quote!(Self::#variant { .. } => #name));
@@ -61,7 +62,7 @@ fn derive(input: &DeriveInput) -> Result<TokenStream> {
 struct Event<'a> {
     variant: &'a Ident,
     name: String,
-    /// Where the name stands in the source.
+    /// The location of the name in the source.
     span: Span,
     skipped: bool,
 }
@@ -86,7 +87,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Refuses what can't be sent, all of it at once.
+/// Refuses enums that can't be sent, with all errors at once.
 fn check(ident: &Ident, events: &[Event<'_>]) -> Result<()> {
     let mut errors = Vec::new();
     let mut seen: HashMap<&str, &Ident> = HashMap::new();
@@ -143,7 +144,7 @@ fn check(ident: &Ident, events: &[Event<'_>]) -> Result<()> {
     all.map_or(Ok(()), Err)
 }
 
-/// What serde's attributes say of the names that it writes.
+/// The parts of serde's attributes that affect names.
 #[derive(Default)]
 struct Attributes {
     rename: Option<LitStr>,
@@ -152,7 +153,7 @@ struct Attributes {
 }
 
 impl Attributes {
-    /// Reads those that matter and passes over the others: they are serde's to check.
+    /// Reads the relevant attributes and skips the others, which serde checks.
     fn read(attributes: &[Attribute]) -> Result<Self> {
         let mut read = Self::default();
         let serde = |attribute: &&Attribute| attribute.path().is_ident("serde");
@@ -178,7 +179,8 @@ impl Attributes {
     }
 }
 
-/// The string of `name = "…"` or `name(serialize = "…")`; `None` where only reading is meant.
+/// Returns the string of `name = "…"` or `name(serialize = "…")`, or `None` if it applies only to
+/// deserialisation.
 fn written(meta: &ParseNestedMeta<'_>) -> Result<Option<LitStr>> {
     if meta.input.peek(Token![=]) {
         return string(meta).map(Some);
@@ -201,7 +203,7 @@ fn string(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
             lit: Lit::Str(literal),
             ..
         }) => Ok(literal),
-        // A name that a `macro_rules!` macro passed on comes in an invisible group.
+        // A name that a `macro_rules!` macro passed on is inside an invisible group.
         Expr::Group(group) => match *group.expr {
             Expr::Lit(ExprLit {
                 lit: Lit::Str(literal),
@@ -228,7 +230,7 @@ fn pass_over(meta: &ParseNestedMeta<'_>) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// The names in `NAMES`, or the messages of the errors, each cut at its colon.
+    /// Returns the names in `NAMES`, or the messages of the errors, each cut at its colon.
     fn names(source: &str) -> std::result::Result<Vec<String>, Vec<String>> {
         let input: DeriveInput = syn::parse_str(source).expect("the source is Rust");
         let tokens = derive(&input).map_err(|errors| {
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn other_attributes_are_passed_over() {
+    fn other_attributes_are_skipped() {
         accepts(
             "#[serde(tag = \"t\", content = \"c\", crate = \"serde\", deny_unknown_fields)]
              #[serde(bound(serialize = \"T: Serialize\"), rename_all_fields(serialize = \"camelCase\"))]
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_refused() {
+    fn enums_that_cannot_be_sent_are_refused() {
         for source in ["struct E;", "struct E { a: u8 }", "union E { a: u8 }"] {
             refuses(
                 source,
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_the_framework_are_refused_and_all_faults_told() {
+    fn reserved_names_are_refused_and_all_errors_reported() {
         refuses(
             "enum E { #[serde(rename = \"headwater:end\")] End, A, #[serde(rename(serialize = \"headwater:mine\"))] Mine }",
             &[
@@ -382,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_string_is_an_error() {
+    fn a_name_that_is_not_a_string_is_an_error() {
         refuses(
             "enum E { #[serde(rename = 1)] A }",
             &["expected a string literal"],

@@ -1,19 +1,21 @@
-//! The macros of [`headwater`](https://docs.rs/headwater), which re-exports them. Use them from there.
+//! The macros of [`headwater`](https://docs.rs/headwater), which re-exports them. Use them from
+//! there.
 //!
-//! - [`macro@operation`] gives a handler's name and doc comment to the API's document.
-//! - [`macro@Events`] gives the variants of an enum as the names of events.
+//! - [`macro@operation`] adds a handler's name and doc comment to the OpenAPI document.
+//! - [`macro@Events`] sends the variants of an enum under separate event names.
 //!
-//! Both expand to plain impls of traits of `headwater`: there is no registry, and nothing runs before
-//! `main`. What a macro can't check it leaves to the compiler, at the place in the handler that it is about.
+//! Both expand to plain impls of traits of `headwater`: there is no registry, and nothing runs
+//! before `main`. The compiler checks the types, and reports an error at the part of the handler
+//! that causes it.
 //!
-//! | in | what it does |
+//! | module | purpose |
 //! |---|---|
 //! | `operation` | checks the function, and wraps what it returns |
 //! | `docs` | splits a doc comment into a summary and a description |
 //! | `events` | reads the enum and its serde attributes |
 //! | `rename` | serde's rules for the case of a variant's name |
 //!
-//! The messages of the errors are pinned by `crates/headwater/tests/ui`.
+//! The error messages are pinned by `crates/headwater/tests/ui`.
 
 mod docs;
 mod events;
@@ -22,11 +24,12 @@ mod rename;
 
 use proc_macro::TokenStream;
 
-/// Gives a handler's name and doc comment to the API's document.
+/// Adds a handler's name and doc comment to the OpenAPI document.
 ///
-/// The function's name becomes the operation's id, the first paragraph of the doc comment its summary, and
-/// the rest, with its markdown, its description. The attribute takes no arguments: tags, security and so on
-/// are said where the route is added. It is optional; without it the document has what the types say.
+/// The function's name becomes the operation's id, the first paragraph of the doc comment its
+/// summary, and the rest, as markdown, its description. The attribute accepts no arguments: tags,
+/// security and so on are set where the route is added. The attribute is optional. Without it, the
+/// document contains only what the types define.
 ///
 /// ```
 /// use futures_util::stream;
@@ -44,27 +47,27 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// The function stays what it was, but returns `Described<R, _>` in place of `R`. Code that calls it
-/// directly, a test for example, gets the result with `into_inner`.
+/// The function is unchanged, but returns `Described<R, _>` in place of `R`. Code that calls it
+/// directly, such as a test, gets the result with `into_inner`.
 ///
-/// A doc comment that begins with something else than a paragraph (a heading, a list, code) has no summary:
-/// all of it is the description. So has one that begins with `#[doc = include_str!("…")]`; text before that
-/// is split as usual.
+/// A doc comment that begins with something other than a paragraph (a heading, a list, code) has no
+/// summary, and all of it is the description. The same holds for one that begins with `#[doc =
+/// include_str!("…")]`. Text before an included text is split as usual.
 ///
 /// # Errors
 ///
-/// The compiler says, at the argument or type in question, when the function isn't a handler: when it is no
-/// `async fn`, takes `self`, takes what is no extractor, reads the body twice or not last, or returns
-/// what is no response.
+/// The function isn't a handler: it isn't an `async fn`, has a `self`, an argument that isn't an
+/// extractor or a return type that isn't a response, or reads the body twice or not last. The
+/// compiler reports the error at the argument or type.
 #[proc_macro_attribute]
 pub fn operation(arguments: TokenStream, item: TokenStream) -> TokenStream {
     operation::expand(&arguments.into(), &item.into()).into()
 }
 
-/// Sends each variant of an enum under an event name of its own.
+/// Sends each variant of an enum under its own event name.
 ///
-/// The names are those that serde writes: `#[serde(rename)]` and `#[serde(rename_all)]` count, also in their
-/// forms for one direction. Variants that serde skips have no name in `NAMES`.
+/// The names are those that serde writes. `#[serde(rename)]` and `#[serde(rename_all)]` apply,
+/// including their forms for one direction. Variants that serde skips have no name in `NAMES`.
 ///
 /// ```
 /// use headwater::Events;
@@ -82,9 +85,9 @@ pub fn operation(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Errors
 ///
-/// The compiler refuses what is no enum; an enum without a variant to send; two variants with one name; a
-/// name that is empty or has a line break, which no event can carry; and the names `end` and `error`, by
-/// which Headwater itself tells how a stream ended.
+/// The item isn't an enum; the enum has no variant to send; two variants have the same name; a name
+/// is empty or has a line break, which no event can carry; or a name begins with `headwater:`,
+/// which is reserved for Headwater's own events.
 #[proc_macro_derive(Events, attributes(serde))]
 pub fn events(item: TokenStream) -> TokenStream {
     events::expand(item.into()).into()

@@ -13,8 +13,9 @@ use syn::{
 
 use crate::docs::Docs;
 
-/// The extractors that read the body, by the last part of their type's name. A macro sees no more than
-/// names; where this guesses too little, the compiler still refuses the handler, in harder words.
+/// The extractors that read the body, by the last segment of their type's path. A macro sees only
+/// names. For an extractor that isn't listed the compiler still refuses the handler, with a less
+/// helpful message.
 const BODY_EXTRACTORS: [&str; 8] = [
     "Body",
     "Bytes",
@@ -26,8 +27,8 @@ const BODY_EXTRACTORS: [&str; 8] = [
     "String",
 ];
 
-/// Of the attributes above the function, those that are for callers or lints. The others, such as
-/// `#[tracing::instrument]`, are about the function as it was written.
+/// The attributes above the function that are for callers or lints. Other attributes, such as
+/// `#[tracing::instrument]`, apply to the original function.
 const OUTER_ATTRIBUTES: [&str; 10] = [
     "allow",
     "cfg",
@@ -43,7 +44,7 @@ const OUTER_ATTRIBUTES: [&str; 10] = [
 
 pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream {
     expansion(arguments, item).unwrap_or_else(|error| {
-        // The item stays, so that nobody is told besides that its name is unknown.
+        // The item stays, to avoid a second error about an unknown name.
         let error = error.into_compile_error();
         quote!(#error #item)
     })
@@ -67,7 +68,7 @@ fn expansion(arguments: &TokenStream, item: &TokenStream) -> Result<TokenStream>
     Ok(function.expand())
 }
 
-/// A function whose body is left as it is: what is in there, the compiler tells.
+/// A parsed function. Its body isn't parsed, so the compiler reports errors in it.
 struct Function {
     attributes: Vec<Attribute>,
     visibility: Visibility,
@@ -87,7 +88,7 @@ impl Parse for Function {
 }
 
 impl Function {
-    /// Refuses what is no handler, as far as that can be seen without types.
+    /// Refuses functions that aren't handlers, as far as that can be determined without types.
     fn check(&self) -> Result<()> {
         let Signature {
             ident,
@@ -127,7 +128,7 @@ impl Function {
         self.check_bodies()
     }
 
-    /// A stream is returned as what says which items it has.
+    /// Checks that a stream is returned as a type that names its items.
     fn check_returned(&self) -> Result<()> {
         let ReturnType::Type(_, returned) = &self.signature.output else {
             return Ok(());
@@ -177,7 +178,7 @@ impl Function {
         }
     }
 
-    /// There is one body, and it is read last: until then the request is whole.
+    /// Checks that at most one argument reads the body, and that it is the last one.
     fn check_bodies(&self) -> Result<()> {
         let arguments: Vec<_> = self.arguments().collect();
         let bodies: Vec<_> = arguments
@@ -206,7 +207,7 @@ impl Function {
         }
     }
 
-    /// The arguments' types.
+    /// Returns the types of the arguments.
     fn arguments(&self) -> impl Iterator<Item = &Type> {
         self.signature
             .inputs
@@ -217,10 +218,10 @@ impl Function {
             })
     }
 
-    /// The function as it was, inside one that wraps what it returns.
+    /// Returns the original function inside one that wraps its result.
     ///
-    /// The inner one has the same name and generics, so that what the compiler and `tracing` say of it is
-    /// about what was written.
+    /// The inner function has the same name and generics, so that messages of the compiler and of
+    /// `tracing` match the source.
     fn expand(self) -> TokenStream {
         let docs = Docs::read(&self.attributes);
         let (outer_attributes, inner_attributes): (Vec<_>, Vec<_>) =
@@ -250,7 +251,8 @@ impl Function {
         outer.output = parse_quote! {
             -> ::headwater::Described<#returned, impl ::headwater::Docs>
         };
-        // Not the patterns: what they take apart, the inner function gets whole.
+        // Not the patterns: the inner function receives each argument as a whole and destructures
+        // it.
         let mut names = Vec::new();
         for (index, input) in outer.inputs.iter_mut().enumerate() {
             if let FnArg::Typed(argument) = input {
@@ -262,12 +264,12 @@ impl Function {
         }
         let generics = turbofish(inner);
 
-        // Each block keeps its names to itself: what is written in the handler must not see them.
+        // Each block limits its names to itself. They must not be visible in the handler.
         quote! {
             #(#outer_attributes)*
             #visibility #outer {
                 let handler = {
-                    // Said of the outer function already.
+                    // The lint applies to the outer function already.
                     #[allow(clippy::too_many_arguments)]
                     #(#inner_attributes)*
                     #inner #body
@@ -290,8 +292,9 @@ impl Function {
         }
     }
 
-    /// Names, for each argument and for what is returned, the trait that it needs, at its own place in the
-    /// source: otherwise the compiler would say no more than that the whole function is no handler.
+    /// Returns, for each argument and for the return type, a statement that requires its trait,
+    /// with the span of that type. Without them the compiler would only report that the whole
+    /// function isn't a handler.
     fn assertions(&self) -> TokenStream {
         let inputs = self.arguments().map(|argument| {
             quote_spanned! {argument.span()=>
@@ -299,7 +302,8 @@ impl Function {
             }
         });
         let output = match &self.signature.output {
-            // A type without a name can't be named here either. Its bounds are checked with the route.
+            // A type without a name can't be named here either. Its bounds are checked with the
+            // route.
             ReturnType::Type(_, returned) if !mentions(&returned.to_token_stream(), "impl") => {
                 Some(quote_spanned! {returned.span()=>
                     let _ = <#returned as ::headwater::OperationOutput>::describe;
@@ -311,7 +315,8 @@ impl Function {
     }
 }
 
-/// The generic arguments that pass the function's own parameters on. Lifetimes are inferred.
+/// Returns the generic arguments that pass on the function's own parameters. Lifetimes are
+/// inferred.
 fn turbofish(signature: &Signature) -> TokenStream {
     let mut names = signature
         .generics
@@ -329,8 +334,8 @@ fn turbofish(signature: &Signature) -> TokenStream {
     quote!(::<#(#names),*>)
 }
 
-/// The name of the extractor that reads the body, where this type is one or holds one in an `Option` or
-/// `Result`.
+/// Returns the name of the extractor that reads the body, if this type is one or contains one in an
+/// `Option` or `Result`.
 fn body_extractor(argument: &Type) -> Option<String> {
     let Type::Path(path) = argument else {
         return None;
@@ -350,10 +355,11 @@ fn body_extractor(argument: &Type) -> Option<String> {
     }
 }
 
-/// The traits of things that give items one after the other.
+/// The traits of types that yield items one after the other.
 const ITEM_TRAITS: [&str; 4] = ["Iterator", "IntoIterator", "Stream", "TryStream"];
 
-/// The `impl Stream<Item = …>` of a type, also as an argument of another one, and the name of its items.
+/// Returns the `impl Stream<Item = …>` in a type, even as an argument of another one, and the name
+/// of its items.
 fn nameless_stream(returned: &Type) -> Option<(&Type, Option<String>)> {
     if let Type::ImplTrait(of) = returned {
         let segments = of.bounds.iter().filter_map(|bound| match bound {
@@ -375,7 +381,7 @@ fn nameless_stream(returned: &Type) -> Option<(&Type, Option<String>)> {
     held_types(returned).find_map(nameless_stream)
 }
 
-/// The `Streaming<Result<T, …>>` of a type, also as an argument of another one, and `T`.
+/// Returns the `Streaming<Result<T, …>>` in a type, even as an argument of another one, and `T`.
 fn stream_of_results(returned: &Type) -> Option<(&Type, String)> {
     if let Type::Path(path) = returned
         && let Some(last) = path.path.segments.last()
@@ -387,7 +393,7 @@ fn stream_of_results(returned: &Type) -> Option<(&Type, String)> {
     held_types(returned).find_map(stream_of_results)
 }
 
-/// `T`, where a type is `Result<T, …>`.
+/// Returns `T` if a type is `Result<T, …>`.
 fn result_of(of: &Type) -> Option<&Type> {
     let Type::Path(path) = of else {
         return None;
@@ -396,7 +402,7 @@ fn result_of(of: &Type) -> Option<&Type> {
     held_types(of).next().filter(|_| is_result)
 }
 
-/// The types that are the arguments of a type.
+/// Returns the types that are the arguments of a type.
 fn held_types(of: &Type) -> impl Iterator<Item = &Type> {
     let last = match of {
         Type::Path(path) => path.path.segments.last(),
@@ -417,7 +423,7 @@ fn arguments_of(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument>
     arguments.into_iter().flatten()
 }
 
-/// A type as it is written, without the spaces that tokens have between them.
+/// Returns a type as it is written, without the spaces between tokens.
 fn written(of: &Type) -> String {
     of.to_token_stream()
         .to_string()
@@ -429,7 +435,7 @@ fn mentions(tokens: &TokenStream, word: &str) -> bool {
     find(tokens, word).is_some()
 }
 
-/// Where a word first stands, at any depth.
+/// Returns the span of the first occurrence of a word, at any depth.
 fn find(tokens: &TokenStream, word: &str) -> Option<Span> {
     tokens.clone().into_iter().find_map(|token| match token {
         TokenTree::Ident(ident) => (ident == word).then(|| ident.span()),
@@ -451,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_of_any_shape_is_taken() {
+    fn a_handler_of_any_shape_is_accepted() {
         for source in [
             "async fn f() {}",
             "#[cfg(x)] pub(in crate::a) async fn r#f<'a, T: A, const N: usize>(mut a: T) -> R where T: B {}",
@@ -465,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_once_and_last() {
+    fn a_body_must_be_read_once_and_last() {
         let not_last = |name| {
             format!("`{name}` reads the request's body, so it comes last: move it to the end")
         };
@@ -492,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_returned_by_the_name_of_its_items() {
+    fn a_stream_must_be_returned_with_the_name_of_its_items() {
         let named = |item: &str| {
             format!(
                 "a handler returns a stream as `Streaming<{item}>`: write that as the type, and `Streaming::new(…)` \
@@ -543,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_go_where_they_have_their_meaning() {
+    fn attributes_are_moved_to_the_function_that_they_apply_to() {
         let item = quote! {
             #[doc = "One."]
             #[instrument]

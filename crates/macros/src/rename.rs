@@ -1,7 +1,7 @@
-//! Serde's rules for the case of a variant's name, as <https://serde.rs/container-attrs.html#rename_all>
-//! lists them.
+//! Serde's rules for the case of a variant's name, as listed at
+//! <https://serde.rs/container-attrs.html#rename_all>.
 
-/// One of the values of `#[serde(rename_all = "…")]`.
+/// A value of `#[serde(rename_all = "…")]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     Lower,
@@ -14,7 +14,7 @@ pub(crate) enum Rule {
     ScreamingKebab,
 }
 
-/// The rules by their names in the attribute, in serde's order.
+/// The rules with their names in the attribute, in serde's order.
 const RULES: [(&str, Rule); 8] = [
     ("lowercase", Rule::Lower),
     ("UPPERCASE", Rule::Upper),
@@ -27,14 +27,15 @@ const RULES: [(&str, Rule); 8] = [
 ];
 
 impl Rule {
-    /// The rule of this name. `None` for what serde refuses.
+    /// Returns the rule of this name, or `None` if serde refuses it.
     pub(crate) fn named(name: &str) -> Option<Self> {
         RULES
             .iter()
             .find_map(|&(known, rule)| (known == name).then_some(rule))
     }
 
-    /// The name that serde writes for a variant, whose own name is in `PascalCase` by Rust's custom.
+    /// Returns the name that serde writes for a variant. The variant's own name is in `PascalCase`
+    /// by convention.
     pub(crate) fn apply(self, variant: &str) -> String {
         match self {
             Self::Pascal => variant.to_owned(),
@@ -47,15 +48,15 @@ impl Rule {
             }
             Self::Snake => snake(variant),
             Self::ScreamingSnake => snake(variant).to_ascii_uppercase(),
-            // Underscores that were in the variant's name become dashes too, as in serde.
+            // Underscores in the variant's name become dashes too, as in serde.
             Self::Kebab => snake(variant).replace('_', "-"),
             Self::ScreamingKebab => snake(variant).to_ascii_uppercase().replace('_', "-"),
         }
     }
 }
 
-/// The name in lower case with an underscore before every capital but the first. Only ASCII letters change
-/// their case, as in serde.
+/// Returns the name in lower case with an underscore before every capital but the first. Only ASCII
+/// letters change their case, as in serde.
 fn snake(variant: &str) -> String {
     let mut snake = String::with_capacity(variant.len() + 4);
     for (index, letter) in variant.chars().enumerate() {
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_rule_gives_the_name_that_serde_documents() {
+    fn each_rule_produces_the_name_that_serde_documents() {
         let table = [
             // Variant, then lower, upper, Pascal, camel, snake, SCREAMING_SNAKE, kebab, SCREAMING-KEBAB.
             "Outcome outcome OUTCOME Outcome outcome outcome OUTCOME outcome OUTCOME",
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_known_by_its_exact_name_alone() {
+    fn a_rule_is_found_only_by_its_exact_name() {
         assert_eq!(Rule::named("kebab-case"), Some(Rule::Kebab));
         assert_eq!(
             Rule::named("SCREAMING-KEBAB-CASE"),

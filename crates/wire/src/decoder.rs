@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use crate::{DecodeError, Event, Format, Limits, Str, json_array, json_seq, ndjson, sse, text};
 
-/// Reads a stream in any one of the formats: bytes in, complete items out.
+/// A decoder for any one of the formats: bytes in, complete items out.
 ///
-/// Chunks may be cut anywhere, inside a character too: the items are the same. An item that lies in
-/// one chunk shares its memory, and so keeps it; only what is cut by the end of a chunk is copied.
-/// Call [`next`](Self::next) until it gives `None` after each [`push`](Self::push), and the decoder
-/// holds no more than one unfinished item and the chunk itself.
+/// Chunks can be cut anywhere, even inside a character, without a change to the items. An item that
+/// lies in one chunk shares, and so keeps, the chunk's memory. Only an item that is cut by the end
+/// of a chunk is copied. After each [`push`](Self::push), call [`next`](Self::next) until it
+/// returns `None`; the decoder then holds at most one unfinished item and the chunk itself.
 ///
 /// For [`Format::Text`] the items are the lines; for chunks see [`text::ChunkDecoder`].
 #[derive(Debug)]
@@ -28,7 +28,7 @@ enum Inner {
     Text(text::LineDecoder),
 }
 
-/// Does the same with the decoder of whatever format it is.
+/// Runs the same code with the decoder of any format.
 macro_rules! each {
     ($inner:expr, $decoder:ident => $do:expr) => {
         match $inner {
@@ -42,7 +42,7 @@ macro_rules! each {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream.
+    /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(format: Format, limits: Limits) -> Self {
         Self(match format {
@@ -54,7 +54,7 @@ impl Decoder {
         })
     }
 
-    /// The format that it reads.
+    /// Returns the format that the decoder reads.
     #[must_use]
     pub fn format(&self) -> Format {
         match self.0 {
@@ -71,33 +71,34 @@ impl Decoder {
         each!(&mut self.0, decoder => decoder.push(chunk));
     }
 
-    /// Says that no more bytes will come; what is pushed after this is ignored.
+    /// Marks the end of the stream. Chunks that are pushed later are ignored.
     ///
-    /// Only a clean end may be told so. After a broken connection, drop the decoder: what it still
-    /// holds is not complete.
+    /// Call it only after a clean end. After a broken connection, drop the decoder: the rest that
+    /// it holds isn't complete.
     pub fn finish(&mut self) {
         each!(&mut self.0, decoder => decoder.finish());
     }
 
-    /// The next item. `None`: more input is needed or, after [`finish`](Self::finish), this was
-    /// all.
+    /// Returns the next item. `None` means that more input is needed or, after
+    /// [`finish`](Self::finish), that there are no more items.
     ///
     /// # Errors
-    /// The stream breaks the format or a limit. Every later call says the same, but for
-    /// [`Format::JsonSeq`], which goes on with the next element.
+    ///
+    /// If the stream violates the format or a limit. Later calls return the same error, except for
+    /// [`Format::JsonSeq`], which continues with the next element.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
         each!(&mut self.0, decoder => decoder.next())
     }
 
-    /// How many items it has given.
+    /// Returns the number of items that were returned.
     #[must_use]
     pub fn items(&self) -> u64 {
         each!(&self.0, decoder => decoder.items())
     }
 
-    /// SSE: the time to wait before a reconnect, if the stream has named one.
+    /// Returns the SSE reconnection time, if the stream has set one.
     #[must_use]
     pub fn retry(&self) -> Option<Duration> {
         match &self.0 {
@@ -106,7 +107,8 @@ impl Decoder {
         }
     }
 
-    /// SSE: the last event id, which persists; empty until the stream sets one.
+    /// Returns the SSE last event id, which persists between events. Empty until the stream sets
+    /// one.
     #[must_use]
     pub fn last_event_id(&self) -> &Str {
         static NONE: Str = Str::from_static("");
@@ -121,7 +123,7 @@ impl Decoder {
 mod tests {
     use super::*;
 
-    /// Items of each format, and the start of one that is broken or too large for a limit of 10.
+    /// Items of each format, and the start of an item that is malformed or exceeds a limit of 10.
     const STREAMS: [(Format, &str, &str); 5] = [
         (Format::Ndjson, "[1]\n[2]\n", "1234567890123"),
         (
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_that_is_read_is_let_go() {
+    fn a_chunk_is_released_once_it_is_read() {
         for (format, items, _) in STREAMS {
             let mut decoder = decoder(format);
             let chunk = Bytes::from(items.as_bytes().to_vec());
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_fatal_error_takes_no_memory() {
+    fn input_after_a_fatal_error_uses_no_memory() {
         for (format, items, broken) in STREAMS {
             let mut decoder = decoder(format);
             let chunk = Bytes::from([items, broken].concat());
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_after_the_end() {
+    fn input_after_the_end_is_ignored() {
         for (format, items, _) in STREAMS {
             let mut decoder = decoder(format);
             let mut results = Vec::new();

@@ -1,15 +1,15 @@
-//! A running digest of messages: what a producer has published, in one number.
+//! A running digest of messages: one number for everything that a producer has published.
 
 use std::fmt;
 use std::str::FromStr;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-/// A digest of a sequence of messages, 128 bits of XXH3.
+/// The digest of a sequence of messages: 128 bits of XXH3.
 ///
-/// It depends on the messages, their bounds and their order, and on nothing else: not on how they were batched. Equal
-/// digests mean equal sequences, but for an accident of 1 in 2^64 or so; it is no protection from somebody who looks for
-/// two sequences of one digest.
+/// It depends only on the messages, their boundaries and their order, not on the batching. Equal
+/// digests mean equal sequences, except for an accident with a probability of about 1 in 2^64. It
+/// doesn't protect against a deliberate search for two sequences with the same digest.
 ///
 /// Its text is 32 hexadecimal digits.
 ///
@@ -25,28 +25,28 @@ use xxhash_rust::xxh3::xxh3_128;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Digest(u128);
 
-/// A text that is no digest.
+/// The error for a text that isn't a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoDigest;
 
 impl Digest {
-    /// The digest of no messages.
+    /// The digest of an empty sequence.
     pub const EMPTY: Self = Self(0);
 
-    /// The digest with these bytes, lowest first, as [`to_bytes`](Self::to_bytes) gave them.
+    /// Creates a digest from its bytes, lowest first, as returned by [`to_bytes`](Self::to_bytes).
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_le_bytes(bytes))
     }
 
-    /// Its bytes, lowest first.
+    /// Returns the bytes, lowest first.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0.to_le_bytes()
     }
 
-    /// Adds the next message: the digest becomes the hash of the digest so far, the hash of the message, and its length
-    /// in bytes.
+    /// Adds the next message. The new digest is the hash of the previous digest, the hash of the
+    /// message, and its length in bytes.
     pub fn add(&mut self, message: &[u8]) {
         let mut chained = [0; 40];
         chained[..16].copy_from_slice(&self.0.to_le_bytes());
@@ -66,7 +66,8 @@ impl FromStr for Digest {
     type Err = NoDigest;
 
     /// # Errors
-    /// The text is anything but 32 hexadecimal digits.
+    ///
+    /// If the text isn't exactly 32 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, NoDigest> {
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(NoDigest);
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_bounds_and_orders_have_other_digests() {
+    fn digests_depend_on_messages_boundaries_and_order() {
         let all = [
             of(&[]),
             of(&[b""]),
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_the_same_in_every_version() {
-        // It is stored, and compared with what another program computes.
+        // The digest is stored, and compared with the result of other programs.
         assert_eq!(of(&[]).to_string(), "0".repeat(32));
         assert_eq!(
             of(&[b"{\"order\":1}", b"2"]).to_string(),
@@ -127,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_and_text_come_back(bytes: [u8; 16]) {
+        fn bytes_and_text_round_trip(bytes: [u8; 16]) {
             let digest = Digest::from_bytes(bytes);
             prop_assert_eq!(digest.to_bytes(), bytes);
             prop_assert_eq!(digest.to_string().parse(), Ok(digest));
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_digests() {
+    fn malformed_texts_are_refused() {
         for bad in [
             "",
             "0",

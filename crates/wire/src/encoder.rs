@@ -4,15 +4,15 @@ use serde::Serialize;
 
 use crate::{EncodeError, Format, json_array, json_seq, ndjson, sse, text};
 
-/// What Server-Sent Events can say about an item besides its data. Other formats leave it out.
+/// The SSE metadata of an item. The other formats omit it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Meta<'a> {
-    /// The event's id: what a client that lost the connection says it saw last.
+    /// The event's id. A reconnecting client sends the last one that it received.
     pub id: Option<&'a str>,
-    /// The event's type; `message` if none is named.
+    /// The event's type. Defaults to `message`.
     pub event: Option<&'a str>,
-    /// How long a client should wait before it reconnects; sent in whole milliseconds.
+    /// The time for which a client should wait before it reconnects. Sent in whole milliseconds.
     pub retry: Option<Duration>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Meta<'a> {
         self
     }
 
-    /// Sets the time to wait before a reconnect.
+    /// Sets the reconnection time.
     #[must_use]
     pub fn retry(mut self, retry: Duration) -> Self {
         self.retry = Some(retry);
@@ -39,7 +39,7 @@ impl<'a> Meta<'a> {
     }
 }
 
-/// Writes items in one format, framing included.
+/// An encoder of items in one format, including the framing.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     format: Format,
@@ -47,19 +47,19 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder at the start of a stream.
+    /// Creates an encoder at the start of a stream.
     #[must_use]
     pub fn new(format: Format) -> Self {
         Self { format, items: 0 }
     }
 
-    /// The format that it writes.
+    /// Returns the format that the encoder writes.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// How many items it has written.
+    /// Returns the number of items that were written.
     #[must_use]
     pub fn items(&self) -> u64 {
         self.items
@@ -68,8 +68,9 @@ impl Encoder {
     /// Appends one item to `out`.
     ///
     /// # Errors
-    /// The item can't be serialised, or `meta` can't be represented in SSE. `out` and the encoder
-    /// are then as they were before.
+    ///
+    /// If the item can't be serialised, or `meta` can't be represented in SSE. `out` and the
+    /// encoder are then unchanged.
     #[inline]
     pub fn item<T: Serialize + ?Sized>(
         &mut self,
@@ -92,7 +93,7 @@ impl Encoder {
         written
     }
 
-    /// Appends what ends a complete stream: the bracket of an array; nothing in the other formats.
+    /// Appends the end of a complete stream: the bracket of an array, nothing in the other formats.
     pub fn end(&mut self, out: &mut Vec<u8>) {
         if self.format == Format::JsonArray {
             json_array::encode_end(self.items == 0, out);

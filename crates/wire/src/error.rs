@@ -2,10 +2,10 @@ use std::{error::Error, fmt};
 
 use crate::Format;
 
-/// Why a stream of bytes could not be decoded: what was wrong, and where.
+/// An error in a stream of bytes, with its kind and location.
 ///
-/// After this error the decoder gives nothing more, but for [`json_seq`](crate::json_seq), whose
-/// standard says how to go on.
+/// The decoder returns no more items after it, except for [`json_seq`](crate::json_seq), whose
+/// standard defines how to continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
     pub(crate) kind: Kind,
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
         limit: usize,
     },
     Utf8,
-    /// What was expected or found, as the end of a sentence: `expected "," or "]"`.
+    /// The expected or found syntax, as the end of a sentence: `expected "," or "]"`.
     Syntax(&'static str),
     Truncated,
 }
@@ -38,43 +38,44 @@ impl DecodeError {
         }
     }
 
-    /// The item is larger than [`Limits::max_item_bytes`](crate::Limits::max_item_bytes).
+    /// Returns `true` if the item exceeds
+    /// [`Limits::max_item_bytes`](crate::Limits::max_item_bytes).
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         matches!(self.kind, Kind::TooLarge { .. })
     }
 
-    /// The item nests deeper than [`Limits::max_depth`](crate::Limits::max_depth).
+    /// Returns `true` if the item exceeds [`Limits::max_depth`](crate::Limits::max_depth).
     #[must_use]
     pub fn is_too_deep(&self) -> bool {
         matches!(self.kind, Kind::TooDeep { .. })
     }
 
-    /// The item is not UTF-8 where the format demands it.
+    /// Returns `true` if the item isn't UTF-8 although the format requires it.
     #[must_use]
     pub fn is_utf8(&self) -> bool {
         matches!(self.kind, Kind::Utf8)
     }
 
-    /// The bytes break the format's grammar.
+    /// Returns `true` if the bytes violate the format's grammar.
     #[must_use]
     pub fn is_syntax(&self) -> bool {
         matches!(self.kind, Kind::Syntax(_))
     }
 
-    /// The input ended inside an item.
+    /// Returns `true` if the input ended inside an item.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         matches!(self.kind, Kind::Truncated)
     }
 
-    /// The number of the item at fault; the first is 1.
+    /// Returns the number of the item with the error. The first is 1.
     #[must_use]
     pub fn item(&self) -> u64 {
         self.item
     }
 
-    /// How many bytes of the stream stand before the fault.
+    /// Returns the number of bytes of the stream before the error.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
@@ -102,7 +103,7 @@ impl fmt::Display for DecodeError {
 
 impl Error for DecodeError {}
 
-/// Why an item could not be written. The output is as it was before the call.
+/// An error while writing an item. The output is as it was before the call.
 #[derive(Debug)]
 pub struct EncodeError(pub(crate) EncodeKind);
 
@@ -116,13 +117,14 @@ pub(crate) enum EncodeKind {
 }
 
 impl EncodeError {
-    /// An SSE `id` or `event` holds a character that the format can't carry.
+    /// Returns `true` if an SSE `id` or `event` contains a character that the format can't
+    /// represent.
     #[must_use]
     pub fn is_field(&self) -> bool {
         matches!(self.0, EncodeKind::Field { .. })
     }
 
-    /// The item can't be serialised as JSON.
+    /// Returns `true` if the item can't be serialised as JSON.
     #[must_use]
     pub fn is_json(&self) -> bool {
         matches!(self.0, EncodeKind::Json(_))

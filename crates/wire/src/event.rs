@@ -1,26 +1,25 @@
 use crate::Str;
 
-/// One complete item as it came off the wire.
+/// One complete decoded item.
 ///
-/// In every format but SSE only [`data`](Self::data) carries something; the other fields have their
-/// defaults.
+/// In all formats but SSE, only [`data`](Self::data) is set. The other fields have their defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// The payload. In the JSON formats and in NDJSON: the text of one JSON value.
+    /// The payload. In the JSON formats and NDJSON, the text of one JSON value.
     pub data: Str,
-    /// The SSE event type; `message` where the stream names none.
+    /// The SSE event type. `message` if the stream sets none.
     pub event: Str,
-    /// The SSE last event id *after* this event: it persists from event to event, as the standard
-    /// says, and is empty until the stream sets one.
+    /// The SSE last event id *after* this event. It persists between events, as the standard
+    /// requires, and is empty until the stream sets one.
     pub id: Str,
 }
 
 impl Event {
-    /// The event type of an event that names none.
+    /// The type of an event that sets none.
     pub const DEFAULT_TYPE: &'static str = "message";
 
-    /// An event with this payload and default metadata.
+    /// Creates an event with this payload and default metadata.
     #[must_use]
     pub fn new(data: Str) -> Self {
         Self {
@@ -30,24 +29,25 @@ impl Event {
         }
     }
 
-    /// Whether this is the mark by which a Headwater server says that a stream is finished.
+    /// Returns `true` if the event marks the end of a complete stream of a Headwater server.
     ///
-    /// It has both the type [`sse::END_EVENT`](crate::sse::END_EVENT) and the id [`sse::END_ID`](crate::sse::END_ID): an
-    /// event with one of them alone isn't the mark. An [error](Self::is_error) with that id is the end too, but not of a
-    /// stream that is finished.
+    /// The mark has both the type [`sse::END_EVENT`](crate::sse::END_EVENT) and the id
+    /// [`sse::END_ID`](crate::sse::END_ID). An event with only one of them isn't the mark. An
+    /// [error](Self::is_error) with that id ends the stream too, but the stream isn't complete
+    /// then.
     #[must_use]
     pub fn is_end(&self) -> bool {
         &*self.event == crate::sse::END_EVENT && &*self.id == crate::sse::END_ID
     }
 
-    /// Whether the server reports an error in this event (`event: headwater:error`). An application's own `error` is an
-    /// event like any other.
+    /// Returns `true` if the event reports an error of the server (`event: headwater:error`). An
+    /// application's own `error` event has no special meaning.
     #[must_use]
     pub fn is_error(&self) -> bool {
         &*self.event == crate::sse::ERROR_EVENT
     }
 
-    /// Whether the server tells its reader where it is, before the first message, in this event.
+    /// Returns `true` if the event reports the reader's position before the first message.
     ///
     /// See [`sse::POSITION_EVENT`](crate::sse::POSITION_EVENT).
     #[must_use]
@@ -55,7 +55,8 @@ impl Event {
         &*self.event == crate::sse::POSITION_EVENT
     }
 
-    /// Returns whether this event of a server of many streams says that messages were trimmed before the reader got them.
+    /// Returns `true` if the event of a server of many streams reports that messages were trimmed
+    /// before the reader received them.
     ///
     /// See [`sse::TRIMMED_EVENT`](crate::sse::TRIMMED_EVENT).
     #[must_use]
@@ -63,7 +64,8 @@ impl Event {
         &*self.event == crate::sse::TRIMMED_EVENT
     }
 
-    /// Returns whether this event of a server of many streams says that a stream was deleted or has expired.
+    /// Returns `true` if the event of a server of many streams reports that a stream was deleted or
+    /// has expired.
     ///
     /// See [`sse::DELETED_EVENT`](crate::sse::DELETED_EVENT).
     #[must_use]
@@ -71,8 +73,8 @@ impl Event {
         &*self.event == crate::sse::DELETED_EVENT
     }
 
-    /// Whether the server tells its reader in this event that the stream starts over, as the position that it resumed from
-    /// is none of it.
+    /// Returns `true` if the event reports that the stream starts over, because the position from
+    /// which the reader resumed doesn't belong to it.
     ///
     /// See [`sse::RESET_EVENT`](crate::sse::RESET_EVENT).
     #[must_use]

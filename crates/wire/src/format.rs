@@ -1,23 +1,23 @@
 use std::fmt;
 
-/// One of the streaming formats.
+/// A streaming format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// Newline-delimited JSON, one value a line.
+    /// Newline-delimited JSON, one value per line.
     Ndjson,
-    /// Server-Sent Events, as the WHATWG HTML standard has them.
+    /// Server-Sent Events, as defined by the WHATWG HTML standard.
     Sse,
     /// JSON text sequences, RFC 7464.
     JsonSeq,
     /// One JSON array whose elements are the items.
     JsonArray,
-    /// Plain text, one item a line.
+    /// Plain text, one item per line.
     Text,
 }
 
 impl Format {
-    /// Every format, in the order in which a server prefers them when a client has no preference.
+    /// Every format, in the order of a server's preference for clients without one.
     pub const ALL: [Self; 5] = [
         Self::Ndjson,
         Self::Sse,
@@ -26,7 +26,7 @@ impl Format {
         Self::Text,
     ];
 
-    /// The media types that mean this format, without parameters; the first is the one to send.
+    /// Returns the media types of the format, without parameters. The first is the one to send.
     #[must_use]
     pub const fn media_types(self) -> &'static [&'static str] {
         match self {
@@ -42,7 +42,7 @@ impl Format {
         }
     }
 
-    /// The value of `Content-Type` for this format.
+    /// Returns the value of `Content-Type` for the format.
     ///
     /// `text/event-stream` has no parameter: the standard fixes its encoding as UTF-8.
     #[must_use]
@@ -53,7 +53,8 @@ impl Format {
         }
     }
 
-    /// The short name, as used in `?format=`: `ndjson`, `sse`, `json-seq`, `json` or `text`.
+    /// Returns the short name, as used in `?format=`: `ndjson`, `sse`, `json-seq`, `json` or
+    /// `text`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -65,7 +66,7 @@ impl Format {
         }
     }
 
-    /// The format with this short [`name`](Self::name) or media type, in any letter case.
+    /// Returns the format with this short [`name`](Self::name) or media type, ignoring case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
@@ -74,7 +75,7 @@ impl Format {
             .or_else(|| Self::from_content_type(name))
     }
 
-    /// The format that a `Content-Type` names; its parameters are ignored.
+    /// Returns the format of a `Content-Type`. The parameters are ignored.
     ///
     /// ```
     /// use headwater_wire::Format;
@@ -94,7 +95,8 @@ impl Format {
         })
     }
 
-    /// Whether every item is a JSON value; only [`Format::Text`] says no.
+    /// Returns `true` if every item is a JSON value, which holds for all formats but
+    /// [`Format::Text`].
     #[must_use]
     pub const fn is_json(self) -> bool {
         !matches!(self, Self::Text)
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_and_media_type_leads_back_to_its_format() {
+    fn every_name_and_media_type_resolves_to_its_format() {
         for format in Format::ALL {
             assert_eq!(Format::from_name(format.name()), Some(format));
             assert_eq!(

@@ -5,22 +5,22 @@ use bytes::Bytes;
 /// A byte order mark: U+FEFF in UTF-8.
 pub(crate) const BOM: &[u8; 3] = b"\xef\xbb\xbf";
 
-/// The chunks that came in and are not read yet.
+/// The chunks that were pushed and aren't read yet.
 ///
-/// Holds on to no chunk that has been read: between chunks a decoder keeps only what it copied.
+/// It keeps no chunk that was read, so between chunks a decoder holds only its own copies.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     waiting: VecDeque<Bytes>,
     chunk: Bytes,
-    /// Where the unread part of `chunk` starts.
+    /// The start of the unread part of `chunk`.
     at: usize,
-    /// The place of `chunk` in the stream.
+    /// The offset of `chunk` in the stream.
     base: u64,
     finished: bool,
 }
 
 impl Input {
-    /// Adds a chunk behind the others. After [`finish`](Self::finish) it is dropped.
+    /// Adds a chunk after the others. After [`finish`](Self::finish) it is dropped.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() && !self.finished {
             self.waiting.push_back(chunk);
@@ -31,7 +31,7 @@ impl Input {
         self.finished = true;
     }
 
-    /// Lets go of everything, and drops what comes from now on.
+    /// Drops all chunks, and all that are pushed later.
     pub(crate) fn close(&mut self) {
         *self = Self {
             finished: true,
@@ -39,12 +39,13 @@ impl Input {
         };
     }
 
-    /// Whether no more will come. Chunks may still wait.
+    /// Returns `true` if no more chunks will be pushed. Chunks may still be unread.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Lets go of the chunk, which must be read to its end, and takes up the next one.
+    /// Drops the chunk, which must be read to its end, and moves to the next one. Returns `false`
+    /// if there is none.
     pub(crate) fn refill(&mut self) -> bool {
         debug_assert!(self.is_empty());
         self.base += self.chunk.len() as u64;
@@ -53,44 +54,44 @@ impl Input {
         !self.chunk.is_empty()
     }
 
-    /// Whether the chunk is read to its end.
+    /// Returns `true` if the chunk is read to its end.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.at == self.chunk.len()
     }
 
-    /// The whole chunk; positions are indices into it.
+    /// Returns the whole chunk. Positions are indices into it.
     #[inline]
     pub(crate) fn chunk(&self) -> &Bytes {
         &self.chunk
     }
 
-    /// The position of the first unread byte.
+    /// Returns the position of the first unread byte.
     #[inline]
     pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    /// The bytes that are not read yet.
+    /// Returns the unread bytes of the chunk.
     #[inline]
     pub(crate) fn rest(&self) -> &[u8] {
         &self.chunk[self.at..]
     }
 
-    /// Says that everything before the position `at` is read.
+    /// Marks everything before the position `at` as read.
     #[inline]
     pub(crate) fn read_to(&mut self, at: usize) {
         debug_assert!((self.at..=self.chunk.len()).contains(&at));
         self.at = at;
     }
 
-    /// How many bytes of the stream stand before the position `at`.
+    /// Returns the number of bytes of the stream before the position `at`.
     #[inline]
     pub(crate) fn offset_of(&self, at: usize) -> u64 {
         self.base + at as u64
     }
 
-    /// How many bytes of the stream have been read.
+    /// Returns the number of bytes of the stream that were read.
     #[inline]
     pub(crate) fn offset(&self) -> u64 {
         self.offset_of(self.at)

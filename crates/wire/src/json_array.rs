@@ -1,4 +1,5 @@
-//! One JSON array whose elements are the items (`application/json`), written and read as it grows.
+//! One JSON array whose elements are the items (`application/json`), written and read
+//! incrementally.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -12,13 +13,14 @@ use crate::{
     work,
 };
 
-/// Appends one element to `out`, between the opening bracket or a comma and a line feed.
+/// Appends one element to `out`, after the opening bracket or a comma and before a line feed.
 ///
-/// The line feed stands behind the element, not before the next: it shows a reader that a number is
-/// complete, before the next element is there.
+/// The line feed comes after the element, not before the next one. It shows a reader that a number
+/// is complete before the next element arrives.
 ///
 /// # Errors
-/// `item` can't be serialised; what was appended until then stays in `out`.
+///
+/// If `item` can't be serialised. The bytes that were appended before the error stay in `out`.
 pub fn encode<T: Serialize + ?Sized>(
     first: bool,
     item: &T,
@@ -30,17 +32,17 @@ pub fn encode<T: Serialize + ?Sized>(
     Ok(())
 }
 
-/// Appends the closing bracket; `empty` says that no element was written.
+/// Appends the closing bracket. `empty` is `true` if no element was written.
 pub fn encode_end(empty: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(if empty { b"[]\n" } else { b"]\n" });
 }
 
-/// Reads one JSON array, and gives its elements as they come.
+/// A decoder of one JSON array that returns its elements as they arrive.
 ///
-/// The brackets and commas of the array are checked, and of each element its encoding, its depth
-/// and that its brackets match; the rest of its grammar is not: whoever deserialises it does that.
-/// [`Limits::max_item_bytes`] bounds an element without the white space around it. An array whose
-/// `]` has not come by the end of the stream is an error. A byte order mark at the start is ignored.
+/// It checks the brackets and commas of the array, and the encoding, depth and matching brackets of
+/// each element. The deserialiser of an element checks the rest of its grammar.
+/// [`Limits::max_item_bytes`] bounds an element without the white space around it. An array without
+/// its `]` at the end of the stream is an error. A byte order mark at the start is ignored.
 #[derive(Debug)]
 pub struct Decoder {
     input: Input,
@@ -48,7 +50,7 @@ pub struct Decoder {
     state: State,
     /// The start of an element that is cut by the end of a chunk.
     carry: Vec<u8>,
-    /// How many bytes of the stream stand before the element.
+    /// Number of bytes of the stream before the element.
     element_offset: u64,
     items: u64,
     failed: Option<DecodeError>,
@@ -56,7 +58,7 @@ pub struct Decoder {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing has come yet, but for so many bytes of a byte order mark.
+    /// Nothing was read yet but `bom` bytes of a byte order mark.
     Start { bom: usize },
     /// The array is open: an element or its end.
     First,
@@ -73,7 +75,7 @@ enum State {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream.
+    /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -92,23 +94,24 @@ impl Decoder {
         self.input.push(chunk);
     }
 
-    /// Says that no more bytes will come; what is pushed after this is ignored.
+    /// Marks the end of the stream. Chunks that are pushed later are ignored.
     pub fn finish(&mut self) {
         self.input.finish();
     }
 
-    /// How many elements it has given.
+    /// Returns the number of elements that were returned.
     #[must_use]
     pub fn items(&self) -> u64 {
         self.items
     }
 
-    /// The next element. `None`: more input is needed or, after [`finish`](Self::finish), this was
-    /// all.
+    /// Returns the next element. `None` means that more input is needed or, after
+    /// [`finish`](Self::finish), that there are no more elements.
     ///
     /// # Errors
-    /// The stream is not an array, is not complete at its end, or an element is too large, too deep
-    /// or not UTF-8. Every later call says the same.
+    ///
+    /// If the stream isn't an array, isn't complete at its end, or an element is too large, too
+    /// deep or not UTF-8. Later calls return the same error.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
     pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
         if let Some(error) = &self.failed {
@@ -142,7 +145,7 @@ impl Decoder {
         }
     }
 
-    /// Reads what stands between elements; true if an element starts.
+    /// Reads the bytes between elements. Returns `true` if an element starts.
     fn between(&mut self) -> Result<bool, (Kind, u64)> {
         let rest = self.input.rest();
         let Some(len) = rest.iter().position(|byte| !json::is_space(*byte)) else {
@@ -180,12 +183,13 @@ impl Decoder {
         }
     }
 
-    /// Looks for the end of the element: its position in the chunk. Otherwise keeps what is there.
+    /// Searches for the end of the element and returns its position in the chunk. Without an end,
+    /// the rest of the chunk is kept.
     #[inline]
     fn element_end(&mut self) -> Result<Option<usize>, (Kind, u64)> {
         let start = self.input.at();
         let rest = self.input.rest();
-        // Nothing beyond the limit is looked at, so that the chunking can't decide which of two
+        // Nothing beyond the limit is examined. Otherwise the chunking could determine which of two
         // faults is found first.
         let limit = self.limits.max_item_bytes;
         let room = limit - self.carry.len();
@@ -214,7 +218,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Gives the element that ends at the position `end`.
+    /// Returns the element that ends at the position `end`.
     fn give(&mut self, end: usize) -> Result<Event, (Kind, u64)> {
         let start = self.input.at();
         let bytes = if self.carry.is_empty() {

@@ -19,7 +19,8 @@ pub const RECORD_SEPARATOR: u8 = 0x1e;
 /// Appends a record separator, `item` and a line feed to `out` (RFC 7464 §2.2).
 ///
 /// # Errors
-/// `item` can't be serialised; what was appended until then stays in `out`.
+///
+/// If `item` can't be serialised. The bytes that were appended before the error stay in `out`.
 pub fn encode<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     out.push(RECORD_SEPARATOR);
     json::encode_on_one_line(item, out)?;
@@ -27,17 +28,17 @@ pub fn encode<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-/// Reads a JSON text sequence.
+/// A decoder of a JSON text sequence.
 ///
-/// An element that is broken is reported, with its number, and the next call goes on with the next
-/// element (RFC 7464 §2.3). An element counts as cut if the next record separator or the end of the
-/// stream comes before it is complete, or right after a top-level number, `true`, `false` or `null`
-/// (§2.4).
+/// A malformed element is reported with its number, and the next call continues with the next
+/// element (RFC 7464 §2.3). An element is truncated if the next record separator or the end of the
+/// stream comes before it is complete, or directly after a top-level number, `true`, `false` or
+/// `null` (§2.4).
 ///
-/// A complete element is given at its line feed, not only when the next one starts. What follows it
-/// before the next record separator is an error of its own.
+/// A complete element is returned at its line feed, without waiting for the next one. Anything
+/// between it and the next record separator is a separate error.
 ///
-/// [`Limits::max_item_bytes`] bounds what stands between a record separator and the line feed.
+/// [`Limits::max_item_bytes`] bounds the bytes between a record separator and the line feed.
 #[derive(Debug)]
 pub struct Decoder {
     input: Input,
@@ -45,11 +46,11 @@ pub struct Decoder {
     state: State,
     /// The start of an element that is cut by the end of a chunk.
     carry: Vec<u8>,
-    /// The position in the chunk from which the element has not been copied.
+    /// The position in the chunk from which on the element isn't copied.
     start: usize,
-    /// How many bytes of the stream stand before the element.
+    /// Number of bytes of the stream before the element.
     element_offset: u64,
-    /// The number of the last element that came to its end, broken or not.
+    /// The number of the last element that came to its end, malformed or not.
     element: u64,
     items: u64,
 }
@@ -60,13 +61,13 @@ enum State {
     Between,
     /// After an error: everything up to the next record separator is skipped.
     Skip,
-    /// In an element that has had no line feed.
+    /// In an element without a line feed so far.
     Line,
-    /// In an element that goes over many lines.
+    /// In an element that spans many lines.
     Lines(Shape),
 }
 
-/// What is known of an element of many lines, so that it is checked in full only once, at the first
+/// The state of an element of many lines, by which it is checked in full only once, at the first
 /// line feed at which it can be complete.
 #[derive(Debug)]
 enum Shape {
@@ -76,7 +77,7 @@ enum Shape {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream.
+    /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -96,23 +97,24 @@ impl Decoder {
         self.input.push(chunk);
     }
 
-    /// Says that no more bytes will come; what is pushed after this is ignored.
+    /// Marks the end of the stream. Chunks that are pushed later are ignored.
     pub fn finish(&mut self) {
         self.input.finish();
     }
 
-    /// How many items it has given; broken elements don't count.
+    /// Returns the number of items that were returned. Malformed elements don't count.
     #[must_use]
     pub fn items(&self) -> u64 {
         self.items
     }
 
-    /// The next item. `None`: more input is needed or, after [`finish`](Self::finish), this was
-    /// all.
+    /// Returns the next item. `None` means that more input is needed or, after
+    /// [`finish`](Self::finish), that there are no more items.
     ///
     /// # Errors
-    /// An element is not one JSON text, is cut, too large or too deep. Its number counts all the
-    /// elements, broken ones too. The next call goes on behind it.
+    ///
+    /// If an element isn't one JSON text, is truncated, too large or too deep. The number in the
+    /// error counts all elements, including malformed ones. The next call continues after it.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
     pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
         loop {
@@ -144,7 +146,7 @@ impl Decoder {
         self.input.refill()
     }
 
-    /// Looks for the next record separator.
+    /// Searches for the next record separator.
     fn between(&mut self) -> Result<(), DecodeError> {
         let rest = self.input.rest();
         let found = match self.state {
@@ -167,7 +169,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Starts an element behind a record separator.
+    /// Starts an element after a record separator.
     fn begin(&mut self) {
         self.carry.clear();
         self.start = self.input.at();
@@ -175,7 +177,7 @@ impl Decoder {
         self.state = State::Line;
     }
 
-    /// Reads on in an element, up to the next line feed, record separator or end of a chunk.
+    /// Continues in an element, up to the next line feed, record separator or end of a chunk.
     fn element(&mut self) -> Result<Option<Event>, DecodeError> {
         let at = self.input.at();
         let rest = self.input.rest();
@@ -205,7 +207,7 @@ impl Decoder {
         }
     }
 
-    /// Gives the element if it is complete at this line feed.
+    /// Returns the element if it is complete at this line feed.
     fn line_feed(&mut self) -> Result<Option<Event>, DecodeError> {
         let end = self.input.at();
         let max_depth = self.limits.max_depth;
@@ -219,7 +221,7 @@ impl Decoder {
             _ => match json::check(text, max_depth) {
                 Err(error) if error.is_end() => {
                     let mut shape = Shape::Blank;
-                    // The check has found no fault, so this finds none either.
+                    // The check has found no fault, so this can't find one.
                     let scanned = shape.piece(text, max_depth);
                     debug_assert!(scanned.is_ok());
                     self.state = State::Lines(shape);
@@ -242,7 +244,7 @@ impl Decoder {
         }
     }
 
-    /// Gives the element if it is complete at this record separator or at the end of the stream.
+    /// Returns the element if it is complete at this record separator or at the end of the stream.
     fn separator(&mut self) -> Result<Option<Event>, DecodeError> {
         let end = self.input.at();
         let max_depth = self.limits.max_depth;
@@ -253,8 +255,8 @@ impl Decoder {
             self.state = State::Between;
             return Ok(None);
         }
-        // "JSON-text sequence elements consisting of [a number or a literal]" may be cut without a
-        // trace if no white space follows them (§2.4).
+        // A truncation of "JSON-text sequence elements consisting of [a number or a literal]" can't
+        // be detected if no white space follows them (§2.4).
         let delimited = match text.last() {
             Some(b'"' | b']' | b'}') => true,
             Some(byte) => json::is_space(*byte),
@@ -278,7 +280,7 @@ impl Decoder {
         }
     }
 
-    /// Gives the element, which has been checked and ends where the input has been read to.
+    /// Returns the element, which has been checked and ends at the read position.
     fn give(&mut self) -> Option<Event> {
         self.state = State::Between;
         self.element += 1;
@@ -296,7 +298,7 @@ impl Decoder {
         Some(Event::new(Str::from_utf8_lossy(bytes)))
     }
 
-    /// Reports the element as broken at this index in it, and goes on with the next one.
+    /// Reports the element as malformed at this index in it, and continues with the next one.
     #[cold]
     fn broken(&mut self, kind: Kind, index: u64) -> Result<Option<Event>, DecodeError> {
         self.state = State::Skip;
@@ -310,7 +312,7 @@ impl Decoder {
     }
 }
 
-/// The element up to the position `end`, in one piece.
+/// Returns the element up to the position `end`, as one slice.
 fn text<'a>(carry: &'a mut Vec<u8>, start: &mut usize, input: &'a Input, end: usize) -> &'a [u8] {
     let piece = &input.chunk()[*start..end];
     if carry.is_empty() {

@@ -8,10 +8,9 @@
 //! | one JSON array, streamed | `application/json` | [`json_array`] |
 //! | plain text | `text/plain` | [`text`] |
 //!
-//! Writing: an [`Encoder`] appends one item at a time to a `Vec<u8>`.
-//! Reading: a [`Decoder`] takes chunks cut anywhere and gives complete [`Event`]s. Whatever the
-//! chunking, the events are the same; the work is linear in the input; memory is bounded by
-//! [`Limits`].
+//! An [`Encoder`] appends one item at a time to a `Vec<u8>`. A [`Decoder`] accepts chunks that are
+//! cut anywhere and returns complete [`Event`]s. The events don't depend on the chunking. The work
+//! is linear in the input, and [`Limits`] bounds the memory.
 //!
 //! ```
 //! use headwater_wire::{Decoder, Encoder, Format, Limits, Meta};
@@ -32,8 +31,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What is not here: sockets, timers, HTTP, retries. The fuzz targets of every decoder are in
-//! `crates/fuzz`.
+//! Not here: sockets, timers, HTTP and retries. The fuzz targets of every decoder are in `crates/fuzz`.
 
 mod decoder;
 mod digest;

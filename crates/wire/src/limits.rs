@@ -1,14 +1,14 @@
-/// How much one item may ask of a decoder.
+/// Limits for one item of a decoder.
 ///
 /// Both bounds are inclusive: an item of exactly [`max_item_bytes`](Self::max_item_bytes) passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The size of one item in bytes as it stands on the wire, without its framing (line ends, SSE
-    /// field names, the commas of an array). Default: 8 MiB.
+    /// Maximum size of one item in bytes as encoded, without its framing (line ends, SSE field
+    /// names, the commas of an array). Defaults to 8 MiB.
     pub max_item_bytes: usize,
-    /// How deep the arrays and objects of one JSON item may nest; `[[1]]` is two deep.
-    /// Default: 128.
+    /// Maximum nesting depth of arrays and objects in one JSON item; `[[1]]` has depth 2. Defaults
+    /// to 128.
     pub max_depth: usize,
 }
 

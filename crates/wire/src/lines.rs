@@ -8,22 +8,24 @@ use crate::{
     work,
 };
 
-/// Cuts chunks into lines, without a copy where a line lies in one chunk.
+/// A splitter of chunks into lines. A line that lies in one chunk isn't copied.
 ///
-/// Linear in the input for any chunking: each byte is looked at once for each kind of line end, and
-/// copied at most once when its line is cut by the end of a chunk.
+/// It is linear in the input for any chunking: each byte is examined once for each kind of line
+/// end, and copied at most once, if its line is cut by the end of a chunk.
 #[derive(Debug)]
 pub(crate) struct Lines {
     input: Input,
     ends: Ends,
-    /// The position of the first CR in the unread part of the chunk, if CRs end lines; else, and if
-    /// there is none, the chunk's length. Most streams have none, and one look for LF will do.
+    /// The position of the first CR in the unread part of the chunk, if CRs end lines. Otherwise,
+    /// and if there is none, the chunk's length. Most streams have none, so that a search for LF is
+    /// enough.
     next_cr: usize,
-    /// The last chunk ended with a CR: an LF that comes next belongs to it.
+    /// `true` if the last chunk ended with a CR. An LF that comes next belongs to it.
     after_cr: bool,
-    /// How many bytes of a byte order mark have been seen at the start; 3 when that is settled.
+    /// Number of bytes of a byte order mark seen at the start. 3 once there is one or there can't
+    /// be one.
     bom: usize,
-    /// The start of a line that is cut by the end of a chunk, without what exceeds `max_carry`.
+    /// The start of a line that is cut by the end of a chunk, without the part above `max_carry`.
     carry: Vec<u8>,
     carry_offset: u64,
     max_carry: usize,
@@ -34,11 +36,11 @@ pub(crate) struct Lines {
 pub(crate) enum Ends {
     /// LF, CR or CRLF (WHATWG HTML §9.2.5).
     Any,
-    /// LF only; a CR before it is part of the line.
+    /// LF only. A CR before it is part of the line.
     Lf,
 }
 
-/// Where the current line is.
+/// The location of the current line.
 #[derive(Debug)]
 enum Line {
     Chunk { start: usize, end: usize },
@@ -46,9 +48,9 @@ enum Line {
 }
 
 impl Lines {
-    /// `max_line` is how long a line may be that is cut by the end of a chunk; what comes after is
-    /// not kept. A decoder that sees a line longer than its limit allows must refuse it, so it sets
-    /// `max_line` above its limit.
+    /// Creates a splitter. `max_line` is the maximum length that is kept of a line that is cut by
+    /// the end of a chunk. A decoder must refuse a line above its own limit, so it sets `max_line`
+    /// above that limit.
     pub(crate) fn new(ends: Ends, skip_bom: bool, max_line: usize) -> Self {
         Self {
             input: Input::default(),
@@ -75,14 +77,14 @@ impl Lines {
         self.input.is_finished()
     }
 
-    /// Lets go of everything, and drops what comes from now on.
+    /// Drops everything, and all chunks that are pushed later.
     pub(crate) fn close(&mut self) {
         self.input.close();
         self.carry = Vec::new();
         self.line = Line::Chunk { start: 0, end: 0 };
     }
 
-    /// Goes to the next complete line; false if there is none yet.
+    /// Advances to the next complete line. Returns `false` if there is none yet.
     #[inline]
     pub(crate) fn advance(&mut self) -> bool {
         if matches!(self.line, Line::Carry) {
@@ -112,8 +114,8 @@ impl Lines {
         }
     }
 
-    /// Goes past an empty line if one comes next in the chunk. Spares the common end of an SSE event
-    /// a whole [`advance`](Self::advance); the current line stays.
+    /// Skips an empty line if one comes next in the chunk. This avoids a whole
+    /// [`advance`](Self::advance) for the common end of an SSE event. The current line stays.
     #[inline]
     pub(crate) fn skip_empty(&mut self) -> bool {
         let next = self.input.at();
@@ -125,7 +127,8 @@ impl Lines {
         true
     }
 
-    /// The current line, without its end. Valid after [`advance`](Self::advance) said true.
+    /// Returns the current line without its end. Valid after [`advance`](Self::advance) returned
+    /// `true`.
     #[inline]
     pub(crate) fn line(&self) -> &[u8] {
         match self.line {
@@ -134,7 +137,7 @@ impl Lines {
         }
     }
 
-    /// How many bytes of the stream stand before the current line.
+    /// Returns the number of bytes of the stream before the current line.
     pub(crate) fn line_offset(&self) -> u64 {
         match self.line {
             Line::Chunk { start, .. } => self.input.offset_of(start),
@@ -142,7 +145,7 @@ impl Lines {
         }
     }
 
-    /// A part of the current line, to keep. The line itself may be gone after this.
+    /// Takes a part of the current line, to keep it. The line itself may be unavailable after this.
     #[inline]
     pub(crate) fn take(&mut self, part: Range<usize>) -> Bytes {
         match self.line {
@@ -156,22 +159,24 @@ impl Lines {
         }
     }
 
-    /// The line that has begun and not ended yet. Valid after [`advance`](Self::advance) said false.
+    /// Returns the line that has begun and not ended yet. Valid after [`advance`](Self::advance)
+    /// returned `false`.
     pub(crate) fn partial(&self) -> &[u8] {
         &self.carry
     }
 
-    /// How many bytes of the stream stand before the [`partial`](Self::partial) line.
+    /// Returns the number of bytes of the stream before the [`partial`](Self::partial) line.
     pub(crate) fn partial_offset(&self) -> u64 {
         self.carry_offset
     }
 
-    /// How many bytes of the stream have been read.
+    /// Returns the number of bytes of the stream that were read.
     pub(crate) fn offset(&self) -> u64 {
         self.input.offset()
     }
 
-    /// Makes the partial line the current one, at the end of the input; false if it is empty.
+    /// Makes the partial line the current one, at the end of the input. Returns `false` if it is
+    /// empty.
     pub(crate) fn end_partial(&mut self) -> bool {
         debug_assert!(self.is_finished() && self.input.is_empty());
         if self.bom < BOM.len() {
@@ -185,7 +190,7 @@ impl Lines {
         true
     }
 
-    /// Finds the end of the line that starts at `start` and reads past it.
+    /// Finds the end of the line that starts at `start`, and reads past it.
     #[inline]
     fn find_end(&mut self, start: usize) -> Option<usize> {
         let chunk = self.input.chunk();
@@ -203,7 +208,7 @@ impl Lines {
         Some(end)
     }
 
-    /// Reads past the CR at the position `cr`, and the LF that may belong to it.
+    /// Reads past the CR at the position `cr`, and past an LF that belongs to it.
     fn skip_cr(&mut self, cr: usize) {
         debug_assert_eq!(cr, self.next_cr);
         let chunk = self.input.chunk();
@@ -229,10 +234,11 @@ impl Lines {
                 self.bom += 1;
                 at += 1;
             } else {
-                // No byte order mark after all: what looked like one belongs to the first line.
+                // There is no byte order mark. The bytes that looked like one belong to the first
+                // line.
                 self.carry.extend_from_slice(&BOM[..self.bom]);
                 self.bom = BOM.len();
-                // The part of it in this chunk is now in the carry too, so `at` stays behind it.
+                // The part of them in this chunk is in the carry too, so `at` stays after it.
             }
         }
         if self.after_cr {
@@ -247,7 +253,7 @@ impl Lines {
         true
     }
 
-    /// Copies a part of the chunk behind the part of its line that came before.
+    /// Copies a part of the chunk to the carry, after the earlier part of its line.
     fn keep(&mut self, start: usize, end: usize) {
         if self.carry.is_empty() {
             self.carry_offset = self.input.offset_of(start);
@@ -260,14 +266,14 @@ impl Lines {
     }
 }
 
-/// The position of the first CR from `at` on, or the end of the chunk.
+/// Returns the position of the first CR from `at` on, or the end of the chunk.
 fn find_cr(chunk: &[u8], at: usize) -> usize {
     let cr = memchr(b'\r', &chunk[at..]).map_or(chunk.len(), |len| at + len);
     work::count(cr - at);
     cr
 }
 
-/// Hands out what was copied, and the memory with it unless most of that is unused.
+/// Takes a part of the carry, with its memory unless most of that is unused.
 pub(crate) fn take_carry(carry: &mut Vec<u8>, part: Range<usize>) -> Bytes {
     if carry.capacity() / 2 > part.len() {
         Bytes::copy_from_slice(&carry[part])

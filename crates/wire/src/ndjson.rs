@@ -1,4 +1,4 @@
-//! Newline-delimited JSON: one value a line (`application/x-ndjson`, `application/jsonl`).
+//! Newline-delimited JSON: one value per line (`application/x-ndjson`, `application/jsonl`).
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -13,7 +13,8 @@ use crate::{
 /// Appends `item` and a line feed to `out`.
 ///
 /// # Errors
-/// `item` can't be serialised; what was appended until then stays in `out`.
+///
+/// If `item` can't be serialised. The bytes that were appended before the error stay in `out`.
 #[inline]
 pub fn encode<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     json::encode_on_one_line(item, out)?;
@@ -21,13 +22,13 @@ pub fn encode<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-/// Reads NDJSON.
+/// A decoder of NDJSON.
 ///
-/// Blank lines are skipped; white space around a value, a CR before the LF and a byte order mark at
-/// the start are tolerated. A last line without its LF counts only if it is a complete JSON text.
+/// Blank lines are skipped. White space around a value, a CR before the LF and a byte order mark at
+/// the start are ignored. A last line without its LF counts only if it is a complete JSON text.
 ///
-/// Encoding and depth of each value are checked, its grammar is not: whoever deserialises it does.
-/// [`Limits::max_item_bytes`] bounds a line without its end.
+/// The decoder checks the encoding and the depth of each value. The deserialiser of a value checks
+/// its grammar. [`Limits::max_item_bytes`] bounds a line without its end.
 #[derive(Debug)]
 pub struct Decoder {
     lines: Lines,
@@ -37,10 +38,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream.
+    /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        // Behind a line of the largest size a CR may stand, and it takes another byte to be sure.
+        // A CR can follow a line of the maximum size, and another byte is needed to exceed the
+        // limit.
         let max_line = limits.max_item_bytes.saturating_add(2);
         Self {
             lines: Lines::new(Ends::Lf, true, max_line),
@@ -55,23 +57,24 @@ impl Decoder {
         self.lines.push(chunk);
     }
 
-    /// Says that no more bytes will come; what is pushed after this is ignored.
+    /// Marks the end of the stream. Chunks that are pushed later are ignored.
     pub fn finish(&mut self) {
         self.lines.finish();
     }
 
-    /// How many items it has given.
+    /// Returns the number of items that were returned.
     #[must_use]
     pub fn items(&self) -> u64 {
         self.items
     }
 
-    /// The next item. `None`: more input is needed or, after [`finish`](Self::finish), this was
-    /// all.
+    /// Returns the next item. `None` means that more input is needed or, after
+    /// [`finish`](Self::finish), that there are no more items.
     ///
     /// # Errors
-    /// The item is too large, too deep, not UTF-8 or, at the end of the stream, not complete. Every
-    /// later call says the same.
+    ///
+    /// If the item is too large, too deep, not UTF-8 or, at the end of the stream, not complete.
+    /// Later calls return the same error.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
@@ -104,7 +107,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Gives the line that the end of the stream ended, if it lost nothing.
+    /// Returns the line that is ended by the end of the stream, if it is complete.
     fn last_line(&mut self) -> Result<Option<Event>, DecodeError> {
         let end = self.lines.offset();
         let value = json::trim(self.lines.line());

@@ -1,4 +1,4 @@
-//! What holds for every stream in every chunking.
+//! Properties of every stream in every chunking.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What streams of a format are made of, and what breaks them.
+/// Returns the building blocks of streams of a format, and of faults in them.
 #[rustfmt::skip]
 fn pieces(format: Format) -> &'static [&'static [u8]] {
     match format {
@@ -59,7 +59,7 @@ fn pieces(format: Format) -> &'static [&'static [u8]] {
     }
 }
 
-/// Bytes that look like the format, but for some faults.
+/// Generates bytes that resemble the format, with some faults.
 fn any_stream(format: Format) -> impl Strategy<Value = Vec<u8>> {
     let start: &[u8] = match format {
         Format::JsonArray => b"[",
@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_encoded_is_decoded_again(
+    fn encoded_items_decode_to_the_same_items(
         format in any_format(),
         values in vec(any_value(), 0..6),
         id in "[^\0\r\n]{0,6}",
@@ -98,7 +98,7 @@ proptest! {
         let mut encoder = Encoder::new(format);
         let mut bytes = Vec::new();
         for value in &values {
-            // As text a string is written as it is, so one with line breaks is several lines.
+            // As text a string is written unquoted, so one with line breaks would be several lines.
             let item = if format.is_json() { value.clone() } else { json!([value]) };
             encoder.item(&Meta::default().id(&id).event(&event), &item, &mut bytes).unwrap();
         }
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn the_chunking_changes_nothing(
+    fn the_chunking_has_no_effect(
         (format, bytes) in any_format().prop_flat_map(|format| (Just(format), any_stream(format))),
         limits in prop_oneof![Just(Limits::default()), any_limits()],
         cuts in any_cuts(),
@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn sse_means_what_the_standard_says(bytes in any_stream(Format::Sse), cuts in any_cuts()) {
+    fn sse_is_decoded_as_the_standard_defines(bytes in any_stream(Format::Sse), cuts in any_cuts()) {
         let outcome = decode(Format::Sse, Limits::default(), &bytes, &cuts);
         let reference = reference::interpret(&bytes);
         let events: Vec<_> = outcome.results.into_iter().map(Result::unwrap).map(|event| {
@@ -171,7 +171,7 @@ proptest! {
         cuts in any_cuts(),
     ) {
         for event in decode(format, limits, &bytes, &cuts).results.into_iter().flatten() {
-            // Each byte that is not UTF-8 becomes a character of three bytes.
+            // Each invalid byte becomes a character of three bytes.
             let factor = if format == Format::Sse { 3 } else { 1 };
             prop_assert!(event.data.len() <= factor * limits.max_item_bytes);
             if format.is_json() && format != Format::Sse && json::check(event.data.as_bytes(), usize::MAX).is_ok() {
@@ -212,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn the_check_accepts_every_value_and_calls_each_start_of_it_cut(value in any_value()) {
+    fn the_check_accepts_every_value_and_reports_each_prefix_as_truncated(value in any_value()) {
         let text = value.to_string();
         prop_assert_eq!(json::check(text.as_bytes(), 128), Ok(()));
         for len in 0..text.len() {
@@ -224,8 +224,8 @@ proptest! {
     }
 }
 
-/// One item of about `len` bytes, full of what makes decoders look back: lines without their end,
-/// quotes, escapes and brackets.
+/// Returns one item of about `len` bytes, full of structures that make decoders look back: lines
+/// without their end, quotes, escapes and brackets.
 fn large_item(format: Format, len: usize) -> String {
     match format {
         Format::Sse => format!("{}\n\n", "data: a:b\r\ndata\r:\r".repeat(len / 20)),

@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use crate::work;
 
-/// A string that shares its memory: [`Bytes`] known to be UTF-8. Cloning and slicing don't copy.
+/// A string with shared memory: [`Bytes`] that are valid UTF-8. Cloning and slicing don't copy.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Str(Bytes);
 
 impl Str {
-    /// A string over static memory.
+    /// Creates a string from static memory.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
         Self(Bytes::from_static(text.as_bytes()))
@@ -18,7 +18,8 @@ impl Str {
     /// Checks that `bytes` is UTF-8.
     ///
     /// # Errors
-    /// Says where it isn't, as [`std::str::from_utf8`] does.
+    ///
+    /// If it isn't, with the location, as [`std::str::from_utf8`].
     #[inline]
     pub fn from_utf8(bytes: Bytes) -> Result<Self, Utf8Error> {
         if !is_ascii(&bytes) {
@@ -27,7 +28,7 @@ impl Str {
         Ok(Self(bytes))
     }
 
-    /// Decodes `bytes`, with U+FFFD in the place of what isn't UTF-8. Copies only in that case.
+    /// Decodes `bytes`, with U+FFFD in place of invalid UTF-8. It copies only in that case.
     #[inline]
     #[must_use]
     pub fn from_utf8_lossy(bytes: Bytes) -> Self {
@@ -37,7 +38,7 @@ impl Str {
         String::from_utf8_lossy(&bytes).into_owned().into()
     }
 
-    /// As much of the start of `bytes` as is UTF-8, and what is wrong behind it.
+    /// Returns the longest valid prefix of `bytes`, and the error after it.
     pub(crate) fn valid_prefix(bytes: &Bytes) -> (Self, Result<(), Utf8Error>) {
         match std::str::from_utf8(bytes) {
             Ok(_) => (Self(bytes.clone()), Ok(())),
@@ -45,7 +46,7 @@ impl Str {
         }
     }
 
-    /// The string itself.
+    /// Returns the string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         debug_assert!(std::str::from_utf8(&self.0).is_ok());
@@ -59,7 +60,7 @@ impl Str {
         }
     }
 
-    /// The bytes of the string, shared.
+    /// Returns the bytes of the string, shared.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0
@@ -121,8 +122,9 @@ impl fmt::Display for Str {
     }
 }
 
-/// Whether all of `bytes` is ASCII, and so UTF-8. Most text is, and this is several times faster to
-/// tell, on short text faster than `<[u8]>::is_ascii` too: it has no loop over single bytes.
+/// Returns `true` if all of `bytes` is ASCII, and therefore UTF-8. Most text is ASCII, and this
+/// check is several times faster than one for UTF-8. On short text it is also faster than
+/// `<[u8]>::is_ascii`, because it has no loop over single bytes.
 #[inline]
 pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
     work::count(bytes.len());
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_that_is_not_ascii_is_found_wherever_it_stands() {
+    fn a_byte_that_is_not_ascii_is_found_at_any_position() {
         for len in 0..40 {
             let mut bytes = vec![b'a'; len];
             assert!(is_ascii(&bytes));

@@ -1,4 +1,4 @@
-//! What the tests of all decoders share.
+//! Functions that the tests of all decoders share.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{DecodeError, Decoder, Event, Format, Limits, text::ChunkDecoder};
 
-/// All that a decoder says of a stream.
+/// The complete output of a decoder for a stream.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) results: Vec<Result<Event, DecodeError>>,
@@ -16,7 +16,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The data of the events, up to the first error.
+    /// Returns the data of the events, up to the first error.
     pub(crate) fn data(&self) -> Vec<&str> {
         self.results
             .iter()
@@ -25,7 +25,7 @@ impl Outcome {
             .collect()
     }
 
-    /// The first error, as it prints.
+    /// Returns the first error as text.
     pub(crate) fn error(&self) -> Option<String> {
         self.results
             .iter()
@@ -34,12 +34,12 @@ impl Outcome {
     }
 }
 
-/// How a stream is cut into chunks, and when the decoder is asked.
+/// The chunking of a stream, and the time of the calls to the decoder.
 #[derive(Debug, Clone)]
 pub(crate) struct Cuts {
-    /// The sizes of the chunks, again and again; none of them is 0.
+    /// The sizes of the chunks, repeated; none of them is 0.
     pub(crate) sizes: Vec<usize>,
-    /// Whether all chunks are pushed before the first event is asked for.
+    /// `true` if all chunks are pushed before the first event is requested.
     pub(crate) push_all_first: bool,
 }
 
@@ -64,7 +64,7 @@ impl Cuts {
     }
 }
 
-/// Decodes a whole stream, which ends cleanly.
+/// Decodes a whole stream that ends cleanly.
 pub(crate) fn decode(format: Format, limits: Limits, bytes: &[u8], cuts: &Cuts) -> Outcome {
     let mut decoder = Decoder::new(format, limits);
     let mut results = Vec::new();
@@ -85,8 +85,8 @@ pub(crate) fn decode(format: Format, limits: Limits, bytes: &[u8], cuts: &Cuts) 
     }
 }
 
-/// Decodes a stream in one piece and cut in many ways, and compares what comes: the data of each
-/// event, or `error: ` and the message.
+/// Decodes a stream in one piece and in many other chunkings, and compares the results: the data of
+/// each event, or `error: ` and the message.
 #[track_caller]
 pub(crate) fn check(format: Format, limits: Limits, bytes: &[u8], expected: &[&str]) -> Outcome {
     let whole = decode(format, limits, bytes, &Cuts::every(usize::MAX));
@@ -115,7 +115,7 @@ fn drain(decoder: &mut Decoder, results: &mut Vec<Result<Event, DecodeError>>) {
             Err(error) if goes_on => results.push(Err(error)),
             Err(error) => {
                 assert_eq!(decoder.next(), Err(error.clone()), "an error stays");
-                // The chunks that come after an error don't bring it again.
+                // Chunks after an error don't repeat it.
                 if !matches!(results.last(), Some(Err(_))) {
                     results.push(Err(error));
                 }
@@ -125,7 +125,7 @@ fn drain(decoder: &mut Decoder, results: &mut Vec<Result<Event, DecodeError>>) {
     }
 }
 
-/// The texts that a [`ChunkDecoder`] gives, and its error.
+/// Returns the texts and the error of a [`ChunkDecoder`].
 pub(crate) fn decode_chunks(
     limits: Limits,
     bytes: &[u8],

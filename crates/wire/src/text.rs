@@ -1,4 +1,4 @@
-//! Plain text (`text/plain`), for people: one item a line, or chunks as they come.
+//! Plain text (`text/plain`), for people: one item per line, or chunks as they arrive.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,10 +11,12 @@ use crate::{
     lines::{Ends, Lines},
 };
 
-/// Appends `item` and a line feed to `out`: a string as it is, anything else as JSON on one line.
+/// Appends `item` and a line feed to `out`. A string is written unquoted, anything else as JSON on
+/// one line.
 ///
 /// # Errors
-/// `item` can't be serialised; what was appended until then stays in `out`.
+///
+/// If `item` can't be serialised. The bytes that were appended before the error stay in `out`.
 pub fn encode_line<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
     json::encode_on_one_line(item, out)?;
@@ -28,10 +30,10 @@ pub fn encode_line<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result
     Ok(())
 }
 
-/// Reads text line by line: an item is a line, without the LF or CRLF that ends it.
+/// A decoder of text by lines. An item is a line, without the LF or CRLF that ends it.
 ///
-/// The end of the stream ends the last line, if there is something in it.
-/// [`Limits::max_item_bytes`] bounds a line without its end.
+/// The end of the stream ends a last line that isn't empty. [`Limits::max_item_bytes`] bounds a
+/// line without its end.
 #[derive(Debug)]
 pub struct LineDecoder {
     lines: Lines,
@@ -41,10 +43,11 @@ pub struct LineDecoder {
 }
 
 impl LineDecoder {
-    /// A decoder at the start of a stream.
+    /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        // Behind a line of the largest size a CR may stand, and it takes another byte to be sure.
+        // A CR can follow a line of the maximum size, and another byte is needed to exceed the
+        // limit.
         let max_line = limits.max_item_bytes.saturating_add(2);
         Self {
             lines: Lines::new(Ends::Lf, false, max_line),
@@ -59,23 +62,24 @@ impl LineDecoder {
         self.lines.push(chunk);
     }
 
-    /// Says that no more bytes will come; what is pushed after this is ignored.
+    /// Marks the end of the stream. Chunks that are pushed later are ignored.
     pub fn finish(&mut self) {
         self.lines.finish();
     }
 
-    /// How many lines it has given.
+    /// Returns the number of lines that were returned.
     #[must_use]
     pub fn items(&self) -> u64 {
         self.items
     }
 
-    /// The next line. `None`: more input is needed or, after [`finish`](Self::finish), this was
-    /// all.
+    /// Returns the next line. `None` means that more input is needed or, after
+    /// [`finish`](Self::finish), that there are no more lines.
     ///
     /// # Errors
-    /// The line is too large, is not UTF-8 or, at the end of the stream, stops inside a character.
-    /// Every later call says the same.
+    ///
+    /// If the line is too large, isn't UTF-8 or, at the end of the stream, stops inside a
+    /// character. Later calls return the same error.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
@@ -129,16 +133,16 @@ impl LineDecoder {
     }
 }
 
-/// The length of a line without the CR before its LF.
+/// Returns the length of a line without the CR before its LF.
 #[inline]
 fn without_cr(line: &[u8]) -> usize {
     line.len() - usize::from(line.ends_with(b"\r"))
 }
 
-/// Reads text in chunks as they come, but for a character that two chunks share: it comes whole,
-/// with the second one.
+/// A decoder of text by chunks, as they arrive. A character that is split between two chunks is
+/// returned whole, with the second one.
 ///
-/// A chunk of more than [`Limits::max_item_bytes`] (at least 4) comes in pieces of that size.
+/// A chunk of more than [`Limits::max_item_bytes`] (at least 4) is returned in pieces of that size.
 #[derive(Debug)]
 pub struct ChunkDecoder {
     input: Input,
@@ -150,7 +154,7 @@ pub struct ChunkDecoder {
 }
 
 impl ChunkDecoder {
-    /// A decoder at the start of a stream.
+    /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -167,23 +171,24 @@ impl ChunkDecoder {
         self.input.push(chunk);
     }
 
-    /// Says that no more bytes will come; what is pushed after this is ignored.
+    /// Marks the end of the stream. Chunks that are pushed later are ignored.
     pub fn finish(&mut self) {
         self.input.finish();
     }
 
-    /// How many pieces it has given.
+    /// Returns the number of pieces that were returned.
     #[must_use]
     pub fn items(&self) -> u64 {
         self.items
     }
 
-    /// The next piece of text, never empty. `None`: more input is needed or, after
-    /// [`finish`](Self::finish), this was all.
+    /// Returns the next piece of text, never empty. `None` means that more input is needed or,
+    /// after [`finish`](Self::finish), that there is no more text.
     ///
     /// # Errors
-    /// The text is not UTF-8 (all of it before that place was given) or, at the end of the stream,
-    /// stops inside a character. Every later call says the same.
+    ///
+    /// If the text isn't UTF-8 or, at the end of the stream, stops inside a character. All text
+    /// before that place was returned. Later calls return the same error.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
     pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
         if let Some(error) = &self.failed {
@@ -206,8 +211,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Takes as much text as there is, if there is any. What is left of the chunk after `None` is
-    /// not UTF-8.
+    /// Takes as much text as possible. After `None`, the rest of the chunk isn't UTF-8.
     fn piece(&mut self) -> Option<Str> {
         let at = self.input.at();
         let carried = self.carry.len();

@@ -1,5 +1,5 @@
-//! Counts the bytes that decoders look at or copy, so that a test can show that their work is linear
-//! in the input. Outside of this crate's tests it is nothing.
+//! A counter of the bytes that decoders examine or copy, by which a test shows that their work is
+//! linear in the input. Outside of this crate's tests it does nothing.
 
 #[cfg(not(test))]
 #[inline(always)]
@@ -20,7 +20,7 @@ mod counting {
         BYTES.set(BYTES.get() + bytes);
     }
 
-    /// How many bytes `work` looks at or copies.
+    /// Returns the number of bytes that `work` examines or copies.
     pub(crate) fn counted(work: impl FnOnce()) -> usize {
         BYTES.set(0);
         work();

@@ -130,7 +130,7 @@ impl Engine {
         *lock(&self.committed)
     }
 
-    /// Returns the time. It goes back behind the last commit's only if the clock was wrong.
+    /// Returns the time. It is earlier than the last commit's only if the clock was wrong.
     pub(crate) fn now(&self) -> u64 {
         self.time.now(self.committed().time)
     }

@@ -249,7 +249,7 @@ fn without(store: &Store, dropped: &[Dropped]) -> Result<Vec<Commit>, Error> {
     Ok(commits)
 }
 
-/// Removes some of the data that removed streams left behind.
+/// Removes some of the data that removed streams left.
 fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
     let store = engine.store()?;
     let found = store.meta_keys(keys::garbage(0), keys::garbage(u64::MAX), 1)?;

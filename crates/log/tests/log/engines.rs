@@ -156,7 +156,7 @@ fn offsets_of_a_fork_are_its_sources_up_to_the_fork_point() {
             assert_eq!(info.lineage.find(receipt.mark()), None);
             assert_eq!(whole.lineage.find(receipt.mark()), Some(receipt.next));
             assert_eq!(whole.lineage.find(at(3)), None);
-            // A mark of another stream is no fork point.
+            // A mark of another stream is refused as a fork point.
             let refused = fork("again", receipt.mark(), Skip::NONE).await;
             assert!(refused.unwrap_err().is_bad_fork_point());
         });

@@ -1,21 +1,21 @@
-//! Byte order marks before JSON: "implementations that parse JSON texts MAY ignore the presence of a byte order mark rather
-//! than treating it as an error" (RFC 8259 §8.1).
+//! Byte order marks before JSON: "implementations that parse JSON texts MAY ignore the presence of
+//! a byte order mark rather than treating it as an error" (RFC 8259 §8.1).
 
 use bytes::{Buf, Bytes};
 
 use crate::input::BOM;
 
-/// Returns JSON, or lines of it, without the byte order mark before it.
+/// Returns the text without a byte order mark at its start. `text` is JSON or lines of JSON.
 #[inline]
 #[must_use]
 pub fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(BOM).unwrap_or(text)
 }
 
-/// Passes over a byte order mark at the start of JSON that comes in pieces.
+/// A filter that removes the byte order mark at the start of JSON that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct SkipBom {
-    /// How many of its bytes were seen; `None` once it is passed, or there is none.
+    /// The expected byte of the mark, or the end of the search.
     next: Next,
 }
 
@@ -29,8 +29,9 @@ enum Next {
 }
 
 impl SkipBom {
-    /// Returns the next piece of the text. It is empty while there may be a byte order mark that isn't complete; if that
-    /// turns out to be none, its bytes stand before the next piece.
+    /// Returns the next piece of the text. It is empty while the bytes so far can be the start of a
+    /// byte order mark. If they turn out not to be one, they are returned in front of the next
+    /// piece.
     pub fn piece(&mut self, mut piece: Bytes) -> Bytes {
         loop {
             let (seen, after) = match self.next {
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_passed_over_however_it_is_cut() {
+    fn a_mark_is_removed_for_any_chunking() {
         for (text, expected) in [
             (&b"\xef\xbb\xbf[1]"[..], &b"[1]"[..]),
             (b"\xef\xbb\xbf\xef\xbb\xbf", b"\xef\xbb\xbf"),

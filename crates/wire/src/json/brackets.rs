@@ -1,9 +1,9 @@
-/// The brackets that are open, as a stack of bits.
+/// The stack of open brackets, one bit for each.
 #[derive(Debug, Default)]
 pub(crate) struct Brackets {
-    /// The innermost ones (up to 64), the last in the lowest bit: 1 is a brace.
+    /// The innermost brackets (up to 64), the last in the lowest bit. 1 is a brace.
     top: u64,
-    /// The ones around those, 64 a word.
+    /// The brackets around those, 64 per word.
     below: Vec<u64>,
     depth: usize,
 }
@@ -38,7 +38,7 @@ impl Brackets {
         }
     }
 
-    /// Takes the last one off, if there is one.
+    /// Removes the last bracket, if there is one.
     #[inline]
     pub(crate) fn pop(&mut self) {
         self.top >>= 1;
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brackets_come_off_in_the_reverse_order() {
+    fn brackets_are_popped_in_reverse_order() {
         let bracket = |n: u32| {
             if n.is_multiple_of(3) {
                 Bracket::Brace

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{str_bytes::is_ascii, work};
 
-/// Why some bytes are not one JSON text, and where.
+/// The reason for which some bytes aren't one JSON text, with its offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckError {
     offset: usize,
@@ -25,37 +25,38 @@ enum Fault {
 }
 
 impl CheckError {
-    /// How many bytes stand before the fault.
+    /// Returns the number of bytes before the fault.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// The bytes end before the JSON text does; more bytes could complete it.
+    /// Returns `true` if the bytes end before the JSON text does. More bytes could complete it.
     #[must_use]
     pub fn is_end(&self) -> bool {
         matches!(self.fault, Fault::End(_))
     }
 
-    /// Arrays and objects nest deeper than allowed.
+    /// Returns `true` if arrays and objects nest deeper than allowed.
     #[must_use]
     pub fn is_too_deep(&self) -> bool {
         matches!(self.fault, Fault::TooDeep(_))
     }
 
-    /// The array has more elements than allowed.
+    /// Returns `true` if the array has more elements than allowed.
     #[must_use]
     pub fn is_too_many(&self) -> bool {
         matches!(self.fault, Fault::TooMany(_))
     }
 
-    /// The bytes are not UTF-8.
+    /// Returns `true` if the bytes aren't UTF-8.
     #[must_use]
     pub fn is_utf8(&self) -> bool {
         matches!(self.fault, Fault::Utf8)
     }
 
-    /// What the grammar demands at [`offset`](Self::offset), if it is the grammar that is broken.
+    /// Returns the syntax that the grammar requires at [`offset`](Self::offset), if the fault is
+    /// one of grammar.
     #[must_use]
     pub fn expected(&self) -> Option<&'static str> {
         match self.fault {
@@ -81,12 +82,11 @@ impl fmt::Display for CheckError {
 
 impl Error for CheckError {}
 
-/// Checks that `bytes` is exactly one JSON text by RFC 8259, white space around it allowed, in
-/// UTF-8 and with arrays and objects at most `max_depth` deep (`[[1]]` is two deep).
+/// Checks that `bytes` is exactly one JSON text by RFC 8259 in UTF-8, with white space around it
+/// allowed and a nesting depth of at most `max_depth` (`[[1]]` has depth 2).
 ///
-/// Linear in the input, without recursion. Unlike a deserialiser it doesn't ask whether `\u`
-/// escapes form pairs of surrogates, whether names repeat or how large a number is: the grammar
-/// allows all of that.
+/// Linear in the input, without recursion. Unlike a deserialiser it accepts unpaired surrogates in
+/// `\u` escapes, repeated names and numbers of any size, because the grammar allows all of them.
 ///
 /// ```
 /// use headwater_wire::json;
@@ -98,15 +98,18 @@ impl Error for CheckError {}
 /// ```
 ///
 /// # Errors
-/// The first fault. What is not UTF-8 counts as a fault at its first bad byte.
+///
+/// The first fault. Invalid UTF-8 is a fault at its first bad byte.
 pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), CheckError> {
     walk(bytes, max_depth, ())
 }
 
-/// Checks as [`check`] does, and returns the ranges of the elements of the array, at most `max_elements`. A text that is
-/// no array is its own only element. White space around an element is no part of it.
+/// Checks as [`check`] does, and returns the ranges of the array's elements, at most
+/// `max_elements`. A text that isn't an array is its own only element. White space around an
+/// element isn't part of it.
 ///
-/// The check stops at the first element over the limit, so that what is held grows with the limit, not with the input.
+/// The check stops at the first element over the limit, so the memory depends on the limit, not on
+/// the input.
 ///
 /// ```
 /// use headwater_wire::json;
@@ -119,7 +122,8 @@ pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), CheckError> {
 /// ```
 ///
 /// # Errors
-/// As [`check`]; or there are more elements than `max_elements`.
+///
+/// The errors of [`check`], or if there are more than `max_elements` elements.
 pub fn elements(
     bytes: &[u8],
     max_depth: usize,
@@ -138,9 +142,9 @@ pub fn elements(
     Ok(found.ranges)
 }
 
-/// Receives the elements of the outermost array.
+/// A receiver of the elements of the outermost array.
 trait Elements {
-    /// Takes the element that lies between the one before and `end`.
+    /// Adds the element that ends at `end` and starts after the previous one.
     fn element(&mut self, bytes: &[u8], end: usize) -> Step;
 }
 
@@ -159,7 +163,8 @@ struct Found {
 
 impl Elements for &mut Found {
     fn element(&mut self, bytes: &[u8], end: usize) -> Step {
-        // After the comma that follows the last one, or the bracket that opens the array.
+        // After the comma that follows the previous element, or after the bracket that opens the
+        // array.
         let before = match self.ranges.last() {
             Some(last) => last.end,
             None => 0,
@@ -191,7 +196,8 @@ fn walk(bytes: &[u8], max_depth: usize, elements: impl Elements) -> Result<(), C
         elements,
     }
     .text();
-    // The walk lets every byte from 0x80 on pass inside strings, so their encoding is still open.
+    // The walk accepts all bytes from 0x80 on inside strings, so their encoding remains to be
+    // checked.
     let walked = match &grammar {
         Ok(()) => bytes,
         Err(error) => &bytes[..error.offset],
@@ -201,7 +207,7 @@ fn walk(bytes: &[u8], max_depth: usize, elements: impl Elements) -> Result<(), C
     }
     match std::str::from_utf8(walked) {
         Ok(_) => grammar,
-        // A character that is only cut by the end of the input could still be completed.
+        // More input can complete a character that is only cut by the end.
         Err(error) if error.error_len().is_none() && walked.len() == bytes.len() => grammar,
         Err(error) => Err(CheckError {
             offset: error.valid_up_to(),
@@ -258,7 +264,7 @@ impl<E: Elements> Walk<'_, E> {
         }
     }
 
-    /// Goes on after a value: past closing brackets, to the next value or the end of the text.
+    /// Continues after a value: past closing brackets, to the next value or the end of the text.
     #[inline]
     fn closed(&mut self, open: &mut Brackets) -> Result<bool, CheckError> {
         loop {
@@ -303,7 +309,7 @@ impl<E: Elements> Walk<'_, E> {
         })
     }
 
-    /// The first byte of the next token, not read yet.
+    /// Returns the first byte of the next token without reading it.
     #[inline]
     fn token(&mut self) -> Option<u8> {
         loop {
@@ -327,7 +333,7 @@ impl<E: Elements> Walk<'_, E> {
         Ok(())
     }
 
-    /// A name and the colon after it.
+    /// Reads a name and the colon after it.
     #[inline]
     fn name(&mut self, expected: &'static str) -> Step {
         if self.token() != Some(b'"') {
@@ -403,7 +409,7 @@ impl<E: Elements> Walk<'_, E> {
         Ok(())
     }
 
-    /// One digit or more.
+    /// Reads one or more digits.
     #[inline]
     fn digits(&mut self) -> Step {
         let start = self.at;

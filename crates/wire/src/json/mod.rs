@@ -1,4 +1,4 @@
-//! JSON as the formats need it: one value on one line, checked for form and depth (RFC 8259).
+//! JSON for the streaming formats: one value on one line, checked for grammar and depth (RFC 8259).
 
 mod bom;
 mod brackets;
@@ -22,11 +22,14 @@ use crate::{
     error::{EncodeKind, Kind},
 };
 
-/// Appends `item` as JSON without a line break: not even one of those that only some readers know (U+0085, U+2028 and
-/// U+2029 are escaped).
+/// Appends `item` as JSON without any line break, including those that only some readers recognise
+/// (U+0085, U+2028 and U+2029 are escaped).
 ///
 /// # Errors
-/// `item` can't be serialised, or has a float that isn't finite, for which JSON has no number; the error names its place. What was appended until then stays in `out`.
+///
+/// If `item` can't be serialised, or contains a float that isn't finite, for which JSON has no
+/// number. The error then contains its location. The bytes that were appended before the error stay
+/// in `out`.
 #[inline]
 pub fn encode_on_one_line<T: Serialize + ?Sized>(
     item: &T,
@@ -35,14 +38,15 @@ pub fn encode_on_one_line<T: Serialize + ?Sized>(
     write::append(item, out).map_err(|error| EncodeError(EncodeKind::Json(error)))
 }
 
-/// The same JSON without line breaks, so that it can be a line of NDJSON and of SSE as it is: not even one of those that
-/// only some readers know. The text may differ, its value doesn't.
+/// Returns the same JSON value as text without any line break, including those that only some
+/// readers recognise. The result can be used unchanged as a line of NDJSON or of SSE.
 #[must_use]
 pub fn on_one_line(json: Bytes) -> Bytes {
     escape_line_separators(unfolded(json))
 }
 
-/// The same JSON, in as many bytes, without CR and LF. In JSON they stand only between tokens, where a space means the same.
+/// Returns the same JSON with CR and LF replaced by spaces. In JSON both occur only between tokens,
+/// as white space.
 #[must_use]
 pub fn unfolded(json: Bytes) -> Bytes {
     if memchr::memchr2(b'\n', b'\r', &json).is_none() {
@@ -57,13 +61,13 @@ pub fn unfolded(json: Bytes) -> Bytes {
     json.into()
 }
 
-/// Whether this is JSON's white space (RFC 8259 §2).
+/// Returns `true` if the byte is JSON white space (RFC 8259 §2).
 #[inline]
 pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// The part of `bytes` without the white space around it.
+/// Returns the range of `bytes` without the white space around it.
 #[inline]
 pub(crate) fn trim(bytes: &[u8]) -> Range<usize> {
     let Some(start) = bytes.iter().position(|byte| !is_space(*byte)) else {
@@ -76,11 +80,12 @@ pub(crate) fn trim(bytes: &[u8]) -> Range<usize> {
     start..end
 }
 
-/// Takes `bytes` as an item: its encoding and its depth are checked, its grammar is left to the
-/// deserialiser.
+/// Converts `bytes` into an item. Checks the encoding and the depth; the deserialiser checks the
+/// grammar.
 ///
 /// # Errors
-/// What is wrong, and at which index.
+///
+/// The fault and its index.
 #[inline]
 pub(crate) fn item(bytes: Bytes, max_depth: usize) -> Result<Str, (Kind, usize)> {
     if let Some(at) = scan::too_deep(&bytes, max_depth) {
@@ -90,7 +95,7 @@ pub(crate) fn item(bytes: Bytes, max_depth: usize) -> Result<Str, (Kind, usize)>
 }
 
 impl CheckError {
-    /// The same as the fault of an item, and at which index.
+    /// Converts the error into the fault of an item, with its index.
     pub(crate) fn into_fault(self, limit: usize) -> (Kind, usize) {
         let kind = match self.expected() {
             Some(_) if self.is_end() => Kind::Truncated,

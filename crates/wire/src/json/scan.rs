@@ -4,22 +4,23 @@ use super::{
 };
 use crate::{error::Kind, work};
 
-/// Finds the end of an array, an object or a string that comes in pieces, by its brackets and
-/// quotes; the rest of the grammar is left to the deserialiser.
+/// A search for the end of an array, object or string that arrives in pieces. It matches brackets
+/// and quotes only; the deserialiser checks the rest of the grammar.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     open: Brackets,
     in_string: bool,
-    /// The last byte was a backslash in a string.
+    /// `true` if the last byte was a backslash in a string.
     escaped: bool,
 }
 
 impl Scan {
-    /// Reads on; the value starts with the first byte of the first piece, which is `[`, `{` or `"`.
-    /// Gives where the value ends, if it does.
+    /// Reads the next piece. The first byte of the first piece, `[`, `{` or `"`, starts the value.
+    /// Returns the index at which the value ends, if it does.
     ///
     /// # Errors
-    /// A bracket that doesn't match or is too deep, and its index.
+    ///
+    /// A bracket that doesn't match or is too deep, with its index.
     pub(crate) fn piece(
         &mut self,
         bytes: &[u8],
@@ -73,7 +74,7 @@ impl Scan {
         }
     }
 
-    /// Reads on in a string; gives how many bytes it takes to its end, if it ends.
+    /// Continues in a string. Returns the number of bytes up to its end, if it ends.
     #[inline]
     fn string(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
@@ -98,9 +99,9 @@ impl Scan {
     }
 }
 
-/// Finds the first bracket that nests deeper than `max_depth`, in a value that may be malformed.
+/// Returns the index of the first bracket deeper than `max_depth`. The value may be malformed.
 pub(crate) fn too_deep(bytes: &[u8], max_depth: usize) -> Option<usize> {
-    // Nearly every value has fewer brackets than that, and counting them is fast.
+    // Nearly every value has fewer brackets than the limit, and counting them is fast.
     let openers = || bytes.iter().filter(|byte| **byte | 0x20 == b'{').count();
     if bytes.len() <= max_depth || openers() <= max_depth {
         return None;
@@ -127,7 +128,7 @@ pub(crate) fn too_deep(bytes: &[u8], max_depth: usize) -> Option<usize> {
     }
 }
 
-/// The bytes that mean something outside of strings.
+/// The bytes with a meaning outside of strings.
 static STRUCTURAL: [bool; 256] = {
     let mut table = [false; 256];
     let bytes = b"\"[]{}";

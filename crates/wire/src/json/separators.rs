@@ -1,13 +1,13 @@
-//! Characters at which some readers split lines although JSON and NDJSON don't.
+//! Characters that some readers treat as line breaks although JSON and NDJSON don't.
 
 use bytes::Bytes;
 use memchr::memchr2;
 
-/// Escapes U+0085, U+2028 and U+2029 in valid JSON: the text differs, its value is the same.
+/// Escapes U+0085, U+2028 and U+2029 in valid JSON. The text changes, its value doesn't.
 ///
-/// The characters are valid in a JSON string (RFC 8259 §7), and only there. Python's `str.splitlines`, which httpx's
-/// `iter_lines` uses, and Node's `readline` take them for line breaks, and so would cut a line of NDJSON. JSON without them
-/// isn't copied.
+/// The characters are valid in a JSON string (RFC 8259 §7), and only there. Python's
+/// `str.splitlines`, which httpx's `iter_lines` uses, and Node's `readline` treat them as line
+/// breaks and would cut a line of NDJSON. JSON without them isn't copied.
 ///
 /// ```
 /// use headwater_wire::json::escape_line_separators;
@@ -24,19 +24,19 @@ pub fn escape_line_separators(json: Bytes) -> Bytes {
     json.into()
 }
 
-/// Whether there is a character that [`escape_line_separators`] escapes.
+/// Returns `true` if the text has a character that [`escape_line_separators`] escapes.
 #[must_use]
 pub fn has_line_separators(text: &[u8]) -> bool {
     first(text).is_some()
 }
 
-/// As [`escape_line_separators`], in place, of what stands in `json` from `start` on.
+/// Escapes like [`escape_line_separators`], in place, everything in `json` from `start` on.
 pub(crate) fn escape_from(json: &mut Vec<u8>, start: usize) {
     let Some(found) = first(&json[start..]) else {
         return;
     };
     let rest = json.split_off(start + found.at);
-    // All of them would be separators at the most.
+    // At most, all the rest is separators.
     json.reserve(rest.len() + 16 * ESCAPE);
     let mut rest = &rest[..];
     while let Some(found) = first(rest) {
@@ -47,7 +47,7 @@ pub(crate) fn escape_from(json: &mut Vec<u8>, start: usize) {
     json.extend_from_slice(rest);
 }
 
-/// Whether a character that is a separator may start with this byte, in UTF-8.
+/// Returns `true` if this byte can start a separator in UTF-8.
 pub(crate) const fn is_lead(byte: u8) -> bool {
     byte & 0xdf == 0xc2
 }
@@ -60,7 +60,7 @@ struct Found {
     escape: &'static [u8; ESCAPE],
 }
 
-/// The first separator.
+/// Returns the first separator.
 fn first(text: &[u8]) -> Option<Found> {
     let mut from = 0;
     while let Some(at) = memchr2(0xc2, 0xe2, &text[from..]) {
@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_value_stays_and_no_reader_finds_more_than_one_line(name in text(), text in text()) {
+        fn the_value_is_unchanged_and_every_reader_sees_one_line(name in text(), text in text()) {
             let value = serde_json::json!({ &name: [&text, {"in": &text}], "k": text });
             let json = value.to_string();
             let escaped = escape_line_separators(json.clone().into());
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_start_is_left_alone() {
+    fn text_before_the_start_is_unchanged() {
         let mut json = "\u{2028}\"\u{2029}\u{85}\"".as_bytes().to_vec();
         escape_from(&mut json, 3);
         assert_eq!(json, "\u{2028}\"\\u2029\\u0085\"".as_bytes());

@@ -1,10 +1,10 @@
-//! Looks at eight bytes at a time. Most strings in JSON are short, so a call to a vectorised search
-//! costs more than it saves.
+//! Searches of eight bytes at a time. Most strings in JSON are short, so a call to a vectorised
+//! search would cost more than it saves.
 
 const ONES: u64 = u64::MAX / 0xff;
 const HIGHS: u64 = ONES * 0x80;
 
-/// How many bytes come before the first `"` or `\`.
+/// Returns the number of bytes before the first `"` or `\`.
 #[inline]
 pub(super) fn until_quote_or_escape(bytes: &[u8]) -> usize {
     until(
@@ -14,7 +14,7 @@ pub(super) fn until_quote_or_escape(bytes: &[u8]) -> usize {
     )
 }
 
-/// How many bytes come before the first `"`, `\` or control character.
+/// Returns the number of bytes before the first `"`, `\` or control character.
 #[inline]
 pub(super) fn until_special(bytes: &[u8]) -> usize {
     until(
@@ -27,7 +27,8 @@ pub(super) fn until_special(bytes: &[u8]) -> usize {
     )
 }
 
-/// `marks` sets the high bit of the first byte looked for, and perhaps of some behind it.
+/// Returns the number of bytes before the first match. `marks` sets the high bit of the first
+/// matching byte, and possibly of later ones.
 #[inline]
 fn until(bytes: &[u8], marks: impl Fn(u64) -> u64, found: impl Fn(u8) -> bool) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -55,13 +56,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_looked_for_is_found_wherever_it_stands() {
+    fn the_first_match_is_found_at_any_position() {
         for len in 0..20 {
             for at in 0..len {
                 for byte in 0..=u8::MAX {
                     let mut bytes = vec![b'!'; len];
                     bytes[at] = byte;
-                    // A byte that differs in one bit must not hide it or be taken for it.
+                    // A byte that differs in one bit must neither hide the match nor be mistaken
+                    // for it.
                     bytes[at + 1..].fill(byte ^ 1);
                     let first =
                         |found: fn(&u8) -> bool| bytes.iter().position(found).unwrap_or(len);

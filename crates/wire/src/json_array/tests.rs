@@ -39,7 +39,7 @@ fn every_element_is_an_item() {
 }
 
 #[test]
-fn a_byte_order_mark_is_ignored_at_the_very_start_alone() {
+fn a_byte_order_mark_is_ignored_only_at_the_start() {
     array("\u{feff}[1]".as_bytes(), &["1"]);
     array(
         "\u{feff} [1,\"\u{feff}\"]".as_bytes(),
@@ -64,7 +64,7 @@ fn a_byte_order_mark_is_ignored_at_the_very_start_alone() {
 }
 
 #[test]
-fn what_breaks_the_array_is_an_error_with_its_place() {
+fn a_malformed_array_is_an_error_with_its_offset() {
     let error = |n, at, what| format!("error: json item {n}, byte {at}: expected {what}");
     for (input, given, error) in [
         ("1", 0, error(1, 0, "\"[\"")),
@@ -87,7 +87,7 @@ fn what_breaks_the_array_is_an_error_with_its_place() {
 }
 
 #[test]
-fn an_array_without_its_end_is_cut() {
+fn an_array_without_its_end_is_truncated() {
     for input in ["", " ", "[", "[1", "[1 ", "[1,", "[1,{\"a", "[1,\"\\"] {
         let item = if input.starts_with("[1") && input != "[1" {
             2
@@ -99,7 +99,7 @@ fn an_array_without_its_end_is_cut() {
         let expected = [&["1"][..item - 1], &[&error]].concat();
         array(input.as_bytes(), &expected);
     }
-    // The last one may be an element of its own, but who knows what came after it.
+    // The last element may be complete, but the bytes after it are unknown.
     array(
         b"[1,[2]",
         &[
@@ -111,7 +111,7 @@ fn an_array_without_its_end_is_cut() {
 }
 
 #[test]
-fn what_is_not_utf8_is_an_error_with_its_place() {
+fn invalid_utf8_is_an_error_with_its_offset() {
     array(
         b"[1,\"a\xff\"]",
         &["1", "error: json item 2, byte 5: not valid UTF-8"],
@@ -148,7 +148,7 @@ fn an_element_of_exactly_the_size_limit_passes_and_a_byte_more_fails() {
 }
 
 #[test]
-fn an_element_without_an_end_fails_as_soon_as_it_is_too_large() {
+fn an_unfinished_element_fails_as_soon_as_it_is_too_large() {
     let mut decoder = Decoder::new(Limits::default().with_max_item_bytes(100));
     decoder.push(Bytes::from(format!("[\"{}", "x".repeat(99))));
     assert_eq!(decoder.next(), Ok(None));

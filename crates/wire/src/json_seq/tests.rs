@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::Decoder;
 use crate::{Format, Limits, testing::check};
 
-/// In `input` and in the events `~` stands for the record separator.
+/// Checks a sequence. In `input` and in the events, `~` represents the record separator.
 #[track_caller]
 fn sequence(input: &str, expected: &[&str]) {
     limited(1000, 128, input, expected);
@@ -34,12 +34,12 @@ fn every_element_is_an_item() {
 }
 
 #[test]
-fn several_record_separators_are_as_good_as_one() {
+fn consecutive_record_separators_count_as_one() {
     sequence("~~~1\n~~2\n", &["1", "2"]);
 }
 
 #[test]
-fn an_element_is_given_at_its_line_feed() {
+fn an_element_is_returned_at_its_line_feed() {
     let mut decoder = Decoder::new(Limits::default());
     decoder.push(Bytes::from_static(b"\x1e[1,\n2"));
     assert_eq!(decoder.next(), Ok(None));
@@ -48,7 +48,7 @@ fn an_element_is_given_at_its_line_feed() {
 }
 
 #[test]
-fn a_broken_element_is_reported_and_the_next_one_is_given() {
+fn a_malformed_element_is_reported_and_the_next_one_returned() {
     sequence(
         "~1\n~{\"a\n\"}\n~[1,]\n~{\"b\":\n~[[}\n~2\n",
         &[
@@ -81,7 +81,7 @@ fn a_broken_element_is_reported_and_the_next_one_is_given() {
 }
 
 #[test]
-fn a_top_level_number_or_literal_without_white_space_behind_it_counts_as_cut() {
+fn a_top_level_number_or_literal_without_white_space_after_it_is_truncated() {
     let cut =
         |n, at| format!("error: json-seq item {n}, byte {at}: the stream ended inside the item");
     sequence(
@@ -92,7 +92,7 @@ fn a_top_level_number_or_literal_without_white_space_behind_it_counts_as_cut() {
 }
 
 #[test]
-fn a_sequence_that_ends_inside_an_element_is_cut() {
+fn a_sequence_that_ends_inside_an_element_is_truncated() {
     let cut =
         |n, at| format!("error: json-seq item {n}, byte {at}: the stream ended inside the item");
     sequence("~1\n~{\"a\":", &["1", &cut(2, 9)]);
@@ -101,7 +101,7 @@ fn a_sequence_that_ends_inside_an_element_is_cut() {
 }
 
 #[test]
-fn only_white_space_may_stand_between_elements() {
+fn only_white_space_is_allowed_between_elements() {
     sequence("\n ~1\n \n~2\n", &["1", "2"]);
     sequence(
         "x~1\n2\n3\n~4\n",
@@ -115,7 +115,7 @@ fn only_white_space_may_stand_between_elements() {
 }
 
 #[test]
-fn what_is_not_utf8_is_an_error_and_the_next_element_is_given() {
+fn invalid_utf8_is_an_error_and_the_next_element_is_returned() {
     let input = b"\x1e\"a\xff\"\n\x1e2\n\x1e\"\xc3";
     let expected = [
         "error: json-seq item 1, byte 3: not valid UTF-8",
@@ -146,7 +146,7 @@ fn an_element_of_exactly_the_size_limit_passes_and_a_byte_more_fails() {
 }
 
 #[test]
-fn an_element_without_an_end_fails_as_soon_as_it_is_too_large() {
+fn an_unfinished_element_fails_as_soon_as_it_is_too_large() {
     let mut decoder = Decoder::new(Limits::default().with_max_item_bytes(100));
     decoder.push(Bytes::from(format!("\x1e{}", "x".repeat(100))));
     assert_eq!(decoder.next(), Ok(None));

@@ -33,7 +33,7 @@ fn blank_lines_crlf_and_a_byte_order_mark_are_tolerated() {
 }
 
 #[test]
-fn the_last_line_needs_its_lf_only_if_it_is_not_complete() {
+fn a_last_line_without_its_lf_must_be_complete() {
     ndjson(b"1\n{\"a\":2}", &["1", "{\"a\":2}"]);
     ndjson(b"1\n2\r", &["1", "2"]);
     ndjson(b"1\n  ", &["1"]);
@@ -47,12 +47,12 @@ fn the_last_line_needs_its_lf_only_if_it_is_not_complete() {
 }
 
 #[test]
-fn what_is_not_utf8_is_an_error_with_its_place() {
+fn invalid_utf8_is_an_error_with_its_offset() {
     ndjson(
         b"1\n \"a\xff\"\n2\n",
         &["1", "error: ndjson item 2, byte 5: not valid UTF-8"],
     );
-    // A mark cut short is no mark.
+    // A truncated mark isn't a mark.
     ndjson(
         b"\xef\xbb1\n",
         &["error: ndjson item 1, byte 0: not valid UTF-8"],
@@ -60,7 +60,7 @@ fn what_is_not_utf8_is_an_error_with_its_place() {
 }
 
 #[test]
-fn grammar_is_left_to_the_deserialiser() {
+fn the_grammar_is_not_checked() {
     ndjson(b"{]\nfoo\n", &["{]", "foo"]);
 }
 
@@ -76,7 +76,7 @@ fn an_item_of_exactly_the_size_limit_passes_and_a_byte_more_fails() {
 }
 
 #[test]
-fn a_line_without_an_end_fails_as_soon_as_it_is_too_large() {
+fn an_unfinished_line_fails_as_soon_as_it_is_too_large() {
     let mut decoder = Decoder::new(Limits::default().with_max_item_bytes(100));
     decoder.push(Bytes::from("x".repeat(100)));
     assert_eq!(decoder.next(), Ok(None));
@@ -97,7 +97,7 @@ fn an_item_of_exactly_the_depth_limit_passes_and_one_deeper_fails() {
         ],
     );
     limited(99, 2, "[[1]]\n [[[1]]]", &["[[1]]", error]);
-    // Brackets in strings are none.
+    // Brackets in strings don't count.
     limited(99, 1, "[\"[[[\\\"[[[\"]\n", &["[\"[[[\\\"[[[\"]"]);
     limited(99, 0, "1\n", &["1"]);
 }

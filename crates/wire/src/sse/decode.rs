@@ -10,23 +10,23 @@ use crate::{
     lines::{Ends, Lines},
 };
 
-/// Room in a line for a field's name, the colon and the space.
+/// Length of the longest field name with the colon and the space.
 const MAX_PREFIX: usize = "event: ".len();
 
-/// Reads `text/event-stream` to the letter of WHATWG HTML §9.2.6, "Interpreting an event stream".
+/// A decoder of `text/event-stream`, exactly as WHATWG HTML §9.2.6, "Interpreting an event stream".
 ///
-/// Comments and unknown fields are skipped. What isn't UTF-8 arrives as U+FFFD. An event that the
-/// end of the stream cuts is dropped, as the standard demands.
+/// Comments and unknown fields are skipped. Invalid UTF-8 is replaced by U+FFFD. An event that is
+/// cut by the end of the stream is dropped, as the standard requires.
 ///
-/// [`Limits::max_item_bytes`] bounds the data of an event, with the LFs between its lines, and the
-/// value of each other field.
+/// [`Limits::max_item_bytes`] bounds the data of an event, including the LFs between its lines, and
+/// the value of each other field.
 #[derive(Debug)]
 pub struct Decoder {
     lines: Lines,
     max_item_bytes: usize,
     data: Data,
     event: Option<Kept>,
-    /// The last event id buffer, where it differs from `last_event_id`.
+    /// The last event id buffer, if it differs from `last_event_id`.
     new_id: Option<Kept>,
     last_event_id: Kept,
     retry: Option<Duration>,
@@ -34,7 +34,7 @@ pub struct Decoder {
     failed: Option<DecodeError>,
 }
 
-/// The data buffer. Without a `data` field yet it is not the same as with an empty one.
+/// The data buffer. No `data` field yet differs from an empty one.
 #[derive(Debug)]
 enum Data {
     None,
@@ -42,8 +42,9 @@ enum Data {
     Lines(Vec<u8>),
 }
 
-/// A value that outlives its line. As long as it may be given with the next event it shares the
-/// memory of its chunk; between chunks it has memory of its own, as it may be needed for hours.
+/// A value that is kept longer than its line. While it may be returned with the next event, it
+/// shares the memory of its chunk. Between chunks it has its own memory, because it can be needed
+/// for hours.
 #[derive(Debug, Default)]
 struct Kept {
     text: Str,
@@ -69,7 +70,7 @@ impl Kept {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream.
+    /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let max_line = limits.max_item_bytes.saturating_add(MAX_PREFIX + 1);
@@ -91,34 +92,35 @@ impl Decoder {
         self.lines.push(chunk);
     }
 
-    /// Says that no more bytes will come; what is pushed after this is ignored.
+    /// Marks the end of the stream. Chunks that are pushed later are ignored.
     pub fn finish(&mut self) {
         self.lines.finish();
     }
 
-    /// How many events it has given.
+    /// Returns the number of events that were returned.
     #[must_use]
     pub fn items(&self) -> u64 {
         self.items
     }
 
-    /// The time to wait before a reconnect, if the stream has named one.
+    /// Returns the reconnection time, if the stream has set one.
     #[must_use]
     pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
-    /// The last event id, which persists; empty until the stream sets one.
+    /// Returns the last event id, which persists between events. Empty until the stream sets one.
     #[must_use]
     pub fn last_event_id(&self) -> &Str {
         &self.last_event_id.text
     }
 
-    /// The next event. `None`: more input is needed or, after [`finish`](Self::finish), this was
-    /// all.
+    /// Returns the next event. `None` means that more input is needed or, after
+    /// [`finish`](Self::finish), that there are no more events.
     ///
     /// # Errors
-    /// The event is too large; every later call says the same.
+    ///
+    /// If the event is too large. Later calls return the same error.
     #[allow(
         clippy::should_implement_trait,
         reason = "it isn't an iterator: `None` may not be the end"
@@ -153,7 +155,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Acts on a field whose value stands in the current line from `value` to `end`.
+    /// Processes a field whose value is in the current line from `value` to `end`.
     fn take_field(&mut self, field: Field, value: usize, end: usize) {
         match field {
             Field::Data => match &mut self.data {
@@ -184,7 +186,7 @@ impl Decoder {
         }
     }
 
-    /// What an empty line does (§9.2.6, "dispatch the event").
+    /// Processes an empty line (§9.2.6, "dispatch the event").
     fn dispatch(&mut self) -> Option<Event> {
         match mem::replace(&mut self.data, Data::None) {
             Data::Line(line) => Some(self.give(line)),
@@ -225,8 +227,8 @@ impl Decoder {
         }
     }
 
-    /// Copies what is kept for events to come, so that it doesn't keep whole chunks. Each value is
-    /// copied once at most.
+    /// Copies the values that are kept for later events, so that they don't keep whole chunks. Each
+    /// value is copied at most once.
     fn let_go(&mut self) {
         if let Data::Line(line) = &self.data {
             self.data = Data::Lines(line.to_vec());
@@ -239,11 +241,11 @@ impl Decoder {
         kept.into_iter().flatten().for_each(Kept::copy);
     }
 
-    /// Refuses a line that is too large before its end has come.
+    /// Refuses a line that is too large before its end has arrived.
     fn check_partial(&mut self) -> Result<(), DecodeError> {
         let line = self.lines.partial();
         match parse(line) {
-            // Without a colon the name may go on, and mean something else.
+            // Without a colon the name may continue and be that of another field.
             Some((field, value)) if line.contains(&b':') => {
                 self.check_size(field, value, line.len(), self.lines.partial_offset())
             }
@@ -251,8 +253,8 @@ impl Decoder {
         }
     }
 
-    /// Refuses a field that is too large, at the first byte that is too many or, where the data has
-    /// no room for another line at all, at the start of the line.
+    /// Refuses a field that is too large, at the first byte above the limit. If the data has no
+    /// room for another line at all, that is the start of the line.
     #[inline]
     fn check_size(
         &mut self,
@@ -286,7 +288,7 @@ impl Decoder {
 }
 
 /// "If the field value consists of only ASCII digits, then interpret [it] as an integer in base
-/// ten" (§9.2.6). What is larger than a `u64` is as good as for ever.
+/// ten" (§9.2.6). A number above the maximum of a `u64` is treated as that maximum.
 fn parse_retry(value: &[u8]) -> Option<Duration> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;

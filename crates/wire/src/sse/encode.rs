@@ -8,8 +8,9 @@ use crate::{EncodeError, Meta, error::EncodeKind, json};
 /// Appends one event whose data is `item` as JSON.
 ///
 /// # Errors
-/// `meta` holds what an SSE field can't, or `item` can't be serialised; what was appended until
-/// then stays in `out`.
+///
+/// If `meta` contains a character that an SSE field can't, or `item` can't be serialised. The bytes
+/// that were appended before the error stay in `out`.
 #[inline]
 pub fn encode_json<T: Serialize + ?Sized>(
     meta: &Meta<'_>,
@@ -23,12 +24,15 @@ pub fn encode_json<T: Serialize + ?Sized>(
     Ok(())
 }
 
-/// Appends one event whose data is `data`, on as many `data:` lines as it has lines.
+/// Appends one event whose data is `data`, with one `data:` line for each line.
 ///
-/// A CR or CRLF in `data` arrives as LF: the format has no other line end (WHATWG HTML §9.2.6).
+/// A CR or CRLF in `data` arrives as LF, because the format has no other line end (WHATWG HTML
+/// §9.2.6).
 ///
 /// # Errors
-/// `meta` holds what an SSE field can't; what was appended until then stays in `out`.
+///
+/// If `meta` contains a character that an SSE field can't. The bytes that were appended before the
+/// error stay in `out`.
 pub fn encode_text(meta: &Meta<'_>, data: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     encode_meta(meta, out)?;
     encode_lines("data: ", data, out);
@@ -36,13 +40,13 @@ pub fn encode_text(meta: &Meta<'_>, data: &str, out: &mut Vec<u8>) -> Result<(),
     Ok(())
 }
 
-/// Appends a comment, which readers ignore: a sign of life, or a note for people.
+/// Appends a comment, which readers ignore: a heartbeat, or a note for people.
 pub fn encode_comment(comment: &str, out: &mut Vec<u8>) {
     encode_lines(": ", comment, out);
     out.push(b'\n');
 }
 
-/// Appends the time that a client should wait before it reconnects, in whole milliseconds.
+/// Appends the reconnection time, in whole milliseconds.
 pub fn encode_retry(retry: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(b"retry: ");
     out.extend_from_slice(retry.as_millis().to_string().as_bytes());
@@ -56,7 +60,7 @@ fn encode_meta(meta: &Meta<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     }
     if let Some(id) = meta.id {
         // "If the field value contains U+0000 NULL, then ignore the field" (§9.2.6): an id with one
-        // would be lost without a word.
+        // would be lost silently.
         if memchr(0, id.as_bytes()).is_some() {
             return Err(EncodeError(EncodeKind::Field {
                 field: "id",
@@ -87,7 +91,7 @@ fn encode_field(field: &'static str, value: &str, out: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-/// Writes each line of `text` (ended by LF, CR or CRLF) after `prefix`.
+/// Writes `prefix` and each line of `text` (ended by LF, CR or CRLF).
 fn encode_lines(prefix: &str, text: &str, out: &mut Vec<u8>) {
     let mut rest = text.as_bytes();
     loop {
@@ -119,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_the_data_gets_a_field_of_its_own() {
+    fn every_line_of_the_data_becomes_a_field() {
         assert_eq!(
             text(&Meta::default(), "a\nb\r\nc\rd"),
             "data: a\ndata: b\ndata: c\ndata: d\n\n"
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_stands_before_the_data() {
+    fn metadata_comes_before_the_data() {
         let meta = Meta::default()
             .event("tick")
             .id("7")
@@ -141,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_the_format_cannot_carry_is_refused() {
+    fn a_value_that_the_format_cannot_represent_is_refused() {
         for (meta, message) in [
             (
                 Meta::default().id("a\nb"),

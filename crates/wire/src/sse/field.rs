@@ -1,4 +1,4 @@
-/// A field that means something (WHATWG HTML §9.2.6).
+/// A field that the standard defines (WHATWG HTML §9.2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     Data,
@@ -7,8 +7,8 @@ pub(super) enum Field {
     Retry,
 }
 
-/// The field of a line, and where in the line its value starts; `None` for comments and for fields
-/// that the standard tells to ignore.
+/// Returns the field of a line and the start of its value, or `None` for comments and for fields
+/// that the standard ignores.
 #[inline]
 pub(super) fn parse(line: &[u8]) -> Option<(Field, usize)> {
     let (field, after_name) = match line.first()? {

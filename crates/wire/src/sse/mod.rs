@@ -1,4 +1,4 @@
-//! Server-Sent Events, as the WHATWG HTML standard has them (§9.2, "Server-sent events").
+//! Server-Sent Events, as defined by the WHATWG HTML standard (§9.2, "Server-sent events").
 
 mod decode;
 mod encode;
@@ -14,54 +14,60 @@ pub use encode::{encode_comment, encode_json, encode_retry, encode_text};
 use field::Field;
 pub use split::{Block, Splitter};
 
-/// The prefix of every event type and event id that Headwater keeps for itself.
+/// The prefix of every event type and event id that is reserved for Headwater.
 ///
-/// All that a server says about a stream, inside the stream, is an event of such a type. An application's events never
-/// are: the framework and the hub refuse them ([`reserved_field`]). So an event is Headwater's own, or the
-/// application's, by its type alone.
+/// All statements of a server about a stream, inside the stream, are events of such a type. The
+/// framework and the hub refuse these names for an application's events ([`reserved_field`]). The
+/// type alone therefore shows that an event is Headwater's own.
 pub const RESERVED_PREFIX: &str = "headwater:";
 
-/// The id of the event by which a Headwater server says that a stream is finished.
+/// The id of the event by which a Headwater server marks a complete stream.
 ///
-/// A native `EventSource` takes a finished response for a lost connection and comes back, with this
-/// as its `Last-Event-ID`; the server answers 204, which stops it for good (WHATWG HTML §9.2.3:
-/// "Clients will reconnect if the connection is closed; a client can be told to stop reconnecting
-/// using the HTTP 204 No Content response code"). Headwater's clients stop at once.
+/// A native `EventSource` treats a finished response as a lost connection and reconnects with this
+/// id as its `Last-Event-ID`. The server then responds with 204, which stops it for good (WHATWG
+/// HTML §9.2.3: "Clients will reconnect if the connection is closed; a client can be told to stop
+/// reconnecting using the HTTP 204 No Content response code"). Headwater's clients stop at once.
 pub const END_ID: &str = "headwater:end";
 
-/// The type of the event that carries [`END_ID`], for pages that listen for it.
+/// The type of the event with [`END_ID`], for pages that listen for it.
 pub const END_EVENT: &str = "headwater:end";
 
-/// The type of the event that reports an error in the middle of a stream. Its data is a problem (RFC 9457).
+/// The type of the event that reports an error in the middle of a stream. Its data is a problem
+/// (RFC 9457).
 pub const ERROR_EVENT: &str = "headwater:error";
 
-/// The type of the event that tells a reader its position before the first message. Its id is the position.
+/// The type of the event that reports the reader's position before the first message. Its id is the
+/// position.
 pub const POSITION_EVENT: &str = "headwater:position";
 
-/// The type of the event that tells a reader that its position doesn't fit the stream, and where reading starts instead.
+/// The type of the event that reports that the reader's position doesn't belong to the stream, and
+/// where reading starts instead.
 pub const RESET_EVENT: &str = "headwater:reset";
 
-/// The type of the event that tells a reader of many streams that messages were trimmed before it got them.
+/// The type of the event that reports to a reader of many streams that messages were trimmed before
+/// it received them.
 pub const TRIMMED_EVENT: &str = "headwater:trimmed";
 
-/// The type of the event that tells a reader of many streams that a stream was deleted or has expired.
+/// The type of the event that reports to a reader of many streams that a stream was deleted or has
+/// expired.
 pub const DELETED_EVENT: &str = "headwater:deleted";
 
-/// Whether an event type or an event id is kept for Headwater.
+/// Returns `true` if an event type or event id is reserved for Headwater.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with(RESERVED_PREFIX)
 }
 
-/// Finds the first `event` or `id` field in `text` whose value is [reserved](is_reserved), and gives the field's name
-/// and value.
+/// Returns the name and value of the first `event` or `id` field in `text` whose value is
+/// [reserved](is_reserved).
 ///
-/// Every line counts, also one in a block that dispatches no event, and one that a later line of its block overrides.
-/// `text` is the start of a stream or of a block of it: a byte order mark before the first line is passed over.
+/// Every line counts, including one in a block that dispatches no event, and one that a later line
+/// of its block overrides. `text` is the start of a stream or of a block of it: a byte order mark
+/// before the first line is skipped.
 #[must_use]
 pub fn reserved_field(text: &[u8]) -> Option<(&'static str, String)> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    // Most messages hold no such text at all.
+    // Most messages have no such text.
     memchr::memmem::find(text, RESERVED_PREFIX.as_bytes())?;
     text.split(|&byte| matches!(byte, b'\n' | b'\r'))
         .find_map(|line| {

@@ -1,7 +1,7 @@
-//! WHATWG HTML §9.2.6, "Interpreting an event stream", as slow and simple as it reads. The decoder
-//! is compared with it here and in `crates/fuzz`.
+//! A direct and slow implementation of WHATWG HTML §9.2.6, "Interpreting an event stream". The
+//! decoder is compared with it here and in `crates/fuzz`.
 
-/// What a whole stream means.
+/// The interpretation of a whole stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stream {
     /// Data, event type and last event id of each event.
@@ -24,7 +24,7 @@ pub(crate) fn interpret(bytes: &[u8]) -> Stream {
     let mut event_type = String::new();
     let mut last_event_id = String::new();
     // "Once the end of the file is reached, any pending data must be discarded": a line without its
-    // end counts for nothing.
+    // end is ignored.
     while let Some(end) = rest.find(['\n', '\r']) {
         let line = &rest[..end];
         rest = &rest[end..];

@@ -14,17 +14,18 @@ use crate::{
     work,
 };
 
-/// Cuts a `text/event-stream` into its blocks, each the bytes of the stream as they are.
+/// A splitter of a `text/event-stream` into its blocks, with the bytes unchanged.
 ///
-/// For whoever passes events on as they came, with their comments, line ends and fields that no reader
-/// knows. A block is what a blank line ends, with that line. Blank lines before it belong to it, a byte
-/// order mark too. Put together, the blocks are the stream, to the byte.
+/// It is for programs that pass events on unchanged, with comments, line ends and unknown fields. A
+/// block ends with a blank line, which is part of it. Blank lines before a block belong to it, and
+/// so does a byte order mark. The concatenated blocks are the stream, byte for byte.
 ///
-/// A block is given as soon as the blank line that ends it is there. If that is a CR and the last byte so
-/// far, an LF may follow that belongs to it, which is then the first byte of the next block: to a reader
-/// both are the same. But for that, the chunking makes no difference.
+/// A block is returned as soon as the blank line that ends it has arrived. If that is a CR and the
+/// last byte so far, an LF that belongs to it may follow. The LF is then the first byte of the next
+/// block, which makes no difference to a reader. Apart from that, the blocks don't depend on the
+/// chunking.
 ///
-/// [`Limits::max_item_bytes`] bounds a block, with all its lines.
+/// [`Limits::max_item_bytes`] bounds a block with all its lines.
 ///
 /// ```
 /// use headwater_wire::{Limits, sse::Splitter};
@@ -47,42 +48,45 @@ pub struct Splitter {
     max_item_bytes: usize,
     /// The start of a block that is cut by the end of a chunk.
     carry: Vec<u8>,
-    /// How many bytes of the stream stand before the block.
+    /// Number of bytes of the stream before the block.
     block_offset: u64,
-    /// Whether the block starts with the LF of the CR that ended the one before; it counts for that one.
+    /// `true` if the block starts with the LF of the CR that ended the previous one. It counts
+    /// towards the previous one.
     starts_with_lf: bool,
     place: Place,
-    /// Whether the last byte that was looked at is a CR: an LF that comes next belongs to it.
+    /// `true` if the last examined byte is a CR. An LF that comes next belongs to it.
     after_cr: bool,
     blocks: u64,
     failed: Option<DecodeError>,
 }
 
-/// What was seen of the block.
+/// The position in the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Nothing but blank lines.
+    /// Only blank lines so far.
     Blank,
-    /// At the start of a line, after one that isn't blank.
+    /// At the start of a line, after a line that isn't blank.
     Line,
-    /// In a line.
+    /// Inside a line.
     Within,
 }
 
-/// What stands between two blank lines of an event stream.
+/// The part of an event stream up to and with a blank line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Block {
     /// The bytes of the stream.
     pub bytes: Bytes,
-    /// The event that it dispatches; none if there is no data in it, or the end of the stream cut it.
+    /// The event that the block dispatches. `None` if it has no data, or is cut by the end of the
+    /// stream.
     pub event: Option<Event>,
-    /// The id that the block itself sets, if it does. That of [`event`](Self::event) may be an earlier one.
+    /// The id that the block itself sets, if it does. The id of [`event`](Self::event) can be an
+    /// earlier one.
     pub id: Option<Str>,
 }
 
 impl Splitter {
-    /// A splitter at the start of a stream.
+    /// Creates a splitter at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -104,27 +108,29 @@ impl Splitter {
         self.input.push(chunk);
     }
 
-    /// Says that no more bytes will come: what is left is then the last block, and dispatches no event.
+    /// Marks the end of the stream. The rest is then the last block, and dispatches no event.
     pub fn finish(&mut self) {
         self.input.finish();
     }
 
-    /// The time to wait before a reconnect, if the blocks so far have named one.
+    /// Returns the reconnection time, if the blocks so far have set one.
     #[must_use]
     pub fn retry(&self) -> Option<std::time::Duration> {
         self.decoder.retry()
     }
 
-    /// The last event id after the blocks so far; empty until the stream sets one.
+    /// Returns the last event id after the blocks so far. Empty until the stream sets one.
     #[must_use]
     pub fn last_event_id(&self) -> &Str {
         self.decoder.last_event_id()
     }
 
-    /// The next block. `None`: more input is needed or, after [`finish`](Self::finish), this was all.
+    /// Returns the next block. `None` means that more input is needed or, after
+    /// [`finish`](Self::finish), that there are no more blocks.
     ///
     /// # Errors
-    /// The block is too large; every later call says the same.
+    ///
+    /// If the block is too large. Later calls return the same error.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
     pub fn next(&mut self) -> Result<Option<Block>, DecodeError> {
         if let Some(error) = &self.failed {
@@ -166,7 +172,8 @@ impl Splitter {
         }
     }
 
-    /// Looks for the end of the block in the rest of the chunk: behind the blank line's first byte.
+    /// Searches for the end of the block in the rest of the chunk, which is after the first byte of
+    /// the blank line.
     fn find_end(&mut self) -> Option<usize> {
         let rest = self.input.rest();
         let mut at = 0;
@@ -198,7 +205,7 @@ impl Splitter {
         None
     }
 
-    /// Refuses a block of which `len` bytes of the chunk are a part, if it is too large.
+    /// Refuses a block that is too large. `len` is the number of its bytes in the chunk.
     fn check_size(&mut self, len: usize) -> Result<(), DecodeError> {
         let limit = self.max_item_bytes;
         let uncounted = usize::from(self.starts_with_lf);
@@ -221,11 +228,11 @@ impl Splitter {
         self.decoder.push(bytes.clone());
         let event = self.decoder.next()?;
         if event.is_some() {
-            // So that it copies what it keeps, and lets the chunk go.
+            // Makes the decoder copy the values that it keeps, and release the chunk.
             self.decoder.next()?;
         }
         self.blocks += 1;
-        // Only at the start of the stream is it a mark, and no part of a field's name.
+        // It is a mark only at the start of the stream. Elsewhere it is part of a field's name.
         let bom = match bytes.starts_with(BOM) && self.blocks == 1 {
             true => BOM.len(),
             false => 0,
@@ -237,7 +244,7 @@ impl Splitter {
         })
     }
 
-    /// What is left at the end of the stream, if anything is.
+    /// Returns the rest at the end of the stream, if there is any.
     fn unfinished(&mut self) -> Option<Block> {
         if self.carry.is_empty() {
             return None;
@@ -251,7 +258,7 @@ impl Splitter {
     }
 }
 
-/// The value of the last valid `id` field in a block.
+/// Returns the value of the last valid `id` field in a block.
 fn own_id(block: &Bytes) -> Option<Str> {
     let mut found = None;
     let mut at = 0;

@@ -18,8 +18,8 @@ fn sse(input: &str, expected: &[&str]) -> Outcome {
 }
 
 #[test]
-fn the_examples_of_the_standard_mean_what_it_says() {
-    // WHATWG HTML §9.2.6 and §9.2.1, with what it says of each.
+fn the_examples_of_the_standard_decode_as_documented() {
+    // WHATWG HTML §9.2.6 and §9.2.1, with the results that the standard gives.
     for (input, expected) in [
         ("data: YHOO\ndata: +2\ndata: 10\n\n", &["YHOO\n+2\n10"][..]),
         (
@@ -73,8 +73,8 @@ fn the_last_event_id_persists_until_it_is_set_again() {
         .map(|event| &*event.id)
         .collect();
     assert_eq!(ids, ["", "1", "1", "1", ""]);
-    // "9" came in a block without data, which dispatches nothing but sets the id all the same; "10"
-    // came in a block that the end of the stream cut.
+    // "9" is in a block without data, which dispatches no event but sets the id. "10" is in a block
+    // that is cut by the end of the stream.
     assert_eq!(outcome.last_event_id, "9");
 }
 
@@ -88,11 +88,11 @@ fn lines_end_with_lf_cr_or_crlf() {
 }
 
 #[test]
-fn an_event_that_a_lone_cr_ends_is_given_at_once() {
+fn an_event_that_ends_with_a_lone_cr_is_returned_at_once() {
     let mut decoder = Decoder::new(Limits::default());
     decoder.push(Bytes::from_static(b"data: a\r\r"));
     assert_eq!(decoder.next().unwrap().unwrap().data, "a");
-    // This LF belongs to the CR before; the next one is an empty line.
+    // This LF belongs to the CR before it. The next one is an empty line.
     decoder.push(Bytes::from_static(b"\n"));
     assert_eq!(decoder.next(), Ok(None));
     decoder.push(Bytes::from_static(b"data: b\r"));
@@ -118,7 +118,7 @@ fn one_byte_order_mark_at_the_start_is_dropped() {
 }
 
 #[test]
-fn only_digits_make_a_retry() {
+fn a_retry_consists_only_of_digits() {
     for (value, expected) in [
         ("1500", Some(1500)),
         ("0", Some(0)),
@@ -172,7 +172,7 @@ fn an_event_without_its_empty_line_is_dropped() {
 }
 
 #[test]
-fn what_is_not_utf8_is_replaced() {
+fn invalid_utf8_is_replaced() {
     let input = b"event: \xff\ndata: a\xc3\ndata: \xf0\x9fb\nid: \x80\n\n";
     let outcome = check(
         Format::Sse,
@@ -221,7 +221,7 @@ fn data_of_exactly_the_limit_passes_and_a_byte_more_fails() {
 }
 
 #[test]
-fn a_line_without_an_end_fails_as_soon_as_it_is_too_large() {
+fn an_unfinished_line_fails_as_soon_as_it_is_too_large() {
     let mut decoder = Decoder::new(limits(100));
     decoder.push(Bytes::from(format!("data: {}", "x".repeat(100))));
     assert_eq!(decoder.next(), Ok(None));
@@ -232,7 +232,7 @@ fn a_line_without_an_end_fails_as_soon_as_it_is_too_large() {
 }
 
 #[test]
-fn comments_and_unknown_fields_may_be_of_any_size() {
+fn comments_and_unknown_fields_can_have_any_size() {
     let long = "x".repeat(1000);
     let input = format!(":{long}\n{long}: {long}\ndata{long}\ndata: a\n\n");
     for size in [1, 7, 64, 5000] {
@@ -270,7 +270,7 @@ fn an_unfinished_event_keeps_no_chunk() {
 }
 
 #[test]
-fn reserved_types_and_ids_are_found_wherever_a_reader_would_find_them() {
+fn reserved_types_and_ids_are_found_in_every_line() {
     for (text, expected) in [
         ("event: headwater:end", Some(("event", "headwater:end"))),
         ("data: 1\nid:headwater:x\n\n", Some(("id", "headwater:x"))),

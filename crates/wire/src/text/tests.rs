@@ -12,7 +12,7 @@ fn lines(input: &[u8], expected: &[&str]) {
 }
 
 #[test]
-fn a_string_is_written_as_it_is_and_anything_else_as_json() {
+fn a_string_is_written_unquoted_and_anything_else_as_json() {
     let mut out = Vec::new();
     encode_line("say \"hi\"\t\u{1}ü", &mut out).unwrap();
     encode_line(&["a"], &mut out).unwrap();
@@ -37,7 +37,7 @@ fn the_end_of_the_stream_ends_the_last_line() {
 }
 
 #[test]
-fn what_is_not_utf8_is_an_error_with_its_place() {
+fn invalid_utf8_is_an_error_with_its_offset() {
     lines(
         b"a\nb\xffc\nd\n",
         &["a", "error: text item 2, byte 3: not valid UTF-8"],
@@ -53,7 +53,7 @@ fn what_is_not_utf8_is_an_error_with_its_place() {
 }
 
 #[test]
-fn a_stream_that_ends_inside_a_character_is_cut() {
+fn a_stream_that_ends_inside_a_character_is_truncated() {
     lines(
         b"a\nb\xe2\x82",
         &[
@@ -87,7 +87,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn chunks_come_as_they_are_but_for_characters_that_are_cut() {
+fn chunks_are_returned_unchanged_except_for_split_characters() {
     let input = "aü€b😀c".as_bytes();
     assert_eq!(
         chunks(99, input, 2),
@@ -98,7 +98,7 @@ fn chunks_come_as_they_are_but_for_characters_that_are_cut() {
 }
 
 #[test]
-fn a_chunk_above_the_size_limit_comes_in_pieces() {
+fn a_chunk_above_the_size_limit_is_returned_in_pieces() {
     assert_eq!(chunks(5, b"1234567", 99), (texts(&["12345", "67"]), None));
     assert_eq!(
         chunks(5, "1234😀5".as_bytes(), 99),
@@ -111,7 +111,7 @@ fn a_chunk_above_the_size_limit_comes_in_pieces() {
 }
 
 #[test]
-fn chunks_give_all_the_text_before_a_fault() {
+fn all_text_before_an_error_is_returned() {
     let utf8 = Some("text item 2, byte 2: not valid UTF-8".to_owned());
     assert_eq!(chunks(99, b"ab\xffcd", 99), (texts(&["ab"]), utf8));
     let utf8 = Some("text item 3, byte 2: not valid UTF-8".to_owned());

@@ -170,7 +170,7 @@ impl Draft<'_> {
             }
         }
         if change.ended {
-            // Another stream can have been given the name in this same commit.
+            // Another stream can have received the name in this same commit.
             let taken = self.names.get(change.stream.name()).copied().flatten();
             if taken.is_none() && !change.created {
                 batch.remove(meta, &*name);

@@ -1,7 +1,7 @@
-//! Arrays and objects. The lengths that types announce are not needed, and so can't be wrong.
+//! Arrays and objects. The lengths that types announce are ignored, so wrong ones do no harm.
 //!
-//! What is called for each member is always inlined, so that its key and `lead` are constants; why not
-//! in debug builds is said at [`text::member`].
+//! The functions that are called for each member are always inlined, so that its key and `lead` are
+//! constants. [`text::member`] documents the exception for debug builds.
 
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
@@ -11,10 +11,10 @@ use serde_json::Error;
 
 use super::{Writer, key::KeyWriter, raw, text};
 
-/// An array whose bracket is not written before the first element is there.
+/// An array whose bracket is written with its first element.
 pub(super) struct Array<'a> {
     out: &'a mut Vec<u8>,
-    /// What stands before the next element: the bracket or a comma.
+    /// The byte before the next element: the bracket or a comma.
     lead: u8,
     of_variant: bool,
 }
@@ -29,7 +29,7 @@ impl<'a> Array<'a> {
         }
     }
 
-    /// An array inside `{"variant":`, which it closes.
+    /// Creates an array inside `{"variant":`, which it closes.
     #[inline]
     pub(super) fn of_variant(out: &'a mut Vec<u8>) -> Self {
         Self {
@@ -84,10 +84,10 @@ array! {
     SerializeTupleVariant serialize_field
 }
 
-/// An object whose brace is not written before the first member is there.
+/// An object whose brace is written with its first member.
 pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
-    /// What stands before the next member: the brace or a comma.
+    /// The byte before the next member: the brace or a comma.
     lead: u8,
     of_variant: bool,
 }
@@ -102,7 +102,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// An object inside `{"variant":`, which it closes.
+    /// Creates an object inside `{"variant":`, which it closes.
     #[inline]
     pub(super) fn of_variant(out: &'a mut Vec<u8>) -> Self {
         Self {
@@ -174,7 +174,7 @@ impl SerializeStructVariant for Object<'_> {
     }
 }
 
-/// What a struct becomes: an object, or the JSON that one of `serde_json`'s own types carries.
+/// The output of a struct: an object, or the JSON in one of `serde_json`'s own types.
 pub(super) enum Fields<'a> {
     Object(Object<'a>),
     Raw(&'a mut Vec<u8>),

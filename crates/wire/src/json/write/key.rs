@@ -1,4 +1,4 @@
-//! The keys of a map: strings, and scalars put between quotes.
+//! The keys of a map: strings, and scalars between quotes.
 
 use std::fmt::Display;
 
@@ -7,7 +7,7 @@ use serde_json::Error;
 
 use super::{Writer, refuse::refuse_all_but_scalars};
 
-/// Writes a key, or refuses what can't be one.
+/// A serialiser of keys. It refuses values that can't be keys.
 pub(super) struct KeyWriter<'a>(pub(super) &'a mut Vec<u8>);
 
 macro_rules! between_quotes {
@@ -101,8 +101,8 @@ impl Serializer for KeyWriter<'_> {
     refuse_all_but_scalars!(refusal_of(()));
 }
 
-/// The error of `serde_json` for such a key. Only `serde_json` can make it with its kind, so it is
-/// given the key to refuse.
+/// Returns the error of `serde_json` for such a key. Only `serde_json` can create it with its kind,
+/// so it receives the key to refuse.
 #[cold]
 fn refusal_of<K: Serialize>(key: K) -> Error {
     struct Map<K>(K);

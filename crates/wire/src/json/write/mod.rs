@@ -1,14 +1,15 @@
-//! Writes a value as JSON: what `serde_json` writes, in well under its time.
+//! A JSON serialiser with the output of `serde_json`, in much less time.
 //!
-//! Two things make the difference: [`text`] looks at the bytes of a string many at a time instead of
-//! one by one, and short pieces (a key with its punctuation, a symbol, a number) are put together in
-//! a register and stored at once. There is no state but the output, and nothing is allocated but it.
+//! Two techniques make the difference. [`text`] examines many bytes of a string at a time instead
+//! of one, and short pieces (a key with its punctuation, a symbol, a number) are assembled in a
+//! register and stored at once. The output is the only state and the only allocation.
 //!
-//! It is byte for byte what `serde_json` writes but for three things:
+//! The output equals that of `serde_json` byte for byte, with three exceptions:
 //!
-//! - U+0085, U+2028 and U+2029 are escaped in strings, as readers exist that split lines at them.
+//! - U+0085, U+2028 and U+2029 are escaped in strings, because some readers split lines at them.
 //! - The line breaks of a `RawValue` become spaces.
-//! - A float that isn't finite is an error. `serde_json` writes `null`, which the item's schema doesn't allow.
+//! - A float that isn't finite is an error. `serde_json` writes `null`, which the item's schema
+//!   doesn't allow.
 
 mod collection;
 mod key;
@@ -30,7 +31,9 @@ use self::collection::{Array, Fields, Object};
 /// Appends `item` as JSON without a line break.
 ///
 /// # Errors
-/// Those of `serde_json::to_writer`, and a float that isn't finite; what was appended until then stays in `out`.
+///
+/// The errors of `serde_json::to_writer`, and a float that isn't finite. The bytes that were appended
+/// before the error stay in `out`.
 #[inline]
 pub(super) fn append<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), Error> {
     let start = out.len();
@@ -38,11 +41,11 @@ pub(super) fn append<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Resu
         .map_err(|error| number::name_not_finite(error, &out[start..]))
 }
 
-/// Writes one value, wherever a value may stand.
+/// A serialiser of one value.
 struct Writer<'a>(&'a mut Vec<u8>);
 
 impl<'a> Writer<'a> {
-    /// Opens `{"variant":`, which the value of an enum stands in.
+    /// Opens `{"variant":`, which contains the value of an enum.
     #[inline]
     fn variant(self, variant: &'static str) -> &'a mut Vec<u8> {
         text::member(b'{', variant, self.0);
@@ -276,7 +279,7 @@ impl<'a> Serializer for Writer<'a> {
     }
 }
 
-/// Takes the pieces of a string as they are formatted.
+/// A receiver of the pieces of a string while it is formatted.
 struct Escaped<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Escaped<'_> {

@@ -1,9 +1,10 @@
-//! The place in an item at which writing it stopped.
+//! The location in an item at which writing stopped.
 
 use std::fmt::Write as _;
 
-/// Where the next value would stand after `written`, the beginning of an item: a JSON Pointer as a URI's fragment (RFC 6901
-/// §6), but with its characters as they are. A pointer of more than [`LONGEST`] bytes is cut, and ends in `…`.
+/// Returns the location of the next value after `written`, the beginning of an item: a JSON Pointer
+/// as a URI fragment (RFC 6901 §6), but without percent-encoding. A pointer of more than
+/// [`LONGEST`] bytes is cut and ends in `…`.
 pub(super) fn at_end_of(written: &[u8]) -> String {
     let mut open = Vec::new();
     let mut rest = written;
@@ -34,17 +35,17 @@ pub(super) fn at_end_of(written: &[u8]) -> String {
     pointer(&open)
 }
 
-/// The longest pointer that is given, in bytes.
+/// Maximum length of a pointer, in bytes.
 const LONGEST: usize = 200;
 
-/// Where an open array or object is.
+/// A position in an open array or object.
 enum Step<'a> {
     Index(usize),
-    /// The last name, as it is written between its quotes.
+    /// The last name, as written between its quotes.
     Name(&'a [u8]),
 }
 
-/// How long a string is that starts after its quote.
+/// Returns the length of a string that starts after its quote.
 fn end_of_string(text: &[u8]) -> usize {
     let mut at = 0;
     while let Some(byte) = text.get(at) {

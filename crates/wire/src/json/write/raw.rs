@@ -1,4 +1,5 @@
-//! JSON that is there already: `serde_json`'s `RawValue`, and its `Number` where it keeps the digits.
+//! JSON that is already encoded: `serde_json`'s `RawValue`, and its `Number` if it keeps the
+//! digits.
 
 use memchr::memchr2;
 use serde::ser::{Error as _, Serializer};
@@ -8,14 +9,14 @@ use crate::json::separators;
 
 use super::refuse::{refuse_all_but_scalars, refuse_scalars};
 
-/// Whether a struct of this name stands for its text. `Number` is one if somebody in the build has
-/// turned on the feature `arbitrary_precision`.
+/// Returns `true` if a struct of this name contains JSON text. `Number` does if a crate in the
+/// build enables the feature `arbitrary_precision`.
 #[inline]
 pub(super) fn is_token(name: &str) -> bool {
     name == "$serde_json::private::RawValue" || name == "$serde_json::private::Number"
 }
 
-/// Writes a string as the JSON that it is.
+/// A serialiser that writes a string as the JSON that it contains.
 pub(super) struct RawWriter<'a>(pub(super) &'a mut Vec<u8>);
 
 impl Serializer for RawWriter<'_> {
@@ -51,8 +52,8 @@ impl Serializer for RawWriter<'_> {
     refuse_all_but_scalars!(Error::custom("expected RawValue"));
 }
 
-/// Replaces line breaks by spaces. In JSON they stand only between tokens, where any white space is
-/// as good (RFC 8259 §2).
+/// Replaces line breaks by spaces. In JSON they occur only between tokens, where all white space is
+/// equivalent (RFC 8259 §2).
 fn unfold(json: &mut [u8]) {
     let mut from = 0;
     while let Some(at) = memchr2(b'\n', b'\r', &json[from..]) {

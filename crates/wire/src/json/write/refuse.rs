@@ -1,6 +1,6 @@
-//! The methods of a serialiser that takes only some kinds of value, and refuses the others.
+//! The methods of serialisers that accept only some kinds of values.
 
-/// Refuses what is no scalar, and the scalars that have no text.
+/// Refuses everything but scalars, and the scalars without a text.
 macro_rules! refuse_all_but_scalars {
     ($error:expr) => {
         type SerializeSeq = serde::ser::Impossible<(), serde_json::Error>;
@@ -87,7 +87,7 @@ macro_rules! refuse_all_but_scalars {
     };
 }
 
-/// Refuses the scalars that are no strings, and what may wrap a value.
+/// Refuses the scalars that aren't strings, and wrappers of a value.
 macro_rules! refuse_scalars {
     ($error:expr; $($method:ident $type:ty),* $(,)?) => {
         $(

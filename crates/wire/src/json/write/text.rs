@@ -1,11 +1,11 @@
 //! Strings (RFC 8259 §7).
 //!
-//! Which bytes need an escape is asked of 8 or 16 of them at a time. Short pieces are put together in
-//! a register and stored as 8 bytes, of which the excess is cut off again: that costs less than a
-//! copy of a length that isn't known beforehand.
+//! The search for bytes that need an escape examines 8 or 16 bytes at a time. Short pieces are
+//! assembled in a register and stored as 8 bytes, and the excess is truncated again. That is faster
+//! than a copy of a length that isn't known at compile time.
 //!
-//! The characters that [`separators`] escapes have more than one byte. A string with a byte that may start one is looked
-//! through again.
+//! The characters that [`separators`] escapes have more than one byte. A string with a byte that
+//! can start one is searched a second time.
 
 use crate::json::separators;
 
@@ -40,8 +40,8 @@ pub(super) fn escaped(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends `lead`, which is one byte, then `key` between quotes, then a colon.
-// Where the key is a constant, as in a struct, inlining makes one store of a constant of all this.
-// Without optimisation it would only make large stack frames of it, which add up in a recursion.
+// If the key is a constant, as in a struct, inlining compiles all this to one store of a constant.
+// Without optimisation it would only enlarge the stack frames, which add up in a recursion.
 #[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn member(lead: u8, key: &'static str, out: &mut Vec<u8>) {
     match framed(lead, key.as_bytes()) {
@@ -58,7 +58,7 @@ pub(super) fn member(lead: u8, key: &'static str, out: &mut Vec<u8>) {
     }
 }
 
-/// What [`member`] writes, if the key is short and needs no escapes.
+/// Returns the output of [`member`], if the key is short and needs no escapes.
 #[cfg_attr(not(debug_assertions), inline(always))]
 fn framed(lead: u8, key: &[u8]) -> Option<u128> {
     let len = key.len();
@@ -92,8 +92,8 @@ fn escaped_bytes(bytes: &[u8], out: &mut Vec<u8>) {
         }
         rest = after;
     }
-    // Where nothing was escaped, the end is written as a whole block or word too, together with bytes
-    // before it that are there already.
+    // If nothing was escaped, the end is also written as a whole block or word, which overlaps
+    // bytes that are written already.
     match (
         bytes.last_chunk::<BLOCK>(),
         bytes.first_chunk(),
@@ -118,8 +118,9 @@ fn escaped_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `bytes`, which are no more than 16, escaped. Near an escape there are often more, so this
-/// doesn't ask where they are: it does the same for every byte. Returns whether one of them may start a separator.
+/// Appends `bytes`, at most 16, escaped. More escapes often follow an escape, so this doesn't
+/// search for them but does the same for every byte. Returns `true` if one of the bytes can start a
+/// separator.
 #[inline]
 fn escaped_one_by_one(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     let mut leads = 0;
@@ -135,7 +136,7 @@ fn escaped_one_by_one(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     leads != 0
 }
 
-/// Appends the first `len` bytes of `word`, which are no more than 8.
+/// Appends the first `len` bytes of `word`, at most 8.
 #[inline]
 pub(super) fn store(word: u64, len: usize, out: &mut Vec<u8>) {
     let end = out.len() + len;
@@ -143,7 +144,7 @@ pub(super) fn store(word: u64, len: usize, out: &mut Vec<u8>) {
     out.truncate(end);
 }
 
-/// `bytes`, which are no more than 8, as a word whose further bytes are 0.
+/// Returns `bytes`, at most 8, as a word that is filled up with 0.
 #[inline]
 fn load(bytes: &[u8]) -> u64 {
     let len = bytes.len();
@@ -160,49 +161,50 @@ fn load(bytes: &[u8]) -> u64 {
     }
 }
 
-/// A quote as the byte `at` of a word.
+/// Returns a quote as the byte `at` of a word.
 #[inline]
 fn quote(at: usize) -> u64 {
     u64::from(b'"') << (8 * at)
 }
 
-/// All bits of the bytes from `len` on, which is no more than 8.
+/// Returns a mask of all bits of the bytes from `len` on, which is at most 8.
 #[inline]
 fn beyond(len: usize) -> u64 {
     if len < WORD { !0 << (8 * len) } else { 0 }
 }
 
-/// Whether none of these bytes needs an escape (is below 0x20, a quote or a backslash) or may start a separator.
+/// Returns `true` if no byte needs an escape (is below 0x20, a quote or a backslash) or can start a
+/// separator.
 #[inline]
 fn is_plain_word(word: u64) -> bool {
     const fn each(byte: u8) -> u64 {
         u64::from_le_bytes([byte; WORD])
     }
-    // Without its highest bit, a byte can be added to without a carry into the next one. The sums have
-    // that bit where the byte is not what is looked for.
+    // Without its highest bit, a byte can be added to without a carry into the next one. The sums
+    // have that bit set if the byte isn't the one that is searched for.
     let low = word & each(0x7f);
     let no_control = low + each(0x80 - 0x20);
     let no_quote = (low ^ each(b'"')) + each(0x7f);
     let no_backslash = (low ^ each(b'\\')) + each(0x7f);
-    // 0xc2 and 0xe2 differ in the bit that is left out here.
+    // 0xc2 and 0xe2 differ in the bit that is masked out here.
     let no_lead = ((low & each(0x5f)) ^ each(0xc2 & 0x5f)) + each(0x7f);
     (word | no_control & no_quote & no_backslash) & (!word | no_lead) & each(0x80) == each(0x80)
 }
 
-/// As [`is_plain_word`], of as many bytes as a vector register has everywhere.
+/// Checks like [`is_plain_word`], for as many bytes as a vector register has on every platform.
 #[inline]
 fn is_plain(block: &[u8; BLOCK]) -> bool {
-    // As plain as this, the compiler makes vector instructions of it.
+    // In this simple form, the compiler generates vector instructions.
     !block.iter().fold(false, |found, byte| {
         found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\') | separators::is_lead(*byte)
     })
 }
 
-/// The longest escape, such as `\u001f`.
+/// Length of the longest escape, such as `\u001f`.
 const LONGEST: usize = 6;
 
-/// What is written for each byte of a string; the last byte of the piece is its length, and the one before it says
-/// whether it may start a separator.
+/// The output for each byte of a string. The last byte of the piece is its length, and the one
+/// before it is nonzero if the byte can start a separator.
 static PIECES: [[u8; WORD]; 256] = pieces();
 
 const fn pieces() -> [[u8; WORD]; 256] {

@@ -8,7 +8,7 @@ fn limits(max_item_bytes: usize) -> Limits {
     Limits::default().with_max_item_bytes(max_item_bytes)
 }
 
-/// All blocks of a stream that ends cleanly, and the error.
+/// Returns all blocks of a stream that ends cleanly, and the error.
 fn split(limits: Limits, chunks: Vec<Bytes>) -> (Vec<Block>, Option<DecodeError>) {
     let mut splitter = Splitter::new(limits);
     let mut blocks = Vec::new();
@@ -47,7 +47,7 @@ fn check(stream: &'static [u8], expected: &[&str]) -> Vec<Block> {
 }
 
 #[test]
-fn a_block_is_what_a_blank_line_ends() {
+fn a_block_ends_with_a_blank_line() {
     check(
         b"data: a\n\nid: 1\ndata: b\n\n",
         &["data: a\\n\\n", "id: 1\\ndata: b\\n\\n"],
@@ -64,7 +64,7 @@ fn a_block_is_what_a_blank_line_ends() {
 }
 
 #[test]
-fn comments_and_a_byte_order_mark_stay_where_they_are() {
+fn comments_and_a_byte_order_mark_are_kept_in_place() {
     let blocks = check(
         b"\xef\xbb\xbfid: 1\ndata: a\n\n: hi\n\n:x\nfoo: y\ndata: b\n\n",
         &[
@@ -84,7 +84,7 @@ fn comments_and_a_byte_order_mark_stay_where_they_are() {
 }
 
 #[test]
-fn the_end_of_the_stream_makes_a_block_of_the_rest_but_no_event() {
+fn the_rest_at_the_end_is_a_block_without_an_event() {
     let blocks = check(
         b"data: a\n\nid: 2\ndata: b\n",
         &["data: a\\n\\n", "id: 2\\ndata: b\\n"],
@@ -102,7 +102,7 @@ fn the_last_valid_id_of_a_block_is_its_own() {
     assert_eq!(id(b"id: 1\nid\n\n").as_deref(), Some(""));
     assert_eq!(id(b"idx: 1\n: id: 2\ndata: id: 3\n\n"), None);
     assert_eq!(id(b"\xef\xbb\xbfid: 1\n\n").as_deref(), Some("1"));
-    // Within a stream it is no mark, but part of a name that no reader knows.
+    // Inside a stream it isn't a mark, but part of an unknown name.
     let blocks = check(
         b"data: a\n\n\xef\xbb\xbfid: 7\n\n",
         &["data: a\\n\\n", "\\xef\\xbb\\xbfid: 7\\n\\n"],
@@ -111,7 +111,7 @@ fn the_last_valid_id_of_a_block_is_its_own() {
 }
 
 #[test]
-fn a_block_is_given_at_a_lone_cr_and_the_lf_goes_with_the_next() {
+fn a_block_is_returned_at_a_lone_cr_and_the_lf_is_in_the_next_one() {
     let mut splitter = Splitter::new(Limits::default());
     splitter.push(Bytes::from_static(b"data: a\r\n\r"));
     let block = splitter.next().unwrap().unwrap();
@@ -124,7 +124,7 @@ fn a_block_is_given_at_a_lone_cr_and_the_lf_goes_with_the_next() {
 }
 
 #[test]
-fn a_block_of_the_limit_passes_and_one_more_byte_does_not() {
+fn a_block_at_the_limit_passes_and_a_byte_more_fails() {
     for size in [1, 3, usize::MAX] {
         let cuts = Cuts::every(size);
         for stream in [
@@ -138,7 +138,7 @@ fn a_block_of_the_limit_passes_and_one_more_byte_does_not() {
             assert!(blocks.is_empty() && error.is_too_large(), "{error}");
             assert_eq!((error.item(), error.offset()), (1, 9));
         }
-        // The LF of the CR that ends a block counts for neither.
+        // The LF of the CR that ends a block counts for neither block.
         let (blocks, error) = split(limits(11), cuts.chunks(b"data: 12\r\n\r\ndata: 12\r\n\r\n"));
         assert_eq!(error, None);
         assert!(blocks.len() >= 2);
@@ -155,7 +155,7 @@ fn a_block_of_the_limit_passes_and_one_more_byte_does_not() {
 }
 
 #[test]
-fn what_is_read_is_let_go() {
+fn chunks_are_released_once_they_are_read() {
     let mut splitter = Splitter::new(Limits::default());
     let chunk = Bytes::from(b"id: 1\ndata: a\n\n: b".to_vec());
     splitter.push(chunk.clone());
@@ -165,7 +165,7 @@ fn what_is_read_is_let_go() {
     assert!(chunk.is_unique());
 }
 
-/// The blocks without the LF of a CR that ends one, which may stand in it or in the next.
+/// Returns the blocks without the LF of a CR that ends one, which can be in either block.
 fn normal(blocks: &[Block]) -> Vec<&[u8]> {
     let mut after_cr = false;
     let mut normal = Vec::new();
@@ -198,7 +198,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_chunking_gives_the_same_blocks_and_they_are_the_stream(
+    fn the_blocks_add_up_to_the_stream_in_any_chunking(
         stream in any_stream(),
         sizes in vec(1..12_usize, 1..6),
         limit in prop_oneof![Just(1000), 0..40_usize],

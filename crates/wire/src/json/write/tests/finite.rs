@@ -1,4 +1,4 @@
-//! Floats that JSON has no number for.
+//! Floats that aren't finite, which JSON can't represent.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{append, check, types::External, written};
 
 #[track_caller]
 fn refused<T: Serialize + ?Sized>(value: &T, expected: &str) {
-    // An item that was written before is none of its place.
+    // An earlier item isn't part of the location.
     let mut out = br#"{"before":[1,{"a":"#.to_vec();
     let error = append(value, &mut out).unwrap_err();
     let expected = format!("{expected}: JSON has only finite numbers (RFC 8259 §6)");
@@ -37,7 +37,7 @@ fn reading() -> Reading {
 }
 
 #[test]
-fn a_float_that_is_not_finite_is_an_error_that_names_it() {
+fn a_float_that_is_not_finite_is_an_error_with_its_location() {
     refused(&f64::NAN, "NaN at \"#\"");
     refused(&f32::INFINITY, "Infinity at \"#\"");
     refused(&Some(f64::NEG_INFINITY), "-Infinity at \"#\"");
@@ -60,7 +60,7 @@ fn a_float_that_is_not_finite_is_an_error_that_names_it() {
 }
 
 #[test]
-fn no_number_at_all_is_still_null() {
+fn a_missing_number_is_still_null() {
     check(&[None, Some(1.5_f64)]);
     assert_eq!(
         written(&json!({"a": f64::NAN})),
@@ -70,7 +70,7 @@ fn no_number_at_all_is_still_null() {
 }
 
 #[test]
-fn an_error_of_another_kind_stays_what_it_is() {
+fn an_error_of_another_kind_is_unchanged() {
     let text = [Value::from("NaN"), Value::from("Infinity")];
     check(&text);
     check(&BTreeMap::from([(vec![1], External::Unit)]));
@@ -78,10 +78,10 @@ fn an_error_of_another_kind_stays_what_it_is() {
 
 proptest! {
     #[test]
-    fn the_place_is_the_one_that_a_pointer_leads_to(
+    fn the_location_is_a_valid_pointer_to_the_value(
         before in 0..5_usize, names in prop::collection::vec("[a-z~/\"\\\\{}\\[\\],:]{0,6}", 1..6)
     ) {
-        /// An array with a number at its end, in an object of each name.
+        /// An array with a number at its end, inside an object for each name.
         struct Nested<'a>(&'a [String], usize);
         impl Serialize for Nested<'_> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -94,7 +94,7 @@ proptest! {
         }
         let error = append(&Nested(&names, before), &mut Vec::new()).unwrap_err().to_string();
         let path: String = names.iter().map(|name| {
-            // Names are given as they are written in JSON.
+            // Names are shown as they are written in JSON.
             let name = serde_json::to_string(name).unwrap();
             format!("/{}", name[1..name.len() - 1].replace('~', "~0").replace('/', "~1"))
         }).collect();

@@ -1,4 +1,4 @@
-//! Every value here is written twice, by `serde_json` and by this module.
+//! Tests that write every value twice, with `serde_json` and with this module.
 
 mod finite;
 mod keys;
@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::append;
 
-/// Both write the same but for separators, or fail in the same way. What stood in the output before stays.
+/// Checks that both write the same except for separators, or fail in the same way. Earlier output
+/// must be unchanged.
 #[track_caller]
 fn check<T: Serialize + ?Sized>(value: &T) {
     let mut out = b"before ".to_vec();
@@ -43,7 +44,7 @@ fn written<T: Serialize + ?Sized>(value: &T) -> String {
 }
 
 #[test]
-fn a_length_that_was_announced_wrongly_does_no_harm() {
+fn a_wrongly_announced_length_has_no_effect() {
     struct Liar(usize);
     impl Serialize for Liar {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -56,7 +57,7 @@ fn a_length_that_was_announced_wrongly_does_no_harm() {
 }
 
 #[test]
-fn an_error_of_the_item_arrives_as_it_is() {
+fn an_error_of_the_item_is_returned_unchanged() {
     struct Broken;
     impl Serialize for Broken {
         fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
@@ -68,7 +69,7 @@ fn an_error_of_the_item_arrives_as_it_is() {
 }
 
 #[test]
-fn a_display_that_fails_is_an_error_and_no_panic() {
+fn a_failing_display_is_an_error_and_not_a_panic() {
     struct Fails;
     impl fmt::Display for Fails {
         fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,7 +85,7 @@ fn a_display_that_fails_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn a_value_may_be_nested_as_deep_as_it_is() {
+fn a_value_may_be_nested_to_any_depth() {
     let mut value = json!("core");
     for depth in 0..500 {
         value = if depth % 2 == 0 {
@@ -97,7 +98,7 @@ fn a_value_may_be_nested_as_deep_as_it_is() {
 }
 
 #[test]
-fn the_output_grows_wherever_it_is_full() {
+fn the_output_grows_at_any_length() {
     let value =
         json!({"n": 12345, "s": "ab", "t": "a longer text\nof two lines", "f": [1.5, 1e300]});
     let expected = serde_json::to_vec(&value).unwrap();

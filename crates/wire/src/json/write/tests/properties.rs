@@ -25,7 +25,8 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Mostly plain text, of all lengths about a block's, with everything that may need an escape.
+/// Mostly plain text, with lengths around a block's, and with all characters that can need an
+/// escape.
 fn text() -> impl Strategy<Value = String> {
     let character = prop_oneof![
         20 => prop::char::range(' ', '~'),

@@ -1,4 +1,4 @@
-//! What `serde_json`'s own types carry.
+//! The content of `serde_json`'s own types.
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use super::{
 };
 
 #[test]
-fn a_raw_value_is_written_as_it_is_but_on_one_line() {
+fn a_raw_value_is_written_unchanged_on_one_line() {
     for json in ["null", "1.00", r#"{"a" : "\n\u000a", "b":[1 ,2]}"#] {
         check(&RawValue::from_string(json.to_owned()).unwrap());
     }
@@ -21,7 +21,7 @@ fn a_raw_value_is_written_as_it_is_but_on_one_line() {
     );
 }
 
-/// What `serde_json`'s own types do: a struct of a secret name, with one field of that name.
+/// A copy of `serde_json`'s own types: a struct with a secret name, and one field of that name.
 struct Token<T>(&'static str, T);
 
 impl<T: Serialize> Serialize for Token<T> {
@@ -39,7 +39,7 @@ fn a_number_that_keeps_its_digits_is_written_with_them() {
 }
 
 #[test]
-fn raw_json_that_is_no_string_is_refused() {
+fn raw_json_that_is_not_a_string_is_refused() {
     let token = "$serde_json::private::RawValue";
     check(&Token(token, 1));
     check(&Token(token, true));

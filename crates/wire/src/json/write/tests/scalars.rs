@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use super::check;
 
 #[test]
-fn numbers_at_the_ends_of_their_types_are_written_as_serde_json_writes_them() {
+fn extreme_numbers_are_written_as_serde_json_writes_them() {
     check(&(u8::MAX, u16::MAX, u32::MAX, u64::MAX, u128::MAX, usize::MAX));
     check(&(i8::MIN, i16::MIN, i32::MIN, i64::MIN, i128::MIN, isize::MIN));
     check(&(i8::MAX, i16::MAX, i32::MAX, i64::MAX, i128::MAX, isize::MAX));
@@ -72,7 +72,7 @@ fn decimal_numbers_and_their_neighbours_have_the_digits_of_serde_json() {
 }
 
 #[test]
-fn every_byte_is_escaped_at_every_place_of_a_string_of_any_length() {
+fn every_byte_is_escaped_at_every_position_of_strings_of_any_length() {
     let specials: Vec<char> = ('\0'..=' ')
         .chain("\"\\/\u{7f}é\u{84}\u{85}\u{a0}\u{2028}\u{2029}\u{20a8}𝄞".chars())
         .collect();
@@ -91,7 +91,7 @@ fn every_byte_is_escaped_at_every_place_of_a_string_of_any_length() {
     }
 }
 
-/// Bytes that are told to be bytes, not a sequence of numbers.
+/// A value that is serialised as bytes, not as a sequence of numbers.
 pub(super) struct Bytes(pub(super) &'static [u8]);
 
 impl Serialize for Bytes {

@@ -1,4 +1,4 @@
-//! Structs, enums and what the standard library has.
+//! Structs, enums and types of the standard library.
 
 use std::{
     borrow::Cow,
@@ -73,7 +73,7 @@ enum Untagged {
     Struct { a: u8 },
 }
 
-/// Keys of all lengths and kinds, which a struct has as constants.
+/// Keys of all lengths and kinds, which are constants in a struct.
 #[derive(Serialize)]
 struct Fields<'a> {
     n: u8,
@@ -102,7 +102,7 @@ struct Fields<'a> {
     raw: &'a RawValue,
 }
 
-/// A struct that is a map for the serialiser.
+/// A struct that is serialised as a map.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Flattened {
@@ -210,7 +210,7 @@ fn the_standard_library_is_written_as_serde_json_writes_it() {
 }
 
 #[test]
-fn a_map_may_give_its_keys_and_values_apart() {
+fn a_map_may_serialise_its_keys_and_values_separately() {
     struct Apart;
     impl Serialize for Apart {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
