@@ -22,7 +22,7 @@
 //! let orders = StreamName::new("shop/orders")?;
 //! log.create(&orders, Create::new(Settings::of_type("application/json"))).await?;
 //!
-//! Exactly once: the log recognises the repeated append as a duplicate.
+//! // Exactly once: the log recognises the repeated append as a duplicate.
 //! let order = Append::new(vec![r#"{"item":"tea"}"#.into()]).by("till-1", 0, 0);
 //! assert!(matches!(log.append(&orders, order.clone()).await?, Outcome::Appended(_)));
 //! assert!(matches!(log.append(&orders, order).await?, Outcome::Duplicate(_)));
@@ -30,7 +30,7 @@
 //! let mut follower = log.follow(&orders).await?;
 //! let chunk = log.read(&orders, ReadFrom::Start, 64 << 10).await?;
 //! assert_eq!(chunk.messages.len(), 1);
-//! At the tail: `follower.past(chunk.next)` waits for the next message.
+//! // At the tail: `follower.past(chunk.next)` waits for the next message.
 //! assert_eq!(follower.progress().tail, chunk.next);
 //! # Ok::<(), headwater_log::Error>(()) }).unwrap();
 //! ```

@@ -21,6 +21,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 
 ///
 /// The trait is dyn-compatible, so that users of a log need no generic parameter. The cost is one
 /// allocation per operation, which is small compared with the sync of an append.
+///
 /// # Guarantees
 ///
 /// - An acknowledged message is stored exactly once, with all its bytes, until the stream is
@@ -43,10 +44,10 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Gone`](Error::is_gone) if forks keep the name; [source not
-    /// found](Error::is_source_not_found), [source gone](Error::is_source_gone), [bad fork
-    /// point](Error::is_bad_fork_point) or [trimmed](Error::is_trimmed) for a fork; limits;
-    /// storage.
+    /// [`Gone`](Error::is_gone) if forks keep the name;
+    /// [source not found](Error::is_source_not_found), [source gone](Error::is_source_gone),
+    /// [bad fork point](Error::is_bad_fork_point) or [trimmed](Error::is_trimmed) for a fork;
+    /// limits; storage.
     fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created>;
 
     /// Appends all messages of `append` to a stream or none, and returns once they are durable.
@@ -104,9 +105,9 @@ pub trait Log: Send + Sync + 'static {
     fn producer<'a>(&'a self, name: &'a StreamName, producer: &'a str)
     -> Answer<'a, Option<Known>>;
 
-    /// Marks a stream as in use, which postpones its expiry if it [ends when
-    /// idle](crate::Expiry::Idle). An append does this by itself. Call it once per request when
-    /// reading for a client.
+    /// Marks a stream as in use, which postpones its expiry if it
+    /// [ends when idle](crate::Expiry::Idle). An append does this by itself. Call it once per
+    /// request when reading for a client.
     ///
     /// # Errors
     ///

@@ -51,8 +51,8 @@ use proc_macro::TokenStream;
 /// directly, such as a test, gets the result with `into_inner`.
 ///
 /// A doc comment that begins with something other than a paragraph (a heading, a list, code) has no
-/// summary, and all of it is the description. The same holds for one that begins with `#[doc =
-/// include_str!("…")]`. Text before an included text is split as usual.
+/// summary, and all of it is the description. The same holds for one that begins with
+/// `#[doc = include_str!("…")]`. Text before an included text is split as usual.
 ///
 /// # Errors
 ///

@@ -258,7 +258,7 @@ impl Stream {
         if ended {
             self.ended.store(true, Ordering::Release);
         }
-        // A new subscriber sees the current value, so without receivers nobody has to be woken. The
+        // A new subscriber sees the current value, so without receivers there is nothing to wake. The
         // count is read while the value is locked, so that no one subscribes in between.
         self.progress.send_if_modified(|old| {
             std::mem::replace(old, progress) != progress && self.progress.receiver_count() > 0

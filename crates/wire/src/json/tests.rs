@@ -141,7 +141,7 @@ fn depth_is_counted_outside_of_strings_only() {
     assert_eq!(too_deep(b"[[1],[2],[[3]]]", 2), Some(10));
     assert_eq!(too_deep(br#"["[[\"[[",{}]"#, 2), None);
     assert_eq!(too_deep(br#"["[[\"[[",{"a":[]}]"#, 2), Some(15));
-    // Closing brackets without an opening one don't lower the depth below 0.
+    // Unmatched closing brackets don't count, and an unterminated string ends the count.
     assert_eq!(too_deep(b"]]]][\"[[[", 2), None);
 }
 

@@ -18,8 +18,8 @@ use super::Change;
 
 /// A response that waits for the commit.
 pub(super) enum Answer {
-    /// `end` is the number of messages of its stream in this commit, up to and with this append.
-    /// `None` if it has no messages.
+    /// `end` is the index of its stream's change, and the number of that stream's messages in this
+    /// commit up to and with this append. `None` if the append has no messages.
     Append {
         reply: oneshot::Sender<Result<Appended, Error>>,
         outcome: Outcome,
