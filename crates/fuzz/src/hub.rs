@@ -220,7 +220,7 @@ impl Server {
         let log = Arc::new(MemoryLog::new(MemoryOptions::default()));
         let client = runtime.block_on(async {
             let client = TestClient::new(Hub::with_options(log.clone(), options).app());
-            // What is built by the first request isn't the input's.
+            // The first request builds what all share: that isn't the input's.
             send(&client, &parse(b"GET /streams").expect("a request")).await;
             client
         });

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::memory::Meter;
 
-/// What the validator allocates once: regular expressions of formats, and caches of a pattern's matcher.
+/// Bytes that the validator allocates once: regular expressions of formats, and caches of a pattern's matcher.
 const SHARED: usize = 2 << 20;
 
 /// Compiles the schema and checks the value, and that the faults that are reported point into it.

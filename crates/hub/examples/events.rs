@@ -1,6 +1,6 @@
-//! What readers of `/events` cost: `events [READERS] [MESSAGES] [PER_SECOND] [QUERY] [FOLDER]`, in memory where there is no
+//! The cost of readers of `/events`: `events [READERS] [MESSAGES] [PER_SECOND] [QUERY] [FOLDER]`, in memory where there is no
 //! folder. Readers take what comes without a socket in between, so that it is the hub's work that is measured.
-//! What is measured is written to stdout.
+//! The measurements go to stdout.
 
 #![allow(clippy::print_stdout)]
 
