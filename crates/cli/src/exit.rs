@@ -5,19 +5,19 @@ use headwater_client::Error;
 /// The exit codes that [`Failure`] returns. Shown by `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit status:
-  0    the stream is complete, or --max-items were printed, or the reader of the output has gone
-  1    an error that is none of the following
+  0    the stream is complete, --max-items were printed, or the reader of the output closed it
+  1    any other error
   2    the command line is wrong
-  3    the body was cut: what was printed is not the whole
-  4    the server answered with a status that is no success
-  5    nothing came for the idle timeout, or connecting took too long
+  3    the body was cut: the output is incomplete
+  4    the server responded with an error status
+  5    no data arrived for the idle timeout, or connecting took too long
   130  ended by Ctrl-C (SIGINT); 143 by SIGTERM";
 
 /// The exit codes of the commands for a hub. Shown by their `--help`.
 pub(crate) const HUB_EXIT_CODES: &str = "\
 Exit status:
-  0    all was done, or the reader of the output has gone
-  1    the hub can't be reached, or an error that is none of the following
+  0    success, or the reader of the output closed it
+  1    the hub can't be reached, or any other error
   2    the command line is wrong
   3    the connection broke, and nothing could be resumed
   4    the hub refused: no such stream, it is closed, the producer has
@@ -28,11 +28,11 @@ Exit status:
 /// The exit codes of `gather`. Shown by its `--help`.
 pub(crate) const GATHER_EXIT_CODES: &str = "\
 Exit status:
-  0    every call was answered with a success, or the reader of the output has gone
-  1    the calls can't be read, or the results not be written
+  0    every call succeeded, or the reader of the output closed it
+  1    the calls can't be read, or the results can't be written
   2    the command line is wrong
-  4    some calls failed; their results say why
-  130  ended by Ctrl-C (SIGINT), 143 by SIGTERM; what is written are whole lines";
+  4    some calls failed; their results contain the reason
+  130  ended by Ctrl-C (SIGINT), 143 by SIGTERM; the output has whole lines only";
 
 /// The reason for which a command failed.
 #[derive(Debug)]

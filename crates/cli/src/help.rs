@@ -10,7 +10,7 @@ Examples:
   headwater tail orders
   headwater get 'http://127.0.0.1:8000/streams/orders' --format ndjson
 
-`headwater COMMAND -h` is short, `headwater COMMAND --help` says all.";
+`headwater COMMAND -h` prints a summary, `headwater COMMAND --help` every detail.";
 
 pub(crate) const PUBLISH: &str = "\
 Examples:

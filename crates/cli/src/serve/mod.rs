@@ -166,15 +166,15 @@ Examples:
   headwater serve --data memory --listen 0.0.0.0:8000 -v
   headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml
 
-A setting on the command line counts before one of the environment, and that before the file's.
---print-config shows all that a file can set, with the defaults.
+The command line takes precedence over the environment, and the environment over the file.
+--print-config prints every setting of the file with its default.
 
-It ends at SIGTERM or SIGINT: streams that are being read are cut, to be taken up again, requests
-are answered, and the log is closed.
+SIGTERM or SIGINT stops it: streams that are being read are cut, so that clients resume them later,
+requests are answered, and the log is closed.
 
 Exit status:
-  0    it was told to end
-  1    it can't start
+  0    it was stopped
+  1    it couldn't start
   2    the command line is wrong";
 
 pub(crate) fn run(args: Serve) -> Result<(), Failure> {
