@@ -1,4 +1,4 @@
-//! The application served by a process of its own.
+//! The application or a hub in its own process.
 
 use std::{
     fs,
@@ -11,20 +11,20 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A server process, ended at the latest when this is dropped.
+/// A server process. It is killed on drop, if it still runs.
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    /// Starts a server that gives itself `deadline` to shut down.
+    /// Starts the application, with a shutdown deadline.
     pub(crate) fn start(deadline: Duration) -> io::Result<Self> {
         let deadline = deadline.as_millis().to_string();
         Self::spawn(env!("CARGO_BIN_EXE_fault-server"), &[&deadline])
     }
 
-    /// Starts a hub that keeps its streams in a folder.
+    /// Starts a hub with its log in the folder `data`.
     pub(crate) fn start_hub(data: &Path, options: &[&str]) -> io::Result<Self> {
         let data = data
             .to_str()
@@ -60,14 +60,14 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// Ends the process as a crash does: at once, with no last words.
+    /// Kills the process with SIGKILL, as a crash does, and waits for its exit.
     pub(crate) fn crash(&mut self) -> io::Result<()> {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
     }
 
-    /// Asks the process to stop, as an operator or a service manager does.
+    /// Sends SIGTERM, as an operator or a service manager does.
     pub(crate) fn terminate(&self) -> io::Result<()> {
         let pid = i32::try_from(self.process.id())
             .ok()
@@ -76,7 +76,7 @@ impl Server {
         Ok(kill_process(pid, Signal::TERM)?)
     }
 
-    /// Waits for the process to exit by itself.
+    /// Waits for the process to exit by itself. Returns an error after `limit`.
     pub(crate) async fn exit(&mut self, limit: Duration) -> io::Result<ExitStatus> {
         let start = Instant::now();
         loop {
@@ -92,7 +92,7 @@ impl Server {
         }
     }
 
-    /// The resident memory of the process in bytes.
+    /// Returns the resident memory of the process in bytes.
     pub(crate) fn resident(&self) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let kib = status.lines().find_map(|line| {
@@ -109,7 +109,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone already, which is what is wanted.
+        // The process may have exited already, so errors are ignored.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

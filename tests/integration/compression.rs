@@ -1,4 +1,4 @@
-//! tower-http's compression must not hold an item back until the next one fills a buffer.
+//! tower-http's compression must pass each item at once, and not hold it until a buffer is full.
 
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const ITEMS: u64 = 5;
 
-/// A stream whose items come one by one, each when the test allows it.
+/// Returns an application that sends one item for each permit of `allowed`.
 fn app(allowed: &Arc<Semaphore>) -> Router {
     let allowed = Arc::clone(allowed);
     let handler = move || async move {
@@ -34,7 +34,7 @@ fn app(allowed: &Arc<Semaphore>) -> Router {
                 Some((Numbered::new(n), n + 1))
             }
         });
-        // No heartbeat could push an item out that was held back.
+        // A heartbeat could push out an item that the compression holds, so there is none.
         Streaming::new(items)
             .heartbeat(Duration::ZERO)
             .first_item_wait(FIRST_ITEM_WAIT)
@@ -42,7 +42,7 @@ fn app(allowed: &Arc<Semaphore>) -> Router {
     Router::new().route("/", get(handler))
 }
 
-/// Undoes the content coding of a body as it comes.
+/// Decodes the content coding of a body as it arrives.
 fn decoded(coding: Option<&str>, body: DuplexStream) -> Pin<Box<dyn AsyncRead + Send>> {
     let body = BufReader::new(body);
     match coding {
@@ -54,8 +54,8 @@ fn decoded(coding: Option<&str>, body: DuplexStream) -> Pin<Box<dyn AsyncRead + 
     }
 }
 
-/// Reads the stream, allowing each item only after the one before has arrived. Gives the coding
-/// that was used.
+/// Reads the stream, and allows each item only after the previous one arrived. Returns the content
+/// coding of the response.
 async fn read_one_by_one(
     layered: impl FnOnce(Router) -> Router,
     format: &str,
@@ -98,7 +98,7 @@ async fn read_one_by_one(
     Ok(used)
 }
 
-/// Reads in every coding and format through a layer, which must use the coding for all the formats
+/// Reads in every coding and format through a layer. The layer must use the coding for all formats
 /// in `compressed`.
 async fn check(layered: impl Fn(Router) -> Router + Copy, compressed: &[&str]) -> Outcome {
     for coding in ["gzip", "br", "zstd"] {
@@ -117,20 +117,21 @@ fn everything() -> CompressionLayer<SizeAbove> {
 }
 
 #[tokio::test]
-async fn each_item_passes_a_compression_layer_as_it_comes() -> Outcome {
+async fn a_compression_layer_passes_each_item_as_it_arrives() -> Outcome {
     check(|app| app.layer(CompressionLayer::new()), &[]).await
 }
 
 #[tokio::test]
-async fn each_item_passes_a_compression_layer_that_was_told_to_compress_everything() -> Outcome {
+async fn a_compression_layer_for_everything_passes_each_item_as_it_arrives() -> Outcome {
     check(|app| app.layer(everything()), &[]).await
 }
 
 #[tokio::test]
-async fn each_item_passes_a_compression_layer_around_headwaters_own() -> Outcome {
-    // Here the compression sees the real bodies: what an app has under a server that isn't Headwater's.
+async fn a_compression_layer_around_headwaters_layer_passes_each_item_as_it_arrives() -> Outcome {
+    // The compression layer sees the encoded bodies here, as in an app under a server other than
+    // Headwater's.
     let layered = |app: Router| app.layer(headwater::layer()).layer(CompressionLayer::new());
-    // tower-http leaves Server-Sent Events alone by default.
+    // By default, tower-http does not compress SSE.
     check(layered, &["ndjson", "json-seq", "json", "text"]).await?;
     let layered = |app: Router| app.layer(headwater::layer()).layer(everything());
     check(layered, &["ndjson", "sse", "json-seq", "json", "text"]).await

@@ -1,4 +1,4 @@
-//! When the client goes, the handler's stream is dropped: work that nobody reads must stop.
+//! A disconnect drops the handler's stream, so that its work stops.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use crate::{
 
 const HEARTBEAT: Duration = Duration::from_millis(300);
 
-/// Tells when the stream that holds it is dropped.
+/// Reports when the stream that owns the matching [`OnDrop`] is dropped.
 #[derive(Clone, Default)]
 struct Left(Arc<(Notify, AtomicBool)>);
 
@@ -48,7 +48,7 @@ impl Left {
 #[derive(Clone, Copy)]
 enum Source {
     Idle,
-    /// One item, then nothing.
+    /// One item, then none.
     OneItem,
     AsFastAsPossible,
 }
@@ -75,12 +75,12 @@ fn numbers(source: Source) -> impl Stream<Item = Numbered> + Send + 'static {
     stream::iter((1..=count).map(Numbered::new)).chain(stream::pending())
 }
 
-/// How a client leaves.
+/// The way in which a client disconnects.
 #[derive(Clone, Copy, Debug)]
 enum Leave {
-    /// A reset, as when its process is killed with data unread.
+    /// A TCP reset, as when a process is killed with unread data.
     Reset,
-    /// A close, as when its program ends.
+    /// A close, as when a program exits.
     Close,
 }
 
@@ -104,19 +104,20 @@ async fn check(source: Source, format: &str, leave: Leave) -> Outcome {
         connection.set_zero_linger()?;
     }
     drop(connection);
-    // One heartbeat is what is promised; the rest is for a machine that is busy.
+    // Headwater guarantees the drop within one heartbeat. The second more is slack for a busy
+    // machine.
     within(HEARTBEAT + Duration::from_secs(1), left.dropped()).await;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_reset_drops_a_stream_that_was_idle() -> Outcome {
+async fn a_reset_drops_an_idle_stream() -> Outcome {
     check(Source::Idle, "sse", Leave::Reset).await?;
     check(Source::Idle, "ndjson", Leave::Reset).await
 }
 
 #[tokio::test]
-async fn a_close_drops_a_stream_that_was_idle() -> Outcome {
+async fn a_close_drops_an_idle_stream() -> Outcome {
     check(Source::Idle, "sse", Leave::Close).await?;
     check(Source::Idle, "ndjson", Leave::Close).await
 }
@@ -130,7 +131,7 @@ async fn a_reset_in_mid_stream_drops_the_stream_in_every_format() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_reset_drops_a_stream_that_was_writing_as_fast_as_it_could() -> Outcome {
+async fn a_reset_drops_a_stream_that_writes_at_full_speed() -> Outcome {
     for format in headwater_wire::Format::ALL {
         check(Source::AsFastAsPossible, format.name(), Leave::Reset).await?;
     }
@@ -138,7 +139,7 @@ async fn a_reset_drops_a_stream_that_was_writing_as_fast_as_it_could() -> Outcom
 }
 
 #[tokio::test]
-async fn leaving_while_the_head_waits_for_the_first_item_drops_the_stream() -> Outcome {
+async fn a_disconnect_while_the_head_waits_for_the_first_item_drops_the_stream() -> Outcome {
     let left = Left::default();
     let held = OnDrop(left.clone());
     let held = Arc::new(std::sync::Mutex::new(Some(held)));

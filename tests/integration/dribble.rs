@@ -1,4 +1,4 @@
-//! Bytes that come one at a time, both ways.
+//! Bytes that arrive one at a time, in both directions.
 
 use std::{io, net::SocketAddr};
 
@@ -14,7 +14,8 @@ use crate::{
     served::{Served, soon},
 };
 
-/// Forwards to `upstream`, one byte at a time in both directions.
+/// Starts a proxy that forwards to `upstream`, one byte at a time in both directions. Returns its
+/// address.
 async fn dribbling_proxy(upstream: SocketAddr) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -51,14 +52,14 @@ async fn dribble(
         }
         for byte in &buffer[..read] {
             to.write_all(&[*byte]).await?;
-            // Lets the reader run between two bytes, so that it sees them one at a time.
+            // Yields so that the reader runs between two bytes and reads them one at a time.
             tokio::task::yield_now().await;
         }
     }
 }
 
 #[tokio::test]
-async fn items_are_whole_in_every_format_when_their_bytes_come_one_at_a_time() -> Outcome {
+async fn items_decode_in_every_format_when_bytes_arrive_one_at_a_time() -> Outcome {
     let server = Served::new(app()).await;
     let proxy = dribbling_proxy(server.address).await?;
     for format in Format::ALL {
@@ -82,7 +83,7 @@ async fn items_are_whole_in_every_format_when_their_bytes_come_one_at_a_time() -
 }
 
 #[tokio::test]
-async fn chunks_of_16_bytes_add_up_to_the_body_when_it_comes_one_byte_at_a_time() -> Outcome {
+async fn chunks_of_16_bytes_add_up_to_the_body_when_bytes_arrive_one_at_a_time() -> Outcome {
     let server = Served::new(app()).await;
     let proxy = dribbling_proxy(server.address).await?;
     let path = "/items?count=20&format=ndjson";

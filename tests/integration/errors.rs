@@ -1,4 +1,5 @@
-//! Errors of the handler's stream: a real status before the first item, a cut body after it.
+//! Errors of the handler's stream. Before the first item, an error sets the response's status.
+//! After it, an error truncates the body.
 
 use std::{io, time::Duration};
 
@@ -23,13 +24,14 @@ fn problem() -> Problem {
         .with("well", 7)
 }
 
-/// `/early` fails before the first item, `/late` after it, `/complete` not at all.
+/// Returns an application in which `/early` fails before the first item, `/late` fails after it,
+/// and `/complete` ends without an error.
 fn app() -> Router {
     let early = || async { Streaming::try_new(stream::iter([Err::<Numbered, _>(problem())])) };
     let late = || async {
         let items = stream::iter([Ok(Numbered::new(1))]);
         Streaming::try_new(items.chain(stream::once(async {
-            // By now the first item is on its way.
+            // The delay lets the server send the first item.
             tokio::time::sleep(Duration::from_millis(50)).await;
             Err(problem())
         })))
@@ -42,7 +44,7 @@ fn app() -> Router {
 }
 
 #[tokio::test]
-async fn an_error_before_the_first_item_has_its_real_status() -> Outcome {
+async fn an_error_before_the_first_item_sets_the_response_status() -> Outcome {
     let server = Served::new(app()).await;
     for format in Format::ALL {
         let url = server.url(&format!("/early?format={}", format.name()));
@@ -61,7 +63,7 @@ async fn an_error_before_the_first_item_has_its_real_status() -> Outcome {
 }
 
 #[tokio::test]
-async fn an_error_after_the_first_item_cuts_the_body_in_every_format() -> Outcome {
+async fn an_error_after_the_first_item_truncates_the_body_in_every_format() -> Outcome {
     let server = Served::new(app()).await;
     for format in Format::ALL {
         let path = format!("/late?format={}", format.name());
@@ -84,7 +86,7 @@ async fn an_error_after_the_first_item_cuts_the_body_in_every_format() -> Outcom
 }
 
 #[tokio::test]
-async fn an_sse_client_gets_the_problem_of_a_late_error_and_does_not_come_back() -> Outcome {
+async fn an_sse_client_receives_the_problem_of_a_late_error_and_does_not_reconnect() -> Outcome {
     let server = Served::new(app()).await;
     let url = server.url("/late?format=sse");
     let mut items = soon(headwater_client::get(url).stream::<Numbered>()).await?;
@@ -102,10 +104,9 @@ async fn an_sse_client_gets_the_problem_of_a_late_error_and_does_not_come_back()
 }
 
 #[tokio::test]
-async fn an_error_after_the_first_item_resets_a_connection_whose_close_would_be_a_clean_end()
--> Outcome {
-    // HTTP/1.0, which nginx speaks to its upstream by default, has no chunks: the body ends with the
-    // connection, so only a reset tells a cut from an end.
+async fn an_error_after_the_first_item_resets_an_http_1_0_connection() -> Outcome {
+    // HTTP/1.0, which nginx uses for its upstreams by default, has no chunked coding. The end of
+    // the connection is the end of the body, so only a reset marks a truncated one.
     let server = Served::new(app()).await;
     for (path, is_complete) in [("/late", false), ("/complete", true)] {
         let mut connection = TcpStream::connect(server.address).await?;

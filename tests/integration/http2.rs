@@ -1,4 +1,4 @@
-//! HTTP/2 with prior knowledge, in clear text.
+//! HTTP/2 with prior knowledge, over cleartext TCP.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,7 +37,8 @@ async fn items_pass_in_every_format() -> Outcome {
 
 #[tokio::test]
 async fn a_hundred_streams_share_one_connection() -> Outcome {
-    // Nobody gets an item before everybody is connected; a second connection would have to wait.
+    // No stream gets an item before all are connected, and the server accepts only one connection.
+    // A client with a second connection would therefore wait until the test fails.
     let everybody = Arc::new(Semaphore::new(0));
     let handler = {
         let everybody = Arc::clone(&everybody);
@@ -64,7 +65,7 @@ async fn a_hundred_streams_share_one_connection() -> Outcome {
 }
 
 #[tokio::test]
-async fn leaving_one_stream_drops_it_and_leaves_the_connection() -> Outcome {
+async fn cancelling_one_stream_drops_it_and_keeps_the_connection() -> Outcome {
     struct OnDrop(Arc<Notify>);
     impl Drop for OnDrop {
         fn drop(&mut self) {
@@ -100,7 +101,7 @@ async fn leaving_one_stream_drops_it_and_leaves_the_connection() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_shutdown_resets_the_streams_that_are_open() -> Outcome {
+async fn a_shutdown_resets_open_streams() -> Outcome {
     let mut server = Server::start(Duration::from_secs(5))?;
     let response = client()?
         .get(server.url("/items?every_ms=5&format=ndjson"))

@@ -1,4 +1,4 @@
-//! A server that is killed in mid-stream: a reader must see a cut, never a quiet end.
+//! A server that is killed in mid-stream. A reader must see a truncated stream, never a clean end.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const PATH: &str = "/items?every_ms=5";
 
 #[tokio::test]
-async fn a_client_sees_that_the_stream_was_cut_in_every_format() -> Outcome {
+async fn a_client_reports_a_truncated_stream_in_every_format() -> Outcome {
     for format in Format::ALL {
         let mut server = Server::start(DEADLINE)?;
         let url = server.url(&format!("{PATH}&format={}", format.name()));
         let request = headwater_client::get(&url).reconnect(false);
         let error = match format {
-            // The items of text are lines, whatever they hold.
+            // In the text format, every line is an item, so it is read as lines.
             Format::Text => {
                 let mut lines = soon(request.lines()).await?;
                 for _ in 0..3 {
@@ -54,7 +54,7 @@ async fn a_client_sees_that_the_stream_was_cut_in_every_format() -> Outcome {
 }
 
 #[test]
-fn a_blocking_client_sees_that_the_stream_was_cut() -> Outcome {
+fn a_blocking_client_reports_a_truncated_stream() -> Outcome {
     let mut server = Server::start(DEADLINE)?;
     let url = server.url(&format!("{PATH}&format=ndjson"));
     let mut items = headwater_client::blocking::get(&url).stream::<Numbered>()?;

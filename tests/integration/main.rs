@@ -1,6 +1,6 @@
-//! Faults, against a real served application over loopback sockets.
+//! Fault tests against servers on loopback sockets.
 //!
-//! Every test is bounded in time, uses ports that the system chooses, and ends the processes that
+//! Every test is bounded in time, uses ports that the system selects, and ends the processes that
 //! it started.
 
 mod child;
@@ -18,5 +18,5 @@ mod sizes;
 mod unix_socket;
 mod utf8;
 
-/// An outcome of a test whose steps may fail on the way.
+/// The result of a test whose steps can fail.
 type Outcome = Result<(), Box<dyn std::error::Error>>;

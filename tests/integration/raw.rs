@@ -1,4 +1,4 @@
-//! A client that sees every byte: HTTP/1.1 by hand, so that a cut body and a clean end differ.
+//! A minimal HTTP/1.1 client that reads chunks itself, to tell a truncated body from a clean end.
 
 use std::io;
 
@@ -79,7 +79,7 @@ async fn line<S: AsyncRead + Unpin>(connection: &mut BufReader<S>) -> io::Result
 }
 
 impl<S: AsyncRead + Unpin> Response<S> {
-    /// The value of a header, whose name is given in lower case.
+    /// Returns the value of a header. `name` must be in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -87,7 +87,8 @@ impl<S: AsyncRead + Unpin> Response<S> {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The next chunk of a chunked body; `None` at its clean end, an error where it was cut.
+    /// Reads the next chunk of a chunked body. Returns `None` at a clean end, and an error if the
+    /// body was truncated.
     pub(crate) async fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let size = line(&mut self.connection).await?;
         let size = usize::from_str_radix(&size, 16)
@@ -99,7 +100,7 @@ impl<S: AsyncRead + Unpin> Response<S> {
         Ok(if size == 0 { None } else { Some(chunk) })
     }
 
-    /// Reads chunks until what came contains `wanted`.
+    /// Reads chunks until they contain `wanted`. Returns the text so far.
     pub(crate) async fn read_until(&mut self, wanted: &str) -> io::Result<String> {
         let mut seen = Vec::new();
         loop {
@@ -118,7 +119,7 @@ impl<S: AsyncRead + Unpin> Response<S> {
         }
     }
 
-    /// Reads the body to wherever it stops: what came, and whether it ended cleanly.
+    /// Reads the rest of the body. Returns its bytes, and `true` if it ended cleanly.
     pub(crate) async fn rest(&mut self) -> (Vec<u8>, bool) {
         let mut seen = Vec::new();
         loop {
@@ -130,7 +131,7 @@ impl<S: AsyncRead + Unpin> Response<S> {
         }
     }
 
-    /// The connection under the response.
+    /// Returns the connection of the response.
     pub(crate) fn into_connection(self) -> S {
         self.connection.into_inner()
     }

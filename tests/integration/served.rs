@@ -1,11 +1,11 @@
-//! An application served in the test's own process.
+//! An application that is served in the test's own process.
 
 use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// A server that lives as long as this value, or as the test's runtime.
+/// A running server. It stops when this value or the test's runtime is dropped.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
@@ -17,7 +17,7 @@ impl Served {
         Self::with(app, |serve| serve).await
     }
 
-    /// The same, with options.
+    /// Serves on a free port of the loopback interface, with options.
     pub(crate) async fn with(
         app: Router,
         options: impl FnOnce(headwater::Serve) -> headwater::Serve,
@@ -49,12 +49,12 @@ impl Drop for Served {
     }
 }
 
-/// Fails the test when `future` takes longer than ten seconds, which nothing here should.
+/// Awaits `future`. Fails the test after ten seconds, which is far more than any step here needs.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     within(Duration::from_secs(10), future).await
 }
 
-/// Fails the test when `future` takes longer than `limit`.
+/// Awaits `future`. Fails the test after `limit`.
 pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(limit, future).await {
         Ok(value) => value,

@@ -1,4 +1,4 @@
-//! Large items: 8 MiB is what a client takes by default.
+//! Large items. By default, a client accepts items of up to 8 MiB.
 
 use axum::{Router, extract::Path, routing::get};
 use futures_util::stream;
@@ -13,7 +13,8 @@ use crate::{
 
 const MIB: usize = 1024 * 1024;
 
-/// `/{mib}` sends a small item, one with that many MiB of text, and a small one.
+/// Returns an application in which `/{mib}` sends a small item, an item with `mib` MiB of text, and
+/// another small item.
 fn app() -> Router {
     let handler = |Path(mib): Path<usize>| async move {
         let large = Numbered {
@@ -68,7 +69,7 @@ async fn an_item_of_9_mib_is_too_large_in_every_format() -> Outcome {
 }
 
 #[tokio::test]
-async fn an_item_of_9_mib_passes_a_client_that_was_told_so() -> Outcome {
+async fn an_item_of_9_mib_passes_a_client_with_a_higher_limit() -> Outcome {
     let server = Served::new(app()).await;
     let request = headwater_client::get(server.url("/9")).max_item_bytes(10 * MIB);
     let mut items = soon(request.stream::<Numbered>()).await?;
@@ -81,7 +82,7 @@ async fn an_item_of_9_mib_passes_a_client_that_was_told_so() -> Outcome {
 }
 
 #[tokio::test]
-async fn the_blocking_client_has_the_same_bound() -> Outcome {
+async fn the_blocking_client_has_the_same_limit() -> Outcome {
     let server = Served::new(app()).await;
     let (seven, nine) = (server.url("/7"), server.url("/9"));
     let (passes, fails) = tokio::task::spawn_blocking(move || {

@@ -27,7 +27,7 @@ async fn a_stream_is_served_on_a_path() -> Outcome {
     let (bound, is_bound) = tokio::sync::oneshot::channel();
     let server = headwater::serve(app(), format!("unix:{}", path.display()))
         .on_bound(move |_| {
-            // Nobody waits for it once the test has failed.
+            // The receiver is dropped if the test has failed.
             let _ = bound.send(());
         })
         .shutdown_on(std::future::pending());

@@ -1,4 +1,4 @@
-//! Bytes that are no UTF-8, from a server and from a client.
+//! Bytes that are not valid UTF-8, from a server and from a client.
 
 use axum::{Router, extract::Path, http::HeaderValue, routing::get};
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use crate::{
     served::{Served, soon},
 };
 
-/// `/{format}` sends one good item and one with a byte that UTF-8 never has.
+/// Returns an application in which `/{format}` sends a valid item, and an item with a byte that
+/// never occurs in UTF-8.
 fn app() -> Router {
     let handler = |Path(format): Path<String>| async move {
         let (content_type, body): (_, &[u8]) = match format.as_str() {
@@ -32,7 +33,7 @@ fn app() -> Router {
 }
 
 #[tokio::test]
-async fn invalid_utf8_in_an_item_is_an_error_that_says_where() -> Outcome {
+async fn invalid_utf8_in_an_item_is_an_error_with_its_position() -> Outcome {
     let server = Served::new(app()).await;
     for format in ["ndjson", "json-seq", "json", "text"] {
         let request = headwater_client::get(server.url(&format!("/{format}")));
@@ -65,7 +66,8 @@ fn sources(error: &dyn std::error::Error) -> String {
 }
 
 #[tokio::test]
-async fn sse_decodes_invalid_utf8_with_the_replacement_character_as_its_standard_says() -> Outcome {
+async fn sse_decodes_invalid_utf8_to_the_replacement_character() -> Outcome {
+    // HTML: an event stream is decoded with "UTF-8 decode", which replaces invalid bytes.
     let server = Served::new(app()).await;
     let request = headwater_client::get(server.url("/sse")).reconnect(false);
     let mut items = soon(request.stream::<String>()).await?;
@@ -75,7 +77,7 @@ async fn sse_decodes_invalid_utf8_with_the_replacement_character_as_its_standard
 }
 
 #[tokio::test]
-async fn a_request_with_invalid_utf8_is_answered_and_harms_nobody() -> Outcome {
+async fn a_request_with_invalid_utf8_gets_a_response_and_does_not_affect_others() -> Outcome {
     let server = Served::new(headwater_tests::app()).await;
     for request in [
         b"GET /items?count=1 HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: \xff\xfe\r\n\r\n"

@@ -1,8 +1,10 @@
-//! The application that the fault tests read, and the item that it sends.
+//! The application under test in the fault tests, and the item that it streams.
 //!
-//! The tests themselves are in `integration/` (Rust, against this application and the hub), in `e2e/`
-//! (pytest, against the tour and the hub: curl, Python, Node.js, Chromium, nginx), and in `conformance/` (the Durable
-//! Streams protocol's own suite, against the hub).
+//! This crate contains no tests. They are in:
+//!
+//! - `integration/`: Rust, against this application and the hub;
+//! - `e2e/`: pytest, against the tour and the hub, with curl, Python, Node.js, Chromium and nginx;
+//! - `conformance/`: the Durable Streams protocol's own suite, against the hub.
 
 use std::{iter, time::Duration};
 
@@ -11,17 +13,18 @@ use futures_util::{Stream, StreamExt as _, stream};
 use headwater::{Item, Raw, Streaming};
 use serde::{Deserialize, Serialize};
 
-/// One item of every stream here.
+/// The item of all streams of this application, except `/flood-of-bytes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbered {
-    /// Counts from 1.
+    /// Number of the item, from 1.
     pub n: u64,
-    /// Padding, or text that is hard on parsers.
+    /// Padding, or text that exercises parsers.
     pub text: String,
 }
 
 impl Numbered {
-    /// Item number `n`, with characters of one to four bytes in UTF-8 and with what JSON escapes.
+    /// Creates item number `n`. Its text has characters of one to four bytes in UTF-8, and
+    /// characters that JSON escapes.
     #[must_use]
     pub fn new(n: u64) -> Self {
         Self {
@@ -31,26 +34,27 @@ impl Numbered {
     }
 }
 
-/// How long a response head waits for the first item: the streams here that send nothing are to
-/// answer at once.
+/// Maximum time that a response head waits for the first item. It is short because streams that
+/// send no item must still respond at once.
 pub const FIRST_ITEM_WAIT: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Deserialize)]
 struct Count {
-    /// How many items; 0 for no end.
+    /// Number of items. 0 disables the limit.
     #[serde(default)]
     count: u64,
+    /// Interval between items, in milliseconds.
     #[serde(default)]
     every_ms: u64,
 }
 
-/// The application:
+/// Returns the application, with these routes:
 ///
-/// - `/idle` never sends an item;
-/// - `/items?count=&every_ms=` sends [`Numbered`] items, with the number as their id;
-/// - `/last-words?count=&every_ms=` is the same, and may finish while the server shuts down;
-/// - `/flood` sends items of 64 KiB without end, as fast as they are read;
-/// - `/flood-of-bytes` does so with bytes that cost nothing to encode.
+/// - `/idle` never sends an item.
+/// - `/items?count=&every_ms=` sends [`Numbered`] items, with the number as their id.
+/// - `/last-words?count=&every_ms=` sends the same items, and may finish during a shutdown.
+/// - `/flood` sends items of 64 KiB without end, as fast as the client reads.
+/// - `/flood-of-bytes` sends chunks of 64 KiB in the same way. They need no encoding.
 pub fn app() -> Router {
     Router::new()
         .route("/idle", get(idle))

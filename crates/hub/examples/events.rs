@@ -1,6 +1,7 @@
-//! The cost of readers of `/events`: `events [READERS] [MESSAGES] [PER_SECOND] [QUERY] [FOLDER]`, in memory where there is no
-//! folder. Readers take what comes without a socket in between, so that it is the hub's work that is measured.
-//! The measurements go to stdout.
+//! Measures the CPU cost of subscribers of `/events`. Usage:
+//! `events [READERS [MESSAGES [PER_SECOND [QUERY [FOLDER]]]]]`. Without a folder, the log is in
+//! memory. Subscribers read the response body directly, without a socket, so that only the hub's
+//! work is measured. The results are written to stdout.
 
 #![allow(clippy::print_stdout)]
 
@@ -18,9 +19,10 @@ use http::Request;
 use tower::ServiceExt;
 
 const STREAMS: usize = 16;
-/// The lines of an event: its id, its data, and an empty one.
+/// Number of lines of an event: its id, its data, and an empty line.
 const LINES: usize = 3;
 
+/// Returns the CPU time of the process so far, at 100 ticks per second.
 fn cpu() -> Duration {
     let usage = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = usage.rsplit(')').next().unwrap_or_default().split(' ');
@@ -64,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 let Some(Ok(chunk)) = chunks.next().await else {
                     break;
                 };
-                // Neither a heartbeat nor the place where it starts is an event.
+                // Skips heartbeats and the notice of the start position.
                 if chunk.starts_with(b"id: ") && memchr::memmem::find(&chunk, b"data: ").is_some() {
                     lines += memchr::memchr_iter(b'\n', &chunk).count();
                     bytes += chunk.len();

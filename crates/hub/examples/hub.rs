@@ -1,4 +1,5 @@
-//! A hub for test suites of the protocol: `hub [ADDRESS] [ROOT] [FOLDER]`, in memory where there is no folder.
+//! A hub for test suites of the Durable Streams protocol. Usage: `hub [ADDRESS [ROOT [FOLDER]]]`.
+//! Without a folder, the log is in memory.
 
 use std::{error::Error, sync::Arc, time::Duration};
 

@@ -1,5 +1,6 @@
-//! Measures the append throughput of a log. Usage: `append [folder [case]]`, with the folder for
-//! the log and one of the cases 0 to 5, or all. The results are written to stdout.
+//! Measures the append throughput of a log on disk. Usage: `append [FOLDER [CASE]]`. The log is
+//! created in a temporary folder in `FOLDER` (default: `/var/tmp`). `CASE` is a number from 0 to 5;
+//! without it, all cases run. The results are written to stdout.
 
 #![allow(clippy::print_stdout)]
 
@@ -12,8 +13,10 @@ use headwater_log::{
     Append, Create, Durability, FjallLog, FjallOptions, Log, Settings, StreamName,
 };
 
+/// Duration of a case.
 const RUN: Duration = Duration::from_secs(3);
 
+/// Returns the CPU time of the process so far, at 100 ticks per second.
 fn cpu() -> Duration {
     let usage = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = usage
@@ -87,6 +90,7 @@ async fn measure(durability: Durability, streams: usize, tasks: usize, batch: us
     );
 }
 
+/// Returns the disk space of a folder in bytes, as allocated.
 fn size(folder: &std::path::Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

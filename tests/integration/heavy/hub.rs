@@ -1,9 +1,10 @@
-//! What a hub holds in memory: for a reader that has stopped while much is published, for many idle readers, for many
+//! Memory of a hub: with stalled readers of a busy stream, with many idle readers, and with many
 //! streams.
 //!
-//! With `HEADWATER_FULL=1` a gigabyte is published and there are 100,000 streams. That takes minutes unless it is built for
-//! speed: `HEADWATER_FULL=1 cargo test --release -p headwater-tests --test integration heavy::hub`. Without it there is less
-//! of both.
+//! With `HEADWATER_FULL=1`, the tests publish 1 GiB and create 100,000 streams. That takes minutes
+//! without a release build:
+//! `HEADWATER_FULL=1 cargo test --release -p headwater-tests --test integration heavy::hub`.
+//! Without the variable, they publish 256 MiB and create 10,000 streams.
 
 #![allow(
     clippy::print_stdout,
@@ -26,13 +27,14 @@ use crate::{
 };
 
 const MIB: usize = 1 << 20;
-/// The size of a message.
+/// Size of a message in bytes.
 const MESSAGE: usize = MIB;
-/// What the whole process may hold: its caches, and no more.
+/// Maximum resident memory of the process, with its caches, in bytes.
 const CAP: u64 = 600 * MIB as u64;
 
+/// Number of idle readers.
 const IDLE: usize = 10_000;
-/// What an idle reader may cost, in bytes of the process, with the build that tests are run with.
+/// Maximum resident memory per idle reader, in bytes, in a build with the test profile.
 const IDLE_BYTES: u64 = 24 << 10;
 const DEADLINE: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(5);
@@ -41,12 +43,12 @@ fn is_full() -> bool {
     std::env::var_os("HEADWATER_FULL").is_some_and(|value| value == "1")
 }
 
-/// How much time a test has.
+/// Returns the time limit of a test.
 fn limit() -> Duration {
     Duration::from_secs(if is_full() { 600 } else { 100 })
 }
 
-/// A connection for one request after the other.
+/// A connection that sends requests, pipelined or one after the other.
 struct Publisher(BufReader<TcpStream>);
 
 impl Publisher {
@@ -66,7 +68,7 @@ impl Publisher {
         self.0.write_all(body).await
     }
 
-    /// The status of the next answer.
+    /// Reads the next response. Returns its status.
     async fn status(&mut self) -> std::io::Result<u16> {
         let (mut status, mut length, mut line) = (0, 0, String::new());
         loop {
@@ -90,7 +92,7 @@ impl Publisher {
     }
 }
 
-/// A message that doesn't compress.
+/// Returns a message that doesn't compress.
 fn message() -> Vec<u8> {
     let mut bytes = vec![0; MESSAGE];
     fastrand::Rng::with_seed(1).fill(&mut bytes);
@@ -98,7 +100,7 @@ fn message() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_stalled_subscriber_costs_nothing_that_grows_while_much_is_published() -> Outcome {
+async fn stalled_readers_do_not_grow_the_hub_while_messages_are_published() -> Outcome {
     within(limit(), stalled()).await
 }
 
@@ -125,7 +127,7 @@ async fn stalled() -> Outcome {
     let mut message = message();
     let (mut first_half, mut second_half) = (0, 0);
     for number in 0..messages {
-        // No two are the same.
+        // All messages differ.
         message[..8].copy_from_slice(&number.to_be_bytes());
         publisher.send("POST", "/streams/much", &message).await?;
         assert_eq!(soon(publisher.status()).await?, 204);
@@ -136,8 +138,8 @@ async fn stalled() -> Outcome {
         };
         *half = server.resident()?.max(*half);
     }
-    // A queue for a reader would grow by half of what is published. The tables of the log come and go, and take up to a
-    // fifth of it where nobody reads.
+    // A queue per reader would grow by half of the published bytes. The log's tables in memory
+    // vary, and use up to a fifth of the published bytes even without readers.
     let growth = messages * MESSAGE as u64 / 4;
     let (first, second) = (first_half / MIB as u64, second_half / MIB as u64);
     println!(
@@ -149,7 +151,7 @@ async fn stalled() -> Outcome {
         "{first} MiB resident in the first half, {second} MiB in the second"
     );
 
-    // It was stalled, not lost: what follows is all there, in the one event of each message.
+    // A stalled reader is still connected, and misses no message. Each message is one event.
     let mut text = String::new();
     let mut events = 0;
     while events < 20 {
@@ -170,11 +172,11 @@ async fn stalled() -> Outcome {
 }
 
 #[tokio::test]
-async fn many_streams_and_ten_thousand_idle_readers_are_cheap_and_end_by_the_deadline() -> Outcome {
+async fn many_streams_and_idle_readers_need_little_memory_and_end_by_the_deadline() -> Outcome {
     within(limit(), many()).await
 }
 
-/// Creates a part of the streams on one connection, without waiting for each answer.
+/// Creates some of the streams on one connection. The requests are pipelined.
 async fn create(server: &Server, numbers: Vec<usize>) -> std::io::Result<()> {
     let mut publisher = Publisher::new(server).await?;
     for numbers in numbers.chunks(50) {
@@ -208,7 +210,7 @@ async fn many() -> Outcome {
         created / MIB as u64
     );
 
-    // One half follows one stream, the other half a stream each.
+    // One half follows the same stream. Each reader of the other half follows its own stream.
     let readers: Vec<_> = stream::iter(0..IDLE)
         .map(|number| {
             let number = if number % 2 == 0 { 0 } else { number };
@@ -226,7 +228,7 @@ async fn many() -> Outcome {
     println!("{each} bytes for each of {IDLE} idle readers");
     assert!(each < IDLE_BYTES, "{each} bytes for each idle reader");
 
-    // They are idle, not forgotten.
+    // Idle readers still receive new messages.
     let mut publisher = Publisher::new(&server).await?;
     publisher.send("POST", "/streams/many/0", b"news").await?;
     assert_eq!(soon(publisher.status()).await?, 204);

@@ -1,4 +1,4 @@
-//! SIGTERM with streams open.
+//! SIGTERM with open streams.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(5);
-/// What a busy machine may add to a deadline.
+/// Tolerance of a deadline, for a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
 async fn connect(
@@ -35,7 +35,7 @@ async fn connect(
 }
 
 #[tokio::test]
-async fn a_thousand_idle_streams_are_told_when_to_come_back_and_cut_by_the_deadline() -> Outcome {
+async fn a_thousand_idle_streams_receive_a_retry_time_and_are_cut_by_the_deadline() -> Outcome {
     let mut server = Server::start(DEADLINE)?;
     let readers = within(
         Duration::from_secs(20),
@@ -70,7 +70,7 @@ async fn a_thousand_idle_streams_are_told_when_to_come_back_and_cut_by_the_deadl
             .parse()?;
         retries.insert(retry);
     }
-    // Everybody at once is what the server that comes next must be spared.
+    // The retry times differ, so that the clients don't all reconnect to the next server at once.
     assert!(
         retries.len() > 100,
         "only {} different times to come back",
@@ -112,14 +112,14 @@ async fn a_server_without_streams_exits_at_once() -> Outcome {
     let mut server = Server::start(Duration::from_secs(60))?;
     let mut response = soon(raw::get(server.address, "/items?count=1", &[])).await?;
     assert!(soon(response.rest()).await.1);
-    // The connection is kept alive and idle: no reason to wait for it.
+    // The connection is kept alive but idle, so the server doesn't wait for it.
     server.terminate()?;
     assert!(server.exit(SLACK).await?.success());
     Ok(())
 }
 
 #[tokio::test]
-async fn readers_that_have_stopped_reading_do_not_hold_the_server_past_its_deadline() -> Outcome {
+async fn stalled_readers_do_not_delay_the_exit_past_the_deadline() -> Outcome {
     let deadline = Duration::from_secs(2);
     let mut server = Server::start(deadline)?;
     let stalled = soon(connect(&server, "/flood-of-bytes", 20)).await?;
@@ -130,7 +130,7 @@ async fn readers_that_have_stopped_reading_do_not_hold_the_server_past_its_deadl
 }
 
 #[tokio::test]
-async fn a_stream_that_may_finish_does_so_before_the_deadline() -> Outcome {
+async fn a_stream_that_may_finish_completes_before_the_deadline() -> Outcome {
     let mut server = Server::start(DEADLINE)?;
     let path = "/last-words?count=10&every_ms=100&format=ndjson";
     let mut response = soon(raw::get(server.address, path, &[])).await?;
@@ -149,12 +149,12 @@ async fn a_stream_that_may_finish_does_so_before_the_deadline() -> Outcome {
 }
 
 #[tokio::test]
-async fn nobody_new_is_served_after_the_signal() -> Outcome {
+async fn new_requests_are_refused_after_the_signal() -> Outcome {
     let mut server = Server::start(DEADLINE)?;
     let path = "/last-words?count=10&every_ms=100";
     let mut response = soon(raw::get(server.address, path, &[])).await?;
     server.terminate()?;
-    // The stream that may finish keeps the process; the port is closed all the same.
+    // The stream that may finish keeps the process running, but the port is closed.
     let refused = async {
         while raw::get(server.address, "/items?count=1", &[])
             .await

@@ -1,4 +1,4 @@
-//! Readers that have stopped reading must cost the server nothing that grows.
+//! The memory of a server must not grow with readers that have stopped reading.
 
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use crate::{
 };
 
 const MIB: u64 = 1024 * 1024;
-/// What the process may hold in all, with its code and its runtime.
+/// Maximum resident memory of the process in bytes, with its code and its runtime.
 const CAP: u64 = 48 * MIB;
 
-/// Reads `size` bytes while `count` other readers of the same path have stopped reading.
+/// Reads `size` bytes while `count` other readers of the same path are stalled, and checks the
+/// memory. Returns the stalled readers, which can still read.
 async fn check(
     path: &str,
     count: usize,
@@ -37,7 +38,7 @@ async fn check(
     let resident = server.resident()?;
     assert!(resident < CAP, "{path}: {} MiB resident", resident / MIB);
 
-    // They were stalled, not lost: what follows is whole.
+    // The stalled readers are still connected, and receive more chunks.
     for reader in &mut stalled {
         let mut seen = 0;
         while seen < 8 * 64 * 1024 {
@@ -51,7 +52,7 @@ async fn check(
 }
 
 #[tokio::test]
-async fn stalled_readers_do_not_grow_the_server_while_another_reads_300_mib() -> Outcome {
+async fn stalled_readers_do_not_grow_server_memory_while_another_reads_300_mib() -> Outcome {
     within(
         Duration::from_secs(60),
         check("/flood-of-bytes", 20, 300 * MIB),
@@ -61,7 +62,7 @@ async fn stalled_readers_do_not_grow_the_server_while_another_reads_300_mib() ->
 }
 
 #[tokio::test]
-async fn stalled_readers_of_items_do_not_grow_the_server() -> Outcome {
+async fn stalled_readers_of_items_do_not_grow_server_memory() -> Outcome {
     for format in ["ndjson", "sse"] {
         let path = format!("/flood?format={format}");
         let limit = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Followers of all streams at once, by one id.
+//! Followers of all streams through `/events`, which resume from one event id.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::sleep};
 use super::{Duration, Hub, Message, PRODUCERS, STREAMS, Seen, address, path};
 use crate::raw;
 
-/// What was seen of each producer of each stream.
+/// Number of messages seen, by stream and producer.
 pub(super) type Counts = [[u64; PRODUCERS]; STREAMS];
 
 #[derive(Deserialize)]
@@ -21,13 +21,13 @@ struct Envelope {
     data: Message,
 }
 
-/// What was seen so far.
+/// The messages that a follower of all streams has seen.
 #[derive(Default)]
 struct SeenOfAll {
     streams: [Seen; STREAMS],
-    /// How many messages of each stream.
+    /// Number of messages seen, by stream.
     messages: [u64; STREAMS],
-    /// Where it goes on.
+    /// Id of the last event, from which the follower resumes.
     id: Option<String>,
 }
 
@@ -36,7 +36,8 @@ impl SeenOfAll {
         std::array::from_fn(|stream| self.streams[stream].next)
     }
 
-    /// Takes the next event, which must be later than the last, and the next one of its stream.
+    /// Checks and counts the next event. Its id must be greater than the last one, and its message
+    /// must be the next of its stream and of its producer.
     fn take(&mut self, event: &Event) -> Result<(), String> {
         if &*event.event != Event::DEFAULT_TYPE {
             return Err(format!("an event {:?} in mid-stream", event.event));
@@ -49,7 +50,7 @@ impl SeenOfAll {
             return Err(format!("{} comes after {:?}", envelope.id, self.id));
         }
         self.messages[stream] += 1;
-        // The number comes first, then what names the stream.
+        // A mark is the offset, `_`, and the incarnation. The offset is a message count.
         let offset = format!("{:016}_", self.messages[stream]);
         if !envelope.offset.starts_with(&offset) {
             return Err(format!("{offset}… is due, and {} came", envelope.offset));
@@ -59,7 +60,7 @@ impl SeenOfAll {
         Ok(())
     }
 
-    /// Reads events until the connection breaks.
+    /// Reads events until the connection ends. Sends the counts to `tell` after each event.
     async fn follow(
         &mut self,
         address: SocketAddr,
@@ -90,7 +91,8 @@ impl SeenOfAll {
     }
 }
 
-/// Follows all streams over all the lives of the hub, and ends only by a fault. Tells what it has seen.
+/// Follows all streams across restarts of the hub, and sends the counts to `tell`. Returns only on
+/// a fault, with its description.
 pub(super) async fn follow(mut hub: Hub, format: Format, tell: watch::Sender<Counts>) -> String {
     let mut seen = SeenOfAll::default();
     while let Some(address) = address(&mut hub).await {

@@ -1,7 +1,9 @@
-//! A hub that is killed with -9 again and again while it is written to and followed: what it acknowledged is there,
-//! once and in order, and so is what its followers saw.
+//! A hub that is killed with SIGKILL repeatedly while producers append and followers read. Every
+//! acknowledged message must be in the log, once and in order. Followers must receive every message
+//! once and in order, across restarts.
 //!
-//! `HEADWATER_KILLS` is how often it is killed (50 unless set), `HEADWATER_SEED` repeats a run's choices.
+//! `HEADWATER_KILLS` is the number of kills (default: 50). `HEADWATER_SEED` repeats the random
+//! choices of a run.
 
 mod many;
 
@@ -28,12 +30,13 @@ use crate::{
 
 const KILLS: u32 = 50;
 const STREAMS: usize = 3;
-/// Producers of each stream.
+/// Number of producers per stream.
 const PRODUCERS: usize = 3;
-/// What one life of the hub lasts at the most, in milliseconds from when it listens.
+/// Bound on the time from the start of a hub to its kill, in milliseconds. The time is chosen at
+/// random below it.
 const LIFE_MS: u64 = 250;
 
-/// One message: number `n` of a producer, counted from 0.
+/// A message: number `n` of a producer, from 0.
 #[derive(Debug, Serialize, Deserialize)]
 struct Message {
     producer: usize,
@@ -43,7 +46,7 @@ struct Message {
 
 impl Message {
     fn new(producer: usize, n: u64) -> Self {
-        // Some fill a block, most don't.
+        // A few messages fill a block of the log, most don't.
         let length = if n % 97 == 96 { 40_000 } else { n * 31 % 500 };
         let filler = ".".repeat(usize::try_from(length).unwrap_or_default());
         Self {
@@ -54,10 +57,11 @@ impl Message {
     }
 }
 
-/// The hub of the moment: its address, or none while there is no hub. The last one is gone for good.
+/// The address of the running hub. It is `None` while no hub runs. The channel closes after the
+/// last hub.
 type Hub = watch::Receiver<Option<SocketAddr>>;
 
-/// Waits for a hub that is there; `None` when there will be none.
+/// Waits until a hub runs and returns its address. Returns `None` after the last hub.
 async fn address(hub: &mut Hub) -> Option<SocketAddr> {
     hub.wait_for(Option::is_some)
         .await
@@ -69,7 +73,7 @@ fn path(stream: usize) -> String {
     format!("/streams/killed/{stream}")
 }
 
-/// How many messages of each producer were acknowledged.
+/// Number of acknowledged messages, by stream and producer.
 #[derive(Default)]
 struct Acknowledged([[AtomicU64; PRODUCERS]; STREAMS]);
 
@@ -79,7 +83,7 @@ impl Acknowledged {
     }
 }
 
-/// Appends batch after batch until told to stop, each again and again until it is acknowledged.
+/// Appends batches until `stop` is `true`. Repeats each batch until it is acknowledged.
 async fn produce(
     mut hub: Hub,
     stop: watch::Receiver<bool>,
@@ -107,7 +111,8 @@ async fn produce(
                 .timeout(Duration::from_secs(10))
                 .body(body.clone());
             match request.send().await {
-                // 204: it was appended in the life before, and only its acknowledgement was lost.
+                // 204: a duplicate. A killed hub appended the batch, and only its acknowledgement
+                // was lost.
                 Ok(answer) if answer.status() == 200 => break,
                 Ok(answer) if answer.status() == 204 && repeated => break,
                 Ok(answer) => {
@@ -124,23 +129,24 @@ async fn produce(
         seq += 1;
         acknowledged.0[stream][producer].store(n, SeqCst);
         if seq == 40 {
-            // A new life of the producer.
+            // A new epoch, as after a restart of the producer.
             (epoch, seq) = (epoch + 1, 0);
         }
     }
     Ok(())
 }
 
-/// What was seen of one stream so far.
+/// The messages that a reader of one stream has seen.
 #[derive(Default)]
 struct Seen {
+    /// Number of the next message, by producer.
     next: [u64; PRODUCERS],
-    /// Where it goes on.
+    /// Offset from which the reader resumes.
     offset: Option<String>,
 }
 
 impl Seen {
-    /// Takes the next message, which must be the next one of its producer.
+    /// Checks and counts a message, which must be the next one of its producer.
     fn take(&mut self, message: &Message) -> Result<(), String> {
         let Message { producer, n, .. } = *message;
         let due = self.next.get(producer).copied();
@@ -153,7 +159,7 @@ impl Seen {
         Ok(())
     }
 
-    /// Reads on to the tail.
+    /// Reads to the tail.
     async fn catch_up(&mut self, address: SocketAddr, stream: usize) -> Result<(), String> {
         loop {
             let from = self.offset.as_deref().unwrap_or("-1");
@@ -177,7 +183,8 @@ impl Seen {
         }
     }
 
-    /// Reads events until the connection breaks, and notes the id of each.
+    /// Reads events until the connection ends, and stores the id of each. Sends the counts to
+    /// `tell` after each event.
     async fn follow(
         &mut self,
         address: SocketAddr,
@@ -212,7 +219,8 @@ impl Seen {
     }
 }
 
-/// Follows a stream over all the lives of the hub, and ends only by a fault. Tells what it has seen.
+/// Follows a stream across restarts of the hub, and sends the counts to `tell`. Returns only on a
+/// fault, with its description.
 async fn follow(mut hub: Hub, stream: usize, tell: watch::Sender<[u64; PRODUCERS]>) -> String {
     let mut seen = Seen::default();
     while let Some(address) = address(&mut hub).await {
@@ -229,7 +237,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_hub_acknowledged_is_there_once_and_in_order() -> Outcome {
+async fn a_killed_hub_keeps_acknowledged_messages_once_and_in_order() -> Outcome {
     let kills = number("HEADWATER_KILLS").unwrap_or(u64::from(KILLS));
     let seed = number("HEADWATER_SEED").unwrap_or_else(|| fastrand::u64(..));
     let limit = Duration::from_secs(60) + Duration::from_secs(2) * u32::try_from(kills)?;
@@ -278,7 +286,8 @@ async fn rounds(kills: u64, seed: u64) -> Result<(), Box<dyn std::error::Error>>
         sleep(Duration::from_millis(random.u64(1..LIFE_MS))).await;
         server.crash()?;
         tell.send_replace(None);
-        // Noted after the crash, so that nothing more can be acknowledged by that life.
+        // The counts are read after the kill, so that the killed hub can't acknowledge more.
+        // Producers don't have the new hub's address yet.
         sleep(Duration::from_millis(5)).await;
         server = Server::start_hub(folder.path(), &[])?;
         for (stream, seen) in seen.iter_mut().enumerate() {
@@ -304,7 +313,7 @@ async fn rounds(kills: u64, seed: u64) -> Result<(), Box<dyn std::error::Error>>
         }
     }
 
-    // In the last life everything is acknowledged, and everybody gets it.
+    // The last hub acknowledges everything, and all followers receive it.
     tell.send_replace(Some(server.address));
     stop.send_replace(true);
     while let Some(ended) = soon(producers.join_next()).await {

@@ -1,7 +1,7 @@
-//! The application of the fault tests as a process of its own, which a test can kill.
+//! The application of the fault tests in its own process, so that a test can kill it.
 //!
-//! `fault-server DEADLINE_MS` serves on a free port, prints the address on a line, and gives itself
-//! that long to shut down.
+//! `fault-server DEADLINE_MS` serves on a free port of the loopback interface and prints the
+//! address on a line. `DEADLINE_MS` is the shutdown deadline in milliseconds.
 
 use std::{
     io::{self, Write as _},

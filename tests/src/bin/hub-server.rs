@@ -1,13 +1,14 @@
-//! A hub as a process of its own, which a test can kill: `hub-server [OPTION VALUE]…`.
+//! A hub in its own process, so that a test can kill it: `hub-server [OPTION VALUE]…`.
 //!
-//! - `--listen ADDRESS`: `127.0.0.1:0` unless set;
-//! - `--data FOLDER`: where the log is; without it the log is in memory;
-//! - `--root PATH`: where the streams are; `/streams` unless set;
-//! - `--allow-upstream PATTERN`: whom it may call; nobody who answers unless set;
-//! - `--cors any`: lets pages of every origin in, in place of those of this machine;
-//! - `--deadline-ms N`: how long it gives itself to shut down; 2000 unless set.
+//! - `--listen ADDRESS`: address and port to listen at. Default: `127.0.0.1:0`.
+//! - `--data FOLDER`: folder of the log. Default: the log is in memory.
+//! - `--root PATH`: path prefix of the streams. Default: `/streams`.
+//! - `--allow-upstream PATTERN`: egress rule for upstreams. Default: `http://127.0.0.1:9`, where no
+//!   server is expected.
+//! - `--cors any`: allows pages of every origin. Default: pages that this machine serves.
+//! - `--deadline-ms N`: shutdown deadline in milliseconds. Default: 2000.
 //!
-//! It says on standard output where it listens.
+//! It prints `listening on http://ADDRESS` to standard output.
 
 use std::{
     io::{self, Write as _},
