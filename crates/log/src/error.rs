@@ -263,7 +263,7 @@ impl fmt::Display for Error {
         match &*self.0 {
             Kind::NotFound => f.write_str("there is no such stream"),
             Kind::Gone => f.write_str("the stream was deleted; forks of it live on"),
-            Kind::SourceNotFound => f.write_str("there is no such stream to fork"),
+            Kind::SourceNotFound => f.write_str("the stream to fork doesn't exist"),
             Kind::SourceGone => f.write_str("the stream to fork was deleted"),
             Kind::ForkPoint(why) => f.write_str(why),
             Kind::ForkDepth => {

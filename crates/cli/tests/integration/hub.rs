@@ -432,7 +432,11 @@ fn tail_starts_at_the_requested_position() {
             2,
             "cannot be used",
         ),
-        (&["s", "--from", "3"], 4, "the offset is none"),
+        (
+            &["s", "--from", "3"],
+            4,
+            "the offset is not from this server",
+        ),
     ] {
         let said = run(&hub, &[&["tail", "--no-follow"], args].concat());
         assert_eq!((said.code, &*said.stdout), (code, ""), "{args:?}");

@@ -86,7 +86,7 @@ impl<T: HasSchema> OperationOutput for Streaming<T> {
         operation.success("A stream of items", Content(content));
         operation.empty_reply(
             StatusCode::NO_CONTENT,
-            "The stream is over: a client that had seen its end came back",
+            "The stream has ended, and the client has already received its end",
         );
         operation.error(
             StatusCode::NOT_ACCEPTABLE,
