@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(problem["status"], 400);
         assert_eq!(
             problem["detail"],
-            r#"Stream-Schema: /properties/a/type: the name "type" stands in the object more than once"#
+            r#"Stream-Schema: /properties/a/type: the name "type" occurs more than once in the object"#
         );
     }
 
