@@ -252,7 +252,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400.0,
         unit => {
             return Err(format!(
-                "`{unit}` is no unit of time; there are ms, s, m, h and d"
+                "`{unit}` is not a unit of time; the units are ms, s, m, h and d"
             ));
         }
     };

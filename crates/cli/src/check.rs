@@ -45,9 +45,7 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
     let folder = &args.data;
     if !folder.join("commits").exists() && !folder.join("db").exists() {
         let folder = folder.display();
-        return Err(Failure::other(format!(
-            "{folder}: no data of a hub is there"
-        )));
+        return Err(Failure::other(format!("{folder}: no data of a hub found")));
     }
     let files =
         FjallLog::bad_files(folder).map_err(|error| Failure::other(cannot_open(folder, &error)))?;

@@ -172,7 +172,7 @@ async fn ended(stream: &Stream, mut was_open: bool) -> Failure {
     loop {
         match stream.info().await {
             Ok(info) if info.closed && was_open => {
-                return Failure::refused("the stream was closed: nothing can be appended any more");
+                return Failure::refused("the stream was closed: it takes no more appends");
             }
             // It was closed at the start, and may already contain all messages.
             Ok(info) if info.closed => std::future::pending().await,
@@ -298,7 +298,7 @@ impl Account {
         if let Some(progress) = &self.progress {
             progress.finish(self.messages, self.bytes);
             if self.skipped > 0 {
-                eprintln!("{} of them were there already", self.skipped);
+                eprintln!("{} of them were already stored", self.skipped);
             }
         }
     }

@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
     let is_segment = |text: &&str| !matches!(*text, "" | "." | "..") && text.chars().all(is_plain);
     if !segments.iter().all(is_segment) {
         return Err(format!(
-            "{text:?} is no root: one is a path of letters, digits, `-`, `.`, `_` and `~`, like /v1/stream"
+            "{text:?} is not a root; a root is a path of letters, digits, `-`, `.`, `_` and `~`, like /v1/stream"
         ));
     }
     match segments.first() {

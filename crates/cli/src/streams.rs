@@ -166,7 +166,10 @@ async fn create(args: &Create, hub: &Hub, client: &Client) -> Result<(), Failure
     }
     match create.send().await? {
         true => say(&format!("created {}", args.stream)),
-        false => say(&format!("{} exists already, as asked for", args.stream)),
+        false => say(&format!(
+            "{} already exists, with the requested configuration",
+            args.stream
+        )),
     }
 }
 
@@ -200,7 +203,7 @@ async fn info(args: &One, hub: &Hub, client: &Client) -> Result<(), Failure> {
         max_age: info.max_age.map(|age| age.as_secs()),
         max_bytes: info.max_bytes,
     };
-    let failed = |error| Failure::other(format!("can't write that: {error}"));
+    let failed = |error| Failure::other(format!("can't write the result: {error}"));
     if args.json {
         return say(&on_one_line(&known)?);
     }
@@ -287,7 +290,7 @@ fn line(stream: &serde_json::Value) -> String {
 fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
     let mut text = Vec::new();
     json::encode_on_one_line(value, &mut text)
-        .map_err(|error| Failure::other(format!("can't write that: {error}")))?;
+        .map_err(|error| Failure::other(format!("can't write the result: {error}")))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

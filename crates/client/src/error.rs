@@ -469,13 +469,13 @@ impl Error {
         } else if self.is_too_large() {
             ("too-large", "The body is too large")
         } else if self.is_content_type() {
-            ("content", "The body is in no format that can be read")
+            ("content", "The body's format is not supported")
         } else if self.is_refused() {
             ("refused", "The call may not be made")
         } else if self.is_redirect() {
             ("redirect", "The redirect can't be followed")
         } else if self.is_request() || self.is_source() {
-            ("call", "There is no such call to be made")
+            ("call", "The call is invalid")
         } else {
             ("failed", "The call failed")
         }
@@ -534,17 +534,17 @@ impl Error {
             }
             Kind::ContentType { found, wanted } => wanted.fmt(found.as_deref(), f),
             Kind::Timeout { idle, waited_for } => {
-                write!(f, "waited {idle:?} for {waited_for}, and no byte came")
+                write!(f, "no data arrived within {idle:?} while waiting for {waited_for}")
             }
             Kind::Overdue { limit, what } => match what {
-                Overdue::Call => write!(f, "not done within {limit:?}, its attempts in all"),
+                Overdue::Call => write!(f, "not done within {limit:?}, including all attempts"),
                 Overdue::Run => write!(f, "not done within the {limit:?} for all calls"),
                 Overdue::Unread => write!(
                     f,
                     "the {limit:?} for all calls are over: from this one on none was read"
                 ),
             },
-            Kind::Source => f.write_str("no call came from the source"),
+            Kind::Source => f.write_str("the source yielded an error in place of a call"),
             Kind::Truncated => f.write_str("the body was cut: it is not complete"),
             Kind::Decode(error) => write!(f, "{error}"),
             Kind::BodyTooLarge { limit } => {
@@ -569,7 +569,7 @@ impl Error {
             Kind::Reset(detail) => write!(f, "the stream starts over: {}", Plain(detail)),
             Kind::Notice(event) => match Notice::of(event) {
                 Some(notice) => write!(f, "{notice}"),
-                None => f.write_str("an event of the server that is no item"),
+                None => f.write_str("an event of the server that is not an item"),
             },
             Kind::StreamClosed => {
                 f.write_str("the stream is closed: nothing can be appended any more")
@@ -588,7 +588,8 @@ impl Error {
                 "shut out: another writer with this producer id publishes other messages at the same time",
             ),
             Kind::NoProducers => f.write_str(
-                "the server doesn't say what a producer has published, which a writer that repeats needs: it's no Headwater hub",
+                "the server doesn't report what a producer has published, which a writer that repeats needs: it \
+                 isn't a Headwater hub",
             ),
             Kind::Fenced { current } => {
                 f.write_str("shut out: another writer with this producer id has taken over")?;
@@ -604,10 +605,10 @@ impl Error {
             ),
             Kind::MessageNotJson(error) => write!(f, "the message is not JSON: {error}"),
             Kind::NoHub => f.write_str(
-                "the answer doesn't confirm the append, as a hub's does: is this a stream's URL?",
+                "the response doesn't confirm the append as a hub's does: is this a stream's URL?",
             ),
             Kind::WriterOver => {
-                f.write_str("the writer has given up before, with an error that was given then")
+                f.write_str("the writer has already failed, and has returned its error")
             }
         }
     }
@@ -623,7 +624,7 @@ impl Wanted {
             Self::Uncompressed => {
                 write!(
                     f,
-                    "the body is compressed ({found}), and the client decodes none that is"
+                    "the body is compressed ({found}), and the client doesn't decode compressed bodies"
                 )
             }
             Self::Format(format) => {

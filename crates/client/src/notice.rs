@@ -34,11 +34,14 @@ impl fmt::Display for Notice<'_> {
         let stream = Plain(stream);
         match told.reason.as_deref() {
             _ if self.0.is_trimmed() => {
-                write!(f, "messages of {stream} are gone that were not seen")
+                write!(
+                    f,
+                    "messages of {stream} were removed before they were received"
+                )
             }
             Some("expired") => write!(f, "{stream} has expired"),
             Some("forgotten") => {
-                f.write_str("streams have ended, and the server doesn't know any more which")
+                f.write_str("streams have ended, and the server no longer knows which")
             }
             _ => write!(f, "{stream} was deleted"),
         }
@@ -66,7 +69,7 @@ mod tests {
     fn a_notice_is_described_in_words_and_an_item_is_not() {
         let trimmed = r#"{"id":"1","stream":"a/b","offset":"2","trimmed":true}"#;
         check("message", trimmed, None);
-        let gone = "messages of a/b are gone that were not seen";
+        let gone = "messages of a/b were removed before they were received";
         check(TRIMMED_EVENT, trimmed, Some(gone));
         let deleted = r#"{"id":"1","stream":"a/b","deleted":true,"reason":"deleted"}"#;
         check("deleted", deleted, None);
@@ -74,7 +77,7 @@ mod tests {
         let expired = r#"{"id":"1","stream":"a/b","deleted":true,"reason":"expired"}"#;
         check(DELETED_EVENT, expired, Some("a/b has expired"));
         let forgotten = r#"{"id":"1","deleted":true,"reason":"forgotten"}"#;
-        let unknown = "streams have ended, and the server doesn't know any more which";
+        let unknown = "streams have ended, and the server no longer knows which";
         check(DELETED_EVENT, forgotten, Some(unknown));
         check(DELETED_EVENT, "no JSON", Some("a stream was deleted"));
     }

@@ -312,7 +312,7 @@ pub(crate) fn without_fragment(url: &Url) -> &str {
 pub(crate) fn parse_url(text: &str) -> Result<Url, Error> {
     // The text isn't shown: a text that can't be parsed can't be redacted.
     let url = Url::parse(text).map_err(|error| {
-        Error::request("this is no URL; it should be like http://host/path").with_source(error)
+        Error::request("not a URL; it should be like http://host/path").with_source(error)
     })?;
     match url.scheme() {
         "http" => Ok(url),
@@ -373,7 +373,7 @@ mod tests {
         for (url, message) in [
             (
                 "example.com/?token=secret",
-                "GET: this is no URL; it should be like http://host/path: \
+                "GET: not a URL; it should be like http://host/path: \
                  relative URL without a base",
             ),
             (

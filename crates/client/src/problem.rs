@@ -188,9 +188,9 @@ mod tests {
 
     #[test]
     fn a_title_that_only_repeats_the_status_is_left_out() {
-        let text = br#"{"title":"Not Found","status":404,"detail":"there is no such stream"}"#;
+        let text = br#"{"title":"Not Found","status":404,"detail":"the stream doesn't exist"}"#;
         let problem = Problem::from_json(text).unwrap();
-        assert_eq!(problem.to_string(), "there is no such stream");
+        assert_eq!(problem.to_string(), "the stream doesn't exist");
         assert_eq!(problem.title(), Some("Not Found"));
         let problem = Problem::from_json(br#"{"title":"Not Found","status":404}"#).unwrap();
         assert_eq!(problem.to_string(), "Not Found");

@@ -133,7 +133,7 @@ fn next(
         .ok()
         .and_then(|location| url.join(location).ok());
     let Some(next) = found.filter(|next| matches!(next.scheme(), "http" | "https")) else {
-        let what = format!("the {status} has a Location that is no http or https URL");
+        let what = format!("the {status} has a Location that is not an http or https URL");
         return Err(fault(what));
     };
     let is_read = *method == Method::GET || *method == Method::HEAD;

@@ -157,9 +157,10 @@ impl fmt::Debug for ItemId {
 /// A value that can be sent as an item of type `T`: a `T` or an [`Item<T>`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an item of this stream",
-    label = "what is sent is the stream's type of items, or an `Item` of it",
-    note = "an error is no item: `Sender::fail` ends the stream with it, and `Streaming::try_new` takes a stream of `Result`s",
-    note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on its type if it isn't there"
+    label = "a sender sends the stream's item type, or an `Item` of it",
+    note = "an error is not an item: `Sender::fail` ends the stream with it, and `Streaming::try_new` takes a \
+        stream of `Result`s",
+    note = "items are serialised: the type needs `#[derive(serde::Serialize)]`"
 )]
 pub trait IntoItem<T> {
     /// Converts the value to an item.
@@ -186,7 +187,7 @@ impl<T: Serialize> IntoItem<T> for Item<T> {
     message = "`{Self}` is not an item of this stream",
     label = "a stream yields items of its type, `Item`s of them, or a `Result` of one of the two",
     note = "of a `Result`, the error becomes a `Problem`: it is an error type (`std::error::Error`), or a `Problem` itself",
-    note = "what is sent is serialised: put `#[derive(serde::Serialize)]` on its type if it isn't there"
+    note = "items are serialised: the type needs `#[derive(serde::Serialize)]`"
 )]
 pub trait StreamItem<T> {
     /// Converts the value to an item.

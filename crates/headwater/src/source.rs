@@ -36,17 +36,14 @@ impl Sink {
     fn item<T: Serialize>(&mut self, item: &Item<T>) -> Result<(), Problem> {
         if let Some((what, text)) = item.reserved() {
             return Err(Problem::internal(format!(
-                "item {}: the {what} {text:?} begins with {:?}, which is kept for what Headwater says itself",
+                "item {}: the {what} {text:?} begins with {:?}, which is reserved for Headwater",
                 self.items + 1,
                 sse::RESERVED_PREFIX
             )));
         }
         if let Some(schema) = &self.check {
             operation::check(schema, &item.data).map_err(|problem| {
-                problem.detail(format!(
-                    "item {} is not what its schema says",
-                    self.items + 1
-                ))
+                problem.detail(format!("item {} doesn't match its schema", self.items + 1))
             })?;
         }
         let mut digits = itoa::Buffer::new();

@@ -299,7 +299,7 @@ fn the_environment_sets_the_filter() {
     assert!(!server.end().contains("path="));
     let server = Server::start("default", &[("RUST_LOG", "loud=very")]);
     assert!(
-        server.seen.contains("RUST_LOG is no filter"),
+        server.seen.contains("RUST_LOG is not a filter"),
         "{}",
         server.seen
     );

@@ -160,15 +160,15 @@ pub(crate) fn refusal(refusal: &Refusal) -> Failure {
         Refusal::Closed { tail } => Failure::closed(*tail),
         Refusal::StaleEpoch { current } => Failure::new(
             StatusCode::FORBIDDEN,
-            format!("a later life of this producer, epoch {current}, has appended"),
+            format!("a later epoch of this producer, {current}, has appended"),
         )
         .header(header_names::PRODUCER_EPOCH, (*current).into()),
         Refusal::EpochStart { received } => Failure::bad_request(format!(
-            "a new epoch starts with sequence number 0, and this is {received}"
+            "a new epoch starts with sequence number 0, not {received}"
         )),
         Refusal::Gap { expected, received } => {
             let detail =
-                format!("the producer's sequence number {expected} is due, and this is {received}");
+                format!("the producer's next sequence number is {expected}, not {received}");
             out_of_turn(detail, *expected, *received)
         }
         Refusal::Reused { received, last } => {
@@ -183,14 +183,14 @@ pub(crate) fn refusal(refusal: &Refusal) -> Failure {
             last,
         } => {
             let detail = format!(
-                "the producer's sequence numbers up to {last} are taken, and what was appended is known from {oldest} on: \
-                 whether {received} is a repetition can't be told; nothing of it is stored"
+                "the producer has used the sequence numbers up to {last}, and the server remembers the appends from \
+                 {oldest} on: it can't tell whether {received} is a repetition; nothing of it is stored"
             );
             out_of_turn(detail, last + 1, *received)
         }
         Refusal::Diverged { published, epoch } => {
             let failure = Failure::conflict(format!(
-                "the producer has published {} messages, and not those that Producer-Messages and Producer-Digest say; \
+                "the producer has published {} messages, which don't match Producer-Messages and Producer-Digest; \
                  nothing of this append is stored",
                 published.messages
             ));

@@ -74,7 +74,7 @@ impl Append {
         }
         if let Some(reason) = &self.reason {
             if !self.close {
-                return Err(Kind::Invalid("a reason goes with closing the stream").into());
+                return Err(Kind::Invalid("a reason needs the stream to be closed").into());
             }
             check_bytes("a reason", reason.len(), limits::REASON_BYTES)?;
         }
@@ -92,9 +92,7 @@ impl Append {
             }
         }
         if self.continues.is_some() && self.producer.as_ref().is_none_or(|by| by.seq != 0) {
-            return Err(
-                Kind::Invalid("what a producer continues goes with its sequence number 0").into(),
-            );
+            return Err(Kind::Invalid("a producer's precondition needs sequence number 0").into());
         }
         if let Some(seq) = &self.seq {
             check_bytes("a sequence text", seq.len(), limits::SEQ_BYTES)?;

@@ -158,7 +158,7 @@ impl Steady {
         if seen.0.abs_diff(expected) <= millis(JUMP) {
             state.last = seen;
             if state.jumped.take().is_some() {
-                tracing::info!("the clock is where it should be again");
+                tracing::info!("the clock is right again");
             }
             return seen.0;
         }
@@ -167,7 +167,7 @@ impl Steady {
                 if seen.1 - jumped.1 < millis(SETTLED_AFTER) {
                     return expected;
                 }
-                tracing::warn!("the clock has gone steadily since it jumped, and is believed");
+                tracing::warn!("the clock has run steadily since it jumped, and is trusted");
                 state.went_back |= seen.0 < expected;
                 state.last = seen;
                 state.jumped = None;
@@ -182,7 +182,7 @@ impl Steady {
                 tracing::warn!(
                     hours,
                     is_ahead,
-                    "the clock jumped; it is believed if it goes steadily for {minutes} minutes"
+                    "the clock jumped; it is trusted after {minutes} minutes without another jump"
                 );
                 state.jumped = Some(seen);
                 expected
@@ -201,7 +201,7 @@ impl Steady {
         if let Some((time, gone)) = state.jumped {
             let hours = time.abs_diff(after(state.last, gone)) / 3_600_000;
             return Some(format!(
-                "the clock has jumped by {hours} hours, and isn't believed yet"
+                "the clock has jumped by {hours} hours, and isn't trusted yet"
             ));
         }
         (state.behind > 0).then(|| {

@@ -97,7 +97,7 @@ impl Error {
         .into()
     }
 
-    /// Returns `true` if there is no such stream, or if it has expired or was deleted.
+    /// Returns `true` if the stream doesn't exist, or if it has expired or was deleted.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(*self.0, Kind::NotFound)
@@ -243,7 +243,7 @@ fn advice(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
             "run as its owner, or give it to this user (chown)",
         ),
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => (
-            "it, or what it is in, is a file and not a folder",
+            "it, or its parent, is a file and not a folder",
             "name a folder",
         ),
         ErrorKind::IsADirectory => ("it is a folder and not a file", "name the folder of a log"),
@@ -251,9 +251,10 @@ fn advice(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
             "its file system is read-only",
             "mount it for writing, or use another folder",
         ),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            ("its disk is full", "make room on that, or raise the quota")
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (
+            "its disk is full",
+            "free space on that disk, or raise the quota",
+        ),
         _ => return None,
     })
 }
@@ -261,9 +262,9 @@ fn advice(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Kind::NotFound => f.write_str("there is no such stream"),
+            Kind::NotFound => f.write_str("the stream doesn't exist"),
             Kind::Gone => f.write_str("the stream was deleted; forks of it live on"),
-            Kind::SourceNotFound => f.write_str("there is no such stream to fork"),
+            Kind::SourceNotFound => f.write_str("the stream to fork doesn't exist"),
             Kind::SourceGone => f.write_str("the stream to fork was deleted"),
             Kind::ForkPoint(why) => f.write_str(why),
             Kind::ForkDepth => {
@@ -273,7 +274,7 @@ impl fmt::Display for Error {
                     crate::limits::FORK_DEPTH
                 )
             }
-            Kind::Trimmed { floor } => write!(f, "what is before offset {floor} is gone"),
+            Kind::Trimmed { floor } => write!(f, "the messages before offset {floor} were trimmed"),
             Kind::BeyondTail { tail } => write!(f, "the stream ends at offset {tail}"),
             Kind::Invalid(why) => f.write_str(why),
             Kind::TooLarge { what, bytes, limit } => {

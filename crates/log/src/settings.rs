@@ -183,7 +183,7 @@ pub(crate) fn check_fork_of(source: &Lineage, from: &ForkFrom) -> Result<(), Err
     };
     match source.find(Mark { at, incarnation }) {
         Some(_) => Ok(()),
-        None => Err(Kind::ForkPoint("the fork's offset is none of its source's").into()),
+        None => Err(Kind::ForkPoint("the fork's offset is not an offset of its source").into()),
     }
 }
 

@@ -108,8 +108,8 @@ fn read(name: &str, file: &File) -> Result<(Earlier, u64), Failure> {
             // Don't modify a file with other content.
             Err(_) if is_whole || !is_cut_result(&line) => {
                 return Err(Failure::other(format!(
-                    "{name}: line {number} is no result of `headwater gather`; \
-                     --resume takes the file that an earlier run has written"
+                    "{name}: line {number} is not a result of `headwater gather`; --resume takes the output file of \
+                     an earlier run"
                 )));
             }
             Ok(_) | Err(_) => return Ok((earlier, end)),

@@ -183,7 +183,7 @@ impl Config {
         if let Some(url) = args.public_url.or(file.public_url) {
             if !is_origin(url.trim_end_matches('/')) {
                 return Err(Failure::other(format!(
-                    "{url:?} is no public URL: one is like https://example.com, without a path"
+                    "{url:?} is not a public URL; a public URL is like https://example.com, without a path"
                 )));
             }
             // Clients that use the public URL send its host.
@@ -328,7 +328,9 @@ fn time_or(wanted: Option<Time>, seconds: u64) -> Duration {
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err(format!("{text:?} is no mode: one is in octal, like 0660")),
+        _ => Err(format!(
+            "{text:?} is not a mode; a mode is octal, like 0660"
+        )),
     }
 }
 
@@ -340,7 +342,8 @@ fn cors(origins: &[String]) -> Result<Cors, Failure> {
         [one] if one == "none" => Ok(Cors::Off),
         origins => match origins.iter().find(|origin| !is_origin(origin)) {
             Some(bad) => Err(Failure::other(format!(
-                "{bad:?} is no origin: one is like https://example.com; `loopback`, `any` and `none` stand alone"
+                "{bad:?} is not an origin; an origin is like https://example.com; `loopback`, `any` and `none` \
+                 stand alone"
             ))),
             None => Ok(Cors::Only(origins.to_vec())),
         },
@@ -486,7 +489,7 @@ mod tests {
             "{text}"
         );
         let error = toml::from_str::<File>("heartbeat = \"1y\"\n").unwrap_err();
-        assert!(error.to_string().contains("no unit of time"), "{error}");
+        assert!(error.to_string().contains("not a unit of time"), "{error}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, String> {
                 });
                 if !is_path {
                     return Err(format!(
-                        "{part:?} is no part: one is like `headwater::access`"
+                        "{part:?} is not a part of the log; a part is like `headwater::access`"
                     ));
                 }
                 named.push(crate_of(part).to_owned());
@@ -93,7 +93,7 @@ fn level(text: &str) -> Result<LevelFilter, String> {
     is_name
         .then(|| text.parse().ok())
         .flatten()
-        .ok_or_else(|| format!("{text:?} is no level; there are {LEVELS}"))
+        .ok_or_else(|| format!("{text:?} is not a level; the levels are {LEVELS}"))
 }
 
 /// Validates a filter on the command line.
@@ -186,7 +186,7 @@ mod tests {
         ] {
             let error = filter(bad).unwrap_err();
             assert!(
-                error.contains("no level; there are off") || error.contains("no part"),
+                error.contains("not a level; the levels are off") || error.contains("not a part"),
                 "{bad}: {error}"
             );
         }

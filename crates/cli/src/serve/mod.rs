@@ -247,8 +247,8 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
         );
     }
     let when = match config.disk.durability {
-        headwater_log::Durability::Fsync => "acknowledged when on the disk",
-        headwater_log::Durability::Os => "acknowledged when the system has it",
+        headwater_log::Durability::Fsync => "acknowledged after reaching the disk",
+        headwater_log::Durability::Os => "acknowledged once handed to the operating system",
     };
     Ok((Arc::new(log), format!("in {folder}, {when}")))
 }

@@ -144,14 +144,10 @@ fn a_failure_is_in_its_result_and_in_the_exit_status() {
     assert_eq!(results[0]["body"]["path"], "/1");
     assert_eq!(
         detail(1),
-        "no call came from the source: line 2: this is no URL; it should be like \
+        "the source yielded an error in place of a call: line 2: not a URL; it should be like \
          http://host/path: relative URL without a base"
     );
-    assert!(
-        detail(2).contains("line 3: this is no call"),
-        "{}",
-        detail(2)
-    );
+    assert!(detail(2).contains("line 3: not a call"), "{}", detail(2));
     assert!(detail(2).contains("unknown field `ulr`"), "{}", detail(2));
     assert_eq!(results[1]["error"]["type"], "call");
     assert_eq!(
@@ -377,7 +373,7 @@ fn a_file_without_results_is_not_modified() {
         let said = gather(&["--resume", file.path()], "http://localhost/\n");
         assert_eq!(said.code, 1);
         assert!(
-            said.stderr.contains("line 1 is no result"),
+            said.stderr.contains("line 1 is not a result"),
             "{}",
             said.stderr
         );

@@ -145,7 +145,7 @@ fn a_killed_publisher_that_runs_again_adds_the_missing_messages() {
     let said = finish(publisher);
     feeding.join().unwrap();
     assert_eq!(said.code, 0, "{}", said.stderr);
-    let there = format!("\n{most} of them were there already");
+    let there = format!("\n{most} of them were already stored");
     assert!(said.stderr.contains(&there), "{most}: {}", said.stderr);
     assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), numbers(0..4000));
 }
@@ -174,7 +174,7 @@ fn a_producer_with_other_messages_fails_and_reports_the_stored_ones() {
     }
     let again = publish("{\"order\":1}");
     assert_eq!(again.code, 0, "{}", again.stderr);
-    let there = "1 of them were there already";
+    let there = "1 of them were already stored";
     assert!(again.stderr.contains(there), "{}", again.stderr);
     assert_eq!(done(&hub, &["tail", "s", "--no-follow"]), "{\"order\":1}\n");
     // Without the option it isn't a producer.
@@ -199,7 +199,7 @@ fn republishing_a_file_adds_only_new_lines() {
             let said = publish_lines(&hub, &["s", "--producer", "p"], numbers(0..lines));
             assert_eq!(said.code, 0, "{}", said.stderr);
             let found = said.stderr.lines().nth(1);
-            let expected = there.map(|there| format!("{there} of them were there already"));
+            let expected = there.map(|there| format!("{there} of them were already stored"));
             assert_eq!(found, expected.as_deref(), "{}", said.stderr);
         }
         let said = publish_lines(&hub, &["s", "--producer", "p"], numbers(0..19_999));
@@ -432,7 +432,11 @@ fn tail_starts_at_the_requested_position() {
             2,
             "cannot be used",
         ),
-        (&["s", "--from", "3"], 4, "the offset is none"),
+        (
+            &["s", "--from", "3"],
+            4,
+            "the offset is not from this server",
+        ),
     ] {
         let said = run(&hub, &[&["tail", "--no-follow"], args].concat());
         assert_eq!((said.code, &*said.stdout), (code, ""), "{args:?}");
@@ -528,7 +532,10 @@ fn streams_are_created_listed_described_closed_and_removed() {
         schema.path(),
     ];
     assert_eq!(done(&hub, &create), "created t/a\n");
-    assert_eq!(done(&hub, &create), "t/a exists already, as asked for\n");
+    assert_eq!(
+        done(&hub, &create),
+        "t/a already exists, with the requested configuration\n"
+    );
     done(&hub, &["publish", "t/a", "1", "22"]);
     let refused = run(&hub, &["publish", "t/a", "\"x\""]);
     assert_eq!(refused.code, 4);
@@ -554,7 +561,7 @@ fn streams_are_created_listed_described_closed_and_removed() {
     assert_eq!(done(&hub, &["streams", "ls"]), "");
     let gone = run(&hub, &["streams", "rm", "u"]);
     assert_eq!(gone.code, 4);
-    let wanted = "the server answered 404 Not Found: there is no such stream\n";
+    let wanted = "the server answered 404 Not Found: the stream doesn't exist\n";
     assert!(gone.stderr.ends_with(wanted), "{}", gone.stderr);
 }
 

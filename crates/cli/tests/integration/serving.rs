@@ -119,9 +119,12 @@ fn an_invalid_setting_stops_the_start_with_its_name() {
         ("max_connections = 0\n", "max_connections"),
         (
             "public_url = \"example.com\"\n",
-            "\"example.com\" is no public URL",
+            "\"example.com\" is not a public URL",
         ),
-        ("cors = [\"example.com\"]\n", "\"example.com\" is no origin"),
+        (
+            "cors = [\"example.com\"]\n",
+            "\"example.com\" is not an origin",
+        ),
     ] {
         std::fs::write(file.path(), text).unwrap();
         let args = ["serve", "--data", "memory", "--config", file.path()];
@@ -137,11 +140,11 @@ fn an_invalid_filter_or_root_is_a_wrong_command_line() {
         (
             "--log",
             "loud",
-            "\"loud\" is no level; there are off, error",
+            "\"loud\" is not a level; the levels are off, error",
         ),
-        ("--log", "info,headwater::access=", "\"\" is no level"),
+        ("--log", "info,headwater::access=", "\"\" is not a level"),
         ("--root", "/docs", "something else at /docs"),
-        ("--root", "/{a}", "is no root"),
+        ("--root", "/{a}", "is not a root"),
     ] {
         let said = finish(
             headwater(&["serve", "--data", "memory", option, value])

@@ -69,7 +69,7 @@ impl Network {
         };
         let first: IpAddr = first
             .parse()
-            .map_err(|_| format!("`{first}` is no address"))?;
+            .map_err(|_| format!("`{first}` is not an address"))?;
         let width = if first.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => width,
@@ -77,7 +77,7 @@ impl Network {
                 .parse()
                 .ok()
                 .filter(|prefix| *prefix <= width)
-                .ok_or_else(|| format!("`{prefix}` is no number of bits from 0 to {width}"))?,
+                .ok_or_else(|| format!("`{prefix}` is not a number of bits from 0 to {width}"))?,
         };
         let network = Self { first, prefix };
         let masked = network.masked(first);
@@ -133,10 +133,10 @@ mod tests {
     #[test]
     fn an_invalid_network_is_explained() {
         for (bad, why) in [
-            ("10.0.0.0/33", "`33` is no number of bits from 0 to 32"),
-            ("::/129", "`129` is no number of bits from 0 to 128"),
-            ("10.0.0.0/", "`` is no number of bits from 0 to 32"),
-            ("10.0.0/8", "`10.0.0` is no address"),
+            ("10.0.0.0/33", "`33` is not a number of bits from 0 to 32"),
+            ("::/129", "`129` is not a number of bits from 0 to 128"),
+            ("10.0.0.0/", "`` is not a number of bits from 0 to 32"),
+            ("10.0.0/8", "`10.0.0` is not an address"),
             (
                 "10.1.2.3/8",
                 "the network begins before that: it is 10.0.0.0/8",

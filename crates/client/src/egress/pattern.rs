@@ -66,7 +66,11 @@ impl Pattern {
             Some("*") => None,
             Some(port) => match port.parse() {
                 Ok(port) if port > 0 => Some(port),
-                _ => return Err(format!("`{port}` is no port from 1 to 65535, nor `*`")),
+                _ => {
+                    return Err(format!(
+                        "`{port}` is neither a port from 1 to 65535 nor `*`"
+                    ));
+                }
             },
         };
         let path = match path {
@@ -157,13 +161,13 @@ impl HostPattern {
         }
         // Parsed in the same way as a URL's host, so that both have the same meaning.
         let url = Url::parse(&format!("http://{text}/"))
-            .map_err(|error| format!("`{text}` is no host ({error})"))?;
+            .map_err(|error| format!("`{text}` is not a host ({error})"))?;
         match Host::of(&url) {
             Some(Host::Address(_)) if is_suffix => Err(format!("`{text}` is an address")),
             Some(Host::Address(address)) => Ok(Self::Address(address)),
             Some(Host::Name(name)) if is_suffix => Ok(Self::Suffix(format!(".{name}"))),
             Some(Host::Name(name)) => Ok(Self::Name(name.to_owned())),
-            None => Err(format!("`{text}` is no host")),
+            None => Err(format!("`{text}` is not a host")),
         }
     }
 }

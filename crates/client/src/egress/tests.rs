@@ -349,17 +349,17 @@ fn an_invalid_pattern_is_named_with_the_remedy() {
         ),
         (
             "https://example.com:0",
-            "`0` is no port from 1 to 65535, nor `*`",
+            "`0` is neither a port from 1 to 65535 nor `*`",
         ),
         (
             "https://example.com:65536",
-            "`65536` is no port from 1 to 65535, nor `*`",
+            "`65536` is neither a port from 1 to 65535 nor `*`",
         ),
         (
             "https://example.com:",
-            "`` is no port from 1 to 65535, nor `*`",
+            "`` is neither a port from 1 to 65535 nor `*`",
         ),
-        ("https://", "`` is no host (empty host)"),
+        ("https://", "`` is not a host (empty host)"),
         (
             "https://a.*.com",
             "`*` in `a.*.com` is not a whole beginning, as in `*.example.com`",
@@ -377,7 +377,7 @@ fn an_invalid_pattern_is_named_with_the_remedy() {
             "10.0.0.1/8",
             "the network begins before that: it is 10.0.0.0/8",
         ),
-        ("fe80::1/x", "`x` is no number of bits from 0 to 128"),
+        ("fe80::1/x", "`x` is not a number of bits from 0 to 128"),
     ] {
         let error = Egress::allow([pattern]).unwrap_err().to_string();
         let wanted = format!("{pattern:?} can't be allowed: {why}; it should be like ");

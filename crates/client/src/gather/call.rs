@@ -228,7 +228,7 @@ impl FromStr for Call {
             return Ok(Self::get(line));
         }
         serde_json::from_str(line).map_err(|error| {
-            Error::request("this is no call, which is a URL or a JSON object").with_source(error)
+            Error::request("not a call: a call is a URL or a JSON object").with_source(error)
         })
     }
 }
@@ -484,12 +484,12 @@ mod tests {
                 r#"{"url":"http://a.example/","headers":{"a":"secret\n"}}"#,
                 "`a` holds a control",
             ),
-            ("a.example/?secret", "this is no URL"),
+            ("a.example/?secret", "not a URL"),
             (
                 r#"["http://a.example/"]"#,
                 "a URL or an object with the members",
             ),
-            (r#""a.example/?secret""#, "this is no URL"),
+            (r#""a.example/?secret""#, "not a URL"),
         ] {
             let error = line.parse::<Call>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{line}: {error}");

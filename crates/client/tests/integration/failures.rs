@@ -137,7 +137,7 @@ twins! {
         assert_eq!(items, [1]);
         assert!(error.is_timeout(), "{error}");
         let text = error.to_string();
-        assert!(text.ends_with("waited 300ms for more of the body, and no byte came"), "{text}");
+        assert!(text.ends_with("no data arrived within 300ms while waiting for more of the body"), "{text}");
     }
 
     fn silence_before_the_response_is_a_timeout() {

@@ -185,7 +185,7 @@ twins! {
         let error = wait(writer.flush()).unwrap_err();
         assert!(error.is_stream_closed(), "{error}");
         let error = wait(writer.append(&2)).unwrap_err();
-        assert!(error.to_string().contains("given up before"), "{error}");
+        assert!(error.to_string().contains("already failed"), "{error}");
         assert_eq!(writer.acknowledged(), 0);
     }
 

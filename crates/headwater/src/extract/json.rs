@@ -119,7 +119,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
         if !is_json(request.headers()) {
             let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-                .detail("the body's content type is to be application/json");
+                .detail("the body's content type must be application/json");
             return Err(Rejection::problem(problem));
         }
         let body = Bytes::from_request(request, state).await.map_err(|error| {

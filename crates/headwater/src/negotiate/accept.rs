@@ -65,8 +65,8 @@ pub(crate) enum Refusal {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let what = match refusal {
-            Refusal::Unknown(name) => format!("there is no format {name:?}"),
-            Refusal::Unwanted => "none of the formats asked for is offered".to_owned(),
+            Refusal::Unknown(name) => format!("the format {name:?} doesn't exist"),
+            Refusal::Unwanted => "none of the requested formats is offered".to_owned(),
         };
         let media_types: Vec<_> = Format::ALL
             .iter()

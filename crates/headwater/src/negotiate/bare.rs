@@ -23,19 +23,19 @@ pub(super) fn problem(response: &Response, method: &Method, uri: &Uri, has_docs:
     match response.status() {
         StatusCode::NOT_FOUND if has_docs => problem
             .detail(format!(
-                "there is nothing at {path}; /docs shows what there is"
+                "there is nothing at {path}; /docs lists the operations"
             ))
             .with("docs", "/docs"),
         StatusCode::NOT_FOUND => problem.detail(format!("there is nothing at {path}")),
         StatusCode::METHOD_NOT_ALLOWED => {
             let allowed = response.headers().get(header::ALLOW);
             let Some(allowed) = allowed.and_then(|value| value.to_str().ok()) else {
-                return problem.detail(format!("{path} does not take {method}"));
+                return problem.detail(format!("{path} does not allow {method}"));
             };
             let allowed: Vec<_> = allowed.split(',').map(str::trim).collect();
             problem
                 .detail(format!(
-                    "{path} does not take {method}; it takes {}",
+                    "{path} does not allow {method}; it allows {}",
                     allowed.join(", ")
                 ))
                 .with(

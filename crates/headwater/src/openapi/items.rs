@@ -55,7 +55,7 @@ fn event(item: &Value, names: Option<&[String]>, problem: &Value) -> Value {
     let end = json!({
         "type": "object",
         "required": ["items"],
-        "properties": {"items": {"type": "integer", "description": "How many items there were."}},
+        "properties": {"items": {"type": "integer", "description": "The number of items."}},
     });
     let mut end = kind("End", &json!({"const": sse::END_EVENT}), &end);
     end["description"] = "The stream is complete.".into();

@@ -63,9 +63,11 @@ fn answer(documents: &Documents, query: Option<&str>) -> Response {
         Some(version) if is_version(version, "3.2") => &documents.v3_2,
         Some(version) if is_version(version, "3.1") => &documents.v3_1,
         Some(version) => {
-            return Problem::bad_request(format!("there is no document in version {version:?}"))
-                .with("known", ["3.1", "3.2"])
-                .into_response();
+            return Problem::bad_request(format!(
+                "the document isn't available in version {version:?}"
+            ))
+            .with("known", ["3.1", "3.2"])
+            .into_response();
         }
     };
     let headers = [

@@ -100,7 +100,7 @@ pub(crate) fn parameters(
             let name = header_name(place, &property.name);
             if place == In::Path && !names.contains(&&*name) {
                 return Err(format!(
-                    "`{type_name}` wants the path's parameter `{name}`, which the route does not have"
+                    "`{type_name}` needs the path parameter `{name}`, which the route does not have"
                 ));
             }
             let required = property.required || place == In::Path;

@@ -267,8 +267,8 @@ impl Render<'_> {
 }
 
 /// Addition to the description of a stream in 3.1, which doesn't describe sequences.
-const SEQUENCES: &str = "For `application/x-ndjson`, `application/json-seq` and `text/event-stream` the schema is that of \
-                         one line, record or event, of which there are many.";
+const SEQUENCES: &str = "For `application/x-ndjson`, `application/json-seq` and `text/event-stream` the schema is \
+    that of one line, record or event.";
 
 fn holds_items(content: &Content) -> bool {
     let mut content = content.0.iter();

@@ -25,10 +25,11 @@ use crate::{extract::RequestFaults, per_type::per_type};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the handler of an operation",
     note = "a handler is an async function; each argument is an extractor that describes itself (`OperationInput`), \
-            what it returns is a response that does (`OperationOutput`), and only the last argument reads the body",
+        the return type is a response that describes itself (`OperationOutput`), and only the last argument reads \
+        the body",
     note = "a stream is returned as `Streaming<T>`, not as `impl Stream`",
-    note = "with `#[headwater::operation]` on the function, the compiler says at the function which of its types is not \
-            right; where that is said already, mend it there, and this goes away too"
+    note = "with `#[headwater::operation]` on the function, the compiler reports the wrong type at the function; \
+        fixing it there also fixes this error"
 )]
 pub trait OperationHandler<T, S>: Clone + Send + Sync + Sized + 'static {
     /// Describes the operation.

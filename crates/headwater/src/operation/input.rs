@@ -40,9 +40,9 @@ use crate::LastEventId;
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be an argument of an operation: it does not say what it reads",
-    note = "for parameters and bodies use headwater's `Path`, `Query`, `Headers`, `Cookies` and `Json`, which also check \
-            them; their type needs `#[derive(serde::Deserialize, schemars::JsonSchema)]`",
+    message = "`{Self}` can't be an argument of an operation: it does not describe its input",
+    note = "for parameters and bodies use headwater's `Path`, `Query`, `Headers`, `Cookies` and `Json`, which also \
+        validate them; their type needs `#[derive(serde::Deserialize, schemars::JsonSchema)]`",
     note = "for an extractor of your own, `impl headwater::OperationInput for …`"
 )]
 pub trait OperationInput {
@@ -81,7 +81,7 @@ impl OperationInput for LastEventId {
         operation.parameter::<String>(
             In::Header,
             "Last-Event-ID",
-            "The id of the last item that the client saw. The stream resumes after it.",
+            "The id of the last item that the client received. The stream resumes after it.",
         );
         operation.parameter::<String>(
             In::Query,

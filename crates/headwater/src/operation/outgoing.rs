@@ -76,8 +76,6 @@ pub(crate) fn check_outgoing<T: Serialize>(value: &T) -> Result<(), Problem> {
 pub(crate) fn check<T: Serialize>(schema: &Schema, value: &T) -> Result<(), Problem> {
     let value = serde_json::to_value(value).map_err(Problem::internal)?;
     schema.check(&value).map_err(|faults| {
-        Problem::internal(format!(
-            "what goes out is not what its schema says: {faults}"
-        ))
+        Problem::internal(format!("the response doesn't match its schema: {faults}"))
     })
 }

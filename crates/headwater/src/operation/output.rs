@@ -37,7 +37,7 @@ use crate::{Problem, Raw, Streaming, extract::Json};
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be what an operation returns: it does not say what a client gets",
+    message = "`{Self}` can't be the return type of an operation: it does not describe its response",
     note = "return `Streaming<T>` (not a stream itself) or `Json<T>`, or a `Result` of one with `Problem`, and put \
             `#[derive(serde::Serialize, schemars::JsonSchema)]` on `T`",
     note = "for a response of your own, `impl headwater::OperationOutput for …`"
@@ -86,7 +86,7 @@ impl<T: HasSchema> OperationOutput for Streaming<T> {
         operation.success("A stream of items", Content(content));
         operation.empty_reply(
             StatusCode::NO_CONTENT,
-            "The stream is over: a client that had seen its end came back",
+            "The stream has ended, and the client has already received its end",
         );
         operation.error(
             StatusCode::NOT_ACCEPTABLE,
@@ -103,7 +103,7 @@ fn media_type(format: Format) -> &'static str {
 
 impl OperationOutput for Raw {
     fn describe(operation: &mut Operation) {
-        operation.success("Chunks, as they come", Content::of("*/*", Shape::Any));
+        operation.success("Chunks as they arrive", Content::of("*/*", Shape::Any));
         operation.any_error();
     }
 }

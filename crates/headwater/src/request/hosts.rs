@@ -71,7 +71,8 @@ impl fmt::Display for NoHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is no host: one is like `app.example.com`, `*.example.com`, `192.0.2.1` or `[2001:db8::1]`, without a scheme, a port \
+            "{:?} is not a host; a host is like `app.example.com`, `*.example.com`, `192.0.2.1` or `[2001:db8::1]`, \
+             without a scheme, a port \
              or a path",
             self.0
         )
@@ -177,9 +178,9 @@ impl Hosts {
             Some(named) if !self.contains(named) => {
                 let host = host::without_port(named);
                 Err(Problem::new(StatusCode::MISDIRECTED_REQUEST).detail(format!(
-                    "the request is for the host {host:?}, which this server does not answer for. If it is one of its names, as where \
-                     a proxy sends on the Host of its clients, allow it: `headwater serve --allow-host {host}`, `allow_hosts` in its \
-                     file, or `Serve::hosts` in code"
+                    "the request is for the host {host:?}, which this server does not serve. If the name is right, \
+                     for example behind a proxy that forwards the Host of its clients, allow it: \
+                     `headwater serve --allow-host {host}`, `allow_hosts` in its file, or `Serve::hosts` in code"
                 )))
             }
             _ => Ok(()),

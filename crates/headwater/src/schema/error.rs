@@ -51,7 +51,7 @@ impl From<ValidationError<'_>> for SchemaError {
             Kind::Referencing(ReferencingError::Unretrievable { uri, .. }) => Self::new(
                 Reason::Outside,
                 format!(
-                    "the schema refers to {}, which is not in it, and nothing is fetched",
+                    "the schema refers to {}, which it does not contain, and external schemas aren't fetched",
                     words::cut(uri),
                 ),
             ),
@@ -59,13 +59,13 @@ impl From<ValidationError<'_>> for SchemaError {
                 Self::new(
                     Reason::Outside,
                     format!(
-                        "the dialect of the schema is not known: {}",
+                        "the schema's dialect is unknown: {}",
                         words::cut(specification),
                     ),
                 )
             }
             Kind::Referencing(error) => {
-                Self::invalid(format!("a reference leads nowhere: {error}"))
+                Self::invalid(format!("a reference has no target: {error}"))
             }
             Kind::Format { format } if format == "regex" => {
                 let pattern = error.instance();

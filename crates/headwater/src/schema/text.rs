@@ -99,7 +99,7 @@ impl Repeated {
         let pointer = Path::Member(path, name).pointer();
         self.pointers += pointer.len() + 1;
         let name = words::cut(name);
-        let detail = format!("the name {name:?} stands in the object more than once");
+        let detail = format!("the name {name:?} occurs more than once in the object");
         let fault = Fault::new(pointer, detail, value, json!({}));
         match self
             .kept

@@ -265,7 +265,7 @@ pub(super) fn surplus(index: usize, keyword: &str) -> Words {
 
 /// Describes a value in a position where none is allowed.
 pub(super) fn forbidden(value: &Value) -> Words {
-    let detail = format!("{} stands where no value is allowed", show(value));
+    let detail = format!("{} is not allowed: no value is allowed here", show(value));
     Words::new(detail, json!({"not": {}}))
 }
 

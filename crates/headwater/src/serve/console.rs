@@ -98,7 +98,7 @@ fn filter(variable: impl Fn(&str) -> Option<String>) -> (Filter, Option<String>)
     };
     match value.parse() {
         Ok(filter) => (Filter(filter), None),
-        Err(error) => (info(), Some(format!("{name} is no filter: {error}"))),
+        Err(error) => (info(), Some(format!("{name} is not a filter: {error}"))),
     }
 }
 

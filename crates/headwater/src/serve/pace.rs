@@ -68,7 +68,7 @@ impl fmt::Display for SlowBody {
             Some(total) => write!(f, "the body was not complete after {total:?}"),
             None => write!(
                 f,
-                "the body came too slowly: it has to come with {} bytes a second",
+                "the body arrived too slowly: the minimum is {} bytes per second",
                 self.rate
             ),
         }

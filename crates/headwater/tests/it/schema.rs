@@ -66,5 +66,8 @@ fn the_error_types_implement_error() {
     assert!(as_error(error).starts_with("the document is not a schema"));
     let schema = Schema::compile(&json!(false)).unwrap();
     let faults = schema.check(&json!(1)).unwrap_err();
-    assert_eq!(as_error(faults), "1 stands where no value is allowed");
+    assert_eq!(
+        as_error(faults),
+        "1 is not allowed: no value is allowed here"
+    );
 }

@@ -317,17 +317,14 @@ impl<T: HasSchema> OperationOutput for Durable<T> {
             "content-location",
             "The URL of the durable stream, for other readers",
         );
-        operation.error(
-            StatusCode::CONFLICT,
-            "There is another stream in the place of this one",
-        );
+        operation.error(StatusCode::CONFLICT, "Another stream has replaced this one");
         operation.error(
             StatusCode::GONE,
             "The stream that the id belongs to no longer exists",
         );
         operation.error(
             StatusCode::TOO_MANY_REQUESTS,
-            "As many streams run, or are followed, as may",
+            "The limit of running or followed streams is reached",
         );
     }
 }

@@ -53,7 +53,7 @@ impl Reading {
     /// Starts a read at a place, or at the stream's start if the stream doesn't contain that place.
     ///
     /// # Errors
-    /// The stream is gone, or there are too many readers.
+    /// The stream is deleted, or there are too many readers.
     pub(super) async fn new(
         hub: &HubState,
         info: &Info,

@@ -77,7 +77,7 @@ impl Ask {
         let within = |name: &str, wanted: Option<usize>, default: usize| {
             match wanted {
             Some(wanted) if wanted > most => Err(Failure::bad_request(format!(
-                "{name} is {wanted}, and the hub makes at most {most} calls at a time for one request"
+                "{name} is {wanted}, but the hub makes at most {most} calls at a time for one request"
             ))
             .with("limit", most)),
             Some(wanted) => Ok(wanted),

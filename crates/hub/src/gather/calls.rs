@@ -130,8 +130,8 @@ impl Calls {
     /// the body.
     ///
     /// # Errors
-    /// The rest of the list can't be read: it isn't a list, it exceeds a limit, or the body broke
-    /// off.
+    /// The rest of the list can't be read: it isn't a list, it exceeds a limit, or the body ended
+    /// early.
     async fn next(
         &mut self,
         hold: impl Fn(usize) -> Result<(), Failure>,
@@ -150,7 +150,7 @@ impl Calls {
             if self.ended {
                 return Ok(None);
             }
-            let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming");
+            let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the body stopped arriving");
             let piece = timeout(BODY_PATIENCE, body::next(&mut self.body))
                 .await
                 .map_err(|_| late())??;
@@ -195,7 +195,7 @@ impl Cutter {
                     };
                     Failure::new(
                         status,
-                        format!("the list of calls is no JSON array: {error}"),
+                        format!("the list of calls is not a JSON array: {error}"),
                     )
                 })?;
                 let Some(element) = element else {

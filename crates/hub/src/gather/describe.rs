@@ -55,10 +55,10 @@ pub(crate) fn describe<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S
     relay::guard(route, guarded).id("gather").tag(TAG).describe(|operation| {
         operation.body::<Vec<Listed>>("application/json");
         operation.also_body("application/x-ndjson");
-        operation.stream_reply::<Sent>(StatusCode::OK, &Format::ALL, "Results, as they come");
+        operation.stream_reply::<Sent>(StatusCode::OK, &Format::ALL, "Results as they arrive");
         operation.reply::<Stored>(
             StatusCode::ACCEPTED,
-            "With `stream`: where the results are, or will be",
+            "With `stream`: the location of the stored results",
         );
         operation.reply_header(
             StatusCode::ACCEPTED,
@@ -67,33 +67,33 @@ pub(crate) fn describe<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S
         );
         operation.empty_reply(
             StatusCode::NO_CONTENT,
-            "The stream is over: a client that had seen its end came back",
+            "The stream has ended, and the client has already received its end",
         );
         for (status, description) in [
             (
                 StatusCode::BAD_REQUEST,
-                "The list of calls is none, or more at a time are asked for than the limit allows",
+                "The list of calls is invalid, or the requested concurrency is over the limit",
             ),
             (
                 StatusCode::UNAUTHORIZED,
-                "The hub has a secret, and it is missing or another",
+                "The hub's secret is missing or wrong",
             ),
-            (StatusCode::FORBIDDEN, "No upstream is allowed, or the request is that of a page that may not use the hub"),
+            (StatusCode::FORBIDDEN, "No upstream is allowed, or the request is from a page that may not use the hub"),
             (
                 StatusCode::NOT_ACCEPTABLE,
                 "None of the formats that the client accepts is offered",
             ),
             (
                 StatusCode::REQUEST_TIMEOUT,
-                "The list of calls stopped coming",
+                "The list of calls stopped arriving",
             ),
             (
                 StatusCode::CONFLICT,
-                "There is a stream of that path with something else",
+                "A stream with other content exists at this path",
             ),
             (
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "There are more calls, or more bytes of them, than the limit allows",
+                "The number of calls or their size is over the limit",
             ),
             (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -101,7 +101,7 @@ pub(crate) fn describe<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S
             ),
             (
                 StatusCode::TOO_MANY_REQUESTS,
-                "As many gathers are under way as the limit allows",
+                "The limit of concurrent gathers is reached",
             ),
         ] {
             operation.error(status, description);

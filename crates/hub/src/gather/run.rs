@@ -93,8 +93,10 @@ impl Run {
         let seat = CallPermit::take(hub, peer).map_err(|full| {
             let limit = limits.gathers;
             let detail = match full {
-                Full::All => format!("{limit} gathers are under way already"),
-                Full::Peer => format!("too many of {limit} gathers are under way for this address"),
+                Full::All => format!("the limit of {limit} concurrent gathers is reached"),
+                Full::Peer => {
+                    format!("too many of the {limit} concurrent gathers belong to this address")
+                }
             };
             Failure::new(StatusCode::TOO_MANY_REQUESTS, detail)
                 .with("limit", limit)

@@ -123,14 +123,14 @@ fn joins(info: &Info, print: &str) -> Result<(), Failure> {
     match of {
         Some(of) if of == print => Ok(()),
         Some(_) => Err(Failure::conflict(
-            "the stream is there already, with the results of other calls",
+            "the stream already exists, with the results of other calls",
         )),
         None if !is_json(&info.settings.content_type) => Err(Failure::conflict(format!(
-            "the stream is there already, and is of type {:?}",
+            "the stream already exists, and is of type {:?}",
             info.settings.content_type
         ))),
         None => Err(Failure::conflict(
-            "the stream is there already, and was not made for results",
+            "the stream already exists, and wasn't created for results",
         )),
     }
 }

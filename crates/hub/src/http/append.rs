@@ -151,7 +151,7 @@ fn missing(error: Error) -> Failure {
     if error.is_not_found() {
         return Failure::new(
             StatusCode::NOT_FOUND,
-            "there is no such stream: PUT creates it, and so does this POST with the header `Stream-Create: true`",
+            "the stream doesn't exist: PUT creates it, and so does this POST with the header `Stream-Create: true`",
         );
     }
     error.into()

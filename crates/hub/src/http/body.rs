@@ -91,8 +91,8 @@ impl Held {
             return Ok(());
         }
         let detail = match full {
-            Full::All => "too much is being sent to the server at once",
-            Full::Peer => "too much is being sent to the server from this address at once",
+            Full::All => "the server is receiving too many bytes at once",
+            Full::Peer => "the server is receiving too many bytes at once from this address",
         };
         Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .header(header::RETRY_AFTER, HeaderValue::from_static("1")))
@@ -153,7 +153,7 @@ pub(crate) async fn whole(
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     loop {
-        let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming");
+        let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the body stopped arriving");
         let piece = timeout(BODY_PATIENCE, next(&mut body))
             .await
             .map_err(|_| late())?;
@@ -187,8 +187,8 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
             if let Some(slow) = SlowBody::of(&error) {
                 return Failure::new(StatusCode::REQUEST_TIMEOUT, slow.to_string());
             }
-            tracing::debug!(%error, "a request's body broke off");
-            Failure::bad_request("the body broke off")
+            tracing::debug!(%error, "a request's body ended early");
+            Failure::bad_request("the body ended early")
         })?;
         if let Ok(data) = frame.into_data()
             && !data.is_empty()

@@ -113,15 +113,16 @@ pub(crate) async fn for_append(
     match wish.content_type.as_deref().map(essence).as_deref() {
         None => {
             return Err(Failure::bad_request(
-                "Content-Type is missing: it becomes the type of the stream that is to be created",
+                "Content-Type is missing: it becomes the type of the new stream",
             ));
         }
         // The defaults of curl and of HTML forms.
         Some("application/x-www-form-urlencoded" | "multipart/form-data") => {
             return Err(Failure::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "the body is said to be a form, as `curl -d` and `curl -F` do by default: send the header \
-                 `Content-Type: application/json`, or that of what the stream is to hold; a stream of forms is created with PUT",
+                "Content-Type is that of a form, the default of `curl -d` and `curl -F`: send the header \
+                 `Content-Type: application/json`, or the type of the stream's content; a stream of forms is \
+                 created with PUT",
             ));
         }
         Some(_) => {}
@@ -166,7 +167,7 @@ async fn create_in_log(
 fn of_source(error: headwater_log::Error) -> Failure {
     match (error.is_gone(), error.is_not_found()) {
         (true, _) => Failure::conflict("the stream to fork was deleted"),
-        (_, true) => Failure::new(StatusCode::NOT_FOUND, "there is no such stream to fork"),
+        (_, true) => Failure::new(StatusCode::NOT_FOUND, "the stream to fork doesn't exist"),
         _ => error.into(),
     }
 }
@@ -221,7 +222,7 @@ impl Wish {
                     Some(Place::At(mark)) => (Some(mark.at), Some(mark.incarnation)),
                     Some(Place::Unknown(_)) => {
                         let detail =
-                            "Stream-Fork-Offset is none of the source's: it names no stream";
+                            "Stream-Fork-Offset is not an offset of the source: it has no stream";
                         return Err(Failure::bad_request(detail));
                     }
                 };
@@ -317,7 +318,7 @@ impl Wish {
         let settings = &info.settings;
         let differs = |what: &str, hint: String| {
             Err(Failure::conflict(format!(
-                "the stream is there already, and has another {what}: {hint}"
+                "the stream already exists, and has another {what}: {hint}"
             )))
         };
         let is_fork = self.fork.is_some();
@@ -378,7 +379,7 @@ impl Wish {
                 false => "open: leave Stream-Closed out",
             };
             return Err(Failure::conflict(format!(
-                "the stream is there already, and is {state}"
+                "the stream already exists, and is {state}"
             )));
         }
         let same_fork = match (&self.fork, &info.fork) {
@@ -402,7 +403,7 @@ impl Wish {
                 "send the header `Stream-Forked-From: {}`",
                 fork.source.as_str()
             ),
-            None => "it is no fork, so leave Stream-Forked-From out".to_owned(),
+            None => "it is not a fork, so leave Stream-Forked-From out".to_owned(),
         };
         differs("source", hint)
     }

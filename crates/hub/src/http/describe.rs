@@ -69,32 +69,32 @@ impl JsonSchema for AnyJson {
 
 const NEXT: (&str, &str) = (
     "Stream-Next-Offset",
-    "The offset after all that is in the stream, or in this answer.",
+    "The offset after the stream's last message, or after the last one in this response.",
 );
 const CLOSED: (&str, &str) = (
     "Stream-Closed",
-    "`true` where the stream is closed and nothing follows.",
+    "`true` if the stream is closed and no messages follow.",
 );
 const ERROR: (&str, &str) = (
     "Stream-Error",
-    "Why the stream was closed, where it failed: a problem (RFC 9457) as JSON, percent-encoded where it isn't ASCII.",
+    "The reason of a stream that failed: a problem (RFC 9457) as JSON, with non-ASCII characters percent-encoded.",
 );
 const UP_TO_DATE: (&str, &str) = (
     "Stream-Up-To-Date",
-    "`true` where there was no more at the time.",
+    "`true` if the response reaches the tail.",
 );
 const CURSOR: (&str, &str) = (
     "Stream-Cursor",
-    "To be sent back as `cursor` with the next question.",
+    "Send it as `cursor` with the next request.",
 );
-const PRODUCER_EPOCH: (&str, &str) = ("Producer-Epoch", "The epoch that counts.");
+const PRODUCER_EPOCH: (&str, &str) = ("Producer-Epoch", "The producer's current epoch.");
 const PRODUCER_SEQ: (&str, &str) = (
     "Producer-Seq",
     "The highest sequence number that was accepted.",
 );
 const PRODUCER_MESSAGES: (&str, &str) = (
     "Producer-Messages",
-    "How many messages the producer has appended to the stream, over all its epochs.",
+    "The number of messages that the producer has appended to the stream, over all its epochs.",
 );
 const PRODUCER_DIGEST: (&str, &str) = (
     "Producer-Digest",
@@ -124,7 +124,9 @@ pub(crate) fn resumption(operation: &mut Operation) {
     operation.parameter::<String>(
         In::Header,
         "Last-Event-ID",
-        "The id of the event that was seen last, which takes precedence over what the query says. One that is none of what is read never skips anything: an event of the type `headwater:reset` says so, and all that there is follows.",
+        "The id of the last event that the client received. It takes precedence over the query. An id that doesn't \
+         belong to this stream never skips messages: an event of the type `headwater:reset` is sent, and everything \
+         follows.",
     );
     operation.parameter::<String>(
         In::Query,
@@ -137,75 +139,79 @@ pub(crate) fn resumption(operation: &mut Operation) {
 pub(crate) fn foreign(operation: &mut Operation) {
     operation.error(
         StatusCode::FORBIDDEN,
-        "The request is that of a page that may not use the hub",
+        "The request is from a page that may not use the hub",
     );
 }
 
 fn missing(operation: &mut Operation) {
-    operation.error(StatusCode::NOT_FOUND, "There is no such stream");
+    operation.error(StatusCode::NOT_FOUND, "The stream doesn't exist");
     operation.error(
         StatusCode::GONE,
-        "The stream was deleted and lives on only in its forks; or what is asked for was trimmed",
+        "The stream was deleted and only its forks remain, or the requested messages were trimmed",
     );
     operation.error(
         StatusCode::BAD_REQUEST,
-        "The path, a header or a parameter is not what it should be",
+        "The path, a header or a parameter is invalid",
     );
 }
 
 pub(crate) fn create<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("create_stream").tag(TAG).describe(|operation| {
         parameters(operation, &[
-            ("Content-Type", "What the stream holds. `application/json` makes it a stream of JSON messages. \
-              `application/octet-stream` if there is none."),
-            ("Stream-TTL", "Ends the stream when it was neither read nor appended to for so many seconds."),
-            ("Stream-Expires-At", "Ends the stream at this time (RFC 3339)."),
-            ("Stream-Closed", "`true` creates it closed: the body is all that it will ever hold. Any other value counts as none."),
-            ("Stream-Forked-From", "Makes it a fork: the path of the stream's URL that it continues."),
-            ("Stream-Fork-Offset", "Where it leaves that stream; at its tail, if there is none."),
-            ("Stream-Fork-Sub-Offset", "How much it has of what follows that offset: messages of JSON, bytes of all else."),
+            ("Content-Type", "The stream's content type. `application/json` makes it a stream of JSON messages. \
+                Default: `application/octet-stream`."),
+            ("Stream-TTL", "Deletes the stream when it hasn't been read or appended to for this many seconds."),
+            ("Stream-Expires-At", "Deletes the stream at this time (RFC 3339)."),
+            ("Stream-Closed", "`true` creates the stream closed, with the body as its whole content. Any other \
+                value is ignored."),
+            ("Stream-Forked-From", "Creates a fork. The value is the path of the source stream's URL."),
+            ("Stream-Fork-Offset", "The offset in the source at which the fork begins. Default: the source's tail."),
+            ("Stream-Fork-Sub-Offset", "How much the fork also takes after that offset: in messages if the stream \
+                is JSON, otherwise in bytes."),
             ("Stream-Schema", "The JSON Schema of every message, as percent-encoded JSON."),
-            ("Stream-Max-Age", "How many seconds a message is kept at the least. Older ones go."),
-            ("Stream-Max-Bytes", "How many bytes of messages are kept. Past that the oldest go."),
+            ("Stream-Max-Age", "The minimum time that a message is kept, in seconds. Older messages are trimmed."),
+            ("Stream-Max-Bytes", "The number of bytes of messages that are kept. Above it, the oldest are trimmed."),
         ]);
         operation.raw_body("*/*");
         operation.optional_body();
         for (status, description) in [
             (StatusCode::CREATED, "The stream was created"),
-            (StatusCode::OK, "It was there, as it is asked for"),
+            (StatusCode::OK, "The stream already existed, with the requested configuration"),
         ] {
             operation.empty_reply(status, description);
             replied(operation, status, &[NEXT, CLOSED, CONTENT_TYPE]);
         }
         replied(operation, StatusCode::CREATED, &[("Location", "The stream's URL.")]);
         foreign(operation);
-        operation.error(StatusCode::BAD_REQUEST, "The path, a header or the body is not what it should be");
-        operation.error(StatusCode::NOT_FOUND, "There is no such stream to fork");
-        operation.error(StatusCode::CONFLICT, "There is another stream of that path, or the path is kept by forks");
+        operation.error(StatusCode::BAD_REQUEST, "The path, a header or the body is invalid");
+        operation.error(StatusCode::NOT_FOUND, "The stream to fork doesn't exist");
+        operation.error(StatusCode::CONFLICT, "Another stream exists at this path, or the path is kept by forks");
         operation.error(StatusCode::PAYLOAD_TOO_LARGE, "The body or a message is over the limit");
-        operation.error(StatusCode::UNPROCESSABLE_ENTITY, "A message is not what the schema says");
-        operation.error(StatusCode::INSUFFICIENT_STORAGE, "There is no room, or there are too many streams");
+        operation.error(StatusCode::UNPROCESSABLE_ENTITY, "A message doesn't match the schema");
+        operation.error(StatusCode::INSUFFICIENT_STORAGE, "The storage is full, or there are too many streams");
     })
 }
 
 pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("append").tag(TAG).describe(|operation| {
         parameters(operation, &[
-            ("Content-Type", "The stream's own type; or `application/x-ndjson`, in a stream of JSON."),
-            ("Stream-Create", "`true` creates the stream if there is none of that path, with this request's Content-Type as its type. \
-              `Stream-TTL`, `Stream-Expires-At`, `Stream-Max-Age`, `Stream-Max-Bytes` and `Stream-Schema` count then as they do \
-              with `PUT`, and are passed over if the stream is there."),
-            ("Stream-Closed", "`true` closes the stream with this append. The body may then be empty. Any other value counts as none."),
-            ("Stream-Error", "With `Stream-Closed`: says that the stream failed, and why, by a problem (RFC 9457) as JSON, \
-              percent-encoded where it isn't visible ASCII."),
-            ("Stream-Seq", "A text that must be greater, byte by byte, than that of the stream's last append that had one."),
-            ("Producer-Id", "Who appends. With it a repetition is known, and appended once."),
-            ("Producer-Epoch", "Which life of the producer: a higher one shuts out the lower."),
-            ("Producer-Seq", "Which append of that life: 0, 1, 2, … The same number again is a repetition where it has the same \
-              messages, and a conflict where it has others."),
-            ("Producer-Messages", "With `Producer-Digest` and the first append of an epoch: how many messages the producer has \
-              appended before. Nothing is appended where that isn't so."),
-            ("Producer-Digest", "The digest of these messages, as `HEAD` says it."),
+            ("Content-Type", "The stream's own type, or `application/x-ndjson` for a JSON stream."),
+            ("Stream-Create", "`true` creates the stream if it doesn't exist, with this request's Content-Type as \
+                its type. `Stream-TTL`, `Stream-Expires-At`, `Stream-Max-Age`, `Stream-Max-Bytes` and \
+                `Stream-Schema` then apply as with `PUT`. They are ignored if the stream exists."),
+            ("Stream-Closed", "`true` closes the stream with this append. The body may then be empty. Any other \
+                value is ignored."),
+            ("Stream-Error", "With `Stream-Closed`: marks the stream as failed. The value is a problem (RFC 9457) \
+                as JSON, percent-encoded where it isn't visible ASCII."),
+            ("Stream-Seq", "A text that must be greater, byte by byte, than the value of the stream's last append \
+                with this header."),
+            ("Producer-Id", "The producer's id. With it, repeated appends are deduplicated."),
+            ("Producer-Epoch", "The producer's epoch. A higher epoch fences the lower ones."),
+            ("Producer-Seq", "The number of the append within the epoch: 0, 1, 2, … The same number with the same \
+                messages is a repetition, and with other messages a conflict."),
+            ("Producer-Messages", "With `Producer-Digest` and the first append of an epoch: the number of messages \
+                that the producer has appended before. If it doesn't match, nothing is appended."),
+            ("Producer-Digest", "The digest of these messages, as `HEAD` returns it."),
         ]);
         operation.raw_body("*/*");
         operation.optional_body();
@@ -213,7 +219,7 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             StatusCode::OK,
             "Appended: a producer's append, without a body, or lines of NDJSON, with their count",
         );
-        operation.empty_reply(StatusCode::NO_CONTENT, "Appended, or known to be appended already");
+        operation.empty_reply(StatusCode::NO_CONTENT, "Appended, now or by an earlier attempt");
         operation.empty_reply(StatusCode::CREATED, "Appended to a stream that this request created");
         for status in [StatusCode::OK, StatusCode::NO_CONTENT, StatusCode::CREATED] {
             replied(operation, status, &[NEXT, CLOSED, PRODUCER_EPOCH, PRODUCER_SEQ]);
@@ -221,29 +227,31 @@ pub(crate) fn append<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         replied(operation, StatusCode::CREATED, &[("Location", "The stream's URL.")]);
         operation.error(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "`Stream-Create` with a form, which a client sends that isn't told what the body is",
+            "`Stream-Create` with a form, the default type of many clients",
         );
         missing(operation);
-        operation.error(StatusCode::FORBIDDEN, "A later life of the producer has appended, or the request is that of a page that may not use the hub");
+        operation.error(StatusCode::FORBIDDEN, "A later epoch of the producer has appended, or the request is from \
+            a page that may not use the hub");
         replied(operation, StatusCode::FORBIDDEN, &[PRODUCER_EPOCH]);
         operation.error(
             StatusCode::CONFLICT,
             "The stream is closed or of another type, the path is kept by forks, appends before this one are missing, the producer's \
-             number was used for another append or is too old to tell, the producer has published something else than the \
-             request says, or the stream remembers as many producers as it may, all of which have appended in the last seven days",
+             number was used for another append or is too old to tell, the producer's published messages don't \
+                 match the request, or the stream's limit of producers is reached and all of them have appended in \
+                 the last seven days",
         );
         replied(operation, StatusCode::CONFLICT, &[
             NEXT,
             CLOSED,
-            ("Producer-Expected-Seq", "The sequence number that is due."),
-            ("Producer-Received-Seq", "The one that came."),
+            ("Producer-Expected-Seq", "The expected sequence number."),
+            ("Producer-Received-Seq", "The received sequence number."),
             PRODUCER_EPOCH,
             PRODUCER_MESSAGES,
             PRODUCER_DIGEST,
         ]);
         operation.error(StatusCode::PAYLOAD_TOO_LARGE, "The body, a line or a message is over the limit");
-        operation.error(StatusCode::UNPROCESSABLE_ENTITY, "A message is not what the stream's schema says");
-        operation.error(StatusCode::INSUFFICIENT_STORAGE, "There is no room");
+        operation.error(StatusCode::UNPROCESSABLE_ENTITY, "A message doesn't match the stream's schema");
+        operation.error(StatusCode::INSUFFICIENT_STORAGE, "The storage is full");
     })
 }
 
@@ -252,7 +260,8 @@ pub(crate) fn reading(operation: &mut Operation) {
     operation.parameter::<String>(
         In::Query,
         "offset",
-        "Where to start: an offset that this server gave, `-1` for the start, `now` for the tail. Default: the start.",
+        "The offset to start at, as this server returned it; `-1` for the start, `now` for the tail. Default: the \
+         start.",
     );
     operation.parameter::<String>(
         In::Query,
@@ -269,7 +278,7 @@ pub(crate) fn reading(operation: &mut Operation) {
     operation.parameter::<String>(
         In::Query,
         "cursor",
-        "The `Stream-Cursor` of the answer before.",
+        "The `Stream-Cursor` of the previous response.",
     );
     parameters(
         operation,
@@ -280,7 +289,7 @@ pub(crate) fn reading(operation: &mut Operation) {
             ),
             (
                 "If-None-Match",
-                "The `ETag` of an answer that the client has.",
+                "The `ETag` of a response that the client has.",
             ),
         ],
     );
@@ -296,16 +305,17 @@ pub(crate) fn reading(operation: &mut Operation) {
             ERROR,
             CURSOR,
             CONTENT_TYPE,
-            ("ETag", "Which part of which stream this is."),
+            ("ETag", "Identifies the stream and the part of it."),
             (
                 "Stream-SSE-Data-Encoding",
-                "`base64` where the data of events are that.",
+                "`base64` if the events' data is base64.",
             ),
         ],
     );
     operation.empty_reply(
         StatusCode::NO_CONTENT,
-        "Nothing came while a long-poll waited; or an `EventSource` that had seen the end came back",
+        "No data arrived during a long-poll; or the stream has ended, and the `EventSource` has already received \
+         its end",
     );
     replied(
         operation,
@@ -321,14 +331,14 @@ pub(crate) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         missing(operation);
         operation.error(
             StatusCode::TOO_MANY_REQUESTS,
-            "There are as many live readers as the limit allows",
+            "The limit of live readers is reached",
         );
     })
 }
 
 /// Describes the metadata of a stream in response headers.
 pub(crate) fn known(operation: &mut Operation) {
-    operation.empty_reply(StatusCode::OK, "What is known of the stream, in headers");
+    operation.empty_reply(StatusCode::OK, "The stream's metadata, in headers");
     replied(
         operation,
         StatusCode::OK,
@@ -337,16 +347,22 @@ pub(crate) fn known(operation: &mut Operation) {
             CLOSED,
             ERROR,
             CONTENT_TYPE,
-            ("Stream-TTL", "After how many seconds without use it ends."),
+            (
+                "Stream-TTL",
+                "The number of seconds without use after which the stream is deleted.",
+            ),
             ("Stream-Expires-At", "When it ends."),
             (
                 "Stream-Max-Age",
-                "How many seconds a message is kept at the least.",
+                "The minimum time that a message is kept, in seconds.",
             ),
-            ("Stream-Max-Bytes", "How many bytes of messages are kept."),
+            (
+                "Stream-Max-Bytes",
+                "The number of bytes of messages that are kept.",
+            ),
             (
                 "Stream-Floor",
-                "The first offset that can still be read, where it isn't the start.",
+                "The first offset that can still be read, if it isn't the start.",
             ),
             (
                 "Stream-Schema",
@@ -362,7 +378,7 @@ pub(crate) fn head<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             operation,
             &[(
                 "Producer-Id",
-                "Says what this producer has published to the stream, too.",
+                "Adds what this producer has published to the stream.",
             )],
         );
         known(operation);
@@ -382,7 +398,7 @@ pub(crate) fn head<S>(route: MethodRoute<S>) -> MethodRoute<S> {
 
 pub(crate) fn delete<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("delete_stream").tag(TAG).describe(|operation| {
-        operation.empty_reply(StatusCode::NO_CONTENT, "The stream is gone");
+        operation.empty_reply(StatusCode::NO_CONTENT, "The stream is deleted");
         foreign(operation);
         missing(operation);
     })

@@ -84,7 +84,7 @@ impl Place {
         if text.parse::<Position>().is_ok() {
             return Ok(Self::Unknown);
         }
-        let detail = "the id is none of an event; \"-1\" is the start, and \"now\" the end";
+        let detail = "the id is not an event's; \"-1\" is the start, and \"now\" the end";
         Err(Problem::bad_request(detail))
     }
 
@@ -117,10 +117,11 @@ fn reset(format: Format, start: Mark<Position>, reason: Reason, asked: &str) -> 
     let asked: String = asked.chars().take(ASKED_CHARS).collect();
     let detail = match reason {
         Reason::OtherOrder => {
-            "the id is of another hub, of a single stream, or of this hub before its data was removed: reading starts over, with all there is"
+            "the id is of another hub, of a single stream, or of this hub before its data was removed: reading \
+             restarts from the beginning"
         }
         Reason::BeyondTail => {
-            "the id is past the last event that this hub has: reading starts over, with all there is"
+            "the id is past the last event that this hub has: reading restarts from the beginning"
         }
     };
     let reset = Reset {
@@ -145,7 +146,10 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         );
         resumption(operation);
         let formats = [Format::Sse, Format::Ndjson];
-        let description = "Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`, stands for some that are gone; one of the type `headwater:deleted`, or an object with `deleted`, says that a stream is no more; one of the type `headwater:reset`, or an object with `reset`, says that the id to resume from is none of this hub's, and that all there is follows";
+        let description = "Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`, \
+            stands for trimmed messages; one of the type `headwater:deleted`, or an object with `deleted`, reports \
+            a deleted stream; one of the type `headwater:reset`, or an object with `reset`, reports that the id to \
+            resume from is not this hub's, and that everything follows";
         operation.stream_reply::<Sent<'static>>(StatusCode::OK, &formats, description);
         operation.reply_header(
             StatusCode::OK,
@@ -154,12 +158,12 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         );
         operation.empty_reply(
             StatusCode::NO_CONTENT,
-            "The stream is over: a client that had seen its end came back",
+            "The stream has ended, and the client has already received its end",
         );
         for (status, description) in [
             (
                 StatusCode::BAD_REQUEST,
-                "A pattern or an id is not what it should be",
+                "A pattern or an id is invalid",
             ),
             (
                 StatusCode::NOT_ACCEPTABLE,
@@ -167,7 +171,7 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
             ),
             (
                 StatusCode::TOO_MANY_REQUESTS,
-                "There are as many live readers as the limit allows",
+                "The limit of live readers is reached",
             ),
         ] {
             operation.error(status, description);

@@ -46,7 +46,7 @@ fn ok(warnings: Vec<String>) -> Fresh<Health> {
 pub(crate) fn describe_ready<S>(route: MethodRoute<S>) -> MethodRoute<S> {
     route.id("readyz").tag(TAG).error(
         StatusCode::SERVICE_UNAVAILABLE,
-        "The storage doesn't answer, takes no appends, or is being closed; the problem says which",
+        "The storage doesn't answer, refuses appends, or is shutting down; the problem has the reason",
     )
 }
 

@@ -130,9 +130,9 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         operation.parameter::<String>(
             In::Header,
             "Accept",
-            "With `text/html` the answer is a page, as a browser gets it.",
+            "With `text/html` the response is a page for browsers.",
         );
-        operation.reply::<Index>(StatusCode::OK, "What there is, and where");
+        operation.reply::<Index>(StatusCode::OK, "The hub's resources and their URLs");
         operation.raw_reply(StatusCode::OK, "text/html", "The same as a page");
     })
 }

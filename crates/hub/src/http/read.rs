@@ -78,7 +78,7 @@ pub(crate) async fn get(
     };
     if needs_offset && query.offset.is_none() {
         return Err(Failure::bad_request(
-            "a live read says where it starts: offset=-1, now, or an offset",
+            "a live read needs its start: offset=-1, now, or an offset",
         ));
     }
     let info = hub.log.info(name).await?;
@@ -216,7 +216,7 @@ async fn chunk_from(
     }
     drop((chunk, turn));
     let Ok(memory) = timeout(OUTGOING_PATIENCE, outgoing.take(of(bytes))).await else {
-        let detail = "too many large messages are on their way to other readers: try again later";
+        let detail = "too many large messages are being sent to other readers: try again later";
         let busy = Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail);
         return Err(busy.header(header::RETRY_AFTER, HeaderValue::from_static("1")));
     };
@@ -231,7 +231,7 @@ fn same_stream(info: &Info, chunk: &Chunk) -> Result<(), Failure> {
     if chunk.lineage == info.lineage {
         return Ok(());
     }
-    let detail = "the stream was deleted while it was read, and there is another one of its name";
+    let detail = "the stream was deleted during the read, and another one of its name exists";
     Err(Failure::new(StatusCode::GONE, detail))
 }
 

@@ -186,7 +186,7 @@ fn check_now(
 fn unfit(index: u64, faults: &Faults) -> Failure {
     let detail = match faults.is_over_budget() {
         true => format!("message {index}: {faults}"),
-        false => format!("message {index} is not what the stream's schema says: {faults}"),
+        false => format!("message {index} doesn't match the stream's schema: {faults}"),
     };
     let errors = serde_json::to_value(faults).unwrap_or_default();
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(problem["status"], 400);
         assert_eq!(
             problem["detail"],
-            r#"Stream-Schema: /properties/a/type: the name "type" stands in the object more than once"#
+            r#"Stream-Schema: /properties/a/type: the name "type" occurs more than once in the object"#
         );
     }
 

@@ -43,14 +43,14 @@ fn cancelled() -> Problem {
     Problem::new(StatusCode::CONFLICT)
         .type_uri(CANCELLED)
         .title("Cancelled")
-        .detail("what fills the stream was cancelled")
+        .detail("the job that fills the stream was cancelled")
 }
 
 fn unwatched() -> Problem {
     Problem::new(StatusCode::CONFLICT)
         .type_uri(UNWATCHED)
         .title("Nobody watched")
-        .detail("what fills the stream was cancelled, as it had no watcher")
+        .detail("the job that fills the stream was cancelled, as it had no watcher")
 }
 
 /// Returns the problem of a stream whose ingest job ran when the hub ended.
@@ -58,5 +58,5 @@ pub(super) fn interrupted() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE)
         .type_uri(INTERRUPTED)
         .title("Interrupted")
-        .detail("the server ended while the stream was being filled")
+        .detail("the server stopped while the stream was being filled")
 }

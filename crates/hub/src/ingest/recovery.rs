@@ -44,7 +44,7 @@ pub(super) async fn recover(shared: Arc<Inner>) {
             Ok(()) => return,
             Err(error) if error.is_closed() => return,
             Err(error) => {
-                tracing::error!(%error, "what became of filled streams can't be found out");
+                tracing::error!(%error, "the state of filled streams can't be read");
                 sleep(REST).await;
             }
         }

@@ -87,7 +87,7 @@ impl Task {
         let (source, made) = match headwater::catch(make) {
             Ok(source) => (Some(source), None),
             Err(problem) => {
-                tracing::error!(?problem, "what fills a stream failed");
+                tracing::error!(?problem, "a job that fills a stream failed");
                 (None, Some(JobOutcome::Failed(problem)))
             }
         };
@@ -265,7 +265,7 @@ impl SourceBuffer {
         if let JobOutcome::Failed(problem) = &end
             && problem.status() == StatusCode::INTERNAL_SERVER_ERROR
         {
-            tracing::error!(?problem, "what fills a stream failed");
+            tracing::error!(?problem, "a job that fills a stream failed");
         }
         self.end = Some(end);
         self.drop_source();

@@ -76,7 +76,7 @@ impl Writer {
                 }
                 Ok(Outcome::Refused(Refusal::Closed { .. })) => return Err(WriteLoss::Over),
                 Ok(Outcome::Refused(refusal)) => {
-                    tracing::error!(?refusal, stream = %self.name, "a filled stream takes no messages");
+                    tracing::error!(?refusal, stream = %self.name, "a filled stream refuses messages");
                     let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR);
                     return Err(WriteLoss::Failed(problem));
                 }

@@ -60,7 +60,7 @@ pub(crate) fn given(sent: &HeaderMap) -> Result<Option<Bytes>, Problem> {
         return Ok(None);
     };
     if !headers::closed(sent) {
-        let detail = "Stream-Error says why a stream is closed: it goes with Stream-Closed: true";
+        let detail = "Stream-Error is the reason of a close: it needs Stream-Closed: true";
         return Err(Problem::bad_request(detail));
     }
     let text = percent_decode_str(text).decode_utf8();

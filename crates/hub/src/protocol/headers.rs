@@ -100,7 +100,7 @@ pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Problem>
         (None, None, None) => return Ok(None),
         (Some(id), Some(epoch), Some(seq)) => (id, epoch, seq),
         _ => {
-            let detail = "Producer-Id, Producer-Epoch and Producer-Seq come together or not at all";
+            let detail = "Producer-Id, Producer-Epoch and Producer-Seq must be sent together";
             return Err(Problem::bad_request(detail));
         }
     };
@@ -145,12 +145,12 @@ pub(crate) fn continues(
         (None, None) => return Ok(None),
         (Some(messages), Some(digest)) => (messages, digest),
         _ => {
-            let detail = "Producer-Messages and Producer-Digest come together or not at all";
+            let detail = "Producer-Messages and Producer-Digest must be sent together";
             return Err(Problem::bad_request(detail));
         }
     };
     if producer.is_none_or(|producer| producer.seq != 0) {
-        let detail = "Producer-Messages and Producer-Digest go with Producer-Id and Producer-Seq 0";
+        let detail = "Producer-Messages and Producer-Digest need Producer-Id and Producer-Seq 0";
         return Err(Problem::bad_request(detail));
     }
     let digest = digest

@@ -43,7 +43,7 @@ pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
 }
 
 fn not_json(why: &str) -> Failure {
-    Failure::bad_request(format!("not a JSON value that is taken here: {why}"))
+    Failure::bad_request(format!("not an accepted JSON value: {why}"))
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
         .split('/')
         .any(|segment| matches!(segment, "" | "." | ".."))
     {
-        let detail = "a stream's path has no empty segments and none of \".\" and \"..\"";
+        let detail = "a stream's path has no empty, \".\" or \"..\" segments";
         return Err(Problem::bad_request(detail));
     }
     Ok(name)
@@ -74,7 +74,8 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
         let params = RawPathParams::from_request_parts(parts, state).await;
         let params = params.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
         let path = params.iter().find(|(name, _)| *name == "path");
-        let (_, path) = path.ok_or_else(|| Problem::not_found("there is no path of a stream"))?;
+        let (_, path) =
+            path.ok_or_else(|| Problem::not_found("the path of a stream is missing"))?;
         let name = name_of(path)?;
         let uri = origin::uri(parts);
         let raw = uri.path().to_owned();

@@ -48,8 +48,7 @@ impl Place {
         if text.parse::<Offset>().is_ok() {
             return Ok(Self::Unknown(text.to_owned()));
         }
-        let detail =
-            "the offset is none that this server gave; \"-1\" is the start, and \"now\" the end";
+        let detail = "the offset is not from this server; \"-1\" is the start, and \"now\" the end";
         Err(Problem::bad_request(detail))
     }
 
@@ -127,7 +126,7 @@ impl Lost {
             offset: self.floor.to_string(),
             reason: self.why,
             asked: &self.asked,
-            detail: format!("{}: reading starts over, with all there is", self.says()),
+            detail: format!("{}: reading restarts from the beginning", self.says()),
         };
         // Strings can always be serialised.
         serde_json::to_string(&reset).unwrap_or_default()
@@ -162,7 +161,7 @@ impl Lost {
                 format!("the position {asked:?} is past the end of the stream, which is {tail}")
             }
             Why::Trimmed => format!(
-                "what followed the position {asked:?} is gone; the stream starts at offset {floor}"
+                "the messages after the position {asked:?} were trimmed; the stream starts at offset {floor}"
             ),
         }
     }
@@ -214,7 +213,7 @@ impl Query {
         }
         if parsed.offset.is_some() && parsed.since.is_some() {
             return Err(Problem::bad_request(
-                "offset and since both say where to start: give one of them",
+                "offset and since are both a start: give one of them",
             ));
         }
         Ok(parsed)

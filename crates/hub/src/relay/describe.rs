@@ -42,15 +42,15 @@ enum Join {
 
 const UPSTREAM_TYPE: (&str, &str) = (
     "Upstream-Content-Type",
-    "What the upstream says that its answer is.",
+    "The `Content-Type` of the upstream's response.",
 );
 const LOCATION: (&str, &str) = (
     "Location",
-    "The relay's URL, signed: with it the relay can be read and aborted until it expires.",
+    "The relay's signed URL. It reads and aborts the relay until it expires.",
 );
 const CONTENT_LOCATION: (&str, &str) = (
     "Content-Location",
-    "The public stream's URL, where `stream` named one.",
+    "The public stream's URL, if `stream` names one.",
 );
 
 fn refused(operation: &mut Operation, refusals: &[(StatusCode, &str)]) {
@@ -65,14 +65,14 @@ fn refused(operation: &mut Operation, refusals: &[(StatusCode, &str)]) {
 
 const UNAUTHORIZED: (StatusCode, &str) = (
     StatusCode::UNAUTHORIZED,
-    "The secret, or the URL's signature, is missing or not the right one",
+    "The secret, or the URL's signature, is missing or wrong",
 );
-const MISSING: (StatusCode, &str) = (StatusCode::NOT_FOUND, "There is no such relay");
+const MISSING: (StatusCode, &str) = (StatusCode::NOT_FOUND, "The relay doesn't exist");
 
 pub(super) fn app<S: Clone + Send + Sync + 'static>(app: App<S>, guarded: bool) -> App<S> {
     let app = app.tag(
         TAG,
-        "One call to an upstream, its answer a stream that anyone may follow, now or later.",
+        "One call to an upstream. Its response is a stream that any number of readers can follow, now or later.",
     );
     match guarded {
         true => app.security_scheme(SECRET, SecurityScheme::bearer()),
@@ -92,54 +92,60 @@ pub(super) fn create<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> 
     let route = guard(route.id("create_relay").tag(TAG), guarded);
     route.describe(|operation| {
         for (name, description) in [
-            ("Upstream-URL", "Whom to call: an absolute URL that the hub's configuration allows. Required."),
-            ("Upstream-Method", "How: `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. Required."),
+            ("Upstream-URL", "The URL to call: an absolute URL that the hub's configuration allows. Required."),
+            ("Upstream-Method", "The method: `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. Required."),
             ("Upstream-Authorization", "Sent to the upstream as `Authorization`."),
-            ("Idempotency-Key", "Joins the relay that was created with the same key, if it is there. It is sent to the upstream too."),
+            ("Idempotency-Key", "Joins the relay that was created with the same key, if it exists. It is sent to \
+                the upstream too."),
         ] {
             operation.parameter::<String>(In::Header, name, description);
         }
-        operation.parameter::<String>(In::Query, "stream", "The path of a public stream to fill, in place of one that only the relay's URL reaches.");
+        operation.parameter::<String>(In::Query, "stream", "The path of a public stream to fill. Default: a private \
+            stream that only the relay's URL reaches.");
         operation.parameter::<String>(In::Query, "key", "In place of `Idempotency-Key`, and not sent to the upstream.");
-        operation.parameter::<Join>(In::Query, "join", "`request` joins the relay of the same request, if it is there: method, URL, headers and body.");
-        operation.parameter::<u64>(In::Query, "ttl", "How many seconds the stream is kept after it was last used.");
-        operation.parameter::<u64>(In::Query, "keep_for", "The call is aborted after this many seconds without a watcher. Default: it goes on.");
-        operation.parameter::<bool>(In::Query, "feed", "`false`: an SSE feed that breaks is not asked again for what follows.");
+        operation.parameter::<Join>(In::Query, "join", "`request` joins the relay of the same request, if it \
+            exists: method, URL, headers and body.");
+        operation.parameter::<u64>(In::Query, "ttl", "The number of seconds that the stream is kept after its last \
+            use.");
+        operation.parameter::<u64>(In::Query, "keep_for", "The call is aborted after this many seconds without a \
+            watcher. Default: it continues.");
+        operation.parameter::<bool>(In::Query, "feed", "`false`: an SSE feed that breaks isn't reconnected.");
         operation.raw_body("*/*");
         operation.optional_body();
         for (status, description) in [
-            (StatusCode::CREATED, "The upstream has answered, and its answer is being kept"),
-            (StatusCode::OK, "A relay that was there is joined"),
+            (StatusCode::CREATED, "The upstream has responded, and its response is being stored"),
+            (StatusCode::OK, "An existing relay is joined"),
         ] {
             operation.empty_reply(status, description);
             replied(operation, status, &[LOCATION, CONTENT_LOCATION, UPSTREAM_TYPE]);
         }
         refused(operation, &[
-            (StatusCode::BAD_REQUEST, "A header or a parameter is not what it should be; or the upstream redirects"),
+            (StatusCode::BAD_REQUEST, "A header or a parameter is invalid, or the upstream redirects"),
             UNAUTHORIZED,
-            (StatusCode::FORBIDDEN, "The upstream is not among those that may be called, or the request is that of a page that may not use the hub"),
-            (StatusCode::REQUEST_TIMEOUT, "The body stopped coming"),
-            (StatusCode::CONFLICT, "There is another stream of that name"),
+            (StatusCode::FORBIDDEN, "The upstream is not allowed, or the request is from a page that may not use \
+                the hub"),
+            (StatusCode::REQUEST_TIMEOUT, "The body stopped arriving"),
+            (StatusCode::CONFLICT, "Another stream of that name exists"),
             (StatusCode::PAYLOAD_TOO_LARGE, "The body is over the limit"),
             (StatusCode::UNPROCESSABLE_ENTITY, "The key was used with another request"),
-            (StatusCode::TOO_MANY_REQUESTS, "As many streams are being filled as the limit allows"),
+            (StatusCode::TOO_MANY_REQUESTS, "The limit of streams being filled is reached"),
             (StatusCode::GATEWAY_TIMEOUT, "The upstream didn't answer in time"),
         ]);
         operation.raw_reply(
             StatusCode::BAD_GATEWAY,
             "*/*",
-            "The upstream failed, and this is what it says; or the storage did, or it could not be reached",
+            "The upstream failed, and this is its response; or it couldn't be reached, or the storage failed",
         );
         replied(operation, StatusCode::BAD_GATEWAY, &[
-            ("Upstream-Status", "The status that the upstream answered with, if it did."),
-            ("Retry-After", "When the upstream wants to be asked again."),
+            ("Upstream-Status", "The status of the upstream's response, if there was one."),
+            ("Retry-After", "The upstream's `Retry-After`."),
         ]);
     })
 }
 
 fn signed(operation: &mut Operation) {
-    operation.parameter::<u64>(In::Query, "expires", "Until when the URL is good.");
-    operation.parameter::<String>(In::Query, "signature", "What shows that it is the hub's.");
+    operation.parameter::<u64>(In::Query, "expires", "The time at which the URL expires.");
+    operation.parameter::<String>(In::Query, "signature", "The hub's signature of the URL.");
 }
 
 pub(super) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
@@ -150,16 +156,13 @@ pub(super) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         refused(
             operation,
             &[
-                (
-                    StatusCode::BAD_REQUEST,
-                    "A parameter is not what it should be",
-                ),
+                (StatusCode::BAD_REQUEST, "A parameter is invalid"),
                 UNAUTHORIZED,
                 MISSING,
-                (StatusCode::GONE, "What is asked for was trimmed"),
+                (StatusCode::GONE, "The requested messages were trimmed"),
                 (
                     StatusCode::TOO_MANY_REQUESTS,
-                    "There are as many live readers as the limit allows",
+                    "The limit of live readers is reached",
                 ),
             ],
         );
@@ -184,7 +187,7 @@ pub(super) fn abort<S>(route: MethodRoute<S>) -> MethodRoute<S> {
         refused(
             operation,
             &[
-                (StatusCode::BAD_REQUEST, "The action is none"),
+                (StatusCode::BAD_REQUEST, "The action is invalid"),
                 UNAUTHORIZED,
                 MISSING,
             ],
@@ -199,7 +202,7 @@ pub(super) fn nothing<S: Clone + Send + Sync + 'static>(route: MethodRoute<S>) -
 pub(super) fn delete<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
     let route = guard(route.id("delete_relay").tag(TAG), guarded);
     route.describe(|operation| {
-        operation.empty_reply(StatusCode::NO_CONTENT, "The relay is gone");
+        operation.empty_reply(StatusCode::NO_CONTENT, "The relay is deleted");
         foreign(operation);
         refused(operation, &[UNAUTHORIZED]);
     })

@@ -79,7 +79,7 @@ impl Relay {
                 value.set_sensitive(name == header::AUTHORIZATION || name == header::COOKIE);
                 self.headers.insert(name, value);
             }
-            _ => self.fault = Some("a header of the relay is none"),
+            _ => self.fault = Some("a header of the relay is invalid"),
         }
         self
     }
@@ -178,7 +178,7 @@ impl Hub {
             return Err(Problem::bad_request(fault));
         }
         let url = Url::parse(&relay.url);
-        let url = url.map_err(|_| Problem::bad_request("the URL of the relay is none"))?;
+        let url = url.map_err(|_| Problem::bad_request("the URL of the relay is invalid"))?;
         let allowed = hub.options.upstreams.check(&url);
         allowed
             .map_err(|refused| Problem::new(StatusCode::FORBIDDEN).detail(refused.to_string()))?;

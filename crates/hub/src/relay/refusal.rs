@@ -82,12 +82,12 @@ impl Refusal {
     }
 
     pub(super) fn missing_url() -> Self {
-        let message = "the header Upstream-URL says whom to call: it is missing";
+        let message = "the header Upstream-URL, the URL to call, is missing";
         Self::new(StatusCode::BAD_REQUEST, "MISSING_UPSTREAM_URL", message)
     }
 
     pub(super) fn missing_method() -> Self {
-        let message = "the header Upstream-Method says how to call it: it is missing";
+        let message = "the header Upstream-Method, the method of the call, is missing";
         Self::new(StatusCode::BAD_REQUEST, "MISSING_UPSTREAM_METHOD", message)
     }
 
@@ -102,7 +102,7 @@ impl Refusal {
     }
 
     pub(super) fn missing_secret() -> Self {
-        let message = "this takes the hub's secret: Authorization: Bearer …";
+        let message = "this needs the hub's secret: Authorization: Bearer …";
         Self::unauthorized("MISSING_SECRET", message)
     }
 
@@ -116,12 +116,13 @@ impl Refusal {
     }
 
     pub(super) fn missing_signature() -> Self {
-        let message = "this takes the whole URL that the relay was created with: expires and signature are missing";
+        let message =
+            "this needs the whole URL from the relay's creation: expires and signature are missing";
         Self::new(StatusCode::UNAUTHORIZED, "MISSING_SIGNATURE", message)
     }
 
     pub(super) fn bad_signature() -> Self {
-        let message = "the signature is not this URL's";
+        let message = "the signature doesn't match this URL";
         Self::new(StatusCode::UNAUTHORIZED, "SIGNATURE_INVALID", message)
     }
 
@@ -135,7 +136,7 @@ impl Refusal {
     }
 
     pub(super) fn no_relay() -> Self {
-        let message = "there is no such relay";
+        let message = "the relay doesn't exist";
         Self::new(StatusCode::NOT_FOUND, "STREAM_NOT_FOUND", message)
     }
 
@@ -155,7 +156,7 @@ impl Refusal {
     }
 
     pub(super) fn stream_taken() -> Self {
-        let message = "there is a stream of that name, and it is not this request's";
+        let message = "a stream of that name exists, and belongs to another request";
         Self::new(StatusCode::CONFLICT, "STREAM_EXISTS", message)
     }
 

@@ -32,7 +32,7 @@ pub(super) fn routes() -> App<Subscriptions> {
     App::from(axum::Router::new())
         .tag(
             TAG,
-            "Durable cursors that wake workers when streams have something new",
+            "Durable cursors that wake workers when streams have new messages",
         )
         .security_scheme(WAKE_TOKEN, SecurityScheme::bearer())
         .route(
@@ -316,8 +316,10 @@ impl IntoResponse for Put {
 impl OperationOutput for Put {
     fn describe(operation: &mut Operation) {
         operation.reply::<SubscriptionView>(StatusCode::CREATED, "It was created");
-        operation
-            .reply::<SubscriptionView>(StatusCode::OK, "It was there, with the same configuration");
+        operation.reply::<SubscriptionView>(
+            StatusCode::OK,
+            "The subscription already existed, with the same configuration",
+        );
     }
 }
 
@@ -362,19 +364,19 @@ impl IntoResponse for Refusal {
 impl OperationOutput for Refusal {
     fn describe(operation: &mut Operation) {
         for (status, description) in [
-            (StatusCode::BAD_REQUEST, "The request can't be meant so"),
+            (StatusCode::BAD_REQUEST, "The request is invalid"),
             (
                 StatusCode::UNAUTHORIZED,
-                "The token is missing, too old, or not for this subscription",
+                "The token is missing, expired, or not for this subscription",
             ),
-            (StatusCode::NOT_FOUND, "There is no such subscription"),
+            (StatusCode::NOT_FOUND, "The subscription doesn't exist"),
             (
                 StatusCode::CONFLICT,
-                "It doesn't fit what the subscription is, or which wake is under way",
+                "It conflicts with the subscription's configuration or its current wake",
             ),
             (
                 StatusCode::TOO_MANY_REQUESTS,
-                "There are as many as there may be",
+                "The limit of subscriptions is reached",
             ),
             (StatusCode::INTERNAL_SERVER_ERROR, "The log failed"),
             (StatusCode::SERVICE_UNAVAILABLE, "The hub is shutting down"),

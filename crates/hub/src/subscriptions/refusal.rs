@@ -90,13 +90,13 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(why) | Self::InvalidOffset(why) => f.write_str(why),
-            Self::NotFound => f.write_str("there is no such subscription"),
+            Self::NotFound => f.write_str("the subscription doesn't exist"),
             Self::AlreadyExists => {
-                f.write_str("a subscription of this id is there, with another configuration")
+                f.write_str("a subscription with this id exists, with another configuration")
             }
             Self::WebhookUrl(why) => f.write_str(why),
             Self::TokenInvalid => {
-                f.write_str("a bearer token of this subscription's wake is to be given")
+                f.write_str("a bearer token of this subscription's wake is required")
             }
             Self::TokenExpired => f.write_str("the token has expired: claim again"),
             Self::Fenced => f.write_str("this wake is over"),
@@ -106,7 +106,7 @@ impl fmt::Display for Refusal {
                 write!(f, "{what}: the limit is {limit}; {way}")
             }
             Self::Full => f.write_str("the storage is full"),
-            Self::Log => f.write_str("the log failed; whether it happened isn't known"),
+            Self::Log => f.write_str("the log failed; the change may or may not have happened"),
             Self::Unavailable => f.write_str("the hub is shutting down"),
         }
     }

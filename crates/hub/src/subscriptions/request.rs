@@ -128,7 +128,7 @@ pub(super) fn config(
     let streams = streams(&wanted.streams.unwrap_or_default())?;
     if pattern.is_none() && streams.is_empty() {
         return Err(Refusal::Invalid(
-            "a pattern or streams are needed".to_owned(),
+            "a pattern or streams are required".to_owned(),
         ));
     }
     let target = match (wanted.kind, wanted.webhook, wanted.wake_stream) {
@@ -141,11 +141,11 @@ pub(super) fn config(
         (Kind::PullWake, _, Some(name)) => Target::WakeStream(stream(&name)?),
         (Kind::Webhook, None, _) => {
             return Err(Refusal::Invalid(
-                "a webhook is needed, with its url".to_owned(),
+                "a webhook with its url is required".to_owned(),
             ));
         }
         (Kind::PullWake, _, None) => {
-            return Err(Refusal::Invalid("a wake_stream is needed".to_owned()));
+            return Err(Refusal::Invalid("a wake_stream is required".to_owned()));
         }
     };
     let default = u64::try_from(LEASE_DEFAULT.as_millis()).unwrap_or(u64::MAX);
@@ -168,7 +168,7 @@ pub(super) fn ack(progress: Progress) -> Result<Ack, Refusal> {
             Ok(Place::Start | Place::First) => Acked::Start,
             Ok(Place::At(mark)) => Acked::At(mark),
             Ok(Place::Now | Place::Unknown(_)) | Err(_) => {
-                let why = format!("{offset:?} is no offset that this server gave");
+                let why = format!("{offset:?} is not an offset from this server");
                 return Err(Refusal::InvalidOffset(why));
             }
         };

@@ -22,7 +22,7 @@ pub(super) fn check(url: &str, egress: &Egress) -> Result<Url, &'static str> {
     if url.len() > URL_BYTES {
         return Err("the webhook's URL is too long");
     }
-    let url = Url::parse(url).map_err(|_| "the webhook's URL is none")?;
+    let url = Url::parse(url).map_err(|_| "the webhook's URL is invalid")?;
     match egress.check(&url) {
         Ok(()) => Ok(url),
         Err(refused) if refused.is_user_info() => {
@@ -31,8 +31,8 @@ pub(super) fn check(url: &str, egress: &Egress) -> Result<Url, &'static str> {
         Err(refused) if refused.is_this_machine() => {
             Err("webhooks on this machine are not allowed here")
         }
-        Err(refused) if refused.is_scheme() => Err("the webhook's URL is to be https"),
-        Err(_) => Err("the webhook's URL is to be at a public address"),
+        Err(refused) if refused.is_scheme() => Err("the webhook's URL must be https"),
+        Err(_) => Err("the webhook's URL must be at a public address"),
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn the_error_describes_the_problem_of_a_url() {
         for (url, wanted) in [
-            ("worker.example", "the webhook's URL is none"),
+            ("worker.example", "the webhook's URL is invalid"),
             (
                 "ftp://user@worker.example/",
                 "the webhook's URL can't have a user name or password in it",
@@ -134,12 +134,12 @@ mod tests {
                 "http://127.0.0.1/",
                 "webhooks on this machine are not allowed here",
             ),
-            ("http://worker.example/", "the webhook's URL is to be https"),
-            ("http://10.0.0.1/", "the webhook's URL is to be https"),
-            ("ftp://localhost/", "the webhook's URL is to be https"),
+            ("http://worker.example/", "the webhook's URL must be https"),
+            ("http://10.0.0.1/", "the webhook's URL must be https"),
+            ("ftp://localhost/", "the webhook's URL must be https"),
             (
                 "https://10.0.0.1/",
-                "the webhook's URL is to be at a public address",
+                "the webhook's URL must be at a public address",
             ),
         ] {
             assert_eq!(check(url, false).unwrap_err(), wanted, "{url}");

@@ -525,7 +525,7 @@ async fn a_foreign_stream_is_a_conflict() {
     );
     for (name, word) in [
         ("text", "text/plain"),
-        ("json", "not made"),
+        ("json", "created for results"),
         ("mine", "other calls"),
     ] {
         let response = ask(&server, &format!("?stream={name}"), &calls)

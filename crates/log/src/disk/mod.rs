@@ -470,7 +470,7 @@ impl Log for FjallLog {
         let mut warnings = Vec::new();
         if self.engine.damage_met.load(Ordering::Relaxed) {
             warnings.push(
-                "some data is damaged: what is logged says where, and `headwater check` which streams are whole"
+                "some data is damaged: the logged errors give the locations, and `headwater check` lists the damaged streams"
                     .to_owned(),
             );
         }

@@ -42,7 +42,7 @@ pub(crate) fn run(engine: &Engine, marker: &std::fs::File) {
             Err(error) => {
                 if !error.is_closed() && !error.is_storage_full() {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "tidying up failed; it is tried again");
+                    tracing::warn!(error, "the cleanup failed; it is retried");
                 }
                 engine.sleep(RETRY);
             }

@@ -86,7 +86,7 @@ fn lock(folder: &Path) -> Result<File, Error> {
         .and_then(|()| writeln!(file, "{}", std::process::id()));
     if let Err(error) = written {
         // The lock is held anyway.
-        tracing::debug!(%error, "the lock can't say which process has it");
+        tracing::debug!(%error, "the process that holds the lock can't be read");
     }
     Ok(file)
 }

@@ -85,11 +85,11 @@ pub(crate) fn run(engine: &Engine) {
             Ok(Err(error)) if error.is_closed() => POLL,
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "giving room back failed; it is tried again");
+                tracing::warn!(error, "freeing disk space failed; it is retried");
                 RETRY
             }
             Err(_) => {
-                tracing::error!("giving room back panicked; it is tried again");
+                tracing::error!("freeing disk space panicked; it is retried");
                 RETRY
             }
         };
@@ -162,7 +162,7 @@ impl<'a> Space<'a> {
                 false => self.passed + swept,
             };
             let after = held(self.engine, &*self.engine.store()?);
-            tracing::debug!(swept, before, after, ?took, "room was given back");
+            tracing::debug!(swept, before, after, ?took, "disk space was freed");
             return Ok(true);
         }
         self.merge(&store)

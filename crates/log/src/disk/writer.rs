@@ -182,9 +182,9 @@ impl Writer {
         if full != self.full {
             self.full = full;
             if full {
-                tracing::warn!("the disk is full: appends are refused until there is room");
+                tracing::warn!("the disk is full: appends are refused until there is space");
             } else {
-                tracing::info!("the disk has room again: appends are taken");
+                tracing::info!("the disk has space again: appends are accepted");
             }
         }
     }

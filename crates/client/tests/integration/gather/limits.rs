@@ -164,7 +164,7 @@ twins! {
             assert!(error.is_timeout(), "{error}");
             assert_eq!(result.attempts, 1, "its time is up, so it isn't made again");
         }
-        let wanted = format!("GET {}: not done within 200ms, its attempts in all", server.url("/0"));
+        let wanted = format!("GET {}: not done within 200ms, including all attempts", server.url("/0"));
         assert_eq!(results[0].outcome.as_ref().unwrap_err().to_string(), wanted);
         assert!(results[2].outcome.is_ok());
     }

@@ -187,7 +187,7 @@ twins! {
         let results = gathered(client::gather(calls).retries(0).ordered().send());
         let bad = |n: usize| results[n].outcome.as_ref().unwrap_err();
         assert!(bad(0).is_content_type() && bad(1).is_content_type() && bad(5).is_content_type());
-        let detail = "the body is compressed (gzip), and the client decodes none that is";
+        let detail = "the body is compressed (gzip), and the client doesn't decode compressed bodies";
         let shown = serde_json::to_value(&results[0]).unwrap();
         assert_eq!(shown["error"]["type"], "content");
         assert_eq!(shown["error"]["detail"], format!("GET {}: {detail}", server.url("/0")));

@@ -93,9 +93,10 @@ fn an_invalid_schema_is_refused_with_its_location() {
         ),
         (
             json!({"$ref": "https://example.com/other.json"}),
-            "the schema refers to https://example.com/other.json, which is not in it, and nothing is fetched",
+            "the schema refers to https://example.com/other.json, which it does not contain, and external schemas \
+             aren't fetched",
         ),
-        (json!({"$ref": "#/$defs/none"}), "a reference leads nowhere"),
+        (json!({"$ref": "#/$defs/none"}), "a reference has no target"),
         (
             json!({"allOf": [{"$ref": "#"}]}),
             "the schema leads back to itself without going into the value",
@@ -110,7 +111,7 @@ fn an_invalid_schema_is_refused_with_its_location() {
         ),
         (
             json!({"$schema": "https://example.com/dialect"}),
-            "the dialect of the schema is not known",
+            "the schema's dialect is unknown",
         ),
         (json!(7), "the document is not a schema"),
     ] {

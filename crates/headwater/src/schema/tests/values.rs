@@ -27,7 +27,7 @@ fn a_fault_names_the_expected_type() {
     check(
         json!(false),
         json!(1),
-        &["1 stands where no value is allowed"],
+        &["1 is not allowed: no value is allowed here"],
     );
 }
 

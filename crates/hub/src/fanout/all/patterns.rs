@@ -32,7 +32,7 @@ impl Patterns {
                 return refuse(format!("a pattern's {}", text.len()), NAME_BYTES);
             }
             let pattern = Pattern::new(text)
-                .map_err(|why| Failure::bad_request(format!("{text:?} is no pattern: {why}")))?;
+                .map_err(|why| Failure::bad_request(format!("{text:?} is not a pattern: {why}")))?;
             patterns.push(pattern);
         }
         if all > EVENT_PATTERN_BYTES {

@@ -63,8 +63,8 @@ fn check(shape: Shape, messages: &[Bytes]) -> Result<(), Failure> {
     for (index, message) in messages.iter().enumerate() {
         if let Some((field, value)) = sse::reserved_field(message) {
             let detail = format!(
-                "message {index} has the field `{field}: {value}`: event types and ids that begin with {:?} are kept for \
-                 what Headwater says itself",
+                "message {index} has the field `{field}: {value}`: event types and ids that begin with {:?} are \
+                 reserved for Headwater",
                 sse::RESERVED_PREFIX
             );
             return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("index", index));

@@ -40,7 +40,7 @@ impl ReaderPermits {
         let seat = ReaderPermit(Arc::clone(&self.0));
         if self.0.fetch_add(1, Ordering::Relaxed) >= limit {
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS)
-                .detail(format!("{limit} readers follow already"))
+                .detail(format!("the limit of {limit} live readers is reached"))
                 .with("limit", limit);
             return Err(problem.into());
         }

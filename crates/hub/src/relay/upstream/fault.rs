@@ -59,15 +59,15 @@ impl Fault {
     /// Returns the problem for readers of the stream.
     pub(crate) fn problem(&self) -> Problem {
         let (status, title) = match self {
-            Self::Truncated => (502, "The upstream's answer was cut"),
-            Self::Idle(_) => (504, "The upstream fell silent"),
+            Self::Truncated => (502, "The upstream's response was cut off"),
+            Self::Idle(_) => (504, "The upstream stopped sending"),
             Self::ItemTooLarge { .. } => (502, "The upstream sent too large an item"),
             Self::BodyTooLarge { .. } => (502, "The upstream sent too much"),
             Self::Invalid(_) => (502, "The upstream sent something invalid"),
             Self::Reported(_) => (502, "The upstream failed"),
             Self::Control(_) => (502, "The upstream's stream has a gap or was replaced"),
             Self::Status(_) | Self::Changed(_) => (502, "The upstream refused to continue"),
-            Self::GaveUp { .. } => (502, "The upstream did not come back"),
+            Self::GaveUp { .. } => (502, "The upstream could not be reconnected"),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let problem = Problem::new(status).title(title).detail(self.to_string());
@@ -101,7 +101,7 @@ impl fmt::Display for Fault {
             Self::Truncated => {
                 f.write_str("the connection broke before the end, or the body ends within an item")
             }
-            Self::Idle(time) => write!(f, "nothing came for {} s", time.as_secs_f32()),
+            Self::Idle(time) => write!(f, "no data arrived for {} s", time.as_secs_f32()),
             Self::ItemTooLarge { limit, place } => {
                 write!(f, "{place} is larger than the limit of {limit} bytes")
             }
@@ -116,14 +116,14 @@ impl fmt::Display for Fault {
             }
             Self::Control(event) => write!(
                 f,
-                "it sent the event {event:?}, by which a Headwater server says that its stream isn't the one before"
+                "it sent the event {event:?}, with which a Headwater server reports that the stream was replaced"
             ),
-            Self::Status(status) => write!(f, "asked for what follows, it answered {status}"),
-            Self::Changed(found) => write!(f, "asked for what follows, it answered with {found}"),
+            Self::Status(status) => write!(f, "asked to resume, it answered {status}"),
+            Self::Changed(found) => write!(f, "asked to resume, it answered with {found}"),
             Self::GaveUp { attempts, last } => {
                 write!(
                     f,
-                    "asked for what follows {attempts} times, it last said: {last}"
+                    "asked to resume {attempts} times, it last failed with: {last}"
                 )
             }
         }

@@ -257,7 +257,8 @@ impl Engine {
         let claims = keys.verify(token, id, self.now())?;
         let known = self.registry.get(id).ok_or(Refusal::NotFound)?;
         if matches!(known.config.target, Target::Webhook(_)) != webhook {
-            let why = "webhooks call back; workers that claimed acknowledge and release";
+            let why =
+                "a webhook uses the callback; acknowledge and release are for workers that claimed";
             return Err(Refusal::Invalid(why.to_owned()));
         }
         if claims.wake != wake_id || claims.generation != generation {

@@ -334,10 +334,7 @@ impl Journal {
                 let append = Append::new(std::mem::take(&mut messages));
                 let outcome = self.log.append(&name, append).await.map_err(failed)?;
                 if let Outcome::Refused(refusal) = outcome {
-                    tracing::error!(
-                        ?refusal,
-                        "the journal of the subscriptions takes no records"
-                    );
+                    tracing::error!(?refusal, "the journal of the subscriptions refuses records");
                     return Err(Refusal::Log);
                 }
             }

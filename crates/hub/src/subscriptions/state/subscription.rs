@@ -257,7 +257,7 @@ impl Subscription {
             };
             let Some(offset) = link.find(*at) else {
                 let why = format!(
-                    "the offset is none of {name}'s as it is now: it was deleted, or created again"
+                    "the offset is not one of the current {name}: it was deleted, or created again"
                 );
                 return Err(Refusal::InvalidOffset(why));
             };

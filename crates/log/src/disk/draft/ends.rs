@@ -48,7 +48,7 @@ impl Draft<'_> {
                 }
             }
             // The next commit with an end tries again.
-            Err(error) => tracing::warn!(%error, "ends that are too old could not be looked for"),
+            Err(error) => tracing::warn!(%error, "the search for ends that are too old failed"),
         }
         if ends.kept == 0 && count > most {
             let skipped = new.len() - usize::try_from(most).unwrap_or(usize::MAX);
