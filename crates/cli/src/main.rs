@@ -11,17 +11,17 @@ mod file;
 mod gather;
 mod get;
 mod help;
-mod hub;
+mod hub_options;
 mod interrupt;
 mod openapi;
 mod publish;
 mod relay;
-mod root;
+mod retry_report;
 mod serve;
 mod streams;
+mod streams_root;
 mod tail;
 mod url;
-mod wait;
 
 use std::process::ExitCode;
 

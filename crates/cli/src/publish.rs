@@ -15,7 +15,7 @@ use headwater_client::{
 };
 use tokio::{sync::mpsc, time::sleep};
 
-use crate::{exit::Failure, get::progress::Progress, hub::Hub, interrupt::Interrupt};
+use crate::{exit::Failure, get::progress::Progress, hub_options::Hub, interrupt::Interrupt};
 
 /// Maximum length of a line. A hub accepts 8 MiB by default.
 const MAX_LINE: u64 = 64 * 1024 * 1024;

@@ -13,7 +13,7 @@ use crate::{
         output::{Output, Written},
         print::Printer,
     },
-    hub::Hub,
+    hub_options::Hub,
     interrupt::Interrupt,
     url,
 };

@@ -11,7 +11,7 @@ use headwater_client::{Client, hub::Offset};
 use headwater_wire::json;
 use serde::{Deserialize, Serialize};
 
-use crate::{args::duration, exit::Failure, help, hub::Hub, interrupt::Interrupt};
+use crate::{args::duration, exit::Failure, help, hub_options::Hub, interrupt::Interrupt};
 
 #[derive(ClapArgs)]
 pub(crate) struct Streams {

@@ -21,7 +21,7 @@ use crate::{
         print::Printer,
         time,
     },
-    hub::{Hub, is_url},
+    hub_options::{Hub, is_url},
     interrupt::Interrupt,
 };
 

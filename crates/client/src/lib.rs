@@ -88,8 +88,8 @@ mod plan;
 mod problem;
 mod redirect;
 mod request;
+mod retry_wait;
 mod session;
-mod wait;
 
 /// The types of the events with which a Headwater server describes the stream itself. An
 /// application's events never begin with [`RESERVED_PREFIX`](control::RESERVED_PREFIX).
@@ -121,8 +121,8 @@ pub use self::{
     plan::{DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_ATTEMPTS, DEFAULT_MAX_BODY_BYTES},
     problem::Problem,
     request::Request,
+    retry_wait::Wait,
     session::DEFAULT_MAX_SERVER_DELAY,
-    wait::Wait,
 };
 
 /// Starts a GET request with the default settings, on its own connection. For many requests keep a

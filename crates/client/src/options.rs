@@ -127,7 +127,7 @@ macro_rules! setting_options {
         /// items arrive. The call runs in the task that drives the request, and should be quick.
         pub fn on_wait(mut self, tell: impl Fn(&$crate::Wait) + Send + Sync + 'static) -> Self {
             let $self = &mut self;
-            $settings.on_wait = Some($crate::wait::OnWait::new(tell));
+            $settings.on_wait = Some($crate::retry_wait::OnWait::new(tell));
             self
         }
 

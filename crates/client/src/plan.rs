@@ -10,8 +10,8 @@ use reqwest::Url;
 use crate::{
     egress::Egress,
     error::Error,
+    retry_wait::OnWait,
     session::{Backoff, Policy, Reading},
-    wait::OnWait,
 };
 
 /// The default limit of a body that is read as a whole: 16 MiB.

@@ -4,6 +4,7 @@
 //! it should. The tests of this crate call each one with its seeds and with mutations of them. `cargo xtask fuzz` lets
 //! libFuzzer search for inputs that reach new code, with the address sanitizer; it takes minutes to build.
 
+mod chunking;
 mod egress;
 mod hub;
 mod json_check;
@@ -13,9 +14,9 @@ mod round_trip;
 mod schema;
 mod sse_reference;
 mod sse_split;
-mod streams;
 mod text;
 
+pub use chunking::{json_array, json_seq, ndjson, sse};
 pub use egress::egress;
 pub use hub::hub;
 pub use json_check::json_check;
@@ -24,7 +25,6 @@ pub use round_trip::round_trip;
 pub use schema::schema;
 pub use sse_reference::sse_reference;
 pub use sse_split::sse_split;
-pub use streams::{json_array, json_seq, ndjson, sse};
 pub use text::text;
 
 /// A check of one input.

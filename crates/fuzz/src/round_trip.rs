@@ -5,7 +5,7 @@ use bytes::Bytes;
 use headwater_wire::{Encoder, Format, Limits, Meta, sse};
 use serde_json::{Value, json};
 
-use crate::streams::{Cuts, HEAD, decode};
+use crate::chunking::{Cuts, HEAD, decode};
 
 #[derive(Debug, Arbitrary)]
 struct Input {

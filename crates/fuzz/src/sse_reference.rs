@@ -2,7 +2,7 @@
 
 use headwater_wire::{Format, Limits};
 
-use crate::streams::{Cuts, decode};
+use crate::chunking::{Cuts, decode};
 
 #[path = "../../wire/src/sse/reference.rs"]
 mod reference;

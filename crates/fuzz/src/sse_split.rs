@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use headwater_wire::{DecodeError, Format, Limits, sse::Block, sse::Splitter};
 
+use crate::chunking::{Cuts, decode};
 use crate::memory::Meter;
-use crate::streams::{Cuts, decode};
 
 /// Checks that the blocks of a stream are the same for any chunking, add up to the stream, and dispatch its events.
 ///

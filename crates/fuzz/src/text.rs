@@ -2,7 +2,7 @@
 
 use headwater_wire::{Format, text::ChunkDecoder};
 
-use crate::streams::{Cuts, any_chunking_means_the_same};
+use crate::chunking::{Cuts, any_chunking_means_the_same};
 
 /// Checks that any chunking of a text means the same, and that the decoder stops at bytes that aren't UTF-8.
 ///

@@ -120,7 +120,7 @@ impl Hub {
             ingest_jobs,
             relays,
             log,
-            outgoing: fanout::outgoing::Outgoing::new(options.limits.outgoing_bytes),
+            outgoing: fanout::send_budget::Outgoing::new(options.limits.outgoing_bytes),
             options,
             schemas: http::schema::Schemas::default(),
             tails: Arc::default(),
@@ -141,18 +141,19 @@ impl Hub {
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
         core.ingest_jobs.recover();
-        let route = http::describe::read(get(http::read::read));
-        let route = http::describe::head(route.head(http::read::head));
-        let route = http::describe::create(route.put(http::create::create));
-        let route = http::describe::append(route.post(http::append::append));
-        let route = http::describe::delete(route.delete(http::read::delete));
+        let route = http::openapi::read(get(http::read::read));
+        let route = http::openapi::head(route.head(http::read::head));
+        let route = http::openapi::create(route.put(http::create::create));
+        let route = http::openapi::append(route.post(http::append::append));
+        let route = http::openapi::delete(route.delete(http::read::delete));
         let root = core.options.root.as_str();
         let path = format!("{}/{{*path}}", root.trim_end_matches('/'));
-        let headers = axum::middleware::from_fn_with_state(Arc::clone(&core), http::layer::headers);
+        let headers =
+            axum::middleware::from_fn_with_state(Arc::clone(&core), http::response_layer::headers);
         let app = App::new("Headwater", env!("CARGO_PKG_VERSION"))
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .license("MIT or Apache-2.0", "MIT OR Apache-2.0")
-            .tag(http::describe::TAG, "Streams of messages, each at a URL.")
+            .tag(http::openapi::TAG, "Streams of messages, each at a URL.")
             .tag(gather::TAG, "Calls that the hub makes to other hosts for its clients, if its operator allows them.")
             .tag(http::health::TAG, "The hub's health and readiness.")
             .route(&path, route)

@@ -8,7 +8,7 @@ use crate::{
     Options,
     fanout::{
         all::OrderTail,
-        outgoing::Outgoing,
+        send_budget::Outgoing,
         stream::{ReaderPermits, Tails},
     },
     gather::Gathers,

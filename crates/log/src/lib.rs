@@ -64,10 +64,12 @@
 //! corrupted files, full disks, and limits. `examples/append.rs` measures append throughput.
 
 mod append;
+mod append_rules;
 mod clock;
 mod disk;
 mod error;
 mod follow;
+mod grouping;
 mod incarnation;
 pub mod limits;
 mod log;
@@ -76,8 +78,6 @@ mod name;
 mod offset;
 mod producers;
 mod read;
-mod records;
-mod rules;
 mod settings;
 
 pub use append::{Append, Outcome, Producer, Receipt, Refusal};

@@ -10,7 +10,7 @@ use crate::{
     input::{BOM, Input},
     json::{self, Scan},
     lines::take_carry,
-    work,
+    work_counter,
 };
 
 /// Appends one element to `out`, after the opening bracket or a comma and before a line feed.
@@ -212,7 +212,7 @@ impl Decoder {
         if rest.len() > room {
             return Err((Kind::TooLarge { limit }, self.input.offset_of(start + room)));
         }
-        work::count(rest.len());
+        work_counter::count(rest.len());
         self.carry.extend_from_slice(rest);
         self.input.read_to(self.input.chunk().len());
         Ok(None)

@@ -10,7 +10,7 @@ use crate::{
     input::Input,
     json::{self, Scan},
     lines::take_carry,
-    work,
+    work_counter,
 };
 
 /// The record separator that starts every JSON text (RFC 7464 §2.2).
@@ -141,7 +141,7 @@ impl Decoder {
             self.carry
                 .extend_from_slice(&self.input.chunk()[self.start..]);
         }
-        work::count(self.input.chunk().len() - self.start);
+        work_counter::count(self.input.chunk().len() - self.start);
         self.start = 0;
         self.input.refill()
     }
@@ -183,7 +183,7 @@ impl Decoder {
         let rest = self.input.rest();
         let found = memchr2(b'\n', RECORD_SEPARATOR, rest);
         let len = found.unwrap_or(rest.len());
-        work::count(len);
+        work_counter::count(len);
         let line_feed = found.is_some_and(|len| rest[len] == b'\n');
 
         let limit = self.limits.max_item_bytes;

@@ -49,10 +49,10 @@ pub mod ndjson;
 pub mod sse;
 mod str_bytes;
 pub mod text;
-mod work;
+mod work_counter;
 
 #[cfg(test)]
-mod properties;
+mod proptests;
 #[cfg(test)]
 mod testing;
 

@@ -5,7 +5,7 @@ use memchr::memchr;
 
 use crate::{
     input::{BOM, Input},
-    work,
+    work_counter,
 };
 
 /// A splitter of chunks into lines. A line that lies in one chunk isn't copied.
@@ -195,7 +195,7 @@ impl Lines {
     fn find_end(&mut self, start: usize) -> Option<usize> {
         let chunk = self.input.chunk();
         let lf = memchr(b'\n', &chunk[start..self.next_cr]);
-        work::count(lf.unwrap_or(self.next_cr - start));
+        work_counter::count(lf.unwrap_or(self.next_cr - start));
         if let Some(len) = lf {
             self.input.read_to(start + len + 1);
             return Some(start + len);
@@ -260,7 +260,7 @@ impl Lines {
         }
         let room = self.max_carry - self.carry.len();
         let end = end.min(start.saturating_add(room));
-        work::count(end - start);
+        work_counter::count(end - start);
         self.carry
             .extend_from_slice(&self.input.chunk()[start..end]);
     }
@@ -269,7 +269,7 @@ impl Lines {
 /// Returns the position of the first CR from `at` on, or the end of the chunk.
 fn find_cr(chunk: &[u8], at: usize) -> usize {
     let cr = memchr(b'\r', &chunk[at..]).map_or(chunk.len(), |len| at + len);
-    work::count(cr - at);
+    work_counter::count(cr - at);
     cr
 }
 

@@ -2,7 +2,7 @@ use std::{fmt, ops::Deref, str::Utf8Error};
 
 use bytes::Bytes;
 
-use crate::work;
+use crate::work_counter;
 
 /// A string with shared memory: [`Bytes`] that are valid UTF-8. Cloning and slicing don't copy.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,7 +127,7 @@ impl fmt::Display for Str {
 /// `<[u8]>::is_ascii`, because it has no loop over single bytes.
 #[inline]
 pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
-    work::count(bytes.len());
+    work_counter::count(bytes.len());
     let Some(last) = bytes.last_chunk::<8>() else {
         return bytes.iter().all(u8::is_ascii);
     };

@@ -1,10 +1,10 @@
 //! `headwater gather`: makes many calls at once, and prints each result as it arrives.
 
-mod bar;
-mod hint;
 mod input;
 mod output;
+mod progress;
 mod resume;
+mod resume_command;
 
 use std::{future::Future as _, path::PathBuf, pin::pin, task::Poll, time::Duration};
 
@@ -14,7 +14,7 @@ use headwater_client::{
     gather::{GatherResult, GatherResults, from_stream},
 };
 
-use self::{bar::Bar, input::Input, output::Output, resume::Earlier};
+use self::{input::Input, output::Output, progress::Bar, resume::Earlier};
 use crate::{
     args::{duration, header},
     exit::Failure,
@@ -162,7 +162,7 @@ pub(crate) async fn run(args: Gather, mut interrupt: Interrupt) -> Result<(), Fa
     let flushed = output.finish(outcome.is_ok() && watch.is_sound());
     bar.finish(progress, &watch);
     if interrupted && (args.output.resume.is_some() || output.has_written()) {
-        hint::tell(&args);
+        resume_command::tell(&args);
     }
     if outcome? == Written::NobodyReads || flushed? == Written::NobodyReads {
         return Ok(());

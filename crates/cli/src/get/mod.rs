@@ -24,7 +24,7 @@ use crate::{
     exit::Failure,
     file::{self, Place},
     interrupt::Interrupt,
-    wait,
+    retry_report,
 };
 
 pub(crate) async fn run(args: Box<args::Get>, mut interrupt: Interrupt) -> Result<(), Failure> {
@@ -136,7 +136,7 @@ async fn copy(mut pieces: Items<Bytes>, output: &mut Output) -> Result<Done, Fai
 fn request(args: &args::Get) -> Result<Request, Failure> {
     let mut client = Client::builder();
     if !args.output.quiet {
-        client = client.on_wait(wait::tell);
+        client = client.on_wait(retry_report::tell);
     }
     if args.request.http2 {
         client = client.http2_prior_knowledge();

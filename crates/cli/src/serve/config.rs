@@ -9,7 +9,7 @@ use headwater_log::{FjallOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{Durability, Serve};
-use crate::{args::duration, exit::Failure, root};
+use crate::{args::duration, exit::Failure, streams_root};
 
 /// The default filter of the log: events of the hub, and refused requests.
 const DEFAULT_LOG: &str = "info,headwater::access=warn";
@@ -228,9 +228,12 @@ impl Config {
         }
         let root = match args.root {
             Some(root) => root,
-            None => file.root.map_or(Ok(root::DEFAULT.to_owned()), |path| {
-                root::parse(&path).map_err(|error| Failure::other(format!("root: {error}")))
-            })?,
+            None => file
+                .root
+                .map_or(Ok(streams_root::DEFAULT.to_owned()), |path| {
+                    streams_root::parse(&path)
+                        .map_err(|error| Failure::other(format!("root: {error}")))
+                })?,
         };
         hub = hub.root(&root);
         if let Some(Time(every)) = file.line_heartbeat {

@@ -17,7 +17,7 @@ use headwater_log::{FjallLog, Log, MemoryLog};
 use serde::Deserialize;
 
 use self::config::Config;
-use crate::{exit::Failure, root};
+use crate::{exit::Failure, streams_root};
 
 /// The time that the hub's background tasks have to end at shutdown.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -105,7 +105,7 @@ pub(crate) struct Serve {
     relay_secret: Option<String>,
 
     /// The path of the streams [default: /streams]
-    #[arg(long, value_name = "PATH", env = "HEADWATER_ROOT", value_parser = root::parse)]
+    #[arg(long, value_name = "PATH", env = "HEADWATER_ROOT", value_parser = streams_root::parse)]
     root: Option<String>,
 
     /// The mode of a Unix socket, in octal [default: 0600]

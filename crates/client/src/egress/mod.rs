@@ -8,7 +8,7 @@
 //! [`retain_end_to_end`] prepares the headers of a message that is forwarded.
 
 mod address;
-mod headers;
+mod hop_by_hop;
 mod path;
 mod pattern;
 mod refused;
@@ -31,7 +31,7 @@ use self::{
     resolver::{Lookup, Resolver},
 };
 pub use self::{
-    headers::retain_end_to_end,
+    hop_by_hop::retain_end_to_end,
     refused::{PatternError, Refused},
 };
 

@@ -59,9 +59,9 @@ mod attempt;
 mod cache;
 mod call;
 mod options;
-mod outbox;
 mod prepared;
 mod result;
+mod result_buffer;
 mod run;
 mod schedule;
 

@@ -2,7 +2,7 @@
 
 mod faults;
 mod json;
-mod outline;
+mod param_schema;
 mod params;
 mod parts;
 mod typed;
@@ -12,4 +12,4 @@ pub use self::{
     json::Json,
     parts::{Cookies, Headers, Path, Query},
 };
-pub(crate) use self::{faults::RequestFaults, outline::properties, params::header_name};
+pub(crate) use self::{faults::RequestFaults, param_schema::properties, params::header_name};

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Rejection, RequestFaults,
-    outline::{Kinds, is_object, properties, resolve},
+    param_schema::{Kinds, is_object, properties, resolve},
     typed::Form,
 };
 use crate::{

@@ -1,7 +1,7 @@
 //! The layer that passes a request's preferences to the handler's stream.
 
 mod accept;
-mod bare;
+mod fill_problem;
 mod heartbeat;
 mod media_range;
 
@@ -187,8 +187,8 @@ where
             {
                 return Ok(replace(&response, problem));
             }
-            if !is_head && bare::is_bare(&response) {
-                let problem = bare::problem(&response, &method, &uri, has_docs);
+            if !is_head && fill_problem::is_bare(&response) {
+                let problem = fill_problem::problem(&response, &method, &uri, has_docs);
                 return Ok(replace(&response, problem));
             }
             Ok(response)

@@ -8,7 +8,7 @@ use axum::{
 
 use super::{
     Operation, OperationInput, OperationOutput,
-    outgoing::{CheckOutgoing, Outgoing},
+    validate_output::{CheckOutgoing, Outgoing},
 };
 use crate::{extract::RequestFaults, per_type::per_type};
 

@@ -5,9 +5,9 @@ mod events;
 mod handler;
 mod has_schema;
 mod input;
-mod outgoing;
 mod output;
 mod reply;
+mod validate_output;
 
 use std::any::type_name;
 
@@ -30,8 +30,8 @@ pub(crate) use self::{
     events::take_names,
     handler::Operated,
     input::too_large,
-    outgoing::{CheckOutgoing, check, check_outgoing, schema_of},
     reply::{Content, Header, Reply, Shape},
+    validate_output::{CheckOutgoing, check, check_outgoing, schema_of},
 };
 
 /// An operation: one method of one path, as the OpenAPI document describes it.

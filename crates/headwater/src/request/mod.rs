@@ -1,8 +1,8 @@
 //! Validation and decoding of a request before the app sees it.
 
+mod allowed_hosts;
 mod encoding;
 mod host;
-mod hosts;
 
 use std::{error::Error, iter};
 
@@ -13,8 +13,8 @@ use axum::{
 use http::{HeaderValue, Request, StatusCode, header};
 
 pub use self::{
+    allowed_hosts::{Hosts, NoHost},
     encoding::Undecodable,
-    hosts::{Hosts, NoHost},
 };
 
 /// Returns the first error of type `E` among `error` and its sources. Readers of a body wrap its

@@ -2,7 +2,7 @@ use std::{error::Error, fmt};
 
 use jsonschema::{ReferencingError, ValidationError, error::ValidationErrorKind as Kind};
 
-use super::words;
+use super::fault_text;
 
 /// The error of a document that can't be compiled to a [`Schema`](super::Schema).
 pub struct SchemaError(Box<Inner>);
@@ -52,7 +52,7 @@ impl From<ValidationError<'_>> for SchemaError {
                 Reason::Outside,
                 format!(
                     "the schema refers to {}, which it does not contain, and external schemas aren't fetched",
-                    words::cut(uri),
+                    fault_text::cut(uri),
                 ),
             ),
             Kind::Referencing(ReferencingError::UnknownSpecification { specification }) => {
@@ -60,7 +60,7 @@ impl From<ValidationError<'_>> for SchemaError {
                     Reason::Outside,
                     format!(
                         "the schema's dialect is unknown: {}",
-                        words::cut(specification),
+                        fault_text::cut(specification),
                     ),
                 )
             }
@@ -73,13 +73,13 @@ impl From<ValidationError<'_>> for SchemaError {
                 Self::invalid(format!(
                     "the schema has a pattern that is not a regular expression, or one with look-around or \
                      back references, which take more than linear time: {}",
-                    words::cut(pattern),
+                    fault_text::cut(pattern),
                 ))
             }
             _ => Self::invalid(format!(
                 "the document is not a schema: at \"{}\", {}",
-                words::cut(error.instance_path().as_str()),
-                words::of(&error).detail,
+                fault_text::cut(error.instance_path().as_str()),
+                fault_text::of(&error).detail,
             )),
         }
     }

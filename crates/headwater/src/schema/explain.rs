@@ -5,9 +5,9 @@ use std::{collections::HashSet, ptr};
 use serde_json::{Map, Value};
 
 use super::{
+    fault_text::{self, Gist, Words},
     plan::{Id, Node},
     search::{Found, Path, Search, Which},
-    words::{self, Gist, Words},
 };
 
 impl<'p> Search<'p, '_> {
@@ -74,7 +74,7 @@ impl<'p> Search<'p, '_> {
             let path = Path::Item(path, index);
             if let Some(id) = id.filter(|id| !self.valid(*id, item)) {
                 if self.node(id).lone.is_false() {
-                    self.report(found, &path, item, words::surplus(index, keyword));
+                    self.report(found, &path, item, fault_text::surplus(index, keyword));
                 } else {
                     self.explain(id, item, &path, found);
                 }
@@ -95,7 +95,7 @@ impl<'p> Search<'p, '_> {
         };
         let count = self.count(contains.id, items);
         if !(contains.min..=contains.max).contains(&count) {
-            let words = words::contains(count, contains.min, contains.max);
+            let words = fault_text::contains(count, contains.min, contains.max);
             self.report(found, path, array, words);
         }
     }
@@ -117,7 +117,7 @@ impl<'p> Search<'p, '_> {
         }
         let all: Vec<_> = validator
             .iter_errors(value)
-            .map(|it| words::of(&it))
+            .map(|it| fault_text::of(&it))
             .collect();
         // `enum` and `const` make the reports of `type` and the others redundant.
         let options = all
@@ -133,8 +133,8 @@ impl<'p> Search<'p, '_> {
     fn not(&self, node: &Node, value: &Value) -> Words {
         let schema = node.not.map(|id| &self.node(id).lone.schema);
         match schema.and_then(|it| it.get("const")) {
-            Some(_) => words::excluded(value),
-            None => words::unmet(value, "not"),
+            Some(_) => fault_text::excluded(value),
+            None => fault_text::unmet(value, "not"),
         }
     }
 
@@ -167,7 +167,7 @@ impl<'p> Search<'p, '_> {
         path: &Path<'_>,
         found: &mut Found,
     ) {
-        let words = words::unknown(name, &known_names(node));
+        let words = fault_text::unknown(name, &known_names(node));
         self.report(found, path, member, words);
     }
 
@@ -186,7 +186,7 @@ impl<'p> Search<'p, '_> {
             self.explain(id, &name, path, &mut inner);
             let why = inner.faults.first();
             let why = why.map_or("is not allowed", |(fault, _)| fault.detail());
-            self.report(found, path, object, words::wrong_name(why));
+            self.report(found, path, object, fault_text::wrong_name(why));
         }
     }
 
@@ -211,14 +211,14 @@ impl<'p> Search<'p, '_> {
                 for (index, (name, member)) in members.iter().enumerate() {
                     if places.contains(&index) {
                         let path = Path::Member(path, name);
-                        self.report(found, &path, member, words::unknown(name, &[]));
+                        self.report(found, &path, member, fault_text::unknown(name, &[]));
                     }
                 }
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     if places.contains(&index) {
-                        let words = words::surplus(index, "unevaluatedItems");
+                        let words = fault_text::surplus(index, "unevaluatedItems");
                         self.report(found, &Path::Item(path, index), item, words);
                     }
                 }
@@ -254,7 +254,7 @@ impl<'p> Search<'p, '_> {
                 found,
                 path,
                 value,
-                words::ambiguous(value, met, node.one_of.len()),
+                fault_text::ambiguous(value, met, node.one_of.len()),
             ),
         }
     }

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use serde_json::{Map, Value, json};
 use serde_path_to_error::Segment;
 
-use super::{limits::is_longer, reference::escape, words};
+use super::{fault_text, limits::is_longer, reference::escape};
 
 /// One part of a value that its schema doesn't allow.
 ///
@@ -124,7 +124,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.pointer.is_empty() {
-            write!(f, "{}: ", words::cut(&self.pointer))?;
+            write!(f, "{}: ", fault_text::cut(&self.pointer))?;
         }
         f.write_str(&self.detail)
     }

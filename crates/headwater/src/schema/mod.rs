@@ -39,29 +39,29 @@ use schemars::{JsonSchema, SchemaGenerator, generate::Contract};
 use serde_json::Value;
 
 mod budget;
+mod cost;
+mod duplicate_names;
 mod error;
 mod explain;
 mod fault;
+mod fault_text;
+mod generate;
 mod limits;
 mod plan;
 mod reference;
 mod search;
-mod settings;
-mod size;
-mod text;
 mod tree;
 mod union;
-mod words;
 
 pub use budget::CheckBudget;
 pub use error::SchemaError;
 pub use fault::{Fault, Faults};
+pub(crate) use generate::settings;
 pub use limits::SchemaLimits;
-pub(crate) use settings::settings;
 pub(crate) use tree::{Tree, TreeSchema};
 
+use cost::Size;
 use plan::Plan;
-use size::Size;
 
 /// A compiled schema. Clones share it.
 ///
@@ -332,6 +332,6 @@ fn build<J: Json>(document: &Value) -> Result<Validator<J>, SchemaError> {
 }
 
 #[cfg(test)]
-mod properties;
+mod proptests;
 #[cfg(test)]
 mod tests;

@@ -18,9 +18,10 @@ use regex::RegexBuilder;
 use serde_json::{Map, Value, json};
 
 use super::{
-    MAX_COMPILED_PATTERN, options,
+    MAX_COMPILED_PATTERN,
+    cost::Size,
+    options,
     reference::{Names, escape},
-    size::Size,
 };
 
 /// Index of a node in its plan.

@@ -14,9 +14,9 @@ use serde_json::Value;
 use super::{
     budget::CheckBudget,
     fault::{Fault, Faults},
+    fault_text::{self, Gist, Words},
     plan::{Id, Node, Plan},
     reference::escape,
-    words::{self, Gist, Words},
 };
 
 /// Maximum number of steps of a search into invalid parts of the value.
@@ -45,7 +45,7 @@ pub(super) fn faults(plan: &Plan, value: &Value, budget: &mut CheckBudget) -> Fa
             return Faults::over_budget(value, budget.granted());
         }
         // The fault is behind a reference that the plan doesn't follow.
-        found.add(&Path::Root, value, words::invalid(value));
+        found.add(&Path::Root, value, fault_text::invalid(value));
     }
     let kept = found.faults.into_iter().map(|(fault, _)| fault).collect();
     Faults::new(kept, found.more)

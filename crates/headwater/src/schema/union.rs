@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::{
     fault::Fault,
+    fault_text::{self, Gist, Words},
     plan::{Id, Plan},
     search::{Found, Path, Search},
-    words::{self, Gist, Words},
 };
 
 impl Search<'_, '_> {
@@ -30,10 +30,10 @@ impl Search<'_, '_> {
             Some(Tag::Names(id)) => return self.explain(id, value, path, found),
             Some(Tag::Unknown(name, tag, options)) => {
                 let path = Path::Member(path, name);
-                return self.report(found, &path, tag, words::none_of(tag, options));
+                return self.report(found, &path, tag, fault_text::none_of(tag, options));
             }
             Some(Tag::Missing(name, options)) => {
-                return self.report(found, path, value, words::missing_tag(name, &options));
+                return self.report(found, path, value, fault_text::missing_tag(name, &options));
             }
             None => {}
         }
@@ -61,7 +61,7 @@ impl Search<'_, '_> {
                 self.report(found, path, value, together(&trials, value, keyword));
             }
             Some((index, _)) => self.report_all(found, trials.swap_remove(index)),
-            None => self.report(found, path, value, words::unmet(value, keyword)),
+            None => self.report(found, path, value, fault_text::unmet(value, keyword)),
         }
     }
 }
@@ -105,10 +105,10 @@ fn together(trials: &[Found], value: &Value, keyword: &str) -> Words {
         options.push(Value::Null);
     }
     match (options.is_empty(), types.is_empty()) {
-        (true, true) => words::unmet(value, keyword),
-        (true, false) => words::wrong_type(value, types),
-        (false, true) => words::none_of(value, options),
-        (false, false) => words::neither_option_nor_type(value, &options, types),
+        (true, true) => fault_text::unmet(value, keyword),
+        (true, false) => fault_text::wrong_type(value, types),
+        (false, true) => fault_text::none_of(value, options),
+        (false, false) => fault_text::neither_option_nor_type(value, &options, types),
     }
 }
 

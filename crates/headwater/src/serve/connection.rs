@@ -20,12 +20,12 @@ use tower_service::Service as _;
 
 use super::{
     Settings,
-    access::{Record, Watched},
+    access_log::{Record, Watched},
     activity::Activity,
     address::Stream,
+    bad_head,
+    body_rate::{BodyClock, Meter},
     io::Io,
-    pace::{BodyClock, Meter},
-    refusal,
     stall::Streams,
     upload::{Answering, Receipt, Upload, linger},
 };
@@ -109,7 +109,7 @@ pub(super) async fn run(
     }
     let Some(mut stream) = leftover else { return };
     if let (Some(status), Err(error)) = (activity.refused(), &ended) {
-        refusal::write(&mut stream, status, error, settings.max_head_bytes).await;
+        bad_head::write(&mut stream, status, error, settings.max_head_bytes).await;
     }
     tokio::select! {
         () = linger(*stream) => {}
@@ -253,7 +253,7 @@ impl Service<Request<Incoming>> for Handler {
         };
         request.extensions_mut().insert(asked);
         let checked = match is_http2 {
-            true => refusal::check_size(
+            true => bad_head::check_size(
                 request.uri(),
                 request.headers(),
                 self.settings.max_head_bytes,

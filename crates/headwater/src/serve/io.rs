@@ -10,7 +10,7 @@ use std::{
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::{activity::Activity, address::Stream, refusal};
+use super::{activity::Activity, address::Stream, bad_head};
 
 /// "The client connection preface starts with a sequence of 24 octets" (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -58,7 +58,7 @@ impl Io {
     /// Finds hyper's own refusal of a request, if that is the last pending data. See [`refusal`].
     fn refusal(&self, buf: &[u8]) -> Option<(usize, StatusCode)> {
         match self.watches && !self.activity.is_in_flight() {
-            true => refusal::find(buf),
+            true => bad_head::find(buf),
             false => None,
         }
     }

@@ -1,15 +1,15 @@
 //! The server that runs an axum `Router` in production.
 
-mod access;
+mod access_log;
 mod activity;
 mod address;
+mod bad_head;
+mod body_rate;
 mod connection;
 #[cfg(feature = "log")]
 mod console;
-mod files;
 mod io;
-mod pace;
-mod refusal;
+mod open_files;
 mod stall;
 mod upload;
 
@@ -22,10 +22,10 @@ use tower_layer::Layer;
 
 pub(crate) use self::activity::Activity;
 use self::address::Listener;
-use self::pace::Pace;
+use self::body_rate::Pace;
 pub use self::{
     address::{Address, BoundAddress},
-    pace::{BodyClock, SlowBody},
+    body_rate::{BodyClock, SlowBody},
 };
 use crate::{App, Hosts};
 
@@ -278,7 +278,7 @@ impl Serve {
             #[cfg(feature = "log")]
             console::set_up();
         }
-        let for_files = files::connections(settings.max_connections);
+        let for_files = open_files::connections(settings.max_connections);
         let mut signal = match shutdown_on {
             Some(signal) => signal,
             None => Box::pin(signals()?.next()),

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     activity::Activity,
     address::Stream,
-    pace::{Meter, SlowBody},
+    body_rate::{Meter, SlowBody},
 };
 
 /// Time limit for reading and dropping the rest of a refused request, so that its client sees the response.

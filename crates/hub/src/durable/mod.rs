@@ -30,7 +30,7 @@ use crate::{
     Hub,
     error::problem,
     ingest::{IngestRequest, Started, note},
-    protocol::{media_type::is_json, origin, path::name_of, read_query::Place},
+    protocol::{media_type::is_json, path::name_of, public_url, read_query::Place},
     state::HubState,
 };
 
@@ -252,7 +252,7 @@ fn message<T: Serialize>(item: &T) -> Result<Bytes, Problem> {
 fn location(core: &HubState, name: &StreamName) -> Option<HeaderValue> {
     // The hub doesn't see the handler's own request.
     let public = core.options.public_url.as_deref().unwrap_or_default();
-    let path = origin::of_stream(&core.options, name);
+    let path = public_url::of_stream(&core.options, name);
     HeaderValue::try_from(format!("{public}{path}")).ok()
 }
 

@@ -1,6 +1,6 @@
 //! Delivery of new messages to live readers: encoded once, shared by all who read the same form.
 
 pub(crate) mod all;
-pub(crate) mod outgoing;
+pub(crate) mod send_budget;
 pub(crate) mod stream;
 pub(crate) mod wake_queue;

@@ -3,9 +3,9 @@
 //! `headwater_client::gather` makes the calls. The hub's [upstreams](crate::Options::upstreams) are
 //! its egress rules.
 
-mod ask;
 mod calls;
-mod describe;
+mod openapi;
+mod params;
 mod result;
 mod run;
 mod stored;
@@ -21,24 +21,24 @@ use headwater::{Problem, Query, StatusCode, Streaming};
 use http::{HeaderMap, Uri};
 
 use self::{
-    ask::Ask,
     calls::{Calls, ListFormat},
+    params::Ask,
     run::Run,
     stored::Wanted,
 };
 pub(crate) use self::{
-    describe::{TAG, describe},
+    openapi::{TAG, describe},
     run::Gathers,
 };
 use crate::{
     error::Failure,
     http::{
-        describe::Answer,
+        openapi::Answer,
         peer::{Peer, Sender},
     },
     protocol::{
-        origin::{self, Origin},
         path::name_of,
+        public_url::{self, Origin},
     },
     relay,
     state::HubState,
@@ -97,7 +97,7 @@ async fn post(
             options,
             format,
         };
-        let prefix = origin::prefix(uri.path(), PATH);
+        let prefix = public_url::prefix(uri.path(), PATH);
         let url = Origin::of(uri, headers).stream(&core.options, prefix, &wanted.name);
         return stored::start(core, &url, wanted, peer, body).await;
     }

@@ -18,8 +18,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    ask::Options,
     calls::{Calls, ListFormat},
+    params::Options,
     result::Sent,
     run::Run,
 };

@@ -12,7 +12,7 @@ use headwater::StatusCode;
 use headwater_log::{Append, Error, Info, Outcome, Producer, Receipt, limits};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{body, create, describe::Answer, messages, ndjson, peer::Sender, schema};
+use super::{body, create, messages, ndjson, openapi::Answer, peer::Sender, schema};
 use crate::{
     error::{self, Failure, offset_value},
     protocol::{

@@ -12,7 +12,7 @@ use headwater::{StatusCode, schema::Schema};
 use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Offset, Settings, Skip, limits};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{body, describe::Answer, messages, peer::Sender, schema};
+use super::{body, messages, openapi::Answer, peer::Sender, schema};
 use crate::{
     error::{Failure, offset_value},
     protocol::{

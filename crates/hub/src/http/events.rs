@@ -16,11 +16,11 @@ use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::describe::{Answer, TAG, resumption};
+use super::openapi::{Answer, TAG, resumption};
 use crate::fanout::all::{
-    envelope::{self, Reason, Reset, Sent},
-    feed::Feed,
+    encode::{self, Reason, Reset, Sent},
     patterns::Patterns,
+    reader::Feed,
 };
 use crate::{error::Failure, limits::EVENT_PATTERNS, protocol::header_names, state::HubState};
 
@@ -132,7 +132,7 @@ fn reset(format: Format, start: Mark<Position>, reason: Reason, asked: &str) -> 
         detail,
     };
     let mut out = Vec::new();
-    envelope::reset(format, &reset, &mut out);
+    encode::reset(format, &reset, &mut out);
     out.into()
 }
 

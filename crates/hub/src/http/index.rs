@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{describe::Answer, health::TAG};
+use super::{health::TAG, openapi::Answer};
 use crate::{
     gather,
-    protocol::{origin::Origin, path},
+    protocol::{path, public_url::Origin},
     relay,
     state::HubState,
 };

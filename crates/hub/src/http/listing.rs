@@ -9,7 +9,7 @@ use http::{HeaderName, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::describe::TAG;
+use super::openapi::TAG;
 use crate::{
     error::problem,
     protocol::{path::is_reserved, time},

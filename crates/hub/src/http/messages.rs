@@ -5,7 +5,7 @@ use headwater::offload;
 
 use crate::{
     error::Failure,
-    fanout::stream::{Shape, framed},
+    fanout::stream::{Shape, preframed},
     protocol::{json, media_type::is_json},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 const SMALL_BYTES: usize = 256 << 10;
 
 /// Returns the messages of a body for a stream of `content_type`: see [`json::messages`] and
-/// [`framed::messages`].
+/// [`preframed::messages`].
 ///
 /// # Errors
 /// The body doesn't match the stream's type, or has more than `most` messages.
@@ -29,7 +29,7 @@ pub(crate) async fn of_body(
     let is_small = body.len() <= SMALL_BYTES;
     let take_apart = move || match shape {
         None => json::messages(body, most),
-        Some(shape) => framed::messages(shape, body, most),
+        Some(shape) => preframed::messages(shape, body, most),
     };
     if is_small {
         take_apart()

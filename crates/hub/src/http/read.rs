@@ -15,12 +15,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use tokio::time::{Instant, timeout};
 
-use super::{cache, create::content_type, describe::Answer};
+use super::{cache, create::content_type, openapi::Answer};
 use crate::{
     error::{Failure, offset_value, published_headers},
     fanout::{
-        outgoing::{self, Memory},
-        stream::{Form, Reader, Shape, frames},
+        send_budget::{self, Memory},
+        stream::{Form, Reader, Shape, encode},
     },
     ingest::WatchGuard,
     limits::{CHUNK_BYTES, OUTGOING_PATIENCE, SCHEMA_HEADER_BYTES},
@@ -159,12 +159,12 @@ impl Start {
     fn notice(&self, info: &Info, form: Form) -> Option<Bytes> {
         match (form, &self.lost) {
             (Form::Lines, _) => None,
-            (_, Some(lost)) => Some(frames::reset(lost)),
+            (_, Some(lost)) => Some(encode::reset(lost)),
             // The protocol's first control event contains the position.
             (Form::Protocol, None) => None,
             (Form::Events, None) => self
                 .is_moment
-                .then(|| frames::position(info.at(self.position))),
+                .then(|| encode::position(info.at(self.position))),
         }
     }
 }
@@ -203,7 +203,7 @@ async fn chunk_from(
     let of = |bytes: usize| bytes.saturating_mul(2);
     let turn = outgoing.read_turn().await;
     let (chunk, bytes) = read(hub.options.limits.read_bytes).await?;
-    if !outgoing::is_large(bytes) {
+    if !send_budget::is_large(bytes) {
         return Ok((chunk, None));
     }
     if let Some(memory) = outgoing.try_take(of(bytes)) {
@@ -211,7 +211,7 @@ async fn chunk_from(
     }
     drop(chunk);
     let (chunk, bytes) = read(CHUNK_BYTES).await?;
-    if !outgoing::is_large(bytes) {
+    if !send_budget::is_large(bytes) {
         return Ok((chunk, None));
     }
     drop((chunk, turn));
@@ -325,7 +325,7 @@ fn join(info: &Info, mut messages: Vec<Bytes>) -> Bytes {
             .sum::<usize>(),
     );
     if is_json {
-        frames::array(messages.iter(), &mut all);
+        encode::array(messages.iter(), &mut all);
     } else {
         messages
             .iter()

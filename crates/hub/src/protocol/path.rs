@@ -7,7 +7,7 @@ use http::{HeaderValue, request::Parts};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 
-use super::origin::{self, Origin};
+use super::public_url::{self, Origin};
 
 /// The first segment of reserved paths.
 pub(crate) const RESERVED: &str = "__ds";
@@ -77,7 +77,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
         let (_, path) =
             path.ok_or_else(|| Problem::not_found("the path of a stream is missing"))?;
         let name = name_of(path)?;
-        let uri = origin::uri(parts);
+        let uri = public_url::uri(parts);
         let raw = uri.path().to_owned();
         let decoded = percent_decode_str(&raw).decode_utf8_lossy();
         let root = decoded.strip_suffix(path).unwrap_or("/").to_owned();

@@ -10,10 +10,10 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ask::{Ask, Join},
     feed,
     id::RelayId,
     refusal::Refusal,
+    request::{Ask, Join},
     signer::Signer,
     single_flight::Outcome,
     upstream::{Call, Upstream, open},

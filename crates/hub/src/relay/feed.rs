@@ -14,12 +14,12 @@ use serde_json::Value;
 
 use super::{
     Http,
-    ask::is_incidental,
     create::items,
+    request::is_incidental,
     upstream::{self, Call, Kind, Upstream, take_up},
 };
 use crate::{
-    fanout::stream::framed,
+    fanout::stream::preframed,
     ingest::{Interrupted, Resume},
     limits::UpstreamLimits,
     protocol::header_names,
@@ -128,7 +128,7 @@ async fn seen(log: &dyn Log, info: &Info) -> Option<upstream::Resume> {
             .await
             .ok()?;
         for message in &chunk.messages {
-            let events = framed::events(&message.bytes);
+            let events = preframed::events(&message.bytes);
             seen.extend(
                 events
                     .into_iter()

@@ -13,18 +13,18 @@ use http::{HeaderMap, HeaderValue, header, request::Parts};
 use tokio::time::timeout;
 
 use super::{
-    access::{self, Signed},
+    authorize::{self, Signed},
     create::{self, Relay},
-    describe,
     id::RelayId,
+    openapi,
     refusal::Refusal,
 };
 use crate::{
-    http::{describe::Answer, peer::Sender, read},
+    http::{openapi::Answer, peer::Sender, read},
     protocol::{
         header_names,
         media_type::essence,
-        origin::{self, Origin},
+        public_url::{self, Origin},
     },
     state::HubState,
 };
@@ -39,14 +39,14 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Adds the routes. `guarded`: there is a secret.
 pub(crate) fn routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState>> {
-    let one = describe::read(get(read));
-    let one = describe::head(one.head(head), guarded);
-    let one = describe::abort(one.patch(abort));
-    let one = describe::delete(one.delete(delete), guarded);
-    describe::app(app, guarded)
-        .route(ROOT, describe::create(post(create), guarded))
+    let one = openapi::read(get(read));
+    let one = openapi::head(one.head(head), guarded);
+    let one = openapi::abort(one.patch(abort));
+    let one = openapi::delete(one.delete(delete), guarded);
+    openapi::app(app, guarded)
+        .route(ROOT, openapi::create(post(create), guarded))
         .route("/relay/{id}", one)
-        .route("/relay/{id}/{*rest}", describe::nothing(get(nothing)))
+        .route("/relay/{id}/{*rest}", openapi::nothing(get(nothing)))
 }
 
 /// The URL of the request, as its client sees it.
@@ -62,7 +62,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Base {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self {
             origin: Origin::of_request(parts),
-            path: origin::uri(parts).path().to_owned(),
+            path: public_url::uri(parts).path().to_owned(),
         })
     }
 }
@@ -74,7 +74,7 @@ impl OperationInput for Base {
 impl Base {
     /// Returns the URL of a path next to the relays.
     fn url(&self, hub: &HubState, path: &str) -> Option<HeaderValue> {
-        let path = format!("{}{path}", origin::prefix(&self.path, ROOT));
+        let path = format!("{}{path}", public_url::prefix(&self.path, ROOT));
         let public = hub.options.public_url.as_deref();
         HeaderValue::try_from(self.origin.url(public, &path)).ok()
     }
@@ -99,7 +99,7 @@ async fn create(
     body: Body,
 ) -> Answer {
     let work = async {
-        access::service(&hub, &headers)?;
+        authorize::service(&hub, &headers)?;
         let query = query.unwrap_or_default();
         let (relay, is_new) = create::create(&hub, headers, &query, &sender, body).await?;
         created(&hub, &base, &relay, is_new).await
@@ -130,7 +130,7 @@ async fn created(
         headers.insert(header::LOCATION, url);
     }
     if let Some(name) = relay.id.public()
-        && let Some(url) = base.url(hub, &origin::of_stream(&hub.options, name))
+        && let Some(url) = base.url(hub, &public_url::of_stream(&hub.options, name))
     {
         headers.insert(header::CONTENT_LOCATION, url);
     }
@@ -156,10 +156,10 @@ async fn read(
         let query = query.unwrap_or_default();
         let signed = Signed::parse(&query);
         let Some(id) = id else {
-            access::service(&hub, &headers)?;
+            authorize::service(&hub, &headers)?;
             return Err(Refusal::no_relay());
         };
-        access::reader(&hub, &id, &signed, &headers).await?;
+        authorize::reader(&hub, &id, &signed, &headers).await?;
         let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
         let mut response = read::get(&hub, &info.name, &query, &headers).await?;
         note(response.headers_mut(), &info);
@@ -185,7 +185,7 @@ async fn head(
     headers: HeaderMap,
 ) -> Answer {
     let work = async {
-        access::service(&hub, &headers)?;
+        authorize::service(&hub, &headers)?;
         let id = RelayId::parse(&id).ok_or_else(Refusal::no_relay)?;
         let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
         let mut response = read::known(&info);
@@ -209,7 +209,7 @@ async fn abort(
         let signed = Signed::parse(&query.unwrap_or_default());
         // An invalid id can't have been signed.
         let id = RelayId::parse(&id).ok_or_else(Refusal::bad_signature)?;
-        access::signed(&hub, &id, &signed).await?;
+        authorize::signed(&hub, &id, &signed).await?;
         if signed.action.as_deref() != Some("abort") {
             return Err(Refusal::bad_action());
         }
@@ -231,7 +231,7 @@ async fn delete(
     headers: HeaderMap,
 ) -> Answer {
     let work = async {
-        access::service(&hub, &headers)?;
+        authorize::service(&hub, &headers)?;
         let found = match RelayId::parse(&id) {
             Some(id) => find(&hub, &id).await?,
             None => None,

@@ -19,15 +19,15 @@
 //! stream is `__ds/relay/{id}`, which no other path reaches, or a public stream. In the latter
 //! case, the stream's name is the second part of the relay's id, and its note contains the first.
 
-mod access;
-mod ask;
+mod authorize;
+mod builder;
 mod create;
-mod describe;
 mod feed;
-mod handler;
 mod http;
 mod id;
+mod openapi;
 mod refusal;
+mod request;
 mod signer;
 mod single_flight;
 pub(crate) mod upstream;
@@ -39,11 +39,11 @@ use headwater_client::Egress;
 use reqwest::redirect::Policy;
 use tokio::sync::OnceCell;
 
-pub use self::handler::{Relay, RelayStream};
+pub use self::builder::{Relay, RelayStream};
 pub(crate) use self::{
-    describe::guard,
     feed::resume,
     http::{ROOT, routes},
+    openapi::guard,
 };
 use self::{refusal::Refusal, signer::Signer, single_flight::SingleFlight};
 use crate::{error::Failure, state::HubState};
@@ -54,7 +54,7 @@ use crate::{error::Failure, state::HubState};
 /// # Errors
 /// 401: the secret is missing or wrong.
 pub(crate) fn check_secret(hub: &HubState, headers: &HeaderMap) -> Result<(), Failure> {
-    access::service(hub, headers).map_err(Refusal::into_failure)
+    authorize::service(hub, headers).map_err(Refusal::into_failure)
 }
 
 /// State that the relays of one hub share.

@@ -9,7 +9,7 @@ use reqwest::{Client, Url, header, redirect};
 use serde::Deserialize;
 
 use super::limits::{CONNECT_TIMEOUT, WEBHOOK_ANSWER_BYTES};
-use super::target;
+use super::webhook_egress;
 
 /// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Caller {
 
     fn client(&self) -> Option<Client> {
         let client = self.client.get_or_init(|| {
-            let client = target::egress(self.loopback)
+            let client = webhook_egress::egress(self.loopback)
                 .guard(Client::builder())
                 .redirect(redirect::Policy::none())
                 .referer(false)

@@ -13,12 +13,12 @@ use headwater_log::StreamName;
 use http::{HeaderValue, header};
 
 use super::Subscriptions;
-use super::bodies::{AddStreams, NewSubscription, Progress, Release, Streams, Worker};
 use super::engine::{Command, Part};
 use super::limits::SHOWN_STREAMS;
 use super::refusal::Refusal;
 use super::request::{self, Base, Bearer};
-use super::views::{AckView, Claimed, ErrorView, Jwks, SubscriptionView};
+use super::request_bodies::{AddStreams, NewSubscription, Progress, Release, Streams, Worker};
+use super::response_bodies::{AckView, Claimed, ErrorView, Jwks, SubscriptionView};
 
 /// The security scheme of a worker's acknowledgements.
 pub(super) const WAKE_TOKEN: &str = "wakeToken";

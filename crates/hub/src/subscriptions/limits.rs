@@ -1,5 +1,5 @@
 //! Bounds on subscriptions. Bounds that a schema can express (number of streams by name, duration
-//! of a lease, and so on) are in [`bodies`](super::bodies), so that they are part of the OpenAPI
+//! of a lease, and so on) are in [`bodies`](super::request_bodies), so that they are part of the OpenAPI
 //! document.
 
 use std::time::Duration;

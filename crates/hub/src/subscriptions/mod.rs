@@ -27,7 +27,6 @@
 //! can't have this first segment. The format is documented in [`journal`]. Nothing is stored before
 //! the first subscription is created or the signing key is first used.
 
-mod bodies;
 mod delivery;
 mod engine;
 mod http;
@@ -37,9 +36,10 @@ mod limits;
 mod options;
 mod refusal;
 mod request;
+mod request_bodies;
+mod response_bodies;
 mod state;
-mod target;
-mod views;
+mod webhook_egress;
 
 use std::sync::{Arc, OnceLock};
 

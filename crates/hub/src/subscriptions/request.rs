@@ -8,16 +8,16 @@ use headwater::{Operation, OperationInput};
 use headwater_log::StreamName;
 use http::{HeaderMap, header, request::Parts};
 
-use super::bodies::{Kind, NewSubscription, Progress, StreamAck};
 use super::limits::{ID_BYTES, LEASE_DEFAULT};
 use super::options::SubscriptionOptions;
 use super::refusal::Refusal;
+use super::request_bodies::{Kind, NewSubscription, Progress, StreamAck};
 use super::state::{Ack, Acked, Config, Target};
-use super::target;
+use super::webhook_egress;
 use crate::protocol::pattern::Pattern;
 
-use crate::protocol::origin::{self, Origin};
 use crate::protocol::path::{self, RESERVED};
+use crate::protocol::public_url::{self, Origin};
 use crate::protocol::read_query::Place;
 
 /// The URL of the streams' root, as the client of this request reaches it.
@@ -45,7 +45,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Base {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let uri = origin::uri(parts);
+        let uri = public_url::uri(parts);
         let end = uri
             .path()
             .find(&format!("/{RESERVED}/"))
@@ -133,7 +133,10 @@ pub(super) fn config(
     }
     let target = match (wanted.kind, wanted.webhook, wanted.wake_stream) {
         (Kind::Webhook, Some(webhook), _) => {
-            let url = target::check(&webhook.url, &target::egress(options.loopback_webhooks));
+            let url = webhook_egress::check(
+                &webhook.url,
+                &webhook_egress::egress(options.loopback_webhooks),
+            );
             url.map_err(Refusal::WebhookUrl)?;
             // Stored as received: the client's own spelling is compared and shown.
             Target::Webhook(webhook.url)

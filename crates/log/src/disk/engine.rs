@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::format::head::{Checkpoint, Head};
+use super::format::log_head::{Checkpoint, Head};
 use super::options::FjallOptions;
 use super::queue::Queue;
 use super::store::Store;

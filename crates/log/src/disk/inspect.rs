@@ -10,7 +10,7 @@ use lsm_tree::checksum::Checksum;
 use lsm_tree::{Cache, Table};
 
 use super::engine::Engine;
-use super::format::marker::Marker;
+use super::format::commits_file::Marker;
 
 /// A file of a log that is damaged or can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]

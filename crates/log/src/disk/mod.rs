@@ -1,18 +1,18 @@
 //! The engine on fjall. `format.md`, shown on [`FjallLog`]'s page, documents the on-disk format and
 //! the commit protocol.
 
+mod compaction;
+mod dead_records;
 mod draft;
 mod engine;
-mod fates;
 mod format;
 mod inspect;
+mod maintenance;
 mod options;
 mod queue;
 mod reader;
-mod reclaim;
 mod recovery;
 mod runway;
-mod space;
 mod store;
 mod stream;
 mod writer;
@@ -105,11 +105,11 @@ impl FjallLog {
         let writes = spawn("log:writer", Box::new(move || writer.run()))?;
         lock(&log.threads).push(writes);
         let gives = Arc::clone(&engine);
-        let gives = spawn("log:space", Box::new(move || space::run(&gives)))?;
+        let gives = spawn("log:space", Box::new(move || compaction::run(&gives)))?;
         lock(&log.threads).push(gives);
         let tidies = spawn(
             "log:reclaim",
-            Box::new(move || reclaim::run(&engine, &marker)),
+            Box::new(move || maintenance::run(&engine, &marker)),
         )?;
         lock(&log.threads).push(tidies);
         Ok(log)
@@ -141,7 +141,7 @@ impl FjallLog {
     ///
     /// Storage.
     pub fn reclaim(&self) -> Result<bool, Error> {
-        reclaim::step(&self.engine)
+        maintenance::step(&self.engine)
     }
 
     /// Frees the disk space of all removed data, as far as there is space to rewrite files. The log
@@ -151,7 +151,7 @@ impl FjallLog {
     ///
     /// Storage.
     pub fn give_back(&self) -> Result<(), Error> {
-        space::pass(&self.engine, true)
+        compaction::pass(&self.engine, true)
     }
 
     /// Runs work that may wait for the disk on a blocking thread.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::format::commit::Commit;
-use super::format::head::Checkpoint;
+use super::format::log_head::Checkpoint;
 use super::format::settings::Fork;
 use super::stream::{Stream, lock};
 use crate::append::{Append, Outcome};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::engine::Engine;
-use super::format::head::Head;
+use super::format::log_head::Head;
 use super::format::record::Record;
 use super::store::{Gap, Store, View};
 use super::stream::Stream;

@@ -16,8 +16,8 @@ use fjall::PersistMode;
 
 use super::engine::Engine;
 use super::format::commit::Commit;
-use super::format::head::{Checkpoint, Head};
-use super::format::marker::{Mark, Marker, PRIVATE_FILE};
+use super::format::commits_file::{Mark, Marker, PRIVATE_FILE};
+use super::format::log_head::{Checkpoint, Head};
 use super::options::{Durability, FjallOptions};
 use super::store::{Store, View, failure, io_failure};
 use crate::error::{Error, Kind};

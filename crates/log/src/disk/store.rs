@@ -9,21 +9,21 @@ use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
-use super::fates::Slot;
+use super::dead_records::Slot;
 use super::format::bytes::Malformed;
 use super::format::commit::Commit;
-use super::format::end::{self, Ends};
-use super::format::head::{self, Checkpoint, Head};
+use super::format::ended::{self, Ends};
+use super::format::log_head::{self, Checkpoint, Head};
 use super::format::record::Record;
 use super::format::settings::Birth;
 use super::format::{VERSION, keys, settings, state};
 use super::options::FjallOptions;
+use crate::append_rules::State;
 use crate::error::{Error, Kind};
 use crate::incarnation::Identity;
 use crate::name::StreamName;
 use crate::producers::ProducerState;
 use crate::read::Ended;
-use crate::rules::State;
 
 /// The name of the messages' keyspace.
 const RECORDS: &str = "records";
@@ -140,14 +140,14 @@ impl Store {
             db: opened,
         };
         let version = store.meta(keys::VERSION, "its version", |value| {
-            head::decode_number(keys::VERSION, value)
+            log_head::decode_number(keys::VERSION, value)
         })?;
         match version {
             Some(VERSION) => {}
             Some(found) => return Err(Kind::Version { found }.into()),
             None if store.head()?.is_some() => return Err(Error::damaged("no version is written")),
             None => {
-                let version = head::encode_number(keys::VERSION, VERSION);
+                let version = log_head::encode_number(keys::VERSION, VERSION);
                 let mut batch = store.db.batch().durability(Some(PersistMode::SyncAll));
                 batch.insert(&store.meta, keys::VERSION, version);
                 batch
@@ -156,12 +156,12 @@ impl Store {
             }
         }
         let identity = store.meta(keys::IDENTITY, "its identity", |value| {
-            head::decode_number(keys::IDENTITY, value)
+            log_head::decode_number(keys::IDENTITY, value)
         })?;
         match identity {
             Some(identity) => store.identity = Identity::new(identity),
             None => {
-                let identity = head::encode_number(keys::IDENTITY, store.identity.number());
+                let identity = log_head::encode_number(keys::IDENTITY, store.identity.number());
                 let mut batch = store.db.batch().durability(Some(PersistMode::SyncAll));
                 batch.insert(&store.meta, keys::IDENTITY, identity);
                 batch
@@ -199,7 +199,7 @@ impl Store {
     pub(crate) fn id_of(&self, name: &StreamName) -> Result<Option<u64>, Error> {
         let key = keys::name(name.as_str());
         self.meta(&key, "a stream's name", |value| {
-            head::decode_number(&key, value)
+            log_head::decode_number(&key, value)
         })
     }
 
@@ -219,7 +219,7 @@ impl Store {
     pub(crate) fn garbage(&self, id: u64) -> Result<Option<u64>, Error> {
         let key = keys::garbage(id);
         self.meta(&key, "a stream that ended", |value| {
-            head::decode_garbage(&key, value)
+            log_head::decode_garbage(&key, value)
         })
     }
 
@@ -390,7 +390,7 @@ impl View<'_> {
                 .into_inner()
                 .map_err(|error| failure(error, "what was trimmed"))?;
             let place = keys::trimmed_of(&key);
-            let floor = head::decode_number(&key, &value).ok();
+            let floor = log_head::decode_number(&key, &value).ok();
             let found = place.zip(floor).map(|((position, id), floor)| Gap {
                 position: position - 1,
                 id,
@@ -411,7 +411,7 @@ impl View<'_> {
             let (key, value) = pair
                 .into_inner()
                 .map_err(|error| failure(error, "an end"))?;
-            end::decode(&key, &value)
+            ended::decode(&key, &value)
                 .map_err(|Malformed| Error::damaged(format!("an end (meta {})", hex(&key))))
         })
     }
@@ -471,7 +471,7 @@ mod tests {
         for other in [VERSION - 1, VERSION + 1] {
             let folder = tempfile::tempdir().unwrap();
             let store = Store::open(folder.path(), &FjallOptions::default()).unwrap();
-            let version = head::encode_number(keys::VERSION, other);
+            let version = log_head::encode_number(keys::VERSION, other);
             store.meta.insert(keys::VERSION, version).unwrap();
             store.db.persist(PersistMode::SyncAll).unwrap();
             drop(store);

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::format::record::Record;
 use super::format::settings::{Birth, Fork};
 use super::store::Store;
+use crate::append_rules::State;
 use crate::clock::{JUMP, Timestamp, millis};
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
@@ -20,7 +21,6 @@ use crate::name::StreamName;
 use crate::offset::Offset;
 use crate::producers::ProducerState;
 use crate::read::Info;
-use crate::rules::State;
 use crate::settings::{Expiry, fork_lineage};
 
 /// Locks a mutex. A poisoned lock is safe to use, because no panic leaves its data half changed.

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use fjall::{AbstractTree, PersistMode};
 
+use super::compaction;
 use super::draft::{Draft, Sealed};
 use super::engine::Engine;
-use super::format::marker::{Mark, Marker};
+use super::format::commits_file::{Mark, Marker};
 use super::options::Durability;
 use super::queue::Request;
 use super::recovery;
 use super::runway::Runway;
-use super::space;
 use super::store::{Store, failure};
 use super::stream::Stream;
 use crate::error::{Error, Kind};
@@ -253,7 +253,7 @@ impl Writer {
             // Tables that couldn't be finished may be a part of what fills the disk. Once the database is open, deleting
             // streams frees more.
             if let Ok(store) = self.engine.store() {
-                space::remove_unfinished(&self.engine, &store);
+                compaction::remove_unfinished(&self.engine, &store);
             }
             if free(&self.engine).is_some_and(|free| free < REOPEN_BYTES) {
                 return;

@@ -4,7 +4,7 @@
 //! possible: everything is in ordered maps behind one lock, which is held for one operation at a
 //! time.
 
-mod reclaim;
+mod expiry;
 mod streams;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -147,7 +147,7 @@ impl MemoryLog {
         let (alive, ended) = mpsc::channel();
         // An earlier thread has ended or is about to.
         *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(alive);
-        reclaim::start(Arc::clone(&self.streams), self.reclaim_every, ended);
+        expiry::start(Arc::clone(&self.streams), self.reclaim_every, ended);
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     swar::until_special,
     trim,
 };
-use crate::{str_bytes::is_ascii, work};
+use crate::{str_bytes::is_ascii, work_counter};
 
 /// The reason for which some bytes aren't one JSON text, with its offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl Elements for &mut Found {
 }
 
 fn walk(bytes: &[u8], max_depth: usize, elements: impl Elements) -> Result<(), CheckError> {
-    work::count(bytes.len());
+    work_counter::count(bytes.len());
     let grammar = Walk {
         bytes,
         at: 0,

@@ -2,7 +2,7 @@ use super::{
     brackets::{Bracket, Brackets},
     swar::until_quote_or_escape,
 };
-use crate::{error::Kind, work};
+use crate::{error::Kind, work_counter};
 
 /// A search for the end of an array, object or string that arrives in pieces. It matches brackets
 /// and quotes only; the deserialiser checks the rest of the grammar.
@@ -40,7 +40,7 @@ impl Scan {
             let found = bytes[at..]
                 .iter()
                 .position(|byte| STRUCTURAL[usize::from(*byte)]);
-            work::count(found.unwrap_or(bytes.len() - at));
+            work_counter::count(found.unwrap_or(bytes.len() - at));
             let Some(len) = found else { return Ok(None) };
             at += len;
             match bytes[at] {
@@ -84,7 +84,7 @@ impl Scan {
         }
         loop {
             let len = until_quote_or_escape(&bytes[at..]);
-            work::count(len);
+            work_counter::count(len);
             at += len;
             if *bytes.get(at)? == b'"' {
                 self.in_string = false;

@@ -11,7 +11,7 @@ use crate::{
     DecodeError, Event, Format, Limits, Str,
     error::Kind,
     input::{BOM, Input},
-    work,
+    work_counter,
 };
 
 /// A splitter of a `text/event-stream` into its blocks, with the bytes unchanged.
@@ -152,7 +152,7 @@ impl Splitter {
             self.check_size(end.unwrap_or(self.input.rest().len()))?;
             let (at, rest) = (self.input.at(), self.input.rest());
             let Some(mut len) = end else {
-                work::count(rest.len());
+                work_counter::count(rest.len());
                 self.carry.extend_from_slice(rest);
                 self.input.read_to(self.input.chunk().len());
                 continue;
@@ -199,7 +199,7 @@ impl Splitter {
             self.after_cr = false;
             self.place = Place::Within;
             let line = memchr2(b'\n', b'\r', &rest[at..]);
-            work::count(line.unwrap_or(rest.len() - at));
+            work_counter::count(line.unwrap_or(rest.len() - at));
             at = line.map_or(rest.len(), |len| at + len);
         }
         None

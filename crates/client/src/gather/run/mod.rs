@@ -21,8 +21,8 @@ use super::{
     Answer, Call, Calls, GatherResult, Options, Timing,
     attempt::{self, Attempt, Deadline},
     cache::{self, Found, Stored},
-    outbox::Outbox,
     prepared::Prepared,
+    result_buffer::Outbox,
     schedule::{Host, Schedule},
 };
 use crate::{Client, error::Error};

@@ -1,8 +1,8 @@
 //! Exactly-once appends to a stream.
 
 mod answer;
-mod earlier;
-mod gather;
+mod batcher;
+mod published;
 mod worker;
 
 use std::{
@@ -21,7 +21,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::{
-    earlier::Published,
+    published::Published,
     worker::{Command, Worker},
 };
 use super::{Info, Offset, Stream, names};
@@ -360,7 +360,7 @@ impl Writer {
     }
 
     async fn give(&self, message: Bytes) -> Result<(), Error> {
-        let cost = gather::cost(&message).min(self.shared.capacity);
+        let cost = batcher::cost(&message).min(self.shared.capacity);
         let cost = u32::try_from(cost).unwrap_or(u32::MAX);
         let Ok(room) = self.shared.room.acquire_many(cost).await else {
             return Err(self.shared.error());

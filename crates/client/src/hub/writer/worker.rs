@@ -25,9 +25,9 @@ use tokio::{
 use super::{
     MAX_IN_FLIGHT, Producer, ROOM, Shared, Writer, WriterOptions,
     answer::{Sent, Stored, Verdict, judge},
-    earlier::{Compared, Earlier, Published, Shape},
+    batcher::{Body, Gather, cost},
     epoch_after,
-    gather::{Body, Gather, cost},
+    published::{Compared, Earlier, Published, Shape},
 };
 use crate::{
     error::{Error, Kind},

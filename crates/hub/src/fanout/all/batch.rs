@@ -15,10 +15,10 @@ use headwater_log::{
 };
 
 use super::{
-    envelope::{self, Content, Letter},
+    encode::{self, Content, Letter},
     patterns::Patterns,
 };
-use crate::{fanout::outgoing, limits::EVENTS_CHUNK_BYTES};
+use crate::{fanout::send_budget, limits::EVENTS_CHUNK_BYTES};
 
 /// Approximate size in bytes of an event, besides its message.
 const EVENT_COST: usize = 128;
@@ -330,12 +330,12 @@ impl Batch {
         let [item] = &*self.items else { return None };
         let of = item.of.as_ref()?;
         let is_wanted = item.is_message() && wanted.matches(&self.streams[of.stream].name);
-        (is_wanted && item.id > from && outgoing::is_large(self.cost)).then_some(item.id)
+        (is_wanted && item.id > from && send_budget::is_large(self.cost)).then_some(item.id)
     }
 
     /// Returns `true` if the batch, or its encoding in a format, is larger than a chunk.
     pub(crate) fn is_large(&self, format: Format) -> bool {
-        outgoing::is_large(self.cost) || outgoing::is_large(self.encoded(format).bytes.len())
+        send_budget::is_large(self.cost) || send_budget::is_large(self.encoded(format).bytes.len())
     }
 
     fn encoded(&self, format: Format) -> &Encoded {
@@ -348,7 +348,7 @@ impl Batch {
                     incarnation: self.order,
                 };
                 let Some(of) = &item.of else {
-                    envelope::forgotten(format, id, &mut bytes);
+                    encode::forgotten(format, id, &mut bytes);
                     return bytes.len();
                 };
                 let stream = &self.streams[of.stream];
@@ -369,7 +369,7 @@ impl Batch {
                     offset: of.offset,
                     content,
                 };
-                envelope::encode(format, letter, &mut bytes);
+                encode::encode(format, letter, &mut bytes);
                 bytes.len()
             };
             let ends = self.items.iter().map(encode).collect();

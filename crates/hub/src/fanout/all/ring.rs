@@ -4,7 +4,7 @@ use headwater_log::Position;
 
 use super::batch::Batch;
 use crate::{
-    fanout::outgoing,
+    fanout::send_budget,
     limits::{EVENTS_RING_BATCHES, EVENTS_RING_BYTES},
 };
 
@@ -61,11 +61,11 @@ impl Ring {
     }
 
     /// Adds all events up to `next`, and drops old ones to keep the bounds. A message that is
-    /// larger than a chunk is left to the log: see [`Outgoing`](crate::fanout::outgoing::Outgoing).
+    /// larger than a chunk is left to the log: see [`Outgoing`](crate::fanout::send_budget::Outgoing).
     pub(crate) fn push(&mut self, batches: Vec<Batch>, next: Position) {
         self.next = next;
         for batch in batches {
-            if outgoing::is_large(batch.cost) {
+            if send_budget::is_large(batch.cost) {
                 self.batches.clear();
                 self.cost = 0;
                 self.from = batch.next;

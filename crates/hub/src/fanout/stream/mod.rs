@@ -6,12 +6,12 @@
 //! when it is behind. Its memory is bounded regardless of its speed. It receives either the
 //! messages that follow its position or an error.
 
-pub(crate) mod framed;
-pub(crate) mod frames;
+pub(crate) mod encode;
+pub(crate) mod preframed;
+mod pump;
 pub(crate) mod reader;
 mod ring;
-mod tail;
 
-pub(crate) use frames::{Form, Shape};
+pub(crate) use encode::{Form, Shape};
+pub(crate) use pump::Tails;
 pub(crate) use reader::{Reader, ReaderPermit, ReaderPermits};
-pub(crate) use tail::Tails;

@@ -14,17 +14,16 @@ use headwater_log::{Chunk, Lineage, Log, Mark, Message, Offset, ReadFrom, Stream
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    frames::{self, End, Form, Shape},
+    encode::{self, End, Form, Shape},
+    pump::Tail,
     ring::{EndReason, ReadOutcome},
-    tail::Tail,
 };
 use crate::{
     error::Failure,
-    fanout::outgoing::{self, Key, Outgoing},
+    fanout::send_budget::{self, Key, Outgoing},
     ingest::WatchGuard,
     limits::CHUNK_BYTES,
-    protocol::close_reason,
-    protocol::cursor,
+    protocol::{close_reason, cursor},
 };
 
 /// The number of live readers and waiting long-polls.
@@ -182,7 +181,7 @@ impl Sending {
                     } else {
                         batch.encoded(form, said, cursor)
                     };
-                    let sent = match outgoing::is_large(bytes.len()) {
+                    let sent = match send_budget::is_large(bytes.len()) {
                         // The encoding is much larger than the messages. The reader reads smaller
                         // parts from the log.
                         true => self.read_behind().await,
@@ -221,7 +220,7 @@ impl Sending {
                 ReadOutcome::Wait => {
                     let cursor = cursor::cursor(self.reader.least_cursor);
                     self.state = State::Sent(End::Tail);
-                    return Some(Ok(frames::waiting(self.at(), cursor)));
+                    return Some(Ok(encode::waiting(self.at(), cursor)));
                 }
             }
         }
@@ -237,7 +236,7 @@ impl Sending {
         };
         match reason {
             Err(problem) => Some(Err(problem)),
-            Ok(None) => frames::end(self.reader.form, self.at()).map(Ok),
+            Ok(None) => encode::end(self.reader.form, self.at()).map(Ok),
             // The protocol's own end event contains the reason.
             Ok(Some(problem)) if self.reader.form == Form::Protocol => {
                 Some(Ok(self.control(End::Closed, Some(&problem))))
@@ -275,7 +274,7 @@ impl Sending {
 
     fn control(&self, end: End, failure: Option<&Problem>) -> Bytes {
         let mut out = Vec::new();
-        frames::control(
+        encode::control(
             self.at(),
             end,
             cursor::cursor(self.reader.least_cursor),
@@ -329,7 +328,7 @@ impl Sending {
         }
         loop {
             if let [message] = &*messages
-                && outgoing::is_large(message.bytes.len())
+                && send_budget::is_large(message.bytes.len())
             {
                 let bytes = message.bytes.len();
                 drop(messages);
@@ -338,7 +337,7 @@ impl Sending {
             }
             let said = self.said(end).await?;
             let bytes = self.encode(&messages, next, said);
-            if !outgoing::is_large(bytes.len()) {
+            if !send_budget::is_large(bytes.len()) {
                 if bytes.len() < CHUNK_BYTES / 2 {
                     self.read_bytes = (self.read_bytes * 2).min(CHUNK_BYTES);
                 }
@@ -379,7 +378,7 @@ impl Sending {
                     Ok(match form {
                         Form::Protocol => {
                             let Reader { shape, lineage, .. } = &self.reader;
-                            frames::data_event(*shape, message, lineage.at(next))
+                            encode::data_event(*shape, message, lineage.at(next))
                         }
                         Form::Events | Form::Lines => self.encode(message, next, End::More),
                     })
@@ -415,7 +414,7 @@ impl Sending {
             ..
         } = &self.reader;
         let cursor = cursor::cursor(*least_cursor);
-        frames::encode(*form, *shape, lineage, messages, next, end, cursor)
+        encode::encode(*form, *shape, lineage, messages, next, end, cursor)
     }
 
     /// Reads the log at the reader's position, or at the floor if the reader started there and it

@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 use headwater_log::{Chunk, Lineage, Message, Offset};
 
-use super::frames::{self, End, Form, Shape};
+use super::encode::{self, End, Form, Shape};
 use crate::{
-    fanout::outgoing,
+    fanout::send_budget,
     limits::{BATCH_BYTES, CHUNK_BYTES, RING_BATCHES, RING_BYTES, RING_RUNS},
 };
 
@@ -69,7 +69,7 @@ impl Batch {
             Form::Protocol => self.encoded_for(end, cursor),
             form => {
                 let Self { shape, lineage, .. } = self;
-                frames::encode(
+                encode::encode(
                     form,
                     *shape,
                     lineage,
@@ -85,11 +85,11 @@ impl Batch {
     /// Returns the batch in the protocol's SSE, with a cursor of one reader only.
     pub(crate) fn encoded_for(&self, end: End, cursor: u64) -> Bytes {
         let data = self.kept(5, 0, || {
-            frames::data_event(self.shape, &self.messages, self.lineage.at(self.next))
+            encode::data_event(self.shape, &self.messages, self.lineage.at(self.next))
         });
         let mut out = Vec::with_capacity(data.len() + 160);
         out.extend_from_slice(&data);
-        frames::control(self.lineage.at(self.next), end, cursor, None, &mut out);
+        encode::control(self.lineage.at(self.next), end, cursor, None, &mut out);
         out.into()
     }
 
@@ -173,7 +173,7 @@ impl Ring {
 
     /// Adds messages that were read, in batches of about one chunk when they are encoded. A message
     /// that is larger than that by itself is left to the log: see
-    /// [`Outgoing`](crate::fanout::outgoing::Outgoing).
+    /// [`Outgoing`](crate::fanout::send_budget::Outgoing).
     pub(crate) fn push_all(&mut self, chunk: Chunk, shape: Shape) {
         let Chunk {
             mut from,
@@ -186,7 +186,7 @@ impl Ring {
         let mut messages = messages.into_iter().peekable();
         while let Some(first) = messages.next() {
             let mut bytes = first.bytes.len() + MESSAGE_COST;
-            let is_large = outgoing::is_large(bytes);
+            let is_large = send_budget::is_large(bytes);
             let mut batch = vec![first];
             let mut fits = |message: &Message| {
                 bytes += message.bytes.len() + MESSAGE_COST;

@@ -10,8 +10,8 @@ use crate::subscriptions::journal::Journal;
 use crate::subscriptions::keys::{self, Keys};
 use crate::subscriptions::limits::EXPLICIT_LINKS;
 use crate::subscriptions::refusal::Refusal;
+use crate::subscriptions::response_bodies::{Claimed, SubscriptionView};
 use crate::subscriptions::state::{Ack, Config, Link, TOO_MANY_NAMED, Target};
-use crate::subscriptions::views::{Claimed, SubscriptionView};
 
 impl Command {
     /// Refuses the command.

@@ -1,7 +1,7 @@
 //! The engine: one task that does all work in turns.
 
+mod catch_up;
 mod commands;
-mod following;
 mod waking;
 
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use super::keys::Keys;
 use super::limits::DELIVERIES;
 use super::options::SubscriptionOptions;
 use super::refusal::Refusal;
+use super::response_bodies::{Claimed, SubscriptionView};
 use super::state::{Ack, Config, Link, Registry};
-use super::views::{Claimed, SubscriptionView};
 
 /// Maximum number of requests in one turn.
 const TURN: usize = 256;

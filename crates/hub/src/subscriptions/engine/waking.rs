@@ -12,9 +12,9 @@ use crate::subscriptions::journal::Journal;
 use crate::subscriptions::keys;
 use crate::subscriptions::limits::{DELIVERIES, WEBHOOK_TIMEOUT};
 use crate::subscriptions::refusal::Refusal;
+use crate::subscriptions::response_bodies;
 use crate::subscriptions::state::{Subscription, Target};
-use crate::subscriptions::target;
-use crate::subscriptions::views;
+use crate::subscriptions::webhook_egress;
 
 /// Maximum number of wakes that one turn issues.
 const WAKES: usize = 256;
@@ -60,13 +60,16 @@ impl Engine {
         let (to, body) = match &known.config.target {
             Target::Webhook(url) => {
                 // Checked when the subscription was created, but the rules may have changed since.
-                match target::check(url, &target::egress(self.options.loopback_webhooks)) {
+                match webhook_egress::check(
+                    url,
+                    &webhook_egress::egress(self.options.loopback_webhooks),
+                ) {
                     Ok(url) => {
                         let to = To::Webhook {
                             url,
                             timeout: timeout(known),
                         };
-                        (to, views::notification(id, known, token()))
+                        (to, response_bodies::notification(id, known, token()))
                     }
                     Err(why) => {
                         tracing::warn!(subscription = &**id, why, "a webhook is not called");
@@ -78,7 +81,7 @@ impl Engine {
             }
             Target::WakeStream(name) => (
                 To::Stream(name.clone()),
-                views::wake_event(id, known, now.0),
+                response_bodies::wake_event(id, known, now.0),
             ),
         };
         let body = body.unwrap_or_default();
@@ -97,7 +100,7 @@ impl Engine {
         for (id, known) in self.registry.iter() {
             let wake = known.wake.as_ref().filter(|wake| wake.lease.is_none());
             if let (Some(wake), Target::WakeStream(name)) = (wake, &known.config.target)
-                && let Some(body) = views::wake_event(id, known, now)
+                && let Some(body) = response_bodies::wake_event(id, known, now)
             {
                 let (id, wake_id) = (Arc::clone(id), wake.id.clone());
                 self.issued.push(Issued {

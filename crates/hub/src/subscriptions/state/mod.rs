@@ -3,10 +3,10 @@
 
 mod agenda;
 mod config;
-mod following;
 mod interest;
 mod links;
-mod names;
+mod name_pool;
+mod progress;
 mod registry;
 mod subscription;
 mod waking;
@@ -14,8 +14,8 @@ mod waking;
 pub(crate) use self::registry::Bounds;
 pub(super) use self::{
     config::{Config, ConfigRecord, Target},
-    following::{News, TOO_MANY_NAMED},
     links::{Acked, Link, Links},
+    progress::{News, TOO_MANY_NAMED},
     registry::{Dirty, Registry},
     subscription::{Ack, State, Subscription, Wake},
 };

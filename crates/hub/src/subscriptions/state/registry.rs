@@ -6,7 +6,7 @@ use headwater_log::{Position, StreamName, Timestamp};
 
 use super::agenda::Agenda;
 use super::interest::Interest;
-use super::names::Names;
+use super::name_pool::Names;
 use super::{Config, Link, Subscription};
 use crate::subscriptions::limits::LINK_BYTES;
 use crate::subscriptions::refusal::{Limit, Refusal};

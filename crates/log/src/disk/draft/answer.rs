@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::append::{Append, Outcome};
 use crate::disk::engine::Engine;
-use crate::disk::format::head::Head;
+use crate::disk::format::log_head::Head;
 use crate::disk::queue::{Appended, Reply};
 use crate::disk::stream::Stream;
 use crate::error::Error;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::append::{Append, Outcome, Receipt};
+use crate::append_rules::{self, Verdict};
 use crate::disk::queue::Appended;
 use crate::disk::stream::{Stream, lock};
 use crate::error::{Error, Kind};
 use crate::offset::{Offset, Position};
 use crate::producers::{ProducerState, idle_from, is_idle};
-use crate::rules::{self, Verdict};
 
 use super::{Answer, Change, Draft, Failed};
 
@@ -61,7 +61,7 @@ impl Draft<'_> {
             closed,
             producer_seq,
         };
-        match rules::judge(&change.state, &stream.lineage, known, &append) {
+        match append_rules::judge(&change.state, &stream.lineage, known, &append) {
             Verdict::Refuse(refusal) => return Ok((Outcome::Refused(refusal), None)),
             Verdict::Done => {
                 let receipt = receipt(change.state.tail, true, None);

@@ -4,8 +4,8 @@
 mod answer;
 mod append;
 mod create;
-mod ends;
-mod seal;
+mod ended;
+mod write_batch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use crate::append_rules::State;
 use crate::clock::Timestamp;
 use crate::disk::engine::Engine;
 use crate::disk::format::commit::Commit;
-use crate::disk::format::end::Ends;
-use crate::disk::format::head::Head;
+use crate::disk::format::ended::Ends;
+use crate::disk::format::log_head::Head;
 use crate::disk::queue::{Dropped, Request, Sweep, Tend};
 use crate::disk::store::Store;
 use crate::disk::stream::Stream;
@@ -25,7 +26,6 @@ use crate::error::{Error, Kind};
 use crate::name::StreamName;
 use crate::producers::ProducerState;
 use crate::read::EndCause;
-use crate::rules::State;
 
 pub(crate) use answer::Sealed;
 use answer::{Answer, Failed};

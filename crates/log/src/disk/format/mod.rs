@@ -2,10 +2,10 @@
 
 pub(crate) mod bytes;
 pub(crate) mod commit;
-pub(crate) mod end;
-pub(crate) mod head;
+pub(crate) mod commits_file;
+pub(crate) mod ended;
 pub(crate) mod keys;
-pub(crate) mod marker;
+pub(crate) mod log_head;
 pub(crate) mod record;
 pub(crate) mod settings;
 pub(crate) mod state;

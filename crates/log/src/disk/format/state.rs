@@ -7,9 +7,9 @@ use headwater_wire::Digest;
 
 use super::bytes::{Cursor, Malformed, put_bytes, put_number, seal, unseal};
 use crate::append::Producer;
+use crate::append_rules::State;
 use crate::limits::PRODUCER_WINDOW;
 use crate::producers::{ProducerState, Published, Window};
-use crate::rules::State;
 
 const CLOSED: u8 = 1;
 const CLOSED_BY: u8 = 2;

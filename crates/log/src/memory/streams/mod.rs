@@ -1,6 +1,6 @@
 //! All streams and the operations on them.
 
-mod ends;
+mod ended;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -9,9 +9,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::append::{Append, Outcome, Receipt};
+use crate::append_rules::{self, State, Verdict};
 use crate::clock::{Steady, Timestamp};
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
+use crate::grouping;
 use crate::incarnation::Lineage;
 use crate::limits;
 use crate::memory::MemoryOptions;
@@ -19,10 +21,8 @@ use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::producers::{Known, ProducerState, idle_from, is_idle};
 use crate::read::{Created, EndCause, Usage};
-use crate::records;
-use crate::rules::{self, State, Verdict};
 use crate::settings::{self, Create, Expiry, ForkFrom, ForkPoint, Settings};
-use ends::Ends;
+use ended::Ends;
 
 const PER_MESSAGE: u64 = 64;
 const PER_STREAM: u64 = 512;
@@ -359,7 +359,7 @@ impl Streams {
             closed,
             producer_seq,
         };
-        match rules::judge(&stream.state, &stream.lineage, known, &append) {
+        match append_rules::judge(&stream.state, &stream.lineage, known, &append) {
             Verdict::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
             Verdict::Done => {
                 let tail = stream.state.tail;
@@ -449,7 +449,7 @@ impl Streams {
         let now = self.now();
         let mut position = self.head.borrow().number();
         let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
-        for range in records::split(messages) {
+        for range in grouping::split(messages) {
             let messages = messages[range].to_vec();
             let bytes = messages.iter().map(|message| message.len() as u64).sum();
             let (first, count) = (stream.state.tail, messages.len() as u64);

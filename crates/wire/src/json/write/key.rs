@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Error;
 
-use super::{Writer, refuse::refuse_all_but_scalars};
+use super::{Writer, unsupported::refuse_all_but_scalars};
 
 /// A serialiser of keys. It refuses values that can't be keys.
 pub(super) struct KeyWriter<'a>(pub(super) &'a mut Vec<u8>);

@@ -14,12 +14,12 @@
 mod collection;
 mod key;
 mod number;
-mod place;
+mod pointer;
 mod raw;
-mod refuse;
 #[cfg(test)]
 mod tests;
 mod text;
+mod unsupported;
 
 use std::fmt::{self, Display, Write as _};
 

@@ -3,7 +3,7 @@
 use serde::ser::Error as _;
 use serde_json::Error;
 
-use super::{place, text::store};
+use super::{pointer, text::store};
 
 /// Appends an integer.
 #[inline]
@@ -60,7 +60,7 @@ pub(super) fn name_not_finite(error: Error, written: &[u8]) -> Error {
     else {
         return error;
     };
-    let place = place::at_end_of(&written[..written.len() - name.len()]);
+    let place = pointer::at_end_of(&written[..written.len() - name.len()]);
     Error::custom(format_args!(
         "{name} at {place:?}: JSON has only finite numbers (RFC 8259 §6)"
     ))

@@ -7,7 +7,7 @@ use serde_json::Error;
 
 use crate::json::separators;
 
-use super::refuse::{refuse_all_but_scalars, refuse_scalars};
+use super::unsupported::{refuse_all_but_scalars, refuse_scalars};
 
 /// Returns `true` if a struct of this name contains JSON text. `Number` does if a crate in the
 /// build enables the feature `arbitrary_precision`.

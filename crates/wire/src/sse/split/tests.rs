@@ -2,7 +2,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::{Block, Splitter};
-use crate::{DecodeError, Format, Limits, testing, testing::Cuts, work::counted};
+use crate::{DecodeError, Format, Limits, testing, testing::Cuts, work_counter::counted};
 
 fn limits(max_item_bytes: usize) -> Limits {
     Limits::default().with_max_item_bytes(max_item_bytes)

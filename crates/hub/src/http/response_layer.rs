@@ -10,7 +10,7 @@ use axum::{
 use headwater::StatusCode;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use super::pages::{self, Page};
+use super::cross_origin::{self, Page};
 use crate::{options::Cors, relay, state::HubState};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
@@ -80,7 +80,7 @@ fn preflight(request: &Request, page: &Page) -> Option<Response> {
     match page {
         _ if !asks_for_method && !is_relay => None,
         Page::Foreign if is_relay => Some(StatusCode::NO_CONTENT.into_response()),
-        Page::Foreign => Some(pages::refusal(request.headers()).into_response()),
+        Page::Foreign => Some(cross_origin::refusal(request.headers()).into_response()),
         _ => Some((StatusCode::NO_CONTENT, allowed).into_response()),
     }
 }

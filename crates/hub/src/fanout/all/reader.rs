@@ -11,15 +11,15 @@ use headwater_wire::sse::{END_EVENT, END_ID};
 
 use super::{
     batch::{self, Batch, Chunk},
-    envelope,
+    encode,
     patterns::Patterns,
+    pump::Subscriber,
     ring::{EndReason, ReadOutcome},
-    tail::Subscriber,
 };
 use crate::{
     error::problem,
     fanout::{
-        outgoing::{self, Key, Outgoing},
+        send_budget::{self, Key, Outgoing},
         stream::ReaderPermit,
     },
     limits::{EVENTS_CHUNK_BYTES, EVENTS_LEAST_READ_BYTES, EVENTS_READ_BYTES, EVENTS_SILENT},
@@ -174,7 +174,7 @@ impl Sending {
             let Some(chunk) = self.take(&batch) else {
                 return Ok((None, is_all));
             };
-            if !outgoing::is_large(chunk.bytes.len()) {
+            if !send_budget::is_large(chunk.bytes.len()) {
                 return Ok((Some(chunk), is_all));
             }
             if chunk.events == 1 {
@@ -258,7 +258,7 @@ impl Sending {
             return None;
         }
         self.feed.told = Some(position);
-        Some(envelope::place(self.at()).into())
+        Some(encode::place(self.at()).into())
     }
 
     /// Returns the position, as clients receive it.

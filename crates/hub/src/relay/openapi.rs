@@ -3,7 +3,7 @@
 use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
 use schemars::JsonSchema;
 
-use crate::http::describe::{foreign, known, reading, replied};
+use crate::http::openapi::{foreign, known, reading, replied};
 
 /// The tag of these operations.
 const TAG: &str = "relays";

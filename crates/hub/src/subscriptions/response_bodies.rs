@@ -7,11 +7,11 @@ use headwater_log::StreamName;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::bodies::Kind;
 use super::engine::Part;
 use super::keys::Keys;
 use super::limits::SHOWN_BYTES;
 use super::refusal::{Limit, Refusal};
+use super::request_bodies::Kind;
 use super::state::{Link, Subscription, Target};
 use crate::protocol::time;
 

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::engine::Engine;
 use super::format::commit::Commit;
-use super::format::head::Checkpoint;
 use super::format::keys;
+use super::format::log_head::Checkpoint;
 use super::queue::{Dropped, Reply, Request, Sweep, Tend};
 use super::store::{Store, failure};
 use super::stream::{Stream, lock};

@@ -12,8 +12,8 @@ use serde_json::{Map, Number, Value, json, map::Entry};
 use super::{
     CheckBudget, Schema,
     fault::{Fault, Faults},
+    fault_text,
     search::Path,
-    words,
 };
 
 impl Schema {
@@ -98,7 +98,7 @@ impl Repeated {
         }
         let pointer = Path::Member(path, name).pointer();
         self.pointers += pointer.len() + 1;
-        let name = words::cut(name);
+        let name = fault_text::cut(name);
         let detail = format!("the name {name:?} occurs more than once in the object");
         let fault = Fault::new(pointer, detail, value, json!({}));
         match self

@@ -7,7 +7,7 @@ use crate::{
     Encoder, Format, Limits, Meta, json,
     sse::reference,
     testing::{Cuts, decode, decode_chunks},
-    work::counted,
+    work_counter::counted,
 };
 
 fn any_cuts() -> impl Strategy<Value = Cuts> {

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use crate::{
     fanout::stream::{
         Shape,
-        framed::{self, Described},
+        preframed::{self, Described},
     },
     protocol::time,
 };
@@ -226,11 +226,11 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
     // because a line that isn't JSON, from any writer of the log, would break all lines after it.
     let value = match shape {
         Shape::Json => serde_json::from_slice::<&RawValue>(&bytes).ok(),
-        Shape::Ndjson => framed::json(message.trim_ascii()),
+        Shape::Ndjson => preframed::json(message.trim_ascii()),
         Shape::Sse | Shape::Text | Shape::Bytes => None,
     };
     let events = match shape {
-        Shape::Sse => framed::events(&Bytes::copy_from_slice(message)),
+        Shape::Sse => preframed::events(&Bytes::copy_from_slice(message)),
         Shape::Json | Shape::Ndjson | Shape::Text | Shape::Bytes => Vec::new(),
     };
     let event = match &events[..] {

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use headwater_client::{Client, hub::Stream};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{args::header, exit::Failure, root, url, wait};
+use crate::{args::header, exit::Failure, retry_report, streams_root, url};
 
 /// The characters that a path can't contain (RFC 3986 §3.3), and `%`, which would be read as an
 /// escape.
@@ -47,8 +47,8 @@ pub(crate) struct Hub {
         long,
         value_name = "PATH",
         env = "HEADWATER_ROOT",
-        default_value = root::DEFAULT,
-        value_parser = root::parse,
+        default_value = streams_root::DEFAULT,
+        value_parser = streams_root::parse,
         global = true
     )]
     root: String,
@@ -73,7 +73,7 @@ impl Hub {
     pub(crate) fn at_url(url: &str) -> Self {
         Self {
             url: url.to_owned(),
-            root: root::DEFAULT.to_owned(),
+            root: streams_root::DEFAULT.to_owned(),
             headers: Vec::new(),
             attempts: ATTEMPTS,
         }
@@ -82,7 +82,7 @@ impl Hub {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let mut builder = Client::builder()
             .max_attempts(self.attempts)
-            .on_wait(wait::tell)
+            .on_wait(retry_report::tell)
             .backoff(Duration::from_millis(250), Duration::from_secs(15));
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
@@ -141,7 +141,7 @@ mod tests {
     fn a_stream_is_named_by_its_path_or_its_url() {
         let hub = Hub {
             url: "http://hub:1/base/".to_owned(),
-            root: root::DEFAULT.to_owned(),
+            root: streams_root::DEFAULT.to_owned(),
             headers: Vec::new(),
             attempts: 1,
         };

@@ -28,11 +28,11 @@ use fjall::compaction::Leveled;
 use fjall::{AbstractTree, Keyspace};
 use lsm_tree::compaction::{CompactionStrategy, PullDown};
 
+use super::dead_records::Fates;
 use super::engine::Engine;
-use super::fates::Fates;
 use super::format::keys;
+use super::maintenance::{ask, flush};
 use super::queue::{Request, Sweep};
-use super::reclaim::{ask, flush};
 use super::store::{Store, failure};
 use super::stream::lock;
 use super::writer::{free, is_full};

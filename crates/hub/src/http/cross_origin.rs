@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::Authori
 
 use crate::{
     options::{Cors, Options},
-    protocol::origin::Origin,
+    protocol::public_url::Origin,
 };
 
 /// The relation between the page's origin and the request's, as the browser reports it (W3C Fetch

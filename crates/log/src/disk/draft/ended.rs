@@ -1,7 +1,7 @@
 //! The ends of streams, in the order of all streams.
 
 use crate::clock::Timestamp;
-use crate::disk::format::{end, keys};
+use crate::disk::format::{ended, keys};
 use crate::offset::{Offset, Position};
 use crate::read::{EndCause, Ended};
 
@@ -59,7 +59,7 @@ impl Draft<'_> {
         ends.kept += new.len() as u64;
         for end in &new {
             let key = keys::end(end.position.number());
-            batch.insert(meta, &*key, end::encode(&key, end));
+            batch.insert(meta, &*key, ended::encode(&key, end));
         }
         batch.insert(meta, keys::ENDS, ends.encode());
     }

@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::disk::format::commit::{Commit, Part};
-use crate::disk::format::head::{self, Checkpoint, Head};
+use crate::disk::format::log_head::{self, Checkpoint, Head};
 use crate::disk::format::{keys, record, settings, state};
 use crate::disk::queue::Dropped;
 use crate::disk::store::Store;
-use crate::records;
+use crate::grouping;
 
 use super::{Draft, Sealed};
 
@@ -146,7 +146,7 @@ impl Draft<'_> {
             let birth = settings::encode(&key, &change.stream.birth);
             batch.insert(meta, key, birth);
             if !change.ended {
-                batch.insert(meta, &*name, head::encode_number(&name, id));
+                batch.insert(meta, &*name, log_head::encode_number(&name, id));
             }
         }
         if change.used {
@@ -166,7 +166,11 @@ impl Draft<'_> {
             }
             if is > 0 {
                 let key = keys::trimmed(is, id);
-                batch.insert(meta, &*key, head::encode_number(&key, change.state.floor));
+                batch.insert(
+                    meta,
+                    &*key,
+                    log_head::encode_number(&key, change.state.floor),
+                );
             }
         }
         if change.ended {
@@ -177,7 +181,7 @@ impl Draft<'_> {
             }
             // Before the state is removed: the records of a stream that has neither entry are dead.
             let key = keys::garbage(id);
-            let garbage = head::encode_garbage(&key, commit, change.state.floor);
+            let garbage = log_head::encode_garbage(&key, commit, change.state.floor);
             batch.insert(meta, &*key, garbage);
             batch.remove(meta, keys::settings(id));
             batch.remove(meta, keys::state(id));
@@ -208,7 +212,7 @@ impl Draft<'_> {
             batch.insert(meta, key, producer);
         }
         let messages = std::mem::take(&mut change.messages);
-        for range in records::split(&messages) {
+        for range in grouping::split(&messages) {
             let start = range.start as u64;
             let from = position + before + start;
             let value = record::encode(id, first + start, from, time, &messages[range]);

@@ -11,9 +11,9 @@ use reqwest::Url;
 use serde::Serialize;
 
 use super::{
-    ask::{Ask, Join},
     create::{Plan, begin},
     refusal::Refusal,
+    request::{Ask, Join},
 };
 use crate::{Hub, protocol::path::name_of};
 

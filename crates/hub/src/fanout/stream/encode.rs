@@ -10,7 +10,7 @@ use headwater_wire::{
 };
 use memchr::memchr2;
 
-use super::framed::{self, Described};
+use super::preframed::{self, Described};
 use crate::protocol::{
     media_type::{essence, is_json},
     read_query::Lost,
@@ -155,9 +155,9 @@ fn event(shape: Shape, lineage: &Lineage, message: &Message, out: &mut Vec<u8>) 
             out,
         ),
         Shape::Bytes => one(next, STANDARD.encode(&message.bytes).as_bytes(), out),
-        Shape::Sse => several(next, &framed::events(&message.bytes), out),
+        Shape::Sse => several(next, &preframed::events(&message.bytes), out),
         Shape::Ndjson => {
-            let lines = framed::lines(&message.bytes).map(Bytes::copy_from_slice);
+            let lines = preframed::lines(&message.bytes).map(Bytes::copy_from_slice);
             let lines: Vec<_> = lines
                 .map(|line| Event::new(Str::from_utf8_lossy(line)))
                 .collect();
@@ -199,7 +199,7 @@ fn line(shape: Shape, message: &Bytes, out: &mut Vec<u8>) {
         Shape::Text => string(&String::from_utf8_lossy(message), out),
         Shape::Bytes => string(&STANDARD.encode(message), out),
         Shape::Sse => {
-            for event in framed::events(message) {
+            for event in preframed::events(message) {
                 // Strings, and JSON that was parsed, can always be serialised.
                 let _ = json::encode_on_one_line(&Described::from(&event), out);
                 out.push(b'\n');
@@ -207,8 +207,8 @@ fn line(shape: Shape, message: &Bytes, out: &mut Vec<u8>) {
             return;
         }
         Shape::Ndjson => {
-            for line in framed::lines(message) {
-                match framed::json(line) {
+            for line in preframed::lines(message) {
+                match preframed::json(line) {
                     Some(value) => {
                         let _ = json::encode_on_one_line(value, out);
                     }

@@ -6,24 +6,32 @@
 //! records, whether or not it sees their deletion markers.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use fjall::compaction::filter::{
     CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
 };
-use fjall::{Keyspace, PersistMode, Readable, Snapshot};
+use fjall::{Database, Keyspace, PersistMode, Readable, Snapshot};
 
-use super::format::head::Head;
+use super::format::log_head::Head;
 use super::format::{keys, state};
 use super::store::{Store, failure};
 use super::stream::lock;
 use crate::error::Error;
 
-/// The state of the streams at one moment that is on the disk.
+/// Maximum age of the snapshot by which records are dropped.
+///
+/// While a snapshot exists, the database keeps every table in memory that was filled since, also once
+/// it is written out. A merge takes seconds, in which appends could fill gigabytes.
+const SNAPSHOT_AGE: Duration = Duration::from_millis(100);
+
+/// The state of the streams at a recent moment that is on the disk.
 pub(crate) struct Fates {
-    at: Snapshot,
+    db: Database,
     meta: Keyspace,
     /// Streams with this id or a higher one were created later. Nothing is known about them.
     next_id: u64,
+    latest: Mutex<Option<(Instant, Arc<Snapshot>)>>,
 }
 
 /// The fate of a stream's records.
@@ -40,36 +48,59 @@ enum Fate {
 }
 
 impl Fates {
-    /// Takes a snapshot of the streams, which stays valid after a loss of power.
+    /// Reads what streams there are, by a snapshot that stays valid after a loss of power.
     pub(crate) fn of(store: &Store) -> Result<Self, Error> {
-        let at = store.db.snapshot();
-        // Records that are dropped because of the snapshot must not be needed after a crash of the
-        // machine.
-        store
-            .db
-            .persist(PersistMode::SyncAll)
-            .map_err(|error| failure(error, "its journal"))?;
-        let head = at.get(&store.meta, keys::HEAD);
+        let mut fates = Self {
+            db: store.db.clone(),
+            meta: store.meta.clone(),
+            next_id: 0,
+            latest: Mutex::default(),
+        };
+        let head = fates.snapshot()?.get(&fates.meta, keys::HEAD);
         let head = head.map_err(|error| failure(error, "its head"))?;
         let head = head.and_then(|head| Head::decode(&head).ok());
-        Ok(Self {
-            at,
-            meta: store.meta.clone(),
-            next_id: head.map_or(0, |head| head.next_id),
-        })
+        fates.next_id = head.map_or(0, |head| head.next_id);
+        fates.let_go();
+        Ok(fates)
+    }
+
+    /// Drops the snapshot.
+    fn let_go(&self) {
+        lock(&self.latest).take();
+    }
+
+    /// Returns a snapshot that is on the disk and not older than [`SNAPSHOT_AGE`]. Records that are
+    /// dropped because of it are not needed after a crash of the machine.
+    fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
+        let mut latest = lock(&self.latest);
+        if let Some((taken, at)) = &*latest
+            && taken.elapsed() < SNAPSHOT_AGE
+        {
+            return Ok(Arc::clone(at));
+        }
+        *latest = None;
+        let at = Arc::new(self.db.snapshot());
+        self.db
+            .persist(PersistMode::SyncAll)
+            .map_err(|error| failure(error, "its journal"))?;
+        *latest = Some((Instant::now(), Arc::clone(&at)));
+        Ok(at)
     }
 
     fn of_stream(&self, id: u64) -> Fate {
         if id >= self.next_id {
             return Fate::Unknown;
         }
+        let Ok(at) = self.snapshot() else {
+            return Fate::Unknown;
+        };
         let key = keys::state(id);
-        match self.at.get(&self.meta, &key) {
+        match at.get(&self.meta, &key) {
             Ok(Some(value)) => match state::decode(&key, &value) {
                 Ok(state) => Fate::Alive { floor: state.floor },
                 Err(_) => Fate::Unknown,
             },
-            Ok(None) => match self.at.contains_key(&self.meta, keys::garbage(id)) {
+            Ok(None) => match at.contains_key(&self.meta, keys::garbage(id)) {
                 Ok(false) => Fate::Dead,
                 Ok(true) | Err(_) => Fate::Unknown,
             },
@@ -83,8 +114,10 @@ impl Fates {
         else {
             return false;
         };
-        let none =
-            |from: Vec<u8>, to: Vec<u8>| self.at.range(&self.meta, from..to).next().is_none();
+        let Ok(at) = self.snapshot() else {
+            return false;
+        };
+        let none = |from: Vec<u8>, to: Vec<u8>| at.range(&self.meta, from..to).next().is_none();
         none(keys::garbage(first), keys::garbage(last))
             && none(keys::state(first), keys::state(last))
             && match self.of_stream(last) {
@@ -125,6 +158,7 @@ impl Factory for Slot {
         Box::new(Filter {
             fates: lock(&self.0).clone(),
             last: None,
+            looked_up: None,
         })
     }
 }
@@ -133,16 +167,35 @@ struct Filter {
     fates: Option<Arc<Fates>>,
     /// The stream that was looked up last.
     last: Option<(u64, Fate)>,
+    /// Time of that lookup, unless the snapshot has been dropped since.
+    looked_up: Option<Instant>,
+}
+
+impl Filter {
+    /// Drops the snapshot if it is too old: the records of one stream can take long.
+    fn let_go(&mut self, fates: &Fates) {
+        if self.looked_up.is_some_and(|at| at.elapsed() > SNAPSHOT_AGE) {
+            self.looked_up = None;
+            fates.let_go();
+        }
+    }
 }
 
 impl CompactionFilter for Filter {
     fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
-        let (Some(fates), Some((id, first))) = (&self.fates, keys::record_of(item.key())) else {
+        let Some(fates) = self.fates.clone() else {
+            return Ok(Verdict::Keep);
+        };
+        self.let_go(&fates);
+        let Some((id, first)) = keys::record_of(item.key()) else {
             return Ok(Verdict::Keep);
         };
         let fate = match self.last {
             Some((last, fate)) if last == id => fate,
-            _ => fates.of_stream(id),
+            _ => {
+                self.looked_up = Some(Instant::now());
+                fates.of_stream(id)
+            }
         };
         self.last = Some((id, fate));
         let dead = match fate {

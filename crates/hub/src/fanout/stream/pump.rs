@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    frames::Shape,
+    encode::Shape,
     ring::{EndReason, ReadOutcome, Ring},
 };
 use crate::{
@@ -331,7 +331,7 @@ mod tests {
     use headwater_log::{Append, Create, MemoryLog, Settings};
 
     use super::*;
-    use crate::{fanout::stream::frames::End, limits::WOKEN_AT_ONCE};
+    use crate::{fanout::stream::encode::End, limits::WOKEN_AT_ONCE};
 
     async fn stream(log: &Arc<dyn Log>) -> Info {
         let name = StreamName::new("a").unwrap();
