@@ -210,3 +210,35 @@ impl CompactionFilter for Filter {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{FjallLog, FjallOptions};
+    use crate::{Create, Log, Settings, StreamName};
+
+    #[tokio::test]
+    async fn a_merge_holds_no_snapshot_for_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = FjallLog::open(folder.path(), FjallOptions::default()).unwrap();
+        let name = StreamName::new("a").unwrap();
+        let create = Create::new(Settings::of_type("text/plain"));
+        log.create(&name, create).await.unwrap();
+        let store = log.engine.store().unwrap();
+        let fates = Arc::new(Fates::of(&store).unwrap());
+        let is_held = || lock(&fates.latest).is_some();
+        assert!(!is_held(), "none before the first record");
+
+        let mut filter = Filter {
+            fates: Some(Arc::clone(&fates)),
+            last: None,
+            looked_up: Some(Instant::now()),
+        };
+        assert_eq!(fates.of_stream(1), Fate::Alive { floor: 0 });
+        filter.let_go(&fates);
+        assert!(is_held(), "it is used for the next streams");
+        std::thread::sleep(SNAPSHOT_AGE + Duration::from_millis(1));
+        filter.let_go(&fates);
+        assert!(!is_held(), "the records of one stream take long");
+    }
+}
