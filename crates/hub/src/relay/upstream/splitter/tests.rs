@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::{ItemSplitter, Piece};
 use crate::{
-    limits::UPSTREAM_CHUNK_BYTES,
+    limits::{JSON_DEPTH, UPSTREAM_CHUNK_BYTES},
     relay::upstream::{Fault, Kind},
 };
 
@@ -178,8 +178,8 @@ fn limits_of_json_are_exact() {
         let value = format!("[{}{}]", "[".repeat(depth), "]".repeat(depth));
         cut(Kind::Json, 1000, chunks(value.as_bytes(), &[7])).1
     };
-    assert_eq!(deep(128), None);
-    assert!(matches!(deep(129), Some(Fault::Invalid(_))));
+    assert_eq!(deep(JSON_DEPTH), None);
+    assert!(matches!(deep(JSON_DEPTH + 1), Some(Fault::Invalid(_))));
 }
 
 #[test]
