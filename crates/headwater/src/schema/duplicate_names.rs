@@ -31,7 +31,7 @@ impl Schema {
     /// let faults = schema.check_text(br#"{"a": 1, "a": 2}"#)?.unwrap_err();
     /// assert_eq!(
     ///     faults.to_string(),
-    ///     r#"/a: the name "a" stands in the object more than once"#,
+    ///     r#"/a: the name "a" occurs more than once in the object"#,
     /// );
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
