@@ -89,7 +89,7 @@ def test_the_operations_are_listed_before_the_references_script_is_there(page, t
     page.goto(tour.url("/docs"), wait_until="domcontentloaded")
     overview = page.locator("#overview")
     expect(overview).to_contain_text("/ticks", timeout=10_000)
-    expect(overview).to_contain_text("Typed items.")
+    expect(overview).to_contain_text("Streams typed items.")
     expect(overview.get_by_role("link", name="Play", exact=True)).to_have_count(4)
     expect(page.locator("#waiting")).to_be_visible()
 
