@@ -7,6 +7,7 @@ otherwise idle machine:
 """
 
 import collections
+import concurrent.futures
 import http.client
 import json
 import os
@@ -184,17 +185,24 @@ def test_honest_requests_of_the_same_sizes_are_taken(target):
     body = b"[" + b",".join([message] * 4) + b"]"
     assert BODY - 4096 < len(body) <= BODY
     assert ask(target.port, "POST", "honest", body) == 204
-    # Slow readers receive all data, if what they hold fits into outgoing_bytes (64 MiB). One that
-    # doesn't fit waits until another has received its message, or is disconnected as stalled.
-    connections = [attacks.get(target.port, "/streams/honest?live=false", "*/*") for _ in range(6)]
-    for connection in connections:
-        received = 0
-        time.sleep(0.2)
-        connection.settimeout(30)
-        while received < 8 * MIB and (data := connection.recv(1 << 20)):
-            received += len(data)
-        assert received >= 8 * MIB - 200
-        connection.close()
+    # Readers that pause receive all data, also if together they need more than outgoing_bytes: those
+    # that don't fit wait for the others, at most 10 s. So all have to read at the same time.
+    with concurrent.futures.ThreadPoolExecutor(8) as readers:
+        read = [readers.submit(read_slowly, target.port, 8 * MIB - 200) for _ in range(8)]
+        for reader in read:
+            reader.result()
+
+
+def read_slowly(port, length):
+    """Reads so many bytes of the stream, after a pause. No byte may take longer than 30 s."""
+    connection = attacks.get(port, "/streams/honest?live=false", "*/*")
+    received = 0
+    time.sleep(0.5)
+    connection.settimeout(30)
+    while received < length and (data := connection.recv(1 << 20)):
+        received += len(data)
+    connection.close()
+    assert received >= length
 
 
 @pytest.mark.timeout(SOAK + 240)

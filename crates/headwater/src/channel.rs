@@ -165,8 +165,8 @@ impl<T> Stream for Receiver<T> {
 /// A stream of the items of an iterator that runs on a dedicated thread.
 ///
 /// The thread starts at the first poll, so that a stream that is never polled costs none. It stops
-/// at the next item after the stream is dropped. It is not one of the runtime's blocking threads:
-/// those are few, and the runtime waits for them on shutdown, so an iterator that blocks on its
+/// at the next item after the stream is dropped. It is not one of the runtime's blocking threads.
+/// There are few of them, and the runtime waits for them on shutdown, so an iterator that blocks on its
 /// next item could delay the shutdown indefinitely.
 pub(crate) struct Blocking<I, T> {
     state: BlockingState<I, T>,

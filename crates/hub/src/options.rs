@@ -218,8 +218,8 @@ impl Options {
         self
     }
 
-    /// Sets how long a relay's stream is kept after its last use, unless its creator sets it, and
-    /// how long its URL is valid. Default: 24 hours.
+    /// Sets the time for which a relay's stream is kept after its last use, unless its creator sets
+    /// it. Its URL is valid for as long. Default: 24 hours.
     #[must_use]
     pub fn relay_ttl(mut self, ttl: Duration) -> Self {
         self.relay_ttl = ttl;

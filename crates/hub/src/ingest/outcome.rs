@@ -49,7 +49,7 @@ fn cancelled() -> Problem {
 fn unwatched() -> Problem {
     Problem::new(StatusCode::CONFLICT)
         .type_uri(UNWATCHED)
-        .title("Nobody watched")
+        .title("No watcher")
         .detail("the job that fills the stream was cancelled, as it had no watcher")
 }
 

@@ -50,8 +50,8 @@ pub struct FjallOptions {
     /// last checkpoint. Defaults to 64 MiB.
     pub checkpoint_bytes: u64,
     /// If `true`, opens a log that misses acknowledged commits at its end, as if they had never
-    /// existed. Missing commits in the middle can't be accepted. Defaults to `false`: check first
-    /// whether a better copy exists.
+    /// existed. Missing commits in the middle can't be accepted. Defaults to `false`. Look
+    /// for a better copy first.
     pub accept_missing_end: bool,
     /// If `true`, opens a log with damage in its newest messages. A damaged stream can't be read at
     /// the damage; all other streams can. Older messages aren't checked when the log is opened.

@@ -40,8 +40,8 @@ pub const ERROR_EVENT: &str = "headwater:error";
 /// position.
 pub const POSITION_EVENT: &str = "headwater:position";
 
-/// The type of the event that reports that the reader's position doesn't belong to the stream, and
-/// where reading starts instead.
+/// The type of the event for a reader whose position doesn't belong to the stream. Its data has the
+/// offset at which reading starts instead.
 pub const RESET_EVENT: &str = "headwater:reset";
 
 /// The type of the event that reports to a reader of many streams that messages were trimmed before

@@ -176,8 +176,8 @@ impl Streams {
         })
     }
 
-    /// Collects messages from a position to the head, of about `budget` bytes. Returns the position
-    /// where it stopped, if that is before the head.
+    /// Collects messages from a position to the head, of about `budget` bytes. Returns the final
+    /// position, if that is before the head.
     fn entries(
         &self,
         from: Position,
