@@ -33,11 +33,8 @@ use crate::{
     interrupt::Interrupt,
 };
 
-/// The allocator of the server, which frees memory on other threads than it allocates on, in blocks
-/// larger than the system's allocator caches: with mimalloc an append needs a tenth less CPU time.
-/// Huge pages are off, because with them an idle reader would need twice the memory.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: headwater_alloc::Allocator = headwater_alloc::Allocator;
 
 fn main() -> ExitCode {
     let Args { command } = Args::parse();

@@ -23,7 +23,7 @@ const KINDS: &str = "headwater, hub, axum, bare, bare-ready, operation, operatio
 
 /// The allocator of the `headwater` binary.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: headwater_alloc::Allocator = headwater_alloc::Allocator;
 
 fn main() -> Result<(), Error> {
     system::allow_open_files(16_384)?;
