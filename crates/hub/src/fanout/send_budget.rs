@@ -12,8 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater::Problem;
-use headwater_log::{Incarnation, Mark};
+use headwater_log::{Incarnation, Mark, Offset};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::limits::{CHUNK_BYTES, READS_AT_ONCE};
@@ -30,10 +29,11 @@ struct Shared {
     large: Mutex<HashMap<Key, Slot>>,
 }
 
-/// A message in a form.
+/// Messages in a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     incarnation: Incarnation,
+    from: u64,
     next: u64,
     form: u8,
 }
@@ -41,41 +41,44 @@ pub(crate) struct Key {
 impl Key {
     /// Creates the key of the message before `next`, in the form with this number.
     pub(crate) fn new<P: Copy + Into<u64>>(next: Mark<P>, form: u8) -> Self {
+        let at = next.at.into();
         Self {
             incarnation: next.incarnation,
-            next: next.at.into(),
+            from: at.saturating_sub(1),
+            next: at,
             form,
+        }
+    }
+
+    /// Creates the key of the messages from `from` to `next`, in the stream's own type.
+    pub(crate) fn plain(from: Offset, next: Mark) -> Self {
+        Self {
+            from: from.number(),
+            ..Self::new(next, PLAIN)
         }
     }
 }
 
-/// A large message, if a reader is sending it. It is locked while it is read and encoded.
+/// The form of a response in the stream's own type. The forms of events and lines have lower
+/// numbers.
+const PLAIN: u8 = u8::MAX;
+
+/// Large data, if a reader is sending it. It is locked while it is read and encoded.
 type Slot = Arc<tokio::sync::Mutex<Weak<Large>>>;
 
 struct Large {
-    bytes: Charged,
+    bytes: Bytes,
+    _memory: Memory,
     key: Key,
     home: Weak<Shared>,
 }
 
-/// Bytes with the memory that was taken for them.
-struct Charged {
-    bytes: Bytes,
-    _memory: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Charged {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// A reader's reference to a large message.
+/// A reader's reference to large data.
 struct Held(Arc<Large>);
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        &self.0.bytes.bytes
+        &self.0.bytes
     }
 }
 
@@ -88,17 +91,7 @@ impl Drop for Large {
 }
 
 /// Memory for a number of bytes, returned on drop.
-pub(crate) struct Memory(OwnedSemaphorePermit);
-
-impl Memory {
-    /// Ties the memory to `bytes`: it is returned when the last part of them is dropped.
-    pub(crate) fn hold(self, bytes: Bytes) -> Bytes {
-        Bytes::from_owner(Charged {
-            bytes,
-            _memory: self.0,
-        })
-    }
-}
+pub(crate) type Memory = OwnedSemaphorePermit;
 
 impl Outgoing {
     /// Creates a budget of this many bytes.
@@ -124,15 +117,14 @@ impl Outgoing {
     /// Takes memory, if enough is free. A request that is larger than the budget takes all of it.
     pub(crate) fn try_take(&self, bytes: usize) -> Option<Memory> {
         let memory = Arc::clone(&self.0.memory);
-        let permit = memory.try_acquire_many_owned(self.permits(bytes)).ok()?;
-        Some(Memory(permit))
+        memory.try_acquire_many_owned(self.permits(bytes)).ok()
     }
 
     /// Waits for memory, in FIFO order.
     pub(crate) async fn take(&self, bytes: usize) -> Memory {
         let memory = Arc::clone(&self.0.memory);
         match memory.acquire_many_owned(self.permits(bytes)).await {
-            Ok(permit) => Memory(permit),
+            Ok(memory) => memory,
             Err(_) => unreachable!("the semaphore is never closed"),
         }
     }
@@ -141,21 +133,21 @@ impl Outgoing {
         kibibytes(bytes).clamp(1, self.0.total)
     }
 
-    /// Returns a large message, if a reader is sending it.
+    /// Returns large data, if a reader is sending it.
     pub(crate) fn known(&self, key: &Key) -> Option<Bytes> {
         let slot = self.0.large().get(key).cloned()?;
         let large = slot.try_lock().ok()?.upgrade()?;
         Some(Bytes::from_owner(Held(large)))
     }
 
-    /// Returns a large message of about `bytes` bytes. `make` reads and encodes it, with the memory
-    /// and in a turn, unless a reader is sending it at this time.
+    /// Returns large data of about `bytes` bytes. `make` reads and encodes it, with the memory and in
+    /// a turn, unless a reader is sending it at this time.
     ///
     /// # Errors
     /// Errors of `make`. The next call runs `make` again.
-    pub(crate) async fn large<F>(&self, key: Key, bytes: usize, make: F) -> Result<Bytes, Problem>
+    pub(crate) async fn large<F, E>(&self, key: Key, bytes: usize, make: F) -> Result<Bytes, E>
     where
-        F: AsyncFnOnce() -> Result<Bytes, Problem>,
+        F: AsyncFnOnce() -> Result<Bytes, E>,
     {
         let slot = Arc::clone(self.0.large().entry(key).or_default());
         let mut known = slot.lock().await;
@@ -171,17 +163,28 @@ impl Outgoing {
         let turn = self.read_turn().await;
         let made = make().await?;
         drop(turn);
-        let large = Arc::new(Large {
-            bytes: Charged {
-                bytes: made,
-                _memory: memory.0,
-            },
-            key,
-            home: Arc::downgrade(&self.0),
-        });
+        let large = self.hold(key, made, memory);
         *known = Arc::downgrade(&large);
         unused.key = None;
         Ok(Bytes::from_owner(Held(large)))
+    }
+
+    /// Ties memory to data: it is returned when the last part of the data is dropped. Until then,
+    /// other readers [know](Self::known) the data.
+    pub(crate) fn share(&self, key: Key, bytes: Bytes, memory: Memory) -> Bytes {
+        let large = self.hold(key, bytes, memory);
+        let slot = tokio::sync::Mutex::new(Arc::downgrade(&large));
+        self.0.large().insert(key, Arc::new(slot));
+        Bytes::from_owner(Held(large))
+    }
+
+    fn hold(&self, key: Key, bytes: Bytes, memory: Memory) -> Arc<Large> {
+        Arc::new(Large {
+            bytes,
+            _memory: memory,
+            key,
+            home: Arc::downgrade(&self.0),
+        })
     }
 
     /// Returns the number of large messages that are known.
@@ -238,6 +241,7 @@ pub(crate) fn is_large(bytes: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use futures_util::{FutureExt, future::join_all};
+    use headwater::Problem;
     use headwater_log::{Identity, Position};
 
     use super::*;
@@ -254,7 +258,7 @@ mod tests {
             outgoing.large(key(at), 512 << 10, async || {
                 made.set(made.get() + 1);
                 tokio::task::yield_now().await;
-                Ok(Bytes::from(vec![b'x'; 512 << 10]))
+                Ok::<_, Problem>(Bytes::from(vec![b'x'; 512 << 10]))
             })
         };
         let all = join_all((0..200).map(|_| read(1))).await;
@@ -278,7 +282,9 @@ mod tests {
         let outgoing = Outgoing::new(1 << 20);
         let failed = outgoing.large(key(1), 1 << 30, async || Err(Problem::bad_request("no")));
         assert!(failed.await.is_err());
-        let left = outgoing.large(key(1), 1 << 30, async || std::future::pending().await);
+        let left = outgoing.large(key(1), 1 << 30, async || {
+            std::future::pending::<Result<_, Problem>>().await
+        });
         assert!(left.now_or_never().is_none());
         assert_eq!((outgoing.free(), outgoing.count()), (1024, 0));
     }
@@ -286,16 +292,16 @@ mod tests {
     #[test]
     fn memory_is_held_as_long_as_any_part_of_the_bytes() {
         let outgoing = Outgoing::new(64 << 10);
-        let bytes = outgoing
-            .try_take(10_000)
-            .unwrap()
-            .hold(Bytes::from_static(b"abc"));
-        assert_eq!(outgoing.free(), 54);
-        let part = bytes.slice(1..);
-        drop(bytes);
+        let memory = outgoing.try_take(10_000).unwrap();
+        let bytes = outgoing.share(key(1), Bytes::from_static(b"abc"), memory);
+        assert_eq!((outgoing.free(), outgoing.count()), (54, 1));
+        let other = outgoing.known(&key(1)).unwrap();
+        assert_eq!((&*other, outgoing.known(&key(2))), (&b"abc"[..], None));
+        let part = other.slice(1..);
+        drop((bytes, other));
         assert_eq!(outgoing.free(), 54);
         drop(part);
-        assert_eq!(outgoing.free(), 64);
+        assert_eq!((outgoing.free(), outgoing.count()), (64, 0));
         assert!(outgoing.try_take(65 << 10).is_some(), "all of it is enough");
     }
 }

@@ -9,7 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use headwater::{LastEventId, Raw, StatusCode};
-use headwater_log::{Chunk, Expiry, Info, Offset, ReadFrom, StreamName};
+use headwater_log::{Chunk, Expiry, Info, Message, Offset, ReadFrom, StreamName};
 use headwater_wire::{Format as Wire, sse::END_ID};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
@@ -19,7 +19,7 @@ use super::{cache, create::content_type, openapi::Answer};
 use crate::{
     error::{Failure, offset_value, published_headers},
     fanout::{
-        send_budget::{self, Memory},
+        send_budget::{self, Key},
         stream::{Form, Reader, Shape, encode},
     },
     ingest::WatchGuard,
@@ -127,9 +127,9 @@ pub(crate) async fn get(
         None if query.live == Some(Live::LongPoll) => long_poll(hub, info, place, &query).await,
         None if place == Place::Now => Ok(nothing_yet(&info)),
         None => {
-            let (chunk, memory) = chunk_at(hub, &info, &place).await?;
-            let info = settled(hub, info, &chunk).await?;
-            Ok(answer(hub, &info, chunk, memory, headers))
+            let found = chunk_at(hub, &info, &place).await?;
+            let info = settled(hub, info, &found.chunk).await?;
+            Ok(answer(hub, &info, found, headers))
         }
     }
 }
@@ -169,10 +169,30 @@ impl Start {
     }
 }
 
-/// Memory for the part of a response beyond a chunk.
-type Beyond = Option<Memory>;
+/// The outcome of a plain read: a chunk, whose messages are in the body instead if they are more than
+/// one chunk's worth.
+struct Found {
+    chunk: Chunk,
+    body: Option<Bytes>,
+}
 
-async fn chunk_at(hub: &HubState, info: &Info, place: &Place) -> Result<(Chunk, Beyond), Failure> {
+impl Found {
+    fn small(chunk: Chunk) -> Self {
+        Self { chunk, body: None }
+    }
+
+    fn into_body(self, info: &Info) -> Body {
+        let body = self.body;
+        body.unwrap_or_else(|| join(info, self.chunk.messages))
+            .into()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.chunk.messages.is_empty() && self.body.is_none()
+    }
+}
+
+async fn chunk_at(hub: &HubState, info: &Info, place: &Place) -> Result<Found, Failure> {
     let from = match place {
         Place::Start => ReadFrom::Start,
         Place::Now => ReadFrom::Tail,
@@ -181,15 +201,12 @@ async fn chunk_at(hub: &HubState, info: &Info, place: &Place) -> Result<(Chunk, 
     chunk_from(hub, info, from).await
 }
 
-/// Reads up to the maximum size of a response, with memory for the part beyond a chunk. Without
-/// free memory, the response is one chunk. If a single message is larger than that, it waits.
-async fn chunk_from(
-    hub: &HubState,
-    info: &Info,
-    from: ReadFrom,
-) -> Result<(Chunk, Beyond), Failure> {
+/// Reads up to the maximum size of a response. The part beyond a chunk takes memory from the budget
+/// of all readers, and identical reads share it. Without free memory, the response is one chunk. If
+/// a single message is larger than that, it waits.
+async fn chunk_from(hub: &HubState, info: &Info, from: ReadFrom) -> Result<Found, Failure> {
     let outgoing = &hub.outgoing;
-    let read = async |budget: usize| {
+    let read = async |from: ReadFrom, budget: usize| {
         let chunk = hub.log.read(&info.name, from, budget).await?;
         same_stream(info, &chunk)?;
         let bytes: usize = chunk
@@ -199,31 +216,46 @@ async fn chunk_from(
             .sum();
         Ok::<_, Failure>((chunk, bytes))
     };
+    let key = |chunk: &Chunk| Key::plain(chunk.from, chunk.lineage.at(chunk.next));
+    let shared = |mut chunk: Chunk, body: Bytes| {
+        chunk.messages.clear();
+        let body = Some(body);
+        Ok(Found { chunk, body })
+    };
     // For the messages and the body.
     let of = |bytes: usize| bytes.saturating_mul(2);
     let turn = outgoing.read_turn().await;
-    let (chunk, bytes) = read(hub.options.limits.read_bytes).await?;
+    let (mut chunk, bytes) = read(from, hub.options.limits.read_bytes).await?;
     if !send_budget::is_large(bytes) {
-        return Ok((chunk, None));
+        return Ok(Found::small(chunk));
+    }
+    if let Some(body) = outgoing.known(&key(&chunk)) {
+        return shared(chunk, body);
     }
     if let Some(memory) = outgoing.try_take(of(bytes)) {
-        return Ok((chunk, Some(memory)));
+        let body = join(info, std::mem::take(&mut chunk.messages));
+        let body = outgoing.share(key(&chunk), body, memory);
+        return shared(chunk, body);
     }
     drop(chunk);
-    let (chunk, bytes) = read(CHUNK_BYTES).await?;
+    let (mut chunk, bytes) = read(from, CHUNK_BYTES).await?;
     if !send_budget::is_large(bytes) {
-        return Ok((chunk, None));
+        return Ok(Found::small(chunk));
     }
-    drop((chunk, turn));
-    let Ok(memory) = timeout(OUTGOING_PATIENCE, outgoing.take(of(bytes))).await else {
-        let detail = "too many large messages are being sent to other readers: try again later";
-        let busy = Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-        return Err(busy.header(header::RETRY_AFTER, HeaderValue::from_static("1")));
-    };
-    let turn = outgoing.read_turn().await;
-    let (chunk, _) = read(CHUNK_BYTES).await?;
+    chunk.messages.clear();
     drop(turn);
-    Ok((chunk, Some(memory)))
+    let body = outgoing.large(key(&chunk), of(bytes), async || {
+        let (again, _) = read(ReadFrom::At(chunk.from), CHUNK_BYTES).await?;
+        Ok::<_, Failure>(join(info, again.messages))
+    });
+    match timeout(OUTGOING_PATIENCE, body).await {
+        Ok(body) => shared(chunk, body?),
+        Err(_) => {
+            let detail = "too many large messages are being sent to other readers: try again later";
+            let busy = Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+            Err(busy.header(header::RETRY_AFTER, HeaderValue::from_static("1")))
+        }
+    }
 }
 
 /// Refuses a chunk of a new stream with the same name.
@@ -262,8 +294,9 @@ fn nothing_yet(info: &Info) -> Response {
 }
 
 /// Returns a chunk as a response, or 304 if the client has it.
-fn answer(hub: &HubState, info: &Info, chunk: Chunk, memory: Beyond, sent: &HeaderMap) -> Response {
-    let etag = cache::etag(info, &chunk);
+fn answer(hub: &HubState, info: &Info, found: Found, sent: &HeaderMap) -> Response {
+    let chunk = &found.chunk;
+    let etag = cache::etag(info, chunk);
     let mut response = match &etag {
         Some(etag) if cache::is_known(sent, etag) => StatusCode::NOT_MODIFIED.into_response(),
         _ => StatusCode::OK.into_response(),
@@ -278,12 +311,12 @@ fn answer(hub: &HubState, info: &Info, chunk: Chunk, memory: Beyond, sent: &Head
     if let Some(etag) = etag {
         headers.insert(header::ETAG, etag);
     }
-    note(headers, info, &chunk);
+    note(headers, info, chunk);
     if response.status() == StatusCode::OK {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, content_type(info));
-        *response.body_mut() = body(info, chunk, memory);
+        *response.body_mut() = found.into_body(info);
     }
     response
 }
@@ -303,33 +336,20 @@ fn note(headers: &mut HeaderMap, info: &Info, chunk: &Chunk) {
     }
 }
 
-fn body(info: &Info, chunk: Chunk, memory: Beyond) -> Body {
-    let messages = chunk.messages.into_iter();
-    let bytes = join(info, messages.map(|message| message.bytes).collect());
-    match memory {
-        Some(memory) => memory.hold(bytes).into(),
-        None => bytes.into(),
-    }
-}
-
 /// Joins messages in the stream's own type.
-fn join(info: &Info, mut messages: Vec<Bytes>) -> Bytes {
+fn join(info: &Info, mut messages: Vec<Message>) -> Bytes {
     let is_json = Shape::of(&info.settings.content_type) == Shape::Json;
-    if !is_json && messages.len() == 1 {
-        return messages.pop().unwrap_or_default();
+    if let [message] = &mut *messages
+        && !is_json
+    {
+        return std::mem::take(&mut message.bytes);
     }
-    let mut all = Vec::with_capacity(
-        2 + messages
-            .iter()
-            .map(|message| message.len() + 1)
-            .sum::<usize>(),
-    );
-    if is_json {
-        encode::array(messages.iter(), &mut all);
-    } else {
-        messages
-            .iter()
-            .for_each(|message| all.extend_from_slice(message));
+    let parts = || messages.iter().map(|message| &message.bytes);
+    let length = 2 + parts().map(|part| part.len() + 1).sum::<usize>();
+    let mut all = Vec::with_capacity(length);
+    match is_json {
+        true => encode::array(parts(), &mut all),
+        false => parts().for_each(|part| all.extend_from_slice(part)),
     }
     all.into()
 }
@@ -343,19 +363,21 @@ async fn long_poll(
     let _permit = hub.reader_permits.take(hub.options.limits.subscribers)?;
     let mut follower = hub.log.follow(&info.name).await?;
     // After the follower was created: appends from now on wake it.
-    let (mut chunk, mut memory) = chunk_at(hub, &info, &place).await?;
-    if chunk.messages.is_empty() && !chunk.closed {
-        let comes = timeout(hub.options.long_poll, follower.past(chunk.next));
+    let mut found = chunk_at(hub, &info, &place).await?;
+    if found.is_empty() && !found.chunk.closed {
+        let next = found.chunk.next;
+        let comes = timeout(hub.options.long_poll, follower.past(next));
         let has_come = tokio::select! {
             waited = comes => waited.is_ok(),
             () = headwater::shutting_down() => false,
         };
         if has_come {
-            (chunk, memory) = chunk_from(hub, &info, ReadFrom::At(chunk.next)).await?;
+            found = chunk_from(hub, &info, ReadFrom::At(next)).await?;
         }
     }
-    let info = &settled(hub, info, &chunk).await?;
-    let is_empty = chunk.messages.is_empty();
+    let chunk = &found.chunk;
+    let info = &settled(hub, info, chunk).await?;
+    let is_empty = found.is_empty();
     let mut response = if is_empty {
         StatusCode::NO_CONTENT
     } else {
@@ -363,7 +385,7 @@ async fn long_poll(
     }
     .into_response();
     let headers = response.headers_mut();
-    note(headers, info, &chunk);
+    note(headers, info, chunk);
     let cursor = cursor::cursor(cursor::least_cursor(query.cursor));
     headers.insert(header_names::STREAM_CURSOR, cursor.into());
     if is_empty {
@@ -382,10 +404,10 @@ async fn long_poll(
     headers.insert(header::CACHE_CONTROL, control);
     headers.insert(header::CONTENT_TYPE, content_type(info));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    if let Some(etag) = cache::etag(info, &chunk) {
+    if let Some(etag) = cache::etag(info, chunk) {
         headers.insert(header::ETAG, etag);
     }
-    *response.body_mut() = body(info, chunk, memory);
+    *response.body_mut() = found.into_body(info);
     Ok(response)
 }
 

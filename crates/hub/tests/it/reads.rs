@@ -87,6 +87,34 @@ async fn only_the_last_chunk_of_a_read_is_up_to_date() {
 }
 
 #[tokio::test]
+async fn identical_large_reads_share_their_memory() {
+    let mut limits = Limits::default();
+    limits.outgoing_bytes = 1 << 20;
+    let server = Server::with(Options::new().limits(limits));
+    let large = format!("[\"{}\"]", "x".repeat(400 << 10));
+    server.put_json("a", &large).await;
+    let messages = vec!["1234567890"; 20_000].join(",");
+    server.put_json("b", &format!("[{messages}]")).await;
+    let mut unread = Vec::new();
+    for _ in 0..10 {
+        for path in ["a", "a?offset=-1&live=long-poll"] {
+            let response = server.get(path).send().await;
+            assert_eq!(response.status(), 200, "{path}");
+            unread.push(response);
+        }
+    }
+    // Small messages need no memory of the budget: without it, the response is shorter.
+    let other = server.get("b").send().await;
+    assert_eq!(other.status(), 200);
+    assert!(header(&other, "stream-up-to-date").is_empty());
+    for response in unread {
+        assert_eq!(response.text().await, large);
+    }
+    let other = server.get("b").send().await;
+    assert_eq!(header(&other, "stream-up-to-date"), "true");
+}
+
+#[tokio::test]
 async fn a_read_can_start_at_a_time() {
     let server = Server::new();
     server.put_json("a", "[1]").await;
