@@ -90,6 +90,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     };
     let log: Arc<dyn Log> = Arc::new(FjallLog::open(args.data, FjallOptions::default())?);
     let hub = hub(Arc::clone(&log), &model)?;
+    hub.start();
     headwater::serve(app(&hub, Arc::clone(&log), model), args.listen)
         .on_bound(|address| eprintln!("listening on {address}"))
         .await?;

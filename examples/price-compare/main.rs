@@ -79,6 +79,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     };
     let log: Arc<dyn Log> = Arc::new(FjallLog::open(args.data, FjallOptions::default())?);
     let hub = Hub::with_options(Arc::clone(&log), Options::new().cors(Cors::Off).private());
+    hub.start();
     headwater::serve(app(&hub, shops), args.listen)
         .on_bound(|address| eprintln!("listening on {address}"))
         .await?;

@@ -22,6 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .long_poll(Duration::from_secs(2))
         .loopback_webhooks();
     let hub = Hub::with_options(Arc::clone(&log), options);
+    hub.start();
     headwater::serve(hub.app(), address)
         .on_bound(|address| eprintln!("listening on {address}"))
         .await?;

@@ -12,6 +12,7 @@
 //!
 //! # async fn example() -> std::io::Result<()> {
 //! let hub = Hub::new(Arc::new(MemoryLog::new(MemoryOptions::default())));
+//! hub.start();
 //! headwater::serve(hub.app(), "127.0.0.1:8000").await
 //! # }
 //! ```
@@ -74,7 +75,10 @@ mod relay;
 mod state;
 mod subscriptions;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use headwater::{App, get, post};
 use headwater_log::Log;
@@ -129,10 +133,25 @@ impl Hub {
             bodies: http::body::Bodies::default(),
             sequencer: http::producer_sequencer::ProducerSequencer::default(),
             gathers: gather::Gathers::default(),
+            started: OnceLock::new(),
         }))
     }
 
-    /// Returns the app that serves the hub.
+    /// Starts the hub's background work: it resumes feeds that an earlier process left behind,
+    /// closes the other streams that it was filling as interrupted, and delivers to webhooks.
+    ///
+    /// Call it before the hub is served. Otherwise the first request, durable handler or relay
+    /// starts it and logs a warning: feeds and webhooks wait until then. Further calls do nothing.
+    /// [`stop`](Self::stop) is the counterpart.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn start(&self) {
+        self.0.start();
+    }
+
+    /// Returns the app that serves the hub. It only builds the app: [`start`](Self::start) starts
+    /// the background work.
     ///
     /// # Panics
     /// If the root of the [options](Options::root) contains `{` or `}`, or is `/events`, `/gather`,
@@ -140,7 +159,6 @@ impl Hub {
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
-        core.ingest_jobs.recover();
         let route = http::openapi::read(get(http::read::read));
         let route = http::openapi::head(route.head(http::read::head));
         let route = http::openapi::create(route.put(http::create::create));

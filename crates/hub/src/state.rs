@@ -1,6 +1,6 @@
 //! The state that a hub's requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use headwater_log::Log;
 
@@ -46,4 +46,28 @@ pub(crate) struct HubState {
     pub(crate) relays: Relays,
     /// Subscriptions with their webhooks and leases.
     pub(crate) subscriptions: Subscriptions,
+    /// Set when the background work is started.
+    pub(crate) started: OnceLock<()>,
+}
+
+impl HubState {
+    /// Starts the background work, once. Returns `true` if this call started it.
+    pub(crate) fn start(&self) -> bool {
+        let is_first = self.started.set(()).is_ok();
+        if is_first {
+            self.ingest_jobs.recover();
+            self.subscriptions.start();
+        }
+        is_first
+    }
+
+    /// Starts the background work of a hub that is used without having been started.
+    pub(crate) fn ensure_started(&self) {
+        if self.start() {
+            tracing::warn!(
+                "the hub is started by its first use: without Hub::start, the feeds and webhooks of an earlier \
+                 process wait for that"
+            );
+        }
+    }
 }

@@ -83,6 +83,7 @@ async fn main() -> io::Result<()> {
         "listening on http://{}",
         listener.local_addr()?
     )?;
+    hub.start();
     headwater::serve(hub.app(), listener)
         .quiet()
         .max_connections(15_000)

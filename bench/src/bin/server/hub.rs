@@ -24,7 +24,9 @@ pub(crate) fn run(folder: &Path, listen: &str, upstreams: &[String]) -> Result<(
                 crate::announce(*address);
             }
         };
-        Ok(headwater::serve(Hub::with_options(log, options).app(), listen)
+        let hub = Hub::with_options(log, options);
+        hub.start();
+        Ok(headwater::serve(hub.app(), listen)
             .quiet()
             .on_bound(listening)
             .await?)

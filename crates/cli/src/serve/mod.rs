@@ -204,6 +204,7 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
 
 async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), Failure> {
     let hub = Hub::with_options(log, config.hub.clone());
+    hub.start();
     let root = config.root.trim_end_matches('/').to_owned();
     let server = headwater::serve(hub.app(), &config.listen)
         .max_connections(config.max_connections)

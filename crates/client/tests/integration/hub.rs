@@ -43,7 +43,10 @@ impl TestHub {
                 .shutdown_on(async {
                     let _ = stopped.await;
                 });
-            runtime.block_on(async { served.await.unwrap() });
+            runtime.block_on(async {
+                hub.start();
+                served.await.unwrap();
+            });
         });
         let url = address.recv_timeout(Duration::from_secs(20)).unwrap();
         Self {

@@ -203,6 +203,7 @@ impl DurableBuilder {
         S: Stream<Item = Result<Bytes, Problem>> + Send + 'static,
     {
         let core = &*self.hub.0;
+        core.ensure_started();
         let name = name_of(&self.path)?;
         let LastEventId(seen) = LastEventId::of_request();
         let place = seen.map_or(Place::Start, |id| Place::seen(&id));

@@ -39,6 +39,7 @@ pub(crate) async fn headers(
     request: Request,
     next: Next,
 ) -> Response {
+    hub.ensure_started();
     let cors = &hub.options.cors;
     let page = Page::of(&hub.options, request.uri(), request.headers());
     let embedders = cors.embedders(request.uri(), request.headers());

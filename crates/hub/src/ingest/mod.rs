@@ -154,7 +154,6 @@ struct Inner {
     /// The records of this process. Their jobs were not interrupted.
     own: Mutex<HashSet<StreamName>>,
     stopped: AtomicBool,
-    looked: OnceLock<()>,
     resume: OnceLock<Resume>,
 }
 
@@ -202,7 +201,6 @@ impl IngestJobs {
             count: AtomicUsize::new(0),
             own: Mutex::default(),
             stopped: AtomicBool::new(false),
-            looked: OnceLock::new(),
             resume: OnceLock::new(),
         }))
     }
@@ -213,12 +211,9 @@ impl IngestJobs {
         let _ = self.0.resume.set(resume);
     }
 
-    /// Looks once, in a task of its own, for jobs that an earlier hub left behind. Outside of a
-    /// runtime it does nothing; the first start of a job calls it again.
+    /// Looks, in a task of its own, for jobs that an earlier hub left behind.
     pub(crate) fn recover(&self) {
-        if tokio::runtime::Handle::try_current().is_ok() && self.0.looked.set(()).is_ok() {
-            tokio::spawn(recovery::recover(Arc::clone(&self.0)));
-        }
+        tokio::spawn(recovery::recover(Arc::clone(&self.0)));
     }
 
     /// Reserves an ingest slot. Call it before a side effect that can't be undone.
@@ -250,7 +245,6 @@ impl IngestJobs {
         M: FnOnce() -> S + Send + 'static,
         S: Stream<Item = Result<Bytes, Problem>> + Send + 'static,
     {
-        self.recover();
         match self.0.log.info(&fill.name).await {
             Ok(info) => {
                 return Ok(Started {

@@ -59,6 +59,10 @@ async fn all(shared: &Arc<Inner>) -> Result<(), Error> {
     loop {
         let page = shared.log.list(PREFIX, after, PAGE).await?;
         for found in page.streams {
+            // A stopped hub can't resume a job. The next one does.
+            if shared.is_stopped() {
+                return Ok(());
+            }
             if !locked(&shared.own).contains(&found.name) {
                 one(shared, found.name).await?;
             }

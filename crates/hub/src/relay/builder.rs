@@ -173,6 +173,7 @@ impl Hub {
     /// If the future is dropped early, the call is made and its stream filled nevertheless.
     pub async fn relay(&self, path: impl AsRef<str>, relay: Relay) -> Result<RelayStream, Problem> {
         let hub = Arc::clone(&self.0);
+        hub.ensure_started();
         let name = name_of(path.as_ref())?;
         if let Some(fault) = relay.fault {
             return Err(Problem::bad_request(fault));

@@ -94,10 +94,12 @@ impl Subscriptions {
     /// Returns the routes, relative to the root of the streams: `/__ds/subscriptions/{id}` and so
     /// on. Nest them under the path of the streams.
     pub(crate) fn routes<S: Clone + Send + Sync + 'static>(&self) -> App<S> {
-        if tokio::runtime::Handle::try_current().is_ok() {
-            self.engine();
-        }
         http::routes().with_state(self.clone())
+    }
+
+    /// Starts the engine, which delivers what is pending. Otherwise the first request starts it.
+    pub(crate) fn start(&self) {
+        self.engine();
     }
 
     fn engine(&self) -> &mpsc::Sender<Command> {

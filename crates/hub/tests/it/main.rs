@@ -24,6 +24,7 @@ mod relay;
 mod schemas;
 mod shutdown;
 mod slow;
+mod starting;
 mod subscriptions;
 
 use std::{sync::Arc, time::Duration};

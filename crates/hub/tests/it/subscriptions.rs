@@ -397,7 +397,8 @@ async fn messages_appended_without_a_hub_cause_a_wake_later() {
     let name = "events/a".parse().unwrap();
     log.create(&name, create).await.unwrap();
     let options = Options::new().loopback_webhooks();
-    let _app = Hub::with_options(log.clone(), options).app();
+    let hub = Hub::with_options(log.clone(), options);
+    hub.start();
     assert_eq!(hook.next().await.json()["streams"][0]["path"], "events/a");
 }
 

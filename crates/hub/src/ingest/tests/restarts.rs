@@ -98,6 +98,9 @@ fn a_stopped_hub_closes_its_streams_except_resumable_ones() {
             .await
             .unwrap_err();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        // A recovery after the stop leaves the rest to the next process.
+        recovery::recover(Arc::clone(&ingest_jobs.0)).await;
+        assert!(!log.info(&name("feed")).await.unwrap().closed);
         log.close().await.unwrap();
     });
     process(async || {
