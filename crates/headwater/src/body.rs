@@ -141,7 +141,7 @@ impl StreamBody {
             _ => (Duration::ZERO, b""),
         };
         // Chunks of frames bypass the buffer.
-        let is_framed = matches!(kind, Kind::Frames(_));
+        let is_framed = matches!(kind, Kind::Frames(_) | Kind::Encoded);
         let mut out = Vec::new();
         if let (true, Some(retry)) = (is_sse, retry) {
             sse::encode_retry(retry, &mut out);
@@ -166,7 +166,7 @@ impl StreamBody {
                 shared: None,
                 items: 0,
                 whole: 0,
-                raw: !matches!(kind, Kind::Items),
+                raw: !matches!(kind, Kind::Items | Kind::Encoded),
                 check,
             },
             filled: None,
@@ -252,7 +252,7 @@ impl StreamBody {
             Filled::Full => return,
             Filled::End => {
                 self.state = State::Over;
-                self.sink.end(self.is_sse);
+                self.sink.end();
             }
             Filled::Failed(problem) => {
                 problem::log_cut(&problem);

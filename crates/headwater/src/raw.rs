@@ -95,7 +95,7 @@ impl Raw {
         S: Stream<Item = Result<Bytes, Problem>> + Send + 'static,
     {
         Self {
-            source: source::frames(stream),
+            source: source::frames(|_| stream, |bytes| (bytes, 1)),
             kind: Kind::Frames(format),
             options: Options::default(),
         }

@@ -81,6 +81,8 @@ pub(crate) struct Content {
 pub(crate) enum Kind {
     /// Typed items, in any format.
     Items,
+    /// Chunks of items that are already in the client's format.
+    Encoded,
     /// Chunks with this media type.
     Raw(HeaderValue),
     /// Chunks that are already in this format.
@@ -96,8 +98,10 @@ impl Content {
         let (format, content_type) = match (&self.kind, format) {
             (Kind::Raw(content_type), _) => (Format::Text, content_type.clone()),
             (Kind::Frames(format), _) => (*format, HeaderValue::from_static(format.content_type())),
-            (Kind::Items, Ok(format)) => (format, HeaderValue::from_static(format.content_type())),
-            (Kind::Items, Err(refusal)) => return refused(refusal.into()),
+            (Kind::Items | Kind::Encoded, Ok(format)) => {
+                (format, HeaderValue::from_static(format.content_type()))
+            }
+            (Kind::Items | Kind::Encoded, Err(refusal)) => return refused(refusal.into()),
         };
         if format != Format::Sse
             && let Some(notice) = self.options.notice.take()

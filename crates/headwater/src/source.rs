@@ -6,9 +6,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use futures_core::Stream;
-use headwater_wire::{Encoder, Format, Meta, sse};
+use headwater_wire::{Encoder, Format, Meta, json_array, sse};
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
@@ -63,14 +63,12 @@ impl Sink {
     }
 
     /// Appends the end of a complete stream.
-    pub(crate) fn end(&mut self, is_sse: bool) {
-        if self.raw {
-            return;
-        }
-        if is_sse {
-            encode_end(self.items, &mut self.out);
-        } else {
-            self.encoder.end(&mut self.out);
+    pub(crate) fn end(&mut self) {
+        match self.encoder.format() {
+            _ if self.raw => {}
+            Format::Sse => encode_end(self.items, &mut self.out),
+            Format::JsonArray => json_array::encode_end(self.items == 0, &mut self.out),
+            _ => {}
         }
     }
 }
@@ -202,22 +200,35 @@ where
 
 pin_project! {
     /// A stream of chunks that are already in a format. Each is shared, not copied.
-    struct Frames<S> {
+    struct Frames<M, S, P> {
+        // Makes the stream in the format of the response.
+        make: Option<M>,
         #[pin]
-        stream: S,
+        stream: Option<S>,
+        parts: P,
     }
 }
 
-pub(crate) fn frames<S>(stream: S) -> BoxSource
+/// Returns the stream that `make` returns for the format of the response. `parts` splits a chunk
+/// into its bytes and their number of items.
+pub(crate) fn frames<M, S, T, P>(make: M, parts: P) -> BoxSource
 where
-    S: Stream<Item = Result<Bytes, Problem>> + Send + 'static,
+    M: FnOnce(Format) -> S + Send + 'static,
+    S: Stream<Item = Result<T, Problem>> + Send + 'static,
+    P: FnMut(T) -> (Bytes, u64) + Send + 'static,
 {
-    Box::pin(Frames { stream })
+    Box::pin(Frames {
+        make: Some(make),
+        stream: None,
+        parts,
+    })
 }
 
-impl<S> Source for Frames<S>
+impl<M, S, T, P> Source for Frames<M, S, P>
 where
-    S: Stream<Item = Result<Bytes, Problem>> + Send,
+    M: FnOnce(Format) -> S + Send,
+    S: Stream<Item = Result<T, Problem>> + Send,
+    P: FnMut(T) -> (Bytes, u64) + Send,
 {
     fn poll_fill(
         self: Pin<&mut Self>,
@@ -228,13 +239,27 @@ where
         if sink.shared.is_some() || !sink.out.is_empty() {
             return Poll::Ready(Filled::Full);
         }
-        match self.project().stream.poll_next(cx) {
+        let mut this = self.project();
+        let format = sink.encoder.format();
+        if let Some(make) = this.make.take() {
+            this.stream.set(Some(make(format)));
+        }
+        let Some(stream) = this.stream.as_pin_mut() else {
+            return Poll::Ready(Filled::End);
+        };
+        match stream.poll_next(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => Poll::Ready(Filled::End),
             Poll::Ready(Some(Err(problem))) => Poll::Ready(Filled::Failed(problem)),
-            Poll::Ready(Some(Ok(bytes))) => {
+            Poll::Ready(Some(Ok(chunk))) => {
+                let (mut bytes, items) = (this.parts)(chunk);
+                if format == Format::JsonArray && !sink.raw && sink.items == 0 {
+                    // Instead of the comma.
+                    sink.out.push(b'[');
+                    bytes.advance(1);
+                }
                 sink.shared = Some(bytes);
-                sink.items += 1;
+                sink.items += items;
                 Poll::Ready(Filled::Full)
             }
         }

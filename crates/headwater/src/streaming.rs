@@ -1,8 +1,12 @@
 use std::{fmt, marker::PhantomData, time::Duration};
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_core::Stream;
-use headwater_wire::sse::{POSITION_EVENT, RESET_EVENT};
+use headwater_wire::{
+    Format,
+    sse::{POSITION_EVENT, RESET_EVENT},
+};
 use serde::Serialize;
 
 use crate::{
@@ -54,6 +58,7 @@ use crate::{
 /// are unknown, and all responses are NDJSON.
 pub struct Streaming<T> {
     source: BoxSource,
+    kind: Kind,
     options: Options,
     _item: PhantomData<fn() -> T>,
 }
@@ -133,6 +138,7 @@ impl<T: Serialize + 'static> Streaming<T> {
     pub(crate) fn from_source(source: BoxSource) -> Self {
         Self {
             source,
+            kind: Kind::Items,
             options: Options::default(),
             _item: PhantomData,
         }
@@ -162,6 +168,26 @@ impl<T: Events + Serialize + 'static> Streaming<Event<T>> {
 }
 
 impl<T> Streaming<T> {
+    /// Streams items that are already encoded, so that many responses can share their memory:
+    /// `make` returns them in the format that the client receives.
+    ///
+    /// A chunk is whole items, at least one, with their number. Chunks are sent without a copy and
+    /// are not inspected: neither the schema of `T` nor the reserved names of events are checked.
+    /// In a JSON array every item begins with a comma; the first one is replaced by the bracket.
+    /// The end of the format follows the last chunk.
+    pub fn frames<M, S>(make: M) -> Self
+    where
+        M: FnOnce(Format) -> S + Send + 'static,
+        S: Stream<Item = Result<(Bytes, u64), Problem>> + Send + 'static,
+    {
+        Self {
+            source: source::frames(make, |chunk| chunk),
+            kind: Kind::Encoded,
+            options: Options::default(),
+            _item: PhantomData,
+        }
+    }
+
     /// Sets the idle time after which an SSE stream sends a comment as a heartbeat. Default: 15 s.
     /// Zero turns it off. A client can request a shorter time: `?heartbeat=5`.
     #[must_use]
@@ -242,7 +268,7 @@ impl<T> IntoResponse for Streaming<T> {
     fn into_response(self) -> Response {
         Content {
             source: self.source,
-            kind: Kind::Items,
+            kind: self.kind,
             check: operation::schema_of::<T>(),
             options: self.options,
         }

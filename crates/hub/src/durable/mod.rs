@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Items of the handler's stream reach its response only through the log. Therefore the first
-//! client and later ones read the same items with the same ids.
+//! client and later ones read the same items with the same ids. They are live readers of the
+//! stream, and share the encoded items with all of its readers.
 
 mod reading;
 
@@ -284,8 +285,8 @@ impl<T> Durable<T> {
 
 impl<T> IntoResponse for Durable<T> {
     fn into_response(self) -> Response {
-        let notice = self.reading.notice();
-        let mut items = Streaming::try_new(self.reading.into_items())
+        let Reading { reader, notice } = self.reading;
+        let mut items = Streaming::<T>::frames(|format| reading::frames(reader, format))
             .heartbeat(self.heartbeat)
             .line_heartbeat(self.line_heartbeat);
         items = match notice {

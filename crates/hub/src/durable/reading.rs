@@ -1,49 +1,29 @@
-use std::{sync::Arc, vec};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::stream;
-use headwater::{Item, Problem, StatusCode};
-use headwater_log::{
-    Expiry, Follower, Info, Lineage, Log, Mark, Message, Offset, ReadFrom, StreamName,
-};
-use serde_json::value::RawValue;
+use futures_util::TryStreamExt as _;
+use headwater::{Format, Problem, StatusCode};
+use headwater_log::{Expiry, Info, Mark};
 
 use crate::{
     error::problem,
-    fanout::stream::ReaderPermit,
+    fanout::stream::{Form, Reader, Shape},
     ingest::WatchGuard,
-    limits::CHUNK_BYTES,
-    protocol::{
-        close_reason,
-        read_query::{Lost, Place},
-    },
+    protocol::read_query::{Lost, Place},
     state::HubState,
 };
 
-/// A read of a durable stream from a position to its end.
+/// A read of a durable stream from a position to its end, by the fan-out.
 pub(super) struct Reading {
-    log: Arc<dyn Log>,
-    name: StreamName,
-    lineage: Lineage,
-    follower: Follower,
-    /// `true` if the read starts at the current tail. Only this response can report that position.
-    is_moment: bool,
-    /// The reason for which the read doesn't start at the position that the client requested.
-    lost: Option<Lost>,
-    position: Offset,
-    /// Messages that were read from the log and not returned yet.
-    messages: vec::IntoIter<Message>,
-    /// `true` if `messages` are the stream's last ones.
-    is_complete: bool,
-    /// Held for as long as the response is read.
-    _permit: ReaderPermit,
-    _watch: Option<WatchGuard>,
+    pub(super) reader: Reader,
+    pub(super) notice: Notice,
 }
 
 /// Information for a client before the first item.
 pub(super) enum Notice {
     Nothing,
-    /// The position at which the response starts.
+    /// The position at which the response starts. Only this response can report it.
     Position(Mark),
     /// The response starts over.
     Reset(Lost),
@@ -60,90 +40,55 @@ impl Reading {
         place: Place,
         watch: Option<WatchGuard>,
     ) -> Result<Self, Problem> {
-        let found = place.find(info);
-        let seat = hub.reader_permits.take(hub.options.limits.subscribers);
-        let seat = seat.map_err(|failure| failure.into_problem())?;
-        let log = &hub.log;
-        let follower = log.follow(&info.name).await.map_err(problem)?;
-        // The name may belong to a new stream by now, and the follower to that one.
-        let now = log.info(&info.name).await.map_err(problem)?;
-        if now.id != info.id {
-            return Err(gone());
-        }
+        let limits = &hub.options.limits;
+        let permit = hub.reader_permits.take(limits.subscribers);
+        let permit = permit.map_err(|failure| failure.into_problem())?;
+        let tail = hub.tails.of(&hub.log, info, limits.shared_bytes).await;
+        let tail = tail.map_err(problem)?;
         if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
-            log.touch(&info.name).await.map_err(problem)?;
+            hub.log.touch(&info.name).await.map_err(problem)?;
         }
-        Ok(Self {
-            log: Arc::clone(log),
+        let found = place.find(info);
+        let position = found.as_ref().copied().unwrap_or(info.floor);
+        let notice = match found {
+            Err(lost) => Notice::Reset(lost),
+            Ok(_) if place == Place::Now => Notice::Position(info.at(position)),
+            Ok(_) => Notice::Nothing,
+        };
+        let reader = Reader {
+            log: Arc::clone(&hub.log),
+            outgoing: hub.outgoing.clone(),
             name: info.name.clone(),
+            shape: Shape::Json,
+            form: Form::Items(Format::Ndjson),
             lineage: info.lineage.clone(),
-            follower,
-            is_moment: place == Place::Now,
-            position: found.as_ref().copied().unwrap_or(info.floor),
-            lost: found.err(),
-            messages: Vec::new().into_iter(),
-            is_complete: false,
-            _permit: seat,
+            notice: None,
+            position,
+            from_start: false,
+            tail: Some(tail),
+            least_cursor: None,
+            until: None,
+            _permit: permit,
             _watch: watch,
+        };
+        Ok(Self { reader, notice })
+    }
+}
+
+/// Returns the items up to the stream's end, in chunks with their number. If the stream was closed
+/// for a reason, the last one is that error.
+pub(super) fn frames(
+    mut reader: Reader,
+    format: Format,
+) -> impl Stream<Item = Result<(Bytes, u64), Problem>> + Send + 'static {
+    reader.form = Form::Items(format);
+    reader
+        .into_frames()
+        .map_err(|problem| match problem.status() {
+            // A client that reconnects would run the stream again.
+            StatusCode::GONE => problem.permanent(),
+            _ => problem,
         })
-    }
-
-    /// Returns the notice that the client receives before the first item.
-    pub(super) fn notice(&self) -> Notice {
-        match &self.lost {
-            Some(lost) => Notice::Reset(lost.clone()),
-            None if self.is_moment => Notice::Position(self.lineage.at(self.position)),
-            None => Notice::Nothing,
-        }
-    }
-
-    /// Returns the items up to the stream's end, each with the offset after it as its id. If the
-    /// stream was closed for a reason, the last item is that error.
-    pub(super) fn into_items(
-        self,
-    ) -> impl Stream<Item = Result<Item<Box<RawValue>>, Problem>> + Send + 'static {
-        stream::unfold(Some(Box::new(self)), |reading| async {
-            let mut reading = reading?;
-            match reading.next().await {
-                Ok(Some(item)) => Some((Ok(item), Some(reading))),
-                Ok(None) => None,
-                Err(problem) => Some((Err(problem), None)),
-            }
-        })
-    }
-
-    async fn next(&mut self) -> Result<Option<Item<Box<RawValue>>>, Problem> {
-        loop {
-            if let Some(message) = self.messages.next() {
-                let next = Offset::new(message.offset.number() + 1);
-                // Every message of a JSON stream is JSON.
-                let json: Box<RawValue> = serde_json::from_slice(&message.bytes)?;
-                return Ok(Some(Item::new(json).id(self.lineage.at(next).to_string())));
-            }
-            if self.is_complete {
-                let info = self.log.info(&self.name).await.map_err(problem)?;
-                return close_reason::of(&info).map_or(Ok(None), Err);
-            }
-            let from = ReadFrom::At(self.position);
-            let chunk = self.log.read(&self.name, from, CHUNK_BYTES / 4).await;
-            // Checked after the read: messages are only returned if they belong to the followed
-            // stream.
-            if self.follower.progress().gone {
-                return Err(gone());
-            }
-            let chunk = chunk.map_err(problem)?;
-            if chunk.lineage != self.lineage {
-                return Err(gone());
-            }
-            self.position = chunk.next;
-            self.is_complete = chunk.at_tail && chunk.closed;
-            let is_empty = chunk.messages.is_empty();
-            self.messages = chunk.messages.into_iter();
-            if is_empty && !self.is_complete {
-                self.follower.past(self.position).await;
-            }
-        }
-    }
 }
 
 /// Returns the problem that is reported for a stream that doesn't exist any more.

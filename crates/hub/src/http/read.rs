@@ -105,7 +105,7 @@ pub(crate) async fn get(
     let is_event_source = match form {
         Some(Form::Events) => true,
         Some(Form::Protocol) => seen.is_some(),
-        Some(Form::Lines) | None => false,
+        Some(Form::Lines | Form::Items(_)) | None => false,
     };
     let lost = match place.find(&info) {
         Ok(_) => None,
@@ -158,7 +158,7 @@ impl Start {
     /// Returns the event that precedes all others, in the forms for an `EventSource`.
     fn notice(&self, info: &Info, form: Form) -> Option<Bytes> {
         match (form, &self.lost) {
-            (Form::Lines, _) => None,
+            (Form::Lines | Form::Items(_), _) => None,
             (_, Some(lost)) => Some(encode::reset(lost)),
             // The protocol's first control event contains the position.
             (Form::Protocol, None) => None,

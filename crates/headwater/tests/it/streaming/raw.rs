@@ -47,6 +47,44 @@ async fn frames_are_sent_unchanged_without_a_copy() {
     }
 }
 
+#[tokio::test]
+async fn encoded_items_are_shared_and_framed_in_the_format_of_the_client() {
+    let address = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    for (count, name, body) in [
+        (2, "json", "[1\n,2\n]\n"),
+        (0, "json", "[]\n"),
+        (2, "ndjson", ",1\n,2\n"),
+        (
+            2,
+            "sse",
+            ",1\n,2\nevent: headwater:end\nid: headwater:end\ndata: {\"items\":2}\n\n",
+        ),
+    ] {
+        let seen = Arc::clone(&address);
+        let client = client(async move || {
+            Streaming::<u64>::frames(move |format| {
+                assert_eq!(format.name(), name);
+                let chunk = bytes::Bytes::from_static(b",1\n,2\n");
+                seen.store(chunk.as_ptr() as usize, Ordering::Relaxed);
+                stream::iter((0..count / 2).map(move |_| Ok((chunk.clone(), 2))))
+            })
+        });
+        let response = client.get(&format!("/?format={name}")).send().await;
+        let chunks: Vec<_> = response.into_data_stream().collect().await;
+        let chunks: Vec<_> = chunks.into_iter().map(Result::unwrap).collect();
+        assert_eq!(chunks.concat(), body.as_bytes(), "{name}");
+        let own = address.load(Ordering::Relaxed);
+        let shared = chunks.iter().map(|chunk| chunk.as_ptr() as usize);
+        let is_shared = shared.into_iter().any(|at| (own..own + 2).contains(&at));
+        assert_eq!(is_shared, count > 0, "{name}");
+    }
+    let refused = client(async || {
+        Streaming::<u64>::frames(|_| stream::pending::<Result<(bytes::Bytes, u64), Problem>>())
+    });
+    let refused = refused.get("/").header("accept", "image/png").send().await;
+    assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
+}
+
 #[tokio::test(start_paused = true)]
 async fn sse_frames_have_heartbeats_and_an_error_event_before_an_abort() {
     let client = client(async || {

@@ -2,10 +2,10 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use headwater::Problem;
+use headwater::{Format, Problem};
 use headwater_log::{Lineage, Mark, Message, Offset};
 use headwater_wire::{
-    Event, Str, json,
+    Event, Str, json, json_seq,
     sse::{END_EVENT, END_ID, POSITION_EVENT, RESET_EVENT},
 };
 use memchr::memchr2;
@@ -50,7 +50,7 @@ impl Shape {
         match form {
             Form::Events => self == Self::Bytes,
             Form::Protocol => matches!(self, Self::Bytes | Self::Ndjson),
-            Form::Lines => false,
+            Form::Lines | Form::Items(_) => false,
         }
     }
 }
@@ -64,6 +64,25 @@ pub(crate) enum Form {
     Lines,
     /// The protocol's own SSE: one data event for each batch, followed by a control event.
     Protocol,
+    /// The items of a JSON stream in a format of the framework, which frames them.
+    Items(Format),
+}
+
+impl Form {
+    /// Number of forms.
+    pub(crate) const COUNT: usize = 6;
+
+    /// Returns the number of the form. Forms with the same encoding of a message share it.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Events | Self::Items(Format::Sse) => 0,
+            Self::Lines | Self::Items(Format::Ndjson) => 1,
+            Self::Items(Format::JsonSeq) => 2,
+            Self::Items(Format::JsonArray) => 3,
+            Self::Items(_) => 4,
+            Self::Protocol => 5,
+        }
+    }
 }
 
 /// The state of the stream at the end of a batch.
@@ -94,14 +113,19 @@ pub(crate) fn encode(
         .sum();
     let mut out = Vec::with_capacity(bytes + 160);
     match form {
-        Form::Events => {
+        Form::Events | Form::Items(Format::Sse) => {
             for message in messages {
                 event(shape, lineage, message, &mut out);
             }
         }
-        Form::Lines => {
+        Form::Lines | Form::Items(Format::Ndjson) => {
             for message in messages {
                 line(shape, &message.bytes, &mut out);
+            }
+        }
+        Form::Items(format) => {
+            for message in messages {
+                item(format, &message.bytes, &mut out);
             }
         }
         Form::Protocol => {
@@ -219,6 +243,22 @@ fn line(shape: Shape, message: &Bytes, out: &mut Vec<u8>) {
             return;
         }
     }
+    out.push(b'\n');
+}
+
+/// Encodes a JSON value, which is on one line, as an item: in an array after a comma, and in text
+/// without the quotes of a string.
+fn item(format: Format, value: &Bytes, out: &mut Vec<u8>) {
+    let text = match format {
+        Format::Text if value.starts_with(b"\"") => serde_json::from_slice::<String>(value).ok(),
+        _ => None,
+    };
+    match format {
+        Format::JsonSeq => out.push(json_seq::RECORD_SEPARATOR),
+        Format::JsonArray => out.push(b','),
+        _ => {}
+    }
+    out.extend_from_slice(text.as_deref().map_or(value, str::as_bytes));
     out.push(b'\n');
 }
 

@@ -98,16 +98,31 @@ enum State {
 impl Reader {
     /// Returns the response's body, in chunks of whole messages.
     pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Problem>> + Send + 'static {
-        let late = self.until.map(|until| Box::pin(sleep_until(until)));
-        let sending = Box::new(Sending {
-            reader: self,
-            late,
-            state: State::New,
-            read_bytes: CHUNK_BYTES,
-        });
-        futures_util::stream::unfold(sending, |mut sending| async move {
+        futures_util::stream::unfold(self.start(), |mut sending| async move {
             let chunk = sending.next().await?;
             Some((chunk, sending))
+        })
+    }
+
+    /// Returns the body as [`into_stream`](Self::into_stream) does. Each chunk has its number of
+    /// messages.
+    pub(crate) fn into_frames(
+        self,
+    ) -> impl Stream<Item = Result<(Bytes, u64), Problem>> + Send + 'static {
+        futures_util::stream::unfold(self.start(), |mut sending| async move {
+            let before = sending.reader.position.number();
+            let chunk = sending.next().await?;
+            let messages = sending.reader.position.number() - before;
+            Some((chunk.map(|bytes| (bytes, messages)), sending))
+        })
+    }
+
+    fn start(self) -> Box<Sending> {
+        Box::new(Sending {
+            late: self.until.map(|until| Box::pin(sleep_until(until))),
+            reader: self,
+            state: State::New,
+            read_bytes: CHUNK_BYTES,
         })
     }
 }
@@ -380,7 +395,7 @@ impl Sending {
                             let Reader { shape, lineage, .. } = &self.reader;
                             encode::data_event(*shape, message, lineage.at(next))
                         }
-                        Form::Events | Form::Lines => self.encode(message, next, End::More),
+                        _ => self.encode(message, next, End::More),
                     })
                 }
                 // It was trimmed since it was read first.
@@ -402,7 +417,7 @@ impl Sending {
 
     /// Returns the key of the message before `next` in the reader's form.
     fn key(&self, next: Offset) -> Key {
-        Key::new(self.reader.lineage.at(next), self.reader.form as u8)
+        Key::new(self.reader.lineage.at(next), self.reader.form.number())
     }
 
     fn encode(&self, messages: &[Message], next: Offset, end: End) -> Bytes {

@@ -29,7 +29,7 @@ pub(crate) struct Batch {
     at_tail: bool,
     cost: usize,
     /// Each with the cursor that it contains.
-    encoded: [Mutex<Option<(u64, Bytes)>>; 6],
+    encoded: [Mutex<Option<(u64, Bytes)>>; Form::COUNT + 3],
 }
 
 impl Batch {
@@ -59,11 +59,9 @@ impl Batch {
     /// cursor.
     pub(crate) fn encoded(&self, form: Form, end: End, cursor: u64) -> Bytes {
         let (slot, cursor) = match (form, end) {
-            (Form::Events, _) => (0, 0),
-            (Form::Lines, _) => (1, 0),
-            (Form::Protocol, End::More) => (2, cursor),
-            (Form::Protocol, End::Tail) => (3, cursor),
-            (Form::Protocol, End::Closed) => (4, 0),
+            (Form::Protocol, End::More) => (Form::COUNT, cursor),
+            (Form::Protocol, End::Tail) => (Form::COUNT + 1, cursor),
+            (form, _) => (usize::from(form.number()), 0),
         };
         self.kept(slot, cursor, || match form {
             Form::Protocol => self.encoded_for(end, cursor),
@@ -84,7 +82,7 @@ impl Batch {
 
     /// Returns the batch in the protocol's SSE, with a cursor of one reader only.
     pub(crate) fn encoded_for(&self, end: End, cursor: u64) -> Bytes {
-        let data = self.kept(5, 0, || {
+        let data = self.kept(Form::COUNT + 2, 0, || {
             encode::data_event(self.shape, &self.messages, self.lineage.at(self.next))
         });
         let mut out = Vec::with_capacity(data.len() + 160);
@@ -354,6 +352,7 @@ impl Drop for Ring {
 mod tests {
     use std::collections::HashMap;
 
+    use headwater::Format;
     use headwater_log::{Append, Create, Log, MemoryLog, ReadFrom, Settings, StreamName};
     use proptest::prelude::*;
 
@@ -436,6 +435,31 @@ mod tests {
         let (mut ring, batches) = filled(&[vec![each + 1], vec![each; 3]], &total, usize::MAX);
         batches.into_iter().for_each(|batch| ring.push(batch));
         assert_eq!(take(&mut ring, 0).unwrap().0.next.number(), 1);
+    }
+
+    #[test]
+    fn a_batch_is_encoded_once_for_each_format() {
+        let batch = futures_util::FutureExt::now_or_never(batches(&[vec![1, 1]]));
+        let mut batch = batch.unwrap().remove(0);
+        batch.shape = Shape::Json;
+        for message in &mut batch.messages {
+            message.bytes = Bytes::from_static(b"\"x\"");
+        }
+        let encoded = |form| batch.encoded(form, End::Tail, 7);
+        for (format, expected) in [
+            (Format::JsonSeq, "\u{1e}\"x\"\n\u{1e}\"x\"\n"),
+            (Format::JsonArray, ",\"x\"\n,\"x\"\n"),
+            (Format::Text, "x\nx\n"),
+            (Format::Ndjson, "\"x\"\n\"x\"\n"),
+        ] {
+            let first = encoded(Form::Items(format));
+            assert_eq!(first, expected);
+            assert_eq!(first.as_ptr(), encoded(Form::Items(format)).as_ptr());
+        }
+        // Readers of a durable handler share with those of its stream.
+        let address = |form| encoded(form).as_ptr();
+        assert_eq!(address(Form::Items(Format::Sse)), address(Form::Events));
+        assert_eq!(address(Form::Items(Format::Ndjson)), address(Form::Lines));
     }
 
     #[test]
