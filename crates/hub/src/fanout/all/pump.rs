@@ -7,9 +7,7 @@
 
 use std::{
     collections::HashMap,
-    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
-    task::{Poll, Waker},
 };
 
 use headwater_log::{Error, Log, Matching, OrderFollower, Position, StreamName};
@@ -24,7 +22,10 @@ use super::{
     ring::{EndReason, ReadOutcome, Ring},
 };
 use crate::{
-    fanout::wake_queue::{Ticket, WakeQueue},
+    fanout::{
+        near::{Ending, Near, State},
+        wake_queue::Ticket,
+    },
     limits::{EVENTS_READ_BYTES, EVENTS_SILENT, RING_IDLE},
 };
 
@@ -70,8 +71,7 @@ pub(crate) struct Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        let left = self.tail.shared.near().wake_queue.leave(&mut self.ticket);
-        drop(left);
+        self.tail.shared.near.leave(&mut self.ticket);
     }
 }
 
@@ -81,7 +81,7 @@ impl Subscriber {
     pub(crate) fn give(&mut self, position: Position) -> ReadOutcome {
         // Read before the ring: from this position on, the ring includes the reader's events.
         let since = self.interest.since.get().copied();
-        let near = self.tail.shared.near();
+        let near = self.tail.shared.near.lock();
         self.seen = near.changes;
         near.ring.give(position, since)
     }
@@ -89,18 +89,9 @@ impl Subscriber {
     /// Waits until [`give`](Self::give) may return something else. Cancel-safe: the reader keeps
     /// its place in the wake queue.
     pub(crate) async fn changed(&mut self) {
-        poll_fn(|cx| {
-            let mut near = self.tail.shared.near();
-            if near.changes == self.seen {
-                near.wake_queue.wait(&mut self.ticket, cx.waker());
-                return Poll::Pending;
-            }
-            let left = near.wake_queue.leave(&mut self.ticket);
-            drop(near);
-            drop(left);
-            Poll::Ready(())
-        })
-        .await;
+        let near = &self.tail.shared.near;
+        let is_changed = |near: &mut State<Ring>| (near.changes != self.seen).then_some(());
+        near.wait(&mut self.ticket, is_changed).await;
     }
 }
 
@@ -188,17 +179,8 @@ struct Tail {
 
 struct Shared {
     log: Arc<dyn Log>,
-    near: Mutex<TailState>,
+    near: Near<Ring>,
     interests: Arc<PatternGroups>,
-}
-
-/// State near the head. A reader that finds no data in the ring registers its waker under the same
-/// lock.
-struct TailState {
-    ring: Ring,
-    /// Number of times that readers were asked to look again.
-    changes: u64,
-    wake_queue: WakeQueue,
 }
 
 impl Tail {
@@ -206,11 +188,7 @@ impl Tail {
         let mut follower = log.follow_order();
         let shared = Arc::new(Shared {
             log: Arc::clone(log),
-            near: Mutex::new(TailState {
-                ring: Ring::new(follower.head()),
-                changes: 1,
-                wake_queue: WakeQueue::default(),
-            }),
+            near: Near::new(Ring::new(follower.head())),
             interests: Arc::default(),
         });
         let pump = tokio::spawn(pump(Arc::clone(&shared), follower)).abort_handle();
@@ -220,7 +198,7 @@ impl Tail {
     /// Returns `true` if the tail can continue. If not, its readers receive an error, and the next
     /// reader starts a new tail.
     fn is_usable(&self) -> bool {
-        !self.shared.near().ring.has_failed()
+        !self.shared.near.lock().ring.has_failed()
     }
 }
 
@@ -230,27 +208,11 @@ impl Drop for Tail {
     }
 }
 
-impl Shared {
-    fn near(&self) -> MutexGuard<'_, TailState> {
-        locked(&self.near)
-    }
-
-    /// Wakes a few of the due readers. Returns `true` if more are due.
-    fn wake_batch(&self) -> bool {
-        let mut near = self.near();
-        let few = near.wake_queue.take_due();
-        let is_due = near.wake_queue.is_due();
-        drop(near);
-        few.into_iter().for_each(Waker::wake);
-        is_due
-    }
-}
-
 /// Moves appended messages into the ring until the log is closed or fails.
 async fn pump(shared: Arc<Shared>, follower: OrderFollower) {
-    // However this task ends, no reader may be left waiting.
     let mut ending = Ending {
-        shared: &shared,
+        near: &shared.near,
+        end: Ring::end,
         over: EndReason::Failed,
     };
     match follow(&shared, follower).await {
@@ -259,38 +221,21 @@ async fn pump(shared: Arc<Shared>, follower: OrderFollower) {
     }
 }
 
-/// Ends the ring and wakes all readers when dropped.
-struct Ending<'a> {
-    shared: &'a Shared,
-    over: EndReason,
-}
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        let mut near = self.shared.near();
-        near.ring.end(self.over);
-        near.changes += 1;
-        let all = near.wake_queue.all();
-        drop(near);
-        all.into_iter().for_each(Waker::wake);
-    }
-}
-
 /// Returns when the log is closed.
 async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Error> {
-    let mut next = shared.near().ring.next();
+    let mut next = shared.near.lock().ring.next();
     let (mut version, mut matching) = shared.interests.all(next);
     let mut filled_at = Instant::now();
     let mut woken_at = next;
     loop {
-        let is_empty = shared.near().ring.is_empty();
+        let is_empty = shared.near.lock().ring.is_empty();
         let met = if is_empty {
             follower.past(next).await
         } else {
             match timeout_at(filled_at + RING_IDLE, follower.past(next)).await {
                 Ok(met) => met,
                 Err(_) => {
-                    shared.near().ring.clear();
+                    shared.near.lock().ring.clear();
                     continue;
                 }
             }
@@ -311,21 +256,19 @@ async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Erro
         if !is_silent {
             filled_at = Instant::now();
         }
-        shared.near().ring.push(batches, next);
+        shared.near.lock().ring.push(batches, next);
         // A reader that joined during this read may have missed some of it and has to look for
         // itself. If no messages matched, all readers are nevertheless woken from time to time, to
         // advance their positions.
         let is_due = next.number() - woken_at.number() >= EVENTS_SILENT;
         if !is_silent || is_due || shared.interests.version() != version {
             woken_at = next;
-            let mut near = shared.near();
-            near.changes += 1;
-            near.wake_queue.mark_due();
+            shared.near.change(|_| ());
         }
         // Readers come first, so that messages appended meanwhile form one batch instead of many.
         // Appends get their turn in between. Besides, an in-memory log is never pending.
         loop {
-            let is_due = shared.wake_batch();
+            let is_due = shared.near.wake_batch();
             tokio::task::yield_now().await;
             if !is_due {
                 break;

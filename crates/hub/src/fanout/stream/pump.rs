@@ -1,8 +1,6 @@
 use std::{
     collections::HashMap,
-    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
-    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -18,7 +16,10 @@ use super::{
     ring::{EndReason, ReadOutcome, Ring},
 };
 use crate::{
-    fanout::wake_queue::{Ticket, WakeQueue},
+    fanout::{
+        near::{Ending, Near},
+        wake_queue::Ticket,
+    },
     limits::{BATCH_BYTES, RING_IDLE},
 };
 
@@ -68,10 +69,7 @@ impl Tails {
             lineage: info.lineage.clone(),
             log: Arc::clone(log),
             follower,
-            near: Mutex::new(TailState {
-                ring,
-                wake_queue: WakeQueue::default(),
-            }),
+            near: Near::new(ring),
         });
         let idle = match info.settings.expiry {
             Some(Expiry::Idle(span)) => Some(span),
@@ -121,12 +119,12 @@ impl Tail {
     /// Returns `true` if the tail can continue. If not, its readers receive an error, and the next
     /// reader starts a new tail.
     fn is_usable(&self) -> bool {
-        !self.shared.near().ring.has_failed()
+        !self.shared.near.lock().ring.has_failed()
     }
 
     /// Looks up the messages after `from`.
     pub(crate) fn give(&self, from: Offset) -> ReadOutcome {
-        self.shared.near().ring.give(from)
+        self.shared.near.lock().ring.give(from)
     }
 
     /// Waits until a lookup of the messages after `from` isn't [`ReadOutcome::Wait`]. Cancel-safe.
@@ -135,20 +133,10 @@ impl Tail {
             tail: self,
             ticket: Ticket::default(),
         };
-        poll_fn(|cx| {
-            let mut near = self.shared.near();
-            match near.ring.give(from) {
-                ReadOutcome::Wait => {
-                    near.wake_queue.wait(&mut place.ticket, cx.waker());
-                    Poll::Pending
-                }
-                given => {
-                    let left = near.wake_queue.leave(&mut place.ticket);
-                    drop(near);
-                    drop(left);
-                    Poll::Ready(given)
-                }
-            }
+        let near = &self.shared.near;
+        near.wait(&mut place.ticket, |near| match near.ring.give(from) {
+            ReadOutcome::Wait => None,
+            given => Some(given),
         })
         .await
     }
@@ -168,10 +156,7 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if self.ticket.is_taken() {
-            let left = self.tail.shared.near().wake_queue.leave(&mut self.ticket);
-            drop(left);
-        }
+        self.tail.shared.near.leave(&mut self.ticket);
     }
 }
 
@@ -181,44 +166,14 @@ struct Shared {
     lineage: Lineage,
     log: Arc<dyn Log>,
     follower: Follower,
-    near: Mutex<TailState>,
-}
-
-/// State near the tail. A reader that finds no data in the ring registers its waker under the same
-/// lock.
-struct TailState {
-    ring: Ring,
-    wake_queue: WakeQueue,
-}
-
-impl Shared {
-    fn near(&self) -> MutexGuard<'_, TailState> {
-        self.near.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the ring. All waiting readers become due for [`wake_batch`](Self::wake_batch).
-    fn change(&self, change: impl FnOnce(&mut Ring)) {
-        let mut near = self.near();
-        change(&mut near.ring);
-        near.wake_queue.mark_due();
-    }
-
-    /// Wakes a few of the due readers. Returns `true` if more are due.
-    fn wake_batch(&self) -> bool {
-        let mut near = self.near();
-        let few = near.wake_queue.take_due();
-        let is_due = near.wake_queue.is_due();
-        drop(near);
-        few.into_iter().for_each(Waker::wake);
-        is_due
-    }
+    near: Near<Ring>,
 }
 
 /// Moves appended messages into the ring until the stream is closed, is gone or fails.
 async fn pump(shared: Arc<Shared>, stream: u64, idle: Option<Duration>) {
-    // However this task ends, no reader may be left waiting.
     let mut ending = Ending {
-        shared: &shared,
+        near: &shared.near,
+        end: Ring::end,
         over: EndReason::Failed,
     };
     ending.over = match follow(&shared, stream, idle).await {
@@ -231,26 +186,10 @@ async fn pump(shared: Arc<Shared>, stream: u64, idle: Option<Duration>) {
     };
 }
 
-/// Ends the ring and wakes all readers when dropped.
-struct Ending<'a> {
-    shared: &'a Shared,
-    over: EndReason,
-}
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        let mut near = self.shared.near();
-        near.ring.end(self.over);
-        let all = near.wake_queue.all();
-        drop(near);
-        all.into_iter().for_each(Waker::wake);
-    }
-}
-
 async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<EndReason, Error> {
     let mut follower = shared.follower.clone();
     let mut next = follower.progress().tail;
-    shared.change(|ring| ring.skip_to(next));
+    shared.near.change(|ring| ring.skip_to(next));
     // Another stream may have this name since the lookup.
     if shared.log.info(&shared.name).await?.id != stream {
         return Ok(EndReason::Gone);
@@ -260,8 +199,8 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
     let mut touch_at = touch_every.map(|every| Instant::now() + every);
     let mut filled_at = Instant::now();
     loop {
-        let is_due = shared.wake_batch();
-        let clear_at = (!shared.near().ring.is_empty()).then(|| filled_at + RING_IDLE);
+        let is_due = shared.near.wake_batch();
+        let clear_at = (!shared.near.lock().ring.is_empty()).then(|| filled_at + RING_IDLE);
         let progress = if is_due {
             // Appends and the readers that were woken get their turn.
             yield_now().await;
@@ -280,7 +219,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
         }
         let Some(progress) = progress else {
             if clear_at.is_some_and(|at| at <= Instant::now()) {
-                shared.near().ring.clear();
+                shared.near.lock().ring.clear();
             }
             continue;
         };
@@ -299,7 +238,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
             // Readers detect the gap by themselves.
             Err(error) if error.is_trimmed() => {
                 next = error.floor().map_or(progress.tail, |floor| floor.at);
-                shared.change(|ring| ring.skip_to(next));
+                shared.near.change(|ring| ring.skip_to(next));
                 continue;
             }
             Err(error) => return Err(error),
@@ -313,7 +252,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
         let is_end = chunk.at_tail && chunk.closed;
         next = chunk.next;
         filled_at = Instant::now();
-        shared.change(|ring| {
+        shared.near.change(|ring| {
             ring.push_all(chunk, shared.shape);
             if is_end {
                 ring.end(EndReason::Closed);
@@ -407,14 +346,14 @@ mod tests {
             // Messages that existed when the pump started aren't in the ring.
             assert!(n == 0 || given.iter().all(next), "{n}");
         }
-        assert_eq!(tail.shared.near().wake_queue.len(), 0);
+        assert_eq!(tail.shared.near.lock().wake_queue.len(), 0);
         drop(asleep);
         // A reader that is dropped while it waits leaves nothing behind.
         let mut waits = Box::pin(tail.given(Offset::new(3)));
         assert!((&mut waits).now_or_never().is_none());
-        assert_eq!(tail.shared.near().wake_queue.len(), 1);
+        assert_eq!(tail.shared.near.lock().wake_queue.len(), 1);
         drop(waits);
-        assert_eq!(tail.shared.near().wake_queue.len(), 0);
+        assert_eq!(tail.shared.near.lock().wake_queue.len(), 0);
     }
 
     #[tokio::test]
@@ -423,7 +362,10 @@ mod tests {
         let tails = Arc::new(Tails::default());
         let info = stream(&log).await;
         let failed = tails.of(&log, &info, usize::MAX).await.unwrap();
-        failed.shared.change(|ring| ring.end(EndReason::Failed));
+        failed
+            .shared
+            .near
+            .change(|ring| ring.end(EndReason::Failed));
         let new = tails.of(&log, &info, usize::MAX).await.unwrap();
         assert!(!Arc::ptr_eq(&failed, &new));
         drop(failed);
