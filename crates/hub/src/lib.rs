@@ -72,6 +72,7 @@ pub mod limits;
 mod options;
 mod protocol;
 mod relay;
+mod requests;
 mod state;
 mod subscriptions;
 
@@ -130,7 +131,7 @@ impl Hub {
             tails: Arc::default(),
             order: fanout::all::OrderTail::default(),
             reader_permits: fanout::stream::ReaderPermits::default(),
-            bodies: http::body::Bodies::default(),
+            bodies: requests::body::Bodies::default(),
             sequencer: http::producer_sequencer::ProducerSequencer::default(),
             gathers: gather::Gathers::default(),
             started: OnceLock::new(),
@@ -177,7 +178,7 @@ impl Hub {
             .route(&path, route)
             .route(root, http::listing::describe(get(http::listing::list)))
             .route("/events", http::events::describe(get(http::events::events)))
-            .route(gather::PATH, gather::describe(post(gather::gather), core.options.relay_secret.is_some()))
+            .route(protocol::path::GATHER, gather::describe(post(gather::gather), core.options.relay_secret.is_some()))
             .route("/healthz", http::health::describe_alive(get(http::health::alive)))
             .route("/readyz", http::health::describe_ready(get(http::health::ready)));
         let app = match core.options.index && root != http::index::PATH {

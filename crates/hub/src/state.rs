@@ -12,9 +12,10 @@ use crate::{
         stream::{ReaderPermits, Tails},
     },
     gather::Gathers,
-    http::{body::Bodies, producer_sequencer::ProducerSequencer, schema::Schemas},
+    http::{producer_sequencer::ProducerSequencer, schema::Schemas},
     ingest::IngestJobs,
     relay::Relays,
+    requests::body::Bodies,
     subscriptions::Subscriptions,
 };
 

@@ -14,9 +14,9 @@ use tokio::time::timeout;
 use super::run::Run;
 use crate::{
     error::Failure,
-    http::{body, ndjson::Lines},
     limits::{BODY_PATIENCE, JSON_DEPTH, Limits},
     protocol::{headers, media_type::essence},
+    requests::{body, lines::Lines},
 };
 
 /// The format of a list of calls.

@@ -32,20 +32,15 @@ pub(crate) use self::{
 };
 use crate::{
     error::Failure,
-    http::{
-        openapi::Answer,
-        peer::{Peer, Sender},
-    },
+    http::openapi::Answer,
     protocol::{
-        path::name_of,
+        path::{GATHER, name_of},
         public_url::{self, Origin},
     },
     relay,
+    requests::peer::{Peer, Sender},
     state::HubState,
 };
-
-/// The path of the endpoint.
-pub(crate) const PATH: &str = "/gather";
 
 /// Makes many calls at once for a client, and streams each result as it arrives.
 ///
@@ -97,7 +92,7 @@ async fn post(
             options,
             format,
         };
-        let prefix = public_url::prefix(uri.path(), PATH);
+        let prefix = public_url::prefix(uri.path(), GATHER);
         let url = Origin::of(uri, headers).stream(&core.options, prefix, &wanted.name);
         return stored::start(core, &url, wanted, peer, body).await;
     }

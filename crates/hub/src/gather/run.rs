@@ -13,11 +13,11 @@ use http::{HeaderValue, header};
 use super::result::Sent;
 use crate::{
     error::Failure,
-    http::{
+    limits::KEEP_CONNECTIONS,
+    requests::{
         body::Held,
         peer::{Full, Peer, Shares},
     },
-    limits::KEEP_CONNECTIONS,
     state::HubState,
 };
 

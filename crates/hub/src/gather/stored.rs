@@ -25,9 +25,9 @@ use super::{
 };
 use crate::{
     error::Failure,
-    http::{body, peer::Peer},
     ingest::{self, IngestRequest},
     protocol::media_type::is_json,
+    requests::{body, peer::Peer},
     state::HubState,
 };
 

@@ -12,7 +12,7 @@ use headwater::StatusCode;
 use headwater_log::{Append, Error, Info, Outcome, Producer, Receipt, limits};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{body, create, messages, ndjson, openapi::Answer, peer::Sender, schema};
+use super::{create, messages, ndjson, openapi::Answer, schema};
 use crate::{
     error::{self, Failure, offset_value},
     protocol::{
@@ -20,6 +20,7 @@ use crate::{
         media_type::{essence, is_json, same_type},
         path::StreamPath,
     },
+    requests::{body, peer::Sender},
     state::HubState,
 };
 

@@ -12,7 +12,7 @@ use headwater::{StatusCode, schema::Schema};
 use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Offset, Settings, Skip, limits};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{body, messages, openapi::Answer, peer::Sender, schema};
+use super::{messages, openapi::Answer, schema};
 use crate::{
     error::{Failure, offset_value},
     protocol::{
@@ -23,6 +23,7 @@ use crate::{
         read_query::Place,
         time,
     },
+    requests::{body, peer::Sender},
     state::HubState,
 };
 

@@ -13,9 +13,7 @@ use serde::Serialize;
 
 use super::{health::TAG, openapi::Answer};
 use crate::{
-    gather,
     protocol::{path, public_url::Origin},
-    relay,
     state::HubState,
 };
 
@@ -61,8 +59,8 @@ impl Index {
             openapi: "openapi.json",
             streams: core.options.root.trim_start_matches('/').to_owned(),
             events: "events",
-            gather: relative(gather::PATH),
-            relay: relative(relay::ROOT),
+            gather: relative(path::GATHER),
+            relay: relative(path::RELAY),
             health: "healthz",
             ready: "readyz",
         }

@@ -1,9 +1,8 @@
 //! The HTTP interface to streams: one file per endpoint, and the parsing of requests.
 //!
-//! This is the only layer that sees [`HubState`](crate::state::HubState). What is below it takes the log and what it needs.
+//! Layers with endpoints see [`HubState`](crate::state::HubState). What is below them takes the log and what it needs.
 
 pub(crate) mod append;
-pub(crate) mod body;
 pub(crate) mod cache;
 pub(crate) mod create;
 pub(crate) mod cross_origin;
@@ -14,7 +13,6 @@ pub(crate) mod listing;
 pub(crate) mod messages;
 pub(crate) mod ndjson;
 pub(crate) mod openapi;
-pub(crate) mod peer;
 pub(crate) mod producer_sequencer;
 pub(crate) mod read;
 pub(crate) mod response_layer;

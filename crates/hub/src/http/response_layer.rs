@@ -11,7 +11,7 @@ use headwater::StatusCode;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::cross_origin::{self, Page};
-use crate::{options::Cors, relay, state::HubState};
+use crate::{options::Cors, protocol::path::RELAY, state::HubState};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
@@ -72,7 +72,7 @@ fn preflight(request: &Request, page: &Page) -> Option<Response> {
         .headers()
         .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     // Every OPTIONS request to a relay is answered (§10.1 of the relay protocol).
-    let is_relay = request.uri().path().split('/').nth(1) == relay::ROOT.strip_prefix('/');
+    let is_relay = request.uri().path().split('/').nth(1) == RELAY.strip_prefix('/');
     let allowed = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, SENT),

@@ -12,6 +12,12 @@ use super::public_url::{self, Origin};
 /// The first segment of reserved paths.
 pub(crate) const RESERVED: &str = "__ds";
 
+/// The path of relays.
+pub(crate) const RELAY: &str = "/relay";
+
+/// The path of gathers.
+pub(crate) const GATHER: &str = "/gather";
+
 /// The stream that a request is for.
 #[derive(Debug)]
 pub(crate) struct StreamPath {

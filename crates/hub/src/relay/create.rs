@@ -19,12 +19,12 @@ use super::{
     upstream::{Call, Upstream, open},
 };
 use crate::{
-    http::{
+    ingest::{self, IngestRequest, Source},
+    protocol::media_type::essence,
+    requests::{
         body::{self, Held},
         peer::Sender,
     },
-    ingest::{self, IngestRequest, Source},
-    protocol::media_type::essence,
     state::HubState,
 };
 

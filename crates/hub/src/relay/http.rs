@@ -20,17 +20,16 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    http::{openapi::Answer, peer::Sender, read},
+    http::{openapi::Answer, read},
     protocol::{
         header_names,
         media_type::essence,
+        path::RELAY,
         public_url::{self, Origin},
     },
+    requests::peer::Sender,
     state::HubState,
 };
-
-/// The path of relays.
-pub(crate) const ROOT: &str = "/relay";
 
 const SSE: &str = "text/event-stream";
 
@@ -44,7 +43,7 @@ pub(crate) fn routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState
     let one = openapi::abort(one.patch(abort));
     let one = openapi::delete(one.delete(delete), guarded);
     openapi::app(app, guarded)
-        .route(ROOT, openapi::create(post(create), guarded))
+        .route(RELAY, openapi::create(post(create), guarded))
         .route("/relay/{id}", one)
         .route("/relay/{id}/{*rest}", openapi::nothing(get(nothing)))
 }
@@ -74,7 +73,7 @@ impl OperationInput for Base {
 impl Base {
     /// Returns the URL of a path next to the relays.
     fn url(&self, hub: &HubState, path: &str) -> Option<HeaderValue> {
-        let path = format!("{}{path}", public_url::prefix(&self.path, ROOT));
+        let path = format!("{}{path}", public_url::prefix(&self.path, RELAY));
         let public = hub.options.public_url.as_deref();
         HeaderValue::try_from(self.origin.url(public, &path)).ok()
     }
@@ -126,7 +125,7 @@ async fn created(
     let headers = response.headers_mut();
     // The URL is a secret.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(url) = base.url(hub, &format!("{ROOT}/{id}?{query}")) {
+    if let Some(url) = base.url(hub, &format!("{RELAY}/{id}?{query}")) {
         headers.insert(header::LOCATION, url);
     }
     if let Some(name) = relay.id.public()

@@ -40,11 +40,7 @@ use reqwest::redirect::Policy;
 use tokio::sync::OnceCell;
 
 pub use self::builder::{Relay, RelayStream};
-pub(crate) use self::{
-    feed::resume,
-    http::{ROOT, routes},
-    openapi::guard,
-};
+pub(crate) use self::{feed::resume, http::routes, openapi::guard};
 use self::{refusal::Refusal, signer::Signer, single_flight::SingleFlight};
 use crate::{error::Failure, state::HubState};
 

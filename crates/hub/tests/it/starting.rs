@@ -10,8 +10,8 @@ use tokio::runtime::{Builder, Handle};
 
 /// Runs `work` in a runtime and then drops the runtime with all its tasks, as a crash does.
 fn process(work: impl AsyncFnOnce()) {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(work());
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(work());
 }
 
 fn tasks() -> usize {

@@ -202,7 +202,7 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::peer::tests::peer;
+    use crate::requests::peer::tests::peer;
 
     fn limits(bodies_bytes: usize) -> Limits {
         Limits {

@@ -1,0 +1,6 @@
+//! Requests on their way in, for every endpoint: their senders, and their bodies within the budget of
+//! all of them.
+
+pub(crate) mod body;
+pub(crate) mod lines;
+pub(crate) mod peer;
