@@ -5,22 +5,23 @@ use std::{
     error::Error as StdError,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use headwater_wire::Str;
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use http_body::{Body as _, Frame};
 use reqwest::Body;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
+    backoff::{Backoff, retry_after},
     egress::Refused,
     error::{Error, Kind},
     plan::Plan,
     redirect::{self, SeeOther},
-    session::{Backoff, Head, Piece, Reading, Session, Step, content_encoding},
+    session::{Head, Piece, Reading, Session, Step, content_encoding},
 };
 
 type Sending = Pin<Box<dyn Future<Output = Result<reqwest::Response, Error>> + Send>>;
@@ -242,10 +243,8 @@ impl Exchange {
         match self.opened.take() {
             Some(opened) if opened.elapsed() < SHORT => {
                 self.short = self.short.saturating_add(1);
-                Backoff::MIN
-                    .saturating_mul(1 << self.short.min(7))
-                    .min(SHORT)
-                    .min(self.plan.settings.backoff.cap)
+                let cap = SHORT.min(self.plan.settings.backoff.cap);
+                Backoff::new(Backoff::MIN, cap).bound(self.short)
             }
             Some(_) => {
                 self.short = 0;
@@ -319,27 +318,6 @@ fn refused(error: &reqwest::Error) -> Option<&Refused> {
     None
 }
 
-/// Parses `Retry-After`: seconds, or a date (RFC 9110 §10.2.3). A date in the past is zero. Returns
-/// `None` if it is neither.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use http::HeaderValue;
-///
-/// let value = HeaderValue::from_static("120");
-/// assert_eq!(headwater_client::retry_after(&value), Some(Duration::from_secs(120)));
-/// ```
-#[must_use]
-pub fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let value = value.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
 /// A timer that expires when no byte has arrived for the whole timeout. It is touched only when the
 /// exchange has to wait: not for each item, and not for a chunk that has already been received.
 struct Idle {
@@ -386,21 +364,3 @@ impl Idle {
 const SHORT: Duration = Duration::from_secs(1);
 
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
-        let read = |text: &'static str| retry_after(&HeaderValue::from_static(text));
-        assert_eq!(read("120"), Some(Duration::from_secs(120)));
-        assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        let hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
-        let seconds = retry_after(&HeaderValue::from_str(&hour).unwrap())
-            .unwrap()
-            .as_secs();
-        assert!((3590..=3600).contains(&seconds), "{seconds}");
-        assert_eq!(read("soon"), None);
-    }
-}

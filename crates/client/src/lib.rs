@@ -74,6 +74,7 @@
 //! `hub` and `gather` describe their own internals. The parsers are those of [`headwater_wire`].
 //! `tests/` contains a server that misbehaves, and runs each test for both clients.
 
+mod backoff;
 pub mod blocking;
 mod client;
 pub mod egress;
@@ -112,8 +113,10 @@ pub use headwater_wire::{Event, Format, Str};
 pub use http::{HeaderMap, Method, StatusCode};
 pub use reqwest::Url;
 
-pub use self::exchange::retry_after;
+#[doc(hidden)]
+pub use self::backoff::Backoff;
 pub use self::{
+    backoff::{DEFAULT_MAX_SERVER_DELAY, retry_after},
     client::{Client, ClientBuilder},
     egress::Egress,
     error::Error,
@@ -122,7 +125,6 @@ pub use self::{
     problem::Problem,
     request::Request,
     retry_wait::Wait,
-    session::DEFAULT_MAX_SERVER_DELAY,
 };
 
 /// Starts a GET request with the default settings, on its own connection. For many requests keep a

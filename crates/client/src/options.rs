@@ -119,7 +119,7 @@ macro_rules! setting_options {
         /// one is reduced to it. Default: 60 s.
         pub fn max_server_delay(mut self, delay: std::time::Duration) -> Self {
             let $self = &mut self;
-            $settings.backoff.named_cap = delay;
+            $settings.backoff.max_server_delay = delay;
             self
         }
 

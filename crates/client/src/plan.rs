@@ -8,10 +8,11 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 use crate::{
+    backoff::Backoff,
     egress::Egress,
     error::Error,
     retry_wait::OnWait,
-    session::{Backoff, Policy, Reading},
+    session::{Policy, Reading},
 };
 
 /// The default limit of a body that is read as a whole: 16 MiB.
@@ -62,17 +63,16 @@ impl Default for Settings {
 
 impl Settings {
     /// Returns the wait after `failures` failed attempts in a row, the last for `reason`, and
-    /// reports it to `on_wait`. `named` is the wait that the server requested.
+    /// reports it to `on_wait`.
     pub(crate) fn pause(
         &self,
         failures: u32,
-        named: Option<Duration>,
+        retry_after: Option<Duration>,
         reason: &dyn fmt::Display,
         rng: &mut fastrand::Rng,
     ) -> Duration {
-        let named = named.map(|wait| self.backoff.named(wait));
-        let delay = self.backoff.delay(None, failures.saturating_sub(1), rng);
-        let delay = delay.max(named.unwrap_or_default());
+        let earlier = failures.saturating_sub(1);
+        let delay = self.backoff.delay(None, retry_after, earlier, rng);
         if let Some(on_wait) = &self.on_wait {
             on_wait.tell(delay, &reason.to_string());
         }

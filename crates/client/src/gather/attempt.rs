@@ -8,8 +8,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, cache::Times};
 use crate::{
+    backoff::retry_after,
     error::{Error, Kind, Overdue},
-    exchange::{Exchange, retry_after},
+    exchange::Exchange,
     plan::Plan,
     session::{Piece, Reading, content_encoding, encoded},
 };

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Cache;
-use crate::{error::Error, session::Backoff};
+use crate::{backoff::Backoff, error::Error};
 
 /// The default maximum number of calls in flight: 64.
 pub const DEFAULT_CONCURRENCY: usize = 64;
@@ -47,9 +47,8 @@ impl Default for Options {
             total_timeout: Duration::ZERO,
             retries: DEFAULT_RETRIES,
             backoff: Backoff {
-                base: Duration::from_millis(500),
-                cap: Duration::from_secs(30),
-                named_cap: MAX_RETRY_AFTER,
+                max_server_delay: MAX_RETRY_AFTER,
+                ..Backoff::new(Duration::from_millis(500), Duration::from_secs(30))
             },
             ordered: false,
             share_equal: true,

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::{names, offset::Offset, text};
 use crate::{
+    backoff::retry_after,
     error::{Error, Kind},
-    exchange::retry_after,
     plan::Plan,
     redirect::{self, SeeOther},
     session::{readable_type, refusal},

@@ -28,11 +28,10 @@ use bytes::Bytes;
 use headwater_wire::{Event, Format, Str};
 use http::StatusCode;
 
-pub use self::policy::DEFAULT_MAX_SERVER_DELAY;
 use self::reader::Reader;
 pub(crate) use self::{
     encoding::{check_unencoded, content_encoding, encoded, readable_type},
-    policy::{Backoff, Policy},
+    policy::Policy,
     reader::{Piece, Reading},
 };
 use crate::{
@@ -234,9 +233,7 @@ impl Session {
         self.attempts += 1;
         let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         if passing && self.may_retry() {
-            let named = head.retry_after.map(|wait| self.policy.backoff.named(wait));
-            let delay = self.delay().max(named.unwrap_or_default());
-            self.state = State::Connect(delay);
+            self.state = State::Connect(self.delay(head.retry_after));
         } else {
             self.state = State::Refused(Refused::new(head, self.attempts));
         }
@@ -327,15 +324,12 @@ impl Session {
 
     fn reconnect(&mut self) {
         self.remember();
-        let delay = self.delay();
-        self.state = State::Connect(delay);
+        self.state = State::Connect(self.delay(None));
     }
 
-    fn delay(&mut self) -> Duration {
-        let delay = self
-            .policy
-            .backoff
-            .delay(self.retry, self.barren, &mut self.rng);
+    fn delay(&mut self, retry_after: Option<Duration>) -> Duration {
+        let backoff = &self.policy.backoff;
+        let delay = backoff.delay(self.retry, retry_after, self.barren, &mut self.rng);
         self.barren = self.barren.saturating_add(1);
         delay
     }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
+use headwater_client::Backoff;
 use headwater_log::{Append, Error, Info, Log, Outcome, Refusal, StreamName};
 use tokio::time::{Instant, sleep};
 
@@ -13,8 +14,8 @@ use crate::{error::problem, limits::INGEST_PATIENCE};
 /// The producer id of ingest jobs.
 const PRODUCER: &str = "__ds/filling";
 
-/// The first and the longest pause between retries.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// The waits between retries. They have no jitter: only this process calls the log.
+const RETRIES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// The reason for which no more can be appended.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl Writer {
     /// Retries an append until the log reports its outcome. A full disk may have room again soon.
     async fn once(&self, append: Append) -> Result<Outcome, Error> {
         let until = Instant::now() + INGEST_PATIENCE;
-        let mut pause = PAUSE.0;
+        let mut failures = 0;
         loop {
             match self.log.append(&self.name, append.clone()).await {
                 Err(error)
@@ -106,8 +107,8 @@ impl Writer {
                         && Instant::now() < until => {}
                 result => return result,
             }
-            sleep(pause).await;
-            pause = (2 * pause).min(PAUSE.1);
+            sleep(RETRIES.bound(failures)).await;
+            failures += 1;
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use headwater_client::Backoff;
+
 /// Maximum number of streams for which one subscription keeps a cursor. Beyond it, the cursor of a
 /// stream that came by a pattern and has nothing pending is dropped.
 pub(crate) const LINKS: usize = 10_000;
@@ -43,7 +45,5 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const WEBHOOK_ANSWER_BYTES: usize = 64 << 10;
 /// Maximum number of concurrent webhook calls. Further calls wait for their turn.
 pub(crate) const DELIVERIES: usize = 256;
-/// Wait before the first retry. Each further retry doubles it.
-pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Maximum wait before a retry.
-pub(crate) const RETRY_LAST: Duration = Duration::from_secs(60);
+/// Waits before retries.
+pub(crate) const RETRIES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));

@@ -32,7 +32,7 @@ impl GatherResults {
         underway.head = attempt.head;
         let status = attempt.outcome.as_ref().ok().map(Answer::status);
         let wish = attempt.outcome.as_ref().ok().and_then(attempt::wish);
-        let wish = wish.map(|wish| self.options.backoff.named(wish));
+        let wish = wish.map(|wish| self.options.backoff.limited(wish));
         if let Some(wish) = wish
             && status == Some(StatusCode::TOO_MANY_REQUESTS)
         {
@@ -105,8 +105,10 @@ impl Underway {
             return None;
         }
         let mut rng = fastrand::Rng::new();
-        let delay = options.backoff.delay(None, self.attempts - 1, &mut rng);
-        let at = now + delay.max(wish.unwrap_or_default());
+        let delay = options
+            .backoff
+            .delay(None, wish, self.attempts - 1, &mut rng);
+        let at = now + delay;
         let has_time = self.deadline.is_none_or(|deadline| at < deadline.at);
         has_time.then_some(at)
     }

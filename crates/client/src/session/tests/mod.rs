@@ -2,12 +2,9 @@ mod cuts;
 mod refusals;
 
 use super::*;
+use crate::backoff::Backoff;
 
-const FAST: Backoff = Backoff {
-    base: Duration::from_millis(100),
-    cap: Duration::from_secs(1),
-    named_cap: Duration::from_secs(60),
-};
+const FAST: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 fn policy() -> Policy {
     Policy {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headwater_log::Timestamp;
 
-use crate::subscriptions::limits::{RETRY_FIRST, RETRY_LAST};
+use crate::subscriptions::limits::RETRIES;
 
 /// An event that a subscription waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +48,6 @@ impl Agenda {
 /// Returns the wait after a number of consecutive failures. `chance`, from 0 to 1, changes it by up
 /// to a fifth in either direction.
 pub(in crate::subscriptions) fn backoff(failures: u32, chance: f64) -> Duration {
-    let doubled = RETRY_FIRST.saturating_mul(
-        1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX),
-    );
-    doubled
-        .min(RETRY_LAST)
-        .mul_f64(0.8 + 0.4 * chance.clamp(0.0, 1.0))
+    let wait = RETRIES.bound(failures.saturating_sub(1));
+    wait.mul_f64(0.8 + 0.4 * chance.clamp(0.0, 1.0))
 }
