@@ -28,7 +28,6 @@ impl Backoff {
     pub const MIN: Duration = Duration::from_millis(10);
 
     /// Creates a backoff with the default minimum and maximum of a server's request.
-    #[must_use]
     pub const fn new(base: Duration, cap: Duration) -> Self {
         Self {
             base,
@@ -39,14 +38,12 @@ impl Backoff {
     }
 
     /// Limits a wait that a server requested by `retry:` or `Retry-After`.
-    #[must_use]
     pub fn limited(&self, wait: Duration) -> Duration {
         wait.min(self.max_server_delay)
     }
 
     /// Returns the upper bound of the wait after `failures` earlier failures in a row: the base,
     /// doubled for each, up to the cap.
-    #[must_use]
     pub fn bound(&self, failures: u32) -> Duration {
         doubled(self.base, failures, self.cap)
     }

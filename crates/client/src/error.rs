@@ -185,6 +185,16 @@ impl Error {
         Self::new(Kind::Refused).with_source(refused)
     }
 
+    #[doc(hidden)]
+    pub fn truncated() -> Self {
+        Self::new(Kind::Truncated)
+    }
+
+    #[doc(hidden)]
+    pub fn idle(idle: Duration, waited_for: &'static str) -> Self {
+        Self::new(Kind::Timeout { idle, waited_for })
+    }
+
     pub(crate) fn undecodable(error: DecodeError) -> Self {
         Self::new(Kind::Decode(error))
     }
@@ -416,6 +426,12 @@ impl Error {
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {
         self.0.answer.as_ref()
+    }
+
+    /// The number of failed attempts to connect in a row; 0 if a connection was open.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
     }
 
     /// The server's description of the error.

@@ -21,12 +21,13 @@ use crate::{
     error::{Error, Kind},
     plan::Plan,
     redirect::{self, SeeOther},
-    session::{Head, Piece, Reading, Session, Step, content_encoding},
+    session::{Head, Piece, Policy, Reading, Session, Step, content_encoding},
 };
 
 type Sending = Pin<Box<dyn Future<Output = Result<reqwest::Response, Error>> + Send>>;
 
-pub(crate) struct Exchange {
+/// A request and its responses, over the network.
+pub struct Exchange {
     session: Session,
     /// The time at which the newest body began.
     opened: Option<Instant>,
@@ -54,14 +55,30 @@ enum Io {
 
 impl Exchange {
     /// Sends the request and waits for the head of a readable response.
-    pub(crate) async fn open(
+    pub async fn open(http: reqwest::Client, plan: Plan, reading: Reading) -> Result<Self, Error> {
+        let mut exchange = Self::new(http, plan, reading, Session::new);
+        let opened = std::future::poll_fn(|cx| exchange.poll_open(cx)).await;
+        match opened {
+            Ok(()) => Ok(exchange),
+            Err(error) => Err(exchange.located(error)),
+        }
+    }
+
+    /// Resumes a stream that an earlier exchange read. Nothing is sent before the first piece is
+    /// polled.
+    pub fn resume(http: reqwest::Client, plan: Plan, reading: Reading) -> Self {
+        Self::new(http, plan, reading, Session::resume)
+    }
+
+    fn new(
         http: reqwest::Client,
         plan: Plan,
         reading: Reading,
-    ) -> Result<Self, Error> {
-        let seed = fastrand::u64(..);
-        let mut exchange = Self {
-            session: Session::new(reading, plan.policy(), plan.last_event_id.clone(), seed),
+        session: fn(Reading, Policy, Str, u64) -> Session,
+    ) -> Self {
+        let (id, seed) = (plan.last_event_id.clone(), fastrand::u64(..));
+        Self {
+            session: session(reading, plan.policy(), id, seed),
             opened: None,
             short: 0,
             io: Io::Nothing,
@@ -72,27 +89,30 @@ impl Exchange {
             headers: HeaderMap::new(),
             redirected: false,
             reason: String::new(),
-        };
-        let opened = std::future::poll_fn(|cx| exchange.poll_open(cx)).await;
-        match opened {
-            Ok(()) => Ok(exchange),
-            Err(error) => Err(exchange.located(error)),
         }
     }
 
-    pub(crate) fn session(&self) -> &Session {
+    /// The session.
+    pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The session, to report [progress](Session::progressed) to.
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    pub(crate) fn status(&self) -> StatusCode {
+    /// The status of the last accepted response.
+    pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    pub(crate) fn headers(&self) -> &HeaderMap {
+    /// The headers of the newest response.
+    pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
@@ -107,7 +127,7 @@ impl Exchange {
     }
 
     /// Releases the connection. Returns `true` if there was one to release.
-    pub(crate) fn close(&mut self) -> bool {
+    pub fn close(&mut self) -> bool {
         !matches!(std::mem::replace(&mut self.io, Io::Nothing), Io::Nothing)
     }
 
@@ -130,6 +150,11 @@ impl Exchange {
     #[inline]
     pub(crate) fn ready_json(&mut self) -> Option<Str> {
         self.session.next_json()
+    }
+
+    /// Returns the next piece, or `None` at the end. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<Piece, Error>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// Polls for the next piece; `None` at the end. Cancel-safe: all state is in `self`.
@@ -193,7 +218,7 @@ impl Exchange {
                     self.io = Io::Pausing(Box::pin(sleep(after)));
                 }
                 Step::Read | Step::Piece(_) | Step::End => {
-                    self.lost(Error::new(Kind::Truncated));
+                    self.lost(Error::truncated());
                 }
             },
         }
@@ -201,7 +226,7 @@ impl Exchange {
     }
 
     fn received(&mut self, frame: Option<reqwest::Result<Frame<Bytes>>>, is_cut: bool) {
-        self.idle.rearm();
+        self.idle.rearm(self.plan.settings.idle_timeout);
         match frame {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {
@@ -209,9 +234,9 @@ impl Exchange {
                 }
             }
             Some(Err(error)) => {
-                self.lost(Error::new(Kind::Truncated).with_source(error.without_url()));
+                self.lost(Error::truncated().with_source(error.without_url()));
             }
-            None if is_cut => self.lost(Error::new(Kind::Truncated)),
+            None if is_cut => self.lost(Error::truncated()),
             None => {
                 self.io = Io::Nothing;
                 self.reason.clear();
@@ -223,10 +248,7 @@ impl Exchange {
 
     fn poll_idle(&mut self, waited_for: &'static str, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.idle.poll(cx));
-        self.lost(Error::new(Kind::Timeout {
-            idle: self.idle.timeout,
-            waited_for,
-        }));
+        self.lost(Error::idle(self.idle.timeout, waited_for));
         Poll::Ready(())
     }
 
@@ -255,20 +277,26 @@ impl Exchange {
     }
 
     fn send(&mut self) {
-        self.idle.rearm();
+        let settings = &self.plan.settings;
+        let patience = settings.head_timeout.unwrap_or(settings.idle_timeout);
+        self.idle.rearm(patience);
         let request = self.plan.request(self.session.last_event_id());
         match request {
             Ok(request) => {
-                let egress = self.plan.settings.egress.clone();
-                let sending = redirect::send(self.http.clone(), egress, request, SeeOther::Get);
-                self.io = Io::Sending(Box::pin(sending));
+                let (http, egress) = (self.http.clone(), self.plan.settings.egress.clone());
+                self.io = Io::Sending(match self.plan.follow_redirects {
+                    true => Box::pin(redirect::send(http, egress, request, SeeOther::Get)),
+                    false => {
+                        Box::pin(async move { http.execute(request).await.map_err(connect_error) })
+                    }
+                });
             }
             Err(error) => self.lost(error),
         }
     }
 
     fn responded(&mut self, response: Result<reqwest::Response, Error>) {
-        self.idle.rearm();
+        self.idle.rearm(self.plan.settings.idle_timeout);
         let response = match response {
             Ok(response) => response,
             Err(error) => return self.lost(error),
@@ -336,7 +364,8 @@ impl Idle {
         }
     }
 
-    fn rearm(&mut self) {
+    fn rearm(&mut self, timeout: Duration) {
+        self.timeout = timeout;
         self.armed = false;
     }
 

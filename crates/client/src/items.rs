@@ -217,6 +217,7 @@ pub(crate) fn event(piece: Piece, _: u64, _: Option<Format>) -> Result<Event, Er
     Ok(match piece {
         Piece::Event(event) => event,
         Piece::Bytes(bytes) => Event::new(Str::from_utf8_lossy(bytes)),
+        Piece::Block(block) => block.event.unwrap_or_else(|| Event::new(Str::default())),
     })
 }
 
@@ -228,5 +229,6 @@ pub(crate) fn bytes(piece: Piece, _: u64, _: Option<Format>) -> Result<Bytes, Er
     Ok(match piece {
         Piece::Event(event) => event.data.into_bytes(),
         Piece::Bytes(bytes) => bytes,
+        Piece::Block(block) => block.bytes,
     })
 }

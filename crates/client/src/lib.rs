@@ -108,13 +108,22 @@ pub mod control {
     }
 }
 
+/// The parts on which the hub stands: its relay reads upstreams by them. No public interface.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::{
+        backoff::Backoff,
+        exchange::Exchange,
+        plan::{Plan, Settings},
+        session::{Head, Piece, Policy, Reading, Session, Step, content_encoding},
+    };
+}
+
 pub use bytes::Bytes;
 pub use headwater_wire::{Event, Format, Str};
 pub use http::{HeaderMap, Method, StatusCode};
 pub use reqwest::Url;
 
-#[doc(hidden)]
-pub use self::backoff::Backoff;
 pub use self::{
     backoff::{DEFAULT_MAX_SERVER_DELAY, retry_after},
     client::{Client, ClientBuilder},

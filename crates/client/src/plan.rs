@@ -29,15 +29,21 @@ const ACCEPT_ITEMS: &str = "text/event-stream, application/x-ndjson;q=0.9, \
 
 /// The settings that are common to a client's requests.
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub struct Settings {
     pub(crate) headers: HeaderMap,
     pub(crate) limits: Limits,
     pub(crate) max_body_bytes: usize,
-    pub(crate) idle_timeout: Duration,
-    pub(crate) reconnect: bool,
+    /// Maximum time without a byte. Zero disables it.
+    pub idle_timeout: Duration,
+    /// Maximum time until a response's head, if it isn't the idle timeout.
+    pub head_timeout: Option<Duration>,
+    /// If `true`, a broken SSE stream is resumed.
+    pub reconnect: bool,
     pub(crate) retry_first_connect: bool,
-    pub(crate) max_attempts: u32,
-    pub(crate) backoff: Backoff,
+    /// Maximum number of failed attempts to connect in a row.
+    pub max_attempts: u32,
+    /// The waits between attempts.
+    pub backoff: Backoff,
     /// The callback for waits.
     pub(crate) on_wait: Option<OnWait>,
     /// The egress rules. `None` allows any address.
@@ -51,6 +57,7 @@ impl Default for Settings {
             limits: Limits::default(),
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            head_timeout: None,
             reconnect: true,
             retry_first_connect: false,
             max_attempts: DEFAULT_MAX_ATTEMPTS,
@@ -81,15 +88,20 @@ impl Settings {
 }
 
 /// One request, which may be sent repeatedly.
-pub(crate) struct Plan {
+pub struct Plan {
     pub(crate) method: Method,
     /// `None` if the given text isn't a URL; `error` is then set.
     url: Option<Url>,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Option<Bytes>,
+    /// The headers, without those of the settings.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Option<Bytes>,
     pub(crate) format: Option<Format>,
     pub(crate) replay: bool,
-    pub(crate) last_event_id: Str,
+    /// The id to resume after.
+    pub last_event_id: Str,
+    /// If `false`, a redirect is a response like any other.
+    pub follow_redirects: bool,
     pub(crate) settings: Settings,
     /// The first error.
     error: Option<Error>,
@@ -97,10 +109,19 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(method: Method, url: &str, settings: Settings) -> Self {
-        let (url, error) = match parse_url(url) {
-            Ok(url) => (Some(url), check_method(&method).err()),
-            Err(error) => (None, Some(error)),
-        };
+        match parse_url(url) {
+            Ok(url) => Self::for_url(method, url, settings),
+            Err(error) => Self::of(method, None, settings, Some(error)),
+        }
+    }
+
+    /// Creates a plan for a URL that is already parsed.
+    pub fn for_url(method: Method, url: Url, settings: Settings) -> Self {
+        let error = check_method(&method).err();
+        Self::of(method, Some(url), settings, error)
+    }
+
+    fn of(method: Method, url: Option<Url>, settings: Settings, error: Option<Error>) -> Self {
         Self {
             method,
             url,
@@ -109,22 +130,7 @@ impl Plan {
             format: None,
             replay: false,
             last_event_id: Str::default(),
-            settings,
-            error,
-        }
-    }
-
-    /// Creates a plan for a URL that is already parsed.
-    pub(crate) fn for_url(method: Method, url: Url, settings: Settings) -> Self {
-        let error = check_method(&method).err();
-        Self {
-            method,
-            url: Some(url),
-            headers: HeaderMap::new(),
-            body: None,
-            format: None,
-            replay: false,
-            last_event_id: Str::default(),
+            follow_redirects: true,
             settings,
             error,
         }

@@ -170,7 +170,7 @@ impl Request {
         let mut exchange = self.open(Reading::Raw).await?;
         let limit = exchange.plan().settings.max_body_bytes;
         let mut whole = BytesMut::new();
-        while let Some(piece) = std::future::poll_fn(|cx| exchange.poll_next(cx)).await {
+        while let Some(piece) = exchange.next().await {
             let Piece::Bytes(piece) = piece? else {
                 continue;
             };

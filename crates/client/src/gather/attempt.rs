@@ -122,9 +122,9 @@ async fn body(
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     loop {
-        let piece = match std::future::poll_fn(|cx| exchange.poll_next(cx)).await {
+        let piece = match exchange.next().await {
             Some(Ok(Piece::Bytes(piece))) => piece,
-            Some(Ok(Piece::Event(_))) => continue,
+            Some(Ok(Piece::Event(_) | Piece::Block(_))) => continue,
             Some(Err(error)) => return Err((error, whole(first, more))),
             None => return Ok(whole(first, more)),
         };

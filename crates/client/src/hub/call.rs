@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{names, offset::Offset, text};
 use crate::{
     backoff::retry_after,
-    error::{Error, Kind},
+    error::Error,
     plan::Plan,
     redirect::{self, SeeOther},
     session::{readable_type, refusal},
@@ -105,10 +105,6 @@ async fn within<F: Future>(
     if patience.is_zero() {
         return Ok(future.await);
     }
-    timeout(patience, future).await.map_err(|_| {
-        Error::new(Kind::Timeout {
-            idle: patience,
-            waited_for,
-        })
-    })
+    let output = timeout(patience, future).await;
+    output.map_err(|_| Error::idle(patience, waited_for))
 }

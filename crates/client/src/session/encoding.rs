@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 use crate::error::{Error, Kind, Wanted};
 
 /// Returns the codings of a body, joined by commas, or `None` if it isn't encoded.
-pub(crate) fn content_encoding(headers: &HeaderMap) -> Option<String> {
+pub fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(header::CONTENT_ENCODING).iter();
     let values: Vec<_> = values
         .map(|value| String::from_utf8_lossy(value.as_bytes()))

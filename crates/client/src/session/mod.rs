@@ -28,9 +28,10 @@ use bytes::Bytes;
 use headwater_wire::{Event, Format, Str};
 use http::StatusCode;
 
+pub(crate) use self::encoding::{check_unencoded, encoded, readable_type};
 use self::reader::Reader;
-pub(crate) use self::{
-    encoding::{check_unencoded, content_encoding, encoded, readable_type},
+pub use self::{
+    encoding::content_encoding,
     policy::Policy,
     reader::{Piece, Reading},
 };
@@ -41,17 +42,20 @@ use crate::{
 
 /// The parts of a response's head that the session needs.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Head {
-    pub(crate) status: StatusCode,
-    pub(crate) content_type: Option<String>,
+pub struct Head {
+    /// The status.
+    pub status: StatusCode,
+    /// The content type.
+    pub content_type: Option<String>,
     /// The content codings of the body, if it is encoded.
-    pub(crate) content_encoding: Option<String>,
-    pub(crate) retry_after: Option<Duration>,
+    pub content_encoding: Option<String>,
+    /// The wait that the server requests.
+    pub retry_after: Option<Duration>,
 }
 
 /// The next step for the caller.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Step {
+pub enum Step {
     /// Yield this piece.
     Piece(Piece),
     /// Read more of the body, then call `chunk`, `end` or `lost`.
@@ -63,22 +67,24 @@ pub(crate) enum Step {
     End,
 }
 
-pub(crate) struct Session {
+/// The state of one request and its responses.
+pub struct Session {
     reading: Reading,
     policy: Policy,
     state: State,
     /// The id to resume from. While an SSE body is open, only the decoder has the newest one.
     last_event_id: Str,
     retry: Option<Duration>,
-    /// `true` once a response was accepted.
-    opened: bool,
-    /// `true` if that response was SSE, which can be resumed.
+    /// The number of responses that were accepted.
+    connections: u32,
+    /// `true` if the responses can be resumed: they are SSE and, if the body is read unchanged, have
+    /// sent an id.
     resumable: bool,
     /// `true` if the open connection has sent an id.
     has_id: bool,
     /// The number of failed attempts to connect in a row.
     attempts: u32,
-    /// The number of connections in a row that yielded no item.
+    /// The number of connections in a row without progress.
     barren: u32,
     items: u64,
     rng: fastrand::Rng,
@@ -86,21 +92,27 @@ pub(crate) struct Session {
 
 enum State {
     Connect(Duration),
-    Body { reader: Reader, over: bool },
+    Body {
+        reader: Reader,
+        /// The number of bytes that the body may still have if it can't be resumed.
+        room: usize,
+        /// Set once there are no more chunks.
+        end: Option<Result<(), Error>>,
+    },
     Refused(Refused),
     Over(Option<Error>),
 }
 
 impl Session {
     /// `seed` is for the jitter.
-    pub(crate) fn new(reading: Reading, policy: Policy, last_event_id: Str, seed: u64) -> Self {
+    pub fn new(reading: Reading, policy: Policy, last_event_id: Str, seed: u64) -> Self {
         Self {
             reading,
             policy,
             state: State::Connect(Duration::ZERO),
             last_event_id,
             retry: None,
-            opened: false,
+            connections: 0,
             resumable: false,
             has_id: false,
             attempts: 0,
@@ -108,6 +120,31 @@ impl Session {
             items: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// Creates a session that resumes a stream after an earlier session's last event.
+    pub fn resume(reading: Reading, policy: Policy, last_event_id: Str, seed: u64) -> Self {
+        Self {
+            connections: 1,
+            resumable: true,
+            ..Self::new(reading, policy, last_event_id, seed)
+        }
+    }
+
+    /// The number of responses that were accepted, including that of an earlier session.
+    pub fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    /// Returns `true` if the open body is resumed when it breaks or ends.
+    pub fn resumes(&self) -> bool {
+        self.resumable && self.may_retry()
+    }
+
+    /// Resets the backoff, because the connection has brought something new. The session does so
+    /// itself with each event, but not with blocks, which may be repetitions.
+    pub fn progressed(&mut self) {
+        self.barren = 0;
     }
 
     /// The number of pieces that were yielded, which is the number of the last one.
@@ -129,7 +166,7 @@ impl Session {
     }
 
     /// The id of the last event that was yielded; `""` if there is none.
-    pub(crate) fn last_event_id(&self) -> &Str {
+    pub fn last_event_id(&self) -> &Str {
         if let State::Body { reader, .. } = &self.state
             && let Some(decoder) = reader.sse()
             && (self.has_id || !decoder.last_event_id().is_empty())
@@ -141,22 +178,33 @@ impl Session {
 
     /// Returns the next step. An `Err` is for the caller; afterwards the session continues, or is
     /// over.
+    #[allow(clippy::should_implement_trait, reason = "a step isn't an item")]
     #[inline]
-    pub(crate) fn next(&mut self) -> Result<Step, Error> {
+    pub fn next(&mut self) -> Result<Step, Error> {
         loop {
             match &mut self.state {
-                State::Body { reader, over } => match reader.next() {
+                State::Body { reader, end, .. } => match reader.next() {
                     Ok(Some(Piece::Event(event))) => {
                         if let Some(step) = self.event(event) {
                             return step;
                         }
                     }
                     Ok(Some(piece)) => {
+                        if let Piece::Block(block) = &piece
+                            && let Some(id) = &block.id
+                        {
+                            // A slice of a chunk would keep the whole chunk alive.
+                            self.last_event_id = Str::from(&**id);
+                            self.resumable |= !id.is_empty();
+                        }
                         self.items += 1;
                         return Ok(Step::Piece(piece));
                     }
-                    Ok(None) if !*over => return Ok(Step::Read),
-                    Ok(None) => self.ended(),
+                    Ok(None) => match end.take() {
+                        None => return Ok(Step::Read),
+                        Some(Ok(())) => self.ended(),
+                        Some(Err(error)) => self.over(Some(error)),
+                    },
                     Err(error) => {
                         if !reader.goes_on_after_an_error() {
                             self.over(None);
@@ -219,12 +267,17 @@ impl Session {
     }
 
     /// Handles a response's head.
-    pub(crate) fn head(&mut self, head: &Head) {
+    pub fn head(&mut self, head: &Head) {
         let status = head.status;
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
             return self.over(None);
         }
-        if status.is_success() || matches!(self.reading, Reading::Answer) {
+        let any_status = match self.reading {
+            Reading::Answer => true,
+            Reading::Unchanged { .. } => self.connections == 0,
+            _ => false,
+        };
+        if status.is_success() || any_status {
             return match self.open(head) {
                 Ok(()) => {}
                 Err(error) => self.over(Some(error)),
@@ -245,21 +298,35 @@ impl Session {
             let (found, wanted) = (head.content_type.clone(), Wanted::Format(Format::Sse));
             return Err(Error::new(Kind::ContentType { found, wanted }));
         }
-        self.resumable = reader.sse().is_some();
-        self.opened = true;
+        if self.resumable
+            && let Some(codings) = &head.content_encoding
+        {
+            return Err(encoded(codings.clone()));
+        }
+        self.resumable |= reader.sse().is_some();
+        self.connections = self.connections.saturating_add(1);
         self.has_id = false;
         self.attempts = 0;
         self.state = State::Body {
             reader,
-            over: false,
+            room: self.reading.max_bytes(),
+            end: None,
         };
         Ok(())
     }
 
     /// Handles a piece of the body.
-    pub(crate) fn chunk(&mut self, chunk: Bytes) {
+    pub fn chunk(&mut self, mut chunk: Bytes) {
         match &mut self.state {
-            State::Body { reader, .. } => reader.push(chunk),
+            State::Body { reader, room, end } => {
+                if chunk.len() > *room && !self.resumable {
+                    chunk.truncate(*room);
+                    let limit = self.reading.max_bytes();
+                    *end = Some(Err(Error::new(Kind::BodyTooLarge { limit })));
+                }
+                *room = room.saturating_sub(chunk.len());
+                reader.push(chunk);
+            }
             State::Refused(refused) => {
                 if let Some(error) = refused.push(&chunk) {
                     self.over(Some(error));
@@ -270,11 +337,15 @@ impl Session {
     }
 
     /// Handles the proper end of the body.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
+        let resumes = self.resumes();
         match &mut self.state {
-            State::Body { reader, over } => {
-                reader.finish();
-                *over = true;
+            State::Body { reader, end, .. } => {
+                // If the stream is resumed, an incomplete event is repeated.
+                if !resumes {
+                    reader.finish();
+                }
+                end.get_or_insert(Ok(()));
             }
             State::Refused(refused) => {
                 let error = refused.error();
@@ -285,7 +356,7 @@ impl Session {
     }
 
     /// Handles a failed attempt to connect, or a broken body.
-    pub(crate) fn lost(&mut self, error: Error) {
+    pub fn lost(&mut self, error: Error) {
         match &mut self.state {
             State::Refused(refused) => {
                 let error = refused.error();
@@ -306,7 +377,7 @@ impl Session {
     /// Handles the end of a body after its last item. A finished SSE stream has an end mark; this
     /// one had none.
     fn ended(&mut self) {
-        if self.resumable && self.may_retry() {
+        if self.resumes() {
             self.reconnect();
         } else {
             self.over(None);
@@ -314,7 +385,7 @@ impl Session {
     }
 
     fn may_retry(&self) -> bool {
-        let wanted = if self.opened {
+        let wanted = if self.connections > 0 {
             self.resumable && self.policy.reconnect
         } else {
             self.policy.retry_first_connect
@@ -342,10 +413,8 @@ impl Session {
     /// Keeps the decoder's state that the next connection needs.
     fn remember(&mut self) {
         self.last_event_id = self.last_event_id().clone();
-        if let State::Body { reader, .. } = &self.state
-            && let Some(decoder) = reader.sse()
-        {
-            self.retry = decoder.retry().or(self.retry);
+        if let State::Body { reader, .. } = &self.state {
+            self.retry = reader.retry().or(self.retry);
         }
     }
 }

@@ -1,9 +1,10 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use headwater_wire::{
     Decoder, Event, Format, Limits, Str,
     json::{self, SkipBom},
+    sse::{Block, Splitter},
 };
 
 use super::{Head, encoding::encoded};
@@ -11,32 +12,61 @@ use crate::error::{Error, Kind, Wanted};
 
 /// The way in which the caller reads the body.
 #[derive(Debug, Clone)]
-pub(crate) enum Reading {
+pub enum Reading {
     /// Items, in the format that the response names, or in the given format regardless of that.
     Items {
+        /// The given format.
         format: Option<Format>,
+        /// The limits of an item.
         limits: Limits,
     },
     /// Lines of text, regardless of the content type.
-    Lines { limits: Limits },
+    Lines {
+        /// The limits of a line.
+        limits: Limits,
+    },
     /// Chunks of exactly this many bytes, except the last; not 0.
     Chunks(usize),
     /// Bytes as they arrive.
     Raw,
     /// Bytes as they arrive, of a response with any status.
     Answer,
+    /// The body unchanged, for programs that pass it on: the blocks of an event stream, and other
+    /// bodies as they arrive. An event stream can be resumed once it has sent an id. The first
+    /// response may have any status and any content coding.
+    Unchanged {
+        /// The limits of a block.
+        limits: Limits,
+        /// Maximum size in bytes of a body that can't be resumed.
+        max_bytes: usize,
+    },
+}
+
+impl Reading {
+    /// The maximum size in bytes of a body that can't be resumed.
+    pub(super) fn max_bytes(&self) -> usize {
+        match self {
+            Self::Unchanged { max_bytes, .. } => *max_bytes,
+            _ => usize::MAX,
+        }
+    }
 }
 
 /// A piece that the session yields.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Piece {
+pub enum Piece {
+    /// An event, or another item.
     Event(Event),
+    /// A part of the body.
     Bytes(Bytes),
+    /// A block of an event stream.
+    Block(Box<Block>),
 }
 
 /// The decoder of one response's body.
 pub(super) enum Reader {
     Items(Box<Decoder>),
+    Blocks(Box<Splitter>),
     /// `application/json` until its first byte shows that it is an array; otherwise one value.
     Document(Document),
     Chunks(Chunks),
@@ -65,7 +95,15 @@ impl Reader {
             }
             Reading::Lines { limits } => Self::items(Format::Text, limits),
             Reading::Chunks(size) => Self::Chunks(Chunks::new(size)),
-            Reading::Raw | Reading::Answer => Self::Raw(VecDeque::new()),
+            Reading::Unchanged { limits, .. }
+                if head.status.is_success()
+                    && head.content_type.as_deref().and_then(format_of) == Some(Format::Sse) =>
+            {
+                Self::Blocks(Box::new(Splitter::new(limits)))
+            }
+            Reading::Raw | Reading::Answer | Reading::Unchanged { .. } => {
+                Self::Raw(VecDeque::new())
+            }
         })
     }
 
@@ -76,12 +114,13 @@ impl Reader {
     pub(super) fn format(&self) -> Option<Format> {
         match self {
             Self::Items(decoder) => Some(decoder.format()),
+            Self::Blocks(_) => Some(Format::Sse),
             Self::Document(_) => Some(Format::JsonArray),
             Self::Chunks(_) | Self::Raw(_) => None,
         }
     }
 
-    /// The decoder of an SSE body, which has the state that a reconnect needs.
+    /// The decoder of a decoded SSE body.
     pub(super) fn sse(&self) -> Option<&Decoder> {
         match self {
             Self::Items(decoder) if decoder.format() == Format::Sse => Some(decoder),
@@ -89,9 +128,18 @@ impl Reader {
         }
     }
 
+    /// The reconnection time that the body has set.
+    pub(super) fn retry(&self) -> Option<Duration> {
+        match self {
+            Self::Blocks(splitter) => splitter.retry(),
+            _ => self.sse()?.retry(),
+        }
+    }
+
     pub(super) fn push(&mut self, chunk: Bytes) {
         match self {
             Self::Items(decoder) => decoder.push(chunk),
+            Self::Blocks(splitter) => splitter.push(chunk),
             Self::Document(document) => {
                 if let Some(decoder) = document.push(chunk) {
                     *self = Self::Items(decoder);
@@ -105,6 +153,7 @@ impl Reader {
     pub(super) fn finish(&mut self) {
         match self {
             Self::Items(decoder) => decoder.finish(),
+            Self::Blocks(splitter) => splitter.finish(),
             Self::Document(document) => document.finished = true,
             Self::Chunks(chunks) => chunks.finished = true,
             Self::Raw(_) => {}
@@ -117,6 +166,10 @@ impl Reader {
         match self {
             Self::Items(decoder) => match decoder.next() {
                 Ok(event) => Ok(event.map(Piece::Event)),
+                Err(error) => Err(Error::undecodable(error)),
+            },
+            Self::Blocks(splitter) => match splitter.next() {
+                Ok(block) => Ok(block.map(|block| Piece::Block(Box::new(block)))),
                 Err(error) => Err(Error::undecodable(error)),
             },
             Self::Document(document) => Ok(document.next()?.map(Piece::Event)),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
-use headwater_client::Backoff;
+use headwater_client::internals::Backoff;
 use headwater_log::{Append, Error, Info, Log, Outcome, Refusal, StreamName};
 use tokio::time::{Instant, sleep};
 

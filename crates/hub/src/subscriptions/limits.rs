@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use headwater_client::Backoff;
+use headwater_client::internals::Backoff;
 
 /// Maximum number of streams for which one subscription keeps a cursor. Beyond it, the cursor of a
 /// stream that came by a pattern and has nothing pending is dropped.

@@ -1,10 +1,13 @@
-use std::{fmt, time::Duration};
+use std::{error::Error as _, fmt, time::Duration};
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
-use headwater_client::egress::Refused;
+use headwater_client::{Error, egress::Refused, internals::content_encoding};
 use headwater_wire::DecodeError;
+use http::{HeaderMap, header};
 use serde_json::Value;
+
+use crate::limits::UpstreamLimits;
 
 /// The reason for which there is no response.
 #[derive(Debug)]
@@ -81,7 +84,59 @@ impl Fault {
     }
 }
 
+impl OpenError {
+    /// Converts the error of a request without a response. The reason is the innermost cause, which
+    /// is the relevant one, without the URL, which may contain a secret.
+    pub(super) fn of(error: &Error, limits: &UpstreamLimits) -> Self {
+        if error.is_timeout() {
+            return Self::Timeout(limits.head_timeout);
+        }
+        let mut said = "the request can't be sent".to_owned();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            if let Some(refused) = error.downcast_ref::<Refused>() {
+                return Self::Refused(refused.clone());
+            }
+            said = error.to_string();
+            cause = error.source();
+        }
+        Self::Connect(said)
+    }
+}
+
 impl Fault {
+    /// Converts the error that ended a response. `headers` are those of the newest one.
+    pub(super) fn of(error: &Error, headers: &HeaderMap, limits: &UpstreamLimits) -> Self {
+        let status = error.status();
+        let final_status = status
+            .filter(|status| !status.is_server_error() && *status != StatusCode::TOO_MANY_REQUESTS);
+        let decoding = error.source().and_then(|cause| cause.downcast_ref());
+        if let Some(error) = decoding {
+            Self::of_decoder(error, limits.item_bytes)
+        } else if error.is_too_large() {
+            let limit = limits.total_bytes;
+            Self::BodyTooLarge { limit }
+        } else if error.is_content_type() {
+            Self::Changed(changed(headers))
+        } else if let Some(status) = final_status {
+            Self::Status(status)
+        } else if error.attempts() > 0 {
+            let attempts = error.attempts();
+            let last = match status {
+                Some(status) => status.to_string(),
+                None if error.is_timeout() => {
+                    format!("no answer within {} s", limits.head_timeout.as_secs_f32())
+                }
+                None => OpenError::of(error, limits).to_string(),
+            };
+            Self::GaveUp { attempts, last }
+        } else if error.is_timeout() {
+            Self::Idle(limits.idle_timeout)
+        } else {
+            Self::Truncated
+        }
+    }
+
     /// Converts the error of a decoder whose items may have `limit` bytes.
     pub(super) fn of_decoder(error: &DecodeError, limit: usize) -> Self {
         if error.is_truncated() {
@@ -91,6 +146,18 @@ impl Fault {
             Self::ItemTooLarge { limit, place }
         } else {
             Self::Invalid(error.to_string())
+        }
+    }
+}
+
+/// Describes the content of a response that isn't an event stream.
+fn changed(headers: &HeaderMap) -> String {
+    match content_encoding(headers) {
+        Some(encoding) => format!("a body compressed as {encoding:?}"),
+        None => {
+            let content_type = headers.get(header::CONTENT_TYPE);
+            let content_type = content_type.and_then(|value| value.to_str().ok());
+            format!("content of the type {:?}", content_type.unwrap_or_default())
         }
     }
 }

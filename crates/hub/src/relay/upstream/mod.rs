@@ -13,14 +13,15 @@
 //! or ends without an end marker, it reconnects and resumes after the last id. No other call is
 //! made twice.
 //!
-//! All decisions are in `session`, which performs no I/O and has no clock. `cut` finds the items.
+//! The client's session makes the call, reconnects and splits event streams into their blocks.
+//! `items` turns what it yields into items, and `splitter` splits other bodies. Neither performs I/O.
 
 mod dedup_window;
 mod driver;
 mod fault;
+mod items;
 mod kind;
 mod open;
-mod session;
 mod splitter;
 #[cfg(test)]
 mod tests;

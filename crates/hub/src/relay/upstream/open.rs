@@ -1,17 +1,15 @@
-use std::{borrow::Cow, error::Error};
-
 use bytes::{Bytes, BytesMut};
-use headwater_client::{egress::Refused, retry_after};
+use headwater_client::{
+    internals::{Backoff, Exchange, Piece, Plan, Reading, Settings, content_encoding},
+    retry_after,
+};
 use headwater_wire::Str;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use reqwest::{Client, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use reqwest::Client;
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    Call, Kind, OpenError, Resume, Upstream,
-    session::{Head, Session},
-};
-use crate::limits::{UPSTREAM_REFUSAL_BYTES, UpstreamLimits};
+use super::{Call, Kind, OpenError, Resume, Upstream, items::Items, splitter::item_limits};
+use crate::limits::{FEED_LEAST_WAIT, FEED_MOST_WAIT, UPSTREAM_REFUSAL_BYTES, UpstreamLimits};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -31,38 +29,30 @@ pub(crate) async fn open(
     limits: UpstreamLimits,
 ) -> Result<Upstream, OpenError> {
     let deadline = Instant::now() + limits.head_timeout;
-    let response = timeout_at(deadline, send(http, &call, None))
+    let exchange = Exchange::open(http.clone(), plan(call, &limits), reading(&limits))
         .await
-        .map_err(|_| OpenError::Timeout(limits.head_timeout))??;
-    let head = head(&response);
-    if head.status.is_redirection() {
-        return Err(OpenError::Redirect {
-            status: head.status,
-        });
+        .map_err(|error| OpenError::of(&error, &limits))?;
+    let status = exchange.status();
+    if status.is_redirection() {
+        return Err(OpenError::Redirect { status });
     }
-    if !head.status.is_success() {
-        return Err(refusal(response, &head, deadline).await);
+    let encoding = content_encoding(exchange.headers());
+    if !status.is_success() {
+        return Err(refusal(exchange, encoding.is_none(), deadline).await);
     }
-    if let Some(encoding) = head.encoding {
+    if let Some(encoding) = encoding {
         return Err(OpenError::Encoded(encoding));
     }
-    let kind = match has_body(&response) {
-        true => Kind::of(&head.content_type),
-        false => Kind::Bytes,
+    let content_type = content_type(exchange.headers()).unwrap_or_else(|| DEFAULT_TYPE.to_owned());
+    // Responses with these statuses have no body (RFC 9110 §6.4.1).
+    let kind = match status {
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => Kind::Bytes,
+        _ => Kind::of(&content_type),
     };
-    let session = Session::new(
-        kind,
-        call.is_repeatable(),
-        limits.clone(),
-        fastrand::u64(..),
-    );
     Ok(Upstream::new(
-        http.clone(),
-        call,
-        limits,
-        session,
-        head.content_type,
-        Some(response),
+        exchange,
+        Items::new(kind, limits),
+        content_type,
     ))
 }
 
@@ -75,84 +65,64 @@ pub(crate) fn take_up(
     content_type: String,
     resume: &Resume,
 ) -> Upstream {
-    let session = Session::resume(resume, limits.clone(), fastrand::u64(..));
-    Upstream::new(http.clone(), call, limits, session, content_type, None)
+    let mut plan = plan(call, &limits);
+    plan.last_event_id = resume.last_event_id.clone();
+    let exchange = Exchange::resume(http.clone(), plan, reading(&limits));
+    Upstream::new(exchange, Items::resume(resume, limits), content_type)
 }
 
-/// Sends the request, with the id of a feed's last event if it resumes.
-pub(super) async fn send(
-    http: &Client,
-    call: &Call,
-    last_event_id: Option<&Str>,
-) -> Result<Response, OpenError> {
-    let mut headers = call.headers.clone();
-    headers.insert(
+/// Returns the client's request for a call.
+fn plan(call: Call, limits: &UpstreamLimits) -> Plan {
+    let mut settings = Settings::default();
+    settings.reconnect = call.is_repeatable();
+    settings.head_timeout = Some(limits.head_timeout);
+    settings.idle_timeout = limits.idle_timeout;
+    settings.max_attempts = limits.attempts;
+    settings.backoff = backoff(limits);
+    let mut plan = Plan::for_url(call.method, call.url, settings);
+    plan.follow_redirects = false;
+    plan.headers = call.headers;
+    plan.headers.insert(
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     );
-    if let Some(id) = last_event_id {
-        headers.remove(LAST_EVENT_ID);
-        if let Ok(id) = HeaderValue::from_bytes(id.as_bytes())
-            && !id.is_empty()
-        {
-            headers.insert(LAST_EVENT_ID, id);
-        }
+    // The session replaces it. It stays if it isn't UTF-8, as only the first request sends it then.
+    if let Some(id) = plan.headers.get(LAST_EVENT_ID)
+        && let Ok(id) = Str::from_utf8(Bytes::copy_from_slice(id.as_bytes()))
+    {
+        plan.last_event_id = id;
+        plan.headers.remove(LAST_EVENT_ID);
     }
-    let mut request = http
-        .request(call.method.clone(), call.url.clone())
-        .headers(headers);
-    if !call.body.is_empty() {
-        request = request.body(call.body.clone());
-    }
-    request.send().await.map_err(unreachable)
+    plan.body = Some(call.body).filter(|body| !body.is_empty());
+    plan
 }
 
-/// Returns the reason for which a request could not be made: the innermost cause, which is the
-/// relevant one, without its URL, which may contain a secret.
-fn unreachable(error: reqwest::Error) -> OpenError {
-    let error = error.without_url();
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref::<Refused>() {
-            return OpenError::Refused(refused.clone());
-        }
-        said = error.to_string();
-        cause = error.source();
-    }
-    OpenError::Connect(said)
-}
-
-pub(super) fn head(response: &Response) -> Head {
-    let headers = response.headers();
-    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let mut encodings = encodings.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let encoding =
-        encodings.find(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));
-    Head {
-        status: response.status(),
-        content_type: text(headers, &header::CONTENT_TYPE)
-            .unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
-        encoding: encoding.map(Cow::into_owned),
-        retry_after: headers.get(header::RETRY_AFTER).and_then(retry_after),
+/// Returns the waits of a feed.
+pub(super) fn backoff(limits: &UpstreamLimits) -> Backoff {
+    Backoff {
+        min: FEED_LEAST_WAIT,
+        max_server_delay: FEED_MOST_WAIT,
+        ..Backoff::new(limits.backoff, limits.most_backoff)
     }
 }
 
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    Some(headers.get(name)?.to_str().ok()?.to_owned())
+/// Returns the way in which the body is read.
+pub(super) fn reading(limits: &UpstreamLimits) -> Reading {
+    Reading::Unchanged {
+        limits: item_limits(limits.item_bytes),
+        max_bytes: usize::try_from(limits.total_bytes).unwrap_or(usize::MAX),
+    }
 }
 
-/// Returns `true` if a response may have a body. Responses with these statuses have none (RFC 9110
-/// §6.4.1).
-fn has_body(response: &Response) -> bool {
-    !matches!(response.status().as_u16(), 204 | 205)
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned())
 }
 
-/// Reads the body of an error response, up to a bound and the deadline. Empty if it is compressed.
-async fn refusal(mut response: Response, head: &Head, deadline: Instant) -> OpenError {
+/// Reads the body of an error response, up to a bound and the deadline, if it is readable.
+async fn refusal(mut exchange: Exchange, is_readable: bool, deadline: Instant) -> OpenError {
     let mut body = BytesMut::new();
-    while head.encoding.is_none()
-        && let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await
+    while is_readable
+        && let Ok(Some(Ok(Piece::Bytes(chunk)))) = timeout_at(deadline, exchange.next()).await
     {
         let room = UPSTREAM_REFUSAL_BYTES - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -160,10 +130,11 @@ async fn refusal(mut response: Response, head: &Head, deadline: Instant) -> Open
             break;
         }
     }
+    let headers = exchange.headers();
     OpenError::Status {
-        status: head.status,
-        content_type: text(response.headers(), &header::CONTENT_TYPE),
+        status: exchange.status(),
+        content_type: content_type(headers),
         body: Bytes::from(body),
-        retry_after: head.retry_after,
+        retry_after: headers.get(header::RETRY_AFTER).and_then(retry_after),
     }
 }

@@ -1,4 +1,4 @@
-//! Splits the bytes of a response into items. Performs no I/O.
+//! Splits the bytes of a response into items. Performs no I/O. The session splits event streams.
 
 mod json;
 mod lines;
@@ -7,10 +7,7 @@ mod text;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use headwater_wire::{
-    Limits,
-    sse::{Block, Splitter},
-};
+use headwater_wire::Limits;
 
 use self::{json::Json, lines::Lines, text::Text};
 use super::{Fault, Kind};
@@ -18,38 +15,32 @@ use crate::limits::{JSON_DEPTH, UPSTREAM_CHUNK_BYTES};
 
 /// A splitter that accepts chunks with any boundaries and returns complete items.
 pub(super) enum ItemSplitter {
-    /// With the maximum size of an event in bytes.
-    Sse(Box<Splitter>, usize),
     Ndjson(Lines),
     Json(Json),
     Text(Text),
     Bytes(VecDeque<Bytes>),
 }
 
-/// A complete item.
-#[derive(Debug, PartialEq)]
-pub(super) enum Piece {
-    Block(Block),
-    Bytes(Bytes),
+/// Returns the limits of an item with a maximum size.
+pub(super) fn item_limits(item_bytes: usize) -> Limits {
+    Limits::default()
+        .with_max_item_bytes(item_bytes)
+        .with_max_depth(JSON_DEPTH)
 }
 
 impl ItemSplitter {
     pub(super) fn new(kind: Kind, item_bytes: usize) -> Self {
-        let limits = Limits::default()
-            .with_max_item_bytes(item_bytes)
-            .with_max_depth(JSON_DEPTH);
+        let limits = item_limits(item_bytes);
         match kind {
-            Kind::Sse => Self::Sse(Box::new(Splitter::new(limits)), item_bytes),
             Kind::Ndjson => Self::Ndjson(Lines::new(limits)),
             Kind::Json => Self::Json(Json::new(limits)),
             Kind::Text => Self::Text(Text::default()),
-            Kind::Bytes => Self::Bytes(VecDeque::new()),
+            Kind::Sse | Kind::Bytes => Self::Bytes(VecDeque::new()),
         }
     }
 
     pub(super) fn push(&mut self, chunk: Bytes) {
         match self {
-            Self::Sse(splitter, _) => splitter.push(chunk),
             Self::Ndjson(lines) => lines.push(chunk),
             Self::Json(json) => json.push(chunk),
             Self::Text(text) => text.push(chunk),
@@ -60,7 +51,6 @@ impl ItemSplitter {
     /// Marks the body as complete.
     pub(super) fn finish(&mut self) {
         match self {
-            Self::Sse(splitter, _) => splitter.finish(),
             Self::Ndjson(lines) => lines.finish(),
             Self::Json(json) => json.finish(),
             Self::Text(text) => text.finish(),
@@ -69,19 +59,13 @@ impl ItemSplitter {
     }
 
     /// Returns the next item. `None`: more input is needed or, once finished, there are no more.
-    pub(super) fn next(&mut self) -> Result<Option<Piece>, Fault> {
-        let bytes = match self {
-            Self::Sse(splitter, limit) => {
-                let block = splitter.next();
-                let block = block.map_err(|error| Fault::of_decoder(&error, *limit))?;
-                return Ok(block.map(Piece::Block));
-            }
-            Self::Ndjson(lines) => lines.next()?,
-            Self::Json(json) => json.next()?,
-            Self::Text(text) => text.next(),
-            Self::Bytes(chunks) => next_chunk(chunks),
-        };
-        Ok(bytes.map(Piece::Bytes))
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        match self {
+            Self::Ndjson(lines) => lines.next(),
+            Self::Json(json) => json.next(),
+            Self::Text(text) => Ok(text.next()),
+            Self::Bytes(chunks) => Ok(next_chunk(chunks)),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod feeds;
 mod server;
+pub(super) mod session;
 
 use std::{pin::Pin, time::Duration};
 

@@ -2,10 +2,12 @@ use bytes::Bytes;
 use headwater_wire::json;
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::{ItemSplitter, Piece};
 use crate::{
-    limits::{JSON_DEPTH, UPSTREAM_CHUNK_BYTES},
-    relay::upstream::{Fault, Kind},
+    limits::{JSON_DEPTH, UPSTREAM_CHUNK_BYTES, UpstreamLimits},
+    relay::upstream::{
+        Fault, Kind,
+        tests::session::{Session, Step},
+    },
 };
 
 fn chunks(body: &[u8], sizes: &[usize]) -> Vec<Bytes> {
@@ -22,22 +24,21 @@ fn chunks(body: &[u8], sizes: &[usize]) -> Vec<Bytes> {
 
 /// Returns the items of a body that ends regularly, and its fault.
 fn cut(kind: Kind, limit: usize, chunks: Vec<Bytes>) -> (Vec<Bytes>, Option<Fault>) {
-    let mut cutter = ItemSplitter::new(kind, limit);
+    let limits = UpstreamLimits {
+        item_bytes: limit,
+        ..UpstreamLimits::default()
+    };
+    let mut session = Session::new(kind, false, limits, 7);
     let mut items = Vec::new();
     let mut chunks = chunks.into_iter();
-    let mut finished = false;
     loop {
-        match cutter.next() {
-            Ok(Some(Piece::Bytes(bytes))) => items.push(bytes),
-            Ok(Some(Piece::Block(block))) => items.push(block.bytes),
-            Err(fault) => return (items, Some(fault)),
-            Ok(None) if finished => return (items, None),
-            Ok(None) => match chunks.next() {
-                Some(chunk) => cutter.push(chunk),
-                None => {
-                    cutter.finish();
-                    finished = true;
-                }
+        match session.next() {
+            Step::Give(item) => items.push(item.bytes),
+            Step::Fail(fault) => return (items, Some(fault)),
+            Step::End => return (items, None),
+            Step::Read | Step::Connect(_) => match chunks.next() {
+                Some(chunk) => session.chunk(chunk),
+                None => session.end(),
             },
         }
     }

@@ -103,6 +103,36 @@ async fn a_break_within_an_item_is_a_fault_after_the_earlier_items() {
 }
 
 #[tokio::test]
+async fn a_reset_http2_response_is_a_fault_even_without_an_error() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let head = http::Response::builder().header("content-type", "application/x-ndjson");
+        let head = head.body(()).unwrap();
+        let mut body = respond.send_response(head, false).unwrap();
+        body.send_data("1\n".into(), false).unwrap();
+        // The data is sent before the reset only if the connection is polled.
+        let _ = timeout(Duration::from_millis(100), connection.accept()).await;
+        // It is harmless only after a complete response (RFC 9113 §8.1).
+        body.send_reset(h2::Reason::NO_ERROR);
+        while let Some(Ok(_)) = connection.accept().await {}
+    });
+    let http = Client::builder().no_proxy().http2_prior_knowledge();
+    let server = Server::new([vec![]]).await;
+    let mut call = call(&server, Method::GET);
+    call.url = url.parse().unwrap();
+    let upstream = open(&http.build().unwrap(), call, limits()).await.unwrap();
+    let (items, fault) = Items::of(upstream).all().await;
+    assert_eq!(
+        (items, fault),
+        (vec!["1\\n".to_owned()], Some(Fault::Truncated))
+    );
+}
+
+#[tokio::test]
 async fn a_body_ends_at_its_content_length() {
     let long = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nabcdef";
     let server = Server::new([vec![send(long)]]).await;
