@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_wire::{DecodeError, Decoder, Event, Format, Limits};
+use headwater_wire::{
+    DecodeError, Decoder, Event, Format, Limits, json::without_bom, ndjson::Splitter,
+};
 
 use crate::memory::Meter;
 
@@ -147,12 +149,51 @@ pub fn sse(input: &[u8]) {
     any_chunking_means_the_same(Format::Sse, input);
 }
 
-/// Checks that any chunking of NDJSON means the same.
+/// Checks that any chunking of NDJSON means the same, and leads to the same unchanged lines.
 ///
 /// # Panics
 /// If it doesn't.
 pub fn ndjson(input: &[u8]) {
     any_chunking_means_the_same(Format::Ndjson, input);
+    let Some((cuts, stream)) = Cuts::parse(input) else {
+        return;
+    };
+    let (whole, fault) = lines(cuts.limits, vec![Bytes::copy_from_slice(stream)]);
+    assert_eq!(
+        lines(cuts.limits, cuts.chunks(stream)),
+        (whole.clone(), fault.clone())
+    );
+    if fault.is_none() {
+        assert_eq!(whole.concat(), without_bom(stream));
+    }
+    let bytes: Vec<_> = stream.chunks(1).map(Bytes::copy_from_slice).collect();
+    let meter = Meter::start();
+    let mut splitter = Splitter::new(cuts.limits);
+    for byte in bytes {
+        splitter.push(byte);
+        while splitter.next().is_ok_and(|line| line.is_some()) {}
+    }
+    meter.check(stream.len(), 1 << 10, 4);
+}
+
+/// Returns all lines of a stream that ends cleanly, and the error.
+fn lines(limits: Limits, chunks: Vec<Bytes>) -> (Vec<Bytes>, Option<DecodeError>) {
+    let mut splitter = Splitter::new(limits);
+    let mut lines = Vec::new();
+    for chunk in chunks {
+        splitter.push(chunk);
+        while let Ok(Some(line)) = splitter.next() {
+            lines.push(line);
+        }
+    }
+    splitter.finish();
+    loop {
+        match splitter.next() {
+            Ok(Some(line)) => lines.push(line),
+            Ok(None) => return (lines, None),
+            Err(error) => return (lines, Some(error)),
+        }
+    }
 }
 
 /// Checks that any chunking of a JSON text sequence means the same.

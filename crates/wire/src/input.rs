@@ -72,6 +72,11 @@ impl Input {
         self.at
     }
 
+    /// Returns the number of unread bytes of all chunks.
+    pub(crate) fn unread(&self) -> usize {
+        self.rest().len() + self.waiting.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// Returns the unread bytes of the chunk.
     #[inline]
     pub(crate) fn rest(&self) -> &[u8] {

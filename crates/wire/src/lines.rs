@@ -159,6 +159,28 @@ impl Lines {
         }
     }
 
+    /// Takes the current line with the LF that ends it, unless it is the unended last one.
+    pub(crate) fn take_with_end(&mut self, ended: bool) -> Bytes {
+        debug_assert_eq!(self.ends, Ends::Lf);
+        match self.line {
+            Line::Chunk { start, end } => self.input.chunk().slice(start..=end),
+            Line::Carry => {
+                if ended {
+                    self.carry.push(b'\n');
+                }
+                let len = self.carry.len();
+                let line = take_carry(&mut self.carry, 0..len);
+                self.carry.clear();
+                line
+            }
+        }
+    }
+
+    /// Returns the number of bytes that are held and aren't in a line that was taken.
+    pub(crate) fn buffered(&self) -> usize {
+        self.input.unread() + self.carry.len()
+    }
+
     /// Returns the line that has begun and not ended yet. Valid after [`advance`](Self::advance)
     /// returned `false`.
     pub(crate) fn partial(&self) -> &[u8] {

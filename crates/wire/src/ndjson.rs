@@ -149,5 +149,100 @@ impl Decoder {
     }
 }
 
+/// A splitter of NDJSON into its lines, with the bytes unchanged.
+///
+/// It is for programs that pass lines on, or have their own rules for a line. A line has the LF that
+/// ends it; the last one may have none. Blank lines are lines. Only a byte order mark at the start is
+/// removed. [`Limits::max_item_bytes`] bounds a line without its LF.
+///
+/// ```
+/// use headwater_wire::{Limits, ndjson::Splitter};
+///
+/// let mut splitter = Splitter::new(Limits::default());
+/// splitter.push("{}\r\n\n[1".into());
+/// assert_eq!(splitter.next()?.expect("it is complete"), "{}\r\n");
+/// assert_eq!(splitter.next()?.expect("it is complete"), "\n");
+/// assert!(splitter.next()?.is_none());
+/// splitter.finish();
+/// assert_eq!(splitter.next()?.expect("it is the rest"), "[1");
+/// # Ok::<(), headwater_wire::DecodeError>(())
+/// ```
+#[derive(Debug)]
+pub struct Splitter {
+    lines: Lines,
+    max_item_bytes: usize,
+    number: u64,
+    failed: Option<DecodeError>,
+}
+
+impl Splitter {
+    /// Creates a splitter at the start of a stream.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let max_item_bytes = limits.max_item_bytes;
+        Self {
+            lines: Lines::new(Ends::Lf, true, max_item_bytes.saturating_add(1)),
+            max_item_bytes,
+            number: 0,
+            failed: None,
+        }
+    }
+
+    /// Adds the next bytes of the stream, cut anywhere.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.lines.push(chunk);
+    }
+
+    /// Marks the end of the stream. Chunks that are pushed later are ignored.
+    pub fn finish(&mut self) {
+        self.lines.finish();
+    }
+
+    /// Returns the number of lines that were returned.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns the number of bytes that were pushed and not returned yet.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.lines.buffered()
+    }
+
+    /// Returns the next line. `None` means that more input is needed or, after
+    /// [`finish`](Self::finish), that there are no more lines.
+    ///
+    /// # Errors
+    ///
+    /// If the line is too large; [`item`](DecodeError::item) is its number. Later calls return the
+    /// same error.
+    #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
+    pub fn next(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let ended = self.lines.advance();
+        let (len, offset) = match ended {
+            true => (self.lines.line().len(), self.lines.line_offset()),
+            false => (self.lines.partial().len(), self.lines.partial_offset()),
+        };
+        if len > self.max_item_bytes {
+            let limit = self.max_item_bytes;
+            let offset = offset + limit as u64;
+            let kind = Kind::TooLarge { limit };
+            let error = DecodeError::new(kind, Format::Ndjson, self.number + 1, offset);
+            self.failed = Some(error.clone());
+            self.lines.close();
+            return Err(error);
+        }
+        if !ended && !(self.lines.is_finished() && self.lines.end_partial()) {
+            return Ok(None);
+        }
+        self.number += 1;
+        Ok(Some(self.lines.take_with_end(ended)))
+    }
+}
+
 #[cfg(test)]
 mod tests;

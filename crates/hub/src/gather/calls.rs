@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use headwater::{Problem, StatusCode};
 use headwater_client::{egress::retain_end_to_end, gather::Call};
-use headwater_wire::{Decoder, Format};
+use headwater_wire::{Decoder, Format, ndjson::Splitter};
 use http::{HeaderMap, Method, header};
 use tokio::time::timeout;
 
@@ -16,7 +16,7 @@ use crate::{
     error::Failure,
     limits::{BODY_PATIENCE, JSON_DEPTH, Limits},
     protocol::{headers, media_type::essence},
-    requests::{body, lines::Lines},
+    requests::{body, lines::next_line},
 };
 
 /// The format of a list of calls.
@@ -75,19 +75,18 @@ pub(super) struct Calls {
 /// Splits a list into calls.
 enum Cutter {
     Array(Box<Decoder>),
-    Lines(Lines),
+    /// With the maximum size of a line.
+    Lines(Box<Splitter>, usize),
 }
 
 impl Calls {
     pub(super) fn new(format: ListFormat, body: Body, limits: &Limits) -> Self {
+        let item = headwater_wire::Limits::default()
+            .with_max_item_bytes(limits.line_bytes)
+            .with_max_depth(JSON_DEPTH);
         let cutter = match format {
-            ListFormat::Array => {
-                let limits = headwater_wire::Limits::default()
-                    .with_max_item_bytes(limits.line_bytes)
-                    .with_max_depth(JSON_DEPTH);
-                Cutter::Array(Box::new(Decoder::new(Format::JsonArray, limits)))
-            }
-            ListFormat::Lines => Cutter::Lines(Lines::new(limits.line_bytes)),
+            ListFormat::Array => Cutter::Array(Box::new(Decoder::new(Format::JsonArray, item))),
+            ListFormat::Lines => Cutter::Lines(Box::new(Splitter::new(item)), limits.line_bytes),
         };
         Self {
             body,
@@ -173,14 +172,14 @@ impl Cutter {
     fn push(&mut self, piece: Bytes) {
         match self {
             Self::Array(decoder) => decoder.push(piece),
-            Self::Lines(lines) => lines.push(&piece, false),
+            Self::Lines(lines, _) => lines.push(piece),
         }
     }
 
     fn finish(&mut self) {
         match self {
             Self::Array(decoder) => decoder.finish(),
-            Self::Lines(lines) => lines.push(&[], true),
+            Self::Lines(lines, _) => lines.finish(),
         }
     }
 
@@ -208,11 +207,10 @@ impl Cutter {
                         .and_then(|call| passed_on(&place, call)),
                 ))
             }
-            Self::Lines(lines) => {
-                let Some(line) = lines.next() else {
+            Self::Lines(lines, limit) => {
+                let Some((number, line)) = next_line(lines, *limit) else {
                     return Ok(None);
                 };
-                let number = lines.number();
                 let line = line.map_err(|failure| failure.with("line", number))?;
                 let place = format!("line {number}");
                 let call = match std::str::from_utf8(&line) {

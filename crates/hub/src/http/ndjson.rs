@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use headwater::{Json, StatusCode, schema::CheckBudget};
 use headwater_log::{Append, Error, Info, Mark, Outcome, Receipt};
+use headwater_wire::{Limits, ndjson::Splitter};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use crate::{
     error::{self, Failure},
     limits::{LINES, LINES_BYTES, SMALL_BODY},
     protocol::json,
-    requests::{body, lines::Lines, peer::Sender},
+    requests::{body, lines::next_line, peer::Sender},
     state::HubState,
 };
 
@@ -44,7 +45,7 @@ pub(crate) async fn append(
         return Err(Failure::bad_request(detail));
     }
     let limits = &hub.options.limits;
-    let mut lines = Lines::new(limits.line_bytes);
+    let mut lines = Splitter::new(Limits::default().with_max_item_bytes(limits.line_bytes));
     let mut held = hub.bodies.hold(limits, sender.peer);
     let mut kept = Kept {
         hub,
@@ -55,7 +56,7 @@ pub(crate) async fn append(
     };
     loop {
         // Lines may arrive at any pace. A large incomplete line has to arrive as any other body.
-        match lines.len() > SMALL_BODY {
+        match lines.buffered() > SMALL_BODY {
             true => sender.clock.resume(),
             false => sender.clock.suspend(),
         }
@@ -63,17 +64,13 @@ pub(crate) async fn append(
             Ok(piece) => piece,
             Err(failure) => return Err(kept.blame(failure, None)),
         };
-        let is_end = piece.is_none();
-        lines.push(&piece.unwrap_or_default(), is_end);
+        let mut ended = piece.is_none();
+        lines.push(piece.unwrap_or_default());
         // Data that has arrived meanwhile is included in the same append.
-        let mut ended = is_end;
-        while !ended && lines.len() < LINES_BYTES {
+        while !ended && lines.buffered() < LINES_BYTES {
             match body::next(&mut body).now_or_never() {
-                Some(Ok(Some(piece))) => lines.push(&piece, false),
-                Some(Ok(None)) => {
-                    lines.push(&[], true);
-                    ended = true;
-                }
+                Some(Ok(Some(piece))) => lines.push(piece),
+                Some(Ok(None)) => ended = true,
                 Some(Err(failure)) => {
                     kept.append_all(&mut lines).await?;
                     return Err(kept.blame(failure, None));
@@ -81,11 +78,14 @@ pub(crate) async fn append(
                 None => break,
             }
         }
-        if let Err(failure) = held.grow_to(lines.len()) {
+        if ended {
+            lines.finish();
+        }
+        if let Err(failure) = held.grow_to(lines.buffered()) {
             return Err(kept.blame(failure, None));
         }
         kept.append_all(&mut lines).await?;
-        held.keep(lines.len());
+        held.keep(lines.buffered());
         if ended {
             return kept.finish(wanted).await;
         }
@@ -104,24 +104,27 @@ struct Kept<'a> {
 
 impl Kept<'_> {
     /// Appends all complete lines.
-    async fn append_all(&mut self, lines: &mut Lines) -> Result<(), Failure> {
+    async fn append_all(&mut self, lines: &mut Splitter) -> Result<(), Failure> {
         let schema = self.hub.schemas.of(self.info).await;
         let schema = schema.map_err(|problem| self.blame(problem.into(), None))?;
+        let limit = self.hub.options.limits.line_bytes;
         loop {
             let mut messages = Vec::new();
             let mut numbers = Vec::new();
             let mut bytes = 0;
             let mut bad = None;
             while messages.len() < LINES && bytes < LINES_BYTES {
-                let Some(line) = lines.next() else { break };
+                let Some((number, line)) = next_line(lines, limit) else {
+                    break;
+                };
                 match line.and_then(json::message) {
                     Ok(message) => {
                         bytes += message.len();
-                        numbers.push(lines.number());
+                        numbers.push(number);
                         messages.push(message);
                     }
                     Err(failure) => {
-                        bad = Some((failure, lines.number()));
+                        bad = Some((failure, number));
                         break;
                     }
                 }

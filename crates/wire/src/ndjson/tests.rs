@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::Decoder;
+use super::{Decoder, Splitter};
 use crate::{Format, Limits, testing::check};
 
 #[track_caller]
@@ -112,4 +112,82 @@ fn an_item_in_one_chunk_is_not_copied() {
         decoder.next().unwrap().unwrap().data.as_ptr(),
         chunk[3..].as_ptr()
     );
+}
+
+/// Returns the lines of a stream, and then `error` if there is one.
+fn split(limit: usize, chunks: &mut dyn Iterator<Item = &[u8]>) -> Vec<Vec<u8>> {
+    let mut splitter = Splitter::new(Limits::default().with_max_item_bytes(limit));
+    let mut found = Vec::new();
+    let mut next = |splitter: &mut Splitter| {
+        loop {
+            match splitter.next() {
+                Ok(Some(line)) => found.push(line.to_vec()),
+                Ok(None) => return found.len(),
+                Err(error) => {
+                    assert!(error.is_too_large());
+                    assert_eq!(error.item(), splitter.lines() + 1);
+                    found.push(b"error".to_vec());
+                    return found.len();
+                }
+            }
+        }
+    };
+    for chunk in chunks {
+        splitter.push(Bytes::copy_from_slice(chunk));
+        if next(&mut splitter) as u64 > splitter.lines() {
+            return found;
+        }
+    }
+    splitter.finish();
+    next(&mut splitter);
+    found
+}
+
+#[test]
+fn any_chunking_leads_to_the_same_unchanged_lines() {
+    let plain = "1\n\n 22\r\n333\n4";
+    for text in [plain, &format!("\u{feff}{plain}"), &format!("{plain}\n")] {
+        for size in 1..=text.len() {
+            let lines = split(100, &mut text.as_bytes().chunks(size));
+            assert_eq!(lines.len(), 5);
+            let all = text.trim_start_matches('\u{feff}');
+            assert_eq!(lines.concat(), all.as_bytes(), "in pieces of {size}");
+            assert!(lines.iter().rev().skip(1).all(|line| line.ends_with(b"\n")));
+        }
+    }
+}
+
+#[test]
+fn an_incomplete_byte_order_mark_belongs_to_the_line() {
+    for text in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb1\n", b" \xef\xbb\xbf"] {
+        for size in [1, 100] {
+            assert_eq!(split(100, &mut text.chunks(size)), [text]);
+        }
+    }
+    assert!(split(100, &mut b"\xef\xbb\xbf".chunks(1)).is_empty());
+}
+
+#[test]
+fn a_line_is_as_long_as_the_limit_and_no_longer() {
+    for size in [1, 2, 100] {
+        let split = |text: &'static str| split(4, &mut text.as_bytes().chunks(size));
+        assert_eq!(split("1234\n1234"), [b"1234\n", &b"1234"[..]]);
+        assert_eq!(split("1\n12345\n"), [b"1\n", &b"error"[..]]);
+        assert_eq!(split("12345"), [b"error"]);
+    }
+}
+
+#[test]
+fn buffered_bytes_are_those_that_were_not_returned() {
+    let mut splitter = Splitter::new(Limits::default());
+    splitter.push("1\n23".into());
+    splitter.push("4".into());
+    assert_eq!(splitter.buffered(), 5);
+    assert!(splitter.next().unwrap().is_some());
+    assert_eq!(splitter.buffered(), 3);
+    assert!(splitter.next().unwrap().is_none());
+    assert_eq!(splitter.buffered(), 3);
+    splitter.push("\n".into());
+    assert_eq!(splitter.next().unwrap().unwrap(), "234\n");
+    assert_eq!(splitter.buffered(), 0);
 }
