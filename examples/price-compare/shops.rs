@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher as _},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header::RETRY_AFTER},
 };
 use headwater::{App, Json, Path, Problem, Query, StatusCode, get};
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -81,11 +82,7 @@ struct Calls {
 /// Returns the numbers of calls of the shops.
 #[headwater::operation]
 async fn calls(State(shops): State<Arc<Shops>>) -> Json<Calls> {
-    let shops = shops
-        .calls
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let shops = shops.calls.lock().clone();
     Json(Calls {
         total: shops.values().sum(),
         shops,
@@ -111,7 +108,7 @@ async fn price(
     Query(Wanted { item }): Query<Wanted>,
 ) -> Result<Json<Value>, (HeaderMap, Problem)> {
     let nth = {
-        let mut calls = shops.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = shops.calls.lock();
         let calls = calls.entry(shop).or_default();
         *calls += 1;
         *calls

@@ -6,13 +6,14 @@
 use std::{
     collections::HashMap,
     error::Error,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use futures_core::Stream;
 use futures_util::StreamExt as _;
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sysinfo::{Disks, Networks, System};
@@ -111,7 +112,7 @@ impl Machine {
             .div_ceil(STEP.as_millis())
             .max(1);
         let every = STEP * u32::try_from(steps).unwrap_or(u32::MAX);
-        let mut samplers = self.lock();
+        let mut samplers = self.samplers.lock();
         let watcher = match samplers.get(&every) {
             Some(newest) => newest.subscribe(),
             None => {
@@ -144,17 +145,12 @@ impl Machine {
                 now + every
             };
             newest.send_replace(Some(Arc::new(sampler.read())));
-            let mut samplers = self.lock();
+            let mut samplers = self.samplers.lock();
             if newest.receiver_count() == 0 {
                 samplers.remove(&every);
                 return;
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Duration, Newest>> {
-        // A change of the map can't panic halfway.
-        self.samplers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -325,7 +321,7 @@ mod tests {
         let mut one = Box::pin(machine.readings(STEP).unwrap());
         let mut two = Box::pin(machine.readings(STEP).unwrap());
         let mut slow = Box::pin(machine.readings(Duration::from_millis(400)).unwrap());
-        assert_eq!(machine.lock().len(), 2);
+        assert_eq!(machine.samplers.lock().len(), 2);
         assert_eq!(within(slow.next()).await.unwrap().every_ms, 500);
         let (a, b) = within(async { (one.next().await.unwrap(), two.next().await.unwrap()) }).await;
         // A reading may arrive between the two calls, but both come from the same sampler.
@@ -334,7 +330,7 @@ mod tests {
         within(two.next()).await.unwrap();
         drop(two);
         within(async {
-            while !machine.lock().is_empty() {
+            while !machine.samplers.lock().is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })

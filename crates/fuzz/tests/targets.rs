@@ -4,10 +4,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use parking_lot::Mutex;
 
 /// The most bytes of a mutated input.
 const MAX_BYTES: usize = 4096;
@@ -79,9 +79,7 @@ impl Drop for OnPanic<'_> {
 }
 
 fn run(name: &str) {
-    let _alone = ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = ALONE.lock();
     let (_, target) = headwater_fuzz::TARGETS
         .iter()
         .find(|(known, _)| *known == name)

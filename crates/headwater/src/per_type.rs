@@ -5,8 +5,9 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
-    sync::{Mutex, PoisonError},
 };
+
+use parking_lot::Mutex;
 
 /// A hasher for type ids, which are hashes already.
 #[derive(Default)]
@@ -50,15 +51,10 @@ where
     let shared = known.unwrap_or_else(|| {
         // Created outside the lock, so that a panic in `make` affects only the caller. The first of
         // two values wins.
-        let made = ALL
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .and_then(|all| all.get(&key).copied());
+        let made = ALL.lock().as_ref().and_then(|all| all.get(&key).copied());
         let shared = made.unwrap_or_else(|| {
             let made: Shared = Box::leak(Box::new(make()));
             *ALL.lock()
-                .unwrap_or_else(PoisonError::into_inner)
                 .get_or_insert_default()
                 .entry(key)
                 .or_insert(made)

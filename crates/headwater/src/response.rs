@@ -7,7 +7,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use headwater_wire::Format;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame;
+use parking_lot::Mutex;
 
 use crate::{
     Problem,
@@ -171,20 +172,15 @@ fn add_vary(headers: &mut HeaderMap) {
 pub(crate) struct SharedBody(Arc<Mutex<StreamBody>>);
 
 impl SharedBody {
-    fn lock(&self) -> MutexGuard<'_, StreamBody> {
-        // A stream that panicked is not polled again, but `is_end_stream` may still be called.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for the first item, for at most the stream's `first_item_wait`.
     ///
     /// # Errors
     /// The stream failed before its first item.
     pub(crate) async fn prime(&self) -> Result<(), Problem> {
-        let Some(wait) = self.lock().first_item_wait() else {
+        let Some(wait) = self.0.lock().first_item_wait() else {
             return Ok(());
         };
-        let primed = std::future::poll_fn(|cx| self.lock().poll_prime(cx));
+        let primed = std::future::poll_fn(|cx| self.0.lock().poll_prime(cx));
         // On a timeout, the head goes out unchanged.
         tokio::time::timeout(wait, primed).await.unwrap_or(Ok(()))
     }
@@ -198,10 +194,10 @@ impl http_body::Body for SharedBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        self.lock().poll_frame(cx)
+        self.0.lock().poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lock().is_end_stream()
+        self.0.lock().is_end_stream()
     }
 }

@@ -1,6 +1,8 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,7 +154,7 @@ impl Steady {
     }
 
     fn read(&self) -> u64 {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let seen = (self.clock.now().0, self.clock.gone(self.start));
         let expected = after(state.last, seen.1);
         if seen.0.abs_diff(expected) <= millis(JUMP) {
@@ -192,12 +194,12 @@ impl Steady {
 
     /// Returns `true` if the clock was set back since the last call.
     pub(crate) fn went_back(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         std::mem::take(&mut state.went_back)
     }
 
     pub(crate) fn warning(&self) -> Option<String> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         if let Some((time, gone)) = state.jumped {
             let hours = time.abs_diff(after(state.last, gone)) / 3_600_000;
             return Some(format!(

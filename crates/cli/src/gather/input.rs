@@ -8,7 +8,7 @@ use std::{
     path::Path,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -18,6 +18,7 @@ use std::{
 use futures_core::Stream;
 use headwater_client::gather::Call;
 use headwater_wire::json;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{output::failure, resume::Earlier};
@@ -130,7 +131,7 @@ impl Watch {
         let Some(indexes) = &self.0.indexes else {
             return nth;
         };
-        let mut indexes = indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut indexes = indexes.lock();
         indexes
             .remove(&nth)
             .unwrap_or_else(|| self.0.calls.load(Ordering::SeqCst))
@@ -158,18 +159,12 @@ impl Watch {
 
     /// Returns `true` if there is no [`Watch::failure`].
     pub(super) fn is_sound(&self) -> bool {
-        let failure = self.0.failure.lock();
-        failure.unwrap_or_else(PoisonError::into_inner).is_none()
+        self.0.failure.lock().is_none()
     }
 
     /// Returns the error that ended the input early.
     pub(super) fn failure(&self) -> Option<Failure> {
-        let error = self
-            .0
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let error = self.0.failure.lock().take();
         error.map(|error| failure(&self.0.name, &error))
     }
 }
@@ -194,10 +189,7 @@ impl Reader {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    *shared
-                        .failure
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    *shared.failure.lock() = Some(error);
                     break;
                 }
             };
@@ -223,8 +215,7 @@ impl Reader {
                 continue;
             }
             if let Some(indexes) = &shared.indexes {
-                let mut indexes = indexes.lock().unwrap_or_else(PoisonError::into_inner);
-                indexes.insert(nth, in_input);
+                indexes.lock().insert(nth, in_input);
             }
             nth += 1;
             if self.sender.blocking_send(call).is_err() {

@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use http::StatusCode;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::address::Stream;
@@ -156,15 +157,11 @@ impl Activity {
 
     /// Keeps the connection for [`take_leftover`](Self::take_leftover).
     pub(super) fn leave(&self, stream: Stream) {
-        *self.leftover() = Some(Box::new(stream));
+        *self.leftover.lock() = Some(Box::new(stream));
     }
 
     pub(super) fn take_leftover(&self) -> Option<Box<Stream>> {
-        self.leftover().take()
-    }
-
-    fn leftover(&self) -> std::sync::MutexGuard<'_, Option<Box<Stream>>> {
-        self.leftover.lock().unwrap_or_else(PoisonError::into_inner)
+        self.leftover.lock().take()
     }
 
     /// Records that the peer sends nothing more while its request is in flight. Returns `true` if

@@ -3,9 +3,10 @@
 
 use std::{
     future::poll_fn,
-    sync::{Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::wake_queue::{Ticket, WakeQueue};
 
@@ -28,9 +29,9 @@ impl<R> Near<R> {
         }))
     }
 
-    /// Locks the state. Poisoning is ignored, as a panic leaves no data half changed.
+    /// Locks the state.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<R>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Changes the ring. All waiting readers become due for [`wake_batch`](Self::wake_batch).

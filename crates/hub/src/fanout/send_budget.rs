@@ -8,11 +8,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use bytes::Bytes;
 use headwater_log::{Incarnation, Mark, Offset};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::limits::{CHUNK_BYTES, READS_AT_ONCE};
@@ -135,7 +136,7 @@ impl Outgoing {
 
     /// Returns large data, if a reader is sending it.
     pub(crate) fn known(&self, key: &Key) -> Option<Bytes> {
-        let slot = self.0.large().get(key).cloned()?;
+        let slot = self.0.large.lock().get(key).cloned()?;
         let large = slot.try_lock().ok()?.upgrade()?;
         Some(Bytes::from_owner(Held(large)))
     }
@@ -149,7 +150,7 @@ impl Outgoing {
     where
         F: AsyncFnOnce() -> Result<Bytes, E>,
     {
-        let slot = Arc::clone(self.0.large().entry(key).or_default());
+        let slot = Arc::clone(self.0.large.lock().entry(key).or_default());
         let mut known = slot.lock().await;
         if let Some(large) = known.upgrade() {
             return Ok(Bytes::from_owner(Held(large)));
@@ -174,7 +175,7 @@ impl Outgoing {
     pub(crate) fn share(&self, key: Key, bytes: Bytes, memory: Memory) -> Bytes {
         let large = self.hold(key, bytes, memory);
         let slot = tokio::sync::Mutex::new(Arc::downgrade(&large));
-        self.0.large().insert(key, Arc::new(slot));
+        self.0.large.lock().insert(key, Arc::new(slot));
         Bytes::from_owner(Held(large))
     }
 
@@ -190,7 +191,7 @@ impl Outgoing {
     /// Returns the number of large messages that are known.
     #[cfg(test)]
     fn count(&self) -> usize {
-        self.0.large().len()
+        self.0.large.lock().len()
     }
 
     /// Returns the free part of the budget in KiB.
@@ -215,14 +216,10 @@ impl Drop for Unused<'_> {
 }
 
 impl Shared {
-    fn large(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
-        self.large.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Removes a message that isn't sent any more. If it is created again meanwhile, that merely
     /// repeats the work.
     fn forget(&self, key: &Key) {
-        self.large().remove(key);
+        self.large.lock().remove(key);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The gathers of a hub, and the resources of one gather while it runs.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -9,6 +9,7 @@ use futures_core::Stream;
 use headwater::{Problem, StatusCode};
 use headwater_client::{Client, Egress, gather::GatherResults};
 use http::{HeaderValue, header};
+use parking_lot::Mutex;
 
 use super::result::Sent;
 use crate::{
@@ -72,14 +73,14 @@ impl CallPermit {
         // Clients at other addresses get a share.
         let share = most - most / 4;
         let running = Arc::clone(&hub.gathers.running);
-        locked(&running).take(peer, 1, most, share)?;
+        running.lock().take(peer, 1, most, share)?;
         Ok(Self { running, peer })
     }
 }
 
 impl Drop for CallPermit {
     fn drop(&mut self) {
-        locked(&self.running).give_back(self.peer, 1);
+        self.running.lock().give_back(self.peer, 1);
     }
 }
 
@@ -125,7 +126,7 @@ impl Run {
             match gathered.next().await {
                 Some(result) => Some((Ok(Sent { result, headers }), Some((gathered, run)))),
                 None => {
-                    let failure = locked(&run.0.failed).take()?;
+                    let failure = run.0.failed.lock().take()?;
                     Some((Err(failure.into_problem()), None))
                 }
             }
@@ -139,16 +140,11 @@ impl Shared {
     /// # Errors
     /// 503: the budget of all requests is used up.
     pub(super) fn hold(&self, bytes: usize) -> Result<(), Failure> {
-        locked(&self.held).add(bytes)
+        self.held.lock().add(bytes)
     }
 
     /// Records the error that ended the list.
     pub(super) fn fail(&self, failure: Failure) {
-        locked(&self.failed).get_or_insert(failure);
+        self.failed.lock().get_or_insert(failure);
     }
-}
-
-/// Locks a mutex. Poisoning is ignored, as a panic leaves no data half changed.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

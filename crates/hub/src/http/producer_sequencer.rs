@@ -6,12 +6,10 @@
 //! that is slightly early waits here for the earlier ones. The state here is a hint: the log
 //! decides, and the state can be dropped at any time.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
 use headwater_log::Producer;
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 
 use crate::limits::{SEQUENCED_PRODUCERS, TURN_AHEAD, TURN_PATIENCE};
@@ -31,7 +29,7 @@ impl ProducerSequencer {
     pub(crate) async fn wait(&self, stream: u64, producer: &Producer) {
         let seq = producer.seq;
         let is_early = |given: u64| seq > given + 1 && seq - given <= TURN_AHEAD;
-        let given = self.lock().get(&life(stream, producer)).map(|given| {
+        let given = self.given.lock().get(&life(stream, producer)).map(|given| {
             let given = given.subscribe();
             let is_early = is_early(*given.borrow());
             (given, is_early)
@@ -45,7 +43,7 @@ impl ProducerSequencer {
 
     /// Records that this append was passed to the log.
     pub(crate) fn given(&self, stream: u64, producer: &Producer) {
-        let mut lives = self.lock();
+        let mut lives = self.given.lock();
         let life = life(stream, producer);
         if lives.len() >= SEQUENCED_PRODUCERS && !lives.contains_key(&life) {
             lives.clear();
@@ -58,10 +56,6 @@ impl ProducerSequencer {
             *given = producer.seq.max(*given);
             is_later
         });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Life, watch::Sender<u64>>> {
-        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,7 +129,7 @@ mod tests {
         for stream in 2..=SEQUENCED_PRODUCERS as u64 + 1 {
             sequencer.given(stream, &append(0));
         }
-        assert!(sequencer.lock().len() < SEQUENCED_PRODUCERS);
+        assert!(sequencer.given.lock().len() < SEQUENCED_PRODUCERS);
         advance(Duration::ZERO).await;
         assert!(wait.now_or_never().is_some(), "it was forgotten");
     }

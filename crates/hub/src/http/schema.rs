@@ -1,9 +1,6 @@
 //! Schemas of streams: parsed from a header, compiled once, and used to check messages.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use headwater::{
@@ -12,6 +9,7 @@ use headwater::{
 };
 use headwater_log::Info;
 use headwater_wire::json::without_bom;
+use parking_lot::Mutex;
 use percent_encoding::percent_decode;
 use serde_json::Value;
 
@@ -76,16 +74,12 @@ impl Schemas {
         let Some(document) = &info.settings.schema else {
             return Ok(None);
         };
-        if let Some(schema) = self.lock().get(info.id) {
+        if let Some(schema) = self.0.lock().get(info.id) {
             return Ok(Some(schema));
         }
         let schema = compile(document.clone()).await?;
-        self.lock().put(info.id, schema.clone(), schema.memory());
+        self.0.lock().put(info.id, schema.clone(), schema.memory());
         Ok(Some(schema))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

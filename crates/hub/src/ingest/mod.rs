@@ -35,7 +35,7 @@ use std::{
     collections::{HashMap, HashSet},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -45,6 +45,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use headwater::{Problem, StatusCode};
 use headwater_log::{Create, Info, Log, Settings, StreamName};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
@@ -179,16 +180,11 @@ impl RunningJob {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let running = locked(&self.running).len();
+        let running = self.running.lock().len();
         f.debug_struct("Inner")
             .field("running", &running)
             .finish_non_exhaustive()
     }
-}
-
-/// Locks a mutex. Poisoning is ignored, as a panic leaves no data half changed.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl IngestJobs {
@@ -332,7 +328,7 @@ impl Drop for IngestJobs {
 
 impl Inner {
     fn running(&self, name: &StreamName) -> Option<Arc<RunningJob>> {
-        locked(&self.running).get(name).cloned()
+        self.running.lock().get(name).cloned()
     }
 
     fn watch(&self, info: &Info) -> Option<WatchGuard> {
@@ -349,7 +345,7 @@ impl Inner {
     }
 
     fn interrupt(&self) -> Vec<Arc<RunningJob>> {
-        let running = locked(&self.running);
+        let running = self.running.lock();
         self.stopped.store(true, Ordering::Relaxed);
         let all: Vec<_> = running.values().cloned().collect();
         drop(running);
@@ -444,7 +440,7 @@ struct OwnRecord {
 impl OwnRecord {
     fn new(shared: &Arc<Inner>, record: &RecoveryRecord) -> Self {
         let name = record.name().clone();
-        locked(&shared.own).insert(name.clone());
+        shared.own.lock().insert(name.clone());
         Self {
             shared: Arc::clone(shared),
             name,
@@ -454,6 +450,6 @@ impl OwnRecord {
 
 impl Drop for OwnRecord {
     fn drop(&mut self) {
-        locked(&self.shared.own).remove(&self.name);
+        self.shared.own.lock().remove(&self.name);
     }
 }

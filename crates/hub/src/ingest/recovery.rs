@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    IngestPermit, Inner, OwnRecord, Source, locked,
+    IngestPermit, Inner, OwnRecord, Source,
     outcome::interrupted,
     recovery_record::{Note, PREFIX, RecordBody, RecoveryRecord},
     task::Task,
@@ -63,7 +63,7 @@ async fn all(shared: &Arc<Inner>) -> Result<(), Error> {
             if shared.is_stopped() {
                 return Ok(());
             }
-            if !locked(&shared.own).contains(&found.name) {
+            if !shared.own.lock().contains(&found.name) {
                 one(shared, found.name).await?;
             }
         }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    IngestPermit, Inner, OwnRecord, RunningJob, Source, StopReason, locked,
+    IngestPermit, Inner, OwnRecord, RunningJob, Source, StopReason,
     outcome::JobOutcome,
     recovery_record::RecoveryRecord,
     watchers::Watchers,
@@ -59,7 +59,7 @@ impl Task {
             watchers: keep_for.map(|time| Arc::new(Watchers::new(time))),
         });
         {
-            let mut all = locked(&shared.running);
+            let mut all = shared.running.lock();
             if shared.is_stopped() {
                 running.end(StopReason::Interrupted);
             }
@@ -195,7 +195,7 @@ impl Task {
 
     /// Removes the job from the running ones.
     fn leave(&self) {
-        let mut all = locked(&self.shared.running);
+        let mut all = self.shared.running.lock();
         if all
             .get(&self.name)
             .is_some_and(|known| Arc::ptr_eq(known, &self.running))

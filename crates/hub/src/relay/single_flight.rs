@@ -1,11 +1,9 @@
 //! Single flight: equal requests share one call while its upstream has not responded yet.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use headwater_log::StreamName;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{create::Relay, refusal::Refusal};
@@ -33,13 +31,8 @@ struct Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        locked(&self.all).remove(&self.name);
+        self.all.lock().remove(&self.name);
     }
-}
-
-/// Locks a mutex. Poisoning is ignored, as a panic leaves no data half changed.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SingleFlight {
@@ -56,7 +49,7 @@ impl SingleFlight {
         W: Future<Output = Outcome> + Send + 'static,
     {
         let mut outcome = {
-            let mut all = locked(&self.0);
+            let mut all = self.0.lock();
             match all.get(name) {
                 Some(flight) if flight.request != request => return None,
                 Some(flight) => flight.outcome.clone(),

@@ -1,6 +1,6 @@
 //! Request bodies: bounded each, and by a budget for all of them together.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -8,6 +8,7 @@ use headwater::{SlowBody, StatusCode, Undecodable};
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::peer::{Full, Peer, Shares};
@@ -42,10 +43,6 @@ impl Bodies {
             share: limits.peer_bodies_bytes.unwrap_or(limits.bodies_bytes / 2),
         }
     }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The bytes of its body that one request holds. They count until this is dropped, so drop it after
@@ -72,7 +69,7 @@ impl Held {
     /// # Errors
     /// 503: the budget of all requests, or the share of the peer, is used up.
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), Failure> {
-        let mut counts = self.all.counts();
+        let mut counts = self.all.0.lock();
         let taken = counts
             .general
             .take(self.peer, bytes, self.most_general, self.share);
@@ -112,7 +109,7 @@ impl Held {
         // Bytes of the reserve are returned first.
         let reserve = gone.min(self.reserve);
         let general = gone - reserve;
-        let mut counts = self.all.counts();
+        let mut counts = self.all.0.lock();
         counts.reserve.give_back(self.peer, reserve);
         counts.general.give_back(self.peer, general);
         drop(counts);
@@ -217,7 +214,7 @@ mod tests {
     }
 
     fn is_empty(bodies: &Bodies) -> bool {
-        format!("{:?}", bodies.counts()) == format!("{:?}", Counts::default())
+        format!("{:?}", bodies.0.lock()) == format!("{:?}", Counts::default())
     }
 
     #[tokio::test]

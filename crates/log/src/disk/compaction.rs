@@ -20,8 +20,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
 use fjall::compaction::Leveled;
@@ -34,7 +34,6 @@ use super::format::keys;
 use super::maintenance::{ask, flush};
 use super::queue::{Request, Sweep};
 use super::store::{Store, failure};
-use super::stream::lock;
 use super::writer::{free, is_full};
 use crate::error::Error;
 
@@ -214,10 +213,8 @@ impl<'a> Space<'a> {
             return Ok(false);
         }
         // A concurrent pass uses the same slot for its dead records.
-        let _alone = match self.engine.giving.try_lock() {
-            Ok(alone) => alone,
-            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(false),
+        let Some(_alone) = self.engine.giving.try_lock() else {
+            return Ok(false);
         };
         // Dead records aren't rewritten. Otherwise there might be too little space after all.
         let _emptied = store.dead.put(Fates::of(store)?);
@@ -233,7 +230,7 @@ impl<'a> Space<'a> {
 /// Frees the disk space of removed records. If `is_quiet`, nothing is written, so the journal in
 /// use isn't replaced by itself.
 pub(super) fn pass(engine: &Engine, is_quiet: bool) -> Result<(), Error> {
-    let _alone = lock(&engine.giving);
+    let _alone = engine.giving.lock();
     touch_and_flush(engine)?;
     {
         let store = engine.store()?;
@@ -407,7 +404,7 @@ fn tables(keyspace: &Keyspace) -> Vec<(u64, PathBuf)> {
 
 /// Deletes the tables that a failed database could not finish, unless tables are still being merged.
 pub(super) fn remove_unfinished(engine: &Engine, store: &Store) {
-    let Ok(_nothing_is_merged_here) = engine.giving.try_lock() else {
+    let Some(_nothing_is_merged_here) = engine.giving.try_lock() else {
         return;
     };
     if store.db.active_compactions() > 0 {

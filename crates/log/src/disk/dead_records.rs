@@ -5,18 +5,18 @@
 //! whose records are all dead can therefore be deleted as a whole. A merge of tables drops dead
 //! records, whether or not it sees their deletion markers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fjall::compaction::filter::{
     CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
 };
 use fjall::{Database, Keyspace, PersistMode, Readable, Snapshot};
+use parking_lot::Mutex;
 
 use super::format::log_head::Head;
 use super::format::{keys, state};
 use super::store::{Store, failure};
-use super::stream::lock;
 use crate::error::Error;
 
 /// Maximum age of the snapshot by which records are dropped.
@@ -66,13 +66,13 @@ impl Fates {
 
     /// Drops the snapshot.
     fn let_go(&self) {
-        lock(&self.latest).take();
+        self.latest.lock().take();
     }
 
     /// Returns a snapshot that is on the disk and not older than [`SNAPSHOT_AGE`]. Records that are
     /// dropped because of it are not needed after a crash of the machine.
     fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
-        let mut latest = lock(&self.latest);
+        let mut latest = self.latest.lock();
         if let Some((taken, at)) = &*latest
             && taken.elapsed() < SNAPSHOT_AGE
         {
@@ -135,7 +135,7 @@ pub(crate) struct Slot(Arc<Mutex<Option<Arc<Fates>>>>);
 impl Slot {
     /// Makes merges drop the records that are dead by `fates`, until the returned guard is dropped.
     pub(crate) fn put(&self, fates: Fates) -> impl Drop + use<> {
-        *lock(&self.0) = Some(Arc::new(fates));
+        *self.0.lock() = Some(Arc::new(fates));
         Emptied(self.clone())
     }
 }
@@ -145,9 +145,12 @@ struct Emptied(Slot);
 
 impl Drop for Emptied {
     fn drop(&mut self) {
-        lock(&self.0.0).take();
+        self.0.0.lock().take();
     }
 }
+
+// A panic leaves what the slot holds as it was: the lock covers one assignment.
+impl std::panic::RefUnwindSafe for Slot {}
 
 impl Factory for Slot {
     fn name(&self) -> &str {
@@ -156,7 +159,7 @@ impl Factory for Slot {
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
         Box::new(Filter {
-            fates: lock(&self.0).clone(),
+            fates: self.0.lock().clone(),
             last: None,
             looked_up: None,
         })
@@ -226,7 +229,7 @@ mod tests {
         log.create(&name, create).await.unwrap();
         let store = log.engine.store().unwrap();
         let fates = Arc::new(Fates::of(&store).unwrap());
-        let is_held = || lock(&fates.latest).is_some();
+        let is_held = || fates.latest.lock().is_some();
         assert!(!is_held(), "none before the first record");
 
         let mut filter = Filter {

@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::format::log_head::{Checkpoint, Head};
 use super::options::FjallOptions;
 use super::queue::Queue;
 use super::store::Store;
-use super::stream::{Cache, Stream, lock};
+use super::stream::{Cache, Stream};
 use crate::clock::Steady;
 use crate::error::{Error, Kind};
 use crate::name::StreamName;
@@ -104,7 +105,7 @@ impl Engine {
     }
 
     pub(crate) fn store(&self) -> Result<Arc<Store>, Error> {
-        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let store = self.store.read();
         match &*store {
             Some(store) => Ok(Arc::clone(store)),
             None if self.closing.load(Ordering::Acquire) => Err(Kind::Closed.into()),
@@ -113,7 +114,7 @@ impl Engine {
     }
 
     pub(crate) fn replace_store(&self, store: Option<Store>) -> Option<Arc<Store>> {
-        let mut current = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.store.write();
         std::mem::replace(&mut *current, store.map(Arc::new))
     }
 
@@ -127,7 +128,7 @@ impl Engine {
     }
 
     pub(crate) fn committed(&self) -> Head {
-        *lock(&self.committed)
+        *self.committed.lock()
     }
 
     /// Returns the time. It is earlier than the last commit's only if the clock was wrong.
@@ -136,15 +137,15 @@ impl Engine {
     }
 
     pub(crate) fn publish(&self, head: Head) {
-        *lock(&self.committed) = head;
+        *self.committed.lock() = head;
         let position = Position::new(head.position);
-        if let Some(sender) = &*lock(&self.position) {
+        if let Some(sender) = &*self.position.lock() {
             sender.send_if_modified(|old| std::mem::replace(old, position) != position);
         }
     }
 
     pub(crate) fn follow(&self) -> watch::Receiver<Position> {
-        match &*lock(&self.position) {
+        match &*self.position.lock() {
             Some(sender) => sender.subscribe(),
             None => watch::channel(Position::new(self.committed().position)).1,
         }
@@ -152,61 +153,61 @@ impl Engine {
 
     /// Notifies followers that nothing more will come.
     pub(crate) fn end(&self) {
-        lock(&self.position).take();
+        self.position.lock().take();
         for stream in self.cache.all() {
             stream.publish(stream.state(), true);
         }
     }
 
     pub(crate) fn checkpoint(&self) -> Checkpoint {
-        *lock(&self.checkpoint)
+        *self.checkpoint.lock()
     }
 
     pub(crate) fn set_checkpoint(&self, checkpoint: Checkpoint) {
-        *lock(&self.checkpoint) = checkpoint;
+        *self.checkpoint.lock() = checkpoint;
     }
 
     /// Queues a stream for trimming.
     pub(crate) fn over(&self, stream: &Stream) {
         if !stream.over.swap(true, Ordering::AcqRel) {
-            lock(&self.over).push_back(stream.name().clone());
+            self.over.lock().push_back(stream.name().clone());
             self.wake();
         }
     }
 
     pub(crate) fn next_over(&self) -> Option<StreamName> {
-        lock(&self.over).pop_front()
+        self.over.lock().pop_front()
     }
 
     /// Waits for the log to close, for at most `patience`. Returns `true` if it is closed.
     pub(crate) fn wait_closed(&self, patience: Duration) -> bool {
         let (closed, told) = &self.closed;
-        let wait = told.wait_timeout_while(lock(closed), patience, |closed| !*closed);
-        *wait.unwrap_or_else(PoisonError::into_inner).0
+        let mut closed = closed.lock();
+        told.wait_while_for(&mut closed, |closed| !*closed, patience);
+        *closed
     }
 
     /// Requests the threads to stop.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        *lock(&self.closed.0) = true;
+        *self.closed.0.lock() = true;
         self.closed.1.notify_all();
         self.wake();
     }
 
     pub(crate) fn wake(&self) {
-        *lock(&self.asleep) = false;
+        *self.asleep.lock() = false;
         self.woken.notify_all();
     }
 
     /// Waits to be woken, for at most `patience`.
     pub(crate) fn sleep(&self, patience: Duration) {
-        let asleep = lock(&self.asleep);
+        let mut asleep = self.asleep.lock();
         if self.closing.load(Ordering::Acquire) {
             return;
         }
-        let wait = self
-            .woken
-            .wait_timeout_while(asleep, patience, |asleep| *asleep);
-        *wait.unwrap_or_else(PoisonError::into_inner).0 = true;
+        self.woken
+            .wait_while_for(&mut asleep, |asleep| *asleep, patience);
+        *asleep = true;
     }
 }

@@ -15,7 +15,7 @@ use super::format::keys;
 use super::format::log_head::Checkpoint;
 use super::queue::{Dropped, Reply, Request, Sweep, Tend};
 use super::store::{Store, failure};
-use super::stream::{Stream, lock};
+use super::stream::Stream;
 use crate::clock::{JUMP, Timestamp};
 use crate::error::{Error, Kind};
 
@@ -61,7 +61,7 @@ pub(crate) fn run(engine: &Engine, marker: &std::fs::File) {
 
 /// Performs one step of everything that is due. Returns `true` if more is due.
 pub(crate) fn step(engine: &Engine) -> Result<bool, Error> {
-    let _alone = lock(&engine.tidying);
+    let _alone = engine.tidying.lock();
     Ok(tend_due(engine)? | trim_over(engine)? | sweep_garbage(engine)?)
 }
 
@@ -83,9 +83,9 @@ pub(super) fn ask(
 fn tend_due(engine: &Engine) -> Result<bool, Error> {
     let now = engine.now();
     if engine.time.went_back() {
-        *lock(&engine.remade) = Some(keys::due(0, 0));
+        *engine.remade.lock() = Some(keys::due(0, 0));
     }
-    let remade = lock(&engine.remade).clone();
+    let remade = engine.remade.lock().clone();
     let (from, to) = match &remade {
         Some(from) => (from.clone(), keys::due(u64::MAX, u64::MAX)),
         None => (keys::due(0, 0), keys::due(now.saturating_add(1), 0)),
@@ -93,7 +93,7 @@ fn tend_due(engine: &Engine) -> Result<bool, Error> {
     let found = engine.store()?.meta_keys(from, to, STEP)?;
     if remade.is_some() {
         let next = found.last().filter(|_| found.len() == STEP);
-        *lock(&engine.remade) = next.map(|last| [last.as_slice(), &[0]].concat());
+        *engine.remade.lock() = next.map(|last| [last.as_slice(), &[0]].concat());
     }
     let more = found.len() == STEP;
     let mut entries = Vec::with_capacity(found.len());
@@ -262,7 +262,7 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
     let mut sweep = Sweep::default();
     // Trimmed records are counted already, and the records that were swept before are skipped.
     let floor = store.garbage(id)?.unwrap_or_default();
-    let from = match *lock(&engine.sweeping) {
+    let from = match *engine.sweeping.lock() {
         (last, next) if last == id => next,
         _ => floor,
     };
@@ -318,7 +318,7 @@ fn sweep_garbage(engine: &Engine) -> Result<bool, Error> {
     let bytes = sweep.records.iter().map(|record| record.bytes).sum();
     ask(engine, |reply| Request::Sweep(sweep, reply))?;
     engine.swept.fetch_add(bytes, Ordering::Relaxed);
-    *lock(&engine.sweeping) = (id, next);
+    *engine.sweeping.lock() = (id, next);
     Ok(true)
 }
 
@@ -329,7 +329,7 @@ fn checkpoint(engine: &Engine) -> Result<bool, Error> {
     let head = engine.committed();
     let last = engine.checkpoint();
     let bytes = engine.since_checkpoint.load(Ordering::Relaxed);
-    let _alone = lock(&engine.tidying);
+    let _alone = engine.tidying.lock();
     if bytes < engine.options.checkpoint_bytes && head.commit < last.commit + COMMITS {
         return Ok(false);
     }

@@ -19,10 +19,11 @@ mod writer;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::append::{Append, Outcome};
@@ -42,7 +43,7 @@ use format::settings::Fork;
 use queue::{Appended, Reply, Request};
 use reader::Span;
 use store::Store;
-use stream::{Stream, lock, usable};
+use stream::{Stream, usable};
 use writer::Writer;
 
 pub use inspect::BadFile;
@@ -103,15 +104,15 @@ impl FjallLog {
             lock: Mutex::new(Some(opened.lock)),
         };
         let writes = spawn("log:writer", Box::new(move || writer.run()))?;
-        lock(&log.threads).push(writes);
+        log.threads.lock().push(writes);
         let gives = Arc::clone(&engine);
         let gives = spawn("log:space", Box::new(move || compaction::run(&gives)))?;
-        lock(&log.threads).push(gives);
+        log.threads.lock().push(gives);
         let tidies = spawn(
             "log:reclaim",
             Box::new(move || maintenance::run(&engine, &marker)),
         )?;
-        lock(&log.threads).push(tidies);
+        log.threads.lock().push(tidies);
         Ok(log)
     }
 
@@ -273,7 +274,7 @@ impl FjallLog {
     fn shut(&self) {
         self.engine.close();
         self.engine.queue.close();
-        for thread in lock(&self.threads).drain(..) {
+        for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the log panicked");
             }
@@ -281,7 +282,7 @@ impl FjallLog {
         self.engine.end();
         self.engine.replace_store(None);
         // Last: from here on another process can open the log.
-        lock(&self.lock).take();
+        self.lock.lock().take();
     }
 }
 

@@ -1,14 +1,15 @@
 //! The queue of requests to the writer.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 
 use super::format::commit::Commit;
 use super::format::log_head::Checkpoint;
 use super::format::settings::Fork;
-use super::stream::{Stream, lock};
+use super::stream::Stream;
 use crate::append::{Append, Outcome};
 use crate::error::{Error, Kind};
 use crate::name::StreamName;
@@ -173,7 +174,7 @@ impl Queue {
     }
 
     fn try_push(&self, request: &mut Option<Request>, urgent: bool) -> Result<bool, Error> {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         if waiting.closed {
             return Err(Kind::Closed.into());
         }
@@ -201,20 +202,15 @@ impl Queue {
         expected: usize,
         patience: Duration,
     ) -> bool {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         if waiting.requests.is_empty() && !waiting.closed {
-            waiting = self
-                .arrived
-                .wait_timeout(waiting, patience)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            self.arrived.wait_for(&mut waiting, patience);
         }
         if !waiting.requests.is_empty() && waiting.requests.len() < expected && !waiting.closed {
             waiting.wanted = expected;
             let few =
                 |waiting: &mut Waiting| waiting.requests.len() < waiting.wanted && !waiting.closed;
-            let wait = self.arrived.wait_timeout_while(waiting, GATHER, few);
-            waiting = wait.unwrap_or_else(PoisonError::into_inner).0;
+            self.arrived.wait_while_for(&mut waiting, few, GATHER);
             waiting.wanted = 0;
         }
         std::mem::swap(&mut waiting.requests, taken);
@@ -230,7 +226,7 @@ impl Queue {
 
     /// Refuses further requests. Waiting requests are still processed.
     pub(crate) fn close(&self) {
-        lock(&self.waiting).closed = true;
+        self.waiting.lock().closed = true;
         self.arrived.notify_all();
         self.room.notify_waiters();
     }

@@ -1,10 +1,11 @@
 //! The streams in memory: those in use and some that were used recently.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,11 +23,6 @@ use crate::offset::Offset;
 use crate::producers::ProducerState;
 use crate::read::Info;
 use crate::settings::{Expiry, fork_lineage};
-
-/// Locks a mutex. A poisoned lock is safe to use, because no panic leaves its data half changed.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Maximum number of producers of one stream that are kept in memory.
 const PRODUCERS: usize = 16;
@@ -120,12 +116,12 @@ impl Stream {
     }
 
     pub(crate) fn state(&self) -> State {
-        lock(&self.state).clone()
+        self.state.lock().clone()
     }
 
     /// Returns the position after the last message that the caps removed, or 0.
     pub(crate) fn trimmed(&self) -> u64 {
-        lock(&self.state).trimmed
+        self.state.lock().trimmed
     }
 
     /// Returns the fork point and the source, if the stream is a fork.
@@ -160,7 +156,7 @@ impl Stream {
         matches!(self.birth.settings.expiry, Some(Expiry::Idle(_)))
             && self
                 .expires()
-                .is_some_and(|end| end.0 > lock(&self.state).expires)
+                .is_some_and(|end| end.0 > self.state.lock().expires)
     }
 
     /// Returns the expiry to store: somewhat later than the actual one, so that not every use is
@@ -175,7 +171,7 @@ impl Stream {
 
     /// Returns the first readable offset.
     pub(crate) fn floor(&self) -> u64 {
-        let own = lock(&self.state).floor;
+        let own = self.state.lock().floor;
         match self.fork() {
             Some((fork, source)) if own == fork.point.own.number() => source.floor().min(own),
             _ => own,
@@ -184,7 +180,7 @@ impl Stream {
 
     pub(crate) fn info(&self) -> Info {
         let floor = Offset::new(self.floor());
-        let state = lock(&self.state);
+        let state = self.state.lock();
         Info {
             id: self.id,
             lineage: self.lineage.clone(),
@@ -203,15 +199,15 @@ impl Stream {
     }
 
     pub(crate) fn producer(&self, id: &str) -> Option<ProducerState> {
-        lock(&self.producers).get(id).copied()
+        self.producers.lock().get(id).copied()
     }
 
     pub(crate) fn forget_producer(&self, id: &str) {
-        lock(&self.producers).remove(id);
+        self.producers.lock().remove(id);
     }
 
     pub(crate) fn remember_producer(&self, id: String, state: ProducerState) {
-        let mut producers = lock(&self.producers);
+        let mut producers = self.producers.lock();
         if producers.len() >= PRODUCERS && !producers.contains_key(&id) {
             let oldest = producers.iter().min_by_key(|(_, state)| state.used);
             if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
@@ -223,18 +219,18 @@ impl Stream {
 
     /// Keeps a committed record in memory.
     pub(crate) fn keep(&self, first: u64, record: Bytes) {
-        lock(&self.recent).push_back((first, record));
+        self.recent.lock().push_back((first, record));
     }
 
     /// Drops the oldest record that is kept.
     pub(crate) fn let_go(&self) {
-        lock(&self.recent).pop_front();
+        self.recent.lock().pop_front();
     }
 
     /// Returns the kept records from the one that contains `at` on, of about `budget` bytes, or
     /// `None` if that one isn't kept.
     pub(crate) fn recent(&self, at: u64, budget: usize) -> Option<Vec<Record>> {
-        let recent = lock(&self.recent);
+        let recent = self.recent.lock();
         let start = recent
             .partition_point(|(first, _)| *first <= at)
             .checked_sub(1)?;
@@ -254,7 +250,7 @@ impl Stream {
     /// Publishes a committed state.
     pub(crate) fn publish(&self, state: State, ended: bool) {
         let progress = progress_of(&state, ended);
-        *lock(&self.state) = state;
+        *self.state.lock() = state;
         if ended {
             self.ended.store(true, Ordering::Release);
         }
@@ -289,8 +285,8 @@ impl Stream {
 
     /// Drops everything that was read from a database that has been reopened since.
     pub(crate) fn reload(&self, state: Option<State>) {
-        lock(&self.producers).clear();
-        lock(&self.recent).clear();
+        self.producers.lock().clear();
+        self.recent.lock().clear();
         match state {
             Some(state) => self.publish(state, false),
             None => self.publish(self.state(), true),
@@ -344,7 +340,7 @@ impl Cache {
 
     /// Returns the stream of this name, if it is in memory.
     pub(crate) fn peek(&self, name: &StreamName) -> Option<Arc<Stream>> {
-        let shard = lock(self.shard(name));
+        let shard = self.shard(name).lock();
         let stream = shard.streams.get(name)?;
         stream.hot.store(true, Ordering::Relaxed);
         Some(Arc::clone(stream))
@@ -380,7 +376,7 @@ impl Cache {
                 },
                 None => None,
             };
-            let mut shard = lock(self.shard(name));
+            let mut shard = self.shard(name).lock();
             if let Some(stream) = shard.streams.get(name) {
                 return Ok(Some(Arc::clone(stream)));
             }
@@ -398,7 +394,7 @@ impl Cache {
 
     /// Returns the stream with this id from memory or from the disk, even if it is hidden.
     pub(crate) fn load_by_id(&self, store: &Store, id: u64) -> Result<Option<Arc<Stream>>, Error> {
-        let name = lock(&self.names).get(&id).cloned();
+        let name = self.names.lock().get(&id).cloned();
         let name = match name {
             Some(name) => name,
             None => match store.birth(id)? {
@@ -411,7 +407,7 @@ impl Cache {
 
     /// Returns the name of the stream with this id.
     pub(crate) fn name_of(&self, store: &Store, id: u64) -> Result<Option<StreamName>, Error> {
-        if let Some(name) = lock(&self.names).get(&id) {
+        if let Some(name) = self.names.lock().get(&id) {
             return Ok(Some(name.clone()));
         }
         Ok(store.birth(id)?.map(|birth| birth.name))
@@ -419,7 +415,7 @@ impl Cache {
 
     /// Adds a created stream. If it was loaded since its commit, the loaded one stays.
     pub(crate) fn add(&self, stream: Arc<Stream>) -> Arc<Stream> {
-        let mut shard = lock(self.shard(stream.name()));
+        let mut shard = self.shard(stream.name()).lock();
         match shard.streams.get(stream.name()) {
             Some(there) if there.id == stream.id => Arc::clone(there),
             _ => {
@@ -431,7 +427,7 @@ impl Cache {
 
     fn insert(&self, shard: &mut Shard, stream: Arc<Stream>) {
         let name = stream.name().clone();
-        let mut names = lock(&self.names);
+        let mut names = self.names.lock();
         names.insert(stream.id, name.clone());
         match shard.streams.insert(name.clone(), stream) {
             Some(old) => drop(names.remove(&old.id)),
@@ -465,7 +461,7 @@ impl Cache {
 
     /// Removes a stream that has ended.
     pub(crate) fn remove(&self, stream: &Stream) {
-        let mut shard = lock(self.shard(stream.name()));
+        let mut shard = self.shard(stream.name()).lock();
         if shard
             .streams
             .get(stream.name())
@@ -473,7 +469,7 @@ impl Cache {
         {
             shard.streams.remove(stream.name());
             // `turn` may still contain the name. It is skipped when its turn comes.
-            lock(&self.names).remove(&stream.id);
+            self.names.lock().remove(&stream.id);
         }
     }
 
@@ -481,7 +477,7 @@ impl Cache {
     pub(crate) fn all(&self) -> Vec<Arc<Stream>> {
         let mut all = Vec::new();
         for shard in &self.shards {
-            all.extend(lock(shard).streams.values().cloned());
+            all.extend(shard.lock().streams.values().cloned());
         }
         all
     }
@@ -492,7 +488,7 @@ pub(crate) fn usable(stream: &Stream, now: u64) -> Result<(), Error> {
     if stream.has_ended() {
         return Err(Kind::NotFound.into());
     }
-    let state = lock(&stream.state);
+    let state = stream.state.lock();
     if state.hidden {
         return Err(Kind::Gone.into());
     }

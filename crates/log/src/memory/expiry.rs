@@ -1,8 +1,10 @@
 //! The thread that ends expired streams and notifies their readers while nothing is written.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::streams::Streams;
 
@@ -20,9 +22,7 @@ pub(super) fn start(streams: Arc<Mutex<Streams>>, every: Duration, ended: mpsc::
     if let Err(error) = started {
         tracing::warn!(%error, "no thread for what expires; writing does it");
         // The next operation tries again.
-        kept.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_reclaimed = false;
+        kept.lock().is_reclaimed = false;
     }
 }
 
@@ -30,7 +30,7 @@ fn run(streams: &Mutex<Streams>, every: Duration, ended: &mpsc::Receiver<()>) {
     let mut wait = every;
     // Nothing is ever sent on this channel.
     while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
-        let mut streams = streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = streams.lock();
         wait = match streams.sweep(STEP) {
             true => Duration::ZERO,
             false => every,

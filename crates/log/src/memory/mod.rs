@@ -7,9 +7,10 @@
 mod expiry;
 mod streams;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::append::{Append, Outcome};
@@ -115,12 +116,7 @@ impl MemoryLog {
     /// Returns `true` if more is due. This also happens in the background, and a bounded part of it
     /// with every append and creation.
     pub fn reclaim(&self, steps: usize) -> bool {
-        self.lock().sweep(steps)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Streams> {
-        // No change is left half done by a panic.
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock().sweep(steps)
     }
 
     fn with<'a, T: Send + 'a>(
@@ -128,7 +124,7 @@ impl MemoryLog {
         work: impl FnOnce(&mut Streams) -> Result<T, Error> + Send + 'a,
     ) -> Answer<'a, T> {
         Box::pin(async move {
-            let mut streams = self.lock();
+            let mut streams = self.streams.lock();
             if streams.closed {
                 return Err(Kind::Closed.into());
             }
@@ -146,7 +142,7 @@ impl MemoryLog {
     fn start_reclaiming(&self) {
         let (alive, ended) = mpsc::channel();
         // An earlier thread has ended or is about to.
-        *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(alive);
+        *self.alive.lock() = Some(alive);
         expiry::start(Arc::clone(&self.streams), self.reclaim_every, ended);
     }
 }
@@ -228,20 +224,20 @@ impl Log for MemoryLog {
     }
 
     fn usage(&self) -> Usage {
-        self.lock().usage()
+        self.streams.lock().usage()
     }
 
     fn writable(&self) -> Result<(), Error> {
-        self.lock().writable()
+        self.streams.lock().writable()
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.lock().warning().into_iter().collect()
+        self.streams.lock().warning().into_iter().collect()
     }
 
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {
-            self.lock().close();
+            self.streams.lock().close();
             Ok(())
         })
     }

@@ -6,10 +6,11 @@ mod stored;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use http::{HeaderMap, Method, header};
+use parking_lot::Mutex;
 use reqwest::Url;
 use tokio::time::Instant;
 
@@ -76,12 +77,12 @@ impl Cache {
     /// The number of stored bytes, counted as for [`new`](Self::new).
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.store().bytes
+        self.0.lock().bytes
     }
 
     /// Removes all stored responses.
     pub fn clear(&self) {
-        let mut store = self.store();
+        let mut store = self.0.lock();
         store.pages.clear();
         store.by_use.clear();
         store.bytes = 0;
@@ -89,7 +90,7 @@ impl Cache {
 
     /// Looks up the response for a call with these headers.
     pub(super) fn look(&self, url: &Url, headers: &HeaderMap, now: Instant) -> Found {
-        let Some(stored) = self.store().find(without_fragment(url), headers) else {
+        let Some(stored) = self.0.lock().find(without_fragment(url), headers) else {
             return Found::Nothing;
         };
         if stored.is_fresh(&Control::of(headers), now) {
@@ -103,9 +104,9 @@ impl Cache {
     pub(super) fn keep(&self, url: &Url, headers: &HeaderMap, answer: &Answer, times: Times) {
         let url = without_fragment(url);
         match Stored::new(headers, answer, times) {
-            Some(stored) => self.store().insert(url, stored),
+            Some(stored) => self.0.lock().insert(url, stored),
             // The stored response is outdated.
-            None if answer.status.is_success() => self.store().remove(url),
+            None if answer.status.is_success() => self.0.lock().remove(url),
             None => {}
         }
     }
@@ -126,12 +127,7 @@ impl Cache {
 
     /// Removes the stored responses for a URL whose resource a call has changed (§4.4).
     pub(super) fn invalidate(&self, url: &Url) {
-        self.store().remove(without_fragment(url));
-    }
-
-    fn store(&self) -> MutexGuard<'_, Store> {
-        // Each operation makes a single change, so the state is consistent after a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(without_fragment(url));
     }
 }
 

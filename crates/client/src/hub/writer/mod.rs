@@ -8,7 +8,7 @@ mod worker;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -17,6 +17,7 @@ use std::{
 use bytes::Bytes;
 use headwater_wire::{Limits, json};
 use http::{Method, StatusCode, header};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -261,8 +262,8 @@ struct Shared {
 impl Shared {
     /// Returns the worker's error to the first caller, and [`Kind::WriterOver`] to later ones.
     fn error(&self) -> Error {
-        let mut error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-        error.take().unwrap_or_else(|| Error::new(Kind::WriterOver))
+        let error = self.error.lock().take();
+        error.unwrap_or_else(|| Error::new(Kind::WriterOver))
     }
 }
 
@@ -425,8 +426,7 @@ impl Writer {
     /// The stream's tail after the last acknowledged request; `None` before the first.
     #[must_use]
     pub fn next_offset(&self) -> Option<Offset> {
-        let next = self.shared.next.lock();
-        next.unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.next.lock().clone()
     }
 
     /// Returns `true` if the stream's messages are JSON.

@@ -8,7 +8,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -191,11 +191,7 @@ impl Worker {
         if let Err(failed) = self.work().await {
             let error = self.give_up(failed).await;
             let place = self.life.stream.plan(Method::POST).place();
-            let mut kept = self
-                .shared
-                .error
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self.shared.error.lock();
             *kept = Some(error.at(&place));
         }
         // This wakes the tasks that wait for room or for an acknowledgement. They then read the
@@ -409,11 +405,7 @@ impl Worker {
             outstanding.is_done = true;
         }
         if let Some(next) = &stored.next {
-            let mut kept = self
-                .shared
-                .next
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self.shared.next.lock();
             // Responses may arrive out of order; the tail only grows.
             if kept.as_ref().is_none_or(|kept| kept < next) {
                 *kept = Some(next.clone());

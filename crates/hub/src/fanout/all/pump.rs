@@ -7,10 +7,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use headwater_log::{Error, Log, Matching, OrderFollower, Position, StreamName};
+use parking_lot::Mutex;
 use tokio::{
     task::AbortHandle,
     time::{Instant, timeout_at},
@@ -36,7 +37,7 @@ pub(crate) struct OrderTail(Mutex<Weak<Tail>>);
 impl OrderTail {
     /// Adds a reader.
     pub(crate) fn join(&self, log: &Arc<dyn Log>, patterns: &Arc<Patterns>) -> Subscriber {
-        let mut current = locked(&self.0);
+        let mut current = self.0.lock();
         let tail = current.upgrade().filter(|tail| tail.is_usable());
         let tail = tail.unwrap_or_else(|| {
             let tail = Arc::new(Tail::start(log));
@@ -52,11 +53,6 @@ impl OrderTail {
             tail,
         }
     }
-}
-
-/// Locks a mutex. Poisoning is ignored, as a panic leaves no data half changed.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A live reader of many streams.
@@ -109,7 +105,7 @@ impl Drop for PatternGroup {
         let Some(interests) = self.interests.upgrade() else {
             return;
         };
-        let mut known = locked(&interests.0);
+        let mut known = interests.0.lock();
         // A new reader may have joined with the same patterns since the last one left.
         let last = known.by_key.get(&self.key);
         if last.is_some_and(|interest| interest.strong_count() == 0) {
@@ -133,7 +129,7 @@ struct Known {
 impl PatternGroups {
     fn of(self: &Arc<Self>, patterns: &Arc<Patterns>) -> Arc<PatternGroup> {
         let key = patterns.key();
-        let mut known = locked(&self.0);
+        let mut known = self.0.lock();
         if let Some(interest) = known.by_key.get(&key).and_then(Weak::upgrade) {
             return interest;
         }
@@ -149,7 +145,7 @@ impl PatternGroups {
     }
 
     fn version(&self) -> u64 {
-        locked(&self.0).version
+        self.0.lock().version
     }
 
     /// Returns a filter that matches the streams of all readers, for reads from `next` on.
@@ -158,7 +154,7 @@ impl PatternGroups {
         // Dropped after the lock is released, as dropping the last reference acquires it.
         let mut held = Vec::new();
         let version = {
-            let known = locked(&self.0);
+            let known = self.0.lock();
             for interest in known.by_key.values().filter_map(Weak::upgrade) {
                 interest.since.get_or_init(|| next);
                 all.push(Arc::clone(&interest.patterns));
@@ -333,13 +329,13 @@ mod tests {
         let two = order.join(&log, &patterns("a"));
         let three = order.join(&log, &patterns("b"));
         assert!(Arc::ptr_eq(&one.tail, &two.tail) && Arc::ptr_eq(&one.interest, &two.interest));
-        let known = || locked(&three.tail.shared.interests.0).by_key.len();
+        let known = || three.tail.shared.interests.0.lock().by_key.len();
         assert_eq!(known(), 2);
         drop(one);
         assert_eq!(known(), 2);
         drop(two);
         assert_eq!(known(), 1);
         drop(three);
-        assert!(locked(&order.0).upgrade().is_none());
+        assert!(order.0.lock().upgrade().is_none());
     }
 }

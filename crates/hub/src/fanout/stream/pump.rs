@@ -1,11 +1,12 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
+    sync::{Arc, Weak, atomic::AtomicUsize},
     time::Duration,
 };
 
 use futures_util::FutureExt as _;
 use headwater_log::{Error, Expiry, Follower, Info, Lineage, Log, Offset, ReadFrom, StreamName};
+use parking_lot::Mutex;
 use tokio::{
     task::{AbortHandle, yield_now},
     time::{Instant, timeout_at},
@@ -46,14 +47,14 @@ impl Tails {
         info: &Info,
         most_in_all: usize,
     ) -> Result<Arc<Tail>, Error> {
-        let known = self.lock().get(&info.id).and_then(Weak::upgrade);
+        let known = self.by_stream.lock().get(&info.id).and_then(Weak::upgrade);
         if let Some(tail) = known.filter(|tail| tail.is_usable()) {
             return Ok(tail);
         }
         let follower = log.follow(&info.name).await?;
         // Dropped after the lock is released, as dropping the last reference acquires it.
         let known;
-        let mut streams = self.lock();
+        let mut streams = self.by_stream.lock();
         known = streams.get(&info.id).and_then(Weak::upgrade);
         if let Some(tail) = known.as_ref().filter(|tail| tail.is_usable()) {
             return Ok(Arc::clone(tail));
@@ -85,12 +86,6 @@ impl Tails {
         streams.insert(info.id, Arc::downgrade(&tail));
         Ok(tail)
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Weak<Tail>>> {
-        self.by_stream
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The newest messages of a stream, shared by its readers. It ends with the last of them.
@@ -104,7 +99,7 @@ pub(crate) struct Tail {
 impl Drop for Tail {
     fn drop(&mut self) {
         self.task.abort();
-        let mut streams = self.tails.lock();
+        let mut streams = self.tails.by_stream.lock();
         // Another tail may have been started since the last reader released this one.
         if streams
             .get(&self.stream)
@@ -287,9 +282,9 @@ mod tests {
         let two = tails.of(&log, &info, usize::MAX).await.unwrap();
         assert!(Arc::ptr_eq(&one, &two));
         drop(one);
-        assert_eq!(tails.lock().len(), 1);
+        assert_eq!(tails.by_stream.lock().len(), 1);
         drop(two);
-        assert_eq!(tails.lock().len(), 0);
+        assert_eq!(tails.by_stream.lock().len(), 0);
     }
 
     #[tokio::test(start_paused = true)]

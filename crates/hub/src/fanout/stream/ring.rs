@@ -1,13 +1,14 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use bytes::Bytes;
 use headwater_log::{Chunk, Lineage, Message, Offset};
+use parking_lot::Mutex;
 
 use super::encode::{self, End, Form, Shape};
 use crate::{
@@ -93,9 +94,7 @@ impl Batch {
 
     /// Returns the contents of a slot for this cursor. Otherwise, fills the slot from `make`.
     fn kept(&self, slot: usize, cursor: u64, make: impl FnOnce() -> Bytes) -> Bytes {
-        let mut slot = self.encoded[slot]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.encoded[slot].lock();
         match &*slot {
             Some((made_for, bytes)) if *made_for == cursor => bytes.clone(),
             _ => {

@@ -46,7 +46,7 @@ impl Gated {
 
     /// Returns the number of messages of each append.
     fn appends(&self) -> Vec<usize> {
-        locked(&self.appends).clone()
+        self.appends.lock().clone()
     }
 }
 
@@ -78,7 +78,7 @@ impl Log for Gated {
             let messages = append.messages.len();
             let outcome = self.log.append(name, append).await;
             if outcome.is_ok() {
-                locked(&self.appends).push(messages);
+                self.appends.lock().push(messages);
             }
             if self.unknown.load(Ordering::Relaxed) > 0 {
                 self.unknown.fetch_sub(1, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use headwater_log::{Matching, StreamName};
+use parking_lot::RwLock;
 
 use super::Config;
 
@@ -22,7 +23,7 @@ impl Interest {
     pub(super) fn matching(&self) -> Matching {
         let this = self.clone();
         Arc::new(move |name| {
-            let interested = this.read();
+            let interested = this.0.read();
             interested.named.contains_key(name)
                 || interested.globs.values().any(|glob| glob.matches(name))
         })
@@ -30,7 +31,7 @@ impl Interest {
 
     /// Returns the ids of the subscriptions that watch a stream, in order.
     pub(super) fn of(&self, name: &StreamName) -> BTreeSet<Arc<str>> {
-        let interested = self.read();
+        let interested = self.0.read();
         let mut ids = interested.named.get(name).cloned().unwrap_or_default();
         let globs = interested.globs.iter();
         let globs = globs.filter(|(_, config)| config.matches(name));
@@ -40,37 +41,30 @@ impl Interest {
 
     pub(super) fn add(&self, id: &Arc<str>, config: &Arc<Config>) {
         if config.pattern.is_some() {
-            self.write()
+            self.0
+                .write()
                 .globs
                 .insert(Arc::clone(id), Arc::clone(config));
         }
     }
 
     pub(super) fn remove(&self, id: &str) {
-        self.write().globs.remove(id);
+        self.0.write().globs.remove(id);
     }
 
     pub(super) fn name(&self, name: &StreamName, id: &Arc<str>) {
-        let mut interested = self.write();
+        let mut interested = self.0.write();
         let ids = interested.named.entry(name.clone()).or_default();
         ids.insert(Arc::clone(id));
     }
 
     pub(super) fn unname(&self, name: &StreamName, id: &str) {
-        let mut interested = self.write();
+        let mut interested = self.0.write();
         if let Some(ids) = interested.named.get_mut(name) {
             ids.remove(id);
             if ids.is_empty() {
                 interested.named.remove(name);
             }
         }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Interested> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Interested> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::append::{Append, Outcome, Receipt};
 use crate::append_rules::{self, Verdict};
 use crate::disk::queue::Appended;
-use crate::disk::stream::{Stream, lock};
+use crate::disk::stream::Stream;
 use crate::error::{Error, Kind};
 use crate::offset::{Offset, Position};
 use crate::producers::{ProducerState, idle_from, is_idle};
@@ -156,7 +156,7 @@ impl Draft<'_> {
             })
         };
         let stream = Arc::clone(&change.stream);
-        let mut search = lock(&stream.idle);
+        let mut search = stream.idle.lock();
         if now < search.not_before {
             return Err(full());
         }
