@@ -36,6 +36,29 @@ pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     out.push(number.to_le_bytes()[0]);
 }
 
+/// Encodes a value that consists of numbers alone.
+pub(crate) fn seal_numbers(key: &[u8], numbers: &[u64]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(10 * numbers.len() + SEAL);
+    for number in numbers {
+        put_number(&mut out, *number);
+    }
+    seal(key, out)
+}
+
+/// Decodes a value that consists of `N` numbers alone.
+pub(crate) fn unseal_numbers<const N: usize>(
+    key: &[u8],
+    value: &[u8],
+) -> Result<[u64; N], Malformed> {
+    let mut cursor = Cursor(unseal(key, value)?);
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = cursor.number()?;
+    }
+    cursor.end()?;
+    Ok(numbers)
+}
+
 /// Writes a length, then the bytes.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_number(out, bytes.len() as u64);

@@ -1,6 +1,8 @@
 //! The end of a stream, and the number of ends that are kept.
 
-use super::bytes::{Cursor, Malformed, put_bytes, put_number, seal, unseal};
+use super::bytes::{
+    Cursor, Malformed, put_bytes, put_number, seal, seal_numbers, unseal, unseal_numbers,
+};
 use super::keys;
 use crate::clock::Timestamp;
 use crate::incarnation::{Incarnation, Mark};
@@ -64,20 +66,12 @@ pub(crate) struct Ends {
 
 impl Ends {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(28);
-        put_number(&mut out, self.kept);
-        put_number(&mut out, self.forgotten);
-        seal(keys::ENDS, out)
+        seal_numbers(keys::ENDS, &[self.kept, self.forgotten])
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let mut cursor = Cursor(unseal(keys::ENDS, value)?);
-        let ends = Self {
-            kept: cursor.number()?,
-            forgotten: cursor.number()?,
-        };
-        cursor.end()?;
-        Ok(ends)
+        let [kept, forgotten] = unseal_numbers(keys::ENDS, value)?;
+        Ok(Self { kept, forgotten })
     }
 }
 

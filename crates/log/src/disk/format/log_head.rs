@@ -1,6 +1,6 @@
 //! The progress of the log: its last commit and its checkpoint.
 
-use super::bytes::{Cursor, Malformed, put_number, seal, unseal};
+use super::bytes::{Malformed, seal_numbers, unseal_numbers};
 use super::keys;
 
 /// The state of the whole log after a commit.
@@ -22,7 +22,6 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(48);
         let Self {
             commit,
             position,
@@ -31,18 +30,12 @@ impl Head {
             bytes,
             time,
         } = *self;
-        for number in [commit, position, next_id, streams, bytes, time] {
-            put_number(&mut out, number);
-        }
-        seal(keys::HEAD, out)
+        let numbers = [commit, position, next_id, streams, bytes, time];
+        seal_numbers(keys::HEAD, &numbers)
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let mut cursor = Cursor(unseal(keys::HEAD, value)?);
-        let mut number = || cursor.number();
-        let (commit, position, next_id) = (number()?, number()?, number()?);
-        let (streams, bytes, time) = (number()?, number()?, number()?);
-        cursor.end()?;
+        let [commit, position, next_id, streams, bytes, time] = unseal_numbers(keys::HEAD, value)?;
         Ok(Self {
             commit,
             position,
@@ -64,56 +57,37 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(32);
-        put_number(&mut out, self.commit);
-        put_number(&mut out, self.position);
-        seal(keys::CHECKPOINT, out)
+        seal_numbers(keys::CHECKPOINT, &[self.commit, self.position])
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let mut cursor = Cursor(unseal(keys::CHECKPOINT, value)?);
-        let checkpoint = Self {
-            commit: cursor.number()?,
-            position: cursor.number()?,
-        };
-        cursor.end()?;
-        Ok(checkpoint)
+        let [commit, position] = unseal_numbers(keys::CHECKPOINT, value)?;
+        Ok(Self { commit, position })
     }
 }
 
 /// Encodes a single number under a key.
 pub(crate) fn encode_number(key: &[u8], number: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(18);
-    put_number(&mut out, number);
-    seal(key, out)
+    seal_numbers(key, &[number])
 }
 
 pub(crate) fn decode_number(key: &[u8], value: &[u8]) -> Result<u64, Malformed> {
-    let mut cursor = Cursor(unseal(key, value)?);
-    let number = cursor.number()?;
-    cursor.end()?;
+    let [number] = unseal_numbers(key, value)?;
     Ok(number)
 }
 
 /// Encodes the record of a removed stream: the commit that ended it, and the first offset of its
 /// own that it had.
 pub(crate) fn encode_garbage(key: &[u8], commit: u64, floor: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(28);
-    put_number(&mut out, commit);
-    put_number(&mut out, floor);
-    seal(key, out)
+    seal_numbers(key, &[commit, floor])
 }
 
 /// Returns the floor of a removed stream, or 0 if an older version wrote the record without one.
 pub(crate) fn decode_garbage(key: &[u8], value: &[u8]) -> Result<u64, Malformed> {
-    let mut cursor = Cursor(unseal(key, value)?);
-    cursor.number()?;
-    if cursor.0.is_empty() {
-        return Ok(0);
+    match unseal_numbers(key, value) {
+        Ok([_commit, floor]) => Ok(floor),
+        Err(_) => decode_number(key, value).map(|_commit| 0),
     }
-    let floor = cursor.number()?;
-    cursor.end()?;
-    Ok(floor)
 }
 
 #[cfg(test)]
