@@ -70,6 +70,7 @@ mod http;
 mod ingest;
 pub mod limits;
 mod options;
+mod permits;
 mod protocol;
 mod relay;
 mod requests;
@@ -113,6 +114,9 @@ impl Hub {
             bounds: subscriptions::Bounds::of(&options.limits),
         };
         let ingest_jobs = ingest::IngestJobs::new(Arc::clone(&log), options.limits.ingest_jobs);
+        let reader_permits = permits::Permits::new(options.limits.subscribers, |limit| {
+            format!("the limit of {limit} live readers is reached")
+        });
         let relays = relay::Relays::default();
         ingest_jobs.resume_with(relay::resume(
             Arc::clone(&log),
@@ -130,7 +134,7 @@ impl Hub {
             schemas: http::schema::Schemas::default(),
             tails: Arc::default(),
             order: fanout::all::OrderTail::default(),
-            reader_permits: fanout::stream::ReaderPermits::default(),
+            reader_permits,
             bodies: requests::body::Bodies::default(),
             sequencer: http::producer_sequencer::ProducerSequencer::default(),
             gathers: gather::Gathers::default(),

@@ -6,14 +6,11 @@ use headwater_log::Log;
 
 use crate::{
     Options,
-    fanout::{
-        all::OrderTail,
-        send_budget::Outgoing,
-        stream::{ReaderPermits, Tails},
-    },
+    fanout::{all::OrderTail, send_budget::Outgoing, stream::Tails},
     gather::Gathers,
     http::{producer_sequencer::ProducerSequencer, schema::Schemas},
     ingest::IngestJobs,
+    permits::Permits,
     relay::Relays,
     requests::body::Bodies,
     subscriptions::Subscriptions,
@@ -32,7 +29,7 @@ pub(crate) struct HubState {
     /// The fan-out of all streams, for `/events`.
     pub(crate) order: OrderTail,
     /// Permits of live readers.
-    pub(crate) reader_permits: ReaderPermits,
+    pub(crate) reader_permits: Permits,
     /// The budget for request bodies in memory.
     pub(crate) bodies: Bodies,
     /// The budget for bytes on their way out.

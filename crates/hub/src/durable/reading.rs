@@ -40,10 +40,9 @@ impl Reading {
         place: Place,
         watch: Option<WatchGuard>,
     ) -> Result<Self, Problem> {
-        let limits = &hub.options.limits;
-        let permit = hub.reader_permits.take(limits.subscribers);
-        let permit = permit.map_err(|failure| failure.into_problem())?;
-        let tail = hub.tails.of(&hub.log, info, limits.shared_bytes).await;
+        let permit = hub.reader_permits.take()?;
+        let shared_bytes = hub.options.limits.shared_bytes;
+        let tail = hub.tails.of(&hub.log, info, shared_bytes).await;
         let tail = tail.map_err(problem)?;
         if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
             hub.log.touch(&info.name).await.map_err(problem)?;

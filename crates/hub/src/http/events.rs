@@ -262,7 +262,7 @@ fn start(
     };
     let asked = seen.or(asked).unwrap_or_default();
     let notice = found.err().map(|why| reset(format, start, why, asked));
-    let seat = core.reader_permits.take(core.options.limits.subscribers)?;
+    let seat = core.reader_permits.take()?;
     let feed = Feed {
         log: Arc::clone(&core.log),
         outgoing: core.outgoing.clone(),

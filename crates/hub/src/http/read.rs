@@ -360,7 +360,7 @@ async fn long_poll(
     place: Place,
     query: &Query,
 ) -> Result<Response, Failure> {
-    let _permit = hub.reader_permits.take(hub.options.limits.subscribers)?;
+    let _permit = hub.reader_permits.take()?;
     let mut follower = hub.log.follow(&info.name).await?;
     // After the follower was created: appends from now on wake it.
     let mut found = chunk_at(hub, &info, &place).await?;
@@ -420,7 +420,7 @@ async fn follow(
     watch: Option<WatchGuard>,
 ) -> Result<Response, Failure> {
     let options = &hub.options;
-    let seat = hub.reader_permits.take(options.limits.subscribers)?;
+    let seat = hub.reader_permits.take()?;
     let shape = Shape::of(&info.settings.content_type);
     let tail = match query.live {
         Some(Live::No) => None,

@@ -36,7 +36,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -59,7 +59,10 @@ use self::{
     task::Task,
     watchers::Watchers,
 };
-use crate::error::problem;
+use crate::{
+    error::problem,
+    permits::{Permit, Permits},
+};
 
 /// A source of items for an ingest job.
 pub(crate) type Source = Pin<Box<dyn Stream<Item = Result<Bytes, Problem>> + Send>>;
@@ -72,7 +75,7 @@ pub(crate) struct IngestRequest {
     note: Value,
     keep_for: Option<Duration>,
     resume: Option<Value>,
-    place: Option<IngestPermit>,
+    place: Option<Permit>,
 }
 
 impl IngestRequest {
@@ -104,7 +107,7 @@ impl IngestRequest {
     }
 
     /// Uses a slot that was [reserved](IngestJobs::reserve).
-    pub(crate) fn with_permit(mut self, place: IngestPermit) -> Self {
+    pub(crate) fn with_permit(mut self, place: Permit) -> Self {
         self.place = Some(place);
         self
     }
@@ -148,10 +151,9 @@ pub(crate) struct IngestJobs(Arc<Inner>);
 
 struct Inner {
     log: Arc<dyn Log>,
-    limit: usize,
+    /// Of the jobs of this process that may have a record.
+    permits: Permits,
     running: Mutex<HashMap<StreamName, Arc<RunningJob>>>,
-    /// Number of jobs of this process that may have a record.
-    count: AtomicUsize,
     /// The records of this process. Their jobs were not interrupted.
     own: Mutex<HashSet<StreamName>>,
     stopped: AtomicBool,
@@ -192,9 +194,10 @@ impl IngestJobs {
     pub(crate) fn new(log: Arc<dyn Log>, limit: usize) -> Self {
         Self(Arc::new(Inner {
             log,
-            limit,
+            permits: Permits::new(limit, |limit| {
+                format!("{limit} streams are being filled already")
+            }),
             running: Mutex::default(),
-            count: AtomicUsize::new(0),
             own: Mutex::default(),
             stopped: AtomicBool::new(false),
             resume: OnceLock::new(),
@@ -216,8 +219,8 @@ impl IngestJobs {
     ///
     /// # Errors
     /// As for [`start`](Self::start).
-    pub(crate) fn reserve(&self) -> Result<IngestPermit, Problem> {
-        IngestPermit::take(&self.0)
+    pub(crate) fn reserve(&self) -> Result<Permit, Problem> {
+        self.0.permit()
     }
 
     /// Creates a stream and starts a job that fills it with the items of the source that `make`
@@ -332,12 +335,20 @@ impl Inner {
     }
 
     fn watch(&self, info: &Info) -> Option<WatchGuard> {
-        if self.count.load(Ordering::Relaxed) == 0 {
+        if self.permits.taken() == 0 {
             return None;
         }
         let running = self.running(&info.name);
         let running = running.filter(|running| running.id == info.id)?;
         running.watchers.as_ref().map(Watchers::enter)
+    }
+
+    /// Takes an ingest slot.
+    fn permit(&self) -> Result<Permit, Problem> {
+        if self.is_stopped() {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the hub ends"));
+        }
+        self.permits.take()
     }
 
     fn is_stopped(&self) -> bool {
@@ -355,43 +366,13 @@ impl Inner {
     }
 }
 
-/// An ingest slot, released on drop.
-#[derive(Debug)]
-pub(crate) struct IngestPermit(Arc<Inner>);
-
-impl IngestPermit {
-    fn take(shared: &Arc<Inner>) -> Result<Self, Problem> {
-        if shared.is_stopped() {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the hub ends"));
-        }
-        let place = Self(Arc::clone(shared));
-        let limit = shared.limit;
-        if shared.count.fetch_add(1, Ordering::Relaxed) >= limit {
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS)
-                .detail(format!("{limit} streams are being filled already"))
-                .with("limit", limit));
-        }
-        Ok(place)
-    }
-}
-
-impl Drop for IngestPermit {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 enum Begin {
     New(Started, Box<Task>),
     Known(Started),
 }
 
 /// Creates the record and the stream.
-async fn begin(
-    shared: &Arc<Inner>,
-    fill: IngestRequest,
-    place: IngestPermit,
-) -> Result<Begin, Problem> {
+async fn begin(shared: &Arc<Inner>, fill: IngestRequest, place: Permit) -> Result<Begin, Problem> {
     let IngestRequest {
         name,
         mut settings,

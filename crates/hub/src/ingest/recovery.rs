@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    IngestPermit, Inner, OwnRecord, Source,
+    Inner, OwnRecord, Source,
     outcome::interrupted,
     recovery_record::{Note, PREFIX, RecordBody, RecoveryRecord},
     task::Task,
@@ -105,7 +105,7 @@ async fn one(shared: &Arc<Inner>, name: StreamName) -> Result<(), Error> {
     };
     if let Some(data) = record.record.resume.clone()
         && let Some(resume) = shared.resume.get()
-        && let Ok(place) = IngestPermit::take(shared)
+        && let Ok(place) = shared.permit()
         && let Some(source) = resume(Interrupted {
             info: info.clone(),
             data,

@@ -18,13 +18,16 @@ use tokio::{
 };
 
 use super::{
-    IngestPermit, Inner, OwnRecord, RunningJob, Source, StopReason,
+    Inner, OwnRecord, RunningJob, Source, StopReason,
     outcome::JobOutcome,
     recovery_record::RecoveryRecord,
     watchers::Watchers,
     writer::{WriteLoss, Writer},
 };
-use crate::limits::{INGEST_BYTES, INGEST_MESSAGES, INGEST_TOUCH};
+use crate::{
+    limits::{INGEST_BYTES, INGEST_MESSAGES, INGEST_TOUCH},
+    permits::Permit,
+};
 
 /// A running job. It is registered as running until this is dropped.
 pub(super) struct Task {
@@ -38,7 +41,7 @@ pub(super) struct Task {
     record: RecoveryRecord,
     /// Released when the record is removed.
     _marking: OwnRecord,
-    _place: IngestPermit,
+    _place: Permit,
 }
 
 impl Task {
@@ -49,7 +52,7 @@ impl Task {
         record: RecoveryRecord,
         own_record: OwnRecord,
         life: u64,
-        place: IngestPermit,
+        place: Permit,
     ) -> Self {
         let (sender, stop) = watch::channel(None);
         let keep_for = record.record.keep_for();

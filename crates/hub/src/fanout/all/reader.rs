@@ -18,11 +18,9 @@ use super::{
 };
 use crate::{
     error::problem,
-    fanout::{
-        send_budget::{self, Key, Outgoing},
-        stream::ReaderPermit,
-    },
+    fanout::send_budget::{self, Key, Outgoing},
     limits::{EVENTS_CHUNK_BYTES, EVENTS_LEAST_READ_BYTES, EVENTS_READ_BYTES, EVENTS_SILENT},
+    permits::Permit,
 };
 
 /// One response.
@@ -45,7 +43,7 @@ pub(crate) struct Feed {
     /// Its source at the head of the order. Without one, the response ends there.
     pub(crate) live: Option<Subscriber>,
     /// Held until the response ends.
-    pub(crate) _permit: ReaderPermit,
+    pub(crate) _permit: Permit,
 }
 
 impl Feed {

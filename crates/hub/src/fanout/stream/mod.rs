@@ -14,4 +14,4 @@ mod ring;
 
 pub(crate) use encode::{Form, Shape};
 pub(crate) use pump::Tails;
-pub(crate) use reader::{Reader, ReaderPermit, ReaderPermits};
+pub(crate) use reader::Reader;

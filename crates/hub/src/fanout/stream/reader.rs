@@ -1,9 +1,6 @@
 use std::{
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -19,43 +16,12 @@ use super::{
     ring::{EndReason, ReadOutcome},
 };
 use crate::{
-    error::Failure,
     fanout::send_budget::{self, Key, Outgoing},
     ingest::WatchGuard,
     limits::CHUNK_BYTES,
+    permits::Permit,
     protocol::{close_reason, cursor},
 };
-
-/// The number of live readers and waiting long-polls.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ReaderPermits(Arc<AtomicUsize>);
-
-impl ReaderPermits {
-    /// Takes one of `limit` seats, until it is dropped.
-    ///
-    /// # Errors
-    /// 429: all seats are taken.
-    pub(crate) fn take(&self, limit: usize) -> Result<ReaderPermit, Failure> {
-        let seat = ReaderPermit(Arc::clone(&self.0));
-        if self.0.fetch_add(1, Ordering::Relaxed) >= limit {
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS)
-                .detail(format!("the limit of {limit} live readers is reached"))
-                .with("limit", limit);
-            return Err(problem.into());
-        }
-        Ok(seat)
-    }
-}
-
-/// The permit of a reader; see [`ReaderPermits`].
-#[derive(Debug)]
-pub(crate) struct ReaderPermit(Arc<AtomicUsize>);
-
-impl Drop for ReaderPermit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// One live response: a position in a stream, and the form in which messages are sent.
 pub(crate) struct Reader {
@@ -79,7 +45,7 @@ pub(crate) struct Reader {
     /// The time at which the response ends, at a whole event, although the stream continues.
     pub(crate) until: Option<Instant>,
     /// Held until the response ends.
-    pub(crate) _permit: ReaderPermit,
+    pub(crate) _permit: Permit,
     /// Counts as a watcher, if that matters to the stream's ingest job.
     pub(crate) _watch: Option<WatchGuard>,
 }

@@ -197,7 +197,7 @@ async fn whole(ingest_jobs: &IngestJobs, stream: &str) -> (String, Option<Value>
         while !follower.progress().closed {
             assert!(follower.changed().await);
         }
-        while ingest_jobs.is_running(&stream) || ingest_jobs.0.count.load(Ordering::Relaxed) > 0 {
+        while ingest_jobs.is_running(&stream) || ingest_jobs.0.permits.taken() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // Recovery deletes a record after it has closed the stream.
@@ -458,7 +458,7 @@ async fn concurrent_jobs_are_limited() {
         "it is there"
     );
     ingest_jobs.cancel(&name("0")).await;
-    while ingest_jobs.0.count.load(Ordering::Relaxed) == 4 {
+    while ingest_jobs.0.permits.taken() == 4 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(ingest_jobs.start(fill("more"), || items(&[])).await.is_ok());
