@@ -81,6 +81,8 @@ pub mod egress;
 mod error;
 mod exchange;
 pub mod gather;
+#[doc(hidden)]
+pub mod glob;
 pub mod hub;
 mod items;
 mod notice;

@@ -60,6 +60,10 @@ pub(crate) const LINES_BYTES: usize = 256 << 10;
 /// Maximum number of received lines that are appended at once.
 pub(crate) const LINES: usize = 4096;
 
+/// Maximum number of segments of a stream's path, and of a pattern. Matching takes time proportional
+/// to their product.
+pub const PATH_SEGMENTS: usize = 128;
+
 /// Maximum number of patterns of a reader of `/events`.
 pub const EVENT_PATTERNS: usize = 100;
 

@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode;
 
+use crate::glob::{self, Part};
+
 /// Maximum number of times that a path is decoded, to find each form in which a server may read it.
 /// A path that is encoded more deeply matches nothing.
 const MAX_DECODINGS: usize = 4;
@@ -9,13 +11,6 @@ const MAX_DECODINGS: usize = 4;
 /// A path whose segments may be `*`, any one segment, or `**`, any number of segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PathGlob(Vec<Part>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Exactly(Vec<u8>),
-    One,
-    Any,
-}
 
 impl PathGlob {
     /// Parses a path, which begins with `/`.
@@ -35,7 +30,7 @@ impl PathGlob {
                 if decoded.contains(&b'/') || decoded.contains(&b'\\') {
                     return Err("its path can't have an encoded slash in it".to_owned());
                 }
-                Ok(Part::Exactly(decoded))
+                Ok(Part::Exactly(decoded.into()))
             }
         });
         parts.collect::<Result<_, _>>().map(Self)
@@ -51,12 +46,12 @@ impl PathGlob {
             .skip(1)
             .map(|segment| percent_decode(segment.as_bytes()).collect())
             .collect();
-        if !self.matches_segments(&as_it_stands) {
+        if !glob::matches(&self.0, as_it_stands.iter().map(Vec::as_slice)) {
             return false;
         }
         let mut taken: Vec<u8> = percent_decode(path.as_bytes()).collect();
         for _ in 0..MAX_DECODINGS {
-            if is_ambiguous(&taken) || !self.matches_segments(&resolved(&taken)) {
+            if is_ambiguous(&taken) || !glob::matches(&self.0, resolved(&taken).into_iter()) {
                 return false;
             }
             let decoded: Vec<u8> = percent_decode(&taken).collect();
@@ -66,37 +61,6 @@ impl PathGlob {
             taken = decoded;
         }
         false
-    }
-
-    /// Matches segments with backtracking to the last `**` only. If that one has consumed too few
-    /// segments, it consumes one more; an earlier one doesn't need to, because the parts between
-    /// them have already matched. The time is therefore at most the product of both lengths.
-    fn matches_segments<S: AsRef<[u8]>>(&self, segments: &[S]) -> bool {
-        let (mut part, mut segment) = (0, 0);
-        let mut retry = None;
-        while segment < segments.len() {
-            let found = segments[segment].as_ref();
-            match self.0.get(part) {
-                Some(Part::Any) => {
-                    part += 1;
-                    retry = Some((part, segment));
-                    continue;
-                }
-                Some(Part::One) if !found.is_empty() => {}
-                Some(Part::Exactly(wanted)) if wanted == found => {}
-                _ => match &mut retry {
-                    Some((after, taken)) => {
-                        *taken += 1;
-                        (part, segment) = (*after, *taken);
-                        continue;
-                    }
-                    None => return false,
-                },
-            }
-            part += 1;
-            segment += 1;
-        }
-        self.0[part..].iter().all(|part| *part == Part::Any)
     }
 }
 

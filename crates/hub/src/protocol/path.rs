@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 
 use super::public_url::{self, Origin};
+use crate::limits::PATH_SEGMENTS;
 
 /// The first segment of reserved paths.
 pub(crate) const RESERVED: &str = "__ds";
@@ -55,7 +56,7 @@ impl StreamPath {
 ///
 /// # Errors
 /// It contains an empty segment, `.` or `..` as a segment, or a control character; or it is too
-/// long or reserved.
+/// long, has too many segments, or is reserved.
 pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
     let name = StreamName::new(path).map_err(crate::error::problem)?;
     if path.split('/').next() == Some(RESERVED) {
@@ -69,6 +70,13 @@ pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
     {
         let detail = "a stream's path has no empty, \".\" or \"..\" segments";
         return Err(Problem::bad_request(detail));
+    }
+    let segments = path.split('/').count();
+    if segments > PATH_SEGMENTS {
+        let detail = format!(
+            "a stream's path has at most {PATH_SEGMENTS} segments, and this one has {segments}"
+        );
+        return Err(Problem::bad_request(detail).with("limit", PATH_SEGMENTS));
     }
     Ok(name)
 }
@@ -107,7 +115,7 @@ impl OperationInput for StreamPath {
 #[expect(dead_code, reason = "only its schema is used")]
 struct Described {
     /// The name of the stream: `orders`, or several segments, `shops/7/orders`. At most 1,024
-    /// bytes. No segment may be `.`, `..` or empty, and the first one may not be `__ds`.
+    /// bytes and 128 segments. No segment may be `.`, `..` or empty, and the first one may not be `__ds`.
     path: String,
 }
 
@@ -134,6 +142,20 @@ mod tests {
             );
         }
         assert_eq!(name_of("a/b.c/…").unwrap().as_str(), "a/b.c/…");
+    }
+
+    #[test]
+    fn the_number_of_segments_is_limited() {
+        let longest = vec!["a"; PATH_SEGMENTS].join("/");
+        assert!(name_of(&longest).is_ok());
+        let problem = name_of(&format!("{longest}/a")).unwrap_err();
+        assert_eq!(problem.status(), StatusCode::BAD_REQUEST);
+        assert!(
+            problem
+                .to_string()
+                .contains("at most 128 segments, and this one has 129"),
+            "{problem}"
+        );
     }
 
     #[test]

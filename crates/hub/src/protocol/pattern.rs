@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use headwater_client::glob::{self, Part};
+
+use crate::limits::PATH_SEGMENTS;
+
 /// A glob over the `/`-separated segments of a stream's name.
 ///
 /// `*` matches one segment, `**` any number of segments including none. Any other segment matches
@@ -9,37 +13,28 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
     text: Box<str>,
-    segments: Box<[Segment]>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    Exact(Box<str>),
-    One,
-    Any,
+    parts: Box<[Part]>,
 }
 
 impl Pattern {
     /// Parses a pattern. The error describes the reason.
-    pub(crate) fn new(text: &str) -> Result<Self, &'static str> {
-        let mut segments: Vec<Segment> = Vec::new();
-        for segment in text.split('/') {
-            let segment = match segment {
-                "" => return Err("a pattern has no empty segment"),
-                "*" => Segment::One,
-                "**" => Segment::Any,
-                exact if exact.contains('*') => {
-                    return Err("in a pattern, `*` and `**` are whole segments");
-                }
-                exact => Segment::Exact(exact.into()),
-            };
-            if !(segment == Segment::Any && segments.last() == Some(&Segment::Any)) {
-                segments.push(segment);
-            }
+    pub(crate) fn new(text: &str) -> Result<Self, String> {
+        let segments = text.split('/').count();
+        if segments > PATH_SEGMENTS {
+            return Err(format!(
+                "a pattern has at most {PATH_SEGMENTS} segments, and this one has {segments}"
+            ));
         }
+        let parts = text.split('/').map(|segment| match segment {
+            "" => Err("a pattern has no empty segment"),
+            "*" => Ok(Part::One),
+            "**" => Ok(Part::Any),
+            exact if exact.contains('*') => Err("in a pattern, `*` and `**` are whole segments"),
+            exact => Ok(Part::Exactly(exact.as_bytes().into())),
+        });
         Ok(Self {
             text: text.into(),
-            segments: segments.into(),
+            parts: parts.collect::<Result<_, _>>()?,
         })
     }
 
@@ -50,72 +45,25 @@ impl Pattern {
 
     /// Returns the approximate memory of the pattern in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        2 * self.text.len() + size_of_val(&*self.segments)
+        2 * self.text.len() + size_of_val(&*self.parts)
     }
 
     /// Returns `true` if the pattern matches a name. Takes time proportional to the product of the
     /// numbers of segments.
     pub(crate) fn matches(&self, name: &str) -> bool {
-        let mut pattern = &*self.segments;
-        let mut rest = Some(name);
-        // The point from which to retry with the last `**` matching one more segment.
-        let mut retry: Option<(&[Segment], Option<&str>)> = None;
-        loop {
-            let met = match (pattern.first(), rest) {
-                (Some(Segment::Any), _) => {
-                    pattern = &pattern[1..];
-                    retry = Some((pattern, rest));
-                    true
-                }
-                (None, None) => return true,
-                (Some(segment), Some(name)) => {
-                    let (first, after) = split(name);
-                    pattern = &pattern[1..];
-                    rest = after;
-                    match segment {
-                        Segment::Exact(exact) => **exact == *first,
-                        Segment::One | Segment::Any => true,
-                    }
-                }
-                (None, Some(_)) | (Some(_), None) => false,
-            };
-            if !met {
-                let Some((after, Some(name))) = retry else {
-                    return false;
-                };
-                rest = split(name).1;
-                pattern = after;
-                retry = Some((after, rest));
-            }
-        }
+        glob::matches(&self.parts, name.split('/').map(str::as_bytes))
     }
 
     /// Returns a prefix of all names that match.
-    pub(crate) fn prefix(&self) -> String {
-        let mut prefix = String::new();
-        for (index, segment) in self.segments.iter().enumerate() {
-            match segment {
-                Segment::Exact(exact) => {
-                    if index > 0 {
-                        prefix.push('/');
-                    }
-                    prefix.push_str(exact);
-                }
-                Segment::One if index > 0 => {
-                    prefix.push('/');
-                    break;
-                }
-                Segment::One | Segment::Any => break,
-            }
+    pub(crate) fn prefix(&self) -> &str {
+        let (prefix, rest) = self
+            .text
+            .split_at(self.text.find('*').unwrap_or(self.text.len()));
+        match rest.starts_with("**") {
+            // The slash before `**` isn't in every name that matches.
+            true => prefix.strip_suffix('/').unwrap_or(prefix),
+            false => prefix,
         }
-        prefix
-    }
-}
-
-fn split(name: &str) -> (&str, Option<&str>) {
-    match name.split_once('/') {
-        Some((first, rest)) => (first, Some(rest)),
-        None => (name, None),
     }
 }
 
@@ -167,8 +115,18 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_segments_is_limited() {
+        let longest = vec!["a"; PATH_SEGMENTS].join("/");
+        assert!(Pattern::new(&longest).unwrap().matches(&longest));
+        assert_eq!(
+            Pattern::new(&format!("{longest}/*")).unwrap_err(),
+            "a pattern has at most 128 segments, and this one has 129"
+        );
+    }
+
+    #[test]
     fn a_long_pattern_is_matched_in_bounded_time() {
-        let pattern = Pattern::new(&format!("{}z", "**/a/".repeat(100))).unwrap();
+        let pattern = Pattern::new(&format!("{}z", "**/a/".repeat(PATH_SEGMENTS / 2 - 1))).unwrap();
         assert!(!pattern.matches(&format!("{}y", "a/".repeat(400))));
     }
 
@@ -194,7 +152,7 @@ mod tests {
             let text = name.join("/");
             prop_assert_eq!(glob.matches(&text), plain(&pattern, &name));
             if glob.matches(&text) {
-                prop_assert!(text.starts_with(&glob.prefix()), "{}", glob.prefix());
+                prop_assert!(text.starts_with(glob.prefix()), "{}", glob.prefix());
             }
         }
     }

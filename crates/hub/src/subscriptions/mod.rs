@@ -133,7 +133,7 @@ impl Subscriptions {
         };
         let prefix = pattern.prefix();
         for _ in 0..PAGES {
-            let page = self.0.log.list(&prefix, after, PAGE).await;
+            let page = self.0.log.list(prefix, after, PAGE).await;
             let page = page.map_err(|error| Refusal::from(&error))?;
             after = page.after;
             for (count, info) in page.streams.into_iter().enumerate() {

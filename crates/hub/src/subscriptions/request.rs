@@ -122,7 +122,7 @@ pub(super) fn config(
         None | Some("") => None,
         Some(text) => {
             let pattern = Pattern::new(text.strip_prefix('/').unwrap_or(text));
-            Some(pattern.map_err(|why| Refusal::Invalid(why.to_owned()))?)
+            Some(pattern.map_err(Refusal::Invalid)?)
         }
     };
     let streams = streams(&wanted.streams.unwrap_or_default())?;

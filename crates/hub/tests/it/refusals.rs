@@ -52,6 +52,21 @@ async fn the_length_of_a_path_is_limited() {
 }
 
 #[tokio::test]
+async fn the_number_of_segments_of_a_path_and_of_a_pattern_is_limited() {
+    let server = Server::new();
+    let longest = vec!["p"; headwater_hub::limits::PATH_SEGMENTS].join("/");
+    assert_eq!(server.put(&longest, "text/plain", "").await.status(), 201);
+    let refused = server.put(&format!("{longest}/p"), "text/plain", "").await;
+    assert_eq!(refused.status(), 400);
+    let problem = refused.json::<Value>().await;
+    assert_eq!(problem["limit"], 128);
+    assert_eq!(
+        problem["detail"],
+        "a stream's path has at most 128 segments, and this one has 129"
+    );
+}
+
+#[tokio::test]
 async fn the_number_of_live_readers_is_limited() {
     let mut limits = Limits::default();
     limits.subscribers = 2;
