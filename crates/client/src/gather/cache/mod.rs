@@ -1,4 +1,11 @@
 //! A private cache of answers (RFC 9111).
+//!
+//! The crate `http-cache-semantics` (3.0.0) doesn't replace the rules in `control` and `stored`. It
+//! compares the names of directives by case, so it stores a response with `No-Store` (§5.2). It
+//! compares only the first value of a header that `Vary` names (§4.1). It ignores a header that only
+//! the 304 has, and keeps one value of a repeated header (§3.2). It ignores the age that `Date`
+//! shows (§4.2.3) and the time that the request took, and reads no date in an obsolete format (RFC
+//! 9110 §5.6.7). Each of these has a test here.
 
 mod control;
 mod stored;

@@ -322,6 +322,27 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_the_request_counts_towards_the_age_and_dates_may_be_in_obsolete_formats() {
+        let mut slow = now();
+        slow.received += 9 * S;
+        let received = answer(200, &[("cache-control", "max-age=60")]);
+        let stored = Stored::new(&HeaderMap::new(), &received, slow).unwrap();
+        assert_eq!(stored.age(slow.received).as_secs(), 9);
+        for expires in [
+            "Sun, 06 Nov 1994 08:50:37 GMT",
+            "Sunday, 06-Nov-94 08:50:37 GMT",
+            "Sun Nov  6 08:50:37 1994",
+        ] {
+            let headers = headers(&[
+                ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+                ("expires", expires),
+            ]);
+            let lifetime = lifetime(&Control::default(), &headers, SystemTime::now());
+            assert_eq!(lifetime, 60 * S, "{expires}");
+        }
+    }
+
+    #[test]
     fn only_understood_statuses_are_stored() {
         for (status, wanted) in [
             (200, true),
@@ -364,6 +385,11 @@ mod tests {
         assert!(!stored.is_for(&request(&[("accept", "x/z")])));
         assert!(!stored.is_for(&request(&[("accept", "x/y"), ("x-a", "1")])));
         assert!(!stored.is_for(&request(&[])));
+        let repeated = request(&[("accept", "x/y"), ("accept", "x/z")]);
+        assert!(!stored.is_for(&repeated));
+        let stored = Stored::new(&repeated, &answer, now()).unwrap();
+        assert!(stored.is_for(&repeated));
+        assert!(!stored.is_for(&request(&[("accept", "x/y"), ("accept", "x/w")])));
     }
 
     #[test]
@@ -373,17 +399,26 @@ mod tests {
             ("etag", "\"1\""),
             ("age", "1"),
             ("x-a", "old"),
+            ("link", "</a>"),
+            ("link", "</b>"),
         ];
         let stored = Stored::new(&HeaderMap::new(), &answer(200, &old), now()).unwrap();
         let mut asked = HeaderMap::new();
         assert!(stored.conditions(&mut asked));
         assert_eq!(asked, headers(&[("if-none-match", "\"1\"")]));
-        let confirmation = headers(&[("cache-control", "max-age=9"), ("content-length", "0")]);
+        let confirmation = headers(&[
+            ("cache-control", "max-age=9"),
+            ("content-length", "0"),
+            ("x-new", "1"),
+        ]);
         let confirmed = stored.confirmed(&confirmation);
         let wanted = [
             ("cache-control", "max-age=9"),
             ("etag", "\"1\""),
             ("x-a", "old"),
+            ("link", "</a>"),
+            ("link", "</b>"),
+            ("x-new", "1"),
         ];
         assert_eq!(confirmed.headers, headers(&wanted));
         assert_eq!(confirmed.bytes(), "body");
