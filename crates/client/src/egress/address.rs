@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 /// Returns `true` for an address of the public internet.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
@@ -52,60 +54,34 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         && !(a == 0x3fff && b < 0x1000)
 }
 
-/// All addresses with a common prefix, as in `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
-    first: IpAddr,
-    /// The number of bits in the prefix.
-    prefix: u32,
-}
-
-impl Network {
-    /// Parses `ADDRESS/PREFIX`, or an address, which is a network of one.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (first, prefix) = match text.split_once('/') {
-            Some((first, prefix)) => (first, Some(prefix)),
-            None => (text, None),
-        };
-        let first: IpAddr = first
-            .parse()
-            .map_err(|_| format!("`{first}` is not an address"))?;
-        let width = if first.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => width,
-            Some(prefix) => prefix
-                .parse()
-                .ok()
-                .filter(|prefix| *prefix <= width)
-                .ok_or_else(|| format!("`{prefix}` is not a number of bits from 0 to {width}"))?,
-        };
-        let network = Self { first, prefix };
-        let masked = network.masked(first);
-        if masked != first {
-            return Err(format!(
-                "the network begins before that: it is {masked}/{prefix}"
-            ));
-        }
-        Ok(network)
+/// Parses a network, `ADDRESS/PREFIX`, or an address, which is a network of one.
+pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
+    let (first, prefix) = match text.split_once('/') {
+        Some((first, prefix)) => (first, Some(prefix)),
+        None => (text, None),
+    };
+    let first: IpAddr = first
+        .parse()
+        .map_err(|_| format!("`{first}` is not an address"))?;
+    let one = IpNet::from(first);
+    let Some(prefix) = prefix else {
+        return Ok(one);
+    };
+    let network = prefix
+        .parse()
+        .ok()
+        .and_then(|prefix| IpNet::new(first, prefix).ok());
+    let network = network.ok_or_else(|| {
+        let width = one.max_prefix_len();
+        format!("`{prefix}` is not a number of bits from 0 to {width}")
+    })?;
+    if network.addr() != network.network() {
+        return Err(format!(
+            "the network begins before that: it is {}",
+            network.trunc()
+        ));
     }
-
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
-        address.is_ipv4() == self.first.is_ipv4() && self.masked(address) == self.first
-    }
-
-    /// Returns the address with only the prefix's bits.
-    fn masked(&self, address: IpAddr) -> IpAddr {
-        match address {
-            IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(32 - self.prefix).unwrap_or(0);
-                Ipv4Addr::from_bits(address.to_bits() & mask).into()
-            }
-            IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(128 - self.prefix).unwrap_or(0);
-                Ipv6Addr::from_bits(address.to_bits() & mask).into()
-            }
-        }
-    }
+    Ok(network)
 }
 
 #[cfg(test)]
@@ -124,9 +100,15 @@ mod tests {
             ("fd00::/8", "fdff::1", "fc00::1"),
             ("10.0.0.0/8", "10.0.0.0", "::ffff:10.0.0.1"),
         ] {
-            let parsed = Network::parse(network).unwrap();
-            assert!(parsed.contains(inside.parse().unwrap()), "{network}");
-            assert!(!parsed.contains(outside.parse().unwrap()), "{network}");
+            let parsed = parse_network(network).unwrap();
+            assert!(
+                parsed.contains(&inside.parse::<IpAddr>().unwrap()),
+                "{network}"
+            );
+            assert!(
+                !parsed.contains(&outside.parse::<IpAddr>().unwrap()),
+                "{network}"
+            );
         }
     }
 
@@ -142,7 +124,7 @@ mod tests {
                 "the network begins before that: it is 10.0.0.0/8",
             ),
         ] {
-            assert_eq!(Network::parse(bad).unwrap_err(), why, "{bad}");
+            assert_eq!(parse_network(bad).unwrap_err(), why, "{bad}");
         }
     }
 }

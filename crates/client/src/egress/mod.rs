@@ -22,10 +22,11 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::IpNet;
 use reqwest::{Url, redirect};
 
 use self::{
-    address::{Network, is_public},
+    address::{is_public, parse_network},
     pattern::{Match, Pattern},
     refused::Why,
     resolver::{Lookup, Resolver},
@@ -75,7 +76,7 @@ pub struct Egress {
 #[derive(Clone, Debug, Default)]
 struct Rules {
     patterns: Vec<Pattern>,
-    networks: Vec<Network>,
+    networks: Vec<IpNet>,
     /// `true` if this machine may be reached, by name or address, at any port.
     this_machine: bool,
 }
@@ -115,7 +116,7 @@ impl Egress {
             } else if text.starts_with(|first: char| first.is_ascii_digit())
                 || text.matches(':').count() > 1
             {
-                Network::parse(text).map(|network| rules.networks.push(network))
+                parse_network(text).map(|network| rules.networks.push(network))
             } else {
                 Err("it is neither a URL nor a network".to_owned())
             };
@@ -288,7 +289,7 @@ impl Egress {
 
     fn is_in_network(&self, address: IpAddr) -> bool {
         let networks = &self.rules.networks;
-        networks.iter().any(|network| network.contains(address))
+        networks.iter().any(|network| network.contains(&address))
     }
 }
 
