@@ -57,50 +57,58 @@ struct Inner {
     message: Option<u64>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Kind {
     /// The request can't be sent; the text describes the fault.
+    #[error("{0}")]
     Request(String),
     /// No response: the connection failed, or broke before the head.
+    #[error("no response")]
     Connect,
     /// Too many redirects, or one that the client doesn't follow.
+    #[error("can't follow the redirect")]
     Redirect,
     /// The client's egress rules don't allow it; the source has the reason.
+    #[error("the client may not go there")]
     Refused,
+    #[error("the server answered {status}{}", detail(problem.as_ref(), said.as_deref()))]
     Status {
         status: StatusCode,
         problem: Option<Problem>,
         /// The start of a textual body, if there is no problem.
         said: Option<String>,
     },
+    #[error("{}", wanted.text(found.as_deref()))]
     ContentType {
         found: Option<String>,
         wanted: Wanted,
     },
     /// No byte arrived within the idle timeout.
+    #[error("no data arrived within {idle:?} while waiting for {waited_for}")]
     Timeout {
         idle: Duration,
         waited_for: &'static str,
     },
     /// The whole operation exceeded its time limit.
-    Overdue {
-        limit: Duration,
-        what: Overdue,
-    },
+    #[error("{}", what.text(*limit))]
+    Overdue { limit: Duration, what: Overdue },
     /// The source of gathered calls yielded an error in place of a call.
+    #[error("the source yielded an error in place of a call")]
     Source,
     /// The connection broke in the middle of the body.
+    #[error("the body was cut: it is not complete")]
     Truncated,
+    #[error("{0}")]
     Decode(DecodeError),
     /// The whole body is larger than the limit.
-    BodyTooLarge {
-        limit: usize,
-    },
-    BodyNotUtf8 {
-        offset: usize,
-    },
+    #[error("the body is larger than the limit of {limit} bytes")]
+    BodyTooLarge { limit: usize },
+    #[error("byte {offset}: not valid UTF-8")]
+    BodyNotUtf8 { offset: usize },
     /// A body that should be one JSON text, and isn't.
+    #[error("the body is not JSON: {0}")]
     BodyNotJson(CheckError),
+    #[error("{}", location(*item, path))]
     Deserialize {
         /// The number of the item, from 1; `None` for a whole body.
         item: Option<u64>,
@@ -108,41 +116,61 @@ pub(crate) enum Kind {
         path: String,
     },
     /// The server reported an error in the middle of the stream.
+    #[error("the server reports an error in the stream: {0}")]
     Problem(Problem),
     /// The producer has published messages that differ from those given to a repeating writer.
-    PublishedOther {
-        published: u64,
-    },
+    #[error(
+        "the producer has published other messages ({published} in all) than those that were given now, of which \
+         nothing is stored: another input needs another producer id"
+    )]
+    PublishedOther { published: u64 },
     /// The producer has published more messages than were given to a repeating writer.
-    PublishedMore {
-        published: u64,
-        given: u64,
-    },
+    #[error(
+        "the producer has published {published} messages, and only {given} were given now: whether they are the \
+         first of those can't be told; nothing more is stored"
+    )]
+    PublishedMore { published: u64, given: u64 },
     /// The hub has stored a different append under this sequence.
+    #[error(
+        "shut out: another writer with this producer id publishes other messages at the same time"
+    )]
     Reused,
     /// The server doesn't report what a producer has published.
+    #[error(
+        "the server doesn't report what a producer has published, which a writer that repeats needs: it isn't a \
+         Headwater hub"
+    )]
     NoProducers,
     /// The position to resume from doesn't exist in the stream, which starts over. The text has the
     /// reason.
+    #[error("the stream starts over: {}", Plain(.0))]
     Reset(String),
     /// An event that describes the stream and is not an item.
+    #[error("{}", notice(.0))]
     Notice(Event),
     /// The stream is closed to appends.
+    #[error("the stream is closed: nothing can be appended any more")]
     StreamClosed,
     /// A later run of this producer, or another writer with its id, has appended.
-    Fenced {
-        current: Option<u64>,
-    },
+    #[error(
+        "shut out: another writer with this producer id has taken over{}",
+        current.map_or(String::new(), |epoch| format!(" (its epoch is {epoch})"))
+    )]
+    Fenced { current: Option<u64> },
     /// The hub has lost appends that it acknowledged to this writer.
-    Forgotten {
-        expected: u64,
-        sent: u64,
-    },
+    #[error(
+        "the hub doesn't know what it has acknowledged: it expects append {expected} of this writer, and {sent} is \
+         due; the stream was created again, or it was lost"
+    )]
+    Forgotten { expected: u64, sent: u64 },
     /// A message that should be JSON, and isn't.
+    #[error("the message is not JSON: {0}")]
     MessageNotJson(CheckError),
     /// The server reports success, but without the headers of a hub.
+    #[error("the response doesn't confirm the append as a hub's does: is this a stream's URL?")]
     NoHub,
     /// The writer failed before, and has already returned that error.
+    #[error("the writer has already failed, and has returned its error")]
     WriterOver,
 }
 
@@ -531,142 +559,70 @@ impl Error {
 
     fn fmt_kind(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.kind {
-            Kind::Request(what) => f.write_str(what),
             Kind::Connect if self.is_timeout() => f.write_str("connecting took too long"),
-            Kind::Connect => f.write_str("no response"),
-            Kind::Redirect => f.write_str("can't follow the redirect"),
-            Kind::Refused => f.write_str("the client may not go there"),
-            Kind::Status {
-                status,
-                problem,
-                said,
-            } => {
-                write!(f, "the server answered {status}")?;
-                match (problem, said) {
-                    (Some(problem), _) => write!(f, ": {problem}"),
-                    (None, Some(said)) => write!(f, ": {}", Plain(said)),
-                    (None, None) => Ok(()),
-                }
-            }
-            Kind::ContentType { found, wanted } => wanted.fmt(found.as_deref(), f),
-            Kind::Timeout { idle, waited_for } => {
-                write!(f, "no data arrived within {idle:?} while waiting for {waited_for}")
-            }
-            Kind::Overdue { limit, what } => match what {
-                Overdue::Call => write!(f, "not done within {limit:?}, including all attempts"),
-                Overdue::Run => write!(f, "not done within the {limit:?} for all calls"),
-                Overdue::Unread => write!(
-                    f,
-                    "the {limit:?} for all calls are over: from this one on none was read"
-                ),
-            },
-            Kind::Source => f.write_str("the source yielded an error in place of a call"),
-            Kind::Truncated => f.write_str("the body was cut: it is not complete"),
-            Kind::Decode(error) => write!(f, "{error}"),
-            Kind::BodyTooLarge { limit } => {
-                write!(f, "the body is larger than the limit of {limit} bytes")
-            }
-            Kind::BodyNotUtf8 { offset } => write!(f, "byte {offset}: not valid UTF-8"),
-            Kind::BodyNotJson(error) => write!(f, "the body is not JSON: {error}"),
-            Kind::Deserialize { item, path } => {
-                match item {
-                    Some(item) => write!(f, "item {item}")?,
-                    None => f.write_str("the body")?,
-                }
-                if path.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, ", at {}", Plain(path))
-                }
-            }
-            Kind::Problem(problem) => {
-                write!(f, "the server reports an error in the stream: {problem}")
-            }
-            Kind::Reset(detail) => write!(f, "the stream starts over: {}", Plain(detail)),
-            Kind::Notice(event) => match Notice::of(event) {
-                Some(notice) => write!(f, "{notice}"),
-                None => f.write_str("an event of the server that is not an item"),
-            },
-            Kind::StreamClosed => {
-                f.write_str("the stream is closed: nothing can be appended any more")
-            }
-            Kind::PublishedOther { published } => write!(
-                f,
-                "the producer has published other messages ({published} in all) than those that were given now, of which \
-                 nothing is stored: another input needs another producer id"
-            ),
-            Kind::PublishedMore { published, given } => write!(
-                f,
-                "the producer has published {published} messages, and only {given} were given now: whether they are the \
-                 first of those can't be told; nothing more is stored"
-            ),
-            Kind::Reused => f.write_str(
-                "shut out: another writer with this producer id publishes other messages at the same time",
-            ),
-            Kind::NoProducers => f.write_str(
-                "the server doesn't report what a producer has published, which a writer that repeats needs: it \
-                 isn't a Headwater hub",
-            ),
-            Kind::Fenced { current } => {
-                f.write_str("shut out: another writer with this producer id has taken over")?;
-                match current {
-                    Some(epoch) => write!(f, " (its epoch is {epoch})"),
-                    None => Ok(()),
-                }
-            }
-            Kind::Forgotten { expected, sent } => write!(
-                f,
-                "the hub doesn't know what it has acknowledged: it expects append {expected} of \
-                 this writer, and {sent} is due; the stream was created again, or it was lost"
-            ),
-            Kind::MessageNotJson(error) => write!(f, "the message is not JSON: {error}"),
-            Kind::NoHub => f.write_str(
-                "the response doesn't confirm the append as a hub's does: is this a stream's URL?",
-            ),
-            Kind::WriterOver => {
-                f.write_str("the writer has already failed, and has returned its error")
+            kind => write!(f, "{kind}"),
+        }
+    }
+}
+
+/// Returns what the server said about a status, after a colon.
+fn detail(problem: Option<&Problem>, said: Option<&str>) -> String {
+    match (problem, said) {
+        (Some(problem), _) => format!(": {problem}"),
+        (None, Some(said)) => format!(": {}", Plain(said)),
+        (None, None) => String::new(),
+    }
+}
+
+/// Returns the location of an item that doesn't deserialise.
+fn location(item: Option<u64>, path: &str) -> String {
+    let item = item.map_or("the body".to_owned(), |item| format!("item {item}"));
+    match path {
+        "" => item,
+        path => format!("{item}, at {}", Plain(path)),
+    }
+}
+
+fn notice(event: &Event) -> String {
+    Notice::of(event).map_or_else(
+        || "an event of the server that is not an item".to_owned(),
+        |notice| notice.to_string(),
+    )
+}
+
+impl Overdue {
+    fn text(self, limit: Duration) -> String {
+        match self {
+            Self::Call => format!("not done within {limit:?}, including all attempts"),
+            Self::Run => format!("not done within the {limit:?} for all calls"),
+            Self::Unread => {
+                format!("the {limit:?} for all calls are over: from this one on none was read")
             }
         }
     }
 }
 
 impl Wanted {
-    fn fmt(&self, found: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = match found {
-            Some(found) => &format!("{}", Plain(found)),
-            None => "no content type",
-        };
+    fn text(&self, found: Option<&str>) -> String {
+        let found = found.map_or("no content type".to_owned(), |found| {
+            Plain(found).to_string()
+        });
         match self {
-            Self::Uncompressed => {
-                write!(
-                    f,
-                    "the body is compressed ({found}), and the client doesn't decode compressed bodies"
-                )
-            }
+            Self::Uncompressed => format!(
+                "the body is compressed ({found}), and the client doesn't decode compressed bodies"
+            ),
             Self::Format(format) => {
-                write!(
-                    f,
+                format!(
                     "the body is {found}, but {} was wanted",
                     format.media_types()[0]
                 )
             }
             Self::AnyFormat => {
-                write!(
-                    f,
-                    "the body is {found}, which is not a stream of items; it should be "
-                )?;
-                let last = Format::ALL.len() - 1;
-                for (n, format) in Format::ALL.iter().enumerate() {
-                    let comma = if n == 0 {
-                        ""
-                    } else if n == last {
-                        " or "
-                    } else {
-                        ", "
-                    };
-                    write!(f, "{comma}{}", format.media_types()[0])?;
-                }
-                Ok(())
+                let [others @ .., last] = Format::ALL.map(|format| format.media_types()[0]);
+                format!(
+                    "the body is {found}, which is not a stream of items; it should be {} or {last}",
+                    others.join(", ")
+                )
             }
         }
     }

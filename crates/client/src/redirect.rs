@@ -3,8 +3,6 @@
 //! This module follows redirects instead of reqwest, which sends all but a few headers to another
 //! host, and turns a POST into a GET.
 
-use std::{error::Error as StdError, fmt};
-
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use reqwest::{Response, Url};
 
@@ -170,16 +168,9 @@ fn harmless(mut headers: HeaderMap) -> HeaderMap {
 }
 
 /// The reason for which a redirect isn't followed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 struct Fault(String);
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl StdError for Fault {}
 
 fn fault(what: impl Into<String>) -> Error {
     Error::new(Kind::Redirect).with_source(Fault(what.into()))

@@ -1,66 +1,90 @@
 use std::error::Error as StdError;
-use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::incarnation::Mark;
+use crate::limits::{FORK_DEPTH, PRODUCER_IDLE};
 
 /// An error of a log operation.
 ///
 /// Its kind is tested with the predicates. After an error nothing of the operation is in the log,
 /// unless [`is_outcome_unknown`](Self::is_outcome_unknown).
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub struct Error(Box<Kind>);
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Kind {
+    #[error("the stream doesn't exist")]
     NotFound,
+    #[error("the stream was deleted; forks of it live on")]
     Gone,
+    #[error("the stream to fork doesn't exist")]
     SourceNotFound,
+    #[error("the stream to fork was deleted")]
     SourceGone,
+    #[error("{0}")]
     ForkPoint(&'static str),
+    #[error("a fork can have {FORK_DEPTH} streams behind it")]
     ForkDepth,
-    Trimmed {
-        floor: Mark,
-    },
-    BeyondTail {
-        tail: Mark,
-    },
+    #[error("the messages before offset {floor} were trimmed")]
+    Trimmed { floor: Mark },
+    #[error("the stream ends at offset {tail}")]
+    BeyondTail { tail: Mark },
+    #[error("{0}")]
     Invalid(&'static str),
+    #[error("{what} of {bytes} bytes is over the limit of {limit}")]
     TooLarge {
         what: &'static str,
         bytes: u64,
         limit: u64,
     },
-    TooMany {
-        what: &'static str,
-        limit: u64,
-    },
-    TooManyProducers {
-        limit: u64,
-    },
+    #[error("{what}: the limit is {limit}")]
+    TooMany { what: &'static str, limit: u64 },
+    #[error(
+        "{limit} producers have appended to the stream within {} days, and it remembers no more",
+        PRODUCER_IDLE.as_secs() / 86400
+    )]
+    TooManyProducers { limit: u64 },
+    #[error("the storage is full")]
     Full {
+        #[source]
         cause: Option<std::io::Error>,
         unknown: bool,
     },
-    Failed(Box<dyn StdError + Send + Sync>),
-    Storage(Box<dyn StdError + Send + Sync>),
+    #[error("writing failed; whether it happened isn't known")]
+    Failed(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("the storage failed")]
+    Storage(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("the log is damaged: {place}")]
     Damaged {
         place: String,
+        #[source]
         cause: Option<Box<dyn StdError + Send + Sync>>,
     },
     /// A file or folder couldn't be used.
+    #[error("{}: {}", path.display(), advice(cause))]
     File {
         path: PathBuf,
+        #[source]
         cause: std::io::Error,
     },
+    #[error(
+        "{} is held by {}, which has this log open: end that first, or use another folder",
+        path.display(),
+        process.map_or("another process".to_owned(), |process| format!("the process {process}"))
+    )]
     Locked {
         path: PathBuf,
         /// The process that has the log open, if the lock file names it.
         process: Option<u32>,
     },
-    Version {
-        found: u64,
-    },
+    #[error(
+        "the log is of format {found}, which this version can't read: open it with the version that wrote it, or start \
+         with an empty folder"
+    )]
+    Version { found: u64 },
+    #[error("the log is closed")]
     Closed,
 }
 
@@ -229,15 +253,15 @@ impl Error {
             Kind::TooLarge { limit, .. }
             | Kind::TooMany { limit, .. }
             | Kind::TooManyProducers { limit } => Some(limit),
-            Kind::ForkDepth => Some(crate::limits::FORK_DEPTH as u64),
+            Kind::ForkDepth => Some(FORK_DEPTH as u64),
             _ => None,
         }
     }
 }
 
 /// Returns the reason for an I/O error of a file, and a remedy.
-fn advice(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
-    Some(match kind {
+fn advice(error: &std::io::Error) -> String {
+    let (why, what) = match error.kind() {
         ErrorKind::PermissionDenied => (
             "this user may not read and write it",
             "run as its owner, or give it to this user (chown)",
@@ -255,85 +279,7 @@ fn advice(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
             "its disk is full",
             "free space on that disk, or raise the quota",
         ),
-        _ => return None,
-    })
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Kind::NotFound => f.write_str("the stream doesn't exist"),
-            Kind::Gone => f.write_str("the stream was deleted; forks of it live on"),
-            Kind::SourceNotFound => f.write_str("the stream to fork doesn't exist"),
-            Kind::SourceGone => f.write_str("the stream to fork was deleted"),
-            Kind::ForkPoint(why) => f.write_str(why),
-            Kind::ForkDepth => {
-                write!(
-                    f,
-                    "a fork can have {} streams behind it",
-                    crate::limits::FORK_DEPTH
-                )
-            }
-            Kind::Trimmed { floor } => write!(f, "the messages before offset {floor} were trimmed"),
-            Kind::BeyondTail { tail } => write!(f, "the stream ends at offset {tail}"),
-            Kind::Invalid(why) => f.write_str(why),
-            Kind::TooLarge { what, bytes, limit } => {
-                write!(f, "{what} of {bytes} bytes is over the limit of {limit}")
-            }
-            Kind::TooMany { what, limit } => write!(f, "{what}: the limit is {limit}"),
-            Kind::TooManyProducers { limit } => write!(
-                f,
-                "{limit} producers have appended to the stream within {} days, and it remembers no more",
-                crate::limits::PRODUCER_IDLE.as_secs() / 86400
-            ),
-            Kind::Full { .. } => f.write_str("the storage is full"),
-            Kind::Failed(_) => f.write_str("writing failed; whether it happened isn't known"),
-            Kind::Storage(_) => f.write_str("the storage failed"),
-            Kind::Damaged { place, .. } => write!(f, "the log is damaged: {place}"),
-            Kind::File { path, cause } => {
-                let path = path.display();
-                match advice(cause.kind()) {
-                    Some((why, what)) => write!(f, "{path}: {why}; {what}"),
-                    None => write!(f, "{path}: {cause}"),
-                }
-            }
-            Kind::Locked { path, process } => {
-                write!(f, "{} is held by ", path.display())?;
-                match process {
-                    Some(process) => write!(f, "the process {process}")?,
-                    None => f.write_str("another process")?,
-                }
-                f.write_str(", which has this log open: end that first, or use another folder")
-            }
-            Kind::Version { found } => {
-                write!(
-                    f,
-                    "the log is of format {found}, which this version can't read: open it with the version that wrote it, or start with an empty folder"
-                )
-            }
-            Kind::Closed => f.write_str("the log is closed"),
-        }
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Error").field(&self.0).finish()
-    }
-}
-
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &*self.0 {
-            Kind::Failed(cause) | Kind::Storage(cause) => Some(&**cause),
-            Kind::Damaged {
-                cause: Some(cause), ..
-            } => Some(&**cause),
-            Kind::Full {
-                cause: Some(cause), ..
-            }
-            | Kind::File { cause, .. } => Some(cause),
-            _ => None,
-        }
-    }
+        _ => return error.to_string(),
+    };
+    format!("{why}; {what}")
 }

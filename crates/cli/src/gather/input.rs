@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
     path::Path,
@@ -56,19 +55,12 @@ struct Shared {
 }
 
 /// A line that isn't a call.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {what}")]
 pub(super) struct BadLine {
     line: u64,
     what: String,
 }
-
-impl fmt::Display for BadLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.what)
-    }
-}
-
-impl std::error::Error for BadLine {}
 
 impl Input {
     /// Opens the input; without a path, or with `-`, the standard input. If `repeatable` is `true`,

@@ -191,13 +191,14 @@ impl Egress {
         }
         let scheme = url.scheme().to_owned();
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Refused(Why::Scheme { scheme, host: None }));
+            return Err(Refused(Why::Scheme { scheme }));
         }
         let named = url.host_str().unwrap_or_default().to_owned();
         let not_allowed = || {
-            Refused(Why::Host {
-                host: named.clone(),
-                nothing_is_allowed: self.is_empty(),
+            let host = named.clone();
+            Refused(match self.is_empty() {
+                true => Why::AnyHost { host },
+                false => Why::Host { host },
             })
         };
         let host = Host::of(url).ok_or_else(not_allowed)?;
@@ -221,9 +222,9 @@ impl Egress {
             (Match::All, _) => return Ok(()),
             (Match::NotAddress, Host::Address(address)) => Why::Address(address),
             (Match::NotHost | Match::NotAddress, _) => return Err(not_allowed()),
-            (Match::NotScheme, _) => Why::Scheme {
+            (Match::NotScheme, _) => Why::OtherScheme {
                 scheme,
-                host: Some(named),
+                host: named,
             },
             (Match::NotPort, _) => Why::Port {
                 host: named,

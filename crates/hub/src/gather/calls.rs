@@ -1,6 +1,6 @@
 //! The list of calls, parsed from a request's body as it arrives.
 
-use std::{error::Error, fmt};
+use std::error::Error;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -49,16 +49,9 @@ impl ListFormat {
 pub(super) type Listed = Result<Call, BadCall>;
 
 /// An entry of a list that isn't a call.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(super) struct BadCall(String);
-
-impl fmt::Display for BadCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for BadCall {}
 
 /// Reads a list of calls.
 pub(super) struct Calls {

@@ -1,37 +1,49 @@
-use std::fmt;
-
 use headwater::StatusCode;
 
 /// The reason for which a subscription request was refused. The codes are part of the protocol.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Refusal {
     /// The request is invalid.
+    #[error("{0}")]
     Invalid(String),
     /// There is no subscription with this id.
+    #[error("the subscription doesn't exist")]
     NotFound,
     /// There is a subscription with this id and a different configuration.
+    #[error("a subscription with this id exists, with another configuration")]
     AlreadyExists,
     /// The hub doesn't call URLs like the webhook's.
+    #[error("{0}")]
     WebhookUrl(&'static str),
     /// The token is missing, wasn't signed by this hub, or belongs to another subscription.
+    #[error("a bearer token of this subscription's wake is required")]
     TokenInvalid,
     /// The token has expired.
+    #[error("the token has expired: claim again")]
     TokenExpired,
     /// The wake has ended, or never existed.
+    #[error("this wake is over")]
     Fenced,
     /// Another worker holds the lease.
+    #[error("{holder} holds the lease")]
     AlreadyClaimed { holder: String, generation: u64 },
     /// There is nothing to claim.
+    #[error("nothing is pending")]
     NoPendingWork,
     /// The acknowledged offset can't have been read.
+    #[error("{0}")]
     InvalidOffset(String),
     /// A limit is reached.
+    #[error("{}: the limit is {}; {}", .0.what, .0.limit, .0.way)]
     Limit(Limit),
     /// The log is full.
+    #[error("the storage is full")]
     Full,
     /// The log failed. The outcome is unknown.
+    #[error("the log failed; the change may or may not have happened")]
     Log,
     /// The hub is stopping.
+    #[error("the hub is shutting down")]
     Unavailable,
 }
 
@@ -82,32 +94,6 @@ impl Refusal {
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
             Self::Log => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(why) | Self::InvalidOffset(why) => f.write_str(why),
-            Self::NotFound => f.write_str("the subscription doesn't exist"),
-            Self::AlreadyExists => {
-                f.write_str("a subscription with this id exists, with another configuration")
-            }
-            Self::WebhookUrl(why) => f.write_str(why),
-            Self::TokenInvalid => {
-                f.write_str("a bearer token of this subscription's wake is required")
-            }
-            Self::TokenExpired => f.write_str("the token has expired: claim again"),
-            Self::Fenced => f.write_str("this wake is over"),
-            Self::AlreadyClaimed { holder, .. } => write!(f, "{holder} holds the lease"),
-            Self::NoPendingWork => f.write_str("nothing is pending"),
-            Self::Limit(Limit { what, limit, way }) => {
-                write!(f, "{what}: the limit is {limit}; {way}")
-            }
-            Self::Full => f.write_str("the storage is full"),
-            Self::Log => f.write_str("the log failed; the change may or may not have happened"),
-            Self::Unavailable => f.write_str("the hub is shutting down"),
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::{error::Error as _, fmt, time::Duration};
+use std::{error::Error as _, time::Duration};
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
@@ -10,17 +10,22 @@ use serde_json::Value;
 use crate::limits::UpstreamLimits;
 
 /// The reason for which there is no response.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     /// The upstream's host has no address that the egress rules allow.
+    #[error("the upstream is not called: {0}")]
     Refused(Refused),
     /// The head didn't arrive in time.
+    #[error("the upstream did not answer within {} s", .0.as_secs_f32())]
     Timeout(Duration),
     /// It could not be reached, or didn't respond by HTTP.
+    #[error("the upstream can't be reached: {0}")]
     Connect(String),
     /// It responded with a redirect, which isn't followed.
+    #[error("the upstream answered {status}, and redirects are not followed")]
     Redirect { status: StatusCode },
     /// It responded with an error.
+    #[error("the upstream answered {status}")]
     Status {
         status: StatusCode,
         content_type: Option<String>,
@@ -29,33 +34,54 @@ pub(crate) enum OpenError {
         retry_after: Option<Duration>,
     },
     /// It compressed its response although that was not requested.
+    #[error("the upstream's answer is compressed, as {0:?}")]
     Encoded(String),
 }
 
 /// The reason for which a response ended early. The items before it are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     /// The connection broke before the end of the body, or the body ends within an item.
+    #[error("the connection broke before the end, or the body ends within an item")]
     Truncated,
     /// Nothing arrived for this long.
+    #[error("no data arrived for {} s", .0.as_secs_f32())]
     Idle(Duration),
     /// An item is too large.
+    #[error("{place} is larger than the limit of {limit} bytes")]
     ItemTooLarge { limit: usize, place: String },
     /// The body is too large.
+    #[error("it is larger than the limit of {limit} bytes")]
     BodyTooLarge { limit: u64 },
     /// The body doesn't match its content type: the location, and what was expected.
+    #[error("{0}")]
     Invalid(String),
     /// The upstream, a Headwater server, reported a failure: its problem.
+    #[error("it said: {}", said(.0))]
     Reported(Value),
     /// The upstream, a Headwater server, sent a notice about its stream that a relay's items can't
     /// express: the type of that event.
+    #[error(
+        "it sent the event {0:?}, with which a Headwater server reports that the stream was replaced"
+    )]
     Control(String),
     /// A feed reconnected and received a final error.
+    #[error("asked to resume, it answered {0}")]
     Status(StatusCode),
     /// A feed reconnected and received another kind of response.
+    #[error("asked to resume, it answered with {0}")]
     Changed(String),
     /// Too many attempts of a feed to reconnect failed.
+    #[error("asked to resume {attempts} times, it last failed with: {last}")]
     GaveUp { attempts: u32, last: String },
+}
+
+/// Returns the message of a problem.
+fn said(problem: &Value) -> &str {
+    let text = |name| problem.get(name).and_then(Value::as_str);
+    text("detail")
+        .or(text("title"))
+        .unwrap_or("no more than that")
 }
 
 impl Fault {
@@ -158,67 +184,6 @@ fn changed(headers: &HeaderMap) -> String {
             let content_type = headers.get(header::CONTENT_TYPE);
             let content_type = content_type.and_then(|value| value.to_str().ok());
             format!("content of the type {:?}", content_type.unwrap_or_default())
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Truncated => {
-                f.write_str("the connection broke before the end, or the body ends within an item")
-            }
-            Self::Idle(time) => write!(f, "no data arrived for {} s", time.as_secs_f32()),
-            Self::ItemTooLarge { limit, place } => {
-                write!(f, "{place} is larger than the limit of {limit} bytes")
-            }
-            Self::BodyTooLarge { limit } => {
-                write!(f, "it is larger than the limit of {limit} bytes")
-            }
-            Self::Invalid(what) => f.write_str(what),
-            Self::Reported(problem) => {
-                let text = |name| problem.get(name).and_then(Value::as_str);
-                let said = text("detail").or(text("title"));
-                write!(f, "it said: {}", said.unwrap_or("no more than that"))
-            }
-            Self::Control(event) => write!(
-                f,
-                "it sent the event {event:?}, with which a Headwater server reports that the stream was replaced"
-            ),
-            Self::Status(status) => write!(f, "asked to resume, it answered {status}"),
-            Self::Changed(found) => write!(f, "asked to resume, it answered with {found}"),
-            Self::GaveUp { attempts, last } => {
-                write!(
-                    f,
-                    "asked to resume {attempts} times, it last failed with: {last}"
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(why) => write!(f, "the upstream is not called: {why}"),
-            Self::Timeout(time) => {
-                write!(
-                    f,
-                    "the upstream did not answer within {} s",
-                    time.as_secs_f32()
-                )
-            }
-            Self::Connect(why) => write!(f, "the upstream can't be reached: {why}"),
-            Self::Redirect { status } => {
-                write!(
-                    f,
-                    "the upstream answered {status}, and redirects are not followed"
-                )
-            }
-            Self::Status { status, .. } => write!(f, "the upstream answered {status}"),
-            Self::Encoded(encoding) => {
-                write!(f, "the upstream's answer is compressed, as {encoding:?}")
-            }
         }
     }
 }
