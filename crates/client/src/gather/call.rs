@@ -294,21 +294,61 @@ impl Fields {
     }
 }
 
+/// A call to make.
 #[derive(Deserialize)]
+#[cfg_attr(
+    feature = "schemars",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Call")
+)]
 #[serde(deny_unknown_fields)]
 struct Fields {
+    /// Its URL.
     url: String,
+    /// Its method. Default: POST if there is a body, otherwise GET.
     #[serde(default)]
     method: Option<String>,
+    /// Its headers.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "schemars",
+        schemars(with = "Option<std::collections::BTreeMap<String, OneOrMore>>")
+    )]
     headers: Option<Headers>,
-    /// Unparsed, so that a number keeps its digits.
+    // Unparsed, so that a number keeps its digits.
+    /// Its body. A string is sent as text, anything else as JSON.
     #[serde(default)]
+    #[cfg_attr(feature = "schemars", schemars(schema_with = "super::result::any"))]
     body: Option<Box<RawValue>>,
+    /// A name for the call, which its result contains.
     #[serde(default)]
     key: Option<String>,
+    /// If `true`, the call may be repeated although its method isn't idempotent.
     #[serde(default)]
     repeatable: bool,
+}
+
+#[cfg(feature = "schemars")]
+impl schemars::JsonSchema for Call {
+    fn schema_name() -> Cow<'static, str> {
+        "Listed".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A call to make: its URL, or an object with further properties.",
+            "anyOf": [{"type": "string"}, generator.subschema_for::<Fields>()],
+        })
+    }
+}
+
+/// A value, or the values of a header that is repeated.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema), schemars(inline))]
+#[serde(untagged, expecting = "a header is a string or a list of strings")]
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
 }
 
 #[derive(Default)]
@@ -330,17 +370,11 @@ impl<'de> de::Visitor<'de> for HeadersVisitor {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a header is a string or a list of strings")]
-        enum Values {
-            One(String),
-            Many(Vec<String>),
-        }
         let mut headers = Vec::new();
         while let Some((name, values)) = map.next_entry()? {
             let values = match values {
-                Values::One(value) => vec![value],
-                Values::Many(values) => values,
+                OneOrMore::One(value) => vec![value],
+                OneOrMore::More(values) => values,
             };
             headers.push((name, values));
         }

@@ -1,14 +1,10 @@
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use headwater_wire::json;
 use http::{HeaderMap, StatusCode};
-use serde::{
-    Serialize, Serializer,
-    de::DeserializeOwned,
-    ser::{SerializeMap as _, SerializeStruct as _},
-};
+use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeMap as _};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -123,6 +119,20 @@ impl Answer {
         deserialize_json(text.strip_prefix(BOM).unwrap_or(text), None)
     }
 
+    /// Returns the body as it is serialised, and its encoding if it isn't text.
+    fn shown(&self) -> (ShownBody<'_>, Option<&'static str>) {
+        if let Some(json) = self.as_json() {
+            return (ShownBody::Json(json), None);
+        }
+        match self.text() {
+            Ok(text) => (ShownBody::Text(text.into()), None),
+            Err(_) => {
+                let text = BASE64_STANDARD.encode(&self.body);
+                (ShownBody::Text(text.into()), Some("base64"))
+            }
+        }
+    }
+
     /// Returns the body as JSON on one line, if it is JSON.
     fn as_json(&self) -> Option<Box<RawValue>> {
         let text = self.text().ok()?;
@@ -168,80 +178,126 @@ impl GatherResult {
     /// Serialises the result with the answer's headers as `"headers"`: an object of strings, or of
     /// lists of strings for repeated headers. Bytes that aren't UTF-8 are replaced.
     pub fn with_headers(&self) -> impl Serialize {
+        self.shown(true)
+    }
+
+    fn shown(&self, headers: bool) -> Shown<'_> {
+        let answer = self.answer();
+        let (body, encoding) = answer.map(Answer::shown).unzip();
         Shown {
-            result: self,
-            headers: true,
+            index: self.index,
+            key: self.key.as_deref(),
+            url: Some(&*self.url).filter(|url| !url.is_empty()),
+            status: answer.map(|answer| answer.status.as_u16()),
+            ms: u64::try_from(self.timing.total.as_millis()).unwrap_or(u64::MAX),
+            attempts: self.attempts,
+            error: self.outcome.as_ref().err().map(|error| {
+                let (kind, title) = error.class();
+                let detail = error.to_string();
+                ShownError {
+                    kind,
+                    title,
+                    detail,
+                }
+            }),
+            headers: answer
+                .filter(|_| headers)
+                .map(|answer| ShownHeaders(&answer.headers)),
+            encoding: encoding.flatten(),
+            body,
         }
     }
 }
 
 impl Serialize for GatherResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let headers = false;
-        let shown = Shown {
-            result: self,
-            headers,
-        };
-        shown.serialize(serializer)
+        self.shown(false).serialize(serializer)
     }
 }
 
+#[cfg(feature = "schemars")]
+impl schemars::JsonSchema for GatherResult {
+    fn schema_name() -> Cow<'static, str> {
+        Shown::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Shown::json_schema(generator)
+    }
+}
+
+/// The result of one call.
+#[derive(Serialize)]
+#[cfg_attr(
+    feature = "schemars",
+    derive(schemars::JsonSchema),
+    schemars(rename = "GatherResult")
+)]
 struct Shown<'a> {
-    result: &'a GatherResult,
-    headers: bool,
+    /// The index of the call in the list, from 0.
+    index: u64,
+    /// The call's key, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    /// The call's URL without user and password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    /// The status of the response, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// The time in milliseconds since the call was first sent.
+    ms: u64,
+    /// Number of times that the call was sent. 0: never, or an equal call received the response.
+    attempts: u32,
+    /// The reason for which the call failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ShownError<'a>>,
+    /// The response's headers, if they are requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schemars",
+        schemars(with = "Option<std::collections::BTreeMap<String, super::call::OneOrMore>>")
+    )]
+    headers: Option<ShownHeaders<'a>>,
+    /// `base64` if the body is neither JSON nor text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'static str>,
+    /// The response's body: a JSON value if it is JSON, otherwise a string.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(schema_with = "any"))]
+    body: Option<ShownBody<'a>>,
 }
 
-impl Serialize for Shown<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { result, headers } = *self;
-        let mut object = serializer.serialize_struct("GatherResult", 10)?;
-        object.serialize_field("index", &result.index)?;
-        if let Some(key) = &result.key {
-            object.serialize_field("key", key)?;
-        }
-        if !result.url.is_empty() {
-            object.serialize_field("url", &result.url)?;
-        }
-        let answer = result.answer();
-        if let Some(answer) = answer {
-            object.serialize_field("status", &answer.status.as_u16())?;
-        }
-        let milliseconds = u64::try_from(result.timing.total.as_millis()).unwrap_or(u64::MAX);
-        object.serialize_field("ms", &milliseconds)?;
-        object.serialize_field("attempts", &result.attempts)?;
-        if let Err(error) = &result.outcome {
-            object.serialize_field("error", &ShownError(error))?;
-        }
-        if let Some(answer) = answer {
-            if headers {
-                object.serialize_field("headers", &ShownHeaders(&answer.headers))?;
-            }
-            if let Some(json) = answer.as_json() {
-                object.serialize_field("body", &json)?;
-            } else if let Ok(text) = answer.text() {
-                object.serialize_field("body", text)?;
-            } else {
-                object.serialize_field("encoding", "base64")?;
-                object.serialize_field("body", &BASE64_STANDARD.encode(&answer.body))?;
-            }
-        }
-        object.end()
-    }
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ShownBody<'a> {
+    Json(Box<RawValue>),
+    Text(Cow<'a, str>),
 }
 
-/// An error as a problem document (RFC 9457), whose types are the codes of [`Error::class`].
-struct ShownError<'a>(&'a Error);
+/// Returns a schema for any JSON. It is an object instead of `true`, which some tools don't
+/// support.
+#[cfg(feature = "schemars")]
+pub(super) fn any(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "description": "Any JSON value." })
+}
 
-impl Serialize for ShownError<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let error = self.0;
-        let (kind, title) = error.class();
-        let mut object = serializer.serialize_struct("Error", 3)?;
-        object.serialize_field("type", kind)?;
-        object.serialize_field("title", title)?;
-        object.serialize_field("detail", &error.to_string())?;
-        object.end()
-    }
+// A problem document (RFC 9457), whose types are the codes of [`Error::class`].
+/// The reason for which a call failed.
+#[derive(Serialize)]
+#[cfg_attr(
+    feature = "schemars",
+    derive(schemars::JsonSchema),
+    schemars(rename = "GatherError")
+)]
+struct ShownError<'a> {
+    /// The kind of failure.
+    #[serde(rename = "type")]
+    kind: &'a str,
+    /// The kind in words.
+    title: &'a str,
+    /// The reason for this failure.
+    detail: String,
 }
 
 struct ShownHeaders<'a>(&'a HeaderMap);
