@@ -277,6 +277,11 @@ impl Operation {
         self.add_reply(None, Reply::problem("Something went wrong"));
     }
 
+    /// Adds a tag.
+    pub fn tag(&mut self, tag: &str) {
+        self.tags.push(tag.to_owned());
+    }
+
     /// Requires the app's security scheme of this name.
     pub fn security(&mut self, scheme: &str) {
         self.security
