@@ -1,7 +1,7 @@
 //! The only mapping of the log's errors to responses.
 
 use axum::response::{IntoResponse, Response};
-use headwater::{Problem, StatusCode};
+use headwater::{Operation, OperationOutput, Problem, StatusCode};
 use headwater_log::{Error, Mark, Published, Refusal};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -94,6 +94,12 @@ impl IntoResponse for Failure {
         let mut response = self.problem.into_response();
         response.headers_mut().extend(self.headers);
         response
+    }
+}
+
+impl OperationOutput for Failure {
+    fn describe(operation: &mut Operation) {
+        operation.any_error();
     }
 }
 

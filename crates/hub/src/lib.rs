@@ -82,10 +82,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use headwater::{App, get, post};
+use headwater::{App, StatusCode, get, post};
 use headwater_log::Log;
 
-use self::state::HubState;
+use self::{protocol::path, state::HubState};
 
 pub use durable::{Durable, DurableBuilder};
 pub use limits::Limits;
@@ -164,35 +164,47 @@ impl Hub {
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
-        let route = http::openapi::read(get(http::read::read));
-        let route = http::openapi::head(route.head(http::read::head));
-        let route = http::openapi::create(route.put(http::create::create));
-        let route = http::openapi::append(route.post(http::append::append));
-        let route = http::openapi::delete(route.delete(http::read::delete));
+        let route = get(http::read::read)
+            .head(http::read::stream_info)
+            .put(http::create::create_stream)
+            .post(http::append::append)
+            .delete(http::read::delete_stream);
+        let guarded = core.options.relay_secret.is_some();
         let root = core.options.root.as_str();
-        let path = format!("{}/{{*path}}", root.trim_end_matches('/'));
+        let stream = format!("{}/{{*path}}", root.trim_end_matches('/'));
         let headers =
             axum::middleware::from_fn_with_state(Arc::clone(&core), http::response_layer::headers);
         let app = App::new("Headwater", env!("CARGO_PKG_VERSION"))
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .license("MIT or Apache-2.0", "MIT OR Apache-2.0")
-            .tag(http::openapi::TAG, "Streams of messages, each at a URL.")
+            .tag(path::STREAMS, "Streams of messages, each at a URL.")
             .tag(gather::TAG, "Calls that the hub makes to other hosts for its clients, if its operator allows them.")
             .tag(http::health::TAG, "The hub's health and readiness.")
-            .route(&path, route)
-            .route(root, http::listing::describe(get(http::listing::list)))
-            .route("/events", http::events::describe(get(http::events::events)))
-            .route(protocol::path::GATHER, gather::describe(post(gather::gather), core.options.relay_secret.is_some()))
-            .route("/healthz", http::health::describe_alive(get(http::health::alive)))
-            .route("/readyz", http::health::describe_ready(get(http::health::ready)));
+            .route(&stream, route)
+            .route(
+                root,
+                get(http::listing::list_streams)
+                    .tag(path::STREAMS)
+                    .error(StatusCode::BAD_REQUEST, "`after` is not the path of a stream"),
+            )
+            .route("/events", get(http::events::follow_events).tag(path::STREAMS))
+            .route(path::GATHER, relay::guard(post(gather::gather).tag(gather::TAG), guarded))
+            .route("/healthz", get(http::health::healthz).tag(http::health::TAG))
+            .route(
+                "/readyz",
+                get(http::health::readyz).tag(http::health::TAG).error(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "The storage doesn't answer, refuses appends, or is shutting down; the problem has the reason",
+                ),
+            );
         let app = match core.options.index && root != http::index::PATH {
             true => app.route(
                 http::index::PATH,
-                http::index::describe(get(http::index::index)),
+                get(http::index::index).tag(http::health::TAG),
             ),
             false => app,
         };
-        let app = relay::routes(app, core.options.relay_secret.is_some());
+        let app = relay::routes(app, guarded);
         let subscriptions = core.subscriptions.routes();
         let app = match core.options.root.as_str() {
             "/" => app.merge(subscriptions),

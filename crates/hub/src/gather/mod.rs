@@ -15,21 +15,19 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{OriginalUri, State},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 use headwater::{Problem, Query, StatusCode, Streaming};
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
 
 use self::{
     calls::{Calls, ListFormat},
+    openapi::Results,
     params::Ask,
     run::Run,
     stored::Wanted,
 };
-pub(crate) use self::{
-    openapi::{TAG, describe},
-    run::Gathers,
-};
+pub(crate) use self::{openapi::TAG, run::Gathers};
 use crate::{
     error::Failure,
     http::openapi::Answer,
@@ -38,7 +36,7 @@ use crate::{
         public_url::{self, Origin},
     },
     relay,
-    requests::peer::{Peer, Sender},
+    requests::peer::Sender,
     state::HubState,
 };
 
@@ -64,26 +62,12 @@ pub(crate) async fn gather(
     headers: HeaderMap,
     sender: Sender,
     body: Body,
-) -> Answer {
-    post(&core, &ask, &uri, &headers, sender.peer, body)
-        .await
-        .unwrap_or_else(IntoResponse::into_response)
-        .into()
-}
-
-async fn post(
-    core: &HubState,
-    ask: &Ask,
-    uri: &Uri,
-    headers: &HeaderMap,
-    peer: Option<Peer>,
-    body: Body,
-) -> Result<Response, Failure> {
-    relay::check_secret(core, headers)?;
+) -> Result<Answer<Results>, Failure> {
+    relay::check_secret(&core, &headers)?;
     if core.options.upstreams.is_empty() {
         return Err(not_allowed());
     }
-    let format = ListFormat::of(headers)?;
+    let format = ListFormat::of(&headers)?;
     let limits = &core.options.limits;
     let options = ask.options(limits)?;
     if let Some(name) = &ask.stream {
@@ -93,10 +77,11 @@ async fn post(
             format,
         };
         let prefix = public_url::prefix(uri.path(), GATHER);
-        let url = Origin::of(uri, headers).stream(&core.options, prefix, &wanted.name);
-        return stored::start(core, &url, wanted, peer, body).await;
+        let url = Origin::of(&uri, &headers).stream(&core.options, prefix, &wanted.name);
+        let response = stored::start(&core, &url, wanted, sender.peer, body).await?;
+        return Ok(response.into());
     }
-    let run = Run::new(core, peer)?;
+    let run = Run::new(&core, sender.peer)?;
     let calls = Calls::new(format, body, limits).into_stream(&run);
     let gather = headwater_client::gather::from_stream(calls);
     let gathered = options.start(gather, &core.gathers.client(&core.options.upstreams)?)?;
@@ -104,7 +89,8 @@ async fn post(
     Ok(Streaming::try_new(results)
         .heartbeat(core.options.heartbeat)
         .line_heartbeat(core.options.line_heartbeat)
-        .into_response())
+        .into_response()
+        .into())
 }
 
 /// Returns the refusal of a hub whose configuration allows no upstream.

@@ -2,17 +2,17 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
-use axum::{
-    body::Body,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::State, response::IntoResponse};
 use bytes::Bytes;
 use headwater::StatusCode;
 use headwater_log::{Append, Error, Info, Outcome, Producer, Receipt, limits};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{create, messages, ndjson, openapi::Answer, schema};
+use super::{
+    create, messages, ndjson,
+    openapi::{Answer, Appending},
+    schema,
+};
 use crate::{
     error::{self, Failure, offset_value},
     protocol::{
@@ -40,21 +40,8 @@ pub(crate) async fn append(
     headers: HeaderMap,
     sender: Sender,
     body: Body,
-) -> Answer {
-    post(&hub, &path, &headers, &sender, body)
-        .await
-        .unwrap_or_else(IntoResponse::into_response)
-        .into()
-}
-
-async fn post(
-    hub: &HubState,
-    path: &StreamPath,
-    headers: &HeaderMap,
-    sender: &Sender,
-    body: Body,
-) -> Result<Response, Failure> {
-    let name = &path.name;
+) -> Result<Answer<Appending>, Failure> {
+    let (hub, headers, name) = (&*hub, &headers, &path.name);
     let creates = headers::create(headers)?;
     let content_type =
         headers::text(headers, &header::CONTENT_TYPE)?.filter(|text| !text.is_empty());
@@ -78,7 +65,9 @@ async fn post(
     if is_lines {
         match hub.log.info(name).await {
             Ok(info) if is_json(&info.settings.content_type) => {
-                return ndjson::append(hub, &info, append, sender, body).await;
+                return Ok(ndjson::append(hub, &info, append, &sender, body)
+                    .await?
+                    .into());
             }
             Ok(_) => {}
             // Created below, with the body's own type.
@@ -102,7 +91,7 @@ async fn post(
     let (info, is_new) = match hub.log.info(name).await {
         Ok(info) => (info, false),
         Err(error) if error.is_not_found() && creates => {
-            create::for_append(hub, path, headers, &body).await?
+            create::for_append(hub, &path, headers, &body).await?
         }
         Err(error) => return Err(missing(error)),
     };
@@ -144,7 +133,7 @@ async fn post(
             receipt.producer_seq.unwrap_or(producer.seq).into(),
         );
     }
-    Ok(response)
+    Ok(response.into())
 }
 
 /// Returns the failure for an append to a stream that doesn't exist.

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{
-    body::Body,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::State, response::IntoResponse};
 use bytes::Bytes;
 use headwater::{StatusCode, schema::Schema};
 use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Offset, Settings, Skip, limits};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{messages, openapi::Answer, schema};
+use super::{
+    messages,
+    openapi::{Answer, Creation},
+    schema,
+};
 use crate::{
     error::{Failure, offset_value},
     protocol::{
@@ -35,27 +35,14 @@ const DEFAULT_TYPE: &str = "application/octet-stream";
 /// If a stream with the requested settings exists at that path, nothing happens. If it differs, the
 /// response is 409.
 #[headwater::operation]
-pub(crate) async fn create(
+pub(crate) async fn create_stream(
     State(hub): State<Arc<HubState>>,
     path: StreamPath,
     headers: HeaderMap,
     sender: Sender,
     body: Body,
-) -> Answer {
-    put(&hub, &path, &headers, &sender, body)
-        .await
-        .unwrap_or_else(IntoResponse::into_response)
-        .into()
-}
-
-async fn put(
-    hub: &HubState,
-    path: &StreamPath,
-    headers: &HeaderMap,
-    sender: &Sender,
-    body: Body,
-) -> Result<Response, Failure> {
-    let wish = Wish::read(path, headers).await?;
+) -> Result<Answer<Creation>, Failure> {
+    let wish = Wish::read(&path, &headers).await?;
     let source = match &wish.fork {
         Some(fork) => Some(hub.log.info(&fork.source).await.map_err(of_source)?),
         None => None,
@@ -65,7 +52,7 @@ async fn put(
     let most = hub.options.limits.append_messages;
     let create = wish.create(source.as_ref(), body, most).await?;
     wish.check_messages(&create).await?;
-    let created = create_in_log(hub, path, create).await?;
+    let created = create_in_log(&hub, &path, create).await?;
     let info = created.info;
     if !created.is_new {
         wish.matches(&info)?;
@@ -93,7 +80,7 @@ async fn put(
     {
         answer.insert(header::LOCATION, url);
     }
-    Ok(response)
+    Ok(response.into())
 }
 
 /// Creates the stream for an append, without the append's messages. An existing stream is left

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::{
     extract::{RawQuery, State},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 use bytes::Bytes;
 use headwater::{
-    Format, In, LastEventId, MediaRange, MethodRoute, Problem, Query, Raw, StatusCode, operation,
+    Format, LastEventId, MediaRange, Operation, Problem, Query, Raw, StatusCode, operation,
 };
 use headwater_log::{Log, Mark, Position};
 use headwater_wire::sse::END_ID;
@@ -16,13 +16,18 @@ use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::openapi::{Answer, TAG, resumption};
+use super::openapi::{Answer, Resumption, description};
 use crate::fanout::all::{
     encode::{self, Reason, Reset, Sent},
     patterns::Patterns,
     reader::Feed,
 };
-use crate::{error::Failure, limits::EVENT_PATTERNS, protocol::header_names, state::HubState};
+use crate::{
+    error::Failure,
+    limits::EVENT_PATTERNS,
+    protocol::{header_names, media_type},
+    state::HubState,
+};
 
 /// The parameters of a reader of many streams.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -41,19 +46,11 @@ pub(crate) struct Follow {
     #[serde(default = "yes")]
     live: bool,
     /// The format, for clients that can't set `Accept`.
-    format: Option<Lines>,
+    format: Option<media_type::Format>,
 }
 
 fn yes() -> bool {
     true
-}
-
-/// The formats of events.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-enum Lines {
-    Sse,
-    Ndjson,
 }
 
 /// A place in the hub's global order at which a reader starts.
@@ -136,47 +133,37 @@ fn reset(format: Format, start: Mark<Position>, reason: Reason, asked: &str) -> 
     out.into()
 }
 
-/// Describes the route.
-pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.id("follow_events").tag(TAG).describe(|operation| {
-        operation.parameter::<String>(
-            In::Header,
-            "Accept",
-            "`text/event-stream` or `application/x-ndjson`. Default: the latter.",
-        );
-        resumption(operation);
+description! {
+    /// A read of many streams.
+    pub(crate) Following: Resumption
+    request {
+        /// `text/event-stream` or `application/x-ndjson`. Default: the latter.
+        ACCEPT
+    }
+    replies {
+        /// Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`,
+        /// stands for trimmed messages; one of the type `headwater:deleted`, or an object with
+        /// `deleted`, reports a deleted stream; one of the type `headwater:reset`, or an object with
+        /// `reset`, reports that the id to resume from is not this hub's, and that everything
+        /// follows
+        OK
+        /// The stream has ended, and the client has already received its end
+        NO_CONTENT
+    }
+    errors {
+        /// A pattern or an id is invalid
+        BAD_REQUEST
+        /// None of the formats that the client accepts is offered
+        NOT_ACCEPTABLE
+        /// The limit of live readers is reached
+        TOO_MANY_REQUESTS
+    }
+    also |operation: &mut Operation| {
         let formats = [Format::Sse, Format::Ndjson];
-        let description = "Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`, \
-            stands for trimmed messages; one of the type `headwater:deleted`, or an object with `deleted`, reports \
-            a deleted stream; one of the type `headwater:reset`, or an object with `reset`, reports that the id to \
-            resume from is not this hub's, and that everything follows";
-        operation.stream_reply::<Sent<'static>>(StatusCode::OK, &formats, description);
-        operation.reply_header(
-            StatusCode::OK,
-            "Stream-Next-Offset",
-            "The id to start after, if the connection breaks before the first event.",
-        );
-        operation.empty_reply(
-            StatusCode::NO_CONTENT,
-            "The stream has ended, and the client has already received its end",
-        );
-        for (status, description) in [
-            (
-                StatusCode::BAD_REQUEST,
-                "A pattern or an id is invalid",
-            ),
-            (
-                StatusCode::NOT_ACCEPTABLE,
-                "None of the formats that the client accepts is offered",
-            ),
-            (
-                StatusCode::TOO_MANY_REQUESTS,
-                "The limit of live readers is reached",
-            ),
-        ] {
-            operation.error(status, description);
-        }
-    })
+        operation.stream_reply::<Sent<'static>>(StatusCode::OK, &formats, "");
+        let next = "The id to start after, if the connection breaks before the first event.";
+        operation.reply_header(StatusCode::OK, "Stream-Next-Offset", next);
+    }
 }
 
 /// Reads many streams on one connection.
@@ -207,28 +194,18 @@ pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
 /// receives its position at once, as an event of the type `headwater:position`. In every format it
 /// is in the header `Stream-Next-Offset`.
 #[operation]
-pub(crate) async fn events(
+pub(crate) async fn follow_events(
     State(core): State<Arc<HubState>>,
     Query(follow): Query<Follow>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Answer {
+) -> Result<Answer<Following>, Failure> {
     let LastEventId(seen) = LastEventId::sent_by_event_source(&headers, query.as_deref());
-    start(&core, &follow, seen.as_deref(), &headers)
-        .unwrap_or_else(IntoResponse::into_response)
-        .into()
-}
-
-fn start(
-    core: &HubState,
-    follow: &Follow,
-    seen: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Response, Failure> {
+    let seen = seen.as_deref();
     let format = match follow.format {
-        Some(Lines::Sse) => Format::Sse,
-        Some(Lines::Ndjson) => Format::Ndjson,
-        None => preferred(headers).ok_or_else(|| {
+        Some(media_type::Format::Sse) => Format::Sse,
+        Some(media_type::Format::Ndjson) => Format::Ndjson,
+        None => preferred(&headers).ok_or_else(|| {
             let offered = "text/event-stream and application/x-ndjson are offered";
             Failure::new(StatusCode::NOT_ACCEPTABLE, offered)
         })?,
@@ -238,7 +215,7 @@ fn start(
             StatusCode::NO_CONTENT,
             [(header::CACHE_CONTROL, "no-store")],
         );
-        return Ok(over.into_response());
+        return Ok(over.into_response().into());
     }
     let wanted = Arc::new(Patterns::parse(&follow.stream)?);
     if follow.after.is_some() && follow.offset.is_some() {
@@ -288,7 +265,7 @@ fn start(
             .headers_mut()
             .insert(header_names::STREAM_NEXT_OFFSET, value);
     }
-    Ok(response)
+    Ok(response.into())
 }
 
 /// Returns the format that `Accept` prefers (RFC 9110 §12.5.1): by weight, then the more specific

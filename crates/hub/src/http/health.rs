@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use headwater::{Json, MethodRoute, Problem, StatusCode, operation};
+use headwater::{Json, Problem, StatusCode, operation};
 use http::{HeaderName, header};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -42,22 +42,9 @@ fn ok(warnings: Vec<String>) -> Fresh<Health> {
     )
 }
 
-/// Describes the route of [`ready`].
-pub(crate) fn describe_ready<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.id("readyz").tag(TAG).error(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "The storage doesn't answer, refuses appends, or is shutting down; the problem has the reason",
-    )
-}
-
-/// Describes the route of [`alive`].
-pub(crate) fn describe_alive<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.id("healthz").tag(TAG)
-}
-
 /// Checks liveness: the process runs and responds.
 #[operation]
-pub(crate) async fn alive() -> Fresh<Health> {
+pub(crate) async fn healthz() -> Fresh<Health> {
     ok(Vec::new())
 }
 
@@ -68,7 +55,7 @@ pub(crate) async fn alive() -> Fresh<Health> {
 /// so that a load balancer can continue to send readers. `warnings` contains conditions that need
 /// attention although all requests are served, such as damaged data.
 #[operation]
-pub(crate) async fn ready(State(core): State<Arc<HubState>>) -> Result<Fresh<Health>, Problem> {
+pub(crate) async fn readyz(State(core): State<Arc<HubState>>) -> Result<Fresh<Health>, Problem> {
     let unavailable = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail);
     match timeout(READY_PATIENCE, core.log.list("", None, 1)).await {
         Ok(Ok(_)) => match core.log.writable() {

@@ -6,12 +6,12 @@ use axum::{
     extract::{OriginalUri, State},
     response::{Html, IntoResponse, Response},
 };
-use headwater::{In, Json, MediaRange, MethodRoute, StatusCode, operation};
+use headwater::{Json, MediaRange, Operation, StatusCode, operation};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{health::TAG, openapi::Answer};
+use super::openapi::{Answer, description};
 use crate::{
     protocol::{path, public_url::Origin},
     state::HubState,
@@ -122,17 +122,21 @@ fn wants_page(headers: &HeaderMap) -> bool {
         .any(|range| range.precedence("text/html") == Some(2) && range.weight() > 0)
 }
 
-/// Describes the route.
-pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.id("index").tag(TAG).describe(|operation| {
-        operation.parameter::<String>(
-            In::Header,
-            "Accept",
-            "With `text/html` the response is a page for browsers.",
-        );
-        operation.reply::<Index>(StatusCode::OK, "The hub's resources and their URLs");
-        operation.raw_reply(StatusCode::OK, "text/html", "The same as a page");
-    })
+description! {
+    /// The overview.
+    pub(crate) Overview
+    request {
+        /// With `text/html` the response is a page for browsers.
+        ACCEPT
+    }
+    replies {
+        /// The hub's resources and their URLs
+        OK: Index
+    }
+    also |operation: &mut Operation| {
+        operation.raw_reply(StatusCode::OK, "text/html", "");
+        operation.any_error();
+    }
 }
 
 /// Returns an overview of the hub.
@@ -141,7 +145,7 @@ pub(crate) async fn index(
     State(core): State<Arc<HubState>>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
-) -> Answer {
+) -> Answer<Overview> {
     let index = Index::of(&core);
     let mut response: Response = if wants_page(&headers) {
         let prefix = uri.path().trim_end_matches('/');

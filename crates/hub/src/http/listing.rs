@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use headwater::{Json, MethodRoute, Problem, Query, operation};
+use headwater::{Json, Problem, Query, operation};
 use headwater_log::{Expiry, Info, StreamName, limits::PAGE};
 use http::{HeaderName, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::openapi::TAG;
 use crate::{
     error::problem,
     protocol::{path::is_reserved, time},
@@ -115,20 +114,12 @@ impl From<Info> for StreamView {
     }
 }
 
-/// Describes the route.
-pub(crate) fn describe<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.id("list_streams").tag(TAG).error(
-        headwater::StatusCode::BAD_REQUEST,
-        "`after` is not the path of a stream",
-    )
-}
-
 /// Lists streams by a prefix of their paths.
 ///
 /// Streams are paged in the order of their paths, byte by byte. A page may be shorter than `limit`
 /// although there are more streams; only a page without `after` is the last one.
 #[operation]
-pub(crate) async fn list(
+pub(crate) async fn list_streams(
     State(hub): State<Arc<HubState>>,
     Query(ask): Query<Ask>,
 ) -> Result<([(HeaderName, &'static str); 1], Json<Listing>), Problem> {

@@ -15,7 +15,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use tokio::time::{Instant, timeout};
 
-use super::{cache, create::content_type, openapi::Answer};
+use super::{
+    cache,
+    create::content_type,
+    openapi::{Answer, Deletion, MetadataByPath, ReadingByPath},
+};
 use crate::{
     error::{Failure, offset_value, published_headers},
     fanout::{
@@ -49,12 +53,9 @@ pub(crate) async fn read(
     path: StreamPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Answer {
+) -> Result<Answer<ReadingByPath>, Failure> {
     let query = query.unwrap_or_default();
-    get(&hub, &path.name, &query, &headers)
-        .await
-        .unwrap_or_else(IntoResponse::into_response)
-        .into()
+    Ok(get(&hub, &path.name, &query, &headers).await?.into())
 }
 
 pub(crate) async fn get(
@@ -476,28 +477,17 @@ async fn follow(
 
 /// Returns the metadata of a stream, and of a producer that has appended to it.
 #[headwater::operation]
-pub(crate) async fn head(
+pub(crate) async fn stream_info(
     State(hub): State<Arc<HubState>>,
-    path: StreamPath,
+    StreamPath { name, .. }: StreamPath,
     headers: HeaderMap,
-) -> Answer {
-    describe(&hub, &path.name, &headers)
-        .await
-        .unwrap_or_else(IntoResponse::into_response)
-        .into()
-}
-
-async fn describe(
-    hub: &HubState,
-    name: &StreamName,
-    headers: &HeaderMap,
-) -> Result<Response, Failure> {
-    let Some(id) = headers::producer_id(headers)? else {
-        return Ok(known(&hub.log.info(name).await?));
+) -> Result<Answer<MetadataByPath>, Failure> {
+    let Some(id) = headers::producer_id(&headers)? else {
+        return Ok(known(&hub.log.info(&name).await?).into());
     };
     // Looked up before the stream, so that the tail isn't older than the producer's state.
-    let producer = hub.log.producer(name, id).await?;
-    let mut response = known(&hub.log.info(name).await?);
+    let producer = hub.log.producer(&name, id).await?;
+    let mut response = known(&hub.log.info(&name).await?);
     let published = producer.map(|known| known.published).unwrap_or_default();
     let headers = response.headers_mut();
     headers.extend(published_headers(&published));
@@ -505,7 +495,7 @@ async fn describe(
         headers.insert(header_names::PRODUCER_EPOCH, producer.epoch.into());
         headers.insert(header_names::PRODUCER_SEQ, producer.seq.into());
     }
-    Ok(response)
+    Ok(response.into())
 }
 
 fn tail_value(info: &Info) -> HeaderValue {
@@ -555,11 +545,12 @@ pub(crate) fn known(info: &Info) -> Response {
 /// Forks keep the messages that they share with it, and its path stays reserved until the last fork
 /// is deleted.
 #[headwater::operation]
-pub(crate) async fn delete(State(hub): State<Arc<HubState>>, path: StreamPath) -> Answer {
+pub(crate) async fn delete_stream(
+    State(hub): State<Arc<HubState>>,
+    path: StreamPath,
+) -> Result<Answer<Deletion>, Failure> {
     let deleted = hub.log.delete(&path.name).await;
     hub.ingest_jobs.over(&path.name);
-    match deleted {
-        Ok(()) => StatusCode::NO_CONTENT.into_response().into(),
-        Err(error) => Failure::from(error).into_response().into(),
-    }
+    deleted?;
+    Ok(StatusCode::NO_CONTENT.into_response().into())
 }

@@ -4,9 +4,13 @@ use std::borrow::Cow;
 
 use headwater::MediaRange;
 use http::HeaderMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-/// The formats that a client may request instead of the stream's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The formats in which a stream can be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Followed")]
 pub(crate) enum Format {
     Sse,
     Ndjson,

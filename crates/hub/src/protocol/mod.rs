@@ -11,5 +11,6 @@ pub(crate) mod media_type;
 pub(crate) mod path;
 pub(crate) mod pattern;
 pub(crate) mod public_url;
+pub(crate) mod query;
 pub(crate) mod read_query;
 pub(crate) mod time;

@@ -13,11 +13,14 @@ use crate::limits::PATH_SEGMENTS;
 /// The first segment of reserved paths.
 pub(crate) const RESERVED: &str = "__ds";
 
+/// The path of gathers.
+pub(crate) const GATHER: &str = "/gather";
+
 /// The path of relays.
 pub(crate) const RELAY: &str = "/relay";
 
-/// The path of gathers.
-pub(crate) const GATHER: &str = "/gather";
+/// The tag of the streams' operations.
+pub(crate) const STREAMS: &str = "streams";
 
 /// The stream that a request is for.
 #[derive(Debug)]
@@ -106,6 +109,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
 
 impl OperationInput for StreamPath {
     fn describe(operation: &mut Operation) {
+        operation.tag(STREAMS);
         operation.parameters::<Described>(In::Path);
     }
 }

@@ -3,10 +3,15 @@
 use headwater::{Problem, StatusCode};
 use headwater_log::{Info, Mark, Offset, Timestamp};
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{media_type::Format, time};
+use super::{
+    media_type::Format,
+    query::{query, word},
+    time,
+};
 
 /// The first offset in the form of the protocol's reference server. Some clients depend on it.
 const ZERO: &str = "0000000000000000_0000000000000000";
@@ -168,78 +173,36 @@ impl Lost {
 }
 
 /// The behaviour at the tail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Live {
     LongPoll,
     Sse,
-    /// Ends there: `live=false`.
+    #[serde(rename = "false")]
     No,
 }
 
-/// The parameters of a read. Unknown parameters are ignored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Query {
-    pub(crate) offset: Option<Place>,
-    /// A time instead of an offset: reads from the first message that was appended then or later.
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) live: Option<Live>,
-    pub(crate) cursor: Option<u64>,
-    pub(crate) format: Option<Format>,
-}
-
-impl Query {
-    pub(crate) fn parse(query: &str) -> Result<Self, Problem> {
-        let mut parsed = Self::default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let is_repeated = match &*name {
-                "offset" => parsed.offset.is_some(),
-                "since" => parsed.since.is_some(),
-                "live" => parsed.live.is_some(),
-                "format" => parsed.format.is_some(),
-                _ => false,
-            };
-            if is_repeated {
-                return Err(Problem::bad_request(format!("{name} is given twice")));
-            }
-            match &*name {
-                "offset" => parsed.offset = Some(Place::parse(&value)?),
-                "since" => parsed.since = Some(moment(&value)?),
-                "live" => parsed.live = Some(live(&value)?),
-                // An echo of the hub's cursor. An invalid one is ignored.
-                "cursor" => parsed.cursor = value.parse().ok(),
-                "format" => parsed.format = Some(format(&value)?),
-                _ => {}
-            }
-        }
-        if parsed.offset.is_some() && parsed.since.is_some() {
-            return Err(Problem::bad_request(
-                "offset and since are both a start: give one of them",
-            ));
-        }
-        Ok(parsed)
+query! {
+    /// The parameters of a read.
+    pub(crate) struct Query {
+        /// The offset to start at, as this server returned it; `-1` for the start, `now` for the
+        /// tail. Default: the start.
+        offset (once): Place as String = |_, text| Place::parse(text),
+        /// In place of `offset`: start with the first message that was appended at this time (RFC
+        /// 3339) or later. A `+` is written `%2B`.
+        since (once): Timestamp as String = time::parse_in_query,
+        /// How to continue at the tail.
+        live (once): Live as Live = word::<Live>,
+        /// Follows the stream in this format, for a client that can't set `Accept`.
+        format (once): Format as Format = word::<Format>,
+        /// The `Stream-Cursor` of the previous response.
+        cursor: u64 as String = |_, text: &str| Ok::<_, Problem>(text.parse::<u64>().ok()),
     }
-}
-
-fn moment(value: &str) -> Result<Timestamp, Problem> {
-    time::parse_in_query("since", value)
-}
-
-fn live(value: &str) -> Result<Live, Problem> {
-    match value {
-        "long-poll" => Ok(Live::LongPoll),
-        "sse" => Ok(Live::Sse),
-        "false" => Ok(Live::No),
-        _ => Err(Problem::bad_request(
-            "live is one of long-poll, sse and false",
+    check |query: &Self| match (&query.offset, query.since) {
+        (Some(_), Some(_)) => Err(Problem::bad_request(
+            "offset and since are both a start: give one of them",
         )),
-    }
-}
-
-fn format(value: &str) -> Result<Format, Problem> {
-    match value {
-        "sse" => Ok(Format::Sse),
-        "ndjson" => Ok(Format::Ndjson),
-        _ => Err(Problem::bad_request("format is one of sse and ndjson")),
+        _ => Ok(()),
     }
 }
 

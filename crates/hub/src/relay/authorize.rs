@@ -5,32 +5,30 @@ use headwater_log::Timestamp;
 use http::{HeaderMap, header};
 
 use super::{id::RelayId, refusal::Refusal};
-use crate::state::HubState;
+use crate::{
+    protocol::query::{any, query},
+    state::HubState,
+};
 
-/// The signature parameters of a URL, as far as present.
-#[derive(Debug, Default)]
-pub(super) struct Signed {
-    expires: Option<String>,
-    signature: Option<String>,
-    /// The requested action of a `PATCH`.
-    pub(super) action: Option<String>,
+query! {
+    /// The signature parameters of a URL, as far as present.
+    pub(super) struct Signed {
+        /// The time at which the URL expires.
+        expires: String as u64 = any,
+        /// The hub's signature of the URL.
+        signature: String as String = any,
+    }
+}
+
+query! {
+    /// The action of a `PATCH`.
+    pub(super) struct Action {
+        /// `abort`. Required.
+        action: String as String = any,
+    }
 }
 
 impl Signed {
-    pub(super) fn parse(query: &str) -> Self {
-        let mut signed = Self::default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let part = match &*name {
-                "expires" => &mut signed.expires,
-                "signature" => &mut signed.signature,
-                "action" => &mut signed.action,
-                _ => continue,
-            };
-            *part = Some(value.into_owned());
-        }
-        signed
-    }
-
     /// Returns `true` if there is a signature, valid or not.
     fn is_any(&self) -> bool {
         self.expires.is_some() || self.signature.is_some()

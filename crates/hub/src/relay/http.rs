@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::{FromRequestParts, RawQuery, State},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 use headwater::{App, Operation, OperationInput, Path, StatusCode, get, post};
 use headwater_log::{Info, Timestamp};
@@ -13,10 +13,10 @@ use http::{HeaderMap, HeaderValue, header, request::Parts};
 use tokio::time::timeout;
 
 use super::{
-    authorize::{self, Signed},
+    authorize::{self, Action, Signed},
     create::{self, Relay},
     id::RelayId,
-    openapi,
+    openapi::{self, Abort, Creation, Deletion, RelayMetadata, RelayReading, guard},
     refusal::Refusal,
 };
 use crate::{
@@ -38,14 +38,13 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Adds the routes. `guarded`: there is a secret.
 pub(crate) fn routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState>> {
-    let one = openapi::read(get(read));
-    let one = openapi::head(one.head(head), guarded);
-    let one = openapi::abort(one.patch(abort));
-    let one = openapi::delete(one.delete(delete), guarded);
+    let one = get(read_relay);
+    let one = guard(one.head(relay_info), guarded).patch(abort_relay);
+    let one = guard(one.delete(delete_relay), guarded);
     openapi::app(app, guarded)
-        .route(RELAY, openapi::create(post(create), guarded))
+        .route(RELAY, guard(post(create_relay), guarded))
         .route("/relay/{id}", one)
-        .route("/relay/{id}/{*rest}", openapi::nothing(get(nothing)))
+        .route("/relay/{id}/{*rest}", get(nothing).hidden())
 }
 
 /// The URL of the request, as its client sees it.
@@ -89,33 +88,21 @@ impl Base {
 /// are forwarded to the upstream, except `Authorization`, headers about the connection, and headers
 /// that start with `Upstream-`.
 #[headwater::operation]
-async fn create(
+async fn create_relay(
     State(hub): State<Arc<HubState>>,
     base: Base,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     sender: Sender,
     body: Body,
-) -> Answer {
-    let work = async {
-        authorize::service(&hub, &headers)?;
-        let query = query.unwrap_or_default();
-        let (relay, is_new) = create::create(&hub, headers, &query, &sender, body).await?;
-        created(&hub, &base, &relay, is_new).await
-    };
-    answer(work.await)
-}
-
-async fn created(
-    hub: &HubState,
-    base: &Base,
-    relay: &Relay,
-    is_new: bool,
-) -> Result<Response, Refusal> {
+) -> Result<Answer<Creation>, Refusal> {
+    authorize::service(&hub, &headers)?;
+    let query = query.unwrap_or_default();
+    let (relay, is_new) = create::create(&hub, headers, &query, &sender, body).await?;
     let id = relay.id.to_string();
     let now = Timestamp::from(std::time::SystemTime::now());
     let expires = now.after(hub.options.relay_ttl).0 / 1000;
-    let query = hub.relays.signer(hub).await?.query(&id, expires);
+    let query = hub.relays.signer(&hub).await?.query(&id, expires);
     let status = if is_new {
         StatusCode::CREATED
     } else {
@@ -125,18 +112,18 @@ async fn created(
     let headers = response.headers_mut();
     // The URL is a secret.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(url) = base.url(hub, &format!("{RELAY}/{id}?{query}")) {
+    if let Some(url) = base.url(&hub, &format!("{RELAY}/{id}?{query}")) {
         headers.insert(header::LOCATION, url);
     }
     if let Some(name) = relay.id.public()
-        && let Some(url) = base.url(hub, &public_url::of_stream(&hub.options, name))
+        && let Some(url) = base.url(&hub, &public_url::of_stream(&hub.options, name))
     {
         headers.insert(header::CONTENT_LOCATION, url);
     }
     if let Ok(value) = HeaderValue::try_from(&relay.content_type) {
         headers.insert(header_names::UPSTREAM_CONTENT_TYPE, value);
     }
-    Ok(response)
+    Ok(response.into())
 }
 
 /// Reads the response of a relay's upstream.
@@ -144,54 +131,48 @@ async fn created(
 /// This is the same as reading any stream, in all its formats, from the start unless `offset` is
 /// set.
 #[headwater::operation]
-async fn read(
+async fn read_relay(
     State(hub): State<Arc<HubState>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Answer {
-    let work = async {
-        let id = RelayId::parse(&id);
-        let query = query.unwrap_or_default();
-        let signed = Signed::parse(&query);
-        let Some(id) = id else {
-            authorize::service(&hub, &headers)?;
-            return Err(Refusal::no_relay());
-        };
-        authorize::reader(&hub, &id, &signed, &headers).await?;
-        let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
-        let mut response = read::get(&hub, &info.name, &query, &headers).await?;
-        note(response.headers_mut(), &info);
-        plain(response.headers_mut(), &info);
-        // The URL contains the authorization.
-        let control = response.headers().get(header::CACHE_CONTROL);
-        let shared = control.and_then(|value| value.to_str().ok()?.strip_prefix("public"));
-        if let Some(rest) = shared {
-            let value = HeaderValue::try_from(format!("private{rest}"));
-            let value = value.unwrap_or(HeaderValue::from_static("no-store"));
-            response.headers_mut().insert(header::CACHE_CONTROL, value);
-        }
-        Ok(response)
+) -> Result<Answer<RelayReading>, Refusal> {
+    let id = RelayId::parse(&id);
+    let query = query.unwrap_or_default();
+    let signed = Signed::parse(&query)?;
+    let Some(id) = id else {
+        authorize::service(&hub, &headers)?;
+        return Err(Refusal::no_relay());
     };
-    answer(work.await)
+    authorize::reader(&hub, &id, &signed, &headers).await?;
+    let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
+    let mut response = read::get(&hub, &info.name, &query, &headers).await?;
+    note(response.headers_mut(), &info);
+    plain(response.headers_mut(), &info);
+    // The URL contains the authorization.
+    let control = response.headers().get(header::CACHE_CONTROL);
+    let shared = control.and_then(|value| value.to_str().ok()?.strip_prefix("public"));
+    if let Some(rest) = shared {
+        let value = HeaderValue::try_from(format!("private{rest}"));
+        let value = value.unwrap_or(HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(header::CACHE_CONTROL, value);
+    }
+    Ok(response.into())
 }
 
 /// Returns the metadata of a relay's stream.
 #[headwater::operation]
-async fn head(
+async fn relay_info(
     State(hub): State<Arc<HubState>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Answer {
-    let work = async {
-        authorize::service(&hub, &headers)?;
-        let id = RelayId::parse(&id).ok_or_else(Refusal::no_relay)?;
-        let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
-        let mut response = read::known(&info);
-        note(response.headers_mut(), &info);
-        Ok(response)
-    };
-    answer(work.await)
+) -> Result<Answer<RelayMetadata>, Refusal> {
+    authorize::service(&hub, &headers)?;
+    let id = RelayId::parse(&id).ok_or_else(Refusal::no_relay)?;
+    let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
+    let mut response = read::known(&info);
+    note(response.headers_mut(), &info);
+    Ok(response.into())
 }
 
 /// Aborts the call of a relay.
@@ -199,63 +180,54 @@ async fn head(
 /// The connection to the upstream is closed at once. The items that arrived are in the stream,
 /// which is closed with an error for the cancellation. A relay that has ended is not changed.
 #[headwater::operation]
-async fn abort(
+async fn abort_relay(
     State(hub): State<Arc<HubState>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Answer {
-    let work = async {
-        let signed = Signed::parse(&query.unwrap_or_default());
-        // An invalid id can't have been signed.
-        let id = RelayId::parse(&id).ok_or_else(Refusal::bad_signature)?;
-        authorize::signed(&hub, &id, &signed).await?;
-        if signed.action.as_deref() != Some("abort") {
-            return Err(Refusal::bad_action());
-        }
-        let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
-        // After the timeout it ends nevertheless.
-        let _ = timeout(ABORT_PATIENCE, hub.ingest_jobs.cancel(&info.name)).await;
-        Ok(StatusCode::NO_CONTENT.into_response())
-    };
-    answer(work.await)
+) -> Result<Answer<Abort>, Refusal> {
+    let query = query.unwrap_or_default();
+    let signed = Signed::parse(&query)?;
+    // An invalid id can't have been signed.
+    let id = RelayId::parse(&id).ok_or_else(Refusal::bad_signature)?;
+    authorize::signed(&hub, &id, &signed).await?;
+    if Action::parse(&query)?.action.as_deref() != Some("abort") {
+        return Err(Refusal::bad_action());
+    }
+    let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
+    // After the timeout it ends nevertheless.
+    let _ = timeout(ABORT_PATIENCE, hub.ingest_jobs.cancel(&info.name)).await;
+    Ok(StatusCode::NO_CONTENT.into_response().into())
 }
 
 /// Deletes a relay: aborts its call and deletes its stream.
 ///
 /// Deleting a relay that doesn't exist is not an error.
 #[headwater::operation]
-async fn delete(
+async fn delete_relay(
     State(hub): State<Arc<HubState>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Answer {
-    let work = async {
-        authorize::service(&hub, &headers)?;
-        let found = match RelayId::parse(&id) {
-            Some(id) => find(&hub, &id).await?,
-            None => None,
-        };
-        if let Some(info) = found {
-            let deleted = hub.log.delete(&info.name).await;
-            hub.ingest_jobs.over(&info.name);
-            match deleted {
-                Err(error) if !error.is_not_found() && !error.is_gone() => return Err(error.into()),
-                _ => {}
-            }
-        }
-        Ok(StatusCode::NO_CONTENT.into_response())
+) -> Result<Answer<Deletion>, Refusal> {
+    authorize::service(&hub, &headers)?;
+    let found = match RelayId::parse(&id) {
+        Some(id) => find(&hub, &id).await?,
+        None => None,
     };
-    answer(work.await)
+    if let Some(info) = found {
+        let deleted = hub.log.delete(&info.name).await;
+        hub.ingest_jobs.over(&info.name);
+        match deleted {
+            Err(error) if !error.is_not_found() && !error.is_gone() => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(StatusCode::NO_CONTENT.into_response().into())
 }
 
 /// Refuses paths below a relay's.
 #[headwater::operation]
-async fn nothing() -> Answer {
-    answer(Err(Refusal::no_route()))
-}
-
-fn answer(result: Result<Response, Refusal>) -> Answer {
-    result.unwrap_or_else(IntoResponse::into_response).into()
+async fn nothing() -> Refusal {
+    Refusal::no_route()
 }
 
 /// Returns the stream of a relay, if it exists.

@@ -1,73 +1,21 @@
 //! Descriptions of relays in the OpenAPI document, in addition to the handlers' doc comments.
 
-use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
-use schemars::JsonSchema;
+use headwater::{
+    App, MethodRoute, Operation, OperationInput, OperationOutput, SecurityScheme, StatusCode,
+};
 
-use crate::http::openapi::{foreign, known, reading, replied};
+use super::{
+    authorize::{Action, Signed},
+    refusal::{ErrorView, Refusal},
+    request::Query,
+};
+use crate::http::openapi::{ForeignPage, Metadata, Reading, description};
 
 /// The tag of these operations.
 const TAG: &str = "relays";
 
 /// The security scheme for the creation of relays.
 const SECRET: &str = "relaySecret";
-
-/// The reason for which a request to a relay was refused.
-#[derive(JsonSchema)]
-#[schemars(rename = "RelayError")]
-#[expect(dead_code, reason = "only its schema is used")]
-struct ErrorView {
-    error: Coded,
-    title: Option<String>,
-    status: u16,
-    detail: Option<String>,
-}
-
-/// The kind and description of an error.
-#[derive(JsonSchema)]
-#[schemars(rename = "RelayErrorCode")]
-#[expect(dead_code, reason = "only its schema is used")]
-struct Coded {
-    /// The kind of refusal: `UPSTREAM_NOT_ALLOWED`, `SIGNATURE_EXPIRED`, …
-    code: String,
-    message: String,
-}
-
-/// The criterion by which to join.
-#[derive(JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Join {
-    Request,
-}
-
-const UPSTREAM_TYPE: (&str, &str) = (
-    "Upstream-Content-Type",
-    "The `Content-Type` of the upstream's response.",
-);
-const LOCATION: (&str, &str) = (
-    "Location",
-    "The relay's signed URL. It reads and aborts the relay until it expires.",
-);
-const CONTENT_LOCATION: (&str, &str) = (
-    "Content-Location",
-    "The public stream's URL, if `stream` names one.",
-);
-
-fn refused(operation: &mut Operation, refusals: &[(StatusCode, &str)]) {
-    let storage = [
-        (StatusCode::BAD_GATEWAY, "The storage failed"),
-        (StatusCode::SERVICE_UNAVAILABLE, "The hub can't do this now"),
-    ];
-    for (status, description) in storage.iter().chain(refusals) {
-        operation.reply::<ErrorView>(*status, description);
-    }
-}
-
-const UNAUTHORIZED: (StatusCode, &str) = (
-    StatusCode::UNAUTHORIZED,
-    "The secret, or the URL's signature, is missing or wrong",
-);
-const MISSING: (StatusCode, &str) = (StatusCode::NOT_FOUND, "The relay doesn't exist");
 
 pub(super) fn app<S: Clone + Send + Sync + 'static>(app: App<S>, guarded: bool) -> App<S> {
     let app = app.tag(
@@ -88,122 +36,123 @@ pub(crate) fn guard<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
     }
 }
 
-pub(super) fn create<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
-    let route = guard(route.id("create_relay").tag(TAG), guarded);
-    route.describe(|operation| {
-        for (name, description) in [
-            ("Upstream-URL", "The URL to call: an absolute URL that the hub's configuration allows. Required."),
-            ("Upstream-Method", "The method: `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. Required."),
-            ("Upstream-Authorization", "Sent to the upstream as `Authorization`."),
-            ("Idempotency-Key", "Joins the relay that was created with the same key, if it exists. It is sent to \
-                the upstream too."),
-        ] {
-            operation.parameter::<String>(In::Header, name, description);
-        }
-        operation.parameter::<String>(In::Query, "stream", "The path of a public stream to fill. Default: a private \
-            stream that only the relay's URL reaches.");
-        operation.parameter::<String>(In::Query, "key", "In place of `Idempotency-Key`, and not sent to the upstream.");
-        operation.parameter::<Join>(In::Query, "join", "`request` joins the relay of the same request, if it \
-            exists: method, URL, headers and body.");
-        operation.parameter::<u64>(In::Query, "ttl", "The number of seconds that the stream is kept after its last \
-            use.");
-        operation.parameter::<u64>(In::Query, "keep_for", "The call is aborted after this many seconds without a \
-            watcher. Default: it continues.");
-        operation.parameter::<bool>(In::Query, "feed", "`false`: an SSE feed that breaks isn't reconnected.");
-        operation.raw_body("*/*");
-        operation.optional_body();
-        for (status, description) in [
-            (StatusCode::CREATED, "The upstream has responded, and its response is being stored"),
-            (StatusCode::OK, "An existing relay is joined"),
-        ] {
-            operation.empty_reply(status, description);
-            replied(operation, status, &[LOCATION, CONTENT_LOCATION, UPSTREAM_TYPE]);
-        }
-        refused(operation, &[
-            (StatusCode::BAD_REQUEST, "A header or a parameter is invalid, or the upstream redirects"),
-            UNAUTHORIZED,
-            (StatusCode::FORBIDDEN, "The upstream is not allowed, or the request is from a page that may not use \
-                the hub"),
-            (StatusCode::REQUEST_TIMEOUT, "The body stopped arriving"),
-            (StatusCode::CONFLICT, "Another stream of that name exists"),
-            (StatusCode::PAYLOAD_TOO_LARGE, "The body is over the limit"),
-            (StatusCode::UNPROCESSABLE_ENTITY, "The key was used with another request"),
-            (StatusCode::TOO_MANY_REQUESTS, "The limit of streams being filled is reached"),
-            (StatusCode::GATEWAY_TIMEOUT, "The upstream didn't answer in time"),
-        ]);
-        operation.raw_reply(
-            StatusCode::BAD_GATEWAY,
-            "*/*",
-            "The upstream failed, and this is its response; or it couldn't be reached, or the storage failed",
-        );
-        replied(operation, StatusCode::BAD_GATEWAY, &[
-            ("Upstream-Status", "The status of the upstream's response, if there was one."),
-            ("Retry-After", "The upstream's `Retry-After`."),
-        ]);
-    })
+impl OperationOutput for Refusal {
+    fn describe(operation: &mut Operation) {
+        operation.tag(TAG);
+        Refused::describe(operation);
+        operation.any_error();
+    }
 }
 
-fn signed(operation: &mut Operation) {
-    operation.parameter::<u64>(In::Query, "expires", "The time at which the URL expires.");
-    operation.parameter::<String>(In::Query, "signature", "The hub's signature of the URL.");
+description! {
+    /// The refusals of all requests to relays.
+    Refused
+    replies {
+        /// The secret, or the URL's signature, is missing or wrong
+        UNAUTHORIZED: ErrorView
+        /// The storage failed
+        BAD_GATEWAY: ErrorView
+        /// The hub can't do this now
+        SERVICE_UNAVAILABLE: ErrorView
+    }
 }
 
-pub(super) fn read<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.id("read_relay").tag(TAG).describe(|operation| {
-        signed(operation);
-        reading(operation);
-        replied(operation, StatusCode::OK, &[UPSTREAM_TYPE]);
-        refused(
-            operation,
-            &[
-                (StatusCode::BAD_REQUEST, "A parameter is invalid"),
-                UNAUTHORIZED,
-                MISSING,
-                (StatusCode::GONE, "The requested messages were trimmed"),
-                (
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "The limit of live readers is reached",
-                ),
-            ],
-        );
-    })
+description! {
+    /// The refusal of a request to a relay that doesn't exist.
+    Missing
+    replies {
+        /// The relay doesn't exist
+        NOT_FOUND: ErrorView
+    }
 }
 
-pub(super) fn head<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
-    let route = guard(route.id("relay_info").tag(TAG), guarded);
-    route.describe(|operation| {
-        known(operation);
-        replied(operation, StatusCode::OK, &[UPSTREAM_TYPE]);
-        refused(operation, &[UNAUTHORIZED, MISSING]);
-    })
+description! {
+    /// The creation of a relay.
+    pub(super) Creation: Query
+    request {
+        /// The URL to call: an absolute URL that the hub's configuration allows. Required.
+        UPSTREAM_URL
+        /// The method: `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. Required.
+        UPSTREAM_METHOD
+        /// Sent to the upstream as `Authorization`.
+        UPSTREAM_AUTHORIZATION
+        /// Joins the relay that was created with the same key, if it exists. It is sent to the
+        /// upstream too.
+        IDEMPOTENCY_KEY
+    }
+    replies {
+        /// The upstream has responded, and its response is being stored
+        CREATED [CONTENT_LOCATION UPSTREAM_CONTENT_TYPE]
+        /// An existing relay is joined
+        OK [CONTENT_LOCATION UPSTREAM_CONTENT_TYPE]
+        /// A header or a parameter is invalid, or the upstream redirects
+        BAD_REQUEST: ErrorView
+        /// The upstream is not allowed, or the request is from a page that may not use the hub
+        FORBIDDEN: ErrorView
+        /// The body stopped arriving
+        REQUEST_TIMEOUT: ErrorView
+        /// Another stream of that name exists
+        CONFLICT: ErrorView
+        /// The body is over the limit
+        PAYLOAD_TOO_LARGE: ErrorView
+        /// The key was used with another request
+        UNPROCESSABLE_ENTITY: ErrorView
+        /// The limit of streams being filled is reached
+        TOO_MANY_REQUESTS: ErrorView
+        /// The upstream failed, and this is its response; or it couldn't be reached, or the storage
+        /// failed
+        BAD_GATEWAY: ErrorView [UPSTREAM_STATUS RETRY_AFTER]
+        /// The upstream didn't answer in time
+        GATEWAY_TIMEOUT: ErrorView
+    }
+    also |operation: &mut Operation| {
+        let location = "The relay's signed URL. It reads and aborts the relay until it expires.";
+        operation.reply_header(StatusCode::CREATED, "Location", location);
+        operation.reply_header(StatusCode::OK, "Location", location);
+        operation.raw_reply(StatusCode::BAD_GATEWAY, "*/*", "");
+    }
 }
 
-pub(super) fn abort<S>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.id("abort_relay").tag(TAG).describe(|operation| {
-        operation.parameter::<String>(In::Query, "action", "`abort`. Required.");
-        signed(operation);
-        operation.empty_reply(StatusCode::NO_CONTENT, "The call is over");
-        foreign(operation);
-        refused(
-            operation,
-            &[
-                (StatusCode::BAD_REQUEST, "The action is invalid"),
-                UNAUTHORIZED,
-                MISSING,
-            ],
-        );
-    })
+description! {
+    /// A read of a relay's stream.
+    pub(super) RelayReading: Signed, Reading, Missing
+    replies {
+        /// Messages
+        OK [UPSTREAM_CONTENT_TYPE]
+        /// A parameter is invalid
+        BAD_REQUEST: ErrorView
+        /// The requested messages were trimmed
+        GONE: ErrorView
+        /// The limit of live readers is reached
+        TOO_MANY_REQUESTS: ErrorView
+    }
 }
 
-pub(super) fn nothing<S: Clone + Send + Sync + 'static>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.hidden()
+description! {
+    /// The metadata of a relay's stream.
+    pub(super) RelayMetadata: Metadata, Missing
+    replies {
+        /// The stream's metadata, in headers
+        OK [UPSTREAM_CONTENT_TYPE]
+    }
 }
 
-pub(super) fn delete<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
-    let route = guard(route.id("delete_relay").tag(TAG), guarded);
-    route.describe(|operation| {
-        operation.empty_reply(StatusCode::NO_CONTENT, "The relay is deleted");
-        foreign(operation);
-        refused(operation, &[UNAUTHORIZED]);
-    })
+description! {
+    /// The abort of a relay's call.
+    pub(super) Abort: Action, Signed, ForeignPage, Missing
+    replies {
+        /// The call is over
+        NO_CONTENT
+        /// The action is invalid
+        BAD_REQUEST: ErrorView
+    }
+}
+
+description! {
+    /// The deletion of a relay.
+    pub(super) Deletion: ForeignPage
+    replies {
+        /// The relay is deleted
+        NO_CONTENT
+    }
 }

@@ -8,10 +8,37 @@ use axum::{
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::upstream::OpenError;
 use crate::{error::Failure, protocol::header_names};
+
+/// The reason for which a request to a relay was refused.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RelayError")]
+pub(super) struct ErrorView {
+    error: Coded,
+    #[schemars(with = "Option<String>")]
+    title: Value,
+    status: u16,
+    #[schemars(with = "Option<String>")]
+    detail: Value,
+    /// Further members of the problem.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    members: Map<String, Value>,
+}
+
+/// The kind and description of an error.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RelayErrorCode")]
+struct Coded {
+    /// The kind of refusal: `UPSTREAM_NOT_ALLOWED`, `SIGNATURE_EXPIRED`, …
+    code: &'static str,
+    message: String,
+}
 
 /// The reason for which a request was refused. It can be cloned for several clients that share a
 /// call.
@@ -269,23 +296,24 @@ impl IntoResponse for Refusal {
             status,
             code,
             message,
-            members,
+            mut members,
             headers,
             body,
         } = *self.0;
         let body = body.unwrap_or_else(|| {
-            let mut all = Map::new();
-            all.insert(
-                "error".to_owned(),
-                json!({"code": code, "message": message}),
-            );
             let title = status.canonical_reason().unwrap_or_default();
-            all.insert("title".to_owned(), title.into());
-            all.insert("detail".to_owned(), message.into());
-            all.extend(members);
             // The status of this response, even if it differs from the problem's.
-            all.insert("status".to_owned(), status.as_u16().into());
-            format!("{}\n", Value::Object(all)).into()
+            members.remove("status");
+            let view = ErrorView {
+                title: members.remove("title").unwrap_or(title.into()),
+                detail: members.remove("detail").unwrap_or(message.as_str().into()),
+                error: Coded { code, message },
+                status: status.as_u16(),
+                members,
+            };
+            // Strings and JSON values can always be serialised.
+            let text = serde_json::to_string(&view).unwrap_or_default();
+            format!("{text}\n").into()
         });
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;

@@ -7,11 +7,16 @@ use headwater_client::egress::retain_end_to_end;
 use headwater_log::StreamName;
 use http::{HeaderMap, HeaderName, Method, header};
 use reqwest::Url;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::{refusal::Refusal, signer::Signer};
 use crate::{
     limits::{KEY_BYTES, SECONDS},
-    protocol::{header_names, path},
+    protocol::{
+        header_names, headers, path,
+        query::{query, word},
+    },
 };
 
 /// Headers about the client and the route, not about the request's meaning. They differ between
@@ -68,6 +73,36 @@ pub(super) enum Join {
     Request,
 }
 
+/// The criterion by which to join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Join")]
+pub(super) enum JoinBy {
+    Request,
+}
+
+query! {
+    /// The parameters of a request for a relay.
+    pub(super) struct Query {
+        /// The path of a public stream to fill. Default: a private stream that only the relay's URL
+        /// reaches.
+        stream: StreamName as String = |_, text| path::name_of(text),
+        /// In place of `Idempotency-Key`, and not sent to the upstream.
+        key: String as String = key_of,
+        /// `request` joins the relay of the same request, if it exists: method, URL, headers and
+        /// body.
+        join: JoinBy as JoinBy = word::<JoinBy>,
+        /// The number of seconds that the stream is kept after its last use.
+        ttl: Duration as u64 = seconds,
+        /// The call is aborted after this many seconds without a watcher. Default: it continues.
+        keep_for: Duration as u64 = seconds,
+        /// `false`: an SSE feed that breaks isn't reconnected.
+        feed: bool as bool = |name, text: &str| text
+            .parse::<bool>()
+            .map_err(|_| Problem::bad_request(format!("{name} is true or false"))),
+    }
+}
+
 impl Ask {
     /// Parses a request without its body. Checks it in the order of §11.
     ///
@@ -91,50 +126,25 @@ impl Ask {
         let mut url =
             url.ok_or_else(|| Refusal::not_allowed("Upstream-URL is an absolute URL: https://…"))?;
         url.set_fragment(None);
-        let key = headers.get(header_names::IDEMPOTENCY_KEY).cloned();
-        let mut ask = Self {
+        let key = headers::text(&headers, &header_names::IDEMPOTENCY_KEY)?;
+        let key = key.map(|text| key_of("", text)).transpose()?;
+        let query = Query::parse(query)?;
+        let join = match (query.key.or(key), query.join) {
+            // A key is more specific.
+            (Some(key), _) => Join::Key(key),
+            (None, Some(JoinBy::Request)) => Join::Request,
+            (None, None) => Join::Never,
+        };
+        Ok(Self {
             method,
             url,
             headers: forwarded(headers),
-            join: Join::Never,
-            stream: None,
-            ttl: None,
-            keep_for: None,
-            feed: true,
-        };
-        if let Some(key) = key {
-            let key = key
-                .to_str()
-                .map_err(|_| bad("Idempotency-Key is visible ASCII"))?;
-            ask.join = Join::Key(checked_key(key)?);
-        }
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            ask.parameter(&name, &value)?;
-        }
-        Ok(ask)
-    }
-
-    fn parameter(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
-        match name {
-            "stream" => self.stream = Some(path::name_of(value)?),
-            "key" => self.join = Join::Key(checked_key(value)?),
-            // A key is more specific.
-            "join" if value == "request" && self.join != Join::Never => {}
-            "join" if value == "request" => self.join = Join::Request,
-            "join" => return Err(bad("join is request, or left out")),
-            "ttl" => self.ttl = Some(seconds("ttl", value)?).filter(|ttl| !ttl.is_zero()),
-            "keep_for" => self.keep_for = Some(seconds("keep_for", value)?),
-            "feed" => {
-                self.feed = match value {
-                    "true" => true,
-                    "false" => false,
-                    _ => return Err(bad("feed is true or false")),
-                }
-            }
-            // Unknown parameters are ignored, as in other requests.
-            _ => {}
-        }
-        Ok(())
+            join,
+            stream: query.stream,
+            ttl: query.ttl.filter(|ttl| !ttl.is_zero()),
+            keep_for: query.keep_for,
+            feed: query.feed.unwrap_or(true),
+        })
     }
 
     /// Returns a value that identifies this request.
@@ -216,24 +226,21 @@ fn forwarded(mut headers: HeaderMap) -> HeaderMap {
     all
 }
 
-fn checked_key(key: &str) -> Result<String, Refusal> {
+fn key_of(_: &str, key: &str) -> Result<String, Problem> {
     if key.is_empty() || key.len() > KEY_BYTES {
-        return Err(bad(format!(
-            "an idempotency key has 1 to {KEY_BYTES} bytes"
-        )));
+        let detail = format!("an idempotency key has 1 to {KEY_BYTES} bytes");
+        return Err(Problem::bad_request(detail));
     }
     Ok(key.to_owned())
 }
 
-fn seconds(name: &str, value: &str) -> Result<Duration, Refusal> {
+fn seconds(name: &str, value: &str) -> Result<Duration, Problem> {
     match value.parse::<u64>() {
         Ok(seconds) if seconds <= SECONDS => Ok(Duration::from_secs(seconds)),
-        _ => Err(bad(format!("{name} is a number of whole seconds"))),
+        _ => Err(Problem::bad_request(format!(
+            "{name} is a number of whole seconds"
+        ))),
     }
-}
-
-fn bad(detail: impl Into<String>) -> Refusal {
-    Problem::bad_request(detail).into()
 }
 
 #[cfg(test)]

@@ -37,31 +37,21 @@ pub(super) fn routes() -> App<Subscriptions> {
         .security_scheme(WAKE_TOKEN, SecurityScheme::bearer())
         .route(
             "/__ds/subscriptions/{id}",
-            get(show)
-                .tag(TAG)
-                .put(create)
-                .tag(TAG)
-                .delete(remove)
-                .tag(TAG),
+            get(show).put(create).delete(remove),
         )
-        .route(
-            "/__ds/subscriptions/{id}/streams",
-            post(add_streams).tag(TAG),
-        )
+        .route("/__ds/subscriptions/{id}/streams", post(add_streams))
         .route(
             "/__ds/subscriptions/{id}/streams/{*path}",
-            delete(remove_stream).tag(TAG),
+            delete(remove_stream),
         )
         .route(
             "/__ds/subscriptions/{id}/callback",
-            post(callback)
-                .tag(TAG)
-                .reply::<ErrorView>(refused, "The wake is over"),
+            post(callback).reply::<ErrorView>(refused, "The wake is over"),
         )
-        .route("/__ds/subscriptions/{id}/claim", post(claim).tag(TAG))
-        .route("/__ds/subscriptions/{id}/ack", post(acknowledge).tag(TAG))
-        .route("/__ds/subscriptions/{id}/release", post(release).tag(TAG))
-        .route("/__ds/jwks.json", get(jwks).tag(TAG))
+        .route("/__ds/subscriptions/{id}/claim", post(claim))
+        .route("/__ds/subscriptions/{id}/ack", post(acknowledge))
+        .route("/__ds/subscriptions/{id}/release", post(release))
+        .route("/__ds/jwks.json", get(jwks))
         // Some of these responses contain tokens, and all of them may change at any time.
         .layer(map_response(async |mut response: Response| {
             let headers = response.headers_mut();
@@ -363,6 +353,7 @@ impl IntoResponse for Refusal {
 
 impl OperationOutput for Refusal {
     fn describe(operation: &mut Operation) {
+        operation.tag(TAG);
         for (status, description) in [
             (StatusCode::BAD_REQUEST, "The request is invalid"),
             (
