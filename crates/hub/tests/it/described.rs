@@ -18,6 +18,11 @@ fn every_operation_has_a_description_and_responses() {
         assert_eq!(methods, ["get", "head", "put", "post", "delete"]);
         for (method, operation) in operations {
             assert!(operation["summary"].is_string(), "{method}");
+            assert_eq!(
+                operation["tags"],
+                serde_json::json!(["streams"]),
+                "{method}"
+            );
             assert!(
                 operation["responses"]
                     .as_object()
