@@ -256,7 +256,7 @@ where
                 if format == Format::JsonArray && !sink.raw && sink.items == 0 {
                     // Instead of the comma.
                     sink.out.push(b'[');
-                    bytes.advance(1);
+                    bytes.advance(bytes.len().min(1));
                 }
                 sink.shared = Some(bytes);
                 sink.items += items;

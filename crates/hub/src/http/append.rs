@@ -65,9 +65,9 @@ pub(crate) async fn append(
     if is_lines {
         match hub.log.info(name).await {
             Ok(info) if is_json(&info.settings.content_type) => {
-                return Ok(ndjson::append(hub, &info, append, &sender, body)
-                    .await?
-                    .into());
+                // Rare and large futures are boxed, because this one is moved for each request.
+                let lines = Box::pin(ndjson::append(hub, &info, append, &sender, body));
+                return Ok(lines.await?.into());
             }
             Ok(_) => {}
             // Created below, with the body's own type.
@@ -91,7 +91,7 @@ pub(crate) async fn append(
     let (info, is_new) = match hub.log.info(name).await {
         Ok(info) => (info, false),
         Err(error) if error.is_not_found() && creates => {
-            create::for_append(hub, &path, headers, &body).await?
+            Box::pin(create::for_append(hub, &path, headers, &body)).await?
         }
         Err(error) => return Err(missing(error)),
     };
@@ -202,7 +202,7 @@ async fn messages(
         return Err(Failure::bad_request("the array has no messages"));
     }
     if let Some(schema) = hub.schemas.of(info).await? {
-        schema::check(&schema, &messages).await?;
+        Box::pin(schema::check(&schema, &messages)).await?;
     }
     Ok(messages)
 }
