@@ -236,7 +236,8 @@ impl Splitter {
             self.lines.close();
             return Err(error);
         }
-        if !ended && !(self.lines.is_finished() && self.lines.end_partial()) {
+        let is_item = ended || self.lines.is_finished() && self.lines.end_partial();
+        if !is_item {
             return Ok(None);
         }
         self.number += 1;
