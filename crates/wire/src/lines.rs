@@ -280,7 +280,8 @@ impl Lines {
         if self.carry.is_empty() {
             self.carry_offset = self.input.offset_of(start);
         }
-        let room = self.max_carry - self.carry.len();
+        // The carry of a line that only looked like it had a byte order mark can be longer.
+        let room = self.max_carry.saturating_sub(self.carry.len());
         let end = end.min(start.saturating_add(room));
         work_counter::count(end - start);
         self.carry

@@ -223,6 +223,7 @@ impl Splitter {
             return Err(error.clone());
         }
         let ended = self.lines.advance();
+        let is_item = ended || self.lines.is_finished() && self.lines.end_partial();
         let (len, offset) = match ended {
             true => (self.lines.line().len(), self.lines.line_offset()),
             false => (self.lines.partial().len(), self.lines.partial_offset()),
@@ -236,7 +237,6 @@ impl Splitter {
             self.lines.close();
             return Err(error);
         }
-        let is_item = ended || self.lines.is_finished() && self.lines.end_partial();
         if !is_item {
             return Ok(None);
         }

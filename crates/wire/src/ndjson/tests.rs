@@ -178,6 +178,19 @@ fn a_line_is_as_long_as_the_limit_and_no_longer() {
 }
 
 #[test]
+fn a_line_that_looked_like_a_byte_order_mark_is_limited() {
+    for text in [&b"\xef\xbb1\n"[..], b"\xef\xbb\n", b"\xef1", b"\xef\xbb"] {
+        let len = text.strip_suffix(b"\n").unwrap_or(text).len();
+        for size in 1..=text.len() {
+            for limit in 0..len {
+                assert_eq!(split(limit, &mut text.chunks(size)), [b"error"], "{limit}");
+            }
+            assert_eq!(split(len, &mut text.chunks(size)), [text]);
+        }
+    }
+}
+
+#[test]
 fn buffered_bytes_are_those_that_were_not_returned() {
     let mut splitter = Splitter::new(Limits::default());
     splitter.push("1\n23".into());
