@@ -60,7 +60,7 @@ pub(crate) const LINES_BYTES: usize = 256 << 10;
 /// Maximum number of received lines that are appended at once.
 pub(crate) const LINES: usize = 4096;
 
-/// Maximum number of segments of a stream's path, and of a pattern. Matching takes time proportional
+/// Maximum number of segments of a new stream's path, and of a pattern. Matching takes time proportional
 /// to their product.
 pub const PATH_SEGMENTS: usize = 128;
 

@@ -1,5 +1,5 @@
-//! What a pump and its readers share near a tail: the ring, and the readers that wait for it, under
-//! one lock. So no change is missed between a lookup and the wait for the next one.
+//! The state that a pump and its readers share near a tail: the ring, and the readers that wait for
+//! it, under one lock. So no change is missed between a lookup and the wait for the next one.
 
 use std::{
     future::poll_fn,

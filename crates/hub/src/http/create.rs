@@ -19,7 +19,7 @@ use crate::{
         header_names, headers,
         media_type::essence,
         media_type::{is_json, same_type},
-        path::StreamPath,
+        path::{self, StreamPath},
         read_query::Place,
         time,
     },
@@ -135,6 +135,11 @@ async fn create_in_log(
     path: &StreamPath,
     create: Create,
 ) -> Result<Created, Failure> {
+    if let Err(problem) = path::check_new(&path.name)
+        && hub.log.info(&path.name).await.is_err()
+    {
+        return Err(problem.into());
+    }
     let messages = create.messages.len() as u64;
     hub.log.create(&path.name, create).await.map_err(|error| {
         let limit = error.limit().unwrap_or_default();

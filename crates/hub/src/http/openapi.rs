@@ -162,7 +162,7 @@ description! {
         STREAM_FORKED_FROM
         /// The offset in the source at which the fork begins. Default: the source's tail.
         STREAM_FORK_OFFSET
-        /// How much the fork also takes after that offset: in messages if the stream is JSON,
+        /// The length that the fork also takes after that offset: in messages if the stream is JSON,
         /// otherwise in bytes.
         STREAM_FORK_SUB_OFFSET
         /// The JSON Schema of every message, as percent-encoded JSON.

@@ -62,6 +62,7 @@ use self::{
 use crate::{
     error::problem,
     permits::{Permit, Permits},
+    protocol::path,
 };
 
 /// A source of items for an ingest job.
@@ -252,7 +253,7 @@ impl IngestJobs {
                     is_new: false,
                 });
             }
-            Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_not_found() => path::check_new(&fill.name)?,
             Err(error) => return Err(problem(error)),
         }
         let place = match fill.place.take() {

@@ -59,7 +59,7 @@ impl StreamPath {
 ///
 /// # Errors
 /// It contains an empty segment, `.` or `..` as a segment, or a control character; or it is too
-/// long, has too many segments, or is reserved.
+/// long, or is reserved.
 pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
     let name = StreamName::new(path).map_err(crate::error::problem)?;
     if path.split('/').next() == Some(RESERVED) {
@@ -74,14 +74,32 @@ pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
         let detail = "a stream's path has no empty, \".\" or \"..\" segments";
         return Err(Problem::bad_request(detail));
     }
-    let segments = path.split('/').count();
+    Ok(name)
+}
+
+/// Returns the name of a stream that is about to be created at a path.
+///
+/// # Errors
+/// Those of [`name_of`] and [`check_new`].
+pub(crate) fn new_name_of(path: &str) -> Result<StreamName, Problem> {
+    let name = name_of(path)?;
+    check_new(&name)?;
+    Ok(name)
+}
+
+/// Checks the name of a stream that is about to be created. Existing streams may have more segments.
+///
+/// # Errors
+/// It has too many segments.
+pub(crate) fn check_new(name: &StreamName) -> Result<(), Problem> {
+    let segments = name.as_str().split('/').count();
     if segments > PATH_SEGMENTS {
         let detail = format!(
             "a stream's path has at most {PATH_SEGMENTS} segments, and this one has {segments}"
         );
         return Err(Problem::bad_request(detail).with("limit", PATH_SEGMENTS));
     }
-    Ok(name)
+    Ok(())
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
@@ -151,8 +169,9 @@ mod tests {
     #[test]
     fn the_number_of_segments_is_limited() {
         let longest = vec!["a"; PATH_SEGMENTS].join("/");
-        assert!(name_of(&longest).is_ok());
-        let problem = name_of(&format!("{longest}/a")).unwrap_err();
+        assert!(check_new(&name_of(&longest).unwrap()).is_ok());
+        let longer = name_of(&format!("{longest}/a")).unwrap();
+        let problem = check_new(&longer).unwrap_err();
         assert_eq!(problem.status(), StatusCode::BAD_REQUEST);
         assert!(
             problem

@@ -191,7 +191,7 @@ query! {
         /// In place of `offset`: start with the first message that was appended at this time (RFC
         /// 3339) or later. A `+` is written `%2B`.
         since (once): Timestamp as String = time::parse_in_query,
-        /// How to continue at the tail.
+        /// The way to continue at the tail.
         live (once): Live as Live = word::<Live>,
         /// Follows the stream in this format, for a client that can't set `Accept`.
         format (once): Format as Format = word::<Format>,

@@ -86,7 +86,7 @@ query! {
     pub(super) struct Query {
         /// The path of a public stream to fill. Default: a private stream that only the relay's URL
         /// reaches.
-        stream: StreamName as String = |_, text| path::name_of(text),
+        stream: StreamName as String = |_, text| path::new_name_of(text),
         /// In place of `Idempotency-Key`, and not sent to the upstream.
         key: String as String = key_of,
         /// `request` joins the relay of the same request, if it exists: method, URL, headers and

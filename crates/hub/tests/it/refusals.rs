@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use headwater_hub::{Cors, Limits, Options};
+use headwater_log::{Create, Settings};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -64,6 +65,19 @@ async fn the_number_of_segments_of_a_path_and_of_a_pattern_is_limited() {
         problem["detail"],
         "a stream's path has at most 128 segments, and this one has 129"
     );
+}
+
+#[tokio::test]
+async fn existing_streams_with_more_segments_are_read_appended_to_and_deleted() {
+    let server = Server::new();
+    let longer = vec!["p"; headwater_hub::limits::PATH_SEGMENTS + 1].join("/");
+    let name = headwater_log::StreamName::new(&longer).unwrap();
+    let create = Create::new(Settings::of_type("text/plain"));
+    server.log.create(&name, create).await.unwrap();
+    server.post(&longer, "text/plain", "x").await;
+    assert_eq!(server.get(&longer).send().await.text().await, "x");
+    assert_eq!(server.put(&longer, "text/plain", "").await.status(), 200);
+    server.delete(&longer).await;
 }
 
 #[tokio::test]

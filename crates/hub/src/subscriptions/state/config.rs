@@ -95,7 +95,7 @@ impl Config {
         Some(Self {
             pattern: record
                 .pattern
-                .map(|text| Pattern::new(&text))
+                .map(|text| Pattern::stored(&text))
                 .transpose()
                 .ok()?,
             streams: streams.collect::<Option<_>>()?,
