@@ -23,7 +23,7 @@ use super::{
 use crate::{
     error::{Failure, offset_value, published_headers},
     fanout::{
-        send_budget::{self, Key},
+        send_budget::{self, Key, Memory},
         stream::{Form, Reader, Shape, encode},
     },
     ingest::WatchGuard,
@@ -170,27 +170,42 @@ impl Start {
     }
 }
 
-/// The outcome of a plain read: a chunk, whose messages are in the body instead if they are more than
-/// one chunk's worth.
+/// The outcome of a plain read.
 struct Found {
+    /// The chunk. Its messages are in the body instead if that is shared.
     chunk: Chunk,
-    body: Option<Bytes>,
+    large: Large,
+}
+
+/// The part of a response that is larger than a chunk.
+enum Large {
+    No,
+    /// It isn't encoded yet. This is the memory for it.
+    New(Memory),
+    /// Another reader sends the same messages.
+    Shared(Bytes),
 }
 
 impl Found {
-    fn small(chunk: Chunk) -> Self {
-        Self { chunk, body: None }
-    }
-
-    fn into_body(self, info: &Info) -> Body {
-        let body = self.body;
-        body.unwrap_or_else(|| join(info, self.chunk.messages))
-            .into()
+    fn into_body(self, hub: &HubState, info: &Info) -> Body {
+        let key = key_of(&self.chunk);
+        let join = |chunk: Chunk| join(info, chunk.messages);
+        match self.large {
+            Large::No => join(self.chunk),
+            Large::New(memory) => hub.outgoing.share(key, join(self.chunk), memory),
+            Large::Shared(body) => body,
+        }
+        .into()
     }
 
     fn is_empty(&self) -> bool {
-        self.chunk.messages.is_empty() && self.body.is_none()
+        self.chunk.messages.is_empty() && !matches!(self.large, Large::Shared(_))
     }
+}
+
+/// Returns the key of a chunk's messages in the stream's own type.
+fn key_of(chunk: &Chunk) -> Key {
+    Key::plain(chunk.from, chunk.lineage.at(chunk.next))
 }
 
 async fn chunk_at(hub: &HubState, info: &Info, place: &Place) -> Result<Found, Failure> {
@@ -217,35 +232,32 @@ async fn chunk_from(hub: &HubState, info: &Info, from: ReadFrom) -> Result<Found
             .sum();
         Ok::<_, Failure>((chunk, bytes))
     };
-    let key = |chunk: &Chunk| Key::plain(chunk.from, chunk.lineage.at(chunk.next));
-    let shared = |mut chunk: Chunk, body: Bytes| {
+    let found = |chunk, large| Ok(Found { chunk, large });
+    let shared = |mut chunk: Chunk, body| {
         chunk.messages.clear();
-        let body = Some(body);
-        Ok(Found { chunk, body })
+        found(chunk, Large::Shared(body))
     };
     // For the messages and the body.
     let of = |bytes: usize| bytes.saturating_mul(2);
     let turn = outgoing.read_turn().await;
-    let (mut chunk, bytes) = read(from, hub.options.limits.read_bytes).await?;
+    let (chunk, bytes) = read(from, hub.options.limits.read_bytes).await?;
     if !send_budget::is_large(bytes) {
-        return Ok(Found::small(chunk));
+        return found(chunk, Large::No);
     }
-    if let Some(body) = outgoing.known(&key(&chunk)) {
+    if let Some(body) = outgoing.known(&key_of(&chunk)) {
         return shared(chunk, body);
     }
     if let Some(memory) = outgoing.try_take(of(bytes)) {
-        let body = join(info, std::mem::take(&mut chunk.messages));
-        let body = outgoing.share(key(&chunk), body, memory);
-        return shared(chunk, body);
+        return found(chunk, Large::New(memory));
     }
     drop(chunk);
     let (mut chunk, bytes) = read(from, CHUNK_BYTES).await?;
     if !send_budget::is_large(bytes) {
-        return Ok(Found::small(chunk));
+        return found(chunk, Large::No);
     }
     chunk.messages.clear();
     drop(turn);
-    let body = outgoing.large(key(&chunk), of(bytes), async || {
+    let body = outgoing.large(key_of(&chunk), of(bytes), async || {
         let (again, _) = read(ReadFrom::At(chunk.from), CHUNK_BYTES).await?;
         Ok::<_, Failure>(join(info, again.messages))
     });
@@ -317,7 +329,7 @@ fn answer(hub: &HubState, info: &Info, found: Found, sent: &HeaderMap) -> Respon
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, content_type(info));
-        *response.body_mut() = found.into_body(info);
+        *response.body_mut() = found.into_body(hub, info);
     }
     response
 }
@@ -408,7 +420,7 @@ async fn long_poll(
     if let Some(etag) = cache::etag(info, chunk) {
         headers.insert(header::ETAG, etag);
     }
-    *response.body_mut() = found.into_body(info);
+    *response.body_mut() = found.into_body(hub, info);
     Ok(response)
 }
 
