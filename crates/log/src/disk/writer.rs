@@ -14,7 +14,7 @@ use super::draft::{Draft, Sealed};
 use super::engine::Engine;
 use super::format::commits_file::{Mark, Marker};
 use super::options::Durability;
-use super::queue::Request;
+use super::queue::{Request, Taken};
 use super::recovery;
 use super::runway::Runway;
 use super::store::{Store, failure};
@@ -22,7 +22,7 @@ use super::stream::Stream;
 use crate::error::{Error, Kind};
 
 /// Bytes of messages at which a commit accepts no more requests.
-const COMMIT_BYTES: usize = 16 << 20;
+const COMMIT_BYTES: usize = 8 << 20;
 /// Interval between checks of the free disk space, in time and in bytes written.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOK_BYTES: u64 = 4 << 20;
@@ -32,6 +32,13 @@ const RETRY: Duration = Duration::from_secs(1);
 const REOPEN_BYTES: u64 = 8 << 20;
 /// Number of sealed tables in memory above which the writer waits for them to be written out.
 const TABLES: usize = 2;
+/// Number of tables that wait to be merged above which the writer waits.
+const RUNS: usize = 24;
+/// The same number for large appends. They are what fills tables, and wait outside the queue, so
+/// that small ones needn't wait.
+const RUNS_OF_LARGE: usize = 12;
+/// Interval between checks if tables still wait to be merged.
+const LOOK_BEHIND: Duration = Duration::from_millis(10);
 
 pub(crate) struct Writer {
     engine: Arc<Engine>,
@@ -64,27 +71,26 @@ impl Writer {
 
     /// Writes until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        let mut taken = Vec::new();
-        let mut pending = VecDeque::new();
+        let mut taken = Taken::default();
         let mut expected = 0;
-        loop {
-            if pending.is_empty() {
-                if !self.engine.queue.take(&mut taken, expected, RETRY) {
-                    break;
-                }
-                expected = taken.len();
-                pending.extend(taken.drain(..));
-            }
+        let mut patience = RETRY;
+        while self.engine.queue.take(&mut taken, expected, patience) {
+            expected = taken.small.len();
             self.reopen();
-            if !pending.is_empty() {
-                let commit = AssertUnwindSafe(|| self.commit(&mut pending));
-                // fjall panics on some malformed data. A dropped draft has changed nothing, and its
-                // callers learn of it from their closed channels.
-                if catch_unwind(commit).is_err() {
-                    tracing::error!("a commit panicked; the log is about to be reopened");
-                    self.set_failed(Some(Instant::now()));
+            for pending in [&mut taken.small, &mut taken.large] {
+                while !pending.is_empty() {
+                    let commit = AssertUnwindSafe(|| self.commit(pending));
+                    // fjall panics on some malformed data. A dropped draft has changed nothing, and
+                    // its callers learn of it from their closed channels.
+                    if catch_unwind(commit).is_err() {
+                        tracing::error!("a commit panicked; the log is about to be reopened");
+                        self.set_failed(Some(Instant::now()));
+                    }
                 }
             }
+            let behind = self.is_behind();
+            self.engine.queue.set_behind(behind);
+            patience = if behind { LOOK_BEHIND } else { RETRY };
         }
         if let Err(error) = self.marker.sync() {
             tracing::warn!(%error, "the marker of the last commit could not be synced");
@@ -161,13 +167,22 @@ impl Writer {
             }
         }
         let many = |keyspace: &fjall::Keyspace| {
-            keyspace.tree.sealed_memtable_count() > TABLES || keyspace.tree.l0_run_count() > 24
+            keyspace.tree.sealed_memtable_count() > TABLES || keyspace.tree.l0_run_count() > RUNS
         };
         while keyspaces.into_iter().any(many) {
             store.db.persist(PersistMode::Buffer).map_err(failed)?;
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
+    }
+
+    /// Returns `true` if so many tables wait to be written out or merged that large appends must
+    /// wait.
+    fn is_behind(&self) -> bool {
+        self.engine.store().is_ok_and(|store| {
+            let records = &store.records.tree;
+            records.sealed_memtable_count() >= TABLES || records.l0_run_count() >= RUNS_OF_LARGE
+        })
     }
 
     /// Updates whether the disk has space.
