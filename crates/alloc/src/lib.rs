@@ -34,6 +34,7 @@ pub struct Allocator;
 // SAFETY: `is_mapped` depends on the layout alone, so a block is freed by what allocated it.
 // mimalloc is an allocator, and so are the functions of `mapping`.
 unsafe impl GlobalAlloc for Allocator {
+    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match is_mapped(layout) {
             true => mapping::new(layout.size()),
@@ -42,6 +43,7 @@ unsafe impl GlobalAlloc for Allocator {
         }
     }
 
+    #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         match is_mapped(layout) {
             true => mapping::new(layout.size()),
@@ -50,6 +52,7 @@ unsafe impl GlobalAlloc for Allocator {
         }
     }
 
+    #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         match is_mapped(layout) {
             // SAFETY: a block with this layout is a mapping of this size.
@@ -59,6 +62,7 @@ unsafe impl GlobalAlloc for Allocator {
         }
     }
 
+    #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller guarantees that the size is valid for the alignment.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
@@ -81,6 +85,7 @@ unsafe impl GlobalAlloc for Allocator {
 }
 
 /// Returns `true` if a block of this layout is a mapping of its own.
+#[inline]
 fn is_mapped(layout: Layout) -> bool {
     layout.size() >= MAPPED_BYTES && layout.align() <= mapping::ALIGNMENT
 }

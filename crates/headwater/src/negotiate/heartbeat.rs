@@ -31,8 +31,8 @@ pub(super) fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Option<Duration>,
             wanted => Ok(wanted),
         };
     }
-    let prefer = HeaderName::from_static("prefer");
-    let values = headers.get_all(prefer).iter();
+    const PREFER: HeaderName = HeaderName::from_static("prefer");
+    let values = headers.get_all(PREFER).iter();
     Ok(values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))

@@ -1,6 +1,7 @@
 //! The hosts that a server serves: a protection against DNS rebinding.
 
 use std::{
+    borrow::Cow,
     error::Error,
     fmt,
     net::{Ipv4Addr, Ipv6Addr},
@@ -143,7 +144,11 @@ impl Hosts {
                 // A text that is not an authority, such as one with user information, is not a host
                 // either.
                 host::is_authority(authority) && {
-                    let host = host::without_port(authority).to_ascii_lowercase();
+                    let host = host::without_port(authority);
+                    let host = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                        true => Cow::Owned(host.to_ascii_lowercase()),
+                        false => Cow::Borrowed(host),
+                    };
                     is_loopback(&host) || names.iter().any(|name| name.is_for(&host))
                 }
             }

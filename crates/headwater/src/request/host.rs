@@ -119,7 +119,11 @@ fn is_ip_literal(text: &str) -> bool {
 
 /// Returns `true` for `unreserved / sub-delims` (RFC 3986 §2).
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'='
+        )
 }
 
 fn is_reg_name(text: &str) -> bool {

@@ -35,9 +35,8 @@ pub(super) fn find(bytes: &[u8]) -> Option<(usize, StatusCode)> {
         return None;
     }
     let tail = &bytes[bytes.len().saturating_sub(LONGEST)..];
-    let begin = tail
-        .windows(START.len())
-        .rposition(|window| window == START)?;
+    // This is called for every write. A capital H is rare in a head.
+    let begin = memchr::memrchr_iter(START[0], tail).find(|at| tail[*at..].starts_with(START))?;
     let text = std::str::from_utf8(&tail[begin..]).ok()?;
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let status = lines.next()?.get(9..12)?.parse().ok()?;

@@ -82,7 +82,7 @@ impl Filter {
 
 /// Returns the crate of a record's target, which is a module path by default.
 fn crate_of(target: &str) -> &str {
-    target.split("::").next().unwrap_or(target)
+    target.split(':').next().unwrap_or(target)
 }
 
 /// Returns the filter that the environment sets, by default INFO. If it is invalid, returns the

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::Authori
 
 use crate::{
     options::{Cors, Options},
-    protocol::public_url::Origin,
+    protocol::public_url,
 };
 
 /// The relation between the page's origin and the request's, as the browser reports it (W3C Fetch
@@ -102,8 +102,8 @@ impl Cors {
     /// `Cross-Origin-Resource-Policy`).
     pub(crate) fn embedders(&self, uri: &Uri, headers: &HeaderMap) -> HeaderValue {
         let is_loopback = || {
-            let host = Origin::of(uri, headers).authority;
-            host.is_some_and(|host| Hosts::loopback().contains(&host))
+            let host = public_url::authority(uri, headers);
+            host.is_some_and(|host| Hosts::loopback().contains(host))
         };
         HeaderValue::from_static(match self {
             Self::Any => "cross-origin",
@@ -165,8 +165,8 @@ fn is_own(options: &Options, uri: &Uri, headers: &HeaderMap, origin: &HeaderValu
         return true;
     }
     let default = if page.scheme == "https" { 443 } else { 80 };
-    let own = Origin::of(uri, headers).authority;
-    own.and_then(|own| PageOrigin::new(page.scheme, default, &own)) == Some(page)
+    let own = public_url::authority(uri, headers);
+    own.and_then(|own| PageOrigin::new(page.scheme, default, own)) == Some(page)
 }
 
 #[cfg(test)]

@@ -89,15 +89,13 @@ fn preflight(request: &Request, page: &Page) -> Option<Response> {
 /// Sets security headers. Streams contain untrusted data: browsers must neither execute it nor
 /// guess its type.
 fn protect(headers: &mut HeaderMap, embedders: HeaderValue) {
+    const EMBEDDERS: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
     let safe = [
         (
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            embedders,
-        ),
+        (EMBEDDERS, embedders),
         (
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("default-src 'none'; sandbox"),

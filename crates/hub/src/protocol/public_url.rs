@@ -2,7 +2,7 @@
 
 use axum::extract::OriginalUri;
 use headwater_log::StreamName;
-use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderName, Uri, header, request::Parts, uri::Authority};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::options::Options;
@@ -29,6 +29,9 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
+/// The scheme by which a proxy's client reached it.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// The scheme and the authority of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
@@ -39,24 +42,21 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Determines the origin. The target's own authority takes precedence over `Host` (RFC 9112
-    /// §3.2.2). A proxy sets `X-Forwarded-Proto` if its client uses HTTPS.
+    /// Determines the origin. A proxy sets `X-Forwarded-Proto` if its client uses HTTPS.
     pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
-        let text = |value: Option<&HeaderValue>| -> Option<String> {
-            Some(value?.to_str().ok()?.to_owned())
-        };
-        let proto = text(headers.get("x-forwarded-proto")).unwrap_or_default();
+        let proto = headers.get(X_FORWARDED_PROTO);
+        let proto = proto
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         // With several proxies, the first one in the list received the client's request.
         let proto = proto.split(',').next().unwrap_or_default().trim();
         let is_secure = match proto {
             "" => uri.scheme_str() == Some("https"),
             proto => proto.eq_ignore_ascii_case("https"),
         };
-        let target = uri.authority().map(Authority::to_string);
-        let host = || text(headers.get(header::HOST)).filter(|host| !host.is_empty());
         Self {
             scheme: if is_secure { "https" } else { "http" },
-            authority: target.or_else(host),
+            authority: authority(uri, headers).map(str::to_owned),
         }
     }
 
@@ -89,6 +89,14 @@ impl Origin {
     }
 }
 
+/// Returns the authority that a request is for. The target's own takes precedence over `Host` (RFC
+/// 9112 §3.2.2).
+pub(crate) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let host = || headers.get(header::HOST)?.to_str().ok();
+    let target = uri.authority().map(Authority::as_str);
+    target.or_else(|| host().filter(|host| !host.is_empty()))
+}
+
 /// Returns a request's URI as the client sees it, including the prefix that a router removed.
 pub(crate) fn uri(parts: &Parts) -> &Uri {
     let original = parts.extensions.get::<OriginalUri>();
@@ -110,6 +118,8 @@ pub(crate) fn of_stream(options: &Options, name: &StreamName) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn url(uri: &str, headers: &[(&'static str, &'static str)], public: Option<&str>) -> String {
