@@ -14,11 +14,9 @@ use crate::{
     served::{Served, soon, within},
 };
 
-fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .http2_prior_knowledge()
-        .no_proxy()
-        .build()
+fn client() -> Result<reqwest::Client, Box<dyn std::error::Error>> {
+    let http = headwater_client::internals::http()?;
+    Ok(http.http2_prior_knowledge().no_proxy().build()?)
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ use tokio_util::{
 };
 
 fn main() -> Result<(), Error> {
+    // It fails only if there is a provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [kind, url, count] = args.as_slice() else {
         return Err("usage: client KIND URL COUNT".into());

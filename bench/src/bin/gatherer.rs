@@ -10,6 +10,8 @@ use futures_util::{StreamExt, stream};
 use headwater_bench::{Error, item::Received, system};
 
 fn main() -> Result<(), Error> {
+    // It fails only if there is a provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [kind, url, count, concurrency] = args.as_slice() else {
         return Err("usage: gatherer KIND URL COUNT CONCURRENCY".into());

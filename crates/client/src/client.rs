@@ -2,6 +2,8 @@ use std::{sync::OnceLock, time::Duration};
 
 use http::Method;
 
+#[cfg(feature = "tls")]
+use crate::tls::{self, Alpn};
 use crate::{
     Request,
     error::{Error, Kind},
@@ -136,7 +138,7 @@ pub(crate) struct Parts {
     pub(crate) connect_timeout: Duration,
     pub(crate) http2_prior_knowledge: bool,
     #[cfg(feature = "tls")]
-    roots: Vec<reqwest::Certificate>,
+    roots: Vec<rustls::pki_types::CertificateDer<'static>>,
     /// Maximum age of an idle connection. Zero keeps none; `None` is reqwest's default.
     pub(crate) keep_connections: Option<Duration>,
     error: Option<Error>,
@@ -170,7 +172,7 @@ impl Parts {
 
     #[cfg(feature = "tls")]
     pub(crate) fn root_certificate(&mut self, pem: &[u8]) {
-        match reqwest::Certificate::from_pem_bundle(pem) {
+        match tls::certificates(pem) {
             Ok(roots) if roots.is_empty() => {
                 let what = "the root certificate holds no PEM section `CERTIFICATE`";
                 self.error.get_or_insert(Error::request(what));
@@ -229,17 +231,9 @@ impl Parts {
     /// Builds another client, as [`connections`](Self::connections) does, after that has succeeded
     /// once.
     pub(crate) fn again(&self) -> Result<reqwest::Client, Error> {
-        let http = self.trusting().build();
-        // Without platform certificates http still works, and https trusts no server.
-        #[cfg(feature = "tls")]
-        let http = match http {
-            Err(_) if self.roots.is_empty() => self.http().tls_certs_only([]).build(),
-            built => built,
-        };
-        http.map_err(|error| {
-            let what = "the client can't be set up".to_owned();
-            Error::new(Kind::Request(what)).with_source(error.without_url())
-        })
+        let http = self.trusting(self.http())?;
+        http.build()
+            .map_err(|error| cannot_be_set_up(error.without_url()))
     }
 
     fn http(&self) -> reqwest::ClientBuilder {
@@ -265,12 +259,31 @@ impl Parts {
     }
 
     #[cfg(feature = "tls")]
-    fn trusting(&self) -> reqwest::ClientBuilder {
-        self.http().tls_certs_merge(self.roots.iter().cloned())
+    fn trusting(&self, http: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
+        let alpn = match self.http2_prior_knowledge {
+            true => Alpn::Http2,
+            false => Alpn::Any,
+        };
+        let config = tls::config(&self.roots, alpn).map_err(cannot_be_set_up)?;
+        Ok(http.tls_backend_preconfigured(config))
     }
 
     #[cfg(not(feature = "tls"))]
-    fn trusting(&self) -> reqwest::ClientBuilder {
-        self.http()
+    #[expect(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
+    fn trusting(&self, http: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
+        Ok(http)
     }
+}
+
+fn cannot_be_set_up(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let what = "the client can't be set up".to_owned();
+    Error::new(Kind::Request(what)).with_source(error)
+}
+
+/// Starts a client of reqwest with the TLS of this crate, for the hub.
+///
+/// # Errors
+/// TLS can't be set up.
+pub fn http() -> Result<reqwest::ClientBuilder, Error> {
+    Parts::default().trusting(reqwest::Client::builder())
 }

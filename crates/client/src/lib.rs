@@ -58,7 +58,10 @@
 //!   [`max_depth`](Request::max_depth), [`max_body_bytes`](Request::max_body_bytes).
 //! - **https** uses rustls, with the platform's certificates and those of
 //!   [`root_certificate`](ClientBuilder::root_certificate) (feature `tls`, on by default). On a
-//!   machine without certificates http works and no https server is trusted.
+//!   machine without certificates http works and no https server is trusted. The cryptography is
+//!   ring's, unless the process has installed another provider of rustls. A program that itself
+//!   makes clients of reqwest without a provider, or uses rustls with another one, installs one
+//!   before: `rustls::crypto::ring::default_provider().install_default()`.
 //!
 //! # Limitations
 //!
@@ -93,6 +96,8 @@ mod redirect;
 mod request;
 mod retry_wait;
 mod session;
+#[cfg(feature = "tls")]
+mod tls;
 
 /// The types of the events with which a Headwater server describes the stream itself. An
 /// application's events never begin with [`RESERVED_PREFIX`](control::RESERVED_PREFIX).
@@ -115,6 +120,7 @@ pub mod control {
 pub mod internals {
     pub use crate::{
         backoff::Backoff,
+        client::http,
         exchange::Exchange,
         plan::{Plan, Settings},
         session::{Head, Piece, Policy, Reading, Session, Step, content_encoding},

@@ -83,6 +83,11 @@ impl Acknowledged {
     }
 }
 
+fn http() -> Result<reqwest::Client, String> {
+    let http = headwater_client::internals::http().map_err(|error| error.to_string())?;
+    http.build().map_err(|error| error.to_string())
+}
+
 /// Appends batches until `stop` is `true`. Repeats each batch until it is acknowledged.
 async fn produce(
     mut hub: Hub,
@@ -91,7 +96,7 @@ async fn produce(
     producer: usize,
     acknowledged: Arc<Acknowledged>,
 ) -> Result<(), String> {
-    let client = reqwest::Client::new();
+    let client = http()?;
     let (mut epoch, mut seq, mut n) = (0u64, 0u64, 0u64);
     while !*stop.borrow() {
         let count = 1 + (n + seq) % 3;
@@ -164,7 +169,8 @@ impl Seen {
         loop {
             let from = self.offset.as_deref().unwrap_or("-1");
             let url = format!("http://{address}{}?offset={from}", path(stream));
-            let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
+            let answer = http()?.get(url).send().await;
+            let answer = answer.map_err(|error| error.to_string())?;
             if answer.status() != 200 {
                 return Err(format!("{}: {:?}", answer.status(), answer.text().await));
             }
@@ -256,7 +262,7 @@ async fn rounds(kills: u64, seed: u64) -> Result<(), Box<dyn std::error::Error>>
     let mut server = Server::start_hub(folder.path(), &[])?;
     for stream in 0..STREAMS {
         let url = server.url(&path(stream));
-        let request = reqwest::Client::new().put(url);
+        let request = http()?.put(url);
         let request = request.header("content-type", "application/json");
         assert_eq!(request.send().await?.status(), 201);
     }

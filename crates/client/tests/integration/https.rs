@@ -15,7 +15,7 @@ type Tls = StreamOwned<ServerConnection, TcpStream>;
 fn server(name: &str, answer: impl Fn(&mut Call) + Send + Sync + 'static) -> (Server, String) {
     let certified = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -1,6 +1,5 @@
 //! Gathers whose results are written to a stream.
 
-use aws_lc_rs::digest;
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -13,6 +12,7 @@ use headwater_client::gather;
 use headwater_log::{Info, Settings, StreamName};
 use headwater_wire::json::encode_on_one_line;
 use http::{HeaderValue, header};
+use ring::digest;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bytes::Bytes;
 use headwater::Problem;
 use headwater_log::{Append, Create, Error, Info, Log, Outcome, Settings, StreamName};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ impl RecoveryRecord {
         resume: Option<Value>,
     ) -> Result<Self, Problem> {
         let mut random = [0; 16];
-        rand::fill(&mut random)?;
+        SystemRandom::new().fill(&mut random)?;
         let name = format!("{PREFIX}{}", BASE64.encode(random));
         Ok(Self {
             name: StreamName::new(&name)?,

@@ -1,8 +1,8 @@
 //! Authorization (§9).
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use headwater_log::Timestamp;
 use http::{HeaderMap, header};
+use subtle::ConstantTimeEq as _;
 
 use super::{id::RelayId, refusal::Refusal};
 use crate::{
@@ -51,7 +51,10 @@ pub(super) fn service(hub: &HubState, headers: &HeaderMap) -> Result<(), Refusal
         Some((head, given)) if head.eq_ignore_ascii_case(scheme) => given.trim_ascii(),
         _ => return Err(Refusal::bad_secret()),
     };
-    verify_slices_are_equal(given, secret.as_bytes()).map_err(|_| Refusal::bad_secret())
+    match given.ct_eq(secret.as_bytes()).into() {
+        true => Ok(()),
+        false => Err(Refusal::bad_secret()),
+    }
 }
 
 /// Authorizes a client by the signed URL of a relay (§7).

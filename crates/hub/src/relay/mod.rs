@@ -35,7 +35,7 @@ pub(crate) mod upstream;
 use std::sync::{Arc, OnceLock};
 
 use ::http::HeaderMap;
-use headwater_client::Egress;
+use headwater_client::{Egress, internals};
 use reqwest::redirect::Policy;
 use tokio::sync::OnceCell;
 
@@ -84,12 +84,15 @@ pub(crate) struct Http(OnceLock<reqwest::Client>);
 impl Http {
     /// Returns a client that only connects to addresses that the egress rules allow, follows no
     /// redirects and doesn't decompress (§6.1).
-    fn client(&self, egress: &Egress) -> Result<&reqwest::Client, reqwest::Error> {
+    ///
+    /// # Errors
+    /// TLS can't be set up.
+    fn client(&self, egress: &Egress) -> Result<&reqwest::Client, Box<dyn std::error::Error>> {
         if let Some(client) = self.0.get() {
             return Ok(client);
         }
         let client = egress
-            .guard(reqwest::Client::builder())
+            .guard(internals::http()?)
             .redirect(Policy::none())
             .no_gzip()
             .no_brotli()

@@ -245,7 +245,7 @@ fn seconds(name: &str, value: &str) -> Result<Duration, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::hmac;
+    use ring::hmac;
 
     use super::*;
 

@@ -1,8 +1,11 @@
 //! Pre-signed URLs, and the derivation of ids (§7).
 
-use aws_lc_rs::{hmac, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use headwater_log::Timestamp;
+use ring::{
+    hmac,
+    rand::{SecureRandom as _, SystemRandom},
+};
 
 use super::refusal::Refusal;
 
@@ -57,7 +60,9 @@ impl Signer {
     /// There is no randomness.
     pub(super) fn random() -> Result<[u8; 16], Refusal> {
         let mut random = [0; 16];
-        rand::fill(&mut random).map_err(|_| Refusal::unavailable())?;
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| Refusal::unavailable())?;
         Ok(random)
     }
 

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headwater_client::internals;
 use headwater_wire::json::without_bom;
 use reqwest::{Client, Url, header, redirect};
 use serde::Deserialize;
@@ -55,20 +56,24 @@ impl Caller {
 
     fn client(&self) -> Option<Client> {
         let client = self.client.get_or_init(|| {
-            let client = webhook_egress::egress(self.loopback)
-                .guard(Client::builder())
-                .redirect(redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(CONNECT_TIMEOUT)
-                .pool_idle_timeout(Duration::from_secs(30))
-                .pool_max_idle_per_host(4)
-                .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
-                .build();
-            client
+            self.build()
                 .inspect_err(|error| tracing::error!(%error, "webhooks can't be called"))
                 .ok()
         });
         client.clone()
+    }
+
+    fn build(&self) -> Result<Client, Box<dyn std::error::Error>> {
+        let client = webhook_egress::egress(self.loopback)
+            .guard(internals::http()?)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(4)
+            .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(client)
     }
 
     /// Makes a call. Dropping the future aborts it.

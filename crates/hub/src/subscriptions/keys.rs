@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use aws_lc_rs::{
-    digest, hmac, rand,
-    signature::{Ed25519KeyPair, KeyPair},
-};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use headwater_log::Timestamp;
+use ring::{
+    digest, hmac,
+    rand::{SecureRandom as _, SystemRandom},
+    signature::{Ed25519KeyPair, KeyPair},
+};
 use serde::{Deserialize, Serialize};
 
 use super::limits::TOKEN_LIFE;
@@ -52,9 +53,10 @@ const TOKEN_HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 impl Keys {
     /// Generates new keys.
     pub(super) fn generate() -> Result<Self, BadKey> {
+        let random = SystemRandom::new();
         let mut seeds = [[0; 32]; 2];
         for seed in &mut seeds {
-            rand::fill(seed).map_err(|_| BadKey)?;
+            random.fill(seed).map_err(|_| BadKey)?;
         }
         let [signing, token] = seeds.map(|seed| BASE64.encode(seed));
         Self::from_record(KeysRecord { signing, token })
@@ -155,7 +157,7 @@ impl fmt::Debug for Keys {
 /// Returns the id of a wake. It is unique and can't be guessed.
 pub(super) fn wake_id() -> Result<String, BadKey> {
     let mut bytes = [0; 16];
-    rand::fill(&mut bytes).map_err(|_| BadKey)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| BadKey)?;
     Ok(format!("w_{}", BASE64.encode(bytes)))
 }
 
@@ -167,7 +169,7 @@ fn thumbprint(public: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+    use ring::signature::{ED25519, UnparsedPublicKey};
 
     use super::*;
 

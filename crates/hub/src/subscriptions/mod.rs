@@ -113,7 +113,7 @@ impl Subscriptions {
 
     /// Returns a key for HMAC-SHA-256 that is derived from the hub's key for one purpose. The hub's
     /// key is created and stored at the first use. `None` if that fails now.
-    pub(crate) async fn derived_key(&self, purpose: &[u8]) -> Option<aws_lc_rs::hmac::Key> {
+    pub(crate) async fn derived_key(&self, purpose: &[u8]) -> Option<ring::hmac::Key> {
         let keys = self.ask(|answer| Command::Keys { answer }).await;
         keys.ok().map(|keys| keys.derive(purpose))
     }

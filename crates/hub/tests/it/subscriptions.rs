@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use axum::{
     Router,
     body::Bytes,
@@ -17,6 +16,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use headwater_hub::{Hub, Options};
 use http::Method;
+use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 

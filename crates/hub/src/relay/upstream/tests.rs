@@ -9,6 +9,7 @@ use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use headwater_client::internals;
 use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::{Client, redirect};
 use tokio::time::timeout;
@@ -20,7 +21,8 @@ use crate::limits::UpstreamLimits;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn http() -> Client {
-    Client::builder()
+    internals::http()
+        .unwrap()
         .redirect(redirect::Policy::none())
         .no_proxy()
         .build()

@@ -1,5 +1,5 @@
-use aws_lc_rs::digest;
 use headwater_log::StreamName;
+use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::pattern::Pattern;

@@ -120,7 +120,10 @@ async fn a_reset_http2_response_is_a_fault_even_without_an_error() {
         body.send_reset(h2::Reason::NO_ERROR);
         while let Some(Ok(_)) = connection.accept().await {}
     });
-    let http = Client::builder().no_proxy().http2_prior_knowledge();
+    let http = internals::http()
+        .unwrap()
+        .no_proxy()
+        .http2_prior_knowledge();
     let server = Server::new([vec![]]).await;
     let mut call = call(&server, Method::GET);
     call.url = url.parse().unwrap();
@@ -331,7 +334,7 @@ async fn a_host_that_resolves_to_a_forbidden_address_is_refused() {
     let server = Server::new([vec![head("text/plain"), send("secret")]]).await;
     let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let egress = Egress::public().with_lookup(move |_| async move { Ok(vec![local]) });
-    let http = egress.guard(Client::builder()).build().unwrap();
+    let http = egress.guard(internals::http().unwrap()).build().unwrap();
     let mut call = call(&server, Method::GET);
     call.url.set_host(Some("rebound.example")).unwrap();
     let opened = open(&http, call, limits()).await;
