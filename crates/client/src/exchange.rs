@@ -9,18 +9,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater_wire::Str;
+use headwater_wire::{Backoff, Str};
 use http::{HeaderMap, StatusCode, Version, header};
 use http_body::{Body as _, Frame};
 use reqwest::Body;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    backoff::{Backoff, retry_after},
     egress::Refused,
     error::{Error, Kind},
     plan::Plan,
     redirect::{self, SeeOther},
+    retry_after::retry_after,
     session::{Head, Piece, Policy, Reading, Session, Step, content_encoding},
 };
 

@@ -77,15 +77,12 @@
 //! `hub` and `gather` describe their own internals. The parsers are those of [`headwater_wire`].
 //! `tests/` contains a server that misbehaves, and runs each test for both clients.
 
-mod backoff;
 pub mod blocking;
 mod client;
 pub mod egress;
 mod error;
 mod exchange;
 pub mod gather;
-#[doc(hidden)]
-pub mod glob;
 pub mod hub;
 mod items;
 mod notice;
@@ -94,6 +91,7 @@ mod plan;
 mod problem;
 mod redirect;
 mod request;
+mod retry_after;
 mod retry_wait;
 mod session;
 #[cfg(feature = "tls")]
@@ -119,7 +117,6 @@ pub mod control {
 #[doc(hidden)]
 pub mod internals {
     pub use crate::{
-        backoff::Backoff,
         client::http,
         exchange::Exchange,
         plan::{Plan, Settings},
@@ -128,12 +125,11 @@ pub mod internals {
 }
 
 pub use bytes::Bytes;
-pub use headwater_wire::{Event, Format, Str};
+pub use headwater_wire::{DEFAULT_MAX_SERVER_DELAY, Event, Format, Str};
 pub use http::{HeaderMap, Method, StatusCode};
 pub use reqwest::Url;
 
 pub use self::{
-    backoff::{DEFAULT_MAX_SERVER_DELAY, retry_after},
     client::{Client, ClientBuilder},
     egress::Egress,
     error::Error,
@@ -141,6 +137,7 @@ pub use self::{
     plan::{DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_ATTEMPTS, DEFAULT_MAX_BODY_BYTES},
     problem::Problem,
     request::Request,
+    retry_after::retry_after,
     retry_wait::Wait,
 };
 

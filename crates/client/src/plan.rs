@@ -2,13 +2,12 @@ use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use headwater_wire::{Format, Limits, Str};
+use headwater_wire::{Backoff, Format, Limits, Str};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 use crate::{
-    backoff::Backoff,
     egress::Egress,
     error::Error,
     retry_wait::OnWait,

@@ -59,21 +59,40 @@
 //! - A message of a `text/event-stream` consists of whole events, and one of `application/x-ndjson`
 //!   of whole lines. A client that asks for events or lines receives those.
 //!
+//! The features `relay`, `gather` and `webhooks` are the parts that call other hosts, and `tls` is
+//! https for these calls. All are on by default.
+//!
 //! Storage of messages (`headwater-log`), formats (`headwater-wire`) and serving (`headwater`) are
 //! not in this crate.
 
 mod durable;
+#[cfg_attr(
+    not(all(feature = "gather", feature = "relay")),
+    allow(dead_code, reason = "gathers and relays use some of it alone")
+)]
 mod error;
 mod fanout;
+#[cfg(feature = "gather")]
 mod gather;
 mod http;
+#[cfg_attr(
+    not(all(feature = "gather", feature = "relay")),
+    allow(dead_code, reason = "gathers and relays use some of it alone")
+)]
 mod ingest;
 pub mod limits;
 mod options;
 mod permits;
+#[cfg_attr(
+    not(all(feature = "gather", feature = "relay")),
+    allow(dead_code, reason = "gathers and relays use some of it alone")
+)]
 mod protocol;
+#[cfg(feature = "relay")]
 mod relay;
 mod requests;
+#[cfg(any(feature = "gather", feature = "relay"))]
+mod secret;
 mod state;
 mod subscriptions;
 
@@ -82,7 +101,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use headwater::{App, StatusCode, get, post};
+use headwater::{App, StatusCode, get};
 use headwater_log::Log;
 
 use self::{protocol::path, state::HubState};
@@ -90,6 +109,7 @@ use self::{protocol::path, state::HubState};
 pub use durable::{Durable, DurableBuilder};
 pub use limits::Limits;
 pub use options::{Cors, Options};
+#[cfg(feature = "relay")]
 pub use relay::{Relay, RelayStream};
 
 /// A hub: streams by URL, over a log.
@@ -117,17 +137,11 @@ impl Hub {
         let reader_permits = permits::Permits::new(options.limits.subscribers, |limit| {
             format!("the limit of {limit} live readers is reached")
         });
-        let relays = relay::Relays::default();
-        ingest_jobs.resume_with(relay::resume(
-            Arc::clone(&log),
-            relays.http(),
-            options.upstreams.clone(),
-            options.upstream_limits.clone(),
-        ));
         Self(Arc::new(HubState {
             subscriptions: subscriptions::Subscriptions::new(Arc::clone(&log), subscriptions),
+            #[cfg(feature = "relay")]
+            relays: relay::Relays::new(&log, &ingest_jobs, &options),
             ingest_jobs,
-            relays,
             log,
             outgoing: fanout::send_budget::Outgoing::new(options.limits.outgoing_bytes),
             options,
@@ -137,6 +151,7 @@ impl Hub {
             reader_permits,
             bodies: requests::body::Bodies::default(),
             sequencer: http::producer_sequencer::ProducerSequencer::default(),
+            #[cfg(feature = "gather")]
             gathers: gather::Gathers::default(),
             started: OnceLock::new(),
         }))
@@ -169,7 +184,6 @@ impl Hub {
             .put(http::create::create_stream)
             .post(http::append::append)
             .delete(http::read::delete_stream);
-        let guarded = core.options.relay_secret.is_some();
         let root = core.options.root.as_str();
         let stream = format!("{}/{{*path}}", root.trim_end_matches('/'));
         let headers =
@@ -178,8 +192,6 @@ impl Hub {
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .license("MIT or Apache-2.0", "MIT OR Apache-2.0")
             .tag(path::STREAMS, "Streams of messages, each at a URL.")
-            .tag(gather::TAG, "Calls that the hub makes to other hosts for its clients, if its operator allows them.")
-            .tag(http::health::TAG, "The hub's health and readiness.")
             .route(&stream, route)
             .route(
                 root,
@@ -188,7 +200,7 @@ impl Hub {
                     .error(StatusCode::BAD_REQUEST, "`after` is not the path of a stream"),
             )
             .route("/events", get(http::events::follow_events).tag(path::STREAMS))
-            .route(path::GATHER, relay::guard(post(gather::gather).tag(gather::TAG), guarded))
+            .tag(http::health::TAG, "The hub's health and readiness.")
             .route("/healthz", get(http::health::healthz).tag(http::health::TAG))
             .route(
                 "/readyz",
@@ -204,7 +216,8 @@ impl Hub {
             ),
             false => app,
         };
-        let app = relay::routes(app, guarded);
+        #[cfg(any(feature = "gather", feature = "relay"))]
+        let app = add_upstream_routes(app, core.options.upstream.secret.is_some());
         let subscriptions = core.subscriptions.routes();
         let app = match core.options.root.as_str() {
             "/" => app.merge(subscriptions),
@@ -234,6 +247,17 @@ impl Hub {
     pub async fn stop(&self) {
         self.0.ingest_jobs.stop().await;
     }
+}
+
+/// Adds the endpoints that call upstreams. `guarded`: they require a secret.
+#[cfg(any(feature = "gather", feature = "relay"))]
+fn add_upstream_routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState>> {
+    let app = secret::describe(app, guarded);
+    #[cfg(feature = "gather")]
+    let app = gather::routes(app, guarded);
+    #[cfg(feature = "relay")]
+    let app = relay::routes(app, guarded);
+    app
 }
 
 impl fmt::Debug for Hub {

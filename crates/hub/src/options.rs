@@ -1,8 +1,11 @@
-use std::{fmt, time::Duration};
+#[cfg(any(feature = "gather", feature = "relay"))]
+mod upstream;
 
-use headwater_client::Egress;
+use std::time::Duration;
 
-use crate::limits::{Limits, UpstreamLimits};
+#[cfg(any(feature = "gather", feature = "relay"))]
+pub(crate) use self::upstream::UpstreamOptions;
+use crate::limits::Limits;
 
 /// The options of a hub. A builder: each method returns the options with one thing changed.
 ///
@@ -28,26 +31,8 @@ pub struct Options {
     pub(crate) cors: Cors,
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
-    pub(crate) upstreams: Egress,
-    pub(crate) upstream_limits: UpstreamLimits,
-    pub(crate) relay_secret: Option<Secret>,
-    pub(crate) relay_ttl: Duration,
-}
-
-/// A text that isn't printed by `Debug`.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
+    #[cfg(any(feature = "gather", feature = "relay"))]
+    pub(crate) upstream: UpstreamOptions,
 }
 
 /// The pages of other origins that may use the hub. Responses never allow credentials.
@@ -85,10 +70,8 @@ impl Default for Options {
             cors: Cors::default(),
             private: false,
             loopback_webhooks: false,
-            upstreams: Egress::default(),
-            upstream_limits: UpstreamLimits::default(),
-            relay_secret: None,
-            relay_ttl: Duration::from_secs(24 * 60 * 60),
+            #[cfg(any(feature = "gather", feature = "relay"))]
+            upstream: UpstreamOptions::default(),
         }
     }
 }
@@ -179,56 +162,10 @@ impl Options {
         self
     }
 
-    /// Sets the servers that the hub may call for `POST /gather` and `POST /relay`. Default: none,
-    /// and both are refused with 403.
-    ///
-    /// ```
-    /// use headwater_client::Egress;
-    /// use headwater_hub::Options;
-    ///
-    /// let options = Options::new().upstreams(Egress::allow(["https://api.example.com/v1/**"])?);
-    /// # Ok::<(), headwater_client::egress::PatternError>(())
-    /// ```
-    #[must_use]
-    pub fn upstreams(mut self, upstreams: Egress) -> Self {
-        self.upstreams = upstreams;
-        self
-    }
-
-    /// Sets the time in which the head of an upstream's response has to arrive. Default: 60 s.
-    #[must_use]
-    pub fn upstream_head_timeout(mut self, timeout: Duration) -> Self {
-        self.upstream_limits.head_timeout = timeout;
-        self
-    }
-
-    /// Sets how long the response of an upstream may be silent. Default: 10 minutes.
-    #[must_use]
-    pub fn upstream_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.upstream_limits.idle_timeout = timeout;
-        self
-    }
-
-    /// Sets the secret that is required to create, delete and inspect relays: `Authorization:
-    /// Bearer …`. Reading or aborting a relay only requires its URL. Default: none, and no secret
-    /// is required.
-    #[must_use]
-    pub fn relay_secret(mut self, secret: &str) -> Self {
-        self.relay_secret = Some(Secret(secret.to_owned()));
-        self
-    }
-
-    /// Sets the time for which a relay's stream is kept after its last use, unless its creator sets
-    /// it. Its URL is valid for as long. Default: 24 hours.
-    #[must_use]
-    pub fn relay_ttl(mut self, ttl: Duration) -> Self {
-        self.relay_ttl = ttl;
-        self
-    }
-
     /// Allows webhooks at `http://localhost`, `http://127.0.0.1` and `http://[::1]`, for
     /// development. Every client that may subscribe can then make the hub send requests to services
     /// of its own machine. Default: not allowed; a webhook has to be `https`, at a public address.
+    #[cfg(feature = "webhooks")]
     #[must_use]
     pub fn loopback_webhooks(mut self) -> Self {
         self.loopback_webhooks = true;

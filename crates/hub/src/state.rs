@@ -7,11 +7,9 @@ use headwater_log::Log;
 use crate::{
     Options,
     fanout::{all::OrderTail, send_budget::Outgoing, stream::Tails},
-    gather::Gathers,
     http::{producer_sequencer::ProducerSequencer, schema::Schemas},
     ingest::IngestJobs,
     permits::Permits,
-    relay::Relays,
     requests::body::Bodies,
     subscriptions::Subscriptions,
 };
@@ -39,9 +37,11 @@ pub(crate) struct HubState {
     /// The jobs that fill streams in the background.
     pub(crate) ingest_jobs: IngestJobs,
     /// The permits and connections of `/gather`.
-    pub(crate) gathers: Gathers,
+    #[cfg(feature = "gather")]
+    pub(crate) gathers: crate::gather::Gathers,
     /// Relays: upstream calls in flight, and what signs their URLs.
-    pub(crate) relays: Relays,
+    #[cfg(feature = "relay")]
+    pub(crate) relays: crate::relay::Relays,
     /// Subscriptions with their webhooks and leases.
     pub(crate) subscriptions: Subscriptions,
     /// Set when the background work is started.

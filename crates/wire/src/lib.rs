@@ -31,14 +31,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Not here: sockets, timers, HTTP and retries. The fuzz targets of every decoder are in `crates/fuzz`.
+//! Two computations are here as well because the clients and the hub share them: [`Backoff`], the
+//! growing waits between attempts, and [`glob`].
+//!
+//! Not here: sockets, timers and HTTP. The fuzz targets of every decoder are in `crates/fuzz`.
 
+mod backoff;
 mod decoder;
 mod digest;
 mod encoder;
 mod error;
 mod event;
 mod format;
+#[doc(hidden)]
+pub mod glob;
 mod input;
 pub mod json;
 pub mod json_array;
@@ -56,6 +62,7 @@ mod proptests;
 #[cfg(test)]
 mod testing;
 
+pub use backoff::{Backoff, DEFAULT_MAX_SERVER_DELAY};
 pub use decoder::Decoder;
 pub use digest::{Digest, NoDigest};
 pub use encoder::{Encoder, Meta};

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode;
 
-use crate::glob::{self, Part};
+use headwater_wire::glob::{self, Part};
 
 /// Maximum number of times that a path is decoded, to find each form in which a server may read it.
 /// A path that is encoded more deeply matches nothing.

@@ -8,10 +8,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, cache::Times};
 use crate::{
-    backoff::retry_after,
     error::{Error, Kind, Overdue},
     exchange::Exchange,
     plan::Plan,
+    retry_after::retry_after,
     session::{Piece, Reading, content_encoding, encoded},
 };
 

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::Cache;
-use crate::{backoff::Backoff, error::Error};
+use headwater_wire::Backoff;
+
+use crate::error::Error;
 
 /// The default maximum number of calls in flight: 64.
 pub const DEFAULT_CONCURRENCY: usize = 64;

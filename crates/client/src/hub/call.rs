@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use super::{names, offset::Offset, text};
 use crate::{
-    backoff::retry_after,
     error::Error,
     plan::Plan,
     redirect::{self, SeeOther},
+    retry_after::retry_after,
     session::{readable_type, refusal},
 };
 

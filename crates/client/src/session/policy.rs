@@ -1,4 +1,4 @@
-use crate::backoff::Backoff;
+use headwater_wire::Backoff;
 
 /// The rules for retries and their waits.
 #[derive(Debug, Clone)]

@@ -17,17 +17,17 @@ use axum::{
     extract::{OriginalUri, State},
     response::IntoResponse,
 };
-use headwater::{Problem, Query, StatusCode, Streaming};
+use headwater::{App, Problem, Query, StatusCode, Streaming, post};
 use http::HeaderMap;
 
+pub(crate) use self::run::Gathers;
 use self::{
     calls::{Calls, ListFormat},
-    openapi::Results,
+    openapi::{Results, TAG},
     params::Ask,
     run::Run,
     stored::Wanted,
 };
-pub(crate) use self::{openapi::TAG, run::Gathers};
 use crate::{
     error::Failure,
     http::openapi::Answer,
@@ -35,10 +35,19 @@ use crate::{
         path::{GATHER, name_of},
         public_url::{self, Origin},
     },
-    relay,
     requests::peer::Sender,
+    secret,
     state::HubState,
 };
+
+/// Adds the route. `guarded`: there is a secret.
+pub(crate) fn routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState>> {
+    app.tag(
+        TAG,
+        "Calls that the hub makes to other hosts for its clients, if its operator allows them.",
+    )
+    .route(GATHER, secret::guard(post(gather).tag(TAG), guarded))
+}
 
 /// Makes many calls at once for a client, and streams each result as it arrives.
 ///
@@ -55,7 +64,7 @@ use crate::{
 /// as soon as the whole list has arrived. Repeating the request makes no calls and has the same
 /// response. `DELETE` of the stream cancels the calls that aren't complete.
 #[headwater::operation]
-pub(crate) async fn gather(
+async fn gather(
     State(core): State<Arc<HubState>>,
     Query(ask): Query<Ask>,
     OriginalUri(uri): OriginalUri,
@@ -63,8 +72,8 @@ pub(crate) async fn gather(
     sender: Sender,
     body: Body,
 ) -> Result<Answer<Results>, Failure> {
-    relay::check_secret(&core, &headers)?;
-    if core.options.upstreams.is_empty() {
+    secret::check(&core.options.upstream, &headers).map_err(Failure::from)?;
+    if core.options.upstream.allow.is_empty() {
         return Err(not_allowed());
     }
     let format = ListFormat::of(&headers)?;
@@ -84,7 +93,7 @@ pub(crate) async fn gather(
     let run = Run::new(&core, sender.peer)?;
     let calls = Calls::new(format, body, limits).into_stream(&run);
     let gather = headwater_client::gather::from_stream(calls);
-    let gathered = options.start(gather, &core.gathers.client(&core.options.upstreams)?)?;
+    let gathered = options.start(gather, &core.gathers.client(&core.options.upstream.allow)?)?;
     let results = run.results(gathered, options.headers);
     Ok(Streaming::try_new(results)
         .heartbeat(core.options.heartbeat)

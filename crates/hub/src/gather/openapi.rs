@@ -8,7 +8,7 @@ use super::stored::Stored;
 use crate::http::openapi::description;
 
 /// The tag of the operation.
-pub(crate) const TAG: &str = "upstreams";
+pub(super) const TAG: &str = "upstreams";
 
 description! {
     /// The list of calls, and their results.

@@ -83,7 +83,7 @@ pub(super) async fn start(
     }
     let run = Run::new(hub, peer)?;
     let calls = Calls::new(format, Body::from(list), limits).all().await?;
-    let client = hub.gathers.client(&hub.options.upstreams)?;
+    let client = hub.gathers.client(&hub.options.upstream.allow)?;
     let gathered = options.start(gather::from_iter(calls), &client)?;
     let results = run.results(gathered, options.headers);
     let fill = IngestRequest::new(name.clone(), Settings::of_type("application/json"));

@@ -40,8 +40,10 @@ struct Index {
     /// Many streams on one connection.
     events: &'static str,
     /// Many calls to other hosts at once.
+    #[cfg(feature = "gather")]
     gather: &'static str,
     /// Calls to other hosts whose responses are streams.
+    #[cfg(feature = "relay")]
     relay: &'static str,
     /// The liveness check.
     health: &'static str,
@@ -51,7 +53,6 @@ struct Index {
 
 impl Index {
     fn of(core: &HubState) -> Self {
-        let relative = |path: &'static str| path.trim_start_matches('/');
         Self {
             name: "Headwater",
             version: env!("CARGO_PKG_VERSION"),
@@ -59,8 +60,10 @@ impl Index {
             openapi: "openapi.json",
             streams: core.options.root.trim_start_matches('/').to_owned(),
             events: "events",
-            gather: relative(path::GATHER),
-            relay: relative(path::RELAY),
+            #[cfg(feature = "gather")]
+            gather: path::GATHER.trim_start_matches('/'),
+            #[cfg(feature = "relay")]
+            relay: path::RELAY.trim_start_matches('/'),
             health: "healthz",
             ready: "readyz",
         }

@@ -72,7 +72,8 @@ fn preflight(request: &Request, page: &Page) -> Option<Response> {
         .headers()
         .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     // Every OPTIONS request to a relay is answered (§10.1 of the relay protocol).
-    let is_relay = request.uri().path().split('/').nth(1) == RELAY.strip_prefix('/');
+    let is_relay = cfg!(feature = "relay")
+        && request.uri().path().split('/').nth(1) == RELAY.strip_prefix('/');
     let allowed = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, SENT),

@@ -49,11 +49,9 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use self::{
-    recovery::{Interrupted, Resume},
-    recovery_record::note,
-    watchers::WatchGuard,
-};
+#[cfg(feature = "relay")]
+pub(crate) use self::recovery::Interrupted;
+pub(crate) use self::{recovery::Resume, recovery_record::note, watchers::WatchGuard};
 use self::{
     recovery_record::{Note, RecoveryRecord},
     task::Task,

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
-use headwater_client::internals::Backoff;
 use headwater_log::{Append, Error, Info, Log, Outcome, Refusal, StreamName};
+use headwater_wire::Backoff;
 use tokio::time::{Instant, sleep};
 
 use super::outcome::JobOutcome;

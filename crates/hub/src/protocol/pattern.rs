@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use headwater_client::glob::{self, Part};
+use headwater_wire::glob::{self, Part};
 
 use crate::limits::PATH_SEGMENTS;
 

@@ -1,12 +1,12 @@
 //! Authorization (§9).
 
 use headwater_log::Timestamp;
-use http::{HeaderMap, header};
-use subtle::ConstantTimeEq as _;
+use http::HeaderMap;
 
 use super::{id::RelayId, refusal::Refusal};
 use crate::{
     protocol::query::{any, query},
+    secret,
     state::HubState,
 };
 
@@ -41,20 +41,7 @@ impl Signed {
 /// # Errors
 /// The secret is missing or wrong.
 pub(super) fn service(hub: &HubState, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(secret) = &hub.options.relay_secret else {
-        return Ok(());
-    };
-    let value = headers.get(header::AUTHORIZATION);
-    let value = value.ok_or_else(Refusal::missing_secret)?.as_bytes();
-    let scheme = b"bearer ";
-    let given = match value.split_at_checked(scheme.len()) {
-        Some((head, given)) if head.eq_ignore_ascii_case(scheme) => given.trim_ascii(),
-        _ => return Err(Refusal::bad_secret()),
-    };
-    match given.ct_eq(secret.as_bytes()).into() {
-        true => Ok(()),
-        false => Err(Refusal::bad_secret()),
-    }
+    Ok(secret::check(&hub.options.upstream, headers)?)
 }
 
 /// Authorizes a client by the signed URL of a relay (§7).

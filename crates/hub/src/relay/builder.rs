@@ -180,7 +180,7 @@ impl Hub {
         }
         let url = Url::parse(&relay.url);
         let url = url.map_err(|_| Problem::bad_request("the URL of the relay is invalid"))?;
-        let allowed = hub.options.upstreams.check(&url);
+        let allowed = hub.options.upstream.allow.check(&url);
         allowed
             .map_err(|refused| Problem::new(StatusCode::FORBIDDEN).detail(refused.to_string()))?;
         let ask = Ask {

@@ -83,11 +83,11 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(Relay, bool), Refusal> {
     let ask = Ask::read(headers, query)?;
-    let allowed = hub.options.upstreams.check(&ask.url);
+    let allowed = hub.options.upstream.allow.check(&ask.url);
     allowed.map_err(|refused| Refusal::not_allowed(refused.to_string()))?;
     let mut held = hub.bodies.hold(&hub.options.limits, sender.peer);
     let body = body::whole(body, &hub.options.limits, &mut held).await?;
-    let expiry = Expiry::Idle(ask.ttl.unwrap_or(hub.options.relay_ttl));
+    let expiry = Expiry::Idle(ask.ttl.unwrap_or(hub.options.upstream.relay.ttl));
     let plan = Plan::new(hub.relays.signer(hub).await?, ask, body, held, expiry)?;
     if plan.ask.join == Join::Never && plan.ask.stream.is_none() {
         // No other client can wait for this call: it ends if its client leaves before the stream
@@ -215,7 +215,7 @@ async fn make(hub: Arc<HubState>, plan: Plan) -> Result<Relay, Refusal> {
         expiry,
     } = plan;
     let http = hub.relays.http();
-    let client = http.client(&hub.options.upstreams).map_err(|error| {
+    let client = http.client(&hub.options.upstream.allow).map_err(|error| {
         tracing::error!(%error, "upstreams can't be called");
         Refusal::unavailable()
     })?;
@@ -227,7 +227,7 @@ async fn make(hub: Arc<HubState>, plan: Plan) -> Result<Relay, Refusal> {
         reconnect: ask.feed,
     };
     let again = feed::Again::of(&call);
-    let upstream = open(client, call, hub.options.upstream_limits.clone()).await?;
+    let upstream = open(client, call, hub.options.upstream.relay.limits.clone()).await?;
     drop(held);
     let mut settings = Settings::of_type(&content_type(upstream.content_type()));
     settings.expiry = expiry;

@@ -16,7 +16,7 @@ use super::{
     authorize::{self, Action, Signed},
     create::{self, Relay},
     id::RelayId,
-    openapi::{self, Abort, Creation, Deletion, RelayMetadata, RelayReading, guard},
+    openapi::{self, Abort, Creation, Deletion, RelayMetadata, RelayReading},
     refusal::Refusal,
 };
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
         public_url::{self, Origin},
     },
     requests::peer::Sender,
+    secret::guard,
     state::HubState,
 };
 
@@ -41,7 +42,7 @@ pub(crate) fn routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState
     let one = get(read_relay);
     let one = guard(one.head(relay_info), guarded).patch(abort_relay);
     let one = guard(one.delete(delete_relay), guarded);
-    openapi::app(app, guarded)
+    openapi::app(app)
         .route(RELAY, guard(post(create_relay), guarded))
         .route("/relay/{id}", one)
         .route("/relay/{id}/{*rest}", get(nothing).hidden())
@@ -101,7 +102,7 @@ async fn create_relay(
     let (relay, is_new) = create::create(&hub, headers, &query, &sender, body).await?;
     let id = relay.id.to_string();
     let now = Timestamp::from(std::time::SystemTime::now());
-    let expires = now.after(hub.options.relay_ttl).0 / 1000;
+    let expires = now.after(hub.options.upstream.relay.ttl).0 / 1000;
     let query = hub.relays.signer(&hub).await?.query(&id, expires);
     let status = if is_new {
         StatusCode::CREATED

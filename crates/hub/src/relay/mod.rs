@@ -34,24 +34,15 @@ pub(crate) mod upstream;
 
 use std::sync::{Arc, OnceLock};
 
-use ::http::HeaderMap;
 use headwater_client::{Egress, internals};
+use headwater_log::Log;
 use reqwest::redirect::Policy;
 use tokio::sync::OnceCell;
 
 pub use self::builder::{Relay, RelayStream};
-pub(crate) use self::{feed::resume, http::routes, openapi::guard};
+pub(crate) use self::http::routes;
 use self::{refusal::Refusal, signer::Signer, single_flight::SingleFlight};
-use crate::{error::Failure, state::HubState};
-
-/// Checks the hub's secret, if there is one. Endpoints other than relays that call upstreams
-/// require the same secret.
-///
-/// # Errors
-/// 401: the secret is missing or wrong.
-pub(crate) fn check_secret(hub: &HubState, headers: &HeaderMap) -> Result<(), Failure> {
-    authorize::service(hub, headers).map_err(Refusal::into_failure)
-}
+use crate::{Options, ingest::IngestJobs, state::HubState};
 
 /// State that the relays of one hub share.
 #[derive(Default)]
@@ -62,6 +53,18 @@ pub(crate) struct Relays {
 }
 
 impl Relays {
+    /// Creates the relays of a hub. Their feeds are resumed when the jobs are recovered.
+    pub(crate) fn new(log: &Arc<dyn Log>, jobs: &IngestJobs, options: &Options) -> Self {
+        let relays = Self::default();
+        jobs.resume_with(feed::resume(
+            Arc::clone(log),
+            relays.http(),
+            options.upstream.allow.clone(),
+            options.upstream.relay.limits.clone(),
+        ));
+        relays
+    }
+
     /// Returns the signer of URLs. Its key is created and stored at the first use.
     async fn signer(&self, hub: &HubState) -> Result<&Signer, Refusal> {
         let make = async || {
@@ -72,14 +75,14 @@ impl Relays {
     }
 
     /// Returns the client for upstreams.
-    pub(crate) fn http(&self) -> Arc<Http> {
+    fn http(&self) -> Arc<Http> {
         Arc::clone(&self.http)
     }
 }
 
 /// The HTTP client that calls upstreams, created at the first use.
 #[derive(Debug, Default)]
-pub(crate) struct Http(OnceLock<reqwest::Client>);
+struct Http(OnceLock<reqwest::Client>);
 
 impl Http {
     /// Returns a client that only connects to addresses that the egress rules allow, follows no

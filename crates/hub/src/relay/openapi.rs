@@ -1,8 +1,6 @@
 //! Descriptions of relays in the OpenAPI document, in addition to the handlers' doc comments.
 
-use headwater::{
-    App, MethodRoute, Operation, OperationInput, OperationOutput, SecurityScheme, StatusCode,
-};
+use headwater::{App, Operation, OperationInput, OperationOutput, StatusCode};
 
 use super::{
     authorize::{Action, Signed},
@@ -14,26 +12,12 @@ use crate::http::openapi::{ForeignPage, Metadata, Reading, description};
 /// The tag of these operations.
 const TAG: &str = "relays";
 
-/// The security scheme for the creation of relays.
-const SECRET: &str = "relaySecret";
-
-pub(super) fn app<S: Clone + Send + Sync + 'static>(app: App<S>, guarded: bool) -> App<S> {
-    let app = app.tag(
+/// Adds the description of relays.
+pub(super) fn app<S: Clone + Send + Sync + 'static>(app: App<S>) -> App<S> {
+    app.tag(
         TAG,
         "One call to an upstream. Its response is a stream that any number of readers can follow, now or later.",
-    );
-    match guarded {
-        true => app.security_scheme(SECRET, SecurityScheme::bearer()),
-        false => app,
-    }
-}
-
-/// Documents that an operation requires the hub's secret, if there is one.
-pub(crate) fn guard<S>(route: MethodRoute<S>, guarded: bool) -> MethodRoute<S> {
-    match guarded {
-        true => route.security(SECRET),
-        false => route,
-    }
+    )
 }
 
 impl OperationOutput for Refusal {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::upstream::OpenError;
-use crate::{error::Failure, protocol::header_names};
+use crate::{error::Failure, protocol::header_names, secret::Denied};
 
 /// The reason for which a request to a relay was refused.
 #[derive(Serialize, JsonSchema)]
@@ -79,18 +79,6 @@ impl Refusal {
         self.0.code
     }
 
-    /// Converts the refusal to a problem with headers, for other endpoints than relays.
-    pub(super) fn into_failure(self) -> Failure {
-        let failure = Failure::new(self.0.status, self.0.message);
-        self.0
-            .headers
-            .into_iter()
-            .fold(failure, |failure, (name, value)| match name {
-                Some(name) => failure.header(name, value),
-                None => failure,
-            })
-    }
-
     /// Converts the refusal to a problem, for a handler. The upstream's body is left out, as it may
     /// be long and secret.
     pub(super) fn into_problem(self) -> Problem {
@@ -126,20 +114,6 @@ impl Refusal {
     pub(super) fn bad_action() -> Self {
         let message = "the only action is action=abort";
         Self::new(StatusCode::BAD_REQUEST, "INVALID_ACTION", message)
-    }
-
-    pub(super) fn missing_secret() -> Self {
-        let message = "this needs the hub's secret: Authorization: Bearer …";
-        Self::unauthorized("MISSING_SECRET", message)
-    }
-
-    pub(super) fn bad_secret() -> Self {
-        Self::unauthorized("INVALID_SECRET", "that is not the hub's secret")
-    }
-
-    fn unauthorized(code: &'static str, message: &str) -> Self {
-        let bearer = HeaderValue::from_static("Bearer");
-        Self::new(StatusCode::UNAUTHORIZED, code, message).header(header::WWW_AUTHENTICATE, bearer)
     }
 
     pub(super) fn missing_signature() -> Self {
@@ -255,6 +229,18 @@ impl From<OpenError> for Refusal {
                 refusal
             }
         }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Missing => "MISSING_SECRET",
+            Denied::Wrong => "INVALID_SECRET",
+        };
+        let bearer = HeaderValue::from_static("Bearer");
+        Self::new(StatusCode::UNAUTHORIZED, code, denied.message())
+            .header(header::WWW_AUTHENTICATE, bearer)
     }
 }
 

@@ -18,18 +18,18 @@ use super::limits::SHOWN_STREAMS;
 use super::refusal::Refusal;
 use super::request::{self, Base, Bearer};
 use super::request_bodies::{AddStreams, NewSubscription, Progress, Release, Streams, Worker};
-use super::response_bodies::{AckView, Claimed, ErrorView, Jwks, SubscriptionView};
+use super::response_bodies::{AckView, Claimed, ErrorView, SubscriptionView};
+use super::webhooks;
 
 /// The security scheme of a worker's acknowledgements.
 pub(super) const WAKE_TOKEN: &str = "wakeToken";
 
 /// The tag of these operations.
-const TAG: &str = "subscriptions";
+pub(super) const TAG: &str = "subscriptions";
 
 /// Returns the routes, without their state.
 pub(super) fn routes() -> App<Subscriptions> {
-    let refused = StatusCode::CONFLICT;
-    App::from(axum::Router::new())
+    let app = App::from(axum::Router::new())
         .tag(
             TAG,
             "Durable cursors that wake workers when streams have new messages",
@@ -44,14 +44,10 @@ pub(super) fn routes() -> App<Subscriptions> {
             "/__ds/subscriptions/{id}/streams/{*path}",
             delete(remove_stream),
         )
-        .route(
-            "/__ds/subscriptions/{id}/callback",
-            post(callback).reply::<ErrorView>(refused, "The wake is over"),
-        )
         .route("/__ds/subscriptions/{id}/claim", post(claim))
         .route("/__ds/subscriptions/{id}/ack", post(acknowledge))
-        .route("/__ds/subscriptions/{id}/release", post(release))
-        .route("/__ds/jwks.json", get(jwks))
+        .route("/__ds/subscriptions/{id}/release", post(release));
+    webhooks::routes(app)
         // Some of these responses contain tokens, and all of them may change at any time.
         .layer(map_response(async |mut response: Response| {
             let headers = response.headers_mut();
@@ -190,19 +186,6 @@ async fn remove_stream(
     Ok(NoContent)
 }
 
-/// Acknowledges a webhook's wake, with the token that came with it.
-///
-/// Without `done` this renews the lease. With `done` it ends the wake.
-#[operation]
-async fn callback(
-    State(subscriptions): State<Subscriptions>,
-    Path(id): Path<String>,
-    Bearer(token): Bearer,
-    Json(progress): Json<Progress>,
-) -> Result<Json<AckView>, Refusal> {
-    take(&subscriptions, &id, token, progress, true).await
-}
-
 /// Claims a subscription's pending work for a worker.
 ///
 /// While the worker holds the lease, no other worker can claim. The lease ends by `ack` with
@@ -233,7 +216,7 @@ async fn acknowledge(
     take(&subscriptions, &id, token, progress, false).await
 }
 
-async fn take(
+pub(super) async fn take(
     subscriptions: &Subscriptions,
     id: &str,
     token: Option<String>,
@@ -281,13 +264,6 @@ async fn release(
     Ok(NoContent)
 }
 
-/// Returns the public keys that webhooks are signed with.
-#[operation]
-async fn jwks(State(subscriptions): State<Subscriptions>) -> Result<KeySet, Refusal> {
-    let keys = subscriptions.ask(|answer| Command::Keys { answer }).await?;
-    Ok(KeySet(Jwks::new(&keys)))
-}
-
 /// The result of a `PUT`.
 enum Put {
     Created(SubscriptionView),
@@ -309,31 +285,6 @@ impl OperationOutput for Put {
         operation.reply::<SubscriptionView>(
             StatusCode::OK,
             "The subscription already existed, with the same configuration",
-        );
-    }
-}
-
-/// Public keys, with the content type of RFC 7517.
-struct KeySet(Jwks);
-
-impl IntoResponse for KeySet {
-    fn into_response(self) -> Response {
-        let mut response = Json(self.0).into_response();
-        let headers = response.headers_mut();
-        let json = HeaderValue::from_static("application/jwk-set+json");
-        headers.insert(header::CONTENT_TYPE, json);
-        let cache = HeaderValue::from_static("public, max-age=300");
-        headers.insert(header::CACHE_CONTROL, cache);
-        response
-    }
-}
-
-impl OperationOutput for KeySet {
-    fn describe(operation: &mut Operation) {
-        operation.raw_reply(
-            StatusCode::OK,
-            "application/jwk-set+json",
-            "A JWK Set (RFC 7517)",
         );
     }
 }

@@ -89,6 +89,7 @@ impl Keys {
     }
 
     /// Returns the public part of the signing key, in URL-safe base64.
+    #[cfg(any(test, feature = "webhooks"))]
     pub(super) fn public(&self) -> String {
         BASE64.encode(self.signing.public_key())
     }
@@ -103,6 +104,7 @@ impl Keys {
     }
 
     /// Derives a separate key for another purpose.
+    #[cfg(feature = "relay")]
     pub(super) fn derive(&self, purpose: &[u8]) -> hmac::Key {
         // No token has this signature, as tokens start with their header.
         let key = hmac::sign(&self.token, &[b"key for: ", purpose].concat());

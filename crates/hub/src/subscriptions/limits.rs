@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use headwater_client::internals::Backoff;
+use headwater_wire::Backoff;
 
 /// Maximum number of streams for which one subscription keeps a cursor. Beyond it, the cursor of a
 /// stream that came by a pattern and has nothing pending is dropped.
@@ -29,8 +29,6 @@ pub(crate) const SHOWN_STREAMS: usize = 1000;
 pub(crate) const SHOWN_BYTES: usize = 256 << 10;
 /// Maximum size of a subscription's id, in bytes.
 pub(crate) const ID_BYTES: usize = 256;
-/// Maximum size of a webhook's URL, in bytes.
-pub(crate) const URL_BYTES: usize = 2048;
 /// Duration of a lease unless the subscription sets it.
 pub(crate) const LEASE_DEFAULT: Duration = Duration::from_secs(30);
 /// Lifetime of a token. A worker that renews its lease for longer has to claim again.
@@ -38,11 +36,6 @@ pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Timeout of a webhook call, from the first byte sent to the last one received. A shorter lease
 /// ends it earlier. A handler that needs longer responds at once and calls back.
 pub(crate) const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Timeout of connecting to a webhook.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of bytes of a webhook's response that are read. A longer response counts as one
-/// without `done`.
-pub(crate) const WEBHOOK_ANSWER_BYTES: usize = 64 << 10;
 /// Maximum number of concurrent webhook calls. Further calls wait for their turn.
 pub(crate) const DELIVERIES: usize = 256;
 /// Waits before retries.

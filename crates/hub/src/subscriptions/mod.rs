@@ -39,7 +39,11 @@ mod request;
 mod request_bodies;
 mod response_bodies;
 mod state;
-mod webhook_egress;
+#[cfg(feature = "webhooks")]
+mod webhooks;
+#[cfg(not(feature = "webhooks"))]
+#[path = "no_webhooks.rs"]
+mod webhooks;
 
 use std::sync::{Arc, OnceLock};
 
@@ -113,6 +117,7 @@ impl Subscriptions {
 
     /// Returns a key for HMAC-SHA-256 that is derived from the hub's key for one purpose. The hub's
     /// key is created and stored at the first use. `None` if that fails now.
+    #[cfg(feature = "relay")]
     pub(crate) async fn derived_key(&self, purpose: &[u8]) -> Option<ring::hmac::Key> {
         let keys = self.ask(|answer| Command::Keys { answer }).await;
         keys.ok().map(|keys| keys.derive(purpose))

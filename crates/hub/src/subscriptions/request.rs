@@ -13,7 +13,7 @@ use super::options::SubscriptionOptions;
 use super::refusal::Refusal;
 use super::request_bodies::{Kind, NewSubscription, Progress, StreamAck};
 use super::state::{Ack, Acked, Config, Target};
-use super::webhook_egress;
+use super::webhooks;
 use crate::protocol::pattern::Pattern;
 
 use crate::protocol::path::{self, RESERVED};
@@ -133,11 +133,8 @@ pub(super) fn config(
     }
     let target = match (wanted.kind, wanted.webhook, wanted.wake_stream) {
         (Kind::Webhook, Some(webhook), _) => {
-            let url = webhook_egress::check(
-                &webhook.url,
-                &webhook_egress::egress(options.loopback_webhooks),
-            );
-            url.map_err(Refusal::WebhookUrl)?;
+            webhooks::check(&webhook.url, options.loopback_webhooks)
+                .map_err(Refusal::WebhookUrl)?;
             // Stored as received: the client's own spelling is compared and shown.
             Target::Webhook(webhook.url)
         }
@@ -250,6 +247,7 @@ mod tests {
             r#"{"type":"pull-wake","pattern":"a","wake_stream":"w"}"#,
             r#"{"type":"pull-wake","streams":["a"],"wake_stream":"w","lease_ttl_ms":1000}"#,
             r#"{"type":"pull-wake","streams":["a"],"wake_stream":"w","description":"x"}"#,
+            #[cfg(feature = "webhooks")]
             r#"{"type":"webhook","streams":["a"],"webhook":{"url":"https://x.example/"}}"#,
         ];
         let mut digests: Vec<_> = all

@@ -1,7 +1,6 @@
 //! The bodies of responses, webhooks and wake events, as JSON.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use headwater_log::StreamName;
 use schemars::JsonSchema;
@@ -135,24 +134,6 @@ pub(super) struct AckView {
     pub(super) ok: bool,
     /// `true` if another wake follows at once.
     pub(super) next_wake: bool,
-}
-
-/// The keys that webhooks are signed with: a JWK Set (RFC 7517).
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Jwks {
-    keys: Vec<Jwk>,
-}
-
-/// A public key (RFC 8037).
-#[derive(Debug, Serialize, JsonSchema)]
-struct Jwk {
-    kty: &'static str,
-    crv: &'static str,
-    kid: String,
-    #[serde(rename = "use")]
-    purpose: &'static str,
-    alg: &'static str,
-    x: String,
 }
 
 /// The body of a webhook request.
@@ -317,21 +298,6 @@ impl Claimed {
             streams: wake_links(known),
             lease_ttl_ms: known.config.lease_ms,
         })
-    }
-}
-
-impl Jwks {
-    pub(super) fn new(keys: &Arc<Keys>) -> Self {
-        Self {
-            keys: vec![Jwk {
-                kty: "OKP",
-                crv: "Ed25519",
-                kid: keys.kid().to_owned(),
-                purpose: "sig",
-                alg: "EdDSA",
-                x: keys.public(),
-            }],
-        }
     }
 }
 

@@ -3,7 +3,7 @@ use headwater_hub::Hub;
 use headwater_log::MemoryLog;
 use serde_json::Value;
 
-use crate::Server;
+use crate::{Server, header, is_built_in};
 
 #[test]
 fn every_operation_has_a_description_and_responses() {
@@ -42,6 +42,7 @@ fn every_operation_has_a_description_and_responses() {
     }
 }
 
+#[cfg(feature = "relay")]
 #[test]
 fn relays_are_described() {
     let hub = Hub::new(std::sync::Arc::new(MemoryLog::default()));
@@ -77,6 +78,27 @@ fn relays_are_described() {
 }
 
 #[tokio::test]
+async fn endpoints_that_are_not_built_in_are_not_described_and_not_found() {
+    let server = Server::new();
+    let document = Hub::new(std::sync::Arc::new(MemoryLog::default()))
+        .app()
+        .openapi(OpenApi::V3_2);
+    for path in ["/gather", "/relay"] {
+        assert_eq!(
+            document["paths"][path].is_object(),
+            is_built_in(path),
+            "{path}"
+        );
+        let response = server.client.post(path).send().await;
+        assert_eq!(response.status() != 404, is_built_in(path), "{path}");
+        let content_type = header(&response, "content-type");
+        assert!(content_type.contains("json"), "{path}: {content_type}");
+    }
+    let scheme = &document["components"]["securitySchemes"]["relaySecret"];
+    assert!(scheme.is_null(), "there is no secret: {scheme}");
+}
+
+#[tokio::test]
 async fn the_document_and_its_page_are_served() {
     let server = Server::new();
     let document = server
@@ -90,6 +112,7 @@ async fn the_document_and_its_page_are_served() {
     assert_eq!(server.client.get("/docs").send().await.status(), 200);
 }
 
+#[cfg(feature = "gather")]
 #[test]
 fn the_gather_operation_describes_parameters_and_results() {
     let app = Hub::new(std::sync::Arc::new(MemoryLog::default())).app();

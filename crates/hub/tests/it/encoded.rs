@@ -7,7 +7,7 @@ use headwater_log::{MemoryLog, MemoryOptions};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Server, header};
+use crate::{Server, header, is_built_in};
 
 async fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -114,7 +114,10 @@ async fn an_unknown_coding_is_refused_by_every_endpoint() {
             (Method::POST, "/gather"),
             (Method::POST, "/relay"),
             (Method::PUT, "/streams/__ds/subscriptions/s"),
-        ] {
+        ]
+        .into_iter()
+        .filter(|(_, path)| is_built_in(path))
+        {
             let request = server.client.request(method, path);
             let request = request.header("content-type", "application/json");
             let response = request
@@ -139,9 +142,12 @@ async fn a_decompression_bomb_ends_at_the_limit() {
     limits.body_bytes = 1 << 20;
     limits.line_bytes = 1 << 20;
     limits.bodies_bytes = 3 << 20;
-    let upstreams =
-        headwater_client::Egress::allow(["http://127.0.0.1:1/"]).expect("it is a pattern");
-    let server = Server::with(Options::new().limits(limits).upstreams(upstreams));
+    let options = Options::new().limits(limits);
+    #[cfg(any(feature = "gather", feature = "relay"))]
+    let options = options.upstreams(
+        headwater_client::Egress::allow(["http://127.0.0.1:1/"]).expect("it is a pattern"),
+    );
+    let server = Server::with(options);
     server.put_json("a", "[]").await;
     let bomb = gzip(&vec![b' '; 100 << 20]).await;
     assert!(bomb.len() < 1 << 20);
@@ -152,7 +158,10 @@ async fn a_decompression_bomb_ends_at_the_limit() {
         (Method::POST, "/gather?stream=g", "application/json"),
         (Method::POST, "/gather?stream=g", "application/x-ndjson"),
         (Method::POST, "/relay", "application/json"),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(_, path, _)| is_built_in(path))
+    {
         let request = server.client.request(method, path);
         let request = request
             .header("upstream-url", "http://127.0.0.1:1/")

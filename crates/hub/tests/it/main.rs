@@ -8,6 +8,7 @@ mod ends;
 mod events;
 mod foreign;
 mod framed;
+#[cfg(feature = "gather")]
 mod gather;
 mod json;
 mod layers;
@@ -15,16 +16,20 @@ mod lines;
 mod listing;
 mod live;
 mod many;
+#[cfg(not(feature = "webhooks"))]
+mod no_webhooks;
 mod noise;
 mod positions;
 mod producers;
 mod reads;
 mod refusals;
+#[cfg(feature = "relay")]
 mod relay;
 mod schemas;
 mod shutdown;
 mod slow;
 mod starting;
+#[cfg(feature = "webhooks")]
 mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
@@ -182,6 +187,12 @@ fn at(log: &dyn Log, path: &str, number: u64) -> String {
     // Neither log is pending if the stream was just used.
     let info = info.expect("it is in memory").expect("it is there");
     info.at(Offset::new(number)).to_string()
+}
+
+/// Returns `true` if this build has the endpoint at a path.
+fn is_built_in(path: &str) -> bool {
+    (cfg!(feature = "gather") || !path.starts_with("/gather"))
+        && (cfg!(feature = "relay") || !path.starts_with("/relay"))
 }
 
 /// Returns a header of a response as text. Empty if there is none.

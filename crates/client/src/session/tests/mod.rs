@@ -2,7 +2,7 @@ mod cuts;
 mod refusals;
 
 use super::*;
-use crate::backoff::Backoff;
+use headwater_wire::Backoff;
 
 const FAST: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 

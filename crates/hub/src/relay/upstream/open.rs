@@ -1,8 +1,9 @@
 use bytes::{Bytes, BytesMut};
 use headwater_client::{
-    internals::{Backoff, Exchange, Piece, Plan, Reading, Settings, content_encoding},
+    internals::{Exchange, Piece, Plan, Reading, Settings, content_encoding},
     retry_after,
 };
+use headwater_wire::Backoff;
 use headwater_wire::Str;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::Client;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::delivery::{Caller, Delivered};
+use super::delivery::Delivered;
 use super::journal::{Journal, Unreadable};
 use super::keys::Keys;
 use super::limits::DELIVERIES;
@@ -20,6 +20,7 @@ use super::options::SubscriptionOptions;
 use super::refusal::Refusal;
 use super::response_bodies::{Claimed, SubscriptionView};
 use super::state::{Ack, Config, Link, Registry};
+use super::webhooks::{Caller, Url};
 
 /// Maximum number of requests in one turn.
 const TURN: usize = 256;
@@ -84,6 +85,10 @@ pub(super) enum Command {
         generation: u64,
         answer: Answer<()>,
     },
+    #[cfg_attr(
+        not(any(feature = "relay", feature = "webhooks")),
+        expect(dead_code, reason = "relays and webhooks use the keys")
+    )]
     Keys {
         answer: Answer<Arc<Keys>>,
     },
@@ -114,10 +119,7 @@ struct Issued {
 }
 
 enum To {
-    Webhook {
-        url: reqwest::Url,
-        timeout: Duration,
-    },
+    Webhook { url: Url, timeout: Duration },
     Stream(StreamName),
 }
 

@@ -14,7 +14,7 @@ use crate::subscriptions::limits::{DELIVERIES, WEBHOOK_TIMEOUT};
 use crate::subscriptions::refusal::Refusal;
 use crate::subscriptions::response_bodies;
 use crate::subscriptions::state::{Subscription, Target};
-use crate::subscriptions::webhook_egress;
+use crate::subscriptions::webhooks;
 
 /// Maximum number of wakes that one turn issues.
 const WAKES: usize = 256;
@@ -60,10 +60,7 @@ impl Engine {
         let (to, body) = match &known.config.target {
             Target::Webhook(url) => {
                 // Checked when the subscription was created, but the rules may have changed since.
-                match webhook_egress::check(
-                    url,
-                    &webhook_egress::egress(self.options.loopback_webhooks),
-                ) {
+                match webhooks::check(url, self.options.loopback_webhooks) {
                     Ok(url) => {
                         let to = To::Webhook {
                             url,

@@ -3,7 +3,8 @@
 use headwater_client::Egress;
 use reqwest::Url;
 
-use super::limits::URL_BYTES;
+/// Maximum size of a webhook's URL, in bytes.
+const URL_BYTES: usize = 2048;
 
 /// Returns the egress rules of webhooks: public hosts by https, and with `loopback` also this
 /// machine by http.
@@ -15,15 +16,16 @@ pub(super) fn egress(loopback: bool) -> Egress {
     }
 }
 
-/// Checks a webhook's URL against its [`egress`] rules. The error describes the reason.
+/// Checks a webhook's URL against its [`egress`] rules. `loopback`: this machine is allowed too.
+/// The error describes the reason.
 ///
 /// A host name may resolve to other addresses later. They are checked at each call.
-pub(super) fn check(url: &str, egress: &Egress) -> Result<Url, &'static str> {
+pub(in crate::subscriptions) fn check(url: &str, loopback: bool) -> Result<Url, &'static str> {
     if url.len() > URL_BYTES {
         return Err("the webhook's URL is too long");
     }
     let url = Url::parse(url).map_err(|_| "the webhook's URL is invalid")?;
-    match egress.check(&url) {
+    match egress(loopback).check(&url) {
         Ok(()) => Ok(url),
         Err(refused) if refused.is_user_info() => {
             Err("the webhook's URL can't have a user name or password in it")
@@ -39,10 +41,6 @@ pub(super) fn check(url: &str, egress: &Egress) -> Result<Url, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(url: &str, loopback: bool) -> Result<Url, &'static str> {
-        super::check(url, &egress(loopback))
-    }
 
     #[test]
     fn only_https_urls_of_public_hosts_are_allowed() {
