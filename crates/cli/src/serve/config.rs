@@ -1,13 +1,14 @@
 //! The settings of the hub, from the command line, the environment and a file.
 
-use std::{fmt, fs, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use headwater::Hosts;
-use headwater_client::Egress;
 use headwater_hub::{Cors, Options};
 use headwater_log::{FjallOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+#[cfg(any(feature = "gather", feature = "relay"))]
+use super::upstream;
 use super::{Durability, Serve};
 use crate::{args::duration, exit::Failure, streams_root};
 
@@ -50,6 +51,7 @@ struct File {
     allow_hosts: Vec<String>,
     log: Option<String>,
     private: bool,
+    #[cfg(feature = "webhooks")]
     loopback_webhooks: bool,
     long_poll: Option<Time>,
     sse_cycle: Option<Time>,
@@ -65,31 +67,11 @@ struct File {
     reserve_bytes: Option<u64>,
     accept_missing_end: bool,
     accept_damage: bool,
-    relay: Relay,
     limits: Limits,
-    upstream: Upstream,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Upstream {
-    allow: Vec<String>,
-    head_timeout: Option<Time>,
-    idle_timeout: Option<Time>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Relay {
-    secret: Option<String>,
-    ttl: Option<Time>,
-}
-
-impl fmt::Debug for Relay {
-    /// Without the secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relay").finish_non_exhaustive()
-    }
+    #[cfg(any(feature = "gather", feature = "relay"))]
+    relay: upstream::RelayFile,
+    #[cfg(any(feature = "gather", feature = "relay"))]
+    upstream: upstream::UpstreamFile,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -113,15 +95,19 @@ struct Limits {
     subscription_bytes: Option<usize>,
     subscriptions_bytes: Option<usize>,
     subscription_cursors_bytes: Option<usize>,
+    #[cfg(feature = "gather")]
     gathers: Option<usize>,
+    #[cfg(feature = "gather")]
     gather_calls: Option<usize>,
+    #[cfg(feature = "gather")]
     gather_concurrency: Option<usize>,
+    #[cfg(feature = "gather")]
     gather_body_bytes: Option<usize>,
 }
 
 /// A time as on the command line: `"20s"`, `"500ms"`.
 #[derive(Clone, Copy, Debug)]
-struct Time(Duration);
+pub(super) struct Time(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -170,16 +156,14 @@ impl Config {
             false => &args.allow_host,
         };
         let mut hosts = hosts(allowed)?;
-        let upstreams = match args.allow_upstream.is_empty() {
-            true => &file.upstream.allow,
-            false => &args.allow_upstream,
-        };
-        let upstreams = Egress::allow(upstreams);
         let mut hub = Options::new()
             .limits(file.limits.of_the_hub())
             .index()
-            .cors(cors(origins)?)
-            .upstreams(upstreams.map_err(|error| Failure::other(error.to_string()))?);
+            .cors(cors(origins)?);
+        #[cfg(any(feature = "gather", feature = "relay"))]
+        {
+            hub = args.upstream.apply(hub, &file.upstream, &file.relay)?;
+        }
         if let Some(url) = args.public_url.or(file.public_url) {
             if !is_origin(url.trim_end_matches('/')) {
                 return Err(Failure::other(format!(
@@ -197,25 +181,9 @@ impl Config {
         if file.private {
             hub = hub.private();
         }
+        #[cfg(feature = "webhooks")]
         if file.loopback_webhooks {
             hub = hub.loopback_webhooks();
-        }
-        if let Some(secret) = args.relay_secret.or(file.relay.secret) {
-            if secret.is_empty() {
-                return Err(Failure::other(
-                    "the secret of relays is empty: leave it out instead",
-                ));
-            }
-            hub = hub.relay_secret(&secret);
-        }
-        if let Some(Time(ttl)) = file.relay.ttl {
-            hub = hub.relay_ttl(ttl);
-        }
-        if let Some(Time(timeout)) = file.upstream.head_timeout {
-            hub = hub.upstream_head_timeout(timeout);
-        }
-        if let Some(Time(timeout)) = file.upstream.idle_timeout {
-            hub = hub.upstream_idle_timeout(timeout);
         }
         if let Some(Time(wait)) = file.long_poll {
             hub = hub.long_poll(wait);
@@ -293,11 +261,17 @@ impl Limits {
             &mut limits.subscription_cursors_bytes,
             self.subscription_cursors_bytes,
         );
+        #[cfg(feature = "gather")]
+        self.limit_gathers(&mut limits);
+        limits
+    }
+
+    #[cfg(feature = "gather")]
+    fn limit_gathers(&self, limits: &mut headwater_hub::Limits) {
         set(&mut limits.gathers, self.gathers);
         set(&mut limits.gather_calls, self.gather_calls);
         set(&mut limits.gather_concurrency, self.gather_concurrency);
         set(&mut limits.gather_body_bytes, self.gather_body_bytes);
-        limits
     }
 
     fn of_the_log(&self) -> headwater_log::Limits {
@@ -382,13 +356,13 @@ fn is_origin(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use clap::Parser as _;
 
-    use super::*;
+    use super::{super::settings_file, *};
     use crate::args::{Args, Command};
 
-    fn lay(args: &[&str], file: &str) -> Config {
+    pub(in crate::serve) fn lay(args: &[&str], file: &str) -> Config {
         let args = [&["headwater", "serve"], args].concat();
         let Command::Serve(args) = Args::parse_from(args).command else {
             panic!("it is serve")
@@ -430,7 +404,7 @@ mod tests {
             config.memory.identity = headwater_log::Identity::new(1);
             format!("{config:?}")
         };
-        assert_eq!(shown(super::super::CONFIG), shown(""));
+        assert_eq!(shown(&settings_file::text()), shown(""));
     }
 
     #[test]
@@ -440,7 +414,7 @@ mod tests {
             let (name, _) = line.split_once(" = ").unwrap_or_default();
             !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
         };
-        let file: String = super::super::CONFIG
+        let file: String = settings_file::text()
             .lines()
             .map(|line| {
                 line.strip_prefix("# ")
@@ -452,23 +426,21 @@ mod tests {
         let file: File = toml::from_str(&file).unwrap();
         let shown = format!("{file:?}");
         assert!(!shown.contains("None"), "{shown}");
-        let Relay { secret, ttl } = file.relay;
-        assert!(secret.is_some() && ttl.is_some());
         // A flag without a value in the file would parse as `false`, its default, so search the
         // text.
+        let text = settings_file::text();
         for flag in [
             "private",
+            #[cfg(feature = "webhooks")]
             "loopback_webhooks",
             "accept_missing_end",
             "accept_damage",
             "cors",
             "allow_hosts",
+            #[cfg(any(feature = "gather", feature = "relay"))]
             "allow",
         ] {
-            assert!(
-                super::super::CONFIG.contains(&format!("\n{flag} = ")),
-                "{flag}"
-            );
+            assert!(text.contains(&format!("\n{flag} = ")), "{flag}");
         }
     }
 
@@ -501,38 +473,6 @@ mod tests {
         let config = lay(&[], file);
         assert_eq!(config.disk.limits.message_bytes, 7);
         assert_eq!(config.memory.limits.append_bytes, 100_000_000);
-    }
-
-    #[test]
-    fn upstreams_come_from_the_command_line_or_else_from_the_file() {
-        let shown = |args: &[&str], file| format!("{:?}", lay(args, file).hub);
-        let file = "[upstream]\nallow = [\"https://file.example\"]\n";
-        let args = &["--allow-upstream", "https://a.example,https://b.example"];
-        assert!(!shown(&[], "").contains("example"));
-        assert!(shown(&[], file).contains("file.example"));
-        let both = shown(args, file);
-        assert!(both.contains("a.example") && both.contains("b.example"));
-        assert!(!both.contains("file.example"));
-        let args = Args::parse_from(["headwater", "serve", "--allow-upstream", "api.example"]);
-        let Command::Serve(args) = args.command else {
-            panic!("it is serve")
-        };
-        let failure = Config::lay(*args, File::default()).unwrap_err();
-        let error = format!("{failure:?}");
-        assert!(error.contains("can't be allowed"), "{error}");
-    }
-
-    #[test]
-    fn the_secret_of_relays_is_not_shown() {
-        let file = "[relay]\nsecret = \"hunter2\"\nttl = \"1h\"\n";
-        let args = ["--relay-secret", "hunter2"];
-        for config in [lay(&[], file), lay(&args, "")] {
-            let shown = format!("{config:?}");
-            assert!(
-                shown.contains("Secret") && !shown.contains("hunter2"),
-                "{shown}"
-            );
-        }
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 mod config;
 mod logging;
+mod settings_file;
+#[cfg(any(feature = "gather", feature = "relay"))]
+mod upstream;
 
 use std::{
     error::Error as _,
@@ -77,32 +80,9 @@ pub(crate) struct Serve {
     )]
     allow_host: Vec<String>,
 
-    /// The hosts that the hub may call for its clients: `https://api.example.com/v1/**` [default:
-    /// none]
-    ///
-    /// `https://*.example.com` matches each name that ends so, `https://*` any public host, and
-    /// `:8443` or `:*` sets the port. An address that isn't public is called only if it is listed
-    /// itself, `http://127.0.0.1:9000`, or if names may resolve to it, `10.0.0.0/8`. Several
-    /// patterns are separated by commas, or the option is repeated.
-    #[arg(
-        long,
-        value_name = "PATTERN",
-        env = "HEADWATER_ALLOW_UPSTREAM",
-        value_delimiter = ','
-    )]
-    allow_upstream: Vec<String>,
-
-    /// The secret for creating and deleting relays [default: none]
-    ///
-    /// It is sent as `Authorization: Bearer …`. Other users can see a command line: set it in the
-    /// environment or the file.
-    #[arg(
-        long,
-        value_name = "SECRET",
-        env = "HEADWATER_RELAY_SECRET",
-        hide_env_values = true
-    )]
-    relay_secret: Option<String>,
+    #[cfg(any(feature = "gather", feature = "relay"))]
+    #[command(flatten)]
+    upstream: upstream::Args,
 
     /// The path of the streams [default: /streams]
     #[arg(long, value_name = "PATH", env = "HEADWATER_ROOT", value_parser = streams_root::parse)]
@@ -149,9 +129,6 @@ enum Durability {
     Os,
 }
 
-/// The settings of a file, with their defaults, as `--print-config` prints them.
-const CONFIG: &str = include_str!("config.toml");
-
 /// Shown by `-h`.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -181,7 +158,7 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
     if args.print_config {
         let mut out = io::stdout().lock();
         return out
-            .write_all(CONFIG.as_bytes())
+            .write_all(settings_file::text().as_bytes())
             .or_else(|error| match error.kind() {
                 io::ErrorKind::BrokenPipe => Ok(()),
                 _ => Err(Failure::other(format!("the standard output: {error}"))),

@@ -45,6 +45,10 @@ fn the_help_of_every_command_matches_its_golden_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/help");
     let mut differing = Vec::new();
     for command in COMMANDS {
+        let is_whole = cfg!(any(feature = "gather", feature = "relay"));
+        if command == ["serve"] && !is_whole {
+            continue;
+        }
         let mut run = headwater(&[command, &["--help"]].concat());
         // Variables that change the width, or values that would be shown.
         run.env_remove("COLUMNS");

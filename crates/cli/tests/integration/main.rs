@@ -13,6 +13,7 @@ mod printing;
 #[allow(dead_code, reason = "the tests of headwater-client use more of it")]
 #[path = "../../../client/tests/integration/proxy.rs"]
 mod proxy;
+#[cfg(feature = "relay")]
 mod relay;
 mod running;
 mod sending;
@@ -20,3 +21,5 @@ mod sending;
 #[path = "../../../client/tests/integration/server.rs"]
 mod server;
 mod serving;
+#[cfg(all(feature = "gather", feature = "relay"))]
+mod upstream_logs;

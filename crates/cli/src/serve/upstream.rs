@@ -1,0 +1,169 @@
+//! The settings of gathers and relays.
+
+use std::fmt;
+
+use clap::Args as ClapArgs;
+use headwater_client::Egress;
+use headwater_hub::Options;
+use serde::Deserialize;
+
+#[cfg(feature = "relay")]
+use super::config::Time;
+use crate::exit::Failure;
+
+// A doc comment here would replace the description of the command.
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    /// The hosts that the hub may call for its clients: `https://api.example.com/v1/**` [default:
+    /// none]
+    ///
+    /// `https://*.example.com` matches each name that ends so, `https://*` any public host, and
+    /// `:8443` or `:*` sets the port. An address that isn't public is called only if it is listed
+    /// itself, `http://127.0.0.1:9000`, or if names may resolve to it, `10.0.0.0/8`. Several
+    /// patterns are separated by commas, or the option is repeated.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "HEADWATER_ALLOW_UPSTREAM",
+        value_delimiter = ','
+    )]
+    allow_upstream: Vec<String>,
+
+    /// The secret for creating and deleting relays [default: none]
+    ///
+    /// It is sent as `Authorization: Bearer …`. Other users can see a command line: set it in the
+    /// environment or the file.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "HEADWATER_RELAY_SECRET",
+        hide_env_values = true
+    )]
+    relay_secret: Option<String>,
+}
+
+/// The section `upstream` of the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct UpstreamFile {
+    allow: Vec<String>,
+    #[cfg(feature = "relay")]
+    head_timeout: Option<Time>,
+    #[cfg(feature = "relay")]
+    idle_timeout: Option<Time>,
+}
+
+/// The section `relay` of the file.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RelayFile {
+    secret: Option<String>,
+    #[cfg(feature = "relay")]
+    ttl: Option<Time>,
+}
+
+impl fmt::Debug for RelayFile {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").finish_non_exhaustive()
+    }
+}
+
+impl Args {
+    /// Applies these settings, or else those of the file.
+    pub(super) fn apply(
+        self,
+        hub: Options,
+        upstream: &UpstreamFile,
+        relay: &RelayFile,
+    ) -> Result<Options, Failure> {
+        let allowed = match self.allow_upstream.is_empty() {
+            true => &upstream.allow,
+            false => &self.allow_upstream,
+        };
+        let allowed = Egress::allow(allowed).map_err(|error| Failure::other(error.to_string()))?;
+        let mut hub = hub.upstreams(allowed);
+        #[cfg(feature = "relay")]
+        {
+            hub = apply_times(hub, upstream, relay);
+        }
+        if let Some(secret) = self.relay_secret.or_else(|| relay.secret.clone()) {
+            if secret.is_empty() {
+                return Err(Failure::other(
+                    "the secret of relays is empty: leave it out instead",
+                ));
+            }
+            hub = hub.relay_secret(&secret);
+        }
+        Ok(hub)
+    }
+}
+
+#[cfg(feature = "relay")]
+fn apply_times(mut hub: Options, upstream: &UpstreamFile, relay: &RelayFile) -> Options {
+    if let Some(Time(ttl)) = relay.ttl {
+        hub = hub.relay_ttl(ttl);
+    }
+    if let Some(Time(timeout)) = upstream.head_timeout {
+        hub = hub.upstream_head_timeout(timeout);
+    }
+    if let Some(Time(timeout)) = upstream.idle_timeout {
+        hub = hub.upstream_idle_timeout(timeout);
+    }
+    hub
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{config::tests::lay, settings_file},
+        *,
+    };
+
+    #[cfg(feature = "relay")]
+    #[test]
+    fn the_printed_file_has_every_setting_of_relays() {
+        let text = settings_file::text().replace("# secret = ", "secret = ");
+        let start = text.find("[relay]\n").unwrap() + "[relay]\n".len();
+        let file: RelayFile = toml::from_str(&text[start..]).unwrap();
+        assert!(file.secret.is_some() && file.ttl.is_some());
+    }
+
+    #[test]
+    fn upstreams_come_from_the_command_line_or_else_from_the_file() {
+        let shown = |args: &[&str], file| format!("{:?}", lay(args, file).hub);
+        let file = "[upstream]\nallow = [\"https://file.example\"]\n";
+        let args = &["--allow-upstream", "https://a.example,https://b.example"];
+        assert!(!shown(&[], "").contains("example"));
+        assert!(shown(&[], file).contains("file.example"));
+        let both = shown(args, file);
+        assert!(both.contains("a.example") && both.contains("b.example"));
+        assert!(!both.contains("file.example"));
+        let args = Args {
+            allow_upstream: vec!["api.example".to_owned()],
+            relay_secret: None,
+        };
+        let failure = args
+            .apply(
+                Options::new(),
+                &UpstreamFile::default(),
+                &RelayFile::default(),
+            )
+            .unwrap_err();
+        let error = format!("{failure:?}");
+        assert!(error.contains("can't be allowed"), "{error}");
+    }
+
+    #[test]
+    fn the_secret_of_relays_is_not_shown() {
+        let file = "[relay]\nsecret = \"hunter2\"\n";
+        let args = ["--relay-secret", "hunter2"];
+        for config in [lay(&[], file), lay(&args, "")] {
+            let shown = format!("{config:?}");
+            assert!(
+                shown.contains("Secret") && !shown.contains("hunter2"),
+                "{shown}"
+            );
+        }
+    }
+}
