@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod features;
 mod fuzz;
 mod shell;
 mod test;
@@ -19,10 +20,11 @@ const HELP: &str = "\
 Usage: cargo xtask <command>
 
 Commands:
-  test   Install what the tests need where it is missing, and run them all
-  fuzz   Let libFuzzer search for inputs that fail, with the address sanitizer
-  bench  Run the benchmarks side by side with their peers (cargo xtask bench --help)
-  help   Print this text
+  test      Install what the tests need where it is missing, and run them all
+  features  Check each feature of each package alone, and none of them (cargo clippy)
+  fuzz      Let libFuzzer search for inputs that fail, with the address sanitizer
+  bench     Run the benchmarks side by side with their peers (cargo xtask bench --help)
+  help      Print this text
 
 cargo xtask test [--only rust|doc|fuzz|e2e|conformance]... [--fuzz-seconds N]
   rust   unit and integration tests (cargo nextest)
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     };
     let outcome = match command {
         "test" => test::run_all(rest),
+        "features" => features::run_all(),
         "fuzz" => fuzz::run_all(rest),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
