@@ -4,7 +4,7 @@ use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{
     Attribute, Error, FnArg, GenericArgument, GenericParam, PathArguments, PathSegment, Result,
-    ReturnType, Signature, Type, TypeParamBound, Visibility,
+    ReturnType, Safety, Signature, Type, TypeParamBound, Visibility,
     ext::IdentExt,
     parse::{Parse, ParseStream},
     parse_quote,
@@ -158,14 +158,19 @@ impl Function {
     fn check_qualifiers(&self) -> Result<()> {
         let Signature {
             constness,
-            unsafety,
+            safety,
             abi,
             variadic,
             ..
         } = &self.signature;
+        let safety = match safety {
+            Safety::Unsafe(qualifier) => Some(qualifier.span()),
+            Safety::Safe(qualifier) => Some(qualifier.span()),
+            Safety::Default => None,
+        };
         let qualifiers = [
             constness.map(|it| it.span()),
-            unsafety.map(|it| it.span()),
+            safety,
             abi.as_ref().map(Spanned::span),
             variadic.as_ref().map(Spanned::span),
         ];
