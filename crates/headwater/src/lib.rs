@@ -30,27 +30,47 @@
 //! | run the app | [`serve`] |
 //! | test it in process | [`test::TestClient`] |
 //! | run it under another server | [`layer`] |
-//! | share state between handlers | [`App::with_state`], [`State`] |
+//! | share state between handlers | [`State`] |
+#![cfg_attr(feature = "openapi", doc = "| document and validate the API | [`App`] |")]
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `docs` | the docs pages of an `App`: the reference, and the player of streams. It includes `openapi` |
+//! | `log` | `serve` logs to stderr if the process has no `tracing` subscriber |
+//! | `openapi` | `App`, its OpenAPI document, the extractors that validate requests, and `schema` |
+//!
+//! All are on by default. The rest works in any axum [`Router`] and needs none of them.
 //!
 //! Not in this crate: the formats themselves (`headwater-wire`), and clients (`headwater-client`).
 
+#[cfg(feature = "openapi")]
 mod app;
 mod body;
 mod channel;
+#[cfg(feature = "docs")]
 mod docs;
+mod events;
+#[cfg(feature = "openapi")]
 mod extract;
 mod item;
 mod last_event_id;
 mod negotiate;
 mod offload;
+#[cfg(feature = "openapi")]
 mod openapi;
+#[cfg(feature = "openapi")]
 mod operation;
+mod outgoing;
 mod panics;
+#[cfg(feature = "openapi")]
 mod per_type;
 mod problem;
 mod raw;
 mod request;
 mod response;
+#[cfg(feature = "openapi")]
 pub mod schema;
 mod serve;
 mod source;
@@ -63,25 +83,42 @@ pub use axum::{
     response::{Html, IntoResponse, NoContent, Redirect, Response},
 };
 
-pub use app::{App, MethodRoute, delete, get, head, patch, post, put};
 pub use channel::{SendError, Sender};
-pub use extract::{Cookies, Headers, Json, Path, Query, Rejection};
-pub use headwater_macros::{Events, operation};
+pub use events::{Event, Events};
+pub use headwater_macros::Events;
 pub use headwater_wire::{Format, Limits};
 pub use http::StatusCode;
 pub use item::{IntoItem, Item, ItemId, StreamItem};
 pub use last_event_id::LastEventId;
 pub use negotiate::{MediaRange, Negotiate, NegotiateLayer, layer, shutting_down};
 pub use offload::{Abandoned, offload};
-pub use openapi::{OpenApi, SecurityScheme};
-pub use operation::{
-    Accepted, Created, Described, Docs, Event, Events, HasSchema, In, Operation, OperationHandler,
-    OperationInput, OperationOutput,
-};
 pub use panics::catch;
 pub use problem::Problem;
 pub use raw::Raw;
 pub use request::{Hosts, NoHost, Undecodable};
-pub use schemars;
 pub use serve::{Address, BodyClock, BoundAddress, Serve, SlowBody, serve};
 pub use streaming::Streaming;
+
+#[cfg(feature = "openapi")]
+pub use self::{
+    app::{App, MethodRoute, delete, get, head, patch, post, put},
+    extract::{Cookies, Headers, Json, Path, Query, Rejection},
+    openapi::{OpenApi, SecurityScheme},
+    operation::{
+        Accepted, Created, Described, Docs, HasSchema, In, Operation, OperationHandler,
+        OperationInput, OperationOutput,
+    },
+};
+#[cfg(feature = "openapi")]
+pub use headwater_macros::operation;
+#[cfg(feature = "openapi")]
+pub use schemars;
+
+#[cfg(feature = "docs")]
+use app::has_docs;
+
+/// Returns `true` if `app` serves the docs pages. Without the feature, no app does.
+#[cfg(not(feature = "docs"))]
+fn has_docs(_: &dyn std::any::Any) -> bool {
+    false
+}

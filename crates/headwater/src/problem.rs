@@ -1,4 +1,4 @@
-use std::{any::Any, borrow::Cow, error::Error, fmt};
+use std::{any::Any, error::Error, fmt};
 
 use axum::{
     body::Body,
@@ -7,7 +7,6 @@ use axum::{
 };
 use headwater_wire::json;
 use http::{HeaderValue, StatusCode, header};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::{Map, Value};
 
@@ -315,35 +314,6 @@ impl<'de> Deserialize<'de> for Problem {
             permanent: false,
             source: None,
         })))
-    }
-}
-
-impl JsonSchema for Problem {
-    fn schema_name() -> Cow<'static, str> {
-        "Problem".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "What went wrong (RFC 9457).",
-            "type": "object",
-            "required": ["title", "status"],
-            "properties": {
-                "type": {
-                    "type": "string",
-                    "format": "uri-reference",
-                    "description": "Names the kind of problem.",
-                },
-                "title": {"type": "string", "description": "The kind of problem, in words."},
-                "status": {"type": "integer", "minimum": 100, "maximum": 599},
-                "detail": {"type": "string", "description": "What went wrong this time."},
-                "instance": {
-                    "type": "string",
-                    "format": "uri-reference",
-                    "description": "Names this occurrence.",
-                },
-            },
-        })
     }
 }
 

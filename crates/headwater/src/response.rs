@@ -26,7 +26,7 @@ use crate::{
     Problem,
     body::{Cut, StreamBody},
     negotiate,
-    schema::Schema,
+    outgoing::Check,
     source::BoxSource,
 };
 
@@ -73,8 +73,8 @@ impl Default for Options {
 pub(crate) struct Content {
     pub(crate) source: BoxSource,
     pub(crate) kind: Kind,
-    /// Schema that each item must match, if items are checked.
-    pub(crate) check: Option<Schema>,
+    /// The check of each item, if items are checked.
+    pub(crate) check: Option<Arc<dyn Check>>,
     pub(crate) options: Options,
 }
 

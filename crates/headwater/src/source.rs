@@ -3,6 +3,7 @@
 use std::{
     marker::PhantomData,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -12,7 +13,10 @@ use headwater_wire::{Encoder, Format, Meta, json_array, sse};
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
-use crate::{Item, Problem, operation, schema::Schema};
+use crate::{
+    Item, Problem,
+    outgoing::{self, Check},
+};
 
 /// An output buffer with its encoder.
 #[derive(Debug)]
@@ -28,8 +32,8 @@ pub(crate) struct Sink {
     pub(crate) whole: usize,
     /// If `true`, the bytes are the developer's own and no format frames them.
     pub(crate) raw: bool,
-    /// Schema that each item must match, if items are checked.
-    pub(crate) check: Option<Schema>,
+    /// The check of each item, if items are checked.
+    pub(crate) check: Option<Arc<dyn Check>>,
 }
 
 impl Sink {
@@ -41,8 +45,8 @@ impl Sink {
                 sse::RESERVED_PREFIX
             )));
         }
-        if let Some(schema) = &self.check {
-            operation::check(schema, &item.data).map_err(|problem| {
+        if let Some(check) = &self.check {
+            outgoing::check(&**check, &item.data).map_err(|problem| {
                 problem.detail(format!("item {} doesn't match its schema", self.items + 1))
             })?;
         }

@@ -13,7 +13,7 @@ use crate::{
     Event, Events, Problem, Sender,
     channel::{self, Blocking},
     item::{IntoItem, StreamItem},
-    operation,
+    outgoing,
     response::{Content, Kind, Notice, Options},
     source::{self, BoxSource},
 };
@@ -269,7 +269,7 @@ impl<T> IntoResponse for Streaming<T> {
         Content {
             source: self.source,
             kind: self.kind,
-            check: operation::schema_of::<T>(),
+            check: outgoing::check_of::<T>(),
             options: self.options,
         }
         .into_response()

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{App, Negotiate, negotiate::Asked};
+use crate::{Negotiate, negotiate::Asked};
 
 /// Time limit for an item, or for the drop of a stream. After it, the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,10 +44,10 @@ pub struct TestClient {
 }
 
 impl TestClient {
-    /// Creates a client of `app`, an [`App`] or an axum [`Router`].
+    /// Creates a client of `app`, an `App` or an axum [`Router`].
     #[must_use]
     pub fn new(app: impl Into<Router> + 'static) -> Self {
-        let layer = crate::layer().docs(App::is_with_docs(&app));
+        let layer = crate::layer().docs(crate::has_docs(&app));
         Self {
             app: layer.layer(app.into()),
         }

@@ -15,8 +15,9 @@ use std::{
     time::Duration,
 };
 
+use axum::{Router, routing::get};
 use futures_util::{StreamExt as _, stream};
-use headwater::{App, Streaming, get};
+use headwater::Streaming;
 
 const CASE: &str = "HEADWATER_TEST_CASE";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,13 +42,13 @@ fn serve_the_case() {
             Streaming::try_new(items)
         };
         let open = async || Streaming::new(stream::iter([1_u64]).chain(stream::pending()));
-        let app: App = App::new("Case", "1.0.0")
+        let app = Router::new()
             .route("/one", get(async || "one"))
             .route("/failing", get(failing))
             .route("/failing-at-once", get(failing_at_once))
             .route("/open", get(open));
         // The log reports the port, or `on_bound` prints it on stdout.
-        let server = headwater::serve(app, "127.0.0.1:0");
+        let server = headwater::serve(with_docs(app), "127.0.0.1:0");
         let told = |server: headwater::Serve| {
             server.on_bound(|address| println!("listening on {address}"))
         };
@@ -63,6 +64,16 @@ fn serve_the_case() {
         }
         .unwrap();
     });
+}
+
+#[cfg(feature = "docs")]
+fn with_docs(app: Router) -> headwater::App {
+    app.into()
+}
+
+#[cfg(not(feature = "docs"))]
+fn with_docs(app: Router) -> Router {
+    app
 }
 
 /// A server in its own process, with the lines of its stderr.
@@ -177,7 +188,12 @@ impl Drop for Server {
 #[test]
 fn an_app_without_a_subscriber_logs_its_address_and_requests() {
     let mut server = Server::start("default", &[]);
-    assert!(server.seen.contains("(docs at /docs)"), "{}", server.seen);
+    assert_eq!(
+        server.seen.contains("(docs at /docs)"),
+        cfg!(feature = "docs"),
+        "{}",
+        server.seen
+    );
     assert!(server.get("/one?token=t0ken", None).contains("200 OK"));
     let line = server.line_with("path=/one");
     assert!(line.contains("INFO headwater::access"), "{line}");

@@ -4,6 +4,8 @@
 //! After a change of a message, `TRYBUILD=overwrite cargo test -p headwater --test ui` writes the
 //! new ones. Review them: each must state the mistake, its location and the remedy.
 
+#![cfg(feature = "openapi")]
+
 use std::{env, process::Command};
 
 #[path = "ui/pass/mod.rs"]

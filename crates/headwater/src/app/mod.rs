@@ -2,7 +2,7 @@
 
 mod route;
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use axum::{
     Extension, Router, extract::Request, response::IntoResponse, routing::Route as AxumRoute,
@@ -13,7 +13,6 @@ use tower_service::Service;
 
 pub use self::route::{MethodRoute, delete, get, head, patch, post, put};
 use crate::{
-    docs,
     openapi::{self, OpenApi, SecurityScheme},
     operation::{CheckOutgoing, Operation},
 };
@@ -60,7 +59,7 @@ use crate::{
 /// - `GET /openapi.json`: the document, as OpenAPI 3.2. `?version=3.1` is for tools that don't
 ///   support 3.2.
 /// - `GET /docs`: the reference. `/docs/play` is the page that plays streams. Both are served from
-///   the binary; the browser contacts no other host.
+///   the binary; the browser contacts no other host. They are the crate's feature `docs`.
 ///
 /// [`without_docs`](Self::without_docs) turns these off.
 pub struct App<S = ()> {
@@ -274,12 +273,14 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     pub fn into_router(self) -> Router<S> {
         // Rendered even without docs, so that mistakes in an app show at startup.
         let documents = openapi::Documents::of(&self.api);
-        let document = openapi::render(&self.api, OpenApi::V3_2);
         let mut router = self.router;
         if self.docs {
-            router = router
-                .merge(openapi::route(Arc::new(documents)))
-                .merge(docs::routes(document));
+            router = router.merge(openapi::route(Arc::new(documents)));
+            #[cfg(feature = "docs")]
+            {
+                let document = openapi::render(&self.api, OpenApi::V3_2);
+                router = router.merge(crate::docs::routes(document));
+            }
         }
         if self.check_outgoing {
             router = router.layer(Extension(CheckOutgoing));
@@ -288,11 +289,10 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     }
 }
 
-impl App {
-    /// Returns `true` if `app` is an [`App`] that serves its docs.
-    pub(crate) fn is_with_docs(app: &dyn Any) -> bool {
-        app.downcast_ref::<Self>().is_some_and(|app| app.docs)
-    }
+/// Returns `true` if `app` is an [`App`] that serves the docs pages.
+#[cfg(feature = "docs")]
+pub(crate) fn has_docs(app: &dyn std::any::Any) -> bool {
+    app.downcast_ref::<App>().is_some_and(|app| app.docs)
 }
 
 impl Api {

@@ -7,7 +7,7 @@ use axum::{
 use http::{Extensions, HeaderMap, Method, Uri, Version, request::Parts};
 
 use super::{In, Operation};
-use crate::LastEventId;
+use crate::{BodyClock, LastEventId};
 
 /// An extractor that documents the parts of a request that it reads.
 ///
@@ -60,6 +60,7 @@ macro_rules! reads_nothing {
 
 reads_nothing!(
     (),
+    BodyClock,
     Extensions,
     HeaderMap,
     MatchedPath,

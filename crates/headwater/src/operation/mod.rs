@@ -1,7 +1,7 @@
 //! The description of one operation, derived from the types of its handler.
 
+mod core_schemas;
 mod described;
-mod events;
 mod handler;
 mod has_schema;
 mod input;
@@ -18,20 +18,19 @@ use serde_json::Value;
 
 use crate::Problem;
 
+pub(crate) use self::{
+    core_schemas::take_names,
+    handler::Operated,
+    input::too_large,
+    reply::{Content, Header, Reply, Shape},
+    validate_output::{CheckOutgoing, check_outgoing},
+};
 pub use self::{
     described::{Described, Docs},
-    events::{Event, Events},
     handler::OperationHandler,
     has_schema::HasSchema,
     input::OperationInput,
     output::{Accepted, Created, OperationOutput},
-};
-pub(crate) use self::{
-    events::take_names,
-    handler::Operated,
-    input::too_large,
-    reply::{Content, Header, Reply, Shape},
-    validate_output::{CheckOutgoing, check, check_outgoing, schema_of},
 };
 
 /// An operation: one method of one path, as the OpenAPI document describes it.

@@ -1,13 +1,15 @@
 //! Validation of outgoing values against the document, for development.
 
-use std::{any::type_name, sync::Arc};
+use std::sync::Arc;
 
 use schemars::generate::Contract;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Operation, Shape};
 use crate::{
     Problem,
+    outgoing::{self, CHECKS, Check, Checks},
     schema::{self, Schema},
 };
 
@@ -16,11 +18,7 @@ use crate::{
 pub(crate) struct CheckOutgoing;
 
 /// Schemas of an operation's replies, by type name.
-pub(crate) struct Outgoing(Arc<[(&'static str, Schema)]>);
-
-tokio::task_local! {
-    static OUTGOING: Arc<[(&'static str, Schema)]>;
-}
+pub(crate) struct Outgoing(Checks);
 
 impl Outgoing {
     pub(crate) fn of(operation: &Operation) -> Self {
@@ -29,33 +27,30 @@ impl Outgoing {
             .iter()
             .flat_map(|(_, reply)| &reply.content.0)
             .map(|(_, shape)| shape);
-        let mut schemas = Vec::new();
+        let mut checks: Vec<(&'static str, Arc<dyn Check>)> = Vec::new();
         for shape in shapes {
             if let Shape::Output(of) | Shape::Items(of) = shape
-                && !schemas.iter().any(|(known, _)| *known == (of.type_name)())
+                && !checks.iter().any(|(known, _)| *known == (of.type_name)())
             {
                 let schema = schema::of_type(of.inline, Contract::Serialize);
-                schemas.push(((of.type_name)(), schema));
+                checks.push(((of.type_name)(), Arc::new(schema)));
             }
         }
-        Self(schemas.into())
+        Self(checks.into())
     }
 
     /// Runs `response` with validation of its outgoing values.
     pub(crate) fn scope<F: Future>(&self, response: F) -> impl Future<Output = F::Output> + use<F> {
-        OUTGOING.scope(self.0.clone(), response)
+        CHECKS.scope(self.0.clone(), response)
     }
 }
 
-/// Returns the schema for an outgoing `T`, or `None` if the current operation isn't validated.
-pub(crate) fn schema_of<T>() -> Option<Schema> {
-    OUTGOING
-        .try_with(|schemas| {
-            let (_, schema) = schemas.iter().find(|(name, _)| *name == type_name::<T>())?;
-            Some(schema.clone())
+impl Check for Schema {
+    fn check(&self, value: &Value) -> Result<(), Problem> {
+        self.check(value).map_err(|faults| {
+            Problem::internal(format!("the response doesn't match its schema: {faults}"))
         })
-        .ok()
-        .flatten()
+    }
 }
 
 /// Validates an outgoing value if the current operation is validated.
@@ -63,19 +58,8 @@ pub(crate) fn schema_of<T>() -> Option<Schema> {
 /// # Errors
 /// The value doesn't match its schema.
 pub(crate) fn check_outgoing<T: Serialize>(value: &T) -> Result<(), Problem> {
-    match schema_of::<T>() {
-        Some(schema) => check(&schema, value),
+    match outgoing::check_of::<T>() {
+        Some(check) => outgoing::check(&*check, value),
         None => Ok(()),
     }
-}
-
-/// Validates an outgoing value.
-///
-/// # Errors
-/// The value doesn't match its schema.
-pub(crate) fn check<T: Serialize>(schema: &Schema, value: &T) -> Result<(), Problem> {
-    let value = serde_json::to_value(value).map_err(Problem::internal)?;
-    schema.check(&value).map_err(|faults| {
-        Problem::internal(format!("the response doesn't match its schema: {faults}"))
-    })
 }

@@ -17,7 +17,7 @@ use axum::extract::FromRequestParts;
 use http::{StatusCode, request::Parts};
 use tokio::time::{Instant, Sleep};
 
-use crate::{OperationInput, Problem, request::cause};
+use crate::{Problem, request::cause};
 
 /// The minimum rate of request bodies.
 #[derive(Debug, Clone)]
@@ -137,8 +137,6 @@ impl<S: Sync> FromRequestParts<S> for BodyClock {
         Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
 }
-
-impl OperationInput for BodyClock {}
 
 /// Measures one body.
 pub(super) struct Meter {

@@ -27,7 +27,7 @@ pub use self::{
     address::{Address, BoundAddress},
     body_rate::{BodyClock, SlowBody},
 };
-use crate::{App, Hosts};
+use crate::Hosts;
 
 /// Pause after a failed `accept`, which is mostly caused by too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 type BoundFn = Box<dyn FnOnce(&BoundAddress) + Send>;
 type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Serves `app`, an [`App`](crate::App) or an axum [`Router`], at `address` until SIGTERM or
+/// Serves `app`, an `App` or an axum [`Router`], at `address` until SIGTERM or
 /// SIGINT.
 ///
 /// It speaks HTTP/1.1 and HTTP/2 (cleartext, by prior knowledge) on TCP or a Unix socket. Each
@@ -90,7 +90,7 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The address can't be bound.
 pub fn serve(app: impl Into<Router> + 'static, address: impl Into<Address>) -> Serve {
     Serve {
-        has_docs: App::is_with_docs(&app),
+        has_docs: crate::has_docs(&app),
         app: app.into(),
         quiet: false,
         address: address.into(),

@@ -3,19 +3,23 @@
 use std::{convert::Infallible, time::Duration};
 
 use async_compression::tokio::bufread::{GzipEncoder, ZlibEncoder};
+#[cfg(not(feature = "openapi"))]
+use axum::Json;
 use axum::{Router, body::Body, extract::DefaultBodyLimit, routing::post};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use headwater::{BodyClock, Json, Problem, Undecodable, test::TestClient};
+#[cfg(feature = "openapi")]
+use headwater::Json;
+use headwater::{BodyClock, Problem, Undecodable, test::TestClient};
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::serve::{read_until, start_app};
 
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 struct Note {
     text: String,
 }

@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+#[cfg(feature = "openapi")]
 mod app;
 mod bodies;
 mod connections;
 mod hosts;
 mod panics;
+#[cfg(feature = "openapi")]
 mod schema;
 mod serve;
 mod streaming;

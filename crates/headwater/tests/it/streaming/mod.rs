@@ -5,6 +5,8 @@ mod flow;
 mod json;
 mod layers;
 mod raw;
+#[cfg(feature = "openapi")]
+mod single_values;
 mod sources;
 
 use std::{

@@ -1,6 +1,3 @@
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
 use crate::Item;
@@ -12,9 +9,8 @@ use crate::Item;
 /// ```
 /// use futures_util::stream;
 /// use headwater::{Event, Events, Streaming};
-/// use schemars::JsonSchema;
 ///
-/// #[derive(serde::Serialize, JsonSchema, Events)]
+/// #[derive(serde::Serialize, Events)]
 /// #[serde(tag = "type", rename_all = "snake_case")]
 /// enum Chat {
 ///     Token { text: String },
@@ -30,7 +26,8 @@ use crate::Item;
 /// ```
 ///
 /// In SSE, the item above is `event: token` and `data: {"type":"token","text":"Hello"}`. The data
-/// is the same in every format. The OpenAPI document describes a union by event name.
+/// is the same in every format. In an `App` the enum also derives `JsonSchema`, and the OpenAPI
+/// document describes a union by event name.
 #[diagnostic::on_unimplemented(
     message = "the variants of `{Self}` have no event names",
     note = "put `#[derive(headwater::Events)]` on the enum, beside serde's `#[serde(tag = \"type\")]`"
@@ -70,34 +67,4 @@ impl<T: Events + Serialize> Serialize for Event<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
     }
-}
-
-/// Keyword that marks a union's schema for the document. See [`take_names`].
-const NAMES: &str = "x-headwater-events";
-
-/// The schema of the union itself, annotated with the event names for the document.
-impl<T: JsonSchema + Events> JsonSchema for Event<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn schema_id() -> Cow<'static, str> {
-        format!("headwater::Event<{}>", T::schema_id()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = generator.subschema_for::<T>();
-        schema.insert(NAMES.to_owned(), T::NAMES.into());
-        schema
-    }
-}
-
-/// Removes and returns the event names of a schema, if it is that of an [`Event`].
-pub(crate) fn take_names(schema: &mut Schema) -> Option<Vec<String>> {
-    let names = schema.remove(NAMES)?;
-    serde_json::from_value(names).ok()
 }
