@@ -27,8 +27,7 @@ impl Abandoned {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Returns the flag, for
-    /// [`CheckBudget::cancelled_by`](crate::schema::CheckBudget::cancelled_by).
+    /// Returns the flag, for `schema::CheckBudget::cancelled_by`.
     #[must_use]
     pub fn flag(&self) -> Arc<AtomicBool> {
         self.0.clone()
