@@ -31,7 +31,10 @@
 //! | test it in process | [`test::TestClient`] |
 //! | run it under another server | [`layer`] |
 //! | share state between handlers | [`State`] |
-#![cfg_attr(feature = "openapi", doc = "| document and validate the API | [`App`] |")]
+#![cfg_attr(
+    feature = "openapi",
+    doc = "| document and validate the API | [`App`] |"
+)]
 //!
 //! # Features
 //!
