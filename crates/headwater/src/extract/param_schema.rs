@@ -1,10 +1,6 @@
 //! Analysis of parameters' schemas: an object's properties and the types that a value may have.
 
-use std::borrow::Cow;
-
 use serde_json::{Number, Value};
-
-use crate::schema::Tree;
 
 /// The JSON types besides strings that a value may have. Strings need no conversion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,16 +70,16 @@ impl Kinds {
 
     /// Converts a parameter's text to JSON. A text that doesn't have an allowed type stays a
     /// string.
-    pub(super) fn tree<'a>(&self, text: Cow<'a, str>) -> Tree<'a> {
+    pub(super) fn value(&self, text: &str) -> Value {
         if self.number
             && let Ok(number) = text.parse::<Number>()
         {
-            return Tree::Number(number);
+            return Value::Number(number);
         }
-        match (self.boolean, &*text) {
-            (true, "true") => Tree::Bool(true),
-            (true, "false") => Tree::Bool(false),
-            _ => Tree::String(text),
+        match (self.boolean, text) {
+            (true, "true") => Value::Bool(true),
+            (true, "false") => Value::Bool(false),
+            _ => text.into(),
         }
     }
 }

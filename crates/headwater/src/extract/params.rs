@@ -1,22 +1,18 @@
 //! Parameters: strings that are converted to JSON by their schema, and then validated like any
 //! value.
 
-use std::{borrow::Cow, collections::HashMap, mem};
+use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Rejection, RequestFaults,
     param_schema::{Kinds, is_object, properties, resolve},
     typed::Form,
 };
-use crate::{
-    In, last_event_id,
-    per_type::per_type,
-    schema::{Schema, Tree},
-};
+use crate::{In, last_event_id, per_type::per_type, schema::Schema};
 
 /// Reads the parameters of one type.
 pub(crate) struct Params {
@@ -91,11 +87,7 @@ impl Params {
         T: DeserializeOwned,
         I: Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     {
-        if let Some(parameters) = self.form.quick(self.tree(place, pairs())) {
-            return Ok(parameters);
-        }
-        let value = self.tree(place, pairs()).to_value();
-        let faults = match self.form.deserialize(value) {
+        let faults = match self.form.deserialize(self.value(place, pairs())) {
             Ok(parameters) => return Ok(parameters),
             Err(faults) => faults,
         };
@@ -113,74 +105,60 @@ impl Params {
 
     /// Converts the parameters to JSON. A value that doesn't have the expected type stays a string,
     /// so that the schema reports it.
-    fn tree<'a>(
-        &'a self,
+    fn value<'a>(
+        &self,
         place: In,
         mut pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
-    ) -> Tree<'a> {
+    ) -> Value {
         let (properties, others) = match &self.layout {
             Layout::Single(kinds) => {
                 return pairs
                     .next()
-                    .map_or(Tree::Null, |(_, text)| kinds.tree(text));
+                    .map_or(Value::Null, |(_, text)| kinds.value(&text));
             }
             Layout::Tuple(items) => {
                 let kinds = items.iter().map(Some).chain(std::iter::repeat(None));
                 let items = pairs.zip(kinds).map(|((_, text), kinds)| match kinds {
-                    Some(kinds) => kinds.tree(text),
-                    None => Tree::String(text),
+                    Some(kinds) => kinds.value(&text),
+                    None => text.into(),
                 });
-                return Tree::Array(items.collect());
+                return items.collect();
             }
             Layout::Object { properties, others } => (properties, *others),
         };
-        let mut members: Vec<(Cow<'a, str>, Tree<'a>)> = Vec::new();
-        // Index of each member. An index is needed because their number is unbounded.
-        let mut positions = HashMap::new();
+        let mut members = Map::new();
         for (name, text) in pairs {
             let known = properties.iter().find(|known| match place {
                 In::Header => known.header == name,
                 _ => known.property == name,
             });
             let (name, kinds) = match known {
-                Some(known) => (Cow::Borrowed(&*known.property), Some(&known.kinds)),
+                Some(known) => (&*known.property, Some(&known.kinds)),
                 None if !others
                     || matches!(place, In::Header | In::Cookie)
                     || is_of_every_stream(&name) =>
                 {
                     continue;
                 }
-                None => (name, None),
-            };
-            let position = if others {
-                positions.get(&name).copied()
-            } else {
-                members.iter().position(|(known, _)| *known == name)
+                None => (&*name, None),
             };
             let items = kinds.and_then(|kinds| kinds.items.as_ref());
-            let Some(position) = position else {
-                if others {
-                    positions.insert(name.clone(), members.len());
-                }
-                let value = match (items, kinds) {
-                    (Some(items), _) => Tree::Array(vec![items.tree(text)]),
-                    (None, Some(kinds)) => kinds.tree(text),
-                    (None, None) => Tree::String(text),
-                };
-                members.push((name, value));
-                continue;
-            };
-            match (&mut members[position].1, items) {
-                (Tree::Array(array), Some(items)) => array.push(items.tree(text)),
+            match (members.get_mut(name), items) {
+                (Some(Value::Array(array)), Some(items)) => array.push(items.value(&text)),
                 // Repeated: an array, which the schema refuses.
-                (Tree::Array(array), None) => array.push(Tree::String(text)),
-                (first, _) => {
-                    let array = vec![mem::replace(first, Tree::Null), Tree::String(text)];
-                    *first = Tree::Array(array);
+                (Some(Value::Array(array)), None) => array.push(text.into()),
+                (Some(first), _) => *first = Value::Array(vec![first.take(), text.into()]),
+                (None, items) => {
+                    let value = match (items, kinds) {
+                        (Some(items), _) => Value::Array(vec![items.value(&text)]),
+                        (None, Some(kinds)) => kinds.value(&text),
+                        (None, None) => text.into(),
+                    };
+                    members.insert(name.to_owned(), value);
                 }
             }
         }
-        Tree::Object(members)
+        Value::Object(members)
     }
 }
 

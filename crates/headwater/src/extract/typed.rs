@@ -3,33 +3,20 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::schema::{CheckBudget, Faults, Schema, Tree, TreeSchema};
+use crate::schema::{CheckBudget, Faults, Schema};
 
 /// Checks and converts JSON for one type.
-///
-/// A fast path reports no faults. A complete path handles the values that the fast path refuses.
 pub(crate) struct Form {
     schema: Schema,
-    trees: TreeSchema,
 }
 
 impl Form {
     pub(crate) fn new(schema: Schema) -> Self {
-        let trees = TreeSchema::of(&schema);
-        Self { schema, trees }
+        Self { schema }
     }
 
     pub(crate) fn document(&self) -> &Value {
         self.schema.document()
-    }
-
-    /// Converts a value on the fast path. The result equals that of
-    /// [`deserialize`](Self::deserialize). `None` means that the caller must use `deserialize`.
-    pub(crate) fn quick<T: DeserializeOwned>(&self, tree: Tree<'_>) -> Option<T> {
-        if !self.trees.is_valid(&tree) {
-            return None;
-        }
-        T::deserialize(tree).ok()
     }
 
     /// Checks a JSON text.

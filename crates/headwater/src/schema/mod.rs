@@ -34,7 +34,7 @@ use std::{
     thread,
 };
 
-use jsonschema::{PatternOptions, Retrieve, ValidationOptions, Validator, json::Json};
+use jsonschema::{PatternOptions, ValidationOptions, Validator};
 use schemars::{JsonSchema, SchemaGenerator, generate::Contract};
 use serde_json::Value;
 
@@ -50,7 +50,6 @@ mod limits;
 mod plan;
 mod reference;
 mod search;
-mod tree;
 mod union;
 
 pub use budget::CheckBudget;
@@ -58,7 +57,6 @@ pub use error::SchemaError;
 pub use fault::{Fault, Faults};
 pub(crate) use generate::settings;
 pub use limits::SchemaLimits;
-pub(crate) use tree::{Tree, TreeSchema};
 
 use cost::Size;
 use plan::Plan;
@@ -314,11 +312,11 @@ const MAX_COMPILED_PATTERN: usize = 1024 * 1024;
 const MAX_DFA: usize = 128 * 1024;
 
 /// Returns the options that every schema is compiled with.
-fn options<J: Json>() -> ValidationOptions<'static, Arc<dyn Retrieve>, J> {
+fn options() -> ValidationOptions<'static> {
     let patterns = PatternOptions::regex()
         .size_limit(MAX_COMPILED_PATTERN)
         .dfa_size_limit(MAX_DFA);
-    jsonschema::options_for()
+    jsonschema::options()
         .offline()
         .with_pattern_options(patterns)
         .should_validate_formats(true)
@@ -327,7 +325,7 @@ fn options<J: Json>() -> ValidationOptions<'static, Arc<dyn Retrieve>, J> {
         .with_format("ip", |text: &str| text.parse::<std::net::IpAddr>().is_ok())
 }
 
-fn build<J: Json>(document: &Value) -> Result<Validator<J>, SchemaError> {
+fn build(document: &Value) -> Result<Validator, SchemaError> {
     Ok(options().build(document)?)
 }
 

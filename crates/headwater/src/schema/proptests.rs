@@ -1,13 +1,13 @@
 //! Properties of every schema and every value.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{CheckBudget, Schema, Tree, TreeSchema, plan::Plan, search};
+use super::{CheckBudget, Schema, plan::Plan, search};
 
 const NAMES: [&str; 4] = ["a", "b", "a/b", "kind"];
 
@@ -151,78 +151,10 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_is_valid_if_the_value_is(document in document(), value in value()) {
-        let Ok(schema) = Schema::compile(&document) else { return Ok(()) };
-        let text = value.to_string();
-        let tree = Tree::parse(text.as_bytes()).unwrap();
-        prop_assert_eq!(tree.to_value(), value.clone());
-        prop_assert_eq!(TreeSchema::of(&schema).is_valid(&tree), schema.is_valid(&value));
-    }
-
-    #[test]
-    fn a_tree_equals_the_value_of_the_same_text(text in text()) {
-        let value: Result<Value, _> = serde_json::from_str(&text);
-        if let Some(tree) = Tree::parse(text.as_bytes()) {
-            prop_assert_eq!(tree.to_value(), value.unwrap());
-        }
-    }
-
-    #[test]
-    fn a_tree_deserialises_like_a_value(order in order(), change in change()) {
-        let mut value = serde_json::to_value(&order).unwrap();
-        if let Some((place, other)) = change {
-            replace(&mut value, place, other);
-        }
-        let text = value.to_string();
-        let by_tree = Tree::parse(text.as_bytes()).and_then(|tree| Order::deserialize(tree).ok());
-        prop_assert_eq!(by_tree, Order::deserialize(&value).ok());
-    }
-
-    #[test]
     fn serialised_values_match_their_schema(order in order()) {
         let value = serde_json::to_value(&order).unwrap();
         prop_assert_eq!(Schema::of_serialized::<Order>().check(&value), Ok(()));
         prop_assert_eq!(Schema::of::<Order>().check(&value), Ok(()));
-    }
-}
-
-/// Generates text that is mostly JSON, with duplicate names.
-fn text() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![
-        3 => "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,3})?([eE][-+]?[0-9]{1,3})?",
-        3 => r#""([a-c]|ü|\\\\|\\n|\\u00[0-9a-f]{2}|\\ud83e\\udd80){0,4}""#,
-        2 => "true|false|null| \\[ \\]",
-        1 => ".{0,4}",
-    ];
-    leaf.prop_recursive(4, 24, 4, |inner| {
-        let name = r#""(a|b|\\u0061|\\n){0,2}""#;
-        let member = (name, inner.clone()).prop_map(|(name, value)| format!("{name}:{value}"));
-        prop_oneof![
-            prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(","))),
-            prop::collection::vec(member, 0..4).prop_map(|all| format!("{{{}}}", all.join(", "))),
-        ]
-    })
-}
-
-/// Generates a value that replaces the nth.
-fn change() -> impl Strategy<Value = Option<(usize, Value)>> {
-    prop::option::of((0..24_usize, value()))
-}
-
-/// Replaces the nth value within, counted from the outside. Does nothing if there are fewer.
-fn replace(value: &mut Value, mut place: usize, other: Value) {
-    let mut next = VecDeque::from([value]);
-    while let Some(value) = next.pop_front() {
-        if place == 0 {
-            *value = other;
-            return;
-        }
-        place -= 1;
-        match value {
-            Value::Array(items) => next.extend(items),
-            Value::Object(members) => next.extend(members.values_mut()),
-            _ => {}
-        }
     }
 }
 
