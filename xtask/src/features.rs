@@ -8,7 +8,7 @@ use crate::shell::{command, root, run};
 
 /// Packages whose tests and examples are checked too, with no feature: what they need of a part is
 /// what may be missing. Those of the others are left out to save time.
-const WITH_TESTS: [&str; 2] = ["headwater-cli", "headwater-hub"];
+const WITH_TESTS: [&str; 3] = ["headwater", "headwater-cli", "headwater-hub"];
 
 /// A package with features.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,16 +45,27 @@ impl Package {
         })
     }
 
-    /// Checks the package with one feature, or with none.
+    /// Checks the package with one feature, or with none, and its tests with none if they are in
+    /// [`WITH_TESTS`]. The package is checked without its tests too: what these depend on may hide
+    /// that the package lacks a feature of a dependency.
     fn check(&self, feature: Option<&str>) -> Result<(), String> {
+        self.clippy(feature, false)?;
+        match feature {
+            None if WITH_TESTS.contains(&&*self.name) => self.clippy(feature, true),
+            _ => Ok(()),
+        }
+    }
+
+    fn clippy(&self, feature: Option<&str>, with_tests: bool) -> Result<(), String> {
         let mut cargo = command("cargo");
         cargo.args(["clippy", "--locked", "--quiet", "--package", &self.name]);
         cargo.arg("--no-default-features");
-        match feature {
-            Some(feature) => cargo.args(["--features", feature]),
-            None if WITH_TESTS.contains(&&*self.name) => cargo.arg("--all-targets"),
-            None => &mut cargo,
-        };
+        if let Some(feature) = feature {
+            cargo.args(["--features", feature]);
+        }
+        if with_tests {
+            cargo.arg("--all-targets");
+        }
         run(cargo.args(["--", "-D", "warnings"]))
     }
 }
