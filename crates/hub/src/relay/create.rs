@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     ingest::{self, IngestRequest, Source},
-    protocol::media_type::essence,
+    protocol::{media_type::essence, path},
     requests::{
         body::{self, Held},
         peer::Sender,
@@ -203,6 +203,7 @@ async fn join_or_make(hub: Arc<HubState>, plan: Plan) -> Outcome {
 /// Calls the upstream and, when it has responded, starts an ingest job for its response.
 async fn make(hub: Arc<HubState>, plan: Plan) -> Result<Relay, Refusal> {
     // Before the call, as a call can't be undone.
+    path::check_new(&plan.name)?;
     let place = hub.ingest_jobs.reserve();
     let place = place.map_err(|problem| Refusal::storage(&problem))?;
     let Plan {

@@ -55,6 +55,16 @@ async fn one_call_is_made_for_each_path() {
 }
 
 #[tokio::test]
+async fn a_path_that_can_not_be_created_calls_nothing() {
+    let (hub, _) = hub();
+    let upstream = Upstream::saying(SSE, "data: 1\n\n").await;
+    let relay = hub.relay("a/".repeat(128) + "a", Relay::get(&upstream.url));
+    let problem = relay.await.unwrap_err();
+    assert_eq!(problem.status(), 400);
+    assert!(upstream.calls().is_empty());
+}
+
+#[tokio::test]
 async fn a_cancel_closes_the_connection_to_the_upstream() {
     let (hub, _) = hub();
     let (upstream, sender) = Upstream::streaming(SSE).await;
