@@ -6,6 +6,9 @@ use reqwest::Url;
 /// Maximum size of a webhook's URL, in bytes.
 const URL_BYTES: usize = 2048;
 
+/// `true` if this build can call https URLs.
+const HTTPS: bool = cfg!(feature = "tls");
+
 /// Returns the egress rules of webhooks: public hosts by https, and with `loopback` also this
 /// machine by http.
 pub(super) fn egress(loopback: bool) -> Egress {
@@ -26,6 +29,9 @@ pub(in crate::subscriptions) fn check(url: &str, loopback: bool) -> Result<Url, 
     }
     let url = Url::parse(url).map_err(|_| "the webhook's URL is invalid")?;
     match egress(loopback).check(&url) {
+        Ok(()) if url.scheme() == "https" && !HTTPS => {
+            Err("this hub is built without https, so it can't call the webhook")
+        }
         Ok(()) => Ok(url),
         Err(refused) if refused.is_user_info() => {
             Err("the webhook's URL can't have a user name or password in it")
@@ -49,7 +55,7 @@ mod tests {
             "https://1.1.1.1:8443/x",
             "https://[2606:4700::1]/",
         ] {
-            assert!(check(good, false).is_ok(), "{good}");
+            assert_eq!(check(good, false).is_ok(), HTTPS, "{good}");
         }
         for bad in [
             "http://worker.example/",
@@ -112,7 +118,7 @@ mod tests {
     fn the_length_of_a_url_is_limited() {
         let start = "https://worker.example/";
         let url = format!("{start}{}", "a".repeat(URL_BYTES - start.len()));
-        assert!(check(&url, false).is_ok());
+        assert_eq!(check(&url, false).is_ok(), HTTPS);
         assert!(check(&format!("{url}a"), false).is_err());
     }
 
