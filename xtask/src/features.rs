@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::shell::{command, root, run};
 
-/// Packages whose tests and examples are checked too, with no feature: what they need of a part is
-/// what may be missing. Those of the others are left out to save time.
+/// Packages whose tests and examples are checked too, with no feature: these may need a part that
+/// isn't built. The tests of other packages are left out to save time.
 const WITH_TESTS: [&str; 3] = ["headwater", "headwater-cli", "headwater-hub"];
 
 /// A package with features.

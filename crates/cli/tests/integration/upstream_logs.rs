@@ -1,4 +1,4 @@
-//! What a hub logs of the upstreams that it calls.
+//! The log of a hub about the upstreams that it calls.
 
 use std::{
     io::{Read as _, Write as _},

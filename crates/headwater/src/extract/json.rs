@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Rejection, RequestFaults, parts, typed::Form};
+use super::{Rejection, RequestFaults, parts, typed::typed};
 use crate::{
     Operation, OperationInput, Problem, StatusCode, offload,
     operation::{self, HasSchema, too_large},
@@ -55,22 +55,22 @@ where
     T: DeserializeOwned + JsonSchema + 'static,
 {
     async fn read(body: Bytes) -> Result<T, Rejection> {
-        let form = body_form::<T>();
+        let schema = body_schema::<T>();
         let is_small = body.len() <= SMALL_BYTES;
-        let checked = if is_small && form.most_steps_for_text(body.len()) <= SMALL_STEPS {
+        let checked = if is_small && schema.most_steps_for_text(body.len()) <= SMALL_STEPS {
             let body = json::without_bom(&body);
-            form.check_text(body, &mut CheckBudget::for_text(body.len()))
+            schema.check_text_within(body, &mut CheckBudget::for_text(body.len()))
         } else {
             offload(move |abandoned| {
                 let body = json::without_bom(&body);
                 let budget = CheckBudget::for_text(body.len());
-                form.check_text(body, &mut budget.cancelled_by(abandoned.flag()))
+                schema.check_text_within(body, &mut budget.cancelled_by(abandoned.flag()))
             })
             .await
         };
         checked
             .map_err(|error| not_json(&error))?
-            .and_then(Form::typed)
+            .and_then(typed)
             .map_err(|faults| RequestFaults::of_body(&faults).into())
     }
 }
@@ -81,8 +81,8 @@ const SMALL_BYTES: usize = 64 << 10;
 /// Bodies whose check may take more steps than this are, too.
 const SMALL_STEPS: u64 = 1_000_000;
 
-fn body_form<T: JsonSchema + 'static>() -> &'static Form {
-    per_type::<T, Form>(|| Form::new(Schema::of::<T>()))
+fn body_schema<T: JsonSchema + 'static>() -> &'static Schema {
+    per_type::<T, Schema>(Schema::of::<T>)
 }
 
 fn not_json(error: &serde_json::Error) -> Rejection {
@@ -154,7 +154,7 @@ impl<T: HasSchema + 'static> OperationInput for Json<T> {
             "The body's content type is not application/json",
         );
         parts::invalid(operation);
-        body_form::<T>();
+        body_schema::<T>();
     }
 }
 

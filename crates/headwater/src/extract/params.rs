@@ -10,13 +10,13 @@ use serde_json::{Map, Value};
 use super::{
     Rejection, RequestFaults,
     param_schema::{Kinds, is_object, properties, resolve},
-    typed::Form,
+    typed::deserialize,
 };
 use crate::{In, last_event_id, per_type::per_type, schema::Schema};
 
 /// Reads the parameters of one type.
 pub(crate) struct Params {
-    form: Form,
+    schema: Schema,
     layout: Layout,
 }
 
@@ -48,8 +48,7 @@ impl Params {
     }
 
     fn new(schema: Schema) -> Self {
-        let form = Form::new(schema);
-        let root = form.document();
+        let root = schema.document();
         let tuple = resolve(root, root)
             .get("prefixItems")
             .and_then(Value::as_array);
@@ -75,7 +74,7 @@ impl Params {
         } else {
             Layout::Single(Kinds::of(root, root))
         };
-        Self { form, layout }
+        Self { schema, layout }
     }
 
     /// Converts a request's parameters to a `T`.
@@ -87,7 +86,7 @@ impl Params {
         T: DeserializeOwned,
         I: Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     {
-        let faults = match self.form.deserialize(self.value(place, pairs())) {
+        let faults = match deserialize(&self.schema, self.value(place, pairs())) {
             Ok(parameters) => return Ok(parameters),
             Err(faults) => faults,
         };

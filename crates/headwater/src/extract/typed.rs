@@ -1,66 +1,33 @@
-//! Conversion of JSON to a typed value, checked by the type's schema.
+//! Conversion of JSON to a typed value.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::schema::{CheckBudget, Faults, Schema};
+use crate::schema::{Faults, Schema};
 
-/// Checks and converts JSON for one type.
-pub(crate) struct Form {
-    schema: Schema,
+/// Checks a value by a schema and converts it to a `T`.
+///
+/// # Errors
+/// The value is invalid, or `T` is stricter than the schema.
+pub(crate) fn deserialize<T: DeserializeOwned>(schema: &Schema, value: Value) -> Result<T, Faults> {
+    schema.check(&value)?;
+    typed(value)
 }
 
-impl Form {
-    pub(crate) fn new(schema: Schema) -> Self {
-        Self { schema }
+/// Converts a valid value to a `T`.
+///
+/// JSON Schema accepts `80.0` as an integer ("any number with a zero fractional part", Validation
+/// §6.1.1); serde doesn't. So a valid value that serde refuses is tried again with such numbers as
+/// integers.
+///
+/// # Errors
+/// `T` is stricter than its schema.
+pub(crate) fn typed<T: DeserializeOwned>(mut value: Value) -> Result<T, Faults> {
+    if let Ok(typed) = T::deserialize(&value) {
+        return Ok(typed);
     }
-
-    pub(crate) fn document(&self) -> &Value {
-        self.schema.document()
-    }
-
-    /// Checks a JSON text.
-    ///
-    /// # Errors
-    /// The outer error: the text is not JSON. The inner error: an object has a duplicate name, or
-    /// the value is invalid.
-    pub(crate) fn check_text(
-        &self,
-        text: &[u8],
-        budget: &mut CheckBudget,
-    ) -> Result<Result<Value, Faults>, serde_json::Error> {
-        self.schema.check_text_within(text, budget)
-    }
-
-    /// Returns an upper bound on the steps that checking a text of `bytes` bytes takes.
-    pub(crate) fn most_steps_for_text(&self, bytes: usize) -> u64 {
-        self.schema.most_steps_for_text(bytes)
-    }
-
-    /// Checks a value and converts it to a `T`.
-    ///
-    /// # Errors
-    /// The value is invalid, or `T` is stricter than its schema.
-    pub(crate) fn deserialize<T: DeserializeOwned>(&self, value: Value) -> Result<T, Faults> {
-        self.schema.check(&value)?;
-        Self::typed(value)
-    }
-
-    /// Converts a valid value to a `T`.
-    ///
-    /// JSON Schema accepts `80.0` as an integer ("any number with a zero fractional part",
-    /// Validation §6.1.1); serde doesn't. So a valid value that serde refuses is tried again with
-    /// such numbers as integers.
-    ///
-    /// # Errors
-    /// `T` is stricter than its schema.
-    pub(crate) fn typed<T: DeserializeOwned>(mut value: Value) -> Result<T, Faults> {
-        if let Ok(typed) = T::deserialize(&value) {
-            return Ok(typed);
-        }
-        to_integers(&mut value);
-        serde_path_to_error::deserialize(&value).map_err(|error| Faults::of_serde(&error, &value))
-    }
+    to_integers(&mut value);
+    serde_path_to_error::deserialize(&value).map_err(|error| Faults::of_serde(&error, &value))
 }
 
 fn to_integers(value: &mut Value) {
@@ -95,8 +62,8 @@ mod tests {
 
     #[test]
     fn a_float_without_a_fraction_is_an_integer() {
-        let form = Form::new(Schema::of::<(f64, Vec<f64>, f64)>());
-        let read = |value: Value| form.deserialize::<(u32, Vec<i64>, f64)>(value);
+        let schema = Schema::of::<(f64, Vec<f64>, f64)>();
+        let read = |value: Value| deserialize::<(u32, Vec<i64>, f64)>(&schema, value);
         assert_eq!(
             read(json!([80.0, [-1.0, 1e3], 2.0])).unwrap(),
             (80, vec![-1, 1000], 2.0)

@@ -80,7 +80,7 @@ pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
 /// Returns the name of a stream that is about to be created at a path.
 ///
 /// # Errors
-/// Those of [`name_of`] and [`check_new`].
+/// Errors of [`name_of`] and [`check_new`].
 pub(crate) fn new_name_of(path: &str) -> Result<StreamName, Problem> {
     let name = name_of(path)?;
     check_new(&name)?;

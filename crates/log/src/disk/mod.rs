@@ -499,13 +499,16 @@ const THOROUGH: u64 = 1 << 30;
 
 /// Lowers the priority of the calling thread, so that background work leaves the processor to
 /// requests.
+///
+/// On Linux, the call is about the thread alone. Elsewhere, it would be about the process.
 fn lower_priority() {
-    /// Nice value: the thread gets about a tenth of the time of a busy thread with the default.
-    const NICE: i32 = 10;
-    // On Linux, the call is about the thread alone. Elsewhere, it is about the process.
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "the priority of a background thread could not be lowered");
+    {
+        /// Nice value: the thread gets about a tenth of the time of a busy thread with the default.
+        const NICE: i32 = 10;
+        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+            tracing::debug!(%error, "the priority of a background thread could not be lowered");
+        }
     }
 }
 

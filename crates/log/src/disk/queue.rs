@@ -335,6 +335,17 @@ mod tests {
         }
     }
 
+    /// Starts to add a request that has to wait for room.
+    async fn push_waiting(
+        queue: &Arc<Queue>,
+        request: Request,
+    ) -> tokio::task::JoinHandle<Result<(), Error>> {
+        let queue = Arc::clone(queue);
+        let waiting = tokio::spawn(async move { queue.push(request).await });
+        tokio::task::yield_now().await;
+        waiting
+    }
+
     /// Takes what is waiting: the stream and the size of each small and of each large request.
     fn take(queue: &Queue) -> [Vec<(u64, usize)>; 2] {
         let mut taken = Taken::default();
@@ -387,12 +398,7 @@ mod tests {
         let streams = Streams::create(folder.path()).await;
         let queue = Arc::new(Queue::new(64 << 20));
         queue.set_behind(true);
-        let large = streams.append(0, LARGE);
-        let waiting = tokio::spawn({
-            let queue = Arc::clone(&queue);
-            async move { queue.push(large).await }
-        });
-        tokio::task::yield_now().await;
+        let waiting = push_waiting(&queue, streams.append(0, LARGE)).await;
         queue.push(streams.append(0, 1)).await.unwrap();
         assert_eq!(take(&queue).map(|requests| requests.len()), [1, 0]);
         assert!(!waiting.is_finished());
@@ -407,12 +413,7 @@ mod tests {
         let streams = Streams::create(folder.path()).await;
         let queue = Arc::new(Queue::new(64 << 20));
         queue.set_behind(true);
-        let large = streams.append(0, LARGE);
-        let waiting = tokio::spawn({
-            let queue = Arc::clone(&queue);
-            async move { queue.push(large).await }
-        });
-        tokio::task::yield_now().await;
+        let waiting = push_waiting(&queue, streams.append(0, LARGE)).await;
         queue.close();
         assert!(waiting.await.unwrap().unwrap_err().is_closed());
     }
