@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Longer than any run takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The output of a run of the binary.
 #[derive(Debug)]

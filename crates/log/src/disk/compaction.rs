@@ -50,8 +50,9 @@ const SHARE: u32 = 4;
 /// so a merge only reduces the number of tables, and rewrites everything for it. fjall slows
 /// writers down at 20.
 const MERGED_AT: u8 = 8;
-/// Number of new tables waiting for space at which appends are refused.
-const CRAMPED_AT: usize = 14;
+/// Number of new tables at which large appends, which are what fills tables, wait for merges. If
+/// there is no space to merge, all appends are refused.
+pub(super) const BEHIND_AT: usize = 12;
 /// Maximum bytes that a merge of a pass reads.
 const MERGE_BYTES: u64 = 640 << 20;
 /// Approximate maximum of bytes that an ordinary merge reads besides the new tables.
@@ -202,13 +203,13 @@ impl<'a> Space<'a> {
         let version = tree.current_version().id();
         let waiting = tree.l0_run_count();
         let new = level(&store.records, 0);
-        if self.merged == Some(version) && waiting < CRAMPED_AT {
+        if self.merged == Some(version) && waiting < BEHIND_AT {
             return Ok(false);
         }
         let has_room = room(self.engine, store, new + ORDINARY.min(tree.disk_space()));
         self.engine
             .cramped
-            .store(!has_room && waiting >= CRAMPED_AT, Ordering::Relaxed);
+            .store(!has_room && waiting >= BEHIND_AT, Ordering::Relaxed);
         if !has_room {
             return Ok(false);
         }

@@ -106,16 +106,9 @@ impl FjallLog {
         let writes = spawn("log:writer", Box::new(move || writer.run()))?;
         log.threads.lock().push(writes);
         let gives = Arc::clone(&engine);
-        let gives = move || {
-            lower_priority();
-            compaction::run(&gives);
-        };
-        let gives = spawn("log:space", Box::new(gives))?;
+        let gives = spawn("log:space", Box::new(move || compaction::run(&gives)))?;
         log.threads.lock().push(gives);
-        let tidies = move || {
-            lower_priority();
-            maintenance::run(&engine, &marker);
-        };
+        let tidies = move || maintenance::run(&engine, &marker);
         let tidies = spawn("log:reclaim", Box::new(tidies))?;
         log.threads.lock().push(tidies);
         Ok(log)
@@ -496,21 +489,6 @@ impl Log for FjallLog {
 
 /// Maximum size of a folder that is read in full to find the damaged file if it can't be opened.
 const THOROUGH: u64 = 1 << 30;
-
-/// Lowers the priority of the calling thread, so that background work leaves the processor to
-/// requests.
-///
-/// On Linux, the call is about the thread alone. Elsewhere, it would be about the process.
-fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    {
-        /// Nice value: the thread gets about a tenth of the time of a busy thread with the default.
-        const NICE: i32 = 10;
-        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-            tracing::debug!(%error, "the priority of a background thread could not be lowered");
-        }
-    }
-}
 
 /// Adds the names of the damaged files to an error that reports damage.
 fn blame(folder: &Path, error: Error) -> Error {

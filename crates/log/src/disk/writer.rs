@@ -34,9 +34,6 @@ const REOPEN_BYTES: u64 = 8 << 20;
 const TABLES: usize = 2;
 /// Number of tables that wait to be merged above which the writer waits.
 const RUNS: usize = 24;
-/// The same number for large appends. They are what fills tables, and wait outside the queue, so
-/// that small ones needn't wait.
-const RUNS_OF_LARGE: usize = 12;
 /// Interval between checks if tables still wait to be merged.
 const LOOK_BEHIND: Duration = Duration::from_millis(10);
 
@@ -177,12 +174,17 @@ impl Writer {
     }
 
     /// Returns `true` if so many tables wait to be written out or merged that large appends must
-    /// wait.
+    /// wait. They don't wait on a disk that is full or has failed: nothing would end the wait, so
+    /// they are refused like others.
     fn is_behind(&self) -> bool {
-        self.engine.store().is_ok_and(|store| {
+        let waits = |store: &Store| {
             let records = &store.records.tree;
-            records.sealed_memtable_count() >= TABLES || records.l0_run_count() >= RUNS_OF_LARGE
-        })
+            records.sealed_memtable_count() >= TABLES
+                || records.l0_run_count() >= compaction::BEHIND_AT
+        };
+        self.failed.is_none()
+            && self.engine.store().is_ok_and(|store| waits(&store))
+            && !is_full(&self.engine)
     }
 
     /// Updates whether the disk has space.
@@ -364,6 +366,80 @@ mod tests {
             assert!(held <= 2 * TABLE + MESSAGE as u64 + 4096, "{held} bytes");
         }
         log.close().await.unwrap();
+    }
+
+    #[test]
+    fn large_appends_wait_for_merges_but_not_for_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = FjallOptions {
+            durability: Durability::Os,
+            ..FjallOptions::default()
+        };
+        let log = Arc::new(FjallLog::open(folder.path(), options).unwrap());
+        let engine = &log.engine;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .unwrap();
+        let names = ["a", "b"].map(|name| StreamName::new(name).unwrap());
+        for name in &names {
+            let create = Create::new(Settings::of_type("application/octet-stream"));
+            runtime.block_on(log.create(name, create)).unwrap();
+        }
+        let append_to = |name: &StreamName, bytes: usize| {
+            let (log, name) = (Arc::clone(&log), name.clone());
+            let append = Append::new(vec![Bytes::from(vec![b'x'; bytes])]);
+            runtime.spawn(async move { log.append(&name, append).await })
+        };
+        let append = |bytes| append_to(&names[0], bytes);
+        // To both streams, so that the tables overlap. Others needn't be merged.
+        let small = || {
+            for name in &names {
+                runtime.block_on(append_to(name, 1)).unwrap().unwrap();
+            }
+        };
+
+        // Nothing is merged while this is held.
+        let unmerged = engine.giving.lock();
+        let (marker, _) = Marker::open(&Engine::marker(folder.path())).unwrap();
+        let mut writer = Writer::new(Arc::clone(engine), marker);
+        let mut tables = 0;
+        while !writer.is_behind() {
+            small();
+            assert!(super::super::maintenance::flush(engine).unwrap());
+            tables += 1;
+            // fjall may have moved a table out of the way before there were others.
+            assert!(tables <= compaction::BEHIND_AT + 2);
+        }
+        assert!(tables >= compaction::BEHIND_AT);
+        writer.set_failed(Some(Instant::now()));
+        assert!(!writer.is_behind());
+        writer.set_failed(None);
+        small();
+        let large = append(1 << 20);
+        std::thread::sleep(Duration::from_millis(300));
+        small();
+        assert!(!large.is_finished());
+
+        // The thread that merges resets this, because there is space.
+        while !large.is_finished() {
+            engine.cramped.store(true, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let refused = runtime.block_on(large).unwrap().unwrap_err();
+        assert!(refused.is_storage_full());
+
+        let accepted = || runtime.block_on(append(1)).unwrap().is_ok();
+        while !accepted() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let large = append(1 << 20);
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!large.is_finished());
+        drop(unmerged);
+        runtime.block_on(large).unwrap().unwrap();
+        runtime.block_on(log.close()).unwrap();
     }
 
     #[tokio::test]
