@@ -137,13 +137,20 @@ impl Hub {
         let reader_permits = permits::Permits::new(options.limits.subscribers, |limit| {
             format!("the limit of {limit} live readers is reached")
         });
+        let limits = &options.limits;
+        let outgoing = fanout::send_budget::Outgoing::new(
+            limits.outgoing_bytes,
+            limits
+                .peer_outgoing_bytes
+                .unwrap_or(limits.outgoing_bytes / 2),
+        );
         Self(Arc::new(HubState {
             subscriptions: subscriptions::Subscriptions::new(Arc::clone(&log), subscriptions),
             #[cfg(feature = "relay")]
             relays: relay::Relays::new(&log, &ingest_jobs, &options),
             ingest_jobs,
             log,
-            outgoing: fanout::send_budget::Outgoing::new(options.limits.outgoing_bytes),
+            outgoing,
             options,
             schemas: http::schema::Schemas::default(),
             tails: Arc::default(),

@@ -196,6 +196,11 @@ pub struct Limits {
     /// once. Beyond the budget, readers of large messages wait, and catch-up reads receive smaller
     /// responses. A message that is larger than the budget uses all of it. Default: 64 MiB.
     pub outgoing_bytes: usize,
+    /// Bytes of `outgoing_bytes` that the readers of one address may use. Data that is shared
+    /// counts for the reader that received it first. A message that is larger uses all of it.
+    /// Clients of durable handlers, whose address is not known, share only `outgoing_bytes`.
+    /// Default: half of `outgoing_bytes`.
+    pub peer_outgoing_bytes: Option<usize>,
     /// Maximum number of concurrent ingest jobs: relays, stored gathers and durable handlers.
     /// Beyond it, requests are refused with 429. Each job holds up to 256 KiB of data on its way to
     /// the log, and two items. Default: 1,000.
@@ -238,6 +243,7 @@ impl Default for Limits {
             subscribers: 100_000,
             shared_bytes: 64 << 20,
             outgoing_bytes: 64 << 20,
+            peer_outgoing_bytes: None,
             ingest_jobs: 1000,
             subscriptions: 1000,
             subscription_bytes: 4 << 20,

@@ -90,6 +90,7 @@ struct Limits {
     subscribers: Option<usize>,
     shared_bytes: Option<usize>,
     outgoing_bytes: Option<usize>,
+    peer_outgoing_bytes: Option<usize>,
     ingest_jobs: Option<usize>,
     subscriptions: Option<usize>,
     subscription_bytes: Option<usize>,
@@ -247,6 +248,7 @@ impl Limits {
         set(&mut limits.body_bytes, self.body_bytes);
         set(&mut limits.bodies_bytes, self.bodies_bytes);
         limits.peer_bodies_bytes = self.peer_bodies_bytes;
+        limits.peer_outgoing_bytes = self.peer_outgoing_bytes;
         set(&mut limits.append_messages, self.append_messages);
         set(&mut limits.line_bytes, self.line_bytes);
         set(&mut limits.read_bytes, self.read_bytes);

@@ -4,7 +4,8 @@
 //! A reader that doesn't read holds its last chunk. Up to [`CHUNK_BYTES`] that is bounded by the
 //! number of readers. A larger message, or the response to a catch-up read, takes memory from the
 //! budget of all readers, and returns it when its last byte was sent or its connection has ended.
-//! Readers of the same large message share it, so it counts once.
+//! Readers of the same large message share it, so it counts once. The readers of one address have
+//! only a share of the budget, so that those that don't read leave room for others.
 
 use std::{
     collections::HashMap,
@@ -16,18 +17,52 @@ use headwater_log::{Incarnation, Mark, Offset};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::limits::{CHUNK_BYTES, READS_AT_ONCE};
+use crate::{
+    limits::{CHUNK_BYTES, READS_AT_ONCE},
+    requests::peer::Peer,
+};
 
-/// The budget of all readers of a hub.
+/// The budget of all readers of a hub, as one reader uses it.
 #[derive(Clone)]
-pub(crate) struct Outgoing(Arc<Shared>);
+pub(crate) struct Outgoing {
+    budget: Arc<Budget>,
+    /// `None` if it is unknown.
+    peer: Option<Peer>,
+}
 
-struct Shared {
+struct Budget {
     /// One permit for each KiB.
     memory: Arc<Semaphore>,
     total: u32,
+    /// KiB for the readers of one address.
+    share: u32,
+    /// The shares of the addresses whose readers hold memory or wait for some.
+    shares: Mutex<HashMap<Peer, Weak<Share>>>,
     reads: Semaphore,
     large: Mutex<HashMap<Key, Slot>>,
+}
+
+/// The share of one address.
+struct Share {
+    memory: Arc<Semaphore>,
+    peer: Peer,
+    home: Weak<Budget>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let Some(home) = self.home.upgrade() else {
+            return;
+        };
+        let mut shares = home.shares.lock();
+        // It may have been replaced meanwhile.
+        if shares
+            .get(&self.peer)
+            .is_some_and(|share| share.strong_count() == 0)
+        {
+            shares.remove(&self.peer);
+        }
+    }
 }
 
 /// Messages in a form.
@@ -71,7 +106,7 @@ struct Large {
     bytes: Bytes,
     _memory: Memory,
     key: Key,
-    home: Weak<Shared>,
+    home: Weak<Budget>,
 }
 
 /// A reader's reference to large data.
@@ -92,51 +127,103 @@ impl Drop for Large {
 }
 
 /// Memory for a number of bytes, returned on drop.
-pub(crate) type Memory = OwnedSemaphorePermit;
+pub(crate) struct Memory {
+    _all: OwnedSemaphorePermit,
+    _own: Option<(OwnedSemaphorePermit, Arc<Share>)>,
+}
 
 impl Outgoing {
-    /// Creates a budget of this many bytes.
-    pub(crate) fn new(bytes: usize) -> Self {
+    /// Creates a budget of this many bytes, of which the readers of one address may use `share`.
+    pub(crate) fn new(bytes: usize, share: usize) -> Self {
         let total = kibibytes(bytes).max(1);
-        Self(Arc::new(Shared {
-            memory: Arc::new(Semaphore::new(total as usize)),
-            total,
-            reads: Semaphore::new(READS_AT_ONCE),
-            large: Mutex::default(),
-        }))
+        Self {
+            budget: Arc::new(Budget {
+                memory: Arc::new(Semaphore::new(total as usize)),
+                total,
+                share: kibibytes(share).clamp(1, total),
+                shares: Mutex::default(),
+                reads: Semaphore::new(READS_AT_ONCE),
+                large: Mutex::default(),
+            }),
+            peer: None,
+        }
+    }
+
+    /// Returns the budget as the readers of this address use it.
+    pub(crate) fn of(&self, peer: Option<Peer>) -> Self {
+        Self {
+            budget: Arc::clone(&self.budget),
+            peer,
+        }
     }
 
     /// Waits for a turn to read from the log. Hold it until the messages are encoded or dropped,
     /// and never while waiting for [memory](Self::take).
     pub(crate) async fn read_turn(&self) -> SemaphorePermit<'_> {
-        match self.0.reads.acquire().await {
+        match self.budget.reads.acquire().await {
             Ok(turn) => turn,
             Err(_) => unreachable!("the semaphore is never closed"),
         }
     }
 
-    /// Takes memory, if enough is free. A request that is larger than the budget takes all of it.
+    /// Takes memory, if enough is free. A request that is larger than the budget, or than the share
+    /// of one address, takes all of it.
     pub(crate) fn try_take(&self, bytes: usize) -> Option<Memory> {
-        let memory = Arc::clone(&self.0.memory);
-        memory.try_acquire_many_owned(self.permits(bytes)).ok()
+        let own = match self.own_share() {
+            Some(share) => {
+                let memory = Arc::clone(&share.memory);
+                let permits = kibibytes(bytes).clamp(1, self.budget.share);
+                Some((memory.try_acquire_many_owned(permits).ok()?, share))
+            }
+            None => None,
+        };
+        let memory = Arc::clone(&self.budget.memory);
+        let all = memory.try_acquire_many_owned(self.permits(bytes)).ok()?;
+        Some(Memory {
+            _all: all,
+            _own: own,
+        })
     }
 
-    /// Waits for memory, in FIFO order.
+    /// Waits for memory, in FIFO order: first for some of the address's share, then for some of the
+    /// budget.
     pub(crate) async fn take(&self, bytes: usize) -> Memory {
-        let memory = Arc::clone(&self.0.memory);
-        match memory.acquire_many_owned(self.permits(bytes)).await {
-            Ok(memory) => memory,
-            Err(_) => unreachable!("the semaphore is never closed"),
+        let own = match self.own_share() {
+            Some(share) => {
+                let permits = kibibytes(bytes).clamp(1, self.budget.share);
+                Some((acquire(&share.memory, permits).await, share))
+            }
+            None => None,
+        };
+        Memory {
+            _all: acquire(&self.budget.memory, self.permits(bytes)).await,
+            _own: own,
         }
     }
 
+    /// Returns the share of the reader's address, if that is known.
+    fn own_share(&self) -> Option<Arc<Share>> {
+        let peer = self.peer?;
+        let mut shares = self.budget.shares.lock();
+        if let Some(share) = shares.get(&peer).and_then(Weak::upgrade) {
+            return Some(share);
+        }
+        let share = Arc::new(Share {
+            memory: Arc::new(Semaphore::new(self.budget.share as usize)),
+            peer,
+            home: Arc::downgrade(&self.budget),
+        });
+        shares.insert(peer, Arc::downgrade(&share));
+        Some(share)
+    }
+
     fn permits(&self, bytes: usize) -> u32 {
-        kibibytes(bytes).clamp(1, self.0.total)
+        kibibytes(bytes).clamp(1, self.budget.total)
     }
 
     /// Returns large data, if a reader is sending it.
     pub(crate) fn known(&self, key: &Key) -> Option<Bytes> {
-        let slot = self.0.large.lock().get(key).cloned()?;
+        let slot = self.budget.large.lock().get(key).cloned()?;
         let large = slot.try_lock().ok()?.upgrade()?;
         Some(Bytes::from_owner(Held(large)))
     }
@@ -150,14 +237,14 @@ impl Outgoing {
     where
         F: AsyncFnOnce() -> Result<Bytes, E>,
     {
-        let slot = Arc::clone(self.0.large.lock().entry(key).or_default());
+        let slot = Arc::clone(self.budget.large.lock().entry(key).or_default());
         let mut known = slot.lock().await;
         if let Some(large) = known.upgrade() {
             return Ok(Bytes::from_owner(Held(large)));
         }
         // Removes the slot if this is cancelled or fails.
         let mut unused = Unused {
-            home: &self.0,
+            home: &self.budget,
             key: Some(key),
         };
         let memory = self.take(bytes).await;
@@ -175,7 +262,7 @@ impl Outgoing {
     pub(crate) fn share(&self, key: Key, bytes: Bytes, memory: Memory) -> Bytes {
         let large = self.hold(key, bytes, memory);
         let slot = tokio::sync::Mutex::new(Arc::downgrade(&large));
-        self.0.large.lock().insert(key, Arc::new(slot));
+        self.budget.large.lock().insert(key, Arc::new(slot));
         Bytes::from_owner(Held(large))
     }
 
@@ -184,26 +271,26 @@ impl Outgoing {
             bytes,
             _memory: memory,
             key,
-            home: Arc::downgrade(&self.0),
+            home: Arc::downgrade(&self.budget),
         })
     }
 
     /// Returns the number of large messages that are known.
     #[cfg(test)]
     fn count(&self) -> usize {
-        self.0.large.lock().len()
+        self.budget.large.lock().len()
     }
 
     /// Returns the free part of the budget in KiB.
     #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
-        self.0.memory.available_permits()
+        self.budget.memory.available_permits()
     }
 }
 
 /// Removes the slot of a message that wasn't created.
 struct Unused<'a> {
-    home: &'a Shared,
+    home: &'a Budget,
     key: Option<Key>,
 }
 
@@ -215,11 +302,18 @@ impl Drop for Unused<'_> {
     }
 }
 
-impl Shared {
+impl Budget {
     /// Removes a message that isn't sent any more. If it is created again meanwhile, that merely
     /// repeats the work.
     fn forget(&self, key: &Key) {
         self.large.lock().remove(key);
+    }
+}
+
+async fn acquire(memory: &Arc<Semaphore>, permits: u32) -> OwnedSemaphorePermit {
+    match Arc::clone(memory).acquire_many_owned(permits).await {
+        Ok(permit) => permit,
+        Err(_) => unreachable!("the semaphore is never closed"),
     }
 }
 
@@ -242,6 +336,7 @@ mod tests {
     use headwater_log::{Identity, Position};
 
     use super::*;
+    use crate::requests::peer::tests::peer;
 
     fn key(at: u64) -> Key {
         Key::new(Mark::in_order(Position::new(at), Identity::new(1)), 0)
@@ -249,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn readers_of_one_message_share_it_and_it_counts_once() {
-        let outgoing = Outgoing::new(1 << 20);
+        let outgoing = Outgoing::new(1 << 20, 1 << 20);
         let made = std::cell::Cell::new(0);
         let read = |at: u64| {
             outgoing.large(key(at), 512 << 10, async || {
@@ -276,7 +371,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_fails_leaves_nothing_behind() {
-        let outgoing = Outgoing::new(1 << 20);
+        let outgoing = Outgoing::new(1 << 20, 1 << 20);
         let failed = outgoing.large(key(1), 1 << 30, async || Err(Problem::bad_request("no")));
         assert!(failed.await.is_err());
         let left = outgoing.large(key(1), 1 << 30, async || {
@@ -288,7 +383,7 @@ mod tests {
 
     #[test]
     fn memory_is_held_as_long_as_any_part_of_the_bytes() {
-        let outgoing = Outgoing::new(64 << 10);
+        let outgoing = Outgoing::new(64 << 10, 64 << 10);
         let memory = outgoing.try_take(10_000).unwrap();
         let bytes = outgoing.share(key(1), Bytes::from_static(b"abc"), memory);
         assert_eq!((outgoing.free(), outgoing.count()), (54, 1));
@@ -300,5 +395,26 @@ mod tests {
         drop(part);
         assert_eq!((outgoing.free(), outgoing.count()), (64, 0));
         assert!(outgoing.try_take(65 << 10).is_some(), "all of it is enough");
+    }
+
+    #[tokio::test]
+    async fn one_address_leaves_room_for_others() {
+        let outgoing = Outgoing::new(1 << 20, 512 << 10);
+        let one = outgoing.of(peer("192.0.2.1"));
+        let two = outgoing.of(peer("192.0.2.2"));
+        // It is larger than its share, so it takes all of that.
+        let large = one.try_take(600 << 10).unwrap();
+        assert_eq!(outgoing.free(), 424);
+        assert!(one.try_take(1).is_none());
+        let mut waiting = Box::pin(one.take(1));
+        assert!((&mut waiting).now_or_never().is_none());
+        // Those that wait for a share don't hold up others.
+        let other = two.take(400 << 10).await;
+        assert!(two.try_take(100 << 10).is_none(), "of the budget");
+        assert!(outgoing.try_take(24 << 10).is_some(), "of no address");
+        drop(large);
+        drop((waiting.await, other));
+        assert_eq!(outgoing.free(), 1024);
+        assert!(outgoing.budget.shares.lock().is_empty());
     }
 }

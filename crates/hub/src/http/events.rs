@@ -26,6 +26,7 @@ use crate::{
     error::Failure,
     limits::EVENT_PATTERNS,
     protocol::{header_names, media_type},
+    requests::peer::Peer,
     state::HubState,
 };
 
@@ -199,6 +200,7 @@ pub(crate) async fn follow_events(
     Query(follow): Query<Follow>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
+    peer: Option<Peer>,
 ) -> Result<Answer<Following>, Failure> {
     let LastEventId(seen) = LastEventId::sent_by_event_source(&headers, query.as_deref());
     let seen = seen.as_deref();
@@ -242,7 +244,7 @@ pub(crate) async fn follow_events(
     let seat = core.reader_permits.take()?;
     let feed = Feed {
         log: Arc::clone(&core.log),
-        outgoing: core.outgoing.clone(),
+        outgoing: core.outgoing.of(peer),
         live: follow.live.then(|| core.order.join(&core.log, &wanted)),
         wanted,
         format,

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     error::{Failure, offset_value, published_headers},
     fanout::{
-        send_budget::{self, Key, Memory},
+        send_budget::{self, Key, Memory, Outgoing},
         stream::{Form, Reader, Shape, encode},
     },
     ingest::WatchGuard,
@@ -35,6 +35,7 @@ use crate::{
         read_query::{Live, Lost, Place, Query},
         time,
     },
+    requests::peer::Peer,
     state::HubState,
 };
 
@@ -53,9 +54,10 @@ pub(crate) async fn read(
     path: StreamPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
+    peer: Option<Peer>,
 ) -> Result<Answer<ReadingByPath>, Failure> {
     let query = query.unwrap_or_default();
-    Ok(get(&hub, &path.name, &query, &headers).await?.into())
+    Ok(get(&hub, &path.name, &query, &headers, peer).await?.into())
 }
 
 pub(crate) async fn get(
@@ -63,6 +65,7 @@ pub(crate) async fn get(
     name: &StreamName,
     query: &str,
     headers: &HeaderMap,
+    peer: Option<Peer>,
 ) -> Result<Response, Failure> {
     let LastEventId(seen) = LastEventId::sent_by_event_source(headers, Some(query));
     let mut query = Query::parse(query)?;
@@ -120,17 +123,20 @@ pub(crate) async fn get(
     if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
         hub.log.touch(name).await?;
     }
+    let outgoing = hub.outgoing.of(peer);
     match form {
         Some(form) => {
             let start = Start::of(&info, &place, seen.is_none() && query.since.is_some(), lost);
-            follow(hub, &info, form, start, &query, watch).await
+            follow(hub, outgoing, &info, form, start, &query, watch).await
         }
-        None if query.live == Some(Live::LongPoll) => long_poll(hub, info, place, &query).await,
+        None if query.live == Some(Live::LongPoll) => {
+            long_poll(hub, &outgoing, info, place, &query).await
+        }
         None if place == Place::Now => Ok(nothing_yet(&info)),
         None => {
-            let found = chunk_at(hub, &info, &place).await?;
+            let found = chunk_at(hub, &outgoing, &info, &place).await?;
             let info = settled(hub, info, &found.chunk).await?;
-            Ok(answer(hub, &info, found, headers))
+            Ok(answer(hub, &outgoing, &info, found, headers))
         }
     }
 }
@@ -187,12 +193,12 @@ enum Large {
 }
 
 impl Found {
-    fn into_body(self, hub: &HubState, info: &Info) -> Body {
+    fn into_body(self, outgoing: &Outgoing, info: &Info) -> Body {
         let key = key_of(&self.chunk);
         let join = |chunk: Chunk| join(info, chunk.messages);
         match self.large {
             Large::No => join(self.chunk),
-            Large::New(memory) => hub.outgoing.share(key, join(self.chunk), memory),
+            Large::New(memory) => outgoing.share(key, join(self.chunk), memory),
             Large::Shared(body) => body,
         }
         .into()
@@ -208,20 +214,29 @@ fn key_of(chunk: &Chunk) -> Key {
     Key::plain(chunk.from, chunk.lineage.at(chunk.next))
 }
 
-async fn chunk_at(hub: &HubState, info: &Info, place: &Place) -> Result<Found, Failure> {
+async fn chunk_at(
+    hub: &HubState,
+    outgoing: &Outgoing,
+    info: &Info,
+    place: &Place,
+) -> Result<Found, Failure> {
     let from = match place {
         Place::Start => ReadFrom::Start,
         Place::Now => ReadFrom::Tail,
         place => ReadFrom::At(place.find(info).map_err(|lost| lost.problem())?),
     };
-    chunk_from(hub, info, from).await
+    chunk_from(hub, outgoing, info, from).await
 }
 
 /// Reads up to the maximum size of a response. The part beyond a chunk takes memory from the budget
 /// of all readers, and identical reads share it. Without free memory, the response is one chunk. If
 /// a single message is larger than that, it waits.
-async fn chunk_from(hub: &HubState, info: &Info, from: ReadFrom) -> Result<Found, Failure> {
-    let outgoing = &hub.outgoing;
+async fn chunk_from(
+    hub: &HubState,
+    outgoing: &Outgoing,
+    info: &Info,
+    from: ReadFrom,
+) -> Result<Found, Failure> {
     let read = async |from: ReadFrom, budget: usize| {
         let chunk = hub.log.read(&info.name, from, budget).await?;
         same_stream(info, &chunk)?;
@@ -307,7 +322,13 @@ fn nothing_yet(info: &Info) -> Response {
 }
 
 /// Returns a chunk as a response, or 304 if the client has it.
-fn answer(hub: &HubState, info: &Info, found: Found, sent: &HeaderMap) -> Response {
+fn answer(
+    hub: &HubState,
+    outgoing: &Outgoing,
+    info: &Info,
+    found: Found,
+    sent: &HeaderMap,
+) -> Response {
     let chunk = &found.chunk;
     let etag = cache::etag(info, chunk);
     let mut response = match &etag {
@@ -329,7 +350,7 @@ fn answer(hub: &HubState, info: &Info, found: Found, sent: &HeaderMap) -> Respon
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, content_type(info));
-        *response.body_mut() = found.into_body(hub, info);
+        *response.body_mut() = found.into_body(outgoing, info);
     }
     response
 }
@@ -369,6 +390,7 @@ fn join(info: &Info, mut messages: Vec<Message>) -> Bytes {
 
 async fn long_poll(
     hub: &HubState,
+    outgoing: &Outgoing,
     info: Info,
     place: Place,
     query: &Query,
@@ -376,7 +398,7 @@ async fn long_poll(
     let _permit = hub.reader_permits.take()?;
     let mut follower = hub.log.follow(&info.name).await?;
     // After the follower was created: appends from now on wake it.
-    let mut found = chunk_at(hub, &info, &place).await?;
+    let mut found = chunk_at(hub, outgoing, &info, &place).await?;
     if found.is_empty() && !found.chunk.closed {
         let next = found.chunk.next;
         let comes = timeout(hub.options.long_poll, follower.past(next));
@@ -385,7 +407,7 @@ async fn long_poll(
             () = headwater::shutting_down() => false,
         };
         if has_come {
-            found = chunk_from(hub, &info, ReadFrom::At(next)).await?;
+            found = chunk_from(hub, outgoing, &info, ReadFrom::At(next)).await?;
         }
     }
     let chunk = &found.chunk;
@@ -420,12 +442,13 @@ async fn long_poll(
     if let Some(etag) = cache::etag(info, chunk) {
         headers.insert(header::ETAG, etag);
     }
-    *response.body_mut() = found.into_body(hub, info);
+    *response.body_mut() = found.into_body(outgoing, info);
     Ok(response)
 }
 
 async fn follow(
     hub: &Arc<HubState>,
+    outgoing: Outgoing,
     info: &Info,
     form: Form,
     start: Start,
@@ -447,7 +470,7 @@ async fn follow(
     let position = start.position;
     let reader = Reader {
         log: Arc::clone(&hub.log),
-        outgoing: hub.outgoing.clone(),
+        outgoing,
         name: info.name.clone(),
         shape,
         form,

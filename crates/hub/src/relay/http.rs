@@ -27,7 +27,7 @@ use crate::{
         path::RELAY,
         public_url::{self, Origin},
     },
-    requests::peer::Sender,
+    requests::peer::{Peer, Sender},
     secret::guard,
     state::HubState,
 };
@@ -137,6 +137,7 @@ async fn read_relay(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
+    peer: Option<Peer>,
 ) -> Result<Answer<RelayReading>, Refusal> {
     let id = RelayId::parse(&id);
     let query = query.unwrap_or_default();
@@ -147,7 +148,7 @@ async fn read_relay(
     };
     authorize::reader(&hub, &id, &signed, &headers).await?;
     let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
-    let mut response = read::get(&hub, &info.name, &query, &headers).await?;
+    let mut response = read::get(&hub, &info.name, &query, &headers, peer).await?;
     note(response.headers_mut(), &info);
     plain(response.headers_mut(), &info);
     // The URL contains the authorization.

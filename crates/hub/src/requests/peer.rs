@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts};
 use headwater::{BodyClock, OperationInput};
 use http::request::Parts;
 
@@ -25,12 +25,29 @@ impl Peer {
             address => Self(address),
         }
     }
+
+    /// Returns the sender's host. It is `None` if the server doesn't provide the address, or over a
+    /// Unix socket.
+    fn of(parts: &Parts) -> Option<Self> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        peer.map(|ConnectInfo(address)| Self::new(address.ip()))
+    }
 }
+
+impl<S: Sync> OptionalFromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(Self::of(parts))
+    }
+}
+
+impl OperationInput for Peer {}
 
 /// The sender of a request, as far as the reading of its body needs it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sender {
-    /// `None` if the server doesn't provide it, or over a Unix socket.
+    /// `None` as for [`Peer::of`].
     pub(crate) peer: Option<Peer>,
     pub(crate) clock: BodyClock,
 }
@@ -39,9 +56,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         Ok(Self {
-            peer: peer.map(|ConnectInfo(address)| Peer::new(address.ip())),
+            peer: Peer::of(parts),
             clock: BodyClock::from_request_parts(parts, state).await?,
         })
     }

@@ -1,7 +1,14 @@
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use headwater_hub::{Limits, Options};
-use http::Method;
+use axum::{
+    body::{Body, to_bytes},
+    extract::ConnectInfo,
+};
+use headwater_hub::{Hub, Limits, Options};
+use headwater_log::MemoryLog;
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
 
 use crate::{Server, header};
 
@@ -112,6 +119,55 @@ async fn identical_large_reads_share_their_memory() {
     }
     let other = server.get("b").send().await;
     assert_eq!(header(&other, "stream-up-to-date"), "true");
+}
+
+#[tokio::test]
+async fn readers_that_read_nothing_leave_room_for_those_of_other_addresses() {
+    let mut limits = Limits::default();
+    limits.outgoing_bytes = 4 << 20;
+    let options = Options::new().limits(limits);
+    let hub = Hub::with_options(Arc::new(MemoryLog::default()), options);
+    let app = hub.app().into_router();
+    let send = |method: Method, path: &str, address: &str, body: String| {
+        let address: SocketAddr = address.parse().expect("it is an address");
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/streams/{path}"))
+            .header("content-type", "text/plain")
+            .extension(ConnectInfo(address))
+            .body(Body::from(body))
+            .expect("it is a request");
+        app.clone().oneshot(request)
+    };
+    for (name, bytes) in [("a", 1_000_000), ("b", 1_000_001), ("c", 1_000_002)] {
+        let put = send(Method::PUT, name, "192.0.2.1:1", "x".repeat(bytes));
+        assert_eq!(put.await.expect("it never fails").status(), 201);
+    }
+    let read = |path: &str, address: &str| send(Method::GET, path, address, String::new());
+    let held = read("a", "192.0.2.1:1").await.expect("it never fails");
+    assert_eq!(held.status(), 200);
+    // A message and its encoding take twice its size, which is the whole share.
+    let mut waiting = Box::pin(read("b?live=sse&offset=-1", "192.0.2.1:2"));
+    let response = (&mut waiting).await.expect("it never fails");
+    let mut events = response.into_body();
+    let first = tokio::time::timeout(Duration::from_millis(200), frame(&mut events));
+    assert!(first.await.is_err(), "the share is used up");
+    for path in ["c", "a", "b"] {
+        let other = read(path, "192.0.2.2:1").await.expect("it never fails");
+        let whole = to_bytes(other.into_body(), 2 << 20).await;
+        assert!(whole.is_ok_and(|body| body.len() >= 1_000_000), "{path}");
+    }
+    drop(held);
+    assert!(frame(&mut events).await > 1_000_000);
+}
+
+/// Returns the length of the next part of a body.
+async fn frame(body: &mut Body) -> usize {
+    let frame = body.frame().await.expect("it goes on");
+    frame
+        .expect("it is not cut")
+        .data_ref()
+        .map_or(0, bytes::Bytes::len)
 }
 
 #[tokio::test]
