@@ -2,13 +2,13 @@
 
 use std::{
     hash::{DefaultHasher, Hasher},
-    io::Write as _,
-    sync::{LazyLock, Once, OnceLock},
+    io::Read as _,
+    sync::{LazyLock, OnceLock},
 };
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
+use flate2::read::GzDecoder;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// A file with its validator.
@@ -87,16 +87,11 @@ fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
 }
 
-/// Makes V8 compile all functions of the script on a background thread while it loads. Without it,
-/// each function is parsed and compiled on the page's main thread at its first call, which takes
-/// twice as long.
-const COMPILE_HINT: &[u8] = b"//# allFunctionsCalledOnLoad\n";
-
-/// A large file that is served compressed once the compression is done.
+/// A large file that is compressed in the binary.
 pub(super) struct Script {
-    plain: Asset,
-    gzip: OnceLock<Asset>,
-    compressing: Once,
+    gzip: Asset,
+    /// For clients that don't accept gzip. It is decompressed for the first of them.
+    plain: OnceLock<Asset>,
 }
 
 /// Cache lifetime, one year, of a URL that contains its content's hash.
@@ -105,11 +100,13 @@ const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 impl Script {
     /// Returns the file in an encoding that the client accepts, or 304 if it has the current
     /// version. A request with the current version in its query may be cached permanently.
-    pub(super) fn response(&'static self, request: &HeaderMap, query: Option<&str>) -> Response {
-        self.compress();
-        let gzip = self.gzip.get().filter(|_| accepts_gzip(request));
-        let is_gzip = gzip.is_some();
-        let mut response = gzip.unwrap_or(&self.plain).response(request);
+    pub(super) fn response(&self, request: &HeaderMap, query: Option<&str>) -> Response {
+        let is_gzip = accepts_gzip(request);
+        let asset = match is_gzip {
+            true => &self.gzip,
+            false => self.plain(),
+        };
+        let mut response = asset.response(request);
         let headers = response.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         if is_gzip {
@@ -123,35 +120,17 @@ impl Script {
 
     /// Returns the query that identifies the version.
     pub(super) fn version(&self) -> String {
-        let etag = self.plain.etag.to_str().unwrap_or_default();
+        let etag = self.gzip.etag.to_str().unwrap_or_default();
         format!("v={}", etag.trim_matches('"'))
     }
 
-    /// Starts the compression in the background on the first call. Until it is done, the file is
-    /// served uncompressed.
-    pub(super) fn compress(&'static self) {
-        self.compressing.call_once(|| {
-            let compress = || {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-                let compressed = encoder
-                    .write_all(&self.plain.body)
-                    .and_then(|()| encoder.finish());
-                if let Ok(compressed) = compressed {
-                    let _ = self
-                        .gzip
-                        .set(Asset::new(super::JAVASCRIPT, compressed.into()));
-                }
-            };
-            // Without a thread, the file stays uncompressed.
-            let _ = std::thread::Builder::new()
-                .name("headwater-docs".to_owned())
-                .spawn(compress);
-        });
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_compressed(&self) -> bool {
-        self.gzip.get().is_some()
+    fn plain(&self) -> &Asset {
+        self.plain.get_or_init(|| {
+            let mut plain = Vec::new();
+            let unpacked = GzDecoder::new(&*self.gzip.body).read_to_end(&mut plain);
+            unpacked.expect("the build script compressed it");
+            Asset::new(self.gzip.content_type, plain.into())
+        })
     }
 }
 
@@ -176,18 +155,14 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
     })
 }
 
-/// Returns the script of the reference, or `None` if the crate that bundles it doesn't contain it.
-///
-/// It is copied once, on the first call, because the crate doesn't return a reference to its bytes.
-pub(super) fn scalar() -> Option<&'static Script> {
-    static SCRIPT: LazyLock<Option<Script>> = LazyLock::new(|| {
-        let script = scalar_api_reference::get_asset("scalar.js")?;
-        let body = [COMPILE_HINT, &script].concat();
-        Some(Script {
-            plain: Asset::new(super::JAVASCRIPT, body.into()),
-            gzip: OnceLock::new(),
-            compressing: Once::new(),
-        })
+/// Returns the script of the reference.
+pub(super) fn scalar() -> &'static Script {
+    static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
+        let gzip = include_bytes!(concat!(env!("OUT_DIR"), "/scalar.js.gz"));
+        Script {
+            gzip: Asset::new(super::JAVASCRIPT, Bytes::from_static(gzip)),
+            plain: OnceLock::new(),
+        }
     });
-    SCRIPT.as_ref()
+    &SCRIPT
 }

@@ -15,11 +15,11 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use axum::{
     Router,
     extract::Request,
-    response::{IntoResponse, Redirect, Response},
+    response::{Redirect, Response},
     routing::get,
 };
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use serde_json::Value;
 
 use self::asset::Asset;
@@ -86,15 +86,10 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(document: Value) -> Route
     let reference = async move |headers: HeaderMap| {
         let (document, page) = &*reference;
         let page: &Asset = page.get_or_init(|| {
-            let version = asset::scalar()
-                .map(asset::Script::version)
-                .unwrap_or_default();
+            let version = asset::scalar().version();
             let page = overview::page(document, &format!("docs/scalar.js?{version}"));
             Asset::new(HTML, page.into())
         });
-        if let Some(script) = asset::scalar() {
-            script.compress();
-        }
         page.page(&headers, REFERENCE_POLICY)
     };
     static PLAYER: LazyLock<Asset> =
@@ -125,10 +120,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(document: Value) -> Route
 }
 
 async fn scalar(request: Request) -> Response {
-    match asset::scalar() {
-        Some(script) => script.response(request.headers(), request.uri().query()),
-        None => StatusCode::NOT_FOUND.into_response(),
-    }
+    asset::scalar().response(request.headers(), request.uri().query())
 }
 
 #[cfg(test)]

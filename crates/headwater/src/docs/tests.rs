@@ -1,5 +1,5 @@
 use axum::body::Body;
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use tower_service::Service as _;
@@ -213,14 +213,6 @@ async fn the_references_script_is_compressed_and_immutable() {
     let html = std::str::from_utf8(&html).unwrap();
     let (_, url) = html.split_once("data-script=\"docs/scalar.js").unwrap();
     let query = url.split('"').next().unwrap().to_owned();
-    let scalar = asset::scalar().unwrap();
-    scalar.compress();
-    for _ in 0..3000 {
-        if scalar.is_compressed() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
     let plain = script(&query, "identity, gzip;q=0").await;
     assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
     assert!(value(&plain, header::CACHE_CONTROL).contains("immutable"));
