@@ -95,7 +95,7 @@ impl Content {
         let client = negotiate::client();
         let format = client
             .as_ref()
-            .map_or(Ok(Format::Ndjson), negotiate::Client::format);
+            .map_or(Ok(Format::Ndjson), |client| client.format());
         let (format, content_type) = match (&self.kind, format) {
             (Kind::Raw(content_type), _) => (Format::Text, content_type.clone()),
             (Kind::Frames(format), _) => (*format, HeaderValue::from_static(format.content_type())),
@@ -119,7 +119,7 @@ impl Content {
             Some(Err(_)) | None => None,
         };
         let mut body = StreamBody::new(self, format, wanted);
-        if let Some(asked) = client.and_then(|client| client.asked) {
+        if let Some(asked) = client.and_then(|client| client.asked.clone()) {
             body.set_served(asked.into());
         }
         let body = SharedBody(Arc::new(Mutex::new(body)));

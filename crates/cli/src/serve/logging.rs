@@ -42,7 +42,7 @@ impl Filter {
 
 /// The crate of a record's target, which is a module path by default.
 fn crate_of(target: &str) -> &str {
-    target.split("::").next().unwrap_or(target)
+    target.split(':').next().unwrap_or(target)
 }
 
 /// Parses a filter: a level, or levels for parts, as in `info,headwater::access=off`.

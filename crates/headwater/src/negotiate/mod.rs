@@ -166,19 +166,19 @@ where
         if let Err(refusal) = request::admit(&mut request, hosts, is_received) {
             return Box::pin(std::future::ready(Ok(*refusal)));
         }
-        let client = Client::of(&request);
+        let client = Arc::new(Client::of(&request));
         if request.method() == Method::GET && client.has_seen_end() {
             return Box::pin(std::future::ready(Ok(no_more())));
         }
-        let (uri, has_docs) = (client.uri.clone(), self.has_docs);
+        let has_docs = self.has_docs;
         let method = request.method().clone();
         let is_head = request.method() == Method::HEAD;
         // The call itself also runs in the scope: a service may do its work there and return a
         // ready future.
-        let called = CLIENT.sync_scope(client.clone(), || {
+        let called = CLIENT.sync_scope(Arc::clone(&client), || {
             panics::catch(|| self.inner.call(request))
         });
-        let response = CLIENT.scope(client, answer(called));
+        let response = CLIENT.scope(Arc::clone(&client), answer(called));
         Box::pin(async move {
             let mut response = response.await;
             if let Some(body) = response.extensions_mut().remove::<SharedBody>()
@@ -188,7 +188,7 @@ where
                 return Ok(replace(&response, problem));
             }
             if !is_head && fill_problem::is_bare(&response) {
-                let problem = fill_problem::problem(&response, &method, &uri, has_docs);
+                let problem = fill_problem::problem(&response, &method, &client.uri, has_docs);
                 return Ok(replace(&response, problem));
             }
             Ok(response)
@@ -237,7 +237,6 @@ pub(crate) fn replace(response: &Response, problem: Problem) -> Response {
 }
 
 /// The parts of a request that its response depends on.
-#[derive(Clone)]
 pub(crate) struct Client {
     uri: Uri,
     /// Values of `Accept`. More than one is rare.
@@ -282,12 +281,12 @@ impl Client {
 
 tokio::task_local! {
     /// The client of the current request.
-    static CLIENT: Client;
+    static CLIENT: Arc<Client>;
 }
 
 /// Returns the client of the current request, or `None` without a layer.
-pub(crate) fn client() -> Option<Client> {
-    CLIENT.try_with(Client::clone).ok()
+pub(crate) fn client() -> Option<Arc<Client>> {
+    CLIENT.try_with(Arc::clone).ok()
 }
 
 /// Waits until the server of the current request shuts down. A handler that waits for something
@@ -308,7 +307,7 @@ pub(crate) fn client() -> Option<Client> {
 /// # let _ = poll;
 /// ```
 pub async fn shutting_down() {
-    match client().and_then(|client| client.asked?.shutdown) {
+    match client().and_then(|client| client.asked.as_ref()?.shutdown.clone()) {
         Some(shutdown) => shutdown.cancelled().await,
         None => std::future::pending().await,
     }

@@ -138,21 +138,21 @@ impl Hosts {
     /// Returns `true` if the host of an authority, such as `localhost:8000`, is accepted.
     #[must_use]
     pub fn contains(&self, authority: &str) -> bool {
-        match &self.0 {
-            Kind::Any => true,
-            Kind::Listed { names, .. } => {
-                // A text that is not an authority, such as one with user information, is not a host
-                // either.
-                host::is_authority(authority) && {
-                    let host = host::without_port(authority);
-                    let host = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                        true => Cow::Owned(host.to_ascii_lowercase()),
-                        false => Cow::Borrowed(host),
-                    };
-                    is_loopback(&host) || names.iter().any(|name| name.is_for(&host))
-                }
-            }
-        }
+        // A text that is not an authority, such as one with user information, is not a host either.
+        self.0 == Kind::Any || (host::is_authority(authority) && self.has(authority))
+    }
+
+    /// Does what [`contains`](Self::contains) does, for a text that is an authority.
+    fn has(&self, authority: &str) -> bool {
+        let Kind::Listed { names, .. } = &self.0 else {
+            return true;
+        };
+        let host = host::without_port(authority);
+        let host = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(host.to_ascii_lowercase()),
+            false => Cow::Borrowed(host),
+        };
+        is_loopback(&host) || names.iter().any(|name| name.is_for(&host))
     }
 
     /// Returns the hosts to check at a listener, if it checks any.
@@ -169,8 +169,8 @@ impl Hosts {
         }
     }
 
-    /// Checks the host that a request is for. The authority of its target takes precedence over
-    /// `Host` (RFC 9112 §3.2.2).
+    /// Checks the host that a request is for, after [`host::check`] has validated it. The authority
+    /// of its target takes precedence over `Host` (RFC 9112 §3.2.2).
     ///
     /// # Errors
     /// 421 (RFC 9110 §15.5.20): the host is not accepted.
@@ -180,7 +180,7 @@ impl Hosts {
             None => host::one(request.headers())?,
         };
         match named {
-            Some(named) if !self.contains(named) => {
+            Some(named) if !self.has(named) => {
                 let host = host::without_port(named);
                 Err(Problem::new(StatusCode::MISDIRECTED_REQUEST).detail(format!(
                     "the request is for the host {host:?}, which this server does not serve. If the name is right, \

@@ -80,8 +80,9 @@ pub(super) fn is_authority(text: &str) -> bool {
             };
             return is_ip_literal(literal) && port.is_none_or(is_port);
         }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
+        // Faster than `split_once` for texts as short as this.
+        None => match text.bytes().position(|byte| byte == b':') {
+            Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
             None => (text, None),
         },
     };

@@ -1,7 +1,7 @@
 //! Senders of requests, and their shares of a resource.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     convert::Infallible,
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
@@ -95,13 +95,19 @@ impl Shares {
         if all > most {
             return Err(Full::All);
         }
-        if let Some(peer) = peer {
-            let its = self.peers.get(&peer).copied().unwrap_or(0);
-            let its = its.saturating_add(more);
-            if its > share {
-                return Err(Full::Peer);
+        match peer.map(|peer| self.peers.entry(peer)) {
+            Some(Entry::Occupied(mut entry)) => {
+                let its = entry.get().saturating_add(more);
+                if its > share {
+                    return Err(Full::Peer);
+                }
+                *entry.get_mut() = its;
             }
-            self.peers.insert(peer, its);
+            Some(Entry::Vacant(_)) if more > share => return Err(Full::Peer),
+            Some(Entry::Vacant(entry)) => {
+                entry.insert(more);
+            }
+            None => {}
         }
         self.all = all;
         Ok(())
@@ -110,12 +116,12 @@ impl Shares {
     /// Returns what was taken.
     pub(crate) fn give_back(&mut self, peer: Option<Peer>, less: usize) {
         self.all = self.all.saturating_sub(less);
-        if let Some(peer) = peer
-            && let Some(its) = self.peers.get_mut(&peer)
-        {
-            *its = its.saturating_sub(less);
-            if *its == 0 {
-                self.peers.remove(&peer);
+        if let Some(Entry::Occupied(mut entry)) = peer.map(|peer| self.peers.entry(peer)) {
+            let its = entry.get().saturating_sub(less);
+            if its == 0 {
+                entry.remove();
+            } else {
+                *entry.get_mut() = its;
             }
         }
     }

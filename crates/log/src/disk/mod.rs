@@ -191,7 +191,7 @@ impl FjallLog {
     /// Returns the stream of this name, if it can be used.
     async fn usable(&self, name: &StreamName) -> Result<Arc<Stream>, Error> {
         let stream = self.find(name).await?;
-        usable(&stream, self.engine.now())?;
+        usable(&stream, || self.engine.now())?;
         Ok(stream)
     }
 
@@ -541,7 +541,7 @@ fn list(
         }
         let name = StreamName::new(name)?;
         if let Some(stream) = engine.cache.load(store, &name)?
-            && usable(&stream, now).is_ok()
+            && usable(&stream, || now).is_ok()
         {
             page.streams.push(stream.info());
         }

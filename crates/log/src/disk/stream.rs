@@ -483,8 +483,9 @@ impl Cache {
     }
 }
 
-/// Checks that a stream can be used now: not removed, not hidden, not expired.
-pub(crate) fn usable(stream: &Stream, now: u64) -> Result<(), Error> {
+/// Checks that a stream can be used now: not removed, not hidden, not expired. `now` is called only
+/// for a stream that expires.
+pub(crate) fn usable(stream: &Stream, now: impl FnOnce() -> u64) -> Result<(), Error> {
     if stream.has_ended() {
         return Err(Kind::NotFound.into());
     }
@@ -492,7 +493,7 @@ pub(crate) fn usable(stream: &Stream, now: u64) -> Result<(), Error> {
     if state.hidden {
         return Err(Kind::Gone.into());
     }
-    if stream.has_expired(now) {
+    if stream.expires().is_some_and(|end| end.0 <= now()) {
         return Err(if state.forks > 0 {
             Kind::Gone
         } else {
