@@ -17,8 +17,13 @@ use rustix::fs::SeekFrom;
 
 /// Number of bytes written ahead at a time.
 const STRETCH: u64 = 1 << 20;
+/// Number of zeros in one write. Larger writes make larger folios in the page cache, and ext4 visits
+/// all blocks of a changed folio at each sync: with writes of 1 MiB, small syncs take 10 to 25 %
+/// longer.
+const PIECE: usize = 64 << 10;
 /// Minimum distance of the journal's end from the end of the zeros. Below it, more are written.
 const MARGIN: u64 = 128 << 10;
+static ZEROS: [u8; PIECE] = [0; PIECE];
 /// Size above which a commit isn't prepared for: its own data dominates the time of the sync.
 const LARGE: u64 = 64 << 10;
 /// The zeros start at a multiple of this.
@@ -106,11 +111,15 @@ impl Journal {
         let start = self.hole()?.next_multiple_of(PAGE);
         let length = self.file.metadata().ok()?.len();
         let end = (start + STRETCH).min(length);
-        let zeros = vec![0; usize::try_from(end.checked_sub(start)?).ok()?];
-        if zeros.is_empty() {
+        if start >= end {
             return None;
         }
-        self.file.write_all_at(&zeros, start).ok()?;
+        let mut at = start;
+        while at < end {
+            let piece = usize::try_from(end - at).map_or(PIECE, |left| left.min(PIECE));
+            self.file.write_all_at(&ZEROS[..piece], at).ok()?;
+            at += piece as u64;
+        }
         self.zeros = end;
         tracing::trace!(journal = self.number, start, end, "written ahead");
         Some(())
