@@ -1,0 +1,161 @@
+//! The files of a journal. All its I/O goes through [`Disk`], so that tests can lose, tear and fail
+//! any of it.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, IoSlice},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::PathBuf,
+};
+
+/// Permissions of new files: only their owner can read them.
+const PRIVATE: u32 = 0o600;
+
+/// A folder of files.
+pub trait Disk {
+    /// A file of the folder.
+    type File: DiskFile;
+
+    /// Returns the names of the files, in any order.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Creates an empty file.
+    ///
+    /// # Errors
+    /// The file exists, or can't be created.
+    fn create(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Opens a file to read and write it.
+    ///
+    /// # Errors
+    /// The file doesn't exist, or can't be opened.
+    fn open(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Renames a file.
+    ///
+    /// # Errors
+    /// The file can't be renamed.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// The file can't be removed.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes everything that was created, renamed and removed durable.
+    ///
+    /// # Errors
+    /// The folder can't be synced.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A file that can be read and written at any offset.
+pub trait DiskFile {
+    /// Writes all parts, one after the other. Nothing of it is durable before [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// Any part of it may have been written.
+    fn write_at(&self, parts: &mut [IoSlice<'_>], at: u64) -> io::Result<()>;
+
+    /// Fills a buffer.
+    ///
+    /// # Errors
+    /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the file ends before that.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()>;
+
+    /// Makes the content durable.
+    ///
+    /// # Errors
+    /// What was written since the last sync may be lost, and stays in doubt: the kernel may
+    /// have dropped it. A second sync of the same file proves nothing.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Returns the length in bytes.
+    ///
+    /// # Errors
+    /// It can't be determined.
+    fn length(&self) -> io::Result<u64>;
+}
+
+/// A folder of the operating system.
+#[derive(Clone, Debug)]
+pub struct OsDisk(PathBuf);
+
+impl OsDisk {
+    /// Uses a folder, which must exist.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+}
+
+impl Disk for OsDisk {
+    type File = File;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().into_string().ok());
+        fs::read_dir(&self.0)?
+            .filter_map(|entry| name(entry).transpose())
+            .collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<File> {
+        File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(PRIVATE)
+            .open(self.0.join(name))
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        let mut options = File::options();
+        options.read(true).write(true).open(self.0.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.0.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
+    }
+}
+
+impl DiskFile for File {
+    fn write_at(&self, mut parts: &mut [IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            match rustix::io::pwritev(self, parts, at) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    at += written as u64;
+                    IoSlice::advance_slices(&mut parts, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        self.read_exact_at(buffer, at)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}

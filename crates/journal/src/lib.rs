@@ -1,0 +1,62 @@
+//! The journal under a log: crash-safe segments of frames.
+//!
+//! A frame is a unit that exists as a whole or not at all. It is written by one `pwritev` into a file
+//! that was filled with zeros before, so that an `fdatasync` makes it durable without a change to the file
+//! system's own records. Frames are numbered and chained: each contains a part of the checksum of the
+//! one before. So a gap, a frame from an earlier use of the file and a flipped bit are all detected.
+//!
+//! The crate knows nothing of what is in a frame. It stores bytes, in order. What they mean, and where
+//! each stream's messages are, is up to the log.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use headwater_journal::{Options, OsDisk, open};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let disk = Arc::new(OsDisk::new(folder.path().to_owned()));
+//! let mut options = Options::default();
+//! options.segment_bytes = 1 << 20;
+//! let (mut journal, _) = open(&disk, 7, &options, None, |_| true)?;
+//! journal.append([0, 0], b"head", &[b"some ", b"data"])?;
+//! journal.sync()?;
+//! drop(journal);
+//!
+//! let mut frames = Vec::new();
+//! let (journal, found) = open(&disk, 7, &options, None, |frame| {
+//!     frames.push((frame.head.to_vec(), frame.data.to_vec()));
+//!     true
+//! })?;
+//! assert_eq!(frames, [(b"head".to_vec(), b"some data".to_vec())]);
+//! assert_eq!((journal.next(), found.frames), (2, 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Crashes
+//!
+//! After a loss of power, any part of what wasn't synced may be on the disk. If each frame is synced
+//! before the next one is written, only the last frame can be torn, and [`open`] cuts it off. A frame that is
+//! damaged before a valid one is an error that names the place: nothing is dropped silently. A
+//! frame at the very end that was synced and then damaged can't be told from a torn one. The user of the
+//! journal detects it if it records the number of the last synced frame elsewhere.
+//!
+//! # Failures of the disk
+//!
+//! A failed write or sync is never repeated on the same segment, because the kernel may have dropped the
+//! data and report success the second time. See [`Journal`].
+//!
+//! All I/O goes through the trait [`Disk`]. The tests run every operation on a disk that loses
+//! unsynced sectors, fails any operation and loses power after any.
+
+mod disk;
+mod frame;
+mod journal;
+mod open;
+mod segment;
+mod spares;
+
+pub use disk::{Disk, DiskFile, OsDisk};
+pub use journal::{Journal, Place, SEGMENT_BYTES, WriteError};
+pub use open::{Checkpoint, Found, Frame, OpenError, Options, open};
+pub use segment::segment_name;
+pub use spares::Spares;
