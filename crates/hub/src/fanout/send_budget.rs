@@ -129,8 +129,11 @@ impl Drop for Large {
 /// Memory for a number of bytes, returned on drop.
 pub(crate) struct Memory {
     _all: OwnedSemaphorePermit,
-    _own: Option<(OwnedSemaphorePermit, Arc<Share>)>,
+    _own: Own,
 }
+
+/// Memory of an address's share. `None` if the address is unknown.
+type Own = Option<(OwnedSemaphorePermit, Arc<Share>)>;
 
 impl Outgoing {
     /// Creates a budget of this many bytes, of which the readers of one address may use `share`.
@@ -158,7 +161,7 @@ impl Outgoing {
     }
 
     /// Waits for a turn to read from the log. Hold it until the messages are encoded or dropped,
-    /// and never while waiting for [memory](Self::take).
+    /// and never while waiting for memory.
     pub(crate) async fn read_turn(&self) -> SemaphorePermit<'_> {
         match self.budget.reads.acquire().await {
             Ok(turn) => turn,
@@ -169,14 +172,7 @@ impl Outgoing {
     /// Takes memory, if enough is free. A request that is larger than the budget, or than the share
     /// of one address, takes all of it.
     pub(crate) fn try_take(&self, bytes: usize) -> Option<Memory> {
-        let own = match self.own_share() {
-            Some(share) => {
-                let memory = Arc::clone(&share.memory);
-                let permits = kibibytes(bytes).clamp(1, self.budget.share);
-                Some((memory.try_acquire_many_owned(permits).ok()?, share))
-            }
-            None => None,
-        };
+        let own = self.try_own(bytes)?;
         let memory = Arc::clone(&self.budget.memory);
         let all = memory.try_acquire_many_owned(self.permits(bytes)).ok()?;
         Some(Memory {
@@ -185,20 +181,21 @@ impl Outgoing {
         })
     }
 
-    /// Waits for memory, in FIFO order: first for some of the address's share, then for some of the
-    /// budget.
-    pub(crate) async fn take(&self, bytes: usize) -> Memory {
-        let own = match self.own_share() {
-            Some(share) => {
-                let permits = kibibytes(bytes).clamp(1, self.budget.share);
-                Some((acquire(&share.memory, permits).await, share))
-            }
-            None => None,
+    /// Takes memory of the address's share, if enough is free.
+    fn try_own(&self, bytes: usize) -> Option<Own> {
+        let Some(share) = self.own_share() else {
+            return Some(None);
         };
-        Memory {
-            _all: acquire(&self.budget.memory, self.permits(bytes)).await,
-            _own: own,
-        }
+        let memory = Arc::clone(&share.memory);
+        let permit = memory.try_acquire_many_owned(self.own_permits(bytes));
+        Some(Some((permit.ok()?, share)))
+    }
+
+    /// Waits for memory of the address's share, in FIFO order.
+    async fn take_own(&self, bytes: usize) -> Own {
+        let share = self.own_share()?;
+        let permit = acquire(&share.memory, self.own_permits(bytes)).await;
+        Some((permit, share))
     }
 
     /// Returns the share of the reader's address, if that is known.
@@ -221,6 +218,10 @@ impl Outgoing {
         kibibytes(bytes).clamp(1, self.budget.total)
     }
 
+    fn own_permits(&self, bytes: usize) -> u32 {
+        kibibytes(bytes).clamp(1, self.budget.share)
+    }
+
     /// Returns large data, if a reader is sending it.
     pub(crate) fn known(&self, key: &Key) -> Option<Bytes> {
         let slot = self.budget.large.lock().get(key).cloned()?;
@@ -237,17 +238,30 @@ impl Outgoing {
     where
         F: AsyncFnOnce() -> Result<Bytes, E>,
     {
-        let slot = Arc::clone(self.budget.large.lock().entry(key).or_default());
-        let mut known = slot.lock().await;
-        if let Some(large) = known.upgrade() {
-            return Ok(Bytes::from_owner(Held(large)));
-        }
+        let mut own = None;
+        let (mut known, own) = loop {
+            let slot = Arc::clone(self.budget.large.lock().entry(key).or_default());
+            let known = Arc::clone(&slot).lock_owned().await;
+            if let Some(large) = known.upgrade() {
+                return Ok(Bytes::from_owner(Held(large)));
+            }
+            if let Some(own) = own.or_else(|| self.try_own(bytes)) {
+                break (known, own);
+            }
+            // The slot is left to others: readers of other addresses have shares of their own.
+            drop(known);
+            self.budget.leave(&key, &slot);
+            own = Some(self.take_own(bytes).await);
+        };
         // Removes the slot if this is cancelled or fails.
         let mut unused = Unused {
             home: &self.budget,
             key: Some(key),
         };
-        let memory = self.take(bytes).await;
+        let memory = Memory {
+            _all: acquire(&self.budget.memory, self.permits(bytes)).await,
+            _own: own,
+        };
         let turn = self.read_turn().await;
         let made = make().await?;
         drop(turn);
@@ -307,6 +321,14 @@ impl Budget {
     /// repeats the work.
     fn forget(&self, key: &Key) {
         self.large.lock().remove(key);
+    }
+
+    /// Removes a slot without data, unless others use it.
+    fn leave(&self, key: &Key, slot: &Slot) {
+        let mut large = self.large.lock();
+        if Arc::strong_count(slot) == 2 {
+            large.remove(key);
+        }
     }
 }
 
@@ -406,15 +428,39 @@ mod tests {
         let large = one.try_take(600 << 10).unwrap();
         assert_eq!(outgoing.free(), 424);
         assert!(one.try_take(1).is_none());
-        let mut waiting = Box::pin(one.take(1));
+        let mut waiting = Box::pin(one.take_own(1));
         assert!((&mut waiting).now_or_never().is_none());
         // Those that wait for a share don't hold up others.
-        let other = two.take(400 << 10).await;
+        let other = two.try_take(400 << 10).unwrap();
         assert!(two.try_take(100 << 10).is_none(), "of the budget");
         assert!(outgoing.try_take(24 << 10).is_some(), "of no address");
         drop(large);
         drop((waiting.await, other));
         assert_eq!(outgoing.free(), 1024);
         assert!(outgoing.budget.shares.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_waits_for_its_share_holds_up_no_reader_of_the_same_message() {
+        let outgoing = Outgoing::new(1 << 20, 256 << 10);
+        let [one, two] = ["192.0.2.1", "192.0.2.2"].map(|address| outgoing.of(peer(address)));
+        let bytes = 256 << 10;
+        let read = |reader: &Outgoing, at: u64| {
+            let reader = reader.clone();
+            async move {
+                let made = async || Ok::<_, Problem>(Bytes::from(vec![b'x'; bytes]));
+                reader.large(key(at), bytes, made).await
+            }
+        };
+        let held = read(&one, 1).await;
+        let mut waiting = Box::pin(read(&one, 2));
+        assert!((&mut waiting).now_or_never().is_none(), "of its share");
+        assert_eq!(outgoing.count(), 1, "it leaves no slot behind");
+        let other = read(&two, 2).now_or_never().expect("it doesn't wait");
+        drop(held);
+        assert!(waiting.now_or_never().is_some(), "the message is known");
+        assert_eq!(outgoing.free(), 768, "once");
+        drop(other);
+        assert_eq!((outgoing.free(), outgoing.count()), (1024, 0));
     }
 }
