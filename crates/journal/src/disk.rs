@@ -70,8 +70,8 @@ pub trait DiskFile {
     /// Makes the content durable.
     ///
     /// # Errors
-    /// What was written since the last sync may be lost, and stays in doubt: the kernel may
-    /// have dropped it. A second sync of the same file proves nothing.
+    /// Data written since the last sync may be lost. The kernel may have dropped it, so a second sync
+    /// of the same file proves nothing.
     fn sync(&self) -> io::Result<()>;
 
     /// Returns the length in bytes.

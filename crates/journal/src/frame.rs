@@ -81,7 +81,7 @@ impl Prefix {
     }
 
     /// Decodes a prefix with at most `room` bytes after it. Returns `None` for one that can't be a
-    /// frame's. Whether it is one is decided by [`matches`](Self::matches).
+    /// frame's. [`matches`](Self::matches) decides about the others.
     pub(crate) fn decode(bytes: &[u8; PREFIX], room: usize) -> Option<Self> {
         let [a, b, c, d, rest @ ..] = bytes;
         let body = u32::from_le_bytes([*a, *b, *c, *d]);

@@ -66,7 +66,7 @@ pub struct Journal<D: Disk> {
     spares: Arc<Spares<D>>,
     current: Option<Current<D::File>>,
     tail: Tail,
-    /// The tail at the last sync, or at the last frame for which none was wanted.
+    /// The tail at the last sync.
     synced: Tail,
 }
 
@@ -143,21 +143,9 @@ impl<D: Disk> Journal<D> {
         let mut current = match self.current.take() {
             Some(current) => current,
             None => {
-                let (number, file) = self.spares.take()?;
-                let first = Header {
-                    number,
-                    identity: self.identity,
-                    first: self.tail.next,
-                    link: self.tail.link,
-                    base,
-                };
-                header = Some(first.encode());
-                Current {
-                    number,
-                    file,
-                    end: HEADER as u64,
-                    is_synced: true,
-                }
+                let current = self.next_segment()?;
+                header = Some(self.header(current.number, base).encode());
+                current
             }
         };
         let seed = Seed {
@@ -198,6 +186,27 @@ impl<D: Disk> Journal<D> {
             link: prefix.next_link(),
         };
         Ok(place)
+    }
+
+    fn next_segment(&self) -> io::Result<Current<D::File>> {
+        let (number, file) = self.spares.take()?;
+        Ok(Current {
+            number,
+            file,
+            end: HEADER as u64,
+            is_synced: true,
+        })
+    }
+
+    /// Returns the header of a segment that starts with the next frame.
+    fn header(&self, number: u64, base: [u64; 2]) -> Header {
+        Header {
+            number,
+            identity: self.identity,
+            first: self.tail.next,
+            link: self.tail.link,
+            base,
+        }
     }
 
     /// Makes all frames durable.

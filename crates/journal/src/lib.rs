@@ -5,8 +5,8 @@
 //! system's own records. Frames are numbered and chained: each contains a part of the checksum of the
 //! one before. So a gap, a frame from an earlier use of the file and a flipped bit are all detected.
 //!
-//! The crate knows nothing of what is in a frame. It stores bytes, in order. What they mean, and where
-//! each stream's messages are, is up to the log.
+//! The crate stores bytes, in order. Their meaning, and the location of each stream's messages, are up
+//! to the log.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -65,7 +65,7 @@ pub struct Frame<'a> {
     pub data: &'a [u8],
 }
 
-/// What was found when a journal was opened.
+/// A report on the opening of a journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Number of frames that were visited.

@@ -101,11 +101,14 @@ impl<D: Disk> Spares<D> {
     fn make(&self, number: u64) -> io::Result<D::File> {
         static ZEROS: [u8; PIECE] = [0; PIECE];
         let name = segment_name(number);
-        // An earlier attempt may have left a part of it.
-        if self.disk.list()?.contains(&name) {
-            self.disk.remove(&name)?;
-        }
-        let file = self.disk.create(&name)?;
+        let file = match self.disk.create(&name) {
+            // An earlier attempt left a part of it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.remove(&name)?;
+                self.disk.create(&name)?
+            }
+            created => created?,
+        };
         let mut at = 0;
         while at < self.bytes {
             let piece = usize::try_from(self.bytes - at).map_or(PIECE, |left| left.min(PIECE));

@@ -1,4 +1,4 @@
-//! What a journal must contain, and a random load.
+//! The expected content of a journal, and a random load.
 
 use std::sync::Arc;
 
@@ -44,8 +44,8 @@ pub(crate) struct Model {
     items: Vec<Item>,
     /// Number of those that were synced. The others may be missing after a loss of power.
     synced: usize,
-    /// What the journal may contain instead: frames that it gave up after a failure, before a sync
-    /// that says so.
+    /// Other contents that the journal may have: it gave up their last frames after a failure, and
+    /// hasn't synced a header since.
     instead: Vec<Vec<Item>>,
     /// A synced frame, from which the journal can be opened.
     checkpoint: Option<Checkpoint>,

@@ -13,7 +13,7 @@ use headwater_journal::{Disk, DiskFile};
 /// The unit that is on the disk as a whole or not at all.
 const SECTOR: usize = 512;
 
-/// What happens in one operation.
+/// A fault of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The power fails. This operation has happened in part, and all later ones fail.
@@ -326,7 +326,7 @@ impl DiskFile for SimFile {
         let file = &mut state.files[self.id];
         match event {
             None => file.flush(|| true),
-            // What isn't written now is dropped: the kernel counts it as clean.
+            // Sectors that aren't written now are dropped: the kernel counts them as clean.
             Some(Event::Failure | Event::Full) => file.flush(|| state.rng.bool()),
             Some(Event::PowerLoss) => {}
         }
