@@ -6,16 +6,14 @@ use std::{
     io::{self, ErrorKind, IoSlice},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::PathBuf,
+    sync::Arc,
 };
 
 /// Permissions of new files: only their owner can read them.
 const PRIVATE: u32 = 0o600;
 
 /// A folder of files.
-pub trait Disk {
-    /// A file of the folder.
-    type File: DiskFile;
-
+pub trait Disk: Send + Sync {
     /// Returns the names of the files, in any order.
     ///
     /// # Errors
@@ -26,13 +24,13 @@ pub trait Disk {
     ///
     /// # Errors
     /// The file exists, or can't be created.
-    fn create(&self, name: &str) -> io::Result<Self::File>;
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
     /// Opens a file to read and write it.
     ///
     /// # Errors
     /// The file doesn't exist, or can't be opened.
-    fn open(&self, name: &str) -> io::Result<Self::File>;
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
     /// Renames a file.
     ///
@@ -54,7 +52,7 @@ pub trait Disk {
 }
 
 /// A file that can be read and written at any offset.
-pub trait DiskFile {
+pub trait DiskFile: Send + Sync {
     /// Writes all parts, one after the other. Nothing of it is durable before [`sync`](Self::sync).
     ///
     /// # Errors
@@ -94,8 +92,6 @@ impl OsDisk {
 }
 
 impl Disk for OsDisk {
-    type File = File;
-
     fn list(&self) -> io::Result<Vec<String>> {
         let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().into_string().ok());
         fs::read_dir(&self.0)?
@@ -103,18 +99,20 @@ impl Disk for OsDisk {
             .collect()
     }
 
-    fn create(&self, name: &str) -> io::Result<File> {
-        File::options()
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = File::options()
             .read(true)
             .write(true)
             .create_new(true)
             .mode(PRIVATE)
-            .open(self.0.join(name))
+            .open(self.0.join(name))?;
+        Ok(Arc::new(file))
     }
 
-    fn open(&self, name: &str) -> io::Result<File> {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = File::options();
-        options.read(true).write(true).open(self.0.join(name))
+        let file = options.read(true).write(true).open(self.0.join(name))?;
+        Ok(Arc::new(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

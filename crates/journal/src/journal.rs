@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    disk::{Disk, DiskFile as _},
+    disk::DiskFile,
     frame::{PREFIX, Prefix, Seed},
     segment::{HEADER, Header},
     spares::Spares,
@@ -60,30 +60,25 @@ pub(crate) struct Tail {
 /// segment any more: the next frame starts another one, whose header says that the failed frames
 /// are not in the journal. Their numbers are used again. Until that header is synced, the outcome is
 /// open: if the journal is opened again before, it may contain the failed frames.
-pub struct Journal<D: Disk> {
+pub struct Journal {
     identity: u64,
     segment_bytes: u64,
-    spares: Arc<Spares<D>>,
-    current: Option<Current<D::File>>,
+    spares: Arc<Spares>,
+    current: Option<Current>,
     tail: Tail,
     /// The tail at the last sync.
     synced: Tail,
 }
 
-struct Current<F> {
+struct Current {
     number: u64,
-    file: F,
+    file: Arc<dyn DiskFile>,
     end: u64,
     is_synced: bool,
 }
 
-impl<D: Disk> Journal<D> {
-    pub(crate) fn new(
-        identity: u64,
-        segment_bytes: u64,
-        spares: Arc<Spares<D>>,
-        tail: Tail,
-    ) -> Self {
+impl Journal {
+    pub(crate) fn new(identity: u64, segment_bytes: u64, spares: Arc<Spares>, tail: Tail) -> Self {
         Self {
             identity,
             segment_bytes,
@@ -102,7 +97,7 @@ impl<D: Disk> Journal<D> {
 
     /// Returns the prepared segments, for the thread that prepares them.
     #[must_use]
-    pub fn spares(&self) -> Arc<Spares<D>> {
+    pub fn spares(&self) -> Arc<Spares> {
         Arc::clone(&self.spares)
     }
 
@@ -133,7 +128,7 @@ impl<D: Disk> Journal<D> {
             _ => return Err(WriteError::Length { bytes, most }),
         };
         let whole = PREFIX as u64 + bytes;
-        let is_full = |current: &Current<D::File>| current.end + whole > self.segment_bytes;
+        let is_full = |current: &Current| current.end + whole > self.segment_bytes;
         if self.current.as_ref().is_some_and(is_full) {
             // The header of the next segment says that this one is whole.
             self.sync()?;
@@ -188,7 +183,7 @@ impl<D: Disk> Journal<D> {
         Ok(place)
     }
 
-    fn next_segment(&self) -> io::Result<Current<D::File>> {
+    fn next_segment(&self) -> io::Result<Current> {
         let (number, file) = self.spares.take()?;
         Ok(Current {
             number,

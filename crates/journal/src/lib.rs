@@ -11,10 +11,10 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use headwater_journal::{Options, OsDisk, open};
+//! use headwater_journal::{Disk, Options, OsDisk, open};
 //!
 //! let folder = tempfile::tempdir()?;
-//! let disk = Arc::new(OsDisk::new(folder.path().to_owned()));
+//! let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder.path().to_owned()));
 //! let mut options = Options::default();
 //! options.segment_bytes = 1 << 20;
 //! let (mut journal, _) = open(&disk, 7, &options, None, |_| true)?;

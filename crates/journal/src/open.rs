@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    disk::{Disk, DiskFile as _},
+    disk::Disk,
     frame::{PREFIX, Prefix, Seed},
     journal::{Journal, Place, SEGMENT_BYTES, Tail},
     segment::{HEADER, Header, number_of, segment_name},
@@ -108,13 +108,13 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`]. A frame that isn't valid is damage, and not the end, if a valid one follows it,
 /// unless it is from [`loose_from`](Options::loose_from) on.
-pub fn open<D: Disk>(
-    disk: &Arc<D>,
+pub fn open(
+    disk: &Arc<dyn Disk>,
     identity: u64,
     options: &Options,
     from: Option<Checkpoint>,
     mut visit: impl FnMut(Frame<'_>) -> bool,
-) -> Result<(Journal<D>, Found), OpenError> {
+) -> Result<(Journal, Found), OpenError> {
     let opening = Opening {
         disk: &**disk,
         identity,
@@ -145,14 +145,14 @@ pub fn open<D: Disk>(
     Ok((Journal::new(identity, bytes, spares, tail), found))
 }
 
-struct Opening<'a, D> {
-    disk: &'a D,
+struct Opening<'a> {
+    disk: &'a dyn Disk,
     identity: u64,
     options: &'a Options,
     from: Option<Checkpoint>,
 }
 
-impl<D: Disk> Opening<'_, D> {
+impl Opening<'_> {
     /// Returns the numbers of all segments, and the headers of those that are used, in order.
     fn headers(&self) -> io::Result<(Vec<u64>, Vec<Header>)> {
         let names = self.disk.list()?;
@@ -273,7 +273,7 @@ fn damaged(segment: u64, offset: u64, frame: u64) -> OpenError {
 }
 
 /// Returns the content of a segment.
-fn read<D: Disk>(disk: &D, number: u64) -> io::Result<Vec<u8>> {
+fn read(disk: &dyn Disk, number: u64) -> io::Result<Vec<u8>> {
     let file = disk.open(&segment_name(number))?;
     let length = usize::try_from(file.length()?).map_err(io::Error::other)?;
     let mut content = vec![0; length];

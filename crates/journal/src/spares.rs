@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    disk::{Disk, DiskFile as _},
+    disk::{Disk, DiskFile},
     segment::segment_name,
 };
 
@@ -23,17 +23,17 @@ const RETIRED: usize = 2;
 /// The prepared segments of a journal, and the retired ones from which more are made.
 ///
 /// It is shared with the thread that calls [`fill`](Self::fill).
-pub struct Spares<D: Disk> {
-    disk: Arc<D>,
+pub struct Spares {
+    disk: Arc<dyn Disk>,
     bytes: u64,
     /// Held while a segment is prepared, so that they are prepared in the order of their numbers.
     next: Mutex<u64>,
-    ready: Mutex<VecDeque<(u64, D::File)>>,
+    ready: Mutex<VecDeque<(u64, Arc<dyn DiskFile>)>>,
     retired: Mutex<Vec<u64>>,
 }
 
-impl<D: Disk> Spares<D> {
-    pub(crate) fn new(disk: Arc<D>, bytes: u64, next: u64) -> Self {
+impl Spares {
+    pub(crate) fn new(disk: Arc<dyn Disk>, bytes: u64, next: u64) -> Self {
         Self {
             disk,
             bytes,
@@ -64,7 +64,7 @@ impl<D: Disk> Spares<D> {
     }
 
     /// Takes the next segment, and prepares one if none is ready.
-    pub(crate) fn take(&self) -> io::Result<(u64, D::File)> {
+    pub(crate) fn take(&self) -> io::Result<(u64, Arc<dyn DiskFile>)> {
         loop {
             if let Some(ready) = self.ready.lock().pop_front() {
                 return Ok(ready);
@@ -90,7 +90,7 @@ impl<D: Disk> Spares<D> {
 
     /// Uses the file of a retired segment again. Its frames are those of another number, so they
     /// count as none.
-    fn recycle(&self, old: u64, number: u64) -> io::Result<D::File> {
+    fn recycle(&self, old: u64, number: u64) -> io::Result<Arc<dyn DiskFile>> {
         let name = segment_name(number);
         self.disk.rename(&segment_name(old), &name)?;
         let file = self.disk.open(&name)?;
@@ -98,7 +98,7 @@ impl<D: Disk> Spares<D> {
         Ok(file)
     }
 
-    fn make(&self, number: u64) -> io::Result<D::File> {
+    fn make(&self, number: u64) -> io::Result<Arc<dyn DiskFile>> {
         static ZEROS: [u8; PIECE] = [0; PIECE];
         let name = segment_name(number);
         let file = match self.disk.create(&name) {

@@ -32,7 +32,7 @@ fn load(model: &mut Model, disk: &Sim, rng: &mut Rng, syncs: f64) {
 /// Opens the journal on a disk that works, and appends to it.
 fn continue_after(model: &mut Model, disk: &Sim, rng: &mut Rng, is_strict: bool) {
     let opened = model.open(disk, is_strict);
-    let (mut journal, _): (Journal<Sim>, _) = opened.expect("what a crash leaves can be opened");
+    let (mut journal, _): (Journal, _) = opened.expect("what a crash leaves can be opened");
     for _ in 0..3 {
         assert!(model.append(&mut journal, rng, 1.0));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
-use headwater_journal::{Checkpoint, Found, Journal, OpenError, Options, open};
+use headwater_journal::{Checkpoint, Disk, Found, Journal, OpenError, Options, open};
 
 use crate::sim::Sim;
 
@@ -76,14 +76,14 @@ impl Model {
         &mut self,
         disk: &Sim,
         is_strict: bool,
-    ) -> Result<(Journal<Sim>, Found), OpenError> {
+    ) -> Result<(Journal, Found), OpenError> {
         let mut options = Options::default();
         options.segment_bytes = SEGMENT;
         options.loose_from = (!is_strict).then_some(self.synced as u64 + 1);
         let first = self.checkpoint.map_or(1, |from| from.next);
         let mut items = Vec::new();
         let opened = open(
-            &Arc::new(disk.clone()),
+            &(Arc::new(disk.clone()) as Arc<dyn Disk>),
             IDENTITY,
             &options,
             self.checkpoint,
@@ -117,13 +117,13 @@ impl Model {
     }
 
     /// Appends a random frame and syncs it with a probability. Returns `false` if that failed.
-    pub(crate) fn append(&mut self, journal: &mut Journal<Sim>, rng: &mut Rng, syncs: f64) -> bool {
+    pub(crate) fn append(&mut self, journal: &mut Journal, rng: &mut Rng, syncs: f64) -> bool {
         let item = Item::random(rng);
         self.append_item(journal, &item, rng, syncs)
     }
 
     /// As [`append`](Self::append), with a frame of this data.
-    pub(crate) fn append_data(&mut self, journal: &mut Journal<Sim>, data: &[u8]) -> bool {
+    pub(crate) fn append_data(&mut self, journal: &mut Journal, data: &[u8]) -> bool {
         let item = Item {
             head: sum(data).to_le_bytes().to_vec(),
             data: data.to_vec(),
@@ -133,7 +133,7 @@ impl Model {
 
     fn append_item(
         &mut self,
-        journal: &mut Journal<Sim>,
+        journal: &mut Journal,
         item: &Item,
         rng: &mut Rng,
         syncs: f64,
@@ -180,7 +180,7 @@ impl Model {
     }
 
     /// Follows the journal in giving up frames. Until a later sync, they may still turn up.
-    fn give_up(&mut self, journal: &Journal<Sim>) {
+    fn give_up(&mut self, journal: &Journal) {
         let left = index(journal.next());
         assert!(left >= self.synced, "synced frames are given up");
         self.instead.push(self.items.clone());

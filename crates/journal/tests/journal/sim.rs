@@ -216,8 +216,6 @@ impl Sim {
 }
 
 impl Disk for Sim {
-    type File = SimFile;
-
     fn list(&self) -> io::Result<Vec<String>> {
         let mut state = self.state();
         state.all_or_nothing()?;
@@ -225,7 +223,7 @@ impl Disk for Sim {
         Ok(state.names.keys().cloned().collect())
     }
 
-    fn create(&self, name: &str) -> io::Result<SimFile> {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
         if state.names.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());
@@ -239,22 +237,22 @@ impl Disk for Sim {
         }
         state.outcome()?;
         drop(state);
-        Ok(SimFile {
+        Ok(Arc::new(SimFile {
             disk: self.clone(),
             id,
-        })
+        }))
     }
 
-    fn open(&self, name: &str) -> io::Result<SimFile> {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
         state.all_or_nothing()?;
         state.outcome()?;
         let id = state.id(name)?;
         drop(state);
-        Ok(SimFile {
+        Ok(Arc::new(SimFile {
             disk: self.clone(),
             id,
-        })
+        }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
