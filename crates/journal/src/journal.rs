@@ -9,10 +9,10 @@ use crate::{
     disk::DiskFile,
     frame::{PREFIX, Prefix, Seed},
     segment::{HEADER, Header},
-    spares::Spares,
+    spares::{Ready, Spares},
 };
 
-/// Length of a new segment in bytes: 64 MiB.
+/// Maximum length of a segment in bytes: 64 MiB. A frame that needs more gets a longer one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// The location of a frame's head and data.
@@ -31,7 +31,7 @@ pub struct Place {
 /// The error of a frame that wasn't written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The frame has no head, or is longer than a segment.
+    /// The frame has no head, or is too long.
     #[error("a frame has a head, and at most {most} bytes; this one has {bytes}")]
     Length {
         /// Bytes of its head and data.
@@ -39,17 +39,21 @@ pub enum WriteError {
         /// Maximum of these.
         most: u64,
     },
+    /// No segment could be prepared. Nothing was written.
+    #[error("no segment could be prepared")]
+    Segment(#[source] io::Error),
     /// The disk failed.
     #[error("the disk failed")]
     Disk(#[from] io::Error),
 }
 
-/// The place where the next frame goes.
+/// A position between two frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tail {
+pub struct Tail {
     /// The number of the next frame.
-    pub(crate) next: u64,
-    pub(crate) link: u32,
+    pub next: u64,
+    /// The part of the last frame's checksum that the next one contains.
+    pub link: u32,
 }
 
 /// The end of a journal that was [opened](crate::open). One thread writes to it.
@@ -62,7 +66,6 @@ pub(crate) struct Tail {
 /// open: if the journal is opened again before, it may contain the failed frames.
 pub struct Journal {
     identity: u64,
-    segment_bytes: u64,
     spares: Arc<Spares>,
     current: Option<Current>,
     tail: Tail,
@@ -74,14 +77,25 @@ struct Current {
     number: u64,
     file: Arc<dyn DiskFile>,
     end: u64,
+    bytes: u64,
     is_synced: bool,
 }
 
+/// The segment that the last frame is in.
+#[derive(Clone)]
+pub struct Segment {
+    /// Its number.
+    pub number: u64,
+    /// Its file.
+    pub file: Arc<dyn DiskFile>,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
 impl Journal {
-    pub(crate) fn new(identity: u64, segment_bytes: u64, spares: Arc<Spares>, tail: Tail) -> Self {
+    pub(crate) fn new(identity: u64, spares: Arc<Spares>, tail: Tail) -> Self {
         Self {
             identity,
-            segment_bytes,
             spares,
             current: None,
             tail,
@@ -101,45 +115,69 @@ impl Journal {
         Arc::clone(&self.spares)
     }
 
-    /// Returns the maximum length of a frame's head and data, in bytes.
+    /// Returns the segment that the last frame of this process is in.
     #[must_use]
-    pub fn most(&self) -> u64 {
-        self.segment_bytes - (HEADER + PREFIX) as u64
+    pub fn segment(&self) -> Option<Segment> {
+        self.current.as_ref().map(|current| Segment {
+            number: current.number,
+            file: Arc::clone(&current.file),
+            bytes: current.bytes,
+        })
+    }
+
+    /// Ends the current segment: the next frame starts another one. All frames are durable
+    /// afterwards.
+    ///
+    /// # Errors
+    /// As for [`sync`](Self::sync).
+    pub fn rotate(&mut self) -> Result<(), WriteError> {
+        self.sync()?;
+        self.current = None;
+        Ok(())
+    }
+
+    /// Gives the next frame a number that is later than that of the last one. The frames before it are
+    /// lost: the journal must be opened from a [checkpoint](crate::Checkpoint) at the new
+    /// [tail](Self::tail) from now on.
+    pub fn skip_to(&mut self, number: u64) {
+        self.current = None;
+        self.tail.next = number;
+        self.synced = self.tail;
+    }
+
+    /// Returns the position in the order of frames at which the next one comes.
+    #[must_use]
+    pub fn tail(&self) -> Tail {
+        self.tail
     }
 
     /// Writes a frame in one call of the operating system. It isn't durable before
     /// [`sync`](Self::sync).
     ///
-    /// If it starts a segment, `base` is written into the segment's header.
-    ///
     /// # Errors
     /// The frame isn't in the journal, and neither are frames before it that aren't synced and can't
     /// be. [`next`](Self::next) tells.
-    pub fn append(
-        &mut self,
-        base: [u64; 2],
-        head: &[u8],
-        data: &[&[u8]],
-    ) -> Result<Place, WriteError> {
+    pub fn append(&mut self, head: &[u8], data: &[&[u8]]) -> Result<Place, WriteError> {
         let bytes = data.iter().map(|part| part.len() as u64).sum::<u64>() + head.len() as u64;
-        let most = self.most();
+        let most = u64::from(u32::MAX);
         let body = match u32::try_from(bytes) {
             Ok(body) if bytes <= most && !head.is_empty() => body,
             _ => return Err(WriteError::Length { bytes, most }),
         };
         let whole = PREFIX as u64 + bytes;
-        let is_full = |current: &Current| current.end + whole > self.segment_bytes;
+        let is_full = |current: &Current| current.end + whole > current.bytes;
         if self.current.as_ref().is_some_and(is_full) {
             // The header of the next segment says that this one is whole.
-            self.sync()?;
-            self.current = None;
+            self.rotate()?;
         }
         let mut header = None;
         let mut current = match self.current.take() {
             Some(current) => current,
             None => {
-                let current = self.next_segment()?;
-                header = Some(self.header(current.number, base).encode());
+                let current = self
+                    .next_segment(HEADER as u64 + whole)
+                    .map_err(WriteError::Segment)?;
+                header = Some(self.header(current.number).encode());
                 current
             }
         };
@@ -159,6 +197,11 @@ impl Journal {
             None => current.end,
         };
         if let Err(error) = current.file.write_at(&mut parts, at) {
+            if header.is_some() {
+                // Otherwise a disk that keeps failing would take a file for each attempt.
+                let _still_there = self.spares.retire(current.number, current.bytes);
+                return Err(error.into());
+            }
             // Nothing more is written to this segment. The frames before this one are kept if they
             // can be synced now.
             self.current = (!current.is_synced).then_some(current);
@@ -183,24 +226,28 @@ impl Journal {
         Ok(place)
     }
 
-    fn next_segment(&self) -> io::Result<Current> {
-        let (number, file) = self.spares.take()?;
+    fn next_segment(&self, least: u64) -> io::Result<Current> {
+        let Ready {
+            number,
+            file,
+            bytes,
+        } = self.spares.take(least)?;
         Ok(Current {
             number,
             file,
+            bytes,
             end: HEADER as u64,
             is_synced: true,
         })
     }
 
     /// Returns the header of a segment that starts with the next frame.
-    fn header(&self, number: u64, base: [u64; 2]) -> Header {
+    fn header(&self, number: u64) -> Header {
         Header {
             number,
             identity: self.identity,
             first: self.tail.next,
             link: self.tail.link,
-            base,
         }
     }
 

@@ -5,7 +5,7 @@
 //! system's own records. Frames are numbered and chained: each contains a part of the checksum of the
 //! one before. So a gap, a frame from an earlier use of the file and a flipped bit are all detected.
 //!
-//! The crate stores bytes, in order. Their meaning, and the location of each stream's messages, are up
+//! The journal stores bytes, in order. Their meaning, and the location of each stream's messages, are up
 //! to the log.
 //!
 //! ```
@@ -18,7 +18,7 @@
 //! let mut options = Options::default();
 //! options.segment_bytes = 1 << 20;
 //! let (mut journal, _) = open(&disk, 7, &options, None, |_| true)?;
-//! journal.append([0, 0], b"head", &[b"some ", b"data"])?;
+//! journal.append(b"head", &[b"some ", b"data"])?;
 //! journal.sync()?;
 //! drop(journal);
 //!
@@ -45,18 +45,35 @@
 //! A failed write or sync is never repeated on the same segment, because the kernel may have dropped the
 //! data and report success the second time. See [`Journal`].
 //!
+//! # The index
+//!
+//! An [`Index`] is an ordered key-value store for what is derived from frames. It keeps changes in memory
+//! and writes them into a table at a checkpoint. Changes since then are lost in a crash, and the
+//! user of the journal applies them again while it opens the journal from that checkpoint. The list of
+//! tables is the user's to store: a table counts once that list is durable.
+//!
+//! # Tests
+//!
 //! All I/O goes through the trait [`Disk`]. The tests run every operation on a disk that loses
 //! unsynced sectors, fails any operation and loses power after any.
 
 mod disk;
 mod frame;
+mod frames;
+mod index;
 mod journal;
 mod open;
 mod segment;
 mod spares;
+mod table;
 
 pub use disk::{Disk, DiskFile, OsDisk};
-pub use journal::{Journal, Place, SEGMENT_BYTES, WriteError};
+pub use frames::{Frames, ReadError};
+pub use index::{Index, Install, TableRef};
+pub use journal::{Journal, Place, SEGMENT_BYTES, Segment, Tail, WriteError};
 pub use open::{Checkpoint, Found, Frame, OpenError, Options, open};
 pub use segment::segment_name;
 pub use spares::Spares;
+pub use table::{
+    BlockCache, Pair, Table, TableError, TablePairs, TableWriter, table_name, table_number,
+};

@@ -17,11 +17,13 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Length of a new segment in bytes, at least 8 KiB. Default: [`SEGMENT_BYTES`].
+    /// Maximum length of a new segment in bytes, at least 8 KiB. Default: [`SEGMENT_BYTES`].
     pub segment_bytes: u64,
     /// The first frame that was not synced before the next one was written, if there is any. From it
     /// on, a crash of the machine may have lost any frame. Default: `None`.
     pub loose_from: Option<u64>,
+    /// The last frame that must exist. Default: 0, none.
+    pub required: u64,
 }
 
 impl Default for Options {
@@ -29,6 +31,7 @@ impl Default for Options {
         Self {
             segment_bytes: SEGMENT_BYTES,
             loose_from: None,
+            required: 0,
         }
     }
 }
@@ -40,14 +43,14 @@ impl Options {
     }
 }
 
-/// A position between two frames, from which a journal can be opened.
+/// The start of a segment, from which a journal can be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The segment of the next frame.
+    /// The number of the segment, or of a later one if none was written since: the first that may
+    /// have a frame from `tail` on.
     pub segment: u64,
-    /// The number of the first frame after it. Earlier ones of the segment are checked, but not
-    /// visited.
-    pub next: u64,
+    /// The position of its first frame.
+    pub tail: Tail,
 }
 
 /// A frame that was found.
@@ -57,8 +60,8 @@ pub struct Frame<'a> {
     pub number: u64,
     /// Its location.
     pub place: Place,
-    /// The numbers in the header of its segment.
-    pub base: [u64; 2],
+    /// The position before it.
+    pub tail: Tail,
     /// The head. Its checksum is right.
     pub head: &'a [u8],
     /// The data. The journal doesn't check it.
@@ -89,6 +92,14 @@ pub enum OpenError {
         offset: u64,
         /// The number of the frame.
         frame: u64,
+    },
+    /// Frames at the end that must exist are missing or differ from what was written.
+    #[error("frames {first} to {last} are missing from the end")]
+    Missing {
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
     },
     /// The disk failed.
     #[error("the disk failed")]
@@ -134,15 +145,18 @@ pub fn open(
         let after = scanned.get(at + 1).map(Header::tail);
         tail = opening.pass(header, tail, after, &mut found, &mut visit)?;
     }
-    if let Some(from) = from.filter(|from| tail.next < from.next) {
-        return Err(damaged(from.segment, 0, tail.next));
+    if tail.next <= options.required {
+        return Err(OpenError::Missing {
+            first: tail.next,
+            last: options.required,
+        });
     }
     opening.remove_unused(&numbers, &used, tail)?;
     let bytes = options.segment_bytes.max(2 * HEADER as u64);
     // Numbers are never used again, also those of removed files.
-    let next = numbers.last().map_or(1, |last| last + 1);
+    let next = numbers.last().map_or(1, |last| last + 1).max(start);
     let spares = Arc::new(Spares::new(Arc::clone(disk), bytes, next));
-    Ok((Journal::new(identity, bytes, spares, tail), found))
+    Ok((Journal::new(identity, spares, tail), found))
 }
 
 struct Opening<'a> {
@@ -177,8 +191,9 @@ impl Opening<'_> {
             (None, None) => Ok(FIRST),
             (None, Some(first)) if first.tail() == FIRST => Ok(FIRST),
             (None, Some(first)) => Err(damaged(first.number, 0, FIRST.next)),
-            (Some(from), Some(first)) if first.number == from.segment => Ok(first.tail()),
-            (Some(from), _) => Err(damaged(from.segment, 0, from.next)),
+            (Some(from), None) => Ok(from.tail),
+            (Some(from), Some(first)) if first.tail() == from.tail => Ok(from.tail),
+            (Some(from), Some(first)) => Err(damaged(first.number, 0, from.tail.next)),
         }
     }
 
@@ -198,11 +213,10 @@ impl Opening<'_> {
         let end = after.map_or(u64::MAX, |after| after.next);
         while scan.tail.next < end {
             let Some(frame) = scan.frame() else { break };
-            let is_new = self.from.is_none_or(|from| frame.number >= from.next);
-            if is_new && !visit(frame) {
+            if !visit(frame) {
                 break;
             }
-            found.frames += u64::from(is_new);
+            found.frames += 1;
             scan.skip(frame.place);
         }
         let tail = scan.tail;
@@ -238,7 +252,6 @@ impl Opening<'_> {
                     identity: self.identity,
                     first: tail.next,
                     link: tail.link,
-                    base: [0; 2],
                 };
                 if Scan::new(&header, &content, tail).has_later_frame(HEADER + 1) {
                     return Err(damaged(number, 0, tail.next));
@@ -308,13 +321,13 @@ impl<'a> Scan<'a> {
         let (head, data) = body.split_at_checked(size(prefix.head))?;
         (prefix.link == self.tail.link).then_some(Frame {
             number: self.tail.next,
+            tail: self.tail,
             place: Place {
                 segment: self.header.number,
                 offset: start as u64,
                 head: prefix.head,
                 body: prefix.body,
             },
-            base: self.header.base,
             head,
             data,
         })

@@ -1,12 +1,12 @@
 //! A segment: a file of fixed length that starts with a header and contains frames.
 //!
 //! ```text
-//! 0       4       8               16              24              32      36      40              56      64          4096
-//! ├───────┼───────┼───────────────┼───────────────┼───────────────┼───────┼───────┼───────────────┼───────┼── zeros ──┤
-//! │ HWJ1  │version│ number        │ identity      │ first frame   │ link  │ 0     │ the user's    │ xxh3  │           │
-//! ├───────┴───────┴───────────────┴───────────────┴───────────────┴───────┴───────┴───────────────┴───────┴───────────┤
-//! │ frame │ frame │ frame │ …                                                              │ zeros or stale frames    │
-//! └───────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+//! 0       4       8               16              24              32      36      40      48          4096
+//! ├───────┼───────┼───────────────┼───────────────┼───────────────┼───────┼───────┼───────┼── zeros ──┤
+//! │ HWJ1  │version│ number        │ identity      │ first frame   │ link  │ 0     │ xxh3  │           │
+//! ├───────┴───────┴───────────────┴───────────────┴───────────────┴───────┴───────┴───────┴───────────┤
+//! │ frame │ frame │ frame │ …                                              │ zeros or stale frames    │
+//! └───────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! The header is written with the first frame. It also says where the segment before it ends: after the
@@ -20,7 +20,7 @@ pub(crate) const HEADER: usize = 4096;
 const MAGIC: [u8; 4] = *b"HWJ1";
 const VERSION: u32 = 1;
 /// Number of bytes of the header that the checksum covers.
-const COVERED: usize = 56;
+const COVERED: usize = 40;
 /// End of a segment's file name.
 const SUFFIX: &str = ".seg";
 
@@ -31,8 +31,6 @@ pub(crate) struct Header {
     /// The number of the first frame.
     pub(crate) first: u64,
     pub(crate) link: u32,
-    /// Numbers of the journal's user.
-    pub(crate) base: [u64; 2],
 }
 
 impl Header {
@@ -44,8 +42,6 @@ impl Header {
         out[16..24].copy_from_slice(&self.identity.to_le_bytes());
         out[24..32].copy_from_slice(&self.first.to_le_bytes());
         out[32..36].copy_from_slice(&self.link.to_le_bytes());
-        out[40..48].copy_from_slice(&self.base[0].to_le_bytes());
-        out[48..56].copy_from_slice(&self.base[1].to_le_bytes());
         let sum = xxh3_64(&out[..COVERED]);
         out[COVERED..COVERED + 8].copy_from_slice(&sum.to_le_bytes());
         out
@@ -65,7 +61,6 @@ impl Header {
             identity: number_at(16),
             first: number_at(24),
             link: u32::from_le_bytes(low),
-            base: [number_at(40), number_at(48)],
         };
         let is_right = header.number == number && header.identity == identity;
         (is_right && header.encode() == *bytes).then_some(header)
@@ -93,10 +88,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_header_round_trips_and_no_bit_of_it_can_change(
-            number: u64, identity: u64, first: u64, link: u32, base: [u64; 2],
+            number: u64, identity: u64, first: u64, link: u32,
             bit in any::<prop::sample::Index>(),
         ) {
-            let header = Header { number, identity, first, link, base };
+            let header = Header { number, identity, first, link };
             let mut bytes = header.encode();
             prop_assert_eq!(Header::decode(&bytes, number, identity), Some(header));
             prop_assert_eq!(Header::decode(&bytes, number ^ 1, identity), None);

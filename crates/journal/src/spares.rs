@@ -19,24 +19,44 @@ use crate::{
 const PIECE: usize = 64 << 10;
 /// Number of retired segments that are kept to be used again. More are removed.
 const RETIRED: usize = 2;
+/// Length of the first segment that a journal prepares after it was opened. Each one is twice as long
+/// as the one before, up to the maximum, so that a small log takes little space.
+const FIRST_BYTES: u64 = 1 << 20;
+
+/// A prepared segment.
+pub(crate) struct Ready {
+    pub(crate) number: u64,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) bytes: u64,
+}
+
+struct Next {
+    number: u64,
+    bytes: u64,
+}
 
 /// The prepared segments of a journal, and the retired ones from which more are made.
 ///
 /// It is shared with the thread that calls [`fill`](Self::fill).
 pub struct Spares {
     disk: Arc<dyn Disk>,
-    bytes: u64,
+    most: u64,
     /// Held while a segment is prepared, so that they are prepared in the order of their numbers.
-    next: Mutex<u64>,
-    ready: Mutex<VecDeque<(u64, Arc<dyn DiskFile>)>>,
-    retired: Mutex<Vec<u64>>,
+    next: Mutex<Next>,
+    ready: Mutex<VecDeque<Ready>>,
+    /// Numbers and lengths.
+    retired: Mutex<Vec<(u64, u64)>>,
 }
 
 impl Spares {
-    pub(crate) fn new(disk: Arc<dyn Disk>, bytes: u64, next: u64) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, most: u64, next: u64) -> Self {
+        let next = Next {
+            number: next,
+            bytes: FIRST_BYTES.min(most),
+        };
         Self {
             disk,
-            bytes,
+            most,
             next: Mutex::new(next),
             ready: Mutex::default(),
             retired: Mutex::default(),
@@ -52,40 +72,95 @@ impl Spares {
     pub fn fill(&self, wanted: usize) -> io::Result<()> {
         let mut next = self.next.lock();
         while self.ready.lock().len() < wanted {
-            let recycled = self.retired.lock().pop();
-            let file = match recycled {
-                Some(old) => self.recycle(old, *next)?,
-                None => self.make(*next)?,
-            };
-            self.ready.lock().push_back((*next, file));
-            *next += 1;
+            let ready = self.prepare(&mut next)?;
+            self.ready.lock().push_back(ready);
         }
         Ok(())
     }
 
-    /// Takes the next segment, and prepares one if none is ready.
-    pub(crate) fn take(&self) -> io::Result<(u64, Arc<dyn DiskFile>)> {
-        loop {
-            if let Some(ready) = self.ready.lock().pop_front() {
-                return Ok(ready);
-            }
-            self.fill(1)?;
-        }
+    /// Returns the number of segments that are ready.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.ready.lock().len()
     }
 
-    /// Gives up a segment before the checkpoint that the journal is opened from next. Its content is
-    /// lost, at once or when its file is used again.
+    /// Takes the next segment, which has at least `least` bytes. Prepares one if none is ready.
+    pub(crate) fn take(&self, least: u64) -> io::Result<Ready> {
+        let first = self.ready.lock().pop_front();
+        match first {
+            Some(ready) if ready.bytes >= least => return Ok(ready),
+            Some(short) => self.retire(short.number, short.bytes)?,
+            None => {}
+        }
+        // Segments are used in the order of their numbers, so all that are too short are passed over.
+        let mut next = self.next.lock();
+        loop {
+            let first = self.ready.lock().pop_front();
+            match first {
+                Some(ready) if ready.bytes >= least => return Ok(ready),
+                Some(short) => self.retire(short.number, short.bytes)?,
+                None => break,
+            }
+        }
+        next.bytes = next.bytes.max(least);
+        self.prepare(&mut next)
+    }
+
+    /// Prepares the next segment, from a retired one if one has the right length.
+    fn prepare(&self, next: &mut Next) -> io::Result<Ready> {
+        let (number, bytes) = (next.number, next.bytes);
+        let fits = |retired: &(u64, u64)| retired.1 == bytes;
+        let recycled = {
+            let mut retired = self.retired.lock();
+            let found = retired.iter().position(fits);
+            found.map(|at| retired.swap_remove(at).0)
+        };
+        let file = match recycled {
+            Some(old) => self.recycle(old, number)?,
+            None => self.make(number, bytes)?,
+        };
+        next.number += 1;
+        next.bytes = (2 * bytes).min(self.most.max(FIRST_BYTES.min(self.most)));
+        Ok(Ready {
+            number,
+            file,
+            bytes,
+        })
+    }
+
+    /// Gives up a segment of this length before the checkpoint that the journal is opened from next.
+    /// Its content is lost, at once or when its file is used again.
     ///
     /// # Errors
     /// Its file can't be removed.
-    pub fn retire(&self, number: u64) -> io::Result<()> {
+    pub fn retire(&self, number: u64, bytes: u64) -> io::Result<()> {
         let mut retired = self.retired.lock();
-        if retired.len() < RETIRED {
-            retired.push(number);
+        if retired.len() < RETIRED && bytes == self.most {
+            retired.push((number, bytes));
             return Ok(());
         }
         drop(retired);
         self.disk.remove(&segment_name(number))
+    }
+
+    /// Removes the segments that take space without need: the retired ones, and prepared ones that are
+    /// longer than the first. The next ones are as short as the first again.
+    ///
+    /// # Errors
+    /// A file can't be removed.
+    pub fn shrink(&self) -> io::Result<()> {
+        let mut next = self.next.lock();
+        next.bytes = FIRST_BYTES.min(self.most);
+        let ready = std::mem::take(&mut *self.ready.lock());
+        let (kept, long): (VecDeque<_>, VecDeque<_>) =
+            ready.into_iter().partition(|it| it.bytes <= next.bytes);
+        *self.ready.lock() = kept;
+        let long = long.iter().map(|it| it.number);
+        let retired = std::mem::take(&mut *self.retired.lock());
+        for number in long.chain(retired.into_iter().map(|(number, _)| number)) {
+            self.disk.remove(&segment_name(number))?;
+        }
+        Ok(())
     }
 
     /// Uses the file of a retired segment again. Its frames are those of another number, so they
@@ -98,7 +173,7 @@ impl Spares {
         Ok(file)
     }
 
-    fn make(&self, number: u64) -> io::Result<Arc<dyn DiskFile>> {
+    fn make(&self, number: u64, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         static ZEROS: [u8; PIECE] = [0; PIECE];
         let name = segment_name(number);
         let file = match self.disk.create(&name) {
@@ -109,14 +184,21 @@ impl Spares {
             }
             created => created?,
         };
-        let mut at = 0;
-        while at < self.bytes {
-            let piece = usize::try_from(self.bytes - at).map_or(PIECE, |left| left.min(PIECE));
-            file.write_at(&mut [IoSlice::new(&ZEROS[..piece])], at)?;
-            at += piece as u64;
+        let zero = || {
+            let mut at = 0;
+            while at < bytes {
+                let piece = usize::try_from(bytes - at).map_or(PIECE, |left| left.min(PIECE));
+                file.write_at(&mut [IoSlice::new(&ZEROS[..piece])], at)?;
+                at += piece as u64;
+            }
+            file.sync()?;
+            self.disk.sync()
+        };
+        if let Err(error) = zero() {
+            // What was written of it would keep a full disk full.
+            let _still_there = self.disk.remove(&name);
+            return Err(error);
         }
-        file.sync()?;
-        self.disk.sync()?;
         Ok(file)
     }
 }

@@ -3,9 +3,11 @@
 mod crashes;
 mod damage;
 mod failures;
+mod indexes;
 mod model;
 mod recycling;
 mod sim;
+mod tables;
 
 /// Returns the seeds of a test: a few, or as many as `HEADWATER_JOURNAL_SEEDS` says, for hours by
 /// hand.

@@ -1,6 +1,6 @@
 //! The expected content of a journal, and a random load.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use fastrand::Rng;
 use headwater_journal::{Checkpoint, Disk, Found, Journal, OpenError, Options, open};
@@ -47,8 +47,12 @@ pub(crate) struct Model {
     /// Other contents that the journal may have: it gave up their last frames after a failure, and
     /// hasn't synced a header since.
     instead: Vec<Vec<Item>>,
-    /// A synced frame, from which the journal can be opened.
+    /// A synced start of a segment, from which the journal can be opened.
     checkpoint: Option<Checkpoint>,
+    /// The segment of the last frame.
+    segment: u64,
+    /// The end of the last frame of each segment.
+    ends: BTreeMap<u64, u64>,
 }
 
 /// Returns the index of the frame with this number.
@@ -80,7 +84,7 @@ impl Model {
         let mut options = Options::default();
         options.segment_bytes = SEGMENT;
         options.loose_from = (!is_strict).then_some(self.synced as u64 + 1);
-        let first = self.checkpoint.map_or(1, |from| from.next);
+        let first = self.checkpoint.map_or(1, |from| from.tail.next);
         let mut items = Vec::new();
         let opened = open(
             &(Arc::new(disk.clone()) as Arc<dyn Disk>),
@@ -142,10 +146,13 @@ impl Model {
         let number = journal.next();
         assert_eq!(number, self.items.len() as u64 + 1);
         self.items.push(item.clone());
-        let Ok(place) = journal.append([number, 0], &item.head, &[one, two]) else {
+        let tail = journal.tail();
+        let Ok(place) = journal.append(&item.head, &[one, two]) else {
             self.give_up(journal);
             return false;
         };
+        self.ends.insert(place.segment, place.end());
+        let is_first = std::mem::replace(&mut self.segment, place.segment) != place.segment;
         if !chance(rng, syncs) {
             return true;
         }
@@ -155,13 +162,18 @@ impl Model {
         }
         self.synced = self.items.len();
         self.instead.clear();
-        if chance(rng, 0.1) {
+        if is_first && chance(rng, 0.5) {
             self.checkpoint = Some(Checkpoint {
                 segment: place.segment,
-                next: number,
+                tail,
             });
         }
         true
+    }
+
+    /// Returns the end of the last frame of a segment.
+    pub(crate) fn end_of(&self, segment: u64) -> usize {
+        usize::try_from(self.ends[&segment]).expect("it is small")
     }
 
     /// Returns a model that is opened from the first frame on and requires none of them.

@@ -1,6 +1,7 @@
 //! Segments that are used again.
 
 use fastrand::Rng;
+use headwater_journal::segment_name;
 
 use crate::{model::Model, seeds, sim::Sim};
 
@@ -13,7 +14,8 @@ fn frames_of_an_earlier_use_of_a_file_are_not_taken_for_new_ones() {
         for _ in 0..20 {
             let (mut journal, found) = model.open(&disk, true).expect("it is whole");
             for number in model.older(&found) {
-                journal.spares().retire(number).unwrap();
+                let bytes = disk.content(&segment_name(number)).len() as u64;
+                journal.spares().retire(number, bytes).unwrap();
             }
             for _ in 0..rng.usize(..12) {
                 assert!(model.append(&mut journal, &mut rng, 1.0));

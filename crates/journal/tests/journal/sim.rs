@@ -150,6 +150,12 @@ impl Sim {
         self.state().operations
     }
 
+    /// Returns `true` once the power has failed.
+    #[allow(dead_code, reason = "the tests of the log use it")]
+    pub(crate) fn is_off(&self) -> bool {
+        self.state().is_off
+    }
+
     /// Sets the event of an operation, counted from now on.
     pub(crate) fn plan(&self, after: u64, event: Event) {
         let mut state = self.state();
@@ -180,6 +186,19 @@ impl Sim {
             changes: Vec::new(),
             files,
         })))
+    }
+
+    /// Returns the disk for another process, after the end of the one before: what wasn't synced is
+    /// still in the page cache.
+    #[allow(dead_code, reason = "the tests of the log use it")]
+    pub(crate) fn after_exit(&self) -> Self {
+        let disk = self.copy();
+        {
+            let mut state = disk.state();
+            state.event = None;
+            state.is_off = false;
+        }
+        disk
     }
 
     /// Returns another disk with the same content.
@@ -295,7 +314,10 @@ pub(crate) struct SimFile {
 
 impl DiskFile for SimFile {
     fn write_at(&self, parts: &mut [IoSlice<'_>], at: u64) -> io::Result<()> {
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut bytes = Vec::new();
+        for part in parts.iter() {
+            bytes.extend_from_slice(part);
+        }
         let state = &mut *self.disk.state();
         if state.step()?.is_some() {
             bytes.truncate(state.rng.usize(..=bytes.len()));
