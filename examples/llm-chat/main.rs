@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 use headwater::{App, Problem, StatusCode, get, post, put};
 use headwater_client::Egress;
 use headwater_hub::{Cors, Hub, Options};
-use headwater_log::{FjallLog, FjallOptions, Log};
+use headwater_log::{DiskLog, DiskOptions, Log};
 use tokio::{net::TcpListener, time::timeout};
 
 use chat::{Chats, Model};
@@ -88,7 +88,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         key: std::env::var("OPENAI_API_KEY").ok(),
         name: args.model,
     };
-    let log: Arc<dyn Log> = Arc::new(FjallLog::open(args.data, FjallOptions::default())?);
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(args.data, DiskOptions::default())?);
     let hub = hub(Arc::clone(&log), &model)?;
     hub.start();
     headwater::serve(app(&hub, Arc::clone(&log), model), args.listen)

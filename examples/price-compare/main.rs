@@ -23,7 +23,7 @@ use headwater_client::{
     gather::{Call, GatherResult},
 };
 use headwater_hub::{Cors, Durable, Hub, Options};
-use headwater_log::{FjallLog, FjallOptions, Log};
+use headwater_log::{DiskLog, DiskOptions, Log};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, time::timeout};
@@ -77,7 +77,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => start_shops().await?,
     };
-    let log: Arc<dyn Log> = Arc::new(FjallLog::open(args.data, FjallOptions::default())?);
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(args.data, DiskOptions::default())?);
     let hub = Hub::with_options(Arc::clone(&log), Options::new().cors(Cors::Off).private());
     hub.start();
     headwater::serve(app(&hub, shops), args.listen)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args as ClapArgs;
-use headwater_log::{Error, FjallLog, FjallOptions, Info, Log, ReadFrom};
+use headwater_log::{DiskLog, DiskOptions, Error, Info, Log, ReadFrom};
 
 use crate::{exit::Failure, serve::cannot_open};
 
@@ -43,19 +43,19 @@ Exit status:
 
 pub(crate) fn run(args: &Check) -> Result<(), Failure> {
     let folder = &args.data;
-    if !folder.join("commits").exists() && !folder.join("db").exists() {
+    if !folder.join("log").exists() && !folder.join("db").exists() {
         let folder = folder.display();
         return Err(Failure::other(format!("{folder}: no data of a hub found")));
     }
     let files =
-        FjallLog::bad_files(folder).map_err(|error| Failure::other(cannot_open(folder, &error)))?;
+        DiskLog::bad_files(folder).map_err(|error| Failure::other(cannot_open(folder, &error)))?;
     for file in &files {
         let path = file.path.display().to_string();
         say(&serde_json::json!({ "file": path, "damage": file.why }))?;
     }
-    let mut options = FjallOptions::default();
+    let mut options = DiskOptions::default();
     options.accept_damage = true;
-    let log = FjallLog::open(folder, options)
+    let log = DiskLog::open(folder, options)
         .map_err(|error| Failure::other(cannot_open(folder, &error)))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
 }
 
 /// Reads all streams. Returns the number of streams, of messages, and of damaged streams.
-async fn streams(log: &FjallLog) -> Result<(u64, u64, u64), Failure> {
+async fn streams(log: &DiskLog) -> Result<(u64, u64, u64), Failure> {
     let (mut streams, mut messages, mut damaged) = (0, 0, 0);
     let mut after = None;
     loop {
@@ -107,7 +107,7 @@ async fn streams(log: &FjallLog) -> Result<(u64, u64, u64), Failure> {
 
 /// Reads a stream. Returns the number of undamaged messages from its start, and the error of the
 /// next one.
-async fn read(log: &FjallLog, info: &Info) -> (u64, Option<Error>) {
+async fn read(log: &DiskLog, info: &Info) -> (u64, Option<Error>) {
     let mut from = ReadFrom::Start;
     let mut whole = 0;
     let mut budget = READ_BYTES;

@@ -14,7 +14,7 @@ use std::{
 use axum::body::Body;
 use futures_util::StreamExt;
 use headwater_hub::Hub;
-use headwater_log::{Append, Create, FjallLog, FjallOptions, Log, MemoryLog, Settings, StreamName};
+use headwater_log::{Append, Create, DiskLog, DiskOptions, Log, MemoryLog, Settings, StreamName};
 use http::Request;
 use tower::ServiceExt;
 
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (readers, messages, rate) = (number(200)?, number(4000)?, number(2000)?);
     let query = arguments.next().unwrap_or_else(|| "stream=**".to_owned());
     let log: Arc<dyn Log> = match arguments.next() {
-        Some(folder) => Arc::new(FjallLog::open(folder, FjallOptions::default())?),
+        Some(folder) => Arc::new(DiskLog::open(folder, DiskOptions::default())?),
         None => Arc::new(MemoryLog::default()),
     };
     let router = Hub::new(Arc::clone(&log)).app().into_router();

@@ -4,7 +4,7 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use headwater_hub::{Hub, Options};
-use headwater_log::{FjallLog, FjallOptions, Log, MemoryLog};
+use headwater_log::{DiskLog, DiskOptions, Log, MemoryLog};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .unwrap_or_else(|| "127.0.0.1:8000".to_owned());
     let root = arguments.next().unwrap_or_else(|| "/streams".to_owned());
     let log: Arc<dyn Log> = match arguments.next() {
-        Some(folder) => Arc::new(FjallLog::open(folder, FjallOptions::default())?),
+        Some(folder) => Arc::new(DiskLog::open(folder, DiskOptions::default())?),
         None => Arc::new(MemoryLog::default()),
     };
     let options = Options::new()

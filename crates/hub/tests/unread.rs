@@ -7,7 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use headwater_hub::Hub;
 use headwater_log::{
-    Append, Create, Durability, FjallLog, FjallOptions, Log, MemoryLog, Settings, StreamName,
+    Append, Create, DiskLog, DiskOptions, Durability, Log, MemoryLog, Settings, StreamName,
 };
 use http::Request;
 use http_body::Body as _;
@@ -125,10 +125,10 @@ async fn check(log: Arc<dyn Log>) {
 async fn stalled_readers_hold_one_chunk_each_and_share_large_messages() {
     check(Arc::new(MemoryLog::default())).await;
     let folder = tempfile::tempdir().expect("there is room");
-    let mut options = FjallOptions::default();
+    let mut options = DiskOptions::default();
     options.durability = Durability::Os;
     check(Arc::new(
-        FjallLog::open(folder.path(), options).expect("it is empty"),
+        DiskLog::open(folder.path(), options).expect("it is empty"),
     ))
     .await;
 }

@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headwater_log::{
-    Append, Create, Durability, FjallLog, FjallOptions, Log, Settings, StreamName,
-};
+use headwater_log::{Append, Create, DiskLog, DiskOptions, Durability, Log, Settings, StreamName};
 
 /// Duration of a case.
 const RUN: Duration = Duration::from_secs(3);
@@ -39,9 +37,9 @@ async fn measure(durability: Durability, streams: usize, tasks: usize, batch: us
         .nth(1)
         .unwrap_or_else(|| "/var/tmp".to_owned());
     let folder = tempfile::tempdir_in(parent).expect("the folder can be written");
-    let mut options = FjallOptions::default();
+    let mut options = DiskOptions::default();
     options.durability = durability;
-    let log = Arc::new(FjallLog::open(folder.path(), options).expect("an empty log opens"));
+    let log = Arc::new(DiskLog::open(folder.path(), options).expect("an empty log opens"));
     for stream in 0..streams {
         let create = Create::new(Settings::of_type("application/json"));
         log.create(&name(stream), create)

@@ -12,8 +12,6 @@ use crate::producers::{ProducerState, Repeats};
 /// The mutable state of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
-    /// The number of the commit that wrote this state.
-    pub(crate) commit: u64,
     /// The offset of the first own message that is still stored.
     pub(crate) floor: u64,
     /// The position after the last message that the caps removed, or 0.
@@ -38,6 +36,15 @@ pub(crate) struct State {
     pub(crate) seq: Option<Arc<str>>,
     /// Number of producers that it remembers.
     pub(crate) producers: u32,
+}
+
+impl State {
+    /// Adds messages that end at an offset.
+    pub(crate) fn add(&mut self, end: u64, bytes: u64, time: u64) {
+        self.tail = end;
+        self.bytes += bytes;
+        self.appended = time;
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

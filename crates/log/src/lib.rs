@@ -6,19 +6,19 @@
 //! hub.
 //!
 //! - [`Log`] is the trait that every engine implements. Users of a log hold an `Arc<dyn Log>`.
-//! - [`FjallLog`] is a log in a folder, on the embedded database fjall. Its page documents the
-//!   on-disk format and the commit protocol.
+//! - [`DiskLog`] is a log in a folder. Its page documents the on-disk format and the commit
+//!   protocol.
 //! - [`MemoryLog`] is a log in memory that ends with the process. It is also the model against
 //!   which other engines are tested.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! use headwater_log::{
-//!     Append, Create, FjallLog, FjallOptions, Log, Outcome, ReadFrom, Settings, StreamName,
+//!     Append, Create, DiskLog, DiskOptions, Log, Outcome, ReadFrom, Settings, StreamName,
 //! };
 //!
 //! let folder = tempfile::tempdir().unwrap();
-//! let log = FjallLog::open(folder.path(), FjallOptions::default())?;
+//! let log = DiskLog::open(folder.path(), DiskOptions::default())?;
 //! let orders = StreamName::new("shop/orders")?;
 //! log.create(&orders, Create::new(Settings::of_type("application/json"))).await?;
 //!
@@ -61,7 +61,8 @@
 //!
 //! Unit tests are next to the code. `tests/log` tests the engines through their public API: random
 //! operations with restarts compared with the model, processes killed with -9, truncated and
-//! corrupted files, full disks, and limits. `examples/append.rs` measures append throughput.
+//! corrupted files, full disks, and limits. `src/disk/tests` runs the engine on a disk in memory that
+//! loses power after any operation, fails and flips bits. `examples/append.rs` measures append throughput.
 
 mod append;
 mod append_rules;
@@ -82,7 +83,7 @@ mod settings;
 
 pub use append::{Append, Outcome, Producer, Receipt, Refusal};
 pub use clock::{Clock, JUMP as CLOCK_JUMP, SETTLED_AFTER as CLOCK_SETTLED_AFTER, Timestamp};
-pub use disk::{BadFile, Durability, FjallLog, FjallOptions, Recovery};
+pub use disk::{BadFile, DiskLog, DiskOptions, Durability, Recovery};
 pub use error::Error;
 pub use follow::{Follower, OrderFollower, Progress};
 pub use headwater_wire::Digest;

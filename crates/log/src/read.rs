@@ -216,10 +216,9 @@ pub struct Page {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Number of streams. Includes hidden streams that have forks, and streams that aren't
-    /// reclaimed yet.
+    /// Number of streams, including hidden streams that have forks.
     pub streams: u64,
-    /// Bytes of messages that aren't reclaimed yet.
+    /// Bytes of the messages of these streams, without trimmed ones.
     pub bytes: u64,
     /// The end of the order of all streams: the number of messages ever appended plus the number of
     /// streams that have ended.

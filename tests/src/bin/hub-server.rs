@@ -18,7 +18,7 @@ use std::{
 
 use headwater_client::Egress;
 use headwater_hub::{Cors, Hub, Options};
-use headwater_log::{FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions};
+use headwater_log::{DiskLog, DiskOptions, Log, MemoryLog, MemoryOptions};
 use tokio::net::TcpListener;
 
 struct Arguments {
@@ -65,7 +65,7 @@ async fn main() -> io::Result<()> {
     let arguments = Arguments::parse().map_err(io::Error::other)?;
     let log: Arc<dyn Log> = match &arguments.data {
         Some(folder) => {
-            let log = FjallLog::open(folder, FjallOptions::default());
+            let log = DiskLog::open(folder, DiskOptions::default());
             Arc::new(log.map_err(io::Error::other)?)
         }
         None => Arc::new(MemoryLog::new(MemoryOptions::default())),

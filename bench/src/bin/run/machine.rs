@@ -5,9 +5,8 @@ use std::{fs, process::Command};
 use crate::{hub, options::Options, python};
 
 const LOCK: &str = include_str!("../../../Cargo.lock");
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 11] = [
     "axum",
-    "fjall",
     "hyper",
     "tokio",
     "serde_json",

@@ -7,7 +7,7 @@ use headwater::BoundAddress;
 use headwater_bench::Error;
 use headwater_client::Egress;
 use headwater_hub::{Hub, Options};
-use headwater_log::{FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions};
+use headwater_log::{DiskLog, DiskOptions, Log, MemoryLog, MemoryOptions};
 
 pub(crate) fn run(folder: &Path, listen: &str, upstreams: &[String]) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -16,7 +16,7 @@ pub(crate) fn run(folder: &Path, listen: &str, upstreams: &[String]) -> Result<(
     runtime.block_on(async {
         let log: Arc<dyn Log> = match folder.to_str() {
             Some("memory") => Arc::new(MemoryLog::new(MemoryOptions::default())),
-            _ => Arc::new(FjallLog::open(folder, FjallOptions::default())?),
+            _ => Arc::new(DiskLog::open(folder, DiskOptions::default())?),
         };
         let options = Options::new().upstreams(Egress::allow(upstreams)?);
         let listening = |address: &BoundAddress| {

@@ -4,7 +4,7 @@ use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use headwater::Hosts;
 use headwater_hub::{Cors, Options};
-use headwater_log::{FjallOptions, MemoryOptions};
+use headwater_log::{DiskOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 #[cfg(any(feature = "gather", feature = "relay"))]
@@ -25,7 +25,7 @@ pub(super) struct Config {
     pub(super) root: String,
     pub(super) hub: Options,
     pub(super) hosts: Hosts,
-    pub(super) disk: FjallOptions,
+    pub(super) disk: DiskOptions,
     pub(super) memory: MemoryOptions,
     pub(super) shutdown_deadline: Duration,
     pub(super) max_connections: usize,
@@ -135,7 +135,7 @@ impl Config {
     fn lay(args: Serve, file: File) -> Result<Self, Failure> {
         let durability = args.durability.or(file.durability).unwrap_or_default();
         let log_limits = file.limits.of_the_log();
-        let mut disk = FjallOptions::default();
+        let mut disk = DiskOptions::default();
         disk.limits = log_limits.clone();
         disk.durability = match durability {
             Durability::Fsync => headwater_log::Durability::Fsync,

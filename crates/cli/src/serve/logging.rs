@@ -149,7 +149,7 @@ mod tests {
                 "h2",
                 "h2::server",
                 "hyper_util::client::legacy",
-                "fjall",
+                "rustls",
                 "headwaters",
                 "log",
                 "",

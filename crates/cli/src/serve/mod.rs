@@ -16,7 +16,7 @@ use std::{
 
 use clap::{Args as ClapArgs, ValueEnum};
 use headwater_hub::Hub;
-use headwater_log::{FjallLog, Log, MemoryLog};
+use headwater_log::{DiskLog, Log, MemoryLog};
 use serde::Deserialize;
 
 use self::config::Config;
@@ -209,7 +209,7 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
         return Ok((Arc::new(log), "in memory, until this ends".to_owned()));
     }
     let folder = config.data.display();
-    let log = FjallLog::open(&config.data, config.disk.clone())
+    let log = DiskLog::open(&config.data, config.disk.clone())
         .map_err(|error| Failure::other(cannot_open(&config.data, &error)))?;
     let found = log.recovery();
     tracing::info!(

@@ -15,7 +15,7 @@ use headwater::{
     test::{TestClient, TestStream},
 };
 use headwater_hub::{Durable, DurableBuilder, Hub};
-use headwater_log::{Durability, FjallLog, FjallOptions, Log, MemoryLog, MemoryOptions};
+use headwater_log::{DiskLog, DiskOptions, Durability, Log, MemoryLog, MemoryOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -463,9 +463,9 @@ fn a_stream_that_ran_when_the_process_ended_is_closed_as_interrupted() {
             .enable_all()
             .build()
             .unwrap();
-        let mut options = FjallOptions::default();
+        let mut options = DiskOptions::default();
         options.durability = Durability::Os;
-        let log: Arc<dyn Log> = Arc::new(FjallLog::open(folder.path(), options).unwrap());
+        let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder.path(), options).unwrap());
         runtime.block_on(async {
             work(Server::over(Arc::clone(&log), DurableBuilder::keep)).await;
         });

@@ -163,9 +163,9 @@ async fn a_hub_is_ready_while_its_storage_answers() {
 #[tokio::test]
 async fn a_hub_whose_storage_refuses_appends_is_not_ready_but_readable() {
     let folder = tempfile::tempdir().expect("there is room");
-    let mut full = headwater_log::FjallOptions::default();
+    let mut full = headwater_log::DiskOptions::default();
     full.reserve_bytes = u64::MAX;
-    let on_disk = headwater_log::FjallLog::open(folder.path(), full).expect("it is empty");
+    let on_disk = headwater_log::DiskLog::open(folder.path(), full).expect("it is empty");
     let mut small = headwater_log::MemoryOptions::default();
     small.max_bytes = 1000;
     let in_memory = headwater_log::MemoryLog::new(small);

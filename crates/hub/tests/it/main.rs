@@ -38,8 +38,8 @@ use futures_util::FutureExt;
 use headwater::test::{TestClient, TestRequest, TestResponse};
 use headwater_hub::{Hub, Options};
 use headwater_log::{
-    Clock, Durability, FjallLog, FjallOptions, Log, Mark, MemoryLog, MemoryOptions, Offset,
-    Position, Timestamp,
+    Clock, DiskLog, DiskOptions, Durability, Log, Mark, MemoryLog, MemoryOptions, Offset, Position,
+    Timestamp,
 };
 use http::Method;
 
@@ -70,11 +70,11 @@ impl Server {
     /// Creates a hub with a log on disk.
     fn on_disk(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("there is room");
-        let mut settings = FjallOptions::default();
+        let mut settings = DiskOptions::default();
         settings.clock = Clock::by_hand(START);
         settings.durability = Durability::Os;
         let clock = settings.clock.clone();
-        let log = FjallLog::open(folder.path(), settings).expect("an empty log opens");
+        let log = DiskLog::open(folder.path(), settings).expect("an empty log opens");
         Self::over(Arc::new(log), clock, Some(folder), options)
     }
 

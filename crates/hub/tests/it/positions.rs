@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use headwater::Format;
 use headwater_hub::{Hub, Options};
-use headwater_log::{Clock, Durability, FjallLog, FjallOptions, Log, MemoryLog};
+use headwater_log::{Clock, DiskLog, DiskOptions, Durability, Log, MemoryLog};
 use headwater_wire::Event;
 use http::Method;
 use serde_json::{Value, json};
@@ -110,9 +110,9 @@ fn process(folder: &std::path::Path, work: impl AsyncFnOnce(&Server)) {
         .enable_all()
         .build()
         .expect("a runtime");
-    let mut options = FjallOptions::default();
+    let mut options = DiskOptions::default();
     options.durability = Durability::Os;
-    let log: Arc<dyn Log> = Arc::new(FjallLog::open(folder, options).expect("it opens"));
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder, options).expect("it opens"));
     runtime.block_on(async {
         let server = Server::over(log, Clock::system(), None, Options::new());
         if server.get("a").send().await.status() == 404 {

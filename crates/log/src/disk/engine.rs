@@ -9,8 +9,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::format::log_head::{Checkpoint, Head};
-use super::options::FjallOptions;
+use super::format::log_head::Head;
+use super::options::DiskOptions;
 use super::queue::Queue;
 use super::store::Store;
 use super::stream::{Cache, Stream};
@@ -20,9 +20,10 @@ use crate::name::StreamName;
 use crate::offset::Position;
 
 pub(crate) struct Engine {
-    pub(crate) options: FjallOptions,
-    pub(crate) folder: PathBuf,
-    /// `None` during a reopening after a failure, and once the log is closed.
+    pub(crate) options: DiskOptions,
+    /// `None` for a log that isn't in a folder of the operating system.
+    pub(crate) folder: Option<PathBuf>,
+    /// `None` once the log is closed.
     store: RwLock<Option<Arc<Store>>>,
     pub(crate) cache: Cache,
     pub(crate) queue: Queue,
@@ -30,98 +31,102 @@ pub(crate) struct Engine {
     /// The timetable key from which on every entry is rewritten because the clock was wrong.
     pub(crate) remade: Mutex<Option<Vec<u8>>>,
     committed: Mutex<Head>,
-    checkpoint: Mutex<Checkpoint>,
     /// `None` once the log is closed.
     position: Mutex<Option<watch::Sender<Position>>>,
-    /// Bytes appended since the last checkpoint.
-    pub(crate) since_checkpoint: AtomicU64,
     pub(crate) closing: AtomicBool,
-    /// `true` after a commit failed, until the database is reopened.
+    /// `true` once the writer has ended and everything is in the journal.
+    pub(crate) finished: AtomicBool,
+    /// `true` after a commit failed, until the disk works again.
     pub(crate) failed: AtomicBool,
     /// `true` once a read found data that differs from what was written.
     pub(crate) damage_met: AtomicBool,
-    /// Bytes of removed messages that may still use disk space.
-    pub(crate) swept: AtomicU64,
-    /// Held while disk space is freed.
+    /// Bytes of removed messages since the files were last searched for space to free.
+    pub(crate) removed: AtomicU64,
+    /// Held while files are rewritten.
     pub(crate) giving: Mutex<()>,
-    /// The id of the stream that is being swept, and the next offset.
-    pub(crate) sweeping: Mutex<(u64, u64)>,
-    /// `true` while tables pile up because there is no space to merge them.
-    pub(crate) cramped: AtomicBool,
     /// Held during cleanup, so that the data that a step reads doesn't change before it is written.
     pub(crate) tidying: Mutex<()>,
     /// Streams above their size cap.
     over: Mutex<VecDeque<StreamName>>,
-    /// Wakes the cleanup thread.
-    woken: Condvar,
-    asleep: Mutex<bool>,
-    /// Wakes the thread that frees disk space, when the log closes.
-    closed: (Mutex<bool>, Condvar),
+    /// Wakes the thread that cleans up.
+    pub(crate) cleanup: Bell,
+    /// Wakes the thread that prepares segments.
+    pub(crate) spares: Bell,
+    /// Wakes the thread that writes out the index, and sorts and removes files.
+    pub(crate) files: Bell,
+}
+
+/// Wakes a thread that waits for work.
+#[derive(Default)]
+pub(crate) struct Bell {
+    rung: Mutex<bool>,
+    ringing: Condvar,
+}
+
+impl Bell {
+    pub(crate) fn wake(&self) {
+        *self.rung.lock() = true;
+        self.ringing.notify_all();
+    }
+
+    /// Waits to be woken, for at most `patience`. A call of [`wake`](Self::wake) since the last wait
+    /// ends it at once. Returns `true` if it was woken.
+    pub(crate) fn wait(&self, patience: Duration) -> bool {
+        let mut rung = self.rung.lock();
+        self.ringing
+            .wait_while_for(&mut rung, |rung| !*rung, patience);
+        std::mem::take(&mut *rung)
+    }
 }
 
 impl Engine {
     pub(crate) fn new(
-        folder: &Path,
-        options: FjallOptions,
-        store: Store,
+        folder: Option<&Path>,
+        options: DiskOptions,
+        store: Arc<Store>,
         head: Head,
-        checkpoint: Checkpoint,
     ) -> Self {
         Self {
-            folder: folder.to_owned(),
+            folder: folder.map(Path::to_owned),
             cache: Cache::new(options.hot_streams, store.identity),
-            store: RwLock::new(Some(Arc::new(store))),
+            store: RwLock::new(Some(store)),
             queue: Queue::new(options.limits.queued_bytes),
             time: Steady::new(options.clock.clone(), head.time),
             remade: Mutex::default(),
             committed: Mutex::new(head),
-            checkpoint: Mutex::new(checkpoint),
             position: Mutex::new(Some(watch::Sender::new(Position::new(head.position)))),
-            since_checkpoint: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             damage_met: AtomicBool::new(false),
-            swept: AtomicU64::new(0),
+            removed: AtomicU64::new(0),
             giving: Mutex::default(),
-            sweeping: Mutex::default(),
-            cramped: AtomicBool::new(false),
-            closed: (Mutex::new(false), Condvar::new()),
             tidying: Mutex::default(),
             over: Mutex::default(),
-            woken: Condvar::new(),
-            asleep: Mutex::new(false),
+            cleanup: Bell::default(),
+            spares: Bell::default(),
+            files: Bell::default(),
             options,
         }
-    }
-
-    /// Returns the database's folder.
-    pub(crate) fn database(folder: &Path) -> PathBuf {
-        folder.join("db")
-    }
-
-    /// Returns the file that records the last commit.
-    pub(crate) fn marker(folder: &Path) -> PathBuf {
-        folder.join("commits")
     }
 
     pub(crate) fn store(&self) -> Result<Arc<Store>, Error> {
         let store = self.store.read();
         match &*store {
             Some(store) => Ok(Arc::clone(store)),
-            None if self.closing.load(Ordering::Acquire) => Err(Kind::Closed.into()),
-            None => Err(Kind::Storage("the database is being reopened".into()).into()),
+            None => Err(Kind::Closed.into()),
         }
     }
 
-    pub(crate) fn replace_store(&self, store: Option<Store>) -> Option<Arc<Store>> {
-        let mut current = self.store.write();
-        std::mem::replace(&mut *current, store.map(Arc::new))
+    /// Releases the data. Reads that began earlier still have it.
+    pub(crate) fn drop_store(&self) {
+        self.store.write().take();
     }
 
     /// Records that damage was found, if `error` reports it.
     pub(crate) fn note_damage(&self, error: &Error) {
         if error.is_damaged() && !self.damage_met.swap(true, Ordering::Relaxed) {
-            let folder = self.folder.display();
+            let folder = self.folder.as_deref().unwrap_or(Path::new("")).display();
             let error = error as &dyn std::error::Error;
             tracing::error!(%folder, error, "data of the log is damaged; streams without damage are served");
         }
@@ -159,19 +164,11 @@ impl Engine {
         }
     }
 
-    pub(crate) fn checkpoint(&self) -> Checkpoint {
-        *self.checkpoint.lock()
-    }
-
-    pub(crate) fn set_checkpoint(&self, checkpoint: Checkpoint) {
-        *self.checkpoint.lock() = checkpoint;
-    }
-
     /// Queues a stream for trimming.
     pub(crate) fn over(&self, stream: &Stream) {
         if !stream.over.swap(true, Ordering::AcqRel) {
             self.over.lock().push_back(stream.name().clone());
-            self.wake();
+            self.cleanup.wake();
         }
     }
 
@@ -179,35 +176,21 @@ impl Engine {
         self.over.lock().pop_front()
     }
 
-    /// Waits for the log to close, for at most `patience`. Returns `true` if it is closed.
-    pub(crate) fn wait_closed(&self, patience: Duration) -> bool {
-        let (closed, told) = &self.closed;
-        let mut closed = closed.lock();
-        told.wait_while_for(&mut closed, |closed| !*closed, patience);
-        *closed
+    /// Counts bytes of messages that were removed.
+    pub(crate) fn count_removed(&self, bytes: u64) {
+        self.removed.fetch_add(bytes, Ordering::Relaxed);
+        self.files.wake();
     }
 
     /// Requests the threads to stop.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        *self.closed.0.lock() = true;
-        self.closed.1.notify_all();
-        self.wake();
-    }
-
-    pub(crate) fn wake(&self) {
-        *self.asleep.lock() = false;
-        self.woken.notify_all();
-    }
-
-    /// Waits to be woken, for at most `patience`.
-    pub(crate) fn sleep(&self, patience: Duration) {
-        let mut asleep = self.asleep.lock();
-        if self.closing.load(Ordering::Acquire) {
-            return;
+        for bell in [&self.cleanup, &self.spares, &self.files] {
+            bell.wake();
         }
-        self.woken
-            .wait_while_for(&mut asleep, |asleep| *asleep, patience);
-        *asleep = true;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 }

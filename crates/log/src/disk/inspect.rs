@@ -1,16 +1,17 @@
 //! Checks the files of a folder one by one, to name the damaged ones. It changes nothing.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lsm_tree::checksum::Checksum;
-use lsm_tree::{Cache, Table};
+use headwater_journal::{BlockCache, Disk, OsDisk, Table, table_number};
 
-use super::engine::Engine;
-use super::format::commits_file::Marker;
+use super::format::commits_file::{self, Marker};
+use super::format::manifest::{self, Manifest};
+use super::recovery::DATA;
+use super::sorted::{self, Sorted};
+use crate::error::Error;
 
 /// A file of a log that is damaged or can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,55 +24,82 @@ pub struct BadFile {
 }
 
 /// Returns the files of the log in `folder` that are damaged or can't be read. Unless `thorough`,
-/// it reads only the ends of tables, and nothing of other files. Journals are read but not decoded:
-/// opening the log checks their content.
+/// it reads only the ends of tables and sorted files. Segments aren't read: opening the log checks
+/// them.
 ///
 /// # Errors
 ///
-/// If the folder or one inside it can't be read.
+/// If the folder can't be read.
 pub(crate) fn bad_files(folder: &Path, thorough: bool) -> io::Result<Vec<BadFile>> {
-    let mut bad = Vec::new();
-    let marker = Engine::marker(folder);
-    let database = Engine::database(folder);
-    let is_made = database.join("version").try_exists()?;
-    let mut found = |path: &Path, why: String| {
-        bad.push(BadFile {
-            path: path.to_owned(),
-            why,
-        });
+    let data = folder.join(DATA);
+    let mut names = match fs::read_dir(&data) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()?,
     };
-    match Marker::open(&marker) {
-        Ok((_, Some(_))) => {}
-        Ok((_, None)) => found(&marker, "neither of its checksums is right".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_made => {}
-        Err(error) => found(&marker, error.to_string()),
-    }
-    let mut folders = vec![database];
-    while let Some(folder) = folders.pop() {
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
+    names.sort_unstable();
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(data.clone()));
+    let manifest = Manifest::read(&*disk);
+    let identity = manifest.as_ref().ok().and_then(Option::as_ref);
+    let identity = identity.map(|manifest| manifest.identity);
+    let mut bad = Vec::new();
+    for name in names {
+        let why = match table_number(&name) {
+            Some(number) => table(&disk, number, thorough),
+            None => match (sorted::number_of(&name), identity) {
+                (Some(number), Some(identity)) => sorted_file(&disk, number, identity, thorough),
+                _ if name == manifest::NAME => manifest.as_ref().err().map(Error::to_string),
+                _ if name == commits_file::NAME => marker(&*disk),
+                _ => disk.open(&name).err().map(|error| error.to_string()),
+            },
         };
-        let mut paths = entries
-            .map(|entry| Ok(entry?.path()))
-            .collect::<io::Result<Vec<_>>>()?;
-        paths.sort_unstable();
-        for path in paths {
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let is_table = folder.ends_with("tables");
-            let why = match is_table {
-                true => table(&path, thorough),
-                false => read(&path, thorough),
-            };
-            if let Some(why) = why {
-                found(&path, why);
-            }
-        }
+        // A file can be removed concurrently.
+        let why = why.filter(|_| data.join(&name).exists());
+        bad.extend(why.map(|why| BadFile {
+            path: data.join(name),
+            why,
+        }));
     }
     Ok(bad)
+}
+
+fn marker(disk: &dyn Disk) -> Option<String> {
+    match Marker::open(disk) {
+        Ok((_, Some(_))) => None,
+        Ok((_, None)) => Some("neither of its checksums is right".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// Returns the error of a table, if any. If `thorough`, every block is checked.
+fn table(disk: &Arc<dyn Disk>, number: u64, thorough: bool) -> Option<String> {
+    let table = match Table::open(disk, number) {
+        Ok(table) => table,
+        Err(error) => return Some(error.to_string()),
+    };
+    let cache = BlockCache::new(1 << 20);
+    let mut pairs = table.iter_from(&[], &cache);
+    thorough
+        .then(|| pairs.find_map(Result::err))
+        .flatten()
+        .map(|error| error.to_string())
+}
+
+/// Returns the error of a sorted file, if any. If `thorough`, everything but the lists of blocks'
+/// records is checked.
+fn sorted_file(disk: &Arc<dyn Disk>, number: u64, identity: u64, thorough: bool) -> Option<String> {
+    let whole = || -> Result<(), sorted::SortedError> {
+        let file = Sorted::open(disk, number, identity)?;
+        if thorough {
+            file.entries()?;
+            for group in file.order_from(0)? {
+                group?.records(|_| true)?;
+            }
+        }
+        Ok(())
+    };
+    whole().err().map(|error| error.to_string())
 }
 
 /// Returns the bytes of the files in a folder.
@@ -84,42 +112,4 @@ pub(crate) fn bytes(folder: &Path) -> u64 {
         file => file.map_or(0, |file| file.len()),
     };
     entries.flatten().map(bytes).sum()
-}
-
-/// Returns the error of a file, if any. If `thorough`, the file is read to its end.
-fn read(path: &Path, thorough: bool) -> Option<String> {
-    let mut buffer = vec![0; 1 << 20];
-    let mut whole = || -> io::Result<()> {
-        let mut file = File::open(path)?;
-        while thorough && file.read(&mut buffer)? > 0 {}
-        Ok(())
-    };
-    whole().err().map(|error| error.to_string())
-}
-
-/// Returns the error of a table, if any. If `thorough`, every block is checked.
-fn table(path: &Path, thorough: bool) -> Option<String> {
-    let whole = || -> lsm_tree::Result<()> {
-        let cache = Arc::new(Cache::with_capacity_bytes(1 << 20));
-        let checksum = Checksum::from_raw(0);
-        let table = Table::recover(path.to_owned(), checksum, 0, 0, cache, None, false, false)?;
-        if thorough {
-            for item in table.scan()? {
-                item?;
-            }
-        }
-        Ok(())
-    };
-    match catch_unwind(AssertUnwindSafe(whole)) {
-        Ok(Ok(())) => None,
-        Ok(Err(lsm_tree::Error::ChecksumMismatch { .. })) => {
-            Some("a block's checksum is wrong".to_owned())
-        }
-        Ok(Err(lsm_tree::Error::Io(error))) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Some("it is cut off".to_owned())
-        }
-        Ok(Err(lsm_tree::Error::Io(error))) => Some(error.to_string()),
-        Ok(Err(error)) => Some(format!("it is no table: {error:?}")),
-        Err(_) => Some("it is no table".to_owned()),
-    }
 }

@@ -1,18 +1,21 @@
-//! The engine on fjall. `format.md`, shown on [`FjallLog`]'s page, documents the on-disk format and
+//! The engine in a folder. `format.md`, shown on [`DiskLog`]'s page, documents the on-disk format and
 //! the commit protocol.
 
-mod compaction;
-mod dead_records;
 mod draft;
 mod engine;
+mod failure;
+mod files;
 mod format;
 mod inspect;
 mod maintenance;
 mod options;
+mod order;
 mod queue;
 mod reader;
 mod recovery;
-mod runway;
+mod rewrite;
+mod segments;
+mod sorted;
 mod store;
 mod stream;
 mod writer;
@@ -40,6 +43,7 @@ use crate::settings::{Create, ForkFrom, ForkPoint, check_fork_of, own_part};
 use engine::Engine;
 use format::keys;
 use format::settings::Fork;
+use headwater_journal::Disk;
 use queue::{Appended, Reply, Request};
 use reader::Span;
 use store::Store;
@@ -47,7 +51,7 @@ use stream::{Stream, usable};
 use writer::Writer;
 
 pub use inspect::BadFile;
-pub use options::{Durability, FjallOptions};
+pub use options::{DiskOptions, Durability};
 pub use recovery::Recovery;
 
 /// Maximum number of times that an operation looks up a stream again because it ended while the
@@ -55,68 +59,81 @@ pub use recovery::Recovery;
 const AGAIN: usize = 16;
 
 #[doc = include_str!("format.md")]
-pub struct FjallLog {
+pub struct DiskLog {
     engine: Arc<Engine>,
     recovery: Recovery,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
 }
 
-impl std::fmt::Debug for FjallLog {
+impl std::fmt::Debug for DiskLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FjallLog")
+        f.debug_struct("DiskLog")
             .field("folder", &self.engine.folder)
             .finish_non_exhaustive()
     }
 }
 
-impl FjallLog {
-    /// Opens the log in `folder`, or creates one there. It blocks while it reads and checks the last
-    /// commits: at most about [`checkpoint_bytes`](FjallOptions::checkpoint_bytes), read twice.
+impl DiskLog {
+    /// Opens the log in `folder`, or creates one there. It blocks while it reads the segments of the
+    /// journal that aren't in sorted files yet, usually less than 256 MiB.
     ///
     /// # Errors
     ///
     /// [Locked](Error::is_locked) if another process has the log open; [damaged](Error::is_damaged)
     /// if acknowledged data is missing or differs from what was written; storage.
-    pub fn open(folder: impl AsRef<Path>, options: FjallOptions) -> Result<Self, Error> {
+    pub fn open(folder: impl AsRef<Path>, options: DiskOptions) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let opened = recovery::open(folder, &options).map_err(|error| blame(folder, error))?;
-        let marker = opened.marker.handle().map_err(store::io_failure)?;
-        let engine = Engine::new(
-            folder,
-            options,
-            opened.store,
-            opened.head,
-            opened.checkpoint,
-        );
+        let lock = recovery::lock(folder)?;
+        let disk = recovery::disk(folder)?;
+        let opened = Self::open_on(&disk, Some(folder), options);
+        let log = opened.map_err(|error| blame(folder, error))?;
+        *log.lock.lock() = Some(lock);
+        Ok(log)
+    }
+
+    /// Opens the log on a disk. `folder` is its folder, if it has one.
+    fn open_on(
+        disk: &Arc<dyn Disk>,
+        folder: Option<&Path>,
+        options: DiskOptions,
+    ) -> Result<Self, Error> {
+        let opened = recovery::open(disk, &options)?;
+        let (store, marker) = (Arc::new(opened.store), opened.marker.file());
+        let engine = Engine::new(folder, options, Arc::clone(&store), opened.head);
         let engine = Arc::new(engine);
-        let writer = Writer::new(Arc::clone(&engine), opened.marker);
-        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new()
-                .name(name.into())
-                .spawn(work)
-                .map_err(store::io_failure)
-        };
+        let spares = opened.journal.spares();
+        let shared = (Arc::clone(&engine), Arc::clone(&store));
+        let writer = Writer::new(shared.0, shared.1, opened.journal, opened.marker);
         let log = Self {
             engine: Arc::clone(&engine),
             recovery: opened.recovery,
             threads: Mutex::default(),
-            lock: Mutex::new(Some(opened.lock)),
+            lock: Mutex::default(),
         };
-        let writes = spawn("log:writer", Box::new(move || writer.run()))?;
-        log.threads.lock().push(writes);
-        let gives = Arc::clone(&engine);
-        let gives = spawn("log:space", Box::new(move || compaction::run(&gives)))?;
-        log.threads.lock().push(gives);
-        let tidies = move || maintenance::run(&engine, &marker);
-        let tidies = spawn("log:reclaim", Box::new(tidies))?;
-        log.threads.lock().push(tidies);
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+            thread
+                .map(|thread| log.threads.lock().push(thread))
+                .map_err(failure::io_failure)
+        };
+        spawn("log:writer", Box::new(move || writer.run()))?;
+        let cleans = Arc::clone(&engine);
+        let cleans = move || maintenance::run(&cleans, &*marker);
+        spawn("log:cleanup", Box::new(cleans))?;
+        let prepares = Arc::clone(&engine);
+        let of_files = Arc::clone(&spares);
+        let prepares = move || files::prepare(&prepares, &spares);
+        spawn("log:segments", Box::new(prepares))?;
+        let files = move || files::run(&engine, &store, &of_files);
+        spawn("log:files", Box::new(files))?;
         Ok(log)
     }
 
-    /// Reads all files of the log in `folder`, open or not, and returns those that are damaged or
-    /// can't be read. It changes nothing, and blocks until everything is read. The newest data,
-    /// which is only in a journal, is checked only by [opening](Self::open) the log.
+    /// Reads the files of the log in `folder`, open or not, and returns those that are damaged or
+    /// can't be read. Segments of the journal are only opened: [`open`](Self::open) checks their
+    /// content. It changes nothing, and blocks until everything is read. Files of an open log can
+    /// disappear meanwhile.
     ///
     /// # Errors
     ///
@@ -143,14 +160,15 @@ impl FjallLog {
         maintenance::step(&self.engine)
     }
 
-    /// Frees the disk space of all removed data, as far as there is space to rewrite files. The log
-    /// does this in the background once enough was removed; call it to avoid the wait. It blocks.
+    /// Rewrites all files without the removed data, as far as there is space for that. Segments
+    /// leave the disk once no reader uses them. The log does this in the background once enough was
+    /// removed; call it to avoid the wait. It blocks.
     ///
     /// # Errors
     ///
     /// Storage.
     pub fn give_back(&self) -> Result<(), Error> {
-        compaction::pass(&self.engine, true)
+        files::give_back(&self.engine)
     }
 
     /// Runs work that may wait for the disk on a blocking thread.
@@ -162,12 +180,6 @@ impl FjallLog {
         let done = tokio::task::spawn_blocking(move || work(&engine, &*engine.store()?));
         let done = match done.await {
             Ok(done) => done,
-            // fjall panics on some malformed data.
-            Err(failed) if failed.is_panic() => Err(Kind::Damaged {
-                place: "a table".into(),
-                cause: Some(failed.into()),
-            }
-            .into()),
             Err(failed) => Err(Kind::Storage(failed.into()).into()),
         };
         done.inspect_err(|error| self.engine.note_damage(error))
@@ -175,7 +187,7 @@ impl FjallLog {
 
     /// Returns the stream of this name, even if it can't be used.
     async fn find(&self, name: &StreamName) -> Result<Arc<Stream>, Error> {
-        if self.engine.closing.load(Ordering::Acquire) {
+        if self.engine.is_closing() {
             return Err(Kind::Closed.into());
         }
         if let Some(stream) = self.engine.cache.peek(name) {
@@ -278,19 +290,29 @@ impl FjallLog {
             }
         }
         self.engine.end();
-        self.engine.replace_store(None);
+        if self.engine.finished.swap(false, Ordering::AcqRel)
+            && let Ok(store) = self.engine.store()
+            && let Err(error) = finish(&store, &self.engine)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(
+                error,
+                "the index could not be written out; opening the log makes up for it"
+            );
+        }
+        self.engine.drop_store();
         // Last: from here on another process can open the log.
         self.lock.lock().take();
     }
 }
 
-impl Drop for FjallLog {
+impl Drop for DiskLog {
     fn drop(&mut self) {
         self.shut();
     }
 }
 
-impl Log for FjallLog {
+impl Log for DiskLog {
     fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created> {
         Box::pin(async move {
             create.check(&self.engine.options.limits)?;
@@ -404,7 +426,7 @@ impl Log for FjallLog {
                 let stream = self.usable(name).await?;
                 let request = |reply| Request::Delete { stream, reply };
                 if self.write(request).await?.is_some() {
-                    self.engine.wake();
+                    self.engine.cleanup.wake();
                     return Ok(());
                 }
             }
@@ -432,7 +454,7 @@ impl Log for FjallLog {
         matching: Option<Matching>,
     ) -> Answer<'_, OrderChunk> {
         Box::pin(self.blocking(move |engine, store| {
-            reader::read_order(engine, store, from, budget, matching.as_ref())
+            order::read_order(engine, store, from, budget, matching.as_ref())
         }))
     }
 
@@ -455,7 +477,7 @@ impl Log for FjallLog {
 
     fn writable(&self) -> Result<(), Error> {
         let engine = &self.engine;
-        if engine.closing.load(Ordering::Acquire) {
+        if engine.is_closing() {
             return Err(Kind::Closed.into());
         }
         let full = writer::is_full(engine);
@@ -487,6 +509,14 @@ impl Log for FjallLog {
     }
 }
 
+/// Writes out the changes of the index.
+fn finish(store: &Store, engine: &Engine) -> Result<(), Error> {
+    // Older changes may be frozen still.
+    store.checkpoint()?;
+    store.freeze(engine.committed());
+    store.checkpoint().map(|_| ())
+}
+
 /// Maximum size of a folder that is read in full to find the damaged file if it can't be opened.
 const THOROUGH: u64 = 1 << 30;
 
@@ -515,37 +545,48 @@ fn list(
     after: Option<&StreamName>,
     limit: usize,
 ) -> Result<Page, Error> {
-    use std::ops::Bound;
-
     let now = engine.now();
-    let start = match after {
-        Some(after) if after.as_str() >= prefix => Bound::Excluded(keys::name(after.as_str())),
-        _ => Bound::Included(keys::name(prefix)),
+    let mut from = match after {
+        Some(after) if after.as_str() >= prefix => {
+            let mut key = keys::name(after.as_str());
+            key.push(0);
+            key
+        }
+        _ => keys::name(prefix),
     };
     let mut page = Page {
         streams: Vec::new(),
         after: None,
     };
-    let names = store.meta.range::<Vec<u8>, _>((start, Bound::Unbounded));
+    let end = keys::after_names();
     let mut last = None;
-    for (seen, pair) in names.enumerate() {
-        let key = pair
-            .key()
-            .map_err(|error| store::failure(error, "the names"))?;
-        let Some(name) = keys::name_of(&key).filter(|name| name.starts_with(prefix)) else {
-            break;
-        };
-        if page.streams.len() == limit || seen == 4 * limits::PAGE {
-            page.after = last;
-            break;
+    let mut seen = 0;
+    loop {
+        // One more than fits, to see that more follow.
+        let wanted = (limit - page.streams.len() + 1).min(4 * limits::PAGE - seen + 1);
+        let found = store.keys(&from, &end, wanted)?;
+        let is_last = found.len() < wanted;
+        for key in found {
+            let Some(name) = keys::name_of(&key).filter(|name| name.starts_with(prefix)) else {
+                return Ok(page);
+            };
+            if page.streams.len() == limit || seen == 4 * limits::PAGE {
+                page.after = last;
+                return Ok(page);
+            }
+            seen += 1;
+            let name = StreamName::new(name)?;
+            if let Some(stream) = engine.cache.load(store, &name)?
+                && usable(&stream, || now).is_ok()
+            {
+                page.streams.push(stream.info());
+            }
+            last = Some(name);
+            from = key;
+            from.push(0);
         }
-        let name = StreamName::new(name)?;
-        if let Some(stream) = engine.cache.load(store, &name)?
-            && usable(&stream, || now).is_ok()
-        {
-            page.streams.push(stream.info());
+        if is_last {
+            return Ok(page);
         }
-        last = Some(name);
     }
-    Ok(page)
 }

@@ -10,8 +10,8 @@ pub enum Durability {
     #[default]
     Fsync,
     /// After the operating system has the data. It survives the end of the process, even a sudden
-    /// one, but not a crash of the machine: the appends that were acknowledged in the last seconds
-    /// before it can be missing. Opening the log then reports that in
+    /// one, but not a crash of the machine: the appends that the system hasn't written to the disk
+    /// before it are missing, which can be those of half a minute. Opening the log then reports that in
     /// [`Recovery::missing`](crate::Recovery::missing).
     Os,
 }
@@ -19,7 +19,7 @@ pub enum Durability {
 /// Options for opening a log in a folder.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct FjallOptions {
+pub struct DiskOptions {
     /// The time at which an append is acknowledged.
     pub durability: Durability,
     /// The limits.
@@ -31,35 +31,38 @@ pub struct FjallOptions {
     pub hot_streams: usize,
     /// Bytes of the newest records kept in memory for readers at the tail. Defaults to 64 MiB.
     pub recent_bytes: usize,
-    /// Bytes of the database's blocks kept in memory. Defaults to 64 MiB.
+    /// Bytes of the index's blocks kept in memory. Defaults to 64 MiB.
     pub cache_bytes: u64,
-    /// Size at which each of the three tables in memory is written out, in bytes. Defaults to 32
-    /// MiB.
-    pub table_bytes: u64,
+    /// Maximum size of a segment of the journal, in bytes. The first segments are smaller, and a
+    /// commit that needs more gets a longer one. Defaults to 64 MiB, at least 8 KiB.
+    pub segment_bytes: u64,
     /// Free disk space, in bytes, below which appends are refused as
     /// [full](crate::Error::is_storage_full), so that deletion and cleanup still work. Defaults to
     /// 256 MiB.
     pub reserve_bytes: u64,
-    /// Bytes of deleted, trimmed or expired messages after which their disk space is freed, or a
-    /// quarter of the log's size if that is more. While the disk is full, any amount is enough.
-    /// Defaults to 16 MiB.
+    /// Bytes of deleted, trimmed or expired messages after which files that are half dead are
+    /// rewritten, or a quarter of the bytes of all messages if that is more. While the disk is full,
+    /// any amount is enough. Defaults to 16 MiB.
     pub give_back_bytes: u64,
     /// Interval at which expired data is looked for. Defaults to 250 ms, at least 1 ms.
     pub reclaim_every: Duration,
-    /// Bytes of appends between two checkpoints. Opening the log checks what was written after the
-    /// last checkpoint. Defaults to 64 MiB.
+    /// Bytes of appends after which the changes of the index are written out. They are written out
+    /// after 20,000 commits or 16 MiB of changes in any case. Opening the log applies those that
+    /// aren't. Defaults to 64 MiB.
     pub checkpoint_bytes: u64,
-    /// If `true`, opens a log that misses acknowledged commits at its end, as if they had never
-    /// existed. Missing commits in the middle can't be accepted. Defaults to `false`. Look
-    /// for a better copy first.
+    /// If `true`, opens a log that misses acknowledged commits at its end, or the marker that would
+    /// tell. Messages of missing commits that the index knows of can't be read, and the others are as
+    /// if they had never existed. Missing commits in the middle can't be accepted. Defaults to `false`.
+    /// Look for a better copy first.
     pub accept_missing_end: bool,
-    /// If `true`, opens a log with damage in its newest messages. A damaged stream can't be read at
-    /// the damage; all other streams can. Older messages aren't checked when the log is opened.
+    /// If `true`, opens a log with damage in its newest messages, those in segments. A damaged stream
+    /// can't be read at the damage; all other streams can. Messages in sorted files aren't checked when
+    /// the log is opened.
     /// Defaults to `false`: check first whether a better copy exists.
     pub accept_damage: bool,
 }
 
-impl Default for FjallOptions {
+impl Default for DiskOptions {
     fn default() -> Self {
         Self {
             durability: Durability::Fsync,
@@ -68,7 +71,7 @@ impl Default for FjallOptions {
             hot_streams: 16_384,
             recent_bytes: 64 << 20,
             cache_bytes: 64 << 20,
-            table_bytes: 32 << 20,
+            segment_bytes: headwater_journal::SEGMENT_BYTES,
             reserve_bytes: 256 << 20,
             give_back_bytes: 16 << 20,
             reclaim_every: Duration::from_millis(250),

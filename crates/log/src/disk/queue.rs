@@ -1,8 +1,8 @@
 //! The queue of requests to the writer.
 //!
 //! A large append takes many times as long to write as a small one, so small requests don't wait for
-//! large ones: each has a commit of its own, and large appends aren't queued at all while the
-//! database falls behind. Requests for one stream keep their order.
+//! large ones: each has a commit of its own, and large appends aren't queued at all while the work
+//! on files falls behind. Requests for one stream keep their order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,8 +11,6 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 
-use super::format::commit::Commit;
-use super::format::log_head::Checkpoint;
 use super::format::settings::Fork;
 use super::stream::Stream;
 use crate::append::{Append, Outcome};
@@ -60,7 +58,14 @@ pub(crate) enum Request {
     /// Records the use of a stream.
     Touch(Arc<Stream>),
     Tend(Tend, Reply<()>),
-    Sweep(Sweep, Reply<()>),
+    /// Removes keys of the index that belong to no stream any more.
+    Sweep(Vec<Vec<u8>>, Reply<()>),
+    /// Freezes the changes of the index, to be written out, and ends the current segment of the
+    /// journal if `rotates`.
+    Checkpoint {
+        rotates: bool,
+        reply: Reply<()>,
+    },
 }
 
 /// The work that is due for one stream.
@@ -68,8 +73,6 @@ pub(crate) struct Tend {
     pub(crate) stream: Arc<Stream>,
     /// The records to trim, from its floor on.
     pub(crate) dropped: Vec<Dropped>,
-    /// The commits that contained those records, without them.
-    pub(crate) commits: Vec<Commit>,
     /// The due time of its entry in the timetable, if that is the reason.
     pub(crate) due: Option<u64>,
     /// The append time of the oldest record that stays, if one does.
@@ -81,27 +84,10 @@ pub(crate) struct Tend {
 /// A record to remove.
 #[derive(Clone, Copy)]
 pub(crate) struct Dropped {
-    pub(crate) id: u64,
     pub(crate) first: u64,
     pub(crate) count: u64,
     pub(crate) bytes: u64,
     pub(crate) position: u64,
-}
-
-/// Data to remove that belongs to no stream any more.
-#[derive(Default)]
-pub(crate) struct Sweep {
-    pub(crate) records: Vec<Dropped>,
-    pub(crate) commits: Vec<Commit>,
-    /// Keys of `meta`.
-    pub(crate) keys: Vec<Vec<u8>>,
-    /// Keys of `order`.
-    pub(crate) spent: Vec<[u8; 16]>,
-    pub(crate) checkpoint: Option<Checkpoint>,
-    /// If `true`, a key without meaning is written into every keyspace.
-    pub(crate) touch: bool,
-    /// Number of bytes with which the journal is filled up.
-    pub(crate) filler: usize,
 }
 
 impl Request {
@@ -114,7 +100,6 @@ impl Request {
                 .iter()
                 .map(|message| message.len() + 64)
                 .sum(),
-            Self::Sweep(sweep, _) => sweep.filler,
             _ => 0,
         }
     }
@@ -126,7 +111,7 @@ impl Request {
                 Some(stream.id)
             }
             Self::Tend(tend, _) => Some(tend.stream.id),
-            Self::Create { .. } | Self::Sweep(..) => None,
+            Self::Create { .. } | Self::Sweep(..) | Self::Checkpoint { .. } => None,
         }
     }
 
@@ -135,9 +120,10 @@ impl Request {
         let _gone = match self {
             Self::Append { reply, .. } => reply.send(Err(error())).is_err(),
             Self::Create { reply, .. } => reply.send(Err(error())).is_err(),
-            Self::Delete { reply, .. } | Self::Tend(_, reply) | Self::Sweep(_, reply) => {
-                reply.send(Err(error())).is_err()
-            }
+            Self::Delete { reply, .. }
+            | Self::Tend(_, reply)
+            | Self::Sweep(_, reply)
+            | Self::Checkpoint { reply, .. } => reply.send(Err(error())).is_err(),
             Self::Touch(_) => true,
         };
     }
@@ -306,7 +292,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::disk::{FjallLog, FjallOptions};
+    use crate::disk::{DiskLog, DiskOptions};
     use crate::{Log, Settings};
 
     /// Two streams.
@@ -314,7 +300,7 @@ mod tests {
 
     impl Streams {
         async fn create(folder: &std::path::Path) -> Self {
-            let log = FjallLog::open(folder, FjallOptions::default()).unwrap();
+            let log = DiskLog::open(folder, DiskOptions::default()).unwrap();
             let store = log.engine.store().unwrap();
             let mut streams = Vec::new();
             for name in ["a", "b"] {

@@ -1,21 +1,13 @@
-//! Reads of one stream with its inherited messages, and of the order of all streams.
+//! Reads of one stream with its inherited messages.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use super::engine::Engine;
-use super::format::log_head::Head;
 use super::format::record::Record;
-use super::store::{Gap, Store, View};
+use super::store::Store;
 use super::stream::Stream;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
-use crate::incarnation::{Lineage, Mark};
-use crate::offset::{Offset, Position};
-use crate::read::{Chunk, Ended, Entry, Matching, Message, OrderChunk, ReadFrom, Trimmed};
-
-/// Maximum number of commits that one read of the order looks at.
-const SCAN: usize = 10_000;
+use crate::incarnation::Lineage;
+use crate::offset::Offset;
+use crate::read::{Chunk, Message, ReadFrom};
 
 /// The start of a read, and the stream's progress at that time.
 #[derive(Clone, Copy)]
@@ -192,27 +184,26 @@ pub(crate) fn read(
     let mut chunk = Filling::new(span, stream, budget);
     while chunk.next < span.tail {
         let stretch = locate(stream, chunk.next, span.tail);
-        let mut more = true;
-        for record in store
-            .view()
-            .records(stretch.stream.id, chunk.next, stretch.limit)
-        {
-            let record = record
-                .map_err(|error| trimmed_since(store, &stretch, stream, chunk.next, error))?;
-            more = chunk.add(&record, stretch.limit, stretch.cut);
-            if !more {
-                break;
-            }
-        }
-        if !more {
+        let left = budget.saturating_sub(chunk.bytes);
+        let records = store
+            .records(stretch.stream.id, chunk.next, stretch.limit, left)
+            .map_err(|error| trimmed_since(store, &stretch, stream, chunk.next, error))?;
+        let before = chunk.next;
+        let add = |record| chunk.add(record, stretch.limit, stretch.cut);
+        if !records.iter().all(add) {
             break;
+        }
+        if chunk.next == before {
+            let id = stretch.stream.id;
+            return Err(Error::damaged(format!("stream {id} lacks offset {before}")));
         }
     }
     Ok(chunk.finish())
 }
 
 /// Replaces the error for a missing record if the record was trimmed, or its stream deleted, during
-/// the read. A commit removes records from the disk before its state is published.
+/// the read. The index has a commit's changes before they are published, and files are rewritten
+/// without the records that are removed by the index.
 fn trimmed_since(
     store: &Store,
     stretch: &Stretch<'_>,
@@ -239,17 +230,16 @@ fn since(store: &Store, stream: &Stream, time: Timestamp) -> Result<u64, Error> 
     while low < high {
         let middle = low.midpoint(high);
         let stretch = locate(stream, middle, tail);
-        let record = store
-            .view()
-            .records(stretch.stream.id, middle, stretch.limit)
-            .next();
-        let Some(record) = record else { break };
-        let record =
-            record.map_err(|error| trimmed_since(store, &stretch, stream, middle, error))?;
-        if record.head.time < time.0 {
-            low = record.end().min(stretch.limit);
+        let heads = store
+            .heads(stretch.stream.id, middle, 1)
+            .map_err(|error| trimmed_since(store, &stretch, stream, middle, error))?;
+        let Some((first, head)) = heads.first().copied() else {
+            break;
+        };
+        if head.time < time.0 {
+            low = (first + u64::from(head.count)).min(stretch.limit);
         } else {
-            high = record.first.max(low);
+            high = first.max(low);
             if high == low {
                 break;
             }
@@ -265,198 +255,4 @@ pub(crate) fn size_of(store: &Store, stream: &Stream, at: u64) -> Result<u64, Er
         .messages
         .first()
         .map_or(0, |message| message.bytes.len() as u64))
-}
-
-/// Reads the order of all streams from the disk.
-pub(crate) fn read_order(
-    engine: &Engine,
-    store: &Store,
-    from: Position,
-    budget: usize,
-    matching: Option<&Matching>,
-) -> Result<OrderChunk, Error> {
-    let head = engine.committed();
-    let from = from.number();
-    if from > head.position {
-        return Err(Kind::BeyondTail {
-            tail: Mark {
-                at: Offset::new(head.position),
-                incarnation: engine.cache.identity.order(),
-            },
-        }
-        .into());
-    }
-    let mut order = Order {
-        engine,
-        store,
-        // One snapshot for messages and notices of trimming, so that each message is covered by
-        // exactly one of them.
-        view: store.view(),
-        matching,
-        wanted: HashMap::new(),
-        entries: Vec::new(),
-    };
-    let end = order.messages(from, head, budget)?;
-    let mut next = end.unwrap_or(head.position);
-    let mut trimmed = Vec::new();
-    for (scanned, gap) in order.view.trimmed(from, next).enumerate() {
-        let Gap {
-            position,
-            id,
-            floor,
-        } = gap?;
-        if scanned == SCAN {
-            next = position;
-            break;
-        }
-        if let Some(stream) = order.wanted(id)? {
-            trimmed.push(Trimmed {
-                position: Position::new(position),
-                stream: stream.name().clone(),
-                id,
-                floor: Offset::new(floor),
-            });
-        }
-    }
-    let (ended, next) = order.ended(from, next, budget)?;
-    let forgotten = order.view.ends()?.forgotten.checked_sub(1);
-    let forgotten = forgotten.filter(|position| (from..next).contains(position));
-    let Order { mut entries, .. } = order;
-    let next = Position::new(next);
-    entries.truncate(entries.partition_point(|entry| entry.position < next));
-    trimmed.truncate(trimmed.partition_point(|gap| gap.position < next));
-    Ok(OrderChunk {
-        entries,
-        trimmed,
-        ended,
-        forgotten: forgotten.map(Position::new),
-        next,
-        at_head: next.number() == head.position,
-    })
-}
-
-/// A read of the order of all streams.
-struct Order<'a> {
-    engine: &'a Engine,
-    store: &'a Store,
-    view: View<'a>,
-    matching: Option<&'a Matching>,
-    /// The streams that were looked up, so that each is looked up once per read.
-    wanted: HashMap<u64, Option<Arc<Stream>>>,
-    entries: Vec<Entry>,
-}
-
-impl Order<'_> {
-    /// Returns the stream with this id, if it is wanted: it matches, hasn't ended and isn't hidden.
-    fn wanted(&mut self, id: u64) -> Result<Option<Arc<Stream>>, Error> {
-        if let Some(known) = self.wanted.get(&id) {
-            return Ok(known.clone());
-        }
-        let name = self.engine.cache.name_of(self.store, id)?;
-        let name = name.filter(|name| self.matching.is_none_or(|wanted| wanted(name)));
-        let stream = match name {
-            Some(name) => self.engine.cache.load(self.store, &name)?,
-            None => None,
-        };
-        let stream = stream.filter(|stream| stream.id == id && !stream.progress().gone);
-        self.wanted.insert(id, stream.clone());
-        Ok(stream)
-    }
-
-    /// Collects messages from `from` to the head, of about `budget` bytes. Returns where it
-    /// stopped, if before the head.
-    fn messages(&mut self, from: u64, head: Head, budget: usize) -> Result<Option<u64>, Error> {
-        if from == head.position {
-            return Ok(None);
-        }
-        let mut bytes = 0;
-        for (scanned, commit) in self.view.commits(from).enumerate() {
-            let commit = commit?;
-            if commit.number > head.commit {
-                break;
-            }
-            if scanned == SCAN {
-                return Ok(Some(commit.position.max(from)));
-            }
-            for part in commit.parts {
-                let start = commit.position + part.before;
-                if part.count == 0 || start + part.count <= from {
-                    continue;
-                }
-                let Some(stream) = self.wanted(part.id)? else {
-                    continue;
-                };
-                let mut at = part.first + from.saturating_sub(start);
-                let limit = part.first + part.count;
-                while at < limit {
-                    for record in self.records(&stream, at, limit)? {
-                        for (offset, message) in record.messages() {
-                            if offset < at || offset >= limit {
-                                continue;
-                            }
-                            let position = start + (offset - part.first);
-                            bytes += message.len();
-                            if bytes > budget && !self.entries.is_empty() {
-                                return Ok(Some(position));
-                            }
-                            self.entries.push(Entry {
-                                position: Position::new(position),
-                                stream: stream.name().clone(),
-                                id: part.id,
-                                message: Message {
-                                    offset: Offset::new(offset),
-                                    time: Timestamp(record.head.time),
-                                    bytes: message,
-                                },
-                            });
-                        }
-                        at = record.end().max(at);
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Returns the matching streams that ended in `from..until`, of about `budget` bytes, and where
-    /// it stopped.
-    fn ended(&self, from: u64, until: u64, budget: usize) -> Result<(Vec<Ended>, u64), Error> {
-        let mut ended: Vec<Ended> = Vec::new();
-        let mut bytes = 0;
-        for (scanned, end) in self.view.ended(from, until).enumerate() {
-            let end = end?;
-            let position = end.position.number();
-            if scanned == SCAN {
-                return Ok((ended, position));
-            }
-            if self.matching.is_some_and(|wanted| !wanted(&end.stream)) {
-                continue;
-            }
-            bytes += end.cost();
-            if bytes > budget && !ended.is_empty() {
-                return Ok((ended, position));
-            }
-            ended.push(end);
-        }
-        Ok((ended, until))
-    }
-
-    /// Returns records with messages from `at` to before `limit`, from memory or from the disk.
-    fn records(&self, stream: &Stream, at: u64, limit: u64) -> Result<Vec<Record>, Error> {
-        if let Some(found) = stream.recent(at, 0)
-            && !found.is_empty()
-        {
-            return Ok(found);
-        }
-        let record = self.view.records(stream.id, at, limit).next();
-        record.map_or_else(
-            || {
-                Err(Error::damaged(format!(
-                    "stream {} lacks offset {at}",
-                    stream.id
-                )))
-            },
-            |record| Ok(vec![record?]),
-        )
-    }
 }

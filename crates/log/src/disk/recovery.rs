@@ -1,41 +1,49 @@
-//! Opening of a log: the data on the disk is checked against the acknowledged commits.
+//! Opening of a log: the segments that aren't in sorted files are read, and what the index lacks is
+//! added to it.
 //!
-//! fjall replays its journal and truncates it at the first unreadable entry. So this module checks
-//! that nothing is missing. Every commit since the checkpoint must exist and follow the one before.
-//! Each must have all its records, and its streams must be in the state that it left or a later
-//! one. The last commit must not be earlier than the marker's.
+//! The journal tells a frame that a crash cut off from one that is damaged, unless it is the last. The
+//! file `commits` decides about that one: the last commit must not be earlier than the one it records.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fjall::PersistMode;
+use headwater_journal::{Disk, Frame, Index, Journal, Options, OsDisk, segment_name, table_number};
 
-use super::engine::Engine;
-use super::format::commit::Commit;
-use super::format::commits_file::{Mark, Marker, PRIVATE_FILE};
-use super::format::log_head::{Checkpoint, Head};
-use super::options::{Durability, FjallOptions};
-use super::store::{Store, View, failure, io_failure};
+use super::failure::io_failure;
+use super::format::commit::{Commit, Part};
+use super::format::commits_file::{self, Mark, Marker, PRIVATE_FILE};
+use super::format::log_head::Head;
+use super::format::manifest::{self, Manifest};
+use super::format::{keys, record, state};
+use super::options::{DiskOptions, Durability};
+use super::rewrite;
+use super::segments::SegmentFile;
+use super::sorted::{self, Sorted};
+use super::store::Store;
+use crate::append_rules::State;
 use crate::error::{Error, Kind};
+use crate::incarnation::Identity;
 
 /// A report on the opening of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Number of commits that were checked: those since the last checkpoint.
+    /// Number of commits that were read: those in segments that aren't in sorted files.
     pub commits: u64,
     /// Number of records that were checked.
     pub records: u64,
     /// Number of acknowledged commits that are missing at the end. It is above 0 only with
     /// [`Durability::Os`] after a crash of the machine, or with
-    /// [`accept_missing_end`](FjallOptions::accept_missing_end).
+    /// [`accept_missing_end`](DiskOptions::accept_missing_end).
     pub missing: u64,
     /// Number of commits with damage. It is above 0 only with
-    /// [`accept_damage`](FjallOptions::accept_damage).
+    /// [`accept_damage`](DiskOptions::accept_damage).
     pub damaged: u64,
     /// Time that opening took.
     pub took: Duration,
@@ -43,11 +51,10 @@ pub struct Recovery {
 
 /// The parts of an opened log.
 pub(crate) struct Opened {
-    pub(crate) lock: File,
     pub(crate) store: Store,
+    pub(crate) journal: Journal,
     pub(crate) marker: Marker,
     pub(crate) head: Head,
-    pub(crate) checkpoint: Checkpoint,
     pub(crate) recovery: Recovery,
 }
 
@@ -59,7 +66,7 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 
 /// Locks the folder and writes the process's id into the lock file. The lock is held until the file
 /// is closed.
-fn lock(folder: &Path) -> Result<File, Error> {
+pub(crate) fn lock(folder: &Path) -> Result<File, Error> {
     private_folder(folder).map_err(at(folder))?;
     let path = folder.join("lock");
     let mut file = File::options()
@@ -97,47 +104,144 @@ fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
     move |error| Error::file(&path, error)
 }
 
-pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Error> {
-    let started = Instant::now();
-    let lock = lock(folder)?;
-    let synced = options.durability == Durability::Fsync;
-    let path = Engine::marker(folder);
-    let database = Engine::database(folder);
-    let version = database.join("version");
-    let (mut marker, mark) = if path.try_exists().map_err(at(&path))? {
-        Marker::open(&path).map_err(at(&path))?
-    } else if version.try_exists().map_err(at(&version))? && !options.accept_missing_end {
-        return Err(Error::damaged("the file `commits` is missing"));
-    } else {
-        let marker = Marker::create(&path, synced).map_err(at(&path))?;
+/// The folder with the data, inside the log's folder.
+pub(crate) const DATA: &str = "log";
+/// The folder of the format before, inside the log's folder.
+const OLD: (&str, u64) = ("db", 3);
+
+/// Returns the disk of a log's folder. Creates what is missing.
+pub(crate) fn disk(folder: &Path) -> Result<Arc<dyn Disk>, Error> {
+    let (old, version) = OLD;
+    let old = folder.join(old);
+    if old.try_exists().map_err(at(&old))? {
+        return Err(Kind::Version { found: version }.into());
+    }
+    let data = folder.join(DATA);
+    let is_new = !data.try_exists().map_err(at(&data))?;
+    // The data, messages and signing keys, is readable by the owner alone, whatever the permissions
+    // of the parent folder.
+    private_folder(&data).map_err(at(&data))?;
+    if is_new {
         File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(at(folder))?;
-        (marker, Some(Mark { commit: 0, synced }))
-    };
-    let mark = match mark {
-        Some(mark) => mark,
-        None if options.accept_missing_end => Mark { commit: 0, synced },
-        None => return Err(Error::damaged("the file `commits` can't be read")),
-    };
-    if database.is_dir() && !version.try_exists().map_err(at(&version))? {
-        // fjall writes this file last when it creates a database, and can't open a database without
-        // it.
-        if mark.commit > 0 {
-            return Err(Error::damaged("the file `db/version` is missing"));
-        }
-        std::fs::remove_dir_all(&database).map_err(at(&database))?;
     }
-    // The data, messages and signing keys, is readable by the owner alone, whatever the permissions
-    // of the files and of the parent folder.
-    private_folder(&database).map_err(at(&database))?;
-    readable(&database).map_err(|(path, error)| Error::file(&path, error))?;
-    let store = Store::open(&database, options)?;
-    let (head, checkpoint, mut recovery) = check(&store, mark, options)?;
-    if recovery.missing > 0 {
+    for entry in std::fs::read_dir(&data).map_err(at(&data))? {
+        // Otherwise an error would not name the file.
+        let path = entry.map_err(at(&data))?.path();
+        let opened = File::options().read(true).write(true).open(&path);
+        opened.map_err(at(&path))?;
+    }
+    Ok(Arc::new(OsDisk::new(data)))
+}
+
+/// Returns `true` for a file with data, which a log without a manifest doesn't have.
+fn is_data(name: &str) -> bool {
+    sorted::number_of(name).is_some() || table_number(name).is_some() || name.ends_with(".seg")
+}
+
+/// Reads or creates the manifest and the marker.
+fn root(disk: &dyn Disk, options: &DiskOptions) -> Result<(Manifest, Marker, Mark), Error> {
+    let synced = options.durability == Durability::Fsync;
+    let names = disk.list().map_err(io_failure)?;
+    let has = |name: &str| names.iter().any(|it| it == name);
+    let new = Mark { commit: 0, synced };
+    let lacks = |name: &str| Error::damaged(format!("the file `{DATA}/{name}` is missing"));
+    let Some(manifest) = Manifest::read(disk)? else {
+        if names.iter().any(|name| is_data(name)) {
+            return Err(lacks(manifest::NAME));
+        }
+        if has(commits_file::NAME) {
+            // A crash can leave a new log without a manifest.
+            let (_, mark) = Marker::open(disk).map_err(io_failure)?;
+            if mark.is_some_and(|mark| mark.commit > 0) {
+                return Err(lacks(manifest::NAME));
+            }
+        }
+        let marker = Marker::create(disk, synced).map_err(io_failure)?;
+        let manifest = Manifest::new(Identity::random().number());
+        manifest.write(disk).map_err(io_failure)?;
+        return Ok((manifest, marker, new));
+    };
+    if !has(commits_file::NAME) {
+        if !options.accept_missing_end {
+            return Err(lacks(commits_file::NAME));
+        }
+        let marker = Marker::create(disk, synced).map_err(io_failure)?;
+        return Ok((manifest, marker, new));
+    }
+    let (marker, mark) = Marker::open(disk).map_err(io_failure)?;
+    match mark {
+        Some(mark) => Ok((manifest, marker, mark)),
+        None if options.accept_missing_end => Ok((manifest, marker, new)),
+        None => Err(Error::damaged("the file `log/commits` can't be read")),
+    }
+}
+
+/// Opens the log on a disk, or creates it there.
+pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened, Error> {
+    let started = Instant::now();
+    let (manifest, mut marker, mark) = root(&**disk, options)?;
+    remove_unnamed(&**disk, &manifest)?;
+    let index = Index::open(Arc::clone(disk), &manifest.tables, options.cache_bytes)?;
+    let sorted: Result<Vec<_>, Error> = manifest
+        .sorted
+        .iter()
+        .map(|number| Ok(Arc::new(Sorted::open(disk, *number, manifest.identity)?)))
+        .collect();
+    let (identity, from, base) = (manifest.identity, manifest.segments, manifest.head);
+    let store = Store::new(Arc::clone(disk), manifest, index, sorted?);
+    let mut settings = Options::default();
+    settings.segment_bytes = options.segment_bytes;
+    settings.loose_from = (!mark.synced).then_some(0);
+    let acknowledged = mark.commit.max(base.commit);
+    if mark.synced && !options.accept_missing_end {
+        settings.required = acknowledged;
+    }
+    let mut replay = Replay {
+        store: &store,
+        mark,
+        accept_damage: options.accept_damage,
+        base,
+        head: base,
+        states: HashMap::new(),
+        file: None,
+        recovery: Recovery::default(),
+        failed: None,
+    };
+    let opened =
+        headwater_journal::open(disk, identity, &settings, Some(from), |frame| match replay
+            .add(&frame)
+        {
+            Ok(is_whole) => is_whole,
+            Err(error) => {
+                replay.failed = Some(error);
+                false
+            }
+        });
+    if let Some(error) = replay.failed {
+        return Err(error);
+    }
+    let (mut journal, found) = opened?;
+    let Replay {
+        head,
+        states,
+        mut recovery,
+        ..
+    } = replay;
+    let states = states.into_iter().filter_map(|(id, state)| {
+        let state = state?;
+        Some((keys::state(id), Some(state::encode(&state))))
+    });
+    store.apply(states.collect());
+    let sealed = journal.tail();
+    store.segments.write().seal(sealed);
+    let last = journal.next() - 1;
+    if last < acknowledged {
+        recovery.missing = acknowledged - last;
         tracing::warn!(
             missing = recovery.missing,
-            last = head.commit,
+            last,
             "acknowledged commits are missing"
         );
     }
@@ -148,196 +252,157 @@ pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Opened, Erro
             "messages are damaged; their streams can't be read there"
         );
     }
-    // The replayed data may have been written but not synced when the process ended.
-    store
-        .db
-        .persist(PersistMode::SyncAll)
-        .map_err(|error| failure(error, "its journal"))?;
-    for _ in 0..2 {
-        marker
-            .write(Mark {
-                commit: head.commit,
-                synced,
-            })
-            .map_err(io_failure)?;
+    if last < base.commit {
+        // The index knows of the missing commits. Their messages can't be read, and the next commit has
+        // the number that follows.
+        journal.skip_to(base.commit + 1);
+        rewrite::close_gap(&store, journal.tail())?;
     }
-    marker.sync().map_err(io_failure)?;
+    for number in found.segments {
+        if number < from.segment {
+            store.remove(&segment_name(number));
+        }
+    }
+    let mark = Mark {
+        commit: head.commit,
+        synced: options.durability == Durability::Fsync,
+    };
+    for _ in 0..2 {
+        marker.write(mark).map_err(io_failure)?;
+    }
+    marker.file().sync().map_err(io_failure)?;
     recovery.took = started.elapsed();
     Ok(Opened {
-        lock,
         store,
+        journal,
         marker,
         head,
-        checkpoint,
         recovery,
     })
 }
 
-/// Opens every file of the database as fjall will, to name a file that can't be opened. fjall's
-/// error doesn't name it.
-fn readable(folder: &Path) -> Result<(), (PathBuf, std::io::Error)> {
-    let told = |path: &Path| {
-        let path = path.to_owned();
-        move |error| (path, error)
+/// Removes the files that a crash left before the manifest named them, or after it did.
+fn remove_unnamed(disk: &dyn Disk, manifest: &Manifest) -> Result<(), Error> {
+    let is_named = |name: &str| {
+        let is_table = |number| manifest.tables.iter().any(|it| it.number == number);
+        let is_sorted = |number: u64| manifest.sorted.contains(&number);
+        table_number(name).is_none_or(is_table) && sorted::number_of(name).is_none_or(is_sorted)
     };
-    for entry in std::fs::read_dir(folder).map_err(told(folder))? {
-        let path = entry.map_err(told(folder))?.path();
-        let file = path.metadata().map_err(told(&path))?;
-        if file.is_dir() {
-            readable(&path)?;
-        } else {
-            // Tables are never written again.
-            let is_table = path
-                .parent()
-                .is_some_and(|parent| parent.ends_with("tables"));
-            File::options()
-                .read(true)
-                .write(!is_table)
-                .open(&path)
-                .map_err(told(&path))?;
+    for name in disk.list().map_err(io_failure)? {
+        if !is_named(&name) {
+            disk.remove(&name).map_err(io_failure)?;
         }
     }
     Ok(())
 }
 
-/// Reopens the database of an open log after a failure.
-pub(crate) fn reopen(engine: &Engine) -> Result<(), Error> {
-    let store = Store::open(&Engine::database(&engine.folder), &engine.options)?;
-    let committed = engine.committed();
-    let mark = Mark {
-        commit: committed.commit,
-        synced: true,
-    };
-    let mut options = engine.options.clone();
-    options.accept_missing_end = false;
-    let (head, checkpoint, _) = check(&store, mark, &options)?;
-    store
-        .db
-        .persist(PersistMode::SyncAll)
-        .map_err(|error| failure(error, "its journal"))?;
-    // The failed commit may exist after all.
-    for stream in engine.cache.all() {
-        stream.reload(store.state(stream.id)?);
-        if stream.has_ended() {
-            engine.cache.remove(&stream);
-        }
-    }
-    engine.set_checkpoint(checkpoint);
-    engine.replace_store(Some(store));
-    engine.publish(head);
-    Ok(())
-}
-
-/// Checks everything since the checkpoint.
-fn check(
-    store: &Store,
+/// A pass over the frames of the journal.
+struct Replay<'a> {
+    store: &'a Store,
     mark: Mark,
-    options: &FjallOptions,
-) -> Result<(Head, Checkpoint, Recovery), Error> {
-    let head = store.head()?;
-    let head = head.unwrap_or(Head {
-        next_id: 1,
-        ..Head::default()
-    });
-    let checkpoint = store.checkpoint()?.unwrap_or_default();
-    let mut recovery = Recovery::default();
-    let mut last = checkpoint;
-    // The minimum of each stream's state: if it lives, the commit, and the tail.
-    let mut states: HashMap<u64, (bool, u64, u64)> = HashMap::new();
-    let mut commits = Vec::new();
-    for commit in store
-        .view()
-        .commits_after(checkpoint.position, checkpoint.commit + 1)
-    {
-        let commit = commit?;
-        if commit.number != last.commit + 1 || commit.position != last.position {
-            return Err(Error::damaged(format!(
-                "commits {} to {} are missing from the middle",
-                last.commit + 1,
-                commit.number.saturating_sub(1),
-            )));
-        }
-        last.commit = commit.number;
-        last.position += commit.count;
-        for part in &commit.parts {
-            let end = part.first + part.count;
-            let state = states.entry(part.id).or_default();
-            *state = (part.lives, commit.number, end.max(state.2));
-        }
-        commits.push(commit);
-        recovery.commits += 1;
-    }
-    if head.commit != last.commit || head.position != last.position {
-        let (from, to) = (
-            head.commit.min(last.commit) + 1,
-            head.commit.max(last.commit),
-        );
-        return Err(Error::damaged(format!(
-            "commits {from} to {to} are there in part only"
-        )));
-    }
-    if head.commit < mark.commit {
-        let missing = mark.commit - head.commit;
-        if mark.synced && !options.accept_missing_end {
-            return Err(Error::damaged(format!(
-                "commits {} to {} were acknowledged and are missing from the end",
-                head.commit + 1,
-                mark.commit,
-            )));
-        }
-        recovery.missing = missing;
-    }
-    for (&id, &(lives, commit, end)) in &states {
-        check_state(store, id, lives, commit, end)?;
-    }
-    let view = store.view();
-    for commit in &commits {
-        match check_records(&view, commit) {
-            Ok(records) => recovery.records += records,
-            Err(error) if options.accept_damage && error.is_damaged() => recovery.damaged += 1,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((head, checkpoint, recovery))
+    accept_damage: bool,
+    /// The state of the log up to which the index is in tables.
+    base: Head,
+    head: Head,
+    /// The states of streams that commits changed. `None` for streams that have ended.
+    states: HashMap<u64, Option<State>>,
+    file: Option<Arc<SegmentFile>>,
+    recovery: Recovery,
+    failed: Option<Error>,
 }
 
-fn check_state(store: &Store, id: u64, lives: bool, commit: u64, end: u64) -> Result<(), Error> {
-    let state = store.state(id)?;
-    match (&state, lives) {
-        (Some(state), true) if state.commit == commit && state.tail >= end => {}
-        (None, false) => return Ok(()),
-        _ => {
-            return Err(Error::damaged(format!(
-                "stream {id} is not as commit {commit} left it"
-            )));
+impl Replay<'_> {
+    /// Adds a frame. Returns `false` if its data isn't what was written.
+    fn add(&mut self, frame: &Frame<'_>) -> Result<bool, Error> {
+        let Ok(mut commit) = Commit::decode(frame.head) else {
+            return Ok(false);
+        };
+        let mut rest = frame.data;
+        let mut damaged = Vec::new();
+        for (at, part) in commit.parts.iter().enumerate() {
+            let length = usize::try_from(part.head.length).unwrap_or(usize::MAX);
+            let Some((data, later)) = rest.split_at_checked(length) else {
+                return Ok(false);
+            };
+            rest = later;
+            if record::sum(data) != part.sum {
+                damaged.push(at);
+            }
         }
-    }
-    let birth = store.birth(id)?;
-    let birth = birth.ok_or_else(|| Error::damaged(format!("stream {id} has no settings")))?;
-    if store.id_of(&birth.name)? != Some(id) {
-        return Err(Error::damaged(format!(
-            "the name of stream {id} is not its own"
-        )));
-    }
-    Ok(())
-}
-
-/// Checks the records of a commit and returns their number.
-fn check_records(view: &View<'_>, commit: &Commit) -> Result<u64, Error> {
-    let mut count = 0;
-    for part in commit.parts.iter().filter(|part| part.count > 0) {
-        let mut position = commit.position + part.before;
-        for record in view.records(part.id, part.first, part.first + part.count) {
-            let record = record?;
-            if record.head.position != position {
+        // A frame that was acknowledged was whole.
+        let is_accepted = self.accept_damage && frame.number <= self.mark.commit;
+        if !damaged.is_empty() && !is_accepted {
+            return Ok(false);
+        }
+        self.recovery.commits += 1;
+        self.recovery.records += (commit.parts.len() - damaged.len()) as u64;
+        self.recovery.damaged += u64::from(!damaged.is_empty());
+        let file = self.file(frame)?;
+        self.store
+            .segments
+            .write()
+            .add(&commit, frame.place, frame.tail, || file);
+        if frame.number > self.base.commit {
+            if commit.position != self.head.position {
                 return Err(Error::damaged(format!(
-                    "record of stream {} at offset {} has position {}, not {position}",
-                    part.id, record.first, record.head.position,
+                    "commit {} is at another position than the one before ends",
+                    frame.number
                 )));
             }
-            position += u64::from(record.head.count);
-            count += 1;
+            self.head = commit.head(frame.number, self.head);
+            for part in &commit.parts {
+                self.add_part(part, commit.time)?;
+            }
+            let changes = std::mem::take(&mut commit.changes);
+            let mut others = Vec::with_capacity(changes.len());
+            for (key, value) in changes {
+                match (keys::state_of(&key), &value) {
+                    (Some(id), Some(value)) => {
+                        let state = state::decode(value)
+                            .map_err(|_| Error::damaged(format!("the state of stream {id}")))?;
+                        self.states.insert(id, Some(state));
+                    }
+                    (Some(id), None) => {
+                        self.states.insert(id, None);
+                        others.push((key, None));
+                    }
+                    (None, _) => others.push((key, value)),
+                }
+            }
+            self.store.apply(others);
         }
+        Ok(true)
     }
-    Ok(count)
+
+    /// Adds the messages of a part to the state of its stream, unless the commit contains the state.
+    fn add_part(&mut self, part: &Part, time: u64) -> Result<(), Error> {
+        let state = match self.states.entry(part.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(self.store.state(part.id)?),
+        };
+        if let Some(state) = state {
+            state.add(part.end(), part.head.bytes.into(), time);
+        }
+        Ok(())
+    }
+
+    /// Returns the file of the frame's segment.
+    fn file(&mut self, frame: &Frame<'_>) -> Result<Arc<SegmentFile>, Error> {
+        let number = frame.place.segment;
+        if let Some(file) = self.file.as_ref().filter(|file| file.number == number) {
+            return Ok(Arc::clone(file));
+        }
+        let open = || {
+            let file = self.store.disk.open(&segment_name(number))?;
+            let bytes = file.length()?;
+            Ok(Arc::new(SegmentFile {
+                number,
+                file,
+                bytes,
+            }))
+        };
+        let file = open().map_err(io_failure)?;
+        self.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
 }

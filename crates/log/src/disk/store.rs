@@ -1,431 +1,57 @@
-//! The database. Only this module reads it.
+//! The data on the disk: the index, the segments of the journal and the sorted files. Only this module
+//! and [`rewrite`](super::rewrite) read them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::compaction::Leveled;
-use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use headwater_journal::{Disk, Index, Install, Table};
+use parking_lot::{Mutex, RwLock};
 
-use super::dead_records::Slot;
+use super::failure::io_failure;
 use super::format::bytes::Malformed;
-use super::format::commit::Commit;
+use super::format::commit::IndexChange;
 use super::format::ended::{self, Ends};
-use super::format::log_head::{self, Checkpoint, Head};
-use super::format::record::Record;
+use super::format::log_head::{self, Head};
+use super::format::manifest::Manifest;
+use super::format::record::{self, Record};
 use super::format::settings::Birth;
-use super::format::{VERSION, keys, settings, state};
-use super::options::FjallOptions;
+use super::format::{keys, settings, state};
+use super::segments::{Located, SegmentFile, Segments};
+use super::sorted::{Entry, Sorted};
 use crate::append_rules::State;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::incarnation::Identity;
 use crate::name::StreamName;
 use crate::producers::ProducerState;
 use crate::read::Ended;
 
-/// The name of the messages' keyspace.
-const RECORDS: &str = "records";
+/// Bytes that are read at once if records are close to each other.
+const WINDOW: u64 = 256 << 10;
+/// Bytes between two records that are read and thrown away rather than skipped by another read.
+const SKIP: u64 = 16 << 10;
+/// Maximum number of records that one read returns.
+const MOST: usize = 4096;
+/// Number of times that a location is looked up again because files were rewritten meanwhile.
+const AGAIN: usize = 16;
 
 pub(crate) struct Store {
     /// The log's identity. It is written once, when the folder is opened for the first time.
     pub(crate) identity: Identity,
-    pub(crate) db: Database,
-    pub(crate) meta: Keyspace,
-    pub(crate) order: Keyspace,
-    pub(crate) records: Keyspace,
-    /// The records that merges of `records` drop.
-    pub(crate) dead: Slot,
-}
-
-/// Converts an error of fjall: an I/O error stays one, anything else is damage.
-pub(crate) fn failure(error: fjall::Error, place: &str) -> Error {
-    match error {
-        fjall::Error::Io(error) => io_failure(error),
-        fjall::Error::Storage(fjall::LsmError::Io(error)) => io_failure(error),
-        fjall::Error::Locked => Kind::Locked {
-            path: "db/lock".into(),
-            process: None,
-        }
-        .into(),
-        fjall::Error::Poisoned => Kind::Storage(error.into()).into(),
-        other => Kind::Damaged {
-            place: place.into(),
-            cause: Some(reason(&other).into()),
-        }
-        .into(),
-    }
-}
-
-/// Returns a description of damage that fjall reports.
-fn reason(error: &fjall::Error) -> String {
-    use fjall::{Error, LsmError};
-
-    match error {
-        Error::Storage(LsmError::ChecksumMismatch { .. }) => "a checksum is wrong".into(),
-        Error::Storage(LsmError::Unrecoverable) | Error::Unrecoverable => {
-            "a file is missing, or isn't what was written".into()
-        }
-        Error::JournalRecovery(error) => format!("a journal (db/*.jnl): {error:?}"),
-        Error::InvalidVersion(_) => "db/version isn't of this version of fjall".into(),
-        other => format!("{other:?}"),
-    }
-}
-
-pub(crate) fn io_failure(error: std::io::Error) -> Error {
-    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
-    if matches!(
-        error.kind(),
-        InvalidData | InvalidInput | NotFound | UnexpectedEof
-    ) {
-        return Kind::Damaged {
-            place: "a file".into(),
-            cause: Some(error.into()),
-        }
-        .into();
-    }
-    if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) {
-        return Kind::Full {
-            cause: Some(error),
-            unknown: false,
-        }
-        .into();
-    }
-    Kind::Storage(error.into()).into()
-}
-
-impl Store {
-    /// Opens or creates the database, and checks its format.
-    pub(crate) fn open(folder: &Path, options: &FjallOptions) -> Result<Self, Error> {
-        // One thread writes out and merges tables. With two, fjall keeps the second busy by passing
-        // it the first one's work over and over.
-        let dead = Slot::default();
-        let filter = dead.clone();
-        let builder = Database::builder(folder)
-            .with_compaction_filter_factories(Arc::new(move |keyspace| {
-                (keyspace == RECORDS).then(|| Arc::new(filter.clone()) as _)
-            }))
-            .cache_size(options.cache_bytes)
-            .manual_journal_persist(true)
-            .max_journaling_size(256 << 20)
-            .worker_threads(1);
-        let place = "its journal or its tables";
-        // fjall panics on some malformed data. The database is dropped then.
-        let opened = match catch_unwind(AssertUnwindSafe(|| builder.open())) {
-            Ok(opened) => opened.map_err(|error| failure(error, place))?,
-            Err(_) => return Err(Error::damaged(place)),
-        };
-        let keyspace = |name: &str, block, merges| {
-            opened
-                .keyspace(name, || keyspace_options(options, block, merges))
-                .map_err(|error| failure(error, "its keyspaces"))
-        };
-        let often = || Leveled::default().with_l0_threshold(4);
-        let meta = keyspace("meta", 4 << 10, often())?;
-        let order = keyspace("order", 16 << 10, often())?;
-        // fjall's thread only moves tables of this keyspace. The module `space` merges them, if
-        // there is space.
-        let never = Leveled::default()
-            .with_l0_threshold(u8::MAX)
-            .with_table_target_size(1 << 40);
-        let records = keyspace(RECORDS, 16 << 10, never)?;
-        let mut store = Self {
-            identity: Identity::random(),
-            meta,
-            order,
-            records,
-            dead,
-            db: opened,
-        };
-        let version = store.meta(keys::VERSION, "its version", |value| {
-            log_head::decode_number(keys::VERSION, value)
-        })?;
-        match version {
-            Some(VERSION) => {}
-            Some(found) => return Err(Kind::Version { found }.into()),
-            None if store.head()?.is_some() => return Err(Error::damaged("no version is written")),
-            None => {
-                let version = log_head::encode_number(keys::VERSION, VERSION);
-                let mut batch = store.db.batch().durability(Some(PersistMode::SyncAll));
-                batch.insert(&store.meta, keys::VERSION, version);
-                batch
-                    .commit()
-                    .map_err(|error| failure(error, "its version"))?;
-            }
-        }
-        let identity = store.meta(keys::IDENTITY, "its identity", |value| {
-            log_head::decode_number(keys::IDENTITY, value)
-        })?;
-        match identity {
-            Some(identity) => store.identity = Identity::new(identity),
-            None => {
-                let identity = log_head::encode_number(keys::IDENTITY, store.identity.number());
-                let mut batch = store.db.batch().durability(Some(PersistMode::SyncAll));
-                batch.insert(&store.meta, keys::IDENTITY, identity);
-                batch
-                    .commit()
-                    .map_err(|error| failure(error, "its identity"))?;
-            }
-        }
-        Ok(store)
-    }
-
-    fn meta<T>(
-        &self,
-        key: &[u8],
-        what: &str,
-        decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
-    ) -> Result<Option<T>, Error> {
-        let value = self.meta.get(key).map_err(|error| failure(error, what))?;
-        let decoded = value.map(|value| decode(&value)).transpose();
-        decoded.map_err(|Malformed| Error::damaged(format!("{what} (meta {})", hex(key))))
-    }
-
-    pub(crate) fn head(&self) -> Result<Option<Head>, Error> {
-        self.meta(keys::HEAD, "its head", Head::decode)
-    }
-
-    pub(crate) fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        self.meta(keys::CHECKPOINT, "its checkpoint", Checkpoint::decode)
-    }
-
-    pub(crate) fn ends(&self) -> Result<Ends, Error> {
-        let ends = self.meta(keys::ENDS, "how many ends there are", Ends::decode)?;
-        Ok(ends.unwrap_or_default())
-    }
-
-    pub(crate) fn id_of(&self, name: &StreamName) -> Result<Option<u64>, Error> {
-        let key = keys::name(name.as_str());
-        self.meta(&key, "a stream's name", |value| {
-            log_head::decode_number(&key, value)
-        })
-    }
-
-    pub(crate) fn birth(&self, id: u64) -> Result<Option<Birth>, Error> {
-        let key = keys::settings(id);
-        self.meta(&key, "a stream's settings", |value| {
-            settings::decode(&key, value)
-        })
-    }
-
-    pub(crate) fn state(&self, id: u64) -> Result<Option<State>, Error> {
-        let key = keys::state(id);
-        self.meta(&key, "a stream's state", |value| state::decode(&key, value))
-    }
-
-    /// Returns the floor of a removed stream that is still being swept.
-    pub(crate) fn garbage(&self, id: u64) -> Result<Option<u64>, Error> {
-        let key = keys::garbage(id);
-        self.meta(&key, "a stream that ended", |value| {
-            log_head::decode_garbage(&key, value)
-        })
-    }
-
-    pub(crate) fn producer(&self, id: u64, name: &str) -> Result<Option<ProducerState>, Error> {
-        let key = keys::producer(id, name);
-        self.meta(&key, "a producer's state", |value| {
-            state::decode_producer(&key, value)
-        })
-    }
-
-    /// Returns the states of at most `most` producers of a stream whose ids come after `after`, in
-    /// the order of the ids.
-    pub(crate) fn producers(
-        &self,
-        id: u64,
-        after: Option<&str>,
-        most: usize,
-    ) -> Result<Vec<(String, ProducerState)>, Error> {
-        let first = keys::producer(id, after.unwrap_or_default());
-        let prefix = keys::producer(id, "");
-        let mut found = Vec::new();
-        for pair in self.meta.range(first.clone()..) {
-            let (key, value) = pair
-                .into_inner()
-                .map_err(|error| failure(error, "producers"))?;
-            if !key.starts_with(&prefix) || found.len() == most {
-                break;
-            }
-            if *key == *first {
-                continue;
-            }
-            let name = keys::producer_of(&key);
-            let state = state::decode_producer(&key, &value);
-            match (name, state) {
-                (Some(name), Ok(state)) => found.push((name.to_owned(), state)),
-                _ => return Err(Error::damaged(format!("a producer (meta {})", hex(&key)))),
-            }
-        }
-        Ok(found)
-    }
-
-    /// Returns at most `most` keys of `meta` in `from..to`.
-    pub(crate) fn meta_keys(
-        &self,
-        from: Vec<u8>,
-        to: Vec<u8>,
-        most: usize,
-    ) -> Result<Vec<Vec<u8>>, Error> {
-        let mut found = Vec::new();
-        for pair in self.meta.range(from..to).take(most) {
-            found.push(
-                pair.key()
-                    .map_err(|error| failure(error, "an index"))?
-                    .to_vec(),
-            );
-        }
-        Ok(found)
-    }
-
-    /// Returns a view of the current content.
-    pub(crate) fn view(&self) -> View<'_> {
-        View {
-            store: self,
-            at: self.db.snapshot(),
-        }
-    }
-}
-
-/// A snapshot of the database. Each commit is in it as a whole or not at all.
-pub(crate) struct View<'a> {
-    store: &'a Store,
-    at: Snapshot,
-}
-
-impl View<'_> {
-    /// Returns the consecutive records of a stream from the one that contains `at` to `until`.
-    pub(crate) fn records(
-        &self,
-        id: u64,
-        at: u64,
-        until: u64,
-    ) -> impl Iterator<Item = Result<Record, Error>> + use<> {
-        let records = &self.store.records;
-        let start = self
-            .at
-            .range(records, keys::record(id, 0)..=keys::record(id, at))
-            .next_back();
-        let start = start.map(|pair| record(id, pair));
-        let (first, mut next) = match &start {
-            Some(Ok(record)) => (record.first, record.first),
-            _ => (at, at),
-        };
-        let found = start.is_some_and(|record| record.is_ok_and(|record| at < record.end()));
-        let first = if found { first } else { at };
-        if !found {
-            next = at;
-        }
-        let mut pairs = self
-            .at
-            .range(records, keys::record(id, first)..keys::record(id, until));
-        let mut ended = false;
-        std::iter::from_fn(move || {
-            if ended || next >= until {
-                return None;
-            }
-            let record = match pairs.next() {
-                Some(pair) => record(id, pair),
-                None => Err(Error::damaged(format!("stream {id} lacks offset {next}"))),
-            };
-            let record = record.and_then(|record| {
-                if record.first == next {
-                    return Ok(record);
-                }
-                Err(Error::damaged(format!("stream {id} lacks offset {next}")))
-            });
-            match &record {
-                Ok(record) => next = record.end(),
-                Err(_) => ended = true,
-            }
-            Some(record)
-        })
-    }
-
-    /// Returns the commits from the one that contains `position` on.
-    pub(crate) fn commits(
-        &self,
-        position: u64,
-    ) -> impl Iterator<Item = Result<Commit, Error>> + use<> {
-        let before = self
-            .at
-            .range(&self.store.order, ..=keys::commit(position, u64::MAX))
-            .next_back();
-        let start = match before.map(fjall::Guard::key) {
-            Some(Ok(key)) => keys::commit_of(&key).unwrap_or_default(),
-            _ => (0, 0),
-        };
-        self.commits_after(start.0, start.1)
-    }
-
-    /// Returns the commits from this position and number on.
-    pub(crate) fn commits_after(
-        &self,
-        position: u64,
-        number: u64,
-    ) -> impl Iterator<Item = Result<Commit, Error>> + use<> {
-        self.at
-            .range(&self.store.order, keys::commit(position, number)..)
-            .map(|pair| {
-                let (key, value) = pair
-                    .into_inner()
-                    .map_err(|error| failure(error, "the order"))?;
-                Commit::decode(&key, &value)
-                    .map_err(|Malformed| Error::damaged(format!("commit (order {})", hex(&key))))
-            })
-    }
-
-    /// Returns the streams whose newest trimmed message has a position in `from..to`, in the order
-    /// of the positions.
-    pub(crate) fn trimmed(
-        &self,
-        from: u64,
-        to: u64,
-    ) -> impl Iterator<Item = Result<Gap, Error>> + use<> {
-        // The keys contain the position after the message.
-        let range = keys::trimmed(from + 1, 0)..keys::trimmed(to + 1, 0);
-        self.at.range(&self.store.meta, range).map(|pair| {
-            let (key, value) = pair
-                .into_inner()
-                .map_err(|error| failure(error, "what was trimmed"))?;
-            let place = keys::trimmed_of(&key);
-            let floor = log_head::decode_number(&key, &value).ok();
-            let found = place.zip(floor).map(|((position, id), floor)| Gap {
-                position: position - 1,
-                id,
-                floor,
-            });
-            found.ok_or_else(|| Error::damaged(format!("what was trimmed (meta {})", hex(&key))))
-        })
-    }
-
-    /// Returns the streams that ended in `from..to`, in the order of the positions.
-    pub(crate) fn ended(
-        &self,
-        from: u64,
-        to: u64,
-    ) -> impl Iterator<Item = Result<Ended, Error>> + use<> {
-        let range = keys::end(from)..keys::end(to);
-        self.at.range(&self.store.meta, range).map(|pair| {
-            let (key, value) = pair
-                .into_inner()
-                .map_err(|error| failure(error, "an end"))?;
-            ended::decode(&key, &value)
-                .map_err(|Malformed| Error::damaged(format!("an end (meta {})", hex(&key))))
-        })
-    }
-
-    /// Returns the number of ends.
-    pub(crate) fn ends(&self) -> Result<Ends, Error> {
-        let value = self
-            .at
-            .get(&self.store.meta, keys::ENDS)
-            .map_err(|error| failure(error, "how many ends there are"))?;
-        let ends = value.map(|value| Ends::decode(&value)).transpose();
-        let ends = ends.map_err(|Malformed| Error::damaged("how many ends there are (meta 4c)"))?;
-        Ok(ends.unwrap_or_default())
-    }
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) index: Index,
+    pub(crate) segments: RwLock<Segments>,
+    /// In the order of their positions.
+    pub(crate) sorted: RwLock<Arc<[Arc<Sorted>]>>,
+    /// The same files by number. A new one is here before a location names it.
+    pub(crate) files: RwLock<HashMap<u64, Arc<Sorted>>>,
+    pub(crate) manifest: Mutex<Manifest>,
+    /// Held while frozen changes of the index are written out.
+    checkpointing: Mutex<()>,
+    /// The state of the log at the end of the frozen changes of the index.
+    frozen: Mutex<Option<Head>>,
+    /// Segments that are in sorted files and that readers may still have.
+    pub(crate) retired: Mutex<Vec<Arc<SegmentFile>>>,
 }
 
 /// A gap that a stream's caps left.
@@ -437,60 +63,381 @@ pub(crate) struct Gap {
     pub(crate) floor: u64,
 }
 
-fn record(id: u64, pair: fjall::Guard) -> Result<Record, Error> {
-    let place = || format!("a record of stream {id}");
-    let (key, value) = pair
-        .into_inner()
-        .map_err(|error| failure(error, &place()))?;
-    let (of, first) = keys::record_of(&key).ok_or_else(|| Error::damaged(place()))?;
-    debug_assert_eq!(of, id);
-    Record::decode(of, first, Bytes::from(value))
-        .map_err(|Malformed| Error::damaged(format!("record of stream {id} at offset {first}")))
-}
-
-fn keyspace_options(options: &FjallOptions, block: u32, merges: Leveled) -> KeyspaceCreateOptions {
-    let bloom = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
-    KeyspaceCreateOptions::default()
-        .manual_journal_persist(true)
-        .max_memtable_size(options.table_bytes)
-        .compaction_strategy(Arc::new(merges))
-        .data_block_size_policy(BlockSizePolicy::all(block))
-        .filter_policy(FilterPolicy::all(bloom(10.0)))
-}
-
-fn hex(key: &[u8]) -> String {
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_of_another_format_is_refused_with_a_remedy() {
-        for other in [VERSION - 1, VERSION + 1] {
-            let folder = tempfile::tempdir().unwrap();
-            let store = Store::open(folder.path(), &FjallOptions::default()).unwrap();
-            let version = log_head::encode_number(keys::VERSION, other);
-            store.meta.insert(keys::VERSION, version).unwrap();
-            store.db.persist(PersistMode::SyncAll).unwrap();
-            drop(store);
-            let opened = Store::open(folder.path(), &FjallOptions::default());
-            let error = opened.err().unwrap().to_string();
-            assert!(error.contains(&format!("format {other}")), "{error}");
-            assert!(error.contains("the version that wrote it"), "{error}");
+impl Store {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        manifest: Manifest,
+        index: Index,
+        sorted: Vec<Arc<Sorted>>,
+    ) -> Self {
+        let files = sorted.iter().map(|file| (file.number(), Arc::clone(file)));
+        let files = files.collect();
+        Self {
+            identity: Identity::new(manifest.identity),
+            disk,
+            index,
+            segments: RwLock::default(),
+            files: RwLock::new(files),
+            sorted: RwLock::new(sorted.into()),
+            manifest: Mutex::new(manifest),
+            checkpointing: Mutex::default(),
+            frozen: Mutex::default(),
+            retired: Mutex::default(),
         }
     }
 
-    #[test]
-    fn a_folder_without_an_identity_gets_a_permanent_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = || Store::open(folder.path(), &FjallOptions::default()).unwrap();
-        let store = open();
-        store.meta.remove(keys::IDENTITY).unwrap();
-        store.db.persist(PersistMode::SyncAll).unwrap();
-        drop(store);
-        let identity = open().identity;
-        assert_eq!(open().identity, identity);
+    fn meta<T>(
+        &self,
+        key: &[u8],
+        what: &str,
+        decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<Option<T>, Error> {
+        let value = self.index.get(key)?;
+        let decoded = value.map(|value| decode(&value)).transpose();
+        decoded.map_err(|Malformed| malformed(what, key))
     }
+
+    /// Applies changes to the index.
+    pub(crate) fn apply(&self, changes: Vec<IndexChange>) {
+        let changes = changes.into_iter();
+        self.index.apply(
+            changes
+                .map(|(key, it)| (key, it.map(Bytes::from)))
+                .collect(),
+        );
+    }
+
+    pub(crate) fn ends(&self) -> Result<Ends, Error> {
+        let ends = self.meta(keys::ENDS, "the number of ends", Ends::decode)?;
+        Ok(ends.unwrap_or_default())
+    }
+
+    pub(crate) fn id_of(&self, name: &StreamName) -> Result<Option<u64>, Error> {
+        let key = keys::name(name.as_str());
+        self.meta(&key, "a stream's name", log_head::decode_number)
+    }
+
+    pub(crate) fn birth(&self, id: u64) -> Result<Option<Birth>, Error> {
+        self.meta(&keys::settings(id), "a stream's settings", settings::decode)
+    }
+
+    pub(crate) fn state(&self, id: u64) -> Result<Option<State>, Error> {
+        self.meta(&keys::state(id), "a stream's state", state::decode)
+    }
+
+    pub(crate) fn producer(&self, id: u64, name: &str) -> Result<Option<ProducerState>, Error> {
+        let key = keys::producer(id, name);
+        self.meta(&key, "a producer's state", state::decode_producer)
+    }
+
+    /// Returns the states of at most `most` producers of a stream whose ids come after `after`, in
+    /// the order of the ids.
+    pub(crate) fn producers(
+        &self,
+        id: u64,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<(String, ProducerState)>, Error> {
+        let mut from = keys::producer(id, after.unwrap_or_default());
+        if after.is_some() {
+            from.push(0);
+        }
+        let Some(next) = id.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let found = self.index.range(&from, &keys::producer(next, ""), most)?;
+        let decode = |(key, value): (Vec<u8>, Bytes)| {
+            let name = keys::producer_of(&key).map(str::to_owned);
+            match (name, state::decode_producer(&value)) {
+                (Some(name), Ok(state)) => Ok((name, state)),
+                _ => Err(malformed("a producer's state", &key)),
+            }
+        };
+        found.into_iter().map(decode).collect()
+    }
+
+    /// Returns at most `most` keys of the index in `from..to`.
+    pub(crate) fn keys(&self, from: &[u8], to: &[u8], most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let found = self.index.range(from, to, most)?;
+        Ok(found.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// Returns at most `most` streams whose newest trimmed message has a position in `from..to`, in
+    /// the order of the positions.
+    pub(crate) fn trimmed(&self, from: u64, to: u64, most: usize) -> Result<Vec<Gap>, Error> {
+        // The keys contain the position after the message.
+        let (from, to) = (keys::trimmed(from + 1, 0), keys::trimmed(to + 1, 0));
+        let decode = |(key, value): (Vec<u8>, Bytes)| {
+            let place = keys::trimmed_of(&key);
+            let floor = log_head::decode_number(&value).ok();
+            let found = place.zip(floor).map(|((position, id), floor)| Gap {
+                position: position - 1,
+                id,
+                floor,
+            });
+            found.ok_or_else(|| malformed("a notice of trimming", &key))
+        };
+        let found = self.index.range(&from, &to, most)?;
+        found.into_iter().map(decode).collect()
+    }
+
+    /// Returns at most `most` streams that ended in `from..to`, in the order of the positions.
+    pub(crate) fn ended(&self, from: u64, to: u64, most: usize) -> Result<Vec<Ended>, Error> {
+        let found = self.index.range(&keys::end(from), &keys::end(to), most)?;
+        let decode = |(key, value): (Vec<u8>, Bytes)| {
+            ended::decode(&key, &value).map_err(|Malformed| malformed("a stream's end", &key))
+        };
+        found.into_iter().map(decode).collect()
+    }
+
+    /// Returns consecutive records of a stream from the one that contains `at`, of about `budget`
+    /// bytes. The last ones may be after `until`.
+    pub(crate) fn records(
+        &self,
+        id: u64,
+        at: u64,
+        until: u64,
+        budget: usize,
+    ) -> Result<Vec<Record>, Error> {
+        self.locate(
+            id,
+            at,
+            |segments| segments.find(id, at, until, budget, MOST),
+            |located| self.read_located(id, located),
+            |file, entry| Ok(file.read(entry, at, budget)?),
+        )
+    }
+
+    /// Returns the first offsets and the heads of at most `most` consecutive records of a stream from
+    /// the one that contains `at`.
+    pub(crate) fn heads(
+        &self,
+        id: u64,
+        at: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, record::Head)>, Error> {
+        self.locate(
+            id,
+            at,
+            |segments| segments.find(id, at, u64::MAX, usize::MAX, most),
+            |located| {
+                let heads = located.iter().map(|it| (it.first, it.run.head));
+                Ok(heads.collect())
+            },
+            |file, entry| Ok(file.heads(entry, at, most)?),
+        )
+    }
+
+    /// Finds the file that contains a message: a segment, or a sorted file.
+    fn locate<T>(
+        &self,
+        id: u64,
+        at: u64,
+        find: impl Fn(&Segments) -> Vec<Located>,
+        in_segments: impl Fn(&[Located]) -> Result<Vec<T>, Error>,
+        in_sorted: impl Fn(&Sorted, &Entry) -> Result<Vec<T>, Error>,
+    ) -> Result<Vec<T>, Error> {
+        for _ in 0..AGAIN {
+            let located = find(&self.segments.read());
+            if !located.is_empty() {
+                return in_segments(&located);
+            }
+            let (first, last) = (Entry::key(id, 0), Entry::key(id, at));
+            let Some((key, value)) = self.index.last_at_most(&first, &last)? else {
+                break;
+            };
+            let entry = Entry::decode(&key, &value);
+            let entry = entry.map_err(|Malformed| malformed("a location", &key))?;
+            if at >= entry.end() {
+                break;
+            }
+            let Some(file) = self.files.read().get(&entry.file).cloned() else {
+                // It was rewritten meanwhile.
+                continue;
+            };
+            let found = in_sorted(&file, &entry)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            break;
+        }
+        Err(Error::damaged(format!("stream {id} lacks offset {at}")))
+    }
+
+    /// Reads records of segments. Those that are close to each other are read at once.
+    pub(crate) fn read_located(&self, id: u64, located: &[Located]) -> Result<Vec<Record>, Error> {
+        let start = |it: &Located| u64::from(it.run.offset);
+        let end = |it: &Located| start(it) + u64::from(it.run.head.length);
+        let mut records = Vec::with_capacity(located.len());
+        let mut rest = located;
+        while let Some(first) = rest.first() {
+            let mut count = 1;
+            while let Some(next) = rest.get(count)
+                && next.file.number == first.file.number
+                && (end(&rest[count - 1])..=end(&rest[count - 1]) + SKIP).contains(&start(next))
+                && end(next) - start(first) <= WINDOW
+            {
+                count += 1;
+            }
+            let (near, later) = rest.split_at(count);
+            let from = start(first);
+            let length = end(&near[count - 1]) - from;
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+            first
+                .file
+                .file
+                .read_at(&mut bytes, from)
+                .map_err(io_failure)?;
+            let bytes = Bytes::from(bytes);
+            for it in near {
+                let at = usize::try_from(start(it) - from).unwrap_or(usize::MAX);
+                let length = usize::try_from(it.run.head.length).unwrap_or(usize::MAX);
+                let data = bytes.slice(at..at + length);
+                if record::sum(&data) != it.run.sum {
+                    let segment = it.file.number;
+                    return Err(Error::damaged(format!(
+                        "segment {segment} at byte {}: stream {id} at offset {}",
+                        it.run.offset, it.first
+                    )));
+                }
+                records.push(Record {
+                    first: it.first,
+                    head: it.run.head,
+                    data,
+                });
+            }
+            rest = later;
+        }
+        Ok(records)
+    }
+
+    /// Returns the number of a new table or sorted file.
+    pub(crate) fn next_file(&self) -> u64 {
+        let mut manifest = self.manifest.lock();
+        manifest.next_file += 1;
+        manifest.next_file - 1
+    }
+
+    /// Freezes the changes of the index up to `head`, for the next [checkpoint](Self::checkpoint).
+    /// Called by the writer, between commits. Returns `false` if older ones aren't written yet.
+    pub(crate) fn freeze(&self, head: Head) -> bool {
+        let mut frozen = self.frozen.lock();
+        let is_frozen = frozen.is_none() && self.index.freeze();
+        if is_frozen {
+            *frozen = Some(head);
+        }
+        is_frozen
+    }
+
+    /// Writes the frozen changes of the index into a table. Returns `true` if there were any.
+    pub(crate) fn checkpoint(&self) -> Result<bool, Error> {
+        let _alone = self.checkpointing.lock();
+        let Some(head) = *self.frozen.lock() else {
+            return Ok(false);
+        };
+        let table = self.index.write_frozen(self.next_file());
+        match table.map_err(io_failure)? {
+            Some(table) => {
+                self.install(Some(Install::Checkpoint(table)), |manifest| {
+                    manifest.head = head;
+                })?;
+            }
+            None => self.install(None, |manifest| manifest.head = head)?,
+        }
+        *self.frozen.lock() = None;
+        Ok(true)
+    }
+
+    /// Changes the list of files: first in the manifest, then in memory. `change` is made to the manifest
+    /// besides. If nothing was changed, a new table is removed.
+    pub(crate) fn install(
+        &self,
+        tables: Option<Install>,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(), NotInstalled> {
+        let mut manifest = self.manifest.lock();
+        let mut next = manifest.clone();
+        if let Some(tables) = &tables {
+            next.tables = self.index.after(tables);
+        }
+        change(&mut next);
+        if let Err(error) = next.prepare(&*self.disk) {
+            if let Some(tables) = &tables {
+                self.remove(&headwater_journal::table_name(tables.number()));
+            }
+            return Err(NotInstalled {
+                error: io_failure(error),
+                is_unchanged: true,
+            });
+        }
+        Manifest::replace(&*self.disk).map_err(|error| NotInstalled {
+            error: io_failure(error),
+            is_unchanged: false,
+        })?;
+        *manifest = next;
+        let removed = tables.map(|tables| self.index.install(tables));
+        drop(manifest);
+        for number in removed.into_iter().flatten() {
+            self.remove(&headwater_journal::table_name(number));
+        }
+        Ok(())
+    }
+
+    /// Removes a file that the manifest doesn't name. If that fails, opening the log removes it.
+    pub(crate) fn remove(&self, name: &str) {
+        if let Err(error) = self.disk.remove(name) {
+            tracing::warn!(name, %error, "a file that isn't needed could not be removed");
+        }
+    }
+
+    /// Merges tables of the index, if there are many. Returns `true` if it did.
+    pub(crate) fn merge_tables(&self, stop: &dyn Fn() -> bool) -> Result<bool, Error> {
+        let Some(inputs) = self.index.plan_merge() else {
+            return Ok(false);
+        };
+        let Some((table, made)) = self.index.merge(&inputs, self.next_file(), stop)? else {
+            return Ok(false);
+        };
+        let replace = Install::Replace {
+            old: inputs,
+            table,
+            level: made.level,
+        };
+        self.install(Some(replace), |_| {})?;
+        Ok(true)
+    }
+
+    /// Writes pairs into a table, in the order of their keys.
+    pub(crate) fn write_table(
+        &self,
+        pairs: impl IntoIterator<Item = IndexChange>,
+    ) -> Result<Table, Error> {
+        let number = self.next_file();
+        let write = || {
+            let mut writer = headwater_journal::TableWriter::create(&self.disk, number)?;
+            for (key, value) in pairs {
+                writer.put(&key, value.as_deref())?;
+            }
+            writer.finish()
+        };
+        write().map_err(io_failure)
+    }
+}
+
+/// The error of a change of the list of files.
+pub(crate) struct NotInstalled {
+    error: Error,
+    /// `true` if the old manifest is valid, so that the new files aren't needed.
+    pub(crate) is_unchanged: bool,
+}
+
+impl From<NotInstalled> for Error {
+    fn from(failed: NotInstalled) -> Self {
+        failed.error
+    }
+}
+
+fn malformed(what: &str, key: &[u8]) -> Error {
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    Error::damaged(format!("{what} (key {hex} of the index)"))
 }

@@ -4,7 +4,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
@@ -45,8 +44,8 @@ pub(crate) struct Stream {
     producers: Mutex<HashMap<String, ProducerState>>,
     /// The progress of the search for idle producers.
     pub(crate) idle: Mutex<IdleSearch>,
-    /// The newest records, up to the tail, each with its first offset.
-    recent: Mutex<VecDeque<(u64, Bytes)>>,
+    /// The newest records, up to the tail.
+    recent: Mutex<VecDeque<Record>>,
     /// `true` if it was used since it was last considered for eviction.
     hot: AtomicBool,
     /// `true` if it is removed for good. Another stream may have its name.
@@ -117,6 +116,12 @@ impl Stream {
 
     pub(crate) fn state(&self) -> State {
         self.state.lock().clone()
+    }
+
+    /// Returns `true` if the stream's settings can remove its messages.
+    pub(crate) fn is_capped(&self) -> bool {
+        let settings = &self.birth.settings;
+        settings.max_age.is_some() || settings.max_bytes.is_some()
     }
 
     /// Returns the position after the last message that the caps removed, or 0.
@@ -218,8 +223,8 @@ impl Stream {
     }
 
     /// Keeps a committed record in memory.
-    pub(crate) fn keep(&self, first: u64, record: Bytes) {
-        self.recent.lock().push_back((first, record));
+    pub(crate) fn keep(&self, record: Record) {
+        self.recent.lock().push_back(record);
     }
 
     /// Drops the oldest record that is kept.
@@ -232,13 +237,13 @@ impl Stream {
     pub(crate) fn recent(&self, at: u64, budget: usize) -> Option<Vec<Record>> {
         let recent = self.recent.lock();
         let start = recent
-            .partition_point(|(first, _)| *first <= at)
+            .partition_point(|record| record.first <= at)
             .checked_sub(1)?;
         let mut found = Vec::new();
         let mut bytes = 0;
-        for (first, value) in recent.range(start..) {
-            found.push(Record::trusted(*first, value.clone()).ok()?);
-            bytes += value.len();
+        for record in recent.range(start..) {
+            found.push(record.clone());
+            bytes += record.data.len();
             // The first record may be mostly before `at`.
             if bytes > budget && found.len() > 1 {
                 break;
@@ -281,16 +286,6 @@ impl Stream {
             self.used.store(now, Ordering::Relaxed);
         }
         used > latest
-    }
-
-    /// Drops everything that was read from a database that has been reopened since.
-    pub(crate) fn reload(&self, state: Option<State>) {
-        self.producers.lock().clear();
-        self.recent.lock().clear();
-        match state {
-            Some(state) => self.publish(state, false),
-            None => self.publish(self.state(), true),
-        }
     }
 }
 

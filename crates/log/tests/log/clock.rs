@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use headwater_log::{
-    CLOCK_SETTLED_AFTER, Create, Expiry, FjallLog, Limits, Log, Settings, Timestamp,
+    CLOCK_SETTLED_AFTER, Create, DiskLog, Expiry, Limits, Log, Settings, Timestamp,
 };
 
 use crate::support::{START, all, append, every_engine, name, options, plain, run};
@@ -75,7 +75,7 @@ fn times_from_a_wrong_clock_are_corrected_once_it_is_right() {
 fn a_log_opened_with_the_right_clock_ignores_times_in_the_future() {
     let folder = tempfile::tempdir().unwrap();
     let clock = headwater_log::Clock::by_hand(START.after(DAYS));
-    let open = || FjallLog::open(folder.path(), options(&clock, Limits::default())).unwrap();
+    let open = || DiskLog::open(folder.path(), options(&clock, Limits::default())).unwrap();
     let stream = name("idle");
     let log = open();
     run(log.create(&stream, idle(3600))).unwrap();

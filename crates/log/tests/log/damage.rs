@@ -4,13 +4,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use headwater_log::{
-    Append, Clock, Create, Error, FjallLog, Limits, Log, Outcome, Position, ReadFrom, Settings,
+    Append, Clock, Create, DiskLog, Error, Limits, Log, Outcome, Position, ReadFrom, Settings,
 };
 
 use crate::support::{name, open, options, plain, quick_folder, run};
 
 /// Returns everything that can be read from a log as text, or the first error.
-async fn contents(log: &FjallLog) -> Result<Vec<String>, Error> {
+async fn contents(log: &DiskLog) -> Result<Vec<String>, Error> {
     let mut contents = Vec::new();
     let mut after = None;
     loop {
@@ -32,8 +32,8 @@ async fn contents(log: &FjallLog) -> Result<Vec<String>, Error> {
 /// Fills a log with every kind of data, part of it in tables, the rest in the journal.
 fn fill(folder: &Path) -> Vec<String> {
     let mut settings = options(&Clock::by_hand(crate::support::START), Limits::default());
-    settings.table_bytes = 32 << 10;
-    let log = FjallLog::open(folder, settings).unwrap();
+    settings.segment_bytes = 32 << 10;
+    let log = DiskLog::open(folder, settings).unwrap();
     run(async {
         for index in 0..6 {
             log.create(&name(&format!("s{index}")), plain())
@@ -188,16 +188,19 @@ fn damage_anywhere_in_a_log_is_reported_or_harmless() {
     assert!(said > rounds / 4, "damage is noticed: {said} of {rounds}");
 }
 
-/// Returns the journal in use and its length.
+/// Returns the segment in use and its length.
 fn journal(folder: &Path) -> (PathBuf, usize) {
     let mut all = Vec::new();
     files(folder, &mut all);
     let journal = all
         .into_iter()
-        .filter(|path| path.extension().is_some_and(|it| it == "jnl"));
-    let journal = journal.max().unwrap();
-    let bytes = std::fs::read(&journal).unwrap();
-    (journal, meaningful(&bytes))
+        .filter(|path| path.extension().is_some_and(|it| it == "seg"));
+    let used = journal.filter_map(|path| {
+        // Another one is prepared, and contains zeros.
+        let length = meaningful(&std::fs::read(&path).unwrap());
+        (length > 1).then_some((path, length))
+    });
+    used.max().unwrap()
 }
 
 /// Sets the length of a file.
@@ -213,27 +216,19 @@ fn a_torn_unacknowledged_commit_is_discarded() {
     let log = open(before.path()).unwrap();
     run(log.create(&stream, plain())).unwrap();
     run(log.append(&stream, Append::new(vec!["acknowledged".into()]))).unwrap();
-    drop(log);
-    let (journal, long) = journal(before.path());
+    // As if the process was killed.
+    let (segment, long) = journal(before.path());
     copy(before.path(), after.path());
-    let log = open(after.path()).unwrap();
     run(log.append(&stream, Append::new(vec!["torn".into()]))).unwrap();
-    drop(log);
-    let longer = after
-        .path()
-        .join(journal.strip_prefix(before.path()).unwrap());
-    let bytes = std::fs::read(&longer).unwrap();
+    let bytes = std::fs::read(&segment).unwrap();
     let end = meaningful(&bytes);
     assert!(end > long);
+    drop(log);
     for at in [long + 1, (long + end) / 2, end - 1] {
         let torn = quick_folder();
-        copy(before.path(), torn.path());
-        std::fs::write(
-            torn.path()
-                .join(journal.strip_prefix(before.path()).unwrap()),
-            &bytes[..at],
-        )
-        .unwrap();
+        copy(after.path(), torn.path());
+        let file = segment.strip_prefix(before.path()).unwrap();
+        std::fs::write(torn.path().join(file), &bytes[..at]).unwrap();
         let log = open(torn.path()).unwrap();
         assert_eq!(run(crate::support::all(&log, &stream)), ["acknowledged"]);
         assert_eq!(
@@ -252,7 +247,7 @@ fn a_torn_unacknowledged_commit_is_discarded() {
 }
 
 /// Returns options with a sync for every append.
-fn synced(accept: bool) -> headwater_log::FjallOptions {
+fn synced(accept: bool) -> headwater_log::DiskOptions {
     let mut settings = options(&Clock::system(), Limits::default());
     settings.durability = headwater_log::Durability::Fsync;
     settings.accept_missing_end = accept;
@@ -263,29 +258,63 @@ fn synced(accept: bool) -> headwater_log::FjallOptions {
 fn a_missing_acknowledged_commit_is_an_error_unless_accepted() {
     let folder = quick_folder();
     let stream = name("s");
-    let log = FjallLog::open(folder.path(), synced(false)).unwrap();
+    let log = DiskLog::open(folder.path(), synced(false)).unwrap();
     run(log.create(&stream, plain())).unwrap();
     let mut ends = Vec::new();
     for text in ["one", "two", "three"] {
         run(crate::support::append(&log, &stream, &[text]));
         ends.push(journal(folder.path()).1);
     }
+    let killed = quick_folder();
+    copy(folder.path(), killed.path());
     drop(log);
+    let folder = killed;
     cut(&journal(folder.path()).0, ends[1] - 3);
     for _ in 0..2 {
-        let error = FjallLog::open(folder.path(), synced(false)).unwrap_err();
+        let error = DiskLog::open(folder.path(), synced(false)).unwrap_err();
         assert!(error.is_damaged(), "{error:?}");
         assert_eq!(
             error.to_string(),
             "the log is damaged: commits 3 to 4 were acknowledged and are missing from the end"
         );
     }
-    let log = FjallLog::open(folder.path(), synced(true)).unwrap();
+    let log = DiskLog::open(folder.path(), synced(true)).unwrap();
     assert_eq!(log.recovery().missing, 2);
     assert_eq!(run(crate::support::all(&log, &stream)), ["one"]);
     drop(log);
-    let log = FjallLog::open(folder.path(), synced(false)).unwrap();
+    let log = DiskLog::open(folder.path(), synced(false)).unwrap();
     assert_eq!(log.recovery().missing, 0);
+}
+
+#[test]
+fn after_an_end_is_missing_that_the_index_knows_of_the_rest_can_be_read() {
+    let folder = quick_folder();
+    let stream = name("s");
+    let log = DiskLog::open(folder.path(), synced(false)).unwrap();
+    run(log.create(&stream, plain())).unwrap();
+    run(crate::support::append(&log, &stream, &["one"]));
+    let end = journal(folder.path()).1;
+    run(crate::support::append(&log, &stream, &["two"]));
+    // This writes out the index.
+    drop(log);
+    cut(&journal(folder.path()).0, end);
+    let error = DiskLog::open(folder.path(), synced(false)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the log is damaged: commits 3 to 3 were acknowledged and are missing from the end"
+    );
+    for round in 0..2 {
+        let log = DiskLog::open(folder.path(), synced(round == 0)).unwrap();
+        assert_eq!(log.recovery().missing, 1 - round);
+        run(crate::support::append(&log, &stream, &["next"]));
+        let chunk = run(log.read(&stream, ReadFrom::Start, 1)).unwrap();
+        assert_eq!(chunk.messages[0].bytes, "one");
+        let at = |offset| ReadFrom::At(headwater_log::Offset::new(offset));
+        let lost = run(log.read(&stream, at(1), 1)).unwrap_err();
+        assert!(lost.is_damaged(), "{lost:?}");
+        let chunk = run(log.read(&stream, at(2), 1)).unwrap();
+        assert_eq!(chunk.messages[0].bytes, "next");
+    }
 }
 
 #[test]
@@ -295,7 +324,10 @@ fn a_missing_end_is_reported_with_the_weaker_durability() {
     run(log.create(&name("s"), plain())).unwrap();
     let end = journal(folder.path()).1;
     run(crate::support::append(&log, &name("s"), &["lost"]));
+    let killed = quick_folder();
+    copy(folder.path(), killed.path());
     drop(log);
+    let folder = killed;
     cut(&journal(folder.path()).0, end + 2);
     let log = open(folder.path()).unwrap();
     assert_eq!(log.recovery().missing, 1);
@@ -303,17 +335,68 @@ fn a_missing_end_is_reported_with_the_weaker_durability() {
 }
 
 #[test]
+fn a_damaged_message_does_not_keep_the_others_from_being_sorted() {
+    let folder = quick_folder();
+    let log = DiskLog::open(folder.path(), synced(false)).unwrap();
+    let streams = ["whole", "damaged", "removed"].map(name);
+    for (stream, text) in streams.iter().zip(["one", "a message", "two"]) {
+        run(log.create(stream, plain())).unwrap();
+        run(crate::support::append(&log, stream, &[text]));
+    }
+    drop(log);
+    let (segment, _) = journal(folder.path());
+    let content = std::fs::read(&segment).unwrap();
+    let text = b"a message";
+    let at = content.windows(text.len()).position(|it| it == text);
+    let file = std::fs::File::options().write(true).open(&segment).unwrap();
+    file.write_all_at(b"?", at.unwrap() as u64).unwrap();
+    assert!(
+        DiskLog::open(folder.path(), synced(false))
+            .unwrap_err()
+            .is_damaged()
+    );
+
+    let mut settings = synced(false);
+    settings.accept_damage = true;
+    let log = DiskLog::open(folder.path(), settings).unwrap();
+    assert_eq!(log.recovery().damaged, 1);
+    run(log.delete(&streams[2])).unwrap();
+    log.give_back().unwrap();
+    drop(log);
+    // No segment is read any more, so nothing has to be accepted.
+    let log = DiskLog::open(folder.path(), synced(false)).unwrap();
+    assert_eq!(run(crate::support::all(&log, &streams[0])), ["one"]);
+    let read = run(log.read(&streams[1], ReadFrom::Start, 99));
+    assert!(read.unwrap_err().is_damaged());
+}
+
+#[test]
 fn a_half_created_folder_is_created_again() {
     let folder = quick_folder();
-    std::fs::create_dir(folder.path().join("db")).unwrap();
-    std::fs::write(folder.path().join("db/0.jnl"), [0; 100]).unwrap();
+    let file = |name: &str| folder.path().join("log").join(name);
+    std::fs::create_dir(file("")).unwrap();
+    std::fs::write(file("manifest.new"), [0; 100]).unwrap();
+    drop(open(folder.path()).unwrap());
+    // As a crash leaves it before there is a manifest.
+    let mut all = Vec::new();
+    files(&file(""), &mut all);
+    for path in all.iter().filter(|path| !path.ends_with("commits")) {
+        std::fs::remove_file(path).unwrap();
+    }
     let log = open(folder.path()).unwrap();
     run(log.create(&name("s"), plain())).unwrap();
     drop(log);
-    // Once something was committed, the same file is damage.
-    std::fs::remove_file(folder.path().join("db/version")).unwrap();
-    assert!(open(folder.path()).unwrap_err().is_damaged());
-    std::fs::remove_file(folder.path().join("commits")).unwrap();
-    std::fs::write(folder.path().join("db/version"), "FJL").unwrap();
-    assert!(open(folder.path()).unwrap_err().is_damaged());
+    // Once something was committed, a missing file is damage.
+    for name in ["manifest", "commits"] {
+        let hidden = folder.path().join("hidden");
+        std::fs::rename(file(name), &hidden).unwrap();
+        let error = open(folder.path()).unwrap_err();
+        assert!(error.is_damaged(), "{error:?}");
+        assert!(
+            error.to_string().contains(&format!("log/{name}")),
+            "{error}"
+        );
+        std::fs::rename(&hidden, file(name)).unwrap();
+    }
+    drop(open(folder.path()).unwrap());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_log::{
-    Clock, Create, EndCause, Expiry, FjallLog, Limits, Log, Matching, MemoryLog, MemoryOptions,
+    Clock, Create, DiskLog, EndCause, Expiry, Limits, Log, Matching, MemoryLog, MemoryOptions,
     Offset, OrderChunk, Position, Settings,
 };
 
@@ -255,9 +255,9 @@ fn a_restart_keeps_ends_and_reuses_no_position() {
         let mut options = options(&clock, limits);
         // Makes checkpoints frequent, which remove the entries of commits.
         options.checkpoint_bytes = 1;
-        FjallLog::open(folder.path(), options).unwrap()
+        DiskLog::open(folder.path(), options).unwrap()
     };
-    let end = |log: &FjallLog, stream: &str| {
+    let end = |log: &DiskLog, stream: &str| {
         run(log.create(&name(stream), plain())).unwrap();
         run(append(log, &name(stream), &["x"]));
         run(log.delete(&name(stream))).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headwater_log::{
-    Append, Clock, Create, Expiry, FjallLog, FjallOptions, ForkFrom, Limits, Log, Mark, Matching,
+    Append, Clock, Create, DiskLog, DiskOptions, Expiry, ForkFrom, Limits, Log, Mark, Matching,
     MemoryLog, MemoryOptions, Offset, Outcome, Position, ReadFrom, Refusal, Settings, Skip,
     StreamName,
 };
@@ -299,10 +299,10 @@ fn a_stream_expires_by_itself_without_any_request() {
     memory.clock = clock.clone();
     let folder = quick_folder();
     let mut disk = options(&clock, Limits::default());
-    disk.reclaim_every = FjallOptions::default().reclaim_every;
+    disk.reclaim_every = DiskOptions::default().reclaim_every;
     let engines: [Arc<dyn Log>; 2] = [
         Arc::new(MemoryLog::new(memory)),
-        Arc::new(FjallLog::open(folder.path(), disk).unwrap()),
+        Arc::new(DiskLog::open(folder.path(), disk).unwrap()),
     ];
     for log in engines {
         run(async {
@@ -526,7 +526,7 @@ fn many_streams_need_little_memory_and_survive_a_restart() {
         settings
     };
     let stream = |index: usize| name(&format!("many/{index:05}"));
-    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    let log = DiskLog::open(folder.path(), settings()).unwrap();
     run(async {
         let created: Vec<_> = (0..3000).map(|index| (stream(index), plain())).collect();
         for (stream, create) in created {
@@ -537,7 +537,7 @@ fn many_streams_need_little_memory_and_survive_a_restart() {
         }
     });
     drop(log);
-    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    let log = DiskLog::open(folder.path(), settings()).unwrap();
     assert_eq!(log.usage().streams, 3000);
     run(async {
         let (mut seen, mut after) = (0, None);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use headwater_log::{
-    Append, Clock, Durability, FjallLog, Limits, Log, MemoryLog, MemoryOptions, Outcome,
+    Append, Clock, DiskLog, Durability, Limits, Log, MemoryLog, MemoryOptions, Outcome,
 };
 
 use crate::support::{all, append, name, options, plain, run};
@@ -50,7 +50,7 @@ fn a_log_in_memory_respects_its_limit_and_has_room_after_a_deletion() {
 }
 
 /// Repeats an append until it is accepted, for at most ten seconds.
-fn until_taken(log: &FjallLog, append: impl Fn() -> Append) -> Duration {
+fn until_taken(log: &DiskLog, append: impl Fn() -> Append) -> Duration {
     let started = Instant::now();
     loop {
         match run(log.append(&name("s"), append())) {
@@ -77,8 +77,8 @@ fn appends_are_refused_below_the_reserve_and_accepted_again_above_it() {
     let mut settings = options(&Clock::system(), Limits::default());
     settings.durability = Durability::Fsync;
     settings.reserve_bytes = 60 << 20;
-    settings.table_bytes = 8 << 20;
-    let log = FjallLog::open(disk.path().join("log"), settings).unwrap();
+    settings.segment_bytes = 8 << 20;
+    let log = DiskLog::open(disk.path().join("log"), settings).unwrap();
     run(log.create(&name("s"), plain())).unwrap();
     run(append(&log, &name("s"), &["first"]));
     let filler = disk.path().join("filler");
@@ -112,10 +112,10 @@ fn a_disk_that_fills_up_during_a_commit_loses_nothing_acknowledged() {
     };
     let mut settings = options(&Clock::system(), Limits::default());
     settings.durability = Durability::Fsync;
-    // Without a reserve, the disk itself fails, and with it fjall.
+    // Without a reserve, the disk itself fails.
     settings.reserve_bytes = 0;
-    settings.table_bytes = 8 << 20;
-    let open = || FjallLog::open(disk.path().join("log"), settings.clone()).unwrap();
+    settings.segment_bytes = 8 << 20;
+    let open = || DiskLog::open(disk.path().join("log"), settings.clone()).unwrap();
     let log = open();
     run(log.create(&name("s"), plain())).unwrap();
     let filler = disk.path().join("filler");
@@ -146,7 +146,7 @@ fn a_disk_that_fills_up_during_a_commit_loses_nothing_acknowledged() {
     std::fs::remove_file(&filler).unwrap();
     // The producer repeats the append with the unknown outcome. It is stored once.
     until_taken(&log, || by(taken));
-    let check = |log: &FjallLog| {
+    let check = |log: &DiskLog| {
         let texts = run(all(log, &name("s")));
         assert_eq!(texts.len() as u64, taken + 1);
         for (seq, text) in texts.iter().enumerate() {
@@ -163,7 +163,7 @@ fn refused_by_the_reserve_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = options(&Clock::system(), Limits::default());
     settings.reserve_bytes = u64::MAX;
-    let log = FjallLog::open(folder.path(), settings).unwrap();
+    let log = DiskLog::open(folder.path(), settings).unwrap();
     let error = run(log.create(&name("s"), plain())).unwrap_err();
     assert!(error.is_storage_full(), "{error:?}");
 }

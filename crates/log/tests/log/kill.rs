@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater_log::{
-    Append, Create, Durability, FjallLog, FjallOptions, Log, Offset, Outcome, Position, ReadFrom,
+    Append, Create, DiskLog, DiskOptions, Durability, Log, Offset, Outcome, Position, ReadFrom,
     Settings, StreamName,
 };
 
@@ -26,12 +26,12 @@ fn stream(index: usize) -> StreamName {
     name(&format!("stream/{index}"))
 }
 
-fn settings() -> FjallOptions {
-    let mut options = FjallOptions::default();
+fn settings() -> DiskOptions {
+    let mut options = DiskOptions::default();
     options.durability = Durability::Fsync;
     options.reserve_bytes = 0;
     // Small, so that tables, checkpoints and trimming happen in each life.
-    options.table_bytes = 64 << 10;
+    options.segment_bytes = 64 << 10;
     options.checkpoint_bytes = 32 << 10;
     options.reclaim_every = Duration::from_millis(5);
     options.hot_streams = 16;
@@ -45,7 +45,7 @@ fn text(producer: usize, life: u64, seq: u64, message: usize) -> String {
 }
 
 /// Appends from several producers, and reports each acknowledged append.
-async fn produce(log: Arc<FjallLog>, life: u64, most: u64, tell: fn(&str)) {
+async fn produce(log: Arc<DiskLog>, life: u64, most: u64, tell: fn(&str)) {
     for index in 0..STREAMS {
         log.create(&stream(index), Create::new(Settings::of_type("text/plain")))
             .await
@@ -140,7 +140,7 @@ impl Acknowledged {
     }
 
     /// Checks that every acknowledged message exists and none exists twice.
-    async fn check(&self, log: &FjallLog) {
+    async fn check(&self, log: &DiskLog) {
         let mut streams: HashMap<usize, Vec<String>> = HashMap::new();
         for index in 0..STREAMS {
             let Ok(chunk) = log.read(&stream(index), ReadFrom::Start, usize::MAX).await else {
@@ -274,16 +274,16 @@ fn acknowledged_messages_exist() {
             .worker_threads(2)
             .build()
             .unwrap();
-        let log = FjallLog::open(folder, settings()).unwrap();
+        let log = DiskLog::open(folder, settings()).unwrap();
         runtime.block_on(produce(Arc::new(log), life, u64::MAX, say));
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let log = Arc::new(FjallLog::open(folder.path(), settings()).unwrap());
+    let log = Arc::new(DiskLog::open(folder.path(), settings()).unwrap());
     run(produce(Arc::clone(&log), 0, 10, |_| {}));
     let before = run(log.read(&stream(0), ReadFrom::Start, usize::MAX)).unwrap();
     drop(log);
-    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    let log = DiskLog::open(folder.path(), settings()).unwrap();
     let after = run(log.read(&stream(0), ReadFrom::Start, usize::MAX)).unwrap();
     assert_eq!(after, before);
     assert!(!after.messages.is_empty());
@@ -311,7 +311,7 @@ fn a_killed_log_has_every_acknowledged_message_once_and_in_order() {
         }
         let lived = Duration::from_millis(random.u64(0..100));
         life(folder.path(), round, lived, &mut known);
-        let log = FjallLog::open(folder.path(), settings()).unwrap();
+        let log = DiskLog::open(folder.path(), settings()).unwrap();
         assert_eq!(log.recovery().missing, 0, "round {round}");
         run(known.check(&log));
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_log::{
-    Append, Clock, Create, Error, Expiry, FjallLog, ForkFrom, Identity, Info, Limits, Log,
-    Matching, MemoryLog, MemoryOptions, Offset, Position, Published, ReadFrom, Settings, Skip,
-    StreamName, Timestamp, limits,
+    Append, Clock, Create, DiskLog, Error, Expiry, ForkFrom, Identity, Info, Limits, Log, Matching,
+    MemoryLog, MemoryOptions, Offset, Position, Published, ReadFrom, Settings, Skip, StreamName,
+    Timestamp, limits,
 };
 use proptest::prelude::*;
 
@@ -184,7 +184,7 @@ struct Disk<'a> {
     folder: &'a Path,
     clock: Clock,
     hot: usize,
-    log: Option<FjallLog>,
+    log: Option<DiskLog>,
 }
 
 impl<'a> Disk<'a> {
@@ -218,7 +218,7 @@ impl Subject for Disk<'_> {
         let mut options = options(&self.clock, few());
         options.hot_streams = self.hot;
         options.recent_bytes = if self.hot == 1 { 0 } else { 1000 };
-        let log = FjallLog::open(self.folder, options).unwrap();
+        let log = DiskLog::open(self.folder, options).unwrap();
         assert_eq!(log.recovery().missing, 0);
         self.log = Some(log);
     }

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 
-use headwater_log::{Append, FjallLog, Log as _};
+use headwater_log::{Append, Clock, DiskLog, Limits, Log as _};
 
 use crate::full::SmallDisk;
-use crate::support::{append, name, open, plain, quick_folder, run};
+use crate::support::{append, name, open, options, plain, quick_folder, run};
 
 fn refusal(folder: &std::path::Path) -> String {
     open(folder).unwrap_err().to_string()
@@ -61,10 +61,14 @@ fn a_read_only_file_system_is_reported_as_such() {
 #[test]
 fn damage_is_reported_with_its_file() {
     let folder = quick_folder();
-    let log = open(folder.path()).unwrap();
+    let mut settings = options(&Clock::system(), Limits::default());
+    settings.segment_bytes = 64 << 10;
+    let log = DiskLog::open(folder.path(), settings).unwrap();
     let stream = name("s");
     run(async {
         log.create(&stream, plain()).await.unwrap();
+        log.create(&name("removed"), plain()).await.unwrap();
+        append(&log, &name("removed"), &["text"]).await;
         for _ in 0..50 {
             log.append(&stream, Append::new(vec![vec![b'm'; 10_000].into()]))
                 .await
@@ -72,24 +76,25 @@ fn damage_is_reported_with_its_file() {
         }
         append(&log, &stream, &["last"]).await;
     });
+    let sorted = || {
+        let files = fs::read_dir(folder.path().join("log")).unwrap();
+        let mut files = files.map(|entry| entry.unwrap().path());
+        files.find(|path| path.extension().is_some_and(|it| it == "dat"))
+    };
+    run(log.delete(&name("removed"))).unwrap();
+    // This sorts the segments.
     log.give_back().unwrap();
     drop(log);
-    assert!(FjallLog::bad_files(folder.path()).unwrap().is_empty());
-    let tables = folder.path().join("db/keyspaces/3/tables");
-    let tables = fs::read_dir(tables)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let table = tables
-        .max_by_key(|path| path.metadata().unwrap().len())
-        .unwrap();
+    assert!(DiskLog::bad_files(folder.path()).unwrap().is_empty());
+    let table = sorted().unwrap();
     // In the middle, which contains messages.
     let file = fs::File::options().write(true).open(&table).unwrap();
     file.write_all_at(b"damage", table.metadata().unwrap().len() / 2)
         .unwrap();
-    let bad = FjallLog::bad_files(folder.path()).unwrap();
+    let bad = DiskLog::bad_files(folder.path()).unwrap();
     assert_eq!(bad.len(), 1, "{bad:?}");
     assert_eq!(bad[0].path, table);
-    // A truncated table fails the opening.
+    // A truncated file fails the opening.
     file.set_len(table.metadata().unwrap().len() / 2).unwrap();
     let error = open(folder.path()).unwrap_err();
     assert!(error.is_damaged(), "{error:?}");

@@ -24,8 +24,8 @@ fn a_new_folder_is_readable_by_its_owner_alone() {
         log.close().await.unwrap();
     });
     assert_eq!(mode(&folder), 0o700);
-    assert_eq!(mode(&folder.join("db")), 0o700);
-    assert_eq!(mode(&folder.join("commits")), 0o600);
+    assert_eq!(mode(&folder.join("log")), 0o700);
+    assert_eq!(mode(&folder.join("log/commits")), 0o600);
     assert_eq!(mode(&folder.join("lock")), 0o600);
 }
 
@@ -39,6 +39,6 @@ fn an_existing_folder_keeps_its_permissions_and_hides_its_contents() {
         open(&folder).unwrap().close().await.unwrap();
     });
     assert_eq!(mode(&folder), 0o755);
-    assert_eq!(mode(&folder.join("db")), 0o700);
-    assert_eq!(mode(&folder.join("commits")), 0o600);
+    assert_eq!(mode(&folder.join("log")), 0o700);
+    assert_eq!(mode(&folder.join("log/commits")), 0o600);
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use headwater_log::{Append, Clock, Create, FjallLog, FjallOptions, Limits, Log, Settings};
+use headwater_log::{Append, Clock, Create, DiskLog, DiskOptions, Limits, Log, Settings};
 
 use crate::full::SmallDisk;
 use crate::support::{all, name, options, plain, run};
@@ -24,11 +24,11 @@ fn taken(folder: &Path) -> u64 {
     entries.flatten().map(bytes).sum()
 }
 
-fn settings() -> FjallOptions {
+fn settings() -> DiskOptions {
     let mut settings = options(&Clock::system(), Limits::default());
     settings.reclaim_every = Duration::from_millis(50);
     // Smaller than the default, because tests aren't optimized.
-    settings.table_bytes = 4 * MIB;
+    settings.segment_bytes = 2 * MIB;
     settings.give_back_bytes = MIB;
     settings
 }
@@ -55,7 +55,7 @@ fn message(number: u64, bytes: usize) -> Append {
 }
 
 /// Appends about `bytes` in total to four streams in turn. Returns the number of messages of each.
-fn fill(log: &FjallLog, bytes: u64) -> u64 {
+fn fill(log: &DiskLog, bytes: u64) -> u64 {
     run(async {
         for index in 0..4 {
             log.create(&name(&format!("s{index}")), plain())
@@ -73,7 +73,7 @@ fn fill(log: &FjallLog, bytes: u64) -> u64 {
     })
 }
 
-fn check(log: &FjallLog, stream: &str, count: u64) {
+fn check(log: &DiskLog, stream: &str, count: u64) {
     let texts = run(all(log, &name(stream)));
     assert_eq!(texts.len() as u64, count);
     for (number, text) in texts.iter().enumerate() {
@@ -84,7 +84,7 @@ fn check(log: &FjallLog, stream: &str, count: u64) {
 #[test]
 fn an_idle_log_without_streams_uses_almost_no_disk_space() {
     let folder = tempfile::tempdir().unwrap();
-    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    let log = DiskLog::open(folder.path(), settings()).unwrap();
     fill(&log, 48 * MIB);
     assert!(taken(folder.path()) > 44 * MIB);
     for index in 0..4 {
@@ -96,7 +96,7 @@ fn an_idle_log_without_streams_uses_almost_no_disk_space() {
 #[test]
 fn remaining_streams_are_intact_after_deletions() {
     let folder = tempfile::tempdir().unwrap();
-    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    let log = DiskLog::open(folder.path(), settings()).unwrap();
     let count = fill(&log, 48 * MIB);
     for index in [0, 1, 3] {
         run(log.delete(&name(&format!("s{index}")))).unwrap();
@@ -104,7 +104,7 @@ fn remaining_streams_are_intact_after_deletions() {
     wait_for_less(folder.path(), 20 * MIB);
     check(&log, "s2", count);
     drop(log);
-    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    let log = DiskLog::open(folder.path(), settings()).unwrap();
     check(&log, "s2", count);
     run(log.append(&name("s2"), message(count, 10))).unwrap();
     check(&log, "s2", count + 1);
@@ -113,7 +113,7 @@ fn remaining_streams_are_intact_after_deletions() {
 #[test]
 fn disk_space_of_trimmed_messages_is_freed() {
     let folder = tempfile::tempdir().unwrap();
-    let log = FjallLog::open(folder.path(), settings()).unwrap();
+    let log = DiskLog::open(folder.path(), settings()).unwrap();
     let mut capped = Settings::of_type("x");
     capped.max_bytes = Some(4 * MIB);
     let stream = name("capped");
@@ -151,7 +151,7 @@ fn a_full_disk_has_space_again_after_deletions() {
     let open = || {
         let mut settings = settings();
         settings.reserve_bytes = 100 * MIB;
-        FjallLog::open(&folder, settings).unwrap()
+        DiskLog::open(&folder, settings).unwrap()
     };
     let log = open();
     let streams: Vec<_> = (0..4).map(|index| name(&format!("s{index}"))).collect();

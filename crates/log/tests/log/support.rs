@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use headwater_log::{
-    Append, Chunk, Clock, Create, Durability, Error, FjallLog, FjallOptions, ForkFrom, Limits, Log,
+    Append, Chunk, Clock, Create, DiskLog, DiskOptions, Durability, Error, ForkFrom, Limits, Log,
     MemoryLog, MemoryOptions, Outcome, ReadFrom, Receipt, Settings, Skip, StreamName, Timestamp,
 };
 
@@ -57,8 +57,8 @@ pub(crate) fn quick_folder() -> tempfile::TempDir {
 }
 
 /// Returns options without background work that a test doesn't request.
-pub(crate) fn options(clock: &Clock, limits: Limits) -> FjallOptions {
-    let mut options = FjallOptions::default();
+pub(crate) fn options(clock: &Clock, limits: Limits) -> DiskOptions {
+    let mut options = DiskOptions::default();
     options.clock = clock.clone();
     options.limits = limits;
     options.durability = Durability::Os;
@@ -67,8 +67,8 @@ pub(crate) fn options(clock: &Clock, limits: Limits) -> FjallOptions {
     options
 }
 
-pub(crate) fn open(folder: &Path) -> Result<FjallLog, Error> {
-    FjallLog::open(folder, options(&Clock::system(), Limits::default()))
+pub(crate) fn open(folder: &Path) -> Result<DiskLog, Error> {
+    DiskLog::open(folder, options(&Clock::system(), Limits::default()))
 }
 
 /// Runs a test with both engines, each new.
@@ -87,7 +87,7 @@ pub(crate) fn every_engine_with(limits: Limits, test: impl Fn(&dyn Log, &Clock, 
 
     let clock = Clock::by_hand(START);
     let folder = tempfile::tempdir().unwrap();
-    let log = FjallLog::open(folder.path(), options(&clock, limits)).unwrap();
+    let log = DiskLog::open(folder.path(), options(&clock, limits)).unwrap();
     test(&log, &clock, &|| while log.reclaim().unwrap() {});
 }
 

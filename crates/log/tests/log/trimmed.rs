@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_log::{
-    Append, Clock, Create, FjallLog, Limits, Log, Matching, Offset, OrderChunk, Position, Settings,
+    Append, Clock, Create, DiskLog, Limits, Log, Matching, Offset, OrderChunk, Position, Settings,
     StreamName,
 };
 use proptest::prelude::*;
@@ -212,7 +212,7 @@ fn trimming_during_a_read_causes_a_notice() {
     options.reclaim_every = Duration::from_millis(1);
     // Reads come from the disk, where trimming takes place.
     options.recent_bytes = 0;
-    let log = Arc::new(FjallLog::open(folder.path(), options).unwrap());
+    let log = Arc::new(DiskLog::open(folder.path(), options).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()

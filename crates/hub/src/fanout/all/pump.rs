@@ -275,7 +275,7 @@ async fn follow(shared: &Shared, mut follower: OrderFollower) -> Result<(), Erro
 
 #[cfg(test)]
 mod tests {
-    use headwater_log::{Append, Create, Durability, FjallLog, FjallOptions, Settings};
+    use headwater_log::{Append, Create, DiskLog, DiskOptions, Durability, Settings};
 
     use super::*;
 
@@ -289,9 +289,9 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_joins_during_a_read_without_its_patterns_is_woken() {
         let folder = tempfile::tempdir().unwrap();
-        let mut options = FjallOptions::default();
+        let mut options = DiskOptions::default();
         options.durability = Durability::Os;
-        let log: Arc<dyn Log> = Arc::new(FjallLog::open(folder.path(), options).unwrap());
+        let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder.path(), options).unwrap());
         let name = StreamName::new("b").unwrap();
         let create = Create::new(Settings::of_type("text/plain"));
         log.create(&name, create).await.unwrap();

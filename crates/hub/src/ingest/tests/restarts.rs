@@ -1,6 +1,6 @@
 //! Recovery of ingest jobs by the next process.
 
-use headwater_log::{Durability, FjallLog, FjallOptions};
+use headwater_log::{DiskLog, DiskOptions, Durability};
 
 use super::*;
 
@@ -15,9 +15,9 @@ fn process<T>(work: impl AsyncFnOnce() -> T) -> T {
 }
 
 fn open(folder: &std::path::Path) -> Arc<dyn Log> {
-    let mut options = FjallOptions::default();
+    let mut options = DiskOptions::default();
     options.durability = Durability::Os;
-    Arc::new(FjallLog::open(folder, options).unwrap())
+    Arc::new(DiskLog::open(folder, options).unwrap())
 }
 
 /// Resumes with one item: "again from" and the number of messages in the stream.

@@ -144,9 +144,9 @@ async fn a_relay_without_watchers_continues_for_keep_for() {
 fn a_relay_interrupted_by_a_restart_has_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let open = || {
-        let mut settings = headwater_log::FjallOptions::default();
+        let mut settings = headwater_log::DiskOptions::default();
         settings.durability = headwater_log::Durability::Os;
-        std::sync::Arc::new(headwater_log::FjallLog::open(folder.path(), settings).unwrap())
+        std::sync::Arc::new(headwater_log::DiskLog::open(folder.path(), settings).unwrap())
     };
     let run = || {
         tokio::runtime::Builder::new_current_thread()

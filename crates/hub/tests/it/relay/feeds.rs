@@ -67,9 +67,9 @@ fn run() -> tokio::runtime::Runtime {
 }
 
 fn over(folder: &std::path::Path) -> Server {
-    let mut settings = headwater_log::FjallOptions::default();
+    let mut settings = headwater_log::DiskOptions::default();
     settings.durability = headwater_log::Durability::Os;
-    let log = headwater_log::FjallLog::open(folder, settings).expect("it works");
+    let log = headwater_log::DiskLog::open(folder, settings).expect("it works");
     Server::over(
         std::sync::Arc::new(log),
         headwater_log::Clock::system(),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::append::{Append, Outcome};
 use crate::disk::engine::Engine;
 use crate::disk::format::log_head::Head;
+use crate::disk::format::record::Record;
 use crate::disk::queue::{Appended, Reply};
 use crate::disk::stream::Stream;
 use crate::error::Error;
@@ -56,17 +56,17 @@ pub(crate) struct Sealed {
     pub(super) answers: Vec<Answer>,
     /// For each change, the number of the commit's positions before its messages.
     pub(super) before: Vec<u64>,
-    pub(super) records: Vec<(usize, u64, Bytes)>,
+    pub(super) records: Vec<(usize, Record)>,
 }
 
 impl Sealed {
     /// Publishes what was committed, and sends the responses.
     pub(crate) fn publish(self, engine: &Engine) -> Vec<(Arc<Stream>, usize)> {
         let mut kept = Vec::with_capacity(self.records.len());
-        for (at, first, record) in self.records {
+        for (at, record) in self.records {
             let stream = &self.changes[at].stream;
-            kept.push((Arc::clone(stream), record.len()));
-            stream.keep(first, record);
+            kept.push((Arc::clone(stream), record.data.len()));
+            stream.keep(record);
         }
         let mut published = Vec::with_capacity(self.changes.len());
         let mut too_large = Vec::new();
@@ -83,6 +83,7 @@ impl Sealed {
                 let over = most.is_some_and(|most| change.state.bytes > most) && !change.ended;
                 stream.publish(change.state, change.ended);
                 if change.ended {
+                    engine.count_removed(stream.state().bytes);
                     engine.cache.remove(&stream);
                 } else if change.created {
                     stream = engine.cache.add(stream);

@@ -1,6 +1,7 @@
 //! The ends of streams, in the order of all streams.
 
 use crate::clock::Timestamp;
+use crate::disk::format::commit::IndexChange;
 use crate::disk::format::{ended, keys};
 use crate::offset::{Offset, Position};
 use crate::read::{EndCause, Ended};
@@ -24,19 +25,18 @@ impl Draft<'_> {
         }
     }
 
-    /// Writes ends into a batch. Removes the oldest ends if there are more than are kept.
-    pub(super) fn write_ends(&self, batch: &mut fjall::OwnedWriteBatch, mut new: Vec<Ended>) {
+    /// Writes ends. Removes the oldest ends if there are more than are kept.
+    pub(super) fn write_ends(&self, changes: &mut Vec<IndexChange>, mut new: Vec<Ended>) {
         let (Some(mut ends), Some(last)) = (self.ends, new.last()) else {
             return;
         };
-        let meta = &self.store.meta;
         let count = new.len() as u64;
         let most = u64::from(self.engine.options.limits.ended.max(1));
         let over = (ends.kept + count).saturating_sub(most);
         let old = over.min(ends.kept).min(count + MORE);
-        let found = self.store.meta_keys(
-            keys::end(ends.forgotten),
-            keys::end(last.position.number()),
+        let found = self.store.keys(
+            &keys::end(ends.forgotten),
+            &keys::end(last.position.number()),
             usize::try_from(old).unwrap_or(usize::MAX),
         );
         match found {
@@ -44,7 +44,7 @@ impl Draft<'_> {
                 for key in found {
                     ends.forgotten = keys::end_of(&key).map_or(ends.forgotten, |at| at + 1);
                     ends.kept -= 1;
-                    batch.remove(meta, key);
+                    changes.push((key, None));
                 }
             }
             // The next commit with an end tries again.
@@ -59,8 +59,8 @@ impl Draft<'_> {
         ends.kept += new.len() as u64;
         for end in &new {
             let key = keys::end(end.position.number());
-            batch.insert(meta, &*key, ended::encode(&key, end));
+            changes.push((key, Some(ended::encode(end))));
         }
-        batch.insert(meta, keys::ENDS, ends.encode());
+        changes.push((keys::ENDS.to_vec(), Some(ends.encode())));
     }
 }

@@ -5,21 +5,19 @@ mod answer;
 mod append;
 mod create;
 mod ended;
-mod write_batch;
+mod seal;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use crate::append_rules::State;
 use crate::clock::Timestamp;
 use crate::disk::engine::Engine;
-use crate::disk::format::commit::Commit;
 use crate::disk::format::ended::Ends;
 use crate::disk::format::log_head::Head;
-use crate::disk::queue::{Dropped, Request, Sweep, Tend};
+use crate::disk::queue::{Request, Tend};
 use crate::disk::store::Store;
 use crate::disk::stream::Stream;
 use crate::error::{Error, Kind};
@@ -29,6 +27,7 @@ use crate::read::EndCause;
 
 pub(crate) use answer::Sealed;
 use answer::{Answer, Failed};
+pub(crate) use seal::Written;
 
 /// The changes of a draft to one stream.
 struct Change {
@@ -58,8 +57,11 @@ pub(crate) struct Draft<'a> {
     /// Names that this draft assigns or frees.
     names: HashMap<StreamName, Option<usize>>,
     answers: Vec<Answer>,
-    swept: Vec<Sweep>,
-    trimmed: Vec<(Vec<Dropped>, Vec<Commit>)>,
+    /// If the changes of the index are to be frozen after this draft: `true` if the journal's segment
+    /// also ends.
+    checkpoint: Option<bool>,
+    /// Keys of the index to remove.
+    swept: Vec<Vec<u8>>,
     /// Entries of the timetable: time, id, and `true` to add or `false` to remove.
     due: Vec<(u64, u64, bool)>,
     /// The number of ends on the disk, loaded when it is first needed.
@@ -75,14 +77,14 @@ impl<'a> Draft<'a> {
         Self {
             engine,
             store,
-            full: full || engine.cramped.load(Ordering::Relaxed),
+            full,
             head,
             changes: Vec::new(),
             by_id: HashMap::new(),
             names: HashMap::new(),
             answers: Vec::new(),
+            checkpoint: None,
             swept: Vec::new(),
-            trimmed: Vec::new(),
             due: Vec::new(),
             ends: None,
             bytes: 0,
@@ -94,10 +96,10 @@ impl<'a> Draft<'a> {
         self.bytes
     }
 
-    /// Returns about how many bytes the draft takes in the journal.
-    pub(crate) fn weight(&self) -> u64 {
-        // When a stream ends, its name is written once more.
-        (self.bytes + 500 + 600 * self.changes.len()) as u64
+    /// Returns if the changes of the index are to be frozen after this draft: `true` if the journal's
+    /// segment also ends.
+    pub(crate) fn checkpoint(&self) -> Option<bool> {
+        self.checkpoint
     }
 
     /// Applies a request to the draft.
@@ -148,8 +150,15 @@ impl<'a> Draft<'a> {
                 };
                 self.answers.push(answer);
             }
-            Request::Sweep(sweep, reply) => {
-                self.swept.push(sweep);
+            Request::Checkpoint { rotates, reply } => {
+                self.checkpoint = Some(rotates || self.checkpoint == Some(true));
+                self.answers.push(Answer::Done {
+                    reply,
+                    again: false,
+                });
+            }
+            Request::Sweep(keys, reply) => {
+                self.swept.extend(keys);
                 self.answers.push(Answer::Done {
                     reply,
                     again: false,
@@ -244,7 +253,6 @@ impl<'a> Draft<'a> {
         let Tend {
             stream,
             dropped,
-            commits,
             due,
             oldest,
             is_corrected,
@@ -272,9 +280,6 @@ impl<'a> Draft<'a> {
             change.state.bytes -= record.bytes;
             self.head.bytes -= record.bytes;
             change.changed = true;
-        }
-        if !dropped.is_empty() {
-            self.trimmed.push((dropped, commits));
         }
         if is_corrected {
             change.state.expires = stream.expires_on_disk();

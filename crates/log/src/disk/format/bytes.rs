@@ -1,4 +1,4 @@
-//! The encodings of numbers and texts, and the seal on every value.
+//! The encodings of numbers and texts, and the seal on values outside of the index.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -37,20 +37,17 @@ pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Encodes a value that consists of numbers alone.
-pub(crate) fn seal_numbers(key: &[u8], numbers: &[u64]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(10 * numbers.len() + SEAL);
+pub(crate) fn encode_numbers(numbers: &[u64]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(5 * numbers.len());
     for number in numbers {
         put_number(&mut out, *number);
     }
-    seal(key, out)
+    out
 }
 
 /// Decodes a value that consists of `N` numbers alone.
-pub(crate) fn unseal_numbers<const N: usize>(
-    key: &[u8],
-    value: &[u8],
-) -> Result<[u64; N], Malformed> {
-    let mut cursor = Cursor(unseal(key, value)?);
+pub(crate) fn decode_numbers<const N: usize>(value: &[u8]) -> Result<[u64; N], Malformed> {
+    let mut cursor = Cursor(value);
     let mut numbers = [0; N];
     for number in &mut numbers {
         *number = cursor.number()?;

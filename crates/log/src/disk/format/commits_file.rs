@@ -1,12 +1,25 @@
-//! The file `commits` next to the database, which records the last acknowledged commit.
+//! The file `commits`, which records the last acknowledged commit.
 //!
-//! fjall silently truncates a damaged journal at the damage. This file makes that detectable: the
-//! commit that it records must exist when the log is opened.
+//! A damaged frame at the end of the journal looks like one that a crash cut off. This file tells them
+//! apart: the commit that it records must exist when the log is opened.
+//!
+//! ```text
+//! 0               8       9               17      4096            4104    4105            4113
+//! ├───────────────┼───────┼───────────────┤       ├───────────────┼───────┼───────────────┤
+//! │ commit        │synced │ seal          │ zeros │ commit        │synced │ seal          │
+//! │ u64           │ u8    │ u64           │       │               │       │               │
+//! └───────────────┴───────┴───────────────┘       └───────────────┴───────┴───────────────┘
+//! synced   1 if commits were synced before they were acknowledged
+//! seal     XXH3-64 of the nine bytes before it, seeded with the XXH3-64 of a name of the file
+//! ```
+//!
+//! Numbers are big-endian. The two slots are written in turn, so that a torn write leaves the other one
+//! whole. The later commit counts.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
-use std::path::Path;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use headwater_journal::{Disk, DiskFile};
 
 use super::bytes::{Malformed, SEAL, seal, unseal};
 
@@ -42,39 +55,42 @@ impl Mark {
     }
 }
 
+/// The name of the file.
+pub(crate) const NAME: &str = "commits";
+
 /// The open marker file.
-#[derive(Debug)]
 pub(crate) struct Marker {
-    file: File,
+    file: Arc<dyn DiskFile>,
     next: u64,
 }
 
 impl Marker {
     /// Creates the file, with nothing committed.
-    pub(crate) fn create(path: &Path, synced: bool) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(PRIVATE_FILE)
-            .open(path)?;
+    pub(crate) fn create(disk: &dyn Disk, synced: bool) -> io::Result<Self> {
+        match disk.remove(NAME) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = disk.create(NAME)?;
         let mut marker = Self { file, next: 0 };
         for _ in 0..2 {
             marker.write(Mark { commit: 0, synced })?;
         }
-        marker.file.sync_all()?;
+        marker.file.sync()?;
+        disk.sync()?;
         Ok(marker)
     }
 
     /// Opens the file. The mark is `None` if neither slot is valid.
-    pub(crate) fn open(path: &Path) -> io::Result<(Self, Option<Mark>)> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+    pub(crate) fn open(disk: &dyn Disk) -> io::Result<(Self, Option<Mark>)> {
+        let file = disk.open(NAME)?;
         let mut marks = [None, None];
         for (slot, mark) in (0_u64..).zip(&mut marks) {
             let mut bytes = [0; SLOT_BYTES];
-            if file.read_exact_at(&mut bytes, slot * SLOT).is_ok() {
-                *mark = Mark::decode(&bytes).ok();
+            match file.read_at(&mut bytes, slot * SLOT) {
+                Ok(()) => *mark = Mark::decode(&bytes).ok(),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) => return Err(error),
             }
         }
         let [first, second] = marks.map(|mark| mark.map_or(0, |mark| mark.commit));
@@ -88,56 +104,56 @@ impl Marker {
     }
 
     /// Records that this commit is about to be acknowledged. The record survives the end of the
-    /// process at once, and a crash of the machine after the next [`sync`](Self::sync).
+    /// process at once, and a crash of the machine after the next sync of the [file](Self::file).
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
-        self.file.write_all_at(&mark.encode(), self.next * SLOT)?;
+        let mark = mark.encode();
+        self.file
+            .write_at(&mut [IoSlice::new(&mark)], self.next * SLOT)?;
         self.next = 1 - self.next;
         Ok(())
     }
 
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    /// Returns another handle of the same file, to sync it from another thread.
-    pub(crate) fn handle(&self) -> io::Result<File> {
-        self.file.try_clone()
+    pub(crate) fn file(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.file)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headwater_journal::OsDisk;
 
     #[test]
     fn the_marker_has_the_last_write_and_survives_a_torn_slot() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("commits");
-        let mut marker = Marker::create(&path, true).unwrap();
+        let disk = OsDisk::new(folder.path().to_owned());
+        let tear = |marker: &Marker| {
+            let torn = [0xff; 9];
+            let at = marker.next * SLOT;
+            marker
+                .file
+                .write_at(&mut [IoSlice::new(&torn)], at)
+                .unwrap();
+        };
+        let mut marker = Marker::create(&disk, true).unwrap();
         for commit in [1, 2, 300, 70_000, u64::MAX - 1, u64::MAX] {
             let mark = Mark {
                 commit,
                 synced: commit % 2 == 0,
             };
             marker.write(mark).unwrap();
-            assert_eq!(Marker::open(&path).unwrap().1, Some(mark));
+            assert_eq!(Marker::open(&disk).unwrap().1, Some(mark));
         }
-        let (mut marker, _) = Marker::open(&path).unwrap();
+        let (mut marker, _) = Marker::open(&disk).unwrap();
         // The next write goes to the older slot, and is torn.
-        marker
-            .file
-            .write_all_at(&[0xff; 9], marker.next * SLOT)
-            .unwrap();
+        tear(&marker);
         let last = Mark {
             commit: u64::MAX,
             synced: false,
         };
-        assert_eq!(Marker::open(&path).unwrap().1, Some(last));
+        assert_eq!(Marker::open(&disk).unwrap().1, Some(last));
         marker.next = 1 - marker.next;
-        marker
-            .file
-            .write_all_at(&[0xff; 9], marker.next * SLOT)
-            .unwrap();
-        assert_eq!(Marker::open(&path).unwrap().1, None);
+        tear(&marker);
+        assert_eq!(Marker::open(&disk).unwrap().1, None);
     }
 }

@@ -1,8 +1,12 @@
 //! The end of a stream, and the number of ends that are kept.
+//!
+//! ```text
+//! n = a number as LEB128
+//! end    cause u8 (0 deleted, 1 expired) │ id n │ time n │ tail n │ incarnation of the tail n │ name (length n, bytes)
+//! ends   number that is kept n │ position after the newest dropped one n, or 0
+//! ```
 
-use super::bytes::{
-    Cursor, Malformed, put_bytes, put_number, seal, seal_numbers, unseal, unseal_numbers,
-};
+use super::bytes::{Cursor, Malformed, decode_numbers, encode_numbers, put_bytes, put_number};
 use super::keys;
 use crate::clock::Timestamp;
 use crate::incarnation::{Incarnation, Mark};
@@ -13,7 +17,7 @@ use crate::read::{EndCause, Ended};
 const DELETED: u8 = 0;
 const EXPIRED: u8 = 1;
 
-pub(crate) fn encode(key: &[u8], end: &Ended) -> Vec<u8> {
+pub(crate) fn encode(end: &Ended) -> Vec<u8> {
     let mut out = Vec::with_capacity(48 + end.stream.as_str().len());
     out.push(match end.cause {
         EndCause::Deleted => DELETED,
@@ -28,12 +32,12 @@ pub(crate) fn encode(key: &[u8], end: &Ended) -> Vec<u8> {
         put_number(&mut out, number);
     }
     put_bytes(&mut out, end.stream.as_str().as_bytes());
-    seal(key, out)
+    out
 }
 
 pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Ended, Malformed> {
     let position = keys::end_of(key).ok_or(Malformed)?;
-    let mut cursor = Cursor(unseal(key, value)?);
+    let mut cursor = Cursor(value);
     let cause = match cursor.byte()? {
         DELETED => EndCause::Deleted,
         EXPIRED => EndCause::Expired,
@@ -66,11 +70,11 @@ pub(crate) struct Ends {
 
 impl Ends {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        seal_numbers(keys::ENDS, &[self.kept, self.forgotten])
+        encode_numbers(&[self.kept, self.forgotten])
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let [kept, forgotten] = unseal_numbers(keys::ENDS, value)?;
+        let [kept, forgotten] = decode_numbers(value)?;
         Ok(Self { kept, forgotten })
     }
 }
@@ -94,7 +98,7 @@ mod tests {
                 tail: Mark { at: Offset::new(tail), incarnation: Identity::new(id).stream(id) },
             };
             let key = keys::end(end.position.number());
-            prop_assert_eq!(decode(&key, &encode(&key, &end)), Ok(end));
+            prop_assert_eq!(decode(&key, &encode(&end)), Ok(end));
         }
 
         #[test]

@@ -6,9 +6,10 @@ pub(crate) mod commits_file;
 pub(crate) mod ended;
 pub(crate) mod keys;
 pub(crate) mod log_head;
+pub(crate) mod manifest;
 pub(crate) mod record;
 pub(crate) mod settings;
 pub(crate) mod state;
 
 /// The version of this format.
-pub(crate) const VERSION: u64 = 3;
+pub(crate) const VERSION: u64 = 4;

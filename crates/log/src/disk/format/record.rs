@@ -1,85 +1,132 @@
 //! A record: messages of one stream that were committed together.
+//!
+//! A record is what is trimmed, checked and moved as a whole. It has up to 64 KiB of messages, or one
+//! larger message. Its bytes have one of three layouts:
+//!
+//! ```text
+//! lines     each message and a line feed, if no message contains one
+//! lengths   the length of each message as LEB128, then the messages
+//! raw       one message larger than 64 KiB, as it is
+//! ```
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::bytes::{Cursor, Malformed, SEAL, put_number, seal, unseal};
-use super::keys;
+use super::bytes::{Cursor, Malformed, put_number};
+use crate::grouping::RECORD_BYTES;
 
-/// The header of a record.
+/// The arrangement of a record's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Lines,
+    Lengths,
+    Raw,
+}
+
+impl Layout {
+    /// Returns the layout for messages that are stored together.
+    pub(crate) fn of(messages: &[Bytes]) -> Self {
+        match messages {
+            [message] if message.len() > RECORD_BYTES => Self::Raw,
+            _ if messages
+                .iter()
+                .any(|it| memchr::memchr(b'\n', it).is_some()) =>
+            {
+                Self::Lengths
+            }
+            _ => Self::Lines,
+        }
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::Lines => 0,
+            Self::Lengths => 1,
+            Self::Raw => 2,
+        }
+    }
+
+    pub(crate) fn from_number(number: u64) -> Result<Self, Malformed> {
+        match number {
+            0 => Ok(Self::Lines),
+            1 => Ok(Self::Lengths),
+            2 => Ok(Self::Raw),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// The description of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     /// The position of its first message in the order of all streams.
     pub(crate) position: u64,
     /// The time of the commit, in milliseconds.
     pub(crate) time: u64,
+    /// Number of messages, at least 1.
     pub(crate) count: u32,
+    /// Length of its bytes.
+    pub(crate) length: u32,
     /// Bytes of its messages.
-    pub(crate) bytes: u64,
+    pub(crate) bytes: u32,
+    pub(crate) layout: Layout,
 }
 
-/// Encodes the record of stream `id` that starts at offset `first`.
-pub(crate) fn encode(id: u64, first: u64, position: u64, time: u64, messages: &[Bytes]) -> Bytes {
-    let payload: usize = messages.iter().map(Bytes::len).sum();
-    let mut out = Vec::with_capacity(payload + 3 * messages.len() + 32 + SEAL);
-    put_number(&mut out, position);
-    put_number(&mut out, time);
-    put_number(&mut out, messages.len() as u64);
-    for message in messages {
-        put_number(&mut out, message.len() as u64);
-    }
-    for message in messages {
-        out.extend_from_slice(message);
-    }
-    seal(&keys::record(id, first), out).into()
-}
-
-/// A record with a valid seal. It shares the bytes from which it was decoded.
-#[derive(Clone, Debug)]
+/// A record with its bytes, which are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
+    /// The offset of its first message.
     pub(crate) first: u64,
     pub(crate) head: Head,
-    value: Bytes,
-    /// The starts of the lengths and of the messages in `value`.
-    lengths: usize,
-    payload: usize,
+    pub(crate) data: Bytes,
+}
+
+/// Returns the checksum of a record's bytes, or of several records' that follow each other.
+pub(crate) fn sum(data: &[u8]) -> u32 {
+    let [a, b, c, d, ..] = xxh3_64(data).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+fn length_of(bytes: usize) -> u32 {
+    // Limits keep an append far below this.
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl Record {
-    /// Checks and decodes the value that is stored at `id` and `first`.
-    pub(crate) fn decode(id: u64, first: u64, value: Bytes) -> Result<Self, Malformed> {
-        unseal(&keys::record(id, first), &value)?;
-        Self::trusted(first, value)
-    }
-
-    /// Decodes a value that this process encoded itself and has kept, without checking the seal.
-    pub(crate) fn trusted(first: u64, value: Bytes) -> Result<Self, Malformed> {
-        let body = value.len().checked_sub(SEAL).ok_or(Malformed)?;
-        let mut cursor = Cursor(&value[..body]);
-        let position = cursor.number()?;
-        let time = cursor.number()?;
-        let count = u32::try_from(cursor.number()?).map_err(|_| Malformed)?;
-        let lengths = body - cursor.0.len();
-        let mut bytes = 0_u64;
-        for _ in 0..count {
-            bytes = bytes.checked_add(cursor.number()?).ok_or(Malformed)?;
-        }
-        let payload = body - cursor.0.len();
-        if count == 0 || bytes != cursor.0.len() as u64 {
-            return Err(Malformed);
-        }
+    /// Encodes messages, of which there is at least one.
+    pub(crate) fn encode(first: u64, position: u64, time: u64, messages: &[Bytes]) -> Self {
+        let layout = Layout::of(messages);
+        let bytes: usize = messages.iter().map(Bytes::len).sum();
+        let data = match (layout, messages) {
+            (Layout::Raw, [message]) => message.clone(),
+            (Layout::Lengths, _) => {
+                let mut lengths = Vec::with_capacity(3 * messages.len());
+                for message in messages {
+                    put_number(&mut lengths, message.len() as u64);
+                }
+                let mut data = BytesMut::with_capacity(lengths.len() + bytes);
+                data.extend_from_slice(&lengths);
+                messages.iter().for_each(|it| data.extend_from_slice(it));
+                data.freeze()
+            }
+            _ => {
+                let mut data = BytesMut::with_capacity(bytes + messages.len());
+                for message in messages {
+                    data.extend_from_slice(message);
+                    data.extend_from_slice(b"\n");
+                }
+                data.freeze()
+            }
+        };
         let head = Head {
             position,
             time,
-            count,
-            bytes,
+            count: length_of(messages.len()),
+            length: length_of(data.len()),
+            bytes: length_of(bytes),
+            layout,
         };
-        Ok(Self {
-            first,
-            head,
-            value,
-            lengths,
-            payload,
-        })
+        Self { first, head, data }
     }
 
     /// Returns the offset after its last message.
@@ -87,14 +134,34 @@ impl Record {
         self.first + u64::from(self.head.count)
     }
 
-    /// Returns its messages, each with its offset.
+    /// Returns its messages, each with its offset. They end early if the bytes aren't those that
+    /// the head describes.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (u64, Bytes)> + '_ {
-        let mut lengths = Cursor(&self.value[self.lengths..self.payload]);
-        let mut start = self.payload;
+        let mut lengths = Cursor(&self.data);
+        let mut start = 0;
+        if self.head.layout == Layout::Lengths {
+            for _ in 0..self.head.count {
+                let _malformed = lengths.number();
+            }
+            start = self.data.len() - lengths.0.len();
+            lengths = Cursor(&self.data);
+        }
         (self.first..self.end()).map_while(move |offset| {
-            let length = usize::try_from(lengths.number().ok()?).ok()?;
-            let message = self.value.slice(start..start + length);
-            start += length;
+            let (end, next) = match self.head.layout {
+                Layout::Raw => (self.data.len(), self.data.len()),
+                Layout::Lines => {
+                    let end = start + memchr::memchr(b'\n', self.data.get(start..)?)?;
+                    (end, end + 1)
+                }
+                Layout::Lengths => {
+                    let length = usize::try_from(lengths.number().ok()?).ok()?;
+                    let end = start.checked_add(length)?;
+                    (end, end)
+                }
+            };
+            self.data.get(start..end)?;
+            let message = self.data.slice(start..end);
+            start = next;
             Some((offset, message))
         })
     }
@@ -109,32 +176,47 @@ mod tests {
         #[test]
         fn a_record_round_trips(
             messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..20),
-            id: u64, first in 0..1_u64 << 50, position: u64, time: u64,
+            lines: bool, first in 0..1_u64 << 50, position: u64, time: u64,
         ) {
+            let mut messages = messages;
+            if lines {
+                messages.iter_mut().for_each(|message| message.retain(|byte| *byte != b'\n'));
+            }
             let messages: Vec<Bytes> = messages.into_iter().map(Bytes::from).collect();
-            let value = encode(id, first, position, time, &messages);
-            let record = Record::decode(id, first, value.clone()).unwrap();
+            let record = Record::encode(first, position, time, &messages);
+            prop_assert!(!lines || record.head.layout == Layout::Lines);
             let offsets: Vec<u64> = record.messages().map(|(offset, _)| offset).collect();
             prop_assert_eq!(offsets, (first..record.end()).collect::<Vec<_>>());
             let back: Vec<Bytes> = record.messages().map(|(_, bytes)| bytes).collect();
+            prop_assert_eq!(usize::try_from(record.head.bytes).unwrap(), messages.iter().map(Bytes::len).sum::<usize>());
             prop_assert_eq!(back, messages);
             prop_assert_eq!((record.head.position, record.head.time), (position, time));
-            prop_assert!(Record::decode(id, first + 1, value.clone()).is_err());
-            prop_assert!(Record::decode(id ^ 1, first, value).is_err());
+            prop_assert_eq!(Layout::from_number(record.head.layout.number()), Ok(record.head.layout));
         }
 
         #[test]
-        fn a_damaged_record_is_refused(
-            cut in any::<prop::sample::Index>(), flip in any::<prop::sample::Index>()
+        fn bytes_of_another_record_make_no_message_panic(
+            data in prop::collection::vec(any::<u8>(), 0..99), layout in 0..3_u64, count in 0..99_u32,
         ) {
-            let value = encode(1, 2, 3, 4, &["one".into(), "two".into()]);
-            let cut = value.slice(..cut.index(value.len()));
-            prop_assert!(Record::decode(1, 2, cut.clone()).is_err());
-            let _ = Record::trusted(2, cut);
-            let mut flipped = value.to_vec();
-            let bit = flip.index(flipped.len() * 8);
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(Record::decode(1, 2, flipped.into()).is_err());
+            let head = Head {
+                position: 0,
+                time: 0,
+                count,
+                length: 0,
+                bytes: 0,
+                layout: Layout::from_number(layout).unwrap(),
+            };
+            let record = Record { first: 0, head, data: data.into() };
+            prop_assert!(record.messages().count() <= 99);
         }
+    }
+
+    #[test]
+    fn a_large_message_is_stored_without_a_copy() {
+        let message = Bytes::from(vec![b'\n'; RECORD_BYTES + 1]);
+        let record = Record::encode(0, 0, 0, std::slice::from_ref(&message));
+        assert_eq!(record.head.layout, Layout::Raw);
+        assert_eq!(record.data.as_ptr(), message.as_ptr());
+        assert_eq!(record.messages().collect::<Vec<_>>(), [(0, message)]);
     }
 }

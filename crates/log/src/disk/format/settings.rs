@@ -1,10 +1,20 @@
 //! The settings with which a stream was created. They are written once.
+//!
+//! ```text
+//! n = a number as LEB128, text = length n, then the bytes
+//! flags u8 │ name text │ created n │ content type text │ [expiry n] │ [maximum age n] │ [maximum bytes n]
+//! │ [schema text] │ note text │ [fork: source id n │ source text │ at n │ own n │ skip n │ [cut n]]
+//! flags  1 expires when idle for  2 expires at  4 maximum age  8 maximum bytes  16 schema  32 fork
+//!        64 cut  128 skip counts bytes, otherwise messages
+//! ```
+//!
+//! Times are in milliseconds.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::bytes::{Cursor, Malformed, put_bytes, put_number, seal, unseal};
+use super::bytes::{Cursor, Malformed, put_bytes, put_number};
 use crate::clock::Timestamp;
 use crate::name::StreamName;
 use crate::offset::Offset;
@@ -41,7 +51,7 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(crate) fn encode(key: &[u8], birth: &Birth) -> Vec<u8> {
+pub(crate) fn encode(birth: &Birth) -> Vec<u8> {
     let mut out = vec![0];
     let mut flags = 0;
     let settings = &birth.settings;
@@ -91,11 +101,11 @@ pub(crate) fn encode(key: &[u8], birth: &Birth) -> Vec<u8> {
         }
     }
     out[0] = flags;
-    seal(key, out)
+    out
 }
 
-pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Birth, Malformed> {
-    let mut cursor = Cursor(unseal(key, value)?);
+pub(crate) fn decode(value: &[u8]) -> Result<Birth, Malformed> {
+    let mut cursor = Cursor(value);
     let flags = cursor.byte()?;
     let has = |flag| flags & flag != 0;
     let name = name(&mut cursor)?;
@@ -192,7 +202,7 @@ mod tests {
                 Fork { id, point, cut }
             });
             let birth = Birth { name: StreamName::new("n").unwrap(), created: 9, settings, fork };
-            prop_assert_eq!(decode(b"S1", &encode(b"S1", &birth)), Ok(birth));
+            prop_assert_eq!(decode(&encode(&birth)), Ok(birth));
         }
     }
 }

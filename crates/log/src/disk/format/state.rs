@@ -1,11 +1,23 @@
 //! The mutable state of a stream, and of its producers.
+//!
+//! ```text
+//! n = a number as LEB128, text = length n, then the bytes
+//! stream    flags u8 │ floor n │ tail − floor n │ bytes n │ forks n │ expires n │ due n │ last append n │ producers n
+//!           │ [closed by: id text │ epoch n │ seq n] │ [seq text] │ [trimmed n] │ [reason text]
+//!           flags  1 closed  2 closed by  4 hidden  8 seq  16 trimmed  32 reason
+//! producer  epoch n │ seq n │ offset after its last append n │ last use n │ messages n │ digest (16 bytes)
+//!           │ fingerprint u32, little-endian … up to 32, the newest last
+//! ```
+//!
+//! Times are in milliseconds. *bytes*, *forks* and *producers* count. *due* is the time of the stream's
+//! entry in the timetable, or 0. *trimmed* is the position after the newest message that the caps removed.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_wire::Digest;
 
-use super::bytes::{Cursor, Malformed, put_bytes, put_number, seal, unseal};
+use super::bytes::{Cursor, Malformed, put_bytes, put_number};
 use crate::append::Producer;
 use crate::append_rules::State;
 use crate::limits::PRODUCER_WINDOW;
@@ -19,7 +31,7 @@ const TRIMMED: u8 = 16;
 const REASON: u8 = 32;
 const ALL: u8 = CLOSED | CLOSED_BY | HIDDEN | SEQ | TRIMMED | REASON;
 
-pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
+pub(crate) fn encode(state: &State) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
     let mut flags = 0;
     flags |= if state.closed { CLOSED } else { 0 };
@@ -34,7 +46,6 @@ pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
     flags |= if state.reason.is_some() { REASON } else { 0 };
     out.push(flags);
     for number in [
-        state.commit,
         state.floor,
         state.tail - state.floor,
         state.bytes,
@@ -60,17 +71,16 @@ pub(crate) fn encode(key: &[u8], state: &State) -> Vec<u8> {
     if let Some(reason) = &state.reason {
         put_bytes(&mut out, reason);
     }
-    seal(key, out)
+    out
 }
 
-pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<State, Malformed> {
-    let mut cursor = Cursor(unseal(key, value)?);
+pub(crate) fn decode(value: &[u8]) -> Result<State, Malformed> {
+    let mut cursor = Cursor(value);
     let flags = cursor.byte()?;
     if flags & !ALL != 0 {
         return Err(Malformed);
     }
     let mut state = State {
-        commit: cursor.number()?,
         floor: cursor.number()?,
         closed: flags & CLOSED != 0,
         hidden: flags & HIDDEN != 0,
@@ -108,7 +118,7 @@ fn small(cursor: &mut Cursor<'_>) -> Result<u32, Malformed> {
     u32::try_from(cursor.number()?).map_err(|_| Malformed)
 }
 
-pub(crate) fn encode_producer(key: &[u8], state: &ProducerState) -> Vec<u8> {
+pub(crate) fn encode_producer(state: &ProducerState) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + 4 * state.window.iter().len());
     for number in [state.epoch, state.seq, state.next, state.used] {
         put_number(&mut out, number);
@@ -118,11 +128,11 @@ pub(crate) fn encode_producer(key: &[u8], state: &ProducerState) -> Vec<u8> {
     for hash in state.window.iter() {
         out.extend_from_slice(&hash.to_le_bytes());
     }
-    seal(key, out)
+    out
 }
 
-pub(crate) fn decode_producer(key: &[u8], value: &[u8]) -> Result<ProducerState, Malformed> {
-    let mut cursor = Cursor(unseal(key, value)?);
+pub(crate) fn decode_producer(value: &[u8]) -> Result<ProducerState, Malformed> {
+    let mut cursor = Cursor(value);
     let (epoch, seq) = (cursor.number()?, cursor.number()?);
     let (next, used) = (cursor.number()?, cursor.number()?);
     let messages = cursor.number()?;
@@ -162,7 +172,6 @@ mod tests {
         ) {
             let (floor, more, forks, bytes, time) = numbers;
             let state = State {
-                commit: time / 3,
                 floor: floor.into(),
                 tail: u64::from(floor) + u64::from(more),
                 bytes,
@@ -178,7 +187,7 @@ mod tests {
                 producers: more,
                 trimmed: if flags.2 { time } else { 0 },
             };
-            prop_assert_eq!(decode(b"T1", &encode(b"T1", &state)), Ok(state));
+            prop_assert_eq!(decode(&encode(&state)), Ok(state));
         }
 
         #[test]
@@ -190,7 +199,7 @@ mod tests {
             hashes.into_iter().for_each(|hash| window.push(hash));
             let published = Published { messages, digest: Digest::from_bytes(digest) };
             let state = ProducerState { epoch, seq, next, used, published, window };
-            prop_assert_eq!(decode_producer(b"P", &encode_producer(b"P", &state)), Ok(state));
+            prop_assert_eq!(decode_producer(&encode_producer(&state)), Ok(state));
         }
     }
 }

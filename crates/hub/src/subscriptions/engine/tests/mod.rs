@@ -10,7 +10,7 @@ use crate::protocol::pattern::Pattern;
 use crate::subscriptions::limits::LINKS;
 use crate::subscriptions::state::{Acked, Bounds, Link, State, Target};
 use headwater_log::{
-    Append, Create, FjallLog, FjallOptions, Info, Mark, MemoryLog, MemoryOptions, Offset, ReadFrom,
+    Append, Create, DiskLog, DiskOptions, Info, Mark, MemoryLog, MemoryOptions, Offset, ReadFrom,
     Settings,
 };
 use tempfile::TempDir;
@@ -36,7 +36,7 @@ fn id() -> Arc<str> {
 }
 
 fn open(folder: &TempDir) -> Arc<dyn Log> {
-    Arc::new(FjallLog::open(folder.path(), FjallOptions::default()).unwrap())
+    Arc::new(DiskLog::open(folder.path(), DiskOptions::default()).unwrap())
 }
 
 /// Returns a pull-wake subscription to `s/*` and to these streams.

@@ -1,0 +1,395 @@
+//! Background work on files: segments are prepared, the index is written out, full segments are
+//! sorted, and disk space is freed.
+//!
+//! The space of deleted, trimmed and expired data is freed within seconds, even while the disk is full
+//! or nothing is written. Removing messages writes nothing but a floor or an end. So once enough was
+//! removed, or anything while the disk is full, a pass rewrites the files in which half of the data is
+//! dead, and removes those in which all of it is.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use headwater_journal::Spares;
+
+use super::engine::Engine;
+use super::options::Durability;
+use super::queue::Request;
+use super::rewrite::{self, Liveness, Terms};
+use super::segments::Sealed;
+use super::sorted::Sorted;
+use super::store::Store;
+use super::writer::{free, is_full};
+use super::{failure, maintenance};
+use crate::error::{Error, Kind};
+
+/// Interval between checks for work.
+const POLL: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 100 });
+/// Wait after a failure.
+const RETRY: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 2000 });
+/// Time without a full segment after which the prepared ones are short, and without a commit after
+/// which the log is idle.
+const IDLE: Duration = Duration::from_secs(5);
+/// Unused bytes of the newest segment for which an idle log sorts its segments.
+const UNUSED_BYTES: u64 = 16 << 20;
+/// Minimum rest between two passes, in multiples of
+/// [`reclaim_every`](crate::DiskOptions::reclaim_every): 2 s by default.
+const REST: u32 = 8;
+/// Number and bytes of full segments at which they are sorted.
+const SORT_AT: usize = 4;
+const SORT_BYTES: u64 = 128 << 20;
+/// Maximum number of records and bytes of segments in one sorted file. Each record takes about 80 bytes
+/// of memory while it is sorted.
+const FILE_RECORDS: usize = 512 << 10;
+const FILE_BYTES: u64 = 256 << 20;
+/// Bytes of messages below which a sorted file is small, and the number of small ones at which they are
+/// joined.
+const SMALL_BYTES: u64 = 32 << 20;
+const JOIN_AT: usize = 8;
+/// Bytes that a rewrite leaves free.
+const SLACK: u64 = 16 << 20;
+
+/// Keeps a segment prepared until the log is closed. Those of a log that fills none, or whose disk is
+/// full, are short.
+pub(crate) fn prepare(engine: &Engine, spares: &Spares) {
+    let mut used = Instant::now();
+    let mut wait = Duration::ZERO;
+    loop {
+        if engine.spares.wait(wait) {
+            used = Instant::now();
+        }
+        if engine.is_closing() {
+            return;
+        }
+        wait = RETRY;
+        let shrunk = match used.elapsed() >= IDLE || is_full(engine) {
+            true => spares.shrink(),
+            false => Ok(()),
+        };
+        if let Err(error) = shrunk.and_then(|()| spares.fill(1)) {
+            tracing::warn!(%error, "a segment could not be prepared; it is retried");
+        }
+    }
+}
+
+/// Works until the log is closed.
+pub(crate) fn run(engine: &Engine, store: &Store, spares: &Spares) {
+    let mut work = Work::new(engine, store);
+    let mut wait = POLL;
+    loop {
+        engine.files.wait(wait);
+        if engine.is_closing() {
+            return;
+        }
+        wait = match work.step(spares) {
+            Ok(true) => Duration::ZERO,
+            Ok(false) => POLL,
+            Err(error) => {
+                if !error.is_closed() {
+                    engine.note_damage(&error);
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "work on the log's files failed; it is retried");
+                }
+                std::thread::sleep(POLL);
+                RETRY
+            }
+        };
+    }
+}
+
+/// Frees the space of everything that was removed.
+pub(crate) fn give_back(engine: &Engine) -> Result<(), Error> {
+    let store = engine.store()?;
+    write_out(engine, &store, true)?;
+    free_space(engine, &store, true)
+}
+
+/// Writes out all changes of the index. If `rotates`, it also ends the current segment.
+fn write_out(engine: &Engine, store: &Store, rotates: bool) -> Result<(), Error> {
+    // Older changes may be frozen still.
+    store.checkpoint()?;
+    maintenance::ask(engine, |reply| Request::Checkpoint { rotates, reply })?;
+    store.checkpoint().map(|_| ())
+}
+
+struct Work<'a> {
+    engine: &'a Engine,
+    store: &'a Store,
+    rest: Duration,
+    /// The earliest time of the next pass.
+    not_before: Instant,
+    /// The open segment, the offset after its last frame, and the time since which that is so.
+    open: ((u64, u64), Instant),
+    /// `false` once a sorted file couldn't be joined with others because it is damaged.
+    joins: bool,
+}
+
+impl<'a> Work<'a> {
+    fn new(engine: &'a Engine, store: &'a Store) -> Self {
+        // The amount removed by an earlier process isn't stored. It is the size of the files beyond the
+        // messages.
+        let sorted: u64 = store.sorted.read().iter().map(|file| file.bytes()).sum();
+        let segments = store.segments.read().bytes();
+        let kept = engine.committed().bytes;
+        let removed = (sorted + segments).saturating_sub(kept);
+        engine.removed.store(removed, Ordering::Relaxed);
+        let rest = engine.options.reclaim_every * REST;
+        Self {
+            engine,
+            store,
+            rest,
+            not_before: Instant::now() + rest,
+            open: ((0, 0), Instant::now()),
+            joins: true,
+        }
+    }
+
+    /// Performs the work that is due. Returns `true` if there may be more. A part that fails doesn't keep
+    /// the others from their work.
+    fn step(&mut self, spares: &Spares) -> Result<bool, Error> {
+        let stop = || self.engine.is_closing();
+        let parts = [
+            self.store.checkpoint(),
+            self.store.merge_tables(&stop),
+            self.sort_due(),
+            self.sort_idle(),
+            self.join_small(),
+            self.free(),
+            retire(self.store, spares).map(|()| false),
+        ];
+        let mut more = false;
+        for part in parts {
+            more |= part?;
+        }
+        Ok(more)
+    }
+
+    /// Frees the space of removed data, if enough was removed.
+    fn free(&mut self) -> Result<bool, Error> {
+        if Instant::now() < self.not_before || !self.is_due() {
+            return Ok(false);
+        }
+        self.not_before = Instant::now() + self.rest;
+        free_space(self.engine, self.store, false)?;
+        // A pass takes some time.
+        self.not_before = Instant::now() + self.rest;
+        Ok(false)
+    }
+
+    /// Sorts full segments, if there are enough. Returns `true` if it did.
+    fn sort_due(&self) -> Result<bool, Error> {
+        let _alone = self.engine.giving.lock();
+        let due = sort_due(self.store);
+        if due.is_empty() {
+            return Ok(false);
+        }
+        sort(self.engine, self.store, &due)
+    }
+
+    /// Sorts the segments of an idle log early, if the newest one is long and largely unused. Returns
+    /// `true` if it did.
+    fn sort_idle(&mut self) -> Result<bool, Error> {
+        let open = self.store.segments.read().open();
+        let Some((number, end, unused)) = open else {
+            return Ok(false);
+        };
+        if self.open.0 != (number, end) {
+            self.open = ((number, end), Instant::now());
+        }
+        if unused < UNUSED_BYTES || self.open.1.elapsed() < IDLE {
+            return Ok(false);
+        }
+        let _alone = self.engine.giving.lock();
+        write_out(self.engine, self.store, true)?;
+        let all = take_some(self.store.segments.read().sealed());
+        sort(self.engine, self.store, &all)
+    }
+
+    /// Joins small sorted files that follow each other. Returns `true` if it did.
+    fn join_small(&mut self) -> Result<bool, Error> {
+        if !self.joins {
+            return Ok(false);
+        }
+        let _alone = self.engine.giving.lock();
+        let sorted = Arc::clone(&self.store.sorted.read());
+        let is_small = |file: &Arc<Sorted>| file.bytes() < SMALL_BYTES;
+        let small = |one: &Arc<Sorted>, next: &Arc<Sorted>| is_small(one) && is_small(next);
+        let Some(run) = sorted.chunk_by(small).find(|run| run.len() >= JOIN_AT) else {
+            return Ok(false);
+        };
+        let mut records = 0;
+        let fits = |file: &&Arc<Sorted>| {
+            records += file.records();
+            records <= FILE_RECORDS as u64
+        };
+        let some = &run[..run.iter().take_while(fits).count().max(2)];
+        let joined = rewrite::again(self.store, some, self.engine);
+        // One that is damaged would be read in vain again and again.
+        self.joins = !joined.as_ref().is_err_and(Error::is_damaged);
+        joined
+    }
+
+    /// Returns `true` if enough was removed for a pass.
+    fn is_due(&self) -> bool {
+        let removed = self.engine.removed.load(Ordering::Relaxed);
+        let share = self.engine.committed().bytes / 4;
+        let enough = self.engine.options.give_back_bytes.max(share);
+        removed >= enough.max(1) || removed > 0 && is_full(self.engine)
+    }
+}
+
+/// Returns the oldest full segments if they are to be sorted.
+fn sort_due(store: &Store) -> Vec<Arc<Sealed>> {
+    let segments = store.segments.read();
+    let (records, bytes) = segments.backlog();
+    if segments.sealed().len() < SORT_AT && bytes < SORT_BYTES && records < FILE_RECORDS {
+        return Vec::new();
+    }
+    take_some(segments.sealed())
+}
+
+/// Returns the first segments, as many as one sorted file has.
+fn take_some<'a>(sealed: impl Iterator<Item = &'a Arc<Sealed>>) -> Vec<Arc<Sealed>> {
+    let mut taken: Vec<Arc<Sealed>> = Vec::new();
+    let (mut records, mut bytes) = (0, 0);
+    for segment in sealed {
+        records += segment.runs().len();
+        bytes += segment.file().bytes;
+        if !taken.is_empty() && (records > FILE_RECORDS || bytes > FILE_BYTES) {
+            break;
+        }
+        taken.push(Arc::clone(segment));
+    }
+    taken
+}
+
+/// Rewrites full segments into a sorted file. Returns `false` if there is no space for it.
+fn sort(engine: &Engine, store: &Store, segments: &[Arc<Sealed>]) -> Result<bool, Error> {
+    // Opening the log doesn't read these segments any more, so the index must have all of their changes.
+    let is_in_tables = |commit| commit <= store.manifest.lock().head.commit;
+    let last = segments.last().map_or(0, |it| it.after().next - 1);
+    if !is_in_tables(last) {
+        write_out(engine, store, false)?;
+    }
+    if !is_in_tables(last) {
+        return Err(Kind::Storage("the index isn't written out".into()).into());
+    }
+    rewrite::sort(store, segments, engine)
+}
+
+/// Frees the space of removed data. Unless `all`, a file is rewritten only if half of it is dead.
+fn free_space(engine: &Engine, store: &Store, all: bool) -> Result<(), Error> {
+    let _alone = engine.giving.lock();
+    let removed = engine.removed.swap(0, Ordering::Relaxed);
+    let rewritten = rewrite_worth(engine, store, removed, all);
+    if !matches!(rewritten, Ok(false)) {
+        engine.removed.fetch_add(removed, Ordering::Relaxed);
+    }
+    rewritten.map(|_| ())
+}
+
+/// Rewrites the files of which enough is removed. Returns `true` if some were left out.
+fn rewrite_worth(engine: &Engine, store: &Store, removed: u64, all: bool) -> Result<bool, Error> {
+    let full = is_full(engine);
+    let is_worth = |live: u64, bytes: u64| live < bytes && (all || full || live <= bytes / 2);
+    if removed > 0 && store.segments.read().is_open_worth() {
+        // What was removed may be in the newest segment.
+        write_out(engine, store, true)?;
+    }
+    let mut liveness = Liveness::new(store);
+    let mut skipped = false;
+
+    let sorted = Arc::clone(&store.sorted.read());
+    for file in sorted.iter() {
+        if engine.is_closing() {
+            return Ok(true);
+        }
+        let rewritten = live_in_sorted(&mut liveness, file).and_then(|live| {
+            if !is_worth(live, file.bytes()) {
+                return Ok(true);
+            }
+            rewrite::again(store, std::slice::from_ref(file), engine)
+        });
+        match rewritten {
+            Ok(fits) => skipped |= !fits,
+            // Other files can be freed.
+            Err(error) if error.is_damaged() => engine.note_damage(&error),
+            Err(error) => return Err(error),
+        }
+    }
+    // A segment in the middle can't be removed alone, so all up to the last one worth it are sorted.
+    let sealed: Vec<_> = store.segments.read().sealed().cloned().collect();
+    let mut wanted = 0;
+    for (at, segment) in sealed.iter().enumerate() {
+        let (mut live, mut bytes) = (0, 0);
+        for (id, first, run) in segment.runs() {
+            bytes += u64::from(run.head.bytes);
+            if liveness.is_live(*id, first + u64::from(run.head.count))? {
+                live += u64::from(run.head.bytes);
+            }
+        }
+        if is_worth(live, bytes) {
+            wanted = at + 1;
+        }
+    }
+    let mut rest = &sealed[..wanted];
+    while !rest.is_empty() && !engine.is_closing() {
+        let some = take_some(rest.iter());
+        if !sort(engine, store, &some)? {
+            skipped = true;
+            break;
+        }
+        rest = &rest[some.len()..];
+    }
+    Ok(skipped)
+}
+
+impl Terms for Engine {
+    fn stops(&self) -> bool {
+        self.is_closing()
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        match self.options.durability {
+            // Commits are visible once they are durable.
+            Durability::Fsync => Ok(()),
+            Durability::Os => {
+                let rotates = false;
+                maintenance::ask(self, |reply| Request::Checkpoint { rotates, reply })
+            }
+        }
+    }
+
+    fn fits(&self, bytes: u64) -> bool {
+        bytes == 0 || free(self).is_none_or(|free| free >= bytes + SLACK)
+    }
+}
+
+/// Returns the bytes of messages in a sorted file that aren't removed, about.
+fn live_in_sorted(liveness: &mut Liveness<'_>, file: &Sorted) -> Result<u64, Error> {
+    let mut live = 0;
+    rewrite::each_entry(file, |entry| {
+        for block in &entry.blocks {
+            if liveness.is_live(entry.id, block.end)? {
+                live += u64::from(block.length);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(live.min(file.bytes()))
+}
+
+/// Makes the files of segments that are sorted, and that no reader has, available for new ones.
+fn retire(store: &Store, spares: &Spares) -> Result<(), Error> {
+    let mut retired = store.retired.lock();
+    let free: Vec<_> = retired
+        .extract_if(.., |file| Arc::strong_count(file) == 1)
+        .collect();
+    drop(retired);
+    for file in free {
+        spares
+            .retire(file.number, file.bytes)
+            .map_err(failure::io_failure)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,354 @@
+//! Rewriting of files: segments into a sorted file, and sorted files without their dead records.
+//!
+//! The new file and the table with its locations are written and synced first. Then the manifest is
+//! replaced, which names them instead of the old ones. A crash before that leaves files that no manifest
+//! names, and one after it leaves the old files. Opening the log removes both.
+//!
+//! The new file lacks the messages that were removed, so the commits that removed them must be durable
+//! before the manifest is replaced. With [`Durability::Os`](crate::Durability::Os), commits are visible
+//! before that.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headwater_journal::{Checkpoint, DiskFile, Install, Tail};
+
+use super::failure::io_failure;
+use super::format::commit::IndexChange;
+use super::format::manifest::Manifest;
+use super::format::record;
+use super::segments::{Sealed, SegmentFile};
+use super::sorted::{self, Entry, Item, Sorted, sorted_name};
+use super::store::Store;
+use crate::error::{Error, Kind};
+
+/// Bytes that are read at once if records follow each other closely.
+const WINDOW: u64 = 256 << 10;
+/// Distance of two records up to which they count as close.
+const CLOSE: u64 = 32 << 10;
+
+/// The removed messages, as far as they were looked up.
+pub(crate) struct Liveness<'a> {
+    store: &'a Store,
+    /// The floor of each stream, or `None` if it has ended.
+    floors: HashMap<u64, Option<u64>>,
+}
+
+impl<'a> Liveness<'a> {
+    pub(crate) fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            floors: HashMap::new(),
+        }
+    }
+
+    /// Returns `true` if a record that ends at an offset has messages that aren't removed.
+    pub(crate) fn is_live(&mut self, id: u64, end: u64) -> Result<bool, Error> {
+        let floor = match self.floors.get(&id) {
+            Some(known) => *known,
+            None => {
+                let floor = self.store.state(id)?.map(|state| state.floor);
+                self.floors.insert(id, floor);
+                floor
+            }
+        };
+        Ok(floor.is_some_and(|floor| end > floor))
+    }
+}
+
+/// Reads the locations that a sorted file contains of its own blocks.
+pub(crate) fn each_entry(
+    file: &Sorted,
+    mut each: impl FnMut(Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for (key, value) in file.entries()? {
+        let entry = Entry::decode(&key, &value);
+        each(entry.map_err(|_| {
+            Error::damaged(format!("a location in {}", sorted_name(file.number())))
+        })?)?;
+    }
+    Ok(())
+}
+
+/// The conditions of a rewrite.
+pub(crate) trait Terms {
+    /// Returns `true` if the rewrite must stop.
+    fn stops(&self) -> bool;
+
+    /// Makes all commits that are visible durable.
+    fn sync(&self) -> Result<(), Error>;
+
+    /// Returns `true` if there is space for this many bytes.
+    fn fits(&self, bytes: u64) -> bool;
+}
+
+/// The conditions while the log is opened.
+struct Opening;
+
+impl Terms for Opening {
+    fn stops(&self) -> bool {
+        false
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        // All commits that were found are durable.
+        Ok(())
+    }
+
+    fn fits(&self, _: u64) -> bool {
+        true
+    }
+}
+
+/// Rewrites the oldest full segments into a sorted file. Records that are damaged are left out. Returns
+/// `false` if there is no space for it.
+pub(crate) fn sort(
+    store: &Store,
+    segments: &[Arc<Sealed>],
+    terms: &dyn Terms,
+) -> Result<bool, Error> {
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+        return Ok(true);
+    };
+    let mut liveness = Liveness::new(store);
+    let mut items = Vec::new();
+    for (source, segment) in (0..).zip(segments) {
+        for (id, first, run) in segment.runs() {
+            if liveness.is_live(*id, first + u64::from(run.head.count))? {
+                items.push(Item {
+                    id: *id,
+                    first: *first,
+                    head: run.head,
+                    sum: Some(run.sum),
+                    source,
+                    at: run.offset.into(),
+                });
+            }
+        }
+    }
+    if !terms.fits(length_of(&items)) {
+        return Ok(false);
+    }
+    items.sort_unstable_by_key(|item| item.head.position);
+    let mut readers: Vec<Reader<'_>> = segments.iter().map(|it| Reader::new(it.file())).collect();
+    let mut read = |item: &Item| {
+        let source = usize::try_from(item.source).unwrap_or(usize::MAX);
+        let length = u64::from(item.head.length);
+        readers[source].read(item.at, length).map_err(io_failure)
+    };
+    let range = first.range().start..last.range().end;
+    let mut new = write(store, range.clone(), &items, &mut read, terms);
+    if new.as_ref().is_err_and(Error::is_damaged) {
+        let mut whole = Vec::with_capacity(items.len());
+        for item in items {
+            match record::sum(&read(&item)?) == item.sum.unwrap_or_default() {
+                true => whole.push(item),
+                false => tracing::error!(
+                    segment = segments[usize::try_from(item.source).unwrap_or(0)]
+                        .file()
+                        .number,
+                    byte = item.at,
+                    stream = item.id,
+                    offset = item.first,
+                    "messages are damaged; they aren't kept when the segment is rewritten"
+                ),
+            }
+        }
+        new = write(store, range, &whole, &mut read, terms);
+    }
+    let after = Checkpoint {
+        segment: last.file().number + 1,
+        tail: last.after(),
+    };
+    replace(store, new?, &[], terms, |manifest| {
+        manifest.segments = after;
+    })?;
+    let removed = store.segments.write().remove(segments.len());
+    let files = removed.iter().map(|segment| Arc::clone(segment.file()));
+    store.retired.lock().extend(files);
+    Ok(true)
+}
+
+/// Rewrites all segments into a sorted file, so that opening the log doesn't read them again. `after` is
+/// the position of the next frame, which doesn't follow the last one.
+pub(crate) fn close_gap(store: &Store, after: Tail) -> Result<(), Error> {
+    let sealed: Vec<_> = store.segments.read().sealed().cloned().collect();
+    sort(store, &sealed, &Opening)?;
+    store.install(None, |manifest| manifest.segments.tail = after)?;
+    Ok(())
+}
+
+/// Rewrites sorted files that follow each other into one, without the records that were removed.
+/// Returns `false` if there is no space for it.
+pub(crate) fn again(store: &Store, old: &[Arc<Sorted>], terms: &dyn Terms) -> Result<bool, Error> {
+    let (Some(first), Some(last)) = (old.first(), old.last()) else {
+        return Ok(true);
+    };
+    let range = first.range().start..last.range().end;
+    let mut liveness = Liveness::new(store);
+    let mut items = Vec::new();
+    let mut readers = Vec::new();
+    for (source, file) in (0..).zip(old) {
+        for item in file.items(source)? {
+            let item = item?;
+            if liveness.is_live(item.id, item.first + u64::from(item.head.count))? {
+                items.push(item);
+            }
+        }
+        readers.push(file.data()?);
+    }
+    if !terms.fits(length_of(&items)) {
+        return Ok(false);
+    }
+    let read = |item: &Item| {
+        let source = usize::try_from(item.source).unwrap_or(usize::MAX);
+        Ok(readers[source].read(item.at, item.head.length)?)
+    };
+    let new = write(store, range, &items, read, terms)?;
+    replace(store, new, old, terms, |_| {})?;
+    for file in old {
+        store.remove(&sorted_name(file.number()));
+    }
+    Ok(true)
+}
+
+/// Returns the bytes of records.
+fn length_of(items: &[Item]) -> u64 {
+    items.iter().map(|item| u64::from(item.head.length)).sum()
+}
+
+/// A new sorted file, if there is one, and its locations.
+type New = Option<(Arc<Sorted>, Vec<IndexChange>)>;
+
+/// Writes a sorted file, unless there are no items.
+fn write(
+    store: &Store,
+    range: Range<u64>,
+    items: &[Item],
+    read: impl FnMut(&Item) -> Result<Bytes, Error>,
+    terms: &dyn Terms,
+) -> Result<New, Error> {
+    if items.is_empty() {
+        return Ok(None);
+    }
+    let number = store.next_file();
+    let identity = store.identity.number();
+    let pace = |_: &dyn DiskFile, _: usize| match terms.stops() {
+        true => Err(Kind::Closed.into()),
+        false => Ok(()),
+    };
+    let written = sorted::write(&store.disk, number, identity, range, items, read, pace);
+    let written = written.inspect_err(|_: &Error| store.remove(&sorted_name(number)))?;
+    let entries = written.entries.into_iter();
+    let changes = entries.map(|(key, value)| (key, Some(value)));
+    Ok(Some((Arc::new(written.file), changes.collect())))
+}
+
+/// Replaces sorted files that follow each other by a new one, or adds one at the end. Without a new
+/// one, it removes them.
+fn replace(
+    store: &Store,
+    new: New,
+    old: &[Arc<Sorted>],
+    terms: &dyn Terms,
+    change: impl FnOnce(&mut Manifest),
+) -> Result<(), Error> {
+    let (file, mut changes) = new.unzip();
+    let undo = || {
+        if let Some(file) = &file {
+            store.files.write().remove(&file.number());
+            store.remove(&sorted_name(file.number()));
+        }
+    };
+    let mut prepare = || -> Result<Option<Install>, Error> {
+        let mut changes = changes.take().unwrap_or_default();
+        let kept: HashSet<Vec<u8>> = changes.iter().map(|(key, _)| key.clone()).collect();
+        for file in old {
+            let entries = file.entries()?.into_iter().map(|(key, _)| key);
+            changes.extend(
+                entries
+                    .filter(|key| !kept.contains(key))
+                    .map(|key| (key, None)),
+            );
+        }
+        changes.sort_unstable();
+        changes.dedup();
+        terms.sync()?;
+        match changes.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(Install::Add(store.write_table(changes)?))),
+        }
+    };
+    let table = prepare().inspect_err(|_| undo())?;
+    let mut list = store.sorted.read().to_vec();
+    let is_old = |file: &Arc<Sorted>| old.iter().any(|it| it.number() == file.number());
+    let place = list.iter().position(is_old).unwrap_or(list.len());
+    list.retain(|file| !is_old(file));
+    list.splice(place..place, file.clone());
+    if let Some(file) = &file {
+        store.files.write().insert(file.number(), Arc::clone(file));
+    }
+    let numbers = list.iter().map(|file| file.number()).collect();
+    let installed = store.install(table, |manifest| {
+        manifest.sorted = numbers;
+        change(manifest);
+    });
+    installed.inspect_err(|failed| {
+        if failed.is_unchanged {
+            undo();
+        }
+    })?;
+    *store.sorted.write() = list.into();
+    let mut files = store.files.write();
+    for file in old {
+        files.remove(&file.number());
+    }
+    Ok(())
+}
+
+/// Reads records of a segment, at once if they follow each other closely.
+struct Reader<'a> {
+    file: &'a SegmentFile,
+    window: Bytes,
+    /// The offset of the window, and the end of the last record.
+    start: u64,
+    last: u64,
+}
+
+impl<'a> Reader<'a> {
+    fn new(file: &'a SegmentFile) -> Self {
+        Self {
+            file,
+            window: Bytes::new(),
+            start: 0,
+            last: 0,
+        }
+    }
+
+    fn read(&mut self, at: u64, length: u64) -> std::io::Result<Bytes> {
+        let is_close = (self.last..self.last + CLOSE).contains(&at);
+        self.last = at + length;
+        let in_window = |window: &Bytes, start: u64| {
+            let from = usize::try_from(at.checked_sub(start)?).ok()?;
+            let to = from.checked_add(usize::try_from(length).ok()?)?;
+            (to <= window.len()).then(|| window.slice(from..to))
+        };
+        if let Some(found) = in_window(&self.window, self.start) {
+            return Ok(found);
+        }
+        let bytes = match is_close {
+            true => WINDOW.max(length).min(self.file.bytes - at),
+            false => length,
+        };
+        let mut read = vec![0; usize::try_from(bytes).map_err(std::io::Error::other)?];
+        self.file.file.read_at(&mut read, at)?;
+        let read = Bytes::from(read);
+        if !is_close {
+            return Ok(read);
+        }
+        (self.window, self.start) = (read, at);
+        in_window(&self.window, at).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    }
+}
