@@ -18,6 +18,8 @@ mod segments;
 mod sorted;
 mod store;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fs::File;
