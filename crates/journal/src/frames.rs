@@ -36,9 +36,7 @@ pub struct Frames {
     segment: u64,
     at: u64,
     end: u64,
-    window: Bytes,
-    /// The offset of the window.
-    start: u64,
+    window: Window,
 }
 
 impl Frames {
@@ -52,8 +50,7 @@ impl Frames {
             segment,
             at,
             end,
-            window: Bytes::new(),
-            start: 0,
+            window: Window::default(),
         }
     }
 
@@ -105,24 +102,52 @@ impl Frames {
     /// # Errors
     /// They can't be read.
     pub fn bytes(&mut self, at: u64, length: usize) -> io::Result<Bytes> {
-        let in_window = |window: &Bytes, start: u64| {
-            let from = usize::try_from(at.checked_sub(start)?).ok()?;
-            let to = from.checked_add(length)?;
-            (to <= window.len()).then(|| window.slice(from..to))
-        };
-        if let Some(found) = in_window(&self.window, self.start) {
+        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
+        // A long piece doesn't replace the window: what follows it is more likely to be there.
+        let ahead = if length > WINDOW { 0 } else { WINDOW.min(left) };
+        self.window.read(&*self.file, at, length, ahead)
+    }
+}
+
+/// Bytes of a file that were read at once, for reads that are close to each other.
+#[derive(Default)]
+pub struct Window {
+    bytes: Bytes,
+    /// The offset of the bytes.
+    start: u64,
+}
+
+impl Window {
+    /// Returns bytes at an offset, from the window if they are in it. Otherwise they are read, and with
+    /// them the window is replaced if `ahead` isn't 0: it gets that many bytes, which must exist, or
+    /// `length` if that is more.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub fn read(
+        &mut self,
+        file: &dyn DiskFile,
+        at: u64,
+        length: usize,
+        ahead: usize,
+    ) -> io::Result<Bytes> {
+        if let Some(found) = self.get(at, length) {
             return Ok(found);
         }
-        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
-        let mut read = vec![0; WINDOW.min(left).max(length)];
-        self.file.read_at(&mut read, at)?;
+        let mut read = vec![0; ahead.max(length)];
+        file.read_at(&mut read, at)?;
         let read = Bytes::from(read);
-        if length > WINDOW {
-            // What follows is more likely to be in the old window.
-            return Ok(read);
+        let wanted = read.slice(..length);
+        if ahead > 0 {
+            (self.bytes, self.start) = (read, at);
         }
-        (self.window, self.start) = (read, at);
-        in_window(&self.window, self.start).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        Ok(wanted)
+    }
+
+    fn get(&self, at: u64, length: usize) -> Option<Bytes> {
+        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
+        let to = from.checked_add(length)?;
+        (to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
     }
 }
 

@@ -170,8 +170,8 @@ impl Index {
         }
     }
 
-    /// Copies active changes in descending order, up to the first that isn't a deletion. Returns
-    /// whether none is left.
+    /// Copies active changes in descending order, up to the first that isn't a deletion. Also returns
+    /// `true` if none is left.
     fn changes_before(&self, from: &[u8], to: Bound<&[u8]>) -> (Changes, bool, Below) {
         let state = self.state.read();
         let mut range = state.active.range::<[u8], _>((Included(from), to)).rev();

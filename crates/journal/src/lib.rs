@@ -68,7 +68,7 @@ mod spares;
 mod table;
 
 pub use disk::{Disk, DiskFile, OsDisk};
-pub use frames::{Frames, ReadError};
+pub use frames::{Frames, ReadError, Window};
 pub use index::{Index, Install, TableRef};
 pub use journal::{Journal, Place, SEGMENT_BYTES, Segment, Tail, WriteError};
 pub use open::{Checkpoint, Found, Frame, OpenError, Options, open};

@@ -86,24 +86,28 @@ impl Spares {
 
     /// Takes the next segment, which has at least `least` bytes. Prepares one if none is ready.
     pub(crate) fn take(&self, least: u64) -> io::Result<Ready> {
-        let first = self.ready.lock().pop_front();
-        match first {
-            Some(ready) if ready.bytes >= least => return Ok(ready),
-            Some(short) => self.retire(short.number, short.bytes)?,
-            None => {}
+        if let Some(ready) = self.take_ready(least)? {
+            return Ok(ready);
         }
-        // Segments are used in the order of their numbers, so all that are too short are passed over.
         let mut next = self.next.lock();
-        loop {
-            let first = self.ready.lock().pop_front();
-            match first {
-                Some(ready) if ready.bytes >= least => return Ok(ready),
-                Some(short) => self.retire(short.number, short.bytes)?,
-                None => break,
-            }
+        // One may have been prepared until the lock was free.
+        if let Some(ready) = self.take_ready(least)? {
+            return Ok(ready);
         }
         next.bytes = next.bytes.max(least);
         self.prepare(&mut next)
+    }
+
+    /// Takes the first segment that is ready and long enough. Segments are used in the order of their
+    /// numbers, so shorter ones before it are given up.
+    fn take_ready(&self, least: u64) -> io::Result<Option<Ready>> {
+        loop {
+            let first = self.ready.lock().pop_front();
+            match first {
+                Some(short) if short.bytes < least => self.retire(short.number, short.bytes)?,
+                first => return Ok(first),
+            }
+        }
     }
 
     /// Prepares the next segment, from a retired one if one has the right length.
@@ -120,7 +124,7 @@ impl Spares {
             None => self.make(number, bytes)?,
         };
         next.number += 1;
-        next.bytes = (2 * bytes).min(self.most.max(FIRST_BYTES.min(self.most)));
+        next.bytes = (2 * bytes).min(self.most);
         Ok(Ready {
             number,
             file,

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_journal::{Checkpoint, DiskFile, Install, Tail};
+use headwater_journal::{Checkpoint, DiskFile, Install, Tail, Window};
 
 use super::failure::io_failure;
 use super::format::commit::IndexChange;
@@ -135,8 +135,8 @@ pub(crate) fn sort(
     let mut readers: Vec<Reader<'_>> = segments.iter().map(|it| Reader::new(it.file())).collect();
     let mut read = |item: &Item| {
         let source = usize::try_from(item.source).unwrap_or(usize::MAX);
-        let length = u64::from(item.head.length);
-        readers[source].read(item.at, length).map_err(io_failure)
+        let read = readers[source].read(item.at, item.head.length);
+        read.map_err(io_failure)
     };
     let range = first.range().start..last.range().end;
     let mut new = write(store, range.clone(), &items, &mut read, terms);
@@ -311,9 +311,8 @@ fn replace(
 /// Reads records of a segment, at once if they follow each other closely.
 struct Reader<'a> {
     file: &'a SegmentFile,
-    window: Bytes,
-    /// The offset of the window, and the end of the last record.
-    start: u64,
+    window: Window,
+    /// The end of the last record.
     last: u64,
 }
 
@@ -321,34 +320,21 @@ impl<'a> Reader<'a> {
     fn new(file: &'a SegmentFile) -> Self {
         Self {
             file,
-            window: Bytes::new(),
-            start: 0,
+            window: Window::default(),
             last: 0,
         }
     }
 
-    fn read(&mut self, at: u64, length: u64) -> std::io::Result<Bytes> {
+    fn read(&mut self, at: u64, length: u32) -> std::io::Result<Bytes> {
         let is_close = (self.last..self.last + CLOSE).contains(&at);
-        self.last = at + length;
-        let in_window = |window: &Bytes, start: u64| {
-            let from = usize::try_from(at.checked_sub(start)?).ok()?;
-            let to = from.checked_add(usize::try_from(length).ok()?)?;
-            (to <= window.len()).then(|| window.slice(from..to))
+        self.last = at + u64::from(length);
+        let ahead = if is_close {
+            WINDOW.min(self.file.bytes - at)
+        } else {
+            0
         };
-        if let Some(found) = in_window(&self.window, self.start) {
-            return Ok(found);
-        }
-        let bytes = match is_close {
-            true => WINDOW.max(length).min(self.file.bytes - at),
-            false => length,
-        };
-        let mut read = vec![0; usize::try_from(bytes).map_err(std::io::Error::other)?];
-        self.file.file.read_at(&mut read, at)?;
-        let read = Bytes::from(read);
-        if !is_close {
-            return Ok(read);
-        }
-        (self.window, self.start) = (read, at);
-        in_window(&self.window, at).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+        let size = |bytes: u64| usize::try_from(bytes).map_err(std::io::Error::other);
+        let (length, ahead) = (size(length.into())?, size(ahead)?);
+        self.window.read(&*self.file.file, at, length, ahead)
     }
 }

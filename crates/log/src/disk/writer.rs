@@ -140,7 +140,7 @@ impl Writer {
         let checkpoint = draft.checkpoint();
         let (written, sealed) = draft.seal();
         let commit = sealed.head.commit;
-        let written = written.map_or(Ok(()), |written| self.write(written, commit));
+        let written = written.map_or(Ok(()), |written| self.write(written, &sealed));
         if let Err(failure) = written {
             self.fail(sealed, failure);
             return;
@@ -154,17 +154,19 @@ impl Writer {
         self.keep(kept);
     }
 
-    fn write(&mut self, written: Written, number: u64) -> Result<(), Failure> {
+    fn write(&mut self, written: Written, sealed: &Sealed) -> Result<(), Failure> {
+        let number = sealed.head.commit;
         if self.journal.next() != number {
             return Err(Failure::broken());
         }
         let Written {
             mut commit,
-            records,
             implied,
+            ..
         } = written;
         let head = commit.encode();
-        let data: Vec<&[u8]> = records.iter().map(|(_, record)| &*record.data).collect();
+        let data = sealed.records.iter();
+        let data: Vec<&[u8]> = data.map(|(_, record)| &*record.data).collect();
         let start = self.journal.tail();
         let place = self.journal.append(&head, &data)?;
         let synced = self.engine.options.durability == Durability::Fsync;

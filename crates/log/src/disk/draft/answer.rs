@@ -56,7 +56,8 @@ pub(crate) struct Sealed {
     pub(super) answers: Vec<Answer>,
     /// For each change, the number of the commit's positions before its messages.
     pub(super) before: Vec<u64>,
-    pub(super) records: Vec<(usize, Record)>,
+    /// The records of the commit's parts, each with the index of its stream's change.
+    pub(crate) records: Vec<(usize, Record)>,
 }
 
 impl Sealed {

@@ -12,8 +12,8 @@ use super::{Draft, Sealed};
 /// A commit to be written.
 pub(crate) struct Written {
     pub(crate) commit: Commit,
-    /// The records of its parts, each with the index of its stream's change.
-    pub(crate) records: Vec<(usize, Record)>,
+    /// The records of its parts, each with the index of its stream's change. They end up in [`Sealed`].
+    records: Vec<(usize, Record)>,
     /// Changes of the index that follow from the parts.
     pub(crate) implied: Vec<IndexChange>,
 }
@@ -89,11 +89,11 @@ impl Draft<'_> {
                 written.commit.counts = Some([next_id, streams, bytes]);
             }
         }
-        let records = written.records.iter().cloned();
+        let records = std::mem::take(&mut written.records);
         let sealed = Sealed {
             head: self.head,
             before,
-            records: records.collect(),
+            records,
             changes: self.changes,
             answers: self.answers,
         };
