@@ -65,6 +65,16 @@ pub trait DiskFile: Send + Sync {
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the file ends before that.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()>;
 
+    /// Returns `length` bytes.
+    ///
+    /// # Errors
+    /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the file ends before that.
+    fn read(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.read_at(&mut bytes, at)?;
+        Ok(bytes)
+    }
+
     /// Makes the content durable.
     ///
     /// # Errors
@@ -77,6 +87,12 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// It can't be determined.
     fn length(&self) -> io::Result<u64>;
+
+    /// Removes the bytes from `length` on. After a crash they may be there again.
+    ///
+    /// # Errors
+    /// They can't be removed.
+    fn truncate(&self, length: u64) -> io::Result<()>;
 }
 
 /// A folder of the operating system.
@@ -149,11 +165,30 @@ impl DiskFile for File {
         self.read_exact_at(buffer, at)
     }
 
+    /// Reads into memory that isn't cleared first, which would take about as long as the read.
+    fn read(&self, mut at: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            match rustix::io::pread(self, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(read) => at += read as u64,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
     }
 }

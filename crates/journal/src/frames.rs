@@ -134,9 +134,7 @@ impl Window {
         if let Some(found) = self.get(at, length) {
             return Ok(found);
         }
-        let mut read = vec![0; ahead.max(length)];
-        file.read_at(&mut read, at)?;
-        let read = Bytes::from(read);
+        let read = Bytes::from(file.read(at, ahead.max(length))?);
         let wanted = read.slice(..length);
         if ahead > 0 {
             (self.bytes, self.start) = (read, at);

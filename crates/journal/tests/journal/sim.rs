@@ -359,4 +359,15 @@ impl DiskFile for SimFile {
         state.outcome()?;
         Ok(state.files[self.id].cached.len() as u64)
     }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if state.all_or_nothing()? {
+            let length = usize::try_from(length).expect("it is small");
+            let file = &mut state.files[self.id];
+            file.cached.truncate(length);
+            file.dirty.retain(|sector| sector * SECTOR < length);
+        }
+        state.outcome()
+    }
 }

@@ -49,8 +49,8 @@ const JOIN_AT: usize = 8;
 /// Bytes that a rewrite leaves free.
 const SLACK: u64 = 16 << 20;
 
-/// Keeps a segment prepared until the log is closed. Those of a log that fills none, or whose disk is
-/// full, are short.
+/// Keeps a segment prepared until the log is closed. Those of a log that is closed or fills none, or
+/// whose disk is full, are short.
 pub(crate) fn prepare(engine: &Engine, spares: &Spares) {
     let mut used = Instant::now();
     let mut wait = Duration::ZERO;
@@ -59,6 +59,9 @@ pub(crate) fn prepare(engine: &Engine, spares: &Spares) {
             used = Instant::now();
         }
         if engine.is_closing() {
+            if let Err(error) = spares.shrink() {
+                tracing::warn!(%error, "unused segments could not be removed");
+            }
             return;
         }
         wait = RETRY;

@@ -511,12 +511,18 @@ impl Log for DiskLog {
     }
 }
 
-/// Writes out the changes of the index.
+/// Writes out the changes of the index, and gives back the unused end of the last segment.
 fn finish(store: &Store, engine: &Engine) -> Result<(), Error> {
     // Older changes may be frozen still.
     store.checkpoint()?;
     store.freeze(engine.committed());
-    store.checkpoint().map(|_| ())
+    store.checkpoint()?;
+    // No frame follows in the segment: the next one of the log is in another.
+    let open = store.segments.read().open_file();
+    if let Some((segment, end)) = open {
+        segment.file.truncate(end).map_err(failure::io_failure)?;
+    }
+    Ok(())
 }
 
 /// Maximum size of a folder that is read in full to find the damaged file if it can't be opened.

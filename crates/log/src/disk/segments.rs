@@ -229,6 +229,12 @@ impl Segments {
         Some((about.file.number, about.end, unused))
     }
 
+    /// Returns the file of the open segment, and the offset after its last frame.
+    pub(crate) fn open_file(&self) -> Option<(Arc<SegmentFile>, u64)> {
+        let about = &self.open.as_ref()?.about;
+        Some((Arc::clone(&about.file), about.end))
+    }
+
     /// Returns the bytes of all messages.
     pub(crate) fn bytes(&self) -> u64 {
         let sealed = self.sealed.iter().flat_map(|it| it.runs.iter());

@@ -282,13 +282,9 @@ impl Store {
             let (near, later) = rest.split_at(count);
             let from = start(first);
             let length = end(&near[count - 1]) - from;
-            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-            first
-                .file
-                .file
-                .read_at(&mut bytes, from)
-                .map_err(io_failure)?;
-            let bytes = Bytes::from(bytes);
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let bytes = first.file.file.read(from, length);
+            let bytes = Bytes::from(bytes.map_err(io_failure)?);
             for it in near {
                 let at = usize::try_from(start(it) - from).unwrap_or(usize::MAX);
                 let length = usize::try_from(it.run.head.length).unwrap_or(usize::MAX);

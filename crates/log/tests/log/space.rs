@@ -192,3 +192,17 @@ fn a_full_disk_has_space_again_after_deletions() {
     let log = open();
     assert_eq!(run(all(&log, &name("s0"))), texts);
 }
+
+#[test]
+fn a_closed_log_takes_no_more_than_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = || options(&Clock::system(), Limits::default());
+    let log = DiskLog::open(folder.path(), settings()).unwrap();
+    let each = fill(&log, 20 * MIB);
+    assert!(taken(folder.path()) > 25 * MIB, "segments are prepared");
+    drop(log);
+    let bytes = taken(folder.path());
+    assert!(bytes < 22 * MIB, "{bytes}");
+    let log = DiskLog::open(folder.path(), settings()).unwrap();
+    check(&log, "s3", each);
+}

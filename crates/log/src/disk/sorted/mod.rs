@@ -313,14 +313,12 @@ impl Sorted {
         if end > section.end {
             return Err(outside());
         }
-        let mut bytes = vec![0; usize::try_from(length).map_err(|_| outside())?];
-        self.file
-            .read_at(&mut bytes, start)
-            .map_err(|error| match error.kind() {
-                ErrorKind::UnexpectedEof => self.damaged(start, "the file has become shorter"),
-                _ => error.into(),
-            })?;
-        Ok(bytes)
+        let length = usize::try_from(length).map_err(|_| outside())?;
+        let bytes = self.file.read(start, length);
+        bytes.map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => self.damaged(start, "the file has become shorter"),
+            _ => error.into(),
+        })
     }
 
     /// Reads bytes of a section that end with a checksum, without the checksum.
