@@ -244,7 +244,7 @@ impl Chats {
                 .read(&name, from, 1 << 20)
                 .await
                 .map_err(unreadable)?;
-            messages.extend(chunk.messages.into_iter().map(|message| message.bytes));
+            messages.extend(chunk.messages().map(|message| message.bytes));
             if chunk.at_tail {
                 return Ok(messages);
             }

@@ -113,9 +113,9 @@ async fn read(log: &DiskLog, info: &Info) -> (u64, Option<Error>) {
     let mut budget = READ_BYTES;
     loop {
         match log.read(&info.name, from, budget).await {
-            Ok(chunk) if chunk.messages.is_empty() => return (whole, None),
+            Ok(chunk) if chunk.is_empty() => return (whole, None),
             Ok(chunk) => {
-                whole += chunk.messages.len() as u64;
+                whole += chunk.count();
                 from = ReadFrom::At(chunk.next);
             }
             // Read the messages before the damage one by one.

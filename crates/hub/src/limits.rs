@@ -192,9 +192,9 @@ pub struct Limits {
     /// encoded forms take up to three times as much in addition. Default: 64 MiB.
     pub shared_bytes: usize,
     /// Budget in bytes for data on its way to readers, beyond the 64 KiB that each reader may hold:
-    /// larger messages, and larger responses to catch-up reads. Data that readers share counts
-    /// once. Beyond the budget, readers of large messages wait, and catch-up reads receive smaller
-    /// responses. A message that is larger than the budget uses all of it. Default: 64 MiB.
+    /// larger messages, larger responses to catch-up reads, and pieces of 512 KiB for readers of
+    /// NDJSON that are behind. Messages that readers share count once. Beyond the budget, readers of
+    /// large messages wait, and catch-up reads receive smaller responses. A message that is larger than the budget uses all of it. Default: 64 MiB.
     pub outgoing_bytes: usize,
     /// Bytes of `outgoing_bytes` that the readers of one address may use. Data that is shared
     /// counts for the reader that received it first. A message that is larger uses all of it.

@@ -29,7 +29,7 @@
 //!
 //! let mut follower = log.follow(&orders).await?;
 //! let chunk = log.read(&orders, ReadFrom::Start, 64 << 10).await?;
-//! assert_eq!(chunk.messages.len(), 1);
+//! assert_eq!(chunk.count(), 1);
 //! // At the tail: `follower.past(chunk.next)` waits for the next message.
 //! assert_eq!(follower.progress().tail, chunk.next);
 //! # Ok::<(), headwater_log::Error>(()) }).unwrap();
@@ -66,6 +66,7 @@
 
 mod append;
 mod append_rules;
+mod block;
 mod clock;
 mod disk;
 mod error;
@@ -82,6 +83,7 @@ mod read;
 mod settings;
 
 pub use append::{Append, Outcome, Producer, Receipt, Refusal};
+pub use block::Block;
 pub use clock::{Clock, JUMP as CLOCK_JUMP, SETTLED_AFTER as CLOCK_SETTLED_AFTER, Timestamp};
 pub use disk::{BadFile, DiskLog, DiskOptions, Durability, Recovery};
 pub use error::Error;

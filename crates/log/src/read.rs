@@ -1,7 +1,9 @@
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::block::Block;
 use crate::clock::Timestamp;
 use crate::incarnation::{Lineage, Mark};
 use crate::name::StreamName;
@@ -34,21 +36,72 @@ pub struct Message {
 }
 
 /// Consecutive messages of one stream, as many as fit the budget.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Chunks are equal if their messages are, in whatever blocks they are stored.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Chunk {
     /// The lineage of the stream that was read. Another stream of the same name has another one.
     pub lineage: Lineage,
     /// The offset that was read from.
     pub from: Offset,
-    /// The messages. Empty at the tail.
-    pub messages: Vec<Message>,
+    /// The messages, in blocks as they are stored. Empty at the tail.
+    pub blocks: Vec<Block>,
     /// The offset at which the next read continues.
     pub next: Offset,
     /// `true` if `next` was the stream's tail at the time of the read.
     pub at_tail: bool,
     /// `true` if the stream was closed at the time of the read. With `at_tail`, no messages follow.
     pub closed: bool,
+}
+
+impl Chunk {
+    /// Returns the messages.
+    pub fn messages(&self) -> impl Iterator<Item = Message> + '_ {
+        self.blocks.iter().flat_map(Block::messages)
+    }
+
+    /// Returns `true` if there are no messages.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Returns the number of messages.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.blocks.iter().map(Block::count).sum()
+    }
+
+    /// Returns the number of bytes of the messages.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.blocks.iter().map(Block::bytes).sum()
+    }
+}
+
+impl PartialEq for Chunk {
+    fn eq(&self, other: &Self) -> bool {
+        let fields = |it: &Self| (it.from, it.next, it.at_tail, it.closed);
+        self.lineage == other.lineage
+            && fields(self) == fields(other)
+            && self.messages().eq(other.messages())
+    }
+}
+
+impl Eq for Chunk {}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("lineage", &self.lineage)
+            .field("from", &self.from)
+            .field("messages", &self.messages().collect::<Vec<_>>())
+            .field("next", &self.next)
+            .field("at_tail", &self.at_tail)
+            .field("closed", &self.closed)
+            .finish()
+    }
 }
 
 /// One message in the order of all streams.

@@ -1,6 +1,11 @@
 //! `GET`, `HEAD` and `DELETE`: reading, inspecting and deleting a stream.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
     body::Body,
@@ -9,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use headwater::{LastEventId, Raw, StatusCode};
-use headwater_log::{Chunk, Expiry, Info, Message, Offset, ReadFrom, StreamName};
+use headwater_log::{Block, Chunk, Expiry, Info, Offset, ReadFrom, StreamName};
 use headwater_wire::{Format as Wire, sse::END_ID};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
@@ -24,7 +29,7 @@ use crate::{
     error::{Failure, offset_value, published_headers},
     fanout::{
         send_budget::{self, Key, Memory, Outgoing},
-        stream::{Form, Reader, Shape, encode},
+        stream::{Form, Join, Reader, Shape, encode},
     },
     ingest::WatchGuard,
     limits::{CHUNK_BYTES, OUTGOING_PATIENCE, SCHEMA_HEADER_BYTES},
@@ -195,18 +200,27 @@ enum Large {
 impl Found {
     fn into_body(self, outgoing: &Outgoing, info: &Info) -> Body {
         let key = key_of(&self.chunk);
-        let join = |chunk: Chunk| join(info, chunk.messages);
+        let is_one = self.chunk.count() == 1;
+        let join = join(info, self.chunk.blocks);
         match self.large {
-            Large::No => join(self.chunk),
-            Large::New(memory) => outgoing.share(key, join(self.chunk), memory),
-            Large::Shared(body) => body,
+            Large::No => join.whole().into(),
+            Large::New(memory) if is_one => outgoing.share(key, join.whole(), memory).into(),
+            Large::New(memory) => Body::new(Frames {
+                join,
+                _memory: memory,
+            }),
+            Large::Shared(body) => body.into(),
         }
-        .into()
     }
 
     fn is_empty(&self) -> bool {
-        self.chunk.messages.is_empty() && !matches!(self.large, Large::Shared(_))
+        self.chunk.is_empty() && !matches!(self.large, Large::Shared(_))
     }
+}
+
+/// Joins messages in the stream's own type.
+fn join(info: &Info, blocks: Vec<Block>) -> Join {
+    Join::new(Shape::of(&info.settings.content_type), blocks)
 }
 
 /// Returns the key of a chunk's messages in the stream's own type.
@@ -229,7 +243,7 @@ async fn chunk_at(
 }
 
 /// Reads up to the maximum size of a response. The part beyond a chunk takes memory from the budget
-/// of all readers, and identical reads share it. Without free memory, the response is one chunk. If
+/// of all readers. Readers of one message that is larger than a chunk share it. Without free memory, the response is one chunk. If
 /// a single message is larger than that, it waits.
 async fn chunk_from(
     hub: &HubState,
@@ -240,16 +254,12 @@ async fn chunk_from(
     let read = async |from: ReadFrom, budget: usize| {
         let chunk = hub.log.read(&info.name, from, budget).await?;
         same_stream(info, &chunk)?;
-        let bytes: usize = chunk
-            .messages
-            .iter()
-            .map(|message| message.bytes.len())
-            .sum();
+        let bytes = chunk.bytes();
         Ok::<_, Failure>((chunk, bytes))
     };
     let found = |chunk, large| Ok(Found { chunk, large });
     let shared = |mut chunk: Chunk, body| {
-        chunk.messages.clear();
+        chunk.blocks.clear();
         found(chunk, Large::Shared(body))
     };
     // For the messages and the body.
@@ -270,11 +280,11 @@ async fn chunk_from(
     if !send_budget::is_large(bytes) {
         return found(chunk, Large::No);
     }
-    chunk.messages.clear();
+    chunk.blocks.clear();
     drop(turn);
     let body = outgoing.large(key_of(&chunk), of(bytes), async || {
         let (again, _) = read(ReadFrom::At(chunk.from), CHUNK_BYTES).await?;
-        Ok::<_, Failure>(join(info, again.messages))
+        Ok::<_, Failure>(join(info, again.blocks).whole())
     });
     match timeout(OUTGOING_PATIENCE, body).await {
         Ok(body) => shared(chunk, body?),
@@ -307,7 +317,7 @@ async fn settled(hub: &HubState, info: Info, chunk: &Chunk) -> Result<Info, Fail
 
 /// Returns the response to `offset=now`: only the tail.
 fn nothing_yet(info: &Info) -> Response {
-    let body = join(info, Vec::new());
+    let body = join(info, Vec::new()).whole();
     let mut response = Body::from(body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type(info));
@@ -370,22 +380,31 @@ fn note(headers: &mut HeaderMap, info: &Info, chunk: &Chunk) {
     }
 }
 
-/// Joins messages in the stream's own type.
-fn join(info: &Info, mut messages: Vec<Message>) -> Bytes {
-    let is_json = Shape::of(&info.settings.content_type) == Shape::Json;
-    if let [message] = &mut *messages
-        && !is_json
-    {
-        return std::mem::take(&mut message.bytes);
+/// A body of several frames, which are encoded when they are sent. It holds memory until then.
+struct Frames {
+    join: Join,
+    _memory: Memory,
+}
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        let frame = self.join.next();
+        Poll::Ready(frame.map(|bytes| Ok(http_body::Frame::data(bytes))))
     }
-    let parts = || messages.iter().map(|message| &message.bytes);
-    let length = 2 + parts().map(|part| part.len() + 1).sum::<usize>();
-    let mut all = Vec::with_capacity(length);
-    match is_json {
-        true => encode::array(parts(), &mut all),
-        false => parts().for_each(|part| all.extend_from_slice(part)),
+
+    fn is_end_stream(&self) -> bool {
+        self.join.left() == 0
     }
-    all.into()
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.join.left())
+    }
 }
 
 async fn long_poll(

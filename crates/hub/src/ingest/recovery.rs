@@ -83,7 +83,7 @@ async fn one(shared: &Arc<Inner>, name: StreamName) -> Result<(), Error> {
     };
     let life = read.next.number();
     let record = read
-        .messages
+        .messages()
         .last()
         .and_then(|message| serde_json::from_slice::<RecordBody>(&message.bytes).ok());
     let stream = record

@@ -127,7 +127,7 @@ async fn seen(log: &dyn Log, info: &Info) -> Option<upstream::Resume> {
             .read(&info.name, ReadFrom::At(next), READ_BYTES)
             .await
             .ok()?;
-        for message in &chunk.messages {
+        for message in chunk.messages() {
             let events = preframed::events(&message.bytes);
             seen.extend(
                 events

@@ -3,11 +3,12 @@
 use super::format::record::Record;
 use super::store::Store;
 use super::stream::Stream;
+use crate::block::Block;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::incarnation::Lineage;
 use crate::offset::Offset;
-use crate::read::{Chunk, Message, ReadFrom};
+use crate::read::{Chunk, ReadFrom};
 
 /// The start of a read, and the stream's progress at that time.
 #[derive(Clone, Copy)]
@@ -69,7 +70,7 @@ impl Span {
 struct Filling {
     span: Span,
     lineage: Lineage,
-    messages: Vec<Message>,
+    blocks: Vec<Block>,
     next: u64,
     bytes: usize,
     budget: usize,
@@ -80,7 +81,7 @@ impl Filling {
         Self {
             span,
             lineage: stream.lineage.clone(),
-            messages: Vec::new(),
+            blocks: Vec::new(),
             next: span.from,
             bytes: 0,
             budget,
@@ -90,29 +91,32 @@ impl Filling {
     /// Adds the messages of a record that are before `limit`. If there is a `cut`, only that many
     /// bytes of the last one before `limit` are added. Returns `true` if there is room for more.
     fn add(&mut self, record: &Record, limit: u64, cut: Option<usize>) -> bool {
-        let time = Timestamp(record.head.time);
-        for (offset, mut bytes) in record.messages() {
-            if offset < self.next {
+        let end = Offset::new(limit);
+        for block in record.blocks() {
+            if block.next().number() <= self.next {
                 continue;
             }
-            if offset >= limit {
+            if block.first() >= end {
                 break;
             }
-            if let Some(cut) = cut
-                && offset + 1 == limit
-            {
-                bytes.truncate(cut);
+            let left = self.budget.saturating_sub(self.bytes);
+            let next = Offset::new(self.next);
+            let Some(part) = block.part(next, end, left, self.blocks.is_empty()) else {
+                return false;
+            };
+            self.next = part.next().number();
+            self.bytes += part.bytes();
+            match cut.filter(|_| self.next == limit) {
+                Some(length) => {
+                    let (rest, last) = part.cut_last(length);
+                    self.blocks.extend(rest);
+                    self.blocks.push(last);
+                }
+                None => self.blocks.push(part),
             }
-            self.bytes += bytes.len();
-            if self.bytes > self.budget && !self.messages.is_empty() {
+            if self.next < block.next().number().min(limit) {
                 return false;
             }
-            self.messages.push(Message {
-                offset: Offset::new(offset),
-                time,
-                bytes,
-            });
-            self.next = offset + 1;
         }
         self.bytes < self.budget
     }
@@ -121,7 +125,7 @@ impl Filling {
         Chunk {
             lineage: self.lineage,
             from: Offset::new(self.span.from),
-            messages: self.messages,
+            blocks: self.blocks,
             next: Offset::new(self.next),
             at_tail: self.next == self.span.tail,
             closed: self.span.closed,
@@ -190,12 +194,13 @@ pub(crate) fn read(
             .map_err(|error| trimmed_since(store, &stretch, stream, chunk.next, error))?;
         let before = chunk.next;
         let add = |record| chunk.add(record, stretch.limit, stretch.cut);
-        if !records.iter().all(add) {
-            break;
-        }
-        if chunk.next == before {
+        let has_room = records.iter().all(add);
+        if chunk.next == before && (has_room || chunk.blocks.is_empty()) {
             let id = stretch.stream.id;
             return Err(Error::damaged(format!("stream {id} lacks offset {before}")));
+        }
+        if !has_room {
+            break;
         }
     }
     Ok(chunk.finish())
@@ -251,8 +256,5 @@ fn since(store: &Store, stream: &Stream, time: Timestamp) -> Result<u64, Error> 
 /// Returns the size of the message at an offset between floor and tail.
 pub(crate) fn size_of(store: &Store, stream: &Stream, at: u64) -> Result<u64, Error> {
     let chunk = read(store, stream, ReadFrom::At(Offset::new(at)), 0)?;
-    Ok(chunk
-        .messages
-        .first()
-        .map_or(0, |message| message.bytes.len() as u64))
+    Ok(chunk.blocks.first().map_or(0, |block| block.bytes() as u64))
 }

@@ -74,7 +74,7 @@ impl Default for MemoryOptions {
 /// log.create(&name, Create::new(Settings::of_type("application/json"))).await?;
 /// log.append(&name, Append::new(vec!["42".into()])).await?;
 /// let chunk = log.read(&name, ReadFrom::Start, 1 << 16).await?;
-/// assert_eq!(chunk.messages[0].bytes, "42");
+/// assert_eq!(chunk.messages().next().unwrap().bytes, "42");
 /// assert_eq!(chunk.next.to_string(), "0000000000000001");
 /// # Ok::<(), headwater_log::Error>(()) }).unwrap();
 /// ```

@@ -105,8 +105,7 @@ pub(crate) async fn append(log: &dyn Log, stream: &StreamName, messages: &[&str]
 pub(crate) fn texts(chunk: &Chunk) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     chunk
-        .messages
-        .iter()
+        .messages()
         .map(|message| text(&message.bytes))
         .collect()
 }

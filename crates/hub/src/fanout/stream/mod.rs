@@ -7,11 +7,13 @@
 //! messages that follow its position or an error.
 
 pub(crate) mod encode;
+mod join;
 pub(crate) mod preframed;
 mod pump;
 pub(crate) mod reader;
 mod ring;
 
 pub(crate) use encode::{Form, Shape};
+pub(crate) use join::Join;
 pub(crate) use pump::Tails;
 pub(crate) use reader::Reader;

@@ -241,7 +241,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
         if follower.progress().gone || chunk.lineage != shared.lineage {
             return Ok(EndReason::Gone);
         }
-        if chunk.messages.is_empty() {
+        if chunk.is_empty() {
             continue;
         }
         let is_end = chunk.at_tail && chunk.closed;

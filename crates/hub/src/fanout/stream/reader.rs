@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     pin::{Pin, pin},
     sync::Arc,
 };
@@ -6,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::future::{Either, select};
-use headwater::{Problem, StatusCode};
+use headwater::{Format, Problem, StatusCode};
 use headwater_log::{Chunk, Lineage, Log, Mark, Message, Offset, ReadFrom, StreamName};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -16,7 +17,7 @@ use super::{
     ring::{EndReason, ReadOutcome},
 };
 use crate::{
-    fanout::send_budget::{self, Key, Outgoing},
+    fanout::send_budget::{self, Key, Memory, Outgoing},
     ingest::WatchGuard,
     limits::CHUNK_BYTES,
     permits::Permit,
@@ -89,6 +90,7 @@ impl Reader {
             reader: self,
             state: State::New,
             read_bytes: CHUNK_BYTES,
+            frames: VecDeque::new(),
         })
     }
 }
@@ -101,6 +103,8 @@ struct Sending {
     state: State,
     /// Number of bytes of messages that are read from the log at once, to make about one chunk.
     read_bytes: usize,
+    /// The frames of a piece that follow the one that was sent. They are before `position`.
+    frames: VecDeque<Bytes>,
 }
 
 impl Sending {
@@ -115,6 +119,9 @@ impl Sending {
     async fn chunk(&mut self) -> Option<Result<Bytes, Problem>> {
         if let Some(notice) = self.reader.notice.take() {
             return Some(Ok(notice));
+        }
+        if let Some(frame) = self.frames.pop_front() {
+            return Some(Ok(frame));
         }
         loop {
             match self.state {
@@ -290,23 +297,33 @@ impl Sending {
             return Ok(Some(self.sent_large(next, shared)));
         }
         let turn = outgoing.read_turn().await;
-        let chunk = self.read_chunk().await?;
-        let Chunk {
-            mut messages,
-            mut next,
-            at_tail,
-            closed,
-            ..
-        } = chunk;
-        let mut end = match (at_tail, closed) {
+        let piece = match self.sends_lines() {
+            true => outgoing.try_take(2 * PIECE_BYTES),
+            false => None,
+        };
+        let budget = match &piece {
+            Some(_) => PIECE_BYTES,
+            None => self.read_bytes,
+        };
+        let chunk = self.read_chunk(budget).await?;
+        let mut next = chunk.next;
+        let mut end = match (chunk.at_tail, chunk.closed) {
             (true, true) => End::Closed,
             (true, false) => End::Tail,
             (false, _) => End::More,
         };
-        if messages.is_empty() {
+        if chunk.is_empty() {
             self.sent(next, end);
             return Ok(None);
         }
+        let is_lines = self.sends_lines() && chunk.bytes() <= budget;
+        let piece = piece.filter(|_| is_lines);
+        if is_lines && let Some(first) = self.frames_of(&chunk, piece) {
+            self.sent(next, end);
+            return Ok(Some(first));
+        }
+        let mut messages: Vec<_> = chunk.messages().collect();
+        drop(chunk);
         loop {
             if let [message] = &*messages
                 && send_budget::is_large(message.bytes.len())
@@ -340,6 +357,28 @@ impl Sending {
         }
     }
 
+    /// Returns `true` if the response has the messages as lines, without a change.
+    fn sends_lines(&self) -> bool {
+        let is_lines = matches!(self.reader.form, Form::Lines | Form::Items(Format::Ndjson));
+        is_lines && self.reader.shape == Shape::Json
+    }
+
+    /// Returns the first frame of a chunk in lines, and keeps the others. They hold `memory`. Without it,
+    /// there is one frame, or `None` if the lines don't fit into it.
+    fn frames_of(&mut self, chunk: &Chunk, memory: Option<Memory>) -> Option<Bytes> {
+        let mut frames = encode::lines_of(&chunk.blocks);
+        let bytes: usize = frames.iter().map(Bytes::len).sum();
+        if !send_budget::is_large(bytes) {
+            // Copied, as the buffer of a shared frame may be larger than a chunk.
+            return Some(Vec::from(frames).concat().into());
+        }
+        let memory = Arc::new(memory?);
+        let first = frames.pop_front()?;
+        let charge = |frame| charged(frame, Arc::clone(&memory));
+        self.frames = frames.into_iter().map(charge).collect();
+        Some(charge(first))
+    }
+
     /// Returns a message that is larger than one chunk. It is shared by all readers that are at it.
     /// The next lookup determines if it is the last one.
     async fn large(
@@ -352,10 +391,10 @@ impl Sending {
         let key = self.key(next);
         // For the message and its encoding.
         let shared = outgoing.large(key, bytes.saturating_mul(2), async || {
-            let chunk = self.read_chunk().await?;
-            match &*chunk.messages {
-                [message, ..] if message.offset.number() + 1 == next.number() => {
-                    let message = std::slice::from_ref(message);
+            let chunk = self.read_chunk(self.read_bytes).await?;
+            match chunk.messages().next() {
+                Some(message) if message.offset.number() + 1 == next.number() => {
+                    let message = std::slice::from_ref(&message);
                     Ok(match form {
                         Form::Protocol => {
                             let Reader { shape, lineage, .. } = &self.reader;
@@ -400,7 +439,7 @@ impl Sending {
 
     /// Reads the log at the reader's position, or at the floor if the reader started there and it
     /// has moved.
-    async fn read_chunk(&mut self) -> Result<Chunk, Problem> {
+    async fn read_chunk(&mut self, budget: usize) -> Result<Chunk, Problem> {
         let chunk = loop {
             let Reader {
                 log,
@@ -408,9 +447,7 @@ impl Sending {
                 position,
                 ..
             } = &self.reader;
-            let chunk = log
-                .read(name, ReadFrom::At(*position), self.read_bytes)
-                .await;
+            let chunk = log.read(name, ReadFrom::At(*position), budget).await;
             match chunk {
                 Err(error) if self.reader.from_start && error.is_trimmed() => {
                     let Some(floor) = error.floor() else { continue };
@@ -433,6 +470,26 @@ impl Sending {
 /// Minimum number of bytes that are read at once, for messages that are much smaller than their
 /// encoding.
 const LEAST_READ_BYTES: usize = 1 << 10;
+
+/// Bytes of messages that a reader of lines reads at once if the budget of all readers has memory for
+/// them. They count twice: the log's buffers are larger than the messages.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// Returns a frame that holds memory until it was sent.
+fn charged(frame: Bytes, memory: Arc<Memory>) -> Bytes {
+    struct Charged(
+        Bytes,
+        #[allow(dead_code, reason = "held until the frame was sent")] Arc<Memory>,
+    );
+
+    impl AsRef<[u8]> for Charged {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    Bytes::from_owner(Charged(frame, memory))
+}
 
 fn gone() -> Problem {
     Problem::new(StatusCode::GONE).detail("the stream was deleted, or has expired")

@@ -172,15 +172,8 @@ impl Ring {
     /// that is larger than that by itself is left to the log: see
     /// [`Outgoing`](crate::fanout::send_budget::Outgoing).
     pub(crate) fn push_all(&mut self, chunk: Chunk, shape: Shape) {
-        let Chunk {
-            mut from,
-            messages,
-            next,
-            lineage,
-            at_tail,
-            ..
-        } = chunk;
-        let mut messages = messages.into_iter().peekable();
+        let mut messages = chunk.messages().peekable();
+        let mut from = chunk.from;
         while let Some(first) = messages.next() {
             let mut bytes = first.bytes.len() + MESSAGE_COST;
             let is_large = send_budget::is_large(bytes);
@@ -192,17 +185,17 @@ impl Ring {
             while let Some(message) = messages.next_if(&mut fits) {
                 batch.push(message);
             }
-            let end = messages.peek().map_or(next, |message| message.offset);
+            let end = messages.peek().map_or(chunk.next, |message| message.offset);
             if is_large {
                 self.skip_to(end);
             } else {
-                let at_tail = at_tail && messages.peek().is_none();
+                let at_tail = chunk.at_tail && messages.peek().is_none();
                 self.push(Batch::new(
                     from,
                     end,
                     batch,
                     shape,
-                    lineage.clone(),
+                    chunk.lineage.clone(),
                     at_tail,
                 ));
             }
@@ -375,7 +368,7 @@ mod tests {
             batches.push(Batch::new(
                 chunk.from,
                 chunk.next,
-                chunk.messages,
+                chunk.messages().collect(),
                 Shape::Text,
                 chunk.lineage,
                 true,

@@ -219,11 +219,11 @@ async fn whole(ingest_jobs: &IngestJobs, stream: &str) -> (String, Option<Value>
 
 async fn text(log: &dyn Log, stream: &StreamName) -> String {
     let chunk = log.read(stream, ReadFrom::Start, 1 << 30).await.unwrap();
-    let messages = chunk
-        .messages
-        .iter()
-        .map(|message| String::from_utf8_lossy(&message.bytes));
-    messages.collect()
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    chunk
+        .messages()
+        .map(|message| text(&message.bytes))
+        .collect()
 }
 
 async fn reason(log: &dyn Log, stream: &StreamName) -> Option<Value> {

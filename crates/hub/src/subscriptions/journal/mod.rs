@@ -153,7 +153,7 @@ impl Journal {
         let mut from = ReadFrom::Start;
         loop {
             let chunk = self.log.read(&name, from, READ_BYTES).await?;
-            for message in &chunk.messages {
+            for message in chunk.messages() {
                 let place = || format!("record {} of {name}", message.offset.number());
                 let record: Record = serde_json::from_slice(&message.bytes)
                     .map_err(|error| Unreadable::Record(format!("{}: {error}", place())))?;

@@ -13,7 +13,10 @@ use bytes::{Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::bytes::{Cursor, Malformed, put_number};
+use crate::block::Block;
+use crate::clock::Timestamp;
 use crate::grouping::RECORD_BYTES;
+use crate::offset::Offset;
 
 /// The arrangement of a record's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +135,20 @@ impl Record {
     /// Returns the offset after its last message.
     pub(crate) fn end(&self) -> u64 {
         self.first + u64::from(self.head.count)
+    }
+
+    /// Returns its messages in blocks: one of lines, or one for each message.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
+        let time = Timestamp(self.head.time);
+        let is_lines = self.head.layout == Layout::Lines;
+        let lines = is_lines.then(|| {
+            let Self { first, head, data } = self;
+            Block::of_lines(Offset::new(*first), time, head.count, data.clone())
+        });
+        let count = if is_lines { 0 } else { usize::MAX };
+        let messages = self.messages().take(count);
+        let others = messages.map(move |(at, bytes)| Block::message(Offset::new(at), time, bytes));
+        lines.into_iter().chain(others)
     }
 
     /// Returns its messages, each with its offset. They end early if the bytes aren't those that

@@ -126,7 +126,7 @@ async fn messages(log: &DiskLog, info: &Info, rng: &mut Rng) -> Result<Vec<Bytes
     let most = budget(rng);
     while next < info.tail {
         let chunk = log.read(&info.name, from, most).await?;
-        for message in &chunk.messages {
+        for message in chunk.messages() {
             let offset = message.offset;
             check!(
                 offset == next,
@@ -142,11 +142,11 @@ async fn messages(log: &DiskLog, info: &Info, rng: &mut Rng) -> Result<Vec<Bytes
             chunk.next
         );
         check!(
-            !chunk.messages.is_empty() || next >= info.tail,
+            !chunk.is_empty() || next >= info.tail,
             "{} has no more",
             info.name
         );
-        messages.extend(chunk.messages.into_iter().map(|message| message.bytes));
+        messages.extend(chunk.messages().map(|message| message.bytes));
         from = ReadFrom::At(next);
     }
     check!(next == info.tail, "{} has more than it says", info.name);
@@ -154,12 +154,10 @@ async fn messages(log: &DiskLog, info: &Info, rng: &mut Rng) -> Result<Vec<Bytes
         for (offset, bytes) in (info.floor.number()..).zip(&messages) {
             let from = ReadFrom::At(Offset::new(offset));
             let chunk = log.read(&info.name, from, rng.usize(..2000)).await?;
-            let first = chunk
-                .messages
-                .first()
-                .map(|it| (it.offset.number(), &it.bytes));
+            let first = chunk.messages().next();
+            let first = first.map(|it| (it.offset.number(), it.bytes));
             check!(
-                first == Some((offset, bytes)),
+                first.as_ref() == Some(&(offset, bytes.clone())),
                 "{} has another message at {offset}",
                 info.name
             );

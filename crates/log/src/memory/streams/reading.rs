@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use crate::block::Block;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::follow::Follower;
@@ -86,16 +87,21 @@ impl Streams {
             }
             .into());
         }
-        let mut messages = Vec::new();
+        let mut blocks = Vec::new();
         let mut bytes = 0;
         let mut next = from;
         while next < tail {
             let message = self.message(id, next);
             bytes += message.bytes.len();
-            if bytes > budget && !messages.is_empty() {
+            if bytes > budget && !blocks.is_empty() {
                 break;
             }
-            messages.push(message);
+            let Message {
+                offset,
+                time,
+                bytes,
+            } = message;
+            blocks.push(Block::message(offset, time, bytes));
             next += 1;
         }
         let closed = self.by_id[&id].state.closed;
@@ -103,7 +109,7 @@ impl Streams {
         Ok(Chunk {
             lineage: self.by_id[&id].lineage.clone(),
             from,
-            messages,
+            blocks,
             next: Offset::new(next),
             at_tail,
             closed,

@@ -110,8 +110,8 @@ async fn a_missing_wake_stream_is_retried() {
         .log
         .read(&name("later"), ReadFrom::Start, 1 << 20)
         .await
-        .unwrap()
-        .messages;
+        .unwrap();
+    let events: Vec<_> = events.messages().collect();
     assert_eq!(events.len(), 1);
     let event: serde_json::Value = serde_json::from_slice(&events[0].bytes).unwrap();
     assert_eq!(event["type"], "wake");
