@@ -30,7 +30,7 @@ Usage: cargo xtask bench [options]
 
   --quick      smaller counts and fewer runs: to see that everything works, not to compare
   --only PARTS some of drain,paced,idle,decode,clients,gather,operation,validate (the framework),
-               append,fanout,hub-latency,hub-idle,catchup,startup,relay (the hub)
+               append,fanout,hub-latency,hub-idle,catchup,scattered,startup,relay (the hub)
   --runs N     how often each short measurement is repeated (default 7, quick 3)
   --name NAME  what the results are called, after the date (default full, quick quick)
 
@@ -68,6 +68,7 @@ fn main() -> Result<(), Error> {
             Part::HubLatency => hub::latency::run(&options, &mut report)?,
             Part::HubIdle => hub::idle::run(&options, &mut report)?,
             Part::Catchup => hub::catchup::run(&options, &mut report)?,
+            Part::Scattered => hub::scattered::run(&options, &mut report)?,
             Part::Startup => hub::startup::run(&options, &mut report)?,
             Part::Relay => hub::relay::run(&options, &mut report)?,
             Part::Operation => operation::run(&options, &mut report)?,

@@ -21,12 +21,13 @@ pub(crate) enum Part {
     HubLatency,
     HubIdle,
     Catchup,
+    Scattered,
     Startup,
     Relay,
 }
 
 impl Part {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
@@ -40,6 +41,7 @@ impl Part {
         Self::HubLatency,
         Self::HubIdle,
         Self::Catchup,
+        Self::Scattered,
         Self::Startup,
         Self::Relay,
     ];
@@ -59,6 +61,7 @@ impl Part {
             Self::HubLatency => "hub-latency",
             Self::HubIdle => "hub-idle",
             Self::Catchup => "catchup",
+            Self::Scattered => "scattered",
             Self::Startup => "startup",
             Self::Relay => "relay",
         }
@@ -81,6 +84,7 @@ impl Part {
             | Self::HubLatency
             | Self::HubIdle
             | Self::Catchup
+            | Self::Scattered
             | Self::Startup
             | Self::Relay => true,
         }

@@ -23,7 +23,7 @@ struct Work {
     batch: u64,
 }
 
-const WORK: [Work; 3] = [
+const WORK: [Work; 4] = [
     Work {
         name: "1 stream, 16 connections",
         streams: 1,
@@ -34,6 +34,12 @@ const WORK: [Work; 3] = [
         name: "64 streams, 64 connections",
         streams: 64,
         connections: 64,
+        batch: 1,
+    },
+    Work {
+        name: "256 streams, 256 connections",
+        streams: 256,
+        connections: 256,
         batch: 1,
     },
     Work {

@@ -24,7 +24,7 @@ const SINGLES: u64 = 64;
 
 /// The form of a catch-up read.
 #[derive(Debug, Clone, Copy)]
-enum Form {
+pub(super) enum Form {
     /// Consecutive responses, each from the end of the previous one, as in the protocol.
     Answers,
     /// The whole stream in one response, as lines.
@@ -101,7 +101,7 @@ fn reading(
     for round in 0..=options.runs {
         for (way, (index, form)) in ways.iter().enumerate() {
             let (kind, server) = (kinds[*index], &filled[*index].server);
-            let (speed, count) = read(kind, server, *form, appends * BATCH)
+            let (speed, count) = read(kind, server, STREAM, *form, appends * BATCH)
                 .map_err(|error| format!("reading {}: {error}", kind.name()))?;
             answers[way] = count;
             // The first round is a warm-up.
@@ -142,13 +142,19 @@ fn reading(
 
 /// Returns the speed in MB of bodies per second, and the number of responses.
 #[allow(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
-fn read(kind: Kind, server: &Server, form: Form, messages: u64) -> Result<(f64, u32), Error> {
+pub(super) fn read(
+    kind: Kind,
+    server: &Server,
+    stream: &str,
+    form: Form,
+    messages: u64,
+) -> Result<(f64, u32), Error> {
     let mut connection = Connection::open(server.address())?;
     let (mut marks, mut bytes, mut answers) = (Marks::default(), 0, 0);
     let start = Instant::now();
     let mut from = "-1".to_owned();
     loop {
-        let target = kind.target(STREAM);
+        let target = kind.target(stream);
         let target = match form {
             Form::Answers => format!("{target}?offset={from}"),
             Form::Lines => format!("{target}?offset=-1&format=ndjson&live=false"),

@@ -8,6 +8,7 @@ mod install;
 pub(crate) mod latency;
 mod reader;
 pub(crate) mod relay;
+pub(crate) mod scattered;
 mod server;
 pub(crate) mod startup;
 

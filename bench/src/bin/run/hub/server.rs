@@ -344,6 +344,26 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Writes its files to the disk, and drops them from the page cache.
+    pub(crate) fn drop_from_cache(&self) -> Result<(), Error> {
+        fn each(path: &Path) -> std::io::Result<()> {
+            for entry in fs::read_dir(path)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    each(&path)?;
+                    continue;
+                }
+                let file = fs::File::open(&path)?;
+                file.sync_all()?;
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+            }
+            Ok(())
+        }
+        Ok(each(&self.0)?)
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         // A leftover doesn't matter, because the measurement is done.
