@@ -10,6 +10,31 @@ pub enum Part {
     One,
     /// `**`: matches any number of segments.
     Any,
+    /// Matches a segment that begins with `before` and ends with `after`, and has at least one byte
+    /// between them.
+    Around {
+        /// The start of the segment.
+        before: Box<[u8]>,
+        /// The end of the segment.
+        after: Box<[u8]>,
+    },
+}
+
+impl Part {
+    /// Returns `true` if the part may stand for a segment. [`Part::Any`] may stand for each one.
+    #[must_use]
+    pub fn meets(&self, segment: &[u8]) -> bool {
+        match self {
+            Self::Exactly(wanted) => **wanted == *segment,
+            Self::One => !segment.is_empty(),
+            Self::Any => true,
+            Self::Around { before, after } => {
+                before.len() + after.len() < segment.len()
+                    && segment.starts_with(before)
+                    && segment.ends_with(after)
+            }
+        }
+    }
 }
 
 /// Returns `true` if the parts match the segments.
@@ -35,8 +60,7 @@ pub fn matches<'a>(
         };
         let is_met = match (parts.first(), segment) {
             (None, None) => return true,
-            (Some(Part::Exactly(wanted)), Some(found)) => **wanted == *found,
-            (Some(_), Some(found)) => !found.is_empty(),
+            (Some(part), Some(found)) => part.meets(found),
             _ => false,
         };
         if is_met {
