@@ -90,7 +90,10 @@ impl fmt::Display for AuthError {
             Self::UnknownKey { .. } => f.write_str("the key of the token is unknown"),
             Self::Revoked => f.write_str("the key was revoked"),
             Self::Unsupported(name) => {
-                write!(f, "the algorithm {name} is not accepted with the configured keys")
+                write!(
+                    f,
+                    "the algorithm {name} is not accepted with the configured keys"
+                )
             }
         }
     }
@@ -148,7 +151,10 @@ mod tests {
         let sentence = AuthError::malformed(&hostile).to_string();
         assert!(sentence.starts_with("the token is malformed: a'b?c??d??a'b"));
         assert!(sentence.len() < 300);
-        for error in [AuthError::malformed(&hostile), AuthError::unsupported(&hostile)] {
+        for error in [
+            AuthError::malformed(&hostile),
+            AuthError::unsupported(&hostile),
+        ] {
             let allowed = |byte| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
             assert!(error.to_string().bytes().all(allowed), "{error}");
         }

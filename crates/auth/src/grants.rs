@@ -281,7 +281,11 @@ mod tests {
             (Action::Delete, "b/x", false),
             (Action::Admin, "a/x", false),
         ] {
-            assert_eq!(grants.allows(action, Some(name)), allowed, "{action} {name}");
+            assert_eq!(
+                grants.allows(action, Some(name)),
+                allowed,
+                "{action} {name}"
+            );
         }
     }
 
@@ -314,7 +318,12 @@ mod tests {
 
     #[test]
     fn json_and_text_are_the_same_grant_and_round_trip() {
-        for text in ["read,publish:orders/**", "all:**", "gather,admin", "read:a,b/*"] {
+        for text in [
+            "read,publish:orders/**",
+            "all:**",
+            "gather,admin",
+            "read:a,b/*",
+        ] {
             let grant: Grant = text.parse().unwrap();
             assert_eq!(grant.to_string(), text);
             let json = serde_json::to_string(&grant).unwrap();
@@ -324,16 +333,29 @@ mod tests {
 
     #[test]
     fn an_error_says_what_would_be_right() {
-        let error = |json| serde_json::from_str::<Grants>(json).unwrap_err().to_string();
+        let error = |json| {
+            serde_json::from_str::<Grants>(json)
+                .unwrap_err()
+                .to_string()
+        };
         for (json, part) in [
-            (r#"[{"actions":["raed"],"streams":["a"]}]"#, "\"raed\" is not an action"),
+            (
+                r#"[{"actions":["raed"],"streams":["a"]}]"#,
+                "\"raed\" is not an action",
+            ),
             (r#"[{"actions":[],"streams":["a"]}]"#, "at least one action"),
             (
                 r#"[{"actions":["gather"]},{"actions":["read"]}]"#,
                 "grant 2: a grant of `read` needs the patterns of its streams",
             ),
-            (r#"[{"actions":["read"],"streams":["a*"]}]"#, "\"a*\": in a pattern"),
-            (r#"[{"actions":["read"],"stream":["a"]}]"#, "unknown field `stream`"),
+            (
+                r#"[{"actions":["read"],"streams":["a*"]}]"#,
+                "\"a*\": in a pattern",
+            ),
+            (
+                r#"[{"actions":["read"],"stream":["a"]}]"#,
+                "unknown field `stream`",
+            ),
         ] {
             assert!(error(json).contains(part), "{}", error(json));
         }

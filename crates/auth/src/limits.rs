@@ -34,3 +34,60 @@ pub const KEY_LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Age of a key file's last change below which the file is read again at the next check. Two changes
 /// within the clock tick of a file system can't be told apart by their times.
 pub const KEY_FILE_SETTLED: Duration = Duration::from_secs(2);
+
+/// Maximum size in bytes of a token. A larger one is refused before anything of it is decoded.
+pub const TOKEN_BYTES: usize = 8 << 10;
+
+/// Maximum nesting depth of the arrays and objects in a token's header and claims and in a JWK Set.
+pub const TOKEN_DEPTH: usize = 16;
+
+/// Maximum size in bytes of a token's `sub`.
+pub const SUBJECT_BYTES: usize = 256;
+
+/// Maximum size in bytes of a key id (`kid`).
+pub const KEY_ID_BYTES: usize = 256;
+
+/// Minimum size in bytes of an HMAC secret. HS384 needs 48 and HS512 needs 64 (RFC 7518 section 3.2).
+pub const SECRET_BYTES: usize = 32;
+
+/// Minimum and maximum size in bits of an RSA key (RFC 7518 section 3.3). ring verifies up to 8192.
+pub const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// Maximum size in bytes of a PEM file.
+pub const PEM_BYTES: usize = 64 << 10;
+
+/// Maximum size in bytes of a JWK Set.
+pub const JWKS_BYTES: usize = 256 << 10;
+
+/// Maximum number of keys in a JWK Set, skipped ones included.
+pub const JWKS_KEYS: usize = 100;
+
+/// Default tolerance for clocks that differ, in both directions.
+pub const LEEWAY: Duration = Duration::from_secs(30);
+
+/// Maximum tolerance for clocks that differ.
+pub const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
+/// Time for which a fetched JWK Set is fresh if its response doesn't tell.
+pub const JWKS_FRESH: Duration = Duration::from_secs(600);
+
+/// Minimum time for which a JWK Set is fresh, whatever its response tells.
+pub const JWKS_FRESH_MIN: Duration = Duration::from_secs(60);
+
+/// Maximum time for which a JWK Set is fresh, whatever its response tells.
+pub const JWKS_FRESH_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Minimum time between two fetches of a JWK Set for an unknown key id, or after a failure.
+pub const JWKS_FETCH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Time after which a fetch without a result is taken for lost.
+pub const JWKS_FETCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Time since the last successful fetch after which the keys of a JWK Set aren't used any more.
+pub const JWKS_STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// Maximum number of verified tokens in a [`TokenCache`](crate::TokenCache).
+pub const CACHED_TOKENS: usize = 10_000;
+
+/// Maximum size in bytes of the identities in a [`TokenCache`](crate::TokenCache), by estimate.
+pub const CACHED_TOKENS_BYTES: usize = 32 << 20;

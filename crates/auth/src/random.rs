@@ -26,9 +26,15 @@ pub(crate) fn text(alphabet: &[u8], chars: usize) -> Result<String, NoRandom> {
     let mut bytes = [0; 64];
     while text.len() < chars {
         random.fill(&mut bytes).map_err(|_| NoRandom)?;
-        let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < fair);
+        let fair = bytes
+            .iter()
+            .map(|byte| usize::from(*byte))
+            .filter(|byte| *byte < fair);
         let left = chars - text.len();
-        text.extend(fair.take(left).map(|byte| char::from(alphabet[byte % alphabet.len()])));
+        text.extend(
+            fair.take(left)
+                .map(|byte| char::from(alphabet[byte % alphabet.len()])),
+        );
     }
     Ok(text)
 }

@@ -135,7 +135,9 @@ impl KeyFile {
             }
             let mut active = records.keys.iter().filter(|key| key.revoked.is_none());
             if active.any(|key| *key.name == *name) {
-                return Err(format!("there is a key with the name {name:?}; revoke it first"));
+                return Err(format!(
+                    "there is a key with the name {name:?}; revoke it first"
+                ));
             }
             while records.keys.iter().any(|key| *key.id == *id) {
                 (id, _) = generate().map_err(|error| error.to_string())?;
@@ -180,7 +182,9 @@ impl KeyFile {
             let named = |key: &Record| key.revoked.is_none() && *key.name == *id_or_name;
             let found = by_id.or_else(|| keys.iter().position(named));
             let Some(index) = found else {
-                return Err(format!("no key has the id {id_or_name:?}, nor a valid one that name"));
+                return Err(format!(
+                    "no key has the id {id_or_name:?}, nor a valid one that name"
+                ));
             };
             keys[index].revoked.get_or_insert(Seconds::of(now));
             Ok(keys[index].info())
@@ -212,7 +216,9 @@ impl KeyFile {
             .read_to_end(&mut bytes)
             .map_err(KeyFileError::io(&self.path))?;
         if bytes.len() > KEY_FILE_BYTES {
-            return Err(content(format!("a key file has at most {KEY_FILE_BYTES} bytes")));
+            return Err(content(format!(
+                "a key file has at most {KEY_FILE_BYTES} bytes"
+            )));
         }
         let records = Records::parse(&bytes).map_err(content)?;
         Ok((records, Some(Version::of(&metadata))))
@@ -293,7 +299,11 @@ impl KeyFile {
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -48,7 +48,9 @@ impl NewKey {
 
 impl fmt::Debug for NewKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewKey").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("NewKey")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
     }
 }
 

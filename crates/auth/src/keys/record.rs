@@ -117,11 +117,15 @@ impl Records {
     fn check(&self) -> Result<(), String> {
         if self.version != VERSION {
             let version = self.version;
-            return Err(format!("this reads version {VERSION} of the file, and it is {version}"));
+            return Err(format!(
+                "this reads version {VERSION} of the file, and it is {version}"
+            ));
         }
         let count = self.keys.len();
         if count > KEYS {
-            return Err(format!("a key file has at most {KEYS} keys, and this one has {count}"));
+            return Err(format!(
+                "a key file has at most {KEYS} keys, and this one has {count}"
+            ));
         }
         let mut ids = HashSet::new();
         let mut names = HashSet::new();
@@ -129,7 +133,9 @@ impl Records {
             let place = format!("key {} of the file", index + 1);
             let is_id = |byte: u8| BASE36.contains(&byte);
             if key.id.len() != ID_CHARS || !key.id.bytes().all(is_id) {
-                return Err(format!("{place}: an id has {ID_CHARS} characters of [a-z0-9]"));
+                return Err(format!(
+                    "{place}: an id has {ID_CHARS} characters of [a-z0-9]"
+                ));
             }
             check_name(&key.name).map_err(|reason| format!("{place}: {reason}"))?;
             if !ids.insert(&key.id) {
@@ -184,7 +190,10 @@ pub(super) struct Hash(pub(super) [u8; 32]);
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
-        let digits = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]);
+        let digits = self
+            .0
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(*byte)]);
         serializer.serialize_str(&digits.collect::<String>())
     }
 }
@@ -193,7 +202,11 @@ impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let bytes = text.as_bytes();
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|it| u8::try_from(it).ok());
+        let digit = |digit: u8| {
+            char::from(digit)
+                .to_digit(16)
+                .and_then(|it| u8::try_from(it).ok())
+        };
         let bytes = bytes.chunks(2).map(|pair| match pair {
             [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
             _ => None,

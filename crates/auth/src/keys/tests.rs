@@ -39,7 +39,9 @@ fn fixture() -> Fixture {
 
 impl Fixture {
     fn create(&self, name: &str) -> NewKey {
-        self.file.create(name, grants("read:a/**"), None, at(1)).unwrap()
+        self.file
+            .create(name, grants("read:a/**"), None, at(1))
+            .unwrap()
     }
 
     fn store(&self) -> KeyStore {
@@ -50,11 +52,19 @@ impl Fixture {
 #[test]
 fn a_created_key_is_the_identity_with_its_name_and_grants() {
     let it = fixture();
-    let key = it.file.create("billing", grants("read:a/**"), Some(at(100)), at(1)).unwrap();
+    let key = it
+        .file
+        .create("billing", grants("read:a/**"), Some(at(100)), at(1))
+        .unwrap();
     let identity = it.store().verify(key.token(), at(99)).unwrap();
     assert_eq!(identity.subject(), "billing");
     assert_eq!(identity.expires(), Some(at(100)));
-    assert_eq!(identity.kind(), &IdentityKind::Key { id: key.info().id.clone() });
+    assert_eq!(
+        identity.kind(),
+        &IdentityKind::Key {
+            id: key.info().id.clone()
+        }
+    );
     assert!(identity.may(Action::Read, Some("a/b")));
     assert!(!identity.may(Action::Publish, Some("a/b")));
     assert_eq!(it.file.list().unwrap(), [key.info().clone()]);
@@ -63,14 +73,20 @@ fn a_created_key_is_the_identity_with_its_name_and_grants() {
 #[test]
 fn a_key_is_refused_for_the_right_reason() {
     let it = fixture();
-    let key = it.file.create("a", grants("read:a"), Some(at(100)), at(1)).unwrap();
+    let key = it
+        .file
+        .create("a", grants("read:a"), Some(at(100)), at(1))
+        .unwrap();
     let other = it.create("b");
     let store = it.store();
     let check = |token: &str, now| store.verify(token, now).unwrap_err().code();
 
     let (head, secret) = key.token().rsplit_once('_').unwrap();
     assert_eq!(check(key.token(), at(100)), "expired");
-    assert_eq!(check(&format!("{head}_{}", "a".repeat(43)), at(1)), "bad_signature");
+    assert_eq!(
+        check(&format!("{head}_{}", "a".repeat(43)), at(1)),
+        "bad_signature"
+    );
     let unknown = format!("hwk_{}_{secret}", "0".repeat(12));
     assert_eq!(check(&unknown, at(1)), "bad_signature");
     let mixed = format!("hwk_{}_{secret}", other.info().id);
@@ -95,7 +111,10 @@ fn a_revoked_key_is_revoked_for_whoever_has_its_secret() {
     assert_eq!(store.recheck("nosuchkey000", NOW), Err(AuthError::Revoked));
 
     // The first time stays, and the name is free for another key.
-    assert_eq!(it.file.revoke(&key.info().id, at(9)).unwrap().revoked, Some(at(5)));
+    assert_eq!(
+        it.file.revoke(&key.info().id, at(9)).unwrap().revoked,
+        Some(at(5))
+    );
     it.create("a");
     assert_eq!(it.file.list().unwrap().len(), 2);
 }
@@ -104,10 +123,21 @@ fn a_revoked_key_is_revoked_for_whoever_has_its_secret() {
 fn a_name_in_use_and_an_unknown_key_are_refused() {
     let it = fixture();
     it.create("a");
-    let error = it.file.create("a", grants("read:a"), None, NOW).unwrap_err();
-    assert!(error.to_string().contains("there is a key with the name \"a\""), "{error}");
+    let error = it
+        .file
+        .create("a", grants("read:a"), None, NOW)
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("there is a key with the name \"a\""),
+        "{error}"
+    );
     let error = it.file.revoke("b", NOW).unwrap_err();
-    assert!(error.to_string().contains("no key has the id \"b\""), "{error}");
+    assert!(
+        error.to_string().contains("no key has the id \"b\""),
+        "{error}"
+    );
     for (name, is_ok) in [
         (String::new(), false),
         ("a\nb".to_owned(), false),
@@ -142,7 +172,10 @@ fn a_change_of_the_same_size_within_a_tick_of_the_clock_is_noticed() {
         let place = json.find("\"name\": \"").unwrap() + 9;
         let json = format!("{}{name}{}", &json[..place], &json[place + 1..]);
         fs::write(&it.path, json).unwrap();
-        assert!(store.reload_if_changed(SystemTime::now()).unwrap(), "{name}");
+        assert!(
+            store.reload_if_changed(SystemTime::now()).unwrap(),
+            "{name}"
+        );
     }
 }
 
@@ -165,7 +198,10 @@ fn a_broken_file_is_reported_once_and_leaves_the_keys_in_force() {
     let key = it.create("a");
     let store = it.store();
     let good = fs::read(&it.path).unwrap();
-    for time in [SystemTime::now(), SystemTime::now() + Duration::from_secs(60)] {
+    for time in [
+        SystemTime::now(),
+        SystemTime::now() + Duration::from_secs(60),
+    ] {
         fs::write(&it.path, "{").unwrap();
         let error = store.reload_if_changed(time).unwrap_err();
         assert!(error.to_string().contains("EOF"), "{error}");
@@ -203,14 +239,42 @@ fn content_that_isnt_known_is_an_error_that_names_it() {
     it.create("b");
     let good = fs::read_to_string(&it.path).unwrap();
     for (from, to, part) in [
-        ("\"name\": \"a\"", "\"name\": \"a\", \"hosts\": []", "unknown field `hosts`"),
-        ("\"version\": 1", "\"version\": 2", "this reads version 1 of the file, and it is 2"),
-        ("\"version\": 1", "\"version\": 1, \"x\": 1", "unknown field `x`"),
+        (
+            "\"name\": \"a\"",
+            "\"name\": \"a\", \"hosts\": []",
+            "unknown field `hosts`",
+        ),
+        (
+            "\"version\": 1",
+            "\"version\": 2",
+            "this reads version 1 of the file, and it is 2",
+        ),
+        (
+            "\"version\": 1",
+            "\"version\": 1, \"x\": 1",
+            "unknown field `x`",
+        ),
         ("\"read\"", "\"raed\"", "\"raed\" is not an action"),
-        ("\"name\": \"b\"", "\"name\": \"a\"", "key 2 of the file: an earlier one has the same name"),
-        ("\"hash\": \"", "\"hash\": \"0", "a hash has 64 hexadecimal digits"),
-        ("\"hash\": \"", "\"hash\": \"é", "a hash has 64 hexadecimal digits"),
-        ("\"id\": \"", "\"id\": \"A", "key 1 of the file: an id has 12 characters of [a-z0-9]"),
+        (
+            "\"name\": \"b\"",
+            "\"name\": \"a\"",
+            "key 2 of the file: an earlier one has the same name",
+        ),
+        (
+            "\"hash\": \"",
+            "\"hash\": \"0",
+            "a hash has 64 hexadecimal digits",
+        ),
+        (
+            "\"hash\": \"",
+            "\"hash\": \"é",
+            "a hash has 64 hexadecimal digits",
+        ),
+        (
+            "\"id\": \"",
+            "\"id\": \"A",
+            "key 1 of the file: an id has 12 characters of [a-z0-9]",
+        ),
         ("\"created\": 1", "\"created\": 253402300800", "in seconds"),
     ] {
         let bad = good.replacen(from, to, 1);
@@ -269,7 +333,9 @@ fn concurrent_changes_are_all_kept() {
 fn a_folder_that_doesnt_exist_is_named() {
     let it = fixture();
     let path = it.path.join("no/keys.json");
-    let error = KeyFile::new(path).create("a", Grants::none(), None, NOW).unwrap_err();
+    let error = KeyFile::new(path)
+        .create("a", Grants::none(), None, NOW)
+        .unwrap_err();
     assert!(matches!(error, KeyFileError::Io { .. }));
     assert!(error.to_string().contains("no/keys.json.lock"), "{error}");
 }
@@ -281,7 +347,11 @@ fn nothing_printed_contains_a_secret_or_its_hash() {
     let (_, secret) = key.token().rsplit_once('_').unwrap();
     let store = it.store();
     let identity = store.verify(key.token(), NOW).unwrap();
-    let printed = format!("{key:?} {:?} {store:?} {identity:?} {:?}", it.file, it.file.list());
+    let printed = format!(
+        "{key:?} {:?} {store:?} {identity:?} {:?}",
+        it.file,
+        it.file.list()
+    );
     assert!(!printed.contains(secret));
     let json = fs::read_to_string(&it.path).unwrap();
     assert!(!json.contains(secret));

@@ -153,7 +153,12 @@ mod tests {
 
     #[test]
     fn patterns_with_the_same_names_cover_each_other() {
-        for (left, right) in [("*/**", "**/*"), ("**", "*/**"), ("**/**", "**"), ("a/*", "a/*")] {
+        for (left, right) in [
+            ("*/**", "**/*"),
+            ("**", "*/**"),
+            ("**/**", "**"),
+            ("a/*", "a/*"),
+        ] {
             assert!(covers(left, right) && covers(right, left), "{left} {right}");
         }
     }

@@ -69,9 +69,7 @@ impl StreamPattern {
 
     /// Makes a pattern of its parts. `wildcard` is the place of the first wildcard in the text.
     pub(crate) fn of(text: &str, parts: Box<[Part]>, wildcard: usize) -> Self {
-        let first = parts
-            .iter()
-            .find(|part| !matches!(part, Part::Exactly(_)));
+        let first = parts.iter().find(|part| !matches!(part, Part::Exactly(_)));
         let head = &text[..wildcard];
         let fixed = match first {
             // The slash before `**` isn't in every name that matches.

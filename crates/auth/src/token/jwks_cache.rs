@@ -1,0 +1,218 @@
+//! When to fetch a JWK Set, and for how long to use it.
+
+use std::time::{Duration, Instant};
+
+use super::Jwks;
+use crate::limits::{
+    JWKS_FETCH_INTERVAL, JWKS_FETCH_PATIENCE, JWKS_FRESH, JWKS_FRESH_MAX, JWKS_FRESH_MIN,
+    JWKS_STALE,
+};
+
+/// The occasion of a possible fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchReason {
+    /// The regular check, once a second or so, and at the start.
+    Tick,
+    /// A token has a key id that isn't in the set ([`UnknownKey`](crate::AuthError::UnknownKey)).
+    UnknownKey,
+}
+
+/// Decides when an issuer's JWK Set is fetched. It does no I/O and reads no clock.
+///
+/// - A set is fetched when it isn't fresh any more: after the `max-age` of its response, within
+///   [`JWKS_FRESH_MIN`] and [`JWKS_FRESH_MAX`], or after [`JWKS_FRESH`].
+/// - For an unknown key id it is fetched at most once per [`JWKS_FETCH_INTERVAL`], so that tokens with
+///   made-up ids cause no load. After a failure it is fetched again after the same time.
+/// - One fetch runs at a time. One without a result for [`JWKS_FETCH_PATIENCE`] is taken for lost.
+/// - While fetches fail, the last set stays in force for [`JWKS_STALE`] after it was fetched.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use headwater_auth::{FetchReason, Jwks, JwksCache};
+///
+/// let now = Instant::now();
+/// let mut cache = JwksCache::new();
+/// assert!(cache.should_fetch(now, FetchReason::Tick));
+/// // The caller fetches the set, and tells the result.
+/// let jwks = Jwks::parse(br#"{"keys": []}"#)?;
+/// cache.update(Some((jwks, None)), now);
+/// assert!(!cache.should_fetch(now, FetchReason::Tick));
+/// # Ok::<(), headwater_auth::KeyError>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct JwksCache {
+    jwks: Jwks,
+    /// The time of the last success, and for how long its set is fresh.
+    fetched: Option<(Instant, Duration)>,
+    /// The time of the last start of a fetch.
+    started: Option<Instant>,
+    /// The time of the last result, and whether it was a success.
+    ended: Option<(Instant, bool)>,
+    in_flight: bool,
+}
+
+impl JwksCache {
+    /// Makes a cache without a set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns `true` if the caller has to fetch the set now and pass the result to
+    /// [`update`](Self::update).
+    pub fn should_fetch(&mut self, now: Instant, reason: FetchReason) -> bool {
+        let since = |then: Instant| now.saturating_duration_since(then);
+        if self.in_flight
+            && self
+                .started
+                .is_some_and(|then| since(then) < JWKS_FETCH_PATIENCE)
+        {
+            return false;
+        }
+        let is_fresh = self
+            .fetched
+            .is_some_and(|(then, fresh)| since(then) < fresh);
+        let is_pause = match self.ended {
+            Some((then, is_success)) => {
+                since(then) < JWKS_FETCH_INTERVAL && !(is_success && reason == FetchReason::Tick)
+            }
+            None => false,
+        };
+        let is_wanted = !is_fresh || reason == FetchReason::UnknownKey;
+        let fetch = is_wanted && !is_pause;
+        if fetch {
+            self.in_flight = true;
+            self.started = Some(now);
+        }
+        fetch
+    }
+
+    /// Takes the result of a fetch: the set with the `max-age` of its response, or `None` if it
+    /// couldn't be fetched or parsed.
+    pub fn update(&mut self, result: Option<(Jwks, Option<Duration>)>, now: Instant) {
+        self.in_flight = false;
+        self.ended = Some((now, result.is_some()));
+        if let Some((jwks, max_age)) = result {
+            let fresh = max_age.unwrap_or(JWKS_FRESH);
+            let fresh = fresh.clamp(JWKS_FRESH_MIN, JWKS_FRESH_MAX);
+            self.jwks = jwks;
+            self.fetched = Some((now, fresh));
+        }
+    }
+
+    /// Returns the set that is in force. It is empty before the first success, and
+    /// [`JWKS_STALE`] after the last one.
+    #[must_use]
+    pub fn current(&self, now: Instant) -> Jwks {
+        match self.fetched {
+            Some((then, _)) if now.saturating_duration_since(then) <= JWKS_STALE => {
+                self.jwks.clone()
+            }
+            _ => Jwks::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use FetchReason::{Tick, UnknownKey};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn set() -> Jwks {
+        Jwks::parse(
+            br#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "a",
+                "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#,
+        )
+        .unwrap()
+    }
+
+    /// A cache that fetched the set just now.
+    fn fetched(max_age: Option<Duration>) -> (JwksCache, Instant) {
+        let now = Instant::now();
+        let mut cache = JwksCache::new();
+        assert!(cache.current(now).is_empty());
+        assert!(cache.should_fetch(now, Tick));
+        cache.update(Some((set(), max_age)), now);
+        (cache, now)
+    }
+
+    #[test]
+    fn a_set_is_fetched_again_when_it_isnt_fresh_any_more() {
+        for (max_age, fresh) in [
+            (None, JWKS_FRESH),
+            (Some(300 * SECOND), 300 * SECOND),
+            (Some(Duration::ZERO), JWKS_FRESH_MIN),
+            (Some(Duration::MAX), JWKS_FRESH_MAX),
+        ] {
+            let (mut cache, now) = fetched(max_age);
+            assert!(!cache.should_fetch(now + fresh - SECOND, Tick));
+            assert!(cache.should_fetch(now + fresh, Tick));
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_causes_one_fetch_in_an_interval() {
+        let (mut cache, start) = fetched(None);
+        let mut fetches = Vec::new();
+        for second in 1..=30 {
+            let now = start + second * SECOND;
+            // Ten tokens each second.
+            for _ in 0..10 {
+                if cache.should_fetch(now, UnknownKey) {
+                    fetches.push(second);
+                    cache.update(Some((set(), None)), now);
+                }
+            }
+        }
+        assert_eq!(fetches, [10, 20, 30]);
+    }
+
+    #[test]
+    fn one_fetch_runs_at_a_time_and_a_lost_one_is_repeated() {
+        let now = Instant::now();
+        let mut cache = JwksCache::new();
+        assert!(cache.should_fetch(now, Tick));
+        for reason in [Tick, UnknownKey] {
+            assert!(!cache.should_fetch(now + JWKS_FETCH_PATIENCE - SECOND, reason));
+        }
+        assert!(cache.should_fetch(now + JWKS_FETCH_PATIENCE, Tick));
+        assert!(!cache.should_fetch(now + JWKS_FETCH_PATIENCE, Tick));
+    }
+
+    #[test]
+    fn a_failed_fetch_is_repeated_after_an_interval() {
+        let now = Instant::now();
+        let mut cache = JwksCache::new();
+        assert!(cache.should_fetch(now, Tick));
+        cache.update(None, now);
+        for reason in [Tick, UnknownKey] {
+            assert!(!cache.should_fetch(now + JWKS_FETCH_INTERVAL - SECOND, reason));
+        }
+        assert!(cache.should_fetch(now + JWKS_FETCH_INTERVAL, Tick));
+    }
+
+    #[test]
+    fn the_last_set_stays_in_force_for_a_day_while_fetches_fail() {
+        let (mut cache, start) = fetched(None);
+        let mut now = start;
+        let mut fetches = 0;
+        while now <= start + JWKS_STALE {
+            if cache.should_fetch(now, Tick) {
+                fetches += 1;
+                cache.update(None, now);
+            }
+            assert_eq!(cache.current(now), set());
+            now += 5 * SECOND;
+        }
+        assert!((8500..8600).contains(&fetches), "{fetches}");
+        assert!(cache.current(start + JWKS_STALE + SECOND).is_empty());
+
+        cache.update(Some((set(), None)), now);
+        assert_eq!(cache.current(now), set());
+    }
+}
