@@ -91,3 +91,12 @@ pub const CACHED_TOKENS: usize = 10_000;
 
 /// Maximum size in bytes of the identities in a [`TokenCache`](crate::TokenCache), by estimate.
 pub const CACHED_TOKENS_BYTES: usize = 32 << 20;
+
+/// Time for which a ticket can be redeemed.
+pub const TICKET_LIFE: Duration = Duration::from_secs(30);
+
+/// Maximum number of tickets that wait to be redeemed.
+pub const TICKETS: usize = 10_000;
+
+/// Maximum number of tickets of one subject that wait to be redeemed.
+pub const TICKETS_PER_SUBJECT: usize = 100;

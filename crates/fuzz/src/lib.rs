@@ -6,6 +6,7 @@
 
 mod chunking;
 mod egress;
+mod grants;
 mod hub;
 mod json_check;
 mod memory;
@@ -15,9 +16,11 @@ mod schema;
 mod sse_reference;
 mod sse_split;
 mod text;
+mod token;
 
 pub use chunking::{json_array, json_seq, ndjson, sse};
 pub use egress::egress;
+pub use grants::grants;
 pub use hub::hub;
 pub use json_check::json_check;
 pub use request::request;
@@ -26,6 +29,7 @@ pub use schema::schema;
 pub use sse_reference::sse_reference;
 pub use sse_split::sse_split;
 pub use text::text;
+pub use token::token;
 
 /// A check of one input.
 pub type Target = fn(&[u8]);
@@ -33,6 +37,7 @@ pub type Target = fn(&[u8]);
 /// All targets with their names. The seeds of a target are in the folder of its name in `seeds/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("egress", egress),
+    ("grants", grants),
     ("hub", hub),
     ("json_array", json_array),
     ("json_check", json_check),
@@ -45,4 +50,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sse_reference", sse_reference),
     ("sse_split", sse_split),
     ("text", text),
+    ("token", token),
 ];

@@ -149,5 +149,6 @@ macro_rules! targets {
 }
 
 targets! {
-    egress hub json_array json_check json_seq ndjson request round_trip schema sse sse_reference sse_split text
+    egress grants hub json_array json_check json_seq ndjson request round_trip schema sse sse_reference sse_split text
+    token
 }

@@ -72,7 +72,7 @@ impl SigningKey {
     }
 
     /// Makes a key of a private key in PEM: `PRIVATE KEY` (PKCS #8) with RSA, P-256, P-384 or Ed25519,
-    /// or `RSA PRIVATE KEY`. It signs with RS256, ES256, ES384 or EdDSA.
+    /// or `RSA PRIVATE KEY`. It signs with RS256, ES256, ES384 or `EdDSA`.
     ///
     /// # Errors
     /// It isn't such a file, or the size of the RSA key isn't in [`RSA_BITS`]. ring signs with RSA keys

@@ -130,8 +130,8 @@ impl TopicNames {
             path,
             is_encoded: true,
         };
-        let under = |root: &Box<str>| text.strip_prefix(&**root);
-        if let Some(path) = self.roots.iter().find_map(under) {
+        let mut under = self.roots.iter().map(|root| text.strip_prefix(&**root));
+        if let Some(path) = under.find_map(|path| path) {
             return Some(encoded(path));
         }
         if let Some(path) = text.strip_prefix('/') {
