@@ -7,10 +7,8 @@ use std::time::SystemTime;
 
 use crate::keys::KEY_PREFIX;
 use crate::tickets::TICKET_PREFIX;
-use crate::token::TokenHash;
-use crate::{
-    AuthError, Identity, IdentityKind, Jwks, JwtVerifier, KeyFileError, KeyStore, TokenCache,
-};
+use crate::token::{TokenCache, TokenHash};
+use crate::{AuthError, Identity, IdentityKind, Jwks, JwtVerifier, KeyFileError, KeyStore};
 
 /// Verifies keys and tokens.
 ///
@@ -50,7 +48,8 @@ impl Authenticator {
 
     /// Returns the identity of a key or token.
     ///
-    /// The signature of a token is verified once. Its identity is then cached until it expires.
+    /// The signature of a token is verified once. Its identity is then cached until it expires, under the
+    /// token's SHA-256.
     ///
     /// # Errors
     /// Each reason that [`AuthError`] has. [`AuthError::Missing`] if the text is empty. A ticket is
@@ -111,6 +110,19 @@ impl Authenticator {
             true => Err(AuthError::Expired),
             false => Ok(identity.clone()),
         }
+    }
+
+    /// Returns the number of tokens whose identities are cached, at most
+    /// [`CACHED_TOKENS`](crate::limits::CACHED_TOKENS).
+    #[must_use]
+    pub fn cached_tokens(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Returns the key store, if there is one.
+    #[must_use]
+    pub fn key_store(&self) -> Option<&Arc<KeyStore>> {
+        self.keys.as_ref()
     }
 
     /// Returns a number that is different after keys have changed. It tells nothing of identities that
@@ -230,7 +242,7 @@ mod tests {
         for _ in 0..2 {
             assert!(it.verify(&token).unwrap().may(Action::Read, Some("a")));
         }
-        assert_eq!(it.authenticator.cache.len(), 1);
+        assert_eq!(it.authenticator.cached_tokens(), 1);
         let ticket = Tickets::new()
             .issue(Identity::anonymous(Grants::none()), it.now)
             .unwrap();

@@ -31,8 +31,8 @@ impl GrantError {
 /// Actions on the streams that match any of a few patterns.
 ///
 /// In JSON: `{"actions": ["read", "publish"], "streams": ["orders/**"]}`. As text, for a command
-/// line: `read,publish:orders/**`, with further patterns after commas. A pattern with a comma can
-/// only be written in JSON. `streams` may be absent if none of the actions
+/// line: `read,publish:orders/**`, with further patterns after commas. Spaces around them are
+/// ignored. A pattern with a comma, or with a space at an end, can only be written in JSON. `streams` may be absent if none of the actions
 /// [ever has a stream](Action::is_streamless): `gather,admin`.
 ///
 /// ```
@@ -113,7 +113,7 @@ impl FromStr for Grant {
     }
 }
 
-/// What an identity may do: a list of [grants](Grant) that is cheap to clone.
+/// The [grants](Grant) of an identity, as a list that is cheap to clone.
 ///
 /// There are no denials: an action is allowed if any grant allows it.
 ///

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::{Action, Grants};
 
-/// Who sends a request, and what it may do. Clones share one allocation.
+/// The sender of a request, with its grants. Clones share one allocation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity(Arc<Inner>);
 
@@ -22,7 +22,7 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdentityKind {
-    /// None: what a request without a token may do.
+    /// None: the request has no token.
     Anonymous,
     /// A key of the key file.
     Key {

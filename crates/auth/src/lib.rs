@@ -25,7 +25,7 @@
 //! |---|---|
 //! | the decision | [`Identity`], [`Grants`], [`Action`], [`StreamPattern`] |
 //! | keys: long-lived secrets in a file | [`KeyFile`] changes it, [`KeyStore`] follows it |
-//! | tokens: JSON Web Tokens | [`JwtVerifier`], [`SigningKey`], [`Jwks`], [`JwksCache`], [`TokenCache`] |
+//! | tokens: JSON Web Tokens | [`JwtVerifier`], [`SigningKey`], [`Jwks`], [`JwksCache`] |
 //! | claims of Mercure | [`TopicNames`] |
 //! | tickets: for a URL, once | [`Tickets`] |
 //! | all that a request may present | [`Authenticator`] |
@@ -65,5 +65,5 @@ pub use random::NoRandom;
 pub use tickets::{TicketError, Tickets};
 pub use token::{
     Algorithm, Claims, FetchReason, Jwks, JwksCache, JwtOptions, JwtVerifier, KeyError, MintError,
-    SigningKey, TokenCache, TopicNames, UnknownAlgorithm, VerificationKey,
+    SigningKey, TopicNames, UnknownAlgorithm, VerificationKey,
 };

@@ -86,10 +86,10 @@ pub const JWKS_FETCH_PATIENCE: Duration = Duration::from_secs(30);
 /// Time since the last successful fetch after which the keys of a JWK Set aren't used any more.
 pub const JWKS_STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// Maximum number of verified tokens in a [`TokenCache`](crate::TokenCache).
+/// Maximum number of verified tokens that an [`Authenticator`](crate::Authenticator) remembers.
 pub const CACHED_TOKENS: usize = 10_000;
 
-/// Maximum size in bytes of the identities in a [`TokenCache`](crate::TokenCache), by estimate.
+/// Maximum size in bytes of the identities of these tokens, by estimate.
 pub const CACHED_TOKENS_BYTES: usize = 32 << 20;
 
 /// Time for which a ticket can be redeemed.

@@ -1,14 +1,15 @@
 //! Changes of a key file.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::record::{Hash, KeyInfo, Record, Records, Seconds, check_name};
 use super::{KEY_PREFIX, NewKey, generate, hash};
@@ -33,7 +34,7 @@ pub enum KeyFileError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong, where, and what would be right.
+        /// The fault, its place, and the correct form.
         reason: String,
     },
     /// Another process held the lock for [`KEY_LOCK_PATIENCE`].
@@ -59,8 +60,8 @@ impl KeyFileError {
 /// A change takes an advisory lock on `<file>.lock`, writes a new file with mode 0600 beside the old
 /// one, syncs it and renames it. A reader therefore sees the old content or the new one, and so does
 /// the next start after a crash. The lock's file stays: were it removed, two processes could hold
-/// locks on different files of the same name. A symbolic link is followed, so the file that it points
-/// to is replaced. The folder has to exist.
+/// locks on different files of the same name. The new file keeps the owner and the group of the old one.
+/// A symbolic link to a file is followed: that file is locked and replaced. The folder has to exist.
 ///
 /// A file that doesn't exist has no keys. A file that everybody can write isn't read.
 ///
@@ -80,7 +81,7 @@ pub(super) struct Version {
 }
 
 impl Version {
-    fn of(metadata: &std::fs::Metadata) -> Self {
+    fn of(metadata: &fs::Metadata) -> Self {
         Self {
             place: (metadata.dev(), metadata.ino()),
             bytes: metadata.size(),
@@ -226,7 +227,7 @@ impl KeyFile {
 
     /// Returns the file's version without reading it.
     pub(super) fn version(&self) -> Result<Option<Version>, KeyFileError> {
-        match std::fs::metadata(&self.path) {
+        match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(KeyFileError::io(&self.path)(error)),
             Ok(metadata) => Ok(Some(Version::of(&metadata))),
@@ -238,14 +239,27 @@ impl KeyFile {
         &self,
         change: impl FnOnce(&mut Records) -> Result<T, String>,
     ) -> Result<T, KeyFileError> {
-        let _lock = self.lock()?;
-        let (mut records, _) = self.read()?;
+        // Two links to one file share its lock.
+        let target = Self::new(self.target()?);
+        let _lock = target.lock()?;
+        let (mut records, _) = target.read()?;
         let before = records.clone();
         let result = change(&mut records).map_err(KeyFileError::Refused)?;
         if records != before {
-            self.write(&records)?;
+            target.replace(&records)?;
         }
         Ok(result)
+    }
+
+    /// Returns the path of the file itself, without links.
+    fn target(&self) -> Result<PathBuf, KeyFileError> {
+        match fs::canonicalize(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            target => return target.map_err(KeyFileError::io(&self.path)),
+        }
+        let folder = folder(&self.path);
+        let target = fs::canonicalize(folder).map_err(KeyFileError::io(folder))?;
+        Ok(target.join(self.path.file_name().unwrap_or_default()))
     }
 
     /// Takes the lock, which the file's drop releases.
@@ -258,54 +272,68 @@ impl KeyFile {
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(file),
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR)
-                    if start.elapsed() < KEY_LOCK_PATIENCE =>
-                {
+                Err(Errno::WOULDBLOCK | Errno::INTR) if start.elapsed() < KEY_LOCK_PATIENCE => {
                     thread::sleep(Duration::from_millis(10));
                 }
-                Err(rustix::io::Errno::WOULDBLOCK) => return Err(KeyFileError::Locked { path }),
+                Err(Errno::WOULDBLOCK) => return Err(KeyFileError::Locked { path }),
                 Err(error) => return Err(KeyFileError::io(&path)(error.into())),
             }
         }
     }
 
-    /// Replaces the file.
-    fn write(&self, records: &Records) -> Result<(), KeyFileError> {
-        let target = match std::fs::canonicalize(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.path.clone(),
-            target => target.map_err(KeyFileError::io(&self.path))?,
-        };
+    /// Replaces the file. The caller has the lock.
+    fn replace(&self, records: &Records) -> Result<(), KeyFileError> {
         let json = records.to_json().map_err(KeyFileError::Refused)?;
         if json.len() > KEY_FILE_BYTES {
             let reason = format!("the file would have more than {KEY_FILE_BYTES} bytes");
             return Err(KeyFileError::Refused(reason));
         }
-        // Nobody else writes this file: its name is the lock's holder's.
-        let new = with_suffix(&target, ".new");
-        let _ = std::fs::remove_file(&new);
-        let written = write_synced(&new, &json).and_then(|()| std::fs::rename(&new, &target));
-        if let Err(error) = written {
-            let _ = std::fs::remove_file(&new);
+        // Only the holder of the lock writes a file of this name. One that is there was left by a
+        // crash.
+        let new = with_suffix(&self.path, ".new");
+        let _ = fs::remove_file(&new);
+        let written = write_synced(&new, &self.path, &json);
+        if let Err(error) = written.and_then(|()| fs::rename(&new, &self.path)) {
+            let _ = fs::remove_file(&new);
             return Err(KeyFileError::io(&new)(error));
         }
-        let folder = match target.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder(&self.path);
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(KeyFileError::io(folder))
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file that only its owner can use. If it replaces an old one, it has the same owner and
+/// group, and the group can read it if it could before: a server of another user than the one that
+/// changes the keys can still read them.
+fn write_synced(path: &Path, old: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
+    match fs::metadata(old) {
+        Ok(old) => {
+            let new = file.metadata()?;
+            if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+                fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            }
+            let mode = old.mode() & 0o040 | 0o600;
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -37,7 +37,7 @@ const VERSION: u32 = 1;
 /// Latest time in a file: the end of the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
-/// What is known of a key, except for its hash.
+/// The entry of a key, without its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyInfo {
@@ -45,7 +45,7 @@ pub struct KeyInfo {
     pub id: Box<str>,
     /// The name that the operator gave it. It is the subject of the key's identity.
     pub name: Box<str>,
-    /// What the key may do.
+    /// The actions that are granted to it.
     pub grants: Grants,
     /// The time of its creation.
     pub created: SystemTime,

@@ -21,9 +21,9 @@ use crate::{AuthError, Identity, IdentityKind};
 /// a thread that may block. It compares the file's metadata and reads only what has changed.
 ///
 /// **A broken file** leaves the keys in force that were read last. A server that dropped all keys
-/// because of a slip in the file would refuse all its clients; one that kept a key which the new
-/// content revokes serves that key until the file is repaired. The second is preferred because the
-/// error is reported and [`KeyFile`] itself never writes a broken file. **A file that doesn't exist**
+/// because of a slip in the file would refuse all its clients. One that keeps them serves a key that the
+/// new content was meant to revoke until the file is repaired. The second is preferred: the error is
+/// reported, and [`KeyFile`] itself never writes a broken file. **A file that doesn't exist**
 /// has no keys, so removing it revokes all.
 pub struct KeyStore {
     file: KeyFile,
@@ -36,7 +36,7 @@ struct Key {
     identity: Identity,
 }
 
-/// What is known of the file.
+/// The state of the file at the last check.
 struct Watch {
     records: Records,
     /// The version that was read last. `None` if the file has to be read at the next check.
@@ -84,7 +84,11 @@ impl KeyStore {
         };
         let (records, version) = match self.file.read() {
             Ok(read) => read,
-            Err(error) => return watch.failed(error, settled(version)),
+            // Other errors may be gone at the next check without a change of the file.
+            Err(error @ KeyFileError::Content { .. }) => {
+                return watch.failed(error, settled(version));
+            }
+            Err(error) => return watch.failed(error, None),
         };
         watch.seen = settled(version);
         watch.problem = None;

@@ -97,7 +97,7 @@ fn a_key_is_refused_for_the_right_reason() {
 }
 
 #[test]
-fn a_revoked_key_is_revoked_for_whoever_has_its_secret() {
+fn a_revoked_key_is_refused_as_revoked_after_a_reload() {
     let it = fixture();
     let key = it.create("a");
     let store = it.store();
@@ -295,6 +295,10 @@ fn the_file_is_for_its_owner_alone_and_a_writable_one_is_refused() {
     it.create("a");
     let mode = fs::metadata(&it.path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    fs::set_permissions(&it.path, fs::Permissions::from_mode(0o664)).unwrap();
+    it.create("b");
+    let mode = fs::metadata(&it.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
     fs::set_permissions(&it.path, fs::Permissions::from_mode(0o602)).unwrap();
     let error = it.file.list().unwrap_err().to_string();
     assert!(error.contains("chmod 600"), "{error}");
@@ -311,6 +315,8 @@ fn a_link_is_followed_and_what_a_crash_left_is_replaced() {
     assert!(fs::symlink_metadata(&it.path).unwrap().is_symlink());
     assert_eq!(KeyFile::new(&target).list().unwrap().len(), 1);
     assert!(!it.path.with_file_name("target.json.new").exists());
+    assert!(it.path.with_file_name("target.json.lock").exists());
+    assert!(!it.path.with_file_name("keys.json.lock").exists());
 }
 
 #[test]
@@ -330,6 +336,17 @@ fn concurrent_changes_are_all_kept() {
 }
 
 #[test]
+fn a_lock_that_another_process_holds_ends_the_wait() {
+    let it = fixture();
+    let held = fs::File::create(it.path.with_file_name("keys.json.lock")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let error = it.file.create("a", Grants::none(), None, NOW).unwrap_err();
+    assert!(matches!(error, KeyFileError::Locked { .. }), "{error}");
+    drop(held);
+    assert!(it.file.create("a", Grants::none(), None, NOW).is_ok());
+}
+
+#[test]
 fn a_folder_that_doesnt_exist_is_named() {
     let it = fixture();
     let path = it.path.join("no/keys.json");
@@ -337,7 +354,7 @@ fn a_folder_that_doesnt_exist_is_named() {
         .create("a", Grants::none(), None, NOW)
         .unwrap_err();
     assert!(matches!(error, KeyFileError::Io { .. }));
-    assert!(error.to_string().contains("no/keys.json.lock"), "{error}");
+    assert!(error.to_string().contains("keys.json/no: "), "{error}");
 }
 
 #[test]

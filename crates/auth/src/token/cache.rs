@@ -1,7 +1,6 @@
 //! A cache of verified tokens.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -15,7 +14,7 @@ use crate::limits::{CACHED_TOKENS, CACHED_TOKENS_BYTES};
 /// A token is known by its SHA-256 and is in no entry itself. An entry isn't returned from the
 /// identity's expiry on. The cache has two halves: what was used since the last turn, and what was
 /// used before it. When the first is full, it takes the place of the second.
-pub struct TokenCache {
+pub(crate) struct TokenCache {
     halves: Mutex<Halves>,
     /// Maximum number of entries of a half, and of their bytes.
     half: (usize, usize),
@@ -49,8 +48,7 @@ pub(crate) struct Cleared(u64);
 
 impl TokenCache {
     /// Makes a cache of at most [`CACHED_TOKENS`] tokens and [`CACHED_TOKENS_BYTES`] bytes.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(CACHED_TOKENS, CACHED_TOKENS_BYTES)
     }
 
@@ -102,7 +100,7 @@ impl TokenCache {
     }
 
     /// Removes all entries. Call it when a key isn't valid any more.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut halves = self.halves.lock();
         *halves = Halves {
             cleared: halves.cleared.wrapping_add(1),
@@ -111,30 +109,15 @@ impl TokenCache {
     }
 
     /// Returns the number of entries, expired ones included.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let halves = self.halves.lock();
         halves.young.len() + halves.old.len()
-    }
-
-    /// Returns `true` if there is no entry.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
 impl Default for TokenCache {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for TokenCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCache")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
     }
 }
 
@@ -203,6 +186,6 @@ mod tests {
         add(&cache, "b");
         cache.clear();
         cache.insert(hash, identity(10), cleared);
-        assert!(cache.is_empty());
+        assert_eq!(cache.len(), 0);
     }
 }

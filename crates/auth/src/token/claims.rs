@@ -17,10 +17,10 @@ const MERCURE: [&str; 2] = ["mercure", "https://mercure.rocks/"];
 /// Latest time in a claim, in seconds: the end of the year 9999.
 const LATEST: f64 = 253_402_300_799.0;
 
-/// What Mercure calls publishing: here, the first update of a topic creates its stream.
+/// The actions of a Mercure publisher: the first update of a topic creates its stream.
 const PUBLISH: ActionSet = ActionSet::NONE.with(Action::Publish).with(Action::Create);
 
-/// What Mercure calls subscribing.
+/// The actions of a Mercure subscriber.
 const SUBSCRIBE: ActionSet = ActionSet::NONE.with(Action::Read);
 
 /// The claims of a token. The errors of its functions describe the reason.

@@ -14,7 +14,7 @@ const ACCESS_TOKEN: &str = "at+jwt";
 /// A token whose signature hasn't been verified yet.
 pub(super) struct Compact<'a> {
     pub(super) header: Header,
-    /// What is signed: the first two parts with the dot.
+    /// The signed text: the first two parts with the dot.
     pub(super) message: &'a str,
     pub(super) signature: Vec<u8>,
     payload: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Compact<'a> {
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<Box<str>>,
-    /// Whether `typ` is `at+jwt`.
+    /// `true` if `typ` is `at+jwt`.
     pub(super) is_access_token: bool,
 }
 

@@ -1,9 +1,8 @@
 //! Keys that verify signatures.
 //!
-//! The signatures are verified with `ring` directly, not through the crate `jsonwebtoken`: with ring
-//! as the only cryptography, its versions from 10 on need a provider for the whole process, which
-//! would have to contain all that is here; and it ignores `crit`, duplicate names and the size of
-//! keys.
+//! The signatures are verified with `ring` directly, not through the crate `jsonwebtoken`. Its last
+//! version with ring is 9. Later ones need a provider of cryptography for the whole process, and one
+//! for ring would contain what is here; the checks of header, keys and claims would be needed as well.
 //!
 //! A key has a kind, and the kind determines the algorithms (RFC 8725 section 3.1). The algorithm that
 //! a token names only selects one of these. A public key is therefore never used as an HMAC secret.

@@ -18,8 +18,7 @@ mod verifier;
 mod tests;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
-pub use cache::TokenCache;
-pub(crate) use cache::TokenHash;
+pub(crate) use cache::{TokenCache, TokenHash};
 pub use jwks::Jwks;
 pub use jwks_cache::{FetchReason, JwksCache};
 pub use key::VerificationKey;

@@ -32,7 +32,7 @@ pub(super) fn template(mut text: &str) -> Result<Vec<Token<'_>>, String> {
             let is_char = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
             !name.is_empty() && !name.starts_with('.') && name.bytes().all(is_char)
         };
-        let exploded = |inner: &'_ str| {
+        let exploded = |inner: &str| {
             let name = inner.strip_prefix('/')?.strip_suffix('*')?;
             is_name(name).then_some(())
         };
@@ -69,11 +69,9 @@ pub(super) fn url_pattern(mut text: &str) -> Result<Vec<Token<'_>>, String> {
             true => (Token::Segments("*"), &rest[1..]),
             false if has_name => (Token::Variable(&rest[..=end]), &rest[end + 1..]),
             false => {
-                return Err(
-                    "of URL patterns, :name and a segment * are supported, and no groups, \
-                            modifiers, queries or fragments"
-                        .to_owned(),
-                );
+                let reason = "of URL patterns, :name and a segment * are supported, and no groups, \
+                              modifiers, queries or fragments";
+                return Err(reason.to_owned());
             }
         };
         if matches!(token, Token::Variable(_)) && rest.starts_with(['*', '+', '?', '(']) {
@@ -137,7 +135,7 @@ struct Builder<'a> {
     text: String,
     parts: Vec<Part>,
     first_wildcard: Option<usize>,
-    /// Whether a part is a segment that no name has.
+    /// `true` if a part is a segment that no name has.
     is_unmatched: bool,
     before: String,
     wildcard: Option<(&'a str, Wildcard)>,

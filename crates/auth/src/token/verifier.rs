@@ -11,7 +11,7 @@ use super::{Algorithm, Jwks, KeyError, TopicNames, VerificationKey};
 use crate::limits::{LEEWAY, MAX_LEEWAY};
 use crate::{AuthError, Identity, IdentityKind, KeyFingerprint};
 
-/// What makes a token valid.
+/// The requirements for a valid token.
 #[derive(Clone, Debug)]
 pub struct JwtOptions {
     keys: Keys,

@@ -1,6 +1,8 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::limits::GRANT_PATTERNS;
-use crate::{Action, TopicNames};
+use crate::{Action, Claims, Grant, Grants, TopicNames};
 
 const DETAIL: &str = "https://mercure.rocks/authorization-detail";
 
@@ -200,4 +202,39 @@ fn the_number_of_topics_is_limited() {
     assert!(of(&many(GRANT_PATTERNS + 1)).is_err());
     let two = json!({"mercure": {"subscribe": vec!["a"; GRANT_PATTERNS], "publish": ["a"]}});
     assert!(of(&two).is_err());
+}
+
+proptest! {
+    #[test]
+    fn a_minted_token_has_the_grants_that_it_was_minted_with(
+        texts in prop::collection::vec(
+            "(read|publish|all|list,admin):([a-zé]{1,3}|\\*\\*)(/([a-z]{1,3}|\\*)){0,4}",
+            0..5,
+        ),
+        subject in "[a-zé ]{0,20}",
+    ) {
+        let grants = texts.iter().map(|text| text.parse::<Grant>().unwrap()).collect();
+        let grants = Grants::new(grants).unwrap();
+        let claims = Claims::new(at(NOW + 60)).subject(&subject).grants(grants.clone());
+        let identity = verify(options(), &hmac().mint(&claims).unwrap()).unwrap();
+        prop_assert_eq!(identity.grants(), &grants);
+        prop_assert_eq!(identity.subject(), subject);
+    }
+
+    #[test]
+    fn a_selector_and_a_topic_have_the_same_stream(
+        topic in "(https://hub.example/streams/|/|)[ab%2F*./]{1,8}",
+        name in "[ab/]{1,6}",
+    ) {
+        let names = TopicNames::new().root("https://hub.example/streams/").unwrap();
+        let stream = names.stream(&topic);
+        let pattern = names.exact(&topic).unwrap();
+        if topic != "*" {
+            prop_assert_eq!(pattern.is_some(), stream.is_some());
+            if let (Some(pattern), Some(stream)) = (pattern, stream) {
+                prop_assert!(pattern.matches(&stream));
+                prop_assert_eq!(pattern.matches(&name), stream == name);
+            }
+        }
+    }
 }
