@@ -13,6 +13,7 @@ use crate::{
     serve::{EXAMPLES as SERVE_EXAMPLES, LONG_HELP as SERVE_LONG_HELP, Serve},
     streams::Streams,
     tail::Tail,
+    trust::Trust,
     url,
 };
 
@@ -141,6 +142,9 @@ pub(crate) struct Request {
     /// Use HTTP/2 with prior knowledge, also without TLS
     #[arg(long)]
     pub(crate) http2: bool,
+
+    #[command(flatten)]
+    pub(crate) trust: Trust,
 }
 
 #[derive(ClapArgs)]

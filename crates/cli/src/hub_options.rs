@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use headwater_client::{Client, hub::Stream};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{args::header, exit::Failure, retry_report, streams_root, url};
+use crate::{args::header, exit::Failure, retry_report, streams_root, trust::Trust, url};
 
 /// The characters that a path can't contain (RFC 3986 §3.3), and `%`, which would be read as an
 /// escape.
@@ -66,6 +66,9 @@ pub(crate) struct Hub {
     /// Maximum number of consecutive attempts of a request
     #[arg(long, value_name = "N", default_value_t = ATTEMPTS, global = true)]
     attempts: u32,
+
+    #[command(flatten)]
+    trust: Trust,
 }
 
 impl Hub {
@@ -76,11 +79,14 @@ impl Hub {
             root: streams_root::DEFAULT.to_owned(),
             headers: Vec::new(),
             attempts: ATTEMPTS,
+            trust: Trust::default(),
         }
     }
 
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let mut builder = Client::builder()
+        let mut builder = self
+            .trust
+            .apply(Client::builder())?
             .max_attempts(self.attempts)
             .on_wait(retry_report::tell)
             .backoff(Duration::from_millis(250), Duration::from_secs(15));

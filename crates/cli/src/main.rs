@@ -21,6 +21,7 @@ mod serve;
 mod streams;
 mod streams_root;
 mod tail;
+mod trust;
 mod url;
 
 use std::process::ExitCode;

@@ -42,9 +42,10 @@
 //! |---|---|
 //! | `docs` | the docs pages of an `App`: the reference, and the player of streams. It includes `openapi` |
 //! | `log` | `serve` logs to stderr if the process has no `tracing` subscriber |
+//! | `tls` | https: [`Serve`]'s `tls` and `redirect_http`. Off by default |
 //! | `openapi` | `App`, its OpenAPI document, the extractors that validate requests, and `schema` |
 //!
-//! All are on by default. The rest works in any axum [`Router`] and needs none of them.
+//! All others are on by default. The rest works in any axum [`Router`] and needs none of them.
 //!
 //! Not in this crate: the formats themselves (`headwater-wire`), and clients (`headwater-client`).
 
@@ -98,8 +99,12 @@ pub use offload::{Abandoned, offload};
 pub use panics::catch;
 pub use problem::Problem;
 pub use raw::Raw;
-pub use request::{Hosts, NoHost, Undecodable};
-pub use serve::{Address, BodyClock, BoundAddress, Serve, SlowBody, serve};
+pub use request::{Hosts, NoHost, RequestOrigin, Undecodable};
+pub use serve::{
+    Address, BodyClock, BoundAddress, NoNetwork, Serve, SlowBody, TrustedProxies, serve,
+};
+#[cfg(feature = "tls")]
+pub use serve::{Tls, TlsError};
 pub use streaming::Streaming;
 
 #[cfg(feature = "openapi")]

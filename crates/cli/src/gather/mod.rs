@@ -66,6 +66,9 @@ struct Calls {
     /// Make equal concurrent calls separately, instead of sharing one response
     #[arg(long)]
     no_share: bool,
+
+    #[command(flatten)]
+    trust: Trust,
 }
 
 #[derive(ClapArgs)]
@@ -177,7 +180,8 @@ pub(crate) async fn run(args: Gather, mut interrupt: Interrupt) -> Result<(), Fa
 }
 
 fn client(args: &Gather) -> Result<Client, Failure> {
-    let mut client = Client::builder().keep_connections(KEEP_CONNECTIONS);
+    let client = args.calls.trust.apply(Client::builder())?;
+    let mut client = client.keep_connections(KEEP_CONNECTIONS);
     for (name, value) in &args.calls.headers {
         client = client.header(name, value);
     }

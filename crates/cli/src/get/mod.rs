@@ -134,7 +134,7 @@ async fn copy(mut pieces: Items<Bytes>, output: &mut Output) -> Result<Done, Fai
 }
 
 fn request(args: &args::Get) -> Result<Request, Failure> {
-    let mut client = Client::builder();
+    let mut client = args.request.trust.apply(Client::builder())?;
     if !args.output.quiet {
         client = client.on_wait(retry_report::tell);
     }

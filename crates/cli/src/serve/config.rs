@@ -2,13 +2,15 @@
 
 use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use headwater::Hosts;
+use headwater::{Hosts, TrustedProxies};
 use headwater_hub::{Cors, Options};
 use headwater_log::{DiskOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 #[cfg(any(feature = "gather", feature = "relay"))]
 use super::upstream;
+#[cfg(feature = "tls")]
+use super::tls;
 use super::{Durability, Serve};
 use crate::{args::duration, exit::Failure, streams_root};
 
@@ -25,6 +27,9 @@ pub(super) struct Config {
     pub(super) root: String,
     pub(super) hub: Options,
     pub(super) hosts: Hosts,
+    pub(super) proxies: TrustedProxies,
+    #[cfg(feature = "tls")]
+    pub(super) https: Option<tls::Https>,
     pub(super) disk: DiskOptions,
     pub(super) memory: MemoryOptions,
     pub(super) shutdown_deadline: Duration,
@@ -49,6 +54,7 @@ struct File {
     public_url: Option<String>,
     cors: Vec<String>,
     allow_hosts: Vec<String>,
+    trusted_proxies: Vec<String>,
     log: Option<String>,
     private: bool,
     #[cfg(feature = "webhooks")]
@@ -68,6 +74,8 @@ struct File {
     accept_missing_end: bool,
     accept_damage: bool,
     limits: Limits,
+    #[cfg(feature = "tls")]
+    tls: tls::File,
     #[cfg(any(feature = "gather", feature = "relay"))]
     relay: upstream::RelayFile,
     #[cfg(any(feature = "gather", feature = "relay"))]
@@ -157,6 +165,14 @@ impl Config {
             false => &args.allow_host,
         };
         let mut hosts = hosts(allowed)?;
+        let trusted = match args.trusted_proxy.is_empty() {
+            true => &file.trusted_proxies,
+            false => &args.trusted_proxy,
+        };
+        let proxies = TrustedProxies::parse(trusted)
+            .map_err(|error| Failure::other(format!("trusted proxies: {error}")))?;
+        #[cfg(feature = "tls")]
+        let https = args.tls.lay(file.tls)?;
         let mut hub = Options::new()
             .limits(file.limits.of_the_hub())
             .index()
@@ -229,6 +245,9 @@ impl Config {
             root,
             hub,
             hosts,
+            proxies,
+            #[cfg(feature = "tls")]
+            https,
             disk,
             memory,
             shutdown_deadline: time_or(file.shutdown_deadline, 10),
@@ -439,11 +458,23 @@ pub(super) mod tests {
             "accept_damage",
             "cors",
             "allow_hosts",
+            "trusted_proxies",
             #[cfg(any(feature = "gather", feature = "relay"))]
             "allow",
         ] {
             assert!(text.contains(&format!("\n{flag} = ")), "{flag}");
         }
+    }
+
+    #[test]
+    fn trusted_proxies_come_from_the_command_line_or_else_from_the_file() {
+        let file = "trusted_proxies = [\"10.0.0.0/8\"]\n";
+        let of = |args: &[&str]| lay(args, file).proxies;
+        let trusted = |proxies: &[&str]| TrustedProxies::parse(proxies).unwrap();
+        assert_eq!(of(&[]), trusted(&["10.0.0.0/8"]));
+        let args = ["--trusted-proxy", "unix,::1", "--trusted-proxy", "192.0.2.1"];
+        assert_eq!(of(&args), trusted(&["unix", "::1", "192.0.2.1"]));
+        assert!(lay(&[], "").proxies.is_empty());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod config;
 mod logging;
 mod settings_file;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(any(feature = "gather", feature = "relay"))]
 mod upstream;
 
@@ -80,6 +82,25 @@ pub(crate) struct Serve {
     )]
     allow_host: Vec<String>,
 
+    /// A proxy in front of the hub whose Forwarded and X-Forwarded-* headers count: `10.0.0.0/8`
+    /// [default: none]
+    ///
+    /// An address, a network, or `unix` for all peers of a Unix socket. For requests through it,
+    /// the log, the limits of a client and URLs in responses have the client's address, scheme and
+    /// host. Everybody else's headers are ignored. Several are separated by commas, or the option
+    /// is repeated.
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "HEADWATER_TRUSTED_PROXY",
+        value_delimiter = ','
+    )]
+    trusted_proxy: Vec<String>,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    tls: tls::Args,
+
     #[cfg(any(feature = "gather", feature = "relay"))]
     #[command(flatten)]
     upstream: upstream::Args,
@@ -134,6 +155,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   headwater serve
   headwater serve --data memory --listen 0.0.0.0:8000 -v
+  headwater serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
   headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml";
 
 /// Shown by `--help`.
@@ -141,12 +163,13 @@ pub(crate) const LONG_HELP: &str = "\
 Examples:
   headwater serve
   headwater serve --data memory --listen 0.0.0.0:8000 -v
+  headwater serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
   headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml
 
 The command line takes precedence over the environment, and the environment over the file.
 --print-config prints every setting of the file with its default.
 
-SIGTERM or SIGINT stops it: streams that are being read are cut, so that clients resume them later,
+SIGHUP makes it read the certificate of https again. SIGTERM or SIGINT stops it: streams that are being read are cut, so that clients resume them later,
 requests are answered, and the log is closed.
 
 Exit status:
@@ -166,12 +189,25 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
     }
     let config = Config::read(args)?;
     logging::start(&config.log)?;
+    // Before the log is opened, because a mistake here is likely.
+    #[cfg(feature = "tls")]
+    let tls = match &config.https {
+        Some(https) => Some(https.load()?),
+        None => None,
+    };
     let (log, place) = open(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::other(format!("can't start: {error}")))?;
-    let served = runtime.block_on(serve(&config, Arc::clone(&log), place));
+    let configure = |server: headwater::Serve| {
+        #[cfg(feature = "tls")]
+        if let (Some(https), Some(tls)) = (&config.https, tls) {
+            return https.apply(tls, server);
+        }
+        server
+    };
+    let served = runtime.block_on(serve(&config, Arc::clone(&log), place, configure));
     // All acknowledged appends are already stored. Closing the log spares the next start its check.
     let closed = runtime.block_on(log.close());
     runtime.shutdown_background();
@@ -179,7 +215,12 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
     closed.map_err(|error| Failure::other(format!("closing the log: {error}")))
 }
 
-async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), Failure> {
+async fn serve(
+    config: &Config,
+    log: Arc<dyn Log>,
+    place: String,
+    configure: impl FnOnce(headwater::Serve) -> headwater::Serve,
+) -> Result<(), Failure> {
     let hub = Hub::with_options(log, config.hub.clone());
     hub.start();
     let root = config.root.trim_end_matches('/').to_owned();
@@ -192,11 +233,12 @@ async fn serve(config: &Config, log: Arc<dyn Log>, place: String) -> Result<(), 
         .shutdown_deadline(config.shutdown_deadline)
         .socket_mode(config.socket_mode)
         .hosts(config.hosts.clone())
+        .trusted_proxies(config.proxies.clone())
         .on_bound(move |address| {
             // The standard output may be closed.
             let _ = greet(&address.to_string(), &root, &place);
         });
-    let served = server.await.map_err(Failure::other);
+    let served = configure(server).await.map_err(Failure::other);
     // If this doesn't finish, the next start repairs the rest.
     let _ = tokio::time::timeout(STOP_PATIENCE, hub.stop()).await;
     served
@@ -300,6 +342,7 @@ mod tests {
         };
         check("http://127.0.0.1:80", "curl", "http://127.0.0.1:80");
         check("http://0.0.0.0:80", "curl", "http://127.0.0.1:80");
+        check("https://0.0.0.0:443", "curl", "https://127.0.0.1:443");
         check("http://[::]:80", "curl -g", "http://[::1]:80");
         check(
             "unix:/a'b",

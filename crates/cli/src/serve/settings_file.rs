@@ -6,14 +6,19 @@ const ALL: &str = include_str!("config.toml");
 const UPSTREAM: bool = cfg!(any(feature = "gather", feature = "relay"));
 const GATHER: bool = cfg!(feature = "gather");
 const RELAY: bool = cfg!(feature = "relay");
+const TLS: bool = cfg!(feature = "tls");
 
 /// Settings and sections of parts that may not be built in.
-const PARTS: [(&str, bool); 12] = [
+const PARTS: [(&str, bool); 16] = [
     ("loopback_webhooks", cfg!(feature = "webhooks")),
     ("gathers", GATHER),
     ("gather_calls", GATHER),
     ("gather_concurrency", GATHER),
     ("gather_body_bytes", GATHER),
+    ("[tls]", TLS),
+    ("cert", TLS),
+    ("key", TLS),
+    ("redirect_http", TLS),
     ("[upstream]", UPSTREAM),
     ("allow", UPSTREAM),
     ("head_timeout", RELAY),

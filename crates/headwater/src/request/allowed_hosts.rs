@@ -161,7 +161,9 @@ impl Hosts {
             Kind::Any => None,
             Kind::Listed { everywhere, .. } => {
                 let is_loopback = match listener {
-                    BoundAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+                    BoundAddress::Tcp(address) | BoundAddress::Tls(address) => {
+                        address.ip().to_canonical().is_loopback()
+                    }
                     BoundAddress::Unix(_) => false,
                 };
                 (*everywhere || is_loopback).then_some(self)

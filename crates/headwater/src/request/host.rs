@@ -67,7 +67,7 @@ pub(super) fn one(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 
 /// Returns `true` if `text` is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2). HTTP doesn't
 /// allow an empty host (RFC 9110 §4.2.1), and the port must be a TCP port.
-pub(super) fn is_authority(text: &str) -> bool {
+pub(crate) fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let Some((literal, rest)) = rest.split_once(']') else {

@@ -3,6 +3,7 @@
 mod allowed_hosts;
 mod encoding;
 mod host;
+mod origin;
 
 use std::{error::Error, iter};
 
@@ -15,7 +16,9 @@ use http::{HeaderValue, Request, StatusCode, header};
 pub use self::{
     allowed_hosts::{Hosts, NoHost},
     encoding::Undecodable,
+    origin::RequestOrigin,
 };
+pub(crate) use self::{host::is_authority, origin::Reached};
 
 /// Returns the first error of type `E` among `error` and its sources. Readers of a body wrap its
 /// error.

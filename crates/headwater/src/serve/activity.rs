@@ -12,7 +12,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::address::Stream;
+use super::stream::{Accepted, Stream};
 
 /// Minimum and maximum interval between two checks of a peer that has half-closed its connection.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -46,6 +46,8 @@ pub(crate) struct Activity {
     blocked_since: AtomicU64,
     /// If `true`, the peer accepted no data for too long.
     stalled: AtomicBool,
+    /// If `true`, the connection was idle for too long.
+    expired: AtomicBool,
     /// Status with which hyper refuses an unreadable request. 0 if it doesn't.
     refused: AtomicU16,
     /// The connection, if HTTP is done with it and the peer may still be sending.
@@ -77,6 +79,7 @@ impl Activity {
             half_closed_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
             stalled: AtomicBool::new(false),
+            expired: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             leftover: Mutex::new(None),
         })
@@ -210,11 +213,13 @@ impl Activity {
     }
 
     /// Records the result of a write.
-    pub(super) fn wrote(&self, is_blocked: bool) {
+    pub(super) fn wrote(&self, accepted: Accepted) {
         let since = self.blocked_since.load(Ordering::Relaxed);
-        match (is_blocked, since) {
-            (true, 0) => self.blocked_since.store(self.now() + 1, Ordering::Relaxed),
-            (false, 1..) => self.blocked_since.store(0, Ordering::Relaxed),
+        match (accepted, since) {
+            (Accepted::None, 0) | (Accepted::Some, _) => {
+                self.blocked_since.store(self.now() + 1, Ordering::Relaxed);
+            }
+            (Accepted::All, 1..) => self.blocked_since.store(0, Ordering::Relaxed),
             _ => {}
         }
     }
@@ -230,6 +235,15 @@ impl Activity {
     /// Abandons the connection with all pending data.
     pub(super) fn stall(&self) {
         self.stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// Closes a connection that was idle for too long. Its end is intended.
+    pub(super) fn expire(&self) {
+        self.expired.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed) && !self.is_in_flight()
     }
 
     /// Returns the time of the next check of a half-closed connection, or `Err` if it is to be

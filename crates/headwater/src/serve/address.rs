@@ -1,24 +1,18 @@
+//! Addresses to listen at, and the listeners there.
+
 use std::{
     fmt,
     fs::{self, Permissions},
     io,
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    pin::Pin,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    net::{RecvFlags, recv},
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
-};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+use super::stream::Socket;
 
 /// TCP keep-alive: idle time before the first probe, interval between probes, and number of probes.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
@@ -91,6 +85,8 @@ impl From<UnixListener> for Address {
 pub enum BoundAddress {
     /// A TCP address with its actual port.
     Tcp(SocketAddr),
+    /// A TCP address with its actual port, where the server speaks TLS.
+    Tls(SocketAddr),
     /// The path of a Unix socket; empty if it has none.
     Unix(PathBuf),
 }
@@ -99,6 +95,7 @@ impl fmt::Display for BoundAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tls(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -106,11 +103,11 @@ impl fmt::Display for BoundAddress {
 
 /// A bound listener. On drop, it removes the file of a Unix socket that it created.
 pub(super) struct Listener {
-    socket: Socket,
+    bound: Bound,
     owned_path: Option<PathBuf>,
 }
 
-enum Socket {
+enum Bound {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -121,15 +118,15 @@ impl Listener {
         let named = |error: io::Error, what: &dyn fmt::Display| {
             io::Error::new(error.kind(), format!("can't listen on {what}: {error}"))
         };
-        let socket = match kind {
-            Kind::Tcp(listener) => Socket::Tcp(listener),
-            Kind::Unix(listener) => Socket::Unix(listener),
-            Kind::Name(name) => Socket::Tcp(
+        let bound = match kind {
+            Kind::Tcp(listener) => Bound::Tcp(listener),
+            Kind::Unix(listener) => Bound::Unix(listener),
+            Kind::Name(name) => Bound::Tcp(
                 TcpListener::bind(&name)
                     .await
                     .map_err(|error| named(error, &name))?,
             ),
-            Kind::Socket(address) => Socket::Tcp(
+            Kind::Socket(address) => Bound::Tcp(
                 TcpListener::bind(address)
                     .await
                     .map_err(|error| named(error, &address))?,
@@ -141,19 +138,19 @@ impl Listener {
                 fs::set_permissions(&path, Permissions::from_mode(socket_mode))
                     .map_err(|error| named(error, &path.display()))?;
                 owned_path = Some(path);
-                Socket::Unix(listener)
+                Bound::Unix(listener)
             }
         };
-        if let Socket::Tcp(listener) = &socket {
+        if let Bound::Tcp(listener) = &bound {
             keep_alive(listener);
         }
-        Ok(Self { socket, owned_path })
+        Ok(Self { bound, owned_path })
     }
 
     pub(super) fn address(&self) -> io::Result<BoundAddress> {
-        Ok(match &self.socket {
-            Socket::Tcp(listener) => BoundAddress::Tcp(listener.local_addr()?),
-            Socket::Unix(listener) => BoundAddress::Unix(
+        Ok(match &self.bound {
+            Bound::Tcp(listener) => BoundAddress::Tcp(listener.local_addr()?),
+            Bound::Unix(listener) => BoundAddress::Unix(
                 listener
                     .local_addr()?
                     .as_pathname()
@@ -166,17 +163,16 @@ impl Listener {
     /// Accepts a connection.
     ///
     /// # Cancel safety
-    /// If the future is dropped, no connection is lost.
     /// No connection is lost if the future is dropped.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        match &self.socket {
-            Socket::Tcp(listener) => {
+    pub(super) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match &self.bound {
+            Bound::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Items are small, and each should be sent at once.
                 let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Some(peer)))
+                Ok((Socket::Tcp(stream), Some(peer)))
             }
-            Socket::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), None)),
+            Bound::Unix(listener) => Ok((Socket::Unix(listener.accept().await?.0), None)),
         }
     }
 }
@@ -209,103 +205,5 @@ async fn remove_stale(path: &Path) {
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     if UnixStream::connect(path).await.is_err_and(refused) {
         let _ = fs::remove_file(path);
-    }
-}
-
-macro_rules! either {
-    ($stream:expr, $inner:ident => $call:expr) => {
-        match $stream {
-            Stream::Tcp($inner) => $call,
-            Stream::Unix($inner) => $call,
-        }
-    };
-}
-
-/// An accepted connection.
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// Makes the following close a reset. A Unix socket doesn't support that.
-    pub(super) fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
-            let _ = stream.set_zero_linger();
-        }
-    }
-
-    /// Peeks at the connection. Returns the number of readable bytes, at most 1; 0 at the end.
-    ///
-    /// # Errors
-    /// The peer has reset the connection.
-    pub(super) fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            std::task::ready!(either!(self, stream => stream.poll_read_ready(cx)))?;
-            let peek = |fd: BorrowedFd<'_>| {
-                let (read, _) = recv(fd, &mut [0_u8; 1], RecvFlags::PEEK)?;
-                Ok(read)
-            };
-            let peeked = either!(self, stream => {
-                stream.try_io(Interest::READABLE, || peek(stream.as_fd()))
-            });
-            match peeked {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                peeked => return Poll::Ready(peeked),
-            }
-        }
-    }
-
-    /// Returns `true` if the peer, after closing its side, has reset the connection.
-    pub(super) fn is_reset(&self) -> bool {
-        let fd = either!(self, stream => stream.as_fd());
-        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
-        let gone = PollFlags::HUP | PollFlags::ERR;
-        // A zero timeout: the call doesn't block.
-        match poll(&mut fds, Some(&Timespec::default())) {
-            Ok(_) => fds[0].revents().intersects(gone),
-            Err(_) => false,
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        either!(&mut *self, stream => Pin::new(stream).poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        either!(&mut *self, stream => Pin::new(stream).poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(&mut *self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(&mut *self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(&mut *self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::address::Stream;
+use super::stream::Stream;
 use crate::Problem;
 
 /// Time limit for writing the refusal.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
-use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header, uri::Scheme};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn, service::Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,16 +22,19 @@ use super::{
     Settings,
     access_log::{Record, Watched},
     activity::Activity,
-    address::Stream,
     bad_head,
     body_rate::{BodyClock, Meter},
     io::Io,
     stall::Streams,
+    stream::{Socket, Stream},
     upload::{Answering, Receipt, Upload, linger},
 };
+#[cfg(feature = "tls")]
+use super::tls::{Acceptor, Opened};
 use crate::{
     Negotiate,
     negotiate::{Asked, replace},
+    request::Reached,
 };
 
 /// Maximum size of the response data that a connection buffers in addition to the chunk being
@@ -47,20 +50,43 @@ const HTTP2_HEAD_SLACK: u32 = 4;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) async fn run(
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    app: Negotiate<Router>,
-    settings: Arc<Settings>,
-    shutdown: CancellationToken,
-) {
+/// The app of a listener, and how to reach it.
+#[derive(Clone)]
+pub(super) struct Site {
+    pub(super) app: Negotiate<Router>,
+    /// `None`: connections aren't encrypted.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Acceptor>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Site {
+    fn scheme(&self) -> Scheme {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return Scheme::HTTPS;
+        }
+        Scheme::HTTP
+    }
+}
+
+pub(super) async fn run(socket: Socket, peer: Option<SocketAddr>, site: Site) {
     let activity = Activity::new();
-    let Some((io, http2)) = open(stream, &activity, &settings, &shutdown).await else {
+    let Some((io, http2)) = open(socket, &activity, &site).await else {
         return;
     };
+    let scheme = site.scheme();
+    let Site {
+        app,
+        settings,
+        shutdown,
+        ..
+    } = site;
     let handler = Handler {
         app,
         peer,
+        scheme,
         activity: Arc::clone(&activity),
         settings: Arc::clone(&settings),
         shutdown: shutdown.clone(),
@@ -117,26 +143,42 @@ pub(super) async fn run(
     }
 }
 
-/// Detects if the client speaks HTTP/2. Returns `None` if it disconnected or took too long.
+/// Completes the TLS handshake, if there is one, and detects if the client speaks HTTP/2. Returns
+/// `None` if it disconnected or took too long.
 async fn open(
-    stream: Stream,
+    socket: Socket,
     activity: &Arc<Activity>,
-    settings: &Settings,
-    shutdown: &CancellationToken,
+    site: &Site,
 ) -> Option<(TokioIo<Io>, bool)> {
-    let mut io = Io::new(stream, Arc::clone(activity));
-    let patience = settings.header_read_timeout;
+    let patience = site.settings.header_read_timeout;
     let patience = if patience.is_zero() {
         Duration::MAX
     } else {
         patience
     };
-    let http2 = tokio::select! {
-        sniffed = tokio::time::timeout(patience, io.is_http2()) => sniffed.ok()?.ok()?,
-        // There is no request yet, so no response is due.
-        () = shutdown.cancelled() => return None,
+    let opened = async {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &site.tls {
+            // Boxed, because it is large and each connection's task reserves space for it.
+            let Opened { stream, is_http2 } = Box::pin(tls.open(socket)).await?;
+            return Ok((Io::agreed(stream, Arc::clone(activity), is_http2), is_http2));
+        }
+        let mut io = Io::new(Stream::Plain(socket), Arc::clone(activity));
+        let is_http2 = io.is_http2().await?;
+        Ok::<_, std::io::Error>((io, is_http2))
     };
-    Some((TokioIo::new(io), http2))
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(patience, opened) => opened.ok()?,
+        // There is no request yet, so no response is due.
+        () = site.shutdown.cancelled() => return None,
+    };
+    match opened {
+        Ok((io, is_http2)) => Some((TokioIo::new(io), is_http2)),
+        Err(error) => {
+            tracing::debug!(%error, "a connection ended before its first request");
+            None
+        }
+    }
 }
 
 /// The common interface of both HTTP versions' connections.
@@ -202,6 +244,8 @@ async fn drive(
             // A half-closed connection is due for a check.
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        } else {
+            activity.expire();
         }
         Poll::Ready(Ok(()))
     })
@@ -211,7 +255,9 @@ async fn drive(
 /// Passes a connection's requests to the app.
 struct Handler {
     app: Negotiate<Router>,
+    /// The other end of the connection.
     peer: Option<SocketAddr>,
+    scheme: Scheme,
     activity: Arc<Activity>,
     settings: Arc<Settings>,
     shutdown: CancellationToken,
@@ -225,7 +271,8 @@ impl Service<Request<Incoming>> for Handler {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = self.activity.begin();
         let items = Arc::new(AtomicU64::new(0));
-        let record = Record::of(&request, self.peer, &items);
+        let client = self.settings.proxies.client(self.peer, request.headers());
+        let record = Record::of(&request, client.address, &items);
         let is_http10 = request.version() == Version::HTTP_10;
         let is_http2 = request.version() == Version::HTTP_2;
         let is_head = request.method() == Method::HEAD;
@@ -242,8 +289,15 @@ impl Service<Request<Incoming>> for Handler {
         if receipt.is_some() {
             request.extensions_mut().insert(clock);
         }
-        if let Some(peer) = self.peer {
-            request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(address) = client.address {
+            request.extensions_mut().insert(ConnectInfo(address));
+        }
+        // Without this, the scheme is http and the host that of the request.
+        if client.scheme.is_some() || client.host.is_some() || self.scheme == Scheme::HTTPS {
+            request.extensions_mut().insert(Reached {
+                scheme: client.scheme.unwrap_or_else(|| self.scheme.clone()),
+                host: client.host,
+            });
         }
         let asked = Asked {
             items,

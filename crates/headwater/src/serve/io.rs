@@ -10,7 +10,7 @@ use std::{
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::{activity::Activity, address::Stream, bad_head};
+use super::{activity::Activity, bad_head, stream::Stream};
 
 /// "The client connection preface starts with a sequence of 24 octets" (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -39,6 +39,7 @@ fn gone() -> io::Error {
 }
 
 impl Io {
+    /// Creates the I/O of a connection whose protocol is detected by its first bytes.
     pub(super) fn new(stream: Stream, activity: Arc<Activity>) -> Self {
         Self {
             stream: Some(stream),
@@ -49,6 +50,14 @@ impl Io {
             probed: false,
             watches: true,
         }
+    }
+
+    /// Creates the I/O of a connection that has agreed on its protocol.
+    #[cfg(feature = "tls")]
+    pub(super) fn agreed(stream: Stream, activity: Arc<Activity>, is_http2: bool) -> Self {
+        let mut io = Self::new(stream, activity);
+        io.watches = !is_http2;
+        io
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
@@ -73,7 +82,7 @@ impl Io {
         if !self.watches || !self.activity.is_in_flight() {
             return Ok(());
         }
-        let Some(stream) = &self.stream else {
+        let Some(stream) = &mut self.stream else {
             return Err(gone());
         };
         if self.activity.is_half_closed() {
@@ -82,8 +91,8 @@ impl Io {
                 false => Ok(()),
             };
         }
-        match stream.poll_peek(cx) {
-            Poll::Ready(Ok(0)) => {
+        match stream.poll_is_at_end(cx) {
+            Poll::Ready(Ok(true)) => {
                 let is_answered = self.activity.half_close();
                 // The response decides what the half-close means for it.
                 cx.waker().wake_by_ref();
@@ -93,7 +102,7 @@ impl Io {
                 }
             }
             Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+            Poll::Ready(Ok(false)) | Poll::Pending => Ok(()),
         }
     }
 
@@ -112,6 +121,14 @@ impl Io {
     fn note_written(&mut self, wrote: &Poll<io::Result<usize>>) {
         if matches!(wrote, Poll::Ready(Ok(1..))) {
             self.probed = false;
+        }
+        self.note_accepted(wrote.is_pending());
+    }
+
+    /// Records if the peer accepts the pending data.
+    fn note_accepted(&mut self, is_pending: bool) {
+        if let Some(stream) = &mut self.stream {
+            self.activity.wrote(stream.accepted(is_pending));
         }
     }
 
@@ -181,7 +198,6 @@ impl AsyncWrite for Io {
         };
         let wrote = self.stream()?.poll_write(cx, buf);
         self.note_written(&wrote);
-        self.activity.wrote(wrote.is_pending());
         wrote
     }
 
@@ -201,7 +217,6 @@ impl AsyncWrite for Io {
         }
         let wrote = self.stream()?.poll_write_vectored(cx, bufs);
         self.note_written(&wrote);
-        self.activity.wrote(wrote.is_pending());
         wrote
     }
 
@@ -210,7 +225,9 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.stream()?.poll_flush(cx))?;
+        let flushed = self.stream()?.poll_flush(cx);
+        self.note_accepted(flushed.is_pending());
+        std::task::ready!(flushed)?;
         self.activity.flushed();
         // hyper flushes whenever the connection is polled and nothing more is to be written.
         Poll::Ready(self.watch(cx))
@@ -220,13 +237,15 @@ impl AsyncWrite for Io {
         if self.activity.refused().is_some() {
             return Poll::Ready(Ok(()));
         }
-        self.stream()?.poll_shutdown(cx)
+        let shut = self.stream()?.poll_shutdown(cx);
+        self.note_accepted(shut.is_pending());
+        shut
     }
 }
 
 impl Drop for Io {
     fn drop(&mut self) {
-        let Some(stream) = self.stream.take() else {
+        let Some(mut stream) = self.stream.take() else {
             return;
         };
         // Some readers accept a chunk size of zero that the connection's end truncates as the last
@@ -236,6 +255,8 @@ impl Drop for Io {
         } else if self.watches && (self.activity.is_sent_to() || self.activity.refused().is_some())
         {
             self.activity.leave(stream);
+        } else if self.activity.is_expired() {
+            stream.announce_close();
         }
     }
 }

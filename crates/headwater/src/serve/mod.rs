@@ -8,12 +8,19 @@ mod body_rate;
 mod connection;
 #[cfg(feature = "log")]
 mod console;
+mod forwarded;
 mod io;
 mod open_files;
+mod proxies;
+#[cfg(feature = "tls")]
+mod redirect;
 mod stall;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod upload;
 
-use std::{fmt, io as std_io, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, io as std_io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::{task::JoinSet, time::Instant};
@@ -21,11 +28,13 @@ use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
 pub(crate) use self::activity::Activity;
-use self::address::Listener;
-use self::body_rate::Pace;
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, TlsError};
+use self::{address::Listener, body_rate::Pace, connection::Site, stream::Socket};
 pub use self::{
     address::{Address, BoundAddress},
     body_rate::{BodyClock, SlowBody},
+    proxies::{NoNetwork, TrustedProxies},
 };
 use crate::Hosts;
 
@@ -38,7 +47,8 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Serves `app`, an `App` or an axum [`Router`], at `address` until SIGTERM or
 /// SIGINT.
 ///
-/// It speaks HTTP/1.1 and HTTP/2 (cleartext, by prior knowledge) on TCP or a Unix socket. Each
+/// It speaks HTTP/1.1 and HTTP/2 on TCP or a Unix socket: in cleartext, with HTTP/2 by prior
+/// knowledge, or with the feature `tls` over [TLS](Serve::tls). Each
 /// [`Streaming`](crate::Streaming) response has the format that its client requests; no layer is
 /// needed. Await it directly, or change settings first:
 ///
@@ -96,6 +106,10 @@ pub fn serve(app: impl Into<Router> + 'static, address: impl Into<Address>) -> S
         address: address.into(),
         settings: Settings::default(),
         hosts: Hosts::default(),
+        #[cfg(feature = "tls")]
+        tls: None,
+        #[cfg(feature = "tls")]
+        redirect: None,
         on_bound: None,
         shutdown_on: None,
     }
@@ -110,6 +124,11 @@ pub struct Serve {
     address: Address,
     settings: Settings,
     hosts: Hosts,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+    /// The address whose requests are redirected to https.
+    #[cfg(feature = "tls")]
+    redirect: Option<Address>,
     on_bound: Option<BoundFn>,
     shutdown_on: Option<ShutdownFuture>,
 }
@@ -126,6 +145,7 @@ struct Settings {
     shutdown_deadline: Duration,
     /// Permissions of a Unix socket that is created at a path.
     socket_mode: u32,
+    proxies: TrustedProxies,
 }
 
 impl Default for Settings {
@@ -140,6 +160,7 @@ impl Default for Settings {
             write_timeout: Duration::from_secs(60),
             shutdown_deadline: Duration::from_secs(10),
             socket_mode: 0o600,
+            proxies: TrustedProxies::default(),
         }
     }
 }
@@ -244,6 +265,55 @@ impl Serve {
         self
     }
 
+    /// Sets the proxies whose `Forwarded` and `X-Forwarded-For`, `-Proto` and `-Host` headers count.
+    /// Default: none, and everybody's are ignored.
+    ///
+    /// For their requests, [`ConnectInfo`](crate::ConnectInfo) and the access log have the client's
+    /// address: the last one in the header that isn't a trusted proxy. Its port is 0 if the proxy
+    /// doesn't report it. [`RequestOrigin`](crate::RequestOrigin) has the scheme and the host that
+    /// the client used. An element that is malformed or hides the address ends the search, and at
+    /// most 16 are looked at.
+    ///
+    /// If a request has headers of both kinds, those with `X-` count. So a proxy that sets
+    /// `Forwarded` alone must remove the others. [`hosts`](Self::hosts) are checked by `Host`, not
+    /// by what a proxy reports.
+    ///
+    /// ```no_run
+    /// # async fn example(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// use headwater::TrustedProxies;
+    ///
+    /// headwater::serve(app, "0.0.0.0:8000")
+    ///     .trusted_proxies(TrustedProxies::parse(["10.0.0.0/8", "unix"])?)
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.settings.proxies = proxies;
+        self
+    }
+
+    /// Serves https with this certificate, by TLS 1.2 and 1.3. The connection's protocol, HTTP/2 or
+    /// HTTP/1.1, is negotiated (ALPN). Default: cleartext.
+    ///
+    /// All limits hold as they do in cleartext. The handshake counts towards
+    /// [`header_read_timeout`](Self::header_read_timeout) and
+    /// [`max_connections`](Self::max_connections). A request without TLS is answered with 400.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Listens at another address too, without TLS, and redirects each request there to https with
+    /// 308: to the same host, path and query, and the port of the main address. It shares all
+    /// limits with the main address. It needs [`tls`](Self::tls), and a main address on TCP.
+    #[cfg(feature = "tls")]
+    pub fn redirect_http(mut self, address: impl Into<Address>) -> Self {
+        self.redirect = Some(address.into());
+        self
+    }
+
     /// Installs no `tracing` subscriber. Nothing is printed unless the app has set one.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
@@ -271,6 +341,10 @@ impl Serve {
             address,
             settings,
             hosts,
+            #[cfg(feature = "tls")]
+            tls,
+            #[cfg(feature = "tls")]
+            redirect,
             on_bound,
             shutdown_on,
         } = self;
@@ -278,6 +352,8 @@ impl Serve {
             #[cfg(feature = "log")]
             console::set_up();
         }
+        #[cfg(feature = "tls")]
+        let reloads_on_hangup = shutdown_on.is_none();
         let for_files = open_files::connections(settings.max_connections);
         let mut signal = match shutdown_on {
             Some(signal) => signal,
@@ -285,42 +361,85 @@ impl Serve {
         };
         let listener = Listener::bind(address, settings.socket_mode).await?;
         let address = listener.address()?;
-        let layer = crate::layer().docs(has_docs);
-        let layer = match hosts.at(&address) {
-            Some(hosts) => layer.hosts(hosts),
-            None => layer,
+        #[cfg(feature = "tls")]
+        let address = match (tls.is_some(), address) {
+            (true, BoundAddress::Tcp(address)) => BoundAddress::Tls(address),
+            (_, address) => address,
         };
         let max_connections = for_files.min(settings.max_connections);
+        let settings = Arc::new(settings);
+        let shutdown = CancellationToken::new();
+        // Listeners that begin and end with the main one, and what is done beside them.
+        #[cfg(not(feature = "tls"))]
+        let second: Option<(Listener, Site)> = None;
+        #[cfg(feature = "tls")]
+        let second = match redirect {
+            Some(redirect) => {
+                let BoundAddress::Tls(main) = &address else {
+                    return Err(std_io::Error::new(
+                        std_io::ErrorKind::InvalidInput,
+                        "http can be redirected only if the server has a certificate and a TCP address",
+                    ));
+                };
+                let listener = Listener::bind(redirect, settings.socket_mode).await?;
+                let own = listener.address()?;
+                tracing::info!("redirecting {own} to https");
+                let site = Site {
+                    app: layer(&hosts, &own, false).layer(redirect::app(main.port())),
+                    tls: None,
+                    settings: Arc::clone(&settings),
+                    shutdown: shutdown.clone(),
+                };
+                Some((listener, site))
+            }
+            None => None,
+        };
+        #[cfg(feature = "tls")]
+        let (tls, reload) = match tls.map(Tls::start).transpose().map_err(std_io::Error::other)? {
+            Some((acceptor, reload)) => (Some(acceptor), reload),
+            None => (None, None),
+        };
+        #[cfg(feature = "tls")]
+        let mut reloading = JoinSet::new();
+        #[cfg(feature = "tls")]
+        if let Some(reload) = reload {
+            reloading.spawn(reload.run(reloads_on_hangup)?);
+        }
         match on_bound {
             Some(tell) => tell(&address),
             None if has_docs => tracing::info!("listening on {address} (docs at /docs)"),
             None => tracing::info!("listening on {address}"),
         }
 
-        let app = layer.layer(app);
-        let settings = Arc::new(settings);
-        let shutdown = CancellationToken::new();
+        let main = Site {
+            app: layer(&hosts, &address, has_docs).layer(app),
+            #[cfg(feature = "tls")]
+            tls,
+            settings: Arc::clone(&settings),
+            shutdown: shutdown.clone(),
+        };
         let mut connections = JoinSet::new();
         loop {
             let has_room = connections.len() < max_connections;
-            tokio::select! {
+            let (site, accepted) = tokio::select! {
                 biased;
                 () = &mut signal => break,
-                Some(_) = connections.join_next() => {}
-                accepted = listener.accept(), if has_room => match accepted {
-                    Ok((stream, peer)) => {
-                        let (app, settings) = (app.clone(), Arc::clone(&settings));
-                        let shutdown = shutdown.clone();
-                        connections.spawn(connection::run(stream, peer, app, settings, shutdown));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                Some(_) = connections.join_next() => continue,
+                accepted = listener.accept(), if has_room => (&main, accepted),
+                Some((site, accepted)) = accept_second(second.as_ref()), if has_room => (site, accepted),
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    connections.spawn(connection::run(socket, peer, site.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
 
+        drop(second);
         drop(listener);
         shutdown.cancel();
         while connections.try_join_next().is_some() {}
@@ -346,6 +465,23 @@ impl Serve {
         connections.shutdown().await;
         Ok(())
     }
+}
+
+/// Creates the layer for requests at a listener.
+fn layer(hosts: &Hosts, address: &BoundAddress, has_docs: bool) -> crate::NegotiateLayer {
+    let layer = crate::layer().docs(has_docs);
+    match hosts.clone().at(address) {
+        Some(hosts) => layer.hosts(hosts),
+        None => layer,
+    }
+}
+
+/// Accepts a connection at the second listener. Returns `None` if there is none.
+async fn accept_second(
+    second: Option<&(Listener, Site)>,
+) -> Option<(&Site, std_io::Result<(Socket, Option<SocketAddr>)>)> {
+    let (listener, site) = second?;
+    Some((site, listener.accept().await))
 }
 
 impl IntoFuture for Serve {

@@ -19,14 +19,14 @@ use hyper::body::Incoming;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Handle,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     activity::Activity,
-    address::Stream,
     body_rate::{Meter, SlowBody},
+    stream::Stream,
 };
 
 /// Time limit for reading and dropping the rest of a refused request, so that its client sees the response.
@@ -253,7 +253,10 @@ async fn drain(mut rest: Incoming, answered: &CancellationToken) {
 /// without reading the response. So further data is read and discarded until the client closes its
 /// side. The client then finds the response when it reads.
 pub(super) async fn linger(mut stream: Stream) {
-    let _ = stream.shutdown().await;
+    // TLS writes before the shutdown, and the client may not read that.
+    if timeout(LINGER_SILENCE, stream.shutdown()).await.is_err() {
+        return;
+    }
     let mut patience = Patience::default();
     let mut buf = vec![0; LINGER_READ];
     while !patience.is_over() {

@@ -35,7 +35,7 @@ const LARGE: usize = 24 << 20;
 const SHORT: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Default)]
-struct Dropped(Arc<AtomicBool>);
+pub(crate) struct Dropped(Arc<AtomicBool>);
 
 struct OnDrop(Dropped);
 
@@ -46,7 +46,7 @@ impl Drop for OnDrop {
 }
 
 impl Dropped {
-    async fn within(&self, limit: Duration) {
+    pub(crate) async fn within(&self, limit: Duration) {
         let start = Instant::now();
         while !self.0.load(Ordering::SeqCst) {
             assert!(start.elapsed() < limit, "it is not dropped after {limit:?}");
@@ -55,7 +55,7 @@ impl Dropped {
     }
 }
 
-fn app(dropped: &Dropped) -> Router {
+pub(crate) fn app(dropped: &Dropped) -> Router {
     let [silent, text, waiting, flood] = [(); 4].map(|()| dropped.clone());
     Router::new()
         .route("/", get(async || "hello"))

@@ -9,7 +9,10 @@ mod bodies;
 mod connections;
 mod hosts;
 mod panics;
+mod proxies;
 #[cfg(feature = "openapi")]
 mod schema;
 mod serve;
 mod streaming;
+#[cfg(feature = "tls")]
+mod tls;

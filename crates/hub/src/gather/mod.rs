@@ -68,6 +68,7 @@ async fn gather(
     State(core): State<Arc<HubState>>,
     Query(ask): Query<Ask>,
     OriginalUri(uri): OriginalUri,
+    origin: Origin,
     headers: HeaderMap,
     sender: Sender,
     body: Body,
@@ -86,7 +87,7 @@ async fn gather(
             format,
         };
         let prefix = public_url::prefix(uri.path(), GATHER);
-        let url = Origin::of(&uri, &headers).stream(&core.options, prefix, &wanted.name);
+        let url = origin.stream(&core.options, prefix, &wanted.name);
         let response = stored::start(&core, &url, wanted, sender.peer, body).await?;
         return Ok(response.into());
     }

@@ -147,13 +147,14 @@ description! {
 pub(crate) async fn index(
     State(core): State<Arc<HubState>>,
     OriginalUri(uri): OriginalUri,
+    origin: Origin,
     headers: HeaderMap,
 ) -> Answer<Overview> {
     let index = Index::of(&core);
     let mut response: Response = if wants_page(&headers) {
         let prefix = uri.path().trim_end_matches('/');
         let example = match path::name_of("hello") {
-            Ok(name) => Origin::of(&uri, &headers).stream(&core.options, prefix, &name),
+            Ok(name) => origin.stream(&core.options, prefix, &name),
             Err(_) => String::new(),
         };
         let policy = HeaderValue::from_static(POLICY);

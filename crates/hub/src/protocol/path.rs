@@ -150,7 +150,6 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use headwater::StatusCode;
-    use http::{HeaderMap, Uri};
 
     use super::*;
 
@@ -198,7 +197,7 @@ mod tests {
             name: name_of("a").unwrap(),
             raw: "/v1/s/a".to_owned(),
             root: "/v1/s/".to_owned(),
-            origin: Origin::of(&Uri::from_static("/"), &HeaderMap::new()),
+            origin: Origin::of_request(&http::Request::new(()).into_parts().0),
         };
         assert_eq!(path.other("/v1/s/b%20c").unwrap().as_str(), "b c");
         assert_eq!(path.other("b/c").unwrap().as_str(), "b/c");

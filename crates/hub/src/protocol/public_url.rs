@@ -1,8 +1,11 @@
 //! The URLs of the hub as the client of a request reaches it. All URLs are created here.
 
-use axum::extract::OriginalUri;
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, OriginalUri};
+use headwater::{OperationInput, RequestOrigin};
 use headwater_log::StreamName;
-use http::{HeaderMap, HeaderName, Uri, header, request::Parts, uri::Authority};
+use http::{HeaderMap, Uri, header, request::Parts, uri::Authority};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::options::Options;
@@ -29,46 +32,26 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
-/// The scheme by which a proxy's client reached it.
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
 /// The scheme and the authority of a request.
 #[derive(Debug, Clone)]
-pub(crate) struct Origin {
-    scheme: &'static str,
-    /// `None`: a URL is a reference relative to the root of the server. HTTP/1.0 requests may have
-    /// none.
-    pub(crate) authority: Option<String>,
-}
+pub(crate) struct Origin(RequestOrigin);
 
 impl Origin {
-    /// Determines the origin. A proxy sets `X-Forwarded-Proto` if its client uses HTTPS.
-    pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
-        let proto = headers.get(X_FORWARDED_PROTO);
-        let proto = proto
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        // With several proxies, the first one in the list received the client's request.
-        let proto = proto.split(',').next().unwrap_or_default().trim();
-        let is_secure = match proto {
-            "" => uri.scheme_str() == Some("https"),
-            proto => proto.eq_ignore_ascii_case("https"),
-        };
-        Self {
-            scheme: if is_secure { "https" } else { "http" },
-            authority: authority(uri, headers).map(str::to_owned),
-        }
+    pub(crate) fn of_request(parts: &Parts) -> Self {
+        Self(RequestOrigin::of(parts))
     }
 
-    pub(crate) fn of_request(parts: &Parts) -> Self {
-        Self::of(uri(parts), &parts.headers)
+    /// Returns the authority. If it is `None`, a URL is a reference relative to the root of the
+    /// server. HTTP/1.0 requests may have none.
+    fn authority(&self) -> Option<&str> {
+        self.0.host()
     }
 
     /// Returns the URL of a path. `public` is the configured URL of the server, if any.
     pub(crate) fn url(&self, public: Option<&str>, path: &str) -> String {
-        match (public, &self.authority) {
+        match (public, self.authority()) {
             (Some(public), _) => format!("{public}{path}"),
-            (None, Some(authority)) => format!("{}://{authority}{path}", self.scheme),
+            (None, Some(authority)) => format!("{}://{authority}{path}", self.0.scheme()),
             (None, None) => path.to_owned(),
         }
     }
@@ -82,12 +65,22 @@ impl Origin {
     /// Returns the URL of a path for a receiver that has no base URL to resolve a reference
     /// against.
     pub(crate) fn absolute(&self, public: Option<&str>, path: &str) -> String {
-        match (public, &self.authority) {
-            (None, None) => format!("{}://localhost{path}", self.scheme),
+        match (public, self.authority()) {
+            (None, None) => format!("{}://localhost{path}", self.0.scheme()),
             _ => self.url(public, path),
         }
     }
 }
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of_request(parts))
+    }
+}
+
+impl OperationInput for Origin {}
 
 /// Returns the authority that a request is for. The target's own takes precedence over `Host` (RFC
 /// 9112 §3.2.2).
@@ -118,58 +111,35 @@ pub(crate) fn of_stream(options: &Options, name: &StreamName) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::Request;
 
     use super::*;
 
-    fn url(uri: &str, headers: &[(&'static str, &'static str)], public: Option<&str>) -> String {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-            .collect();
-        Origin::of(&uri.parse().unwrap(), &headers).url(public, "/x")
+    fn url(uri: &str, host: Option<&str>, public: Option<&str>) -> String {
+        let mut request = Request::builder()
+            .uri(uri)
+            // Only those of trusted proxies count, and the server reads these.
+            .header("x-forwarded-proto", "https");
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        Origin::of_request(&parts).url(public, "/x")
     }
 
     #[test]
     fn urls_are_as_the_client_reaches_the_server() {
-        let host = ("host", "hub.test:1");
-        for (uri, headers, public, expected) in [
-            ("/", &[host][..], None, "http://hub.test:1/x"),
-            (
-                "/",
-                &[host, ("x-forwarded-proto", "https")],
-                None,
-                "https://hub.test:1/x",
-            ),
-            (
-                "/",
-                &[host, ("x-forwarded-proto", "HTTPS, http")],
-                None,
-                "https://hub.test:1/x",
-            ),
-            (
-                "/",
-                &[host, ("x-forwarded-proto", "gopher")],
-                None,
-                "http://hub.test:1/x",
-            ),
-            ("http://target/", &[host], None, "http://target/x"),
-            ("https://target/", &[], None, "https://target/x"),
-            (
-                "/",
-                &[host],
-                Some("https://hub.example"),
-                "https://hub.example/x",
-            ),
-            (
-                "/",
-                &[],
-                Some("https://hub.example"),
-                "https://hub.example/x",
-            ),
-            ("/", &[], None, "/x"),
+        let host = Some("hub.test:1");
+        let public = Some("https://hub.example");
+        for (uri, host, public, expected) in [
+            ("/", host, None, "http://hub.test:1/x"),
+            ("http://target/", host, None, "http://target/x"),
+            ("https://target/", None, None, "https://target/x"),
+            ("/", host, public, "https://hub.example/x"),
+            ("/", None, public, "https://hub.example/x"),
+            ("/", None, None, "/x"),
         ] {
-            assert_eq!(url(uri, headers, public), expected, "{uri} {headers:?}");
+            assert_eq!(url(uri, host, public), expected, "{uri} {host:?}");
         }
     }
 

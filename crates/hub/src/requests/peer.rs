@@ -11,7 +11,8 @@ use headwater::{BodyClock, OperationInput};
 use http::request::Parts;
 
 /// The host that a request comes from, by its address: an IPv4 address, or an IPv6 network of 64
-/// bits, which one host usually has. Behind a proxy, it is the proxy.
+/// bits, which one host usually has. Behind a proxy that the server trusts, it is that of the proxy's
+/// client; behind another one, it is the proxy's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peer(IpAddr);
 

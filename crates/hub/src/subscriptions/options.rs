@@ -6,7 +6,7 @@ pub(crate) struct SubscriptionOptions {
     /// If `true`, webhooks may be at `http://localhost`, `http://127.0.0.x` and `http://[::1]`.
     pub(crate) loopback_webhooks: bool,
     /// The URL by which clients reach the server: scheme, host and port, without a trailing slash.
-    /// Without it, the `Host` and `X-Forwarded-Proto` of the subscribing request apply.
+    /// Without it, the scheme and the host by which the subscribing request reached the hub apply.
     pub(crate) public_url: Option<String>,
     /// Bounds on subscriptions.
     pub(crate) bounds: Bounds,

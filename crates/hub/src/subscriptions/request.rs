@@ -210,8 +210,8 @@ mod tests {
             base(path, &[("host", "a:8000")]).await,
             "http://a:8000/v1/stream"
         );
-        let proxied = [("host", "a"), ("x-forwarded-proto", "https")];
-        assert_eq!(base("/__ds/jwks.json", &proxied).await, "https://a");
+        let forged = [("host", "a"), ("x-forwarded-proto", "https")];
+        assert_eq!(base("/__ds/jwks.json", &forged).await, "http://a");
     }
 
     #[test]

@@ -269,14 +269,17 @@ async fn the_location_of_a_new_stream_is_as_its_client_reaches_it() {
     assert_eq!(put(public).await, "https://example.com/streams/a%20b/c");
     let server = Server::new();
     server.put_json("a", "[]").await;
-    let proxied = |path: &str| {
-        let put = server.request(Method::PUT, path);
-        put.header("host", "hub.example")
-            .header("x-forwarded-proto", "https")
-    };
-    let put = proxied("b").send().await;
-    assert_eq!(header(&put, "location"), "https://hub.example/streams/b");
-    let fork = proxied("c").header("stream-forked-from", "/streams/a");
+    // Only those of trusted proxies count.
+    let forged = server.request(Method::PUT, "b");
+    let forged = forged
+        .header("host", "hub.example")
+        .header("x-forwarded-proto", "https");
+    let put = forged.send().await;
+    assert_eq!(header(&put, "location"), "http://hub.example/streams/b");
+    let fork = server.request(Method::PUT, "c");
+    let fork = fork
+        .header("host", "hub.example")
+        .header("stream-forked-from", "/streams/a");
     let fork = fork.send().await;
-    assert_eq!(header(&fork, "location"), "https://hub.example/streams/c");
+    assert_eq!(header(&fork, "location"), "http://hub.example/streams/c");
 }
