@@ -42,10 +42,10 @@
 //! |---|---|
 //! | `docs` | the docs pages of an `App`: the reference, and the player of streams. It includes `openapi` |
 //! | `log` | `serve` logs to stderr if the process has no `tracing` subscriber |
-//! | `tls` | https: [`Serve`]'s `tls` and `redirect_http`. Off by default |
 //! | `openapi` | `App`, its OpenAPI document, the extractors that validate requests, and `schema` |
+//! | `tls` | https: [`Serve`]'s `tls` and `redirect_http`. Off by default |
 //!
-//! All others are on by default. The rest works in any axum [`Router`] and needs none of them.
+//! The others are on by default. The rest works in any axum [`Router`] and needs none of them.
 //!
 //! Not in this crate: the formats themselves (`headwater-wire`), and clients (`headwater-client`).
 

@@ -7,10 +7,10 @@ use headwater_hub::{Cors, Options};
 use headwater_log::{DiskOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-#[cfg(any(feature = "gather", feature = "relay"))]
-use super::upstream;
 #[cfg(feature = "tls")]
 use super::tls;
+#[cfg(any(feature = "gather", feature = "relay"))]
+use super::upstream;
 use super::{Durability, Serve};
 use crate::{args::duration, exit::Failure, streams_root};
 
@@ -472,7 +472,12 @@ pub(super) mod tests {
         let of = |args: &[&str]| lay(args, file).proxies;
         let trusted = |proxies: &[&str]| TrustedProxies::parse(proxies).unwrap();
         assert_eq!(of(&[]), trusted(&["10.0.0.0/8"]));
-        let args = ["--trusted-proxy", "unix,::1", "--trusted-proxy", "192.0.2.1"];
+        let args = [
+            "--trusted-proxy",
+            "unix,::1",
+            "--trusted-proxy",
+            "192.0.2.1",
+        ];
         assert_eq!(of(&args), trusted(&["unix", "::1", "192.0.2.1"]));
         assert!(lay(&[], "").proxies.is_empty());
     }

@@ -87,7 +87,7 @@ pub(crate) struct Serve {
     ///
     /// An address, a network, or `unix` for all peers of a Unix socket. For requests through it,
     /// the log, the limits of a client and URLs in responses have the client's address, scheme and
-    /// host. Everybody else's headers are ignored. Several are separated by commas, or the option
+    /// host. The headers of other peers are ignored. Several are separated by commas, or the option
     /// is repeated.
     #[arg(
         long,

@@ -7,7 +7,7 @@ use axum::{
 use http::{Extensions, HeaderMap, Method, Uri, Version, request::Parts};
 
 use super::{In, Operation};
-use crate::{BodyClock, LastEventId};
+use crate::{BodyClock, LastEventId, RequestOrigin};
 
 /// An extractor that documents the parts of a request that it reads.
 ///
@@ -69,6 +69,7 @@ reads_nothing!(
     Parts,
     RawPathParams,
     RawQuery,
+    RequestOrigin,
     Uri,
     Version,
 );

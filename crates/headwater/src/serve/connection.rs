@@ -18,6 +18,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
+#[cfg(feature = "tls")]
+use super::tls::{Acceptor, Opened};
 use super::{
     Settings,
     access_log::{Record, Watched},
@@ -29,8 +31,6 @@ use super::{
     stream::{Socket, Stream},
     upload::{Answering, Receipt, Upload, linger},
 };
-#[cfg(feature = "tls")]
-use super::tls::{Acceptor, Opened};
 use crate::{
     Negotiate,
     negotiate::{Asked, replace},

@@ -88,7 +88,10 @@ impl Hop {
             }
             let value = unquoted(value)?;
             let known = ["for", "proto", "host"];
-            let Some(at) = known.iter().position(|known| name.eq_ignore_ascii_case(known)) else {
+            let Some(at) = known
+                .iter()
+                .position(|known| name.eq_ignore_ascii_case(known))
+            else {
                 continue;
             };
             // "Each parameter MUST NOT occur more than once" (§4).

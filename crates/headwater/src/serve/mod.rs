@@ -14,32 +14,27 @@ mod open_files;
 mod proxies;
 #[cfg(feature = "tls")]
 mod redirect;
+mod run;
 mod stall;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 mod upload;
 
-use std::{fmt, io as std_io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, io as std_io, pin::Pin, time::Duration};
 
 use axum::Router;
-use tokio::{task::JoinSet, time::Instant};
-use tokio_util::sync::CancellationToken;
-use tower_layer::Layer;
 
 pub(crate) use self::activity::Activity;
+use self::body_rate::Pace;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
-use self::{address::Listener, body_rate::Pace, connection::Site, stream::Socket};
 pub use self::{
     address::{Address, BoundAddress},
     body_rate::{BodyClock, SlowBody},
     proxies::{NoNetwork, TrustedProxies},
 };
 use crate::Hosts;
-
-/// Pause after a failed `accept`, which is mostly caused by too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type BoundFn = Box<dyn FnOnce(&BoundAddress) + Send>;
 type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -48,7 +43,7 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// SIGINT.
 ///
 /// It speaks HTTP/1.1 and HTTP/2 on TCP or a Unix socket: in cleartext, with HTTP/2 by prior
-/// knowledge, or with the feature `tls` over [TLS](Serve::tls). Each
+/// knowledge, or over TLS (`Serve::tls`, with the feature `tls`). Each
 /// [`Streaming`](crate::Streaming) response has the format that its client requests; no layer is
 /// needed. Await it directly, or change settings first:
 ///
@@ -266,7 +261,7 @@ impl Serve {
     }
 
     /// Sets the proxies whose `Forwarded` and `X-Forwarded-For`, `-Proto` and `-Host` headers count.
-    /// Default: none, and everybody's are ignored.
+    /// Default: none, so these headers are ignored.
     ///
     /// For their requests, [`ConnectInfo`](crate::ConnectInfo) and the access log have the client's
     /// address: the last one in the header that isn't a trusted proxy. Its port is 0 if the proxy
@@ -332,156 +327,6 @@ impl Serve {
         self.shutdown_on = Some(Box::pin(signal));
         self
     }
-
-    async fn run(self) -> std_io::Result<()> {
-        let Self {
-            app,
-            has_docs,
-            quiet,
-            address,
-            settings,
-            hosts,
-            #[cfg(feature = "tls")]
-            tls,
-            #[cfg(feature = "tls")]
-            redirect,
-            on_bound,
-            shutdown_on,
-        } = self;
-        if !quiet {
-            #[cfg(feature = "log")]
-            console::set_up();
-        }
-        #[cfg(feature = "tls")]
-        let reloads_on_hangup = shutdown_on.is_none();
-        let for_files = open_files::connections(settings.max_connections);
-        let mut signal = match shutdown_on {
-            Some(signal) => signal,
-            None => Box::pin(signals()?.next()),
-        };
-        let listener = Listener::bind(address, settings.socket_mode).await?;
-        let address = listener.address()?;
-        #[cfg(feature = "tls")]
-        let address = match (tls.is_some(), address) {
-            (true, BoundAddress::Tcp(address)) => BoundAddress::Tls(address),
-            (_, address) => address,
-        };
-        let max_connections = for_files.min(settings.max_connections);
-        let settings = Arc::new(settings);
-        let shutdown = CancellationToken::new();
-        // Listeners that begin and end with the main one, and what is done beside them.
-        #[cfg(not(feature = "tls"))]
-        let second: Option<(Listener, Site)> = None;
-        #[cfg(feature = "tls")]
-        let second = match redirect {
-            Some(redirect) => {
-                let BoundAddress::Tls(main) = &address else {
-                    return Err(std_io::Error::new(
-                        std_io::ErrorKind::InvalidInput,
-                        "http can be redirected only if the server has a certificate and a TCP address",
-                    ));
-                };
-                let listener = Listener::bind(redirect, settings.socket_mode).await?;
-                let own = listener.address()?;
-                tracing::info!("redirecting {own} to https");
-                let site = Site {
-                    app: layer(&hosts, &own, false).layer(redirect::app(main.port())),
-                    tls: None,
-                    settings: Arc::clone(&settings),
-                    shutdown: shutdown.clone(),
-                };
-                Some((listener, site))
-            }
-            None => None,
-        };
-        #[cfg(feature = "tls")]
-        let (tls, reload) = match tls.map(Tls::start).transpose().map_err(std_io::Error::other)? {
-            Some((acceptor, reload)) => (Some(acceptor), reload),
-            None => (None, None),
-        };
-        #[cfg(feature = "tls")]
-        let mut reloading = JoinSet::new();
-        #[cfg(feature = "tls")]
-        if let Some(reload) = reload {
-            reloading.spawn(reload.run(reloads_on_hangup)?);
-        }
-        match on_bound {
-            Some(tell) => tell(&address),
-            None if has_docs => tracing::info!("listening on {address} (docs at /docs)"),
-            None => tracing::info!("listening on {address}"),
-        }
-
-        let main = Site {
-            app: layer(&hosts, &address, has_docs).layer(app),
-            #[cfg(feature = "tls")]
-            tls,
-            settings: Arc::clone(&settings),
-            shutdown: shutdown.clone(),
-        };
-        let mut connections = JoinSet::new();
-        loop {
-            let has_room = connections.len() < max_connections;
-            let (site, accepted) = tokio::select! {
-                biased;
-                () = &mut signal => break,
-                Some(_) = connections.join_next() => continue,
-                accepted = listener.accept(), if has_room => (&main, accepted),
-                Some((site, accepted)) = accept_second(second.as_ref()), if has_room => (site, accepted),
-            };
-            match accepted {
-                Ok((socket, peer)) => {
-                    connections.spawn(connection::run(socket, peer, site.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-
-        drop(second);
-        drop(listener);
-        shutdown.cancel();
-        while connections.try_join_next().is_some() {}
-        tracing::info!(connections = connections.len(), "shutting down");
-        let deadline = Instant::now() + settings.shutdown_deadline;
-        let again = async {
-            match signals() {
-                Ok(signals) => signals.next().await,
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = async { while connections.join_next().await.is_some() {} } => {}
-            () = tokio::time::sleep_until(deadline) => {}
-            () = again => {}
-        }
-        if !connections.is_empty() {
-            tracing::warn!(
-                connections = connections.len(),
-                "dropped at the shutdown's deadline"
-            );
-        }
-        connections.shutdown().await;
-        Ok(())
-    }
-}
-
-/// Creates the layer for requests at a listener.
-fn layer(hosts: &Hosts, address: &BoundAddress, has_docs: bool) -> crate::NegotiateLayer {
-    let layer = crate::layer().docs(has_docs);
-    match hosts.clone().at(address) {
-        Some(hosts) => layer.hosts(hosts),
-        None => layer,
-    }
-}
-
-/// Accepts a connection at the second listener. Returns `None` if there is none.
-async fn accept_second(
-    second: Option<&(Listener, Site)>,
-) -> Option<(&Site, std_io::Result<(Socket, Option<SocketAddr>)>)> {
-    let (listener, site) = second?;
-    Some((site, listener.accept().await))
 }
 
 impl IntoFuture for Serve {
@@ -500,28 +345,5 @@ impl fmt::Debug for Serve {
             .field("settings", &self.settings)
             .field("hosts", &self.hosts)
             .finish_non_exhaustive()
-    }
-}
-
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-/// Registers the handlers at once, so that a signal before the first poll of `next` is not lost.
-fn signals() -> std_io::Result<Signals> {
-    use tokio::signal::unix::{SignalKind, signal};
-    Ok(Signals {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-    })
-}
-
-impl Signals {
-    async fn next(mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

@@ -9,17 +9,23 @@ use tokio::io::AsyncWriteExt as _;
 use crate::serve::{Server, read_all, start_app};
 
 async fn seen(server: &Server, headers: &str) -> String {
-    let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
+    let request =
+        format!("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
     let answer = server.ask(&request).await;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     body.to_owned()
 }
 
 fn app() -> Router {
-    let handler = async |peer: Option<axum::Extension<ConnectInfo<SocketAddr>>>, origin: RequestOrigin| {
+    let handler = async |peer: Option<axum::Extension<ConnectInfo<SocketAddr>>>,
+                         origin: RequestOrigin| {
         let peer = peer.map(|peer| peer.0.0.ip().to_string());
         let peer = peer.unwrap_or_else(|| "-".to_owned());
-        format!("{peer} {} {}", origin.scheme(), origin.host().unwrap_or("-"))
+        format!(
+            "{peer} {} {}",
+            origin.scheme(),
+            origin.host().unwrap_or("-")
+        )
     };
     Router::new().route("/", get(handler))
 }
@@ -39,7 +45,10 @@ async fn only_trusted_proxies_report_their_clients() {
     let trusted = TrustedProxies::parse(["127.0.0.0/8"]).unwrap();
     let server = start_app(app(), |serve| serve.trusted_proxies(trusted)).await;
     for headers in FORWARDED {
-        assert_eq!(seen(&server, headers).await, "203.0.113.9 https hub.example");
+        assert_eq!(
+            seen(&server, headers).await,
+            "203.0.113.9 https hub.example"
+        );
     }
     assert_eq!(seen(&server, "").await, "127.0.0.1 http localhost");
     server.stop().await;
@@ -75,7 +84,8 @@ async fn the_peers_of_a_unix_socket_are_trusted_by_their_own_word() {
         is_bound.await.unwrap();
         let mut socket = tokio::net::UnixStream::connect(&path).await.unwrap();
         let headers = FORWARDED[0];
-        let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
+        let request =
+            format!("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let answer = read_all(&mut socket).await;
         assert!(answer.ends_with(expected), "{word}: {answer}");

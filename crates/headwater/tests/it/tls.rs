@@ -2,6 +2,8 @@
 
 mod certificate;
 mod client;
+mod http2;
+mod redirect;
 mod reload;
 
 use std::{convert::Infallible, io, time::Duration};
@@ -9,14 +11,13 @@ use std::{convert::Infallible, io, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{Request, StatusCode},
+    http::StatusCode,
     routing::get,
 };
 use futures_util::{StreamExt, stream};
 use headwater::{RequestOrigin, Serve, Streaming};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
     time::{Instant, sleep, timeout},
 };
 
@@ -85,16 +86,24 @@ async fn it_serves_both_versions_of_tls_and_of_http() {
             if alpn.contains(&"h2") {
                 let uri = format!("https://localhost:{port}/");
                 let (status, body) = client::get(&mut http2(socket).await, &uri).await;
-                assert_eq!((status, &*body), (StatusCode::OK, &*format!("https localhost:{port}")));
+                assert_eq!(
+                    (status, &*body),
+                    (StatusCode::OK, &*format!("https localhost:{port}"))
+                );
             } else {
-                let answer = ask(&mut socket, &format!("GET / HTTP/1.1\r\n{CLOSE}")).await.unwrap();
+                let answer = ask(&mut socket, &format!("GET / HTTP/1.1\r\n{CLOSE}"))
+                    .await
+                    .unwrap();
                 assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
                 assert!(answer.ends_with("https localhost"), "{answer}");
             }
         }
     }
     let client = Client::new(&certificate).alpn(&["spdy/3"]);
-    assert!(client.connect(&server).await.is_err(), "nothing is agreed on");
+    assert!(
+        client.connect(&server).await.is_err(),
+        "nothing is agreed on"
+    );
     server.stop().await;
 }
 
@@ -103,7 +112,9 @@ async fn keys_of_all_kinds_and_forms_are_accepted() {
     for certificate in Certificate::of_all_kinds() {
         let server = start(app(), &certificate, |serve| serve).await;
         let mut socket = Client::new(&certificate).connect(&server).await.unwrap();
-        let answer = ask(&mut socket, &format!("GET / HTTP/1.1\r\n{CLOSE}")).await.unwrap();
+        let answer = ask(&mut socket, &format!("GET / HTTP/1.1\r\n{CLOSE}"))
+            .await
+            .unwrap();
         assert!(answer.ends_with("https localhost"), "{answer}");
         server.stop().await;
     }
@@ -120,11 +131,18 @@ async fn event_streams_arrive_over_both_versions_of_http() {
         assert!(answer.contains(&format!("data: {n}\n")), "{answer}");
     }
     assert!(answer.ends_with("0\r\n\r\n"), "{answer}");
-    let socket = Client::new(&certificate).alpn(&["h2"]).connect(&server).await.unwrap();
+    let socket = Client::new(&certificate)
+        .alpn(&["h2"])
+        .connect(&server)
+        .await
+        .unwrap();
     let uri = "https://localhost/count?format=sse";
     let (status, body) = client::get(&mut http2(socket).await, uri).await;
     assert_eq!(status, StatusCode::OK);
-    assert!(body.contains("data: 3\n") && body.contains("headwater:end"), "{body}");
+    assert!(
+        body.contains("data: 3\n") && body.contains("headwater:end"),
+        "{body}"
+    );
     server.stop().await;
 }
 
@@ -134,9 +152,15 @@ async fn a_cut_stream_ends_without_an_announcement_and_a_complete_one_with_it() 
     let server = start(app(), &certificate, |serve| serve).await;
     let client = Client::new(&certificate);
     let mut socket = client.connect(&server).await.unwrap();
-    ask(&mut socket, &format!("GET /count HTTP/1.1\r\n{CLOSE}")).await.unwrap();
+    ask(&mut socket, &format!("GET /count HTTP/1.1\r\n{CLOSE}"))
+        .await
+        .unwrap();
     let mut socket = client.connect(&server).await.unwrap();
-    let cut = ask(&mut socket, "GET /broken HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    let cut = ask(
+        &mut socket,
+        "GET /broken HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    )
+    .await;
     let error = cut.unwrap_err();
     let kinds = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
     assert!(kinds.contains(&error.kind()), "{error}");
@@ -154,7 +178,9 @@ async fn plain_http_is_answered_with_the_hint_that_the_port_speaks_https() {
     let mut socket = server.connect().await;
     socket.write_all(&[0; 100]).await.unwrap();
     let mut answer = Vec::new();
-    let _ = timeout(LIMIT, socket.read_to_end(&mut answer)).await.unwrap();
+    let _ = timeout(LIMIT, socket.read_to_end(&mut answer))
+        .await
+        .unwrap();
     assert!(answer.len() < 20, "at most an alert: {answer:?}");
     server.stop().await;
 }
@@ -175,7 +201,9 @@ async fn a_slow_handshake_is_cut_and_counts_as_a_connection() {
         // It waits for the slow one's place.
         let mut socket = timeout(LIMIT, Client::new(&certificate).connect(&server)).await;
         let socket = socket.as_mut().unwrap().as_mut().unwrap();
-        let answer = ask(socket, &format!("GET / HTTP/1.1\r\n{CLOSE}")).await.unwrap();
+        let answer = ask(socket, &format!("GET / HTTP/1.1\r\n{CLOSE}"))
+            .await
+            .unwrap();
         assert!(answer.ends_with("https localhost"), "{answer}");
         assert!(start.elapsed() >= Duration::from_millis(500));
         assert_eq!(read_all(&mut slow).await, "");
@@ -193,7 +221,12 @@ async fn a_slow_handshake_is_cut_and_counts_as_a_connection() {
 #[tokio::test]
 async fn a_disconnect_is_detected_during_a_silent_response() {
     let certificate = Certificate::new();
-    for path in ["/silent?format=sse", "/silent?format=ndjson", "/waiting", "/text"] {
+    for path in [
+        "/silent?format=sse",
+        "/silent?format=ndjson",
+        "/waiting",
+        "/text",
+    ] {
         for is_announced in [false, true] {
             let dropped = Dropped::default();
             let server = start(connections::app(&dropped), &certificate, |serve| serve).await;
@@ -221,26 +254,14 @@ async fn a_disconnect_is_detected_during_a_silent_response() {
 }
 
 #[tokio::test]
-async fn a_disconnect_is_detected_over_http2() {
-    let certificate = Certificate::new();
-    let dropped = Dropped::default();
-    let server = start(connections::app(&dropped), &certificate, |serve| serve).await;
-    let socket = Client::new(&certificate).alpn(&["h2"]).connect(&server).await.unwrap();
-    let (client, connection) = h2::client::handshake(socket).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let mut client: h2::client::SendRequest<Bytes> = client.ready().await.unwrap();
-    let request = Request::get("https://localhost/silent").body(()).unwrap();
-    let (response, _) = client.send_request(request, true).unwrap();
-    assert_eq!(response.await.unwrap().status(), StatusCode::OK);
-    connection.abort();
-    dropped.within(Duration::from_secs(2)).await;
-    server.stop().await;
-}
-
-#[tokio::test]
 async fn a_half_closed_client_receives_its_response() {
     let certificate = Certificate::new();
-    let server = start(connections::app(&Dropped::default()), &certificate, |serve| serve).await;
+    let server = start(
+        connections::app(&Dropped::default()),
+        &certificate,
+        |serve| serve,
+    )
+    .await;
     for (request, end) in [
         ("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", "hello"),
         (
@@ -261,7 +282,10 @@ async fn a_half_closed_client_receives_its_response() {
         // `close_notify`, then the end of TCP's data.
         socket.shutdown().await.unwrap();
         let answer = client::read_to_end(&mut socket).await.unwrap();
-        assert!(answer.contains(" 200 OK\r\n") && answer.ends_with(end), "{answer}");
+        assert!(
+            answer.contains(" 200 OK\r\n") && answer.ends_with(end),
+            "{answer}"
+        );
     }
     server.stop().await;
 }
@@ -269,7 +293,10 @@ async fn a_half_closed_client_receives_its_response() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected_and_costs_bounded_memory() {
     let certificate = Certificate::new();
-    let (taken, sent) = (std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)), 64 * 1024);
+    let (taken, sent) = (
+        std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)),
+        64 * 1024,
+    );
     let dropped = Dropped::default();
     let counter = std::sync::Arc::clone(&taken);
     let flood = get(async move || {
@@ -298,7 +325,9 @@ async fn a_client_that_does_not_read_is_disconnected_and_costs_bounded_memory() 
             dropped.within(Duration::from_secs(5)).await;
             assert!(start.elapsed() >= Duration::from_millis(600));
         }
-        let end = timeout(LIMIT, socket.read_to_end(&mut Vec::new())).await.unwrap();
+        let end = timeout(LIMIT, socket.read_to_end(&mut Vec::new()))
+            .await
+            .unwrap();
         assert!(end.is_err(), "it is reset");
     }
     server.stop().await;
@@ -321,7 +350,11 @@ async fn a_slow_reader_is_not_disconnected() {
     let mut read = 0;
     let mut buf = vec![0; 256 * 1024];
     loop {
-        match timeout(LIMIT, socket.read(&mut buf)).await.unwrap().unwrap() {
+        match timeout(LIMIT, socket.read(&mut buf))
+            .await
+            .unwrap()
+            .unwrap()
+        {
             0 => break,
             more => read += more,
         }
@@ -329,58 +362,6 @@ async fn a_slow_reader_is_not_disconnected() {
         sleep(Duration::from_millis(12)).await;
     }
     assert!(read > length);
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn a_stalled_http2_stream_is_reset_and_the_others_continue() {
-    let certificate = Certificate::new();
-    let dropped = Dropped::default();
-    let server = start(connections::app(&dropped), &certificate, |serve| {
-        serve.write_timeout(Duration::from_millis(500))
-    })
-    .await;
-    let socket = Client::new(&certificate).alpn(&["h2"]).connect(&server).await.unwrap();
-    let mut client = http2(socket).await;
-    let request = Request::get("https://localhost/flood").body(()).unwrap();
-    let (response, _) = client.send_request(request, true).unwrap();
-    let mut flood = response.await.unwrap().into_body();
-    dropped.within(Duration::from_secs(5)).await;
-    let ended = timeout(LIMIT, async {
-        loop {
-            match flood.data().await {
-                Some(Ok(_)) => {}
-                other => break other,
-            }
-        }
-    });
-    assert!(ended.await.unwrap().is_some_and(|end| end.is_err()));
-    let (status, _) = client::get(&mut client, "https://localhost/").await;
-    assert_eq!(status, StatusCode::OK);
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn each_of_300_streams_of_a_connection_is_served_or_refused() {
-    let certificate = Certificate::new();
-    let server = start(app(), &certificate, |serve| serve).await;
-    // This client waits for room, as browsers do.
-    let socket = Client::new(&certificate).alpn(&["h2"]).connect(&server).await.unwrap();
-    let client = http2(socket).await;
-    let gets = (0..300).map(|_| {
-        let mut client = client.clone();
-        async move { client::get(&mut client, "https://localhost/brief").await }
-    });
-    let answers = timeout(LIMIT, futures_util::future::join_all(gets)).await.unwrap();
-    for (status, body) in answers {
-        assert_eq!((status, &*body), (StatusCode::OK, "done"));
-    }
-    // This one ignores the limit.
-    let socket = Client::new(&certificate).alpn(&["h2"]).connect(&server).await.unwrap();
-    let ended = timeout(LIMIT, client::http2_without_limit(socket, 300, "/brief"));
-    let ended = ended.await.expect("a stream hangs");
-    assert_eq!(ended.served + ended.refused, 300, "{ended:?}");
-    assert!(ended.served >= 256 && ended.refused > 0, "{ended:?}");
     server.stop().await;
 }
 
@@ -400,7 +381,12 @@ async fn a_shutdown_ends_connections_politely() {
     let stopped = tokio::spawn(server.stop());
     // Without `close_notify`, these would be errors.
     assert_eq!(client::read_to_end(&mut idle).await.unwrap(), "");
-    assert!(client::read_to_end(&mut busy).await.unwrap().ends_with("done"));
+    assert!(
+        client::read_to_end(&mut busy)
+            .await
+            .unwrap()
+            .ends_with("done")
+    );
     assert!(stopped.await.unwrap() < Duration::from_secs(5));
 }
 
@@ -424,18 +410,37 @@ async fn an_idle_connection_is_closed_with_an_announcement() {
 #[tokio::test]
 async fn refusals_reach_their_clients() {
     let certificate = Certificate::new();
-    let server = start(connections::app(&Dropped::default()), &certificate, |serve| serve).await;
+    let server = start(
+        connections::app(&Dropped::default()),
+        &certificate,
+        |serve| serve,
+    )
+    .await;
     let client = Client::new(&certificate);
-    let long = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(50_000));
+    let long = format!(
+        "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n",
+        "x".repeat(50_000)
+    );
     for (request, status, text) in [
         (long.as_str(), "431", "32768 bytes"),
-        ("GET /\u{1} HTTP/1.1\r\nhost: localhost\r\n\r\n", "400", "can't be read"),
-        ("GET / HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n", "421", "evil.example"),
+        (
+            "GET /\u{1} HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "400",
+            "can't be read",
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n",
+            "421",
+            "evil.example",
+        ),
         ("GET / HTTP/1.1\r\nconnection: close\r\n\r\n", "400", "Host"),
     ] {
         let mut socket = client.connect(&server).await.unwrap();
         let answer = ask(&mut socket, request).await.unwrap();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
         assert!(answer.contains(text), "{answer}");
     }
     // This client reads the refusal only after it has sent everything.
@@ -446,46 +451,6 @@ async fn refusals_reach_their_clients() {
     let answer = client::read_to_end(&mut socket).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     server.stop().await;
-}
-
-#[tokio::test]
-async fn the_second_listener_redirects_to_https() {
-    let certificate = Certificate::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let plain = listener.local_addr().unwrap();
-    let server = start(app(), &certificate, |serve| {
-        serve
-            .redirect_http(listener)
-            .header_read_timeout(Duration::from_millis(500))
-    })
-    .await;
-    let ask = async |request: String| {
-        let mut socket = tokio::net::TcpStream::connect(plain).await.unwrap();
-        socket.write_all(request.as_bytes()).await.unwrap();
-        read_all(&mut socket).await
-    };
-    let answer = ask(format!("POST /a?b=c HTTP/1.1\r\n{CLOSE}")).await;
-    assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
-    let port = server.address.port();
-    let location = format!("location: https://localhost:{port}/a?b=c\r\n");
-    assert!(answer.contains(&location), "{answer}");
-    for (request, status) in [
-        ("GET / HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n", "421"),
-        ("GET / HTTP/1.1\r\nhost: a/b\r\nconnection: close\r\n\r\n", "400"),
-        ("GET / HTTP/1.0\r\n\r\n", "400"),
-    ] {
-        let answer = ask(request.to_owned()).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-    }
-    assert_eq!(ask("GET /".to_owned()).await, "", "a slow head is cut");
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn a_redirect_without_a_certificate_is_an_error() {
-    let server = headwater::serve(app(), "127.0.0.1:0").redirect_http("127.0.0.1:0");
-    let error = server.await.unwrap_err();
-    assert!(error.to_string().contains("certificate"), "{error}");
 }
 
 #[tokio::test]

@@ -36,8 +36,13 @@ impl TlsStream {
 
     /// See [`Stream::poll_is_at_end`](super::super::stream::Stream::poll_is_at_end). It holds at
     /// most what one read of the socket decrypts to.
-    pub(in crate::serve) fn poll_is_at_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        Pin::new(&mut self.0).poll_fill_buf(cx).map_ok(<[u8]>::is_empty)
+    pub(in crate::serve) fn poll_is_at_end(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        Pin::new(&mut self.0)
+            .poll_fill_buf(cx)
+            .map_ok(<[u8]>::is_empty)
     }
 
     pub(in crate::serve) fn accepted(&mut self, is_pending: bool) -> Accepted {

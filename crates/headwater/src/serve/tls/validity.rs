@@ -125,7 +125,11 @@ fn time(der: &mut &[u8]) -> Option<u64> {
 /// Returns the days after 1970-01-01, or 0 before it.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     // Years begin in March, so that the leap day is the last day.
-    let year = if month <= 2 { year.checked_sub(1)? } else { year };
+    let year = if month <= 2 {
+        year.checked_sub(1)?
+    } else {
+        year
+    };
     let month = (month + 9) % 12;
     let of_year = (153 * month + 2) / 5 + day - 1;
     let days = year * 365 + year / 4 - year / 100 + year / 400 + of_year;
@@ -155,7 +159,14 @@ mod tests {
         let last = encoded(GENERALIZED_TIME, "99991231235959Z").unwrap();
         assert_eq!(last, 253_402_300_799);
         assert_eq!(shown(last).to_string(), "Fri, 31 Dec 9999 23:59:59 GMT");
-        for bad in ["", "Z", "7001010000Z", "700101000000", "7013010000000Z", "70010100000xZ"] {
+        for bad in [
+            "",
+            "Z",
+            "7001010000Z",
+            "700101000000",
+            "7013010000000Z",
+            "70010100000xZ",
+        ] {
             assert_eq!(encoded(UTC_TIME, bad), None, "{bad}");
         }
     }
@@ -168,8 +179,14 @@ mod tests {
         params.not_after = rcgen::date_time_ymd(2051, 1, 1);
         let certificate = params.self_signed(&key).unwrap();
         let validity = Validity::of(certificate.der()).unwrap();
-        assert_eq!(validity.not_before().to_string(), "Sat, 29 Feb 2020 00:00:00 GMT");
-        assert_eq!(validity.not_after().to_string(), "Sun, 01 Jan 2051 00:00:00 GMT");
+        assert_eq!(
+            validity.not_before().to_string(),
+            "Sat, 29 Feb 2020 00:00:00 GMT"
+        );
+        assert_eq!(
+            validity.not_after().to_string(),
+            "Sun, 01 Jan 2051 00:00:00 GMT"
+        );
         let at = |seconds| validity.at(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(validity.not_before - 1), Ordering::Less);
         assert_eq!(at(validity.not_before), Ordering::Equal);

@@ -17,10 +17,10 @@ impl Certificate {
 
     fn with(key: &KeyPair) -> Self {
         let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        Self::of(params, key)
+        Self::of(&params, key)
     }
 
-    fn of(params: CertificateParams, key: &KeyPair) -> Self {
+    fn of(params: &CertificateParams, key: &KeyPair) -> Self {
         let certificate = params.self_signed(key).unwrap();
         Self {
             der: certificate.der().clone(),
@@ -67,7 +67,8 @@ fn refusal(certificate: &str, key: &str) -> String {
 fn the_error_says_what_is_wrong_with_a_certificate_or_its_key() {
     let (one, other) = (Certificate::new(), Certificate::new());
     let chain = format!("{}{}", other.pem, one.pem);
-    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     let garbage = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -96,17 +97,44 @@ fn the_error_says_what_is_wrong_with_a_certificate_or_its_key() {
 fn the_error_of_a_file_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let one = Certificate::new();
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    let refusal = || Tls::from_pem_files(&certificate, &key).unwrap_err().to_string();
-    assert!(refusal().contains("cert.pem: can't be read"), "{}", refusal());
+    let (certificate, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
+    let refusal = || {
+        Tls::from_pem_files(&certificate, &key)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(
+        refusal().contains("cert.pem: can't be read"),
+        "{}",
+        refusal()
+    );
     std::fs::write(&certificate, &one.pem).unwrap();
-    assert!(refusal().contains("key.pem: can't be read"), "{}", refusal());
+    assert!(
+        refusal().contains("key.pem: can't be read"),
+        "{}",
+        refusal()
+    );
     std::fs::write(&key, Certificate::new().key).unwrap();
-    assert!(refusal().contains("key.pem: the private key doesn't match"), "{}", refusal());
+    assert!(
+        refusal().contains("key.pem: the private key doesn't match"),
+        "{}",
+        refusal()
+    );
     std::fs::write(&certificate, "nothing").unwrap();
-    assert!(refusal().contains("cert.pem: has no certificate"), "{}", refusal());
+    assert!(
+        refusal().contains("cert.pem: has no certificate"),
+        "{}",
+        refusal()
+    );
     std::fs::write(&certificate, vec![b'x'; (1 << 20) + 1]).unwrap();
-    assert!(refusal().contains("cert.pem: is larger than 1048576 bytes"), "{}", refusal());
+    assert!(
+        refusal().contains("cert.pem: is larger than 1048576 bytes"),
+        "{}",
+        refusal()
+    );
     std::fs::write(&certificate, vec![b'x'; 1 << 20]).unwrap();
     assert!(refusal().contains("has no certificate"), "{}", refusal());
 }
@@ -116,5 +144,5 @@ fn an_expired_certificate_is_accepted() {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    let _ = Certificate::of(params, &key).tls();
+    let _ = Certificate::of(&params, &key).tls();
 }

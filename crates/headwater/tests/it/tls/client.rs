@@ -1,6 +1,6 @@
 //! Clients of https.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use axum::{
     body::Bytes,
@@ -87,7 +87,12 @@ pub(super) async fn read_until(socket: &mut TlsSocket, end: &str) -> String {
 }
 
 pub(super) async fn http2(socket: TlsSocket) -> h2::client::SendRequest<Bytes> {
-    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    let (client, connection) = h2::client::Builder::new()
+        // A stream that isn't read leaves room for others.
+        .initial_connection_window_size(64 << 20)
+        .handshake(socket)
+        .await
+        .unwrap();
     tokio::spawn(connection);
     client.ready().await.unwrap()
 }
@@ -162,6 +167,5 @@ pub(super) async fn http2_without_limit(mut socket: TlsSocket, streams: u32, pat
             _ => {}
         }
     }
-    tokio::time::sleep(Duration::ZERO).await;
     ended
 }
