@@ -21,6 +21,7 @@ use crate::{
     file::{Place, refuse_same},
     get::output::Written,
     interrupt::Interrupt,
+    trust::Trust,
 };
 
 /// Maximum age of an idle connection. There may be very many hosts, and few file descriptors.

@@ -99,7 +99,7 @@ pub(crate) struct Serve {
 
     #[cfg(feature = "tls")]
     #[command(flatten)]
-    tls: tls::Args,
+    tls: tls::HttpsArgs,
 
     #[cfg(any(feature = "gather", feature = "relay"))]
     #[command(flatten)]

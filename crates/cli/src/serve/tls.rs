@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::exit::Failure;
 
 #[derive(ClapArgs)]
-pub(super) struct Args {
+pub(super) struct HttpsArgs {
     /// Serve https with this certificate: a PEM file with the chain, the hub's own one first
     ///
     /// It needs --tls-key. Both files are read again when they change, and on SIGHUP, without a
@@ -43,7 +43,7 @@ pub(super) struct Https {
     redirect_http: Option<String>,
 }
 
-impl Args {
+impl HttpsArgs {
     /// Combines the command line and the file. Returns `None` if the hub serves http.
     pub(super) fn lay(self, file: File) -> Result<Option<Https>, Failure> {
         let redirect_http = self.redirect_http.or(file.redirect_http);
@@ -88,7 +88,7 @@ mod tests {
 
     fn lay(args: [Option<&str>; 3], file: [Option<&str>; 3]) -> Result<Option<Https>, String> {
         let [tls_cert, tls_key, redirect_http] = args;
-        let args = Args {
+        let args = HttpsArgs {
             tls_cert: tls_cert.map(Into::into),
             tls_key: tls_key.map(Into::into),
             redirect_http: redirect_http.map(Into::into),

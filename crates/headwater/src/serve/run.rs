@@ -20,6 +20,9 @@ use super::{
 };
 use crate::Hosts;
 
+/// Target of the log's lines about the server as a whole.
+const TARGET: &str = "headwater::serve";
+
 /// Pause after a failed `accept`, which is mostly caused by too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -70,8 +73,10 @@ impl Serve {
         let (main, second) = (site(&address), None::<Door>);
         match self.on_bound {
             Some(tell) => tell(&address),
-            None if self.has_docs => tracing::info!("listening on {address} (docs at /docs)"),
-            None => tracing::info!("listening on {address}"),
+            None if self.has_docs => {
+                tracing::info!(target: TARGET, "listening on {address} (docs at /docs)")
+            }
+            None => tracing::info!(target: TARGET, "listening on {address}"),
         }
 
         let mut connections = JoinSet::new();
@@ -89,7 +94,7 @@ impl Serve {
                     connections.spawn(connection::run(socket, peer, site.clone()));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(target: TARGET, %error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -146,7 +151,7 @@ impl Shared {
         };
         let listener = Listener::bind(redirect, self.settings.socket_mode).await?;
         let address = listener.address()?;
-        tracing::info!("redirecting {address} to https");
+        tracing::info!(target: TARGET, "redirecting {address} to https");
         let site = self.site(&address, false, redirect::app(main.port()));
         Ok(Some((listener, site)))
     }
@@ -173,7 +178,7 @@ async fn accept(door: Option<&Door>) -> Option<(&Site, io::Result<(Socket, Optio
 /// Waits for the connections to end, until the deadline or another signal, and drops the rest.
 async fn shut_down(mut connections: JoinSet<()>, deadline: Duration) {
     while connections.try_join_next().is_some() {}
-    tracing::info!(connections = connections.len(), "shutting down");
+    tracing::info!(target: TARGET, connections = connections.len(), "shutting down");
     let deadline = Instant::now() + deadline;
     let again = async {
         match signals() {
@@ -188,6 +193,7 @@ async fn shut_down(mut connections: JoinSet<()>, deadline: Duration) {
     }
     if !connections.is_empty() {
         tracing::warn!(
+            target: TARGET,
             connections = connections.len(),
             "dropped at the shutdown's deadline"
         );
