@@ -150,6 +150,7 @@ mod tests {
             root: streams_root::DEFAULT.to_owned(),
             headers: Vec::new(),
             attempts: 1,
+            trust: Trust::default(),
         };
         let url = |name| hub.stream_url(name);
         assert_eq!(url("a/b c?"), "http://hub:1/base/streams/a/b%20c%3F");
