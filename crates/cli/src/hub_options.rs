@@ -72,14 +72,14 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// The hub at a URL, with default options.
-    pub(crate) fn at_url(url: &str) -> Self {
+    /// The hub at a URL, with default options otherwise.
+    pub(crate) fn at_url(url: &str, trust: &Trust) -> Self {
         Self {
             url: url.to_owned(),
             root: streams_root::DEFAULT.to_owned(),
             headers: Vec::new(),
             attempts: ATTEMPTS,
-            trust: Trust::default(),
+            trust: trust.clone(),
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn streams_are_under_the_root() {
         for (root, expected) in [("/", "http://hub/a"), ("/v1/s", "http://hub/v1/s/a")] {
-            let mut hub = Hub::at_url("http://hub/");
+            let mut hub = Hub::at_url("http://hub/", &Trust::default());
             hub.root = root.to_owned();
             assert_eq!(hub.stream_url("a"), expected);
             assert_eq!(hub.list_url(), format!("http://hub{root}"));

@@ -15,6 +15,7 @@ use crate::{
     },
     hub_options::Hub,
     interrupt::Interrupt,
+    trust::Trust,
     url,
 };
 
@@ -97,6 +98,9 @@ pub(crate) struct Relay {
         help_heading = "Hub"
     )]
     secret: Option<String>,
+
+    #[command(flatten, next_help_heading = "Hub")]
+    trust: Trust,
 }
 
 /// A relay that is running, or has ended.
@@ -108,7 +112,7 @@ struct Started {
 }
 
 pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Failure> {
-    let hub = Hub::at_url(&relay.hub);
+    let hub = Hub::at_url(&relay.hub, &relay.trust);
     let started = tokio::select! {
         started = start(&relay, &hub) => started?,
         number = interrupt.wait() => return Err(Failure::signal(number)),

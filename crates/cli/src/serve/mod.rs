@@ -169,8 +169,8 @@ Examples:
 The command line takes precedence over the environment, and the environment over the file.
 --print-config prints every setting of the file with its default.
 
-SIGHUP makes it read the certificate of https again. SIGTERM or SIGINT stops it: streams that are being read are cut, so that clients resume them later,
-requests are answered, and the log is closed.
+SIGTERM or SIGINT stops it: streams that are being read are cut, so that clients resume them later,
+requests are answered, and the log is closed. SIGHUP makes it read the certificate of https again.
 
 Exit status:
   0    it was stopped

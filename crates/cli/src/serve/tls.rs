@@ -13,7 +13,7 @@ pub(super) struct HttpsArgs {
     /// Serve https with this certificate: a PEM file with the chain, the hub's own one first
     ///
     /// It needs --tls-key. Both files are read again when they change, and on SIGHUP, without a
-    /// restart. HTTP/2 is negotiated, so a browser can follow any number of streams.
+    /// restart. HTTP/2 is negotiated, so a browser can follow many streams at once.
     #[arg(long, value_name = "FILE", env = "HEADWATER_TLS_CERT")]
     tls_cert: Option<PathBuf>,
 

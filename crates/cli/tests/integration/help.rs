@@ -44,6 +44,10 @@ fn the_short_help_of_every_command_has_examples_and_is_no_longer_than_the_long_o
 fn the_help_of_every_command_matches_its_golden_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/help");
     let mut differing = Vec::new();
+    // Most commands have an option for https.
+    if cfg!(not(feature = "tls")) {
+        return;
+    }
     for command in COMMANDS {
         let is_whole = cfg!(any(feature = "gather", feature = "relay"));
         if command == ["serve"] && !is_whole {
