@@ -74,7 +74,7 @@ impl Serve {
         match self.on_bound {
             Some(tell) => tell(&address),
             None if self.has_docs => {
-                tracing::info!(target: TARGET, "listening on {address} (docs at /docs)")
+                tracing::info!(target: TARGET, "listening on {address} (docs at /docs)");
             }
             None => tracing::info!(target: TARGET, "listening on {address}"),
         }
