@@ -13,6 +13,7 @@ use crate::{
     serve::{EXAMPLES as SERVE_EXAMPLES, LONG_HELP as SERVE_LONG_HELP, Serve},
     streams::Streams,
     tail::Tail,
+    token::TokenArgs,
     trust::Trust,
     url,
 };
@@ -106,6 +107,8 @@ pub(crate) struct Get {
 
     #[command(flatten)]
     pub(crate) request: Request,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
     #[command(flatten)]
     pub(crate) reading: Reading,
     #[command(flatten)]

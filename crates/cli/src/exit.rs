@@ -1,6 +1,6 @@
 use std::{fmt, process::ExitCode};
 
-use headwater_client::Error;
+use headwater_client::{Error, Problem};
 
 /// The exit codes that [`Failure`] returns. Shown by `--help`.
 pub(crate) const EXIT_CODES: &str = "\
@@ -115,11 +115,36 @@ impl Failure {
     }
 }
 
+/// The advice for a request that the server refuses for lack of credentials or permission, in a
+/// response or in the middle of a stream.
+fn denial(error: &Error) -> Option<&'static str> {
+    // A 403 in a stream is that of an upstream.
+    let in_stream = || {
+        let status = error.problem().and_then(Problem::status);
+        status.filter(|status| *status == 401)
+    };
+    match error
+        .status()
+        .map(|status| status.as_u16())
+        .or_else(in_stream)?
+    {
+        401 => Some(
+            "\n(--token-file, --token or HEADWATER_TOKEN names the token for a server that requires one)",
+        ),
+        403 => Some(
+            "\n(if another token is allowed to: --token-file, --token or HEADWATER_TOKEN names it)",
+        ),
+        _ => None,
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        let denial = denial(&error);
         let code = if error.is_timeout() {
             5
         } else if error.is_status()
+            || denial.is_some()
             || error.is_stream_closed()
             || error.is_fenced()
             || error.is_not_repeated()
@@ -131,7 +156,9 @@ impl From<Error> for Failure {
         } else {
             1
         };
-        let hint = if error.is_content_type() {
+        let hint = if let Some(hint) = denial {
+            hint
+        } else if error.is_content_type() {
             "\n(--raw prints any body as it is, --format reads it as what you name)"
         } else if error.is_message_not_json() {
             "\n(--text sends any line or message as a JSON string)"

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use headwater_client::{Client, hub::Stream};
+use headwater_client::{Client, ClientBuilder, Url, hub::Stream};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{args::header, exit::Failure, retry_report, streams_root, trust::Trust, url};
+use crate::{
+    args::header, exit::Failure, retry_report, streams_root, token::TokenArgs, trust::Trust, url,
+};
 
 /// The characters that a path can't contain (RFC 3986 §3.3), and `%`, which would be read as an
 /// escape.
@@ -68,22 +70,46 @@ pub(crate) struct Hub {
     attempts: u32,
 
     #[command(flatten)]
+    token: TokenArgs,
+
+    #[command(flatten)]
     trust: Trust,
 }
 
 impl Hub {
-    /// The hub at a URL, with default options otherwise.
-    pub(crate) fn at_url(url: &str, trust: &Trust) -> Self {
+    /// The hub at a URL, with this token and default options otherwise.
+    pub(crate) fn at_url(url: &str, token: TokenArgs, trust: &Trust) -> Self {
         Self {
             url: url.to_owned(),
             root: streams_root::DEFAULT.to_owned(),
             headers: Vec::new(),
             attempts: ATTEMPTS,
+            token,
             trust: trust.clone(),
         }
     }
 
+    /// A client that sends the hub's token with all its requests.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let builder = self.builder()?;
+        let token = self.token.source(&self.headers, &self.url)?;
+        Ok(match token {
+            Some(token) => builder.token(token),
+            None => builder,
+        }
+        .build()?)
+    }
+
+    /// A client for a URL that the hub named. It sends the token only if that URL has the hub's
+    /// origin.
+    pub(crate) fn client_for(&self, url: &str) -> Result<Client, Failure> {
+        match origin(url).is_some_and(|url| Some(url) == origin(&self.url)) {
+            true => self.client(),
+            false => Ok(self.builder()?.build()?),
+        }
+    }
+
+    fn builder(&self) -> Result<ClientBuilder, Failure> {
         let mut builder = self
             .trust
             .apply(Client::builder())?
@@ -93,7 +119,7 @@ impl Hub {
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
         }
-        Ok(builder.build()?)
+        Ok(builder)
     }
 
     /// The URL of a path at the hub.
@@ -121,6 +147,12 @@ impl Hub {
     }
 }
 
+/// The scheme, host and port of a URL.
+fn origin(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    Some(url.origin().ascii_serialization())
+}
+
 /// Returns `true` if a stream is named by its whole URL. Without a scheme, a name is a URL if it
 /// begins with a host and a port, and a path if it begins with a slash.
 pub(crate) fn is_url(name: &str) -> bool {
@@ -136,7 +168,7 @@ mod tests {
     #[test]
     fn streams_are_under_the_root() {
         for (root, expected) in [("/", "http://hub/a"), ("/v1/s", "http://hub/v1/s/a")] {
-            let mut hub = Hub::at_url("http://hub/", &Trust::default());
+            let mut hub = Hub::at_url("http://hub/", TokenArgs::default(), &Trust::default());
             hub.root = root.to_owned();
             assert_eq!(hub.stream_url("a"), expected);
             assert_eq!(hub.list_url(), format!("http://hub{root}"));
@@ -150,6 +182,7 @@ mod tests {
             root: streams_root::DEFAULT.to_owned(),
             headers: Vec::new(),
             attempts: 1,
+            token: TokenArgs::default(),
             trust: Trust::default(),
         };
         let url = |name| hub.stream_url(name);

@@ -21,6 +21,7 @@ mod serve;
 mod streams;
 mod streams_root;
 mod tail;
+mod token;
 mod trust;
 mod url;
 

@@ -3,7 +3,7 @@
 use std::{io::Write as _, time::Duration};
 
 use clap::Args as ClapArgs;
-use headwater_client::{Event, Method, Str};
+use headwater_client::{Error, Event, Method, StatusCode, Str, Token};
 
 use crate::{
     args::{self, duration, header, method},
@@ -15,11 +15,15 @@ use crate::{
     },
     hub_options::Hub,
     interrupt::Interrupt,
+    token::TokenArgs,
     trust::Trust,
     url,
 };
 
-/// The header of the hub's own secret.
+/// The variable that has the hub's secret for relays.
+const SECRET: &str = "HEADWATER_RELAY_SECRET";
+
+/// The header of the hub's own token.
 const AUTHORIZATION: &str = "authorization";
 
 #[derive(ClapArgs)]
@@ -89,18 +93,36 @@ pub(crate) struct Relay {
     )]
     hub: String,
 
-    /// The hub's secret for relays, if it has one
+    #[command(flatten)]
+    token: TokenArgs,
+
+    /// The former name of --token, for the call alone
     #[arg(
         long,
         value_name = "SECRET",
-        env = "HEADWATER_RELAY_SECRET",
-        hide_env_values = true,
-        help_heading = "Hub"
+        hide = true,
+        conflicts_with_all = ["token", "token_file"]
     )]
     secret: Option<String>,
 
     #[command(flatten, next_help_heading = "Hub")]
     trust: Trust,
+}
+
+impl Relay {
+    /// The hub's secret for relays, which is sent in place of the token with the request that starts
+    /// one. An option for the token precedes the variable.
+    fn secret(&self) -> Option<String> {
+        let variable = || {
+            std::env::var(SECRET)
+                .ok()
+                .filter(|secret| !secret.is_empty())
+        };
+        match self.token.is_given() {
+            true => None,
+            false => self.secret.clone().or_else(variable),
+        }
+    }
 }
 
 /// A relay that is running, or has ended.
@@ -112,7 +134,7 @@ struct Started {
 }
 
 pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Failure> {
-    let hub = Hub::at_url(&relay.hub, &relay.trust);
+    let hub = Hub::at_url(&relay.hub, relay.token.clone(), &relay.trust);
     let started = tokio::select! {
         started = start(&relay, &hub) => started?,
         number = interrupt.wait() => return Err(Failure::signal(number)),
@@ -196,10 +218,10 @@ async fn start(relay: &Relay, hub: &Hub) -> Result<Started, Failure> {
         };
         request = request.header(name, value);
     }
-    if let Some(secret) = &relay.secret {
-        request = request.bearer(secret);
+    if let Some(secret) = relay.secret() {
+        request = request.token(Token::fixed(secret));
     }
-    let answer = request.raw().await?;
+    let answer = request.raw().await.map_err(refusal)?;
     let header = |name: &str| {
         let value = answer.headers().get(name)?.to_str().ok()?;
         Some(value.to_owned())
@@ -213,6 +235,15 @@ async fn start(relay: &Relay, hub: &Hub) -> Result<Started, Failure> {
     }
 }
 
+/// The failure to start a relay. A 403 without a problem document is about the upstream, so another
+/// token for the hub is no remedy.
+fn refusal(error: Error) -> Failure {
+    match error.status() {
+        Some(StatusCode::FORBIDDEN) if !error.is_problem() => Failure::refused(error),
+        _ => error.into(),
+    }
+}
+
 /// Prints the stream's messages, and new ones until it is closed.
 async fn follow(
     hub: &Hub,
@@ -220,7 +251,7 @@ async fn follow(
     printer: &Printer,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let client = hub.client()?;
+    let client = hub.client_for(stream)?;
     let mut reader = hub.stream(&client, stream).reader().open_raw().await?;
     while let Some(message) = reader.next().await {
         let mut next = Some(message);

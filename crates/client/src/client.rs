@@ -10,6 +10,7 @@ use crate::{
     hub::Stream,
     options::{client_options, setting_options},
     plan::{Plan, Settings, parse_header},
+    token::Token,
 };
 
 /// A client that sends requests and keeps their connections for later ones. Clones are cheap and
@@ -162,12 +163,21 @@ impl Parts {
     pub(crate) fn header(&mut self, name: &str, value: &str) {
         match parse_header(name, value) {
             Ok((name, value)) => {
+                if name == http::header::AUTHORIZATION {
+                    self.settings.token = None;
+                }
                 self.settings.headers.append(name, value);
             }
             Err(error) => {
                 self.error.get_or_insert(error);
             }
         }
+    }
+
+    /// Sets the source of tokens, in place of an `Authorization` that was set before.
+    pub(crate) fn token(&mut self, token: Token) {
+        self.settings.headers.remove(http::header::AUTHORIZATION);
+        self.settings.token = Some(token);
     }
 
     #[cfg(feature = "tls")]

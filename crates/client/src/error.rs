@@ -62,6 +62,9 @@ pub(crate) enum Kind {
     /// The request can't be sent; the text describes the fault.
     #[error("{0}")]
     Request(String),
+    /// The source of tokens failed, or its token can't be sent; the text describes the fault.
+    #[error("{0}")]
+    Token(String),
     /// No response: the connection failed, or broke before the head.
     #[error("no response")]
     Connect,
@@ -261,6 +264,13 @@ impl Error {
     #[must_use]
     pub fn is_request(&self) -> bool {
         matches!(self.0.kind, Kind::Request(_))
+    }
+
+    /// Returns `true` if the [source of tokens](crate::Token) failed, or if its token can't be sent.
+    /// Nothing was sent in that attempt.
+    #[must_use]
+    pub fn is_token(&self) -> bool {
+        matches!(self.0.kind, Kind::Token(_))
     }
 
     /// Returns `true` if a message for a JSON stream that was passed to a
@@ -496,7 +506,7 @@ impl Error {
     pub(crate) fn is_passing(&self) -> bool {
         matches!(
             self.0.kind,
-            Kind::Connect | Kind::Timeout { .. } | Kind::Truncated
+            Kind::Connect | Kind::Timeout { .. } | Kind::Token(_) | Kind::Truncated
         )
     }
 

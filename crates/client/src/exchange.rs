@@ -18,12 +18,15 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::{
     egress::Refused,
     error::{Error, Kind},
-    plan::Plan,
+    idle::Idle,
+    plan::{Plan, renewal_reason},
     redirect::{self, SeeOther},
     retry_after::retry_after,
     session::{Head, Piece, Policy, Reading, Session, Step, content_encoding},
+    token::Bearer,
 };
 
+type Asking = Pin<Box<dyn Future<Output = Result<Bearer, Error>> + Send>>;
 type Sending = Pin<Box<dyn Future<Output = Result<reqwest::Response, Error>> + Send>>;
 
 /// A request and its responses, over the network.
@@ -44,13 +47,22 @@ pub struct Exchange {
     redirected: bool,
     /// The reason for which the last attempt failed or the last body ended.
     reason: String,
+    /// The token that was sent last.
+    sent: Option<Bearer>,
+    /// The token that replaces a refused one, until it is sent.
+    renewed: Option<Bearer>,
 }
 
 enum Io {
     Nothing,
+    /// Waits for a token.
+    Asking(Asking),
     Pausing(Pin<Box<Sleep>>),
     Sending(Sending),
-    Body { body: Body, version: Version },
+    Body {
+        body: Body,
+        version: Version,
+    },
 }
 
 impl Exchange {
@@ -89,6 +101,8 @@ impl Exchange {
             headers: HeaderMap::new(),
             redirected: false,
             reason: String::new(),
+            sent: None,
+            renewed: None,
         }
     }
 
@@ -190,8 +204,12 @@ impl Exchange {
         match &mut self.io {
             Io::Pausing(sleep) => {
                 ready!(sleep.as_mut().poll(cx));
-                self.send();
+                self.authorize();
             }
+            Io::Asking(asking) => match asking.as_mut().poll(cx) {
+                Poll::Ready(token) => self.asked(token),
+                Poll::Pending => ready!(self.poll_idle("the token", cx)),
+            },
             Io::Sending(sending) => match sending.as_mut().poll(cx) {
                 Poll::Ready(response) => self.responded(response),
                 Poll::Pending => ready!(self.poll_idle("the response", cx)),
@@ -209,7 +227,10 @@ impl Exchange {
                 }
             }
             Io::Nothing | Io::Body { .. } => match step {
-                Step::Connect(Duration::ZERO) => self.send(),
+                // A pause comes after it, so that a source without another token ends the request
+                // at once.
+                Step::Connect(_) if self.session.is_refused() => self.authorize(),
+                Step::Connect(Duration::ZERO) => self.authorize(),
                 Step::Connect(after) => {
                     let after = self.least_wait().max(*after);
                     if let Some(on_wait) = &self.plan.settings.on_wait {
@@ -276,12 +297,46 @@ impl Exchange {
         }
     }
 
-    fn send(&mut self) {
+    /// Asks for a token if the request needs one, and otherwise sends the request.
+    fn authorize(&mut self) {
+        if let Some(renewed) = self.renewed.take() {
+            return self.send(Some(renewed));
+        }
+        let Some(token) = self.plan.token() else {
+            return self.send(None);
+        };
+        let refused = self.sent.clone().filter(|_| self.session.is_refused());
+        let asking = token.clone().ask(refused);
+        self.idle.rearm(self.plan.settings.idle_timeout);
+        self.io = Io::Asking(Box::pin(asking));
+    }
+
+    fn asked(&mut self, token: Result<Bearer, Error>) {
+        self.io = Io::Nothing;
+        let token = match token {
+            Ok(token) => token,
+            Err(error) => return self.lost(error),
+        };
+        if !self.session.is_refused() {
+            return self.send(Some(token));
+        }
+        let is_same = self.sent.as_ref() == Some(&token);
+        if let Some(refusal) = self.session.renewed(is_same) {
+            self.reason = renewal_reason(&refusal);
+            self.renewed = Some(token);
+            if self.session.connects_at_once() {
+                self.plan.settings.tell_renewal(&refusal);
+            }
+        }
+    }
+
+    fn send(&mut self, token: Option<Bearer>) {
         let settings = &self.plan.settings;
         let patience = settings.head_timeout.unwrap_or(settings.idle_timeout);
         self.idle.rearm(patience);
         let request = self.plan.request(self.session.last_event_id());
-        match request {
+        self.sent = token;
+        match request.and_then(|request| authorized(request, self.sent.as_ref())) {
             Ok(request) => {
                 let (http, egress) = (self.http.clone(), self.plan.settings.egress.clone());
                 self.io = Io::Sending(match self.plan.follow_redirects {
@@ -303,6 +358,7 @@ impl Exchange {
         };
         self.opened = Some(Instant::now());
         self.redirected = !self.plan.is_for(response.url());
+        let is_renewable = self.sent.is_some() && self.plan.is_at_origin_of(response.url());
         let response = http::Response::from(response);
         let (head, body) = response.into_parts();
         self.io = Io::Body {
@@ -315,11 +371,24 @@ impl Exchange {
             content_type: text(header::CONTENT_TYPE),
             content_encoding: content_encoding(&head.headers),
             retry_after: head.headers.get(header::RETRY_AFTER).and_then(retry_after),
+            is_renewable,
         });
         self.reason = format!("the server answered {}", head.status);
         self.status = head.status;
         self.headers = head.headers;
     }
+}
+
+/// Adds the token to a request, in place of other credentials.
+fn authorized(
+    mut request: reqwest::Request,
+    token: Option<&Bearer>,
+) -> Result<reqwest::Request, Error> {
+    if let Some(token) = token {
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, token.header()?);
+    }
+    Ok(request)
 }
 
 pub(crate) fn connect_error(error: reqwest::Error) -> Error {
@@ -346,50 +415,5 @@ fn refused(error: &reqwest::Error) -> Option<&Refused> {
     None
 }
 
-/// A timer that expires when no byte has arrived for the whole timeout. It is touched only when the
-/// exchange has to wait: not for each item, and not for a chunk that has already been received.
-struct Idle {
-    timeout: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-    armed: bool,
-}
-
-impl Idle {
-    /// A `timeout` of zero never expires.
-    fn new(timeout: Duration) -> Self {
-        Self {
-            timeout,
-            sleep: None,
-            armed: false,
-        }
-    }
-
-    fn rearm(&mut self, timeout: Duration) {
-        self.timeout = timeout;
-        self.armed = false;
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.timeout.is_zero() {
-            return Poll::Pending;
-        }
-        let timeout = self.timeout;
-        let sleep = self.sleep.get_or_insert_with(|| {
-            self.armed = true;
-            Box::pin(sleep(timeout))
-        });
-        if !self.armed {
-            self.armed = true;
-            let now = Instant::now();
-            // A timeout beyond the clock's range is treated as one year.
-            let deadline = now.checked_add(timeout).unwrap_or_else(|| now + FAR);
-            sleep.as_mut().reset(deadline);
-        }
-        sleep.as_mut().poll(cx)
-    }
-}
-
 /// A connection that ends sooner lengthens the wait before the next one.
 const SHORT: Duration = Duration::from_secs(1);
-
-const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);

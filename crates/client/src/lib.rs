@@ -40,7 +40,16 @@
 //!   opened at most about once a second. The stream ends at a 204 and at the end mark of a
 //!   Headwater server. A response of another format or status is an error; 5xx and 429 are retried
 //!   ([`max_attempts`](Request::max_attempts), `Retry-After`).
-//! - **A POST is never sent twice** unless [`replay`](Request::replay) allows it. An SSE response
+//! - **A token is renewed** if the request has a source of them ([`Token`]). The source is asked before
+//!   each attempt. After a 401, which says that the request was not applied (RFC 9110 §15.5.2), it is
+//!   asked again, and the request is sent with the new token, whatever its method is. An SSE stream
+//!   that the server ends because the token has expired resumes after its last event: no item is lost
+//!   or repeated. The server reports that by an `event: headwater:error` with a problem whose `status`
+//!   is 401, or by an `event: error` without an id whose problem also has the `code`
+//!   `token_expired`. The server's error is returned at once if the source returns the same token
+//!   again, and if the server refuses two tokens in a row. A 403 is final.
+//! - **A POST is never sent twice** unless [`replay`](Request::replay) allows it, or its token was
+//!   refused. An SSE response
 //!   to a POST is therefore a single response, and its end is the end of the stream.
 //! - **The first connection isn't retried** unless
 //!   [`retry_first_connect`](Request::retry_first_connect) is set, so a wrong URL fails at once.
@@ -84,6 +93,7 @@ mod error;
 mod exchange;
 pub mod gather;
 pub mod hub;
+mod idle;
 mod items;
 mod notice;
 mod options;
@@ -96,6 +106,7 @@ mod retry_wait;
 mod session;
 #[cfg(feature = "tls")]
 mod tls;
+mod token;
 
 /// The types of the events with which a Headwater server describes the stream itself. An
 /// application's events never begin with [`RESERVED_PREFIX`](control::RESERVED_PREFIX).
@@ -139,6 +150,7 @@ pub use self::{
     request::Request,
     retry_after::retry_after,
     retry_wait::Wait,
+    token::{MAX_TOKEN_BYTES, Token, TokenRequest},
 };
 
 /// Starts a GET request with the default settings, on its own connection. For many requests keep a

@@ -15,6 +15,15 @@ macro_rules! request_options {
             self.header("authorization", format!("Bearer {}", token.as_ref()))
         }
 
+        /// Sends the token of this source, which is asked before each attempt: see
+        /// [`Token`](crate::Token). A redirect to another origin drops it. The last call of
+        /// `token`, [`bearer`](Self::bearer) and [`header`](Self::header) for `Authorization`
+        /// counts, and one of the request replaces those of the client.
+        pub fn token(mut self, token: $crate::Token) -> Self {
+            self.plan().set_token(token);
+            self
+        }
+
         /// Appends a pair to the URL's query, percent-encoded.
         pub fn query(mut self, name: impl AsRef<str>, value: impl ToString) -> Self {
             self.plan().query(name.as_ref(), &value.to_string());
@@ -177,6 +186,15 @@ macro_rules! client_options {
         /// drops it.
         pub fn bearer(self, token: impl AsRef<str>) -> Self {
             self.header("authorization", format!("Bearer {}", token.as_ref()))
+        }
+
+        /// Sends the token of this source, which is asked before each attempt, with every request:
+        /// see [`Token`](crate::Token). A redirect to another origin drops it, and a
+        /// [gather](crate::gather()) doesn't send it. The last call of `token`,
+        /// [`bearer`](Self::bearer) and [`header`](Self::header) for `Authorization` counts.
+        pub fn token(mut self, token: $crate::Token) -> Self {
+            self.parts().token(token);
+            self
         }
 
         /// Sets the maximum time for connecting, including TLS. Default: 10 s.

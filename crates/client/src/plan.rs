@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     retry_wait::OnWait,
     session::{Policy, Reading},
+    token::Token,
 };
 
 /// The default limit of a body that is read as a whole: 16 MiB.
@@ -30,6 +31,8 @@ const ACCEPT_ITEMS: &str = "text/event-stream, application/x-ndjson;q=0.9, \
 #[derive(Clone)]
 pub struct Settings {
     pub(crate) headers: HeaderMap,
+    /// The source of bearer tokens. Its token replaces an `Authorization` of `headers`.
+    pub(crate) token: Option<Token>,
     pub(crate) limits: Limits,
     pub(crate) max_body_bytes: usize,
     /// Maximum time without a byte. Zero disables it.
@@ -53,6 +56,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             headers: HeaderMap::new(),
+            token: None,
             limits: Limits::default(),
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
@@ -84,6 +88,19 @@ impl Settings {
         }
         delay
     }
+
+    /// Reports to `on_wait` that the request is sent again at once, with another token than the
+    /// refused one.
+    pub(crate) fn tell_renewal(&self, refusal: &Error) {
+        if let Some(on_wait) = &self.on_wait {
+            on_wait.tell(Duration::ZERO, &renewal_reason(refusal));
+        }
+    }
+}
+
+/// The reason of an attempt with another token.
+pub(crate) fn renewal_reason(refusal: &Error) -> String {
+    format!("{refusal}; continuing with another token")
 }
 
 /// One request, which may be sent repeatedly.
@@ -141,6 +158,27 @@ impl Plan {
         self.url
             .as_ref()
             .is_some_and(|url| without_fragment(url) == without_fragment(other))
+    }
+
+    /// Returns `true` if `other` has the origin of the requested URL. Redirects to another origin
+    /// don't keep the token.
+    pub(crate) fn is_at_origin_of(&self, other: &Url) -> bool {
+        self.url
+            .as_ref()
+            .is_some_and(|url| url.origin() == other.origin())
+    }
+
+    /// The source of the request's token. `None` if there is none, or if the request has an
+    /// `Authorization` of its own.
+    pub(crate) fn token(&self) -> Option<&Token> {
+        let is_own = self.headers.contains_key(header::AUTHORIZATION);
+        self.settings.token.as_ref().filter(|_| !is_own)
+    }
+
+    /// Sets the source of tokens, in place of an `Authorization` that was set before.
+    pub(crate) fn set_token(&mut self, token: Token) {
+        self.headers.remove(header::AUTHORIZATION);
+        self.settings.token = Some(token);
     }
 
     /// Returns `true` if the caller has named the content codings that it accepts.

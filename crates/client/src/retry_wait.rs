@@ -14,7 +14,8 @@ use std::{fmt, sync::Arc, time::Duration};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Wait {
-    /// The length of the wait.
+    /// The length of the wait. Zero if the server has refused a token and the source has returned
+    /// another: that is sent at once.
     pub delay: Duration,
     /// A description of why the previous attempt failed.
     pub reason: String,

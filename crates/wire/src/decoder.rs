@@ -117,6 +117,17 @@ impl Decoder {
             _ => &NONE,
         }
     }
+
+    /// Returns the SSE last event id before the event that was returned last. It is valid until the
+    /// next call of [`next`](Self::next).
+    #[must_use]
+    pub fn id_before(&self) -> &Str {
+        static NONE: Str = Str::from_static("");
+        match &self.0 {
+            Inner::Sse(decoder) => decoder.id_before(),
+            _ => &NONE,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -147,6 +147,9 @@ fn request(args: &args::Get) -> Result<Request, Failure> {
         None => Method::GET,
     });
     let mut request = client.build()?.request(method, &args.url);
+    if let Some(token) = args.token.source(&args.request.headers, &args.url)? {
+        request = request.token(token);
+    }
     for (name, value) in &args.request.headers {
         request = request.header(name, value);
     }

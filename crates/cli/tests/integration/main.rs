@@ -21,5 +21,6 @@ mod sending;
 #[path = "../../../client/tests/integration/server.rs"]
 mod server;
 mod serving;
+mod tokens;
 #[cfg(all(feature = "gather", feature = "relay"))]
 mod upstream_logs;

@@ -20,7 +20,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Engine, Runtime};
 pub use crate::hub::{Info, Message, Offset, ReadFrom};
-use crate::{error::Error, hub, plan::Settings};
+use crate::{Token, error::Error, hub, plan::Settings};
 
 /// A stream of a hub: see [`crate::hub::Stream`]. Clones are cheap.
 #[derive(Clone)]
@@ -44,6 +44,14 @@ impl Stream {
     #[must_use]
     pub fn url(&self) -> &str {
         self.stream.url()
+    }
+
+    /// Sends the token of this source with all requests to the stream, in place of the client's:
+    /// see [`crate::hub::Stream::token`].
+    #[must_use]
+    pub fn token(mut self, token: Token) -> Self {
+        self.stream = self.stream.token(token);
+        self
     }
 
     /// Starts the creation of the stream.

@@ -14,6 +14,7 @@ use crate::{
     redirect::{self, SeeOther},
     retry_after::retry_after,
     session::{readable_type, refusal},
+    token::{Bearer, Renewal},
 };
 
 /// Maximum number of bytes read from a body for its error message.
@@ -60,9 +61,46 @@ impl Reply {
     }
 }
 
-/// Sends a request and waits for the whole response.
+/// Sends a request and waits for the whole response. If the server refuses the token, sends it again
+/// with another: a refused request was not applied (RFC 9110 §15.5.2).
 pub(super) async fn send(http: &reqwest::Client, plan: &Plan) -> Result<Reply, Error> {
-    let request = plan.request("")?;
+    let Some(token) = plan.token() else {
+        return Ok(send_once(http, plan, None).await?.0);
+    };
+    let patience = plan.settings.idle_timeout;
+    let mut renewal = Renewal::default();
+    let mut last = None;
+    loop {
+        let asking = token.clone().ask(last.clone());
+        let bearer = within(patience, "the token", asking).await??;
+        if let Some(refusal) = renewal.take() {
+            if last.as_ref() == Some(&bearer) {
+                return Ok(refusal);
+            }
+            plan.settings.tell_renewal(&refusal.error());
+        }
+        let (reply, is_refused) = send_once(http, plan, Some(&bearer)).await?;
+        if !is_refused {
+            return Ok(reply);
+        }
+        if let Some(reply) = renewal.refused(reply) {
+            return Ok(reply);
+        }
+        last = Some(bearer);
+    }
+}
+
+/// Sends a request once. Returns `true` with the reply if that refuses the token.
+async fn send_once(
+    http: &reqwest::Client,
+    plan: &Plan,
+    bearer: Option<&Bearer>,
+) -> Result<(Reply, bool), Error> {
+    let mut request = plan.request("")?;
+    if let Some(bearer) = bearer {
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, bearer.header()?);
+    }
     let patience = plan.settings.idle_timeout;
     // A 303 in response to an append doesn't tell if the message is stored.
     let sending = redirect::send(
@@ -72,6 +110,7 @@ pub(super) async fn send(http: &reqwest::Client, plan: &Plan) -> Result<Reply, E
         SeeOther::Refuse,
     );
     let response = within(patience, "the response", sending).await??;
+    let is_here = plan.is_at_origin_of(response.url());
     let response = http::Response::from(response);
     let (head, mut content) = response.into_parts();
     let mut body = BytesMut::new();
@@ -89,11 +128,13 @@ pub(super) async fn send(http: &reqwest::Client, plan: &Plan) -> Result<Reply, E
             Ok(None | Some(Err(_))) | Err(_) => break,
         }
     }
-    Ok(Reply {
+    let is_refused = bearer.is_some() && is_here && head.status == StatusCode::UNAUTHORIZED;
+    let reply = Reply {
         status: head.status,
         headers: head.headers,
         body,
-    })
+    };
+    Ok((reply, is_refused))
 }
 
 /// Waits for at most `patience`, or without limit if it is zero.

@@ -54,7 +54,7 @@ pub use self::{
     writer::{Writer, WriterOptions},
 };
 use crate::{
-    Request,
+    Request, Token,
     error::Error,
     hub::call::Reply,
     plan::{Plan, Settings},
@@ -95,6 +95,25 @@ impl Stream {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Sends the token of this source with all requests to the stream, in place of the client's: see
+    /// [`Token`].
+    ///
+    /// ```no_run
+    /// use headwater_client::Token;
+    ///
+    /// # async fn run() -> Result<(), headwater_client::Error> {
+    /// let orders = headwater_client::stream("https://hub.example/streams/orders")
+    ///     .token(Token::from_file("/run/secrets/hub-token"));
+    /// println!("the tail is at {}", orders.info().await?.tail);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn token(mut self, token: Token) -> Self {
+        self.settings.token = Some(token);
+        self
     }
 
     /// Starts the creation of the stream.

@@ -12,6 +12,9 @@
 //!     └── head() ── Refused (reads the body for the server's error message)
 //! ```
 //!
+//! If a refused token can be renewed, `Refused` leads to `Connect`, and a body that ends because the
+//! token has expired does so, too. `Renewal` limits the former.
+//!
 //! Invariants: received bytes are decoded up to the last complete item before the session requests
 //! more I/O, so the last event id that a reconnect sends is that of the last item that the caller
 //! received. Each item is yielded once.
@@ -19,25 +22,31 @@
 mod encoding;
 mod policy;
 mod reader;
+mod refused;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_wire::{Event, Format, Str};
+use headwater_wire::{Decoder, Event, Format, Str};
 use http::StatusCode;
 
 pub(crate) use self::encoding::{check_unencoded, encoded, readable_type};
-use self::reader::Reader;
+pub(crate) use self::refused::refusal;
 pub use self::{
     encoding::content_encoding,
     policy::Policy,
     reader::{Piece, Reading},
 };
+use self::{
+    reader::Reader,
+    refused::{Refused, expiry},
+};
 use crate::{
     error::{Error, Kind, Wanted},
     problem::Problem,
+    token::Renewal,
 };
 
 /// The parts of a response's head that the session needs.
@@ -51,6 +60,8 @@ pub struct Head {
     pub content_encoding: Option<String>,
     /// The wait that the server requests.
     pub retry_after: Option<Duration>,
+    /// `true` if the request had a token whose source can be asked for another one.
+    pub is_renewable: bool,
 }
 
 /// The next step for the caller.
@@ -87,6 +98,9 @@ pub struct Session {
     /// The number of connections in a row without progress.
     barren: u32,
     items: u64,
+    /// `true` if the token of the open body can be renewed.
+    is_renewable: bool,
+    renewal: Renewal<Error>,
     rng: fastrand::Rng,
 }
 
@@ -118,6 +132,8 @@ impl Session {
             attempts: 0,
             barren: 0,
             items: 0,
+            is_renewable: false,
+            renewal: Renewal::default(),
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -139,6 +155,28 @@ impl Session {
     /// Returns `true` if the open body is resumed when it breaks or ends.
     pub fn resumes(&self) -> bool {
         self.resumable && self.may_retry()
+    }
+
+    /// Returns `true` if the server has refused the last token. Before the next request the caller
+    /// asks the source for another one, and reports it by [`renewed`](Self::renewed).
+    pub(crate) fn is_refused(&self) -> bool {
+        self.renewal.is_pending()
+    }
+
+    /// Handles the token that the source returned after a refused one. If it is the same, the
+    /// session ends with the server's error. If it differs, returns that error.
+    pub(crate) fn renewed(&mut self, is_same: bool) -> Option<Error> {
+        let refusal = self.renewal.take();
+        if !is_same {
+            return refusal;
+        }
+        self.over(refusal);
+        None
+    }
+
+    /// Returns `true` if the next request is due without a wait.
+    pub(crate) fn connects_at_once(&self) -> bool {
+        matches!(self.state, State::Connect(Duration::ZERO))
     }
 
     /// Resets the backoff, because the connection has brought something new. The session does so
@@ -235,6 +273,13 @@ impl Session {
     /// next step.
     #[inline]
     fn event(&mut self, mut event: Event) -> Option<Result<Step, Error>> {
+        if self.resumable
+            && let Some(problem) = expiry(&event)
+            && self.is_control(&event)
+        {
+            self.expired(problem);
+            return None;
+        }
         if !event.id.is_empty() {
             self.has_id = true;
             if event.is_end() && self.resumable {
@@ -266,9 +311,45 @@ impl Session {
         Some(Ok(Step::Piece(Piece::Event(event))))
     }
 
+    /// Returns `true` if an event is the server's own: of a reserved type, or without an id in a
+    /// stream whose items have ids.
+    fn is_control(&self, event: &Event) -> bool {
+        let State::Body { reader, .. } = &self.state else {
+            return false;
+        };
+        let before = reader.sse().map(Decoder::id_before);
+        event.is_error() || before.is_some_and(|before| *before == event.id)
+    }
+
+    /// Handles the event by which the server ends the body because the token has expired.
+    fn expired(&mut self, problem: Problem) {
+        let error = Error::new(Kind::Problem(problem));
+        // The event may have an id, which is not that of an item.
+        let id = match &self.state {
+            State::Body { reader, .. } => reader
+                .sse()
+                .map(|decoder| decoder.id_before().clone())
+                .filter(|id| self.has_id || !id.is_empty()),
+            _ => None,
+        };
+        let id = id.unwrap_or_else(|| self.last_event_id.clone());
+        if self.is_renewable && self.resumes() {
+            self.renewal.expired(error);
+            self.reconnect();
+        } else {
+            self.over(Some(error));
+        }
+        self.last_event_id = id;
+    }
+
     /// Handles a response's head.
     pub fn head(&mut self, head: &Head) {
         let status = head.status;
+        self.is_renewable = head.is_renewable;
+        let is_refused = status == StatusCode::UNAUTHORIZED && head.is_renewable;
+        if !is_refused {
+            self.renewal.not_refused();
+        }
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
             return self.over(None);
         }
@@ -288,7 +369,7 @@ impl Session {
         if passing && self.may_retry() {
             self.state = State::Connect(self.delay(head.retry_after));
         } else {
-            self.state = State::Refused(Refused::new(head, self.attempts));
+            self.state = State::Refused(Refused::new(head, self.attempts, is_refused));
         }
     }
 
@@ -328,8 +409,8 @@ impl Session {
                 reader.push(chunk);
             }
             State::Refused(refused) => {
-                if let Some(error) = refused.push(&chunk) {
-                    self.over(Some(error));
+                if refused.push(&chunk) {
+                    self.refused();
                 }
             }
             State::Connect(_) | State::Over(_) => {}
@@ -347,10 +428,7 @@ impl Session {
                 }
                 end.get_or_insert(Ok(()));
             }
-            State::Refused(refused) => {
-                let error = refused.error();
-                self.over(Some(error));
-            }
+            State::Refused(_) => self.refused(),
             State::Connect(_) | State::Over(_) => {}
         }
     }
@@ -358,13 +436,13 @@ impl Session {
     /// Handles a failed attempt to connect, or a broken body.
     pub fn lost(&mut self, error: Error) {
         match &mut self.state {
-            State::Refused(refused) => {
-                let error = refused.error();
-                return self.over(Some(error));
-            }
+            State::Refused(_) => return self.refused(),
             State::Over(_) => return,
             State::Body { .. } => {}
-            State::Connect(_) => self.attempts += 1,
+            State::Connect(_) => {
+                self.attempts += 1;
+                self.renewal.not_refused();
+            }
         }
         if error.is_passing() && self.may_retry() {
             self.reconnect();
@@ -381,6 +459,22 @@ impl Session {
             self.reconnect();
         } else {
             self.over(None);
+        }
+    }
+
+    /// Handles a refusal whose body was read. A request with a refused token was not applied (RFC
+    /// 9110 §15.5.2), so it may be sent again whatever its method is.
+    fn refused(&mut self) {
+        let State::Refused(refused) = &self.state else {
+            return;
+        };
+        let error = refused.error();
+        if !refused.is_renewable {
+            return self.over(Some(error));
+        }
+        match self.renewal.refused(error) {
+            None => self.state = State::Connect(Duration::ZERO),
+            error => self.over(error),
         }
     }
 
@@ -417,62 +511,4 @@ impl Session {
             self.retry = reader.retry().or(self.retry);
         }
     }
-}
-
-/// A response that isn't a success, while its body is read for an error message.
-struct Refused {
-    status: StatusCode,
-    content_type: String,
-    body: Vec<u8>,
-    attempts: u32,
-}
-
-impl Refused {
-    /// Maximum number of bytes read from a body for its error message.
-    const MAX_BODY: usize = 64 * 1024;
-
-    fn new(head: &Head, attempts: u32) -> Self {
-        let readable = head.content_encoding.is_none();
-        let content_type = head.content_type.clone().filter(|_| readable);
-        let content_type = content_type.unwrap_or_default();
-        Self {
-            status: head.status,
-            content_type,
-            body: Vec::new(),
-            attempts,
-        }
-    }
-
-    fn push(&mut self, chunk: &[u8]) -> Option<Error> {
-        if self.body.len() + chunk.len() > Self::MAX_BODY {
-            return Some(self.error());
-        }
-        self.body.extend_from_slice(chunk);
-        None
-    }
-
-    fn error(&self) -> Error {
-        refusal(self.status, &self.content_type, &self.body).after_attempts(self.attempts)
-    }
-}
-
-/// The error of a response that isn't a success. `content_type` is that of a body without encoding,
-/// or empty.
-pub(crate) fn refusal(status: StatusCode, content_type: &str, body: &[u8]) -> Error {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let is = |media: &str| essence.eq_ignore_ascii_case(media);
-    let problem = if is("application/problem+json") {
-        Problem::from_json(body)
-    } else {
-        None
-    };
-    let readable = is("text/plain") || is("application/json");
-    let said = (readable && problem.is_none() && !body.is_empty()).then(|| {
-        Problem::sentence(body).unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned())
-    });
-    Error::new(Kind::Status {
-        status,
-        problem,
-        said,
-    })
 }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use headwater_client::{StatusCode, hub::ReadFrom};
 use headwater_hub::Hub;
 use headwater_log::MemoryLog;
@@ -27,6 +28,14 @@ impl TestHub {
     }
 
     pub(crate) fn over(log: Arc<MemoryLog>) -> Self {
+        Self::behind(log, |hub| hub)
+    }
+
+    /// A hub whose router `wrap` extends.
+    pub(crate) fn behind(
+        log: Arc<MemoryLog>,
+        wrap: impl FnOnce(Router) -> Router + Send + 'static,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let (bound, address) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -36,7 +45,7 @@ impl TestHub {
                 .build()
                 .unwrap();
             let hub = Hub::new(log);
-            let served = headwater::serve(hub.app(), "127.0.0.1:0")
+            let served = headwater::serve(wrap(hub.app().into_router()), "127.0.0.1:0")
                 .quiet()
                 .on_bound(move |address| bound.send(address.to_string()).unwrap())
                 .shutdown_deadline(Duration::from_millis(100))

@@ -19,3 +19,4 @@ mod lasting;
 mod proxy;
 mod reconnects;
 mod requests;
+mod tokens;

@@ -29,6 +29,8 @@ pub struct Decoder {
     /// The last event id buffer, if it differs from `last_event_id`.
     new_id: Option<Kept>,
     last_event_id: Kept,
+    /// The id that the last event's own id has replaced. `None` if it had none.
+    replaced_id: Option<Kept>,
     retry: Option<Duration>,
     items: u64,
     failed: Option<DecodeError>,
@@ -81,6 +83,7 @@ impl Decoder {
             event: None,
             new_id: None,
             last_event_id: Kept::default(),
+            replaced_id: None,
             retry: None,
             items: 0,
             failed: None,
@@ -113,6 +116,15 @@ impl Decoder {
     #[must_use]
     pub fn last_event_id(&self) -> &Str {
         &self.last_event_id.text
+    }
+
+    /// Returns the last event id before the event that was returned last. It is valid until the
+    /// next call of [`next`](Self::next), and differs from [`last_event_id`](Self::last_event_id) if
+    /// that event had an id of its own.
+    #[must_use]
+    pub fn id_before(&self) -> &Str {
+        let id = self.replaced_id.as_ref().unwrap_or(&self.last_event_id);
+        &id.text
     }
 
     /// Returns the next event. `None` means that more input is needed or, after
@@ -222,9 +234,10 @@ impl Decoder {
 
     #[inline]
     fn commit_id(&mut self) {
-        if self.new_id.is_some() {
-            self.last_event_id = self.new_id.take().unwrap_or_default();
-        }
+        self.replaced_id = self
+            .new_id
+            .take()
+            .map(|id| mem::replace(&mut self.last_event_id, id));
     }
 
     /// Copies the values that are kept for later events, so that they don't keep whole chunks. Each
@@ -233,6 +246,7 @@ impl Decoder {
         if let Data::Line(line) = &self.data {
             self.data = Data::Lines(line.to_vec());
         }
+        self.replaced_id = None;
         let kept = [
             self.event.as_mut(),
             self.new_id.as_mut(),

@@ -61,6 +61,20 @@ fn the_event_type_holds_for_one_event() {
 }
 
 #[test]
+fn the_id_before_an_event_is_known_until_the_next_one() {
+    let mut decoder = Decoder::new(Limits::default());
+    decoder.push(Bytes::from_static(
+        b"data: a\n\nid: 1\ndata: b\n\nid: 2\n\ndata: c\n\nid:\ndata: d\n\n",
+    ));
+    for (id, before) in [("", ""), ("1", ""), ("2", "2"), ("", "2")] {
+        let event = decoder.next().unwrap().unwrap();
+        assert_eq!((&*event.id, &**decoder.id_before()), (id, before));
+    }
+    assert_eq!(decoder.next().unwrap(), None);
+    assert_eq!(&**decoder.id_before(), "");
+}
+
+#[test]
 fn the_last_event_id_persists_until_it_is_set_again() {
     let outcome = sse(
         "data: a\n\nid: 1\ndata: b\n\ndata: c\n\nid: x\0y\ndata: d\n\nid\ndata: e\n\nid: 9\n\nid: 10\ndata: lost\n",

@@ -522,7 +522,8 @@ impl Life {
                     if failures >= most {
                         return Err(error.after_attempts(failures));
                     }
-                    is_unsent = false;
+                    // Without a token nothing was sent.
+                    is_unsent &= error.is_token();
                     sleep(settings.pause(failures, after, &error, &mut rng)).await;
                 }
                 Verdict::Fail(error) => return Err(error),

@@ -1,5 +1,6 @@
 mod cuts;
 mod refusals;
+mod renewals;
 
 use super::*;
 use headwater_wire::Backoff;
