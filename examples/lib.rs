@@ -21,3 +21,7 @@ pub mod hub {}
 #[doc = include_str!("../docs/clients.md")]
 #[doc(hidden)]
 pub mod clients {}
+
+#[doc = include_str!("../docs/authorization.md")]
+#[doc(hidden)]
+pub mod authorization {}

@@ -55,6 +55,7 @@ mod body;
 mod channel;
 #[cfg(feature = "docs")]
 mod docs;
+mod end_early;
 mod events;
 #[cfg(feature = "openapi")]
 mod extract;
@@ -88,6 +89,7 @@ pub use axum::{
 };
 
 pub use channel::{SendError, Sender};
+pub use end_early::end_early;
 pub use events::{Event, Events};
 pub use headwater_macros::Events;
 pub use headwater_wire::{Format, Limits};

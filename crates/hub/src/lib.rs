@@ -31,6 +31,7 @@
 //! | `POST /gather` | many calls to other hosts at once, each result as it arrives; off until [upstreams](Options::upstreams) are allowed |
 //! | `POST /relay`, and at `/relay/{id}` `GET`, `HEAD`, `PATCH`, `DELETE` | one call to an upstream, whose response becomes a stream |
 //! | `GET /` | an overview of the hub, as a page or as JSON; only with [`Options::index`] |
+//! | `POST /tickets` | a ticket for a client that can't send headers; only with [`Options::auth`] |
 //! | `GET /healthz`, `/readyz` | liveness; readiness, which requires that the storage answers |
 //!
 //! [`Options::cors`] determines which pages of other origins may use the hub. By default, only
@@ -65,6 +66,11 @@
 //! Storage of messages (`headwater-log`), formats (`headwater-wire`) and serving (`headwater`) are
 //! not in this crate.
 
+#[cfg_attr(
+    not(all(feature = "gather", feature = "relay")),
+    allow(dead_code, reason = "gathers and relays use some of it alone")
+)]
+mod access;
 mod durable;
 #[cfg_attr(
     not(all(feature = "gather", feature = "relay")),
@@ -101,11 +107,17 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use headwater::{App, StatusCode, get};
+use headwater::{App, StatusCode, delete, get, post, put};
+use headwater_auth::Action;
 use headwater_log::Log;
 
-use self::{protocol::path, state::HubState};
+use self::{
+    access::{Guards, Need},
+    protocol::path,
+    state::HubState,
+};
 
+pub use access::Auth;
 pub use durable::{Durable, DurableBuilder};
 pub use limits::Limits;
 pub use options::{Cors, Options};
@@ -128,6 +140,8 @@ impl Hub {
     /// Creates a hub over a log.
     #[must_use]
     pub fn with_options(log: Arc<dyn Log>, options: Options) -> Self {
+        #[cfg(any(feature = "gather", feature = "relay"))]
+        let options = options.without_replaced_secret();
         let subscriptions = subscriptions::SubscriptionOptions {
             loopback_webhooks: options.loopback_webhooks,
             public_url: options.public_url.clone(),
@@ -151,6 +165,10 @@ impl Hub {
             ingest_jobs,
             log,
             outgoing,
+            access: options
+                .auth
+                .as_ref()
+                .map(|auth| Arc::new(access::Access::new(auth))),
             options,
             schemas: http::schema::Schemas::default(),
             tails: Arc::default(),
@@ -186,11 +204,24 @@ impl Hub {
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
-        let route = get(http::read::read)
-            .head(http::read::stream_info)
-            .put(http::create::create_stream)
-            .post(http::append::append)
-            .delete(http::read::delete_stream);
+        let guards = Guards::of(&core);
+        let reads = get(http::read::read).head(http::read::stream_info);
+        let route = guards
+            .needs(Need::Stream(Action::Read), reads)
+            .merge(guards.needs(
+                Need::Stream(Action::Create),
+                put(http::create::create_stream),
+            ))
+            .merge(guards.needs(Need::Stream(Action::Publish), post(http::append::append)))
+            .merge(guards.needs(
+                Need::Stream(Action::Delete),
+                delete(http::read::delete_stream),
+            ));
+        let list = get(http::listing::list_streams).tag(path::STREAMS).error(
+            StatusCode::BAD_REQUEST,
+            "`after` is not the path of a stream",
+        );
+        let events = get(http::events::follow_events).tag(path::STREAMS);
         let root = core.options.root.as_str();
         let stream = format!("{}/{{*path}}", root.trim_end_matches('/'));
         let headers =
@@ -200,13 +231,8 @@ impl Hub {
             .license("MIT or Apache-2.0", "MIT OR Apache-2.0")
             .tag(path::STREAMS, "Streams of messages, each at a URL.")
             .route(&stream, route)
-            .route(
-                root,
-                get(http::listing::list_streams)
-                    .tag(path::STREAMS)
-                    .error(StatusCode::BAD_REQUEST, "`after` is not the path of a stream"),
-            )
-            .route("/events", get(http::events::follow_events).tag(path::STREAMS))
+            .route(root, guards.needs(Need::Any(Action::List), list))
+            .route("/events", guards.needs(Need::Any(Action::Read), events))
             .tag(http::health::TAG, "The hub's health and readiness.")
             .route("/healthz", get(http::health::healthz).tag(http::health::TAG))
             .route(
@@ -217,15 +243,29 @@ impl Hub {
                 ),
             );
         let app = match core.options.index && root != http::index::PATH {
+            true => {
+                let index = get(http::index::index).tag(http::health::TAG);
+                app.route(
+                    http::index::PATH,
+                    guards.needs(Need::Any(Action::Admin), index),
+                )
+            }
+            false => app,
+        };
+        let app = guards.describe(app);
+        let app = match guards.are_on() {
             true => app.route(
-                http::index::PATH,
-                get(http::index::index).tag(http::health::TAG),
+                "/tickets",
+                guards.needs(
+                    Need::Credentials,
+                    post(access::issue_ticket).tag(path::STREAMS),
+                ),
             ),
             false => app,
         };
         #[cfg(any(feature = "gather", feature = "relay"))]
-        let app = add_upstream_routes(app, core.options.upstream.secret.is_some());
-        let subscriptions = core.subscriptions.routes();
+        let app = add_upstream_routes(app, core.options.upstream.secret.is_some(), &guards);
+        let subscriptions = core.subscriptions.routes(&guards);
         let app = match core.options.root.as_str() {
             "/" => app.merge(subscriptions),
             root => app.nest(root, subscriptions),
@@ -258,12 +298,16 @@ impl Hub {
 
 /// Adds the endpoints that call upstreams. `guarded`: they require a secret.
 #[cfg(any(feature = "gather", feature = "relay"))]
-fn add_upstream_routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState>> {
+fn add_upstream_routes(
+    app: App<Arc<HubState>>,
+    guarded: bool,
+    guards: &Guards,
+) -> App<Arc<HubState>> {
     let app = secret::describe(app, guarded);
     #[cfg(feature = "gather")]
-    let app = gather::routes(app, guarded);
+    let app = gather::routes(app, guarded, guards);
     #[cfg(feature = "relay")]
-    let app = relay::routes(app, guarded);
+    let app = relay::routes(app, guarded, guards);
     app
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[cfg(any(feature = "gather", feature = "relay"))]
 pub(crate) use self::upstream::UpstreamOptions;
-use crate::limits::Limits;
+use crate::{access::Auth, limits::Limits};
 
 /// The options of a hub. A builder: each method returns the options with one thing changed.
 ///
@@ -31,6 +31,7 @@ pub struct Options {
     pub(crate) cors: Cors,
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
+    pub(crate) auth: Option<Auth>,
     #[cfg(any(feature = "gather", feature = "relay"))]
     pub(crate) upstream: UpstreamOptions,
 }
@@ -70,6 +71,7 @@ impl Default for Options {
             cors: Cors::default(),
             private: false,
             loopback_webhooks: false,
+            auth: None,
             #[cfg(any(feature = "gather", feature = "relay"))]
             upstream: UpstreamOptions::default(),
         }
@@ -151,6 +153,17 @@ impl Options {
     #[must_use]
     pub fn cors(mut self, cors: Cors) -> Self {
         self.cors = cors;
+        self
+    }
+
+    /// Requires credentials for all endpoints except the health checks, the documents, and those that a
+    /// signed URL or the token of a wake authorizes. Default: every client may do everything.
+    ///
+    /// Responses to reads are then excluded from shared caches, as [`private`](Self::private) does.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = Some(auth);
+        self.private = true;
         self
     }
 

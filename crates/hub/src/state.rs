@@ -6,6 +6,7 @@ use headwater_log::Log;
 
 use crate::{
     Options,
+    access::Access,
     fanout::{all::OrderTail, send_budget::Outgoing, stream::Tails},
     http::{producer_sequencer::ProducerSequencer, schema::Schemas},
     ingest::IngestJobs,
@@ -22,6 +23,8 @@ pub(crate) struct HubState {
     pub(crate) options: Options,
     /// Compiled schemas of streams, the most recently used ones.
     pub(crate) schemas: Schemas,
+    /// The credentials that callers need. `None`: every caller may do everything.
+    pub(crate) access: Option<Arc<Access>>,
     /// The fan-out of each stream that has live readers.
     pub(crate) tails: Arc<Tails>,
     /// The fan-out of all streams, for `/events`.
@@ -53,6 +56,9 @@ impl HubState {
     pub(crate) fn start(&self) -> bool {
         let is_first = self.started.set(()).is_ok();
         if is_first {
+            if let Some(access) = &self.access {
+                access.start();
+            }
             self.ingest_jobs.recover();
             self.subscriptions.start();
         }

@@ -1,9 +1,15 @@
-use std::fmt;
+use std::{convert::Infallible, fmt};
 
-use axum::routing::{MethodFilter, MethodRouter};
+use axum::{
+    extract::Request,
+    response::IntoResponse,
+    routing::{MethodFilter, MethodRouter, Route},
+};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::operation::{Operated, Operation, OperationHandler};
 
@@ -88,6 +94,31 @@ impl<S: Clone + Send + Sync + 'static> MethodRoute<S> {
         self
     }
 
+    /// Adds the operations of another route.
+    ///
+    /// # Panics
+    /// Both have a handler for the same method.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.operations.extend(other.operations);
+        self.router = self.router.merge(other.router);
+        self
+    }
+
+    /// Wraps the handlers that were added so far in a tower layer. Requests with another method don't
+    /// pass through it.
+    #[must_use]
+    pub fn route_layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.router = self.router.route_layer(layer);
+        self
+    }
+
     pub(crate) fn into_parts(self) -> (MethodRouter<S>, Vec<(&'static str, Operation)>) {
         (self.router, self.operations)
     }
@@ -98,6 +129,15 @@ impl<S> MethodRoute<S> {
     #[must_use]
     pub fn describe(mut self, describe: impl FnOnce(&mut Operation)) -> Self {
         if let Some((_, operation)) = self.operations.last_mut() {
+            describe(operation);
+        }
+        self
+    }
+
+    /// Edits the description of each operation that was added so far.
+    #[must_use]
+    pub fn describe_all(mut self, describe: impl Fn(&mut Operation)) -> Self {
+        for (_, operation) in &mut self.operations {
             describe(operation);
         }
         self

@@ -53,7 +53,7 @@ pub(crate) fn render(api: &Api, version: OpenApi) -> Value {
         document["servers"] = api.servers.iter().map(|url| json!({"url": url})).collect();
     }
     // An empty list documents that no scheme is required.
-    document["security"] = security(&api.security);
+    document["security"] = security(&api.security, &[]);
     if !api.tags.is_empty() {
         let tags = api.tags.iter();
         document["tags"] = tags
@@ -149,8 +149,8 @@ fn sentence(name: &str) -> String {
 
 /// Returns security requirements, any one of which is enough (OpenAPI 3.2, Security Requirement
 /// Object).
-fn security(schemes: &[String]) -> Value {
-    schemes.iter().map(|name| json!({name: []})).collect()
+fn security(schemes: &[String], scopes: &[String]) -> Value {
+    schemes.iter().map(|name| json!({name: scopes})).collect()
 }
 
 struct Render<'a> {
@@ -212,7 +212,7 @@ impl Render<'_> {
             if let Some(unknown) = schemes.iter().find(|name| !known(name)) {
                 return Err(format!("the app describes no security scheme `{unknown}`"));
             }
-            rendered.insert("security".to_owned(), security(schemes));
+            rendered.insert("security".to_owned(), security(schemes, &operation.scopes));
         }
         Ok(rendered.into())
     }

@@ -49,6 +49,8 @@ pub struct Operation {
     pub(crate) hidden: bool,
     /// Names of security schemes, any one of which is enough. `None` means the app's default.
     pub(crate) security: Option<Vec<String>>,
+    /// What the caller must be allowed to do, as the names of scopes or roles.
+    pub(crate) scopes: Vec<String>,
     pub(crate) parameters: Vec<Parameters>,
     pub(crate) body: Option<Body>,
     /// Replies by status. `None` is every other status (OpenAPI's `default`).
@@ -286,6 +288,12 @@ impl Operation {
         self.security
             .get_or_insert_default()
             .push(scheme.to_owned());
+    }
+
+    /// Requires a scope or role of the caller, whichever security scheme it uses (OpenAPI 3.2, Security
+    /// Requirement Object).
+    pub fn scope(&mut self, scope: &str) {
+        self.scopes.push(scope.to_owned());
     }
 
     /// Sets the name, summary and description from a function's doc comment.

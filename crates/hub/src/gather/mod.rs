@@ -10,15 +10,17 @@ mod result;
 mod run;
 mod stored;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     body::Body,
-    extract::{OriginalUri, State},
+    extract::{FromRequestParts, State},
     response::IntoResponse,
 };
-use headwater::{App, Problem, Query, StatusCode, Streaming, post};
-use http::HeaderMap;
+use headwater::{App, Operation, OperationInput, Problem, Query, StatusCode, Streaming, post};
+use headwater_auth::Action;
+use headwater_log::StreamName;
+use http::{HeaderMap, request::Parts};
 
 pub(crate) use self::run::Gathers;
 use self::{
@@ -29,6 +31,8 @@ use self::{
     stored::Wanted,
 };
 use crate::{
+    Options,
+    access::{Caller, Guards, Need},
     error::Failure,
     http::openapi::Answer,
     protocol::{
@@ -41,12 +45,17 @@ use crate::{
 };
 
 /// Adds the route. `guarded`: there is a secret.
-pub(crate) fn routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState>> {
+pub(crate) fn routes(
+    app: App<Arc<HubState>>,
+    guarded: bool,
+    guards: &Guards,
+) -> App<Arc<HubState>> {
+    let route = secret::guard(post(gather).tag(TAG), guarded);
     app.tag(
         TAG,
         "Calls that the hub makes to other hosts for its clients, if its operator allows them.",
     )
-    .route(GATHER, secret::guard(post(gather).tag(TAG), guarded))
+    .route(GATHER, guards.needs(Need::Any(Action::Gather), route))
 }
 
 /// Makes many calls at once for a client, and streams each result as it arrives.
@@ -67,10 +76,10 @@ pub(crate) fn routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState
 async fn gather(
     State(core): State<Arc<HubState>>,
     Query(ask): Query<Ask>,
-    OriginalUri(uri): OriginalUri,
-    origin: Origin,
+    base: Base,
     headers: HeaderMap,
     sender: Sender,
+    caller: Caller,
     body: Body,
 ) -> Result<Answer<Results>, Failure> {
     secret::check(&core.options.upstream, &headers).map_err(Failure::from)?;
@@ -81,13 +90,14 @@ async fn gather(
     let limits = &core.options.limits;
     let options = ask.options(limits)?;
     if let Some(name) = &ask.stream {
+        let name = name_of(name)?;
+        caller.check_new(&name)?;
         let wanted = Wanted {
-            name: name_of(name)?,
+            name,
             options,
             format,
         };
-        let prefix = public_url::prefix(uri.path(), GATHER);
-        let url = origin.stream(&core.options, prefix, &wanted.name);
+        let url = base.stream(&core.options, &wanted.name);
         let response = stored::start(&core, &url, wanted, sender.peer, body).await?;
         return Ok(response.into());
     }
@@ -101,6 +111,35 @@ async fn gather(
         .line_heartbeat(core.options.line_heartbeat)
         .into_response()
         .into())
+}
+
+/// The URL of the request, as its client sees it.
+struct Base {
+    origin: Origin,
+    path: String,
+}
+
+impl Base {
+    /// Returns the URL of a stream.
+    fn stream(&self, options: &Options, name: &StreamName) -> String {
+        let prefix = public_url::prefix(&self.path, GATHER);
+        self.origin.stream(options, prefix, name)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Base {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            origin: Origin::of_request(parts),
+            path: public_url::uri(parts).path().to_owned(),
+        })
+    }
+}
+
+impl OperationInput for Base {
+    fn describe(_: &mut Operation) {}
 }
 
 /// Returns the refusal of a hub whose configuration allows no upstream.

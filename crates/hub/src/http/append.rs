@@ -5,6 +5,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll};
 use axum::{body::Body, extract::State, response::IntoResponse};
 use bytes::Bytes;
 use headwater::StatusCode;
+use headwater_auth::Action;
 use headwater_log::{Append, Error, Info, Outcome, Producer, Receipt, limits};
 use http::{HeaderMap, HeaderValue, header};
 
@@ -14,6 +15,7 @@ use super::{
     schema,
 };
 use crate::{
+    access::Caller,
     error::{self, Failure, offset_value},
     protocol::{
         close_reason, header_names, headers,
@@ -39,10 +41,15 @@ pub(crate) async fn append(
     path: StreamPath,
     headers: HeaderMap,
     sender: Sender,
+    caller: Caller,
     body: Body,
 ) -> Result<Answer<Appending>, Failure> {
     let (hub, headers, name) = (&*hub, &headers, &path.name);
     let creates = headers::create(headers)?;
+    if creates {
+        // Checked before the lookup, which would tell if the stream exists.
+        caller.check(Action::Create, Some(name.as_str()))?;
+    }
     let content_type =
         headers::text(headers, &header::CONTENT_TYPE)?.filter(|text| !text.is_empty());
     let mut append = Append::default();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{body::Body, extract::State, response::IntoResponse};
 use bytes::Bytes;
 use headwater::{StatusCode, schema::Schema};
+use headwater_auth::Action;
 use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Offset, Settings, Skip, limits};
 use http::{HeaderMap, HeaderValue, header};
 
@@ -14,6 +15,7 @@ use super::{
     schema,
 };
 use crate::{
+    access::Caller,
     error::{Failure, offset_value},
     protocol::{
         header_names, headers,
@@ -40,9 +42,14 @@ pub(crate) async fn create_stream(
     path: StreamPath,
     headers: HeaderMap,
     sender: Sender,
+    caller: Caller,
     body: Body,
 ) -> Result<Answer<Creation>, Failure> {
     let wish = Wish::read(&path, &headers).await?;
+    if let Some(fork) = &wish.fork {
+        // A fork has its source's messages.
+        caller.check(Action::Read, Some(fork.source.as_str()))?;
+    }
     let source = match &wish.fork {
         Some(fork) => Some(hub.log.info(&fork.source).await.map_err(of_source)?),
         None => None,

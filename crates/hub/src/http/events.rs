@@ -10,6 +10,7 @@ use bytes::Bytes;
 use headwater::{
     Format, LastEventId, MediaRange, Operation, Problem, Query, Raw, StatusCode, operation,
 };
+use headwater_auth::Action;
 use headwater_log::{Log, Mark, Position};
 use headwater_wire::sse::END_ID;
 use http::{HeaderMap, HeaderValue, header};
@@ -23,6 +24,7 @@ use crate::fanout::all::{
     reader::Feed,
 };
 use crate::{
+    access::Caller,
     error::Failure,
     limits::EVENT_PATTERNS,
     protocol::{header_names, media_type},
@@ -201,6 +203,7 @@ pub(crate) async fn follow_events(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     peer: Option<Peer>,
+    caller: Caller,
 ) -> Result<Answer<Following>, Failure> {
     let LastEventId(seen) = LastEventId::sent_by_event_source(&headers, query.as_deref());
     let seen = seen.as_deref();
@@ -219,7 +222,8 @@ pub(crate) async fn follow_events(
         );
         return Ok(over.into_response().into());
     }
-    let wanted = Arc::new(Patterns::parse(&follow.stream)?);
+    let wanted = Patterns::parse(&follow.stream)?;
+    let wanted = Arc::new(wanted.within(caller.limits(Action::Read)));
     if follow.after.is_some() && follow.offset.is_some() {
         let detail = "`after` and `offset` are the same: one of them is enough";
         return Err(Failure::bad_request(detail));

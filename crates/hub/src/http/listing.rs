@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use headwater::{Json, Problem, Query, operation};
+use headwater_auth::{Action, Grants};
 use headwater_log::{Expiry, Info, StreamName, limits::PAGE};
 use http::{HeaderName, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access::Caller,
     error::problem,
     protocol::{path::is_reserved, time},
     state::HubState,
@@ -122,28 +124,49 @@ impl From<Info> for StreamView {
 pub(crate) async fn list_streams(
     State(hub): State<Arc<HubState>>,
     Query(ask): Query<Ask>,
+    caller: Caller,
 ) -> Result<([(HeaderName, &'static str); 1], Json<Listing>), Problem> {
     let after = ask.after.as_deref().map(StreamName::new).transpose();
     let mut after = after.map_err(|error| Problem::bad_request(format!("after: {error}")))?;
     let limit = usize::try_from(ask.limit).unwrap_or(PAGE);
-    let mut streams = Vec::new();
-    for _ in 0..PAGES {
-        let page = hub
-            .log
-            .list(&ask.prefix, after, limit - streams.len())
-            .await;
+    let granted = caller.limits(Action::List);
+    let is_granted = |name: &str| {
+        let allows = |grants: &Grants| grants.allows(Action::List, Some(name));
+        granted.as_ref().is_none_or(allows)
+    };
+    let mut streams = Vec::<StreamView>::new();
+    for pages in 1.. {
+        let missing = match granted {
+            None => limit - streams.len(),
+            // Most of a page may be hidden.
+            Some(_) => PAGE,
+        };
+        let page = hub.log.list(&ask.prefix, after, missing).await;
         let page = page.map_err(problem)?;
-        let shown = page
-            .streams
-            .into_iter()
-            .filter(|info| !is_reserved(info.name.as_str()));
+        let shown = page.streams.into_iter().filter(|info| {
+            let name = info.name.as_str();
+            !is_reserved(name) && is_granted(name)
+        });
         streams.extend(shown.map(StreamView::from));
         after = page.after;
-        if after.is_none() || streams.len() >= limit {
+        // The name after which to continue must be one that the caller may see.
+        let is_progress = granted.is_none() || !streams.is_empty();
+        if after.is_none() || streams.len() >= limit || (pages >= PAGES && is_progress) {
             break;
         }
     }
-    let after = after.map(|name| name.as_str().to_owned());
+    let is_more = after.is_some() || streams.len() > limit;
+    streams.truncate(limit);
+    for stream in &mut streams {
+        stream.forked_from.take_if(|source| !is_granted(source));
+    }
+    let after = match granted {
+        None => after.map(|name| name.as_str().to_owned()),
+        Some(_) => streams
+            .last()
+            .filter(|_| is_more)
+            .map(|stream| stream.path.clone()),
+    };
     Ok((
         [(header::CACHE_CONTROL, "no-store")],
         Json(Listing { streams, after }),

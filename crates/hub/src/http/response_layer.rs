@@ -11,7 +11,12 @@ use headwater::StatusCode;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::cross_origin::{self, Page};
-use crate::{options::Cors, protocol::path::RELAY, state::HubState};
+use crate::{
+    access::{Caller, Lease},
+    options::Cors,
+    protocol::path::RELAY,
+    state::HubState,
+};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
@@ -36,10 +41,14 @@ const KEEP_PREFLIGHT: &str = "86400";
 /// Handles a request unless its page isn't allowed, and sets the headers that every response has.
 pub(crate) async fn headers(
     State(hub): State<Arc<HubState>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     hub.ensure_started();
+    if hub.access.is_some() {
+        // Until the guard of the route has identified it.
+        request.extensions_mut().insert(Caller::nobody());
+    }
     let cors = &hub.options.cors;
     let page = Page::of(&hub.options, request.uri(), request.headers());
     let embedders = cors.embedders(request.uri(), request.headers());
@@ -51,7 +60,7 @@ pub(crate) async fn headers(
     {
         preflight
     } else {
-        next.run(request).await
+        Lease::apply(next.run(request).await)
     };
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     let headers = response.headers_mut();

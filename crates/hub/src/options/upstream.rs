@@ -92,10 +92,19 @@ impl Options {
 
     /// Sets the secret that is required to create, delete and inspect relays: `Authorization:
     /// Bearer …`. Reading or aborting a relay only requires its URL. Default: none, and no secret
-    /// is required.
+    /// is required. With [`auth`](Self::auth) it has no effect: the actions `relay` and `gather` are
+    /// required instead.
     #[must_use]
     pub fn relay_secret(mut self, secret: &str) -> Self {
         self.upstream.secret = Some(Secret(secret.to_owned()));
+        self
+    }
+
+    /// Drops the secret if there is authorization: both are in the header `Authorization`.
+    pub(crate) fn without_replaced_secret(mut self) -> Self {
+        if self.auth.is_some() && self.upstream.secret.take().is_some() {
+            tracing::warn!("the relay secret has no effect: the hub has authorization");
+        }
         self
     }
 

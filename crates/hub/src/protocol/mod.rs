@@ -9,7 +9,6 @@ pub(crate) mod headers;
 pub(crate) mod json;
 pub(crate) mod media_type;
 pub(crate) mod path;
-pub(crate) mod pattern;
 pub(crate) mod public_url;
 pub(crate) mod query;
 pub(crate) mod read_query;

@@ -1,10 +1,12 @@
 //! Authorization (§9).
 
-use headwater_log::Timestamp;
+use headwater_auth::Action as Grant;
+use headwater_log::{StreamName, Timestamp};
 use http::HeaderMap;
 
 use super::{id::RelayId, refusal::Refusal};
 use crate::{
+    access::Caller,
     protocol::query::{any, query},
     secret,
     state::HubState,
@@ -44,6 +46,15 @@ pub(super) fn service(hub: &HubState, headers: &HeaderMap) -> Result<(), Refusal
     Ok(secret::check(&hub.options.upstream, headers)?)
 }
 
+/// Authorizes a caller by its grants, which have to include a public relay's stream.
+///
+/// # Errors
+/// The caller isn't allowed to control this relay.
+pub(super) fn granted(id: &RelayId, caller: &Caller) -> Result<(), Refusal> {
+    let stream = id.public().map(StreamName::as_str);
+    Ok(caller.check(Grant::Relay, stream)?)
+}
+
 /// Authorizes a client by the signed URL of a relay (§7).
 ///
 /// # Errors
@@ -67,9 +78,13 @@ pub(super) async fn reader(
     id: &RelayId,
     sign: &Signed,
     headers: &HeaderMap,
+    caller: &Caller,
 ) -> Result<(), Refusal> {
     match sign.is_any() {
         true => signed(hub, id, sign).await,
-        false => service(hub, headers),
+        false => {
+            service(hub, headers)?;
+            granted(id, caller)
+        }
     }
 }

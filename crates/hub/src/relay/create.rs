@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use headwater_auth::Action;
 use headwater_log::{Expiry, Info, Settings, StreamName, limits::CONTENT_TYPE_BYTES};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use super::{
     upstream::{Call, Upstream, open},
 };
 use crate::{
+    access::Caller,
     ingest::{self, IngestRequest, Source},
     protocol::{media_type::essence, path},
     requests::{
@@ -80,9 +82,14 @@ pub(super) async fn create(
     headers: HeaderMap,
     query: &str,
     sender: &Sender,
+    caller: &Caller,
     body: Body,
 ) -> Result<(Relay, bool), Refusal> {
     let ask = Ask::read(headers, query)?;
+    if let Some(name) = &ask.stream {
+        caller.check(Action::Relay, Some(name.as_str()))?;
+        caller.check_new(name)?;
+    }
     let allowed = hub.options.upstream.allow.check(&ask.url);
     allowed.map_err(|refused| Refusal::not_allowed(refused.to_string()))?;
     let mut held = hub.bodies.hold(&hub.options.limits, sender.peer);

@@ -7,7 +7,8 @@ use axum::{
     extract::{FromRequestParts, RawQuery, State},
     response::IntoResponse,
 };
-use headwater::{App, Operation, OperationInput, Path, StatusCode, get, post};
+use headwater::{App, Operation, OperationInput, Path, StatusCode, delete, get, head, patch, post};
+use headwater_auth::Action as Grant;
 use headwater_log::{Info, Timestamp};
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 use tokio::time::timeout;
@@ -20,6 +21,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
+    access::{Caller, Guards, Need},
     http::{openapi::Answer, read},
     protocol::{
         header_names,
@@ -38,12 +40,20 @@ const SSE: &str = "text/event-stream";
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Adds the routes. `guarded`: there is a secret.
-pub(crate) fn routes(app: App<Arc<HubState>>, guarded: bool) -> App<Arc<HubState>> {
-    let one = get(read_relay);
-    let one = guard(one.head(relay_info), guarded).patch(abort_relay);
-    let one = guard(one.delete(delete_relay), guarded);
+pub(crate) fn routes(
+    app: App<Arc<HubState>>,
+    guarded: bool,
+    guards: &Guards,
+) -> App<Arc<HubState>> {
+    let needs = |route| guards.needs(Need::Any(Grant::Relay), guard(route, guarded));
+    let one = guards
+        .needs(Need::OrSigned(Grant::Relay), get(read_relay))
+        .merge(needs(head(relay_info)))
+        // Authorized by its URL alone.
+        .merge(patch(abort_relay))
+        .merge(needs(delete(delete_relay)));
     openapi::app(app)
-        .route(RELAY, guard(post(create_relay), guarded))
+        .route(RELAY, needs(post(create_relay)))
         .route("/relay/{id}", one)
         .route("/relay/{id}/{*rest}", get(nothing).hidden())
 }
@@ -95,11 +105,12 @@ async fn create_relay(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     sender: Sender,
+    caller: Caller,
     body: Body,
 ) -> Result<Answer<Creation>, Refusal> {
     authorize::service(&hub, &headers)?;
     let query = query.unwrap_or_default();
-    let (relay, is_new) = create::create(&hub, headers, &query, &sender, body).await?;
+    let (relay, is_new) = create::create(&hub, headers, &query, &sender, &caller, body).await?;
     let id = relay.id.to_string();
     let now = Timestamp::from(std::time::SystemTime::now());
     let expires = now.after(hub.options.upstream.relay.ttl).0 / 1000;
@@ -138,6 +149,7 @@ async fn read_relay(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     peer: Option<Peer>,
+    caller: Caller,
 ) -> Result<Answer<RelayReading>, Refusal> {
     let id = RelayId::parse(&id);
     let query = query.unwrap_or_default();
@@ -146,7 +158,7 @@ async fn read_relay(
         authorize::service(&hub, &headers)?;
         return Err(Refusal::no_relay());
     };
-    authorize::reader(&hub, &id, &signed, &headers).await?;
+    authorize::reader(&hub, &id, &signed, &headers, &caller).await?;
     let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
     let mut response = read::get(&hub, &info.name, &query, &headers, peer).await?;
     note(response.headers_mut(), &info);
@@ -168,9 +180,11 @@ async fn relay_info(
     State(hub): State<Arc<HubState>>,
     Path(id): Path<String>,
     headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Answer<RelayMetadata>, Refusal> {
     authorize::service(&hub, &headers)?;
     let id = RelayId::parse(&id).ok_or_else(Refusal::no_relay)?;
+    authorize::granted(&id, &caller)?;
     let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
     let mut response = read::known(&info);
     note(response.headers_mut(), &info);
@@ -209,10 +223,14 @@ async fn delete_relay(
     State(hub): State<Arc<HubState>>,
     Path(id): Path<String>,
     headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Answer<Deletion>, Refusal> {
     authorize::service(&hub, &headers)?;
     let found = match RelayId::parse(&id) {
-        Some(id) => find(&hub, &id).await?,
+        Some(id) => {
+            authorize::granted(&id, &caller)?;
+            find(&hub, &id).await?
+        }
         None => None,
     };
     if let Some(info) = found {

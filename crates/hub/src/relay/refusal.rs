@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::upstream::OpenError;
-use crate::{error::Failure, protocol::header_names, secret::Denied};
+use crate::{access, error::Failure, protocol::header_names, secret::Denied};
 
 /// The reason for which a request to a relay was refused.
 #[derive(Serialize, JsonSchema)]
@@ -244,12 +244,20 @@ impl From<Denied> for Refusal {
     }
 }
 
+impl From<access::Denied> for Refusal {
+    fn from(denied: access::Denied) -> Self {
+        Failure::from(denied).into()
+    }
+}
+
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let (problem, headers) = failure.into_parts();
         let code = match problem.status() {
             StatusCode::NOT_FOUND => return Self::no_relay(),
             StatusCode::BAD_REQUEST => "BAD_REQUEST",
+            StatusCode::UNAUTHORIZED => "UNAUTHORIZED",
+            StatusCode::FORBIDDEN => "FORBIDDEN",
             StatusCode::REQUEST_TIMEOUT => "REQUEST_TIMEOUT",
             StatusCode::CONFLICT => "CONFLICT",
             StatusCode::GONE => "GONE",

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::peer::{Full, Peer, Shares};
 use crate::{
+    access::Ended,
     error::Failure,
     limits::{BODY_PATIENCE, LONG_BODY, Limits, RESERVE, SMALL_BODY},
 };
@@ -127,8 +128,13 @@ impl Drop for Held {
 /// Returns `true` if the stream should be checked before the body is read: the client waits for
 /// `100 Continue`, or the body is long or of unknown length.
 pub(crate) fn is_long(body: &Body, headers: &HeaderMap) -> bool {
+    headers.contains_key(header::EXPECT) || !is_short(body)
+}
+
+/// Returns `true` if a body's length is known and small.
+pub(crate) fn is_short(body: &Body) -> bool {
     let length = body.size_hint().upper();
-    headers.contains_key(header::EXPECT) || length.is_none_or(|length| length > LONG_BODY)
+    length.is_some_and(|length| length <= LONG_BODY)
 }
 
 /// Reads a whole body.
@@ -183,6 +189,9 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
             }
             if let Some(slow) = SlowBody::of(&error) {
                 return Failure::new(StatusCode::REQUEST_TIMEOUT, slow.to_string());
+            }
+            if let Some(denied) = Ended::of(&error) {
+                return denied.into();
             }
             tracing::debug!(%error, "a request's body ended early");
             Failure::bad_request("the body ended early")

@@ -9,6 +9,7 @@ use headwater::{
     App, Json, Operation, OperationOutput, Path, Query, SecurityScheme, StatusCode, delete, get,
     operation, post,
 };
+use headwater_auth::Action;
 use headwater_log::StreamName;
 use http::{HeaderValue, header};
 
@@ -19,7 +20,9 @@ use super::refusal::Refusal;
 use super::request::{self, Base, Bearer};
 use super::request_bodies::{AddStreams, NewSubscription, Progress, Release, Streams, Worker};
 use super::response_bodies::{AckView, Claimed, ErrorView, SubscriptionView};
+use super::state::{Config, Target};
 use super::webhooks;
+use crate::access::{Caller, Denied, Guards, Need};
 
 /// The security scheme of a worker's acknowledgements.
 pub(super) const WAKE_TOKEN: &str = "wakeToken";
@@ -28,7 +31,8 @@ pub(super) const WAKE_TOKEN: &str = "wakeToken";
 pub(super) const TAG: &str = "subscriptions";
 
 /// Returns the routes, without their state.
-pub(super) fn routes() -> App<Subscriptions> {
+pub(super) fn routes(guards: &Guards) -> App<Subscriptions> {
+    let needs = |route| guards.needs(Need::Any(Action::Subscribe), route);
     let app = App::from(axum::Router::new())
         .tag(
             TAG,
@@ -37,14 +41,15 @@ pub(super) fn routes() -> App<Subscriptions> {
         .security_scheme(WAKE_TOKEN, SecurityScheme::bearer())
         .route(
             "/__ds/subscriptions/{id}",
-            get(show).put(create).delete(remove),
+            needs(get(show).put(create).delete(remove)),
         )
-        .route("/__ds/subscriptions/{id}/streams", post(add_streams))
+        .route("/__ds/subscriptions/{id}/streams", needs(post(add_streams)))
         .route(
             "/__ds/subscriptions/{id}/streams/{*path}",
-            delete(remove_stream),
+            needs(delete(remove_stream)),
         )
-        .route("/__ds/subscriptions/{id}/claim", post(claim))
+        .route("/__ds/subscriptions/{id}/claim", needs(post(claim)))
+        // Authorized by the token of the wake.
         .route("/__ds/subscriptions/{id}/ack", post(acknowledge))
         .route("/__ds/subscriptions/{id}/release", post(release));
     webhooks::routes(app)
@@ -67,10 +72,17 @@ async fn create(
     State(subscriptions): State<Subscriptions>,
     Path(id): Path<String>,
     base: Base,
+    caller: Caller,
     Json(wanted): Json<NewSubscription>,
 ) -> Result<Put, Refusal> {
     let id = request::id(&id)?;
     let config = request::config(wanted, subscriptions.options())?;
+    check(&caller, &config)?;
+    // The response to an equal request shows the streams that were added since.
+    check_existing(&subscriptions, &id, &caller).await?;
+    if let Target::WakeStream(stream) = &config.target {
+        caller.check(Action::Publish, Some(stream.as_str()))?;
+    }
     let base = base.url(subscriptions.options());
     let make = |answer| Command::Put {
         id: Arc::clone(&id),
@@ -97,8 +109,10 @@ async fn show(
     Path(id): Path<String>,
     Query(Streams { after, limit }): Query<Streams>,
     base: Base,
+    caller: Caller,
 ) -> Result<Json<SubscriptionView>, Refusal> {
     let id = request::id(&id)?;
+    check_existing(&subscriptions, &id, &caller).await?;
     let after = after.as_deref().map(request::stream).transpose()?;
     let base = base.url(subscriptions.options());
     let limit = usize::try_from(limit).unwrap_or(SHOWN_STREAMS);
@@ -143,8 +157,10 @@ async fn view(
 async fn remove(
     State(subscriptions): State<Subscriptions>,
     Path(id): Path<String>,
+    caller: Caller,
 ) -> Result<NoContent, Refusal> {
     let id = request::id(&id)?;
+    check_existing(&subscriptions, &id, &caller).await?;
     subscriptions
         .ask(|answer| Command::Remove { id, answer })
         .await?;
@@ -156,10 +172,13 @@ async fn remove(
 async fn add_streams(
     State(subscriptions): State<Subscriptions>,
     Path(id): Path<String>,
+    caller: Caller,
     Json(wanted): Json<AddStreams>,
 ) -> Result<NoContent, Refusal> {
     let id = request::id(&id)?;
     let streams = request::streams(&wanted.streams)?;
+    check_existing(&subscriptions, &id, &caller).await?;
+    check_streams(&caller, &streams)?;
     subscriptions
         .ask(|answer| Command::AddStreams {
             id,
@@ -177,8 +196,10 @@ async fn add_streams(
 async fn remove_stream(
     State(subscriptions): State<Subscriptions>,
     Path((id, path)): Path<(String, String)>,
+    caller: Caller,
 ) -> Result<NoContent, Refusal> {
     let id = request::id(&id)?;
+    check_existing(&subscriptions, &id, &caller).await?;
     let stream = request::stream(&path)?;
     subscriptions
         .ask(|answer| Command::RemoveStream { id, stream, answer })
@@ -194,9 +215,11 @@ async fn remove_stream(
 async fn claim(
     State(subscriptions): State<Subscriptions>,
     Path(id): Path<String>,
+    caller: Caller,
     Json(Worker { worker }): Json<Worker>,
 ) -> Result<Json<Claimed>, Refusal> {
     let id = request::id(&id)?;
+    check_existing(&subscriptions, &id, &caller).await?;
     subscriptions
         .ask(|answer| Command::Claim { id, worker, answer })
         .await
@@ -262,6 +285,41 @@ async fn release(
     };
     subscriptions.ask(make).await?;
     Ok(NoContent)
+}
+
+/// Checks that a caller may subscribe to all streams of a configuration.
+fn check(caller: &Caller, config: &Config) -> Result<(), Denied> {
+    if let Some(pattern) = &config.pattern {
+        caller.check_all(Action::Subscribe, pattern)?;
+    }
+    check_streams(caller, &config.streams)
+}
+
+fn check_streams(caller: &Caller, streams: &[StreamName]) -> Result<(), Denied> {
+    let mut streams = streams.iter();
+    streams.try_for_each(|stream| caller.check(Action::Subscribe, Some(stream.as_str())))
+}
+
+/// Checks that a caller may change a subscription, if it exists.
+async fn check_existing(
+    subscriptions: &Subscriptions,
+    id: &Arc<str>,
+    caller: &Caller,
+) -> Result<(), Refusal> {
+    if caller.limits(Action::Subscribe).is_none() {
+        return Ok(());
+    }
+    let streams = async {
+        let of = || Arc::clone(id);
+        let config = subscriptions.ask(|answer| Command::Config { id: of(), answer });
+        check(caller, &*config.await?)?;
+        let named = subscriptions.ask(|answer| Command::Named { id: of(), answer });
+        Ok(check_streams(caller, &named.await?)?)
+    };
+    match streams.await {
+        Err(Refusal::NotFound) => Ok(()),
+        checked => checked,
+    }
 }
 
 /// The result of a `PUT`.

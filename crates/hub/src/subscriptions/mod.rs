@@ -56,6 +56,8 @@ use self::{
     refusal::Refusal,
     state::{Config, Link},
 };
+use crate::access::Guards;
+
 pub(crate) use self::{options::SubscriptionOptions, state::Bounds};
 
 /// Capacity of the engine's queue. Beyond it, requests wait to be queued.
@@ -97,8 +99,8 @@ impl Subscriptions {
 
     /// Returns the routes, relative to the root of the streams: `/__ds/subscriptions/{id}` and so
     /// on. Nest them under the path of the streams.
-    pub(crate) fn routes<S: Clone + Send + Sync + 'static>(&self) -> App<S> {
-        http::routes().with_state(self.clone())
+    pub(crate) fn routes<S: Clone + Send + Sync + 'static>(&self, guards: &Guards) -> App<S> {
+        http::routes(guards).with_state(self.clone())
     }
 
     /// Starts the engine, which delivers what is pending. Otherwise the first request starts it.

@@ -1,4 +1,7 @@
 use headwater::StatusCode;
+use headwater_auth::Action;
+
+use crate::access::Denied;
 
 /// The reason for which a subscription request was refused. The codes are part of the protocol.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -15,6 +18,12 @@ pub(super) enum Refusal {
     /// The hub doesn't call URLs like the webhook's.
     #[error("{0}")]
     WebhookUrl(&'static str),
+    /// The credentials don't grant an action that the request needs.
+    #[error("the credentials don't allow the action `{0}` on all of these streams")]
+    NotGranted(Action),
+    /// The request has no credentials.
+    #[error("this needs a key or a token: Authorization: Bearer …")]
+    NoCredentials,
     /// The token is missing, wasn't signed by this hub, or belongs to another subscription.
     #[error("a bearer token of this subscription's wake is required")]
     TokenInvalid,
@@ -66,6 +75,8 @@ impl Refusal {
             Self::NotFound => "SUBSCRIPTION_NOT_FOUND",
             Self::AlreadyExists => "SUBSCRIPTION_ALREADY_EXISTS",
             Self::WebhookUrl(_) => "WEBHOOK_URL_REJECTED",
+            Self::NotGranted(_) => "NOT_GRANTED",
+            Self::NoCredentials => "TOKEN_MISSING",
             Self::TokenInvalid => "TOKEN_INVALID",
             Self::TokenExpired => "TOKEN_EXPIRED",
             Self::Fenced => "FENCED",
@@ -84,7 +95,10 @@ impl Refusal {
         match self {
             Self::Invalid(_) | Self::WebhookUrl(_) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::TokenInvalid | Self::TokenExpired => StatusCode::UNAUTHORIZED,
+            Self::NotGranted(_) => StatusCode::FORBIDDEN,
+            Self::NoCredentials | Self::TokenInvalid | Self::TokenExpired => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::AlreadyExists
             | Self::Fenced
             | Self::AlreadyClaimed { .. }
@@ -94,6 +108,16 @@ impl Refusal {
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
             Self::Log => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Lacks(action) => Self::NotGranted(action),
+            // The guard of the route has refused others.
+            Denied::Unknown(_) | Denied::ForeignPage => Self::NoCredentials,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use super::request_bodies::{Kind, NewSubscription, Progress, StreamAck};
 use super::state::{Ack, Acked, Config, Target};
 use super::webhooks;
-use crate::protocol::pattern::Pattern;
+use headwater_auth::StreamPattern as Pattern;
 
 use crate::protocol::path::{self, RESERVED};
 use crate::protocol::public_url::{self, Origin};
@@ -122,7 +122,7 @@ pub(super) fn config(
         None | Some("") => None,
         Some(text) => {
             let pattern = Pattern::new(text.strip_prefix('/').unwrap_or(text));
-            Some(pattern.map_err(Refusal::Invalid)?)
+            Some(pattern.map_err(|error| Refusal::Invalid(error.to_string()))?)
         }
     };
     let streams = streams(&wanted.streams.unwrap_or_default())?;

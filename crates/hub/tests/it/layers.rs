@@ -6,6 +6,17 @@ use std::path::{Path, PathBuf};
 /// Each layer with the modules that nothing in it imports.
 const RULES: &[(&str, &[&str])] = &[
     (
+        "access",
+        &[
+            "durable",
+            "fanout",
+            "gather",
+            "ingest",
+            "relay",
+            "subscriptions",
+        ],
+    ),
+    (
         "protocol",
         &[
             "durable",

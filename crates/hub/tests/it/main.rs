@@ -1,5 +1,7 @@
 //! Behaviour that the protocol's conformance suite doesn't cover.
 
+#[cfg(all(feature = "gather", feature = "relay", feature = "webhooks"))]
+mod access;
 mod creating;
 mod described;
 mod durable;

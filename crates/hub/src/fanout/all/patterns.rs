@@ -1,18 +1,23 @@
 //! The patterns of a reader of `/events`.
 
+use headwater_auth::{Action, Grants, StreamPattern as Pattern};
 use headwater_log::{StreamName, limits::NAME_BYTES};
 
-use crate::{
-    error::Failure,
-    limits::EVENT_PATTERN_BYTES,
-    protocol::{path::is_reserved, pattern::Pattern},
-};
+use crate::{error::Failure, limits::EVENT_PATTERN_BYTES, protocol::path::is_reserved};
 
 /// See [`Patterns::key`].
-pub(crate) type Key = Box<[Box<str>]>;
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    patterns: Box<[Box<str>]>,
+    grants: Option<Box<str>>,
+}
 
-/// Patterns of which at least one has to match.
-pub(crate) struct Patterns(Vec<Pattern>);
+/// Patterns of which at least one has to match, within what the reader may read.
+pub(crate) struct Patterns {
+    patterns: Vec<Pattern>,
+    /// `None` if the reader may read all streams.
+    grants: Option<Grants>,
+}
 
 impl Patterns {
     /// Parses patterns.
@@ -40,21 +45,40 @@ impl Patterns {
         }
         patterns.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         patterns.dedup();
-        Ok(Self(patterns))
+        Ok(Self {
+            patterns,
+            grants: None,
+        })
+    }
+
+    /// Limits the streams to those that these grants allow to read.
+    pub(crate) fn within(mut self, grants: Option<Grants>) -> Self {
+        self.grants = grants;
+        self
     }
 
     /// Returns `true` if a stream matches. The hub's own streams never do.
     pub(crate) fn matches(&self, name: &StreamName) -> bool {
         let name = name.as_str();
-        !is_reserved(name) && self.0.iter().any(|pattern| pattern.matches(name))
+        let allows = |grants: &Grants| grants.allows(Action::Read, Some(name));
+        !is_reserved(name)
+            && self.patterns.iter().any(|pattern| pattern.matches(name))
+            && self.grants.as_ref().is_none_or(allows)
     }
 
-    /// Returns a value that is equal for equal patterns.
+    /// Returns a value that is equal for equal patterns and grants.
     pub(crate) fn key(&self) -> Key {
-        self.0
-            .iter()
-            .map(|pattern| pattern.as_str().into())
-            .collect()
+        Key {
+            patterns: self
+                .patterns
+                .iter()
+                .map(|pattern| pattern.as_str().into())
+                .collect(),
+            grants: self
+                .grants
+                .as_ref()
+                .map(|grants| format!("{grants:?}").into()),
+        }
     }
 }
 

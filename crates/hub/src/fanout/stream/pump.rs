@@ -248,7 +248,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
         next = chunk.next;
         filled_at = Instant::now();
         shared.near.change(|ring| {
-            ring.push_all(chunk, shared.shape);
+            ring.push_all(&chunk, shared.shape);
             if is_end {
                 ring.end(EndReason::Closed);
             }

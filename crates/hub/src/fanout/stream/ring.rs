@@ -171,7 +171,7 @@ impl Ring {
     /// Adds messages that were read, in batches of about one chunk when they are encoded. A message
     /// that is larger than that by itself is left to the log: see
     /// [`Outgoing`](crate::fanout::send_budget::Outgoing).
-    pub(crate) fn push_all(&mut self, chunk: Chunk, shape: Shape) {
+    pub(crate) fn push_all(&mut self, chunk: &Chunk, shape: Shape) {
         let mut messages = chunk.messages().peekable();
         let mut from = chunk.from;
         while let Some(first) = messages.next() {

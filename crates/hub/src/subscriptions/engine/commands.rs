@@ -23,6 +23,7 @@ impl Command {
         match self {
             Self::Put { answer, .. } => send(answer, refusal),
             Self::Config { answer, .. } => send(answer, refusal),
+            Self::Named { answer, .. } => send(answer, refusal),
             Self::Show { answer, .. } => send(answer, refusal),
             Self::Remove { answer, .. }
             | Self::AddStreams { answer, .. }
@@ -53,6 +54,14 @@ impl Engine {
                 let known = self.registry.get(&id).ok_or(Refusal::NotFound);
                 let config = known.map(|known| Arc::clone(&known.config));
                 self.hold(answer, config);
+            }
+            Command::Named { id, answer } => {
+                let known = self.registry.get(&id).ok_or(Refusal::NotFound);
+                let named = known.map(|known| {
+                    let named = known.links.iter().filter(|(_, link)| link.explicit);
+                    named.map(|(name, _)| name.clone()).collect()
+                });
+                self.hold(answer, named);
             }
             Command::Show {
                 id,

@@ -45,6 +45,11 @@ pub(super) enum Command {
         id: Arc<str>,
         answer: Answer<Arc<Config>>,
     },
+    /// Returns a subscription's streams by name, also those that were added later.
+    Named {
+        id: Arc<str>,
+        answer: Answer<Vec<StreamName>>,
+    },
     Show {
         id: Arc<str>,
         base: String,

@@ -2,7 +2,7 @@ use headwater_log::StreamName;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::pattern::Pattern;
+use headwater_auth::StreamPattern as Pattern;
 
 /// The configuration of a subscription in normal form: requests with the same meaning have the same
 /// one.

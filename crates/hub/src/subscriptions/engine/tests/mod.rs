@@ -6,9 +6,9 @@ mod storage;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::protocol::pattern::Pattern;
 use crate::subscriptions::limits::LINKS;
 use crate::subscriptions::state::{Acked, Bounds, Link, State, Target};
+use headwater_auth::StreamPattern as Pattern;
 use headwater_log::{
     Append, Create, DiskLog, DiskOptions, Info, Mark, MemoryLog, MemoryOptions, Offset, ReadFrom,
     Settings,

@@ -1,0 +1,89 @@
+//! The sender of a request, as far as handlers need it.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use headwater::{Operation, OperationInput};
+use headwater_auth::{Action, AuthError, Grants, Identity, IdentityKind, StreamPattern};
+use headwater_log::StreamName;
+use http::request::Parts;
+
+use super::Denied;
+
+/// The sender of a request. In a hub without authorization it may do everything.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller(Option<Identity>);
+
+impl Caller {
+    pub(super) fn new(identity: Identity) -> Self {
+        Self(Some(identity))
+    }
+
+    /// Returns a caller that may do nothing.
+    pub(crate) fn nobody() -> Self {
+        Self(Some(Identity::anonymous(Grants::none())))
+    }
+
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.0.as_ref()
+    }
+
+    /// Decides if the caller may take an action, on a stream if it is about one.
+    ///
+    /// # Errors
+    /// 401 for a caller without credentials, 403 for others.
+    pub(crate) fn check(&self, action: Action, stream: Option<&str>) -> Result<(), Denied> {
+        self.require(action, |identity| identity.may(action, stream))
+    }
+
+    /// Decides if the caller may take an action on every stream that matches a pattern.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(crate) fn check_all(&self, action: Action, pattern: &StreamPattern) -> Result<(), Denied> {
+        self.require(action, |identity| identity.grants().covers(action, pattern))
+    }
+
+    /// Decides if the caller may have the hub create a stream and append to it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(crate) fn check_new(&self, stream: &StreamName) -> Result<(), Denied> {
+        self.check(Action::Create, Some(stream.as_str()))?;
+        self.check(Action::Publish, Some(stream.as_str()))
+    }
+
+    /// Returns the grants that limit an action. `None` if the caller may take it on all streams.
+    pub(crate) fn limits(&self, action: Action) -> Option<Grants> {
+        let grants = self.0.as_ref()?.grants();
+        let is_limited = !grants.covers(action, &StreamPattern::everything());
+        is_limited.then(|| grants.clone())
+    }
+
+    fn require(
+        &self,
+        action: Action,
+        is_allowed: impl FnOnce(&Identity) -> bool,
+    ) -> Result<(), Denied> {
+        match &self.0 {
+            None => Ok(()),
+            Some(identity) if is_allowed(identity) => Ok(()),
+            Some(identity) if *identity.kind() == IdentityKind::Anonymous => {
+                Err(Denied::Unknown(AuthError::Missing))
+            }
+            Some(_) => Err(Denied::Lacks(action)),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+impl OperationInput for Caller {
+    fn describe(_: &mut Operation) {}
+}

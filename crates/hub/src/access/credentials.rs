@@ -1,0 +1,107 @@
+//! The credentials of a request: a header, a ticket in the query, or a cookie.
+
+use std::time::SystemTime;
+
+use headwater_auth::{AuthError, Identity};
+use http::{HeaderMap, Method, header, request::Parts};
+
+use super::{Access, Denied};
+use crate::{Options, http::cross_origin::Page, options::Cors};
+
+/// The name of the cookie. Browsers take a cookie of this prefix only over https, or from localhost
+/// (RFC 6265bis §4.1.3.1).
+pub(crate) const COOKIE: &str = "__Secure-headwater";
+
+/// The parameter of the query that has a ticket.
+pub(crate) const TICKET: &str = "ticket";
+
+impl Access {
+    /// Returns the identity behind a request. Without credentials, it is the anonymous one.
+    /// `reads`: the request is for what a ticket is accepted for.
+    ///
+    /// # Errors
+    /// The credentials aren't valid, or aren't accepted for this request.
+    pub(super) fn identify(
+        &self,
+        parts: &Parts,
+        options: &Options,
+        reads: bool,
+    ) -> Result<Identity, Denied> {
+        let now = SystemTime::now();
+        let verified = |token: &str| {
+            let identity = match self.authenticator.verify(token, now) {
+                // It may be a key that was created just now.
+                Err(AuthError::BadSignature) if self.reload_again() => {
+                    self.authenticator.verify(token, now)
+                }
+                identity => identity,
+            };
+            identity.map_err(Denied::Unknown)
+        };
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            return verified(bearer(&parts.headers)?);
+        }
+        if let Some(ticket) = ticket(parts).filter(|_| reads) {
+            // A ticket that was used, has expired or never existed: one answer for all.
+            let identity = self.tickets.redeem(&ticket, now);
+            let identity = identity.ok_or(Denied::Unknown(AuthError::Expired))?;
+            // Its key may have been revoked since.
+            let present = self.authenticator.recheck(&identity, now);
+            return present.map_err(Denied::Unknown);
+        }
+        if let Some(token) = cookie(&parts.headers) {
+            let is_safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+            let is_trusted = match Page::of(options, &parts.uri, &parts.headers) {
+                Page::Own => true,
+                // `Cors::Any` allows every page, so it trusts none.
+                Page::Allowed(_) => options.cors != Cors::Any,
+                Page::None | Page::Foreign => false,
+            };
+            if !is_safe && !is_trusted {
+                return Err(Denied::ForeignPage);
+            }
+            return verified(token);
+        }
+        Ok(self.anonymous.clone())
+    }
+}
+
+/// Returns the token of `Authorization: Bearer` (RFC 6750 §2.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
+    let malformed = |why: &str| Denied::Unknown(AuthError::Malformed(why.into()));
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(malformed("there is more than one Authorization header"));
+    };
+    let text = value.to_str();
+    let text = text.map_err(|_| malformed("the Authorization header is not ASCII"))?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(malformed(
+            "the Authorization header is not `Bearer` and a token",
+        )),
+    }
+}
+
+/// Returns the ticket of a `GET`.
+fn ticket(parts: &Parts) -> Option<String> {
+    if parts.method != Method::GET {
+        return None;
+    }
+    let query = parts.uri.query()?;
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs
+        .find(|(name, _)| name == TICKET)
+        .map(|(_, ticket)| ticket.into_owned())
+}
+
+/// Returns the token of the cookie.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let values = headers.get_all(header::COOKIE).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, token)| token)
+}

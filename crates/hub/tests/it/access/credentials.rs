@@ -1,0 +1,347 @@
+//! Which credentials are accepted, and for what.
+
+use headwater::test::TestClient;
+use headwater_hub::Hub;
+use headwater_log::MemoryLog;
+use tower::ServiceExt as _;
+
+use super::*;
+
+/// Returns a request that takes an action, on the stream `in/a` if the action has one.
+fn attempt(hub: &Guarded, action: Action) -> TestRequest {
+    let stream = |method| hub.request(method, "/streams/in/a");
+    match action {
+        Action::Read => stream(Method::GET),
+        Action::Publish => stream(Method::POST).header(JSON.0, JSON.1).body("[1]"),
+        Action::Create => stream(Method::PUT).header(JSON.0, JSON.1),
+        // The last try on `in/a` is the only one that is allowed.
+        Action::Delete => stream(Method::DELETE),
+        Action::List => hub.request(Method::GET, "/streams"),
+        Action::Subscribe => hub.request(Method::GET, "/streams/__ds/subscriptions/none"),
+        Action::Relay => hub.request(Method::POST, "/relay"),
+        Action::Gather => hub.request(Method::POST, "/gather"),
+        _ => hub.request(Method::GET, "/"),
+    }
+}
+
+/// Returns `true` for an action whose request is about one stream.
+fn is_about_a_stream(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Read | Action::Publish | Action::Create | Action::Delete
+    )
+}
+
+#[tokio::test]
+async fn each_action_needs_valid_credentials_that_grant_it() {
+    let now = SystemTime::now();
+    for action in Action::ALL {
+        let on = |pattern: &str| format!("{action}:{pattern}");
+        let mut keys = Vec::new();
+        let hub = Guarded::with("", |file| {
+            let past = now - Duration::from_secs(10);
+            for (name, expires) in [("good", None), ("revoked", None), ("expired", Some(past))] {
+                let key = file.create(name, grants(&on("in/**")), expires, now - HOUR);
+                keys.push(key.expect("the file can be written").token().to_owned());
+            }
+            file.revoke("revoked", now).expect("the key exists");
+        });
+        hub.create(&["in/a"]).await;
+        let [good, revoked, expired] = &*keys else {
+            panic!("three keys")
+        };
+        let right = token(&on("in/**"), HOUR);
+        let late = Claims::new(now - Duration::from_secs(2)).audience(AUDIENCE);
+        let late = mint(&SECRET, &late.grants(grants(&on("**"))));
+        let elsewhere = Claims::new(now + HOUR).audience("other");
+        let elsewhere = mint(&SECRET, &elsewhere.grants(grants(&on("**"))));
+        let forged = mint(&[8; 32], &claims(&on("**"), HOUR));
+        let (narrower, other) = (token(&on("in/b"), HOUR), token(&on("out/**"), HOUR));
+        let others = token(&all_but(action), HOUR);
+        let of_another_stream = match is_about_a_stream(action) {
+            true => "not_granted",
+            false => "",
+        };
+        for (name, token, expected) in [
+            ("revoked key", &**revoked, "token_revoked"),
+            ("expired key", expired, "token_expired"),
+            ("expired token", &late, "token_expired"),
+            ("wrong audience", &elsewhere, "token_wrong_audience"),
+            ("wrong key", &forged, "token_bad_signature"),
+            ("garbage", "garbage", "token_malformed"),
+            ("unknown key", "hwk_x_y", "token_malformed"),
+            ("narrower glob", &narrower, of_another_stream),
+            ("other glob", &other, of_another_stream),
+            ("other actions", &others, "not_granted"),
+            ("key", good, ""),
+            ("token", &right, ""),
+        ] {
+            let response = bearer(attempt(&hub, action), token).send().await;
+            let status = response.status().as_u16();
+            let challenge = header(&response, "www-authenticate");
+            let code = code(response).await;
+            let place = format!("{action} with {name}: {status} {code}");
+            match expected {
+                "" => assert!(!matches!(status, 401 | 403), "{place}"),
+                "not_granted" => {
+                    assert_eq!((status, &*code), (403, expected), "{place}");
+                    assert!(challenge.contains("insufficient_scope"), "{place}");
+                }
+                _ => {
+                    assert_eq!((status, &*code), (401, expected), "{place}");
+                    assert!(challenge.contains("error=\"invalid_token\""), "{place}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_same_for_a_stream_that_does_not_exist() {
+    let hub = Guarded::new();
+    hub.create(&["secret/here"]).await;
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE"] {
+        for granted in [None, Some("read,publish,create,delete:other/**")] {
+            let mut answers = Vec::new();
+            for path in ["secret/here", "secret/gone"] {
+                let method: Method = method.parse().expect("it is a method");
+                let request = hub.request(method, &format!("/streams/{path}"));
+                let request = match granted {
+                    Some(granted) => bearer(request, &token(granted, HOUR)),
+                    None => request,
+                };
+                let request = request.header("stream-create", "true");
+                let response = request.header(JSON.0, JSON.1).send().await;
+                let headers = format!("{:?}", response.headers());
+                answers.push((response.status(), headers, response.text().await));
+            }
+            assert!(matches!(answers[0].0.as_u16(), 401 | 403));
+            assert_eq!(answers[0], answers[1], "{method} {granted:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_name_that_is_checked_is_the_one_that_is_used() {
+    let hub = Guarded::new();
+    hub.create(&["a/b", "a/c", "A/b", "b"]).await;
+    let get = async |path: &str| {
+        let get = hub.as_one(Method::GET, &format!("/streams/{path}"), "read:a/b");
+        code(get.send().await).await
+    };
+    for path in ["a/b", "a%2Fb", "a%2fb", "%61/b", "a/%62"] {
+        assert_eq!(get(path).await, "200", "{path}");
+    }
+    for path in ["A/b", "a/c", "a%2Fc", "b", "a/b/c", "a%252Fb"] {
+        assert_eq!(get(path).await, "not_granted", "{path}");
+    }
+    // No stream has such a name.
+    for path in [
+        "a/b/",
+        "a//b",
+        "a/b/%2e%2e/c",
+        "a/b/../c",
+        "%2e%2e/a/b",
+        "a/b%00",
+    ] {
+        assert_eq!(get(path).await, "400", "{path}");
+    }
+    assert_eq!(get("__ds/subscriptions").await, "404");
+    let nobody = hub
+        .request(Method::GET, "/streams/a/b/%2e%2e/c")
+        .send()
+        .await;
+    assert_eq!(code(nobody).await, "token_missing");
+}
+
+#[tokio::test]
+async fn anonymous_requests_have_their_own_grants() {
+    let hub = Guarded::with("read,list:public/**", |_| {});
+    hub.create(&["public/a", "private/a"]).await;
+    let get = async |path: &str| code(hub.request(Method::GET, path).send().await).await;
+    assert_eq!(get("/streams/public/a").await, "200");
+    assert_eq!(get("/streams/private/a").await, "token_missing");
+    // Invalid credentials aren't taken for none.
+    let garbage = bearer(hub.request(Method::GET, "/streams/public/a"), "garbage");
+    assert_eq!(code(garbage.send().await).await, "token_malformed");
+    let ticket = hub.request(Method::POST, "/tickets").send().await;
+    assert_eq!(code(ticket).await, "token_missing");
+}
+
+#[tokio::test]
+async fn only_one_bearer_token_in_the_header_is_accepted() {
+    let hub = Guarded::new();
+    hub.create(&["a"]).await;
+    let good = token("read:a", HOUR);
+    let get = || hub.request(Method::GET, "/streams/a");
+    for (value, expected) in [
+        (format!("Bearer {good}"), "200"),
+        (format!("bearer  {good}"), "200"),
+        (format!("Basic {good}"), "token_malformed"),
+        (good.clone(), "token_malformed"),
+        ("Bearer".to_owned(), "token_malformed"),
+        (format!("Bearer {good} {good}"), "token_malformed"),
+    ] {
+        let response = get().header("authorization", &value).send().await;
+        assert_eq!(code(response).await, expected, "{value}");
+    }
+    for query in ["access_token", "authorization", "token", "ticket"] {
+        let path = format!("/streams/a?{query}={good}");
+        let response = hub.request(Method::GET, &path).send().await;
+        assert_eq!(response.status(), 401, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn two_authorization_headers_are_refused() {
+    let options = Options::new().auth(Auth::new(authenticator()));
+    let hub = Hub::with_options(Arc::new(MemoryLog::default()), options);
+    let value = format!("Bearer {}", token("list:**", HOUR));
+    for (count, status) in [(0, 401), (1, 200), (2, 401)] {
+        let request = http::Request::get("/streams");
+        let request = (0..count).fold(request, |request, _| {
+            request.header("authorization", &value)
+        });
+        let request = request
+            .body(axum::body::Body::empty())
+            .expect("it is valid");
+        let response = hub.app().into_router().oneshot(request).await;
+        assert_eq!(
+            response.expect("it is infallible").status(),
+            status,
+            "{count}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_hub_under_another_path_decides_by_the_same_names() {
+    let options = Options::new().auth(Auth::new(authenticator()));
+    let hub = Hub::with_options(Arc::new(MemoryLog::default()), options);
+    let app = axum::Router::new().nest("/{tenant}/hub", hub.app().into_router());
+    let client = TestClient::new(app);
+    let send = async |method: Method, path: &str, granted: &str, source: Option<&str>| {
+        let request = client.request(method, &format!("/x/hub/streams/{path}"));
+        let request = bearer(request, &token(granted, HOUR)).header(JSON.0, JSON.1);
+        let request = match source {
+            Some(source) => request.header("stream-forked-from", source),
+            None => request,
+        };
+        code(request.send().await).await
+    };
+    let own = "create,read:a/**";
+    assert_eq!(send(Method::PUT, "b/1", own, None).await, "not_granted");
+    assert_eq!(send(Method::PUT, "b/1", "create:b/1", None).await, "201");
+    assert_eq!(send(Method::PUT, "a/1", own, None).await, "201");
+    assert_eq!(send(Method::GET, "a%2F1", own, None).await, "200");
+    assert_eq!(send(Method::GET, "b/1", own, None).await, "not_granted");
+    for source in ["b/1", "/x/hub/streams/b/1", "/x/hub/streams/b%2F1"] {
+        let fork = send(Method::PUT, "a/2", own, Some(source)).await;
+        assert_eq!(fork, "not_granted", "{source}");
+    }
+    let fork = send(Method::PUT, "a/2", own, Some("/x/hub/streams/a/1")).await;
+    assert_eq!(fork, "201");
+}
+
+async fn ticket(hub: &Guarded, token: &str) -> String {
+    let post = bearer(hub.request(Method::POST, "/tickets"), token);
+    let response = post.send().await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(header(&response, "cache-control"), "no-store");
+    let body = response.json::<Value>().await;
+    body["ticket"].as_str().expect("it is text").to_owned()
+}
+
+#[tokio::test]
+async fn a_ticket_authorizes_one_get_that_reads() {
+    let hub = Guarded::new();
+    hub.create(&["a", "b"]).await;
+    let all = token("read,publish,list,admin:a", HOUR);
+    let first = ticket(&hub, &all).await;
+    let send = async |method: Method, path: &str| {
+        let request = hub.request(method, &format!("{path}?ticket={first}"));
+        code(request.header(JSON.0, JSON.1).body("[1]").send().await).await
+    };
+    for (method, path) in [
+        (Method::POST, "/streams/a"),
+        (Method::POST, "/tickets"),
+        (Method::GET, "/streams"),
+        (Method::GET, "/"),
+    ] {
+        assert_eq!(send(method, path).await, "token_missing", "{path}");
+    }
+    assert_eq!(send(Method::GET, "/streams/a").await, "200");
+    assert_eq!(send(Method::GET, "/streams/a").await, "token_expired");
+    let other = ticket(&hub, &all).await;
+    let get = hub.request(Method::GET, &format!("/streams/b?ticket={other}"));
+    assert_eq!(code(get.send().await).await, "not_granted");
+}
+
+#[tokio::test]
+async fn a_ticket_of_a_revoked_key_is_refused() {
+    let mut key = String::new();
+    let hub = Guarded::with("", |file| {
+        let new = file.create("k", grants("read:a"), None, SystemTime::now());
+        key = new.expect("the file can be written").token().to_owned();
+    });
+    hub.create(&["a"]).await;
+    let ticket = ticket(&hub, &key).await;
+    hub.file.revoke("k", SystemTime::now()).expect("it exists");
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let get = hub.request(Method::GET, &format!("/streams/a?ticket={ticket}"));
+    assert_eq!(code(get.send().await).await, "token_revoked");
+}
+
+#[tokio::test]
+async fn a_cookie_reads_and_writes_only_for_pages_of_the_hub() {
+    let hub = Guarded::new();
+    hub.create(&["a"]).await;
+    let cookie = format!("x=1; __Secure-headwater={}", token("read,publish:a", HOUR));
+    let send = async |method: Method, headers: &[(&str, &str)]| {
+        let request = hub.request(method, "/streams/a").header("cookie", &cookie);
+        let request = request.header("host", "hub.example").header(JSON.0, JSON.1);
+        let headers = headers.iter();
+        let request = headers.fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
+        code(request.body("[1]").send().await).await
+    };
+    assert_eq!(send(Method::GET, &[]).await, "200");
+    assert_eq!(send(Method::POST, &[]).await, "foreign_page");
+    let own = ("sec-fetch-site", "same-origin");
+    assert_eq!(send(Method::POST, &[own]).await, "204");
+    assert_eq!(
+        send(Method::POST, &[("origin", "http://hub.example")]).await,
+        "204"
+    );
+    // Allowed by the default of `cors`.
+    assert_eq!(
+        send(Method::POST, &[("origin", "http://localhost:5173")]).await,
+        "204"
+    );
+    let foreign = send(Method::POST, &[("origin", "https://evil.example")]).await;
+    assert_eq!(foreign, "no code");
+    // The header takes precedence.
+    let garbage = send(Method::GET, &[("authorization", "Bearer garbage")]).await;
+    assert_eq!(garbage, "token_malformed");
+}
+
+#[tokio::test]
+async fn a_preflight_needs_no_credentials_and_a_refusal_can_be_read_by_an_allowed_page() {
+    let hub = Guarded::new();
+    let origin = ("origin", "http://localhost:5173");
+    let options = hub.request(Method::OPTIONS, "/streams/a");
+    let options = options.header(origin.0, origin.1);
+    let response = options
+        .header("access-control-request-method", "PUT")
+        .send()
+        .await;
+    assert_eq!(response.status(), 204);
+    assert!(header(&response, "access-control-allow-headers").contains("authorization"));
+    let get = hub
+        .request(Method::GET, "/streams/a")
+        .header(origin.0, origin.1);
+    let response = get.send().await;
+    assert_eq!(header(&response, "access-control-allow-origin"), origin.1);
+    assert_eq!(response.status(), 401);
+}

@@ -1,0 +1,108 @@
+//! Every endpoint of the document is guarded.
+
+use super::*;
+
+/// Operations that need no credentials of the hub.
+const OPEN: [(&str, &str); 7] = [
+    ("get", "/healthz"),
+    ("get", "/readyz"),
+    // The signature of its URL.
+    ("patch", "/relay/{id}"),
+    // The public keys of webhooks.
+    ("get", "/streams/__ds/jwks.json"),
+    // The token of a wake.
+    ("post", "/streams/__ds/subscriptions/{id}/ack"),
+    ("post", "/streams/__ds/subscriptions/{id}/callback"),
+    ("post", "/streams/__ds/subscriptions/{id}/release"),
+];
+
+struct Operation {
+    method: Method,
+    path: String,
+    /// The action that it needs. `None` if credentials are enough.
+    action: Option<Action>,
+}
+
+/// Returns the guarded operations of a hub's document. All others have to be [`OPEN`].
+async fn guarded_operations(hub: &Guarded) -> Vec<Operation> {
+    let document = hub.request(Method::GET, "/openapi.json").send().await;
+    let document = document.json::<Value>().await;
+    let mut guarded = Vec::new();
+    let mut open = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("there are paths") {
+        let methods = ["get", "head", "put", "post", "patch", "delete"];
+        for (method, operation) in methods.map(|name| (name, &item[name])) {
+            if operation.is_null() {
+                continue;
+            }
+            let schemes = operation["security"].as_array();
+            let scopes = schemes
+                .into_iter()
+                .flatten()
+                .find_map(|scheme| scheme["bearer"].as_array());
+            let Some(scopes) = scopes else {
+                open.push((method.to_owned(), path.clone()));
+                continue;
+            };
+            assert!(scopes.len() <= 1, "{method} {path}: {scopes:?}");
+            let action = scopes.first().map(|scope| {
+                let scope = scope.as_str().expect("it is text");
+                scope.parse().expect("it is an action")
+            });
+            guarded.push(Operation {
+                method: method.to_uppercase().parse().expect("it is a method"),
+                path: path.replace("{path}", "some/stream").replace("{id}", "one"),
+                action,
+            });
+        }
+    }
+    open.sort();
+    let mut expected = OPEN.map(|(method, path)| (method.to_owned(), path.to_owned()));
+    expected.sort();
+    assert_eq!(open, expected, "without a guard");
+    guarded
+}
+
+#[tokio::test]
+async fn every_operation_is_guarded_or_in_the_list_of_the_open_ones() {
+    let hub = Guarded::new();
+    let operations = guarded_operations(&hub).await;
+    assert!(operations.len() > 15, "{}", operations.len());
+    for Operation {
+        method,
+        path,
+        action,
+    } in operations
+    {
+        let place = format!("{method} {path}");
+        let response = hub.request(method.clone(), &path).send().await;
+        assert_eq!(response.status(), 401, "{place}");
+        assert_eq!(header(&response, "www-authenticate"), "Bearer", "{place}");
+        if method != Method::HEAD {
+            assert_eq!(code(response).await, "token_missing", "{place}");
+        }
+        let Some(action) = action else { continue };
+        let request = hub.as_one(method.clone(), &path, &all_but(action));
+        let response = request.send().await;
+        assert_eq!(response.status(), 403, "{place}");
+        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{action}\"");
+        assert_eq!(header(&response, "www-authenticate"), challenge, "{place}");
+        if method != Method::HEAD {
+            let problem = response.json::<Value>().await;
+            assert_eq!(problem["code"], "not_granted", "{place}");
+            assert_eq!(problem["action"], action.name(), "{place}");
+        }
+        let only = format!("{action}:**");
+        let response = hub.as_one(method, &path, &only).send().await;
+        assert!(!matches!(response.status().as_u16(), 401 | 403), "{place}");
+    }
+}
+
+#[tokio::test]
+async fn the_documents_and_the_health_checks_are_public() {
+    let hub = Guarded::new();
+    for path in ["/healthz", "/readyz", "/openapi.json", "/docs"] {
+        let response = hub.request(Method::GET, path).send().await;
+        assert_eq!(response.status(), 200, "{path}");
+    }
+}
