@@ -7,6 +7,8 @@ use crate::{
     check::{self, Check},
     gather::Gather,
     help,
+    keys::Keys,
+    mint::Mint,
     openapi::Document,
     publish::Publish,
     relay::Relay,
@@ -37,6 +39,20 @@ pub(crate) enum Command {
     /// Run the hub: streams by URL, published with POST, followed from anywhere
     #[command(after_help = SERVE_EXAMPLES, after_long_help = SERVE_LONG_HELP)]
     Serve(Box<Serve>),
+
+    /// Create, list and revoke the keys of a hub
+    ///
+    /// They are in a file, by their hashes. A hub that serves with the file notices a change within
+    /// a second. A hub that was started without one has to be restarted once.
+    #[command(after_help = help::KEYS, after_long_help = help::with_local_exit_codes(help::KEYS), arg_required_else_help = true, verbatim_doc_comment)]
+    Keys(Keys),
+
+    /// Make a token (JWT) for a hub, signed with a secret or a private key
+    ///
+    /// Prints the token alone. Anyone who has it may do what it grants until it expires: it can't
+    /// be revoked by itself, so let it expire soon.
+    #[command(after_help = help::TOKEN, after_long_help = help::with_local_exit_codes(help::TOKEN), verbatim_doc_comment)]
+    Token(Box<Mint>),
 
     /// Check the data of a stopped hub for damage
     #[command(after_help = check::EXAMPLE, after_long_help = check::LONG_HELP)]
@@ -239,6 +255,18 @@ impl clap::builder::TypedValueParser for FormatParser {
     }
 }
 
+/// Longest time until a key or a token expires: 100 years of 365 days.
+const MAX_LIFETIME: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Parses the time until a key or a token expires.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        lifetime if lifetime < Duration::from_secs(1) => Err("it is at least 1s".to_owned()),
+        lifetime if lifetime > MAX_LIFETIME => Err("it is at most 36500d".to_owned()),
+        lifetime => Ok(lifetime),
+    }
+}
+
 pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
@@ -291,6 +319,19 @@ mod tests {
         assert_eq!(read("0"), Ok(0));
         for bad in ["", "s", "1y", "-1", "1e400", "x"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_from_a_second_to_a_hundred_years() {
+        for (text, is_valid) in [
+            ("1s", true),
+            ("0.9s", false),
+            ("0", false),
+            ("36500d", true),
+            ("36501d", false),
+        ] {
+            assert_eq!(lifetime(text).is_ok(), is_valid, "{text}");
         }
     }
 }

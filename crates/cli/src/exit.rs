@@ -25,6 +25,13 @@ Exit status:
   5    the hub took too long
   130  ended by Ctrl-C (SIGINT); 143 by SIGTERM";
 
+/// The exit codes of the commands that only use local files. Shown by their `--help`.
+pub(crate) const LOCAL_EXIT_CODES: &str = "\
+Exit status:
+  0    success, or the reader of the output closed it
+  1    a file can't be read or written, there is no such key, or any other error
+  2    the command line is wrong";
+
 /// The exit codes of `gather`. Shown by its `--help`.
 pub(crate) const GATHER_EXIT_CODES: &str = "\
 Exit status:

@@ -1,7 +1,7 @@
 //! The texts that `-h` and `--help` show after the options: examples, and in the long form the exit
 //! status.
 
-use crate::exit::{EXIT_CODES, GATHER_EXIT_CODES, HUB_EXIT_CODES};
+use crate::exit::{EXIT_CODES, GATHER_EXIT_CODES, HUB_EXIT_CODES, LOCAL_EXIT_CODES};
 
 pub(crate) const HEADWATER: &str = "\
 Examples:
@@ -62,6 +62,34 @@ pub(crate) const STREAMS_RM: &str = "\
 Example:
   headwater streams rm orders notes";
 
+pub(crate) const KEYS: &str = "\
+Examples:
+  headwater keys create --name billing --allow 'read:orders/**'
+  headwater keys ls
+  headwater keys revoke billing";
+
+pub(crate) const KEYS_CREATE: &str = "\
+Examples:
+  headwater keys create --name billing --allow 'read,publish:orders/**' --allow list:**
+  headwater keys create --name ops --allow 'all:**' --expires 90d > ops.key
+
+Actions are read, publish, create, delete, list, subscribe, relay, gather and admin, or all of them:
+all. In a pattern, * stands for a part of a path and ** for any number of parts.";
+
+pub(crate) const KEYS_LS: &str = "\
+Examples:
+  headwater keys ls
+  headwater keys ls --json --data /var/lib/headwater";
+
+pub(crate) const KEYS_REVOKE: &str = "\
+Example:
+  headwater keys revoke billing";
+
+pub(crate) const TOKEN: &str = "\
+Examples:
+  headwater token --jwt-secret-file secret --allow 'read:orders/**' --subject alice
+  headwater token --jwt-private-key key.pem --allow 'publish:logs/*' --expires 10m --audience hub";
+
 pub(crate) const OPENAPI: &str = "\
 Examples:
   headwater openapi > openapi.json
@@ -92,4 +120,9 @@ pub(crate) fn with_hub_exit_codes(examples: &str) -> String {
 /// Examples and the exit status of `gather`.
 pub(crate) fn with_gather_exit_codes(examples: &str) -> String {
     format!("{examples}\n\n{GATHER_EXIT_CODES}")
+}
+
+/// Examples and the exit status of a command that only uses local files.
+pub(crate) fn with_local_exit_codes(examples: &str) -> String {
+    format!("{examples}\n\n{LOCAL_EXIT_CODES}")
 }

@@ -70,10 +70,10 @@ pub(crate) struct Hub {
     attempts: u32,
 
     #[command(flatten)]
-    token: TokenArgs,
+    trust: Trust,
 
     #[command(flatten)]
-    trust: Trust,
+    token: TokenArgs,
 }
 
 impl Hub {

@@ -13,7 +13,11 @@ mod get;
 mod help;
 mod hub_options;
 mod interrupt;
+mod key_file;
+mod keys;
+mod mint;
 mod openapi;
+mod output_line;
 mod publish;
 mod relay;
 mod retry_report;
@@ -51,6 +55,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Openapi(args) => openapi::run(&args),
+        Command::Keys(args) => keys::run(args),
+        Command::Token(args) => mint::run(*args),
         command => talk(command),
     }
 }
@@ -73,7 +79,11 @@ fn talk(command: Command) -> Result<(), Failure> {
             Command::Relay(args) => relay::run(*args, interrupt).await,
             Command::Streams(args) => streams::run(args, interrupt).await,
             // These aren't clients; `run` handles them.
-            Command::Serve(_) | Command::Check(_) | Command::Openapi(_) => Ok(()),
+            Command::Serve(_)
+            | Command::Check(_)
+            | Command::Openapi(_)
+            | Command::Keys(_)
+            | Command::Token(_) => Ok(()),
         }
     });
     // A name lookup may still be running; don't wait for it.

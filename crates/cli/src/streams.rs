@@ -2,16 +2,22 @@
 
 use std::{
     fs,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::Duration,
 };
 
 use clap::{Args as ClapArgs, Subcommand};
 use headwater_client::{Client, hub::Offset};
-use headwater_wire::json;
 use serde::{Deserialize, Serialize};
 
-use crate::{args::duration, exit::Failure, help, hub_options::Hub, interrupt::Interrupt};
+use crate::{
+    args::duration,
+    exit::Failure,
+    help,
+    hub_options::Hub,
+    interrupt::Interrupt,
+    output_line::{on_one_line, say},
+};
 
 #[derive(ClapArgs)]
 pub(crate) struct Streams {
@@ -284,22 +290,4 @@ fn line(stream: &serde_json::Value) -> String {
         .collect();
     let bytes = indicatif::HumanBytes(number("bytes")).to_string();
     columns(&number("messages").to_string(), &bytes, state, &path)
-}
-
-/// Formats a value as a line of JSON.
-fn on_one_line(value: &impl Serialize) -> Result<String, Failure> {
-    let mut text = Vec::new();
-    json::encode_on_one_line(value, &mut text)
-        .map_err(|error| Failure::other(format!("can't write the result: {error}")))?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
-/// Prints a line. A closed output is not an error.
-fn say(line: &str) -> Result<(), Failure> {
-    match writeln!(io::stdout(), "{line}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::other(format!("the standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }

@@ -207,7 +207,8 @@ mod tests {
             prop_assert_eq!(&found, &wanted);
             if let Some(part) = part {
                 let bytes: usize = wanted.iter().map(|(_, text)| text.len()).sum();
-                prop_assert_eq!((part.count() as usize, part.bytes()), (wanted.len(), bytes));
+                prop_assert_eq!((part.messages().count(), part.bytes()), (wanted.len(), bytes));
+                prop_assert_eq!(part.count(), part.next().number() - part.first().number());
                 prop_assert_eq!(part.next().number(), wanted.last().unwrap().0 + 1);
             }
         }

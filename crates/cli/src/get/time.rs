@@ -10,11 +10,20 @@ pub(super) fn write(time: SystemTime, out: &mut Vec<u8>) {
 /// Formats a time by RFC 3339, in UTC, to the millisecond. A time before 1970 becomes the start
 /// of 1970.
 pub(crate) fn text(time: SystemTime) -> String {
+    rfc_3339(time, SecondsFormat::Millis)
+}
+
+/// Formats a time as [`text`] does, to the second.
+pub(crate) fn to_the_second(time: SystemTime) -> String {
+    rfc_3339(time, SecondsFormat::Secs)
+}
+
+fn rfc_3339(time: SystemTime, precision: SecondsFormat) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     DateTime::from_timestamp_millis(millis)
         .unwrap_or(DateTime::UNIX_EPOCH)
-        .to_rfc3339_opts(SecondsFormat::Millis, true)
+        .to_rfc3339_opts(precision, true)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::tls;
 #[cfg(any(feature = "gather", feature = "relay"))]
 use super::upstream;
-use super::{Durability, Serve};
+use super::{DEFAULT_DATA, Durability, Serve, auth, exposure};
 use crate::{args::duration, exit::Failure, streams_root};
 
 /// The default filter of the log: events of the hub, and refused requests.
@@ -28,6 +28,10 @@ pub(super) struct Config {
     pub(super) hub: Options,
     pub(super) hosts: Hosts,
     pub(super) proxies: TrustedProxies,
+    /// The credentials that the hub requires.
+    pub(super) auth: Option<auth::Required>,
+    /// To whom the hub is open, as the end of a sentence.
+    pub(super) exposure: String,
     #[cfg(feature = "tls")]
     pub(super) https: Option<tls::Https>,
     pub(super) disk: DiskOptions,
@@ -57,6 +61,7 @@ struct File {
     trusted_proxies: Vec<String>,
     log: Option<String>,
     private: bool,
+    open: bool,
     #[cfg(feature = "webhooks")]
     loopback_webhooks: bool,
     long_poll: Option<Time>,
@@ -74,6 +79,7 @@ struct File {
     accept_missing_end: bool,
     accept_damage: bool,
     limits: Limits,
+    auth: auth::File,
     #[cfg(feature = "tls")]
     tls: tls::File,
     #[cfg(any(feature = "gather", feature = "relay"))]
@@ -178,10 +184,13 @@ impl Config {
             .index()
             .cors(cors(origins)?);
         #[cfg(any(feature = "gather", feature = "relay"))]
+        let has_relay_secret = args.upstream.has_secret(&file.relay);
+        #[cfg(any(feature = "gather", feature = "relay"))]
         {
             hub = args.upstream.apply(hub, &file.upstream, &file.relay)?;
         }
-        if let Some(url) = args.public_url.or(file.public_url) {
+        let public_url = args.public_url.or(file.public_url);
+        if let Some(url) = &public_url {
             if !is_origin(url.trim_end_matches('/')) {
                 return Err(Failure::other(format!(
                     "{url:?} is not a public URL; a public URL is like https://example.com, without a path"
@@ -193,7 +202,7 @@ impl Config {
                     .and(host)
                     .map_err(|error| Failure::other(format!("the public URL: {error}")))?;
             }
-            hub = hub.public_url(&url);
+            hub = hub.public_url(url);
         }
         if file.private {
             hub = hub.private();
@@ -232,20 +241,39 @@ impl Config {
             (None, None) => 0o600,
         };
         let listen = args.listen.or(file.listen);
+        let listen = listen.unwrap_or_else(|| "127.0.0.1:8000".to_owned());
         let data = args.data.or(file.data);
+        let data = data.unwrap_or_else(|| DEFAULT_DATA.into());
+        let context = auth::Context {
+            data: &data,
+            root: &root,
+            public_url: public_url.as_deref(),
+        };
+        let is_opened = args.auth.open || file.open;
+        let auth = args.auth.lay(file.auth, &context)?;
+        #[cfg(any(feature = "gather", feature = "relay"))]
+        if auth.is_some() && has_relay_secret {
+            return Err(Failure::other(
+                "the secret of relays can't be used with keys or tokens: leave it out, and grant the actions `relay` and \
+                 `gather` instead",
+            ));
+        }
+        let exposure = exposure::describe(&listen, auth.as_ref(), is_opened, &data)?;
         let log = match args.verbose {
             0 => args.log.or(file.log),
             1 => Some("info".to_owned()),
             _ => Some("debug".to_owned()),
         };
         Ok(Self {
-            listen: listen.unwrap_or_else(|| "127.0.0.1:8000".to_owned()),
-            data: data.unwrap_or_else(|| "./headwater-data".into()),
+            listen,
+            data,
             log: log.unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             root,
             hub,
             hosts,
             proxies,
+            auth,
+            exposure,
             #[cfg(feature = "tls")]
             https,
             disk,
@@ -377,184 +405,4 @@ fn is_origin(text: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use clap::Parser as _;
-
-    use super::{super::settings_file, *};
-    use crate::args::{Args, Command};
-
-    pub(in crate::serve) fn lay(args: &[&str], file: &str) -> Config {
-        let args = [&["headwater", "serve"], args].concat();
-        let Command::Serve(args) = Args::parse_from(args).command else {
-            panic!("it is serve")
-        };
-        Config::lay(*args, toml::from_str(file).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn the_command_line_overrides_the_root_and_the_socket_mode_of_the_file() {
-        let file = "root = \"/b\"\nsocket_mode = \"660\"\n";
-        let laid = lay(&["--root", "/a", "--socket-mode", "0600"], file);
-        assert_eq!((&*laid.root, laid.socket_mode), ("/a", 0o600));
-        let laid = lay(&[], file);
-        assert_eq!((&*laid.root, laid.socket_mode), ("/b", 0o660));
-        assert_eq!(lay(&[], "").socket_mode, 0o600);
-        for bad in ["", "8", "1000", "rw", "-1"] {
-            assert!(mode(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_command_line_overrides_the_file_which_overrides_the_defaults() {
-        let file = "listen = \"[::1]:1\"\ndata = \"memory\"\ndurability = \"os\"\n";
-        let config = lay(&["--listen", "[::1]:2"], file);
-        assert_eq!(config.listen, "[::1]:2");
-        assert_eq!(config.data, PathBuf::from("memory"));
-        assert_eq!(config.disk.durability, headwater_log::Durability::Os);
-        let config = lay(&[], "");
-        assert_eq!(config.listen, "127.0.0.1:8000");
-        assert_eq!(config.data, PathBuf::from("./headwater-data"));
-        assert_eq!(config.disk.durability, headwater_log::Durability::Fsync);
-    }
-
-    #[test]
-    fn the_printed_file_sets_only_the_defaults() {
-        let shown = |file| {
-            let mut config = lay(&[], file);
-            // Random, so it differs each time.
-            config.memory.identity = headwater_log::Identity::new(1);
-            format!("{config:?}")
-        };
-        assert_eq!(shown(&settings_file::text()), shown(""));
-    }
-
-    #[test]
-    fn the_printed_file_has_every_setting() {
-        // Settings without a default are in comments.
-        let is_setting = |line: &str| {
-            let (name, _) = line.split_once(" = ").unwrap_or_default();
-            !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-        };
-        let file: String = settings_file::text()
-            .lines()
-            .map(|line| {
-                line.strip_prefix("# ")
-                    .filter(|line| is_setting(line))
-                    .unwrap_or(line)
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        let file: File = toml::from_str(&file).unwrap();
-        let shown = format!("{file:?}");
-        assert!(!shown.contains("None"), "{shown}");
-        // A flag without a value in the file would parse as `false`, its default, so search the
-        // text.
-        let text = settings_file::text();
-        for flag in [
-            "private",
-            #[cfg(feature = "webhooks")]
-            "loopback_webhooks",
-            "accept_missing_end",
-            "accept_damage",
-            "cors",
-            "allow_hosts",
-            "trusted_proxies",
-            #[cfg(any(feature = "gather", feature = "relay"))]
-            "allow",
-        ] {
-            assert!(text.contains(&format!("\n{flag} = ")), "{flag}");
-        }
-    }
-
-    #[test]
-    fn trusted_proxies_come_from_the_command_line_or_else_from_the_file() {
-        let file = "trusted_proxies = [\"10.0.0.0/8\"]\n";
-        let of = |args: &[&str]| lay(args, file).proxies;
-        let trusted = |proxies: &[&str]| TrustedProxies::parse(proxies).unwrap();
-        assert_eq!(of(&[]), trusted(&["10.0.0.0/8"]));
-        let args = [
-            "--trusted-proxy",
-            "unix,::1",
-            "--trusted-proxy",
-            "192.0.2.1",
-        ];
-        assert_eq!(of(&args), trusted(&["unix", "::1", "192.0.2.1"]));
-        assert!(lay(&[], "").proxies.is_empty());
-    }
-
-    #[test]
-    fn each_v_logs_more() {
-        assert_eq!(lay(&[], "").log, DEFAULT_LOG);
-        assert_eq!(lay(&[], "log = \"warn\"\n").log, "warn");
-        assert_eq!(lay(&["-v"], "log = \"warn\"\n").log, "info");
-        assert_eq!(lay(&["-vv"], "").log, "debug");
-        for level in ["info", DEFAULT_LOG, "debug"] {
-            super::super::logging::filter(level).unwrap();
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_is_an_error_with_its_location() {
-        let error = toml::from_str::<File>("[limits]\nbody_byte = 1\n").unwrap_err();
-        let text = error.to_string();
-        assert!(
-            text.contains("line 2") && text.contains("body_byte"),
-            "{text}"
-        );
-        let error = toml::from_str::<File>("heartbeat = \"1y\"\n").unwrap_err();
-        assert!(error.to_string().contains("not a unit of time"), "{error}");
-    }
-
-    #[test]
-    fn limits_reach_the_hub_and_the_log() {
-        let file = "[limits]\nbody_bytes = 100000000\nmessage_bytes = 7\n";
-        let config = lay(&[], file);
-        assert_eq!(config.disk.limits.message_bytes, 7);
-        assert_eq!(config.memory.limits.append_bytes, 100_000_000);
-    }
-
-    #[test]
-    fn origins_are_loopback_any_none_or_a_list() {
-        let of = |origins: &[&str]| {
-            let origins: Vec<_> = origins.iter().map(|origin| (*origin).to_owned()).collect();
-            cors(&origins).ok()
-        };
-        assert_eq!(of(&[]), Some(Cors::Loopback));
-        assert_eq!(of(&["loopback"]), Some(Cors::Loopback));
-        assert_eq!(of(&["any"]), Some(Cors::Any));
-        assert_eq!(of(&["none"]), Some(Cors::Off));
-        let list = Cors::Only(vec!["https://a.example".to_owned()]);
-        assert_eq!(of(&["https://a.example"]), Some(list));
-        for bad in [
-            "a.example",
-            "https://",
-            "https://a.example/",
-            "https://a b",
-            "https://a.example?x",
-        ] {
-            assert_eq!(of(&[bad]), None, "{bad}");
-        }
-        assert_eq!(of(&["any", "https://a.example"]), None);
-        assert_eq!(of(&["loopback", "https://a.example"]), None);
-    }
-
-    #[test]
-    fn hosts_come_from_the_command_line_or_else_from_the_file_and_from_the_public_url() {
-        let file = "allow_hosts = [\"file.example\"]\n";
-        let hosts = |args: &[&str], file| lay(args, file).hosts;
-        assert_eq!(hosts(&[], ""), Hosts::default());
-        assert!(hosts(&[], file).contains("file.example:1"));
-        let args = ["--allow-host", "a.example,b.example"];
-        let listed = hosts(&args, file);
-        assert!(listed.contains("a.example") && listed.contains("b.example"));
-        assert!(!listed.contains("file.example"));
-        assert_eq!(hosts(&["--allow-host", "any"], file), Hosts::any());
-        for url in ["https://hub.example", "http://hub.example:8080/"] {
-            let known = hosts(&["--public-url", url], "");
-            assert_eq!(known, Hosts::default().and("hub.example").unwrap(), "{url}");
-        }
-        let known = hosts(&["--public-url", "http://[2001:db8::1]:80"], "");
-        assert!(known.contains("[2001:db8::1]"));
-        assert!(super::hosts(&["any".to_owned(), "a:80".to_owned()]).is_err());
-    }
-}
+pub(super) mod tests;

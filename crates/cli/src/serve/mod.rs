@@ -1,6 +1,8 @@
 //! `headwater serve`: the hub.
 
+mod auth;
 mod config;
+mod exposure;
 mod logging;
 mod settings_file;
 #[cfg(feature = "tls")]
@@ -28,7 +30,10 @@ use crate::{exit::Failure, streams_root};
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The value of `--data` for a log in memory, which ends with the process.
-const MEMORY: &str = "memory";
+pub(crate) const MEMORY: &str = "memory";
+
+/// The default data folder.
+pub(crate) const DEFAULT_DATA: &str = "./headwater-data";
 
 #[derive(ClapArgs)]
 pub(crate) struct Serve {
@@ -97,6 +102,9 @@ pub(crate) struct Serve {
     )]
     trusted_proxy: Vec<String>,
 
+    #[command(flatten)]
+    auth: auth::AuthArgs,
+
     #[cfg(feature = "tls")]
     #[command(flatten)]
     tls: tls::HttpsArgs,
@@ -154,7 +162,8 @@ enum Durability {
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   headwater serve
-  headwater serve --data memory --listen 0.0.0.0:8000 -v
+  headwater serve --data memory -v
+  headwater keys create --name ops --allow 'all:**' > ops.key
   headwater serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
   headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml";
 
@@ -162,9 +171,12 @@ Examples:
 pub(crate) const LONG_HELP: &str = "\
 Examples:
   headwater serve
-  headwater serve --data memory --listen 0.0.0.0:8000 -v
+  headwater serve --data memory -v
+  headwater keys create --name ops --allow 'all:**' > ops.key
   headwater serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
   headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml
+
+On an address that other machines reach, it requires keys or tokens, or --open.
 
 The command line takes precedence over the environment, and the environment over the file.
 --print-config prints every setting of the file with its default.
@@ -190,6 +202,10 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
     let config = Config::read(args)?;
     logging::start(&config.log)?;
     // Before the log is opened, because a mistake here is likely.
+    let mut config = config;
+    if let Some(auth) = &config.auth {
+        config.hub = config.hub.auth(auth.load()?);
+    }
     #[cfg(feature = "tls")]
     let tls = match &config.https {
         Some(https) => Some(https.load()?),
@@ -223,7 +239,12 @@ async fn serve(
 ) -> Result<(), Failure> {
     let hub = Hub::with_options(log, config.hub.clone());
     hub.start();
-    let root = config.root.trim_end_matches('/').to_owned();
+    let greeting = Greeting {
+        root: config.root.trim_end_matches('/').to_owned(),
+        place,
+        exposure: config.exposure.clone(),
+        needs_token: config.auth.is_some(),
+    };
     let server = headwater::serve(hub.app(), &config.listen)
         .max_connections(config.max_connections)
         .min_body_rate(config.min_body_rate)
@@ -236,7 +257,7 @@ async fn serve(
         .trusted_proxies(config.proxies.clone())
         .on_bound(move |address| {
             // The standard output may be closed.
-            let _ = greet(&address.to_string(), &root, &place);
+            let _ = greeting.print(&address.to_string());
         });
     let served = configure(server).await.map_err(Failure::other);
     // If this doesn't finish, the next start repairs the rest.
@@ -296,21 +317,46 @@ pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String
     text
 }
 
-/// Prints the address on which the hub listens, and commands to try.
-fn greet(address: &str, root: &str, place: &str) -> io::Result<()> {
-    let (curl, url) = reach(address);
-    let mut out = io::stdout().lock();
-    write!(
-        out,
-        "Headwater {version} listens on {address}\n\
-         Streams are kept {place}. Docs: {url}/docs\n\n\
-         Create a stream, publish to it, and follow it:\n  \
-         {curl} -X PUT {url}{root}/hello -H 'Content-Type: application/json'\n  \
-         {curl} {url}{root}/hello -H 'Content-Type: application/json' -d '{{\"hello\":\"world\"}}'\n  \
-         {curl} -N {url}{root}/hello -H 'Accept: application/x-ndjson'\n",
-        version = env!("CARGO_PKG_VERSION"),
-    )?;
-    out.flush()
+/// The text that the hub prints when it listens.
+struct Greeting {
+    /// The path of the streams, without a slash at its end.
+    root: String,
+    /// The location of the streams.
+    place: String,
+    /// To whom the hub is open.
+    exposure: String,
+    /// `true` if the commands need a key or a token.
+    needs_token: bool,
+}
+
+impl Greeting {
+    /// Prints the address on which the hub listens, and commands to try.
+    fn print(&self, address: &str) -> io::Result<()> {
+        let (curl, url) = reach(address);
+        let Self {
+            root,
+            place,
+            exposure,
+            ..
+        } = self;
+        let token = match self.needs_token {
+            true => " -H \"Authorization: Bearer $HEADWATER_TOKEN\"",
+            false => "",
+        };
+        let mut out = io::stdout().lock();
+        write!(
+            out,
+            "Headwater {version} listens on {address}\n\
+             Streams are kept {place}. Docs: {url}/docs\n\
+             The hub {exposure}.\n\n\
+             Create a stream, publish to it, and follow it:\n  \
+             {curl} -X PUT {url}{root}/hello -H 'Content-Type: application/json'{token}\n  \
+             {curl} {url}{root}/hello -H 'Content-Type: application/json' -d '{{\"hello\":\"world\"}}'{token}\n  \
+             {curl} -N {url}{root}/hello -H 'Accept: application/x-ndjson'{token}\n",
+            version = env!("CARGO_PKG_VERSION"),
+        )?;
+        out.flush()
+    }
 }
 
 /// The curl command and the URL that reach an address from this machine.

@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// The secret for creating and deleting relays [default: none]
     ///
     /// It is sent as `Authorization: Bearer …`. Other users can see a command line: set it in the
-    /// environment or the file.
+    /// environment or the file. With keys or tokens, grant the action `relay` instead.
     #[arg(
         long,
         value_name = "SECRET",
@@ -70,6 +70,11 @@ impl fmt::Debug for RelayFile {
 }
 
 impl Args {
+    /// Returns `true` if the command line or the file sets the secret of relays.
+    pub(super) fn has_secret(&self, relay: &RelayFile) -> bool {
+        self.relay_secret.is_some() || relay.secret.is_some()
+    }
+
     /// Applies these settings, or else those of the file.
     pub(super) fn apply(
         self,

@@ -5,9 +5,14 @@ use std::path::Path;
 use crate::running::{finish, headwater};
 
 /// All commands.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
     &["serve"],
+    &["keys"],
+    &["keys", "create"],
+    &["keys", "ls"],
+    &["keys", "revoke"],
+    &["token"],
     &["check"],
     &["publish"],
     &["tail"],

@@ -29,17 +29,23 @@ impl Hub {
         ))
     }
 
-    fn run(command: &mut Command) -> Self {
+    /// Starts a hub by this command.
+    pub(crate) fn run(command: &mut Command) -> Self {
         let mut process = command.spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
-        // An address, a place, an empty line, a heading, and three lines to paste.
-        let greeting = stdout.lines().take(7).map_while(Result::ok).collect();
+        // An address, a place, who may use it, an empty line, a heading, and three lines to paste.
+        let greeting = stdout.lines().take(8).map_while(Result::ok).collect();
         Self { process, greeting }
     }
 
     pub(crate) fn url(&self) -> &str {
         let line = self.greeting.first().expect("it said where it listens");
         line.rsplit(' ').next().unwrap()
+    }
+
+    /// The lines that it printed when it listened.
+    pub(crate) fn greeting(&self) -> &[String] {
+        &self.greeting
     }
 
     pub(crate) fn address(&self) -> &str {

@@ -1,0 +1,312 @@
+//! The key of tokens, and the claims that they need.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args as ClapArgs;
+use headwater_auth::{
+    Jwks, JwtOptions, TopicNames,
+    limits::{JWKS_BYTES, MAX_LEEWAY, PEM_BYTES},
+};
+use serde::Deserialize;
+
+use super::{super::config::Time, Context};
+use crate::{exit::Failure, key_file};
+
+// A doc comment here would replace the description of the command.
+#[derive(ClapArgs)]
+pub(super) struct JwtArgs {
+    /// Require credentials, and accept tokens (JWT) signed with the secret in this file
+    ///
+    /// It has at least 32 bytes; a line break at its end isn't a part of it. `headwater token`
+    /// makes tokens.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_JWT_SECRET_FILE")]
+    jwt_secret_file: Option<PathBuf>,
+
+    /// Require credentials, and accept tokens (JWT) of this public key: a PEM file
+    #[arg(long, value_name = "FILE", env = "HEADWATER_JWT_PUBLIC_KEY")]
+    jwt_public_key: Option<PathBuf>,
+
+    /// Require credentials, and accept tokens (JWT) of the keys in this JWK Set
+    ///
+    /// The file is read at the start.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_JWKS")]
+    jwks: Option<PathBuf>,
+
+    /// The issuer (iss) that tokens need [default: any or none]
+    #[arg(long, value_name = "NAME", env = "HEADWATER_JWT_ISSUER")]
+    jwt_issuer: Option<String>,
+
+    /// The audience (aud) that tokens need [default: they have none]
+    #[arg(long, value_name = "NAME", env = "HEADWATER_JWT_AUDIENCE")]
+    jwt_audience: Option<String>,
+}
+
+/// The section `[auth.jwt]` of the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct File {
+    secret_file: Option<PathBuf>,
+    public_key: Option<PathBuf>,
+    jwks: Option<PathBuf>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    leeway: Option<Time>,
+    mercure: bool,
+}
+
+/// The settings of tokens.
+#[derive(Debug)]
+pub(super) struct Jwt {
+    key: Key,
+    issuer: Option<String>,
+    audience: Option<String>,
+    leeway: Option<Duration>,
+    /// The streams of topics, if Mercure's claims count.
+    topics: Option<TopicNames>,
+}
+
+/// The file with what verifies tokens.
+#[derive(Debug, PartialEq, Eq)]
+enum Key {
+    Secret(PathBuf),
+    Public(PathBuf),
+    Set(PathBuf),
+}
+
+impl JwtArgs {
+    /// Combines the command line and the file. Returns `None` if the hub accepts no tokens.
+    pub(super) fn lay(self, file: File, context: &Context<'_>) -> Result<Option<Jwt>, Failure> {
+        let key = match key(self.jwt_secret_file, self.jwt_public_key, self.jwks)? {
+            Some(key) => Some(key),
+            None => key(file.secret_file, file.public_key, file.jwks)?,
+        };
+        let issuer = self.jwt_issuer.or(file.issuer);
+        let audience = self.jwt_audience.or(file.audience);
+        let Some(key) = key else {
+            let has_more =
+                issuer.is_some() || audience.is_some() || file.leeway.is_some() || file.mercure;
+            return match has_more {
+                true => Err(Failure::other(
+                    "tokens need a key that verifies them: --jwt-secret-file, --jwt-public-key or --jwks, or \
+                     `secret_file`, `public_key` or `jwks` under [auth.jwt]",
+                )),
+                false => Ok(None),
+            };
+        };
+        if let Key::Set(path) = &key {
+            refuse_url(path)?;
+        }
+        let leeway = file.leeway.map(|Time(leeway)| leeway);
+        if let Some(leeway) = leeway.filter(|leeway| *leeway > MAX_LEEWAY) {
+            return Err(Failure::other(format!(
+                "leeway under [auth.jwt] is {leeway:?}, and its maximum is {MAX_LEEWAY:?}"
+            )));
+        }
+        let topics = match file.mercure {
+            true => Some(topics(context)?),
+            false => None,
+        };
+        Ok(Some(Jwt {
+            key,
+            issuer,
+            audience,
+            leeway,
+            topics,
+        }))
+    }
+}
+
+impl Jwt {
+    /// Reads the key.
+    pub(super) fn load(&self) -> Result<JwtOptions, Failure> {
+        let mut options = self.key.load()?;
+        if let Some(issuer) = &self.issuer {
+            options = options.issuer(issuer);
+        }
+        if let Some(audience) = &self.audience {
+            options = options.audience(audience);
+        }
+        if let Some(leeway) = self.leeway {
+            options = options.leeway(leeway);
+        }
+        if let Some(topics) = &self.topics {
+            options = options.mercure(topics.clone());
+        }
+        Ok(options)
+    }
+}
+
+impl Key {
+    fn load(&self) -> Result<JwtOptions, Failure> {
+        let at = |path: &Path| {
+            let path = path.display().to_string();
+            move |error: headwater_auth::KeyError| Failure::other(format!("{path}: {error}"))
+        };
+        match self {
+            Self::Secret(path) => {
+                let secret = key_file::read_secret(path)?;
+                if let Some(warning) = secret.warning {
+                    tracing::warn!("{warning}");
+                }
+                JwtOptions::secret(&secret.bytes).map_err(at(path))
+            }
+            Self::Public(path) => {
+                let pem = key_file::read(path, PEM_BYTES)?;
+                JwtOptions::public_key(&pem).map_err(at(path))
+            }
+            Self::Set(path) => {
+                let keys = key_file::read(path, JWKS_BYTES)?;
+                let keys = Jwks::parse(&keys).map_err(at(path))?;
+                let path = path.display();
+                for reason in keys.skipped() {
+                    tracing::warn!("{path}: a key is skipped: {reason}");
+                }
+                if keys.is_empty() {
+                    return Err(Failure::other(format!(
+                        "{path}: no key of the JWK Set can verify tokens"
+                    )));
+                }
+                Ok(JwtOptions::jwks(keys))
+            }
+        }
+    }
+}
+
+/// Returns the only key.
+fn key(
+    secret: Option<PathBuf>,
+    public: Option<PathBuf>,
+    set: Option<PathBuf>,
+) -> Result<Option<Key>, Failure> {
+    match (secret, public, set) {
+        (None, None, None) => Ok(None),
+        (Some(path), None, None) => Ok(Some(Key::Secret(path))),
+        (None, Some(path), None) => Ok(Some(Key::Public(path))),
+        (None, None, Some(path)) => Ok(Some(Key::Set(path))),
+        _ => Err(Failure::other(
+            "tokens have one source of keys: a secret (--jwt-secret-file), a public key (--jwt-public-key) or a JWK Set \
+             (--jwks)",
+        )),
+    }
+}
+
+fn refuse_url(path: &Path) -> Result<(), Failure> {
+    let text = path.to_string_lossy().to_ascii_lowercase();
+    let is_url = text.starts_with("http://") || text.starts_with("https://");
+    // `https://…` is a path, too, though an unlikely one.
+    match is_url && fs::symlink_metadata(path).is_err() {
+        true => Err(Failure::other(format!(
+            "{}: the URL of a JWK Set isn't supported yet; save the document in a file, and name that",
+            path.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Returns the streams of Mercure's topics: URLs under the root of the streams.
+fn topics(context: &Context<'_>) -> Result<TopicNames, Failure> {
+    let topics = TopicNames::new();
+    let Some(url) = context.public_url else {
+        return Ok(topics);
+    };
+    let (url, root) = (url.trim_end_matches('/'), context.root.trim_matches('/'));
+    let root = match root {
+        "" => format!("{url}/"),
+        root => format!("{url}/{root}/"),
+    };
+    let failed = |error| Failure::other(format!("mercure under [auth.jwt]: {error}"));
+    topics.root(&root).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lay(args: JwtArgs, file: &str) -> Result<Option<Jwt>, String> {
+        let context = Context {
+            data: Path::new("memory"),
+            root: "/streams",
+            public_url: Some("https://hub.example/"),
+        };
+        let laid = args.lay(toml::from_str(file).unwrap(), &context);
+        laid.map_err(|failure| format!("{failure:?}"))
+    }
+
+    fn args(secret: Option<&str>, public: Option<&str>, set: Option<&str>) -> JwtArgs {
+        JwtArgs {
+            jwt_secret_file: secret.map(Into::into),
+            jwt_public_key: public.map(Into::into),
+            jwks: set.map(Into::into),
+            jwt_issuer: None,
+            jwt_audience: None,
+        }
+    }
+
+    #[test]
+    fn a_key_of_the_command_line_replaces_that_of_the_file() {
+        let file = "secret_file = \"f\"\nissuer = \"i\"\nleeway = \"5m\"\n";
+        let jwt = lay(args(None, None, Some("s")), file).unwrap().unwrap();
+        assert_eq!(jwt.key, Key::Set("s".into()));
+        assert_eq!(jwt.issuer.as_deref(), Some("i"));
+        let jwt = lay(args(None, None, None), file).unwrap().unwrap();
+        assert_eq!(jwt.key, Key::Secret("f".into()));
+        assert_eq!(jwt.leeway, Some(MAX_LEEWAY));
+        assert!(lay(args(None, None, None), "").unwrap().is_none());
+    }
+
+    #[test]
+    fn tokens_have_exactly_one_key() {
+        for (args, file, part) in [
+            (args(Some("a"), Some("b"), None), "", "one source"),
+            (args(None, Some("a"), Some("b")), "", "one source"),
+            (
+                args(None, None, None),
+                "secret_file = \"a\"\njwks = \"b\"",
+                "one source",
+            ),
+            (args(None, None, None), "issuer = \"i\"", "need a key"),
+            (args(None, None, None), "mercure = true", "need a key"),
+            (args(None, None, None), "leeway = \"1s\"", "need a key"),
+        ] {
+            let error = lay(args, file).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_url_of_a_set_and_a_long_leeway_are_refused() {
+        for url in ["https://idp.example/jwks", "HTTP://idp.example/jwks"] {
+            let error = lay(args(None, None, Some(url)), "").unwrap_err();
+            assert!(error.contains("isn't supported yet"), "{error}");
+        }
+        let error = lay(args(Some("a"), None, None), "leeway = \"301s\"").unwrap_err();
+        assert!(error.contains("300s"), "{error}");
+    }
+
+    #[test]
+    fn topics_are_urls_under_the_root_of_the_streams() {
+        let stream = |public_url, root, topic: &str| {
+            let context = Context {
+                data: Path::new("memory"),
+                root,
+                public_url,
+            };
+            let topics = topics(&context).unwrap();
+            topics.stream(topic).map(std::borrow::Cow::into_owned)
+        };
+        let url = Some("https://hub.example/");
+        let a = Some("a".to_owned());
+        assert_eq!(stream(url, "/v1/s", "https://hub.example/v1/s/a"), a);
+        assert_eq!(stream(url, "/", "https://hub.example/a"), a);
+        assert_eq!(stream(url, "/streams", "https://other.example/a"), None);
+        assert_eq!(
+            stream(None, "/streams", "https://hub.example/streams/a"),
+            None
+        );
+        assert_eq!(stream(None, "/streams", "a"), a);
+    }
+}
