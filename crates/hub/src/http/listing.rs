@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use headwater::{Json, Problem, Query, operation};
 use headwater_auth::{Action, Grants};
-use headwater_log::{Expiry, Info, StreamName, limits::PAGE};
+use headwater_log::{Expiry, Info, Log, StreamName, limits::PAGE};
 use http::{HeaderName, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ use crate::{
 
 /// Maximum number of pages of the log for one page of the listing, as reserved streams are skipped.
 const PAGES: usize = 16;
+
+/// Maximum number of pages of streams that are skipped because they aren't granted.
+const HIDDEN_PAGES: usize = 100;
 
 /// The part of the list that is requested.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -127,48 +130,123 @@ pub(crate) async fn list_streams(
     caller: Caller,
 ) -> Result<([(HeaderName, &'static str); 1], Json<Listing>), Problem> {
     let after = ask.after.as_deref().map(StreamName::new).transpose();
-    let mut after = after.map_err(|error| Problem::bad_request(format!("after: {error}")))?;
+    let after = after.map_err(|error| Problem::bad_request(format!("after: {error}")))?;
     let limit = usize::try_from(ask.limit).unwrap_or(PAGE);
-    let granted = caller.limits(Action::List);
-    let is_granted = |name: &str| {
-        let allows = |grants: &Grants| grants.allows(Action::List, Some(name));
-        granted.as_ref().is_none_or(allows)
+    let listing = match caller.limits(Action::List) {
+        None => all(&*hub.log, &ask.prefix, after, limit).await?,
+        Some(grants) => granted(&*hub.log, &ask.prefix, after, limit, &grants).await?,
     };
-    let mut streams = Vec::<StreamView>::new();
-    for pages in 1.. {
-        let missing = match granted {
-            None => limit - streams.len(),
-            // Most of a page may be hidden.
-            Some(_) => PAGE,
-        };
-        let page = hub.log.list(&ask.prefix, after, missing).await;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(listing)))
+}
+
+/// Lists streams for a caller that may see all of them.
+async fn all(
+    log: &dyn Log,
+    prefix: &str,
+    mut after: Option<StreamName>,
+    limit: usize,
+) -> Result<Listing, Problem> {
+    let mut streams = Vec::new();
+    for _ in 0..PAGES {
+        let page = log.list(prefix, after, limit - streams.len()).await;
         let page = page.map_err(problem)?;
-        let shown = page.streams.into_iter().filter(|info| {
-            let name = info.name.as_str();
-            !is_reserved(name) && is_granted(name)
-        });
+        let shown = page.streams.into_iter();
+        let shown = shown.filter(|info| !is_reserved(info.name.as_str()));
         streams.extend(shown.map(StreamView::from));
         after = page.after;
-        // The name after which to continue must be one that the caller may see.
-        let is_progress = granted.is_none() || !streams.is_empty();
-        if after.is_none() || streams.len() >= limit || (pages >= PAGES && is_progress) {
+        if after.is_none() || streams.len() >= limit {
             break;
         }
     }
-    let is_more = after.is_some() || streams.len() > limit;
+    let after = after.map(|name| name.as_str().to_owned());
+    Ok(Listing { streams, after })
+}
+
+/// Lists the streams that are granted. The name after which to continue is one of them, as the caller
+/// may not see others.
+async fn granted(
+    log: &dyn Log,
+    prefix: &str,
+    mut after: Option<StreamName>,
+    limit: usize,
+    grants: &Grants,
+) -> Result<Listing, Problem> {
+    let is_granted = |name: &str| grants.allows(Action::List, Some(name));
+    let mut streams = Vec::<StreamView>::new();
+    let mut is_more = false;
+    let mut pages = 0;
+    for prefix in prefixes(prefix, grants) {
+        loop {
+            let page = log.list(prefix, after.clone(), PAGE).await;
+            let page = page.map_err(problem)?;
+            let shown = page.streams.into_iter().filter(|info| {
+                let name = info.name.as_str();
+                !is_reserved(name) && is_granted(name)
+            });
+            streams.extend(shown.map(StreamView::from));
+            pages += 1;
+            let is_end = page.after.is_none();
+            after = page.after.or(after);
+            if streams.len() > limit || (pages >= PAGES && !streams.is_empty()) {
+                is_more = true;
+                break;
+            }
+            if is_end {
+                break;
+            }
+            if pages >= HIDDEN_PAGES {
+                let detail = "too many streams precede the first one that the credentials grant: name a `prefix`";
+                return Err(Problem::bad_request(detail));
+            }
+        }
+        if is_more {
+            break;
+        }
+    }
     streams.truncate(limit);
     for stream in &mut streams {
         stream.forked_from.take_if(|source| !is_granted(source));
     }
-    let after = match granted {
-        None => after.map(|name| name.as_str().to_owned()),
-        Some(_) => streams
-            .last()
-            .filter(|_| is_more)
-            .map(|stream| stream.path.clone()),
-    };
-    Ok((
-        [(header::CACHE_CONTROL, "no-store")],
-        Json(Listing { streams, after }),
-    ))
+    let last = streams.last().filter(|_| is_more);
+    let after = last.map(|stream| stream.path.clone());
+    Ok(Listing { streams, after })
+}
+
+/// Returns the prefixes of all names with the prefix `asked` that may be granted, in order. None begins
+/// with another one.
+fn prefixes<'a>(asked: &'a str, grants: &'a Grants) -> Vec<&'a str> {
+    let patterns = grants.patterns(Action::List);
+    let within = patterns.filter_map(|pattern| match pattern.prefix() {
+        own if own.starts_with(asked) => Some(own),
+        own if asked.starts_with(own) => Some(asked),
+        _ => None,
+    });
+    let mut prefixes: Vec<_> = within.collect();
+    prefixes.sort_unstable();
+    prefixes.dedup_by(|later, earlier| later.starts_with(*earlier));
+    prefixes
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_auth::Grant;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(asked: &str, grants: &[&str], expected: &[&str]) {
+        let grants = grants.iter().map(|text| text.parse::<Grant>().unwrap());
+        let grants = Grants::new(grants.collect()).unwrap();
+        assert_eq!(prefixes(asked, &grants), expected);
+    }
+
+    #[test]
+    fn only_names_that_may_be_granted_are_looked_at() {
+        check("", &["list:a/*,c/**", "read:b/**"], &["a/", "c"]);
+        check("a/b", &["list:a/*,c/**"], &["a/b"]);
+        check("d", &["list:a/*"], &[]);
+        check("", &["list:a/b/*,a/**,a/c"], &["a"]);
+        check("a", &["list:*/x,a/b"], &["a"]);
+        check("x", &["list:**"], &["x"]);
+    }
 }
