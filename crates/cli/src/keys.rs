@@ -157,7 +157,7 @@ fn create(
         .map_err(|error| at(file, &error))?;
     let info = key.info();
     let mut out = io::stdout().lock();
-    // Unlike other output, a key that nobody read is lost.
+    // Unlike other output, a key that wasn't printed is lost.
     writeln!(out, "{}", key.token())
         .and_then(|()| out.flush())
         .map_err(|error| {

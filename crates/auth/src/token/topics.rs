@@ -21,8 +21,8 @@ use crate::limits::PATTERN_BYTES;
 /// Roots are compared byte for byte. In a URL or a path, the segments are percent-decoded. One that
 /// contains an encoded slash, or isn't UTF-8, is of no stream.
 ///
-/// The selectors in a token's claims are mapped in the same way, so what a token allows agrees with
-/// what [`stream`](Self::stream) returns:
+/// The selectors in a token's claims are mapped in the same way, so the grants of a token agree with the
+/// names that [`stream`](Self::stream) returns:
 ///
 /// | selector | matches |
 /// |---|---|

@@ -49,7 +49,7 @@ pub struct Operation {
     pub(crate) hidden: bool,
     /// Names of security schemes, any one of which is enough. `None` means the app's default.
     pub(crate) security: Option<Vec<String>>,
-    /// What the caller must be allowed to do, as the names of scopes or roles.
+    /// The scopes or roles that the caller needs.
     pub(crate) scopes: Vec<String>,
     pub(crate) parameters: Vec<Parameters>,
     pub(crate) body: Option<Body>,

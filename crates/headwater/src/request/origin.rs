@@ -36,7 +36,7 @@ pub struct RequestOrigin {
     host: Option<String>,
 }
 
-/// What the server knows of a request's origin besides the request itself. It is an extension of
+/// The origin of a request, as far as the server knows it from the connection or a proxy. It is an extension of
 /// the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reached {

@@ -106,7 +106,7 @@ impl Serve {
     }
 }
 
-/// What all listeners of a server have in common.
+/// The state that all listeners of a server share.
 struct Shared {
     settings: Arc<Settings>,
     hosts: Hosts,

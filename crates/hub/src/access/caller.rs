@@ -20,7 +20,7 @@ impl Caller {
     }
 
     /// Returns a caller that may do nothing.
-    pub(crate) fn nobody() -> Self {
+    pub(crate) fn without_grants() -> Self {
         Self(Some(Identity::anonymous(Grants::none())))
     }
 

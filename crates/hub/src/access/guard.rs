@@ -23,7 +23,7 @@ const BEARER: &str = "bearer";
 const TICKET_SCHEME: &str = "ticket";
 const COOKIE_SCHEME: &str = "cookie";
 
-/// What a route requires of its callers.
+/// The permission that a route requires of its callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// The action on the stream that the path names.
@@ -146,7 +146,7 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
     let (mut parts, body) = request.into_parts();
     if matches!(need, Need::OrSigned(_)) && is_signed(&parts) {
         // The signature is all that it has.
-        parts.extensions.insert(Caller::nobody());
+        parts.extensions.insert(Caller::without_grants());
         return next.run(Request::from_parts(parts, body)).await;
     }
     let identity = match hub.access.identify(&parts, &hub.options, need.reads()) {

@@ -10,17 +10,12 @@ mod result;
 mod run;
 mod stored;
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
-use axum::{
-    body::Body,
-    extract::{FromRequestParts, State},
-    response::IntoResponse,
-};
-use headwater::{App, Operation, OperationInput, Problem, Query, StatusCode, Streaming, post};
+use axum::{body::Body, extract::State, response::IntoResponse};
+use headwater::{App, Problem, Query, StatusCode, Streaming, post};
 use headwater_auth::Action;
-use headwater_log::StreamName;
-use http::{HeaderMap, request::Parts};
+use http::HeaderMap;
 
 pub(crate) use self::run::Gathers;
 use self::{
@@ -31,13 +26,12 @@ use self::{
     stored::Wanted,
 };
 use crate::{
-    Options,
     access::{Caller, Guards, Need},
     error::Failure,
     http::openapi::Answer,
     protocol::{
         path::{GATHER, name_of},
-        public_url::{self, Origin},
+        public_url::{self, RequestUrl},
     },
     requests::peer::Sender,
     secret,
@@ -76,7 +70,7 @@ pub(crate) fn routes(
 async fn gather(
     State(core): State<Arc<HubState>>,
     Query(ask): Query<Ask>,
-    base: Base,
+    url: RequestUrl,
     headers: HeaderMap,
     sender: Sender,
     caller: Caller,
@@ -97,7 +91,8 @@ async fn gather(
             options,
             format,
         };
-        let url = base.stream(&core.options, &wanted.name);
+        let path = public_url::of_stream(&core.options, &wanted.name);
+        let url = url.beside(GATHER, &core.options, &path);
         let response = stored::start(&core, &url, wanted, sender.peer, body).await?;
         return Ok(response.into());
     }
@@ -111,35 +106,6 @@ async fn gather(
         .line_heartbeat(core.options.line_heartbeat)
         .into_response()
         .into())
-}
-
-/// The URL of the request, as its client sees it.
-struct Base {
-    origin: Origin,
-    path: String,
-}
-
-impl Base {
-    /// Returns the URL of a stream.
-    fn stream(&self, options: &Options, name: &StreamName) -> String {
-        let prefix = public_url::prefix(&self.path, GATHER);
-        self.origin.stream(options, prefix, name)
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Base {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self {
-            origin: Origin::of_request(parts),
-            path: public_url::uri(parts).path().to_owned(),
-        })
-    }
-}
-
-impl OperationInput for Base {
-    fn describe(_: &mut Operation) {}
 }
 
 /// Returns the refusal of a hub whose configuration allows no upstream.

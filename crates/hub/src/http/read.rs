@@ -1,11 +1,6 @@
 //! `GET`, `HEAD` and `DELETE`: reading, inspecting and deleting a stream.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -205,10 +200,7 @@ impl Found {
         match self.large {
             Large::No => join.whole().into(),
             Large::New(memory) if is_one => outgoing.share(key, join.whole(), memory).into(),
-            Large::New(memory) => Body::new(Frames {
-                join,
-                _memory: memory,
-            }),
+            Large::New(memory) => join.into_body(memory),
             Large::Shared(body) => body.into(),
         }
     }
@@ -377,33 +369,6 @@ fn note(headers: &mut HeaderMap, info: &Info, chunk: &Chunk) {
             headers.insert(header_names::STREAM_CLOSED, TRUE);
             close_reason::note(headers, info);
         }
-    }
-}
-
-/// A body of several frames, which are encoded when they are sent. It holds memory until then.
-struct Frames {
-    join: Join,
-    _memory: Memory,
-}
-
-impl http_body::Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-        let frame = self.join.next();
-        Poll::Ready(frame.map(|bytes| Ok(http_body::Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.join.left() == 0
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.join.left())
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn headers(
     hub.ensure_started();
     if hub.access.is_some() {
         // Until the guard of the route has identified it.
-        request.extensions_mut().insert(Caller::nobody());
+        request.extensions_mut().insert(Caller::without_grants());
     }
     let cors = &hub.options.cors;
     let page = Page::of(&hub.options, request.uri(), request.headers());

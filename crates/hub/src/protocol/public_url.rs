@@ -82,6 +82,34 @@ impl<S: Sync> FromRequestParts<S> for Origin {
 
 impl OperationInput for Origin {}
 
+/// The URL of a request, as its client sees it.
+#[derive(Debug)]
+pub(crate) struct RequestUrl {
+    origin: Origin,
+    path: String,
+}
+
+impl RequestUrl {
+    /// Returns the URL of a path next to an endpoint, at which the request was made.
+    pub(crate) fn beside(&self, endpoint: &str, options: &Options, path: &str) -> String {
+        let path = format!("{}{path}", prefix(&self.path, endpoint));
+        self.origin.url(options.public_url.as_deref(), &path)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestUrl {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            origin: Origin::of_request(parts),
+            path: uri(parts).path().to_owned(),
+        })
+    }
+}
+
+impl OperationInput for RequestUrl {}
+
 /// Returns the authority that a request is for. The target's own takes precedence over `Host` (RFC
 /// 9112 §3.2.2).
 pub(crate) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {

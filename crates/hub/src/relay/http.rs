@@ -1,16 +1,16 @@
 //! The routes `/relay` and `/relay/{id}`.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{FromRequestParts, RawQuery, State},
+    extract::{RawQuery, State},
     response::IntoResponse,
 };
-use headwater::{App, Operation, OperationInput, Path, StatusCode, delete, get, head, patch, post};
+use headwater::{App, Path, StatusCode, delete, get, head, patch, post};
 use headwater_auth::Action as Grant;
 use headwater_log::{Info, Timestamp};
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header};
 use tokio::time::timeout;
 
 use super::{
@@ -27,7 +27,7 @@ use crate::{
         header_names,
         media_type::essence,
         path::RELAY,
-        public_url::{self, Origin},
+        public_url::{self, RequestUrl},
     },
     requests::peer::{Peer, Sender},
     secret::guard,
@@ -58,35 +58,9 @@ pub(crate) fn routes(
         .route("/relay/{id}/{*rest}", get(nothing).hidden())
 }
 
-/// The URL of the request, as its client sees it.
-#[derive(Debug)]
-pub(super) struct Base {
-    origin: Origin,
-    path: String,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Base {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self {
-            origin: Origin::of_request(parts),
-            path: public_url::uri(parts).path().to_owned(),
-        })
-    }
-}
-
-impl OperationInput for Base {
-    fn describe(_: &mut Operation) {}
-}
-
-impl Base {
-    /// Returns the URL of a path next to the relays.
-    fn url(&self, hub: &HubState, path: &str) -> Option<HeaderValue> {
-        let path = format!("{}{path}", public_url::prefix(&self.path, RELAY));
-        let public = hub.options.public_url.as_deref();
-        HeaderValue::try_from(self.origin.url(public, &path)).ok()
-    }
+/// Returns the URL of a path next to the relays.
+fn url(hub: &HubState, request: &RequestUrl, path: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(request.beside(RELAY, &hub.options, path)).ok()
 }
 
 /// Calls an upstream and stores its response in a stream.
@@ -101,7 +75,7 @@ impl Base {
 #[headwater::operation]
 async fn create_relay(
     State(hub): State<Arc<HubState>>,
-    base: Base,
+    request: RequestUrl,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     sender: Sender,
@@ -124,11 +98,11 @@ async fn create_relay(
     let headers = response.headers_mut();
     // The URL is a secret.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(url) = base.url(&hub, &format!("{RELAY}/{id}?{query}")) {
+    if let Some(url) = url(&hub, &request, &format!("{RELAY}/{id}?{query}")) {
         headers.insert(header::LOCATION, url);
     }
     if let Some(name) = relay.id.public()
-        && let Some(url) = base.url(&hub, &public_url::of_stream(&hub.options, name))
+        && let Some(url) = url(&hub, &request, &public_url::of_stream(&hub.options, name))
     {
         headers.insert(header::CONTENT_LOCATION, url);
     }

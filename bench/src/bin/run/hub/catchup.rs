@@ -130,7 +130,7 @@ fn reading(
         title: "Catching up".to_owned(),
         note: format!(
             "One connection reads a stream of {} JSON messages, {} MB, from its start to its tail. The servers \
-             have been started anew after it was written; all of it is in the system's page cache.",
+             have been restarted since it was written; all of it is in the system's page cache.",
             appends * BATCH,
             appends * BATCH * LINE_BYTES as u64 / 1_000_000
         ),

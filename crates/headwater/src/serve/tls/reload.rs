@@ -39,7 +39,7 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
-/// Those of both files. `None` for one that can't be read.
+/// The versions of both files. `None` for one that can't be read.
 pub(super) type Stamps = [Option<Stamp>; 2];
 
 impl Files {

@@ -116,7 +116,7 @@ pub(super) async fn get(
     (status, String::from_utf8(bytes).unwrap())
 }
 
-/// How the streams of a connection ended.
+/// The outcomes of a connection's streams.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     pub(super) served: usize,

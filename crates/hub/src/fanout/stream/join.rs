@@ -1,12 +1,18 @@
 //! A read's messages in the stream's own type: JSON as one array, everything else concatenated.
 
-use std::vec;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    vec,
+};
 
+use axum::body::Body;
 use bytes::Bytes;
 use headwater_log::Block;
 
 use super::encode::{SHARED_BYTES, Shape};
-use crate::limits::CHUNK_BYTES;
+use crate::{fanout::send_budget::Memory, limits::CHUNK_BYTES};
 
 /// Joins messages in frames of about one chunk. A frame is encoded when it is taken.
 pub(crate) struct Join {
@@ -35,9 +41,13 @@ impl Join {
         }
     }
 
-    /// Returns the length of the frames that are left, in bytes.
-    pub(crate) fn left(&self) -> u64 {
-        self.left
+    /// Returns a body of known length. Its frames are encoded when they are sent, and it holds memory until
+    /// then.
+    pub(crate) fn into_body(self, memory: Memory) -> Body {
+        Body::new(Frames {
+            join: self,
+            _memory: memory,
+        })
     }
 
     /// Returns all of it as one frame.
@@ -105,6 +115,32 @@ impl Iterator for Join {
         let frame = self.encode();
         self.left = self.left.saturating_sub(frame.len() as u64);
         Some(frame)
+    }
+}
+
+struct Frames {
+    join: Join,
+    _memory: Memory,
+}
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        let frame = self.join.next();
+        Poll::Ready(frame.map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.join.left == 0
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.join.left)
     }
 }
 

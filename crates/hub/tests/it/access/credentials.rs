@@ -147,11 +147,11 @@ async fn the_name_that_is_checked_is_the_one_that_is_used() {
         assert_eq!(get(path).await, "400", "{path}");
     }
     assert_eq!(get("__ds/subscriptions").await, "404");
-    let nobody = hub
+    let anonymous = hub
         .request(Method::GET, "/streams/a/b/%2e%2e/c")
         .send()
         .await;
-    assert_eq!(code(nobody).await, "token_missing");
+    assert_eq!(code(anonymous).await, "token_missing");
 }
 
 #[tokio::test]
