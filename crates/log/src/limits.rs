@@ -40,7 +40,8 @@ pub struct Limits {
     pub append_bytes: usize,
     /// Maximum number of messages in one append. Defaults to 100,000.
     pub append_messages: usize,
-    /// Maximum size of a schema, in bytes. Defaults to 256 KiB.
+    /// Maximum size of a schema, in bytes. Defaults to 64 KiB, the most
+    /// that a hub compiles.
     pub schema_bytes: usize,
     /// Maximum number of streams, including hidden streams that have forks. Defaults to ten
     /// million.
@@ -64,7 +65,7 @@ impl Default for Limits {
             message_bytes: 8 << 20,
             append_bytes: 32 << 20,
             append_messages: 100_000,
-            schema_bytes: 256 << 10,
+            schema_bytes: 64 << 10,
             streams: 10_000_000,
             producers: 1 << 20,
             ended: 1 << 16,
