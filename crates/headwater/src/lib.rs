@@ -96,7 +96,7 @@ pub use headwater_wire::{Format, Limits};
 pub use http::StatusCode;
 pub use item::{IntoItem, Item, ItemId, StreamItem};
 pub use last_event_id::LastEventId;
-pub use negotiate::{MediaRange, Negotiate, NegotiateLayer, layer, shutting_down};
+pub use negotiate::{MediaRange, Negotiate, NegotiateLayer, client_address, layer, shutting_down};
 pub use offload::{Abandoned, offload};
 pub use panics::catch;
 pub use problem::Problem;

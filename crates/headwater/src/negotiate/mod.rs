@@ -7,6 +7,7 @@ mod media_range;
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::AtomicU64},
     task::{Context, Poll},
@@ -15,6 +16,7 @@ use std::{
 
 use axum::{
     body::Body,
+    extract::ConnectInfo,
     response::{IntoResponse, Response},
 };
 use headwater_wire::{Format, sse};
@@ -246,6 +248,7 @@ pub(crate) struct Client {
     /// The longest silence that the client accepts in a stream; zero means no bound.
     pub(crate) heartbeat: Result<Option<Duration>, heartbeat::NoInterval>,
     pub(crate) asked: Option<Asked>,
+    address: Option<SocketAddr>,
 }
 
 impl Client {
@@ -258,6 +261,10 @@ impl Client {
             last_event_id: LastEventId::of_parts(request.headers(), request.uri()).0,
             heartbeat: heartbeat::wanted(request.uri(), request.headers()),
             asked: request.extensions().get().cloned(),
+            address: request
+                .extensions()
+                .get()
+                .map(|ConnectInfo(address)| *address),
         }
     }
 
@@ -311,6 +318,27 @@ pub async fn shutting_down() {
         Some(shutdown) => shutdown.cancelled().await,
         None => std::future::pending().await,
     }
+}
+
+/// Returns the address of the client of the current request, for code that can't extract
+/// [`ConnectInfo`](crate::ConnectInfo).
+///
+/// Behind a [trusted proxy](crate::Serve::trusted_proxies), it is that of the proxy's client. `None`
+/// over a Unix socket, under a server that doesn't provide the address, and outside a handler's own
+/// task.
+///
+/// ```
+/// async fn whoami() -> String {
+///     match headwater::client_address() {
+///         Some(address) => address.ip().to_string(),
+///         None => "unknown".to_owned(),
+///     }
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(whoami));
+/// ```
+#[must_use]
+pub fn client_address() -> Option<SocketAddr> {
+    client()?.address
 }
 
 impl From<Asked> for Served {

@@ -11,6 +11,7 @@ use crate::{
     fanout::stream::{Form, Reader, Shape},
     ingest::WatchGuard,
     protocol::read_query::{Lost, Place},
+    requests::peer::Peer,
     state::HubState,
 };
 
@@ -56,7 +57,7 @@ impl Reading {
         };
         let reader = Reader {
             log: Arc::clone(&hub.log),
-            outgoing: hub.outgoing.clone(),
+            outgoing: hub.outgoing.of(Peer::current()),
             name: info.name.clone(),
             shape: Shape::Json,
             form: Form::Items(Format::Ndjson),

@@ -33,6 +33,11 @@ impl Peer {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         peer.map(|ConnectInfo(address)| Self::new(address.ip()))
     }
+
+    /// Returns the host that sent the current request, for the streams of an app's handlers.
+    pub(crate) fn current() -> Option<Self> {
+        headwater::client_address().map(|address| Self::new(address.ip()))
+    }
 }
 
 impl<S: Sync> OptionalFromRequestParts<S> for Peer {

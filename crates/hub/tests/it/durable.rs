@@ -1,6 +1,7 @@
 //! Durable streams of handlers.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -8,18 +9,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::extract::State;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{ConnectInfo, State},
+    http::Request,
+};
 use futures_util::{Stream, StreamExt as _, stream};
 use headwater::{
     App, Format, OpenApi, Path, Problem, StatusCode, get,
     test::{TestClient, TestStream},
 };
-use headwater_hub::{Durable, DurableBuilder, Hub};
+use headwater_hub::{Durable, DurableBuilder, Hub, Limits, Options};
 use headwater_log::{DiskLog, DiskOptions, Durability, Log, MemoryLog, MemoryOptions};
+use http_body_util::BodyExt as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tower::ServiceExt as _;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -512,4 +520,49 @@ async fn a_durable_stream_runs_without_a_request_and_without_readers() {
     let numbers: Durable<u64> = hub.durable("endless").run(endless).await.unwrap();
     drop(numbers);
     assert!(hub.cancel("endless").await);
+}
+
+#[tokio::test]
+async fn readers_that_read_nothing_leave_room_for_those_of_other_addresses() {
+    let mut limits = Limits::default();
+    limits.outgoing_bytes = 4 << 20;
+    let hub = Hub::with_options(
+        Arc::new(MemoryLog::default()),
+        Options::new().limits(limits),
+    );
+    let large = async |State(hub): State<Hub>, Path(bytes): Path<usize>| {
+        let item = "x".repeat(bytes);
+        hub.durable(format!("large/{bytes}"))
+            .run(|| stream::iter([item]))
+            .await
+    };
+    let app = Router::new()
+        .route("/{bytes}", axum::routing::get(large))
+        .layer(headwater::layer())
+        .with_state(hub);
+    let read = |bytes: usize, address: [u8; 4]| {
+        let request = Request::get(format!("/{bytes}"))
+            .extension(ConnectInfo(SocketAddr::from((address, 1))))
+            .body(Body::empty())
+            .expect("it is a request");
+        app.clone().oneshot(request)
+    };
+    let (slow, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    let held = read(1_000_000, slow).await.expect("it never fails");
+    // A message and its encoding take twice its size, which is the whole share.
+    let waiting = read(1_000_001, slow).await.expect("it never fails");
+    let mut waiting = waiting.into_body();
+    let first = tokio::time::timeout(Duration::from_millis(300), waiting.frame());
+    assert!(first.await.is_err(), "the share is used up");
+    let response = read(1_000_002, other).await.expect("it never fails");
+    let whole = to_bytes(response.into_body(), 2 << 20).await;
+    assert!(whole.is_ok_and(|body| body.len() > 1_000_000));
+    drop(held);
+    let first = waiting.frame().await.expect("it has an item");
+    assert!(
+        first
+            .expect("it isn't cut")
+            .data_ref()
+            .is_some_and(|data| data.len() > 1_000_000)
+    );
 }
