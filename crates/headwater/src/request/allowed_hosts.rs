@@ -239,6 +239,10 @@ fn literal(host: &str) -> Option<Ipv6Addr> {
 /// resolvers reserve `localhost` and all names below it for that (RFC 6761 §6.3), with or without a
 /// trailing dot. Addresses count only in their usual notation.
 fn is_loopback(host: &str) -> bool {
+    // The usual ones, without parsing.
+    if matches!(host, "localhost" | "127.0.0.1") {
+        return true;
+    }
     if let Ok(address) = host.parse::<Ipv4Addr>() {
         return address.is_loopback();
     }

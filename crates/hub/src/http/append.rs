@@ -22,7 +22,7 @@ use crate::{
         media_type::{essence, is_json, same_type},
         path::StreamPath,
     },
-    requests::{body, peer::Sender},
+    requests::{body, headers::RequestHeaders, peer::Sender},
     state::HubState,
 };
 
@@ -39,9 +39,9 @@ use crate::{
 pub(crate) async fn append(
     State(hub): State<Arc<HubState>>,
     path: StreamPath,
-    headers: HeaderMap,
     sender: Sender,
     caller: Caller,
+    RequestHeaders(headers): RequestHeaders,
     body: Body,
 ) -> Result<Answer<Appending>, Failure> {
     let (hub, headers, name) = (&*hub, &headers, &path.name);

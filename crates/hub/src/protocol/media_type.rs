@@ -53,7 +53,8 @@ pub(crate) fn essence(content_type: &str) -> Cow<'_, str> {
 /// Returns `true` if a stream's messages are JSON values. A type that is merely based on JSON is
 /// bytes to the protocol.
 pub(crate) fn is_json(content_type: &str) -> bool {
-    essence(content_type) == "application/json"
+    const JSON: &str = "application/json";
+    content_type == JSON || essence(content_type) == JSON
 }
 
 /// Returns `true` if two content types are equal, ignoring case and the spaces between their parts.

@@ -2,5 +2,6 @@
 //! all of them.
 
 pub(crate) mod body;
+pub(crate) mod headers;
 pub(crate) mod lines;
 pub(crate) mod peer;
