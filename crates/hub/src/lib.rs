@@ -224,8 +224,7 @@ impl Hub {
         let events = get(http::events::follow_events).tag(path::STREAMS);
         let root = core.options.root.as_str();
         let stream = format!("{}/{{*path}}", root.trim_end_matches('/'));
-        let headers =
-            axum::middleware::from_fn_with_state(Arc::clone(&core), http::response_layer::headers);
+        let headers = http::response_layer::HeadersLayer(Arc::clone(&core));
         let app = App::new("Headwater", env!("CARGO_PKG_VERSION"))
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .license("MIT or Apache-2.0", "MIT OR Apache-2.0")

@@ -1,12 +1,12 @@
 //! The sender of a request, as far as handlers need it.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::LazyLock};
 
 use axum::extract::FromRequestParts;
 use headwater::{Operation, OperationInput};
 use headwater_auth::{Action, AuthError, Grants, Identity, IdentityKind, StreamPattern};
 use headwater_log::StreamName;
-use http::request::Parts;
+use http::{Extensions, request::Parts};
 
 use super::Denied;
 
@@ -21,7 +21,16 @@ impl Caller {
 
     /// Returns a caller that may do nothing.
     pub(crate) fn without_grants() -> Self {
-        Self(Some(Identity::anonymous(Grants::none())))
+        static IDENTITY: LazyLock<Identity> = LazyLock::new(|| Identity::anonymous(Grants::none()));
+        Self(Some(IDENTITY.clone()))
+    }
+
+    /// Puts the caller into the extensions of its request, in the place of any other.
+    pub(super) fn put(self, extensions: &mut Extensions) {
+        match extensions.get_mut::<Self>() {
+            Some(known) => *known = self,
+            None => _ = extensions.insert(self),
+        }
     }
 
     pub(super) fn identity(&self) -> Option<&Identity> {

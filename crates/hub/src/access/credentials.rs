@@ -38,8 +38,8 @@ impl Access {
             };
             identity.map_err(Denied::Unknown)
         };
-        if parts.headers.contains_key(header::AUTHORIZATION) {
-            return verified(bearer(&parts.headers)?);
+        if let Some(token) = bearer(&parts.headers)? {
+            return verified(token);
         }
         if let Some(ticket) = ticket(parts).filter(|_| reads) {
             // A ticket that was used, has expired or never existed: one answer for all.
@@ -66,17 +66,20 @@ impl Access {
     }
 }
 
-/// Returns the token of `Authorization: Bearer` (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
+/// Returns the token of `Authorization: Bearer` (RFC 6750 §2.1), if there is that header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
     let malformed = |why: &str| Denied::Unknown(AuthError::Malformed(why.into()));
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(malformed("there is more than one Authorization header"));
+    let Some(value) = values.next() else {
+        return Ok(None);
     };
+    if values.next().is_some() {
+        return Err(malformed("there is more than one Authorization header"));
+    }
     let text = value.to_str();
     let text = text.map_err(|_| malformed("the Authorization header is not ASCII"))?;
     match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
         _ => Err(malformed(
             "the Authorization header is not `Bearer` and a token",
         )),

@@ -1,22 +1,29 @@
 //! The guards of routes.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
-    extract::{FromRequestParts as _, RawPathParams, Request, State},
-    middleware::{self, Next},
+    extract::Request,
     response::{IntoResponse, Response},
 };
+use futures_util::{FutureExt as _, future::Either};
 use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
 use headwater_auth::{Action, AuthError, IdentityKind};
-use headwater_log::StreamName;
 use http::{Method, request::Parts};
+use tower_layer::Layer;
+use tower_service::Service;
 
 use super::{
     Access, Caller, Denied, Lease, body,
     credentials::{COOKIE, TICKET},
+    lease::Leased,
 };
-use crate::{Options, protocol::path, state::HubState};
+use crate::{Options, protocol::path::StreamPath, state::HubState};
 
 /// The security schemes of the OpenAPI document.
 const BEARER: &str = "bearer";
@@ -115,7 +122,7 @@ impl Guards {
         };
         route
             .describe_all(|operation| describe(need, operation))
-            .route_layer(middleware::from_fn_with_state(guard, pass))
+            .route_layer(guard)
     }
 }
 
@@ -140,61 +147,92 @@ fn is_signed(parts: &Parts) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "signature")
 }
 
-/// Passes a request on if its caller may make it.
-async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let Guard { hub, need } = guard;
-    let (mut parts, body) = request.into_parts();
-    if matches!(need, Need::OrSigned(_)) && is_signed(&parts) {
-        // The signature is all that it has.
-        parts.extensions.insert(Caller::without_grants());
-        return next.run(Request::from_parts(parts, body)).await;
-    }
-    let identity = match hub.access.identify(&parts, &hub.options, need.reads()) {
-        Ok(identity) => identity,
-        Err(denied) => return denied.into_response(),
-    };
-    let caller = Caller::new(identity.clone());
-    let mut name = None;
-    let checked = match need {
-        Need::Stream(action) => {
-            let params = RawPathParams::from_request_parts(&mut parts, &()).await;
+impl Guard {
+    /// Decides if the caller of a request may make it. The request's extensions then have the
+    /// [`Caller`]. Returns the lease of the permission, unless it holds for ever.
+    ///
+    /// # Errors
+    /// The caller is unknown, or may not make the request.
+    fn admit(&self, parts: &mut Parts) -> Result<Option<Lease>, Denied> {
+        let Self { hub, need } = self;
+        if matches!(need, Need::OrSigned(_)) && is_signed(parts) {
+            // The signature is all that it has.
+            Caller::without_grants().put(&mut parts.extensions);
+            return Ok(None);
+        }
+        let identity = hub.access.identify(parts, &hub.options, need.reads())?;
+        let caller = Caller::new(identity.clone());
+        let path = match need {
             // The handler refuses an invalid path, which is no stream's.
-            name = params.ok().and_then(|params| {
-                let (_, path) = params.iter().find(|(name, _)| *name == "path")?;
-                path::name_of(path).ok()
-            });
-            caller.check(action, name.as_ref().map(StreamName::as_str))
+            Need::Stream(_) => StreamPath::of(parts).now_or_never().and_then(Result::ok),
+            _ => None,
+        };
+        let stream = path.as_ref().map(|path| path.name.as_str());
+        match need {
+            Need::Stream(action) | Need::Any(action) | Need::OrSigned(action) => {
+                caller.check(*action, stream)?;
+            }
+            Need::Credentials if *identity.kind() == IdentityKind::Anonymous => {
+                return Err(Denied::Unknown(AuthError::Missing));
+            }
+            Need::Credentials => {}
         }
-        Need::Any(action) | Need::OrSigned(action) => caller.check(action, None),
-        Need::Credentials if *identity.kind() == IdentityKind::Anonymous => {
-            Err(Denied::Unknown(AuthError::Missing))
+        let lease = need
+            .action()
+            .and_then(|action| Lease::new(&hub.access, identity, action, stream));
+        caller.put(&mut parts.extensions);
+        if let Some(path) = path {
+            parts.extensions.insert(path);
         }
-        Need::Credentials => Ok(()),
-    };
-    if let Err(denied) = checked {
-        return denied.into_response();
+        Ok(lease)
     }
-    parts.extensions.insert(caller);
-    let stream = name.as_ref().map(StreamName::as_str);
-    let lease = need
-        .action()
-        .and_then(|action| Lease::new(&hub.access, &identity, action, stream));
-    let Some(lease) = lease else {
-        return next.run(Request::from_parts(parts, body)).await;
-    };
-    let mut response = if parts.method == Method::GET {
-        // A long-poll ends with its permission.
-        let response = next.run(Request::from_parts(parts, body));
-        match lease.clone().unless_over(response).await {
-            Ok(response) => response,
-            Err(denied) => return denied.into_response(),
+}
+
+impl<S> Layer<S> for Guard {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded {
+            guard: self.clone(),
+            inner,
         }
-    } else {
-        // The body ends with it. The handler isn't interrupted: its client couldn't tell whether
-        // the change has been made.
-        let body = body::within(&lease, body);
-        next.run(Request::from_parts(parts, body)).await
-    };
-    response.extensions_mut().insert(lease);
-    response
+    }
+}
+
+/// A handler behind its guard.
+#[derive(Clone)]
+struct Guarded<S> {
+    guard: Guard,
+    inner: S,
+}
+
+impl<S> Service<Request> for Guarded<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Leased<S::Future>, Ready<Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (mut parts, mut body) = request.into_parts();
+        let lease = match self.guard.admit(&mut parts) {
+            Ok(lease) => lease,
+            Err(denied) => return Either::Right(ready(Ok(denied.into_response()))),
+        };
+        // A long-poll ends with its permission. Handlers of other methods aren't interrupted: their
+        // clients couldn't tell whether the change has been made. Only the body ends.
+        let waits = parts.method == Method::GET;
+        if let Some(lease) = &lease
+            && !waits
+        {
+            body = body::within(lease, body);
+        }
+        let response = self.inner.call(Request::from_parts(parts, body));
+        Either::Left(Leased::new(response, lease, waits))
+    }
 }

@@ -1,12 +1,17 @@
 //! Open responses, and the end of the permission behind them.
 
 use std::{
+    convert::Infallible,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use headwater_auth::{Action, Identity, IdentityKind};
+use http_body::Body as _;
+use pin_project_lite::pin_project;
 
 use super::{Access, Denied};
 
@@ -28,13 +33,13 @@ impl Lease {
     /// Returns the lease of a permission, unless it holds for ever.
     pub(super) fn new(
         access: &Arc<Access>,
-        identity: &Identity,
+        identity: Identity,
         action: Action,
         stream: Option<&str>,
     ) -> Option<Self> {
         (*identity.kind() != IdentityKind::Anonymous).then(|| Self {
             access: Arc::clone(access),
-            identity: identity.clone(),
+            identity,
             action,
             stream: stream.map(Into::into),
         })
@@ -48,23 +53,6 @@ impl Lease {
                 headwater::end_early(response, problem)
             }
             None => response,
-        }
-    }
-
-    /// Waits for a result, unless the permission ends first.
-    ///
-    /// # Errors
-    /// The permission has ended.
-    pub(super) async fn unless_over<T>(self, result: impl Future<Output = T>) -> Result<T, Denied> {
-        let over = Box::pin(self.end());
-        tokio::pin!(result);
-        tokio::select! {
-            biased;
-            result = &mut result => Ok(result),
-            over = over => match over {
-                Some(denied) => Err(denied),
-                None => Ok(result.await),
-            },
         }
     }
 
@@ -108,5 +96,64 @@ impl Lease {
         }
         self.identity = present;
         Ok(true)
+    }
+}
+
+/// The end of a lease. It has the reason, if a client has to know it.
+type End = Pin<Box<dyn Future<Output = Option<Denied>> + Send>>;
+
+pin_project! {
+    /// A response on its way, and the permission behind it.
+    pub(super) struct Leased<F> {
+        #[pin]
+        response: F,
+        lease: Option<Lease>,
+        // A response that has to be waited for is refused when the permission ends.
+        waits: bool,
+        // Made when the response has to be waited for: most are ready at once.
+        end: Option<End>,
+    }
+}
+
+impl<F> Leased<F> {
+    pub(super) fn new(response: F, lease: Option<Lease>, waits: bool) -> Self {
+        Self {
+            response,
+            lease,
+            waits,
+            end: None,
+        }
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Leased<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        if let Poll::Ready(Ok(mut response)) = this.response.poll(cx) {
+            // A response of a known length ends by itself.
+            if let Some(lease) = this.lease.take()
+                && response.body().size_hint().exact().is_none()
+            {
+                response.extensions_mut().insert(lease);
+            }
+            return Poll::Ready(Ok(response));
+        }
+        if *this.waits
+            && let Some(lease) = this.lease
+        {
+            let end = this
+                .end
+                .get_or_insert_with(|| Box::pin(lease.clone().end()));
+            if let Poll::Ready(denied) = end.as_mut().poll(cx) {
+                if let Some(denied) = denied {
+                    return Poll::Ready(Ok(denied.into_response()));
+                }
+                // With other grants that still allow the request, it continues.
+                (*this.waits, *this.end) = (false, None);
+            }
+        }
+        Poll::Pending
     }
 }

@@ -1,14 +1,23 @@
 //! The layer around every endpoint: the check of the requesting page, security headers, and CORS.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
+use futures_util::future::Either;
 use headwater::StatusCode;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
 
 use super::cross_origin::{self, Page};
 use crate::{
@@ -38,38 +47,112 @@ const SHOWN: &str = "content-type, etag, location, producer-digest, producer-epo
 /// Time in seconds for which browsers cache a preflight.
 const KEEP_PREFLIGHT: &str = "86400";
 
-/// Handles a request unless its page isn't allowed, and sets the headers that every response has.
-pub(crate) async fn headers(
-    State(hub): State<Arc<HubState>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    hub.ensure_started();
-    if hub.access.is_some() {
-        // Until the guard of the route has identified it.
-        request.extensions_mut().insert(Caller::without_grants());
+/// Creates the layer. It handles a request unless its page isn't allowed, and sets the headers that
+/// every response has.
+#[derive(Clone)]
+pub(crate) struct HeadersLayer(pub(crate) Arc<HubState>);
+
+impl<S> Layer<S> for HeadersLayer {
+    type Service = Headers<S>;
+
+    fn layer(&self, inner: S) -> Headers<S> {
+        Headers {
+            hub: Arc::clone(&self.0),
+            inner,
+        }
     }
-    let cors = &hub.options.cors;
-    let page = Page::of(&hub.options, request.uri(), request.headers());
-    let embedders = cors.embedders(request.uri(), request.headers());
-    let is_head = request.method() == Method::HEAD;
-    let mut response = if let Err(problem) = page.may(request.method(), request.headers()) {
-        problem.into_response()
-    } else if *cors != Cors::Off
-        && let Some(preflight) = preflight(&request, &page)
-    {
-        preflight
-    } else {
-        Lease::apply(next.run(request).await)
-    };
-    let is_error = response.status().is_client_error() || response.status().is_server_error();
-    let headers = response.headers_mut();
-    protect(headers, embedders);
-    if is_head || is_error {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// The service that [`HeadersLayer`] creates.
+#[derive(Clone)]
+pub(crate) struct Headers<S> {
+    hub: Arc<HubState>,
+    inner: S,
+}
+
+impl<S> Service<Request> for Headers<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<WithHeaders<S::Future>, Ready<Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
     }
-    allow(cors, page, headers);
-    response
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let hub = &self.hub;
+        hub.ensure_started();
+        let cors = &hub.options.cors;
+        let seen = Seen {
+            page: Page::of(&hub.options, request.uri(), request.headers()),
+            embedders: cors.embedders(request.uri(), request.headers()),
+            is_head: request.method() == Method::HEAD,
+        };
+        let early = match seen.page.may(request.method(), request.headers()) {
+            Err(problem) => Some(problem.into_response()),
+            Ok(()) if *cors == Cors::Off => None,
+            Ok(()) => preflight(&request, &seen.page),
+        };
+        if let Some(mut response) = early {
+            seen.apply(cors, &mut response);
+            return Either::Right(ready(Ok(response)));
+        }
+        if hub.access.is_some() {
+            // Until the guard of the route has identified it.
+            request.extensions_mut().insert(Caller::without_grants());
+        }
+        Either::Left(WithHeaders {
+            response: self.inner.call(request),
+            hub: Arc::clone(hub),
+            seen: Some(seen),
+        })
+    }
+}
+
+pin_project! {
+    /// A response on its way, and what its headers depend on.
+    pub(crate) struct WithHeaders<F> {
+        #[pin]
+        response: F,
+        hub: Arc<HubState>,
+        seen: Option<Seen>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for WithHeaders<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let Ok(response) = std::task::ready!(this.response.poll(cx));
+        let mut response = Lease::apply(response);
+        if let Some(seen) = this.seen.take() {
+            seen.apply(&this.hub.options.cors, &mut response);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// The properties of a request that the headers of its response depend on.
+struct Seen {
+    page: Page,
+    embedders: HeaderValue,
+    is_head: bool,
+}
+
+impl Seen {
+    fn apply(self, cors: &Cors, response: &mut Response) {
+        let is_error = response.status().is_client_error() || response.status().is_server_error();
+        let headers = response.headers_mut();
+        protect(headers, self.embedders);
+        if self.is_head || is_error {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        allow(cors, self.page, headers);
+    }
 }
 
 /// Returns the response to a preflight request. `None` if the request isn't one.

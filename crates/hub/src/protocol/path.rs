@@ -3,7 +3,7 @@
 use axum::extract::{FromRequestParts, RawPathParams};
 use headwater::{In, Operation, OperationInput, Problem};
 use headwater_log::StreamName;
-use http::{HeaderValue, request::Parts};
+use http::{HeaderValue, Uri, request::Parts};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 
@@ -23,20 +23,18 @@ pub(crate) const RELAY: &str = "/relay";
 pub(crate) const STREAMS: &str = "streams";
 
 /// The stream that a request is for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct StreamPath {
     pub(crate) name: StreamName,
-    /// The request's path as received.
-    raw: String,
-    /// The root of the streams with a trailing slash, decoded.
-    root: String,
+    /// The request's URI as received.
+    uri: Uri,
     origin: Origin,
 }
 
 impl StreamPath {
     /// Returns the stream's URL. `public` is the configured URL of the server, if any.
     pub(crate) fn url(&self, public: Option<&str>) -> Option<HeaderValue> {
-        HeaderValue::try_from(self.origin.url(public, &self.raw)).ok()
+        HeaderValue::try_from(self.origin.url(public, self.uri.path())).ok()
     }
 
     /// Returns the stream that a header names, by its path on this server or by the path relative
@@ -44,14 +42,36 @@ impl StreamPath {
     pub(crate) fn other(&self, path: &str) -> Result<StreamName, Problem> {
         let path = percent_decode_str(path).decode_utf8();
         let path = path.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
-        match path.strip_prefix(self.root.as_str()) {
+        let own = percent_decode_str(self.uri.path()).decode_utf8_lossy();
+        let root = own.strip_suffix(self.name.as_str()).unwrap_or("/");
+        match path.strip_prefix(root) {
             Some(name) => name_of(name),
             None if path.starts_with('/') => Err(Problem::bad_request(format!(
-                "{path:?} is not under {:?}, where the streams of this server are",
-                self.root
+                "{path:?} is not under {root:?}, where the streams of this server are"
             ))),
             None => name_of(&path),
         }
+    }
+
+    /// Returns the stream that a request is for. A guard of the route, which needs it too, leaves it in
+    /// the request's extensions.
+    ///
+    /// # Errors
+    /// The path isn't UTF-8, or is no name of a stream.
+    pub(crate) async fn of(parts: &mut Parts) -> Result<Self, Problem> {
+        if let Some(path) = parts.extensions.remove::<Self>() {
+            return Ok(path);
+        }
+        let params = RawPathParams::from_request_parts(parts, &()).await;
+        let params = params.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
+        let path = params.iter().find(|(name, _)| *name == "path");
+        let (_, path) =
+            path.ok_or_else(|| Problem::not_found("the path of a stream is missing"))?;
+        Ok(Self {
+            name: name_of(path)?,
+            uri: public_url::uri(parts).clone(),
+            origin: Origin::of_request(parts),
+        })
     }
 }
 
@@ -105,23 +125,8 @@ pub(crate) fn check_new(name: &StreamName) -> Result<(), Problem> {
 impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let params = RawPathParams::from_request_parts(parts, state).await;
-        let params = params.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
-        let path = params.iter().find(|(name, _)| *name == "path");
-        let (_, path) =
-            path.ok_or_else(|| Problem::not_found("the path of a stream is missing"))?;
-        let name = name_of(path)?;
-        let uri = public_url::uri(parts);
-        let raw = uri.path().to_owned();
-        let decoded = percent_decode_str(&raw).decode_utf8_lossy();
-        let root = decoded.strip_suffix(path).unwrap_or("/").to_owned();
-        Ok(Self {
-            name,
-            raw,
-            root,
-            origin: Origin::of_request(parts),
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::of(parts).await
     }
 }
 
@@ -195,8 +200,7 @@ mod tests {
     fn another_stream_is_named_by_its_url_path_or_relative_to_the_root() {
         let path = StreamPath {
             name: name_of("a").unwrap(),
-            raw: "/v1/s/a".to_owned(),
-            root: "/v1/s/".to_owned(),
+            uri: Uri::from_static("/v1/s/a"),
             origin: Origin::of_request(&http::Request::new(()).into_parts().0),
         };
         assert_eq!(path.other("/v1/s/b%20c").unwrap().as_str(), "b c");
