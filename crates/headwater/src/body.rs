@@ -13,13 +13,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use headwater_wire::{Encoder, Format, Meta, sse};
 use http_body::Frame;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 
 use crate::{
-    Problem, panics, problem,
+    Problem,
+    on_wake::OnWake,
+    panics, problem,
     response::{Content, Kind, Notice, Options},
     serve::Activity,
     source::{self, BoxSource, Filled, Sink},
@@ -48,7 +51,7 @@ pub(crate) struct Served {
     /// Number of items sent.
     pub(crate) items: Arc<AtomicU64>,
     /// Completes when the server shuts down.
-    pub(crate) shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    pub(crate) shutdown: Option<OnWake<Pin<Box<WaitForCancellationFutureOwned>>>>,
     /// Dropped after the source.
     pub(crate) _dropped: Option<DropGuard>,
     /// Tracks if the client has closed its side of the connection.
@@ -298,7 +301,7 @@ impl StreamBody {
         let Some(shutdown) = &mut served.shutdown else {
             return;
         };
-        if shutdown.as_mut().poll(cx).is_ready() {
+        if shutdown.poll_unpin(cx).is_ready() {
             served.shutdown = None;
             self.drop_source();
             if self.is_sse {

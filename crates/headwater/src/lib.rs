@@ -63,6 +63,7 @@ mod item;
 mod last_event_id;
 mod negotiate;
 mod offload;
+mod on_wake;
 #[cfg(feature = "openapi")]
 mod openapi;
 #[cfg(feature = "openapi")]

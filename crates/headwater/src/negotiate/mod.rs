@@ -29,8 +29,9 @@ pub use self::media_range::MediaRange;
 
 use self::accept::Refusal;
 use crate::{
-    Hosts, LastEventId, Problem,
+    BodyClock, Hosts, LastEventId, Problem,
     body::Served,
+    on_wake::OnWake,
     panics::{self, Caught},
     request,
     response::SharedBody,
@@ -42,9 +43,10 @@ use crate::{
 #[derive(Clone, Default)]
 pub(crate) struct Asked {
     pub(crate) items: Arc<AtomicU64>,
-    pub(crate) shutdown: Option<CancellationToken>,
+    pub(crate) shutdown: Option<Arc<CancellationToken>>,
     pub(crate) dropped: Option<CancellationToken>,
     pub(crate) connection: Option<Arc<Activity>>,
+    pub(crate) clock: BodyClock,
 }
 
 /// Creates the layer that sends each stream in the format that its client requests. It also:
@@ -347,7 +349,7 @@ impl From<Asked> for Served {
             items: asked.items,
             shutdown: asked
                 .shutdown
-                .map(|token| Box::pin(token.cancelled_owned())),
+                .map(|token| OnWake::new(Box::pin((*token).clone().cancelled_owned()))),
             _dropped: asked.dropped.map(CancellationToken::drop_guard),
             connection: asked.connection,
         }

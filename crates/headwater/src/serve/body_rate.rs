@@ -17,7 +17,7 @@ use axum::extract::FromRequestParts;
 use http::{StatusCode, request::Parts};
 use tokio::time::{Instant, Sleep};
 
-use crate::{Problem, request::cause};
+use crate::{Problem, negotiate::Asked, request::cause};
 
 /// The minimum rate of request bodies.
 #[derive(Debug, Clone)]
@@ -134,7 +134,8 @@ impl<S: Sync> FromRequestParts<S> for BodyClock {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get().cloned().unwrap_or_default())
+        let asked = parts.extensions.get::<Asked>();
+        Ok(asked.map_or_else(Self::default, |asked| asked.clock.clone()))
     }
 }
 

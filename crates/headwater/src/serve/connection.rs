@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Method, Request, StatusCode, Version, header, uri::Scheme};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn, service::Service};
@@ -34,6 +35,7 @@ use super::{
 use crate::{
     Negotiate,
     negotiate::{Asked, replace},
+    on_wake::OnWake,
     request::Reached,
 };
 
@@ -89,7 +91,7 @@ pub(super) async fn run(socket: Socket, peer: Option<SocketAddr>, site: Site) {
         scheme,
         activity: Arc::clone(&activity),
         settings: Arc::clone(&settings),
-        shutdown: shutdown.clone(),
+        shutdown: Arc::new(shutdown.clone()),
     };
     // The connection is pinned where it is created: a future that is moved takes space twice in the
     // task, and idle readers consist mostly of their tasks. That of HTTP/2 is boxed, so that the
@@ -210,11 +212,12 @@ async fn drive(
     settings: &Settings,
     shutdown: &CancellationToken,
 ) -> hyper::Result<()> {
-    let mut shutdown = pin!(shutdown.cancelled());
+    let shutdown = pin!(shutdown.cancelled());
+    let mut shutdown = OnWake::new(shutdown);
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let mut finishing = false;
     poll_fn(|cx| {
-        if !finishing && shutdown.as_mut().poll(cx).is_ready() {
+        if !finishing && shutdown.poll_unpin(cx).is_ready() {
             finishing = true;
             connection.as_mut().finish();
         }
@@ -260,7 +263,8 @@ struct Handler {
     scheme: Scheme,
     activity: Arc<Activity>,
     settings: Arc<Settings>,
-    shutdown: CancellationToken,
+    /// Shared by the requests of the connection: a clone of a token locks what all clones share.
+    shutdown: Arc<CancellationToken>,
 }
 
 impl Service<Request<Incoming>> for Handler {
@@ -278,7 +282,10 @@ impl Service<Request<Incoming>> for Handler {
         let is_head = request.method() == Method::HEAD;
         let receipt = (!request.body().is_end_stream())
             .then(|| Receipt::new(&self.activity, is_http2, &self.shutdown));
-        let clock = BodyClock::start();
+        let clock = match &receipt {
+            None => BodyClock::default(),
+            Some(_) => BodyClock::start(),
+        };
         let mut request = request.map(|body| match &receipt {
             None => Body::empty(),
             Some(receipt) => {
@@ -286,9 +293,6 @@ impl Service<Request<Incoming>> for Handler {
                 Body::new(Upload::new(body, meter, Arc::clone(receipt)))
             }
         });
-        if receipt.is_some() {
-            request.extensions_mut().insert(clock);
-        }
         if let Some(address) = client.address {
             request.extensions_mut().insert(ConnectInfo(address));
         }
@@ -301,9 +305,10 @@ impl Service<Request<Incoming>> for Handler {
         }
         let asked = Asked {
             items,
-            shutdown: Some(self.shutdown.clone()),
+            shutdown: Some(Arc::clone(&self.shutdown)),
             dropped: None,
             connection: Some(Arc::clone(&self.activity)),
+            clock,
         };
         request.extensions_mut().insert(asked);
         let checked = match is_http2 {

@@ -47,9 +47,14 @@ pub(super) struct Receipt {
     is_unread: AtomicBool,
     /// The error, if the body was too slow.
     slow: OnceLock<SlowBody>,
+    /// Present over HTTP/2.
+    drain: Option<Drain>,
+}
+
+/// The ends of the task that reads the rest of a body.
+struct Drain {
     /// Cancelled when the response is complete or abandoned.
     answered: CancellationToken,
-    is_http2: bool,
     shutdown: CancellationToken,
 }
 
@@ -64,9 +69,10 @@ impl Receipt {
             activity: Arc::clone(activity),
             is_unread: AtomicBool::new(true),
             slow: OnceLock::new(),
-            answered: CancellationToken::new(),
-            is_http2,
-            shutdown: shutdown.clone(),
+            drain: is_http2.then(|| Drain {
+                answered: CancellationToken::new(),
+                shutdown: shutdown.clone(),
+            }),
         })
     }
 
@@ -101,7 +107,9 @@ impl Answering {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.answered.cancel();
+        if let Some(drain) = &self.0.drain {
+            drain.answered.cancel();
+        }
     }
 }
 
@@ -191,18 +199,18 @@ impl Drop for Upload {
                 Poll::Pending => break,
             }
         }
-        if !self.receipt.is_http2 {
+        let Some(Drain { answered, shutdown }) = &self.receipt.drain else {
             return;
-        }
+        };
         let (Some(rest), Ok(runtime)) = (self.body.take(), Handle::try_current()) else {
             return;
         };
-        let receipt = Arc::clone(&self.receipt);
-        let in_flight = receipt.activity.hold();
+        let (answered, shutdown) = (answered.clone(), shutdown.clone());
+        let in_flight = self.receipt.activity.hold();
         runtime.spawn(async move {
             tokio::select! {
-                () = drain(rest, &receipt.answered) => {}
-                () = receipt.shutdown.cancelled() => {}
+                () = drain(rest, &answered) => {}
+                () = shutdown.cancelled() => {}
             }
             drop(in_flight);
         });
