@@ -97,7 +97,7 @@ pub use name::StreamName;
 pub use offset::{Offset, Position};
 pub use producers::{Known, Published};
 pub use read::{
-    Chunk, Created, EndCause, Ended, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom,
-    Trimmed, Usage,
+    Chunk, Created, EndCause, Ended, Entry, Extent, Info, Matching, Message, OrderChunk, Page,
+    ReadFrom, Trimmed, Usage,
 };
 pub use settings::{Create, Expiry, ForkFrom, ForkPoint, Settings, Skip};

@@ -40,7 +40,7 @@ use crate::log::{Answer, Log};
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::producers::Known;
-use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::{Create, ForkFrom, ForkPoint, check_fork_of, own_part};
 use engine::Engine;
 use format::keys;
@@ -384,6 +384,19 @@ impl Log for DiskLog {
         budget: usize,
     ) -> Answer<'a, Chunk> {
         Box::pin(self.read_chunk(name, from, budget))
+    }
+
+    fn measure<'a>(
+        &'a self,
+        name: &'a StreamName,
+        from: ReadFrom,
+        budget: u64,
+    ) -> Answer<'a, Extent> {
+        Box::pin(async move {
+            let stream = self.usable(name).await?;
+            self.blocking(move |_, store| reader::measure(store, &stream, from, budget))
+                .await
+        })
     }
 
     fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
