@@ -232,12 +232,13 @@ impl Segments {
             .is_some_and(|open| open.about.end >= WORTH)
     }
 
-    /// Returns the number of the open segment, the offset after its last frame, and its bytes after
-    /// that.
-    pub(crate) fn open(&self) -> Option<(u64, u64, u64)> {
-        let about = &self.open.as_ref()?.about;
-        let unused = about.file.bytes.saturating_sub(about.end);
-        Some((about.file.number, about.end, unused))
+    /// Returns the bytes of all frames, and the bytes of the open segment after its last frame.
+    pub(crate) fn unsorted(&self) -> (u64, u64) {
+        let sealed = self.sealed.iter().map(|sealed| sealed.about.end);
+        let open = self.open.as_ref().map(|open| &open.about);
+        let frames = sealed.chain(open.map(|about| about.end)).sum();
+        let unused = open.map_or(0, |about| about.file.bytes.saturating_sub(about.end));
+        (frames, unused)
     }
 
     /// Returns the file of the open segment, and the offset after its last frame.
