@@ -33,8 +33,10 @@ Example:
   headwater check --data ./headwater-data
 
 It prints a line of JSON for each file and each stream that is damaged, with the first offset that
-can't be read, and a summary. The hub must not run meanwhile. Opening the folder completes or takes
-back what was being written when the hub ended, as the hub does: make a copy first.
+can't be read, and a summary. Damaged messages that aren't sorted by stream yet have lines of
+their own, with their ranges of offsets: accept_damage = true gives them up. The hub must not
+run meanwhile. Opening the folder completes or takes back what was being written when the hub ended,
+as the hub does: make a copy first.
 
 Exit status:
   0    everything is whole
@@ -57,6 +59,12 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
     options.accept_damage = true;
     let log = DiskLog::open(folder, options)
         .map_err(|error| Failure::other(cannot_open(folder, &error)))?;
+    for lost in &log.recovery().given_up {
+        say(&serde_json::json!({
+            "stream": lost.stream.as_str(), "from": lost.from.to_string(), "to": lost.to.to_string(),
+            "segment": lost.segment, "byte": lost.byte, "damage": "its checksum is wrong",
+        }))?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| Failure::other(format!("can't start: {error}")))?;

@@ -214,6 +214,7 @@ impl Server {
         let mut limits = Limits::default();
         limits.body_bytes = 1024;
         limits.line_bytes = 256;
+        limits.response_bytes = 4096;
         limits.read_bytes = 512;
         limits.subscribers = 4;
         let options = Options::new().limits(limits);

@@ -182,8 +182,11 @@ pub struct Limits {
     pub append_messages: usize,
     /// Maximum size of an NDJSON line, in bytes. Default: 8 MiB.
     pub line_bytes: usize,
-    /// Approximate maximum size in bytes of the messages in one response to a catch-up read or
-    /// long-poll. A larger message is returned alone. Default: 1 MiB.
+    /// Maximum size in bytes of the messages in one response to a catch-up read. A larger message is
+    /// returned alone. The response takes memory for one piece of 512 KiB at a time. Default: 32 MiB.
+    pub response_bytes: usize,
+    /// Maximum size in bytes of the messages in one response to a long-poll. A larger message is
+    /// returned alone. Default: 1 MiB.
     pub read_bytes: usize,
     /// Maximum number of live readers, over all streams. Includes waiting long-polls. Default:
     /// 100,000.
@@ -192,9 +195,10 @@ pub struct Limits {
     /// encoded forms take up to three times as much in addition. Default: 64 MiB.
     pub shared_bytes: usize,
     /// Budget in bytes for data on its way to readers, beyond the 64 KiB that each reader may hold:
-    /// larger messages, larger responses to catch-up reads, and pieces of 512 KiB for readers of
-    /// NDJSON that are behind. Messages that readers share count once. Beyond the budget, readers of
-    /// large messages wait, and catch-up reads receive smaller responses. A message that is larger than the budget uses all of it. Default: 64 MiB.
+    /// larger messages, and pieces of 512 KiB for catch-up reads and for readers of NDJSON that are
+    /// behind. Messages that readers share count once. Beyond the budget, readers of large messages
+    /// wait, and others get pieces of 64 KiB. A message that is larger than the budget uses all of it.
+    /// Default: 64 MiB.
     pub outgoing_bytes: usize,
     /// Bytes of `outgoing_bytes` that the readers of one address may use. Data that is shared
     /// counts for the reader that received it first. A message that is larger uses all of it.
@@ -239,6 +243,7 @@ impl Default for Limits {
             peer_bodies_bytes: None,
             append_messages: 100_000,
             line_bytes: 8 << 20,
+            response_bytes: 32 << 20,
             read_bytes: 1 << 20,
             subscribers: 100_000,
             shared_bytes: 64 << 20,

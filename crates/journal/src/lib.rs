@@ -72,7 +72,7 @@ pub use frames::{Frames, ReadError, Window};
 pub use index::{Index, Install, TableRef};
 pub use journal::{Journal, Place, SEGMENT_BYTES, Segment, Tail, WriteError};
 pub use open::{Checkpoint, Found, Frame, OpenError, Options, open};
-pub use segment::segment_name;
+pub use segment::{segment_name, segment_number};
 pub use spares::Spares;
 pub use table::{
     BlockCache, Pair, Table, TableError, TablePairs, TableWriter, table_name, table_number,

@@ -9,7 +9,7 @@ use crate::{
     disk::Disk,
     frame::{PREFIX, Prefix, Seed},
     journal::{Journal, Place, SEGMENT_BYTES, Tail},
-    segment::{HEADER, Header, number_of, segment_name},
+    segment::{HEADER, Header, segment_name, segment_number},
     spares::Spares,
 };
 
@@ -170,7 +170,10 @@ impl Opening<'_> {
     /// Returns the numbers of all segments, and the headers of those that are used, in order.
     fn headers(&self) -> io::Result<(Vec<u64>, Vec<Header>)> {
         let names = self.disk.list()?;
-        let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+        let mut numbers: Vec<u64> = names
+            .iter()
+            .filter_map(|name| segment_number(name))
+            .collect();
         numbers.sort_unstable();
         let mut used = Vec::new();
         for &number in &numbers {

@@ -74,7 +74,8 @@ pub fn segment_name(number: u64) -> String {
 }
 
 /// Returns the number of a segment's file, or `None` for another file.
-pub(crate) fn number_of(name: &str) -> Option<u64> {
+#[must_use]
+pub fn segment_number(name: &str) -> Option<u64> {
     let number = name.strip_suffix(SUFFIX)?.parse().ok()?;
     (segment_name(number) == name).then_some(number)
 }
@@ -103,15 +104,15 @@ mod tests {
 
         #[test]
         fn a_name_has_one_number(number: u64) {
-            prop_assert_eq!(number_of(&segment_name(number)), Some(number));
-            prop_assert_eq!(number_of(&format!("{number}.seg.bak")), None);
+            prop_assert_eq!(segment_number(&segment_name(number)), Some(number));
+            prop_assert_eq!(segment_number(&format!("{number}.seg.bak")), None);
         }
     }
 
     #[test]
     fn other_names_are_no_segments() {
         for name in ["1.seg", "lock", "", ".seg", "+0000000000000000001.seg"] {
-            assert_eq!(number_of(name), None, "{name:?}");
+            assert_eq!(segment_number(name), None, "{name:?}");
         }
     }
 }

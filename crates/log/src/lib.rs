@@ -85,7 +85,7 @@ mod settings;
 pub use append::{Append, Outcome, Producer, Receipt, Refusal};
 pub use block::Block;
 pub use clock::{Clock, JUMP as CLOCK_JUMP, SETTLED_AFTER as CLOCK_SETTLED_AFTER, Timestamp};
-pub use disk::{BadFile, DiskLog, DiskOptions, Durability, Recovery};
+pub use disk::{BadFile, DiskLog, DiskOptions, Durability, GivenUp, Recovery, Written};
 pub use error::Error;
 pub use follow::{Follower, OrderFollower, Progress};
 pub use headwater_wire::Digest;
@@ -97,7 +97,7 @@ pub use name::StreamName;
 pub use offset::{Offset, Position};
 pub use producers::{Known, Published};
 pub use read::{
-    Chunk, Created, EndCause, Ended, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom,
-    Trimmed, Usage,
+    Chunk, Created, EndCause, Ended, Entry, Extent, Info, Matching, Message, OrderChunk, Page,
+    ReadFrom, Trimmed, Usage,
 };
 pub use settings::{Create, Expiry, ForkFrom, ForkPoint, Settings, Skip};

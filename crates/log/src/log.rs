@@ -8,7 +8,7 @@ use crate::incarnation::Identity;
 use crate::name::StreamName;
 use crate::offset::Position;
 use crate::producers::Known;
-use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::Create;
 
 /// The future that an engine's operation returns. It is `Send`.
@@ -77,6 +77,20 @@ pub trait Log: Send + Sync + 'static {
     /// [damaged](Error::is_damaged).
     fn read<'a>(&'a self, name: &'a StreamName, from: ReadFrom, budget: usize)
     -> Answer<'a, Chunk>;
+
+    /// Returns the extent of the messages from `from` on that have at most `budget` bytes in total. It can
+    /// be empty. It comes from the index: messages are read only where the extent has a part of what is
+    /// stored together.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read).
+    fn measure<'a>(
+        &'a self,
+        name: &'a StreamName,
+        from: ReadFrom,
+        budget: u64,
+    ) -> Answer<'a, Extent>;
 
     /// Starts to follow a stream.
     ///

@@ -78,6 +78,53 @@ impl Chunk {
     pub fn bytes(&self) -> usize {
         self.blocks.iter().map(Block::bytes).sum()
     }
+
+    /// Returns the extent of the chunk.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        Extent {
+            lineage: self.lineage.clone(),
+            from: self.from,
+            next: self.next,
+            bytes: self.bytes() as u64,
+            at_tail: self.at_tail,
+            closed: self.closed,
+        }
+    }
+}
+
+/// The range and the size of consecutive messages of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Extent {
+    /// The lineage of the stream. Another stream of the same name has another one.
+    pub lineage: Lineage,
+    /// The offset before the first message.
+    pub from: Offset,
+    /// The offset after the last message.
+    pub next: Offset,
+    /// Bytes of the messages.
+    pub bytes: u64,
+    /// `true` if `next` was the stream's tail at the time.
+    pub at_tail: bool,
+    /// `true` if the stream was closed at the time. With `at_tail`, no messages follow.
+    pub closed: bool,
+}
+
+impl Extent {
+    /// Returns the number of messages.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.next.number() - self.from.number()
+    }
+
+    /// Adds an extent of the same stream that begins where this one ends.
+    pub fn extend(&mut self, rest: &Self) {
+        debug_assert_eq!(self.next, rest.from, "the extents follow each other");
+        self.next = rest.next;
+        self.bytes += rest.bytes;
+        (self.at_tail, self.closed) = (rest.at_tail, rest.closed);
+    }
 }
 
 impl PartialEq for Chunk {

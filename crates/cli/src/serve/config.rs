@@ -95,6 +95,7 @@ struct Limits {
     bodies_bytes: Option<usize>,
     peer_bodies_bytes: Option<usize>,
     line_bytes: Option<usize>,
+    response_bytes: Option<usize>,
     read_bytes: Option<usize>,
     message_bytes: Option<usize>,
     append_messages: Option<usize>,
@@ -298,6 +299,7 @@ impl Limits {
         limits.peer_outgoing_bytes = self.peer_outgoing_bytes;
         set(&mut limits.append_messages, self.append_messages);
         set(&mut limits.line_bytes, self.line_bytes);
+        set(&mut limits.response_bytes, self.response_bytes);
         set(&mut limits.read_bytes, self.read_bytes);
         set(&mut limits.subscribers, self.subscribers);
         set(&mut limits.shared_bytes, self.shared_bytes);

@@ -287,6 +287,16 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
             "acknowledged commits at the end are missing"
         );
     }
+    for given_up in &found.given_up {
+        tracing::warn!(
+            stream = given_up.stream.as_str(),
+            from = %given_up.from,
+            to = %given_up.to,
+            segment = given_up.segment,
+            byte = given_up.byte,
+            "messages are damaged and can't be read"
+        );
+    }
     let when = match config.disk.durability {
         headwater_log::Durability::Fsync => "acknowledged after reaching the disk",
         headwater_log::Durability::Os => "acknowledged once handed to the operating system",

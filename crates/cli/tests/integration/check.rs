@@ -138,6 +138,19 @@ fn damage_in_the_newest_messages_is_accepted_only_if_that_is_set() {
         assert!(said.stderr.contains(wanted), "{said:?}");
     }
     let said = check(data.path());
+    let given_up = said
+        .stdout
+        .lines()
+        .find(|line| line.contains("\"segment\""));
+    let given_up = given_up.unwrap_or_else(|| panic!("{said:?}"));
+    assert!(
+        given_up.contains("\"from\":\"0000000000000000_"),
+        "{given_up}"
+    );
+    assert!(
+        given_up.contains("\"to\":\"0000000000000001_"),
+        "{given_up}"
+    );
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stdout.contains("\"damaged_streams\":1"), "{said:?}");
 

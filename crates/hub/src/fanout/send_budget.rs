@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater_log::{Incarnation, Mark, Offset};
+use headwater_log::{Incarnation, Mark};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
@@ -65,11 +65,10 @@ impl Drop for Share {
     }
 }
 
-/// Messages in a form.
+/// A message in a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     incarnation: Incarnation,
-    from: u64,
     next: u64,
     form: u8,
 }
@@ -77,26 +76,20 @@ pub(crate) struct Key {
 impl Key {
     /// Creates the key of the message before `next`, in the form with this number.
     pub(crate) fn new<P: Copy + Into<u64>>(next: Mark<P>, form: u8) -> Self {
-        let at = next.at.into();
         Self {
             incarnation: next.incarnation,
-            from: at.saturating_sub(1),
-            next: at,
+            next: next.at.into(),
             form,
         }
     }
 
-    /// Creates the key of the messages from `from` to `next`, in the stream's own type.
-    pub(crate) fn plain(from: Offset, next: Mark) -> Self {
-        Self {
-            from: from.number(),
-            ..Self::new(next, PLAIN)
-        }
+    /// Creates the key of the message before `next`, as it is stored.
+    pub(crate) fn plain(next: Mark) -> Self {
+        Self::new(next, PLAIN)
     }
 }
 
-/// The form of a response in the stream's own type. The forms of events and lines have lower
-/// numbers.
+/// The form of a message as it is stored. The forms of events and lines have lower numbers.
 const PLAIN: u8 = u8::MAX;
 
 /// Large data, if a reader is sending it. It is locked while it is read and encoded.
@@ -128,8 +121,32 @@ impl Drop for Large {
 
 /// Memory for a number of bytes, returned on drop.
 pub(crate) struct Memory {
-    _all: OwnedSemaphorePermit,
-    _own: Own,
+    all: OwnedSemaphorePermit,
+    own: Own,
+}
+
+impl Memory {
+    /// Splits off memory for this many bytes, or what there is.
+    pub(crate) fn split(&mut self, bytes: usize) -> Option<Self> {
+        let part = |permit: &mut OwnedSemaphorePermit| {
+            permit.split(permit.num_permits().min(kibibytes(bytes) as usize))
+        };
+        let own = match &mut self.own {
+            Some((permit, share)) => Some((part(permit)?, Arc::clone(share))),
+            None => None,
+        };
+        let all = part(&mut self.all)?;
+        Some(Self { all, own })
+    }
+
+    /// Returns what it has beyond this many bytes.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let own = self.own.as_mut().map(|(permit, _)| permit);
+        for permit in [Some(&mut self.all), own].into_iter().flatten() {
+            let kept = kibibytes(bytes) as usize;
+            drop(permit.split(permit.num_permits().saturating_sub(kept)));
+        }
+    }
 }
 
 /// Memory of an address's share. `None` if the address is unknown.
@@ -175,10 +192,7 @@ impl Outgoing {
         let own = self.try_own(bytes)?;
         let memory = Arc::clone(&self.budget.memory);
         let all = memory.try_acquire_many_owned(self.permits(bytes)).ok()?;
-        Some(Memory {
-            _all: all,
-            _own: own,
-        })
+        Some(Memory { all, own })
     }
 
     /// Takes memory of the address's share, if enough is free.
@@ -259,8 +273,8 @@ impl Outgoing {
             key: Some(key),
         };
         let memory = Memory {
-            _all: acquire(&self.budget.memory, self.permits(bytes)).await,
-            _own: own,
+            all: acquire(&self.budget.memory, self.permits(bytes)).await,
+            own,
         };
         let turn = self.read_turn().await;
         let made = make().await?;
@@ -389,6 +403,27 @@ mod tests {
         assert_eq!((outgoing.free(), outgoing.count()), (512, 1));
         drop((read(3).await, other));
         assert_eq!((outgoing.free(), outgoing.count()), (1024, 0));
+    }
+
+    #[test]
+    fn memory_is_returned_in_parts() {
+        let outgoing = Outgoing::new(1 << 20, 512 << 10).of(peer("192.0.2.1"));
+        let mut memory = outgoing.try_take(512 << 10).unwrap();
+        memory.shrink(300 << 10);
+        assert_eq!(outgoing.free(), 724);
+        memory.shrink(400 << 10);
+        let part = memory.split(100 << 10).unwrap();
+        assert_eq!(outgoing.free(), 724, "it only has two owners now");
+        drop(memory);
+        assert_eq!(outgoing.free(), 924);
+        let other = outgoing.try_take(412 << 10).expect("of the share, too");
+        assert!(outgoing.try_take(1).is_none());
+        let mut part = part;
+        let all = part.split(1 << 30).unwrap();
+        drop(part);
+        assert_eq!(outgoing.free(), 512);
+        drop((all, other));
+        assert_eq!(outgoing.free(), 1024);
     }
 
     #[tokio::test]

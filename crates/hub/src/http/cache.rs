@@ -2,17 +2,17 @@
 
 use std::time::SystemTime;
 
-use headwater_log::{Chunk, Info, Timestamp};
+use headwater_log::{Extent, Info, Timestamp};
 use http::{HeaderMap, HeaderValue, header};
 
 /// Lifetime in seconds of a response with old messages. Messages before an offset never change, so
 /// it only bounds how late the deletion or expiry of the stream is noticed.
 const KEEP: u64 = 60;
 
-/// Returns the entity tag of a chunk: the stream's incarnation, the range of offsets, and a mark if
+/// Returns the entity tag of a range of messages: the stream's incarnation, the range of offsets, and a mark if
 /// it is known to be the end.
-pub(crate) fn etag(info: &Info, chunk: &Chunk) -> Option<HeaderValue> {
-    let end = if chunk.closed && chunk.at_tail {
+pub(crate) fn etag(info: &Info, extent: &Extent) -> Option<HeaderValue> {
+    let end = if extent.closed && extent.at_tail {
         ":c"
     } else {
         ""
@@ -20,8 +20,8 @@ pub(crate) fn etag(info: &Info, chunk: &Chunk) -> Option<HeaderValue> {
     let tag = format!(
         "\"{}:{}:{}{end}\"",
         info.lineage.own(),
-        chunk.from.number(),
-        chunk.next.number()
+        extent.from.number(),
+        extent.next.number()
     );
     HeaderValue::try_from(tag).ok()
 }

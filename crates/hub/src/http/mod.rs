@@ -13,6 +13,7 @@ pub(crate) mod listing;
 pub(crate) mod messages;
 pub(crate) mod ndjson;
 pub(crate) mod openapi;
+mod plain_read;
 pub(crate) mod producer_sequencer;
 pub(crate) mod read;
 pub(crate) mod response_layer;

@@ -3,31 +3,30 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Body,
     extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use headwater::{LastEventId, Raw, StatusCode};
-use headwater_log::{Block, Chunk, Expiry, Info, Offset, ReadFrom, StreamName};
+use headwater_log::{Expiry, Info, Offset, ReadFrom, StreamName};
 use headwater_wire::{Format as Wire, sse::END_ID};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{
-    cache,
     create::content_type,
     openapi::{Answer, Deletion, MetadataByPath, ReadingByPath},
+    plain_read::{self, Read},
 };
 use crate::{
     error::{Failure, offset_value, published_headers},
     fanout::{
-        send_budget::{self, Key, Memory, Outgoing},
-        stream::{Form, Join, Reader, Shape, encode},
+        send_budget::Outgoing,
+        stream::{Form, Reader, Shape, encode},
     },
     ingest::WatchGuard,
-    limits::{CHUNK_BYTES, OUTGOING_PATIENCE, SCHEMA_HEADER_BYTES},
+    limits::SCHEMA_HEADER_BYTES,
     protocol::{
         close_reason, cursor, header_names, headers,
         media_type::{Format, accepted},
@@ -130,13 +129,21 @@ pub(crate) async fn get(
             follow(hub, outgoing, &info, form, start, &query, watch).await
         }
         None if query.live == Some(Live::LongPoll) => {
-            long_poll(hub, &outgoing, info, place, &query).await
+            let read = Read {
+                hub,
+                outgoing,
+                watch,
+            };
+            plain_read::long_poll(read, info, place, &query).await
         }
-        None if place == Place::Now => Ok(nothing_yet(&info)),
+        None if place == Place::Now => Ok(plain_read::nothing_yet(&info)),
         None => {
-            let found = chunk_at(hub, &outgoing, &info, &place).await?;
-            let info = settled(hub, info, &found.chunk).await?;
-            Ok(answer(hub, &outgoing, &info, found, headers))
+            let read = Read {
+                hub,
+                outgoing,
+                watch,
+            };
+            plain_read::all(read, info, &place, headers).await
         }
     }
 }
@@ -174,260 +181,6 @@ impl Start {
                 .then(|| encode::position(info.at(self.position))),
         }
     }
-}
-
-/// The outcome of a plain read.
-struct Found {
-    /// The chunk. Its messages are in the body instead if that is shared.
-    chunk: Chunk,
-    large: Large,
-}
-
-/// The part of a response that is larger than a chunk.
-enum Large {
-    No,
-    /// It isn't encoded yet. This is the memory for it.
-    New(Memory),
-    /// Another reader sends the same messages.
-    Shared(Bytes),
-}
-
-impl Found {
-    fn into_body(self, outgoing: &Outgoing, info: &Info) -> Body {
-        let key = key_of(&self.chunk);
-        let is_one = self.chunk.count() == 1;
-        let join = join(info, self.chunk.blocks);
-        match self.large {
-            Large::No => join.whole().into(),
-            Large::New(memory) if is_one => outgoing.share(key, join.whole(), memory).into(),
-            Large::New(memory) => join.into_body(memory),
-            Large::Shared(body) => body.into(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.chunk.is_empty() && !matches!(self.large, Large::Shared(_))
-    }
-}
-
-/// Joins messages in the stream's own type.
-fn join(info: &Info, blocks: Vec<Block>) -> Join {
-    Join::new(Shape::of(&info.settings.content_type), blocks)
-}
-
-/// Returns the key of a chunk's messages in the stream's own type.
-fn key_of(chunk: &Chunk) -> Key {
-    Key::plain(chunk.from, chunk.lineage.at(chunk.next))
-}
-
-async fn chunk_at(
-    hub: &HubState,
-    outgoing: &Outgoing,
-    info: &Info,
-    place: &Place,
-) -> Result<Found, Failure> {
-    let from = match place {
-        Place::Start => ReadFrom::Start,
-        Place::Now => ReadFrom::Tail,
-        place => ReadFrom::At(place.find(info).map_err(|lost| lost.problem())?),
-    };
-    chunk_from(hub, outgoing, info, from).await
-}
-
-/// Reads up to the maximum size of a response. The part beyond a chunk takes memory from the budget
-/// of all readers. Readers of one message that is larger than a chunk share it. Without free memory, the response is one chunk. If
-/// a single message is larger than that, it waits.
-async fn chunk_from(
-    hub: &HubState,
-    outgoing: &Outgoing,
-    info: &Info,
-    from: ReadFrom,
-) -> Result<Found, Failure> {
-    let read = async |from: ReadFrom, budget: usize| {
-        let chunk = hub.log.read(&info.name, from, budget).await?;
-        same_stream(info, &chunk)?;
-        let bytes = chunk.bytes();
-        Ok::<_, Failure>((chunk, bytes))
-    };
-    let found = |chunk, large| Ok(Found { chunk, large });
-    let shared = |mut chunk: Chunk, body| {
-        chunk.blocks.clear();
-        found(chunk, Large::Shared(body))
-    };
-    // For the messages and the body.
-    let of = |bytes: usize| bytes.saturating_mul(2);
-    let turn = outgoing.read_turn().await;
-    let (chunk, bytes) = read(from, hub.options.limits.read_bytes).await?;
-    if !send_budget::is_large(bytes) {
-        return found(chunk, Large::No);
-    }
-    if let Some(body) = outgoing.known(&key_of(&chunk)) {
-        return shared(chunk, body);
-    }
-    if let Some(memory) = outgoing.try_take(of(bytes)) {
-        return found(chunk, Large::New(memory));
-    }
-    drop(chunk);
-    let (mut chunk, bytes) = read(from, CHUNK_BYTES).await?;
-    if !send_budget::is_large(bytes) {
-        return found(chunk, Large::No);
-    }
-    chunk.blocks.clear();
-    drop(turn);
-    let body = outgoing.large(key_of(&chunk), of(bytes), async || {
-        let (again, _) = read(ReadFrom::At(chunk.from), CHUNK_BYTES).await?;
-        Ok::<_, Failure>(join(info, again.blocks).whole())
-    });
-    match timeout(OUTGOING_PATIENCE, body).await {
-        Ok(body) => shared(chunk, body?),
-        Err(_) => {
-            let detail = "too many large messages are being sent to other readers: try again later";
-            let busy = Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-            Err(busy.header(header::RETRY_AFTER, HeaderValue::from_static("1")))
-        }
-    }
-}
-
-/// Refuses a chunk of a new stream with the same name.
-fn same_stream(info: &Info, chunk: &Chunk) -> Result<(), Failure> {
-    if chunk.lineage == info.lineage {
-        return Ok(());
-    }
-    let detail = "the stream was deleted during the read, and another one of its name exists";
-    Err(Failure::new(StatusCode::GONE, detail))
-}
-
-/// Returns the stream's metadata, updated if the stream was closed before the chunk was read.
-async fn settled(hub: &HubState, info: Info, chunk: &Chunk) -> Result<Info, Failure> {
-    if chunk.closed && !info.closed {
-        let now = hub.log.info(&info.name).await?;
-        same_stream(&now, chunk)?;
-        return Ok(now);
-    }
-    Ok(info)
-}
-
-/// Returns the response to `offset=now`: only the tail.
-fn nothing_yet(info: &Info) -> Response {
-    let body = join(info, Vec::new()).whole();
-    let mut response = Body::from(body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type(info));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header_names::STREAM_UP_TO_DATE, TRUE);
-    headers.insert(header_names::STREAM_NEXT_OFFSET, tail_value(info));
-    if info.closed {
-        headers.insert(header_names::STREAM_CLOSED, TRUE);
-        close_reason::note(headers, info);
-    }
-    response
-}
-
-/// Returns a chunk as a response, or 304 if the client has it.
-fn answer(
-    hub: &HubState,
-    outgoing: &Outgoing,
-    info: &Info,
-    found: Found,
-    sent: &HeaderMap,
-) -> Response {
-    let chunk = &found.chunk;
-    let etag = cache::etag(info, chunk);
-    let mut response = match &etag {
-        Some(etag) if cache::is_known(sent, etag) => StatusCode::NOT_MODIFIED.into_response(),
-        _ => StatusCode::OK.into_response(),
-    };
-    let is_settled = !chunk.at_tail || chunk.closed;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CACHE_CONTROL,
-        cache::control(info, is_settled, hub.options.private),
-    );
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    if let Some(etag) = etag {
-        headers.insert(header::ETAG, etag);
-    }
-    note(headers, info, chunk);
-    if response.status() == StatusCode::OK {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type(info));
-        *response.body_mut() = found.into_body(outgoing, info);
-    }
-    response
-}
-
-/// Adds the end of a chunk.
-fn note(headers: &mut HeaderMap, info: &Info, chunk: &Chunk) {
-    headers.insert(
-        header_names::STREAM_NEXT_OFFSET,
-        offset_value(chunk.lineage.at(chunk.next)),
-    );
-    if chunk.at_tail {
-        headers.insert(header_names::STREAM_UP_TO_DATE, TRUE);
-        if chunk.closed {
-            headers.insert(header_names::STREAM_CLOSED, TRUE);
-            close_reason::note(headers, info);
-        }
-    }
-}
-
-async fn long_poll(
-    hub: &HubState,
-    outgoing: &Outgoing,
-    info: Info,
-    place: Place,
-    query: &Query,
-) -> Result<Response, Failure> {
-    let _permit = hub.reader_permits.take()?;
-    let mut follower = hub.log.follow(&info.name).await?;
-    // After the follower was created: appends from now on wake it.
-    let mut found = chunk_at(hub, outgoing, &info, &place).await?;
-    if found.is_empty() && !found.chunk.closed {
-        let next = found.chunk.next;
-        let comes = timeout(hub.options.long_poll, follower.past(next));
-        let has_come = tokio::select! {
-            waited = comes => waited.is_ok(),
-            () = headwater::shutting_down() => false,
-        };
-        if has_come {
-            found = chunk_from(hub, outgoing, &info, ReadFrom::At(next)).await?;
-        }
-    }
-    let chunk = &found.chunk;
-    let info = &settled(hub, info, chunk).await?;
-    let is_empty = found.is_empty();
-    let mut response = if is_empty {
-        StatusCode::NO_CONTENT
-    } else {
-        StatusCode::OK
-    }
-    .into_response();
-    let headers = response.headers_mut();
-    note(headers, info, chunk);
-    let cursor = cursor::cursor(cursor::least_cursor(query.cursor));
-    headers.insert(header_names::STREAM_CURSOR, cursor.into());
-    if is_empty {
-        headers.insert(header_names::STREAM_UP_TO_DATE, TRUE);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        return Ok(response);
-    }
-    // The messages after an offset don't change, and the next request has another URL. The position
-    // of "now" does change, and so do the messages after a time in the future.
-    let control = match place {
-        Place::At(_) | Place::First | Place::Start if query.since.is_none() => {
-            cache::control(info, true, hub.options.private)
-        }
-        _ => HeaderValue::from_static("no-store"),
-    };
-    headers.insert(header::CACHE_CONTROL, control);
-    headers.insert(header::CONTENT_TYPE, content_type(info));
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    if let Some(etag) = cache::etag(info, chunk) {
-        headers.insert(header::ETAG, etag);
-    }
-    *response.body_mut() = found.into_body(outgoing, info);
-    Ok(response)
 }
 
 async fn follow(

@@ -66,7 +66,7 @@ async fn a_time_whose_plus_became_a_space_is_refused_with_a_hint() {
 #[tokio::test]
 async fn only_the_last_chunk_of_a_read_is_up_to_date() {
     let mut limits = Limits::default();
-    limits.read_bytes = 8;
+    limits.response_bytes = 8;
     let server = Server::with(Options::new().limits(limits));
     server.put("t", "text/plain", "1234").await;
     for text in ["5678", "9", "longer than a chunk", "."] {
@@ -94,6 +94,46 @@ async fn only_the_last_chunk_of_a_read_is_up_to_date() {
 }
 
 #[tokio::test]
+async fn a_long_catch_up_read_is_one_response_of_known_length() {
+    let server = Server::new();
+    let message = format!("\"{}\"", "x".repeat(100));
+    let messages = vec![message.as_str(); 50_000].join(",");
+    server.put_json("a", &format!("[{messages}]")).await;
+    let response = server.get("a").send().await;
+    assert_eq!(header(&response, "stream-up-to-date"), "true");
+    assert_eq!(
+        header(&response, "stream-next-offset"),
+        server.at("a", 50_000)
+    );
+    let length = messages.len() + 2;
+    assert_eq!(header(&response, "content-length"), length.to_string());
+    assert_eq!(response.text().await, format!("[{messages}]"));
+    // A long-poll stays short.
+    let polled = server.get("a?offset=-1&live=long-poll").send().await;
+    assert!(header(&polled, "stream-up-to-date").is_empty());
+    assert!(polled.text().await.len() <= (1 << 20) + (1 << 15));
+}
+
+#[tokio::test]
+async fn a_response_ends_at_the_last_message_that_fits() {
+    for (limit, messages) in [(1000, 10), (999, 9), (100, 1), (99, 1)] {
+        let mut limits = Limits::default();
+        limits.response_bytes = limit;
+        let server = Server::with(Options::new().limits(limits));
+        let line = "x".repeat(100);
+        server.put("t", "text/plain", &line).await;
+        for _ in 1..12 {
+            server.post("t", "text/plain", &line).await;
+        }
+        let response = server.get("t").send().await;
+        let next = header(&response, "stream-next-offset");
+        assert_eq!(next, server.at("t", messages), "{limit}");
+        assert!(header(&response, "stream-up-to-date").is_empty());
+        assert_eq!(response.text().await.len() as u64, messages * 100);
+    }
+}
+
+#[tokio::test]
 async fn identical_large_reads_share_their_memory() {
     let mut limits = Limits::default();
     limits.outgoing_bytes = 1 << 20;
@@ -110,15 +150,13 @@ async fn identical_large_reads_share_their_memory() {
             unread.push(response);
         }
     }
-    // Small messages need no memory of the budget: without it, the response is shorter.
+    // Small messages need no memory of the budget: without it, they are read in small pieces.
     let other = server.get("b").send().await;
-    assert_eq!(other.status(), 200);
-    assert!(header(&other, "stream-up-to-date").is_empty());
+    assert_eq!(header(&other, "stream-up-to-date"), "true");
+    assert_eq!(other.text().await, format!("[{messages}]"));
     for response in unread {
         assert_eq!(response.text().await, large);
     }
-    let other = server.get("b").send().await;
-    assert_eq!(header(&other, "stream-up-to-date"), "true");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use super::options::DiskOptions;
 use super::queue::Queue;
 use super::store::Store;
 use super::stream::{Cache, Stream};
+use super::written::Counters;
 use crate::clock::Steady;
 use crate::error::{Error, Kind};
 use crate::name::StreamName;
@@ -54,6 +55,8 @@ pub(crate) struct Engine {
     pub(crate) spares: Bell,
     /// Wakes the thread that writes out the index, and sorts and removes files.
     pub(crate) files: Bell,
+    /// The bytes that were written.
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Wakes a thread that waits for work.
@@ -85,6 +88,7 @@ impl Engine {
         options: DiskOptions,
         store: Arc<Store>,
         head: Head,
+        counters: Arc<Counters>,
     ) -> Self {
         Self {
             folder: folder.map(Path::to_owned),
@@ -106,6 +110,7 @@ impl Engine {
             cleanup: Bell::default(),
             spares: Bell::default(),
             files: Bell::default(),
+            counters,
             options,
         }
     }

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use headwater_journal::Spares;
 
 use super::engine::Engine;
-use super::options::Durability;
+use super::pace::{Paced, Why};
 use super::queue::Request;
-use super::rewrite::{self, Liveness, Terms};
+use super::rewrite::{self, Liveness};
 use super::segments::Sealed;
 use super::sorted::Sorted;
 use super::store::Store;
-use super::writer::{free, is_full};
+use super::writer::is_full;
 use super::{failure, maintenance};
 use crate::error::{Error, Kind};
 
@@ -27,10 +27,11 @@ use crate::error::{Error, Kind};
 const POLL: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 100 });
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 2000 });
-/// Time without a full segment after which the prepared ones are short, and without a commit after
-/// which the log is idle.
+/// Time without a full segment after which the prepared ones are short.
 const IDLE: Duration = Duration::from_secs(5);
-/// Unused bytes of the newest segment for which an idle log sorts its segments.
+/// Bytes of frames that aren't sorted, and unused bytes of the newest segment, for which an idle log
+/// sorts its segments.
+const IDLE_BYTES: u64 = if cfg!(test) { 2 << 10 } else { 8 << 20 };
 const UNUSED_BYTES: u64 = 16 << 20;
 /// Minimum rest between two passes, in multiples of
 /// [`reclaim_every`](crate::DiskOptions::reclaim_every): 2 s by default.
@@ -46,8 +47,6 @@ const FILE_BYTES: u64 = 256 << 20;
 /// joined.
 const SMALL_BYTES: u64 = 32 << 20;
 const JOIN_AT: usize = 8;
-/// Bytes that a rewrite leaves free.
-const SLACK: u64 = 16 << 20;
 
 /// Keeps a segment prepared until the log is closed. Those of a log that is closed or fills none, or
 /// whose disk is full, are short.
@@ -121,8 +120,8 @@ struct Work<'a> {
     rest: Duration,
     /// The earliest time of the next pass.
     not_before: Instant,
-    /// The open segment, the offset after its last frame, and the time since which that is so.
-    open: ((u64, u64), Instant),
+    /// The last commit, and the time since which that is so.
+    last: (u64, Instant),
     /// `false` once a sorted file couldn't be joined with others because it is damaged.
     joins: bool,
 }
@@ -142,7 +141,7 @@ impl<'a> Work<'a> {
             store,
             rest,
             not_before: Instant::now() + rest,
-            open: ((0, 0), Instant::now()),
+            last: (engine.committed().commit, Instant::now()),
             joins: true,
         }
     }
@@ -186,26 +185,34 @@ impl<'a> Work<'a> {
         if due.is_empty() {
             return Ok(false);
         }
-        sort(self.engine, self.store, &due)
+        sort(self.engine, self.store, &due, Why::Due)
     }
 
-    /// Sorts the segments of an idle log early, if the newest one is long and largely unused. Returns
-    /// `true` if it did.
+    /// Sorts the segments of an idle log early, if they have enough, or if the newest one is largely
+    /// unused. Returns `true` if it did.
     fn sort_idle(&mut self) -> Result<bool, Error> {
-        let open = self.store.segments.read().open();
-        let Some((number, end, unused)) = open else {
-            return Ok(false);
-        };
-        if self.open.0 != (number, end) {
-            self.open = ((number, end), Instant::now());
+        let commit = self.engine.committed().commit;
+        if self.last.0 != commit {
+            self.last = (commit, Instant::now());
         }
-        if unused < UNUSED_BYTES || self.open.1.elapsed() < IDLE {
+        if self.last.1.elapsed() < self.engine.options.sort_idle_after {
+            return Ok(false);
+        }
+        let (frames, unused) = self.store.segments.read().unsorted();
+        if frames < IDLE_BYTES && unused < UNUSED_BYTES {
             return Ok(false);
         }
         let _alone = self.engine.giving.lock();
-        write_out(self.engine, self.store, true)?;
-        let all = take_some(self.store.segments.read().sealed());
-        sort(self.engine, self.store, &all)
+        if self.store.segments.read().open_file().is_some() {
+            write_out(self.engine, self.store, true)?;
+        }
+        let some = take_some(self.store.segments.read().sealed());
+        let sorted = sort(self.engine, self.store, &some, Why::Idle)?;
+        if !sorted {
+            // There is no space.
+            self.last.1 = Instant::now();
+        }
+        Ok(sorted)
     }
 
     /// Joins small sorted files that follow each other. Returns `true` if it did.
@@ -226,7 +233,8 @@ impl<'a> Work<'a> {
             records <= FILE_RECORDS as u64
         };
         let some = &run[..run.iter().take_while(fits).count().max(2)];
-        let joined = rewrite::again(self.store, some, self.engine);
+        let terms = Paced::new(self.engine, self.store, Why::Due);
+        let joined = rewrite::again(self.store, some, &terms);
         // One that is damaged would be read in vain again and again.
         self.joins = !joined.as_ref().is_err_and(Error::is_damaged);
         joined
@@ -267,7 +275,7 @@ fn take_some<'a>(sealed: impl Iterator<Item = &'a Arc<Sealed>>) -> Vec<Arc<Seale
 }
 
 /// Rewrites full segments into a sorted file. Returns `false` if there is no space for it.
-fn sort(engine: &Engine, store: &Store, segments: &[Arc<Sealed>]) -> Result<bool, Error> {
+fn sort(engine: &Engine, store: &Store, segments: &[Arc<Sealed>], why: Why) -> Result<bool, Error> {
     // Opening the log doesn't read these segments any more, so the index must have all of their changes.
     let is_in_tables = |commit| commit <= store.manifest.lock().head.commit;
     let last = segments.last().map_or(0, |it| it.after().next - 1);
@@ -277,7 +285,7 @@ fn sort(engine: &Engine, store: &Store, segments: &[Arc<Sealed>]) -> Result<bool
     if !is_in_tables(last) {
         return Err(Kind::Storage("the index isn't written out".into()).into());
     }
-    rewrite::sort(store, segments, engine)
+    rewrite::sort(store, segments, &Paced::new(engine, store, why))
 }
 
 /// Frees the space of removed data. Unless `all`, a file is rewritten only if half of it is dead.
@@ -299,6 +307,7 @@ fn rewrite_worth(engine: &Engine, store: &Store, removed: u64, all: bool) -> Res
         // What was removed may be in the newest segment.
         write_out(engine, store, true)?;
     }
+    let why = if all || full { Why::Space } else { Why::Due };
     let mut liveness = Liveness::new(store);
     let mut skipped = false;
 
@@ -311,7 +320,8 @@ fn rewrite_worth(engine: &Engine, store: &Store, removed: u64, all: bool) -> Res
             if !is_worth(live, file.bytes()) {
                 return Ok(true);
             }
-            rewrite::again(store, std::slice::from_ref(file), engine)
+            let terms = Paced::new(engine, store, why);
+            rewrite::again(store, std::slice::from_ref(file), &terms)
         });
         match rewritten {
             Ok(fits) => skipped |= !fits,
@@ -338,34 +348,13 @@ fn rewrite_worth(engine: &Engine, store: &Store, removed: u64, all: bool) -> Res
     let mut rest = &sealed[..wanted];
     while !rest.is_empty() && !engine.is_closing() {
         let some = take_some(rest.iter());
-        if !sort(engine, store, &some)? {
+        if !sort(engine, store, &some, why)? {
             skipped = true;
             break;
         }
         rest = &rest[some.len()..];
     }
     Ok(skipped)
-}
-
-impl Terms for Engine {
-    fn stops(&self) -> bool {
-        self.is_closing()
-    }
-
-    fn sync(&self) -> Result<(), Error> {
-        match self.options.durability {
-            // Commits are visible once they are durable.
-            Durability::Fsync => Ok(()),
-            Durability::Os => {
-                let rotates = false;
-                maintenance::ask(self, |reply| Request::Checkpoint { rotates, reply })
-            }
-        }
-    }
-
-    fn fits(&self, bytes: u64) -> bool {
-        bytes == 0 || free(self).is_none_or(|free| free >= bytes + SLACK)
-    }
 }
 
 /// Returns the bytes of messages in a sorted file that aren't removed, about.

@@ -10,6 +10,7 @@ mod inspect;
 mod maintenance;
 mod options;
 mod order;
+mod pace;
 mod queue;
 mod reader;
 mod recovery;
@@ -21,6 +22,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod writer;
+mod written;
 
 use std::fs::File;
 use std::path::Path;
@@ -40,7 +42,7 @@ use crate::log::{Answer, Log};
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::producers::Known;
-use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::{Create, ForkFrom, ForkPoint, check_fork_of, own_part};
 use engine::Engine;
 use format::keys;
@@ -51,10 +53,12 @@ use reader::Span;
 use store::Store;
 use stream::{Stream, usable};
 use writer::Writer;
+use written::{Counted, Counters};
 
 pub use inspect::BadFile;
 pub use options::{DiskOptions, Durability};
-pub use recovery::Recovery;
+pub use recovery::{GivenUp, Recovery};
+pub use written::Written;
 
 /// Maximum number of times that an operation looks up a stream again because it ended while the
 /// operation waited.
@@ -100,9 +104,11 @@ impl DiskLog {
         folder: Option<&Path>,
         options: DiskOptions,
     ) -> Result<Self, Error> {
-        let opened = recovery::open(disk, &options)?;
+        let counters = Arc::new(Counters::default());
+        let disk: Arc<dyn Disk> = Arc::new(Counted::new(Arc::clone(disk), Arc::clone(&counters)));
+        let opened = recovery::open(&disk, &options)?;
         let (store, marker) = (Arc::new(opened.store), opened.marker.file());
-        let engine = Engine::new(folder, options, Arc::clone(&store), opened.head);
+        let engine = Engine::new(folder, options, Arc::clone(&store), opened.head, counters);
         let engine = Arc::new(engine);
         let spares = opened.journal.spares();
         let shared = (Arc::clone(&engine), Arc::clone(&store));
@@ -149,6 +155,12 @@ impl DiskLog {
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
+    }
+
+    /// Returns the bytes that were written to the disk since the log was opened.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.engine.counters.written()
     }
 
     /// Performs one step of the work that is due: expiry, trimming, and removal of deleted data.
@@ -384,6 +396,19 @@ impl Log for DiskLog {
         budget: usize,
     ) -> Answer<'a, Chunk> {
         Box::pin(self.read_chunk(name, from, budget))
+    }
+
+    fn measure<'a>(
+        &'a self,
+        name: &'a StreamName,
+        from: ReadFrom,
+        budget: u64,
+    ) -> Answer<'a, Extent> {
+        Box::pin(async move {
+            let stream = self.usable(name).await?;
+            self.blocking(move |_, store| reader::measure(store, &stream, from, budget))
+                .await
+        })
     }
 
     fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {

@@ -44,6 +44,13 @@ pub struct DiskOptions {
     /// rewritten, or a quarter of the bytes of all messages if that is more. While the disk is full,
     /// any amount is enough. Defaults to 16 MiB.
     pub give_back_bytes: u64,
+    /// Time without a commit after which the messages in segments are sorted by stream, if they are
+    /// 8 MiB or more. Otherwise they are sorted once there are 128 MiB. Defaults to 5 s.
+    pub sort_idle_after: Duration,
+    /// Bytes per second that sorting and rewriting of files write while commits are made. They are as
+    /// fast as they can be while none are made, while the disk is full, and while 512 MiB of segments or
+    /// 1,048,576 records wait. 0 is no limit. Defaults to 16 MiB.
+    pub sort_rate: u64,
     /// Interval at which expired data is looked for. Defaults to 250 ms, at least 1 ms.
     pub reclaim_every: Duration,
     /// Bytes of appends after which the changes of the index are written out. They are written out
@@ -74,6 +81,8 @@ impl Default for DiskOptions {
             segment_bytes: headwater_journal::SEGMENT_BYTES,
             reserve_bytes: 256 << 20,
             give_back_bytes: 16 << 20,
+            sort_idle_after: Duration::from_secs(5),
+            sort_rate: 16 << 20,
             reclaim_every: Duration::from_millis(250),
             checkpoint_bytes: 64 << 20,
             accept_missing_end: false,

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::incarnation::Lineage;
 use crate::offset::Offset;
-use crate::read::{Chunk, ReadFrom};
+use crate::read::{Chunk, Extent, ReadFrom};
 
 /// The start of a read, and the stream's progress at that time.
 #[derive(Clone, Copy)]
@@ -74,6 +74,8 @@ struct Filling {
     next: u64,
     bytes: usize,
     budget: usize,
+    /// `true` if it has at least one message, whatever the budget.
+    is_filled: bool,
 }
 
 impl Filling {
@@ -85,6 +87,7 @@ impl Filling {
             next: span.from,
             bytes: 0,
             budget,
+            is_filled: true,
         }
     }
 
@@ -101,7 +104,8 @@ impl Filling {
             }
             let left = self.budget.saturating_sub(self.bytes);
             let next = Offset::new(self.next);
-            let Some(part) = block.part(next, end, left, self.blocks.is_empty()) else {
+            let at_least_one = self.is_filled && self.blocks.is_empty();
+            let Some(part) = block.part(next, end, left, at_least_one) else {
                 return false;
             };
             self.next = part.next().number();
@@ -165,6 +169,23 @@ fn locate(stream: &Stream, at: u64, tail: u64) -> Stretch<'_> {
     found
 }
 
+/// Returns the range of a read.
+fn span(store: &Store, stream: &Stream, from: ReadFrom) -> Result<Span, Error> {
+    match (Span::of(stream, from)?, from) {
+        (Some(span), _) => Ok(span),
+        (None, ReadFrom::Since(time)) => {
+            let from = since(store, stream, time)?;
+            let progress = stream.progress();
+            Ok(Span {
+                from,
+                tail: progress.tail.number(),
+                closed: progress.closed,
+            })
+        }
+        (None, _) => Err(Error::damaged("a read without a start")),
+    }
+}
+
 /// Reads from the disk.
 pub(crate) fn read(
     store: &Store,
@@ -172,20 +193,80 @@ pub(crate) fn read(
     from: ReadFrom,
     budget: usize,
 ) -> Result<Chunk, Error> {
-    let span = match (Span::of(stream, from)?, from) {
-        (Some(span), _) => span,
-        (None, ReadFrom::Since(time)) => {
-            let from = since(store, stream, time)?;
-            let progress = stream.progress();
-            Span {
-                from,
-                tail: progress.tail.number(),
-                closed: progress.closed,
+    let span = span(store, stream, from)?;
+    let chunk = Filling::new(span, stream, budget);
+    Ok(fill(store, stream, chunk)?.finish())
+}
+
+/// Returns the extent of the messages that have at most `budget` bytes. Of the messages, it reads the
+/// records of which the extent has a part.
+pub(crate) fn measure(
+    store: &Store,
+    stream: &Stream,
+    from: ReadFrom,
+    budget: u64,
+) -> Result<Extent, Error> {
+    let span = span(store, stream, from)?;
+    let (mut next, mut bytes) = (span.from, 0);
+    'all: while next < span.tail {
+        let stretch = locate(stream, next, span.tail);
+        let (id, limit) = (stretch.stream.id, stretch.limit);
+        let sizes = store
+            .sizes(id, next, limit, budget - bytes)
+            .map_err(|error| trimmed_since(store, &stretch, stream, next, error))?;
+        let before = next;
+        for size in sizes.into_iter().take_while(|size| size.first < limit) {
+            let is_cut = stretch.cut.is_some() && size.end >= limit;
+            let is_whole = size.first == next && size.end <= limit && !is_cut;
+            if is_whole && bytes + size.bytes <= budget {
+                (next, bytes) = (size.end, bytes + size.bytes);
+                continue;
+            }
+            if is_whole && size.end == next + 1 {
+                break 'all;
+            }
+            let end = size.end.min(limit);
+            let part = measure_part(store, stream, next..end, budget - bytes)?;
+            (next, bytes) = (next + part.count(), bytes + part.bytes() as u64);
+            if next < end {
+                break 'all;
             }
         }
-        (None, _) => return Err(Error::damaged("a read without a start")),
+        if next == before {
+            return Err(Error::damaged(format!("stream {id} lacks offset {next}")));
+        }
+    }
+    Ok(Extent {
+        lineage: stream.lineage.clone(),
+        from: Offset::new(span.from),
+        next: Offset::new(next),
+        bytes,
+        at_tail: next == span.tail,
+        closed: span.closed,
+    })
+}
+
+/// Reads the messages in a range, which are in one record or block, that have at most `budget` bytes.
+fn measure_part(
+    store: &Store,
+    stream: &Stream,
+    range: std::ops::Range<u64>,
+    budget: u64,
+) -> Result<Chunk, Error> {
+    let span = Span {
+        from: range.start,
+        tail: range.end,
+        closed: false,
     };
+    let budget = usize::try_from(budget).unwrap_or(usize::MAX);
     let mut chunk = Filling::new(span, stream, budget);
+    chunk.is_filled = false;
+    Ok(fill(store, stream, chunk)?.finish())
+}
+
+/// Fills a chunk up to its budget.
+fn fill(store: &Store, stream: &Stream, mut chunk: Filling) -> Result<Filling, Error> {
+    let (span, budget) = (chunk.span, chunk.budget);
     while chunk.next < span.tail {
         let stretch = locate(stream, chunk.next, span.tail);
         let left = budget.saturating_sub(chunk.bytes);
@@ -195,7 +276,8 @@ pub(crate) fn read(
         let before = chunk.next;
         let add = |record| chunk.add(record, stretch.limit, stretch.cut);
         let has_room = records.iter().all(add);
-        if chunk.next == before && (has_room || chunk.blocks.is_empty()) {
+        let is_lacking = has_room || (chunk.is_filled && chunk.blocks.is_empty());
+        if chunk.next == before && is_lacking {
             let id = stretch.stream.id;
             return Err(Error::damaged(format!("stream {id} lacks offset {before}")));
         }
@@ -203,7 +285,7 @@ pub(crate) fn read(
             break;
         }
     }
-    Ok(chunk.finish())
+    Ok(chunk)
 }
 
 /// Replaces the error for a missing record if the record was trimmed, or its stream deleted, during

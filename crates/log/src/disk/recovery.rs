@@ -17,7 +17,7 @@ use headwater_journal::{Disk, Frame, Index, Journal, Options, OsDisk, segment_na
 
 use super::failure::io_failure;
 use super::format::commit::{Commit, Part};
-use super::format::commits_file::{self, Mark, Marker, PRIVATE_FILE};
+use super::format::commits_file::{self, Mark as Committed, Marker, PRIVATE_FILE};
 use super::format::log_head::Head;
 use super::format::manifest::{self, Manifest};
 use super::format::{keys, record, state};
@@ -28,7 +28,9 @@ use super::sorted::{self, Sorted};
 use super::store::Store;
 use crate::append_rules::State;
 use crate::error::{Error, Kind};
-use crate::incarnation::Identity;
+use crate::incarnation::{Identity, Mark};
+use crate::name::StreamName;
+use crate::offset::Offset;
 
 /// A report on the opening of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,8 +47,41 @@ pub struct Recovery {
     /// Number of commits with damage. It is above 0 only with
     /// [`accept_damage`](DiskOptions::accept_damage).
     pub damaged: u64,
+    /// The damaged messages of these commits, in the order of the journal, at most
+    /// [`LISTED`](crate::Recovery::LISTED). Messages of streams that have ended aren't listed.
+    pub given_up: Vec<GivenUp>,
     /// Time that opening took.
     pub took: Duration,
+}
+
+impl Recovery {
+    /// Maximum number of [`given_up`](Self::given_up) records.
+    pub const LISTED: usize = 10_000;
+}
+
+/// Consecutive messages of a stream that can't be read, because they are damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GivenUp {
+    /// The name of the stream.
+    pub stream: StreamName,
+    /// The offset before the first message.
+    pub from: Mark,
+    /// The offset after the last message.
+    pub to: Mark,
+    /// The number of the segment that has them.
+    pub segment: u64,
+    /// The place of their data in the segment.
+    pub byte: u64,
+}
+
+/// A damaged record of a segment.
+struct Damaged {
+    id: u64,
+    first: u64,
+    end: u64,
+    segment: u64,
+    byte: u64,
 }
 
 /// The parts of an opened log.
@@ -141,11 +176,11 @@ fn is_data(name: &str) -> bool {
 }
 
 /// Reads or creates the manifest and the marker.
-fn root(disk: &dyn Disk, options: &DiskOptions) -> Result<(Manifest, Marker, Mark), Error> {
+fn root(disk: &dyn Disk, options: &DiskOptions) -> Result<(Manifest, Marker, Committed), Error> {
     let synced = options.durability == Durability::Fsync;
     let names = disk.list().map_err(io_failure)?;
     let has = |name: &str| names.iter().any(|it| it == name);
-    let new = Mark { commit: 0, synced };
+    let new = Committed { commit: 0, synced };
     let lacks = |name: &str| Error::damaged(format!("the file `{DATA}/{name}` is missing"));
     let Some(manifest) = Manifest::read(disk)? else {
         if names.iter().any(|name| is_data(name)) {
@@ -207,6 +242,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
         states: HashMap::new(),
         file: None,
         recovery: Recovery::default(),
+        given_up: Vec::new(),
         failed: None,
     };
     let opened =
@@ -227,6 +263,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
         head,
         states,
         mut recovery,
+        given_up,
         ..
     } = replay;
     let states = states.into_iter().filter_map(|(id, state)| {
@@ -234,6 +271,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
         Some((keys::state(id), Some(state::encode(&state))))
     });
     store.apply(states.collect());
+    recovery.given_up = named(&store, given_up)?;
     let sealed = journal.tail();
     store.segments.write().seal(sealed);
     let last = journal.next() - 1;
@@ -263,7 +301,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
             store.remove(&segment_name(number));
         }
     }
-    let mark = Mark {
+    let mark = Committed {
         commit: head.commit,
         synced: options.durability == Durability::Fsync,
     };
@@ -296,10 +334,33 @@ fn remove_unnamed(disk: &dyn Disk, manifest: &Manifest) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns the damaged records of streams that exist, with their names.
+fn named(store: &Store, damaged: Vec<Damaged>) -> Result<Vec<GivenUp>, Error> {
+    let mut named = Vec::with_capacity(damaged.len());
+    for record in damaged {
+        let Some(birth) = store.birth(record.id)? else {
+            continue;
+        };
+        let incarnation = store.identity.stream(record.id);
+        let at = |at| Mark {
+            at: Offset::new(at),
+            incarnation,
+        };
+        named.push(GivenUp {
+            stream: birth.name,
+            from: at(record.first),
+            to: at(record.end),
+            segment: record.segment,
+            byte: record.byte,
+        });
+    }
+    Ok(named)
+}
+
 /// A pass over the frames of the journal.
 struct Replay<'a> {
     store: &'a Store,
-    mark: Mark,
+    mark: Committed,
     accept_damage: bool,
     /// The state of the log up to which the index is in tables.
     base: Head,
@@ -308,6 +369,7 @@ struct Replay<'a> {
     states: HashMap<u64, Option<State>>,
     file: Option<Arc<SegmentFile>>,
     recovery: Recovery,
+    given_up: Vec<Damaged>,
     failed: Option<Error>,
 }
 
@@ -318,16 +380,24 @@ impl Replay<'_> {
             return Ok(false);
         };
         let mut rest = frame.data;
+        let mut byte = frame.place.data();
         let mut damaged = Vec::new();
-        for (at, part) in commit.parts.iter().enumerate() {
+        for part in &commit.parts {
             let length = usize::try_from(part.head.length).unwrap_or(usize::MAX);
             let Some((data, later)) = rest.split_at_checked(length) else {
                 return Ok(false);
             };
             rest = later;
             if record::sum(data) != part.sum {
-                damaged.push(at);
+                damaged.push(Damaged {
+                    id: part.id,
+                    first: part.first,
+                    end: part.end(),
+                    segment: frame.place.segment,
+                    byte,
+                });
             }
+            byte += u64::from(part.head.length);
         }
         // A frame that was acknowledged was whole.
         let is_accepted = self.accept_damage && frame.number <= self.mark.commit;
@@ -337,6 +407,8 @@ impl Replay<'_> {
         self.recovery.commits += 1;
         self.recovery.records += (commit.parts.len() - damaged.len()) as u64;
         self.recovery.damaged += u64::from(!damaged.is_empty());
+        let room = Recovery::LISTED - self.given_up.len();
+        self.given_up.extend(damaged.into_iter().take(room));
         let file = self.file(frame)?;
         self.store
             .segments

@@ -22,7 +22,7 @@ use super::format::record;
 use super::segments::{Sealed, SegmentFile};
 use super::sorted::{self, Entry, Item, Sorted, sorted_name};
 use super::store::Store;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// Bytes that are read at once if records follow each other closely.
 const WINDOW: u64 = 256 << 10;
@@ -74,24 +74,20 @@ pub(crate) fn each_entry(
 
 /// The conditions of a rewrite.
 pub(crate) trait Terms {
-    /// Returns `true` if the rewrite must stop.
-    fn stops(&self) -> bool;
-
     /// Makes all commits that are visible durable.
     fn sync(&self) -> Result<(), Error>;
 
     /// Returns `true` if there is space for this many bytes.
     fn fits(&self, bytes: u64) -> bool;
+
+    /// Called after a part of the new file was written.
+    fn wrote(&self, file: &dyn DiskFile, bytes: usize) -> Result<(), Error>;
 }
 
 /// The conditions while the log is opened.
 struct Opening;
 
 impl Terms for Opening {
-    fn stops(&self) -> bool {
-        false
-    }
-
     fn sync(&self) -> Result<(), Error> {
         // All commits that were found are durable.
         Ok(())
@@ -99,6 +95,10 @@ impl Terms for Opening {
 
     fn fits(&self, _: u64) -> bool {
         true
+    }
+
+    fn wrote(&self, _: &dyn DiskFile, _: usize) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -235,10 +235,7 @@ fn write(
     }
     let number = store.next_file();
     let identity = store.identity.number();
-    let pace = |_: &dyn DiskFile, _: usize| match terms.stops() {
-        true => Err(Kind::Closed.into()),
-        false => Ok(()),
-    };
+    let pace = |file: &dyn DiskFile, bytes: usize| terms.wrote(file, bytes);
     let written = sorted::write(&store.disk, number, identity, range, items, read, pace);
     let written = written.inspect_err(|_: &Error| store.remove(&sorted_name(number)))?;
     let entries = written.entries.into_iter();

@@ -47,6 +47,17 @@ pub(crate) struct Located {
     pub(crate) run: Run,
 }
 
+/// The size of a record, or of consecutive records that are read as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// The offset of the first message.
+    pub(crate) first: u64,
+    /// The offset after the last message.
+    pub(crate) end: u64,
+    /// Bytes of the messages.
+    pub(crate) bytes: u64,
+}
+
 /// A part of a segment, to read commits in their order.
 pub(crate) struct Stretch {
     pub(crate) file: Arc<SegmentFile>,
@@ -221,12 +232,13 @@ impl Segments {
             .is_some_and(|open| open.about.end >= WORTH)
     }
 
-    /// Returns the number of the open segment, the offset after its last frame, and its bytes after
-    /// that.
-    pub(crate) fn open(&self) -> Option<(u64, u64, u64)> {
-        let about = &self.open.as_ref()?.about;
-        let unused = about.file.bytes.saturating_sub(about.end);
-        Some((about.file.number, about.end, unused))
+    /// Returns the bytes of all frames, and the bytes of the open segment after its last frame.
+    pub(crate) fn unsorted(&self) -> (u64, u64) {
+        let sealed = self.sealed.iter().map(|sealed| sealed.about.end);
+        let open = self.open.as_ref().map(|open| &open.about);
+        let frames = sealed.chain(open.map(|about| about.end)).sum();
+        let unused = open.map_or(0, |about| about.file.bytes.saturating_sub(about.end));
+        (frames, unused)
     }
 
     /// Returns the file of the open segment, and the offset after its last frame.
@@ -259,8 +271,42 @@ impl Segments {
         budget: usize,
         most: usize,
     ) -> Vec<Located> {
+        let budget = budget as u64;
+        let locate = |file: &Arc<SegmentFile>, first, run| Located {
+            file: Arc::clone(file),
+            first,
+            run,
+        };
+        self.collect(id, at, until, budget, most, locate)
+    }
+
+    /// Returns the sizes of consecutive records, as [`find`](Self::find) returns their places.
+    pub(crate) fn sizes(
+        &self,
+        id: u64,
+        at: u64,
+        until: u64,
+        budget: u64,
+        most: usize,
+    ) -> Vec<Size> {
+        self.collect(id, at, until, budget, most, |_, first, run| Size {
+            first,
+            end: run.end(first),
+            bytes: run.head.bytes.into(),
+        })
+    }
+
+    fn collect<T>(
+        &self,
+        id: u64,
+        at: u64,
+        until: u64,
+        budget: u64,
+        most: usize,
+        make: impl Fn(&Arc<SegmentFile>, u64, Run) -> T,
+    ) -> Vec<T> {
         let mut found = Found {
-            located: Vec::new(),
+            found: Vec::new(),
             next: at,
             until,
             budget,
@@ -268,15 +314,15 @@ impl Segments {
         };
         for sealed in &self.sealed {
             let runs = sealed.from(id, found.next);
-            if !found.take(&sealed.about.file, runs) {
-                return found.located;
+            if !found.take(runs, |first, run| make(&sealed.about.file, first, run)) {
+                return found.found;
             }
         }
         if let Some(open) = &self.open {
             let runs = open.from(id, found.next);
-            found.take(&open.about.file, runs);
+            found.take(runs, |first, run| make(&open.about.file, first, run));
         }
-        found.located
+        found.found
     }
 
     /// Returns the parts of the segments with the commits from the one that contains `position` on.
@@ -297,37 +343,36 @@ impl Segments {
 }
 
 /// Consecutive records that were found so far.
-struct Found {
-    located: Vec<Located>,
+struct Found<T> {
+    found: Vec<T>,
     next: u64,
     until: u64,
-    budget: usize,
+    budget: u64,
     most: usize,
 }
 
-impl Found {
+impl<T> Found<T> {
     /// Adds the records that continue those before. Returns `false` if no more are wanted.
-    fn take(&mut self, file: &Arc<SegmentFile>, runs: impl Iterator<Item = (u64, Run)>) -> bool {
+    fn take(
+        &mut self,
+        runs: impl Iterator<Item = (u64, Run)>,
+        make: impl Fn(u64, Run) -> T,
+    ) -> bool {
         for (first, run) in runs {
             if run.end(first) <= self.next {
                 continue;
             }
-            let is_next = match self.located.is_empty() {
+            let is_next = match self.found.is_empty() {
                 true => first <= self.next,
                 false => first == self.next,
             };
             if !is_next {
                 break;
             }
-            let bytes = usize::try_from(run.head.length).unwrap_or(usize::MAX);
             self.next = run.end(first);
-            self.located.push(Located {
-                file: Arc::clone(file),
-                first,
-                run,
-            });
-            self.budget = self.budget.saturating_sub(bytes);
-            if self.budget == 0 || self.next >= self.until || self.located.len() == self.most {
+            self.found.push(make(first, run));
+            self.budget = self.budget.saturating_sub(run.head.length.into());
+            if self.budget == 0 || self.next >= self.until || self.found.len() == self.most {
                 return false;
             }
         }

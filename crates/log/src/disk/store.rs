@@ -17,7 +17,7 @@ use super::format::manifest::Manifest;
 use super::format::record::{self, Record};
 use super::format::settings::Birth;
 use super::format::{keys, settings, state};
-use super::segments::{Located, SegmentFile, Segments};
+use super::segments::{Located, SegmentFile, Segments, Size};
 use super::sorted::{Entry, Sorted};
 use crate::append_rules::State;
 use crate::error::Error;
@@ -203,8 +203,26 @@ impl Store {
             id,
             at,
             |segments| segments.find(id, at, until, budget, MOST),
-            |located| self.read_located(id, located),
+            |located| self.read_located(id, &located),
             |file, entry| Ok(file.read(entry, at, budget)?),
+        )
+    }
+
+    /// Returns the sizes of consecutive records of a stream from the one that contains `at`, of about
+    /// `budget` bytes. In a sorted file, they are those of whole blocks.
+    pub(crate) fn sizes(
+        &self,
+        id: u64,
+        at: u64,
+        until: u64,
+        budget: u64,
+    ) -> Result<Vec<Size>, Error> {
+        self.locate(
+            id,
+            at,
+            |segments| segments.sizes(id, at, until, budget, MOST),
+            Ok,
+            |file, entry| Ok(file.sizes(entry, at, budget)?),
         )
     }
 
@@ -229,18 +247,18 @@ impl Store {
     }
 
     /// Finds the file that contains a message: a segment, or a sorted file.
-    fn locate<T>(
+    fn locate<L, T>(
         &self,
         id: u64,
         at: u64,
-        find: impl Fn(&Segments) -> Vec<Located>,
-        in_segments: impl Fn(&[Located]) -> Result<Vec<T>, Error>,
+        find: impl Fn(&Segments) -> Vec<L>,
+        in_segments: impl Fn(Vec<L>) -> Result<Vec<T>, Error>,
         in_sorted: impl Fn(&Sorted, &Entry) -> Result<Vec<T>, Error>,
     ) -> Result<Vec<T>, Error> {
         for _ in 0..AGAIN {
             let located = find(&self.segments.read());
             if !located.is_empty() {
-                return in_segments(&located);
+                return in_segments(located);
             }
             let (first, last) = (Entry::key(id, 0), Entry::key(id, at));
             let Some((key, value)) = self.index.last_at_most(&first, &last)? else {

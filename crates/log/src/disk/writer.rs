@@ -198,6 +198,11 @@ impl Writer {
                 bytes: segment.bytes,
             })
         });
+        let appended = commit.parts.iter().map(|it| u64::from(it.head.bytes)).sum();
+        let counters = &self.engine.counters;
+        counters.appended.fetch_add(appended, Ordering::Relaxed);
+        let frame = place.end() - place.frame();
+        counters.commits.fetch_add(frame, Ordering::Relaxed);
         commit.changes.extend(implied);
         self.store.apply(commit.changes);
         self.since_freeze += u64::from(place.body);

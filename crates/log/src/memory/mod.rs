@@ -23,7 +23,7 @@ use crate::log::{Answer, Log};
 use crate::name::StreamName;
 use crate::offset::Position;
 use crate::producers::Known;
-use crate::read::{Chunk, Created, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::Create;
 use streams::Streams;
 
@@ -171,6 +171,15 @@ impl Log for MemoryLog {
         budget: usize,
     ) -> Answer<'a, Chunk> {
         self.with(move |streams| streams.read(name, from, budget))
+    }
+
+    fn measure<'a>(
+        &'a self,
+        name: &'a StreamName,
+        from: ReadFrom,
+        budget: u64,
+    ) -> Answer<'a, Extent> {
+        self.with(move |streams| streams.measure(name, from, budget))
     }
 
     fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {

@@ -360,6 +360,13 @@ fn a_damaged_message_does_not_keep_the_others_from_being_sorted() {
     settings.accept_damage = true;
     let log = DiskLog::open(folder.path(), settings).unwrap();
     assert_eq!(log.recovery().damaged, 1);
+    let given_up = log.recovery().given_up.iter();
+    let given_up: Vec<_> = given_up
+        .map(|it| (it.stream.clone(), it.from.at.number(), it.to.at.number()))
+        .collect();
+    assert_eq!(given_up, [(streams[1].clone(), 0, 1)]);
+    let info = run(log.info(&streams[1])).unwrap();
+    assert_eq!(log.recovery().given_up[0].to, info.at(info.tail));
     run(log.delete(&streams[2])).unwrap();
     log.give_back().unwrap();
     drop(log);

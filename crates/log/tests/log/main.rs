@@ -19,6 +19,7 @@ mod model;
 mod opening;
 mod permissions;
 mod producers;
+mod sorting;
 mod space;
 mod support;
 mod trimmed;

@@ -359,7 +359,9 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
                 20..30 => ReadFrom::Tail,
                 _ => ReadFrom::At(Offset::new(tail * u64::from(*from) / 240)),
             };
-            say(log.read(&stream(*at), from, *budget).await)
+            let read = say(log.read(&stream(*at), from, *budget).await);
+            let measured = log.measure(&stream(*at), from, *budget as u64).await;
+            read + &say(measured)
         }
         Op::Since { stream: at, back } => {
             let since = Timestamp(now.0.saturating_sub(back * 1000));

@@ -1,11 +1,9 @@
 //! The encodings of messages for live readers. Performs no I/O.
 
-use std::collections::VecDeque;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::{Format, Problem};
-use headwater_log::{Block, Lineage, Mark, Message, Offset};
+use headwater_log::{Lineage, Mark, Message, Offset};
 use headwater_wire::{
     Event, Str, json, json_seq,
     sse::{END_EVENT, END_ID, POSITION_EVENT, RESET_EVENT},
@@ -13,16 +11,10 @@ use headwater_wire::{
 use memchr::memchr2;
 
 use super::preframed::{self, Described};
-use crate::{
-    limits::CHUNK_BYTES,
-    protocol::{
-        media_type::{essence, is_json},
-        read_query::Lost,
-    },
+use crate::protocol::{
+    media_type::{essence, is_json},
+    read_query::Lost,
 };
-
-/// Minimum size of a block that is sent as it is. Smaller ones are copied together.
-pub(super) const SHARED_BYTES: usize = 16 << 10;
 
 /// The kind of messages that a stream contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -315,33 +307,6 @@ pub(crate) fn array<'a>(messages: impl Iterator<Item = &'a Bytes>, out: &mut Vec
         out.extend_from_slice(message);
     }
     out.push(b']');
-}
-
-/// Returns blocks of JSON values as lines, in frames. Blocks that are stored as lines are shared if they
-/// aren't small; all others are copied together.
-pub(crate) fn lines_of(blocks: &[Block]) -> VecDeque<Bytes> {
-    let mut frames = VecDeque::new();
-    let mut joined = Vec::new();
-    for block in blocks {
-        let shared = block.lines().filter(|lines| lines.len() >= SHARED_BYTES);
-        let is_full = joined.len() + block.bytes() > CHUNK_BYTES;
-        if !joined.is_empty() && (shared.is_some() || is_full) {
-            frames.push_back(std::mem::take(&mut joined).into());
-        }
-        match (shared, block.lines()) {
-            (Some(lines), _) => frames.push_back(lines.clone()),
-            (None, Some(lines)) => joined.extend_from_slice(lines),
-            (None, None) => {
-                for message in block.messages() {
-                    line(Shape::Json, &message.bytes, &mut joined);
-                }
-            }
-        }
-    }
-    if !joined.is_empty() {
-        frames.push_back(joined.into());
-    }
-    frames
 }
 
 /// Encodes the control event of the protocol's SSE, with the reader's position. The last one also

@@ -1,162 +1,231 @@
-//! A read's messages in the stream's own type: JSON as one array, everything else concatenated.
+//! Messages as they are stored, joined for a response: without a look at each message where that is
+//! possible.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll},
-    vec,
-};
+use std::vec;
 
-use axum::body::Body;
 use bytes::Bytes;
 use headwater_log::Block;
 
-use super::encode::{SHARED_BYTES, Shape};
 use crate::{fanout::send_budget::Memory, limits::CHUNK_BYTES};
+
+/// Minimum size of data that is sent as it is stored. Smaller data is copied together.
+const SHARED_BYTES: usize = 16 << 10;
+
+/// The form in which messages are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joint {
+    /// Elements of a JSON array: after `[` if it opens here, and before `]` if it closes here.
+    Array { opens: bool, closes: bool },
+    /// JSON values, each with a line feed after it.
+    Lines,
+    /// Nothing between messages.
+    Plain,
+}
+
+impl Joint {
+    /// Returns the byte after each message.
+    fn separator(self) -> Option<u8> {
+        match self {
+            Self::Array { .. } => Some(b','),
+            Self::Lines => Some(b'\n'),
+            Self::Plain => None,
+        }
+    }
+
+    /// Returns the length of `count` messages with `bytes` bytes in total.
+    pub(crate) fn length(self, count: u64, bytes: u64) -> u64 {
+        let separators = if self.separator().is_some() { count } else { 0 };
+        let brackets = match self {
+            // The bracket takes the place of the last comma.
+            Self::Array { opens, closes } => u64::from(opens) + u64::from(closes && count == 0),
+            _ => 0,
+        };
+        bytes + separators + brackets
+    }
+}
 
 /// Joins messages in frames of about one chunk. A frame is encoded when it is taken.
 pub(crate) struct Join {
     blocks: vec::IntoIter<Block>,
-    is_json: bool,
-    is_begun: bool,
+    joint: Joint,
+    /// Bytes that belong before the next block.
+    before: Vec<u8>,
     /// Bytes that are not yet in a frame.
     left: u64,
 }
 
-impl Join {
-    pub(crate) fn new(shape: Shape, blocks: Vec<Block>) -> Self {
-        let is_json = shape == Shape::Json;
-        let separators = match blocks.iter().map(Block::count).sum::<u64>() {
-            _ if !is_json => 0,
-            0 => 2,
-            // One less between them, and two around them.
-            count => count + 1,
-        };
-        let bytes: u64 = blocks.iter().map(|block| block.bytes() as u64).sum();
-        Self {
-            blocks: blocks.into_iter(),
-            is_json,
-            is_begun: false,
-            left: bytes + separators,
-        }
-    }
+/// A part of a response.
+enum Frame {
+    /// It was copied, and has about a chunk at most.
+    Own(Bytes),
+    /// A part of the log's buffer.
+    Shared(Bytes),
+}
 
-    /// Returns a body of known length. Its frames are encoded when they are sent, and it holds memory until
-    /// then.
-    pub(crate) fn into_body(self, memory: Memory) -> Body {
-        Body::new(Frames {
-            join: self,
-            _memory: memory,
-        })
-    }
-
-    /// Returns all of it as one frame.
-    pub(crate) fn whole(mut self) -> Bytes {
-        let first = self.next().unwrap_or_default();
-        if self.left == 0 {
-            return first;
+impl Frame {
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Own(bytes) | Self::Shared(bytes) => bytes,
         }
-        let mut all = Vec::from(first);
-        self.for_each(|frame| all.extend_from_slice(&frame));
-        all.into()
-    }
-
-    fn encode(&mut self) -> Bytes {
-        let room = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let mut frame = Vec::with_capacity(room.min(CHUNK_BYTES));
-        if self.is_json && !self.is_begun {
-            frame.push(b'[');
-        }
-        self.is_begun = true;
-        while let Some(block) = self.blocks.as_slice().first() {
-            let length = block.bytes() + usize::try_from(block.count()).unwrap_or_default();
-            if frame.len() > 1 && frame.len() + length > CHUNK_BYTES {
-                return frame.into();
-            }
-            let is_shared = !self.is_json && block.lines().is_none();
-            if is_shared && length >= SHARED_BYTES {
-                match frame.is_empty() {
-                    true => return self.shared(),
-                    false => return frame.into(),
-                }
-            }
-            frame.reserve(length);
-            match self.is_json {
-                true => put_elements(block, &mut frame),
-                false => block
-                    .messages()
-                    .for_each(|message| frame.extend_from_slice(&message.bytes)),
-            }
-            self.blocks.next();
-        }
-        if self.is_json {
-            // The array has no comma after its last element.
-            frame.pop_if(|last| *last == b',');
-            frame.push(b']');
-        }
-        frame.into()
-    }
-
-    /// Returns the next block, of one message.
-    fn shared(&mut self) -> Bytes {
-        let block = self.blocks.next();
-        let message = block.as_ref().and_then(|block| block.messages().next());
-        message.map(|message| message.bytes).unwrap_or_default()
     }
 }
 
-impl Iterator for Join {
-    type Item = Bytes;
+impl Join {
+    pub(crate) fn new(joint: Joint, blocks: Vec<Block>) -> Self {
+        let count = blocks.iter().map(Block::count).sum();
+        let bytes = blocks.iter().map(|block| block.bytes() as u64).sum();
+        let before = match joint {
+            Joint::Array { opens: true, .. } => vec![b'['],
+            _ => Vec::new(),
+        };
+        Self {
+            blocks: blocks.into_iter(),
+            joint,
+            before,
+            left: joint.length(count, bytes),
+        }
+    }
 
-    fn next(&mut self) -> Option<Bytes> {
+    /// Returns a copy of all of it, as one frame.
+    pub(crate) fn copied(mut self) -> Bytes {
+        let mut all = Vec::new();
+        while let Some(frame) = self.next() {
+            match frame {
+                Frame::Own(bytes) if all.is_empty() && self.left == 0 => return bytes,
+                frame => all.extend_from_slice(&frame.into_bytes()),
+            }
+        }
+        all.into()
+    }
+
+    fn next(&mut self) -> Option<Frame> {
         if self.left == 0 {
             return None;
         }
         let frame = self.encode();
-        self.left = self.left.saturating_sub(frame.len() as u64);
-        Some(frame)
-    }
-}
-
-struct Frames {
-    join: Join,
-    _memory: Memory,
-}
-
-impl http_body::Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-        let frame = self.join.next();
-        Poll::Ready(frame.map(|bytes| Ok(http_body::Frame::data(bytes))))
+        let (Frame::Own(bytes) | Frame::Shared(bytes)) = &frame;
+        self.left = self.left.saturating_sub(bytes.len() as u64);
+        (!bytes.is_empty()).then_some(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.join.left == 0
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.join.left)
-    }
-}
-
-/// Encodes JSON values, each with a comma after it.
-fn put_elements(block: &Block, out: &mut Vec<u8>) {
-    let Some(lines) = block.lines() else {
-        for message in block.messages() {
-            out.extend_from_slice(&message.bytes);
-            out.push(b',');
+    fn encode(&mut self) -> Frame {
+        let mut frame = std::mem::take(&mut self.before);
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX);
+        while let Some(block) = self.blocks.as_slice().first() {
+            if let Some(bytes) = shared(self.joint, block) {
+                if !frame.is_empty() {
+                    return Frame::Own(frame.into());
+                }
+                if block.lines().is_none() {
+                    self.before.extend(self.joint.separator());
+                }
+                self.blocks.next();
+                return Frame::Shared(bytes);
+            }
+            let length = block.bytes() + usize::try_from(block.count()).unwrap_or_default();
+            if frame.len() > 1 && frame.len() + length > CHUNK_BYTES {
+                return Frame::Own(frame.into());
+            }
+            if frame.len() <= 1 {
+                frame.reserve(room.min(CHUNK_BYTES).max(length));
+            }
+            put(self.joint, block, &mut frame);
+            self.blocks.next();
         }
-        return;
-    };
-    let start = out.len();
-    out.extend_from_slice(lines);
-    // A value has no line feed in it, so each one is the end of a value.
-    for byte in &mut out[start..] {
-        *byte = if *byte == b'\n' { b',' } else { *byte };
+        if let Joint::Array { closes: true, .. } = self.joint {
+            // The array has no comma after its last element.
+            frame.pop_if(|last| *last == b',');
+            frame.push(b']');
+        }
+        // Nothing follows, also if a block doesn't have what it says.
+        self.left = frame.len() as u64;
+        Frame::Own(frame.into())
     }
+}
+
+/// Returns the data of a block if it is large and sent as it is stored. A separator follows it if
+/// the block isn't stored as lines.
+fn shared(joint: Joint, block: &Block) -> Option<Bytes> {
+    let bytes = match (block.lines(), joint) {
+        (Some(lines), Joint::Lines) => Some(lines.clone()),
+        (Some(_), _) => None,
+        (None, _) => block.messages().next().map(|message| message.bytes),
+    };
+    bytes.filter(|bytes| bytes.len() >= SHARED_BYTES)
+}
+
+/// Appends the messages of a block, each with the separator after it.
+fn put(joint: Joint, block: &Block, out: &mut Vec<u8>) {
+    let start = out.len();
+    match (block.lines(), joint) {
+        (Some(lines), Joint::Lines) => out.extend_from_slice(lines),
+        (Some(lines), Joint::Array { .. }) => {
+            out.extend_from_slice(lines);
+            // A value has no line feed in it, so each one is the end of a value.
+            for byte in &mut out[start..] {
+                *byte = if *byte == b'\n' { b',' } else { *byte };
+            }
+        }
+        _ => {
+            for message in block.messages() {
+                out.extend_from_slice(&message.bytes);
+                out.extend(joint.separator());
+            }
+        }
+    }
+}
+
+/// A join for which the budget of all readers has memory.
+pub(crate) struct Piece {
+    join: Join,
+    memory: Memory,
+}
+
+impl Piece {
+    /// Creates a piece of messages that `memory` was taken for. Memory beyond their size is returned.
+    pub(crate) fn new(join: Join, mut memory: Memory) -> Self {
+        memory.shrink(charge(usize::try_from(join.left).unwrap_or(usize::MAX)));
+        Self { join, memory }
+    }
+}
+
+impl Iterator for Piece {
+    type Item = Bytes;
+
+    /// Returns the next frame. A shared one holds its part of the memory until it was sent.
+    fn next(&mut self) -> Option<Bytes> {
+        Some(match self.join.next()? {
+            Frame::Own(bytes) => bytes,
+            Frame::Shared(bytes) => {
+                let memory = self.memory.split(bytes.len().saturating_mul(2));
+                charged(bytes, memory)
+            }
+        })
+    }
+}
+
+/// Bytes of messages that a response reads at once if the budget of all readers has memory for them.
+pub(crate) const PIECE_BYTES: usize = 512 << 10;
+
+/// Returns the memory to take for messages: twice their bytes, and a little more for few messages, as
+/// the log's buffers are larger than the messages.
+pub(crate) fn charge(bytes: usize) -> usize {
+    let slack = (2 * PIECE_BYTES).saturating_sub(bytes.saturating_mul(2));
+    bytes.saturating_mul(2) + slack.min(2 * CHUNK_BYTES)
+}
+
+/// Returns a frame that holds memory until it was sent.
+fn charged(frame: Bytes, memory: Option<Memory>) -> Bytes {
+    struct Charged(
+        Bytes,
+        #[allow(dead_code, reason = "held until the frame was sent")] Option<Memory>,
+    );
+
+    impl AsRef<[u8]> for Charged {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    Bytes::from_owner(Charged(frame, memory))
 }

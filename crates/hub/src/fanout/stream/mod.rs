@@ -6,6 +6,7 @@
 //! when it is behind. Its memory is bounded regardless of its speed. It receives either the
 //! messages that follow its position or an error.
 
+mod catch_up;
 pub(crate) mod encode;
 mod join;
 pub(crate) mod preframed;
@@ -13,7 +14,8 @@ mod pump;
 pub(crate) mod reader;
 mod ring;
 
+pub(crate) use catch_up::CatchUp;
 pub(crate) use encode::{Form, Shape};
-pub(crate) use join::Join;
+pub(crate) use join::PIECE_BYTES;
 pub(crate) use pump::Tails;
 pub(crate) use reader::Reader;

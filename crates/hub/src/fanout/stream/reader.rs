@@ -1,5 +1,4 @@
 use std::{
-    collections::VecDeque,
     pin::{Pin, pin},
     sync::Arc,
 };
@@ -13,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     encode::{self, End, Form, Shape},
+    join::{Join, Joint, PIECE_BYTES, Piece, charge},
     pump::Tail,
     ring::{EndReason, ReadOutcome},
 };
@@ -90,7 +90,7 @@ impl Reader {
             reader: self,
             state: State::New,
             read_bytes: CHUNK_BYTES,
-            frames: VecDeque::new(),
+            piece: None,
         })
     }
 }
@@ -103,8 +103,8 @@ struct Sending {
     state: State,
     /// Number of bytes of messages that are read from the log at once, to make about one chunk.
     read_bytes: usize,
-    /// The frames of a piece that follow the one that was sent. They are before `position`.
-    frames: VecDeque<Bytes>,
+    /// The rest of a piece of which a frame was sent. It is before `position`.
+    piece: Option<Piece>,
 }
 
 impl Sending {
@@ -120,9 +120,10 @@ impl Sending {
         if let Some(notice) = self.reader.notice.take() {
             return Some(Ok(notice));
         }
-        if let Some(frame) = self.frames.pop_front() {
+        if let Some(frame) = self.piece.as_mut().and_then(Iterator::next) {
             return Some(Ok(frame));
         }
+        self.piece = None;
         loop {
             match self.state {
                 State::Done => return None,
@@ -298,7 +299,7 @@ impl Sending {
         }
         let turn = outgoing.read_turn().await;
         let piece = match self.sends_lines() {
-            true => outgoing.try_take(2 * PIECE_BYTES),
+            true => outgoing.try_take(charge(PIECE_BYTES)),
             false => None,
         };
         let budget = match &piece {
@@ -316,11 +317,15 @@ impl Sending {
             self.sent(next, end);
             return Ok(None);
         }
-        let is_lines = self.sends_lines() && chunk.bytes() <= budget;
-        let piece = piece.filter(|_| is_lines);
-        if is_lines && let Some(first) = self.frames_of(&chunk, piece) {
-            self.sent(next, end);
-            return Ok(Some(first));
+        let mut chunk = chunk;
+        if self.sends_lines() && chunk.bytes() <= budget {
+            match self.lines_of(chunk, piece) {
+                Ok(first) => {
+                    self.sent(next, end);
+                    return Ok(Some(first));
+                }
+                Err(unsent) => chunk = unsent,
+            }
         }
         let mut messages: Vec<_> = chunk.messages().collect();
         drop(chunk);
@@ -363,20 +368,21 @@ impl Sending {
         is_lines && self.reader.shape == Shape::Json
     }
 
-    /// Returns the first frame of a chunk in lines, and keeps the others. They hold `memory`. Without it,
-    /// there is one frame, or `None` if the lines don't fit into it.
-    fn frames_of(&mut self, chunk: &Chunk, memory: Option<Memory>) -> Option<Bytes> {
-        let mut frames = encode::lines_of(&chunk.blocks);
-        let bytes: usize = frames.iter().map(Bytes::len).sum();
-        if !send_budget::is_large(bytes) {
-            // Copied, as the buffer of a shared frame may be larger than a chunk.
-            return Some(Vec::from(frames).concat().into());
+    /// Returns the first frame of a chunk in lines, and keeps the others with the memory. Returns the chunk
+    /// if its lines don't fit into one frame and there is no memory.
+    fn lines_of(&mut self, chunk: Chunk, memory: Option<Memory>) -> Result<Bytes, Chunk> {
+        let bytes = Joint::Lines.length(chunk.count(), chunk.bytes() as u64);
+        if !send_budget::is_large(usize::try_from(bytes).unwrap_or(usize::MAX)) {
+            // Copied, as the log's buffer may be larger than a chunk.
+            return Ok(Join::new(Joint::Lines, chunk.blocks).copied());
         }
-        let memory = Arc::new(memory?);
-        let first = frames.pop_front()?;
-        let charge = |frame| charged(frame, Arc::clone(&memory));
-        self.frames = frames.into_iter().map(charge).collect();
-        Some(charge(first))
+        let Some(memory) = memory else {
+            return Err(chunk);
+        };
+        let mut piece = Piece::new(Join::new(Joint::Lines, chunk.blocks), memory);
+        let first = piece.next().unwrap_or_default();
+        self.piece = Some(piece);
+        Ok(first)
     }
 
     /// Returns a message that is larger than one chunk. It is shared by all readers that are at it.
@@ -471,26 +477,6 @@ impl Sending {
 /// encoding.
 const LEAST_READ_BYTES: usize = 1 << 10;
 
-/// Bytes of messages that a reader of lines reads at once if the budget of all readers has memory for
-/// them. They count twice: the log's buffers are larger than the messages.
-const PIECE_BYTES: usize = 512 << 10;
-
-/// Returns a frame that holds memory until it was sent.
-fn charged(frame: Bytes, memory: Arc<Memory>) -> Bytes {
-    struct Charged(
-        Bytes,
-        #[allow(dead_code, reason = "held until the frame was sent")] Arc<Memory>,
-    );
-
-    impl AsRef<[u8]> for Charged {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
-    Bytes::from_owner(Charged(frame, memory))
-}
-
-fn gone() -> Problem {
+pub(super) fn gone() -> Problem {
     Problem::new(StatusCode::GONE).detail("the stream was deleted, or has expired")
 }

@@ -10,8 +10,8 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use headwater_log::{
-    Answer, Append, Chunk, Created, Error, Follower, Known, Matching, MemoryLog, MemoryOptions,
-    OrderChunk, OrderFollower, Outcome, Page, Position, ReadFrom, Usage,
+    Answer, Append, Chunk, Created, Error, Extent, Follower, Known, Matching, MemoryLog,
+    MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position, ReadFrom, Usage,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -95,6 +95,15 @@ impl Log for Gated {
         budget: usize,
     ) -> Answer<'a, Chunk> {
         self.log.read(name, from, budget)
+    }
+
+    fn measure<'a>(
+        &'a self,
+        name: &'a StreamName,
+        from: ReadFrom,
+        budget: u64,
+    ) -> Answer<'a, Extent> {
+        self.log.measure(name, from, budget)
     }
 
     fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::{BlockRef, CHUNK, Entry, Item, Pair, Section, Sorted, SortedError, entry::decode_list};
 use crate::disk::format::{
     bytes::{Cursor, Malformed},
-    record::{self, Head, Record},
+    record::{self, Head, Layout, Record},
 };
+use crate::disk::segments::Size;
 
 /// Bytes of lists of records that are read at once, unless one list is longer.
 const LIST_CHUNK: u64 = 16 << 10;
@@ -97,6 +98,47 @@ impl Sorted {
             })
         })?;
         Ok(found)
+    }
+
+    /// Returns the sizes of blocks of an entry, from the one that contains the offset `from`, until they
+    /// have `budget` bytes. Lists of records are read only of blocks whose layout requires it.
+    ///
+    /// # Errors
+    /// See [`read`](Self::read).
+    pub(crate) fn sizes(
+        &self,
+        entry: &Entry,
+        from: u64,
+        budget: u64,
+    ) -> Result<Vec<Size>, SortedError> {
+        self.check_owner(entry)?;
+        let mut sizes = Vec::new();
+        let mut left = Some(budget);
+        for block in entry.blocks_from(from) {
+            let length = u64::from(block.length);
+            let bytes = match block.layout {
+                Layout::Raw => length,
+                // Each message has a line feed.
+                Layout::Lines => length
+                    .checked_sub(block.end - block.first)
+                    .ok_or_else(|| self.damaged(block.at, "the length of a block"))?,
+                Layout::Lengths => {
+                    let mut bytes = 0;
+                    self.each_list(std::slice::from_ref(block), |heads| {
+                        bytes = heads.iter().map(|(_, head)| u64::from(head.bytes)).sum();
+                        Ok(ControlFlow::Break(()))
+                    })?;
+                    bytes
+                }
+            };
+            let (first, end) = (block.first, block.end);
+            sizes.push(Size { first, end, bytes });
+            left = left.and_then(|left| left.checked_sub(bytes));
+            if left.is_none() {
+                break;
+            }
+        }
+        Ok(sizes)
     }
 
     /// Reads the list of each block, several at a time.

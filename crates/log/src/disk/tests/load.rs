@@ -100,6 +100,10 @@ impl World {
             give_back_bytes: [1, 20_000][rng.usize(..2)],
             reclaim_every: [Duration::from_millis(2), Duration::from_secs(3600)][rng.usize(..2)],
             reserve_bytes: 0,
+            sort_idle_after: match seed % 2 {
+                0 => Duration::from_millis(1),
+                _ => Duration::from_secs(3600),
+            },
             ..DiskOptions::default()
         };
         Self {

@@ -161,7 +161,37 @@ async fn messages(log: &DiskLog, info: &Info, rng: &mut Rng) -> Result<Vec<Bytes
                 "{} has another message at {offset}",
                 info.name
             );
+            measured(log, info, &messages, offset, rng).await?;
         }
     }
     Ok(messages)
+}
+
+/// Checks the extent of the messages from an offset on.
+async fn measured(
+    log: &DiskLog,
+    info: &Info,
+    messages: &[Bytes],
+    from: u64,
+    rng: &mut Rng,
+) -> Result<(), Unread> {
+    let most = budget(rng) as u64;
+    let at = ReadFrom::At(Offset::new(from));
+    let extent = log.measure(&info.name, at, most).await?;
+    let start = usize::try_from(from - info.floor.number()).unwrap();
+    let mut wanted = (from, 0);
+    for message in &messages[start..] {
+        let bytes = wanted.1 + message.len() as u64;
+        if bytes > most {
+            break;
+        }
+        wanted = (wanted.0 + 1, bytes);
+    }
+    let found = (extent.next.number(), extent.bytes);
+    check!(
+        found == wanted && extent.at_tail == (extent.next == info.tail),
+        "{} has {extent:?} from {from} within {most} bytes, and not {wanted:?}",
+        info.name
+    );
+    Ok(())
 }

@@ -9,7 +9,9 @@ use crate::follow::Follower;
 use crate::incarnation::Mark;
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
-use crate::read::{Chunk, Entry, Info, Matching, Message, OrderChunk, Page, ReadFrom, Trimmed};
+use crate::read::{
+    Chunk, Entry, Extent, Info, Matching, Message, OrderChunk, Page, ReadFrom, Trimmed,
+};
 
 use super::{SCAN, Stream, Streams};
 
@@ -49,13 +51,8 @@ impl Streams {
         }
     }
 
-    pub(crate) fn read(
-        &mut self,
-        name: &StreamName,
-        from: ReadFrom,
-        budget: usize,
-    ) -> Result<Chunk, Error> {
-        let id = self.find(name)?;
+    /// Returns the offset at which a read starts, and the stream's tail.
+    fn start(&self, id: u64, from: ReadFrom) -> Result<(u64, u64), Error> {
         let (floor, tail) = (self.floor(id), self.by_id[&id].state.tail);
         let from = match from {
             ReadFrom::Start => floor,
@@ -87,6 +84,85 @@ impl Streams {
             }
             .into());
         }
+        Ok((from, tail))
+    }
+
+    pub(crate) fn measure(
+        &mut self,
+        name: &StreamName,
+        from: ReadFrom,
+        budget: u64,
+    ) -> Result<Extent, Error> {
+        let id = self.find(name)?;
+        let (from, tail) = self.start(id, from)?;
+        let (next, bytes) = self.size(id, from, tail, budget);
+        let stream = &self.by_id[&id];
+        Ok(Extent {
+            lineage: stream.lineage.clone(),
+            from: Offset::new(from),
+            next: Offset::new(next),
+            bytes,
+            at_tail: next == tail,
+            closed: stream.state.closed,
+        })
+    }
+
+    /// Returns the offset after the messages in `from..to` that have at most `budget` bytes, and their bytes.
+    fn size(&self, id: u64, from: u64, to: u64, budget: u64) -> (u64, u64) {
+        let stream = &self.by_id[&id];
+        let (mut next, mut bytes) = (from, 0);
+        let own = stream.fork.as_ref().map_or(0, |it| it.point.own.number());
+        if let Some(fork) = &stream.fork
+            && next < own
+        {
+            let shortened = u64::from(fork.cut.is_some());
+            let end = to.min(own - shortened);
+            if next < end {
+                (next, bytes) = self.size(fork.source, next, end, budget);
+                if next < end {
+                    return (next, bytes);
+                }
+            }
+            if next < own.min(to) {
+                let length = self.message(id, next).bytes.len() as u64;
+                if bytes + length > budget {
+                    return (next, bytes);
+                }
+                (next, bytes) = (next + 1, bytes + length);
+            }
+        }
+        let start = stream.records.partition_point(|it| it.first <= next);
+        for record in stream.records.range(start.saturating_sub(1)..) {
+            let end = record.first + record.messages.len() as u64;
+            if next >= to {
+                break;
+            }
+            if record.first == next && end <= to && bytes + record.bytes <= budget {
+                (next, bytes) = (end, bytes + record.bytes);
+                continue;
+            }
+            for (at, message) in (record.first..to).zip(&record.messages) {
+                if at < next {
+                    continue;
+                }
+                let length = message.len() as u64;
+                if bytes + length > budget {
+                    return (next, bytes);
+                }
+                (next, bytes) = (next + 1, bytes + length);
+            }
+        }
+        (next, bytes)
+    }
+
+    pub(crate) fn read(
+        &mut self,
+        name: &StreamName,
+        from: ReadFrom,
+        budget: usize,
+    ) -> Result<Chunk, Error> {
+        let id = self.find(name)?;
+        let (from, tail) = self.start(id, from)?;
         let mut blocks = Vec::new();
         let mut bytes = 0;
         let mut next = from;
