@@ -1,14 +1,15 @@
-//! The guards of routes.
+//! The guards of routes, where a request's sender is known and its use is counted.
 
 use std::sync::Arc;
 
 use axum::{
+    body::Body,
     extract::{FromRequestParts as _, RawPathParams, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
-use headwater_auth::{Action, AuthError, IdentityKind};
+use headwater_auth::{Action, AuthError, Identity, IdentityKind};
 use headwater_log::StreamName;
 use http::{Method, request::Parts};
 
@@ -16,7 +17,7 @@ use super::{
     Access, Caller, Denied, Lease, body,
     credentials::{COOKIE, TICKET},
 };
-use crate::{Options, protocol::path, state::HubState};
+use crate::{Options, protocol::path, requests::rates::RateLimiter, state::HubState};
 
 /// The security schemes of the OpenAPI document.
 const BEARER: &str = "bearer";
@@ -50,12 +51,15 @@ impl Need {
     }
 }
 
-/// Guards for routes. In a hub without authorization they do nothing.
+/// Guards for routes. In a hub without authorization and rates they do nothing.
 #[derive(Clone)]
 pub(crate) struct Guards(Option<Arc<Hub>>);
 
 struct Hub {
-    access: Arc<Access>,
+    /// `None`: every caller may do everything.
+    access: Option<Arc<Access>>,
+    /// `None`: no sender is limited.
+    rates: Option<Arc<RateLimiter>>,
     options: Options,
 }
 
@@ -68,9 +72,11 @@ struct Guard {
 
 impl Guards {
     pub(crate) fn of(hub: &HubState) -> Self {
-        Self(hub.access.as_ref().map(|access| {
+        let is_needed = hub.access.is_some() || hub.rates.is_some();
+        Self(is_needed.then(|| {
             Arc::new(Hub {
-                access: Arc::clone(access),
+                access: hub.access.clone(),
+                rates: hub.rates.clone(),
                 options: hub.options.clone(),
             })
         }))
@@ -78,7 +84,7 @@ impl Guards {
 
     /// Returns `true` if the hub has authorization.
     pub(crate) fn are_on(&self) -> bool {
-        self.0.is_some()
+        self.0.as_ref().is_some_and(|hub| hub.access.is_some())
     }
 
     /// Documents the security schemes.
@@ -113,9 +119,11 @@ impl Guards {
             hub: Arc::clone(hub),
             need,
         };
-        route
-            .describe_all(|operation| describe(need, operation))
-            .route_layer(middleware::from_fn_with_state(guard, pass))
+        let route = match self.are_on() {
+            true => route.describe_all(|operation| describe(need, operation)),
+            false => route,
+        };
+        route.route_layer(middleware::from_fn_with_state(guard, pass))
     }
 }
 
@@ -140,18 +148,55 @@ fn is_signed(parts: &Parts) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "signature")
 }
 
-/// Passes a request on if its caller may make it.
+/// Counts a request, and passes it on if its caller may make it.
 async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let Guard { hub, need } = guard;
     let (mut parts, body) = request.into_parts();
-    if matches!(need, Need::OrSigned(_)) && is_signed(&parts) {
-        // The signature is all that it has.
-        parts.extensions.insert(Caller::without_grants());
-        return next.run(Request::from_parts(parts, body)).await;
+    let identity = guard.identify(&parts);
+    let Some(rates) = guard.hub.rates.clone() else {
+        return within_grants(guard, identity, parts, body, next).await;
+    };
+    let known = identity
+        .as_ref()
+        .and_then(|identity| identity.as_ref().ok());
+    let (meter, body) = match rates.admit(known, &mut parts, body) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let mut response = within_grants(guard, identity, parts, body, next).await;
+    meter.note(response.headers_mut());
+    response
+}
+
+impl Guard {
+    /// Returns the identity behind a request, or the reason for which its credentials are refused. `None`
+    /// if it needs none.
+    fn identify(&self, parts: &Parts) -> Option<Result<Identity, Denied>> {
+        let access = self.hub.access.as_ref()?;
+        if matches!(self.need, Need::OrSigned(_)) && is_signed(parts) {
+            return None;
+        }
+        Some(access.identify(parts, &self.hub.options, self.need.reads()))
     }
-    let identity = match hub.access.identify(&parts, &hub.options, need.reads()) {
-        Ok(identity) => identity,
-        Err(denied) => return denied.into_response(),
+}
+
+/// Passes a request on if its caller may make it.
+async fn within_grants(
+    guard: Guard,
+    identity: Option<Result<Identity, Denied>>,
+    mut parts: Parts,
+    body: Body,
+    next: Next,
+) -> Response {
+    let Guard { hub, need } = guard;
+    let (access, identity) = match (&hub.access, identity) {
+        (None, _) => return next.run(Request::from_parts(parts, body)).await,
+        (Some(_), None) => {
+            // The signature is all that it has.
+            parts.extensions.insert(Caller::without_grants());
+            return next.run(Request::from_parts(parts, body)).await;
+        }
+        (Some(access), Some(Ok(identity))) => (access, identity),
+        (Some(_), Some(Err(denied))) => return denied.into_response(),
     };
     let caller = Caller::new(identity.clone());
     let mut name = None;
@@ -178,7 +223,7 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
     let stream = name.as_ref().map(StreamName::as_str);
     let lease = need
         .action()
-        .and_then(|action| Lease::new(&hub.access, &identity, action, stream));
+        .and_then(|action| Lease::new(access, &identity, action, stream));
     let Some(lease) = lease else {
         return next.run(Request::from_parts(parts, body)).await;
     };
