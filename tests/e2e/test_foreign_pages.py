@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import requests
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import sync_playwright
 
 from looking import FLAGS
@@ -97,6 +98,9 @@ class Hub:
 
     def at(self, host):
         return f"http://{host}:{self.port}"
+
+    def assert_untouched_by_pages(self):
+        assert requests.get(self.url("/streams/a"), timeout=10).text == "first"
 
     def assert_untouched(self):
         assert requests.get(self.url("/streams/a"), timeout=10).text == "first"
@@ -218,6 +222,49 @@ def test_a_listed_origin_may_use_the_hub(page, elsewhere):
         tried = page.evaluate(TRY, hub.at("127.0.0.1"))
         assert tried["read"] == "200 first"
         assert tried["create"].startswith("201")
+
+
+EVIL = "fetch('/streams/a', {method: 'POST', body: 'evil', headers: {'content-type': 'text/plain'}})"
+
+STORED = {
+    "text/html": f"<!doctype html><title>t</title><script>{EVIL}</script>",
+    "text/plain, text/html": f"<!doctype html><title>t</title><script>{EVIL}</script>",
+    "application/xhtml+xml": '<html xmlns="http://www.w3.org/1999/xhtml"><head><title>t</title>'
+    f"<script>{EVIL}</script></head></html>",
+    "image/svg+xml": f'<svg xmlns="http://www.w3.org/2000/svg"><script>{EVIL}</script></svg>',
+    "application/xml": f'<x xmlns="http://www.w3.org/1999/xhtml"><script>{EVIL}</script></x>',
+    "text/plain": f"<!doctype html><script>{EVIL}</script>",
+    "application/octet-stream": f"<!doctype html><script>{EVIL}</script>",
+}
+
+
+@pytest.mark.parametrize("content_type", STORED)
+def test_a_stored_page_that_is_opened_runs_nothing(page, hub, content_type):
+    url = hub.url("/streams/page")
+    headers = {"Content-Type": content_type}
+    put = requests.put(url, data=STORED[content_type], headers=headers, timeout=10)
+    assert put.status_code == 201, put.text
+    asked, downloads = [], []
+    page.context.on("request", lambda request: asked.append(request.url))
+    page.on("download", lambda download: downloads.append(download.url))
+    try:
+        page.goto(url)
+    except PlaywrightError as error:
+        # It is stored as a file.
+        assert "Download is starting" in str(error) or "ERR_ABORTED" in str(error)
+    page.wait_for_timeout(300)
+    assert asked == [url]
+    assert page.title() != "t"
+    if content_type != "text/plain":
+        assert downloads == [url]
+    # A page that embeds it shows a picture at most.
+    page.goto(hub.url("/docs"))
+    page.evaluate(
+        "(url) => document.body.append(Object.assign(document.createElement('iframe'), { src: url }))",
+        url,
+    )
+    page.wait_for_timeout(300)
+    hub.assert_untouched_by_pages()
 
 
 @pytest.mark.parametrize("name", ["nginx", "caddy"])

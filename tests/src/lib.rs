@@ -4,7 +4,7 @@
 //!
 //! - `integration/`: Rust, against this application and the hub;
 //! - `e2e/`: pytest, against the tour and the hub, with curl, Python, Node.js, Chromium and nginx;
-//! - `conformance/`: the Durable Streams protocol's own suite, against the hub.
+//! - `conformance/`: the Durable Streams protocol's own suite, against `headwater serve`.
 
 use std::{iter, time::Duration};
 

@@ -169,11 +169,11 @@ fn e2e() -> Result<(), String> {
         .env("HEADWATER_SCREENSHOTS", built.join("../screenshots")))
 }
 
-/// Runs the protocol's own conformance suite against the hub, once for each engine. Fails unless
-/// every test passes.
+/// Runs the protocol's own conformance suite against `headwater serve`, once for each engine. Fails
+/// unless every test passes.
 fn conformance() -> Result<(), String> {
     let node = tools::ensure_conformance()?;
-    let hub = built()?.join("hub-server");
+    let hub = built()?.join("headwater");
     let suite = || {
         let mut node = command(&node);
         node.arg("tests/conformance/run.mjs").arg(&hub);

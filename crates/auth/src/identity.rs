@@ -4,18 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::{Action, Grants};
+use crate::{Action, Grants, Rates};
 
 /// The sender of a request, with its grants. Clones share one allocation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity(Arc<Inner>);
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Inner {
     subject: Box<str>,
     grants: Grants,
     expires: Option<SystemTime>,
     kind: IdentityKind,
+    rates: Rates,
 }
 
 /// The proof by which an identity is known.
@@ -63,7 +64,16 @@ impl Identity {
             grants,
             expires,
             kind,
+            rates: Rates::default(),
         }))
+    }
+
+    /// Sets the rates that the identity has of its own.
+    #[must_use]
+    pub fn with_rates(self, rates: Rates) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.rates = rates;
+        Self(Arc::new(inner))
     }
 
     /// Makes the identity of requests without a token. Its subject is empty and it never expires.
@@ -95,6 +105,12 @@ impl Identity {
     #[must_use]
     pub fn kind(&self) -> &IdentityKind {
         &self.0.kind
+    }
+
+    /// Returns the rates that the identity has of its own. The server's are for the rest.
+    #[must_use]
+    pub fn rates(&self) -> &Rates {
+        &self.0.rates
     }
 
     /// Returns `true` if the identity isn't valid any more.

@@ -29,6 +29,7 @@
 //! | claims of Mercure | [`TopicNames`] |
 //! | tickets: for a URL, once | [`Tickets`] |
 //! | all that a request may present | [`Authenticator`] |
+//! | how much a sender may use; the server counts | [`Rates`] |
 //!
 //! An action is allowed if a grant allows it; there are no denials. A token that can't be verified is an
 //! [`AuthError`], which is a 401. A verified one that grants nothing is an identity, whose requests are
@@ -49,6 +50,7 @@ mod keys;
 pub mod limits;
 mod pattern;
 mod random;
+mod rates;
 mod tickets;
 mod token;
 
@@ -62,6 +64,7 @@ pub use identity::{Identity, IdentityKind, KeyFingerprint};
 pub use keys::{KeyFile, KeyFileError, KeyInfo, KeyStore, NewKey};
 pub use pattern::StreamPattern;
 pub use random::NoRandom;
+pub use rates::{Rate, Rates, RatesError};
 pub use tickets::{TicketError, Tickets};
 pub use token::{
     Algorithm, Claims, FetchReason, Jwks, JwksCache, JwtOptions, JwtVerifier, KeyError, MintError,

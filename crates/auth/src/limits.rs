@@ -35,6 +35,10 @@ pub const KEY_LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// within the clock tick of a file system can't be told apart by their times.
 pub const KEY_FILE_SETTLED: Duration = Duration::from_secs(2);
 
+/// Minimum rate of bytes per second in [`Rates`](crate::Rates). A server that waits between two pieces
+/// of a body, of about 64 KiB each, then waits for a few seconds at most.
+pub const LEAST_BYTES_PER_SECOND: u64 = 16 << 10;
+
 /// Maximum size in bytes of a token. A larger one is refused before anything of it is decoded.
 pub const TOKEN_BYTES: usize = 8 << 10;
 

@@ -72,6 +72,7 @@ pub(crate) const KEYS_CREATE: &str = "\
 Examples:
   headwater keys create --name billing --allow 'read,publish:orders/**' --allow list:**
   headwater keys create --name ops --allow 'all:**' --expires 90d > ops.key
+  headwater keys create --name app --allow 'publish:logs/**' --rates requests=50,bytes=1MiB
 
 Actions are read, publish, create, delete, list, subscribe, relay, gather and admin, or all of them:
 all. In a pattern, * stands for a part of a path and ** for any number of parts.";

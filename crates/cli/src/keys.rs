@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Args as ClapArgs, Subcommand};
-use headwater_auth::{Grant, Grants, KeyFile, KeyInfo};
+use headwater_auth::{Grant, Grants, KeyFile, KeyInfo, Rates};
 use serde::Serialize;
 
 use crate::{
@@ -76,6 +76,17 @@ struct Create {
     /// Let the key expire after this time: 24h, 90d [default: never]
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Duration>,
+
+    /// Limit what the key may use: `requests=100,open=20` [default: the hub's --key-rates]
+    ///
+    /// The form is that of `headwater serve --address-rates`. Each limit replaces the hub's.
+    #[arg(
+        long,
+        value_name = "LIMITS",
+        default_value_t,
+        hide_default_value = true
+    )]
+    rates: Rates,
 }
 
 #[derive(ClapArgs)]
@@ -153,7 +164,13 @@ fn create(
     }
     let expires = args.expires.map(|lifetime| now + lifetime);
     let key = file
-        .create(&args.name, grants, expires, now)
+        .create_with_rates(
+            &args.name,
+            grants,
+            args.rates.unwrap_or_default(),
+            expires,
+            now,
+        )
         .map_err(|error| at(file, &error))?;
     let info = key.info();
     let mut out = io::stdout().lock();
@@ -204,6 +221,8 @@ struct Listed<'a> {
     name: &'a str,
     state: &'static str,
     grants: &'a Grants,
+    #[serde(skip_serializing_if = "Rates::is_unlimited")]
+    rates: Rates,
     created: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
@@ -218,6 +237,7 @@ impl<'a> Listed<'a> {
             name: &key.name,
             state: state(key, now),
             grants: &key.grants,
+            rates: key.rates,
             created: time::to_the_second(key.created),
             expires: key.expires.map(time::to_the_second),
             revoked: key.revoked.map(time::to_the_second),

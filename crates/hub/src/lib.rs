@@ -119,7 +119,7 @@ use self::{
 
 pub use access::Auth;
 pub use durable::{Durable, DurableBuilder};
-pub use limits::Limits;
+pub use limits::{Limits, RateLimits};
 pub use options::{Cors, Options};
 #[cfg(feature = "relay")]
 pub use relay::{Relay, RelayStream};
@@ -165,6 +165,7 @@ impl Hub {
             ingest_jobs,
             log,
             outgoing,
+            rates: requests::rates::RateLimiter::of(&options).map(Arc::new),
             access: options
                 .auth
                 .as_ref()

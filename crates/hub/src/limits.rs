@@ -4,6 +4,7 @@
 
 #[cfg(feature = "gather")]
 mod gather;
+mod rates;
 #[cfg(feature = "relay")]
 mod upstream;
 
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 #[cfg(feature = "gather")]
 pub(crate) use gather::*;
+pub use rates::RateLimits;
+pub(crate) use rates::{OPEN_RETRY, SENDERS};
 #[cfg(feature = "relay")]
 pub(crate) use upstream::*;
 

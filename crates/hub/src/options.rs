@@ -5,7 +5,10 @@ use std::time::Duration;
 
 #[cfg(any(feature = "gather", feature = "relay"))]
 pub(crate) use self::upstream::UpstreamOptions;
-use crate::{access::Auth, limits::Limits};
+use crate::{
+    access::Auth,
+    limits::{Limits, RateLimits},
+};
 
 /// The options of a hub. A builder: each method returns the options with one thing changed.
 ///
@@ -24,6 +27,7 @@ pub struct Options {
     pub(crate) index: bool,
     pub(crate) public_url: Option<String>,
     pub(crate) limits: Limits,
+    pub(crate) rate_limits: RateLimits,
     pub(crate) long_poll: Duration,
     pub(crate) sse_cycle: Duration,
     pub(crate) heartbeat: Duration,
@@ -64,6 +68,7 @@ impl Default for Options {
             index: false,
             public_url: None,
             limits: Limits::default(),
+            rate_limits: RateLimits::default(),
             long_poll: Duration::from_secs(20),
             sse_cycle: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
@@ -113,6 +118,14 @@ impl Options {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Limits what each sender may use: a key, a subject of tokens, or an address. Default: no limits,
+    /// except for keys that have rates of their own.
+    #[must_use]
+    pub fn rate_limits(mut self, limits: RateLimits) -> Self {
+        self.rate_limits = limits;
         self
     }
 

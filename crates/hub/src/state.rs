@@ -7,11 +7,15 @@ use headwater_log::Log;
 use crate::{
     Options,
     access::Access,
+    error::Failure,
     fanout::{all::OrderTail, send_budget::Outgoing, stream::Tails},
     http::{producer_sequencer::ProducerSequencer, schema::Schemas},
     ingest::IngestJobs,
     permits::Permits,
-    requests::body::Bodies,
+    requests::{
+        body::Bodies,
+        rates::{Meter, RateLimiter, Seat},
+    },
     subscriptions::Subscriptions,
 };
 
@@ -25,6 +29,8 @@ pub(crate) struct HubState {
     pub(crate) schemas: Schemas,
     /// The credentials that callers need. `None`: every caller may do everything.
     pub(crate) access: Option<Arc<Access>>,
+    /// What each sender uses. `None`: no sender is limited.
+    pub(crate) rates: Option<Arc<RateLimiter>>,
     /// The fan-out of each stream that has live readers.
     pub(crate) tails: Arc<Tails>,
     /// The fan-out of all streams, for `/events`.
@@ -63,6 +69,14 @@ impl HubState {
             self.subscriptions.start();
         }
         is_first
+    }
+
+    /// Takes the place of a live reader.
+    ///
+    /// # Errors
+    /// 429: all places are taken, or those of the sender.
+    pub(crate) fn seat(&self, meter: &Meter) -> Result<Seat, Failure> {
+        meter.seat(self.reader_permits.take()?)
     }
 
     /// Starts the background work of a hub that is used without having been started.

@@ -13,9 +13,9 @@ use rustix::io::Errno;
 
 use super::record::{Hash, KeyInfo, Record, Records, Seconds, check_name};
 use super::{KEY_PREFIX, NewKey, generate, hash};
-use crate::Grants;
 use crate::limits::{KEY_FILE_BYTES, KEY_LOCK_PATIENCE, KEYS};
 use crate::random;
+use crate::{Grants, Rates};
 
 /// The reason for which a key file wasn't read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +127,21 @@ impl KeyFile {
         expires: Option<SystemTime>,
         now: SystemTime,
     ) -> Result<NewKey, KeyFileError> {
+        self.create_with_rates(name, grants, Rates::default(), expires, now)
+    }
+
+    /// Creates a key with rates of its own, as [`create`](Self::create) does.
+    ///
+    /// # Errors
+    /// As `create`.
+    pub fn create_with_rates(
+        &self,
+        name: &str,
+        grants: Grants,
+        rates: Rates,
+        expires: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Result<NewKey, KeyFileError> {
         check_name(name).map_err(KeyFileError::Refused)?;
         let refused = |error: random::NoRandom| KeyFileError::Refused(error.to_string());
         let (mut id, secret) = generate().map_err(refused)?;
@@ -150,6 +165,7 @@ impl KeyFile {
                 grants,
                 created: Seconds::of(now),
                 expires: expires.map(Seconds::of),
+                rates,
                 revoked: None,
             };
             records.keys.push(record.clone());

@@ -11,14 +11,15 @@
 //!       "grants": [{"actions": ["read"], "streams": ["orders/**"]}],
 //!       "created": 1767225600,
 //!       "expires": 1798761600,
+//!       "rates": "requests=100,open=20",
 //!       "revoked": 1770000000
 //!     }
 //!   ]
 //! }
 //! ```
 //!
-//! `hash` is the SHA-256 of the secret in hexadecimal. Times are seconds since 1970; `expires` and
-//! `revoked` may be absent. A revoked key stays in the file, so that its id isn't used again. An
+//! `hash` is the SHA-256 of the secret in hexadecimal. Times are seconds since 1970; `expires`, `rates`
+//! and `revoked` may be absent. A revoked key stays in the file, so that its id isn't used again. An
 //! unknown field is an error: a version that doesn't know it could otherwise ignore a restriction.
 
 use std::collections::HashSet;
@@ -27,9 +28,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::ID_CHARS;
-use crate::Grants;
 use crate::limits::{KEY_NAME_BYTES, KEYS};
 use crate::random::BASE36;
+use crate::{Grants, Rates};
 
 /// The version of the file's layout.
 const VERSION: u32 = 1;
@@ -51,6 +52,8 @@ pub struct KeyInfo {
     pub created: SystemTime,
     /// The time from which on it isn't valid any more.
     pub expires: Option<SystemTime>,
+    /// The rates that it has of its own.
+    pub rates: Rates,
     /// The time at which it was revoked.
     pub revoked: Option<SystemTime>,
 }
@@ -66,6 +69,8 @@ pub(super) struct Record {
     pub(super) created: Seconds,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) expires: Option<Seconds>,
+    #[serde(default, skip_serializing_if = "Rates::is_unlimited")]
+    pub(super) rates: Rates,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) revoked: Option<Seconds>,
 }
@@ -78,6 +83,7 @@ impl Record {
             grants: self.grants.clone(),
             created: self.created.time(),
             expires: self.expires.map(Seconds::time),
+            rates: self.rates,
             revoked: self.revoked.map(Seconds::time),
         }
     }

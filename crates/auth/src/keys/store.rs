@@ -160,7 +160,8 @@ impl Key {
         let id = info.id.clone();
         let kind = IdentityKind::Key { id: info.id };
         let key = Self {
-            identity: Identity::new(&info.name, info.grants, info.expires, kind),
+            identity: Identity::new(&info.name, info.grants, info.expires, kind)
+                .with_rates(info.rates),
             record: record.clone(),
         };
         (id, key)

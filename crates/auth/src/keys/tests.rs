@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{KeyFile, KeyFileError, KeyStore, NewKey, Parts, generate};
 use crate::limits::{KEY_FILE_BYTES, KEY_NAME_BYTES};
-use crate::{Action, AuthError, Grant, Grants, IdentityKind};
+use crate::{Action, AuthError, Grant, Grants, IdentityKind, Rates};
 
 const NOW: SystemTime = UNIX_EPOCH;
 
@@ -68,6 +68,33 @@ fn a_created_key_is_the_identity_with_its_name_and_grants() {
     assert!(identity.may(Action::Read, Some("a/b")));
     assert!(!identity.may(Action::Publish, Some("a/b")));
     assert_eq!(it.file.list().unwrap(), [key.info().clone()]);
+}
+
+#[test]
+fn a_key_has_rates_of_its_own() {
+    let it = fixture();
+    let rates: Rates = "requests=5,open=2".parse().unwrap();
+    let key = it
+        .file
+        .create_with_rates("a", grants("read:a"), rates, None, at(1))
+        .unwrap();
+    assert_eq!(key.info().rates, rates);
+    let identity = it.store().verify(key.token(), at(2)).unwrap();
+    assert_eq!(*identity.rates(), rates);
+    let text = fs::read_to_string(&it.path).unwrap();
+    assert!(text.contains(r#""rates": "requests=5,open=2""#), "{text}");
+    let other = it.create("b");
+    assert!(
+        it.store()
+            .verify(other.token(), at(2))
+            .unwrap()
+            .rates()
+            .is_unlimited()
+    );
+    // A file with an invalid one isn't read.
+    fs::write(&it.path, text.replace("open=2", "open=x")).unwrap();
+    let error = it.file.list().unwrap_err().to_string();
+    assert!(error.contains("open=x"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::tls;
 #[cfg(any(feature = "gather", feature = "relay"))]
 use super::upstream;
-use super::{DEFAULT_DATA, Durability, Serve, auth, exposure};
+use super::{DEFAULT_DATA, Durability, Serve, auth, exposure, rates};
 use crate::{args::duration, exit::Failure, streams_root};
 
 /// The default filter of the log: events of the hub, and refused requests.
@@ -79,6 +79,7 @@ struct File {
     accept_missing_end: bool,
     accept_damage: bool,
     limits: Limits,
+    rates: rates::File,
     auth: auth::File,
     #[cfg(feature = "tls")]
     tls: tls::File,
@@ -182,6 +183,7 @@ impl Config {
         let https = args.tls.lay(file.tls)?;
         let mut hub = Options::new()
             .limits(file.limits.of_the_hub())
+            .rate_limits(args.rates.lay(&file.rates))
             .index()
             .cors(cors(origins)?);
         #[cfg(any(feature = "gather", feature = "relay"))]

@@ -4,6 +4,7 @@ mod auth;
 mod config;
 mod exposure;
 mod logging;
+mod rates;
 mod settings_file;
 #[cfg(feature = "tls")]
 mod tls;
@@ -104,6 +105,9 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     auth: auth::AuthArgs,
+
+    #[command(flatten)]
+    rates: rates::RatesArgs,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]

@@ -1,20 +1,23 @@
-//! The guards of routes.
+//! The guards of routes, where a request's sender is known and its use is counted.
 
 use std::{
     convert::Infallible,
     future::{Ready, ready},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use axum::{
+    body::Body,
     extract::Request,
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt as _, future::Either};
 use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
-use headwater_auth::{Action, AuthError, IdentityKind};
+use headwater_auth::{Action, AuthError, Identity, IdentityKind};
 use http::{Method, request::Parts};
+use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -23,7 +26,13 @@ use super::{
     credentials::{COOKIE, TICKET},
     lease::Leased,
 };
-use crate::{Options, protocol::path::StreamPath, state::HubState};
+use crate::{
+    Options,
+    error::Failure,
+    protocol::path::StreamPath,
+    requests::rates::{Meter, RateLimiter},
+    state::HubState,
+};
 
 /// The security schemes of the OpenAPI document.
 const BEARER: &str = "bearer";
@@ -62,7 +71,10 @@ impl Need {
 pub(crate) struct Guards(Option<Arc<Hub>>);
 
 struct Hub {
-    access: Arc<Access>,
+    /// `None`: every caller may do everything.
+    access: Option<Arc<Access>>,
+    /// `None`: no sender is limited.
+    rates: Option<Arc<RateLimiter>>,
     options: Options,
 }
 
@@ -75,9 +87,11 @@ struct Guard {
 
 impl Guards {
     pub(crate) fn of(hub: &HubState) -> Self {
-        Self(hub.access.as_ref().map(|access| {
+        let is_needed = hub.access.is_some() || hub.rates.is_some();
+        Self(is_needed.then(|| {
             Arc::new(Hub {
-                access: Arc::clone(access),
+                access: hub.access.clone(),
+                rates: hub.rates.clone(),
                 options: hub.options.clone(),
             })
         }))
@@ -85,7 +99,7 @@ impl Guards {
 
     /// Returns `true` if the hub has authorization.
     pub(crate) fn are_on(&self) -> bool {
-        self.0.is_some()
+        self.0.as_ref().is_some_and(|hub| hub.access.is_some())
     }
 
     /// Documents the security schemes.
@@ -120,9 +134,11 @@ impl Guards {
             hub: Arc::clone(hub),
             need,
         };
-        route
-            .describe_all(|operation| describe(need, operation))
-            .route_layer(guard)
+        let route = match self.are_on() {
+            true => route.describe_all(|operation| describe(need, operation)),
+            false => route,
+        };
+        route.route_layer(guard)
     }
 }
 
@@ -147,39 +163,102 @@ fn is_signed(parts: &Parts) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "signature")
 }
 
+/// A request that its caller may make.
+struct Admitted {
+    request: Request,
+    lease: Option<Lease>,
+    meter: Option<Meter>,
+}
+
 impl Guard {
+    /// Returns the identity behind a request, or the reason for which its credentials are refused. `None`
+    /// if it needs none.
+    fn identify(&self, parts: &Parts) -> Option<Result<Identity, Denied>> {
+        let access = self.hub.access.as_ref()?;
+        if matches!(self.need, Need::OrSigned(_)) && is_signed(parts) {
+            return None;
+        }
+        Some(access.identify(parts, &self.hub.options, self.need.reads()))
+    }
+
+    /// Counts a request, and decides if its caller may make it.
+    ///
+    /// # Errors
+    /// The response to a caller that is unknown, may not make the request, or has used what it may.
+    fn admit(
+        &self,
+        identity: Option<Result<Identity, Denied>>,
+        mut parts: Parts,
+        mut body: Body,
+    ) -> Result<Admitted, Response> {
+        let mut meter = None;
+        if let Some(rates) = &self.hub.rates {
+            let known = identity.as_ref().and_then(|known| known.as_ref().ok());
+            let admitted = rates.admit(known, &mut parts, body);
+            let (counted, rest) = admitted.map_err(Failure::into_response)?;
+            (meter, body) = (Some(counted), rest);
+        }
+        let lease = match self.grant(identity, &mut parts) {
+            Ok(lease) => lease,
+            Err(denied) => {
+                let mut response = denied.into_response();
+                if let Some(meter) = meter {
+                    meter.note(response.headers_mut());
+                }
+                return Err(response);
+            }
+        };
+        // Handlers of other methods than GET aren't interrupted when the permission ends: their clients
+        // couldn't tell whether the change has been made. Only the body ends.
+        if let Some(lease) = &lease
+            && parts.method != Method::GET
+        {
+            body = body::within(lease, body);
+        }
+        Ok(Admitted {
+            request: Request::from_parts(parts, body),
+            lease,
+            meter,
+        })
+    }
+
     /// Decides if the caller of a request may make it. The request's extensions then have the
     /// [`Caller`]. Returns the lease of the permission, unless it holds for ever.
     ///
     /// # Errors
     /// The caller is unknown, or may not make the request.
-    fn admit(&self, parts: &mut Parts) -> Result<Option<Lease>, Denied> {
-        let Self { hub, need } = self;
-        if matches!(need, Need::OrSigned(_)) && is_signed(parts) {
+    fn grant(
+        &self,
+        identity: Option<Result<Identity, Denied>>,
+        parts: &mut Parts,
+    ) -> Result<Option<Lease>, Denied> {
+        let Some(access) = &self.hub.access else {
+            return Ok(None);
+        };
+        let Some(identity) = identity else {
             // The signature is all that it has.
             Caller::without_grants().put(&mut parts.extensions);
             return Ok(None);
-        }
-        let identity = hub.access.identify(parts, &hub.options, need.reads())?;
+        };
+        let identity = identity?;
         let caller = Caller::new(identity.clone());
-        let path = match need {
+        let path = match self.need {
             // The handler refuses an invalid path, which is no stream's.
             Need::Stream(_) => StreamPath::of(parts).now_or_never().and_then(Result::ok),
             _ => None,
         };
         let stream = path.as_ref().map(|path| path.name.as_str());
-        match need {
+        match self.need {
             Need::Stream(action) | Need::Any(action) | Need::OrSigned(action) => {
-                caller.check(*action, stream)?;
+                caller.check(action, stream)?;
             }
             Need::Credentials if *identity.kind() == IdentityKind::Anonymous => {
                 return Err(Denied::Unknown(AuthError::Missing));
             }
             Need::Credentials => {}
         }
-        let lease = need
-            .action()
-            .and_then(|action| Lease::new(&hub.access, identity, action, stream));
+        let action = self.need.action();
+        let lease = action.and_then(|action| Lease::new(access, identity, action, stream));
         caller.put(&mut parts.extensions);
         if let Some(path) = path {
             parts.extensions.insert(path);
@@ -212,27 +291,51 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Leased<S::Future>, Ready<Result<Response, Infallible>>>;
+    type Future = Either<Passed<S::Future>, Ready<Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let (mut parts, mut body) = request.into_parts();
-        let lease = match self.guard.admit(&mut parts) {
-            Ok(lease) => lease,
-            Err(denied) => return Either::Right(ready(Ok(denied.into_response()))),
-        };
-        // A long-poll ends with its permission. Handlers of other methods aren't interrupted: their
-        // clients couldn't tell whether the change has been made. Only the body ends.
-        let waits = parts.method == Method::GET;
-        if let Some(lease) = &lease
-            && !waits
-        {
-            body = body::within(lease, body);
+        let (parts, body) = request.into_parts();
+        let identity = self.guard.identify(&parts);
+        match self.guard.admit(identity, parts, body) {
+            Ok(admitted) => Either::Left(admitted.pass(&mut self.inner)),
+            Err(response) => Either::Right(ready(Ok(response))),
         }
-        let response = self.inner.call(Request::from_parts(parts, body));
-        Either::Left(Leased::new(response, lease, waits))
+    }
+}
+
+impl Admitted {
+    fn pass<S: Service<Request>>(self, inner: &mut S) -> Passed<S::Future> {
+        // A long-poll ends with its permission.
+        let waits = *self.request.method() == Method::GET;
+        Passed {
+            response: Leased::new(inner.call(self.request), self.lease, waits),
+            meter: self.meter,
+        }
+    }
+}
+
+pin_project! {
+    /// The response to a request that was passed on.
+    struct Passed<F> {
+        #[pin]
+        response: Leased<F>,
+        meter: Option<Meter>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Passed<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let Ok(mut response) = std::task::ready!(this.response.poll(cx));
+        if let Some(meter) = this.meter {
+            meter.note(response.headers_mut());
+        }
+        Poll::Ready(Ok(response))
     }
 }

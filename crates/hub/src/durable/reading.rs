@@ -7,11 +7,11 @@ use headwater::{Format, Problem, StatusCode};
 use headwater_log::{Expiry, Info, Mark};
 
 use crate::{
-    error::problem,
+    error::{Failure, problem},
     fanout::stream::{Form, Reader, Shape},
     ingest::WatchGuard,
     protocol::read_query::{Lost, Place},
-    requests::peer::Peer,
+    requests::{peer::Peer, rates::Meter},
     state::HubState,
 };
 
@@ -41,7 +41,7 @@ impl Reading {
         place: Place,
         watch: Option<WatchGuard>,
     ) -> Result<Self, Problem> {
-        let permit = hub.reader_permits.take()?;
+        let seat = hub.seat(&Meter::default()).map_err(Failure::into_problem)?;
         let shared_bytes = hub.options.limits.shared_bytes;
         let tail = hub.tails.of(&hub.log, info, shared_bytes).await;
         let tail = tail.map_err(problem)?;
@@ -68,7 +68,7 @@ impl Reading {
             tail: Some(tail),
             least_cursor: None,
             until: None,
-            _permit: permit,
+            _seat: seat,
             _watch: watch,
         };
         Ok(Self { reader, notice })

@@ -93,7 +93,7 @@ async fn gather(
         };
         let path = public_url::of_stream(&core.options, &wanted.name);
         let url = url.beside(GATHER, &core.options, &path);
-        let response = stored::start(&core, &url, wanted, sender.peer, body).await?;
+        let response = stored::start(&core, &url, wanted, &sender, body).await?;
         return Ok(response.into());
     }
     let run = Run::new(&core, sender.peer)?;

@@ -27,7 +27,7 @@ use crate::{
     error::Failure,
     ingest::{self, IngestRequest},
     protocol::media_type::is_json,
-    requests::{body, peer::Peer},
+    requests::{body, peer::Sender},
     state::HubState,
 };
 
@@ -58,7 +58,7 @@ pub(super) async fn start(
     hub: &HubState,
     url: &str,
     wanted: Wanted,
-    peer: Option<Peer>,
+    sender: &Sender,
     body: Body,
 ) -> Result<Response, Failure> {
     let Wanted {
@@ -67,7 +67,7 @@ pub(super) async fn start(
         format,
     } = wanted;
     let limits = &hub.options.limits;
-    let mut held = hub.bodies.hold(limits, peer);
+    let mut held = hub.bodies.hold(limits, sender.peer);
     let list = body::whole(body, limits, &mut held).await?;
     let print = fingerprint(&list, format, &options);
     let answer = || answer(&name, url.to_owned());
@@ -81,7 +81,7 @@ pub(super) async fn start(
         }
         Err(error) => return Err(error.into()),
     }
-    let run = Run::new(hub, peer)?;
+    let run = Run::new(hub, sender.peer)?;
     let calls = Calls::new(format, Body::from(list), limits).all().await?;
     let client = hub.gathers.client(&hub.options.upstream.allow)?;
     let gathered = options.start(gather::from_iter(calls), &client)?;
@@ -95,7 +95,12 @@ pub(super) async fn start(
             message(&result?)
         })
     };
-    let started = hub.ingest_jobs.start(fill, messages).await?;
+    sender.meter.take_stream()?;
+    let started = hub.ingest_jobs.start(fill, messages).await;
+    if !started.as_ref().is_ok_and(|started| started.is_new) {
+        sender.meter.give_back_stream();
+    }
+    let started = started?;
     if !started.is_new {
         joins(&started.info, &print)?;
     }

@@ -19,7 +19,7 @@ use crate::{
     error::{self, Failure, offset_value},
     protocol::{
         close_reason, header_names, headers,
-        media_type::{essence, is_json, same_type},
+        media_type::{is_json, is_lines, same_type},
         path::StreamPath,
     },
     requests::{body, headers::RequestHeaders, peer::Sender},
@@ -68,7 +68,7 @@ pub(crate) async fn append(
             "Stream-Seq has at most {most} bytes"
         )));
     }
-    let is_lines = content_type.is_some_and(is_ndjson);
+    let is_lines = content_type.is_some_and(is_lines);
     if is_lines {
         match hub.log.info(name).await {
             Ok(info) if is_json(&info.settings.content_type) => {
@@ -98,7 +98,14 @@ pub(crate) async fn append(
     let (info, is_new) = match hub.log.info(name).await {
         Ok(info) => (info, false),
         Err(error) if error.is_not_found() && creates => {
-            Box::pin(create::for_append(hub, &path, headers, &body)).await?
+            Box::pin(create::for_append(
+                hub,
+                &path,
+                headers,
+                &sender.meter,
+                &body,
+            ))
+            .await?
         }
         Err(error) => return Err(missing(error)),
     };
@@ -108,6 +115,7 @@ pub(crate) async fn append(
         Err(_) if info.closed => return Err(Failure::closed(info.at(info.tail))),
         Err(failure) => return Err(failure),
     };
+    sender.meter.take_messages(append.messages.len())?;
     let producer = append.producer.clone();
     let is_empty = append.messages.is_empty();
     let outcome = match &producer {
@@ -228,11 +236,4 @@ fn check_type(info: &Info, content_type: Option<&str>) -> Result<(), Failure> {
         )));
     }
     Ok(())
-}
-
-fn is_ndjson(content_type: &str) -> bool {
-    matches!(
-        &*essence(content_type),
-        "application/x-ndjson" | "application/jsonl"
-    )
 }

@@ -25,7 +25,7 @@ use crate::{
         read_query::Place,
         time,
     },
-    requests::{body, peer::Sender},
+    requests::{body, peer::Sender, rates::Meter},
     state::HubState,
 };
 
@@ -59,7 +59,8 @@ pub(crate) async fn create_stream(
     let most = hub.options.limits.append_messages;
     let create = wish.create(source.as_ref(), body, most).await?;
     wish.check_messages(&create).await?;
-    let created = create_in_log(&hub, &path, create).await?;
+    sender.meter.take_messages(create.messages.len())?;
+    let created = create_in_log(&hub, &path, &sender.meter, create).await?;
     let info = created.info;
     if !created.is_new {
         wish.matches(&info)?;
@@ -99,6 +100,7 @@ pub(crate) async fn for_append(
     hub: &HubState,
     path: &StreamPath,
     headers: &HeaderMap,
+    meter: &Meter,
     body: &Bytes,
 ) -> Result<(Info, bool), Failure> {
     let wish = Wish::read(path, headers).await?;
@@ -133,13 +135,14 @@ pub(crate) async fn for_append(
     wish.check_messages(&create).await?;
     create.messages.clear();
     create.closed = false;
-    let created = create_in_log(hub, path, create).await?;
+    let created = create_in_log(hub, path, meter, create).await?;
     Ok((created.info, created.is_new))
 }
 
 async fn create_in_log(
     hub: &HubState,
     path: &StreamPath,
+    meter: &Meter,
     create: Create,
 ) -> Result<Created, Failure> {
     if let Err(problem) = path::check_new(&path.name)
@@ -147,8 +150,18 @@ async fn create_in_log(
     {
         return Err(problem.into());
     }
+    let is_counted = match meter.take_stream() {
+        Ok(()) => true,
+        // An existing stream isn't created, so it doesn't need one of them.
+        Err(_) if hub.log.info(&path.name).await.is_ok() => false,
+        Err(refusal) => return Err(refusal),
+    };
     let messages = create.messages.len() as u64;
-    hub.log.create(&path.name, create).await.map_err(|error| {
+    let created = hub.log.create(&path.name, create).await;
+    if is_counted && !created.as_ref().is_ok_and(|created| created.is_new) {
+        meter.give_back_stream();
+    }
+    created.map_err(|error| {
         let limit = error.limit().unwrap_or_default();
         if error.is_gone() {
             Failure::conflict("the path is kept by forks of a stream that was deleted")

@@ -28,7 +28,7 @@ use crate::{
     error::Failure,
     limits::EVENT_PATTERNS,
     protocol::{header_names, media_type},
-    requests::peer::Peer,
+    requests::{peer::Peer, rates::Meter},
     state::HubState,
 };
 
@@ -203,6 +203,7 @@ pub(crate) async fn follow_events(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     peer: Option<Peer>,
+    meter: Meter,
     caller: Caller,
 ) -> Result<Answer<Following>, Failure> {
     let LastEventId(seen) = LastEventId::sent_by_event_source(&headers, query.as_deref());
@@ -245,7 +246,7 @@ pub(crate) async fn follow_events(
     };
     let asked = seen.or(asked).unwrap_or_default();
     let notice = found.err().map(|why| reset(format, start, why, asked));
-    let seat = core.reader_permits.take()?;
+    let seat = core.seat(&meter)?;
     let feed = Feed {
         log: Arc::clone(&core.log),
         outgoing: core.outgoing.of(peer),
@@ -258,7 +259,7 @@ pub(crate) async fn follow_events(
         ends_from,
         // Only this response can report the position of "now".
         told: (place != Place::Now).then_some(position),
-        _permit: seat,
+        _seat: seat,
     };
     let raw = Raw::frames(format, feed.into_stream())
         .heartbeat(core.options.heartbeat)

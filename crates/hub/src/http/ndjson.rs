@@ -14,7 +14,7 @@ use crate::{
     error::{self, Failure},
     limits::{LINES, LINES_BYTES, SMALL_BODY},
     protocol::json,
-    requests::{body, lines::next_line, peer::Sender},
+    requests::{body, lines::next_line, peer::Sender, rates::Meter},
     state::HubState,
 };
 
@@ -50,6 +50,7 @@ pub(crate) async fn append(
     let mut kept = Kept {
         hub,
         info,
+        meter: &sender.meter,
         appended: 0,
         next: info.at(info.tail),
         budget: CheckBudget::for_text(0),
@@ -96,6 +97,7 @@ pub(crate) async fn append(
 struct Kept<'a> {
     hub: &'a HubState,
     info: &'a Info,
+    meter: &'a Meter,
     appended: u64,
     next: Mark,
     /// The remaining work that checks of the lines may do.
@@ -191,6 +193,7 @@ impl Kept<'_> {
         match answer {
             Ok(Outcome::Appended(receipt) | Outcome::Duplicate(receipt)) => {
                 self.appended += count;
+                self.meter.owe_messages(count);
                 self.next = receipt.mark();
                 Ok(receipt)
             }

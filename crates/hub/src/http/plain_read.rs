@@ -9,7 +9,7 @@ use headwater_log::{Extent, Info, Lineage, ReadFrom};
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::timeout;
 
-use super::{cache, create::content_type};
+use super::{cache, read::label};
 use crate::{
     error::{Failure, offset_value},
     fanout::{
@@ -109,7 +109,7 @@ pub(super) fn nothing_yet(info: &Info) -> Response {
     };
     let mut response = Body::from(body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type(info));
+    label(headers, info);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header_names::STREAM_UP_TO_DATE, TRUE);
     let tail = offset_value(info.at(info.tail));
@@ -150,9 +150,7 @@ pub(super) async fn all(
     }
     note(headers, info, &extent);
     if response.status() == StatusCode::OK {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type(info));
+        label(response.headers_mut(), info);
         *response.body_mut() = body.watched(read.watch).into_body();
     }
     Ok(response)
@@ -181,7 +179,6 @@ pub(super) async fn long_poll(
     query: &Query,
 ) -> Result<Response, Failure> {
     let hub = read.hub;
-    let _permit = hub.reader_permits.take()?;
     let limit = hub.options.limits.read_bytes;
     let mut follower = hub.log.follow(&info.name).await?;
     // After the follower was created: appends from now on wake it.
@@ -224,7 +221,7 @@ pub(super) async fn long_poll(
         _ => HeaderValue::from_static("no-store"),
     };
     headers.insert(header::CACHE_CONTROL, control);
-    headers.insert(header::CONTENT_TYPE, content_type(info));
+    label(headers, info);
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     if let Some(etag) = cache::etag(info, &extent) {
         headers.insert(header::ETAG, etag);

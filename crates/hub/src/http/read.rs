@@ -29,12 +29,15 @@ use crate::{
     limits::SCHEMA_HEADER_BYTES,
     protocol::{
         close_reason, cursor, header_names, headers,
-        media_type::{Format, accepted},
+        media_type::{Format, accepted, is_active},
         path::StreamPath,
         read_query::{Live, Lost, Place, Query},
         time,
     },
-    requests::peer::Peer,
+    requests::{
+        peer::Peer,
+        rates::{Meter, Seat},
+    },
     state::HubState,
 };
 
@@ -54,9 +57,11 @@ pub(crate) async fn read(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     peer: Option<Peer>,
+    meter: Meter,
 ) -> Result<Answer<ReadingByPath>, Failure> {
     let query = query.unwrap_or_default();
-    Ok(get(&hub, &path.name, &query, &headers, peer).await?.into())
+    let response = get(&hub, &path.name, &query, &headers, peer, &meter).await?;
+    Ok(response.into())
 }
 
 pub(crate) async fn get(
@@ -65,6 +70,7 @@ pub(crate) async fn get(
     query: &str,
     headers: &HeaderMap,
     peer: Option<Peer>,
+    meter: &Meter,
 ) -> Result<Response, Failure> {
     let LastEventId(seen) = LastEventId::sent_by_event_source(headers, Some(query));
     let mut query = Query::parse(query)?;
@@ -126,9 +132,12 @@ pub(crate) async fn get(
     match form {
         Some(form) => {
             let start = Start::of(&info, &place, seen.is_none() && query.since.is_some(), lost);
-            follow(hub, outgoing, &info, form, start, &query, watch).await
+            let seat = hub.seat(meter)?;
+            let held = Held { seat, watch };
+            follow(hub, outgoing, &info, form, start, &query, held).await
         }
         None if query.live == Some(Live::LongPoll) => {
+            let _seat = hub.seat(meter)?;
             let read = Read {
                 hub,
                 outgoing,
@@ -183,6 +192,24 @@ impl Start {
     }
 }
 
+/// Adds the stream's content type. Anything that a browser would run as a page is an attachment, which it
+/// stores instead.
+pub(super) fn label(headers: &mut HeaderMap, info: &Info) {
+    headers.insert(header::CONTENT_TYPE, content_type(info));
+    if is_active(&info.settings.content_type) {
+        headers.insert(
+            header::CONTENT_DISPOSITION,
+            HeaderValue::from_static("attachment"),
+        );
+    }
+}
+
+/// A live reader's place, and its watch over an ingest job.
+struct Held {
+    seat: Seat,
+    watch: Option<WatchGuard>,
+}
+
 async fn follow(
     hub: &Arc<HubState>,
     outgoing: Outgoing,
@@ -190,10 +217,9 @@ async fn follow(
     form: Form,
     start: Start,
     query: &Query,
-    watch: Option<WatchGuard>,
+    held: Held,
 ) -> Result<Response, Failure> {
     let options = &hub.options;
-    let seat = hub.reader_permits.take()?;
     let shape = Shape::of(&info.settings.content_type);
     let tail = match query.live {
         Some(Live::No) => None,
@@ -219,8 +245,8 @@ async fn follow(
         least_cursor: cursor::least_cursor(query.cursor),
         // Readers that connected together should not all reconnect together.
         until: cycle.map(|cycle| Instant::now() + cycle.mul_f64(0.9 + 0.2 * fastrand::f64())),
-        _permit: seat,
-        _watch: watch,
+        _seat: held.seat,
+        _watch: held.watch,
     };
     let format = if form == Form::Lines {
         Wire::Ndjson
@@ -277,7 +303,7 @@ fn tail_value(info: &Info) -> HeaderValue {
 pub(crate) fn known(info: &Info) -> Response {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type(info));
+    label(headers, info);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header_names::STREAM_NEXT_OFFSET, tail_value(info));
     if info.closed {

@@ -40,7 +40,7 @@ const SENT: &str = "accept, authorization, content-type, if-none-match, last-eve
 
 /// Headers that pages of other origins may read.
 const SHOWN: &str = "content-type, etag, location, producer-digest, producer-epoch, producer-expected-seq, producer-messages, \
-                     producer-received-seq, producer-seq, retry-after, stream-closed, stream-cursor, stream-error, stream-expires-at, stream-floor, \
+                     producer-received-seq, producer-seq, ratelimit, ratelimit-policy, retry-after, stream-closed, stream-cursor, stream-error, stream-expires-at, stream-floor, \
                      stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date, content-location, \
                      upstream-content-type, upstream-status";
 

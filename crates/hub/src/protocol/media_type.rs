@@ -57,6 +57,35 @@ pub(crate) fn is_json(content_type: &str) -> bool {
     content_type == JSON || essence(content_type) == JSON
 }
 
+/// Returns `true` if a browser may run content of this type when it opens its URL: HTML, SVG and all other
+/// XML.
+///
+/// Browsers parse a type leniently: up to a space or a parenthesis, and the last one of a list (MIME
+/// Sniffing §4.4, Fetch §3.1). Therefore each part counts, wherever it stands.
+pub(crate) fn is_active(content_type: &str) -> bool {
+    let is_part = |c: char| !c.is_ascii_graphic() || ",;()<>\"'=".contains(c);
+    content_type.split(is_part).any(|part| {
+        let part = part.to_ascii_lowercase();
+        let active = [
+            "text/html",
+            "text/xml",
+            "text/xsl",
+            "application/xml",
+            // Its parts have types of their own.
+            "multipart/x-mixed-replace",
+        ];
+        active.contains(&&*part) || part.ends_with("+xml")
+    })
+}
+
+/// Returns `true` for lines of JSON, which are appended to a JSON stream as they arrive.
+pub(crate) fn is_lines(content_type: &str) -> bool {
+    matches!(
+        &*essence(content_type),
+        "application/x-ndjson" | "application/jsonl"
+    )
+}
+
 /// Returns `true` if two content types are equal, ignoring case and the spaces between their parts.
 pub(crate) fn same_type(one: &str, other: &str) -> bool {
     if one == other {
@@ -76,6 +105,41 @@ mod tests {
     use http::{HeaderValue, header::ACCEPT};
 
     use super::*;
+
+    #[test]
+    fn what_a_browser_runs_is_active_however_it_is_written() {
+        for active in [
+            "text/html",
+            "Text/HTML; charset=utf-8",
+            "text/html;charset=utf-8",
+            "text/html (page)",
+            " text/html",
+            "text/plain, text/html",
+            "application/json;x=\"y\",text/html",
+            "application/xhtml+xml",
+            "image/svg+xml",
+            "application/atom+xml; type=feed",
+            "text/xml",
+            "application/xml",
+            "text/xsl",
+            "multipart/x-mixed-replace;boundary=a",
+        ] {
+            assert!(is_active(active), "{active}");
+        }
+        for inert in [
+            "application/json",
+            "text/plain; charset=utf-8",
+            "text/event-stream",
+            "application/x-ndjson",
+            "application/octet-stream",
+            "image/png",
+            "text/html5",
+            "application/xmlish",
+            "",
+        ] {
+            assert!(!is_active(inert), "{inert}");
+        }
+    }
 
     #[test]
     fn a_format_is_chosen_if_it_is_named() {

@@ -29,7 +29,10 @@ use crate::{
         path::RELAY,
         public_url::{self, RequestUrl},
     },
-    requests::peer::{Peer, Sender},
+    requests::{
+        peer::{Peer, Sender},
+        rates::Meter,
+    },
     secret::guard,
     state::HubState,
 };
@@ -84,7 +87,12 @@ async fn create_relay(
 ) -> Result<Answer<Creation>, Refusal> {
     authorize::service(&hub, &headers)?;
     let query = query.unwrap_or_default();
-    let (relay, is_new) = create::create(&hub, headers, &query, &sender, &caller, body).await?;
+    sender.meter.take_stream()?;
+    let made = create::create(&hub, headers, &query, &sender, &caller, body).await;
+    if !made.as_ref().is_ok_and(|(_, is_new)| *is_new) {
+        sender.meter.give_back_stream();
+    }
+    let (relay, is_new) = made?;
     let id = relay.id.to_string();
     let now = Timestamp::from(std::time::SystemTime::now());
     let expires = now.after(hub.options.upstream.relay.ttl).0 / 1000;
@@ -123,6 +131,7 @@ async fn read_relay(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     peer: Option<Peer>,
+    meter: Meter,
     caller: Caller,
 ) -> Result<Answer<RelayReading>, Refusal> {
     let id = RelayId::parse(&id);
@@ -134,7 +143,7 @@ async fn read_relay(
     };
     authorize::reader(&hub, &id, &signed, &headers, &caller).await?;
     let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
-    let mut response = read::get(&hub, &info.name, &query, &headers, peer).await?;
+    let mut response = read::get(&hub, &info.name, &query, &headers, peer, &meter).await?;
     note(response.headers_mut(), &info);
     plain(response.headers_mut(), &info);
     // The URL contains the authorization.

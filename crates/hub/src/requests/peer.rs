@@ -10,6 +10,8 @@ use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts};
 use headwater::{BodyClock, OperationInput};
 use http::request::Parts;
 
+use super::rates::Meter;
+
 /// The host that a request comes from, by its address: an IPv4 address, or an IPv6 network of 64
 /// bits, which one host usually has. Behind a proxy that the server trusts, it is that of the proxy's
 /// client; behind another one, it is the proxy's.
@@ -29,7 +31,7 @@ impl Peer {
 
     /// Returns the sender's host. It is `None` if the server doesn't provide the address, or over a
     /// Unix socket.
-    fn of(parts: &Parts) -> Option<Self> {
+    pub(super) fn of(parts: &Parts) -> Option<Self> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         peer.map(|ConnectInfo(address)| Self::new(address.ip()))
     }
@@ -50,12 +52,13 @@ impl<S: Sync> OptionalFromRequestParts<S> for Peer {
 
 impl OperationInput for Peer {}
 
-/// The sender of a request, as far as the reading of its body needs it.
+/// The sender of a request, as far as the reading of its body needs it, and what counts its use.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sender {
     /// `None` as for [`Peer::of`].
     pub(crate) peer: Option<Peer>,
     pub(crate) clock: BodyClock,
+    pub(crate) meter: Meter,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Sender {
@@ -65,6 +68,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
         Ok(Self {
             peer: Peer::of(parts),
             clock: BodyClock::from_request_parts(parts, state).await?,
+            meter: Meter::from_request_parts(parts, state).await?,
         })
     }
 }

@@ -23,6 +23,7 @@ mod no_webhooks;
 mod noise;
 mod positions;
 mod producers;
+mod rates;
 mod reads;
 mod refusals;
 #[cfg(feature = "relay")]

@@ -321,3 +321,33 @@ async fn the_location_of_a_new_stream_is_as_its_client_reaches_it() {
     let fork = fork.send().await;
     assert_eq!(header(&fork, "location"), "http://hub.example/streams/c");
 }
+
+#[tokio::test]
+async fn what_a_browser_would_run_is_an_attachment() {
+    let server = Server::new();
+    for (path, content_type, is_attached) in [
+        ("html", "text/html; charset=utf-8", true),
+        ("svg", "image/svg+xml", true),
+        ("xml", "application/xml", true),
+        ("text", "text/plain", false),
+        ("json", "application/json", false),
+        ("png", "image/png", false),
+    ] {
+        let body = if path == "json" { "[1]" } else { "<script>" };
+        let put = server.put(path, content_type, body).await;
+        assert_eq!(put.status(), 201, "{path}");
+        let attachment = if is_attached { "attachment" } else { "" };
+        for query in ["", "?offset=now", "?live=long-poll&offset=-1"] {
+            let response = server.get(&format!("{path}{query}")).send().await;
+            assert_eq!(response.status(), 200, "{path}{query}");
+            let disposition = header(&response, "content-disposition");
+            assert_eq!(disposition, attachment, "{path}{query}");
+            assert_eq!(header(&response, "x-content-type-options"), "nosniff");
+        }
+        let head = server.request(Method::HEAD, path).send().await;
+        assert_eq!(header(&head, "content-disposition"), attachment, "{path}");
+        // Events and lines are of another type.
+        let events = server.events(path).send().await;
+        assert_eq!(header(&events, "content-disposition"), "", "{path}");
+    }
+}

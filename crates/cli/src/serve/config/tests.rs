@@ -106,6 +106,25 @@ fn trusted_proxies_come_from_the_command_line_or_else_from_the_file() {
 }
 
 #[test]
+fn rates_come_from_the_command_line_or_else_from_the_file() {
+    let file = "[rates]\naddress = \"requests=5,open=1\"\nsubject = \"created=1/h\"\n";
+    let shown = |args: &[&str]| format!("{:?}", lay(args, file).hub);
+    let expected = |text: &str| format!("{:?}", text.parse::<headwater_auth::Rates>().unwrap());
+    let laid = shown(&["--key-rates", "messages=7", "--address-rates", "bytes=1MiB"]);
+    for (name, rates) in [
+        ("address", "bytes=1MiB"),
+        ("key", "messages=7"),
+        ("subject", "created=1/h"),
+    ] {
+        let part = format!("{name}: {}", expected(rates));
+        assert!(laid.contains(&part), "{part}: {laid}");
+    }
+    assert!(shown(&[]).contains(&expected("requests=5,open=1")));
+    let error = toml::from_str::<File>("[rates]\nkey = \"requests=0\"").unwrap_err();
+    assert!(error.to_string().contains("requests=0"), "{error}");
+}
+
+#[test]
 fn each_v_logs_more() {
     assert_eq!(lay(&[], "").log, DEFAULT_LOG);
     assert_eq!(lay(&[], "log = \"warn\"\n").log, "warn");

@@ -20,7 +20,7 @@ use crate::{
     error::problem,
     fanout::send_budget::{self, Key, Outgoing},
     limits::{EVENTS_CHUNK_BYTES, EVENTS_LEAST_READ_BYTES, EVENTS_READ_BYTES, EVENTS_SILENT},
-    permits::Permit,
+    requests::rates::Seat,
 };
 
 /// One response.
@@ -43,7 +43,7 @@ pub(crate) struct Feed {
     /// Its source at the head of the order. Without one, the response ends there.
     pub(crate) live: Option<Subscriber>,
     /// Held until the response ends.
-    pub(crate) _permit: Permit,
+    pub(crate) _seat: Seat,
 }
 
 impl Feed {

@@ -20,8 +20,8 @@ use crate::{
     fanout::send_budget::{self, Key, Memory, Outgoing},
     ingest::WatchGuard,
     limits::CHUNK_BYTES,
-    permits::Permit,
     protocol::{close_reason, cursor},
+    requests::rates::Seat,
 };
 
 /// One live response: a position in a stream, and the form in which messages are sent.
@@ -46,7 +46,7 @@ pub(crate) struct Reader {
     /// The time at which the response ends, at a whole event, although the stream continues.
     pub(crate) until: Option<Instant>,
     /// Held until the response ends.
-    pub(crate) _permit: Permit,
+    pub(crate) _seat: Seat,
     /// Counts as a watcher, if that matters to the stream's ingest job.
     pub(crate) _watch: Option<WatchGuard>,
 }
