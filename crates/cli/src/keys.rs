@@ -80,13 +80,8 @@ struct Create {
     /// Limit what the key may use: `requests=100,open=20` [default: the hub's --key-rates]
     ///
     /// The form is that of `headwater serve --address-rates`. Each limit replaces the hub's.
-    #[arg(
-        long,
-        value_name = "LIMITS",
-        default_value_t,
-        hide_default_value = true
-    )]
-    rates: Rates,
+    #[arg(long, value_name = "LIMITS")]
+    rates: Option<Rates>,
 }
 
 #[derive(ClapArgs)]
