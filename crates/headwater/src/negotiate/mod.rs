@@ -246,7 +246,13 @@ pub(crate) struct Client {
     /// The longest silence that the client accepts in a stream; zero means no bound.
     pub(crate) heartbeat: Result<Option<Duration>, heartbeat::NoInterval>,
     pub(crate) asked: Option<Asked>,
+    #[cfg(feature = "auth")]
+    ends_with: parking_lot::Mutex<Option<Over>>,
 }
+
+/// A future that ends the response to a request when it completes.
+#[cfg(feature = "auth")]
+pub(crate) type Over = Pin<Box<dyn Future<Output = Option<Problem>> + Send>>;
 
 impl Client {
     fn of(request: &Request<Body>) -> Self {
@@ -258,6 +264,8 @@ impl Client {
             last_event_id: LastEventId::of_parts(request.headers(), request.uri()).0,
             heartbeat: heartbeat::wanted(request.uri(), request.headers()),
             asked: request.extensions().get().cloned(),
+            #[cfg(feature = "auth")]
+            ends_with: parking_lot::Mutex::default(),
         }
     }
 
@@ -271,6 +279,12 @@ impl Client {
     /// check that the method is GET: an `EventSource` sends no other, so any other is sent on purpose.
     fn has_seen_end(&self) -> bool {
         self.last_event_id.as_deref() == Some(sse::END_ID)
+    }
+
+    /// Returns what ends the response early, if something does.
+    #[cfg(feature = "auth")]
+    pub(crate) fn take_over(&self) -> Option<Over> {
+        self.ends_with.lock().take()
     }
 
     /// Returns the id after which the client resumes. See [`LastEventId`].
@@ -287,6 +301,15 @@ tokio::task_local! {
 /// Returns the client of the current request, or `None` without a layer.
 pub(crate) fn client() -> Option<Arc<Client>> {
     CLIENT.try_with(Arc::clone).ok()
+}
+
+/// Has the stream that the current handler returns end when a future completes. See
+/// [`end_early`](crate::end_early). Without a layer, it has no effect.
+#[cfg(feature = "auth")]
+pub(crate) fn end_with(over: impl Future<Output = Option<Problem>> + Send + 'static) {
+    if let Some(client) = client() {
+        *client.ends_with.lock() = Some(Box::pin(over));
+    }
 }
 
 /// Waits until the server of the current request shuts down. A handler that waits for something
