@@ -4,6 +4,8 @@
 
 #[cfg(feature = "gather")]
 mod gather;
+#[cfg(feature = "jwks")]
+mod jwks;
 #[cfg(feature = "relay")]
 mod upstream;
 
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 #[cfg(feature = "gather")]
 pub(crate) use gather::*;
+#[cfg(feature = "jwks")]
+pub(crate) use jwks::*;
 #[cfg(feature = "relay")]
 pub(crate) use upstream::*;
 

@@ -61,7 +61,8 @@ impl StreamPattern {
     }
 
     /// Returns the pattern that matches one name. Wildcards in it are plain characters.
-    pub(crate) fn exact(name: &str) -> Self {
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
         let parts = name.split('/');
         let parts = parts.map(|segment| Part::Exactly(segment.as_bytes().into()));
         Self::of(name, parts.collect(), name.len())
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_exact_pattern_takes_stars_for_plain_characters() {
-        let pattern = StreamPattern::exact("a/*");
+        let pattern = StreamPattern::of_name("a/*");
         assert!(pattern.matches("a/*"));
         assert!(!pattern.matches("a/b"));
         assert_eq!(pattern.prefix(), "a/*");

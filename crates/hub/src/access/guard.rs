@@ -15,6 +15,7 @@ use http::{Method, request::Parts};
 use super::{
     Access, Caller, Denied, Lease, body,
     credentials::{COOKIE, TICKET},
+    identify::Identified,
 };
 use crate::{Options, protocol::path, state::HubState};
 
@@ -37,7 +38,7 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    fn action(self) -> Option<Action> {
+    pub(super) fn action(self) -> Option<Action> {
         match self {
             Self::Stream(action) | Self::Any(action) | Self::OrSigned(action) => Some(action),
             Self::Credentials => None,
@@ -45,7 +46,7 @@ impl Need {
     }
 
     /// Returns `true` if a ticket can authorize it.
-    fn reads(self) -> bool {
+    pub(super) fn reads(self) -> bool {
         self.action() == Some(Action::Read)
     }
 }
@@ -81,12 +82,21 @@ impl Guards {
         self.0.is_some()
     }
 
+    /// Returns `true` if the app decides about requests.
+    fn is_hooked(&self) -> bool {
+        let hub = self.0.as_deref();
+        hub.is_some_and(|hub| hub.access.hook.is_some())
+    }
+
     /// Documents the security schemes.
     pub(crate) fn describe<S: Clone + Send + Sync + 'static>(&self, app: App<S>) -> App<S> {
         if !self.are_on() {
             return app;
         }
-        let bearer = "A key of this hub, or a JSON Web Token (RFC 6750).";
+        let bearer = match self.is_hooked() {
+            true => "A token that the application accepts, or a key or token of this hub.",
+            false => "A key of this hub, or a JSON Web Token (RFC 6750).",
+        };
         let ticket =
             "A ticket of `POST /tickets`, for clients that can't send headers. It is valid once.";
         let cookie =
@@ -149,22 +159,27 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
         parts.extensions.insert(Caller::without_grants());
         return next.run(Request::from_parts(parts, body)).await;
     }
-    let identity = match hub.access.identify(&parts, &hub.options, need.reads()) {
-        Ok(identity) => identity,
+    let name = match need {
+        Need::Stream(_) => {
+            let params = RawPathParams::from_request_parts(&mut parts, &()).await;
+            // The handler refuses an invalid path, which is no stream's.
+            params.ok().and_then(|params| {
+                let (_, path) = params.iter().find(|(name, _)| *name == "path")?;
+                path::name_of(path).ok()
+            })
+        }
+        _ => None,
+    };
+    let identified = hub
+        .access
+        .identify(&parts, &hub.options, need, name.as_ref());
+    let Identified { identity, question } = match identified.await {
+        Ok(identified) => identified,
         Err(denied) => return denied.into_response(),
     };
     let caller = Caller::new(identity.clone());
-    let mut name = None;
     let checked = match need {
-        Need::Stream(action) => {
-            let params = RawPathParams::from_request_parts(&mut parts, &()).await;
-            // The handler refuses an invalid path, which is no stream's.
-            name = params.ok().and_then(|params| {
-                let (_, path) = params.iter().find(|(name, _)| *name == "path")?;
-                path::name_of(path).ok()
-            });
-            caller.check(action, name.as_ref().map(StreamName::as_str))
-        }
+        Need::Stream(action) => caller.check(action, name.as_ref().map(StreamName::as_str)),
         Need::Any(action) | Need::OrSigned(action) => caller.check(action, None),
         Need::Credentials if *identity.kind() == IdentityKind::Anonymous => {
             Err(Denied::Unknown(AuthError::Missing))
@@ -182,6 +197,7 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
     let Some(lease) = lease else {
         return next.run(Request::from_parts(parts, body)).await;
     };
+    let lease = lease.asking(question);
     let mut response = if parts.method == Method::GET {
         // A long-poll ends with its permission.
         let response = next.run(Request::from_parts(parts, body));
