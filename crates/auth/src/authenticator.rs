@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use serde_json::{Map, Value};
+
 use crate::keys::KEY_PREFIX;
 use crate::tickets::TICKET_PREFIX;
 use crate::token::{TokenCache, TokenHash};
@@ -85,6 +87,22 @@ impl Authenticator {
         }
     }
 
+    /// Returns the identity and the claims of a token. Keys have no claims, so they are refused.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn claims(
+        &self,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<(Identity, Map<String, Value>), AuthError> {
+        if token.starts_with(KEY_PREFIX) {
+            return Err(AuthError::malformed("keys aren't accepted here"));
+        }
+        let identity = self.verify(token, now)?;
+        Ok((identity, JwtVerifier::claims_of_verified(token)?))
+    }
+
     /// Returns the present identity for one that was verified earlier. For a key, it has the grants and
     /// the expiry that the key has now. For a token it is the same one, as long as the verifier has the
     /// token's key.
@@ -104,7 +122,7 @@ impl Authenticator {
                     return Err(AuthError::Revoked);
                 }
             }
-            IdentityKind::Anonymous => {}
+            IdentityKind::Anonymous | IdentityKind::Application => {}
         }
         match identity.is_expired(now) {
             true => Err(AuthError::Expired),
@@ -117,6 +135,12 @@ impl Authenticator {
     #[must_use]
     pub fn cached_tokens(&self) -> usize {
         self.cache.len()
+    }
+
+    /// Returns `true` if [`set_jwks`](Self::set_jwks) has an effect: tokens are verified with a set.
+    #[must_use]
+    pub fn takes_jwks(&self) -> bool {
+        self.jwt.as_ref().is_some_and(JwtVerifier::takes_jwks)
     }
 
     /// Returns the key store, if there is one.
@@ -259,6 +283,40 @@ mod tests {
             let refused = Authenticator::new().verify(token, it.now);
             assert_eq!(refused.unwrap_err().code(), "malformed");
         }
+    }
+
+    #[test]
+    fn the_claims_of_a_token_come_with_its_identity_and_a_key_has_none() {
+        let it = fixture();
+        let token = it.token(60);
+        for _ in 0..2 {
+            let (identity, claims) = it.authenticator.claims(&token, it.now).unwrap();
+            assert_eq!(
+                (identity.subject(), &claims["sub"]),
+                ("alice", &"alice".into())
+            );
+        }
+        let key = it.file.create("k", Fixture::grants("read:a"), None, it.now);
+        it.authenticator.reload_keys(it.now).unwrap();
+        let refused = |token: &str| it.authenticator.claims(token, it.now).unwrap_err().code();
+        assert_eq!(refused(key.unwrap().token()), "malformed");
+        let mut forged = token.into_bytes();
+        let last = forged.len() - 3;
+        forged[last] = if forged[last] == b'A' { b'B' } else { b'A' };
+        assert_eq!(
+            refused(&String::from_utf8(forged).unwrap()),
+            "bad_signature"
+        );
+    }
+
+    #[test]
+    fn an_identity_of_the_application_is_valid_until_its_expiry() {
+        let it = fixture();
+        let expires = it.now + Duration::from_secs(1);
+        let identity = Identity::of_application("a", Grants::none(), Some(expires));
+        assert!(it.authenticator.recheck(&identity, it.now).is_ok());
+        let late = it.authenticator.recheck(&identity, expires);
+        assert_eq!(late, Err(AuthError::Expired));
     }
 
     #[test]

@@ -77,6 +77,17 @@ impl AuthError {
     }
 }
 
+impl AuthError {
+    /// Returns the value of `WWW-Authenticate` (RFC 6750 section 3).
+    #[must_use]
+    pub fn challenge(&self) -> String {
+        match self.bearer_error() {
+            None => "Bearer".to_owned(),
+            Some(code) => format!("Bearer error=\"{code}\", error_description=\"{self}\""),
+        }
+    }
+}
+
 impl fmt::Display for AuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -164,5 +175,9 @@ mod tests {
     fn only_a_missing_token_has_no_error_code_of_rfc_6750() {
         assert_eq!(AuthError::Missing.bearer_error(), None);
         assert_eq!(AuthError::Expired.bearer_error(), Some("invalid_token"));
+        assert_eq!(AuthError::Missing.challenge(), "Bearer");
+        let challenge =
+            "Bearer error=\"invalid_token\", error_description=\"the token has expired\"";
+        assert_eq!(AuthError::Expired.challenge(), challenge);
     }
 }

@@ -35,6 +35,8 @@ pub enum IdentityKind {
         /// The hash of the key that verified the token.
         key: KeyFingerprint,
     },
+    /// The application's own: it made the identity.
+    Application,
 }
 
 /// The SHA-256 of a public key or of a secret's derivative: tells keys apart without containing
@@ -82,7 +84,15 @@ impl Identity {
         Self::new("", grants, None, IdentityKind::Anonymous)
     }
 
-    /// Returns the name of the key or the token's `sub`. It is empty if the token has none.
+    /// Makes an identity that the application vouches for. It is valid until `expires`, or without
+    /// end.
+    #[must_use]
+    pub fn of_application(subject: &str, grants: Grants, expires: Option<SystemTime>) -> Self {
+        Self::new(subject, grants, expires, IdentityKind::Application)
+    }
+
+    /// Returns the name of the key, the token's `sub`, or the application's name for the sender. It is
+    /// empty if the token has none.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.0.subject

@@ -40,6 +40,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `auth` | `Auth<Claims>`, the extractor of verified tokens. Off by default |
 //! | `docs` | the docs pages of an `App`: the reference, and the player of streams. It includes `openapi` |
 //! | `log` | `serve` logs to stderr if the process has no `tracing` subscriber |
 //! | `openapi` | `App`, its OpenAPI document, the extractors that validate requests, and `schema` |
@@ -51,6 +52,8 @@
 
 #[cfg(feature = "openapi")]
 mod app;
+#[cfg(feature = "auth")]
+mod auth;
 mod body;
 mod channel;
 #[cfg(feature = "docs")]
@@ -89,6 +92,8 @@ pub use axum::{
     response::{Html, IntoResponse, NoContent, Redirect, Response},
 };
 
+#[cfg(feature = "auth")]
+pub use auth::{Auth, AuthRejection};
 pub use channel::{SendError, Sender};
 pub use end_early::end_early;
 pub use events::{Event, Events};

@@ -119,6 +119,8 @@ impl Content {
             Some(Err(_)) | None => None,
         };
         let mut body = StreamBody::new(self, format, wanted);
+        #[cfg(feature = "auth")]
+        let over = client.as_ref().and_then(|client| client.take_over());
         if let Some(asked) = client.and_then(|client| client.asked.clone()) {
             body.set_served(asked.into());
         }
@@ -129,6 +131,10 @@ impl Content {
             .insert(header::CONTENT_TYPE, content_type);
         add_headers(response.headers_mut());
         response.extensions_mut().insert(body);
+        #[cfg(feature = "auth")]
+        if let Some(over) = over {
+            return crate::end_early(response, over);
+        }
         response
     }
 }

@@ -31,7 +31,7 @@
 //! | `POST /gather` | many calls to other hosts at once, each result as it arrives; off until [upstreams](Options::upstreams) are allowed |
 //! | `POST /relay`, and at `/relay/{id}` `GET`, `HEAD`, `PATCH`, `DELETE` | one call to an upstream, whose response becomes a stream |
 //! | `GET /` | an overview of the hub, as a page or as JSON; only with [`Options::index`] |
-//! | `POST /tickets` | a ticket for a client that can't send headers; only with [`Options::auth`] |
+//! | `POST /tickets` | a ticket for a client that can't send headers; only with [`Options::auth`] or [`Options::authorize`] |
 //! | `GET /healthz`, `/readyz` | liveness; readiness, which requires that the storage answers |
 //!
 //! [`Options::cors`] determines which pages of other origins may use the hub. By default, only
@@ -60,8 +60,8 @@
 //! - A message of a `text/event-stream` consists of whole events, and one of `application/x-ndjson`
 //!   of whole lines. A client that asks for events or lines receives those.
 //!
-//! The features `relay`, `gather` and `webhooks` are the parts that call other hosts, and `tls` is
-//! https for these calls. All are on by default.
+//! The features `relay`, `gather`, `webhooks` and `jwks` (the keys of tokens by URL) are the parts that
+//! call other hosts, and `tls` is https for these calls. All are on by default.
 //!
 //! Storage of messages (`headwater-log`), formats (`headwater-wire`) and serving (`headwater`) are
 //! not in this crate.
@@ -117,7 +117,9 @@ use self::{
     state::HubState,
 };
 
-pub use access::Auth;
+#[cfg(feature = "jwks")]
+pub use access::JwksUrlError;
+pub use access::{Auth, Decision};
 pub use durable::{Durable, DurableBuilder};
 pub use limits::{Limits, RateLimits};
 pub use options::{Cors, Options};
@@ -166,10 +168,7 @@ impl Hub {
             log,
             outgoing,
             rates: requests::rates::RateLimiter::of(&options).map(Arc::new),
-            access: options
-                .auth
-                .as_ref()
-                .map(|auth| Arc::new(access::Access::new(auth))),
+            access: access::Access::of(&options),
             options,
             schemas: http::schema::Schemas::default(),
             tails: Arc::default(),
@@ -239,7 +238,8 @@ impl Hub {
                 "/readyz",
                 get(http::health::readyz).tag(http::health::TAG).error(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "The storage doesn't answer, refuses appends, or is shutting down; the problem has the reason",
+                    "The storage doesn't answer, refuses appends, or is shutting down, or the keys of tokens have not been \
+                     fetched yet; the problem has the reason",
                 ),
             );
         let app = match core.options.index && root != http::index::PATH {

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "gather")]
 mod gather;
+#[cfg(feature = "jwks")]
+mod jwks;
 mod rates;
 #[cfg(feature = "relay")]
 mod upstream;
@@ -12,6 +14,8 @@ use std::time::Duration;
 
 #[cfg(feature = "gather")]
 pub(crate) use gather::*;
+#[cfg(feature = "jwks")]
+pub(crate) use jwks::*;
 pub use rates::RateLimits;
 pub(crate) use rates::{OPEN_RETRY, SENDERS};
 #[cfg(feature = "relay")]

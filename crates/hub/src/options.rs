@@ -3,10 +3,14 @@ mod upstream;
 
 use std::time::Duration;
 
+use headwater_auth::Action;
+use headwater_log::StreamName;
+use http::request::Parts;
+
 #[cfg(any(feature = "gather", feature = "relay"))]
 pub(crate) use self::upstream::UpstreamOptions;
 use crate::{
-    access::Auth,
+    access::{Auth, Decision, Hook},
     limits::{Limits, RateLimits},
 };
 
@@ -36,6 +40,7 @@ pub struct Options {
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
     pub(crate) auth: Option<Auth>,
+    pub(crate) hook: Option<Hook>,
     #[cfg(any(feature = "gather", feature = "relay"))]
     pub(crate) upstream: UpstreamOptions,
 }
@@ -77,6 +82,7 @@ impl Default for Options {
             private: false,
             loopback_webhooks: false,
             auth: None,
+            hook: None,
             #[cfg(any(feature = "gather", feature = "relay"))]
             upstream: UpstreamOptions::default(),
         }
@@ -176,6 +182,61 @@ impl Options {
     #[must_use]
     pub fn auth(mut self, auth: Auth) -> Self {
         self.auth = Some(auth);
+        self.private = true;
+        self
+    }
+
+    /// Has the app decide about each request to a guarded endpoint, before its credentials are looked at:
+    /// the same endpoints as with [`auth`](Self::auth), with which it can be combined. Without `auth`,
+    /// only the app's decisions count, and the tickets that are issued by them.
+    ///
+    /// The function gets the head of the request, the action that it takes, and the stream, or `None`
+    /// for an endpoint that isn't about one stream in its path: a listing, `/events`, subscriptions,
+    /// relays, gathers, and `POST /tickets`, which takes the action `read`. It is called once for a
+    /// request. Further decisions, for example about each stream of a listing, are made by the grants
+    /// of the identity that it returns.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// use headwater::{Problem, StatusCode};
+    /// use headwater_auth::{Grant, Grants, Identity};
+    /// use headwater_hub::{Decision, Options};
+    ///
+    /// # fn user_of(_: &http::HeaderMap) -> Option<String> { None }
+    /// let options = Options::new().authorize(async |request, _action, _stream| {
+    ///     let Some(user) = user_of(&request.headers) else {
+    ///         return Decision::Refuse(Problem::new(StatusCode::UNAUTHORIZED).detail("log in first"));
+    ///     };
+    ///     let grant = format!("read,publish,create,list:users/{user}/**").parse::<Grant>();
+    ///     let Ok(grants) = grant.and_then(|grant| Grants::new(vec![grant])) else {
+    ///         return Decision::Deny;
+    ///     };
+    ///     // The app is asked again about a response that is open after a minute.
+    ///     let expires = SystemTime::now() + Duration::from_secs(60);
+    ///     Decision::Identity(Identity::of_application(&user, grants, Some(expires)))
+    /// });
+    /// ```
+    ///
+    /// When an identity [expires](headwater_auth::Identity::expires), the app is asked again about each
+    /// response that is open with it. The response ends within a second unless the app confirms the
+    /// identity with a later expiry, in 500 ms. So the expiry bounds the time after which a change of a
+    /// user's rights counts. A listing of several streams (`/events`) also ends if its grants are
+    /// different then, and the client reconnects.
+    ///
+    /// Two kinds of requests are not decided by the app: those with a ticket, about which it decided when
+    /// the ticket was issued, and those with a relay's signed URL. An app that identifies browsers by a
+    /// cookie must not set [`Cors::Any`], which lets every page send requests with it.
+    ///
+    /// A future that captures a variable needs its own clone of it: `move |request, action, stream| { let
+    /// db = db.clone(); async move { … } }`.
+    #[must_use]
+    pub fn authorize<F, R>(mut self, decide: F) -> Self
+    where
+        F: Fn(Parts, Action, Option<StreamName>) -> R + Send + Sync + 'static,
+        R: Future<Output = Decision> + Send + 'static,
+    {
+        self.hook = Some(Hook::new(decide));
         self.private = true;
         self
     }

@@ -2,7 +2,7 @@
 
 /// A segment of a glob.
 #[doc(hidden)]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// Matches an equal segment.
     Exactly(Box<[u8]>),

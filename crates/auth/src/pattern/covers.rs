@@ -1,15 +1,15 @@
-//! Inclusion of patterns: does one match every name that the other one matches?
+//! Inclusion of patterns: do some, together, match every name that another one matches?
 //!
 //! The alphabet of a pattern is the set of all segments, which is infinite, so a wildcard always has
-//! a segment that no other part of either pattern names. Such a *fresh* segment is met by wildcards
-//! only. If the first pattern matches a name with fresh segments in the place of the second one's
+//! a segment that no other part of any of the patterns names. Such a *fresh* segment is met by
+//! wildcards only. If a wide pattern matches a name with fresh segments in the place of the narrow one's
 //! wildcards, it also matches the name with any other segments there, by the same parts. It is
-//! therefore sufficient to check the names in which every wildcard of the second pattern stands for
+//! therefore sufficient to check the names in which every wildcard of the narrow pattern stands for
 //! fresh segments: one for `*`, and each number from none for `**`.
 //!
-//! The check runs over the second pattern and holds the set of places that the first one may have
-//! reached. At `**` it continues with each set that a number of fresh segments leads to. There are
-//! few: after at most as many segments as the first pattern has parts, the set doesn't change any
+//! The check runs over the narrow pattern and holds the sets of places that the wide ones may have
+//! reached. At `**` it continues with each of these that a number of fresh segments leads to. There are
+//! few: after at most as many segments as a wide pattern has parts, its set doesn't change any
 //! more. Sets that were seen at the same place aren't examined again.
 
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ const FRESH: u8 = 0xff;
 /// Steps for a set of places that is kept: the bound on steps is one on memory too.
 const SET_STEPS: usize = 16;
 
-/// Places in the first pattern: the number of parts that are behind.
+/// Places in a wide pattern: the number of parts that are behind.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Places(Box<[u64]>);
 
@@ -77,9 +77,9 @@ fn segment(part: &Part) -> Box<[u8]> {
     }
 }
 
-/// Returns `true` if `wide` matches every name without empty segments that `narrow` matches. `false`
-/// may also mean that `steps` have been used up.
-pub(super) fn covers(wide: &[Part], narrow: &[Part], steps: &mut usize) -> bool {
+/// Returns `true` if each name without empty segments that `narrow` matches is matched by one of `wide`.
+/// `false` may also mean that `steps` have been used up.
+pub(super) fn covers(wide: &[&[Part]], narrow: &[Part], steps: &mut usize) -> bool {
     if narrow.iter().all(|part| *part == Part::Any) {
         // No name has no segments, so these match what `*/**` matches.
         return decide(wide, &[Part::One, Part::Any], steps) == Some(true);
@@ -87,18 +87,23 @@ pub(super) fn covers(wide: &[Part], narrow: &[Part], steps: &mut usize) -> bool 
     decide(wide, narrow, steps) == Some(true)
 }
 
-fn decide(wide: &[Part], narrow: &[Part], steps: &mut usize) -> Option<bool> {
-    let mut start = Places::new(wide.len());
-    start.add(0, wide);
+fn decide(wide: &[&[Part]], narrow: &[Part], steps: &mut usize) -> Option<bool> {
+    let start = wide.iter().map(|parts| {
+        let mut places = Places::new(parts.len());
+        places.add(0, parts);
+        places
+    });
+    let start: Box<[Places]> = start.collect();
     let mut seen = HashSet::new();
     let mut open = vec![(0, start)];
     while let Some((at, places)) = open.pop() {
-        *steps = steps.checked_sub(SET_STEPS)?;
-        if places.is_empty() {
+        *steps = steps.checked_sub(SET_STEPS.checked_mul(wide.len().max(1))?)?;
+        if places.iter().all(Places::is_empty) {
             return Some(false);
         }
         let Some(part) = narrow.get(at) else {
-            match places.contains(wide.len()) {
+            let mut ends = places.iter().zip(wide);
+            match ends.any(|(places, parts)| places.contains(parts.len())) {
                 true => continue,
                 false => return Some(false),
             }
@@ -106,7 +111,10 @@ fn decide(wide: &[Part], narrow: &[Part], steps: &mut usize) -> Option<bool> {
         if !seen.insert((at, places.clone())) {
             continue;
         }
-        let next = places.after(&segment(part), wide, steps)?;
+        let segment = segment(part);
+        let next = places.iter().zip(wide);
+        let next = next.map(|(places, parts)| places.after(&segment, parts, steps));
+        let next = next.collect::<Option<Box<[Places]>>>()?;
         match part {
             Part::Any => {
                 open.push((at + 1, places));

@@ -19,7 +19,7 @@ use crate::limits::{COVERS_STEPS, PATTERN_SEGMENTS};
 /// The patterns of a Mercure claim can also have segments with one variable between fixed text, such
 /// as `book-{id}`. Only tokens can contain them. [`as_str`](Self::as_str) has them as they are in
 /// the claim, and [`new`](Self::new) doesn't parse that text to the same pattern.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StreamPattern {
     text: Box<str>,
     parts: Box<[Part]>,
@@ -61,7 +61,8 @@ impl StreamPattern {
     }
 
     /// Returns the pattern that matches one name. Wildcards in it are plain characters.
-    pub(crate) fn exact(name: &str) -> Self {
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
         let parts = name.split('/');
         let parts = parts.map(|segment| Part::Exactly(segment.as_bytes().into()));
         Self::of(name, parts.collect(), name.len())
@@ -126,7 +127,13 @@ impl StreamPattern {
 
     /// As [`covers`](Self::covers), within a number of comparisons that several calls may share.
     pub(crate) fn covers_within(&self, other: &Self, steps: &mut usize) -> bool {
-        covers::covers(&self.parts, &other.parts, steps)
+        covers::covers(&[&self.parts], &other.parts, steps)
+    }
+
+    /// Returns `true` if each name that the pattern matches is matched by one of the wide ones.
+    pub(crate) fn is_covered_by(&self, wide: &[&Self], steps: &mut usize) -> bool {
+        let wide: Vec<_> = wide.iter().map(|pattern| &*pattern.parts).collect();
+        covers::covers(&wide, &self.parts, steps)
     }
 }
 
@@ -226,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_exact_pattern_takes_stars_for_plain_characters() {
-        let pattern = StreamPattern::exact("a/*");
+        let pattern = StreamPattern::of_name("a/*");
         assert!(pattern.matches("a/*"));
         assert!(!pattern.matches("a/b"));
         assert_eq!(pattern.prefix(), "a/*");

@@ -22,7 +22,8 @@ pub enum FetchReason {
 /// - A set is fetched when it isn't fresh any more: after the `max-age` of its response, within
 ///   [`JWKS_FRESH_MIN`] and [`JWKS_FRESH_MAX`], or after [`JWKS_FRESH`].
 /// - For an unknown key id it is fetched at most once per [`JWKS_FETCH_INTERVAL`], so that tokens with
-///   made-up ids cause no load. After a failure it is fetched again after the same time.
+///   made-up ids cause no load. A regular fetch doesn't count towards it, so that a key that is new
+///   then is found at once. After a failure it is fetched again after the same time.
 /// - One fetch runs at a time. One without a result for [`JWKS_FETCH_PATIENCE`] is taken for lost.
 /// - While fetches fail, the last set stays in force for [`JWKS_STALE`] after it was fetched.
 ///
@@ -47,8 +48,10 @@ pub struct JwksCache {
     fetched: Option<(Instant, Duration)>,
     /// The time of the last start of a fetch.
     started: Option<Instant>,
-    /// The time of the last result, and whether it was a success.
-    ended: Option<(Instant, bool)>,
+    /// The time of the last start of a fetch for an unknown key id.
+    started_for_unknown: Option<Instant>,
+    /// The time of the last result, if it was a failure.
+    failed: Option<Instant>,
     in_flight: bool,
 }
 
@@ -73,17 +76,19 @@ impl JwksCache {
         let is_fresh = self
             .fetched
             .is_some_and(|(then, fresh)| since(then) < fresh);
-        let is_pause = match self.ended {
-            Some((then, is_success)) => {
-                since(then) < JWKS_FETCH_INTERVAL && !(is_success && reason == FetchReason::Tick)
-            }
-            None => false,
-        };
-        let is_wanted = !is_fresh || reason == FetchReason::UnknownKey;
-        let fetch = is_wanted && !is_pause;
+        let for_unknown = reason == FetchReason::UnknownKey;
+        let last = self.started_for_unknown.filter(|_| for_unknown);
+        let is_pause = [last, self.failed]
+            .into_iter()
+            .flatten()
+            .any(|then| since(then) < JWKS_FETCH_INTERVAL);
+        let fetch = (for_unknown || !is_fresh) && !is_pause;
         if fetch {
             self.in_flight = true;
             self.started = Some(now);
+            if for_unknown {
+                self.started_for_unknown = Some(now);
+            }
         }
         fetch
     }
@@ -92,7 +97,7 @@ impl JwksCache {
     /// couldn't be fetched or parsed.
     pub fn update(&mut self, result: Option<(Jwks, Option<Duration>)>, now: Instant) {
         self.in_flight = false;
-        self.ended = Some((now, result.is_some()));
+        self.failed = result.is_none().then_some(now);
         if let Some((jwks, max_age)) = result {
             let fresh = max_age.unwrap_or(JWKS_FRESH);
             let fresh = fresh.clamp(JWKS_FRESH_MIN, JWKS_FRESH_MAX);
@@ -105,12 +110,25 @@ impl JwksCache {
     /// [`JWKS_STALE`] after the last one.
     #[must_use]
     pub fn current(&self, now: Instant) -> Jwks {
-        match self.fetched {
-            Some((then, _)) if now.saturating_duration_since(then) <= JWKS_STALE => {
-                self.jwks.clone()
-            }
-            _ => Jwks::default(),
+        match self.is_in_force(now) {
+            true => self.jwks.clone(),
+            false => Jwks::default(),
         }
+    }
+
+    /// Returns `true` if a set is in force, perhaps one without keys. Otherwise nothing is known of any
+    /// token.
+    #[must_use]
+    pub fn is_in_force(&self, now: Instant) -> bool {
+        let since = |then| now.saturating_duration_since(then);
+        self.fetched
+            .is_some_and(|(then, _)| since(then) <= JWKS_STALE)
+    }
+
+    /// Returns `true` if a fetch runs whose result isn't known yet.
+    #[must_use]
+    pub fn is_fetching(&self) -> bool {
+        self.in_flight
     }
 }
 
@@ -169,7 +187,28 @@ mod tests {
                 }
             }
         }
-        assert_eq!(fetches, [10, 20, 30]);
+        assert_eq!(fetches, [1, 11, 21]);
+    }
+
+    #[test]
+    fn a_key_that_is_unknown_right_after_a_regular_fetch_causes_another_one() {
+        let (mut cache, now) = fetched(None);
+        assert!(cache.should_fetch(now, UnknownKey));
+        assert!(cache.is_fetching() && !cache.should_fetch(now, UnknownKey));
+        cache.update(Some((set(), None)), now);
+        let soon = now + JWKS_FETCH_INTERVAL;
+        assert!(!cache.is_fetching() && !cache.should_fetch(soon - SECOND, UnknownKey));
+        assert!(cache.should_fetch(soon, UnknownKey));
+    }
+
+    #[test]
+    fn a_set_without_keys_is_in_force_and_none_is_before_the_first_fetch() {
+        let now = Instant::now();
+        let mut cache = JwksCache::new();
+        assert!(!cache.is_in_force(now));
+        cache.update(Some((Jwks::default(), None)), now);
+        assert!(cache.is_in_force(now + JWKS_STALE));
+        assert!(!cache.is_in_force(now + JWKS_STALE + SECOND));
     }
 
     #[test]

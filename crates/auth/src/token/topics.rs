@@ -90,7 +90,7 @@ impl TopicNames {
         if text.len() > PATTERN_BYTES {
             return Err(format!("a topic has more than {PATTERN_BYTES} bytes"));
         }
-        Ok(self.stream(text).map(|name| StreamPattern::exact(&name)))
+        Ok(self.stream(text).map(|name| StreamPattern::of_name(&name)))
     }
 
     /// Returns the pattern of a selector of Mercure 0.x.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
+use serde_json::{Map, Value};
 
 use super::claims::ClaimSet;
 use super::compact::{Compact, Header};
@@ -188,6 +189,17 @@ impl JwtVerifier {
             Keys::One(key) => key.fingerprint() == fingerprint,
             Keys::Set(keys) => keys.keys().any(|key| key.fingerprint() == fingerprint),
         }
+    }
+
+    /// Returns `true` if [`set_jwks`](Self::set_jwks) has an effect.
+    #[must_use]
+    pub fn takes_jwks(&self) -> bool {
+        matches!(*self.keys.read(), Keys::Set(_))
+    }
+
+    /// Returns the claims of a token that was verified.
+    pub(crate) fn claims_of_verified(token: &str) -> Result<Map<String, Value>, AuthError> {
+        Compact::parse(token)?.claims()
     }
 
     /// Finds the key of a token. The token can only select a key and one of its algorithms.

@@ -119,7 +119,12 @@ impl Required {
         if let Some(jwt) = &self.jwt {
             authenticator = authenticator.jwt(JwtVerifier::new(jwt.load()?));
         }
-        Ok(Auth::new(authenticator).anonymous(self.anonymous.clone()))
+        let auth = Auth::new(authenticator).anonymous(self.anonymous.clone());
+        #[cfg(feature = "jwks")]
+        if let Some(url) = self.jwt.as_ref().and_then(Jwt::jwks_url) {
+            return auth.jwks_url(url).map_err(Failure::other);
+        }
+        Ok(auth)
     }
 }
 

@@ -260,6 +260,33 @@ fn a_token_of_a_private_key_is_accepted_by_a_hub_with_the_public_one_or_its_set(
     }
 }
 
+#[cfg(feature = "jwks")]
+#[test]
+fn a_hub_whose_issuer_is_down_starts_and_answers_tokens_with_503() {
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/../auth/src/token/tests/keys");
+    let private = format!("{keys}/ed25519.pem");
+    let said = run(&[
+        "token",
+        "--jwt-private-key",
+        &private,
+        "--kid",
+        "one",
+        "--allow",
+        "read:a",
+    ]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    // Nothing listens on a port that was free just now.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/jwks", free.local_addr().unwrap());
+    drop(free);
+    let hub = Hub::serve(&["--data", "memory", "--jwks", &url]);
+    let read = ["tail", "a", "--no-follow"];
+    let read = with_token(&hub, said.stdout.trim_end(), &read);
+    assert!(read.stderr.contains("503"), "{}", read.stderr);
+    let ready = run(&["get", &format!("{}/readyz", hub.url()), "--attempts", "1"]);
+    assert!(ready.stderr.contains("503"), "{}", ready.stderr);
+}
+
 #[test]
 fn a_token_needs_exactly_one_key_that_can_sign() {
     let short = Scratch::new("access-short");
@@ -303,10 +330,13 @@ fn settings_that_contradict_each_other_prevent_the_start() {
     for (args, part) in [
         (&["--anonymous", "read:a"] as &[&str], "requires none"),
         (&["--jwt-issuer", "a"], "tokens need a key"),
+        #[cfg(feature = "jwks")]
         (
-            &["--jwks", "https://idp.example/jwks"],
-            "isn't supported yet",
+            &["--jwks", "http://idp.example/jwks"],
+            "https, or http at a loopback address",
         ),
+        #[cfg(not(feature = "jwks"))]
+        (&["--jwks", "https://idp.example/jwks"], "feature `jwks`"),
         #[cfg(feature = "relay")]
         (
             &["--keys", "k", "--relay-secret", "s"],

@@ -153,6 +153,9 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     pub fn route(mut self, path: &str, route: MethodRoute<S>) -> Self {
         let (router, operations) = route.into_parts();
         self.router = self.router.route(path, router);
+        for (_, operation) in &operations {
+            self.api.take_schemes(operation.security_schemes.clone());
+        }
         let entries = operations.into_iter().map(|(method, operation)| Entry {
             path: path.to_owned(),
             method,
@@ -296,15 +299,9 @@ pub(crate) fn has_docs(app: &dyn std::any::Any) -> bool {
 }
 
 impl Api {
-    fn take(&mut self, other: Self, path: impl Fn(String) -> String) {
-        let known =
-            |known: &[(String, _)], name: &str| known.iter().any(|(known, _)| known == name);
-        for (name, description) in other.tags {
-            if !known(&self.tags, &name) {
-                self.tags.push((name, description));
-            }
-        }
-        for (name, scheme) in other.security_schemes {
+    /// Adds the security schemes that aren't described yet.
+    fn take_schemes(&mut self, schemes: Vec<(String, SecurityScheme)>) {
+        for (name, scheme) in schemes {
             if !self
                 .security_schemes
                 .iter()
@@ -313,6 +310,17 @@ impl Api {
                 self.security_schemes.push((name, scheme));
             }
         }
+    }
+
+    fn take(&mut self, other: Self, path: impl Fn(String) -> String) {
+        let known =
+            |known: &[(String, _)], name: &str| known.iter().any(|(known, _)| known == name);
+        for (name, description) in other.tags {
+            if !known(&self.tags, &name) {
+                self.tags.push((name, description));
+            }
+        }
+        self.take_schemes(other.security_schemes);
         let security = other.security;
         let entries = other.operations.into_iter().map(|mut entry| {
             entry.path = path(entry.path);

@@ -251,7 +251,13 @@ pub(crate) struct Client {
     pub(crate) heartbeat: Result<Option<Duration>, heartbeat::NoInterval>,
     pub(crate) asked: Option<Asked>,
     address: Option<SocketAddr>,
+    #[cfg(feature = "auth")]
+    ends_with: parking_lot::Mutex<Option<Over>>,
 }
+
+/// A future that ends the response to a request when it completes.
+#[cfg(feature = "auth")]
+pub(crate) type Over = Pin<Box<dyn Future<Output = Option<Problem>> + Send>>;
 
 impl Client {
     fn of(request: &Request<Body>) -> Self {
@@ -267,6 +273,8 @@ impl Client {
                 .extensions()
                 .get()
                 .map(|ConnectInfo(address)| *address),
+            #[cfg(feature = "auth")]
+            ends_with: parking_lot::Mutex::default(),
         }
     }
 
@@ -280,6 +288,12 @@ impl Client {
     /// check that the method is GET: an `EventSource` sends no other, so any other is sent on purpose.
     fn has_seen_end(&self) -> bool {
         self.last_event_id.as_deref() == Some(sse::END_ID)
+    }
+
+    /// Returns what ends the response early, if something does.
+    #[cfg(feature = "auth")]
+    pub(crate) fn take_over(&self) -> Option<Over> {
+        self.ends_with.lock().take()
     }
 
     /// Returns the id after which the client resumes. See [`LastEventId`].
@@ -296,6 +310,15 @@ tokio::task_local! {
 /// Returns the client of the current request, or `None` without a layer.
 pub(crate) fn client() -> Option<Arc<Client>> {
     CLIENT.try_with(Arc::clone).ok()
+}
+
+/// Has the stream that the current handler returns end when a future completes. See
+/// [`end_early`](crate::end_early). Without a layer, it has no effect.
+#[cfg(feature = "auth")]
+pub(crate) fn end_with(over: impl Future<Output = Option<Problem>> + Send + 'static) {
+    if let Some(client) = client() {
+        *client.ends_with.lock() = Some(Box::pin(over));
+    }
 }
 
 /// Waits until the server of the current request shuts down. A handler that waits for something

@@ -212,7 +212,12 @@ impl Render<'_> {
             if let Some(unknown) = schemes.iter().find(|name| !known(name)) {
                 return Err(format!("the app describes no security scheme `{unknown}`"));
             }
-            rendered.insert("security".to_owned(), security(schemes, &operation.scopes));
+            let mut required = security(schemes, &operation.scopes);
+            if let (true, Value::Array(required)) = (operation.is_security_optional, &mut required)
+            {
+                required.push(json!({}));
+            }
+            rendered.insert("security".to_owned(), required);
         }
         Ok(rendered.into())
     }

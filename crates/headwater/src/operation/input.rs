@@ -50,6 +50,12 @@ pub trait OperationInput {
     fn describe(operation: &mut Operation) {
         let _ = operation;
     }
+
+    /// As [`describe`](Self::describe), for an extractor in an `Option`: what it reads may be absent.
+    fn describe_optional(operation: &mut Operation) {
+        Self::describe(operation);
+        operation.optional_body();
+    }
 }
 
 macro_rules! reads_nothing {
@@ -125,8 +131,7 @@ impl OperationInput for String {
 
 impl<T: OperationInput> OperationInput for Option<T> {
     fn describe(operation: &mut Operation) {
-        T::describe(operation);
-        operation.optional_body();
+        T::describe_optional(operation);
     }
 }
 

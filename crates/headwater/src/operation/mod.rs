@@ -16,7 +16,7 @@ use http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
-use crate::Problem;
+use crate::{Problem, SecurityScheme};
 
 pub(crate) use self::{
     core_schemas::take_names,
@@ -49,6 +49,10 @@ pub struct Operation {
     pub(crate) hidden: bool,
     /// Names of security schemes, any one of which is enough. `None` means the app's default.
     pub(crate) security: Option<Vec<String>>,
+    /// Security schemes that the operation's types describe, with their names.
+    pub(crate) security_schemes: Vec<(String, SecurityScheme)>,
+    /// `true` if callers without credentials are accepted, too.
+    pub(crate) is_security_optional: bool,
     /// The scopes or roles that the caller needs.
     pub(crate) scopes: Vec<String>,
     pub(crate) parameters: Vec<Parameters>,
@@ -288,6 +292,17 @@ impl Operation {
         self.security
             .get_or_insert_default()
             .push(scheme.to_owned());
+    }
+
+    /// Requires a security scheme, and describes it in case the app has none of this name.
+    pub fn security_scheme(&mut self, name: &str, scheme: SecurityScheme) {
+        self.security(name);
+        self.security_schemes.push((name.to_owned(), scheme));
+    }
+
+    /// Accepts callers without any of the security schemes, too.
+    pub fn optional_security(&mut self) {
+        self.is_security_optional = true;
     }
 
     /// Requires a scope or role of the caller, whichever security scheme it uses (OpenAPI 3.2, Security

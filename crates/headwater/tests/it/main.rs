@@ -5,6 +5,8 @@
 
 #[cfg(feature = "openapi")]
 mod app;
+#[cfg(all(feature = "auth", feature = "openapi"))]
+mod auth;
 mod bodies;
 mod connections;
 mod hosts;

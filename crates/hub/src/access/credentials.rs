@@ -21,7 +21,7 @@ impl Access {
     ///
     /// # Errors
     /// The credentials aren't valid, or aren't accepted for this request.
-    pub(super) fn identify(
+    pub(super) fn identify_by_credentials(
         &self,
         parts: &Parts,
         options: &Options,
@@ -63,6 +63,11 @@ impl Access {
             return verified(token);
         }
         Ok(self.anonymous.clone())
+    }
+
+    /// Returns `true` if the ticket of a request would count.
+    pub(super) fn has_ticket(parts: &Parts) -> bool {
+        !parts.headers.contains_key(header::AUTHORIZATION) && ticket(parts).is_some()
     }
 }
 

@@ -5,7 +5,14 @@ use headwater::{Problem, StatusCode};
 use headwater_auth::{Action, AuthError};
 use http::{HeaderValue, header};
 
+use super::hook::Refused;
 use crate::error::Failure;
+
+/// The challenge of a refusal by the app.
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+
+/// Time in seconds after which the keys of tokens may be known: about that until the next fetch.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
 /// The reason for which a request isn't allowed.
 #[derive(Clone, Debug)]
@@ -14,6 +21,14 @@ pub(crate) enum Denied {
     Unknown(AuthError),
     /// The identity lacks a grant. Nothing tells if the stream exists.
     Lacks(Action),
+    /// The keys of tokens aren't known: their issuer doesn't answer.
+    #[cfg_attr(
+        not(feature = "jwks"),
+        allow(dead_code, reason = "only keys by URL can be out of reach")
+    )]
+    NoKeys,
+    /// The app refuses the request.
+    Refused(Refused),
     /// A page may have caused the request without its user's knowledge.
     ForeignPage,
 }
@@ -32,6 +47,10 @@ impl Denied {
                 .detail(format!("the credentials don't allow the action `{action}` here"))
                 .with("code", "not_granted")
                 .with("action", action.to_string()),
+            Self::NoKeys => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                .detail("tokens can't be verified now: their issuer doesn't provide its keys")
+                .with("code", "keys_unavailable"),
+            Self::Refused(refused) => refused.problem(),
             Self::ForeignPage => Problem::new(StatusCode::FORBIDDEN)
                 .detail(
                     "a cookie authorizes a request that changes something only if its `Origin` is the hub's own or \
@@ -44,14 +63,11 @@ impl Denied {
     /// Returns the value of `WWW-Authenticate` (RFC 6750 §3).
     fn challenge(&self) -> Option<HeaderValue> {
         let challenge = match self {
-            Self::Unknown(error) => match error.bearer_error() {
-                None => "Bearer".to_owned(),
-                Some(code) => format!("Bearer error=\"{code}\", error_description=\"{error}\""),
-            },
+            Self::Unknown(error) => error.challenge(),
             Self::Lacks(action) => {
                 format!("Bearer error=\"insufficient_scope\", scope=\"{action}\"")
             }
-            Self::ForeignPage => return None,
+            Self::NoKeys | Self::Refused(_) | Self::ForeignPage => return None,
         };
         HeaderValue::try_from(challenge).ok()
     }
@@ -59,8 +75,18 @@ impl Denied {
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
-        let failure = Self::from(denied.problem());
-        match denied.challenge() {
+        let problem = denied.problem();
+        let challenge = match problem.status() {
+            // RFC 9110 §15.5.2: a 401 has a challenge.
+            StatusCode::UNAUTHORIZED => denied.challenge().or_else(|| Some(BEARER)),
+            _ => denied.challenge(),
+        };
+        let failure = Self::from(problem);
+        let failure = match denied {
+            Denied::NoKeys => failure.header(header::RETRY_AFTER, RETRY_AFTER),
+            _ => failure,
+        };
+        match challenge {
             Some(challenge) => failure.header(header::WWW_AUTHENTICATE, challenge),
             None => failure,
         }

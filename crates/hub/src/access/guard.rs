@@ -15,7 +15,7 @@ use axum::{
 };
 use futures_util::{FutureExt as _, future::Either};
 use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
-use headwater_auth::{Action, AuthError, Identity, IdentityKind};
+use headwater_auth::{Action, AuthError, IdentityKind};
 use http::{Method, request::Parts};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -24,6 +24,7 @@ use tower_service::Service;
 use super::{
     Access, Caller, Denied, Lease, body,
     credentials::{COOKIE, TICKET},
+    identify::Identified,
     lease::Leased,
 };
 use crate::{
@@ -53,7 +54,7 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    fn action(self) -> Option<Action> {
+    pub(super) fn action(self) -> Option<Action> {
         match self {
             Self::Stream(action) | Self::Any(action) | Self::OrSigned(action) => Some(action),
             Self::Credentials => None,
@@ -61,7 +62,7 @@ impl Need {
     }
 
     /// Returns `true` if a ticket can authorize it.
-    fn reads(self) -> bool {
+    pub(super) fn reads(self) -> bool {
         self.action() == Some(Action::Read)
     }
 }
@@ -102,12 +103,21 @@ impl Guards {
         self.0.as_ref().is_some_and(|hub| hub.access.is_some())
     }
 
+    /// Returns `true` if the app decides about requests.
+    fn is_hooked(&self) -> bool {
+        let access = self.0.as_ref().and_then(|hub| hub.access.as_ref());
+        access.is_some_and(|access| access.hook.is_some())
+    }
+
     /// Documents the security schemes.
     pub(crate) fn describe<S: Clone + Send + Sync + 'static>(&self, app: App<S>) -> App<S> {
         if !self.are_on() {
             return app;
         }
-        let bearer = "A key of this hub, or a JSON Web Token (RFC 6750).";
+        let bearer = match self.is_hooked() {
+            true => "A token that the application accepts, or a key or token of this hub.",
+            false => "A key of this hub, or a JSON Web Token (RFC 6750).",
+        };
         let ticket =
             "A ticket of `POST /tickets`, for clients that can't send headers. It is valid once.";
         let cookie =
@@ -171,14 +181,22 @@ struct Admitted {
 }
 
 impl Guard {
-    /// Returns the identity behind a request, or the reason for which its credentials are refused. `None`
-    /// if it needs none.
-    fn identify(&self, parts: &Parts) -> Option<Result<Identity, Denied>> {
-        let access = self.hub.access.as_ref()?;
-        if matches!(self.need, Need::OrSigned(_)) && is_signed(parts) {
-            return None;
+    /// Returns what identifies the sender of a request. `None` if it needs no identity.
+    fn access_for(&self, parts: &Parts) -> Option<&Access> {
+        let access = self.hub.access.as_deref()?;
+        let is_enough = matches!(self.need, Need::OrSigned(_)) && is_signed(parts);
+        (!is_enough).then_some(access)
+    }
+
+    /// Returns the stream that a request is for. The handler refuses an invalid path, which is no
+    /// stream's.
+    fn path(&self, parts: &mut Parts) -> Option<StreamPath> {
+        match self.need {
+            Need::Stream(_) if self.hub.access.is_some() => {
+                StreamPath::of(parts).now_or_never().and_then(Result::ok)
+            }
+            _ => None,
         }
-        Some(access.identify(parts, &self.hub.options, self.need.reads()))
     }
 
     /// Counts a request, and decides if its caller may make it.
@@ -187,18 +205,20 @@ impl Guard {
     /// The response to a caller that is unknown, may not make the request, or has used what it may.
     fn admit(
         &self,
-        identity: Option<Result<Identity, Denied>>,
+        identified: Option<Result<Identified, Denied>>,
+        path: Option<StreamPath>,
         mut parts: Parts,
         mut body: Body,
     ) -> Result<Admitted, Response> {
         let mut meter = None;
         if let Some(rates) = &self.hub.rates {
-            let known = identity.as_ref().and_then(|known| known.as_ref().ok());
-            let admitted = rates.admit(known, &mut parts, body);
+            let known = identified.as_ref().and_then(|known| known.as_ref().ok());
+            let identity = known.map(|known| &known.identity);
+            let admitted = rates.admit(identity, &mut parts, body);
             let (counted, rest) = admitted.map_err(Failure::into_response)?;
             (meter, body) = (Some(counted), rest);
         }
-        let lease = match self.grant(identity, &mut parts) {
+        let lease = match self.grant(identified, path, &mut parts) {
             Ok(lease) => lease,
             Err(denied) => {
                 let mut response = denied.into_response();
@@ -229,24 +249,20 @@ impl Guard {
     /// The caller is unknown, or may not make the request.
     fn grant(
         &self,
-        identity: Option<Result<Identity, Denied>>,
+        identified: Option<Result<Identified, Denied>>,
+        path: Option<StreamPath>,
         parts: &mut Parts,
     ) -> Result<Option<Lease>, Denied> {
         let Some(access) = &self.hub.access else {
             return Ok(None);
         };
-        let Some(identity) = identity else {
+        let Some(identified) = identified else {
             // The signature is all that it has.
             Caller::without_grants().put(&mut parts.extensions);
             return Ok(None);
         };
-        let identity = identity?;
+        let Identified { identity, question } = identified?;
         let caller = Caller::new(identity.clone());
-        let path = match self.need {
-            // The handler refuses an invalid path, which is no stream's.
-            Need::Stream(_) => StreamPath::of(parts).now_or_never().and_then(Result::ok),
-            _ => None,
-        };
         let stream = path.as_ref().map(|path| path.name.as_str());
         match self.need {
             Need::Stream(action) | Need::Any(action) | Need::OrSigned(action) => {
@@ -259,6 +275,7 @@ impl Guard {
         }
         let action = self.need.action();
         let lease = action.and_then(|action| Lease::new(access, identity, action, stream));
+        let lease = lease.map(|lease| lease.asking(question));
         caller.put(&mut parts.extensions);
         if let Some(path) = path {
             parts.extensions.insert(path);
@@ -287,23 +304,66 @@ struct Guarded<S> {
 
 impl<S> Service<Request> for Guarded<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Passed<S::Future>, Ready<Result<Response, Infallible>>>;
+    type Future = Either<Passed<S::Future>, Either<Ready<Answered>, Later>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let (parts, body) = request.into_parts();
-        let identity = self.guard.identify(&parts);
-        match self.guard.admit(identity, parts, body) {
+        let (mut parts, body) = request.into_parts();
+        let path = self.guard.path(&mut parts);
+        let identified = match self.guard.access_for(&parts) {
+            None => None,
+            Some(access) => {
+                let Hub { options, .. } = &*self.guard.hub;
+                let identified = access.identify_at_once(&parts, options, self.guard.need);
+                if identified.is_none() {
+                    return Either::Right(Either::Right(self.pass_later(path, parts, body)));
+                }
+                identified
+            }
+        };
+        match self.guard.admit(identified, path, parts, body) {
             Ok(admitted) => Either::Left(admitted.pass(&mut self.inner)),
-            Err(response) => Either::Right(ready(Ok(response))),
+            Err(response) => Either::Right(Either::Left(ready(Ok(response)))),
         }
+    }
+}
+
+type Answered = Result<Response, Infallible>;
+type Later = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+impl<S> Guarded<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// Passes a request on once its sender is identified.
+    fn pass_later(&mut self, path: Option<StreamPath>, parts: Parts, body: Body) -> Later {
+        let guard = self.guard.clone();
+        let next = self.inner.clone();
+        // The one that is ready.
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move {
+            let identified = match guard.access_for(&parts) {
+                None => None,
+                Some(access) => {
+                    let name = path.as_ref().map(|path| &path.name);
+                    let options = &guard.hub.options;
+                    Some(access.identify(&parts, options, guard.need, name).await)
+                }
+            };
+            match guard.admit(identified, path, parts, body) {
+                Ok(admitted) => admitted.pass(&mut inner).await,
+                Err(response) => Ok(response),
+            }
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use headwater_auth::{Action, Identity, IdentityKind};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 
-use super::{Access, Denied};
+use super::{Access, Denied, hook::Question};
 
 /// Longest wait until an expiry is compared with the clock again, which may have been set.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -27,6 +27,8 @@ pub(crate) struct Lease {
     identity: Identity,
     action: Action,
     stream: Option<Box<str>>,
+    /// Confirms the identity when it expires.
+    question: Option<Arc<Question>>,
 }
 
 impl Lease {
@@ -42,7 +44,13 @@ impl Lease {
             identity,
             action,
             stream: stream.map(Into::into),
+            question: None,
         })
+    }
+
+    /// Has the app asked again when the identity expires.
+    pub(super) fn asking(self, question: Option<Arc<Question>>) -> Self {
+        Self { question, ..self }
     }
 
     /// Ends a response with its lease, if it has one.
@@ -60,7 +68,7 @@ impl Lease {
     pub(super) async fn end(mut self) -> Option<Denied> {
         let mut changes = self.access.changes.subscribe();
         loop {
-            match self.check() {
+            match self.check().await {
                 Ok(true) => {}
                 // The client continues with the new grants when it reconnects.
                 Ok(false) => return None,
@@ -83,10 +91,15 @@ impl Lease {
     }
 
     /// Checks the permission again. Returns `false` if the response no longer has what is granted.
-    fn check(&mut self) -> Result<bool, Denied> {
+    async fn check(&mut self) -> Result<bool, Denied> {
         let now = SystemTime::now();
-        let present = self.access.authenticator.recheck(&self.identity, now);
-        let present = present.map_err(Denied::Unknown)?;
+        let present = match &self.question {
+            Some(question) if self.identity.is_expired(now) => question.ask_again().await?,
+            _ => {
+                let present = self.access.authenticator.recheck(&self.identity, now);
+                present.map_err(Denied::Unknown)?
+            }
+        };
         if !present.may(self.action, self.stream.as_deref()) {
             return Err(Denied::Lacks(self.action));
         }

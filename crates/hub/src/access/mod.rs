@@ -13,6 +13,10 @@ mod caller;
 mod credentials;
 mod denied;
 mod guard;
+mod hook;
+mod identify;
+#[cfg(feature = "jwks")]
+mod jwks;
 mod lease;
 mod options;
 mod tickets;
@@ -26,15 +30,20 @@ use headwater_auth::{Authenticator, Identity, Tickets};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use self::options::Auth;
+use crate::Options;
+
+#[cfg(feature = "jwks")]
+pub use self::jwks::JwksUrlError;
 pub(crate) use self::{
     body::Ended,
     caller::Caller,
     denied::Denied,
     guard::{Guards, Need},
+    hook::Hook,
     lease::Lease,
     tickets::issue_ticket,
 };
+pub use self::{hook::Decision, options::Auth};
 
 /// Interval between checks of the key file.
 const RELOAD_EVERY: Duration = Duration::from_millis(500);
@@ -45,6 +54,11 @@ const RELOAD_AGAIN: Duration = Duration::from_millis(100);
 /// The credentials that a hub accepts.
 pub(crate) struct Access {
     authenticator: Arc<Authenticator>,
+    /// The app's decisions. They precede credentials.
+    hook: Option<Hook>,
+    /// Follows the keys of tokens.
+    #[cfg(feature = "jwks")]
+    jwks: Option<Arc<jwks::Follower>>,
     /// The identity of requests without credentials.
     anonymous: Identity,
     tickets: Tickets,
@@ -55,8 +69,22 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    pub(crate) fn new(auth: &Auth) -> Self {
+    /// Returns the credentials that these options require, if they require any.
+    pub(crate) fn of(options: &Options) -> Option<Arc<Self>> {
+        let hook = options.hook.clone();
+        let auth = match &options.auth {
+            Some(auth) => auth.clone(),
+            // Without the app's decision, nothing is allowed.
+            None => hook.as_ref().map(|_| Auth::new(Authenticator::new()))?,
+        };
+        Some(Arc::new(Self::new(&auth, hook)))
+    }
+
+    fn new(auth: &Auth, hook: Option<Hook>) -> Self {
         Self {
+            hook,
+            #[cfg(feature = "jwks")]
+            jwks: auth.follower().map(Arc::new),
             authenticator: Arc::clone(&auth.authenticator),
             anonymous: Identity::anonymous(auth.anonymous.clone()),
             tickets: Tickets::new(),
@@ -65,11 +93,24 @@ impl Access {
         }
     }
 
-    /// Starts to follow the key file, if there is one, until the hub is dropped.
+    /// Starts to follow the key file and the keys of tokens, if there are any, until the hub is dropped.
     pub(crate) fn start(self: &Arc<Self>) {
+        #[cfg(feature = "jwks")]
+        if let Some(follower) = &self.jwks {
+            tokio::spawn(jwks::follow(Arc::clone(follower), Arc::downgrade(self)));
+        }
         if self.authenticator.key_store().is_some() {
             tokio::spawn(follow_keys(Arc::downgrade(self)));
         }
+    }
+
+    /// Returns `false` as long as the keys of tokens have never been known.
+    pub(crate) fn is_ready(&self) -> bool {
+        #[cfg(feature = "jwks")]
+        let is_ready = (self.jwks.as_ref()).is_none_or(|follower| follower.has_keys());
+        #[cfg(not(feature = "jwks"))]
+        let is_ready = true;
+        is_ready
     }
 
     /// Reads the key file again for an unknown key, at most once in [`RELOAD_AGAIN`]. Returns `false`
@@ -101,6 +142,11 @@ impl Access {
                 );
             }
         }
+        self.announce_changes();
+    }
+
+    /// Has open responses checked if keys have changed.
+    fn announce_changes(&self) {
         let generation = self.authenticator.generation();
         self.changes.send_if_modified(|known| {
             let is_new = *known != generation;

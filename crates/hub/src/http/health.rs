@@ -50,6 +50,7 @@ pub(crate) async fn healthz() -> Fresh<Health> {
 
 /// Checks readiness: streams can be read and appended to.
 ///
+/// A hub that fetches the keys of tokens from a URL isn't ready before it has got some.
 /// The storage has to answer in time. The check writes nothing. If the storage can be read but
 /// accepts no appends, for example because the disk is full, the problem contains `readable: true`,
 /// so that a load balancer can continue to send readers. `warnings` contains conditions that need
@@ -59,6 +60,11 @@ pub(crate) async fn readyz(State(core): State<Arc<HubState>>) -> Result<Fresh<He
     let unavailable = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail);
     match timeout(READY_PATIENCE, core.log.list("", None, 1)).await {
         Ok(Ok(_)) => match core.log.writable() {
+            Ok(()) if !core.access.as_ref().is_none_or(|access| access.is_ready()) => {
+                let detail =
+                    "the keys of tokens have not been fetched yet; the hub's log has the reason";
+                Err(unavailable(detail))
+            }
             Ok(()) => Ok(ok(core.log.warnings())),
             Err(error) => {
                 let detail = format!("appends are refused, reads continue: {error}");

@@ -102,7 +102,7 @@ impl Options {
 
     /// Drops the secret if there is authorization: both are in the header `Authorization`.
     pub(crate) fn without_replaced_secret(mut self) -> Self {
-        if self.auth.is_some() && self.upstream.secret.take().is_some() {
+        if (self.auth.is_some() || self.hook.is_some()) && self.upstream.secret.take().is_some() {
             tracing::warn!("the relay secret has no effect: the hub has authorization");
         }
         self

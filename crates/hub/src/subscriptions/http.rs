@@ -78,8 +78,11 @@ async fn create(
     let id = request::id(&id)?;
     let config = request::config(wanted, subscriptions.options())?;
     check(&caller, &config)?;
-    // The response to an equal request shows the streams that were added since.
-    check_existing(&subscriptions, &id, &caller).await?;
+    // The response to an equal request shows the streams that were added since. An id that is taken is
+    // reported as one with another configuration is.
+    if check_existing(&subscriptions, &id, &caller).await? == Existing::OutOfReach {
+        return Err(Refusal::AlreadyExists);
+    }
     if let Target::WakeStream(stream) = &config.target {
         caller.check(Action::Publish, Some(stream.as_str()))?;
     }
@@ -112,8 +115,8 @@ async fn show(
     caller: Caller,
 ) -> Result<Json<SubscriptionView>, Refusal> {
     let id = request::id(&id)?;
-    check_existing(&subscriptions, &id, &caller).await?;
     let after = after.as_deref().map(request::stream).transpose()?;
+    check_reach(&subscriptions, &id, &caller).await?;
     let base = base.url(subscriptions.options());
     let limit = usize::try_from(limit).unwrap_or(SHOWN_STREAMS);
     view(&subscriptions, id, base, after, limit).await.map(Json)
@@ -152,7 +155,9 @@ async fn view(
 
 /// Deletes a subscription.
 ///
-/// This also ends its current wake. Deleting a subscription that doesn't exist is not an error.
+/// This also ends its current wake. Deleting a subscription that doesn't exist is not an error, except
+/// for a caller that may only subscribe to some streams: it can't tell the subscription from another
+/// one's.
 #[operation]
 async fn remove(
     State(subscriptions): State<Subscriptions>,
@@ -160,7 +165,9 @@ async fn remove(
     caller: Caller,
 ) -> Result<NoContent, Refusal> {
     let id = request::id(&id)?;
-    check_existing(&subscriptions, &id, &caller).await?;
+    if check_existing(&subscriptions, &id, &caller).await? != Existing::InReach {
+        return Err(Refusal::NotFound);
+    }
     subscriptions
         .ask(|answer| Command::Remove { id, answer })
         .await?;
@@ -177,8 +184,9 @@ async fn add_streams(
 ) -> Result<NoContent, Refusal> {
     let id = request::id(&id)?;
     let streams = request::streams(&wanted.streams)?;
-    check_existing(&subscriptions, &id, &caller).await?;
+    // First, so that it is refused in the same way whether the subscription exists or not.
     check_streams(&caller, &streams)?;
+    check_reach(&subscriptions, &id, &caller).await?;
     subscriptions
         .ask(|answer| Command::AddStreams {
             id,
@@ -199,8 +207,8 @@ async fn remove_stream(
     caller: Caller,
 ) -> Result<NoContent, Refusal> {
     let id = request::id(&id)?;
-    check_existing(&subscriptions, &id, &caller).await?;
     let stream = request::stream(&path)?;
+    check_reach(&subscriptions, &id, &caller).await?;
     subscriptions
         .ask(|answer| Command::RemoveStream { id, stream, answer })
         .await?;
@@ -219,7 +227,7 @@ async fn claim(
     Json(Worker { worker }): Json<Worker>,
 ) -> Result<Json<Claimed>, Refusal> {
     let id = request::id(&id)?;
-    check_existing(&subscriptions, &id, &caller).await?;
+    check_reach(&subscriptions, &id, &caller).await?;
     subscriptions
         .ask(|answer| Command::Claim { id, worker, answer })
         .await
@@ -300,25 +308,52 @@ fn check_streams(caller: &Caller, streams: &[StreamName]) -> Result<(), Denied> 
     streams.try_for_each(|stream| caller.check(Action::Subscribe, Some(stream.as_str())))
 }
 
-/// Checks that a caller may change a subscription, if it exists.
-async fn check_existing(
+/// A subscription, as its caller may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Existing {
+    /// The caller may subscribe to all of its streams. A caller that may subscribe to all streams there
+    /// are is told so without a look.
+    InReach,
+    OutOfReach,
+    Missing,
+}
+
+/// Checks that a caller may see and change a subscription. A missing one is left to the command.
+async fn check_reach(
     subscriptions: &Subscriptions,
     id: &Arc<str>,
     caller: &Caller,
 ) -> Result<(), Refusal> {
-    if caller.limits(Action::Subscribe).is_none() {
-        return Ok(());
+    match check_existing(subscriptions, id, caller).await? {
+        Existing::InReach | Existing::Missing => Ok(()),
+        // As for a missing one, so that nothing tells of it.
+        Existing::OutOfReach => Err(Refusal::NotFound),
     }
-    let streams = async {
-        let of = || Arc::clone(id);
-        let config = subscriptions.ask(|answer| Command::Config { id: of(), answer });
-        check(caller, &*config.await?)?;
-        let named = subscriptions.ask(|answer| Command::Named { id: of(), answer });
-        Ok(check_streams(caller, &named.await?)?)
-    };
-    match streams.await {
-        Err(Refusal::NotFound) => Ok(()),
-        checked => checked,
+}
+
+/// Looks for a subscription.
+async fn check_existing(
+    subscriptions: &Subscriptions,
+    id: &Arc<str>,
+    caller: &Caller,
+) -> Result<Existing, Refusal> {
+    if caller.limits(Action::Subscribe).is_none() {
+        return Ok(Existing::InReach);
+    }
+    let of = || Arc::clone(id);
+    let config = subscriptions.ask(|answer| Command::Config { id: of(), answer });
+    let named = subscriptions.ask(|answer| Command::Named { id: of(), answer });
+    let found = async { Ok::<_, Refusal>((config.await?, named.await?)) };
+    match found.await {
+        Err(Refusal::NotFound) => Ok(Existing::Missing),
+        Err(refusal) => Err(refusal),
+        Ok((config, named)) => {
+            let checked = check(caller, &config).and_then(|()| check_streams(caller, &named));
+            Ok(match checked {
+                Ok(()) => Existing::InReach,
+                Err(_) => Existing::OutOfReach,
+            })
+        }
     }
 }
 

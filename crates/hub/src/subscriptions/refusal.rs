@@ -117,7 +117,9 @@ impl From<Denied> for Refusal {
         match denied {
             Denied::Lacks(action) => Self::NotGranted(action),
             // The guard of the route has refused others.
-            Denied::Unknown(_) | Denied::ForeignPage => Self::NoCredentials,
+            Denied::Unknown(_) | Denied::NoKeys | Denied::Refused(_) | Denied::ForeignPage => {
+                Self::NoCredentials
+            }
         }
     }
 }

@@ -30,10 +30,11 @@ pub(super) struct JwtArgs {
     #[arg(long, value_name = "FILE", env = "HEADWATER_JWT_PUBLIC_KEY")]
     jwt_public_key: Option<PathBuf>,
 
-    /// Require credentials, and accept tokens (JWT) of the keys in this JWK Set
+    /// Require credentials, and accept tokens (JWT) of the keys in this JWK Set: a file or a URL
     ///
-    /// The file is read at the start.
-    #[arg(long, value_name = "FILE", env = "HEADWATER_JWKS")]
+    /// A file is read at the start. From a URL, the keys are fetched at the start and followed from
+    /// then on; it is https, or http at a loopback address.
+    #[arg(long, value_name = "FILE|URL", env = "HEADWATER_JWKS")]
     jwks: Option<PathBuf>,
 
     /// The issuer (iss) that tokens need [default: any or none]
@@ -69,12 +70,14 @@ pub(super) struct Jwt {
     topics: Option<TopicNames>,
 }
 
-/// The file with what verifies tokens.
+/// The place of what verifies tokens.
 #[derive(Debug, PartialEq, Eq)]
 enum Key {
     Secret(PathBuf),
     Public(PathBuf),
     Set(PathBuf),
+    #[cfg(feature = "jwks")]
+    SetAt(String),
 }
 
 impl JwtArgs {
@@ -97,9 +100,7 @@ impl JwtArgs {
                 false => Ok(None),
             };
         };
-        if let Key::Set(path) = &key {
-            refuse_url(path)?;
-        }
+        let key = key.with_url()?;
         let leeway = file.leeway.map(|Time(leeway)| leeway);
         if let Some(leeway) = leeway.filter(|leeway| *leeway > MAX_LEEWAY) {
             return Err(Failure::other(format!(
@@ -121,7 +122,16 @@ impl JwtArgs {
 }
 
 impl Jwt {
-    /// Reads the key.
+    /// Returns the URL of the JWK Set, if it has one.
+    #[cfg(feature = "jwks")]
+    pub(super) fn jwks_url(&self) -> Option<&str> {
+        match &self.key {
+            Key::SetAt(url) => Some(url),
+            _ => None,
+        }
+    }
+
+    /// Reads the key. That of a URL is fetched later.
     pub(super) fn load(&self) -> Result<JwtOptions, Failure> {
         let mut options = self.key.load()?;
         if let Some(issuer) = &self.issuer {
@@ -141,6 +151,30 @@ impl Jwt {
 }
 
 impl Key {
+    /// Takes the name of a JWK Set for a URL if it looks like one.
+    fn with_url(self) -> Result<Self, Failure> {
+        match self {
+            Self::Set(path) if is_url(&path) => Self::at_url(&path),
+            key => Ok(key),
+        }
+    }
+
+    #[cfg(feature = "jwks")]
+    fn at_url(url: &Path) -> Result<Self, Failure> {
+        match url.to_str() {
+            Some(url) => Ok(Self::SetAt(url.to_owned())),
+            None => Err(Failure::other("the URL of the JWK Set is not UTF-8")),
+        }
+    }
+
+    #[cfg(not(feature = "jwks"))]
+    fn at_url(url: &Path) -> Result<Self, Failure> {
+        Err(Failure::other(format!(
+            "{}: this build can't fetch a JWK Set from a URL (feature `jwks`); save the document in a file, and name that",
+            url.display()
+        )))
+    }
+
     fn load(&self) -> Result<JwtOptions, Failure> {
         let at = |path: &Path| {
             let path = path.display().to_string();
@@ -172,6 +206,8 @@ impl Key {
                 }
                 Ok(JwtOptions::jwks(keys))
             }
+            #[cfg(feature = "jwks")]
+            Self::SetAt(_) => Ok(JwtOptions::jwks(Jwks::default())),
         }
     }
 }
@@ -194,17 +230,11 @@ fn key(
     }
 }
 
-fn refuse_url(path: &Path) -> Result<(), Failure> {
+fn is_url(path: &Path) -> bool {
     let text = path.to_string_lossy().to_ascii_lowercase();
     let is_url = text.starts_with("http://") || text.starts_with("https://");
     // `https://…` is a path, too, though an unlikely one.
-    match is_url && fs::symlink_metadata(path).is_err() {
-        true => Err(Failure::other(format!(
-            "{}: the URL of a JWK Set isn't supported yet; save the document in a file, and name that",
-            path.display()
-        ))),
-        false => Ok(()),
-    }
+    is_url && fs::symlink_metadata(path).is_err()
 }
 
 /// Returns the streams of Mercure's topics: URLs under the root of the streams.
@@ -278,11 +308,23 @@ mod tests {
     }
 
     #[test]
-    fn a_url_of_a_set_and_a_long_leeway_are_refused() {
+    fn the_url_of_a_set_is_told_from_a_file() {
         for url in ["https://idp.example/jwks", "HTTP://idp.example/jwks"] {
-            let error = lay(args(None, None, Some(url)), "").unwrap_err();
-            assert!(error.contains("isn't supported yet"), "{error}");
+            let laid = lay(args(None, None, Some(url)), "");
+            #[cfg(feature = "jwks")]
+            assert_eq!(laid.unwrap().unwrap().jwks_url(), Some(url));
+            #[cfg(not(feature = "jwks"))]
+            assert!(laid.unwrap_err().contains("feature `jwks`"));
         }
+        let file = lay(args(None, None, Some("https/jwks.json")), "");
+        assert_eq!(
+            file.unwrap().unwrap().key,
+            Key::Set("https/jwks.json".into())
+        );
+    }
+
+    #[test]
+    fn a_long_leeway_is_refused() {
         let error = lay(args(Some("a"), None, None), "leeway = \"301s\"").unwrap_err();
         assert!(error.contains("300s"), "{error}");
     }

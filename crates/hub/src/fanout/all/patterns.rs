@@ -9,7 +9,7 @@ use crate::{error::Failure, limits::EVENT_PATTERN_BYTES, protocol::path::is_rese
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     patterns: Box<[Box<str>]>,
-    grants: Option<Box<str>>,
+    grants: Option<Grants>,
 }
 
 /// Patterns of which at least one has to match, within what the reader may read.
@@ -74,10 +74,7 @@ impl Patterns {
                 .iter()
                 .map(|pattern| pattern.as_str().into())
                 .collect(),
-            grants: self
-                .grants
-                .as_ref()
-                .map(|grants| format!("{grants:?}").into()),
+            grants: self.grants.clone(),
         }
     }
 }
@@ -117,6 +114,17 @@ mod tests {
             let name = StreamName::new(name).unwrap();
             assert_eq!(patterns.matches(&name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn readers_with_other_grants_have_another_key() {
+        let within = |grant: &str| {
+            let grants = Grants::new(vec![grant.parse().unwrap()]).unwrap();
+            patterns(&["**"]).unwrap().within(Some(grants)).key()
+        };
+        assert_eq!(within("read:a/**"), within("read:a/**"));
+        assert_ne!(within("read:a/**"), within("read:a/*"));
+        assert_ne!(within("read:a/**"), patterns(&["**"]).unwrap().key());
     }
 
     #[test]

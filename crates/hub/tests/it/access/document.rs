@@ -1,5 +1,9 @@
 //! Every endpoint of the document is guarded.
 
+use headwater::Problem;
+use headwater_hub::Decision;
+use http::StatusCode;
+
 use super::*;
 
 /// Operations that need no credentials of the hub.
@@ -95,6 +99,40 @@ async fn every_operation_is_guarded_or_in_the_list_of_the_open_ones() {
         let only = format!("{action}:**");
         let response = hub.as_one(method, &path, &only).send().await;
         assert!(!matches!(response.status().as_u16(), 401 | 403), "{place}");
+    }
+}
+
+#[tokio::test]
+async fn every_guarded_operation_asks_the_app() {
+    let denies = Guarded::with_options(|options| options.authorize(async |_, _, _| Decision::Deny));
+    let refuses = Guarded::with_options(|options| {
+        options.authorize(async |_, _, _| {
+            Decision::Refuse(Problem::new(StatusCode::UNAUTHORIZED).with("code", "no_session"))
+        })
+    });
+    let operations = guarded_operations(&denies).await;
+    assert!(operations.len() > 15, "{}", operations.len());
+    for Operation {
+        method,
+        path,
+        action,
+    } in operations
+    {
+        let place = format!("{method} {path}");
+        // Whatever its credentials are.
+        let request = denies.as_one(method.clone(), &path, "all:**");
+        let response = request.send().await;
+        assert_eq!(response.status(), 403, "{place}");
+        if method != Method::HEAD {
+            let problem = response.json::<Value>().await;
+            let action = action.unwrap_or(Action::Read);
+            assert_eq!(problem["code"], "not_granted", "{place}");
+            assert_eq!(problem["action"], action.name(), "{place}");
+        }
+        let request = refuses.as_one(method.clone(), &path, "all:**");
+        let response = request.send().await;
+        assert_eq!(response.status(), 401, "{place}");
+        assert_eq!(header(&response, "www-authenticate"), "Bearer", "{place}");
     }
 }
 

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use axum::body::Body;
-use futures_util::StreamExt as _;
 use headwater::test::TestClient;
 use headwater_hub::Hub;
 use headwater_log::MemoryLog;
 use tower::ServiceExt as _;
 
 use super::*;
+
+const JSON_LINES: (&str, &str) = ("content-type", "application/x-ndjson");
 
 /// Longest time between the end of a permission and that of a response.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -209,4 +210,39 @@ async fn a_reader_with_a_new_token_loses_and_repeats_nothing() {
     };
     let (got, count) = tokio::join!(read, write);
     assert_eq!(got[..got.len() - 1], (0..count).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_relay_that_fills_a_stream_continues_after_its_starters_token_has_expired() {
+    let hub = Guarded::new();
+    let late = Arc::new(tokio::sync::Notify::new());
+    let released = Arc::clone(&late);
+    let upstream = axum::routing::get(move || async move {
+        let first = futures_util::stream::iter([Ok::<_, std::io::Error>("1\n")]);
+        let second = async move {
+            released.notified().await;
+            Ok("2\n")
+        };
+        let lines = first.chain(futures_util::stream::once(second));
+        ([JSON_LINES], Body::from_stream(lines))
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("there is a port");
+    let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
+    let app = axum::Router::new().route("/", upstream);
+    let server = tokio::spawn(async { axum::serve(listener, app).await });
+
+    let (token, expires) = short("relay:**;create,publish:x");
+    let post = bearer(hub.request(Method::POST, "/relay?stream=x"), &token);
+    let post = post.header("upstream-url", &url);
+    let started = post.header("upstream-method", "GET").send().await;
+    assert_eq!(started.status(), 201);
+    let read = hub.as_one(Method::GET, "/streams/x", "read:x");
+    let read = read.header("accept", JSON_LINES.1).send().await;
+    tokio::time::sleep_until((expires + Duration::from_millis(200)).into()).await;
+    late.notify_one();
+    // The relay has ended, and so does a reader with valid credentials.
+    let text = tokio::time::timeout(Duration::from_secs(10), read.into_body_text()).await;
+    assert_eq!(text.expect("it ends"), "1\n2\n");
+    server.abort();
 }

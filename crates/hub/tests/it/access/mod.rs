@@ -3,6 +3,9 @@
 mod credentials;
 mod document;
 mod expiry;
+mod hook;
+#[cfg(feature = "jwks")]
+mod jwks;
 mod shown;
 mod subscriptions;
 
@@ -11,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures_util::StreamExt as _;
 use headwater::test::{TestRequest, TestResponse};
 use headwater_auth::{
     Action, Authenticator, Claims, Grant, Grants, JwtOptions, JwtVerifier, KeyFile, KeyStore,
@@ -43,6 +47,19 @@ impl Guarded {
 
     /// Creates a hub with keys and with grants of requests without credentials.
     fn with(anonymous: &str, keys: impl FnOnce(&KeyFile)) -> Self {
+        Self::with_all(anonymous, keys, |options| options)
+    }
+
+    /// Creates a hub as [`new`](Self::new) does, with more options.
+    fn with_options(more: impl FnOnce(Options) -> Options) -> Self {
+        Self::with_all("", |_| {}, more)
+    }
+
+    fn with_all(
+        anonymous: &str,
+        keys: impl FnOnce(&KeyFile),
+        more: impl FnOnce(Options) -> Options,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("there is room");
         let path = folder.path().join("keys.json");
         let file = KeyFile::new(&path);
@@ -53,7 +70,7 @@ impl Guarded {
         let egress = Egress::allow(["http://127.0.0.1:*"]).expect("it is a pattern");
         let options = Options::new().auth(auth).upstreams(egress).index();
         Self {
-            server: Server::with(options.long_poll(Duration::from_secs(20))),
+            server: Server::with(more(options.long_poll(Duration::from_secs(20)))),
             file,
             _folder: folder,
         }
@@ -122,6 +139,22 @@ fn all_but(action: Action) -> String {
     let others = Action::ALL.into_iter().filter(|other| *other != action);
     let others: Vec<_> = others.map(Action::name).collect();
     format!("{}:**", others.join(","))
+}
+
+/// Returns the text of a body up to its end or its abort.
+trait BodyText {
+    async fn into_body_text(self) -> String;
+}
+
+impl BodyText for TestResponse {
+    async fn into_body_text(self) -> String {
+        let mut body = self.into_data_stream();
+        let mut text = String::new();
+        while let Some(Ok(chunk)) = body.next().await {
+            text += std::str::from_utf8(&chunk).expect("it is text");
+        }
+        text
+    }
 }
 
 /// Returns the code of a refusal, or its status if it isn't one of the authorization.

@@ -55,20 +55,27 @@ async fn subscriptions_to_streams_of_others_are_out_of_reach() {
         (Method::POST, part("/claim"), &worker),
         (Method::DELETE, part(""), &Value::Null),
     ];
+    let missing = |path: &str| path.replace("/one", "/missing");
     for (method, path, body) in &tries {
-        let (status, text) = send(&hub, method, path, "subscribe:b/**", body).await;
-        assert_eq!(status, 403, "{method} {path}: {text}");
+        let refused = send(&hub, method, path, "subscribe:b/**", body).await;
+        assert_eq!(refused.0, 404, "{method} {path}: {}", refused.1);
+        // Nothing tells it from one that doesn't exist.
+        let unknown = send(&hub, method, &missing(path), "subscribe:b/**", body).await;
+        assert_eq!(refused, unknown, "{method} {path}");
     }
     // A stream that was added later counts, too.
     let (status, body) = send(&hub, &Method::POST, &part("/streams"), owner, &more).await;
     assert_eq!(status, 204, "{body}");
     for (method, path, body) in &tries {
         let (status, text) = send(&hub, method, path, "subscribe:a/**", body).await;
-        assert_eq!(status, 403, "{method} {path}: {text}");
+        // To add a stream that isn't granted is refused whatever the subscription is.
+        let expected = if *body == &more { 403 } else { 404 };
+        assert_eq!(status, expected, "{method} {path}: {text}");
     }
     let granted = "subscribe:a/**;publish:wakes";
     let (status, text) = send(&hub, &Method::PUT, PATH, granted, &wanted).await;
-    assert_eq!(status, 403, "{text}");
+    assert_eq!(status, 409, "{text}");
+    assert!(text.contains("SUBSCRIPTION_ALREADY_EXISTS"), "{text}");
     let (status, text) = send(&hub, &Method::GET, PATH, owner, &Value::Null).await;
     assert_eq!(status, 200, "{text}");
     let (status, text) = send(&hub, &Method::DELETE, PATH, owner, &Value::Null).await;
