@@ -23,6 +23,7 @@ def nginx(sent):
         yield nginx
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["ndjson", "sse", "json-seq", "json", "text"])
 def test_an_item_passes_within_100_ms(nginx, sent, name):
     # The spacing reveals an item that waits for the next one.

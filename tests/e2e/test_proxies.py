@@ -26,6 +26,7 @@ def proxy(request, sent):
         yield proxy
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["ndjson", "sse", "json-seq", "json", "text"])
 def test_an_item_passes_within_100_ms(proxy, sent, name):
     # The spacing reveals an item that waits for the next one.
