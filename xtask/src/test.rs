@@ -3,9 +3,10 @@
 use crate::shell::{command, root, run, run_to_file};
 use crate::tools;
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// Number of processes of pytest. Most of its tests wait for timers, so there may be more of them than processors.
@@ -113,17 +114,23 @@ impl Done {
 /// Runs the steps that `args` name, or all of them. After a failed step the next ones still run.
 pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
     let plan = Plan::parse(args)?;
-    let mut all: Vec<Done> = Vec::new();
-    for (step, work) in [
-        (Step::Rust, rust as fn() -> Result<(), String>),
-        (Step::Doc, doc),
-    ] {
-        if plan.has(step) {
-            println!("\n==> {}", step.name());
-            all.push(Done::of(step, work).report());
+    let all = thread::scope(|scope| {
+        // Downloads leave the processors to the first build.
+        let tools = scope.spawn(|| Tools::install(&plan));
+        let mut all: Vec<Done> = Vec::new();
+        for (step, work) in [
+            (Step::Rust, rust as fn() -> Result<(), String>),
+            (Step::Doc, doc),
+        ] {
+            if plan.has(step) {
+                println!("\n==> {}", step.name());
+                all.push(Done::of(step, work).report());
+            }
         }
-    }
-    all.extend(against_programs(&plan)?);
+        let tools = tools.join().unwrap_or_else(|panic| resume_unwind(panic));
+        all.extend(with_programs(&plan, &tools));
+        all
+    });
 
     println!("\ncargo xtask test:");
     for Done { step, took, result } in &all {
@@ -143,73 +150,110 @@ pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
     }
 }
 
-/// Runs the steps that start programs, and the fuzz targets. If there are end-to-end tests, most of which wait, the other
-/// steps run beside them, with their output in files that are shown afterwards.
-fn against_programs(plan: &Plan) -> Result<Vec<Done>, String> {
-    let (has_e2e, has_conformance) = (plan.has(Step::E2e), plan.has(Step::Conformance));
-    // Installed and built one after the other, since each of these tools locks its folders.
-    let python = has_e2e.then(tools::ensure_e2e).transpose()?;
-    let node = has_conformance
-        .then(tools::ensure_conformance)
-        .transpose()?;
-    let built = (has_e2e || has_conformance).then(built).transpose()?;
+/// A program, or the reason for which it isn't there.
+type Installed = Result<PathBuf, String>;
 
+/// What the steps need besides Rust. One that isn't part of the run needs nothing.
+struct Tools {
+    python: Installed,
+    node: Installed,
+}
+
+impl Tools {
+    fn install(plan: &Plan) -> Self {
+        let no_step = || Err("no step needs it".to_owned());
+        // One after the other: both may install Debian's packages, which locks.
+        Self {
+            python: match plan.has(Step::E2e) {
+                true => tools::ensure_e2e(),
+                false => no_step(),
+            },
+            node: match plan.has(Step::Conformance) {
+                true => tools::ensure_conformance(),
+                false => no_step(),
+            },
+        }
+    }
+}
+
+/// Runs the steps that start programs, and the fuzz targets. If there are end-to-end tests, most of
+/// which wait, the others run beside them, with their output in files that are shown afterwards.
+fn with_programs(plan: &Plan, tools: &Tools) -> Vec<Done> {
+    let has_e2e = plan.has(Step::E2e);
+    let built = match has_e2e || plan.has(Step::Conformance) {
+        true => built(),
+        false => Err("no step needs it".to_owned()),
+    };
+    let built = &built;
     let mut works: Vec<(Step, Work<'_>)> = Vec::new();
     if plan.has(Step::Fuzz) {
         let seconds = plan.fuzz_seconds;
         works.push((Step::Fuzz, Box::new(move |run| fuzz(seconds, run))));
     }
-    if let (Some(node), Some(built)) = (&node, &built) {
-        works.push((
-            Step::Conformance,
-            Box::new(|run| conformance(node, built, run)),
-        ));
+    if plan.has(Step::Conformance) {
+        let work = |run: &Run| conformance(tools.node.as_deref()?, built.as_deref()?, run);
+        works.push((Step::Conformance, Box::new(work)));
     }
-    let (Some(python), Some(built)) = (&python, &built) else {
+    if !has_e2e {
         let one = |(step, work): (Step, Work<'_>)| {
             println!("\n==> {}", step.name());
             Done::of(step, || work(&run)).report()
         };
-        return Ok(works.into_iter().map(one).collect());
-    };
+        return works.into_iter().map(one).collect();
+    }
 
     println!("\n==> e2e");
-    let logs = built.join("../xtask");
-    fs::create_dir_all(&logs)
-        .map_err(|error| format!("{} cannot be created: {error}", logs.display()))?;
-    Ok(thread::scope(|scope| {
-        let mut beside = Vec::new();
-        for (step, work) in works {
-            println!("{} runs beside it", step.name());
-            let log = logs.join(step.name()).with_extension("log");
-            // That of an earlier run.
-            let _ = fs::remove_file(&log);
-            let path = log.clone();
-            let run = move |command: &mut Command| run_to_file(command, &path);
-            beside.push((scope.spawn(move || Done::of(step, || work(&run))), log));
-        }
+    thread::scope(|scope| {
+        let start = |(step, work): (Step, Work<'_>)| Beside::start(scope, step, work);
+        let mut beside: Vec<_> = works.into_iter().map(start).collect();
         let mut all = Vec::new();
         let e2e = Done::of(Step::E2e, || {
-            e2e(python, built, || all.extend(beside.into_iter().map(finish)))
+            let others_end = || all.extend(beside.drain(..).map(Beside::finish));
+            e2e(&tools.python, built, others_end)
         });
         all.insert(0, e2e.report());
         all
-    }))
+    })
+}
+
+/// A step that runs beside another, with its output in a file.
+struct Beside<'scope> {
+    handle: ScopedJoinHandle<'scope, Done>,
+    log: PathBuf,
+}
+
+impl<'scope> Beside<'scope> {
+    fn start(scope: &'scope Scope<'scope, '_>, step: Step, work: Work<'scope>) -> Self {
+        let name = format!("headwater-{}-{}.log", step.name(), std::process::id());
+        let log = std::env::temp_dir().join(name);
+        println!(
+            "{} runs beside it, with its output in {}",
+            step.name(),
+            log.display()
+        );
+        let path = log.clone();
+        let run = move |command: &mut Command| run_to_file(command, &path);
+        let handle = scope.spawn(move || Done::of(step, || work(&run)));
+        Self { handle, log }
+    }
+
+    /// Waits for its end, and shows its output.
+    fn finish(self) -> Done {
+        let done = self
+            .handle
+            .join()
+            .unwrap_or_else(|panic| resume_unwind(panic));
+        println!("\n==> {}", done.step.name());
+        print!("{}", fs::read_to_string(&self.log).unwrap_or_default());
+        // A file in the folder for temporary ones, which may stay.
+        let _ = fs::remove_file(&self.log);
+        done.report()
+    }
 }
 
 /// A step that runs its commands by the given function.
 type Work<'a> = Box<dyn FnOnce(&Run) -> Result<(), String> + Send + 'a>;
 type Run = dyn Fn(&mut Command) -> Result<(), String>;
-
-/// Waits for a step that runs beside others, and shows its output.
-fn finish((handle, log): (ScopedJoinHandle<'_, Done>, PathBuf)) -> Done {
-    let done = handle
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    println!("\n==> {}", done.step.name());
-    print!("{}", fs::read_to_string(&log).unwrap_or_default());
-    done.report()
-}
 
 /// All tests but the fuzz targets, which are a step of their own.
 fn rust() -> Result<(), String> {
@@ -247,38 +291,33 @@ fn fuzz(seconds: u32, run: &Run) -> Result<(), String> {
     run(nice.env("HEADWATER_FUZZ_SECONDS", seconds.to_string()))
 }
 
-/// The end-to-end tests. Those that need the machine for themselves run last, after `others_end` has returned.
-fn e2e(python: &Path, built: &Path, others_end: impl FnOnce()) -> Result<(), String> {
+/// The end-to-end tests. Those that need the machine for themselves run last, after `others_end` has
+/// returned.
+fn e2e(python: &Installed, built: &Installed, others_end: impl FnOnce()) -> Result<(), String> {
     let pytest = |args: &[&str]| {
-        run(command(python)
+        let built = built.as_deref()?;
+        let example = |name: &str| built.join("examples").join(name);
+        run(command(python.as_deref()?)
             .args(["-m", "pytest", "tests/e2e"])
             .args(args)
-            .env("HEADWATER_TOUR", built.join("examples/tour"))
-            .env("HEADWATER_TOUR_CLIENT", built.join("examples/tour_client"))
+            .env("HEADWATER_TOUR", example("tour"))
+            .env("HEADWATER_TOUR_CLIENT", example("tour_client"))
             .env(
                 "HEADWATER_TOUR_CLIENT_BLOCKING",
-                built.join("examples/tour_client_blocking"),
+                example("tour_client_blocking"),
             )
-            .env("HEADWATER_LLM_CHAT", built.join("examples/llm_chat"))
-            .env(
-                "HEADWATER_PRICE_COMPARE",
-                built.join("examples/price_compare"),
-            )
+            .env("HEADWATER_LLM_CHAT", example("llm_chat"))
+            .env("HEADWATER_PRICE_COMPARE", example("price_compare"))
             .env("HEADWATER_CLI", built.join("headwater"))
             .env("HEADWATER_HUB", built.join("hub-server"))
             .env("HYPOTHESIS_STORAGE_DIRECTORY", built.join("../hypothesis"))
             .env("HEADWATER_SCREENSHOTS", built.join("../screenshots")))
     };
-    let most = pytest(&[
-        "-n",
-        PYTEST_PROCESSES,
-        "--dist",
-        "worksteal",
-        "-m",
-        "not alone",
-    ]);
+    let processes = ["-n", PYTEST_PROCESSES, "--dist", "worksteal"];
+    let most = pytest(&[&processes[..], &["-m", "not alone"]].concat());
     others_end();
-    most.and(pytest(&["-m", "alone"]))
+    let alone = pytest(&["-m", "alone"]);
+    most.and(alone)
 }
 
 /// Runs the protocol's own conformance suite against the hub, once for each engine. Fails unless

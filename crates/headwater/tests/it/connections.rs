@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::serve::{Server, read_all, read_until, start_app};
+use crate::serve::{read_all, read_until, start_app};
 
 /// Deadline of a shutdown that a response would delay.
 const SHORT: Duration = Duration::from_millis(200);

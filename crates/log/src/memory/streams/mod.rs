@@ -16,13 +16,12 @@ use crate::error::{Error, Kind};
 use crate::follow::Progress;
 use crate::grouping;
 use crate::incarnation::Lineage;
-use crate::limits;
 use crate::memory::MemoryOptions;
 use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::producers::{Known, ProducerState, idle_from, is_idle};
-use crate::read::{Created, EndCause, Usage};
-use crate::settings::{self, Create, Expiry, ForkFrom, ForkPoint, Settings};
+use crate::read::{EndCause, Usage};
+use crate::settings::{Expiry, ForkPoint, Settings};
 use ended::Ends;
 
 const PER_MESSAGE: u64 = 64;
@@ -285,7 +284,7 @@ impl Streams {
     }
 
     /// Makes room for another producer. If the stream remembers as many as it may, producers that
-    /// have been idle for [`limits::PRODUCER_IDLE`] are forgotten.
+    /// have been idle for [`PRODUCER_IDLE`](crate::limits::PRODUCER_IDLE) are forgotten.
     fn make_room(&mut self, id: u64, now: Timestamp) -> Result<(), Error> {
         let limit = self.options.limits.producers;
         let stream = self.stream(id);
