@@ -25,7 +25,7 @@ def test_an_example_client_prints_every_item(client, tour, name):
     assert len(result.stdout.splitlines()) == 5, result.stdout
 
 
-def test_an_example_client_fails_when_nobody_listens(client, own_tour):
+def test_an_example_client_fails_without_a_server(client, own_tour):
     own_tour.kill()
     result = run(client, own_tour.url("/ticks"))
     assert result.returncode == 1
@@ -88,7 +88,7 @@ def test_get_says_by_its_exit_code_what_went_wrong(cli, tour, args, path, code):
     assert result.stderr.strip()
 
 
-def test_get_says_by_its_exit_code_that_nobody_listens(cli, own_tour):
+def test_get_reports_a_missing_server_by_its_exit_code(cli, own_tour):
     own_tour.kill()
     result = run(cli, "get", own_tour.url("/ticks"))
     assert result.returncode == 1, result.stderr

@@ -153,7 +153,7 @@ pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
 /// A program, or the reason for which it isn't there.
 type Installed = Result<PathBuf, String>;
 
-/// What the steps need besides Rust. One that isn't part of the run needs nothing.
+/// The programs that the steps need besides Rust. A step that isn't part of the run needs none.
 struct Tools {
     python: Installed,
     node: Installed,
