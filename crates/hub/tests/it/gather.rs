@@ -2,14 +2,14 @@
 
 mod upstream;
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::body::{Body, Bytes};
 use headwater::{Format, test::TestRequest};
 use headwater_client::Egress;
 use headwater_hub::{Hub, Limits, Options};
 use headwater_log::MemoryLog;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
