@@ -27,7 +27,7 @@ use crate::Server;
 
 /// A server that the hub calls.
 pub(super) struct Upstream {
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     pub(super) seen: Arc<Seen>,
     task: JoinHandle<()>,
 }
