@@ -204,8 +204,10 @@ fn with_programs(plan: &Plan, tools: &Tools) -> Vec<Done> {
 
     println!("\n==> e2e");
     thread::scope(|scope| {
-        let start = |(step, work): (Step, Work<'_>)| Beside::start(scope, step, work);
-        let mut beside: Vec<_> = works.into_iter().map(start).collect();
+        let mut beside: Vec<Beside<'_>> = Vec::new();
+        for (step, work) in works {
+            beside.push(Beside::start(scope, step, work));
+        }
         let mut all = Vec::new();
         let e2e = Done::of(Step::E2e, || {
             let others_end = || all.extend(beside.drain(..).map(Beside::finish));
