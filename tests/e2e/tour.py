@@ -44,7 +44,7 @@ class Tour:
             target=self._read, args=(self.process.stdout, self.lines), daemon=True
         ).start()
         try:
-            self.wait_for_line(f"{self.ready}{self.port}")
+            self.wait_for_line(f"{self.ready}{self.port}", seconds=30)
         except AssertionError:
             self.kill()
             raise
