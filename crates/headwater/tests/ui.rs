@@ -137,8 +137,19 @@ fn normalized(messages: &str) -> String {
 /// Returns the files of the [`LIBRARIES`], by their names. Cargo lists them for this test in the build
 /// of the whole workspace, and builds them if another selection of packages is tested.
 fn libraries() -> BTreeMap<String, PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Build scripts that depend on the variables of their own package would run again with those of
+    // this one.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_")
+            || text.starts_with("CARGO_MANIFEST_")
+            || text == "OUT_DIR"
+        {
+            cargo.env_remove(&name);
+        }
+    }
+    let output = cargo
         .current_dir(PACKAGE)
         .args(["test", "--workspace", "--test", "ui", "--no-run"])
         .args(["--quiet", "--message-format", "json"])
