@@ -157,7 +157,7 @@ fn libraries() -> BTreeMap<String, PathBuf> {
         .unwrap();
     let (messages, errors) = (output.stdout, String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{errors}");
-    let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<(usize, PathBuf)>> = BTreeMap::new();
     for line in String::from_utf8(messages).unwrap().lines() {
         let message: Value = serde_json::from_str(line).unwrap();
         let name = message["target"]["name"].as_str().unwrap_or_default();
@@ -172,12 +172,22 @@ fn libraries() -> BTreeMap<String, PathBuf> {
             .filter_map(Value::as_str)
             .find(|file| file.ends_with(".rlib"));
         let library = PathBuf::from(library.unwrap());
-        found.entry(name.to_owned()).or_default().push(library);
+        let features = message["features"].as_array().map_or(0, Vec::len);
+        found
+            .entry(name.to_owned())
+            .or_default()
+            .push((features, library));
     }
     assert_eq!(found.len(), LIBRARIES.len(), "{found:?}");
-    let one = |(name, mut files): (String, Vec<PathBuf>)| {
-        assert_eq!(files.len(), 1, "{name} is there more than once: {files:?}");
-        (name, files.remove(0))
+    let one = |(name, mut files): (String, Vec<(usize, PathBuf)>)| {
+        // A build script may use the same library, with fewer features.
+        files.sort();
+        let (features, library) = files.pop().unwrap();
+        assert!(
+            files.iter().all(|(other, _)| *other < features),
+            "{name} is there more than once: {library:?}, {files:?}"
+        );
+        (name, library)
     };
     found.into_iter().map(one).collect()
 }
