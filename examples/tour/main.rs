@@ -72,7 +72,10 @@ fn app(log: Option<PathBuf>) -> App {
         .license("MIT or Apache 2.0", "MIT OR Apache-2.0")
         .tag("start", "Where to begin.")
         .tag("streams", "Items, each the moment it exists.")
-        .tag("this machine", "What goes on where the tour runs.")
+        .tag(
+            "this machine",
+            "The state of the machine on which the tour runs.",
+        )
         .route("/", get(greeting).tag("start"))
         .route("/watch", get(watch).tag("start"))
         .route("/ticks", get(ticks).tag("streams"))

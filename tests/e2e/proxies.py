@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 
+import ports
 from programs import program
 
 FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "proxies"
@@ -61,17 +62,16 @@ class Proxy:
         folder = pathlib.Path(self.folder.name)
         # nginx's workers drop root privileges, but still need the folder.
         folder.chmod(0o755)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = ports.stable()
         is_nginx = self.name == "nginx"
         documented = FOLDER / ("nginx.conf" if is_nginx else "Caddyfile")
         site = self.site or documented.read_text()
         listen = f"127.0.0.1:{self.port}" if is_nginx else f"http://:{self.port}"
-        ports = [
+        addresses = [
             ("listen 8080;", f"listen {listen};") if is_nginx else (":8080 {", f"{listen} {{"),
             ("127.0.0.1:8000", f"127.0.0.1:{self.upstream}"),
         ]
-        for there, here in [*ports, *self.changes]:
+        for there, here in [*addresses, *self.changes]:
             assert site.count(there) == 1, there
             site = site.replace(there, here)
         config = folder / "config"

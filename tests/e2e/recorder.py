@@ -7,8 +7,29 @@ import struct
 import threading
 import time
 
+import requests
+
 REQUEST = re.compile(rb"^(GET|HEAD|POST) (\S+) HTTP/1\.[01]\r\n(.*?)\r\n\r\n", re.S | re.M)
 STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})", re.M)
+
+
+def assert_passes_at_once(proxy, recorder, name):
+    """Fails if a tick takes longer than 100 ms from the recorder, which is behind the proxy, to the client."""
+    # The spacing reveals an item that waits for the next one.
+    url = proxy.url(f"/ticks?count=4&every_ms=300&format={name}")
+    recorder.sent.clear()
+    arrived = {}
+    with requests.get(url, stream=True, timeout=10) as response:
+        seen = b""
+        for chunk in response.iter_content(None):
+            now = time.monotonic()
+            seen += chunk
+            for n in range(1, 5):
+                if b'"n":%d,' % n in seen:
+                    arrived.setdefault(n, now)
+    assert sorted(arrived) == [1, 2, 3, 4]
+    delays = [at - recorder.sent_at(b'"n":%d,' % n) for n, at in arrived.items()]
+    assert max(delays) < 0.1, delays
 
 
 class Recorder:

@@ -25,6 +25,8 @@ from attacks import ATTACKS, BODY, JSON, MIB, ask
 from hub import Hub
 from programs import binary
 
+pytestmark = pytest.mark.alone
+
 SOAK = float(os.environ.get("HEADWATER_SOAK", "15"))
 
 # The maximum memory of a hub at its default limits with few connections: see docs/operations.md.

@@ -5,7 +5,10 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 import requests
+
+pytestmark = pytest.mark.alone
 
 SUBSCRIPTIONS = 300
 STREAMS = 1000

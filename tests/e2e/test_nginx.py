@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from proxies import PLAIN_NGINX, Proxy
-from recorder import Recorder
+from recorder import Recorder, assert_passes_at_once
 
 
 @pytest.fixture(scope="module")
@@ -23,23 +23,10 @@ def nginx(sent):
         yield nginx
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["ndjson", "sse", "json-seq", "json", "text"])
 def test_an_item_passes_within_100_ms(nginx, sent, name):
-    # The spacing reveals an item that waits for the next one.
-    url = nginx.url(f"/ticks?count=4&every_ms=300&format={name}")
-    sent.sent.clear()
-    arrived = {}
-    with requests.get(url, stream=True, timeout=10) as response:
-        seen = b""
-        for chunk in response.iter_content(None):
-            now = time.monotonic()
-            seen += chunk
-            for n in range(1, 5):
-                if b'"n":%d,' % n in seen:
-                    arrived.setdefault(n, now)
-    assert sorted(arrived) == [1, 2, 3, 4]
-    delays = [at - sent.sent_at(b'"n":%d,' % n) for n, at in arrived.items()]
-    assert max(delays) < 0.1, delays
+    assert_passes_at_once(nginx, sent, name)
 
 
 def test_raw_text_passes_as_it_is_sent(nginx):

@@ -94,7 +94,7 @@ def test_the_page_fills_as_the_shops_answer_the_cheapest_on_top(page, comparer, 
     assert shops.calls() == ASKED_ONCE
 
 
-def test_a_reload_shows_the_same_run_and_asks_nobody_again(page, comparer, shops):
+def test_a_reload_shows_the_same_run_without_new_calls(page, comparer, shops):
     compare(page, comparer)
     has_offers(page, 10)
     page.reload()
@@ -120,7 +120,7 @@ def test_a_second_tab_shows_the_same_run(page, comparer, shops):
     assert shops.calls() == ASKED_ONCE
 
 
-def test_the_run_goes_on_with_nobody_watching(page, comparer, shops):
+def test_the_run_continues_without_watchers(page, comparer, shops):
     compare(page, comparer)
     has_offers(page, 1)
     url = page.url

@@ -2,13 +2,12 @@
 
 import itertools
 import json
-import time
 
 import pytest
 import requests
 
 from proxies import Proxy
-from recorder import Recorder
+from recorder import Recorder, assert_passes_at_once
 
 NAMES = ["nginx", "caddy"]
 
@@ -26,23 +25,10 @@ def proxy(request, sent):
         yield proxy
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["ndjson", "sse", "json-seq", "json", "text"])
 def test_an_item_passes_within_100_ms(proxy, sent, name):
-    # The spacing reveals an item that waits for the next one.
-    url = proxy.url(f"/ticks?count=4&every_ms=300&format={name}")
-    sent.sent.clear()
-    arrived = {}
-    with requests.get(url, stream=True, timeout=10) as response:
-        seen = b""
-        for chunk in response.iter_content(None):
-            now = time.monotonic()
-            seen += chunk
-            for n in range(1, 5):
-                if b'"n":%d,' % n in seen:
-                    arrived.setdefault(n, now)
-    assert sorted(arrived) == [1, 2, 3, 4]
-    delays = [at - sent.sent_at(b'"n":%d,' % n) for n, at in arrived.items()]
-    assert max(delays) < 0.1, delays
+    assert_passes_at_once(proxy, sent, name)
 
 
 def test_a_long_stream_passes_whole(proxy):

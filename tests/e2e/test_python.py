@@ -22,11 +22,11 @@ def test_requests_reads_16_bytes_at_a_time(tour):
 
 
 def test_requests_gets_each_line_as_it_is_sent(tour):
-    url = tour.url("/ticks?count=4&every_ms=300")
+    url = tour.url("/ticks?count=4&every_ms=1000")
     with requests.get(url, stream=True, timeout=10) as response:
         arrivals = timed(response.iter_lines(), 4)
     assert [json.loads(line)["n"] for _, line in arrivals] == [1, 2, 3, 4]
-    assert_spaced(arrivals, 0.3)
+    assert_spaced(arrivals, 1)
 
 
 def test_requests_sees_that_a_stream_was_cut(own_tour):
@@ -45,7 +45,7 @@ def test_aiohttp_gets_each_line_as_it_is_sent(tour, version):
         loop = asyncio.get_running_loop()
         arrivals = []
         async with aiohttp.ClientSession() as session:
-            url = tour.url(f"/ticks?count=4&every_ms=300&format={version}")
+            url = tour.url(f"/ticks?count=4&every_ms=1000&format={version}")
             async with session.get(url) as response:
                 async for line in response.content:
                     arrivals.append((loop.time(), json.loads(line.strip(b"\x1e\n"))))
@@ -53,7 +53,7 @@ def test_aiohttp_gets_each_line_as_it_is_sent(tour, version):
 
     arrivals = asyncio.run(read())
     assert [item["n"] for _, item in arrivals] == [1, 2, 3, 4]
-    assert_spaced(arrivals, 0.3)
+    assert_spaced(arrivals, 1)
 
 
 def test_aiohttp_sees_that_a_stream_was_cut(own_tour):
@@ -70,7 +70,7 @@ def test_aiohttp_sees_that_a_stream_was_cut(own_tour):
 
 def test_httpx_sse_gets_each_event_as_it_is_sent(tour):
     with httpx.Client(timeout=10) as client:
-        url = tour.url("/ticks?count=4&every_ms=300")
+        url = tour.url("/ticks?count=4&every_ms=1000")
         with httpx_sse.connect_sse(client, "GET", url) as source:
             arrivals = timed(source.iter_sse(), 5)
     events = [event for _, event in arrivals]
@@ -78,7 +78,7 @@ def test_httpx_sse_gets_each_event_as_it_is_sent(tour):
     assert [event.json()["n"] for event in events[:4]] == [1, 2, 3, 4]
     assert events[4].event == "headwater:end"
     assert events[4].json() == {"items": 4}
-    assert_spaced(arrivals[:4], 0.3)
+    assert_spaced(arrivals[:4], 1)
 
 
 def test_httpx_sse_resumes_after_the_last_id(tour):

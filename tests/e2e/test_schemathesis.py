@@ -41,7 +41,7 @@ MEDIA_TYPES = [
 # Test cases are collected before a server runs; the tour prints its document without one.
 DOCUMENT = json.loads(
     subprocess.run(
-        [binary("HEADWATER_TOUR"), "--openapi"], check=True, capture_output=True, timeout=10
+        [binary("HEADWATER_TOUR"), "--openapi"], check=True, capture_output=True, timeout=30
     ).stdout
 )
 

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 
+import ports
 from programs import binary
 
 
@@ -21,7 +22,7 @@ class Tour:
 
     def __init__(self, *args):
         self.args = args
-        self.port = 0
+        self.port = ports.stable()
         self.process = None
         self.lines = []
 
@@ -43,11 +44,10 @@ class Tour:
             target=self._read, args=(self.process.stdout, self.lines), daemon=True
         ).start()
         try:
-            line = self.wait_for_line(self.ready)
+            self.wait_for_line(f"{self.ready}{self.port}", seconds=30)
         except AssertionError:
             self.kill()
             raise
-        self.port = int(re.search(r":(\d+)$", line)[1])
 
     @staticmethod
     def _read(output, lines):

@@ -49,7 +49,7 @@ fn decoded(coding: Option<&str>, body: DuplexStream) -> Pin<Box<dyn AsyncRead + 
         Some("gzip") => Box::pin(GzipDecoder::new(body)),
         Some("br") => Box::pin(BrotliDecoder::new(body)),
         Some("zstd") => Box::pin(ZstdDecoder::new(body)),
-        Some(other) => panic!("nobody asked for the coding {other}"),
+        Some(other) => panic!("the coding {other} was not requested"),
         None => Box::pin(body),
     }
 }

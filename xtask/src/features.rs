@@ -66,7 +66,10 @@ impl Package {
         if with_tests {
             cargo.arg("--all-targets");
         }
-        run(cargo.args(["--", "-D", "warnings"]))
+        let start = Instant::now();
+        let outcome = run(cargo.args(["--", "-D", "warnings"]));
+        println!("  {:.1} s", start.elapsed().as_secs_f64());
+        outcome
     }
 }
 

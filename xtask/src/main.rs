@@ -29,12 +29,13 @@ Commands:
 cargo xtask test [--only rust|doc|fuzz|e2e|conformance]... [--fuzz-seconds N]
   rust   unit and integration tests (cargo nextest)
   doc    the examples in the documentation (cargo test --doc)
-  fuzz   each fuzz target for N seconds (default 10), with mutations of its seeds
+  fuzz   each fuzz target for N seconds of processor time (default 10), with mutations of its seeds
   e2e    the tour and the hub read by curl, Python, Node.js, Chromium and through nginx, killed in
          mid-stream, and held to their documents by validators, a client generator and
          schemathesis (pytest)
   conformance
          the Durable Streams protocol's own suite against the hub, over each engine
+  Beside e2e, fuzz and conformance run in the background; their output follows.
 
 cargo xtask fuzz [--seconds N] [TARGET]...
   Each target, or those that are named, for N seconds (default 60). The first build takes minutes.

@@ -1,5 +1,6 @@
 //! Running of other programs.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,6 +26,15 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
         Ok(status) => Err(format!("`{shown}` failed: {status}")),
         Err(error) => Err(format!("`{shown}` could not be started: {error}")),
     }
+}
+
+/// Runs the command as [`run`] does, with its output appended to a file.
+pub(crate) fn run_to_file(command: &mut Command, file: &Path) -> Result<(), String> {
+    let opened = File::options().create(true).append(true).open(file);
+    let outputs = opened.and_then(|output| Ok((output.try_clone()?, output)));
+    let (stdout, stderr) =
+        outputs.map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
+    run(command.stdin(Stdio::null()).stdout(stdout).stderr(stderr))
 }
 
 /// Runs a command and returns its standard output.

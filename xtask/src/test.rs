@@ -1,10 +1,16 @@
-//! `cargo xtask test`: all tests, step by step.
+//! `cargo xtask test`: all tests, step by step. Steps that leave the processors idle run together.
 
-use crate::shell::{command, root, run};
+use crate::shell::{command, root, run, run_to_file};
 use crate::tools;
 use std::fs;
-use std::path::PathBuf;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
+
+/// Number of processes of pytest. Most of its tests wait for timers, so there may be more of them than processors.
+const PYTEST_PROCESSES: &str = "4";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -31,16 +37,6 @@ impl Step {
             Self::Fuzz => "fuzz",
             Self::E2e => "e2e",
             Self::Conformance => "conformance",
-        }
-    }
-
-    fn run(self, plan: &Plan) -> Result<(), String> {
-        match self {
-            Self::Rust => rust(),
-            Self::Doc => run(command("cargo").args(["test", "--workspace", "--doc"])),
-            Self::Fuzz => fuzz(plan.fuzz_seconds),
-            Self::E2e => e2e(),
-            Self::Conformance => conformance(),
         }
     }
 }
@@ -80,26 +76,64 @@ impl Plan {
         }
         Ok(plan)
     }
+
+    fn has(&self, step: Step) -> bool {
+        self.steps.contains(&step)
+    }
+}
+
+/// The outcome of a step, and its duration.
+struct Done {
+    step: Step,
+    took: Duration,
+    result: Result<(), String>,
+}
+
+impl Done {
+    /// Runs a step and measures it.
+    fn of(step: Step, work: impl FnOnce() -> Result<(), String>) -> Self {
+        let start = Instant::now();
+        let result = work();
+        Self {
+            step,
+            took: start.elapsed(),
+            result,
+        }
+    }
+
+    /// Prints the outcome.
+    fn report(self) -> Self {
+        if let Err(message) = &self.result {
+            eprintln!("xtask: {message}");
+        }
+        println!("<== {}: {:.1} s", self.step.name(), self.took.as_secs_f64());
+        self
+    }
 }
 
 /// Runs the steps that `args` name, or all of them. After a failed step the next ones still run.
 pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
     let plan = Plan::parse(args)?;
-    let mut results: Vec<(Step, Duration, Result<(), String>)> = Vec::new();
-    for &step in &plan.steps {
-        println!("\n==> {}", step.name());
-        let start = Instant::now();
-        let result = step.run(&plan);
-        let took = start.elapsed();
-        if let Err(message) = &result {
-            eprintln!("xtask: {message}");
+    let all = thread::scope(|scope| {
+        // Downloads leave the processors to the first build.
+        let tools = scope.spawn(|| Tools::install(&plan));
+        let mut all: Vec<Done> = Vec::new();
+        for (step, work) in [
+            (Step::Rust, rust as fn() -> Result<(), String>),
+            (Step::Doc, doc),
+        ] {
+            if plan.has(step) {
+                println!("\n==> {}", step.name());
+                all.push(Done::of(step, work).report());
+            }
         }
-        println!("<== {}: {:.1} s", step.name(), took.as_secs_f64());
-        results.push((step, took, result));
-    }
+        let tools = tools.join().unwrap_or_else(|panic| resume_unwind(panic));
+        all.extend(with_programs(&plan, &tools));
+        all
+    });
 
     println!("\ncargo xtask test:");
-    for (step, took, result) in &results {
+    for Done { step, took, result } in &all {
         let outcome = match result {
             Ok(()) => "ok",
             Err(message) => message,
@@ -110,19 +144,129 @@ pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
             took.as_secs_f64()
         );
     }
-    match results
-        .iter()
-        .filter(|(_, _, result)| result.is_err())
-        .count()
-    {
+    match all.iter().filter(|done| done.result.is_err()).count() {
         0 => Ok(()),
-        failed => Err(format!("{failed} of {} steps failed", results.len())),
+        failed => Err(format!("{failed} of {} steps failed", all.len())),
     }
 }
 
+/// A program, or the reason for which it isn't there.
+type Installed = Result<PathBuf, String>;
+
+/// The programs that the steps need besides Rust. A step that isn't part of the run needs none.
+struct Tools {
+    python: Installed,
+    node: Installed,
+}
+
+impl Tools {
+    fn install(plan: &Plan) -> Self {
+        let no_step = || Err("no step needs it".to_owned());
+        // One after the other: both may install Debian's packages, which locks.
+        Self {
+            python: match plan.has(Step::E2e) {
+                true => tools::ensure_e2e(),
+                false => no_step(),
+            },
+            node: match plan.has(Step::Conformance) {
+                true => tools::ensure_conformance(),
+                false => no_step(),
+            },
+        }
+    }
+}
+
+/// Runs the steps that start programs, and the fuzz targets. If there are end-to-end tests, most of
+/// which wait, the others run beside them, with their output in files that are shown afterwards.
+fn with_programs(plan: &Plan, tools: &Tools) -> Vec<Done> {
+    let has_e2e = plan.has(Step::E2e);
+    let built = match has_e2e || plan.has(Step::Conformance) {
+        true => built(),
+        false => Err("no step needs it".to_owned()),
+    };
+    let built = &built;
+    let mut works: Vec<(Step, Work<'_>)> = Vec::new();
+    if plan.has(Step::Fuzz) {
+        let seconds = plan.fuzz_seconds;
+        works.push((Step::Fuzz, Box::new(move |run| fuzz(seconds, run))));
+    }
+    if plan.has(Step::Conformance) {
+        let work = |run: &Run| conformance(tools.node.as_deref()?, built.as_deref()?, run);
+        works.push((Step::Conformance, Box::new(work)));
+    }
+    if !has_e2e {
+        let one = |(step, work): (Step, Work<'_>)| {
+            println!("\n==> {}", step.name());
+            Done::of(step, || work(&run)).report()
+        };
+        return works.into_iter().map(one).collect();
+    }
+
+    println!("\n==> e2e");
+    thread::scope(|scope| {
+        let mut beside: Vec<Beside<'_>> = Vec::new();
+        for (step, work) in works {
+            beside.push(Beside::start(scope, step, work));
+        }
+        let mut all = Vec::new();
+        let e2e = Done::of(Step::E2e, || {
+            let others_end = || all.extend(beside.drain(..).map(Beside::finish));
+            e2e(&tools.python, built, others_end)
+        });
+        all.insert(0, e2e.report());
+        all
+    })
+}
+
+/// A step that runs beside another, with its output in a file.
+struct Beside<'scope> {
+    handle: ScopedJoinHandle<'scope, Done>,
+    log: PathBuf,
+}
+
+impl<'scope> Beside<'scope> {
+    fn start(scope: &'scope Scope<'scope, '_>, step: Step, work: Work<'scope>) -> Self {
+        let name = format!("headwater-{}-{}.log", step.name(), std::process::id());
+        let log = std::env::temp_dir().join(name);
+        println!(
+            "{} runs beside it, with its output in {}",
+            step.name(),
+            log.display()
+        );
+        let path = log.clone();
+        let run = move |command: &mut Command| run_to_file(command, &path);
+        let handle = scope.spawn(move || Done::of(step, || work(&run)));
+        Self { handle, log }
+    }
+
+    /// Waits for its end, and shows its output.
+    fn finish(self) -> Done {
+        let done = self
+            .handle
+            .join()
+            .unwrap_or_else(|panic| resume_unwind(panic));
+        println!("\n==> {}", done.step.name());
+        print!("{}", fs::read_to_string(&self.log).unwrap_or_default());
+        // A file in the folder for temporary ones, which may stay.
+        let _ = fs::remove_file(&self.log);
+        done.report()
+    }
+}
+
+/// A step that runs its commands by the given function.
+type Work<'a> = Box<dyn FnOnce(&Run) -> Result<(), String> + Send + 'a>;
+type Run = dyn Fn(&mut Command) -> Result<(), String>;
+
+/// All tests but the fuzz targets, which are a step of their own.
 fn rust() -> Result<(), String> {
     if tools::ensure_nextest() {
-        run(command("cargo").args(["nextest", "run", "--workspace"]))
+        // Nearly half of the time of these tests is spent waiting.
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = processors + processors.div_ceil(2);
+        run(command("cargo")
+            .args(["nextest", "run", "--workspace"])
+            .args(["--test-threads", &threads.to_string()])
+            .args(["-E", "not package(headwater-fuzz)"]))
     } else {
         run(command("cargo").args([
             "test",
@@ -135,47 +279,59 @@ fn rust() -> Result<(), String> {
     }
 }
 
-/// The bodies of the fuzz targets, in the build of the step `rust`.
-fn fuzz(seconds: u32) -> Result<(), String> {
-    let mut cargo = command("cargo");
-    if tools::ensure_nextest() {
-        cargo.args(["nextest", "run", "--workspace"]);
-        cargo.args(["-E", "package(headwater-fuzz)"]);
-    } else {
-        cargo.args(["test", "--workspace", "--test", "targets"]);
-    }
-    run(cargo.env("HEADWATER_FUZZ_SECONDS", seconds.to_string()))
+fn doc() -> Result<(), String> {
+    run(command("cargo").args(["test", "--workspace", "--doc"]))
 }
 
-fn e2e() -> Result<(), String> {
-    let python = tools::ensure_e2e()?;
-    let built = built()?;
-    run(command(python)
-        .args(["-m", "pytest", "tests/e2e"])
-        .env("HEADWATER_TOUR", built.join("examples/tour"))
-        .env("HEADWATER_TOUR_CLIENT", built.join("examples/tour_client"))
-        .env(
-            "HEADWATER_TOUR_CLIENT_BLOCKING",
-            built.join("examples/tour_client_blocking"),
-        )
-        .env("HEADWATER_LLM_CHAT", built.join("examples/llm_chat"))
-        .env(
-            "HEADWATER_PRICE_COMPARE",
-            built.join("examples/price_compare"),
-        )
-        .env("HEADWATER_CLI", built.join("headwater"))
-        .env("HEADWATER_HUB", built.join("hub-server"))
-        .env("HYPOTHESIS_STORAGE_DIRECTORY", built.join("../hypothesis"))
-        .env("HEADWATER_SCREENSHOTS", built.join("../screenshots")))
+/// The bodies of the fuzz targets, in the build of the step `rust`. They need only processor time, so they leave it to
+/// any other step.
+fn fuzz(seconds: u32, run: &Run) -> Result<(), String> {
+    let mut nice = command("nice");
+    nice.args(["-n", "19", "cargo"]);
+    if tools::ensure_nextest() {
+        nice.args(["nextest", "run", "--workspace"]);
+        nice.args(["-E", "package(headwater-fuzz)"]);
+    } else {
+        nice.args(["test", "--workspace", "--test", "targets"]);
+    }
+    run(nice.env("HEADWATER_FUZZ_SECONDS", seconds.to_string()))
+}
+
+/// The end-to-end tests. Those that need the machine for themselves run last, after `others_end` has
+/// returned.
+fn e2e(python: &Installed, built: &Installed, others_end: impl FnOnce()) -> Result<(), String> {
+    let pytest = |args: &[&str]| {
+        let built = built.as_deref()?;
+        let example = |name: &str| built.join("examples").join(name);
+        run(command(python.as_deref()?)
+            .args(["-m", "pytest", "tests/e2e"])
+            .args(args)
+            .env("HEADWATER_TOUR", example("tour"))
+            .env("HEADWATER_TOUR_CLIENT", example("tour_client"))
+            .env(
+                "HEADWATER_TOUR_CLIENT_BLOCKING",
+                example("tour_client_blocking"),
+            )
+            .env("HEADWATER_LLM_CHAT", example("llm_chat"))
+            .env("HEADWATER_PRICE_COMPARE", example("price_compare"))
+            .env("HEADWATER_CLI", built.join("headwater"))
+            .env("HEADWATER_HUB", built.join("hub-server"))
+            .env("HYPOTHESIS_STORAGE_DIRECTORY", built.join("../hypothesis"))
+            .env("HEADWATER_SCREENSHOTS", built.join("../screenshots")))
+    };
+    let processes = ["-n", PYTEST_PROCESSES, "--dist", "worksteal"];
+    let most = pytest(&[&processes[..], &["-m", "not alone"]].concat());
+    others_end();
+    let alone = pytest(&["-m", "alone"]);
+    most.and(alone)
 }
 
 /// Runs the protocol's own conformance suite against `headwater serve`, once for each engine. Fails
 /// unless every test passes.
-fn conformance() -> Result<(), String> {
-    let node = tools::ensure_conformance()?;
-    let hub = built()?.join("headwater");
+fn conformance(node: &Path, built: &Path, run: &Run) -> Result<(), String> {
+    let hub = built.join("headwater");
     let suite = || {
-        let mut node = command(&node);
+        let mut node = command(node);
         node.arg("tests/conformance/run.mjs").arg(&hub);
         node
     };

@@ -266,12 +266,12 @@ async fn follow(
                 message => message?,
             };
             let event = Event::new(Str::from_utf8_lossy(message.value));
-            if output.item(|line| printer.print(&event, line))? == Written::NobodyReads {
+            if output.item(|line| printer.print(&event, line))? == Written::OutputClosed {
                 return Ok(());
             }
             next = reader.next_ready();
         }
-        if output.flush()? == Written::NobodyReads {
+        if output.flush()? == Written::OutputClosed {
             return Ok(());
         }
     }

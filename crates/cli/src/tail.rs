@@ -141,7 +141,7 @@ async fn one(
             }
             next = reader.next_ready();
         }
-        if output.flush()? == Written::NobodyReads {
+        if output.flush()? == Written::OutputClosed {
             return Ok(());
         }
     }
@@ -204,7 +204,7 @@ async fn many(
                 return Ok(());
             }
         }
-        if output.flush()? == Written::NobodyReads {
+        if output.flush()? == Written::OutputClosed {
             return Ok(());
         }
     }
@@ -237,7 +237,7 @@ fn since(text: &str) -> Result<String, String> {
 impl Tail {
     /// Returns `true` if no more messages are wanted.
     fn is_enough(&self, output: &Output, written: &Written) -> bool {
-        *written == Written::NobodyReads || self.max_items.map(u64::from) == Some(output.items())
+        *written == Written::OutputClosed || self.max_items.map(u64::from) == Some(output.items())
     }
 }
 

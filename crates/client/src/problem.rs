@@ -7,6 +7,17 @@ use serde_json::{Map, Value};
 ///
 /// It is the body of an error response (`application/problem+json`), or the data of an
 /// `event: headwater:error` in the middle of a stream.
+///
+/// ```no_run
+/// # async fn run() {
+/// let response = headwater_client::get("http://127.0.0.1:8000/ticks?count=-1").text().await;
+/// if let Err(error) = response
+///     && let Some(problem) = error.problem()
+/// {
+///     println!("{:?}: {:?}", problem.status(), problem.detail());
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     members: Map<String, Value>,

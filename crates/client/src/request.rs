@@ -17,6 +17,24 @@ use crate::{
 ///
 /// Nothing is sent before the future of that last step is polled. An invalid option is reported as
 /// that step's error. Dropping the future abandons the request.
+///
+/// ```no_run
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Tick {
+///     n: u64,
+/// }
+///
+/// # async fn run() -> Result<(), headwater_client::Error> {
+/// let mut ticks = headwater_client::get("http://127.0.0.1:8000/ticks?count=10")
+///     .bearer("secret")
+///     .stream::<Tick>()
+///     .await?;
+/// while let Some(tick) = ticks.next().await {
+///     println!("{}", tick?.n);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is sent before the answer is read"]
 pub struct Request {
     http: Result<reqwest::Client, Error>,

@@ -27,6 +27,23 @@ enum Message<T> {
 /// [`finish`](Self::finish) completes the stream. A sender that is dropped without it (its task
 /// failed, panicked or was aborted) fails the stream, so that readers don't mistake a partial
 /// stream for a complete one.
+///
+/// ```
+/// use headwater::Streaming;
+///
+/// async fn count() -> Streaming<u32> {
+///     let (sender, stream) = Streaming::channel(16);
+///     tokio::spawn(async move {
+///         for n in 0..3 {
+///             if sender.send(n).await.is_err() {
+///                 return; // The client has disconnected.
+///             }
+///         }
+///         sender.finish().await;
+///     });
+///     stream
+/// }
+/// ```
 pub struct Sender<T> {
     messages: mpsc::Sender<Message<T>>,
     /// The panic of the task or thread that held the sender.

@@ -129,6 +129,32 @@ pub use relay::{Relay, RelayStream};
 /// A hub: streams by URL, over a log.
 ///
 /// Cloning is cheap. A clone is the same hub.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use headwater::test::TestClient;
+/// use headwater_hub::Hub;
+/// use headwater_log::{MemoryLog, MemoryOptions};
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let hub = Hub::new(Arc::new(MemoryLog::new(MemoryOptions::default())));
+/// hub.start();
+/// let client = TestClient::new(hub.app());
+/// let created = client
+///     .post("/streams/greetings")
+///     .header("stream-create", "true")
+///     .header("content-type", "application/json")
+///     .body(r#""hello""#)
+///     .send()
+///     .await;
+/// assert_eq!(created.status(), 201);
+/// let all = client.get("/streams/greetings?live=false").send().await;
+/// assert_eq!(all.text().await, r#"["hello"]"#);
+/// hub.stop().await;
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Hub(Arc<HubState>);
 

@@ -51,6 +51,12 @@ pub struct Options {
 /// PATCH, DELETE) are refused with 403 before the body is read. The check uses `Origin` and
 /// `Sec-Fetch-Site`, which browsers send and scripts can't set; programs that send neither are not
 /// checked. Pages of the hub's own origin may always use it.
+///
+/// ```
+/// use headwater_hub::{Cors, Options};
+///
+/// let options = Options::new().cors(Cors::Any);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cors {

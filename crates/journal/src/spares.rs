@@ -199,7 +199,7 @@ impl Spares {
             self.disk.sync()
         };
         if let Err(error) = zero() {
-            // What was written of it would keep a full disk full.
+            // The part that was written would keep a full disk full.
             let _still_there = self.disk.remove(&name);
             return Err(error);
         }

@@ -66,6 +66,24 @@ impl KeyFileError {
 /// A file that doesn't exist has no keys. A file that everybody can write isn't read.
 ///
 /// The functions block.
+///
+/// ```
+/// use std::time::SystemTime;
+///
+/// use headwater_auth::{Action, Grant, Grants, KeyFile, KeyStore};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("keys.json");
+/// let now = SystemTime::now();
+/// let grants = Grants::new(vec!["publish:sensors/**".parse::<Grant>()?])?;
+/// let key = KeyFile::new(&path).create("sensor 7", grants, None, now)?;
+///
+/// // A server follows the file.
+/// let keys = KeyStore::open(&path)?;
+/// let identity = keys.verify(key.token(), now)?;
+/// assert!(identity.may(Action::Publish, Some("sensors/7")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct KeyFile {
     path: PathBuf,

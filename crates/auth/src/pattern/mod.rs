@@ -19,6 +19,16 @@ use crate::limits::{COVERS_STEPS, PATTERN_SEGMENTS};
 /// The patterns of a Mercure claim can also have segments with one variable between fixed text, such
 /// as `book-{id}`. Only tokens can contain them. [`as_str`](Self::as_str) has them as they are in
 /// the claim, and [`new`](Self::new) doesn't parse that text to the same pattern.
+///
+/// ```
+/// use headwater_auth::StreamPattern;
+///
+/// let pattern = StreamPattern::new("orders/*/events")?;
+/// assert!(pattern.matches("orders/7/events"));
+/// assert!(!pattern.matches("orders/7/8/events"));
+/// assert!(StreamPattern::new("orders/**")?.covers(&pattern));
+/// # Ok::<(), headwater_auth::GrantError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StreamPattern {
     text: Box<str>,

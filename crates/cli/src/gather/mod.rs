@@ -168,7 +168,7 @@ pub(crate) async fn run(args: Gather, mut interrupt: Interrupt) -> Result<(), Fa
     if interrupted && (args.output.resume.is_some() || output.has_written()) {
         resume_command::tell(&args);
     }
-    if outcome? == Written::NobodyReads || flushed? == Written::NobodyReads {
+    if outcome? == Written::OutputClosed || flushed? == Written::OutputClosed {
         return Ok(());
     }
     if let Some(failure) = watch.failure() {
@@ -233,8 +233,8 @@ async fn print(
             };
         }
         bar.tell(results.progress(), watch);
-        if bar.aside(|| output.flush())? == Written::NobodyReads {
-            return Ok(Written::NobodyReads);
+        if bar.aside(|| output.flush())? == Written::OutputClosed {
+            return Ok(Written::OutputClosed);
         }
     }
 }

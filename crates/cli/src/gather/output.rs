@@ -103,7 +103,7 @@ impl Output {
         self.lines.shrink_to(BUFFER);
         match written {
             Ok(()) => Ok(Written::Yes),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Written::NobodyReads),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Written::OutputClosed),
             Err(error) => Err(failure(&self.name, &error)),
         }
     }

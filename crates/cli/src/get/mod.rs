@@ -91,7 +91,7 @@ async fn print(
                         output.note(&format!("headwater: item {number} is not JSON: {error}"));
                         damaged = true;
                     }
-                    if output.item(|line| printer.print(&event, line))? == Written::NobodyReads {
+                    if output.item(|line| printer.print(&event, line))? == Written::OutputClosed {
                         return Ok(Done);
                     }
                     if max_items == Some(output.items()) {
@@ -112,7 +112,7 @@ async fn print(
                 None => break,
             }
         }
-        if output.flush()? == Written::NobodyReads {
+        if output.flush()? == Written::OutputClosed {
             return Ok(Done);
         }
     }
@@ -126,7 +126,7 @@ async fn print(
 async fn copy(mut pieces: Items<Bytes>, output: &mut Output) -> Result<Done, Failure> {
     while let Some(piece) = pieces.next().await {
         output.bytes(&piece?)?;
-        if output.flush()? == Written::NobodyReads {
+        if output.flush()? == Written::OutputClosed {
             break;
         }
     }

@@ -43,7 +43,7 @@ impl Write for Target {
 pub(crate) enum Written {
     Yes,
     /// The pipe is closed by its reader.
-    NobodyReads,
+    OutputClosed,
 }
 
 impl Output {
@@ -130,7 +130,7 @@ impl Output {
     fn written(&self, result: io::Result<()>) -> Result<Written, Failure> {
         match result {
             Ok(()) => Ok(Written::Yes),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Written::NobodyReads),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Written::OutputClosed),
             Err(error) => Err(failure(&self.name, &error)),
         }
     }

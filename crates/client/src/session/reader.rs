@@ -3,7 +3,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::{Bytes, BytesMut};
 use headwater_wire::{
     Decoder, Event, Format, Limits, Str,
-    json::{self, SkipBom},
+    json::{Document, DocumentError},
     sse::{Block, Splitter},
 };
 
@@ -68,7 +68,10 @@ pub(super) enum Reader {
     Items(Box<Decoder>),
     Blocks(Box<Splitter>),
     /// `application/json` until its first byte shows that it is an array; otherwise one value.
-    Document(Document),
+    Document {
+        text: Document,
+        limits: Limits,
+    },
     Chunks(Chunks),
     Raw(VecDeque<Bytes>),
 }
@@ -84,7 +87,10 @@ impl Reader {
             Reading::Items { format, limits } => {
                 let named = || head.content_type.as_deref().and_then(format_of);
                 match format.or_else(named) {
-                    Some(Format::JsonArray) => Self::Document(Document::new(limits)),
+                    Some(Format::JsonArray) => Self::Document {
+                        text: Document::new(limits),
+                        limits,
+                    },
                     Some(format) => Self::items(format, limits),
                     None => {
                         let found = head.content_type.clone();
@@ -115,7 +121,7 @@ impl Reader {
         match self {
             Self::Items(decoder) => Some(decoder.format()),
             Self::Blocks(_) => Some(Format::Sse),
-            Self::Document(_) => Some(Format::JsonArray),
+            Self::Document { .. } => Some(Format::JsonArray),
             Self::Chunks(_) | Self::Raw(_) => None,
         }
     }
@@ -140,9 +146,11 @@ impl Reader {
         match self {
             Self::Items(decoder) => decoder.push(chunk),
             Self::Blocks(splitter) => splitter.push(chunk),
-            Self::Document(document) => {
-                if let Some(decoder) = document.push(chunk) {
-                    *self = Self::Items(decoder);
+            Self::Document { text, limits } => {
+                if let Some(array) = text.push(chunk) {
+                    let mut decoder = Decoder::new(Format::JsonArray, *limits);
+                    decoder.push(array);
+                    *self = Self::Items(Box::new(decoder));
                 }
             }
             Self::Chunks(chunks) => chunks.push(chunk),
@@ -154,7 +162,7 @@ impl Reader {
         match self {
             Self::Items(decoder) => decoder.finish(),
             Self::Blocks(splitter) => splitter.finish(),
-            Self::Document(document) => document.finished = true,
+            Self::Document { text, .. } => text.finish(),
             Self::Chunks(chunks) => chunks.finished = true,
             Self::Raw(_) => {}
         }
@@ -172,7 +180,13 @@ impl Reader {
                 Ok(block) => Ok(block.map(|block| Piece::Block(Box::new(block)))),
                 Err(error) => Err(Error::undecodable(error)),
             },
-            Self::Document(document) => Ok(document.next()?.map(Piece::Event)),
+            Self::Document { text, .. } => match text.value() {
+                Ok(value) => Ok(value.map(|value| Piece::Event(Event::new(value)))),
+                Err(DocumentError::TooLarge { limit }) => {
+                    Err(Error::new(Kind::BodyTooLarge { limit }))
+                }
+                Err(DocumentError::Invalid(error)) => Err(Error::new(Kind::BodyNotJson(error))),
+            },
             Self::Chunks(chunks) => Ok(chunks.next().map(Piece::Bytes)),
             Self::Raw(queue) => Ok(queue.pop_front().map(Piece::Bytes)),
         }
@@ -207,67 +221,6 @@ fn format_of(content_type: &str) -> Option<Format> {
             .eq_ignore_ascii_case("json")
             .then_some(Format::JsonArray)
     })
-}
-
-/// A JSON body: if it doesn't start with an array, the whole body is one item.
-pub(super) struct Document {
-    limits: Limits,
-    bom: SkipBom,
-    text: BytesMut,
-    over_limit: bool,
-    finished: bool,
-    given: bool,
-}
-
-impl Document {
-    fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            bom: SkipBom::default(),
-            text: BytesMut::new(),
-            over_limit: false,
-            finished: false,
-            given: false,
-        }
-    }
-
-    /// Accepts a chunk. If the body is an array, returns its decoder, which has already accepted
-    /// the chunk.
-    fn push(&mut self, chunk: Bytes) -> Option<Box<Decoder>> {
-        let chunk = self.bom.piece(chunk);
-        if self.text.is_empty() {
-            // White space before the value is insignificant (RFC 8259 §2).
-            let first = chunk.iter().find(|byte| !b" \t\n\r".contains(byte))?;
-            if *first == b'[' {
-                let mut decoder = Decoder::new(Format::JsonArray, self.limits);
-                decoder.push(chunk);
-                return Some(Box::new(decoder));
-            }
-        }
-        if self.text.len() + chunk.len() > self.limits.max_item_bytes {
-            self.over_limit = true;
-        } else {
-            self.text.extend_from_slice(&chunk);
-        }
-        None
-    }
-
-    fn next(&mut self) -> Result<Option<Event>, Error> {
-        if self.over_limit {
-            return Err(Error::new(Kind::BodyTooLarge {
-                limit: self.limits.max_item_bytes,
-            }));
-        }
-        if !self.finished || self.given {
-            return Ok(None);
-        }
-        self.given = true;
-        let text = self.text.split().freeze();
-        json::check(&text, self.limits.max_depth)
-            .map_err(|error| Error::new(Kind::BodyNotJson(error)))?;
-        // `check` succeeded, so the text is UTF-8.
-        Ok(Some(Event::new(Str::from_utf8_lossy(text))))
-    }
 }
 
 /// Splits a body into pieces of one size. A piece that lies within one received chunk isn't copied.

@@ -2,7 +2,22 @@ use serde_json::{Value, json};
 
 use crate::In;
 
-/// A method by which callers authenticate (OpenAPI 3.2, Security Scheme Object).
+/// A method by which callers authenticate (OpenAPI 3.2, Security Scheme Object). It is only described:
+/// the handler, or a layer, checks the credentials.
+///
+/// ```
+/// use headwater::{App, In, SecurityScheme, get};
+///
+/// #[headwater::operation]
+/// async fn account() -> &'static str {
+///     "yours"
+/// }
+///
+/// let app: App = App::new("Accounts", "1.0.0")
+///     .security_scheme("token", SecurityScheme::bearer())
+///     .security_scheme("key", SecurityScheme::api_key(In::Header, "x-api-key"))
+///     .route("/account", get(account).security("token"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityScheme(Value);
 

@@ -24,6 +24,18 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// The proxies whose `Forwarded` (RFC 7239) and `X-Forwarded-For`, `-Proto` and `-Host` headers
 /// count. See [`Serve::trusted_proxies`](crate::Serve::trusted_proxies).
+///
+/// ```no_run
+/// use headwater::TrustedProxies;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let proxies = TrustedProxies::parse(["10.0.0.0/8", "127.0.0.1"])?;
+/// headwater::serve(headwater::Router::new(), "0.0.0.0:8000")
+///     .trusted_proxies(proxies)
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,

@@ -465,7 +465,7 @@ mod tests {
         assert!(one.try_take(1).is_none());
         let mut waiting = Box::pin(one.take_own(1));
         assert!((&mut waiting).now_or_never().is_none());
-        // Those that wait for a share don't hold up others.
+        // Readers that wait for a share don't delay others.
         let other = two.try_take(400 << 10).unwrap();
         assert!(two.try_take(100 << 10).is_none(), "of the budget");
         assert!(outgoing.try_take(24 << 10).is_some(), "of no address");

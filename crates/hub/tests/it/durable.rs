@@ -65,7 +65,7 @@ impl Model {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.running.fetch_add(1, Ordering::SeqCst);
         let running = Running(self.running);
-        let says = self.says.lock().expect("nobody panicked").take();
+        let says = self.says.lock().expect("no panic").take();
         let says = says.expect("it is asked once");
         stream::unfold((says, running), |(mut says, running)| async {
             let said = says.recv().await?;

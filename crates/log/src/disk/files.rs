@@ -304,7 +304,7 @@ fn rewrite_worth(engine: &Engine, store: &Store, removed: u64, all: bool) -> Res
     let full = is_full(engine);
     let is_worth = |live: u64, bytes: u64| live < bytes && (all || full || live <= bytes / 2);
     if removed > 0 && store.segments.read().is_open_worth() {
-        // What was removed may be in the newest segment.
+        // The removed data may be in the newest segment.
         write_out(engine, store, true)?;
     }
     let why = if all || full { Why::Space } else { Why::Due };

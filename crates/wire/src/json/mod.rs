@@ -3,6 +3,7 @@
 mod bom;
 mod brackets;
 mod check;
+mod document;
 mod scan;
 mod separators;
 mod swar;
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 pub use self::bom::{SkipBom, without_bom};
 pub use self::check::{CheckError, check, elements};
+pub use self::document::{Document, DocumentError};
 pub(crate) use self::scan::Scan;
 pub use self::separators::{escape_line_separators, has_line_separators};
 use crate::{

@@ -169,7 +169,7 @@ function controls() {
   $("cut").disabled = !session?.canResume;
   setText($("cut").lastElementChild, session?.isOver && session.canResume ? "Resume" : "Cut & resume");
   const why = whyNoCut();
-  $("cut").title = why || "Breaks the connection and comes back with the last id";
+  $("cut").title = why || "Breaks the connection and reconnects with the last id";
   setText($("why"), why ? `Cut & resume: ${why}` : "");
   $("why").title = why;
   setText($("start").lastElementChild, playing ? "Restart" : "Start");

@@ -106,7 +106,7 @@ test("a position is resumed from and is no item, and a stream that starts over s
   assert.deepEqual(run.log.slice(3), ["seam", "resuming", "resumed", "open", "seam", "item a", "end ", "ended"]);
 });
 
-test("204 to one that comes back is an end", async () => {
+test("a 204 to a reconnect is an end", async () => {
   const run = play([{ texts: ["id: 1\ndata: a\n\n"], end: "cut" }, { status: 204 }]);
   await run.until("cut");
   run.session.cutAndResume();

@@ -163,7 +163,7 @@ impl Engine {
                         stream: entry.id,
                         first: offset,
                         next,
-                        anew: false,
+                        is_recreated: false,
                     });
                 }
                 Entry::Occupied(mut known) => {
@@ -171,7 +171,7 @@ impl Engine {
                     if entry.id != known.stream {
                         known.stream = entry.id;
                         known.first = offset;
-                        known.anew = true;
+                        known.is_recreated = true;
                     }
                     known.next = next;
                 }

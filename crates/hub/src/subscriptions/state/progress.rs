@@ -30,7 +30,7 @@ pub(in crate::subscriptions) struct News {
     /// The offset after its last message.
     pub(in crate::subscriptions) next: Offset,
     /// `true` if the stream was deleted and created again in the range.
-    pub(in crate::subscriptions) anew: bool,
+    pub(in crate::subscriptions) is_recreated: bool,
 }
 
 impl Registry {
@@ -109,7 +109,7 @@ impl Registry {
             .subscriptions
             .get(id)
             .and_then(|known| known.links.get(name));
-        news.anew
+        news.is_recreated
             || link.is_none_or(|link| link.stream != Some(news.stream) || link.lineage.is_none())
     }
 

@@ -1,4 +1,4 @@
-//! Which credentials are accepted, and for what.
+//! The credentials that are accepted, and their scope.
 
 use headwater::test::TestClient;
 use headwater_hub::Hub;

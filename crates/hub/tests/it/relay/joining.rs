@@ -197,7 +197,7 @@ async fn a_shared_call_continues_when_its_client_leaves_and_a_private_one_ends()
     for (query, goes_on) in [("?key=k", true), ("", false)] {
         let ask = server.relay(query, "GET", &url).send();
         let left = tokio::time::timeout(Duration::from_millis(100), ask).await;
-        assert!(left.is_err(), "nobody has answered it");
+        assert!(left.is_err(), "it has no response yet");
         let (socket, _) = listener.accept().await.unwrap();
         let mut sent = Vec::new();
         let mut buffer = [0; 4096];

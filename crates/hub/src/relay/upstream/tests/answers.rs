@@ -322,7 +322,7 @@ async fn an_unreachable_upstream_is_an_error_without_the_url() {
         .parse()
         .unwrap();
     let Err(error @ OpenError::Connect(_)) = open(&http(), call, limits()).await else {
-        panic!("nobody is there")
+        panic!("no such host")
     };
     assert!(!error.to_string().contains("secret"), "{error}");
     let causes = error.to_string().matches(": ").count();

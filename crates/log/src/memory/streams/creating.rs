@@ -1,0 +1,140 @@
+//! Creating streams, also as forks.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::append_rules::State;
+use crate::error::{Error, Kind};
+use crate::follow::Progress;
+use crate::incarnation::Lineage;
+use crate::limits;
+use crate::name::StreamName;
+use crate::offset::Offset;
+use crate::read::Created;
+use crate::settings::{self, Create, ForkFrom, ForkPoint};
+
+use super::{Fork, PER_MESSAGE, PER_STREAM, Stream, Streams, weight};
+
+impl Streams {
+    pub(crate) fn create(&mut self, name: &StreamName, create: Create) -> Result<Created, Error> {
+        match self.find(name) {
+            Ok(id) => {
+                return Ok(Created {
+                    info: self.describe(id),
+                    is_new: false,
+                });
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        let mut settings = create.settings;
+        let fork = create.fork.map(|from| self.fork_point(from)).transpose()?;
+        let mut depth = 0;
+        if let Some(fork) = &fork {
+            let source = &self.by_id[&fork.source];
+            depth = source.depth + 1;
+            if depth > limits::FORK_DEPTH {
+                return Err(Kind::ForkDepth.into());
+            }
+            if settings.content_type.is_empty() {
+                settings
+                    .content_type
+                    .clone_from(&source.settings.content_type);
+            }
+            settings.expiry = settings.expiry.or(source.settings.expiry);
+        }
+        if self.by_id.len() as u64 >= self.options.limits.streams {
+            let limit = self.options.limits.streams;
+            return Err(Kind::TooMany {
+                what: "too many streams",
+                limit,
+            }
+            .into());
+        }
+        let now = self.now();
+        let bytes: usize = create.messages.iter().map(Bytes::len).sum();
+        let more = bytes as u64 + create.messages.len() as u64 * PER_MESSAGE;
+        self.take(PER_STREAM + weight(name, &settings) + more)?;
+
+        let id = self.next_id;
+        self.next_id += 1;
+        let start = fork.as_ref().map_or(0, |fork| fork.point.own.number());
+        let own = self.options.identity.stream(id);
+        let lineage = match &fork {
+            Some(fork) => {
+                let source = self.stream(fork.source);
+                source.state.forks += 1;
+                settings::fork_lineage(&source.lineage, own, fork.point.own, fork.cut)
+            }
+            None => Lineage::new(own),
+        };
+        let state = State {
+            floor: start,
+            tail: start,
+            appended: now.0,
+            ..State::default()
+        };
+        let progress = Progress {
+            tail: Offset::new(start),
+            closed: create.closed,
+            gone: false,
+        };
+        let stream = Stream {
+            name: name.clone(),
+            lineage,
+            settings,
+            created: now,
+            used: now,
+            state,
+            producers: HashMap::new(),
+            none_idle_before: 0,
+            records: VecDeque::new(),
+            fork,
+            depth,
+            progress: watch::Sender::new(progress),
+        };
+        self.by_id.insert(id, stream);
+        self.names.insert(name.clone(), id);
+        self.push(id, &create.messages);
+        let stream = self.stream(id);
+        stream.state.closed = create.closed;
+        // Followers start here: they must not mistake the first messages for new ones.
+        stream.publish(false);
+        let info = self.describe(id);
+        self.trim(id, now);
+        self.reschedule(id);
+        Ok(Created { info, is_new: true })
+    }
+
+    fn fork_point(&mut self, from: ForkFrom) -> Result<Fork, Error> {
+        let source = self
+            .find(&from.source)
+            .map_err(|error| match error.kind() {
+                Kind::Gone => Kind::SourceGone.into(),
+                Kind::NotFound => Kind::SourceNotFound.into(),
+                _ => error,
+            })?;
+        settings::check_fork_of(&self.by_id[&source].lineage, &from)?;
+        let tail = self.by_id[&source].state.tail;
+        let at = from.at.map_or(tail, Offset::number);
+        let floor = self.floor(source);
+        if at < floor {
+            return Err(Kind::Trimmed {
+                floor: self.by_id[&source].lineage.at(Offset::new(floor)),
+            }
+            .into());
+        }
+        let next = (at < tail).then(|| self.message(source, at).bytes.len() as u64);
+        let (own, cut) = settings::own_part(at, tail, from.skip, next)?;
+        let (at, own) = (Offset::new(at), Offset::new(own));
+        let point = ForkPoint {
+            source: from.source,
+            at,
+            skip: from.skip,
+            own,
+        };
+        Ok(Fork { source, point, cut })
+    }
+}
