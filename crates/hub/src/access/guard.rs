@@ -209,13 +209,13 @@ impl Guard {
         path: Option<StreamPath>,
         mut parts: Parts,
         mut body: Body,
-    ) -> Result<Admitted, Response> {
+    ) -> Result<Admitted, Box<Response>> {
         let mut meter = None;
         if let Some(rates) = &self.hub.rates {
             let known = identified.as_ref().and_then(|known| known.as_ref().ok());
             let identity = known.map(|known| &known.identity);
             let admitted = rates.admit(identity, &mut parts, body);
-            let (counted, rest) = admitted.map_err(Failure::into_response)?;
+            let (counted, rest) = admitted.map_err(|refusal| Box::new(refusal.into_response()))?;
             (meter, body) = (Some(counted), rest);
         }
         let lease = match self.grant(identified, path, &mut parts) {
@@ -225,7 +225,7 @@ impl Guard {
                 if let Some(meter) = meter {
                     meter.note(response.headers_mut());
                 }
-                return Err(response);
+                return Err(Box::new(response));
             }
         };
         // Handlers of other methods than GET aren't interrupted when the permission ends: their clients
@@ -331,7 +331,7 @@ where
         };
         match self.guard.admit(identified, path, parts, body) {
             Ok(admitted) => Either::Left(admitted.pass(&mut self.inner)),
-            Err(response) => Either::Right(Either::Left(ready(Ok(response)))),
+            Err(response) => Either::Right(Either::Left(ready(Ok(*response)))),
         }
     }
 }
@@ -361,7 +361,7 @@ where
             };
             match guard.admit(identified, path, parts, body) {
                 Ok(admitted) => admitted.pass(&mut inner).await,
-                Err(response) => Ok(response),
+                Err(response) => Ok(*response),
             }
         })
     }
