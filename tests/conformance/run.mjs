@@ -29,6 +29,8 @@ writeFileSync(config, SETTINGS);
 
 // The suite asks as a page of https://example.com what it may send.
 const options = ["--listen", "127.0.0.1:0", "--root", "/v1/stream", "--cors", "any", "--data", data, "--config", config];
+// Refused requests are a part of the suite.
+options.push("--log", "warn,headwater::access=off");
 const hub = spawn(program, ["serve", ...options], { stdio: ["ignore", "pipe", "inherit"] });
 const stop = () => hub.kill("SIGTERM");
 process.on("exit", () => {

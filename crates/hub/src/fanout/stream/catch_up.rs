@@ -110,7 +110,7 @@ impl CatchUp {
                 let mut body = body?;
                 match body.next().await {
                     Ok(frame) => Some((Ok(frame?), Some(body))),
-                    Err(problem) => Some((Err(Cut::new(&body, problem)), None)),
+                    Err(problem) => Some((Err(Cut::new(&body, &problem)), None)),
                 }
             })),
         })
@@ -275,7 +275,7 @@ fn other_length(name: &StreamName) -> Problem {
 struct Cut(String);
 
 impl Cut {
-    fn new(body: &CatchUp, problem: Problem) -> Self {
+    fn new(body: &CatchUp, problem: &Problem) -> Self {
         let (stream, offset) = (&body.name, body.position);
         if problem.status().is_server_error() {
             tracing::error!(%stream, %offset, %problem, "a response was cut");
