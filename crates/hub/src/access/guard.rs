@@ -29,7 +29,6 @@ use super::{
 };
 use crate::{
     Options,
-    error::Failure,
     protocol::path::StreamPath,
     requests::rates::{Meter, RateLimiter},
     state::HubState,

@@ -457,13 +457,13 @@ mod tests {
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new(MemoryOptions::default()));
         let append = vec![Bytes::from(vec![b'7'; 100]); 10_000];
         for again in [false, true] {
-            filled(&log, "application/json", &[append.clone()]).await;
+            filled(&log, "application/json", std::slice::from_ref(&append)).await;
             let outgoing = Outgoing::new(64 << 20, 64 << 20);
             let (mut body, extent) = body(&log, &outgoing, 0, u64::MAX).await;
             let name = StreamName::new("a").unwrap();
             log.delete(&name).await.unwrap();
             if again {
-                filled(&log, "application/json", &[append.clone()]).await;
+                filled(&log, "application/json", std::slice::from_ref(&append)).await;
             }
             let mut bytes = 0;
             let error = loop {

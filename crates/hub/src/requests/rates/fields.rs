@@ -4,7 +4,7 @@
 //! | field | sent |
 //! |---|---|
 //! | `RateLimit-Policy` (§3) | with each response of a limited sender. "The field value SHOULD remain consistent over a sequence of HTTP responses" |
-//! | `RateLimit` (§4) | with each refusal, and for each quantity of which less than half of the burst is left. §6.2: "an implementer concerned with performance might provide RateLimit header fields only when a given quota is close to exhaustion" |
+//! | `RateLimit` (§4) | with each refusal, and for each quantity of which less than half of the burst is left. §6.2: "an implementer concerned with performance might provide `RateLimit` header fields only when a given quota is close to exhaustion" |
 //! | `Retry-After` (RFC 9110 §10.2.3) | with each refusal. It equals the effective window `t`, as §6 requires that it is no earlier |
 //!
 //! The units that §3.1.2 defines are requests, content-bytes and concurrent-requests. So `RateLimit-Policy`

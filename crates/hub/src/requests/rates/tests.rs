@@ -11,11 +11,11 @@ use tokio::time::{Duration, Instant};
 use super::*;
 
 fn limiter(address: &str, key: &str, subject: &str) -> RateLimiter {
-    let mut limits = RateLimits::default();
-    limits.address = address.parse().unwrap();
-    limits.key = key.parse().unwrap();
-    limits.subject = subject.parse().unwrap();
-    RateLimiter::new(&limits)
+    RateLimiter::new(&RateLimits {
+        address: address.parse().unwrap(),
+        key: key.parse().unwrap(),
+        subject: subject.parse().unwrap(),
+    })
 }
 
 fn parts(address: Option<&str>, content_type: &str) -> Parts {
