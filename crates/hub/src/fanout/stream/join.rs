@@ -177,15 +177,28 @@ fn put(joint: Joint, block: &Block, out: &mut Vec<u8>) {
 
 /// A join for which the budget of all readers has memory.
 pub(crate) struct Piece {
+    /// Frames that are encoded already.
+    frames: vec::IntoIter<Frame>,
     join: Join,
     memory: Memory,
 }
 
 impl Piece {
     /// Creates a piece of messages that `memory` was taken for. Memory beyond their size is returned.
-    pub(crate) fn new(join: Join, mut memory: Memory) -> Self {
-        memory.shrink(charge(usize::try_from(join.left).unwrap_or(usize::MAX)));
-        Self { join, memory }
+    pub(crate) fn new(mut join: Join, mut memory: Memory) -> Self {
+        let bytes = usize::try_from(join.left).unwrap_or(usize::MAX);
+        memory.shrink(charge(bytes));
+        // Small messages that are stored one by one take more as blocks than as bytes.
+        let mut frames = Vec::new();
+        if size_of_val(join.blocks.as_slice()) > bytes {
+            frames.extend(std::iter::from_fn(|| join.next()));
+            join.blocks = Vec::new().into_iter();
+        }
+        Self {
+            frames: frames.into_iter(),
+            join,
+            memory,
+        }
     }
 }
 
@@ -194,7 +207,8 @@ impl Iterator for Piece {
 
     /// Returns the next frame. A shared one holds its part of the memory until it was sent.
     fn next(&mut self) -> Option<Bytes> {
-        Some(match self.join.next()? {
+        let frame = self.frames.next().or_else(|| self.join.next());
+        Some(match frame? {
             Frame::Own(bytes) => bytes,
             Frame::Shared(bytes) => {
                 let memory = self.memory.split(bytes.len().saturating_mul(2));

@@ -326,6 +326,9 @@ impl Sending {
                 }
                 Err(unsent) => chunk = unsent,
             }
+        } else {
+            // A larger message waits for memory of its own.
+            drop(piece);
         }
         let mut messages: Vec<_> = chunk.messages().collect();
         drop(chunk);
