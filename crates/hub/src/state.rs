@@ -8,7 +8,11 @@ use crate::{
     Options,
     access::Access,
     error::Failure,
-    fanout::{all::OrderTail, send_budget::Outgoing, stream::Tails},
+    fanout::{
+        all::OrderTail,
+        send_budget::Outgoing,
+        stream::{DamagedStreams, Tails},
+    },
     http::{producer_sequencer::ProducerSequencer, schema::Schemas},
     ingest::IngestJobs,
     permits::Permits,
@@ -41,6 +45,8 @@ pub(crate) struct HubState {
     pub(crate) bodies: Bodies,
     /// The budget for bytes on their way out.
     pub(crate) outgoing: Outgoing,
+    /// Streams in which a response met damage.
+    pub(crate) damaged: Arc<DamagedStreams>,
     /// Orders the appends of a producer that arrive on several connections.
     pub(crate) sequencer: ProducerSequencer,
     /// The jobs that fill streams in the background.

@@ -3,6 +3,7 @@
 #[cfg(all(feature = "gather", feature = "relay", feature = "webhooks"))]
 mod access;
 mod creating;
+mod damaged;
 mod described;
 mod durable;
 mod encoded;

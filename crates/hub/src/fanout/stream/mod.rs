@@ -7,6 +7,7 @@
 //! messages that follow its position or an error.
 
 mod catch_up;
+mod damaged;
 pub(crate) mod encode;
 mod join;
 pub(crate) mod preframed;
@@ -15,6 +16,7 @@ pub(crate) mod reader;
 mod ring;
 
 pub(crate) use catch_up::CatchUp;
+pub(crate) use damaged::DamagedStreams;
 pub(crate) use encode::{Form, Shape};
 pub(crate) use join::PIECE_BYTES;
 pub(crate) use pump::Tails;

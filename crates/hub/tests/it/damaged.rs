@@ -1,0 +1,97 @@
+//! Reads of a stream with a damaged message in its middle.
+
+use std::{
+    fs,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use headwater_hub::Hub;
+use headwater_log::{Append, Create, DiskLog, DiskOptions, Durability, Log, Settings, StreamName};
+use http::Request;
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
+
+const MESSAGES: usize = 400;
+
+fn options() -> DiskOptions {
+    let mut options = DiskOptions::default();
+    options.durability = Durability::Os;
+    options.accept_damage = true;
+    options
+}
+
+/// Returns the file of a folder with the most bytes that aren't zero.
+fn fullest(folder: &Path) -> (PathBuf, usize) {
+    let files = fs::read_dir(folder).expect("it is readable");
+    let files = files.map(|file| file.expect("it is readable").path());
+    let filled = files.filter(|path| path.is_file()).map(|path| {
+        let bytes = fs::read(&path).expect("it is readable");
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+        (path, end)
+    });
+    filled.max_by_key(|(_, end)| *end).expect("there are files")
+}
+
+async fn get(app: &axum::Router, offset: &str) -> Response {
+    let request = Request::get(format!("/streams/a?offset={offset}")).header("host", "localhost");
+    let request = request.body(Body::empty()).expect("it is a request");
+    let sent = app.clone().oneshot(request).await;
+    sent.expect("it never fails")
+}
+
+#[tokio::test]
+async fn a_reader_gets_everything_before_the_damage_and_then_its_error() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let name = StreamName::new("a").expect("it is valid");
+    let log = DiskLog::open(folder.path(), options()).expect("it is empty");
+    let create = Create::new(Settings::of_type("application/json"));
+    log.create(&name, create).await.expect("it is new");
+    for n in 0..MESSAGES {
+        let message = Bytes::from(format!("\"{n:04}{}\"", "x".repeat(10_000)));
+        log.append(&name, Append::new(vec![message]))
+            .await
+            .expect("there is room");
+    }
+    drop(log);
+    let (file, end) = fullest(&folder.path().join("log"));
+    let file = fs::OpenOptions::new().write(true).open(file);
+    let file = file.expect("it is writable");
+    file.write_at(b"damage", end as u64 / 2)
+        .expect("it is written");
+    drop(file);
+
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder.path(), options()).expect("accepted"));
+    let app = Hub::new(log).app().into_router();
+    let (mut at, mut read, mut cuts) = ("-1".to_owned(), 0, 0);
+    let refusal = loop {
+        let response = get(&app, &at).await;
+        if response.status() != 200 {
+            break response;
+        }
+        let next = response.headers()["stream-next-offset"].clone();
+        match response.into_body().collect().await {
+            Ok(body) => {
+                let body = body.to_bytes();
+                let messages: Vec<String> = serde_json::from_slice(&body).expect("it is complete");
+                assert!(!messages.is_empty(), "it makes progress");
+                for message in &messages {
+                    assert_eq!(message[..4], format!("{read:04}"), "in order");
+                    read += 1;
+                }
+                at = next.to_str().expect("it is ASCII").to_owned();
+            }
+            Err(_) => cuts += 1,
+        }
+        assert!(cuts <= 1, "a response is cut once");
+    };
+    assert_eq!(refusal.status(), 500);
+    let body = refusal.into_body().collect().await.expect("it is complete");
+    let text = String::from_utf8(body.to_bytes().to_vec()).expect("it is UTF-8");
+    assert!(text.contains("damaged"), "{text}");
+    assert_eq!(cuts, 1);
+    assert!((150..250).contains(&read), "{read} of {MESSAGES}");
+}
