@@ -39,7 +39,7 @@ pub(crate) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Returns the limiter of a hub. `None` if it limits nobody: without authorization, no key has rates
+    /// Returns the limiter of a hub. `None` if it limits no sender: without authorization, no key has rates
     /// of its own.
     pub(crate) fn of(options: &Options) -> Option<Self> {
         let limits = &options.rate_limits;
