@@ -22,8 +22,9 @@ pub enum FetchReason {
 /// - A set is fetched when it isn't fresh any more: after the `max-age` of its response, within
 ///   [`JWKS_FRESH_MIN`] and [`JWKS_FRESH_MAX`], or after [`JWKS_FRESH`].
 /// - For an unknown key id it is fetched at most once per [`JWKS_FETCH_INTERVAL`], so that tokens with
-///   made-up ids cause no load. A regular fetch doesn't count towards it, so that a key that is new
-///   then is found at once. After a failure it is fetched again after the same time.
+///   made-up ids cause no load. A fetch that found other keys doesn't count towards it, nor does a regular
+///   one, so that a key that is new then is found at once. After a failure it is fetched again after the
+///   same time.
 /// - One fetch runs at a time. One without a result for [`JWKS_FETCH_PATIENCE`] is taken for lost.
 /// - While fetches fail, the last set stays in force for [`JWKS_STALE`] after it was fetched.
 ///
@@ -48,7 +49,7 @@ pub struct JwksCache {
     fetched: Option<(Instant, Duration)>,
     /// The time of the last start of a fetch.
     started: Option<Instant>,
-    /// The time of the last start of a fetch for an unknown key id.
+    /// The time of the last start of a fetch for an unknown key id that found no other keys.
     started_for_unknown: Option<Instant>,
     /// The time of the last result, if it was a failure.
     failed: Option<Instant>,
@@ -101,6 +102,9 @@ impl JwksCache {
         if let Some((jwks, max_age)) = result {
             let fresh = max_age.unwrap_or(JWKS_FRESH);
             let fresh = fresh.clamp(JWKS_FRESH_MIN, JWKS_FRESH_MAX);
+            if jwks != self.jwks {
+                self.started_for_unknown = None;
+            }
             self.jwks = jwks;
             self.fetched = Some((now, fresh));
         }
@@ -199,6 +203,20 @@ mod tests {
         let soon = now + JWKS_FETCH_INTERVAL;
         assert!(!cache.is_fetching() && !cache.should_fetch(soon - SECOND, UnknownKey));
         assert!(cache.should_fetch(soon, UnknownKey));
+    }
+
+    #[test]
+    fn a_key_that_is_new_after_a_fetch_that_found_others_causes_another_one() {
+        let now = Instant::now();
+        let mut cache = JwksCache::new();
+        // The first token arrives before the first regular fetch.
+        for found in [set(), Jwks::default(), set()] {
+            assert!(cache.should_fetch(now, UnknownKey));
+            cache.update(Some((found, None)), now);
+        }
+        assert!(cache.should_fetch(now, UnknownKey));
+        cache.update(Some((set(), None)), now);
+        assert!(!cache.should_fetch(now, UnknownKey));
     }
 
     #[test]
