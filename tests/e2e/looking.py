@@ -53,7 +53,7 @@ class Witness:
 
     def assert_all_is_well(self, server):
         assert self.hosts() == {f"127.0.0.1:{server.port}"}
-        assert not self.problems
+        assert not self.problems, self.problems
 
 
 def assert_nothing_runs_out_at_the_side(page):

@@ -202,6 +202,7 @@ PLACES = """() => ['.controls', '#start', '#stop', '#cut', '.status', '.meter', 
     .map((one) => JSON.stringify(document.querySelector(one).getBoundingClientRect()))"""
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("width", [1300, 900])
 def test_nothing_moves_while_a_stream_plays(page, tour, width):
     page.set_viewport_size({"width": width, "height": 800})

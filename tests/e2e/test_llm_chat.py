@@ -237,6 +237,7 @@ def test_what_is_said_is_text_and_never_markup(page, chat):
     assert page.locator(".log img, .log b").count() == 0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_page_looks_as_it_should(browser, chat, look):
     context = browser.new_context(**LOOKS[look])
