@@ -10,7 +10,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// Number of processes of pytest. Most of its tests wait for timers, so there may be more of them than processors.
-const PYTEST_PROCESSES: &str = "4";
+const PYTEST_PROCESSES: &str = "3";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -176,8 +176,8 @@ impl Tools {
     }
 }
 
-/// Runs the steps that start programs, and the fuzz targets. If there are end-to-end tests, most of
-/// which wait, the others run beside them, with their output in files that are shown afterwards.
+/// Runs the steps that start programs, and the fuzz targets. These run beside the end-to-end tests, most of
+/// which wait, and their output is shown afterwards.
 fn with_programs(plan: &Plan, tools: &Tools) -> Vec<Done> {
     let has_e2e = plan.has(Step::E2e);
     let built = match has_e2e || plan.has(Step::Conformance) {
@@ -190,16 +190,19 @@ fn with_programs(plan: &Plan, tools: &Tools) -> Vec<Done> {
         let seconds = plan.fuzz_seconds;
         works.push((Step::Fuzz, Box::new(move |run| fuzz(seconds, run))));
     }
+    let one = |(step, work): (Step, Work<'_>)| {
+        println!("\n==> {}", step.name());
+        Done::of(step, || work(&run)).report()
+    };
+    let mut all = Vec::new();
     if plan.has(Step::Conformance) {
+        // By itself: its tests have limits of time.
         let work = |run: &Run| conformance(tools.node.as_deref()?, built.as_deref()?, run);
-        works.push((Step::Conformance, Box::new(work)));
+        all.push(one((Step::Conformance, Box::new(work))));
     }
     if !has_e2e {
-        let one = |(step, work): (Step, Work<'_>)| {
-            println!("\n==> {}", step.name());
-            Done::of(step, || work(&run)).report()
-        };
-        return works.into_iter().map(one).collect();
+        all.extend(works.into_iter().map(one));
+        return all;
     }
 
     println!("\n==> e2e");
@@ -208,14 +211,15 @@ fn with_programs(plan: &Plan, tools: &Tools) -> Vec<Done> {
         for (step, work) in works {
             beside.push(Beside::start(scope, step, work));
         }
-        let mut all = Vec::new();
+        let mut fuzz = Vec::new();
         let e2e = Done::of(Step::E2e, || {
-            let others_end = || all.extend(beside.drain(..).map(Beside::finish));
+            let others_end = || fuzz.extend(beside.drain(..).map(Beside::finish));
             e2e(&tools.python, built, others_end)
         });
-        all.insert(0, e2e.report());
-        all
-    })
+        all.push(e2e.report());
+        all.extend(fuzz);
+    });
+    all
 }
 
 /// A step that runs beside another, with its output in a file.
