@@ -113,7 +113,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// What one sender may use. `None` is no limit, and so is each member of the default.
+/// The rates of one sender. `None` is no limit, and so is each member of the default.
 ///
 /// As text: `requests=100,messages=1000:5000,bytes=1MiB,created=60/m,open=50`. Amounts may have the
 /// suffixes `KiB`, `MiB` and `GiB`. An empty text is the default.

@@ -33,7 +33,7 @@ pub(crate) struct HubState {
     pub(crate) schemas: Schemas,
     /// The credentials that callers need. `None`: every caller may do everything.
     pub(crate) access: Option<Arc<Access>>,
-    /// What each sender uses. `None`: no sender is limited.
+    /// The use of all senders. `None`: no sender is limited.
     pub(crate) rates: Option<Arc<RateLimiter>>,
     /// The fan-out of each stream that has live readers.
     pub(crate) tails: Arc<Tails>,

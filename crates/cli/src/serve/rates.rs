@@ -1,4 +1,4 @@
-//! What each sender may use.
+//! The rates of senders.
 
 use clap::Args as ClapArgs;
 use headwater_auth::Rates;

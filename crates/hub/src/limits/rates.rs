@@ -9,7 +9,7 @@ pub(crate) const SENDERS: usize = 1 << 16;
 /// The `Retry-After` of a refused live reader: the sender has to close another one first.
 pub(crate) const OPEN_RETRY: Duration = Duration::from_secs(5);
 
-/// What each sender may use. Default: as much as it likes.
+/// Rates of senders. Default: no limits.
 ///
 /// A request counts for one sender: the key that it has, or the subject of its token, or else its
 /// address, which is an IPv4 address or an IPv6 network of 64 bits. A request with invalid credentials
@@ -29,10 +29,10 @@ pub(crate) const OPEN_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateLimits {
-    /// What requests of one address may use that have neither a key nor a token with a `sub`.
+    /// Rates of one address: of its requests that have neither a key nor a token with a `sub`.
     pub address: Rates,
-    /// What one key may use, except where the key file has other rates for it.
+    /// Rates of one key, except where the key file has other rates for it.
     pub key: Rates,
-    /// What one subject (`sub`) of tokens may use.
+    /// Rates of one subject (`sub`) of tokens.
     pub subject: Rates,
 }

@@ -52,7 +52,7 @@ pub(crate) struct CatchUp {
     is_begun: bool,
     /// The next frames.
     frames: VecDeque<Bytes>,
-    /// What follows them.
+    /// The piece that follows them.
     piece: Option<Piece>,
     /// Counts as a watcher until the body ends.
     watch: Option<WatchGuard>,

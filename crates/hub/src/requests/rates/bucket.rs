@@ -27,7 +27,7 @@ const LEAST_CELL: u64 = 1000;
 /// Longest time, in nanoseconds, that a burst stands for: about 30 years. governor adds such times.
 const LONGEST_BURST: u64 = 1_000_000_000_000_000_000;
 
-/// What a sender has left of one rate. It refills all the time, up to the burst.
+/// The rest of a rate that a sender has. It refills all the time, up to the burst.
 ///
 /// governor decides (GCRA). It knows only amounts up to the burst, and here an amount is often known only
 /// after it was used. Therefore a bucket may be overdrawn: anything is allowed while at least one cell is

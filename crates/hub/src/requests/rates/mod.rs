@@ -1,4 +1,4 @@
-//! How much each sender may use, and does.
+//! The rates of senders, and their use.
 //!
 //! [`RateLimiter::admit`] counts a request when its sender is known. From then on the request's [`Meter`]
 //! counts the rest: bodies, messages, streams and readers.
@@ -31,7 +31,7 @@ use crate::{
 
 pub(crate) use self::meter::{Meter, Seat};
 
-/// What each sender uses.
+/// The use of all senders.
 pub(crate) struct RateLimiter {
     addresses: Table<Peer>,
     keys: Table<String>,

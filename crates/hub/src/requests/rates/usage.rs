@@ -1,4 +1,4 @@
-//! What one sender uses.
+//! The use of one sender.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use super::{
     fields,
 };
 
-/// What a rate limits.
+/// A quantity that a rate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quantity {
     Requests,
@@ -47,7 +47,7 @@ pub(crate) struct Excess {
     pub(super) wait: Option<Duration>,
 }
 
-/// What one sender uses, and its rates.
+/// The use of one sender, and its rates.
 pub(super) struct Usage {
     rates: Rates,
     /// The value of `RateLimit-Policy`.
