@@ -35,13 +35,15 @@
 //! [`AuthError`], which is a 401. A verified one that grants nothing is an identity, whose requests are
 //! refused with 403.
 //!
-//! Not here: HTTP, the log, and network I/O. The server takes the token out of the request, fetches the
+//! Not here: HTTP, the log, and network I/O. The server passes the values of
+//! `Authorization` to [`bearer`], fetches the
 //! keys of an issuer when [`JwksCache`] tells it to, and maps requests to actions. Only [`KeyFile`] and
 //! [`KeyStore`] touch the disk. The time is a parameter everywhere. All bounds are in [`limits`]. The
 //! fuzz targets are `token` and `grants` in `crates/fuzz`.
 
 mod action;
 mod authenticator;
+mod bearer;
 mod error;
 mod fuzz;
 mod grants;
@@ -56,6 +58,7 @@ mod token;
 
 pub use action::{Action, ActionSet};
 pub use authenticator::Authenticator;
+pub use bearer::bearer;
 pub use error::{AuthError, Reason};
 #[doc(hidden)]
 pub use fuzz::fuzz_token;

@@ -182,24 +182,10 @@ where
     }
 }
 
-/// Returns the token of `Authorization: Bearer` (RFC 6750 §2.1), or `None` without the header.
+/// Returns the request's token, if it has one.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
-    let malformed = |why: &str| AuthError::Malformed(why.into());
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err(malformed("there is more than one Authorization header"));
-    }
-    let text = value.to_str();
-    let text = text.map_err(|_| malformed("the Authorization header is not ASCII"))?;
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
-        _ => Err(malformed(
-            "the Authorization header is not `Bearer` and a token",
-        )),
-    }
+    let values = headers.get_all(header::AUTHORIZATION).iter();
+    headwater_auth::bearer(values.map(HeaderValue::as_bytes))
 }
 
 /// Waits until an identity isn't valid any more. Returns the problem.

@@ -84,7 +84,7 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Those of [`read`](Self::read).
+    /// The same as of [`read`](Self::read).
     fn measure<'a>(
         &'a self,
         name: &'a StreamName,

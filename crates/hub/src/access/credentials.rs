@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use headwater_auth::{AuthError, Identity};
-use http::{HeaderMap, Method, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 use super::{Access, Denied};
 use crate::{Options, http::cross_origin::Page, options::Cors};
@@ -71,24 +71,10 @@ impl Access {
     }
 }
 
-/// Returns the token of `Authorization: Bearer` (RFC 6750 §2.1), if there is that header.
+/// Returns the token of `Authorization`, if there is that header.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
-    let malformed = |why: &str| Denied::Unknown(AuthError::Malformed(why.into()));
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err(malformed("there is more than one Authorization header"));
-    }
-    let text = value.to_str();
-    let text = text.map_err(|_| malformed("the Authorization header is not ASCII"))?;
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
-        _ => Err(malformed(
-            "the Authorization header is not `Bearer` and a token",
-        )),
-    }
+    let values = headers.get_all(header::AUTHORIZATION).iter();
+    headwater_auth::bearer(values.map(HeaderValue::as_bytes)).map_err(Denied::Unknown)
 }
 
 /// Returns the ticket of a `GET`.

@@ -143,10 +143,17 @@ impl Guards {
             hub: Arc::clone(hub),
             need,
         };
-        let route = match self.are_on() {
-            true => route.describe_all(|operation| describe(need, operation)),
-            false => route,
-        };
+        let is_limited = hub.rates.is_some();
+        let route = route.describe_all(|operation| {
+            if self.are_on() {
+                describe(need, operation);
+            }
+            if is_limited {
+                let excess =
+                    "The sender has used what it may; `Retry-After` and `RateLimit` have the time";
+                operation.error(StatusCode::TOO_MANY_REQUESTS, excess);
+            }
+        });
         route.route_layer(guard)
     }
 }

@@ -1,4 +1,4 @@
-//! What a sender may use, and how it is told.
+//! The rates of senders, and the responses that report them.
 
 use std::net::SocketAddr;
 

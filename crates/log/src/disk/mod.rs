@@ -7,6 +7,7 @@ mod failure;
 mod files;
 mod format;
 mod inspect;
+mod listing;
 mod maintenance;
 mod options;
 mod order;
@@ -45,7 +46,6 @@ use crate::producers::Known;
 use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::{Create, ForkFrom, ForkPoint, check_fork_of, own_part};
 use engine::Engine;
-use format::keys;
 use format::settings::Fork;
 use headwater_journal::Disk;
 use queue::{Appended, Reply, Request};
@@ -469,9 +469,9 @@ impl Log for DiskLog {
     ) -> Answer<'a, Page> {
         let prefix = prefix.to_owned();
         let limit = limit.min(limits::PAGE);
-        Box::pin(
-            self.blocking(move |engine, store| list(engine, store, &prefix, after.as_ref(), limit)),
-        )
+        Box::pin(self.blocking(move |engine, store| {
+            listing::list(engine, store, &prefix, after.as_ref(), limit)
+        }))
     }
 
     fn read_order(
@@ -568,58 +568,4 @@ fn blame(folder: &Path, error: Error) -> Error {
         cause: Some(error.into()),
     }
     .into()
-}
-
-/// Returns a page of the streams that can be used.
-fn list(
-    engine: &Engine,
-    store: &Store,
-    prefix: &str,
-    after: Option<&StreamName>,
-    limit: usize,
-) -> Result<Page, Error> {
-    let now = engine.now();
-    let mut from = match after {
-        Some(after) if after.as_str() >= prefix => {
-            let mut key = keys::name(after.as_str());
-            key.push(0);
-            key
-        }
-        _ => keys::name(prefix),
-    };
-    let mut page = Page {
-        streams: Vec::new(),
-        after: None,
-    };
-    let end = keys::after_names();
-    let mut last = None;
-    let mut seen = 0;
-    loop {
-        // One more than fits, to see that more follow.
-        let wanted = (limit - page.streams.len() + 1).min(4 * limits::PAGE - seen + 1);
-        let found = store.keys(&from, &end, wanted)?;
-        let is_last = found.len() < wanted;
-        for key in found {
-            let Some(name) = keys::name_of(&key).filter(|name| name.starts_with(prefix)) else {
-                return Ok(page);
-            };
-            if page.streams.len() == limit || seen == 4 * limits::PAGE {
-                page.after = last;
-                return Ok(page);
-            }
-            seen += 1;
-            let name = StreamName::new(name)?;
-            if let Some(stream) = engine.cache.load(store, &name)?
-                && usable(&stream, || now).is_ok()
-            {
-                page.streams.push(stream.info());
-            }
-            last = Some(name);
-            from = key;
-            from.push(0);
-        }
-        if is_last {
-            return Ok(page);
-        }
-    }
 }
