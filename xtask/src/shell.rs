@@ -11,9 +11,18 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// Returns a command that runs at the root of the repository.
+///
+/// It doesn't have the variables that describe the package `xtask`. Build scripts that depend on them, such as
+/// ring's, would run again, with all that depends on them.
 pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
