@@ -195,17 +195,21 @@ impl Engine {
         worker: String,
         journal: &mut Journal,
     ) -> Result<Claimed, Refusal> {
-        self.known(id)?;
+        let known = self.registry.get(id).ok_or(Refusal::NotFound)?;
         let keys = keys(journal)?;
         let wake_id = keys::wake_id().map_err(|_| Refusal::Log)?;
         // A claim that is refused anyway doesn't query the log.
-        let held = self
-            .registry
-            .get(id)
-            .and_then(|known| known.wake.as_ref()?.holder.as_ref());
-        let told = match held {
-            Some(_) => Vec::new(),
-            None => self.refresh_chosen(id).await?,
+        let holder = known.wake.as_ref().and_then(|wake| wake.holder.as_ref());
+        let is_held = holder.is_some();
+        let told = match is_held {
+            true => Vec::new(),
+            false => {
+                // The claim may be younger than the turn. Appends that were acknowledged before it count.
+                if known.links.pending() == 0 {
+                    self.catch_up_to_head().await?;
+                }
+                self.refresh_chosen(id).await?
+            }
         };
         let now = self.now();
         self.registry.claim(id, worker, wake_id, &told, now)?;

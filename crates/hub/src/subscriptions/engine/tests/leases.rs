@@ -32,6 +32,23 @@ async fn a_lease_ends_without_acknowledgements_and_is_renewed_by_them() {
 }
 
 #[tokio::test]
+async fn a_claim_covers_appends_that_were_made_after_its_turn_began() {
+    let mut bench = Bench::new().await;
+    bench.put(id(), config(&[])).await.unwrap();
+    // As the second command of a turn, which has read the log already.
+    bench.append("s/a").await;
+    let (answer, answered) = oneshot::channel();
+    let claim = Command::Claim {
+        id: id(),
+        worker: "w".to_owned(),
+        answer,
+    };
+    bench.engine.command(claim, &mut bench.journal).await;
+    bench.engine.store(&mut bench.journal).await;
+    assert!(answered.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn an_acknowledgement_past_the_tail_changes_nothing() {
     let mut bench = Bench::new().await;
     bench.put(id(), config(&[])).await.unwrap();
