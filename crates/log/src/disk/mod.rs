@@ -1,6 +1,7 @@
 //! The engine in a folder. `format.md`, shown on [`DiskLog`]'s page, documents the on-disk format and
 //! the commit protocol.
 
+mod damage;
 mod draft;
 mod engine;
 mod failure;
@@ -9,6 +10,7 @@ mod format;
 mod inspect;
 mod listing;
 mod maintenance;
+mod measure;
 mod options;
 mod order;
 mod pace;
@@ -108,7 +110,8 @@ impl DiskLog {
         let disk: Arc<dyn Disk> = Arc::new(Counted::new(Arc::clone(disk), Arc::clone(&counters)));
         let opened = recovery::open(&disk, &options)?;
         let (store, marker) = (Arc::new(opened.store), opened.marker.file());
-        let engine = Engine::new(folder, options, Arc::clone(&store), opened.head, counters);
+        let (head, damage) = (opened.head, opened.damage);
+        let engine = Engine::new(folder, options, Arc::clone(&store), head, counters, damage);
         let engine = Arc::new(engine);
         let spares = opened.journal.spares();
         let shared = (Arc::clone(&engine), Arc::clone(&store));
@@ -257,7 +260,7 @@ impl DiskLog {
         if at < tail && matches!(from.skip, crate::settings::Skip::Bytes(1..)) {
             let source = Arc::clone(&source);
             let size = self
-                .blocking(move |_, store| reader::size_of(store, &source, at))
+                .blocking(move |engine, store| reader::size_of(engine, store, &source, at))
                 .await?;
             next = Some(size);
         }
@@ -291,7 +294,7 @@ impl DiskLog {
         {
             return Ok(chunk);
         }
-        self.blocking(move |_, store| reader::read(store, &stream, from, budget))
+        self.blocking(move |engine, store| reader::read(engine, store, &stream, from, budget))
             .await
     }
 
@@ -406,8 +409,10 @@ impl Log for DiskLog {
     ) -> Answer<'a, Extent> {
         Box::pin(async move {
             let stream = self.usable(name).await?;
-            self.blocking(move |_, store| reader::measure(store, &stream, from, budget))
-                .await
+            self.blocking(move |engine, store| {
+                measure::measure(engine, store, &stream, from, budget)
+            })
+            .await
         })
     }
 
