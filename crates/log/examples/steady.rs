@@ -5,13 +5,16 @@
 
 #![allow(clippy::print_stdout)]
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headwater_log::{Append, Create, DiskLog, DiskOptions, Log, Settings, StreamName};
+use headwater_log::{Append, Create, DiskLog, DiskOptions, Log, Settings};
 use parking_lot::Mutex;
+use support::{name, size};
 
 const STREAMS: usize = 16;
 const CAP: u64 = 32 << 20;
@@ -23,23 +26,6 @@ const PAUSE: Duration = Duration::from_millis(2);
 fn argument<T: std::str::FromStr>(at: usize, default: T) -> T {
     let given = std::env::args().nth(at).and_then(|it| it.parse().ok());
     given.unwrap_or(default)
-}
-
-fn name(stream: usize) -> StreamName {
-    StreamName::new(&format!("bench/{stream}")).expect("it is a name")
-}
-
-/// Returns the disk space of a folder in bytes, as allocated.
-fn size(folder: &std::path::Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(data) if data.is_dir() => size(&entry.path()),
-            Ok(data) => data.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
 }
 
 async fn run() {
