@@ -7,6 +7,7 @@ mod engine;
 mod failure;
 mod files;
 mod format;
+mod give_back;
 mod inspect;
 mod listing;
 mod maintenance;
@@ -185,7 +186,7 @@ impl DiskLog {
     ///
     /// Storage.
     pub fn give_back(&self) -> Result<(), Error> {
-        files::give_back(&self.engine)
+        give_back::give_back(&self.engine)
     }
 
     /// Runs work that may wait for the disk on a blocking thread.
